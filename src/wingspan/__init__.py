@@ -1,0 +1,2 @@
+"""Wingspan."""
+__version__ = "0.1.0"

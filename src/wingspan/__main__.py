@@ -1,0 +1,5 @@
+"""``python -m wingspan``."""
+
+from wingspan.cli import main
+
+main()

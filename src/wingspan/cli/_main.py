@@ -1,0 +1,95 @@
+"""The command group: names and one-line helps live here, the commands in modules that are imported when called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from wingspan.errors import WingspanError
+
+#: name: (module, attribute, short help). The short help is here so that ``--help`` imports no command.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "maps": ("wingspan.cli.maps", "maps", "List your maps."),
+    "status": ("wingspan.cli.maps", "status", "How far a map is, and what keeps it."),
+    "wait": ("wingspan.cli.maps", "wait", "Wait for a map, with a progress bar."),
+    "errors": ("wingspan.cli.maps", "errors", "What failed in a map, grouped by kind."),
+    "stdout": ("wingspan.cli.maps", "stdout", "What a component printed."),
+    "stderr": ("wingspan.cli.maps", "stderr", "What a component wrote to standard error."),
+    "hold": ("wingspan.cli.maps", "hold", "Hold the workers of a map."),
+    "release": ("wingspan.cli.maps", "release", "Release the held workers of a map."),
+    "vacate": ("wingspan.cli.maps", "vacate", "Send the workers of a map off their machines."),
+    "rerun": ("wingspan.cli.maps", "rerun", "Do components of a map again."),
+    "retag": ("wingspan.cli.maps", "retag", "Give a map another tag."),
+    "rm": ("wingspan.cli.maps", "rm", "Remove a map, its jobs and its results."),
+    "clean": ("wingspan.cli.maps", "clean", "Remove the maps nobody named."),
+    "pool": ("wingspan.cli.pool", "pool", "The personal HTCondor pool: start, status, stop, install."),
+    "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
+    "completion": ("wingspan.cli.completion", "completion", "Print the line that turns on tab completion."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one only to run it, or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from wingspan import __version__
+
+        click.echo(f"wingspan {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, callback=_version, expose_value=False, is_eager=True, help="Show the version.")
+def cli() -> None:
+    """Python functions and commands on HTCondor pools, Slurm clusters and this machine, in the environment you have."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; errors of ours become a message, a hint and an exit code, never a traceback."""
+    try:
+        code: Any = cli.main(args=argv, prog_name="wingspan", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except WingspanError as error:
+        click.echo(click.style("Error: ", fg="red", bold=True) + error.message, err=True)
+        if error.hint:
+            click.echo(click.style("Hint: ", fg="cyan") + error.hint, err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

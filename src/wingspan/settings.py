@@ -1,0 +1,87 @@
+"""Where things are kept and which pool is used: defaults < configuration file < environment < arguments.
+
+Every setting has one environment variable, ``WINGSPAN_<NAME>``, and one key in ``config.toml`` in the user's configuration
+folder (the folders are platformdirs'; ``wingspan doctor`` prints them).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wingspan.errors import SettingsError
+
+__all__ = ["Settings", "load_settings"]
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What the configuration file and the environment say.
+
+    Attributes:
+        data_dir: Maps, runs and the personal pool's state. Removing it loses results.
+        cache_dir: What can be obtained again: HTCondor, packages, bundles.
+        config_dir: Holds ``config.toml``.
+        pool: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"`` or None to choose by what answers.
+        options: Defaults of `wingspan.Options`, by field name.
+    """
+
+    data_dir: Path
+    cache_dir: Path
+    config_dir: Path
+    pool: str | None = None
+    options: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def config_file(self) -> Path:
+        return self.config_dir / "config.toml"
+
+
+_SCALARS = frozenset({"data_dir", "cache_dir", "pool"})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    import tomlkit
+    from tomlkit.exceptions import ParseError
+
+    try:
+        document: dict[str, Any] = tomlkit.parse(text).unwrap()
+    except ParseError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}", hint="mend that line, or move the file away") from None
+    unknown = sorted(set(document) - _SCALARS - {"options", "profile", "store"})
+    if unknown:
+        raise SettingsError(
+            f"{path}: unknown setting {unknown[0]!r}", hint=f"known settings: {', '.join(sorted(_SCALARS))}, [options]"
+        )
+    return document
+
+
+def load_settings() -> Settings:
+    """Read the settings as they are now.
+
+    Raises:
+        SettingsError: The configuration file is not TOML or names an unknown setting.
+    """
+    import platformdirs
+
+    def folder(name: str, default: str) -> Path:
+        value = os.environ.get(f"WINGSPAN_{name}") or config.get(name.lower()) or default
+        return Path(value).expanduser().absolute()
+
+    config: dict[str, Any] = {}
+    config_dir = folder("CONFIG_DIR", platformdirs.user_config_dir("wingspan"))
+    config = _read_config(config_dir / "config.toml")
+    return Settings(
+        config_dir=config_dir,
+        data_dir=folder("DATA_DIR", platformdirs.user_data_dir("wingspan")),
+        cache_dir=folder("CACHE_DIR", platformdirs.user_cache_dir("wingspan")),
+        pool=os.environ.get("WINGSPAN_POOL") or config.get("pool") or None,
+        options=dict(config.get("options") or {}),
+    )
