@@ -1,2 +1,3 @@
 """Wingspan."""
+
 __version__ = "0.1.0"

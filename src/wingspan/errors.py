@@ -61,7 +61,9 @@ class WingspanError(Exception):
         return (_rebuild, (type(self), self.message, self.hint, self.__dict__))
 
 
-def _rebuild(cls: type[WingspanError], message: str, hint: str | None, state: dict[str, object]) -> WingspanError:
+def _rebuild(
+    cls: type[WingspanError], message: str, hint: str | None, state: dict[str, object]
+) -> WingspanError:
     error = cls.__new__(cls, message)
     error.args = (message,)
     error.__dict__.update(state)

@@ -54,11 +54,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = tomlkit.parse(text).unwrap()
     except ParseError as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}", hint="mend that line, or move the file away") from None
+        raise SettingsError(
+            f"{path} is not valid TOML: {error}", hint="mend that line, or move the file away"
+        ) from None
     unknown = sorted(set(document) - _SCALARS - {"options", "profile", "store"})
     if unknown:
         raise SettingsError(
-            f"{path}: unknown setting {unknown[0]!r}", hint=f"known settings: {', '.join(sorted(_SCALARS))}, [options]"
+            f"{path}: unknown setting {unknown[0]!r}",
+            hint=f"known settings: {', '.join(sorted(_SCALARS))}, [options]",
         )
     return document
 

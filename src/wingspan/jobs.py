@@ -1,0 +1,99 @@
+"""What is to be executed, in no engine's language: pools render a `JobDescription` and submit it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+__all__ = ["ClassAdValue", "JobDescription", "Resources", "Submission"]
+
+#: What a custom attribute may be; strings are quoted for ClassAds when rendered.
+ClassAdValue = bool | int | float | str
+
+
+@attrs.frozen(kw_only=True)
+class Resources:
+    """What one job asks of a machine.
+
+    Attributes:
+        cpus: Cores.
+        memory: Bytes of memory.
+        disk: Bytes of scratch disk.
+        gpus: GPU devices.
+        gpus_minimum_capability: Lowest CUDA compute capability, such as ``7.5``.
+        gpus_maximum_capability: Highest CUDA compute capability.
+        gpus_minimum_runtime: Lowest CUDA runtime that the device's driver must support, such as ``"12.0"``.
+        gpus_minimum_memory: Bytes of memory of each device.
+        time_limit: Seconds of wall time.
+    """
+
+    cpus: int = 1
+    memory: int | None = None
+    disk: int | None = None
+    gpus: int = 0
+    gpus_minimum_capability: float | None = None
+    gpus_maximum_capability: float | None = None
+    gpus_minimum_runtime: str | None = None
+    gpus_minimum_memory: int | None = None
+    time_limit: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class JobDescription:
+    """A set of like jobs: an HTCondor cluster of `count` procs, a Slurm array, or `count` processes.
+
+    Attributes:
+        name: Shown by ``condor_q`` (JobBatchName) and ``squeue``.
+        executable: Program to run; a path on the execution point when `transfer_executable` is false.
+        arguments: Its arguments. ``"$(Process)"`` stands for the number of the job within the set.
+        transfer_executable: Send the program along with the job.
+        count: How many jobs.
+        input_files: Local paths or URLs put into the job's working folder before it starts.
+        output_files: Paths in the job's working folder that come back. None: nothing.
+        working_dir: Folder on the access point that relative paths are relative to.
+        environment: Environment variables of the job.
+        stdout, stderr: Files for the job's output; ``"$(Process)"`` as in `arguments`.
+        log: HTCondor's event log.
+        resources: What a job asks of a machine.
+        requirements: ClassAd expression, joined by ``&&`` to what Wingspan itself requires.
+        max_idle: Keep at most this many jobs idle in the queue (late materialization).
+        io_proxy: Give the job a chirp channel to its access point (HTCondor's ``WantIOProxy``).
+        custom: Further job attributes, ``{"WantGPULab": True}``.
+        submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
+    """
+
+    name: str
+    executable: str
+    arguments: tuple[str, ...] = ()
+    transfer_executable: bool = False
+    count: int = 1
+    input_files: tuple[str, ...] = ()
+    output_files: tuple[str, ...] | None = None
+    working_dir: Path | None = None
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    stdout: str | None = None
+    stderr: str | None = None
+    log: str | None = None
+    resources: Resources = attrs.field(factory=Resources)
+    requirements: str | None = None
+    max_idle: int | None = None
+    io_proxy: bool = False
+    custom: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
+    submit: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Submission:
+    """Jobs that a pool took.
+
+    Attributes:
+        pool: Kind of the pool: ``personal``, ``htcondor``, ``slurm`` or ``local``.
+        cluster: HTCondor's cluster id, Slurm's array job id, or a name of ours on ``local``.
+        count: How many jobs.
+    """
+
+    pool: str
+    cluster: str
+    count: int
