@@ -1,0 +1,82 @@
+"""What can be wrong with an environment. The tree::
+
+EnvironmentError_ (WingspanError)
+├── ManifestError (ValueError)            pixi.toml / pyproject.toml cannot be used
+│   └── ManifestNotFound (FileNotFoundError)
+├── LockError (ValueError)                pixi.lock cannot be used
+│   ├── LockNotFound (FileNotFoundError)
+│   ├── LockDamaged                       cut, or not a lock at all
+│   ├── LockTooNew                        a version that this installation cannot read
+│   └── LockOutdated                      the manifest changed after the lock was written
+├── UnknownEnvironment (LookupError)
+├── UnknownPlatform (LookupError)
+├── UnknownTask (LookupError)
+└── UnsupportedPackages (ValueError)      packages that cannot be carried to a worker as the lock has them
+"""
+
+from __future__ import annotations
+
+from wingspan.errors import WingspanError
+
+__all__ = [
+    "EnvironmentError_",
+    "LockDamaged",
+    "LockError",
+    "LockNotFound",
+    "LockOutdated",
+    "LockTooNew",
+    "ManifestError",
+    "ManifestNotFound",
+    "UnknownEnvironment",
+    "UnknownPlatform",
+    "UnknownTask",
+    "UnsupportedPackages",
+]
+
+
+class EnvironmentError_(WingspanError):  # noqa: N801 - EnvironmentError is a builtin
+    """The root of what can be wrong with an environment."""
+
+
+class ManifestError(EnvironmentError_, ValueError):
+    """A manifest that cannot be used: not TOML, not a workspace, or it contradicts itself."""
+
+
+class ManifestNotFound(ManifestError, FileNotFoundError):
+    """No `pixi.toml` and no `pyproject.toml` with `[tool.pixi]`."""
+
+
+class LockError(EnvironmentError_, ValueError):
+    """A lock that cannot be used."""
+
+
+class LockNotFound(LockError, FileNotFoundError):
+    """There is no `pixi.lock` beside the manifest."""
+
+
+class LockDamaged(LockError):
+    """The lock is cut short, altered, or not a lock at all."""
+
+
+class LockTooNew(LockError):
+    """The lock is of a version that came after the py-rattler that is installed here."""
+
+
+class LockOutdated(LockError):
+    """The manifest asks for something that the lock does not satisfy: it changed after the lock was written."""
+
+
+class UnknownEnvironment(EnvironmentError_, LookupError):
+    """The workspace has no environment of that name."""
+
+
+class UnknownPlatform(EnvironmentError_, LookupError):
+    """The environment is not locked for that platform."""
+
+
+class UnknownTask(EnvironmentError_, LookupError):
+    """The environment has no task of that name."""
+
+
+class UnsupportedPackages(EnvironmentError_, ValueError):
+    """Packages of the lock that cannot be carried to a worker as they are; the message names each one."""
