@@ -1,17 +1,19 @@
 """What can be wrong with an environment. The tree::
 
-EnvironmentError_ (WingspanError)
-├── ManifestError (ValueError)            pixi.toml / pyproject.toml cannot be used
-│   └── ManifestNotFound (FileNotFoundError)
-├── LockError (ValueError)                pixi.lock cannot be used
-│   ├── LockNotFound (FileNotFoundError)
-│   ├── LockDamaged                       cut, or not a lock at all
-│   ├── LockTooNew                        a version that this installation cannot read
-│   └── LockOutdated                      the manifest changed after the lock was written
-├── UnknownEnvironment (LookupError)
-├── UnknownPlatform (LookupError)
-├── UnknownTask (LookupError)
-└── UnsupportedPackages (ValueError)      packages that cannot be carried to a worker as the lock has them
+    EnvironmentError_ (WingspanError)
+    ├── ManifestError                           pixi.toml / pyproject.toml cannot be used
+    │   ├── ManifestNotFound (FileNotFoundError)
+    │   └── ManifestInvalid (ValueError)        not TOML, no workspace in it, or it contradicts itself
+    ├── LockError                               pixi.lock cannot be used
+    │   ├── LockNotFound (FileNotFoundError)
+    │   ├── LockDamaged (ValueError)            cut, altered, or not a lock at all
+    │   ├── LockTooNew (ValueError)             a version that this installation cannot read
+    │   └── LockOutdated (ValueError)           the manifest changed after the lock was written
+    ├── UnknownEnvironment (LookupError)
+    ├── UnknownPlatform (LookupError)
+    ├── UnknownTask (LookupError)
+    ├── UnsupportedPackages (ValueError)        packages that cannot be carried to a worker as the lock has them
+    └── RattlerMissing (ImportError)            py-rattler, which reads locks, is not installed
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ __all__ = [
     "LockOutdated",
     "LockTooNew",
     "ManifestError",
+    "ManifestInvalid",
     "ManifestNotFound",
+    "RattlerMissing",
     "UnknownEnvironment",
     "UnknownPlatform",
     "UnknownTask",
@@ -38,15 +42,19 @@ class EnvironmentError_(WingspanError):  # noqa: N801 - EnvironmentError is a bu
     """The root of what can be wrong with an environment."""
 
 
-class ManifestError(EnvironmentError_, ValueError):
-    """A manifest that cannot be used: not TOML, not a workspace, or it contradicts itself."""
+class ManifestError(EnvironmentError_):
+    """A manifest that cannot be used."""
+
+
+class ManifestInvalid(ManifestError, ValueError):
+    """A manifest that is not TOML, describes no workspace, or contradicts itself."""
 
 
 class ManifestNotFound(ManifestError, FileNotFoundError):
     """No `pixi.toml` and no `pyproject.toml` with `[tool.pixi]`."""
 
 
-class LockError(EnvironmentError_, ValueError):
+class LockError(EnvironmentError_):
     """A lock that cannot be used."""
 
 
@@ -54,16 +62,16 @@ class LockNotFound(LockError, FileNotFoundError):
     """There is no `pixi.lock` beside the manifest."""
 
 
-class LockDamaged(LockError):
+class LockDamaged(LockError, ValueError):
     """The lock is cut short, altered, or not a lock at all."""
 
 
-class LockTooNew(LockError):
+class LockTooNew(LockError, ValueError):
     """The lock is of a version that came after the py-rattler that is installed here."""
 
 
-class LockOutdated(LockError):
-    """The manifest asks for something that the lock does not satisfy: it changed after the lock was written."""
+class LockOutdated(LockError, ValueError):
+    """The manifest asks for something the lock does not satisfy: it changed after the lock was written."""
 
 
 class UnknownEnvironment(EnvironmentError_, LookupError):
@@ -80,3 +88,7 @@ class UnknownTask(EnvironmentError_, LookupError):
 
 class UnsupportedPackages(EnvironmentError_, ValueError):
     """Packages of the lock that cannot be carried to a worker as they are; the message names each one."""
+
+
+class RattlerMissing(EnvironmentError_, ImportError):
+    """py-rattler is not installed."""
