@@ -1,0 +1,102 @@
+"""Which packages of a lock cannot be carried to a worker as they are, and what to do about each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from wingspan.environments.errors import UnsupportedPackages
+
+if TYPE_CHECKING:
+    from wingspan.environments.lock import LockedEnvironment, LockedPackage
+
+__all__ = ["Problem", "find_problems", "refuse_problems"]
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """One package, and what is wrong with it.
+
+    Attributes:
+        package: The package.
+        what: What it is, e.g. ``"an sdist"``.
+        remedy: What to do.
+        severity: ``"refused"``: it cannot be carried; ``"unverified"``: it can, but nothing tells whether what is
+            fetched is what was locked; ``"weak"``: verified by md5 only.
+    """
+
+    package: LockedPackage
+    what: str
+    remedy: str
+    severity: str
+
+    def __str__(self) -> str:
+        return f"{self.package} is {self.what}: {self.remedy}"
+
+
+_SOURCES = {
+    "conda-source": (
+        "a conda source package",
+        "build it once, put it in a channel and depend on it by version",
+    ),
+    "sdist": (
+        "an sdist, built on each machine",
+        "depend on a version that has a wheel for the platform, or on a conda package, or build a wheel and name its path",
+    ),
+    "directory": (
+        "a source folder (perhaps an editable install)",
+        "build a wheel of it (python -m build --wheel) and name its path in the manifest, or ship it as input files",
+    ),
+    "vcs": (
+        "a version-control checkout, built on each machine",
+        "build a wheel of that revision and name its path or URL in the manifest",
+    ),
+}
+
+
+def find_problems(env: LockedEnvironment) -> tuple[Problem, ...]:
+    """The problems of `env`, in the order of its packages."""
+    found = []
+    for package in env.packages:
+        if package.form in _SOURCES:
+            what, remedy = _SOURCES[package.form]
+            found.append(
+                Problem(
+                    package=package, what=f"{what} ({package.location})", remedy=remedy, severity="refused"
+                )
+            )
+        elif package.sha256 is None and package.md5 is None:
+            found.append(
+                Problem(
+                    package=package,
+                    what="locked without a hash",
+                    remedy="lock again with a current Pixi (pixi update), or take it from a channel that publishes hashes",
+                    severity="unverified",
+                )
+            )
+        elif package.sha256 is None:
+            found.append(
+                Problem(
+                    package=package,
+                    what="locked with an md5 only",
+                    remedy="it is checked by md5; prefer a channel that publishes sha256, such as conda-forge",
+                    severity="weak",
+                )
+            )
+    return tuple(found)
+
+
+def refuse_problems(env: LockedEnvironment, *, strict: bool) -> None:
+    """Raise `UnsupportedPackages` for those that cannot be carried, and (if `strict`) for those that cannot be verified."""
+    refused = {"refused", "unverified"} if strict else {"refused"}
+    problems = [p for p in find_problems(env) if p.severity in refused]
+    if not problems:
+        return
+    listing = "\n".join(f"  - {problem}" for problem in problems)
+    count = "1 package" if len(problems) == 1 else f"{len(problems)} packages"
+    raise UnsupportedPackages(
+        f"{env.lock_path}: environment {env.name!r} on {env.platform} has {count} that cannot be carried to a worker "
+        f"as locked:\n{listing}",
+        hint="change the manifest as each line says, then: pixi lock",
+    )
