@@ -27,6 +27,8 @@ class Settings:
         config_dir: Holds ``config.toml``.
         pool: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"`` or None to choose by what answers.
         options: Defaults of `wingspan.Options`, by field name.
+        store: The ``[store.NAME]`` tables, read by `wingspan.stores`.
+        profile: The ``[profile.NAME]`` tables, read by `wingspan.pools.profiles`.
     """
 
     data_dir: Path
@@ -34,6 +36,8 @@ class Settings:
     config_dir: Path
     pool: str | None = None
     options: dict[str, Any] = attrs.field(factory=dict)
+    store: dict[str, Any] = attrs.field(factory=dict)
+    profile: dict[str, Any] = attrs.field(factory=dict)
 
     @property
     def config_file(self) -> Path:
@@ -87,4 +91,6 @@ def load_settings() -> Settings:
         cache_dir=folder("CACHE_DIR", platformdirs.user_cache_dir("wingspan")),
         pool=os.environ.get("WINGSPAN_POOL") or config.get("pool") or None,
         options=dict(config.get("options") or {}),
+        store=dict(config.get("store") or {}),
+        profile=dict(config.get("profile") or {}),
     )

@@ -1,0 +1,217 @@
+"""From what people write (a configured name, a folder, a URL) to a `Store`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from wingspan.errors import SettingsError
+from wingspan.settings import Settings
+from wingspan.stores.base import Backend, Store
+from wingspan.stores.folder import FolderBackend
+from wingspan.stores.osdf import PelicanBackend
+from wingspan.stores.s3 import S3Backend
+from wingspan.stores.webdav import WebdavBackend, bearer_token
+
+__all__ = [
+    "SHARED_FOLDERS",
+    "SharedFolder",
+    "StoreSettings",
+    "configured_stores",
+    "open_store",
+    "staging_folder",
+]
+
+
+@attrs.frozen(kw_only=True)
+class SharedFolder:
+    """A folder of a site that jobs see by other means than the access point does.
+
+    Attributes:
+        root: Where it is mounted.
+        job_url: What jobs write for `root`.
+        requirement: ClassAd expression that holds on machines where `root` is mounted too.
+        by_path_only: Folders under `root` that `job_url` does not serve.
+    """
+
+    root: Path
+    job_url: str
+    requirement: str
+    by_path_only: tuple[str, ...] = ()
+
+
+#: Known before anything is configured. CHTC:
+#: https://chtc.cs.wisc.edu/uw-research-computing/file-avail-largedata
+SHARED_FOLDERS: tuple[SharedFolder, ...] = (
+    SharedFolder(
+        root=Path("/staging"),
+        job_url="osdf:///chtc/staging",
+        requirement="(TARGET.HasCHTCStaging == true)",
+        by_path_only=("groups",),
+    ),
+)
+
+
+def _optional_text(instance: object, attribute: Any, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{attribute.name} = {value!r} is not a text")
+
+
+@attrs.frozen(kw_only=True)
+class StoreSettings:
+    """One ``[store.NAME]`` of config.toml. Secrets are not kept there: it says in which variable or file they
+    are.
+
+    Attributes:
+        url: The place.
+        job_url: The same place for jobs; by default what is known of the place, or `url`.
+        requirement: ClassAd expression that holds on machines that have the place mounted (a folder).
+        username: For WebDAV.
+        password_env: Environment variable with the password.
+        token_env: Environment variable with a bearer token.
+        token_file: File with a bearer token.
+        endpoint_url: Of an S3 server that is not Amazon's.
+        options: Further arguments of the fsspec file system.
+    """
+
+    url: str = attrs.field(validator=attrs.validators.instance_of(str))
+    job_url: str | None = attrs.field(default=None, validator=_optional_text)
+    requirement: str | None = attrs.field(default=None, validator=_optional_text)
+    username: str | None = attrs.field(default=None, validator=_optional_text)
+    password_env: str | None = attrs.field(default=None, validator=_optional_text)
+    token_env: str | None = attrs.field(default=None, validator=_optional_text)
+    token_file: str | None = attrs.field(default=None, validator=_optional_text)
+    endpoint_url: str | None = attrs.field(default=None, validator=_optional_text)
+    options: dict[str, Any] = attrs.field(factory=dict, validator=attrs.validators.instance_of(dict))
+
+
+def configured_stores(settings: Settings) -> dict[str, StoreSettings]:
+    """The ``[store.NAME]`` tables of config.toml, by name.
+
+    Raises:
+        SettingsError: A key nobody knows, no `url`, or a value of another type.
+    """
+    found = {}
+    known = [field.name for field in attrs.fields(StoreSettings)]
+    for name, table in settings.store.items():
+        where = f"{settings.config_file}: [store.{name}]"
+        if not isinstance(table, Mapping):
+            raise SettingsError(
+                f"{where} is not a table", hint=f'write [store.{name}] and below it url = "…"'
+            )
+        unknown = sorted(set(table) - set(known))
+        if unknown:
+            raise SettingsError(f"{where} has no key {unknown[0]!r}", hint=f"known keys: {', '.join(known)}")
+        try:
+            found[name] = StoreSettings(**table)
+        except TypeError as error:
+            raise SettingsError(f"{where}: {error.args[0]}", hint='every store needs url = "…"') from None
+    return found
+
+
+def _secret(variable: str | None, file: str | None, store: str) -> str | None:
+    if variable:
+        value = os.environ.get(variable)
+        if not value:
+            raise SettingsError(
+                f"store {store}: the environment variable {variable} is not set", hint=f"export {variable}=…"
+            )
+        return value.strip()
+    if file:
+        try:
+            return Path(file).expanduser().read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"store {store}: the token file cannot be read: {error}") from None
+    return None
+
+
+def _folder(text: str) -> tuple[Path, SharedFolder | None]:
+    path = Path(unquote(urlsplit(text).path) if text.startswith("file:") else text).expanduser().absolute()
+    for candidate in (path, path.resolve()):
+        for shared in SHARED_FOLDERS:
+            if candidate.is_relative_to(shared.root):
+                return candidate, shared
+    return path, None
+
+
+def _folder_store(text: str, entry: StoreSettings) -> Store:
+    path, shared = _folder(text)
+    requirement = entry.requirement
+    job_url = entry.job_url
+    if shared is not None:
+        requirement = requirement or shared.requirement
+        below = path.relative_to(shared.root)
+        if job_url is None:
+            by_path = bool(below.parts) and below.parts[0] in shared.by_path_only
+            job_url = path.as_uri() if by_path else f"{shared.job_url}/{below.as_posix()}".removesuffix("/.")
+    return Store(
+        backend=FolderBackend(path), job_url=job_url or str(path), folder=path, requirement=requirement
+    )
+
+
+def open_store(location: str | os.PathLike[str], settings: Settings | None = None) -> Store:
+    """The store at `location`; nothing is connected to yet.
+
+    Args:
+        location: A name from config.toml, a folder, ``file://``, ``s3://``, ``https://`` (WebDAV),
+            ``osdf://`` or ``pelican://``.
+        settings: What is configured; without, only locations are understood.
+
+    Raises:
+        SettingsError: Neither a configured name nor a location, or a configuration that cannot be used.
+
+    >>> open_store("/staging/b/bbadger/envs").job_url
+    'osdf:///chtc/staging/b/bbadger/envs'
+    >>> open_store("s3://lab-bundles/envs").job_url
+    's3://lab-bundles/envs'
+    """
+    text = os.fspath(location)
+    stores = configured_stores(settings) if settings is not None else {}
+    entry = stores.get(text) or StoreSettings(url=text)
+    url = entry.url
+    scheme = urlsplit(url).scheme if "://" in url else ""
+    label = text
+    if scheme in {"", "file"}:
+        # A bare word is a name that is missing from the configuration, not a folder that happens to be called
+        # so.
+        if scheme or "/" in url or url.startswith(("~", ".")):
+            return _folder_store(url, entry)
+        known = f"configured: {', '.join(sorted(stores))}" if stores else "none is configured"
+        raise SettingsError(
+            f"no store {text!r} ({known})",
+            hint=f"write a folder with a slash (./{text}) or a URL, or add [store.{text}] to config.toml",
+        )
+    backend: Backend
+    if scheme == "s3":
+        backend = S3Backend(url, endpoint_url=entry.endpoint_url, options=entry.options)
+    elif scheme in {"https", "http"}:
+        token = _secret(entry.token_env, entry.token_file, label)
+        password = _secret(entry.password_env, None, label)
+        if token is None and entry.username is None:
+            token = bearer_token()
+        backend = WebdavBackend(
+            url, username=entry.username, password=password, token=token, options=entry.options
+        )
+    elif scheme in {"osdf", "pelican"}:
+        token = _secret(entry.token_env, entry.token_file, label) or bearer_token()
+        backend = PelicanBackend(url, token=token, options=entry.options)
+    else:
+        raise SettingsError(
+            f"stores of the kind {scheme}:// are not known ({url})",
+            hint="a folder, s3://, https:// (WebDAV), osdf:// or pelican://",
+        )
+    return Store(backend=backend, job_url=(entry.job_url or backend.url).rstrip("/"))
+
+
+def staging_folder(user: str, root: str = "/staging") -> str:
+    """A person's folder as CHTC lays them out, ``/staging/<first letter>/<user>``.
+
+    >>> staging_folder("bbadger")
+    '/staging/b/bbadger'
+    """
+    return f"{root}/{user[:1]}/{user}"

@@ -1,0 +1,139 @@
+"""Removing from a store what nothing needs any more."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import attrs
+
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.stores.base import Leftover, Store, StoredObject
+
+__all__ = ["GRACE", "LEFTOVER_AGE", "PruneReport", "mentioned_digests", "prune"]
+
+#: What was published, or found again by a publication, more recently than this stays: whoever published it
+#: may be about to submit, on another machine too.
+GRACE = timedelta(days=7)
+#: An upload that has written nothing for so long is dead, also where nothing else tells.
+LEFTOVER_AGE = timedelta(days=1)
+
+#: Full digests, and content-hashed names (whose eight digits stand after a dash and before a dot).
+_MENTION = re.compile(rb"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])|-([0-9a-f]{8})\.[A-Za-z]")
+#: Descriptions are small; results and claims are not descriptions.
+_LARGEST = 4 << 20
+_SUFFIXES = frozenset({"", ".json", ".sub", ".sh", ".toml", ".log", ".ad"})
+
+
+@attrs.frozen(kw_only=True)
+class PruneReport:
+    """What `prune` did, or would do.
+
+    Attributes:
+        removed: Objects removed.
+        needed: Objects kept because a queued map or run needs them.
+        recent: Objects kept because they were used lately.
+        leftovers: What died uploads had left, removed.
+        dry_run: Nothing was removed in truth.
+    """
+
+    removed: tuple[StoredObject, ...]
+    needed: tuple[StoredObject, ...]
+    recent: tuple[StoredObject, ...]
+    leftovers: tuple[Leftover, ...]
+    dry_run: bool
+
+    @property
+    def freed(self) -> int:
+        """Bytes freed."""
+        return sum(each.size for each in self.removed) + sum(each.size for each in self.leftovers)
+
+
+def prune(
+    store: Store,
+    needed: Collection[str] | Callable[[], Collection[str]],
+    *,
+    older_than: timedelta = GRACE,
+    dry_run: bool = False,
+    now: datetime | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> PruneReport:
+    """Remove what is neither needed nor recent, and what died uploads left.
+
+    Args:
+        store: The store.
+        needed: SHA-256 digests (all 64 digits, or the 8 of a name) of what queued maps and runs need. If it
+            is a function, it is asked after the listing and once more before each removal, so that a map
+            submitted meanwhile counts.
+        older_than: Keep what was used more recently.
+        dry_run: Only tell.
+        now: The time to count from; by default the clock's.
+        progress: Told of each object.
+
+    Raises:
+        StoreReadOnly, StoreUnavailable: What their names say.
+    """
+    now = now or datetime.now(timezone.utc)
+
+    def is_needed(each: StoredObject) -> bool:
+        wanted = needed() if callable(needed) else needed
+        return each.name.short in wanted or (
+            # the first eight digits of a full digest are enough to keep something
+            any(digest.startswith(each.name.short) for digest in wanted)
+        )
+
+    def lately(when: datetime | None, age: timedelta) -> bool:
+        return when is not None and now - when < age
+
+    removed, kept, recent, gone = [], [], [], []
+    objects = store.objects()
+    task = progress.start("pruning", len(objects))
+    for each in objects:
+        if is_needed(each):
+            kept.append(each)
+        elif lately(each.last_used, older_than):
+            recent.append(each)
+        else:
+            if not dry_run:
+                store.remove(each.name)
+            removed.append(each)
+        progress.advance(task)
+    progress.finish(task)
+    for leftover in store.backend.leftovers():
+        if not lately(leftover.modified, LEFTOVER_AGE):
+            if not dry_run:
+                store.backend.discard(leftover)
+            gone.append(leftover)
+    return PruneReport(
+        removed=tuple(removed),
+        needed=tuple(kept),
+        recent=tuple(recent),
+        leftovers=tuple(gone),
+        dry_run=dry_run,
+    )
+
+
+def mentioned_digests(folders: Iterable[Path], *, skip: Collection[str] = ()) -> set[str]:
+    """Digests, and 8-digit prefixes in content-hashed names, that the descriptions in `folders` speak of.
+
+    The careful answer to "what may still be needed": whatever a kept map or run names anywhere in its own
+    files. Files larger than 4 MiB, and folders whose names are in `skip`, hold data and are not read.
+    """
+    found: set[str] = set()
+    for folder in folders:
+        for parent, names, files in os.walk(folder):
+            names[:] = [name for name in names if name not in skip]
+            for file in files:
+                path = Path(parent, file)
+                try:
+                    if path.suffix not in _SUFFIXES or path.stat().st_size > _LARGEST:
+                        continue
+                    content = path.read_bytes()
+                except OSError:  # removed meanwhile, with the map
+                    continue
+                for full, short in _MENTION.findall(content):
+                    found.add((full or short).decode())
+    return found

@@ -1,0 +1,242 @@
+"""A WebDAV folder as a store (``https://``, ``http://``); through webdav4, an fsspec file system."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from wingspan.stores.base import Entry, Leftover
+from wingspan.stores.errors import ObjectNotFound, StoreFull, StoreReadOnly, StoreUnavailable
+
+__all__ = ["WebdavBackend", "bearer_token"]
+
+#: Seconds without a byte before the server counts as gone: a server that checksums an upload answers late.
+_TIMEOUT = 120.0
+_PART = re.compile(r"(?P<name>.+)\.[0-9a-f]{8}\.part")
+
+
+def bearer_token() -> str | None:
+    """The token of this session, looked for where WLCG's bearer token discovery says it is.
+
+    That is ``BEARER_TOKEN``, then the file ``BEARER_TOKEN_FILE``, then ``$XDG_RUNTIME_DIR/bt_u<uid>``, then
+    ``/tmp/bt_u<uid>`` (https://zenodo.org/record/3937438).
+    """
+    if token := os.environ.get("BEARER_TOKEN", "").strip():
+        return token
+    places = [os.environ.get("BEARER_TOKEN_FILE")]
+    for folder in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp"):  # noqa: S108  the place is the standard's
+        places.append(f"{folder}/bt_u{os.getuid()}" if folder else None)
+    for place in places:
+        if place:
+            with contextlib.suppress(OSError):
+                status = Path(place).stat()
+                # a file in a folder anybody may write to counts only if it is ours
+                if status.st_uid == os.getuid() and (
+                    token := Path(place).read_text(encoding="utf-8").strip()
+                ):
+                    return token
+    return None
+
+
+class _Pieces(io.RawIOBase):
+    """An iterator of pieces as the readable file that the HTTP library wants."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = next(self._pieces, b"")
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+class WebdavBackend:
+    """Files in a WebDAV folder.
+
+    An upload goes to a ``.part`` name and is moved into place with ``Overwrite: F``, which the server refuses
+    if the name has come to be taken.
+
+    Args:
+        url: The folder.
+        username, password: For basic authentication.
+        token: Sent as a bearer token; instead of a user and password.
+        options: Further arguments of httpx's client, such as ``verify``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._auth = (username, password or "") if username else None
+        self._token = token
+        self._options = options or {}
+
+    @cached_property
+    def _fs(self) -> Any:
+        try:
+            from webdav4.fsspec import WebdavFileSystem
+        except ImportError:
+            raise StoreUnavailable(
+                f"{self.url}: the library for WebDAV is not installed", hint="pip install 'wingspan[stores]'"
+            ) from None
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        return WebdavFileSystem(
+            self.url,
+            auth=self._auth,
+            headers=headers,
+            timeout=_TIMEOUT,
+            skip_instance_cache=True,
+            **self._options,
+        )
+
+    @contextlib.contextmanager
+    def _translated(self, name: str = "") -> Iterator[None]:
+        import httpx
+        from webdav4.client import (
+            ForbiddenOperation,
+            HTTPError,
+            InsufficientStorage,
+            ResourceAlreadyExists,
+            ResourceNotFound,
+        )
+
+        where = f"{self.url}/{name}" if name else self.url
+        status = None
+        try:
+            yield
+        except ResourceAlreadyExists as error:
+            raise FileExistsError(name) from error
+        except (ResourceNotFound, FileNotFoundError) as error:
+            raise ObjectNotFound(f"{where} is not there") from error
+        except InsufficientStorage as error:
+            raise self._full(error) from error
+        except ForbiddenOperation as error:
+            raise StoreReadOnly(
+                f"{where}: the server refuses: {error}", hint="check who may write there"
+            ) from error
+        except (HTTPError, httpx.HTTPStatusError) as error:
+            response = error.response
+            status = response.status_code
+            if status in {httpx.codes.INSUFFICIENT_STORAGE, httpx.codes.REQUEST_ENTITY_TOO_LARGE}:
+                raise self._full(error) from error
+            if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.METHOD_NOT_ALLOWED}:
+                raise StoreReadOnly(
+                    f"{where}: the server answers {status} {response.reason_phrase}",
+                    hint="check user, password or token ([store.NAME] in config.toml); it must speak WebDAV",
+                ) from error
+            if status in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
+                raise StoreUnavailable(
+                    f"{self.url} is not a folder there ({status})",
+                    hint="make the folder, or mend the address",
+                ) from error
+            raise StoreUnavailable(
+                f"{where}: the server answers {status} {response.reason_phrase}"
+            ) from error
+        except httpx.TransportError as error:
+            raise StoreUnavailable(
+                f"{self.url} does not answer: {error}", hint="check the address and the network"
+            ) from error
+
+    def _full(self, error: Exception) -> StoreFull:
+        return StoreFull(
+            f"{self.url} has no room: {error}", hint=f"make room: wingspan store prune {self.url}"
+        )
+
+    def size(self, name: str) -> int | None:
+        fs = self._fs
+        try:
+            with self._translated(name):
+                return int(fs.info(name)["size"])
+        except ObjectNotFound:
+            return None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        fs = self._fs
+        with self._translated(name), fs.open(name, "rb") as stream:
+            yield stream
+
+    def put(self, name: str, pieces: Iterator[bytes], size: int) -> None:
+        fs = self._fs
+        part = f"{name}.{secrets.token_hex(4)}.part"
+        try:
+            with self._translated(name):
+                fs.client.upload_fileobj(
+                    io.BufferedReader(_Pieces(pieces), 1 << 20), part, overwrite=True, size=size
+                )
+                fs.client.move(part, name, overwrite=False)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                fs.client.remove(part)
+            raise
+
+    def put_small(self, name: str, content: bytes) -> None:
+        fs = self._fs
+        part = f"{name}.{secrets.token_hex(4)}.part"
+        with self._translated(name):
+            fs.client.upload_fileobj(io.BytesIO(content), part, overwrite=True, size=len(content))
+            fs.client.move(part, name, overwrite=True)
+
+    def read_small(self, names: list[str]) -> dict[str, bytes]:
+        found = {}
+        for name in names:
+            with contextlib.suppress(ObjectNotFound), self.open(name) as stream:
+                found[name] = stream.read()
+        return found
+
+    def _files(self) -> list[Entry]:
+        fs = self._fs
+        with self._translated():
+            listed = fs.ls("", detail=True)
+        return [
+            Entry(
+                name=entry["name"].rstrip("/").rsplit("/", 1)[-1],
+                size=int(entry.get("size") or 0),
+                modified=_aware(entry.get("modified")),
+            )
+            for entry in listed
+            if entry["type"] == "file"
+        ]
+
+    def entries(self) -> list[Entry]:
+        return [entry for entry in self._files() if not _PART.fullmatch(entry.name)]
+
+    def remove(self, name: str) -> None:
+        fs = self._fs
+        with contextlib.suppress(ObjectNotFound), self._translated(name):
+            fs.client.remove(name)
+
+    def leftovers(self) -> list[Leftover]:
+        """Parts; the server cannot say whether their writers live, so `prune` goes by their age."""
+        return [
+            Leftover(name=entry.name, size=entry.size, modified=entry.modified, handle=entry.name)
+            for entry in self._files()
+            if _PART.fullmatch(entry.name)
+        ]
+
+    def discard(self, leftover: Leftover) -> None:
+        self.remove(str(leftover.handle))
+
+
+def _aware(when: datetime | None) -> datetime | None:
+    return when if when is None or when.tzinfo else when.replace(tzinfo=timezone.utc)
