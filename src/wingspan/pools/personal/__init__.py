@@ -1,0 +1,16 @@
+"""A real HTCondor of one's own on this machine: obtained without root when there is none, started, stopped."""
+
+from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, PoolNotRunning, SourceError
+from wingspan.pools.personal.installation import Installation, install
+from wingspan.pools.personal.pool import PersonalPool, PersonalPoolStatus
+
+__all__ = [
+    "Installation",
+    "InstallationError",
+    "PersonalPool",
+    "PersonalPoolStatus",
+    "PoolDidNotStart",
+    "PoolNotRunning",
+    "SourceError",
+    "install",
+]

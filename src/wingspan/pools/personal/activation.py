@@ -1,0 +1,74 @@
+"""Which pool the ``htcondor2`` bindings of this process speak with: they know one configuration a process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["activated"]
+
+_SITE = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
+
+_changed = threading.Condition()
+_configs: list[Path] = []  # what is active, innermost last
+_threads: list[int] = []  # who activated it
+_before: list[dict[str, str]] = []  # the variables to put back
+
+
+def _overrides() -> dict[str, str]:
+    """Variables that would reach over into the pool's configuration: ``CONDOR_CONFIG``, ``_CONDOR_SCHEDD_HOST`` …"""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key == "CONDOR_CONFIG" or key.upper().startswith("_CONDOR_")
+    }
+
+
+def _reload() -> None:
+    import htcondor2
+
+    if "CONDOR_CONFIG" in os.environ or any(map(os.path.isfile, _SITE)):
+        htcondor2.reload_config()
+        return
+    # Without any configuration the library may end the process; the bindings themselves start from this one.
+    os.environ["CONDOR_CONFIG"] = "/dev/null"
+    htcondor2.reload_config()
+    del os.environ["CONDOR_CONFIG"]
+
+
+@contextmanager
+def activated(config: Path) -> Iterator[None]:
+    """Make the bindings speak with the pool of `config`.
+
+    May be nested, and entered by many threads for the same pool at once; a thread that wants another pool waits until the
+    others have left.
+    """
+    me = threading.get_ident()
+    with _changed:
+        _changed.wait_for(lambda: not _configs or _configs[-1] == config or set(_threads) == {me})
+        switch = not _configs or _configs[-1] != config
+        if switch:
+            saved = _overrides()
+            _before.append(saved)
+            for key in saved:
+                del os.environ[key]
+            os.environ["CONDOR_CONFIG"] = str(config)
+            _reload()
+        _configs.append(config)
+        _threads.append(me)
+    try:
+        yield
+    finally:
+        with _changed:
+            # Threads leave in any order; entries of one pool are alike, so the innermost can go.
+            _configs.pop()
+            _threads.remove(me)
+            if not _configs or _configs[-1] != config:
+                for key in _overrides():
+                    del os.environ[key]
+                os.environ.update(_before.pop())
+                _reload()
+            _changed.notify_all()

@@ -1,0 +1,150 @@
+"""The personal pool's HTCondor configuration, as a pure function of what it depends on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from wingspan.pools.personal.installation import Installation
+from wingspan.pools.personal.processes import MARKER
+
+__all__ = ["Identity", "render"]
+
+
+@attrs.frozen
+class Identity:
+    """The account that HTCondor's daemons and the jobs see themselves as.
+
+    Attributes:
+        name: Its name in the password file.
+        uid: Its user id.
+        gid: Its group id.
+        namespace: It is not ours: the daemons start in a user namespace that maps our uid to this one.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    namespace: bool
+
+
+_TEMPLATE = """\
+# Written by Wingspan whenever the personal pool starts; what you change here is overwritten.
+
+RELEASE_DIR = {prefix}
+BIN = {bin}
+SBIN = {sbin}
+LIB = {lib}
+LIBEXEC = {libexec}
+SHARE = {share}
+LOCAL_CONFIG_FILE =
+LOCAL_CONFIG_DIR =
+REQUIRE_LOCAL_CONFIG_FILE = False
+{condor_ids}
+LOCAL_DIR = {directory}
+LOG = $(LOCAL_DIR)/log
+SPOOL = $(LOCAL_DIR)/spool
+EXECUTE = $(LOCAL_DIR)/execute
+LOCK = $(LOCAL_DIR)/lock
+RUN = $(LOCAL_DIR)/run
+JOB_QUEUE_LOG = $(SPOOL)/job_queue.log
+MASTER_ADDRESS_FILE = $(LOG)/.master_address
+COLLECTOR_ADDRESS_FILE = $(LOG)/.collector_address
+NEGOTIATOR_ADDRESS_FILE = $(LOG)/.negotiator_address
+SCHEDD_ADDRESS_FILE = $(LOG)/.schedd_address
+STARTD_ADDRESS_FILE = $(LOG)/.startd_address
+MAIL = /bin/true
+SENDMAIL = /bin/true
+MAX_DEFAULT_LOG = 5 Mb
+
+# Everything on one machine, on ports of the loopback interface that the kernel chooses. No shared port: one process
+# fewer, and no Unix sockets whose paths would be too long in a deep folder.
+DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD STARTD
+NETWORK_INTERFACE = 127.0.0.1
+BIND_ALL_INTERFACES = False
+ENABLE_IPV6 = False
+USE_SHARED_PORT = False
+CONDOR_HOST = 127.0.0.1
+COLLECTOR_HOST = 127.0.0.1:0
+# The machine's own name need not resolve.
+NETWORK_HOSTNAME = localhost
+UID_DOMAIN = localhost
+FILESYSTEM_DOMAIN = localhost
+WANT_UDP_COMMAND_SOCKET = False
+UPDATE_COLLECTOR_WITH_TCP = True
+
+# Whoever connects proves by a file (FS) that they are this user of this machine; other users are refused.
+SEC_DEFAULT_AUTHENTICATION = REQUIRED
+SEC_CLIENT_AUTHENTICATION = REQUIRED
+SEC_DEFAULT_AUTHENTICATION_METHODS = FS
+SEC_PASSWORD_DIRECTORY = $(LOCAL_DIR)/passwords.d
+SEC_TOKEN_DIRECTORY = $(LOCAL_DIR)/tokens.d
+SEC_TOKEN_SYSTEM_DIRECTORY = $(LOCAL_DIR)/tokens.d
+OWNER_OF_THIS_POOL = {owner}@*
+ALLOW_READ = $(OWNER_OF_THIS_POOL)
+ALLOW_WRITE = $(OWNER_OF_THIS_POOL)
+ALLOW_DAEMON = $(OWNER_OF_THIS_POOL)
+ALLOW_ADMINISTRATOR = $(OWNER_OF_THIS_POOL)
+ALLOW_ADVERTISE_MASTER = $(OWNER_OF_THIS_POOL)
+ALLOW_ADVERTISE_SCHEDD = $(OWNER_OF_THIS_POOL)
+ALLOW_ADVERTISE_STARTD = $(OWNER_OF_THIS_POOL)
+ALLOW_NEGOTIATOR = $(OWNER_OF_THIS_POOL)
+
+# One slot that is cut to what each job asks for.
+NUM_CPUS = {cpus}
+MEMORY = {memory}
+NUM_SLOTS = 1
+NUM_SLOTS_TYPE_1 = 1
+SLOT_TYPE_1 = 100%
+SLOT_TYPE_1_PARTITIONABLE = True
+START = True
+SUSPEND = False
+PREEMPT = False
+KILL = False
+RUNBENCHMARKS = False
+STARTER_JOB_ENVIRONMENT = "{marker}={directory}"
+
+# A person waits.
+NEGOTIATOR_INTERVAL = 1
+NEGOTIATOR_MIN_INTERVAL = 0
+NEGOTIATOR_CYCLE_DELAY = 0
+SCHEDD_INTERVAL = 1
+SCHEDD_MIN_INTERVAL = 0
+UPDATE_INTERVAL = 5
+"""
+
+
+def render(
+    *,
+    directory: Path,
+    installation: Installation,
+    owner: Identity,
+    client_is_root: bool,
+    cpus: int,
+    memory: int,
+) -> str:
+    """The text of ``condor_config``.
+
+    Args:
+        directory: The pool's folder.
+        installation: The HTCondor to start.
+        owner: Whom daemons and jobs run as.
+        client_is_root: Command-line tools run as root and want to be told which account HTCondor's files belong to.
+        cpus: How many cores the pool offers.
+        memory: How many MiB of memory it offers.
+    """
+    return _TEMPLATE.format(
+        prefix=installation.prefix,
+        bin=installation.bin,
+        sbin=installation.sbin,
+        lib=installation.lib,
+        libexec=installation.libexec,
+        share=installation.share,
+        condor_ids="CONDOR_IDS = 0.0" if client_is_root else "",
+        directory=directory,
+        owner=owner.name,
+        cpus=cpus,
+        memory=memory,
+        marker=MARKER,
+    )

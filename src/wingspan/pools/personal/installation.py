@@ -1,0 +1,225 @@
+"""An HTCondor on this machine: where its programs are, and how one is obtained without root when there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from wingspan.errors import SettingsError
+from wingspan.pools.personal.errors import InstallationError, SourceError
+from wingspan.pools.personal.locking import exclusive
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.settings import load_settings
+
+__all__ = ["MINIMUM_VERSION", "Installation", "cached", "install"]
+
+#: The oldest HTCondor that the ``htcondor2`` bindings of our dependencies are used with: Debian 13's.
+MINIMUM_VERSION = (23, 9)
+
+_RECORD = "installation.json"
+
+
+@attrs.frozen
+class Installation:
+    """An HTCondor whose programs can be run.
+
+    Attributes:
+        prefix: HTCondor's RELEASE_DIR: holds ``sbin/condor_master``.
+        version: Such as ``"25.14.1"``.
+        source: Where it came from: ``"system"``, ``"conda-forge"`` or ``"debian-<suite>"``.
+    """
+
+    prefix: Path
+    version: str
+    source: str
+
+    @property
+    def bin(self) -> Path:
+        return self.prefix / "bin"
+
+    @property
+    def sbin(self) -> Path:
+        return next((d for d in (self.prefix / "sbin", self.bin) if (d / "condor_master").exists()), self.bin)
+
+    @property
+    def libexec(self) -> Path:
+        nested = self.prefix / "libexec" / "condor"
+        return nested if nested.is_dir() else self.prefix / "libexec"
+
+    @property
+    def lib(self) -> Path:
+        names = ("lib/condor", "lib64/condor")
+        return next((self.prefix / n for n in names if (self.prefix / n).is_dir()), self.prefix / "lib")
+
+    @property
+    def share(self) -> Path:
+        return self.prefix / "share" / "condor"
+
+
+def version_of(program: Path, environment: dict[str, str] | None = None) -> str:
+    """What ``condor_version`` beside `program` says, such as ``"25.14.1"``.
+
+    Raises:
+        SourceError: It cannot be run, or says something else.
+    """
+    # CONDOR_CONFIG: without any configuration the program refuses to tell even its version.
+    environment = {**os.environ, "CONDOR_CONFIG": "/dev/null", **(environment or {})}
+    try:
+        done = subprocess.run(
+            [program], capture_output=True, text=True, timeout=30, env=environment, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SourceError(f"{program} does not run: {error}") from None
+    found = re.search(r"\$CondorVersion: (\d+\.\d+\.\d+)", done.stdout)
+    if found is None:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise SourceError(f"{program} does not tell its version: {said[-1] if said else 'no output'}")
+    return found.group(1)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """
+    >>> numbers("25.14.1")
+    (25, 14, 1)
+    """
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def system() -> Installation:
+    """The HTCondor that is installed on this machine.
+
+    Raises:
+        SourceError: There is none, or it is too old.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    master = shutil.which("condor_master", path=path)
+    if master is None:
+        raise SourceError("no condor_master on this machine")
+    prefix = Path(master).resolve().parent.parent
+    version = version_of(prefix / "bin" / "condor_version")
+    if numbers(version) < MINIMUM_VERSION:
+        wanted = ".".join(map(str, MINIMUM_VERSION))
+        raise SourceError(f"{master} is HTCondor {version}; at least {wanted} is needed")
+    return Installation(prefix, version, "system")
+
+
+def _cache_dir() -> Path:
+    return load_settings().cache_dir / "htcondor"
+
+
+def cached(cache_dir: Path | None = None) -> Installation | None:
+    """The newest HTCondor that was obtained before, or None. Asks no network."""
+    found = []
+    for record in (cache_dir or _cache_dir()).glob(f"*/{_RECORD}"):
+        try:
+            data = json.loads(record.read_text(encoding="utf-8"))
+            one = Installation(record.parent / data["prefix"], data["version"], data["source"])
+        except (OSError, ValueError, KeyError):
+            continue  # not ours, or damaged by hand
+        if (one.sbin / "condor_master").exists():
+            found.append(one)
+    return max(found, key=lambda one: numbers(one.version), default=None)
+
+
+@attrs.frozen
+class Source:
+    """Somewhere HTCondor can be had.
+
+    Attributes:
+        name: Its name in messages, file names and `Installation.source`.
+        obtain: Called with an empty folder to work in, the folder that it will be renamed to, and who wants to hear of
+            progress; answers version and the prefix relative to the folder. Raises SourceError.
+    """
+
+    name: str
+    obtain: Callable[[Path, Callable[[str], Path], Progress], tuple[str, str]]
+
+
+def sources() -> list[Source]:
+    """Everything that is tried when the machine has no HTCondor, in order."""
+    from wingspan.pools.personal import conda, debian
+
+    return [Source("conda-forge", conda.obtain), *(Source(n, o) for n, o in debian.candidates())]
+
+
+def _put_in_place(source: Source, cache_dir: Path, progress: Progress) -> Installation:
+    """Obtain into a temporary folder beside its place, then rename: a kill half-way leaves nothing that looks whole."""
+
+    def place(version: str) -> Path:
+        return cache_dir / f"{version}-{source.name}"
+
+    work = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=cache_dir))
+    try:
+        version, prefix = source.obtain(work, place, progress)
+        record = {"version": version, "source": source.name, "prefix": prefix}
+        (work / _RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
+        target = place(version)
+        if (target / prefix).exists() and (target / _RECORD).exists():
+            shutil.rmtree(work)  # the same version again: a pool may be running from that one
+            return Installation(target / prefix, version, source.name)
+        if target.exists():
+            shutil.rmtree(target)
+        work.chmod(0o755)
+        work.rename(target)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return Installation(target / prefix, version, source.name)
+
+
+def install(
+    progress: Progress = NO_PROGRESS, *, cache_dir: Path | None = None, upgrade: bool = False
+) -> Installation:
+    """Find HTCondor on this machine, in the cache, or obtain it without root; verified by its source's signatures.
+
+    Args:
+        progress: Hears of downloads.
+        cache_dir: Where to keep it; default ``<cache>/htcondor`` of the settings.
+        upgrade: Ask the sources even when the cache has one.
+
+    Raises:
+        InstallationError: No source had it; the message says what each answered.
+    """
+    failures: list[tuple[str, str]] = []
+    try:
+        return system()
+    except SourceError as error:
+        failures.append(("this machine", error.message))
+    cache_dir = cache_dir or _cache_dir()
+    if not upgrade and (found := cached(cache_dir)) is not None:
+        return found
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"the cache folder {cache_dir} cannot be made: {error.strerror}",
+            hint="set WINGSPAN_CACHE_DIR to a folder you can write to",
+        ) from None
+    with exclusive(cache_dir / ".lock"):
+        if not upgrade and (found := cached(cache_dir)) is not None:
+            return found  # another process obtained it while we waited
+        for left in cache_dir.glob(
+            ".unfinished-*"
+        ):  # of a process that was killed: nobody else holds the lock
+            shutil.rmtree(left, ignore_errors=True)
+        for source in sources():
+            try:
+                return _put_in_place(source, cache_dir, progress)
+            except SourceError as error:
+                failures.append((source.name, error.message))
+            except OSError as error:
+                failures.append((source.name, str(error)))
+    lines = "\n".join(f"  {name}: {message}" for name, message in failures)
+    raise InstallationError(
+        f"HTCondor could not be obtained:\n{lines}",
+        hint="install HTCondor (its package is called condor or htcondor) so that condor_master is on PATH, "
+        "or go on without it: wingspan.map(..., pool='local')",
+    )

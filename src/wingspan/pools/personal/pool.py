@@ -1,0 +1,451 @@
+"""The life of a personal pool: start, find again, stop, clean up after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from wingspan.errors import PoolError, SettingsError
+from wingspan.pools.personal import configuration
+from wingspan.pools.personal.activation import activated
+from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, PoolNotRunning
+from wingspan.pools.personal.installation import Installation, install
+from wingspan.pools.personal.locking import exclusive
+from wingspan.pools.personal.processes import MARKER, ProcessIdentity, boot_id, kill_all, marked
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.settings import load_settings
+
+if TYPE_CHECKING:
+    import htcondor2
+
+__all__ = ["PersonalPool", "PersonalPoolStatus"]
+
+_STATE = "state.json"
+_FOLDERS = ("log", "spool", "execute", "lock", "run", "tokens.d", "passwords.d")
+
+
+@attrs.frozen(kw_only=True)
+class PersonalPoolStatus:
+    """What is known of a personal pool without asking its daemons.
+
+    Attributes:
+        state: ``"running"``; ``"crashed"`` when its master died without being asked to; else ``"stopped"``.
+        directory: The pool's folder.
+        version: HTCondor's version.
+        source: Where this HTCondor came from.
+        master_pid: Process id of ``condor_master``.
+        cpus: How many cores the pool offers, each to one job that asks for one.
+        address: The collector's address.
+        started: When it was started, seconds since the epoch.
+    """
+
+    state: Literal["running", "stopped", "crashed"]
+    directory: Path
+    version: str | None = None
+    source: str | None = None
+    master_pid: int | None = None
+    cpus: int | None = None
+    address: str | None = None
+    started: float | None = None
+
+
+@attrs.frozen
+class _State:
+    """What a started pool wrote down: ``state.json``."""
+
+    master: ProcessIdentity
+    version: str
+    source: str
+    prefix: Path
+    cpus: int
+    started: float
+
+    @classmethod
+    def read(cls, path: Path) -> _State | None:
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                ProcessIdentity(**data["master"]),
+                data["version"],
+                data["source"],
+                Path(data["prefix"]),
+                data["cpus"],
+                data["started"],
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, path: Path) -> None:
+        text = json.dumps({**attrs.asdict(self), "prefix": str(self.prefix)}, indent=1)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+
+def _identity() -> configuration.Identity:
+    """Whom the daemons run as: us, unless HTCondor would refuse that.
+
+    HTCondor refuses jobs of uid 0, and authenticates users by their names. Root, and a uid without a name (as in many
+    containers), is therefore mapped to a system account in a user namespace. The account must not be the kernel's
+    overflow uid (nobody): every unmapped user of the machine looks like that one in there, and would be let in.
+    """
+    uid = os.getuid()
+    if uid:
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            pass
+        else:
+            return configuration.Identity(name, uid, os.getgid(), namespace=False)
+    try:
+        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError):
+        overflow = 65534
+    for entry in sorted(pwd.getpwall(), key=lambda entry: (entry.pw_name != "daemon", entry.pw_uid)):
+        if entry.pw_uid not in (0, overflow):
+            return configuration.Identity(entry.pw_name, entry.pw_uid, entry.pw_gid, namespace=True)
+    raise PoolError(
+        f"uid {uid} cannot run jobs and the password file has no other account to stand in for it",
+        hint="add an account (useradd condor), or use the local pool: wingspan.map(..., pool='local')",
+    )
+
+
+def _memory_mib() -> int:
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return pages * size // 2**20
+
+
+class PersonalPool:
+    """A real HTCondor on this machine, of this user, on loopback only.
+
+    Args:
+        directory: Where it keeps its state; default ``personal-pool`` in the data folder. One pool a folder.
+        cpus: How many cores it offers; default as many as this process may use.
+
+    >>> pool = PersonalPool()
+    >>> pool.status().state in {"running", "stopped", "crashed"}
+    True
+    """
+
+    def __init__(self, directory: Path | None = None, *, cpus: int | None = None) -> None:
+        if cpus is not None and cpus < 1:
+            raise SettingsError(f"a pool of {cpus} CPUs cannot run anything", hint="give at least 1")
+        chosen = Path(directory) if directory is not None else load_settings().data_dir / "personal-pool"
+        self.directory = Path(
+            os.path.realpath(chosen)
+        )  # one name, however it is reached: processes are marked with it
+        self.cpus = cpus
+
+    def __repr__(self) -> str:
+        return f"PersonalPool({str(self.directory)!r})"
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "condor_config"
+
+    @property
+    def _state_file(self) -> Path:
+        return self.directory / _STATE
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.directory / ".lock"
+
+    @staticmethod
+    def install(progress: Progress = NO_PROGRESS) -> Installation:
+        """Obtain HTCondor and start nothing; see `wingspan.pools.personal.install`."""
+        return install(progress)
+
+    def status(self) -> PersonalPoolStatus:
+        """Whether it runs, from its own notes and the process table; takes no lock and asks no daemon."""
+        state = _State.read(self._state_file)
+        if state is None or state.master.boot != boot_id():
+            return PersonalPoolStatus(state="stopped", directory=self.directory)
+        running = state.master.alive()
+        try:
+            address = (self.directory / "log/.collector_address").read_text().split("\n")[0]
+        except OSError:
+            address = None
+        return PersonalPoolStatus(
+            state="running" if running else "crashed",
+            directory=self.directory,
+            version=state.version,
+            source=state.source,
+            master_pid=state.master.pid,
+            cpus=state.cpus,
+            address=address if running else None,
+            started=state.started,
+        )
+
+    # ------------------------------------------------------------------------------------------------------ start
+
+    def start(self, progress: Progress = NO_PROGRESS, *, timeout: float = 30.0) -> None:
+        """Start it, or find it running; returns when collector, negotiator, schedd and startd answer and a slot is free.
+
+        Obtains HTCondor when the machine has none. The pool outlives this process. Any number of processes may call this
+        at once: one starts it, the others wait. What a crash left is cleaned up first; jobs in the queue are kept.
+
+        Args:
+            progress: Hears of downloads and of the start.
+            timeout: Seconds for the daemons to become ready (downloads not counted).
+
+        Raises:
+            InstallationError: HTCondor cannot be had.
+            PoolDidNotStart: The daemons did not become ready; the message has the last lines of their logs.
+            PoolError: It runs with another number of CPUs than was asked for.
+        """
+        if platform.system() != "Linux":
+            raise InstallationError(
+                f"the personal pool needs Linux, this is {platform.system()}",
+                hint="use the local pool: wingspan.map(..., pool='local')",
+            )
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with exclusive(self._lock_file):
+                self._start_locked(progress, timeout)
+        except PermissionError as error:
+            raise PoolDidNotStart(
+                f"the pool's folder {self.directory} cannot be written: {error}",
+                hint="set WINGSPAN_DATA_DIR to a folder of yours",
+            ) from None
+
+    def _start_locked(self, progress: Progress, timeout: float) -> None:
+        status = self.status()
+        if status.state == "running":
+            if self.cpus not in (None, status.cpus):
+                raise PoolError(
+                    f"the personal pool runs with {status.cpus} CPUs, not {self.cpus}",
+                    hint=f"stop it first: wingspan pool stop, then wingspan pool start --cpus {self.cpus}",
+                )
+            state = _State.read(self._state_file)
+            assert state is not None
+            self._wait_until_ready(state, timeout)
+            return
+        self._clean_up()
+        installation = install(progress)
+        task = progress.start("Starting the personal pool")
+        try:
+            state = self._spawn(installation)
+            try:
+                self._wait_until_ready(state, timeout)
+            except BaseException:  # Ctrl-C too: nothing half-started is left
+                self._clean_up()
+                raise
+        finally:
+            progress.finish(task)
+
+    def _spawn(self, installation: Installation) -> _State:
+        for name in _FOLDERS:
+            (self.directory / name).mkdir(exist_ok=True, mode=0o700)
+        owner = _identity()
+        cpus = self.cpus or len(os.sched_getaffinity(0))
+        text = configuration.render(
+            directory=self.directory,
+            installation=installation,
+            owner=owner,
+            client_is_root=os.getuid() == 0,
+            cpus=cpus,
+            memory=max(_memory_mib(), 256 * cpus),
+        )
+        temporary = self.directory / "condor_config.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.config_file)
+
+        command = [str(installation.sbin / "condor_master"), "-f"]
+        if owner.namespace:
+            unshare = shutil.which("unshare")
+            if unshare is None:
+                raise PoolDidNotStart(
+                    "HTCondor runs no jobs of root, and unshare (util-linux) is missing to map root to another user",
+                    hint="install util-linux, or run as an ordinary user",
+                )
+            command = [
+                unshare,
+                "--user",
+                f"--map-user={owner.uid}",
+                f"--map-group={owner.gid}",
+                "--",
+                *command,
+            ]
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if key != "CONDOR_CONFIG" and not key.upper().startswith("_CONDOR_")
+        }
+        environment |= self._tools(installation) | {MARKER: str(self.directory)}
+        # The shell makes the master nobody's child but init's: no zombie of ours when it ends, and in a session of its
+        # own it hears no Ctrl-C of this terminal.
+        script = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
+        done = subprocess.run(
+            ["/bin/sh", "-c", script, "sh", str(self.directory / "log/master.out"), *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            env=environment,
+            start_new_session=True,
+            check=True,
+        )
+        master = ProcessIdentity.of(int(done.stdout))
+        if master is None:
+            raise PoolDidNotStart(
+                f"condor_master ended at once\n{self._log_tail()}", hint=self._start_hint(owner)
+            )
+        state = _State(
+            master, installation.version, installation.source, installation.prefix, cpus, time.time()
+        )
+        state.write(self._state_file)
+        return state
+
+    def _start_hint(self, owner: configuration.Identity) -> str:
+        hint = f"its logs are in {self.directory / 'log'}"
+        if owner.namespace:
+            hint += "; running as root needs user namespaces (unshare --user must work), an ordinary user does not"
+        return hint
+
+    def _log_tail(self) -> str:
+        lines: list[str] = []
+        for name in ("master.out", "MasterLog"):
+            try:
+                text = (self.directory / "log" / name).read_text(errors="replace")
+            except OSError:
+                continue
+            lines += [f"  {name}: {line}" for line in text.splitlines()[-4:]]
+        return "\n".join(lines)
+
+    def _wait_until_ready(self, state: _State, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        missing = "the collector"
+        while True:
+            if not state.master.alive():
+                problem = "condor_master ended"
+                break
+            if time.monotonic() > deadline:
+                problem = f"{missing} did not answer within {timeout:.0f} s"
+                break
+            answer = self._missing()
+            if answer is None:
+                return
+            missing = answer
+            time.sleep(0.02)
+        raise PoolDidNotStart(
+            f"the personal pool did not start: {problem}\n{self._log_tail()}",
+            hint=self._start_hint(_identity()),
+        )
+
+    def _missing(self) -> str | None:
+        """The first daemon that does not answer yet, or None when the pool is ready."""
+        for name in ("collector", "negotiator", "schedd", "startd"):
+            if not (self.directory / f"log/.{name}_address").exists():
+                return f"the {name}"
+        with self.activate():
+            import htcondor2
+
+            try:
+                collector = htcondor2.Collector()
+                kinds = {ad.get("MyType") for ad in collector.query(projection=["MyType"])}
+                for kind, name in (
+                    ("Negotiator", "negotiator"),
+                    ("Scheduler", "schedd"),
+                    ("Machine", "startd"),
+                ):
+                    if kind not in kinds:
+                        return f"the {name}"
+                htcondor2.Schedd().query(projection=["ClusterId"], limit=1)
+            except (RuntimeError, htcondor2.HTCondorException, OSError) as error:
+                return f"a daemon ({error})"
+        return None
+
+    # ------------------------------------------------------------------------------------------------------- stop
+
+    def stop(self, *, timeout: float = 10.0) -> None:
+        """End every process of the pool, running jobs included; the queue stays on disk and goes on at the next start.
+
+        Args:
+            timeout: Seconds to wait for HTCondor to end by itself before what is left is killed.
+        """
+        if not self.directory.is_dir():
+            return
+        with exclusive(self._lock_file):
+            state = _State.read(self._state_file)
+            if state is not None and state.master.alive():
+                state.master.kill(
+                    signal.SIGQUIT
+                )  # HTCondor's "fast" shutdown: jobs are killed, the queue is written
+                deadline = time.monotonic() + timeout
+                while time.monotonic() < deadline and state.master.alive():
+                    time.sleep(0.02)
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        """Remove what a pool leaves that runs no more: processes first, then the files that say it runs."""
+        left = kill_all(self.directory)
+        if left:
+            raise PoolError(
+                f"processes {', '.join(str(p.pid) for p in left)} of the pool in {self.directory} cannot be killed",
+                hint="they wait for the kernel (a network disk?); try again later",
+            )
+        self._state_file.unlink(missing_ok=True)
+        for path in (self.directory / "log").glob(".*_address*"):
+            path.unlink(missing_ok=True)
+        for name in ("lock", "run", "execute"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    def processes(self) -> list[int]:
+        """The pids of every living process of the pool: daemons, shadows, starters and jobs."""
+        return sorted(process.pid for process in marked(self.directory))
+
+    # ------------------------------------------------------------------------------------------------------ usage
+
+    def activate(self) -> AbstractContextManager[None]:
+        """Make ``htcondor2`` in this process speak with this pool, for the length of a ``with`` block.
+
+        May be nested and entered by several threads at once. Threads that want different pools wait for each other, as the
+        bindings know one configuration a process.
+        """
+        return activated(self.config_file)
+
+    def schedd(self) -> htcondor2.Schedd:
+        """The pool's schedd; for use inside `activate`.
+
+        Raises:
+            PoolNotRunning: The pool is not running.
+        """
+        import htcondor2
+
+        self._require_running()
+        return htcondor2.Schedd()
+
+    def environment(self) -> dict[str, str]:
+        """Variables with which HTCondor's command-line tools speak with this pool: ``PATH`` and ``CONDOR_CONFIG``.
+
+        Raises:
+            PoolNotRunning: The pool is not running.
+        """
+        state = self._require_running()
+        return self._tools(Installation(state.prefix, state.version, state.source))
+
+    def _tools(self, installation: Installation) -> dict[str, str]:
+        old = os.environ.get("PATH", os.defpath).split(os.pathsep)
+        own = [str(installation.bin), str(installation.sbin)]
+        path = own + [folder for folder in old if folder not in own]
+        return {"CONDOR_CONFIG": str(self.config_file), "PATH": os.pathsep.join(dict.fromkeys(path))}
+
+    def _require_running(self) -> _State:
+        state = _State.read(self._state_file)
+        if state is None or not state.master.alive():
+            raise PoolNotRunning(
+                f"the personal pool in {self.directory} is not running", hint="start it: wingspan pool start"
+            )
+        return state
