@@ -1,4 +1,4 @@
-"""A real HTCondor of one's own on this machine: obtained without root when there is none, started, stopped."""
+"""A real HTCondor of one's own on this machine: obtained without root, started, found again, stopped."""
 
 from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, PoolNotRunning, SourceError
 from wingspan.pools.personal.installation import Installation, install

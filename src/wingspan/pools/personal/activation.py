@@ -19,7 +19,7 @@ _before: list[dict[str, str]] = []  # the variables to put back
 
 
 def _overrides() -> dict[str, str]:
-    """Variables that would reach over into the pool's configuration: ``CONDOR_CONFIG``, ``_CONDOR_SCHEDD_HOST`` …"""
+    """Variables that would reach over into the pool's configuration, such as ``_CONDOR_SCHEDD_HOST``."""
     return {
         key: value
         for key, value in os.environ.items()
@@ -43,8 +43,8 @@ def _reload() -> None:
 def activated(config: Path) -> Iterator[None]:
     """Make the bindings speak with the pool of `config`.
 
-    May be nested, and entered by many threads for the same pool at once; a thread that wants another pool waits until the
-    others have left.
+    May be nested, and entered by many threads for the same pool at once; a thread that wants another pool
+    waits until the others have left.
     """
     me = threading.get_ident()
     with _changed:

@@ -58,8 +58,8 @@ MAIL = /bin/true
 SENDMAIL = /bin/true
 MAX_DEFAULT_LOG = 5 Mb
 
-# Everything on one machine, on ports of the loopback interface that the kernel chooses. No shared port: one process
-# fewer, and no Unix sockets whose paths would be too long in a deep folder.
+# Everything on one machine, on ports of the loopback interface that the kernel chooses. No shared port: one
+# process fewer, and no Unix sockets whose paths would be too long in a deep folder.
 DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD STARTD
 NETWORK_INTERFACE = 127.0.0.1
 BIND_ALL_INTERFACES = False
@@ -130,8 +130,8 @@ def render(
         directory: The pool's folder.
         installation: The HTCondor to start.
         owner: Whom daemons and jobs run as.
-        client_is_root: Command-line tools run as root and want to be told which account HTCondor's files belong to.
-        cpus: How many cores the pool offers.
+        client_is_root: Command-line tools run as root and want to be told which account HTCondor's files
+        belong to. cpus: How many cores the pool offers.
         memory: How many MiB of memory it offers.
     """
     return _TEMPLATE.format(

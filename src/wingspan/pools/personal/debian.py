@@ -1,9 +1,9 @@
-"""HTCondor from the Debian family's own packages, unpacked without root and without touching the machine's packages.
+"""HTCondor from the Debian family's own packages, unpacked without root; the machine's packages stay untouched.
 
-apt itself resolves, downloads and checks (the suite's signature by the machine's keyrings, each package by the hash in the
-signed index), on a private state in which nothing is installed. The mirror is the one that the machine's own sources name.
-The programs are then given the C library and the libraries that were unpacked beside them, since a current HTCondor
-usually wants a newer C library than the machine has.
+apt itself resolves, downloads and checks (the suite's signature by the machine's keyrings, each package by
+the hash in the signed index), on a private state in which nothing is installed. The mirror is the one that
+the machine's own sources name. The programs are then given the C library and the libraries that were
+unpacked beside them, since a current HTCondor usually wants a newer C library than the machine has.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _Obtain = Callable[[Path, Callable[[str], Path], Progress], tuple[str, str]]
 
 
 def candidates() -> list[tuple[str, _Obtain]]:
-    """The suites to try on this machine, as (name, obtain); one that only explains itself on other machines."""
+    """The suites to try on this machine, as (name, obtain); elsewhere one that only explains itself."""
     family = _family()
     if family is None or shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         return [("debian", _not_here)]
@@ -192,8 +192,8 @@ def _paragraphs(text: str) -> Iterator[dict[str, str]]:
 def _needed(apt: _Apt) -> dict[str, dict[str, str]]:
     """The packages to unpack: what apt would install, less everything that is no library.
 
-    HTCondor's package depends on Perl, systemd and more for scripts and services that a personal pool does not start;
-    the libraries are reached through libraries only.
+    HTCondor's package depends on Perl, systemd and more for scripts and services that a personal pool does
+    not start; the libraries are reached through libraries only.
     """
     planned = apt.run("apt-get", "install", "--print-uris", "-qq", *_ROOTS)
     names = [re.split(r"[_\s]", line.split(" ")[1])[0] for line in planned.splitlines() if line[:1] == "'"]
@@ -235,10 +235,10 @@ def _loader(prefix: Path) -> Path:
 
 
 def _bind_to_own_libraries(prefix: Path, final: Path) -> None:
-    """Make HTCondor's programs load the C library and the libraries beside them, as they will lie under `final`.
+    """Make HTCondor's programs load the C library and libraries beside them, as they will lie in `final`.
 
-    Only programs: a patched C library crashes. DT_RPATH and not RUNPATH, so that it also serves what the libraries
-    themselves need. Jobs are ordinary programs of the machine and see none of this.
+    Only programs: a patched C library crashes. DT_RPATH and not RUNPATH, so that it also serves what the
+    libraries themselves need. Jobs are ordinary programs of the machine and see none of this.
     """
     loader = _loader(prefix)
     folders = [d for d in (prefix / "usr/lib", prefix / "lib") if d.is_dir() and not d.is_symlink()]
@@ -287,7 +287,8 @@ def obtain(suite: str, work: Path, place: Callable[[str], Path], progress: Progr
         The version, and HTCondor's prefix relative to `work`.
 
     Raises:
-        SourceError: The suite cannot be reached, is not signed by a key of this machine, or has no usable HTCondor.
+        SourceError: The suite cannot be reached, its signature is not known here, or it has no usable
+        HTCondor.
     """
     from wingspan.pools.personal.installation import MINIMUM_VERSION, numbers
 

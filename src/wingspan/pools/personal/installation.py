@@ -1,4 +1,4 @@
-"""An HTCondor on this machine: where its programs are, and how one is obtained without root when there is none."""
+"""An HTCondor on this machine: where its programs are, and how one is obtained when there is none."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ class Source:
 
     Attributes:
         name: Its name in messages, file names and `Installation.source`.
-        obtain: Called with an empty folder to work in, the folder that it will be renamed to, and who wants to hear of
+        obtain: Called with an empty folder to work in, the folder that it will be renamed to, and who wants
+        to hear of
             progress; answers version and the prefix relative to the folder. Raises SourceError.
     """
 
@@ -151,7 +152,7 @@ def sources() -> list[Source]:
 
 
 def _put_in_place(source: Source, cache_dir: Path, progress: Progress) -> Installation:
-    """Obtain into a temporary folder beside its place, then rename: a kill half-way leaves nothing that looks whole."""
+    """Obtain into a temporary folder, then rename: a kill half-way leaves nothing that looks whole."""
 
     def place(version: str) -> Path:
         return cache_dir / f"{version}-{source.name}"
@@ -178,7 +179,7 @@ def _put_in_place(source: Source, cache_dir: Path, progress: Progress) -> Instal
 def install(
     progress: Progress = NO_PROGRESS, *, cache_dir: Path | None = None, upgrade: bool = False
 ) -> Installation:
-    """Find HTCondor on this machine, in the cache, or obtain it without root; verified by its source's signatures.
+    """Find HTCondor on this machine or in the cache, or obtain it, verified by its source's signatures.
 
     Args:
         progress: Hears of downloads.

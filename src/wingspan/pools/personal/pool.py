@@ -96,9 +96,10 @@ class _State:
 def _identity() -> configuration.Identity:
     """Whom the daemons run as: us, unless HTCondor would refuse that.
 
-    HTCondor refuses jobs of uid 0, and authenticates users by their names. Root, and a uid without a name (as in many
-    containers), is therefore mapped to a system account in a user namespace. The account must not be the kernel's
-    overflow uid (nobody): every unmapped user of the machine looks like that one in there, and would be let in.
+    HTCondor refuses jobs of uid 0, and authenticates users by their names. Root, and a uid without a name
+    (as in many containers), is therefore mapped to a system account in a user namespace. The account must
+    not be the kernel's overflow uid (nobody): every unmapped user of the machine looks like that one in
+    there, and would be let in.
     """
     uid = os.getuid()
     if uid:
@@ -188,13 +189,12 @@ class PersonalPool:
             started=state.started,
         )
 
-    # ------------------------------------------------------------------------------------------------------ start
-
     def start(self, progress: Progress = NO_PROGRESS, *, timeout: float = 30.0) -> None:
-        """Start it, or find it running; returns when collector, negotiator, schedd and startd answer and a slot is free.
+        """Start it, or find it running; returns when all daemons answer and a slot is free.
 
-        Obtains HTCondor when the machine has none. The pool outlives this process. Any number of processes may call this
-        at once: one starts it, the others wait. What a crash left is cleaned up first; jobs in the queue are kept.
+        Obtains HTCondor when the machine has none. The pool outlives this process. Any number of processes
+        may call this at once: one starts it, the others wait. What a crash left is cleaned up first; jobs in
+        the queue are kept.
 
         Args:
             progress: Hears of downloads and of the start.
@@ -267,7 +267,7 @@ class PersonalPool:
             unshare = shutil.which("unshare")
             if unshare is None:
                 raise PoolDidNotStart(
-                    "HTCondor runs no jobs of root, and unshare (util-linux) is missing to map root to another user",
+                    "HTCondor runs no jobs of root, and unshare (util-linux), which maps root to another, is missing",
                     hint="install util-linux, or run as an ordinary user",
                 )
             command = [
@@ -284,8 +284,8 @@ class PersonalPool:
             if key != "CONDOR_CONFIG" and not key.upper().startswith("_CONDOR_")
         }
         environment |= self._tools(installation) | {MARKER: str(self.directory)}
-        # The shell makes the master nobody's child but init's: no zombie of ours when it ends, and in a session of its
-        # own it hears no Ctrl-C of this terminal.
+        # The shell makes the master nobody's child but init's: no zombie of ours when it ends, and in a
+        # session of its own it hears no Ctrl-C of this terminal.
         script = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
         done = subprocess.run(
             ["/bin/sh", "-c", script, "sh", str(self.directory / "log/master.out"), *command],
@@ -311,7 +311,7 @@ class PersonalPool:
     def _start_hint(self, owner: configuration.Identity) -> str:
         hint = f"its logs are in {self.directory / 'log'}"
         if owner.namespace:
-            hint += "; running as root needs user namespaces (unshare --user must work), an ordinary user does not"
+            hint += "; as root it needs user namespaces (unshare --user must work), as an ordinary user not"
         return hint
 
     def _log_tail(self) -> str:
@@ -367,10 +367,8 @@ class PersonalPool:
                 return f"a daemon ({error})"
         return None
 
-    # ------------------------------------------------------------------------------------------------------- stop
-
     def stop(self, *, timeout: float = 10.0) -> None:
-        """End every process of the pool, running jobs included; the queue stays on disk and goes on at the next start.
+        """End every process of the pool, running jobs included; the queue stays and goes on at the next start.
 
         Args:
             timeout: Seconds to wait for HTCondor to end by itself before what is left is killed.
@@ -393,7 +391,7 @@ class PersonalPool:
         left = kill_all(self.directory)
         if left:
             raise PoolError(
-                f"processes {', '.join(str(p.pid) for p in left)} of the pool in {self.directory} cannot be killed",
+                f"processes {', '.join(str(p.pid) for p in left)} of {self.directory} cannot be killed",
                 hint="they wait for the kernel (a network disk?); try again later",
             )
         self._state_file.unlink(missing_ok=True)
@@ -406,13 +404,11 @@ class PersonalPool:
         """The pids of every living process of the pool: daemons, shadows, starters and jobs."""
         return sorted(process.pid for process in marked(self.directory))
 
-    # ------------------------------------------------------------------------------------------------------ usage
-
     def activate(self) -> AbstractContextManager[None]:
         """Make ``htcondor2`` in this process speak with this pool, for the length of a ``with`` block.
 
-        May be nested and entered by several threads at once. Threads that want different pools wait for each other, as the
-        bindings know one configuration a process.
+        May be nested and entered by several threads at once. Threads that want different pools wait for each
+        other, as the bindings know one configuration a process.
         """
         return activated(self.config_file)
 
@@ -428,7 +424,7 @@ class PersonalPool:
         return htcondor2.Schedd()
 
     def environment(self) -> dict[str, str]:
-        """Variables with which HTCondor's command-line tools speak with this pool: ``PATH`` and ``CONDOR_CONFIG``.
+        """Variables with which HTCondor's command-line tools speak with this pool: PATH and CONDOR_CONFIG.
 
         Raises:
             PoolNotRunning: The pool is not running.

@@ -1,11 +1,12 @@
 """Processes of a pool: which live, which are zombies, and how to end them all.
 
-A pid alone proves nothing: it may be a zombie's, or belong to somebody else by now. A process is known by its pid, its
-start time (field 22 of ``/proc/<pid>/stat``, clock ticks since boot, see proc(5)) and the boot.
+A pid alone proves nothing: it may be a zombie's, or belong to somebody else by now. A process is known by
+its pid, its start time (field 22 of ``/proc/<pid>/stat``, clock ticks since boot, see proc(5)) and the boot.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -69,10 +70,8 @@ class ProcessIdentity:
     def kill(self, number: int) -> None:
         """Send a signal, unless the process is gone."""
         if self.alive():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            except ProcessLookupError:
-                pass
 
 
 def _ancestors() -> set[int]:
@@ -88,7 +87,7 @@ def _ancestors() -> set[int]:
 
 
 def marked(directory: Path) -> list[ProcessIdentity]:
-    """Every living process that belongs to the pool in `directory`, except this one and those it descends from."""
+    """Every living process of the pool in `directory`, except this one and those it descends from."""
     wanted = f"{MARKER}={directory}".encode()
     spared = _ancestors()
     found = []
@@ -119,10 +118,8 @@ def kill_all(directory: Path, *, timeout: float = 10.0) -> list[ProcessIdentity]
     deadline = time.monotonic() + timeout
     while left := marked(directory):
         for process in left:
-            try:
+            with contextlib.suppress(PermissionError):
                 process.kill(signal.SIGKILL)
-            except PermissionError:
-                pass
         if time.monotonic() > deadline:
             break
         time.sleep(0.01)
