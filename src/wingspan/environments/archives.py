@@ -1,0 +1,127 @@
+"""Facts that lie inside package archives, where one is on this machine. Nothing is downloaded.
+
+An archive (or an extracted package) is looked for where a ``file://`` channel or a wheel's path says, then in the package
+caches of Wingspan, Pixi and rattler. What is found is trusted for *needs* only: bundles verify what they use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from wingspan.environments.lock import LockedPackage
+
+__all__ = ["LocalPackage", "find_local", "installed_size", "package_caches", "read_member"]
+
+
+@attrs.frozen
+class LocalPackage:
+    """Where a package lies on this machine: an archive, or the folder it was extracted to."""
+
+    path: Path
+
+    @property
+    def extracted(self) -> bool:
+        return self.path.is_dir()
+
+
+def package_caches() -> tuple[Path, ...]:
+    """Folders that may hold package archives or extracted packages, those that exist.
+
+    Wingspan's own, then those of rattler and Pixi (``RATTLER_CACHE_DIR``, ``PIXI_CACHE_DIR``, the default).
+    """
+    import platformdirs
+
+    from wingspan.settings import load_settings
+
+    folders = [load_settings().cache_dir / "packages"]
+    named = [os.environ.get("RATTLER_CACHE_DIR"), os.environ.get("PIXI_CACHE_DIR")]
+    roots = [Path(name) for name in named if name] or [Path(platformdirs.user_cache_dir("rattler")) / "cache"]
+    folders += [root / "pkgs" for root in roots]
+    return tuple(folder for folder in folders if folder.is_dir())
+
+
+def find_local(package: LockedPackage, lock_folder: Path, caches: Iterable[Path]) -> LocalPackage | None:
+    """The package on this machine, or None. An archive of another size than the lock says is not it."""
+    for path in _places(package, lock_folder, caches):
+        if path.is_dir():
+            if (path / "info" / "paths.json").is_file():
+                return LocalPackage(path)
+        elif path.is_file() and package.size in {None, path.stat().st_size}:
+            return LocalPackage(path)
+    return None
+
+
+def _places(package: LockedPackage, lock_folder: Path, caches: Iterable[Path]) -> Iterator[Path]:
+    if not package.file_name:
+        return
+    location = package.resolve(lock_folder)
+    if location.startswith("file://"):
+        yield Path(unquote(urlsplit(location).path))
+    elif "://" not in location:
+        yield Path(location)
+    if package.kind == "conda":
+        stem = re.sub(r"\.(conda|tar\.bz2)$", "", package.file_name)
+        for cache in caches:
+            yield cache / stem
+            yield cache / package.file_name
+            yield cache / package.subdir / package.file_name
+
+
+def installed_size(package: LocalPackage) -> int | None:
+    """Bytes of the files that the package installs, as its own list has them; None if it has none."""
+    if package.path.suffix == ".whl":
+        with zipfile.ZipFile(package.path) as wheel:
+            return sum(member.file_size for member in wheel.infolist())
+    text = read_member(package, "info/paths.json")
+    if text is None:
+        return None
+    paths: list[dict[str, Any]] = json.loads(text).get("paths", [])
+    return sum(int(entry.get("size_in_bytes") or 0) for entry in paths if entry.get("path_type") != "softlink")
+
+
+def read_member(package: LocalPackage, name: str) -> str | None:
+    """The text of one file of a conda package, or None if it is not in it.
+
+    Whether it is there is asked of the package's list of files first, so that nobody decompresses a gigabyte in vain.
+    """
+    if package.extracted:
+        path = package.path / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    if not name.startswith("info/"):
+        listing = read_member(package, "info/paths.json")
+        if listing is not None and f'"{name}"' not in listing:
+            return None
+    part = "info" if name.startswith("info/") else "pkg"
+    with _open_part(package.path, part) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            if member.name == name and (file := tar.extractfile(member)) is not None:
+                return file.read().decode("utf-8", errors="replace")
+    return None
+
+
+@contextmanager
+def _open_part(path: Path, part: str) -> Iterator[IO[bytes]]:
+    """The tar stream of ``info`` or ``pkg`` of a ``.conda``; all of a ``.tar.bz2``."""
+    if path.name.endswith(".tar.bz2"):
+        import bz2
+
+        with bz2.open(path) as plain:
+            yield plain
+        return
+    import zstandard
+
+    with zipfile.ZipFile(path) as archive:
+        inner = next(n for n in archive.namelist() if n.startswith(f"{part}-") and n.endswith(".tar.zst"))
+        with archive.open(inner) as packed, zstandard.ZstdDecompressor().stream_reader(packed) as stream:
+            yield stream

@@ -1,0 +1,166 @@
+"""Does a lock satisfy its manifest? What can be told without solving.
+
+Compared are environments, platforms, channels, dependency and constraint versions, and packages that nothing asks for
+any more. Not compared: what a solver would choose today, markers of PyPI requirements, source dependencies' own contents.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from wingspan.environments.errors import LockOutdated
+from wingspan.environments.lock import LockedEnvironment, LockedPackage, normalize
+from wingspan.environments.manifest import Dependency, Manifest
+from wingspan.environments.platforms import same_version
+
+if TYPE_CHECKING:
+    from wingspan.environments.lock import Lock
+
+__all__ = ["Mismatch", "compare", "refuse_mismatches"]
+
+
+@attrs.frozen(kw_only=True)
+class Mismatch:
+    """One thing that the manifest says and the lock does not satisfy.
+
+    Attributes:
+        subject: A package, platform or channel name.
+        manifest: What the manifest says.
+        lock: What the lock has.
+    """
+
+    subject: str
+    manifest: str
+    lock: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: the manifest {self.manifest}, the lock {self.lock}"
+
+
+def compare(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> tuple[Mismatch, ...]:
+    """The mismatches of one locked environment, in a stable order."""
+    return (
+        *_compare_platform(manifest, env),
+        *_compare_channels(manifest, env),
+        *_compare_conda(manifest, env),
+        *_compare_pypi(manifest, lock, env),
+        *_not_wanted(manifest, env),
+    )
+
+
+def refuse_mismatches(env: LockedEnvironment, mismatches: tuple[Mismatch, ...]) -> None:
+    """Raise `LockOutdated` if there are any."""
+    if mismatches:
+        listing = "\n".join(f"  - {m}" for m in mismatches)
+        raise LockOutdated(
+            f"{env.manifest_path} changed after {env.lock_path.name} was written "
+            f"(environment {env.name!r}, platform {env.platform.label}):\n{listing}",
+            hint="pixi lock (or use the lock as it is: --frozen, check_lock=False)",
+        )
+
+
+def _compare_platform(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
+    """A platform whose declared virtual packages changed; locks before version 7 do not record them."""
+    for spec in manifest.platforms_of(env.name):
+        if spec.name == env.platform.label and env.platform.virtual_packages:
+            for name, version in spec.virtual_packages.items():
+                locked = env.platform.virtual_package(name)
+                if not same_version(locked, version):
+                    yield Mismatch(
+                        subject=f"platform {spec.name}",
+                        manifest=f"declares {name}={version}",
+                        lock=f"was solved for {name}={locked}" if locked else f"was solved without {name}",
+                    )
+
+
+def _compare_channels(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
+    locked = {_channel_name(c) for c in env.channels}
+    for channel in manifest.channels_of(env.name):
+        if _channel_name(channel) not in locked:
+            yield Mismatch(subject=f"channel {channel}", manifest="lists it", lock="does not")
+
+
+def _channel_name(channel: str) -> str:
+    """The last part of a channel's address is what a short name and a mirror have in common."""
+    return re.split(r"[?#]", channel)[0].rstrip("/").rpartition("/")[2].lower()
+
+
+def _compare_conda(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
+    packages = {p.name: p for p in env.conda_packages}
+    for dependency in manifest.conda_dependencies(env.name, env.platform):
+        package = packages.get(dependency.name)
+        asked = f"asks for {dependency}"
+        if package is None:
+            yield Mismatch(subject=dependency.name, manifest=asked, lock="does not have it")
+        elif (package.form == "conda-source") != (dependency.source in {"path", "git"}):
+            yield Mismatch(
+                subject=dependency.name, manifest=asked, lock=f"has {package} from {package.location}"
+            )
+        elif dependency.source is None and not _satisfies(package, dependency):
+            yield Mismatch(subject=dependency.name, manifest=asked, lock=f"has {package}")
+    for constraint in manifest.constraints(env.name, env.platform):
+        package = packages.get(constraint.name)
+        if package is not None and not _satisfies(package, constraint):
+            yield Mismatch(subject=constraint.name, manifest=f"allows {constraint}", lock=f"has {package}")
+
+
+def _satisfies(package: LockedPackage, dependency: Dependency) -> bool:
+    import rattler
+
+    if package.record is None:
+        return True
+    spec = f"{dependency.name} {dependency.version}" + (f" {dependency.build}" if dependency.build else "")
+    return bool(package.record.matches(rattler.MatchSpec(spec)))
+
+
+def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Iterator[Mismatch]:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    packages = {p.name: p for p in env.pypi_packages}
+    conda = {normalize(p.name) for p in env.conda_packages}
+    for dependency in manifest.pypi_dependencies(env.name, env.platform):
+        package = packages.get(dependency.name)
+        asked = f"asks for {dependency} from PyPI"
+        if package is None:
+            # A conda package may stand in for it, under another name: the lock then has its package URL.
+            if dependency.name not in conda and f"pkg:pypi/{dependency.name}" not in lock.text:
+                yield Mismatch(subject=dependency.name, manifest=asked, lock="does not have it")
+            continue
+        if dependency.source is not None or dependency.version == "*" or not package.version:
+            continue
+        try:
+            wanted = SpecifierSet(dependency.version)
+        except InvalidSpecifier:
+            continue
+        if not wanted.contains(package.version, prereleases=True):
+            yield Mismatch(subject=dependency.name, manifest=asked, lock=f"has {package}")
+
+
+def _not_wanted(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
+    """Packages that neither the manifest nor another package of the lock asks for: dependencies that were removed."""
+    asked = {d.name for d in manifest.conda_dependencies(env.name, env.platform)}
+    asked |= {d.name for d in manifest.pypi_dependencies(env.name, env.platform)}
+    for package in env.packages:
+        asked |= {_required_name(r) for r in package.depends} - {package.name}
+    asked |= {normalize(name) for name in asked}
+    for package in env.packages:
+        # PyPI packages of a lock may lack requirements (extras, dynamic metadata): only conda records are complete.
+        if (
+            package.kind == "conda"
+            and not {package.name, normalize(package.name)} & asked
+            and not env.pypi_packages
+        ):
+            yield Mismatch(subject=package.name, manifest="asks for it no more", lock=f"has {package}")
+
+
+def _required_name(requirement: str) -> str:
+    """Name of a match spec or a PEP 508 requirement.
+
+    >>> _required_name("conda-forge::numpy >=2"), _required_name("numpy[extra]>=2; python_version<'4'")
+    ('numpy', 'numpy')
+    """
+    return re.split(r"[\s\[<>=!~;@(]", requirement.strip().rpartition("::")[2], maxsplit=1)[0].lower()
