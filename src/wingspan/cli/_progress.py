@@ -1,0 +1,76 @@
+"""Progress on standard error: bars on a terminal, one line a piece of work elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from wingspan.progress import NO_PROGRESS, Progress
+
+__all__ = ["progress"]
+
+
+class _Lines:
+    """For logs and pipes: says what begins, and nothing more."""
+
+    def start(self, description: str, total: float | None = None) -> int:
+        click.echo(f"{description} …", err=True)
+        return 0
+
+    def advance(self, task: int, amount: float = 1) -> None:
+        pass
+
+    def finish(self, task: int) -> None:
+        pass
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Progress]:
+    """Somebody to hand to library code; draws on standard error, so that output can be piped.
+
+    Args:
+        quiet: Draw nothing.
+    """
+    if quiet:
+        yield NO_PROGRESS
+        return
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        SpinnerColumn,
+        TaskID,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    class Drawn:
+        def __init__(self, bars: Bars) -> None:
+            self.bars = bars
+
+        def start(self, description: str, total: float | None = None) -> int:
+            return self.bars.add_task(description, total=total)
+
+        def advance(self, task: int, amount: float = 1) -> None:
+            self.bars.advance(TaskID(task), amount)
+
+        def finish(self, task: int) -> None:
+            one = self.bars.tasks[task]
+            self.bars.update(TaskID(task), total=one.total or 1, completed=one.total or 1)
+
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
+        yield Drawn(bars)
