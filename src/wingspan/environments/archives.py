@@ -87,7 +87,9 @@ def installed_size(package: LocalPackage) -> int | None:
     if text is None:
         return None
     paths: list[dict[str, Any]] = json.loads(text).get("paths", [])
-    return sum(int(entry.get("size_in_bytes") or 0) for entry in paths if entry.get("path_type") != "softlink")
+    return sum(
+        int(entry.get("size_in_bytes") or 0) for entry in paths if entry.get("path_type") != "softlink"
+    )
 
 
 def read_member(package: LocalPackage, name: str) -> str | None:

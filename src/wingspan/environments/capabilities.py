@@ -13,7 +13,15 @@ import re
 
 import attrs
 
-__all__ = ["ArchList", "cuda_floor", "cudnn_floor", "driver_floor", "official_wheel", "parse_arch_list", "table_row"]
+__all__ = [
+    "ArchList",
+    "cuda_floor",
+    "cudnn_floor",
+    "driver_floor",
+    "official_wheel",
+    "parse_arch_list",
+    "table_row",
+]
 
 
 @attrs.frozen(order=True)

@@ -1,28 +1,51 @@
-"""What a machine must have to run a locked environment."""
+"""What a machine must have to run a locked environment. Derived from facts; what is unknown is said to be."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-from wingspan.environments.lock import LockedEnvironment
+from wingspan.environments.archives import find_local, installed_size, package_caches, read_member
+from wingspan.environments.capabilities import (
+    ArchList,
+    cuda_floor,
+    cudnn_floor,
+    official_wheel,
+    parse_arch_list,
+    table_row,
+)
+from wingspan.environments.cuda import CudaUse, cpu_build, cuda_of_build, find_cuda
+from wingspan.environments.lock import LockedEnvironment, LockedPackage
 
 __all__ = ["Needs", "derive_needs"]
+
+#: Installed bytes per archive byte where no package is at hand. Measured: 974 MB from 413 MB of archives.
+_EXPANSION = 2.4
+
+#: They carry GPU code and follow libtorch's list, or compile theirs at run time.
+_FOLLOW_TORCH = frozenset(
+    {"pytorch", "libtorch", "pytorch-gpu", "torch", "torchvision", "torchaudio", "triton", "pytorch-cuda"}
+)
+
+_LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 
 
 @attrs.frozen(kw_only=True)
 class Needs:
-    """What a machine must have; None means that nothing is asked, or that it is unknown (then a warning says so).
+    """What a machine must have. None: nothing is asked, or it is unknown and a warning says so.
 
     Attributes:
         platform: Subdir: ``"linux-64"``.
         glibc_min: ``"2.28"``.
-        cuda_runtime_min: ``"12.0"``: HTCondor's ``gpus_minimum_runtime``. None: no CUDA in it.
+        cuda_runtime_min: ``"12.0"``: HTCondor's ``gpus_minimum_runtime``.
         gpu_capability_min: ``"7.5"``: ``gpus_minimum_capability``.
         gpu_capability_max: ``"9.9"``: ``gpus_maximum_capability``; None: later GPUs run it from PTX.
-        download_bytes: Sum of the archive sizes that the lock has.
-        installed_bytes: Measured where packages are in a cache, else estimated (a warning says so).
+        download_bytes: Sum of the archive sizes, as far as they are known.
+        installed_bytes: Of the installed files: exact where packages are on this machine, else estimated.
         python: ``"3.12"``.
         warnings: What a person should know, one sentence each.
     """
@@ -42,12 +65,244 @@ class Needs:
         return {**attrs.asdict(self), "warnings": list(self.warnings)}
 
 
-def derive_needs(env: LockedEnvironment, *, strict_ptx: bool = False) -> Needs:
-    """Derive the needs from the lock, and from package archives where a cache or a local channel has them.
+def derive_needs(
+    env: LockedEnvironment,
+    *,
+    strict_ptx: bool = False,
+    gpus: bool = False,
+    caches: Iterable[Path] | None = None,
+) -> Needs:
+    """Derive the needs from the lock, and from package archives where this machine has them.
+
+    The CUDA runtime is asked for by major: any driver that runs CUDA 12.0 runs what was built with 12.9
+    (NVIDIA's minor-version compatibility).
 
     Args:
         env: The environment.
-        strict_ptx: For code that compiles PTX at run time: ask for the toolkit's minor version of the CUDA runtime too
-            (12.9 instead of 12.0).
+        strict_ptx: Ask for the toolkit's minor version too (12.9): for code that compiles PTX at run time.
+        gpus: GPUs are asked for: a CPU build is then a warning even if the platform promises no CUDA.
+        caches: Folders with package archives or extracted packages; None: `package_caches`.
     """
-    raise NotImplementedError
+    derivation = _Derivation(env, package_caches() if caches is None else tuple(caches))
+    return derivation.needs(strict_ptx=strict_ptx, gpus=gpus)
+
+
+class _Derivation:
+    def __init__(self, env: LockedEnvironment, caches: tuple[Path, ...]) -> None:
+        self.env = env
+        self.caches = caches
+        self.local = {p: find_local(p, env.lock_path.parent, caches) for p in env.packages}
+        self.warnings: list[str] = []
+
+    def needs(self, *, strict_ptx: bool, gpus: bool) -> Needs:
+        env = self.env
+        cuda = find_cuda(env)
+        runtime = self.cuda_runtime(cuda, strict_ptx=strict_ptx)
+        self.warn_of_cpu_builds(gpus=gpus)
+        lowest, highest = self.capabilities(cuda) if runtime else (None, None)
+        if gpus and not runtime:
+            self.warnings.append(
+                f"GPUs are asked for, but nothing in environment {env.name!r} on {env.platform.label} uses CUDA"
+            )
+        glibc = self.glibc()
+        download, installed = self.sizes()
+        self.warn_of_problems()
+        return Needs(
+            platform=env.platform.subdir,
+            glibc_min=glibc,
+            cuda_runtime_min=runtime,
+            gpu_capability_min=lowest,
+            gpu_capability_max=highest,
+            download_bytes=download,
+            installed_bytes=installed,
+            python=env.python,
+            warnings=tuple(self.warnings),
+        )
+
+    def cuda_runtime(self, cuda: CudaUse, *, strict_ptx: bool) -> str | None:
+        if len(cuda.majors) > 1:
+            majors = " and ".join(map(str, cuda.majors))
+            self.warnings.append(f"packages for CUDA {majors} are mixed; the highest is asked for")
+        if not cuda.users:
+            if cuda.major is not None:
+                self.warnings.append(
+                    f"{cuda.evidence} is there, but no package is built for CUDA: nothing is asked of GPUs"
+                )
+            return None
+        asked = cuda.floor
+        if cuda.major is not None:
+            by_major = (cuda.major, cuda.minor or 0) if strict_ptx else (cuda.major, 0)
+            asked = by_major if asked is None else max(asked, by_major)
+            if strict_ptx and cuda.minor is None:
+                self.warnings.append(
+                    f"the lock names CUDA {cuda.major} without a minor version ({cuda.evidence}): "
+                    "the strict rule asks for the major only"
+                )
+        if asked is None:
+            names = ", ".join(str(p) for p in cuda.users)
+            self.warnings.append(f"{names}: built for CUDA, but the lock does not say which: set it yourself")
+            return None
+        return f"{asked[0]}.{asked[1]}"
+
+    def warn_of_cpu_builds(self, *, gpus: bool) -> None:
+        promised = self.env.platform.virtual_package("__cuda")
+        if promised is None and not gpus:
+            return
+        why = (
+            "GPUs are asked for"
+            if promised is None
+            else f"{self.env.platform.label} promises CUDA {promised}"
+        )
+        for package in cpu_build(self.env):
+            build = package.build or package.version
+            remedy = (
+                'ask for pytorch-gpu, or for pytorch with build = "*cuda*"'
+                if package.name == "pytorch"
+                else f'ask for {package.name} with build = "*cuda*"'
+                if package.kind == "conda"
+                else "take it from an index with CUDA wheels"
+            )
+            self.warnings.append(
+                f"{why}, but {package.name} {package.version} is a CPU build ({build}): it uses no GPU; {remedy}"
+            )
+
+    def capabilities(self, cuda: CudaUse) -> tuple[str | None, str | None]:
+        lowest: list[str] = []
+        highest: list[str] = []
+        if cuda.major is not None and (floor := cuda_floor(cuda.major)):
+            lowest.append(floor)
+        for name in ("cudnn", "libcudnn", f"nvidia-cudnn-cu{cuda.major}"):
+            package = self.env.package(name)
+            known = cudnn_floor(package.version) if package else None
+            if package and known:
+                lowest.append(known[0])
+                if known[0] != cuda_floor(cuda.major or 0):
+                    self.warnings.append(f"{package} needs compute capability {known[0]}: {known[1]}")
+                break
+        torch = self.torch()
+        if torch is not None:
+            archs = self.arch_list(torch, cuda)
+            if archs is not None:
+                lowest.append(archs.minimum)
+                if archs.maximum is not None:
+                    highest.append(archs.maximum)
+                    self.warnings.append(
+                        f"{torch} carries no PTX: it does not run on compute capabilities above {archs.maximum}"
+                    )
+        for package in self.unknown_gpu_code(torch, cuda):
+            self.warnings.append(
+                f"{package}: for which compute capabilities it was compiled is unknown here; only what CUDA itself "
+                "needs is asked for: if it needs more, set gpus_minimum_capability yourself"
+            )
+        return max(lowest, key=_version, default=None), min(highest, key=_version, default=None)
+
+    def torch(self) -> LockedPackage | None:
+        """The package that holds PyTorch's GPU code."""
+        for name in ("libtorch", "pytorch", "torch"):
+            package = self.env.package(name)
+            if package is not None:
+                return None if package in cpu_build(self.env) or package.build.startswith("cpu") else package
+        return None
+
+    def arch_list(self, torch: LockedPackage, cuda: CudaUse) -> ArchList | None:
+        """From the package itself if it is here, else from the table."""
+        place = self.local[torch]
+        if torch.kind == "conda":
+            script = "etc/conda/activate.d/libtorch_activate.sh"
+            text = read_member(place, script) if place else None
+            if text and (stated := re.search(r'CF_TORCH_CUDA_ARCH_LIST="([^"]+)"', text)):
+                return parse_arch_list(stated.group(1), f"{torch.file_name}: {script}")
+            if "/conda-forge/" not in torch.location:
+                return None
+            built = cuda_of_build(torch.build)
+            version = f"{built[0]}.{built[1]}" if built and built[1] is not None else cuda.version
+            return table_row(torch.version, version, self.env.platform.subdir) if version else None
+        local = re.search(r"\+cu(\d{2})(\d)\b", torch.version)
+        version = f"{local.group(1)}.{local.group(2)}" if local else cuda.version
+        return official_wheel(torch.version, version, self.env.platform.subdir) if version else None
+
+    def unknown_gpu_code(self, torch: LockedPackage | None, cuda: CudaUse) -> Iterator[LockedPackage]:
+        """Packages with GPU code of their own about which neither they nor the table say anything."""
+        if torch is not None and self.arch_list(torch, cuda) is None:
+            yield torch
+        for package in cuda.users:
+            if package.name not in _FOLLOW_TORCH and (
+                cuda_of_build(package.build) or any(re.match(r"__cuda\b", d) for d in package.depends)
+            ):
+                yield package
+
+    def glibc(self) -> str | None:
+        if not self.env.platform.subdir.startswith("linux"):
+            return None
+        found: list[tuple[int, ...]] = []
+        for package in self.env.packages:
+            for spec in package.depends if package.kind == "conda" else ():
+                if bound := re.match(r"__glibc\s*>=\s*([\d.]+)", spec):
+                    found.append(_version(bound.group(1)))
+            if package.form == "wheel" and (needed := _wheel_glibc(package.file_name)):
+                found.append(needed)
+        if not found:
+            self.warnings.append(
+                "no package says which glibc it needs (older conda packages do not): unknown"
+            )
+            return None
+        return ".".join(map(str, max(found)))
+
+    def sizes(self) -> tuple[int, int]:
+        """(download, installed) in bytes."""
+        download = installed = estimated = 0
+        unknown: list[str] = []
+        for package in self.env.packages:
+            place = self.local[package]
+            size = package.size
+            if size is None and place is not None and not place.extracted:
+                size = place.path.stat().st_size
+            exact = installed_size(place) if place else None
+            if size is None and exact is None and package.form in {"conda", "wheel"}:
+                unknown.append(package.name)
+            download += size or 0
+            if exact is None:
+                estimated += 1 if size else 0
+                installed += round((size or 0) * _EXPANSION)
+            else:
+                installed += exact
+        if estimated:
+            self.warnings.append(
+                f"the installed size is an estimate ({_EXPANSION} × the archive) for {estimated} of "
+                f"{len(self.env.packages)} packages, which are not on this machine"
+            )
+        if unknown:
+            self.warnings.append(f"the lock has no size of {', '.join(unknown)}: not counted")
+        return download, installed
+
+    def warn_of_problems(self) -> None:
+        weak = []
+        for problem in self.env.problems():
+            if problem.severity == "weak":
+                weak.append(problem.package.name)
+            else:
+                self.warnings.append(str(problem))
+        if weak:
+            self.warnings.append(f"locked with an md5 only, and checked by it: {', '.join(weak)}")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.rstrip(".").split("."))
+
+
+def _wheel_glibc(file_name: str) -> tuple[int, ...] | None:
+    """The lowest glibc that one of a wheel's tags allows (PEP 600); None: it asks for none.
+
+    >>> _wheel_glibc("numpy-2.0.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
+    (2, 17)
+    >>> _wheel_glibc("attrs-25.1-py3-none-any.whl") is None
+    True
+    """
+    tags = file_name.removesuffix(".whl").rpartition("-")[2].split(".")
+    found = []
+    for tag in tags:
+        if stated := re.match(r"manylinux_(\d+)_(\d+)_", tag):
+            found.append((int(stated.group(1)), int(stated.group(2))))
+        elif tag.partition("_")[0] in _LEGACY_MANYLINUX:
+            found.append(_LEGACY_MANYLINUX[tag.partition("_")[0]])
+    return min(found, default=None)
