@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "retag": ("wingspan.cli.maps", "retag", "Give a map another tag."),
     "rm": ("wingspan.cli.maps", "rm", "Remove a map, its jobs and its results."),
     "clean": ("wingspan.cli.maps", "clean", "Remove the maps nobody named."),
+    "env": ("wingspan.cli.env", "env", "Locked environments: what is in them, and what a machine must have."),
     "pool": ("wingspan.cli.pool", "pool", "The personal HTCondor pool: start, status, stop, install."),
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
     "completion": ("wingspan.cli.completion", "completion", "Print the line that turns on tab completion."),
@@ -34,13 +36,15 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one only to run it, or to show its own help."""
 
+    table: Mapping[str, tuple[str, str, str]] = COMMANDS
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
+        module, attribute, _ = self.table[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
@@ -48,16 +52,16 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in self.table and not args[0].startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            near = difflib.get_close_matches(args[0], self.table, n=1)
             ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
+            formatter.write_dl([(name, entry[2]) for name, entry in self.table.items()])
 
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

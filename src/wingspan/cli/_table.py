@@ -1,0 +1,57 @@
+"""Tables: drawn by rich on a terminal, columns of plain text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+
+__all__ = ["print_table", "size"]
+
+
+def size(count: int | None) -> str:
+    """Bytes for people, in powers of 1000 as registries give them.
+
+    >>> size(4000703925), size(512), size(-45078187), size(None)
+    ('4.0 GB', '512 B', '-45 MB', '?')
+    """
+    if count is None:
+        return "?"
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if abs(value) < 999.5:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print rows under headings on standard output.
+
+    Args:
+        columns: Headings.
+        rows: Cells, as many as there are headings.
+        right: Headings of the columns that are set flush right.
+    """
+    cells = [tuple(row) for row in rows]
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        for row in cells:
+            # Cells are data: a package called "[red]" is not markup.
+            table.add_row(*(cell.replace("[", "\\[") for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
+    for line in [tuple(columns), *cells]:
+        parts = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ]
+        click.echo("  ".join(parts).rstrip())
