@@ -99,7 +99,7 @@ def list_(manifest: Path, environment: str | None, platform: str | None, as_json
 def show(
     *, manifest: Path, environment: str, platform: str | None, gpus: bool, frozen: bool, as_json: bool
 ) -> None:
-    """Show the packages of one environment: versions, build strings, sizes, and what keeps one from travelling."""
+    """Show the packages of one environment: versions, builds, sizes, and what keeps one from travelling."""
     from wingspan.cli._table import print_table, size
     from wingspan.environments import load_environment
 

@@ -1,7 +1,7 @@
 """Facts that lie inside package archives, where one is on this machine. Nothing is downloaded.
 
-An archive (or an extracted package) is looked for where a ``file://`` channel or a wheel's path says, then in the package
-caches of Wingspan, Pixi and rattler. What is found is trusted for *needs* only: bundles verify what they use.
+An archive (or an extracted package) is looked for where a ``file://`` channel or a wheel's path says, then in
+the package caches of Wingspan, Pixi and rattler. What is found is trusted for *needs* only: bundles verify what they use.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def installed_size(package: LocalPackage) -> int | None:
 def read_member(package: LocalPackage, name: str) -> str | None:
     """The text of one file of a conda package, or None if it is not in it.
 
-    Whether it is there is asked of the package's list of files first, so that nobody decompresses a gigabyte in vain.
+    Whether it is there is asked of the package's list of files first: nobody decompresses a gigabyte in vain.
     """
     if package.extracted:
         path = package.path / name

@@ -3,8 +3,8 @@
 Every row has its source. A build that no row fits is *unknown*, and whoever asks must say so: the rule of the
 neighbouring version is no evidence.
 
-How code runs (CUDA C++ Programming Guide, "Application Compatibility"): a cubin for X.y runs on X.z with z >= y; PTX for
-P runs on anything >= P; nothing runs below the lowest entry.
+How code runs (CUDA C++ Programming Guide, "Application Compatibility"): a cubin for X.y runs on X.z with
+z >= y; PTX for P runs on anything >= P; nothing runs below the lowest entry.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def parse_arch_list(text: str, source: str) -> ArchList:
 
 @attrs.frozen(kw_only=True)
 class _Row:
-    """`versions`: half-open range of major.minor; `cuda`: the CUDA versions (of the build) that it holds for."""
+    """`versions`: half-open range of major.minor; `cuda`: the CUDA versions of builds that it holds for."""
 
     versions: tuple[tuple[int, int], tuple[int, int]]
     cuda: frozenset[str]
@@ -114,8 +114,8 @@ def _cuda(*versions: str) -> frozenset[str]:
 _FEEDSTOCK = "conda-forge/pytorch-cpu-feedstock, recipe/build.sh, branch of PyTorch"
 _WHEELS = "pytorch/pytorch, .ci/manywheel/build_cuda.sh, tag"
 
-#: conda-forge's libtorch. From 2.10 on the package states it itself (etc/conda/activate.d/libtorch_activate.sh, recipe commit
-#: d1514ecd); the rows then serve where the package is not on this machine.
+#: conda-forge's libtorch. From 2.10 on the package states it itself (recipe commit d1514ecd, in
+#: etc/conda/activate.d/libtorch_activate.sh); the rows then serve where the package is not on this machine.
 _CONDA_FORGE_LIBTORCH = (
     _Row(
         versions=((2, 4), (2, 5)),
@@ -224,7 +224,7 @@ def _find(rows: tuple[_Row, ...], version: str, cuda: str, subdir: str) -> ArchL
 
 
 #: CUDA major → (lowest capability its libraries know, lowest NVIDIA driver on Linux x86_64, sources).
-#: Capabilities: CUDA 12.0 release notes (Kepler removed), CUDA 13.0 release notes (Maxwell, Pascal, Volta removed).
+#: Capabilities: release notes of CUDA 12.0 (Kepler removed) and 13.0 (Maxwell, Pascal, Volta removed).
 #: Drivers: CUDA release notes, "minor version compatibility".
 _CUDA_MAJORS = {11: ("3.5", "450.80.02"), 12: ("5.0", "525.60.13"), 13: ("7.5", "580.65.06")}
 

@@ -49,7 +49,9 @@ def find_cuda(env: LockedEnvironment) -> CudaUse:
     for package in env.packages:
         versions = list(_versions(package))
         found += [(major, minor, str(package)) for major, minor in versions]
-        if (versions and package.name != "cuda-version") or any(re.match(r"__cuda\b", d) for d in package.depends):
+        if (versions and package.name != "cuda-version") or any(
+            re.match(r"__cuda\b", d) for d in package.depends
+        ):
             users.append(package)
         for spec in (*package.depends, *package.constrains):
             bound = re.match(r"__cuda\s*>=\s*(\d+)(?:\.(\d+))?", spec)

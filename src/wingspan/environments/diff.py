@@ -19,7 +19,8 @@ class EnvironmentDiff:
     Attributes:
         added, removed: Packages, by (kind, name).
         changed: Pairs of a package that is another build, version or archive now.
-        needs: Of what a machine must have, what changed: ``{"glibc_min": ("2.17", "2.28")}``; not sizes and warnings.
+        needs: Of what a machine must have, what changed: ``{"glibc_min": ("2.17", "2.28")}``; without sizes
+            and warnings.
         download_bytes: How much more is to be downloaded (negative: less).
     """
 

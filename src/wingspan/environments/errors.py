@@ -1,19 +1,19 @@
 """What can be wrong with an environment. The tree::
 
-    EnvironmentError_ (WingspanError)
-    ├── ManifestError                           pixi.toml / pyproject.toml cannot be used
-    │   ├── ManifestNotFound (FileNotFoundError)
-    │   └── ManifestInvalid (ValueError)        not TOML, no workspace in it, or it contradicts itself
-    ├── LockError                               pixi.lock cannot be used
-    │   ├── LockNotFound (FileNotFoundError)
-    │   ├── LockDamaged (ValueError)            cut, altered, or not a lock at all
-    │   ├── LockTooNew (ValueError)             a version that this installation cannot read
-    │   └── LockOutdated (ValueError)           the manifest changed after the lock was written
-    ├── UnknownEnvironment (LookupError)
-    ├── UnknownPlatform (LookupError)
-    ├── UnknownTask (LookupError)
-    ├── UnsupportedPackages (ValueError)        packages that cannot be carried to a worker as the lock has them
-    └── RattlerMissing (ImportError)            py-rattler, which reads locks, is not installed
+EnvironmentError_ (WingspanError)
+├── ManifestError                           pixi.toml / pyproject.toml cannot be used
+│   ├── ManifestNotFound (FileNotFoundError)
+│   └── ManifestInvalid (ValueError)        not TOML, no workspace in it, or it contradicts itself
+├── LockError                               pixi.lock cannot be used
+│   ├── LockNotFound (FileNotFoundError)
+│   ├── LockDamaged (ValueError)            cut, altered, or not a lock at all
+│   ├── LockTooNew (ValueError)             a version that this installation cannot read
+│   └── LockOutdated (ValueError)           the manifest changed after the lock was written
+├── UnknownEnvironment (LookupError)
+├── UnknownPlatform (LookupError)
+├── UnknownTask (LookupError)
+├── UnsupportedPackages (ValueError)        packages that cannot be carried to a worker as the lock has them
+└── RattlerMissing (ImportError)            py-rattler, which reads locks, is not installed
 """
 
 from __future__ import annotations

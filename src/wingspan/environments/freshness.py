@@ -1,7 +1,8 @@
 """Does a lock satisfy its manifest? What can be told without solving.
 
-Compared are environments, platforms, channels, dependency and constraint versions, and packages that nothing asks for
-any more. Not compared: what a solver would choose today, markers of PyPI requirements, source dependencies' own contents.
+Compared are environments, platforms, channels, dependency and constraint versions, and packages that nothing
+asks for any more. Not compared: what a solver would choose today, PyPI requirements with markers, what is inside
+source dependencies.
 """
 
 from __future__ import annotations
@@ -141,14 +142,14 @@ def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Ite
 
 
 def _not_wanted(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
-    """Packages that neither the manifest nor another package of the lock asks for: dependencies that were removed."""
+    """Packages that neither the manifest nor another package asks for: dependencies that were removed."""
     asked = {d.name for d in manifest.conda_dependencies(env.name, env.platform)}
     asked |= {d.name for d in manifest.pypi_dependencies(env.name, env.platform)}
     for package in env.packages:
         asked |= {_required_name(r) for r in package.depends} - {package.name}
     asked |= {normalize(name) for name in asked}
     for package in env.packages:
-        # PyPI packages of a lock may lack requirements (extras, dynamic metadata): only conda records are complete.
+        # PyPI packages of a lock may lack requirements (extras, dynamic metadata): only conda records are whole.
         if (
             package.kind == "conda"
             and not {package.name, normalize(package.name)} & asked

@@ -1,8 +1,8 @@
 """Pixi locks (versions 1 and 4 to 7), read with py-rattler and never written.
 
-A lock's *platform* is a name since version 7, not a subdir: one environment may be locked for ``linux-64`` and
-for ``p2``, which is linux-64 with ``__cuda=12``. py-rattler answers environments and platforms in another order
-in each process, so everything is sorted here.
+A lock's *platform* is a name since version 7, not a subdir: one environment may be locked for ``linux-64``
+and for ``p2``, which is linux-64 with ``__cuda=12``. py-rattler answers environments and platforms in another
+order in each process, so everything is sorted here.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "Lock", "LockedEnvironment", "LockedPackage", "LockedPlatform", "normalize"]
 
-#: How a package is given: a conda archive, a conda package to be built from source, a wheel, an sdist, a source
-#: folder (editable installs are such), or a version-control address. Only the first and "wheel" can be carried.
+#: How a package is given: a conda archive, a conda package to be built from source, a wheel, an sdist, a
+#: source folder (editable installs are such), or a version-control address. Only "conda" and "wheel" travel.
 Form = Literal["conda", "conda-source", "wheel", "sdist", "directory", "vcs"]
 
 _DIGEST_FORMAT = 1  # of LockedEnvironment.digest: raise it when what is digested changes
 
 
 def normalize(name: str) -> str:
-    """The name as PyPI compares it (PEP 503); conda names of Python packages agree with it but for ``_`` and ``.``.
+    """The name as PyPI compares it (PEP 503).
 
     >>> normalize("Ruamel.Yaml_clib")
     'ruamel-yaml-clib'
@@ -90,7 +90,7 @@ class LockedPackage:
 
     @property
     def digest(self) -> str:
-        """``sha256:…``, else ``md5:…``, else ``location:…``: what tells this build from others of its name."""
+        """``sha256:…``, else ``md5:…``, else ``location:…``: what tells this build from others."""
         if self.sha256:
             return f"sha256:{self.sha256}"
         return f"md5:{self.md5}" if self.md5 else f"location:{self.location}"
@@ -118,8 +118,8 @@ class LockedPlatform:
         name: Name in the lock (``p2``).
         subdir: ``linux-64``.
         label: Name in the manifest (``cuda-linux-64``) where it gives one, else `name`.
-        virtual_packages: ``("__cuda=12", "__glibc=2.28", …)``, sorted: what the lock was solved for; where the
-            lock lists none (before version 7), what the manifest's ``[system-requirements]`` say.
+        virtual_packages: ``("__cuda=12", "__glibc=2.28", …)``, sorted: what the lock was solved for; where
+            the lock lists none (before version 7), what the manifest's ``[system-requirements]`` say.
     """
 
     name: str
@@ -130,7 +130,8 @@ class LockedPlatform:
     def virtual_package(self, name: str) -> str | None:
         """The version of a virtual package, or None.
 
-        >>> LockedPlatform(name="p2", subdir="linux-64", virtual_packages=("__cuda=12",)).virtual_package("__cuda")
+        >>> p2 = LockedPlatform(name="p2", subdir="linux-64", virtual_packages=("__cuda=12",))
+        >>> p2.virtual_package("__cuda")
         '12'
         """
         for entry in self.virtual_packages:
@@ -215,7 +216,7 @@ class LockedEnvironment:
         return find_problems(self)
 
     def check_portable(self, *, strict: bool = True) -> None:
-        """Refuse what cannot be carried: sources, editable installs, sdists, and (if `strict`) missing hashes.
+        """Refuse what cannot be carried: sources, editable installs, sdists; if `strict`, missing hashes.
 
         Raises:
             UnsupportedPackages: Names each such package and what to do about it.
@@ -330,7 +331,7 @@ class Lock:
     def _damaged(self, reason: str) -> LockDamaged:
         return LockDamaged(
             f"{self.path} cannot be read as a Pixi lock: {reason}",
-            hint="it may be cut or hold a merge conflict: fetch it again (git checkout pixi.lock), or: pixi lock",
+            hint="it may be cut or hold a merge conflict: git checkout pixi.lock, or make it anew: pixi lock",
         )
 
 

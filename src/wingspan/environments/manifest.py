@@ -39,7 +39,7 @@ class Dependency:
         kind: ``"conda"`` or ``"pypi"``.
         version: The version part: ``">=2.7,<3"``; ``"*"`` where none is given.
         build: conda build pattern, or None.
-        source: ``"path"``, ``"git"`` or ``"url"`` where it is not taken from a channel or an index; else None.
+        source: ``"path"``, ``"git"`` or ``"url"`` where it comes from neither channel nor index; else None.
         feature: The feature that states it.
     """
 
@@ -162,7 +162,7 @@ class Manifest:
         return tuple(self.features[name] for name in self.environment(environment).features)
 
     def platforms_of(self, environment: str) -> tuple[PlatformSpec, ...]:
-        """The platforms of an environment: those that each of its features allows, in the manifest's order."""
+        """The platforms that each feature of an environment allows, in the manifest's order."""
         chosen = self.platforms
         for feature in self.features_of(environment):
             if feature.platforms is not None:
@@ -187,7 +187,7 @@ class Manifest:
         return found
 
     def conda_dependencies(self, environment: str, platform: LockedPlatform) -> tuple[Dependency, ...]:
-        """What the environment asks of channels. Requirements of several features for one package all hold."""
+        """What the environment asks of channels. Of several features' requirements for a package all hold."""
         return tuple(d for f in self.features_of(environment) for d in _merge(f, platform, "conda"))
 
     def pypi_dependencies(self, environment: str, platform: LockedPlatform) -> tuple[Dependency, ...]:
@@ -201,7 +201,7 @@ class Manifest:
         return tuple(d for f in self.features_of(environment) for d in _merge(f, platform, "constraints"))
 
     def tasks(self, environment: str, platform: LockedPlatform | None = None) -> dict[str, Task]:
-        """Tasks by name; of several features that have one of a name, the first listed wins, the default one last.
+        """Tasks by name; of features that have one of the same name the first listed wins, the default is last.
 
         Without `platform` only what holds on all platforms counts.
         """
@@ -335,7 +335,7 @@ class _Reader:
             return PlatformSpec(name=entry, subdir=entry)
         virtual = self.virtual({k: v for k, v in entry.items() if k not in {"name", "platform"}})
         subdir = str(entry.get("platform") or entry["name"])
-        # Pixi makes a name of the contents where none is given: linux-64 with cuda 12.0 is linux-64-cuda-12-0.
+        # Where none is given Pixi makes a name of the contents: linux-64 with cuda 12.0 is linux-64-cuda-12-0.
         made = "-".join(
             [subdir, *(f"{k.strip('_')}-{v.replace('.', '-')}" for k, v in sorted(virtual.items()))]
         )

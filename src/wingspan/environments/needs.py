@@ -102,7 +102,8 @@ class _Derivation:
         lowest, highest = self.capabilities(cuda) if runtime else (None, None)
         if gpus and not runtime:
             self.warnings.append(
-                f"GPUs are asked for, but nothing in environment {env.name!r} on {env.platform.label} uses CUDA"
+                f"GPUs are asked for, but nothing in environment {env.name!r} on {env.platform.label} "
+                "uses CUDA"
             )
         glibc = self.glibc()
         download, installed = self.sizes()
@@ -163,7 +164,8 @@ class _Derivation:
                 else "take it from an index with CUDA wheels"
             )
             self.warnings.append(
-                f"{why}, but {package.name} {package.version} is a CPU build ({build}): it uses no GPU; {remedy}"
+                f"{why}, but {package.name} {package.version} is a CPU build ({build}): "
+                f"it uses no GPU; {remedy}"
             )
 
     def capabilities(self, cuda: CudaUse) -> tuple[str | None, str | None]:
@@ -187,12 +189,13 @@ class _Derivation:
                 if archs.maximum is not None:
                     highest.append(archs.maximum)
                     self.warnings.append(
-                        f"{torch} carries no PTX: it does not run on compute capabilities above {archs.maximum}"
+                        f"{torch} carries no PTX: "
+                        f"it does not run on compute capabilities above {archs.maximum}"
                     )
         for package in self.unknown_gpu_code(torch, cuda):
             self.warnings.append(
-                f"{package}: for which compute capabilities it was compiled is unknown here; only what CUDA itself "
-                "needs is asked for: if it needs more, set gpus_minimum_capability yourself"
+                f"{package}: for which compute capabilities it was compiled is unknown here; only what CUDA "
+                "itself needs is asked for: if it needs more, set gpus_minimum_capability yourself"
             )
         return max(lowest, key=_version, default=None), min(highest, key=_version, default=None)
 

@@ -37,8 +37,9 @@ def label_platforms(
 ) -> tuple[LockedPlatform, ...]:
     """Give the platforms of a lock the names that the manifest has for them.
 
-    A lock calls platforms with declared virtual packages ``p1``, ``p2``, …; they are told by subdir and contents. Where the
-    lock lists no virtual packages (before version 7), ``[system-requirements]`` of the manifest are noted.
+    A lock calls platforms with declared virtual packages ``p1``, ``p2``, …; they are told by subdir and contents.
+    Where the lock lists no virtual packages (before version 7), the manifest's ``[system-requirements]`` are
+    noted.
     The order is that of the manifest, then that of the lock.
     """
     specs = list(declared)
@@ -64,7 +65,7 @@ def label_platforms(
 
 
 def _position(platform: LockedPlatform, specs: list[PlatformSpec]) -> int | None:
-    """Index of the manifest's entry for a lock's platform; of two that fit, the one that says more is meant."""
+    """Index of the manifest's entry for a lock's platform; of two that fit, the one that says more."""
     fitting = [i for i, spec in enumerate(specs) if _describes(spec, platform)]
     return max(fitting, key=lambda i: len(specs[i].virtual_packages), default=None)
 
@@ -75,7 +76,8 @@ def _describes(spec: PlatformSpec, platform: LockedPlatform) -> bool:
     if not spec.virtual_packages:
         return platform.name in {spec.name, spec.subdir}
     return all(
-        same_version(platform.virtual_package(name), version) for name, version in spec.virtual_packages.items()
+        same_version(platform.virtual_package(name), version)
+        for name, version in spec.virtual_packages.items()
     )
 
 

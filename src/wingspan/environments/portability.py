@@ -22,8 +22,8 @@ class Problem:
         package: The package.
         what: What it is, e.g. ``"an sdist"``.
         remedy: What to do.
-        severity: ``"refused"``: it cannot be carried; ``"unverified"``: it can, but nothing tells whether what is
-            fetched is what was locked; ``"weak"``: verified by md5 only.
+        severity: ``"refused"``: it cannot be carried; ``"unverified"``: it can, but nothing tells whether what
+            is fetched is what was locked; ``"weak"``: verified by md5 only.
     """
 
     package: LockedPackage
@@ -42,11 +42,13 @@ _SOURCES = {
     ),
     "sdist": (
         "an sdist, built on each machine",
-        "depend on a version that has a wheel for the platform, or on a conda package, or build a wheel and name its path",
+        "depend on a version that has a wheel for the platform, or on a conda package, "
+        "or build a wheel and name its path",
     ),
     "directory": (
         "a source folder (perhaps an editable install)",
-        "build a wheel of it (python -m build --wheel) and name its path in the manifest, or ship it as input files",
+        "build a wheel of it (python -m build --wheel) and name its path in the manifest, "
+        "or ship it as input files",
     ),
     "vcs": (
         "a version-control checkout, built on each machine",
@@ -71,7 +73,8 @@ def find_problems(env: LockedEnvironment) -> tuple[Problem, ...]:
                 Problem(
                     package=package,
                     what="locked without a hash",
-                    remedy="lock again with a current Pixi (pixi update), or take it from a channel that publishes hashes",
+                    remedy="lock again with a current Pixi (pixi update), "
+                    "or take it from a channel that publishes hashes",
                     severity="unverified",
                 )
             )
@@ -80,7 +83,7 @@ def find_problems(env: LockedEnvironment) -> tuple[Problem, ...]:
                 Problem(
                     package=package,
                     what="locked with an md5 only",
-                    remedy="it is checked by md5; prefer a channel that publishes sha256, such as conda-forge",
+                    remedy="it is checked by that; prefer a channel with sha256, such as conda-forge",
                     severity="weak",
                 )
             )
@@ -88,7 +91,7 @@ def find_problems(env: LockedEnvironment) -> tuple[Problem, ...]:
 
 
 def refuse_problems(env: LockedEnvironment, *, strict: bool) -> None:
-    """Raise `UnsupportedPackages` for those that cannot be carried, and (if `strict`) for those that cannot be verified."""
+    """Raise `UnsupportedPackages` for what cannot be carried and, if `strict`, for what cannot be verified."""
     refused = {"refused", "unverified"} if strict else {"refused"}
     problems = [p for p in find_problems(env) if p.severity in refused]
     if not problems:
@@ -96,7 +99,7 @@ def refuse_problems(env: LockedEnvironment, *, strict: bool) -> None:
     listing = "\n".join(f"  - {problem}" for problem in problems)
     count = "1 package" if len(problems) == 1 else f"{len(problems)} packages"
     raise UnsupportedPackages(
-        f"{env.lock_path}: environment {env.name!r} on {env.platform} has {count} that cannot be carried to a worker "
-        f"as locked:\n{listing}",
+        f"{env.lock_path}: environment {env.name!r} on {env.platform} has {count} that cannot be carried "
+        f"to a worker as locked:\n{listing}",
         hint="change the manifest as each line says, then: pixi lock",
     )

@@ -35,7 +35,7 @@ class Environment:
         workspace: Folder, manifest or lock.
         name: Environment name.
         platform: Platform name of the manifest or the lock; None: chosen as `load_environment` says.
-        kind: Bundle kind (``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"``, ``"install"``); None: by the pool.
+        kind: Bundle kind (``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"``, ``"install"``) or None: by pool.
         frozen: Use the lock without comparing it with the manifest.
 
     >>> Environment("analysis", "gpu", "linux-64")
@@ -66,11 +66,11 @@ def load_environment(
     """Read one environment of a lock.
 
     Args:
-        manifest_or_lock: ``pixi.toml``, ``pyproject.toml``, ``pixi.lock`` or a folder (its parents are searched).
+        manifest_or_lock: ``pixi.toml``, ``pyproject.toml``, ``pixi.lock`` or a folder (or one below it).
         environment: Environment name.
         platform: Name of a platform in the manifest or the lock, or a subdir that only one platform has.
-            None: the Linux platform of this machine's architecture, or the only Linux one; of several, one with
-            ``__cuda`` if `gpus`, else one without.
+            None: the Linux platform of this machine's architecture, or the only Linux one; of several, one
+            with ``__cuda`` if `gpus`, else one without.
         gpus: Whether GPUs are wanted.
         check_lock: Refuse a lock that does not satisfy its manifest.
 
