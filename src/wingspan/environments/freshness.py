@@ -1,8 +1,8 @@
 """Does a lock satisfy its manifest? What can be told without solving.
 
 Compared are environments, platforms, channels, dependency and constraint versions, and packages that nothing
-asks for any more. Not compared: what a solver would choose today, PyPI requirements with markers, what is inside
-source dependencies.
+asks for any more. Not compared: what a solver would choose today, PyPI requirements with markers, and what is
+inside source dependencies.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wingspan.environments.manifest import Dependency, Manifest
 from wingspan.environments.platforms import same_version
 
 if TYPE_CHECKING:
-    from wingspan.environments.lock import Lock
+    from wingspan.environments.lockfile import Lock
 
 __all__ = ["Mismatch", "compare", "refuse_mismatches"]
 
@@ -149,7 +149,7 @@ def _not_wanted(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch
         asked |= {_required_name(r) for r in package.depends} - {package.name}
     asked |= {normalize(name) for name in asked}
     for package in env.packages:
-        # PyPI packages of a lock may lack requirements (extras, dynamic metadata): only conda records are whole.
+        # PyPI packages of a lock may lack requirements (extras, dynamic metadata); conda records are whole.
         if (
             package.kind == "conda"
             and not {package.name, normalize(package.name)} & asked

@@ -1,38 +1,26 @@
-"""Pixi locks (versions 1 and 4 to 7), read with py-rattler and never written.
+"""What a lock holds for one environment on one platform.
 
 A lock's *platform* is a name since version 7, not a subdir: one environment may be locked for ``linux-64``
-and for ``p2``, which is linux-64 with ``__cuda=12``. py-rattler answers environments and platforms in another
-order in each process, so everything is sorted here.
+and for ``p2``, which is linux-64 with ``__cuda=12``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
-
-from wingspan.environments.errors import (
-    LockDamaged,
-    LockNotFound,
-    LockTooNew,
-    RattlerMissing,
-    UnknownEnvironment,
-    UnknownPlatform,
-)
 
 if TYPE_CHECKING:
     import rattler
 
     from wingspan.environments.portability import Problem
 
-__all__ = ["Form", "Lock", "LockedEnvironment", "LockedPackage", "LockedPlatform", "normalize"]
+__all__ = ["Form", "LockedEnvironment", "LockedPackage", "LockedPlatform", "normalize"]
 
 #: How a package is given: a conda archive, a conda package to be built from source, a wheel, an sdist, a
 #: source folder (editable installs are such), or a version-control address. Only "conda" and "wheel" travel.
@@ -224,189 +212,3 @@ class LockedEnvironment:
         from wingspan.environments.portability import refuse_problems
 
         refuse_problems(self, strict=strict)
-
-
-class Lock:
-    """A lock file, parsed once.
-
-    Args:
-        path: The ``pixi.lock``.
-
-    Raises:
-        LockNotFound, LockDamaged, LockTooNew, RattlerMissing
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        try:
-            import rattler
-        except ImportError as error:
-            raise RattlerMissing(
-                f"py-rattler, which reads {path.name}, cannot be imported: {error}",
-                hint="pip install 'wingspan[environments]'",
-            ) from None
-        try:
-            self.text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise LockNotFound(
-                f"there is no lock {self.path}", hint=f"make it: cd {self.path.parent} && pixi lock"
-            ) from None
-        except IsADirectoryError:
-            raise LockNotFound(
-                f"{self.path} is a folder, not a lock", hint="name the pixi.lock file"
-            ) from None
-        except UnicodeDecodeError as error:
-            raise self._damaged(f"it is not text ({error.reason} at byte {error.start})") from None
-        with self._parsing():
-            self._lock = rattler.LockFile.from_path(self.path)
-            self._environments = dict(self._lock.environments())
-
-    @property
-    def version(self) -> int | None:
-        """Format version: 4, 5, 6, 7."""
-        found = re.match(r"(?:\s*#[^\n]*\n)*version:\s*(\d+)\s*$", self.text, re.MULTILINE)
-        return int(found.group(1)) if found else None
-
-    @property
-    def environments(self) -> tuple[str, ...]:
-        """Names, ``default`` first."""
-        return tuple(sorted(self._environments, key=lambda name: (name != "default", name)))
-
-    def platforms(self, environment: str) -> tuple[LockedPlatform, ...]:
-        """The platforms that `environment` is locked for, by name."""
-        with self._parsing():
-            found = [
-                LockedPlatform(
-                    name=p.name, subdir=str(p.subdir), virtual_packages=tuple(sorted(p.virtual_packages))
-                )
-                for p in self._environment(environment).platforms()
-            ]
-        return tuple(sorted(found, key=lambda p: p.name))
-
-    def channels(self, environment: str) -> tuple[str, ...]:
-        """Channel URLs of `environment`, in order of priority."""
-        with self._parsing():
-            return tuple(str(c).rstrip("/") for c in self._environment(environment).channels())
-
-    def packages(self, environment: str, platform: str) -> tuple[LockedPackage, ...]:
-        """The packages of `environment` on the platform that the lock calls `platform`, by (kind, name)."""
-        locked = self._environment(environment)
-        with self._parsing():
-            chosen = next((p for p in locked.platforms() if p.name == platform), None)
-            if chosen is not None:
-                found = [_convert(package) for package in locked.packages(chosen) or ()]
-                return tuple(sorted(found, key=lambda p: (p.kind, p.name, p.version, p.location)))
-        raise UnknownPlatform(f"{self.path}: environment {environment!r} is not locked for {platform!r}")
-
-    def _environment(self, name: str) -> rattler.Environment:
-        try:
-            return self._environments[name]
-        except KeyError:
-            raise UnknownEnvironment(
-                f"{self.path} has no environment {name!r}", hint=f"it has: {', '.join(self.environments)}"
-            ) from None
-
-    @contextlib.contextmanager
-    def _parsing(self) -> Iterator[None]:
-        """Turn what py-rattler raises into an error that says which file and what to do."""
-        try:
-            yield
-        except (KeyboardInterrupt, SystemExit, MemoryError, GeneratorExit, UnknownEnvironment):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a panic in Rust arrives as a BaseException
-            reason = str(error) or type(error).__name__
-            if "newer lockfile format" in reason or "newer lock-file" in reason:
-                raise self._too_new(reason) from None
-            raise self._damaged(reason) from None
-
-    def _too_new(self, reason: str) -> LockTooNew:
-        import importlib.metadata
-
-        ours = importlib.metadata.version("py-rattler")
-        return LockTooNew(
-            f"{self.path} is of a lock version that py-rattler {ours} cannot read: {reason}",
-            hint="pip install --upgrade py-rattler (or write the lock with the Pixi of your colleagues)",
-        )
-
-    def _damaged(self, reason: str) -> LockDamaged:
-        return LockDamaged(
-            f"{self.path} cannot be read as a Pixi lock: {reason}",
-            hint="it may be cut or hold a merge conflict: git checkout pixi.lock, or make it anew: pixi lock",
-        )
-
-
-def _convert(package: Any) -> LockedPackage:
-    """py-rattler's package as ours."""
-    import rattler
-
-    sha256, md5 = _hashes(package)
-    if isinstance(package, rattler.PypiLockedPackage):
-        location = package.location
-        form, file_name = _pypi_form(location)
-        return LockedPackage(
-            name=normalize(package.name),
-            version="" if package.version == "<dynamic>" else package.version,
-            kind="pypi",
-            form=form,
-            location=location,
-            file_name=file_name,
-            sha256=sha256,
-            md5=md5,
-            depends=tuple(package.requires_dist),
-            requires_python=package.requires_python,
-        )
-    record = package.package_record
-    facts: dict[str, Any] = {}
-    if record is not None:
-        facts = {
-            "version": str(record.version),
-            "build": str(record.build),
-            "subdir": record.subdir,
-            "size": record.size,
-            "depends": tuple(record.depends),
-            "constrains": tuple(record.constrains),
-        }
-    if isinstance(package, rattler.CondaLockedBinaryPackage):
-        repodata = package.repo_data_record()
-        return LockedPackage(
-            name=package.name,
-            form="conda",
-            location=repodata.url or package.location,
-            file_name=repodata.file_name,
-            sha256=sha256,
-            md5=md5,
-            record=repodata,
-            **facts,
-        )
-    facts.setdefault("version", str(package.version or ""))
-    return LockedPackage(name=package.name, form="conda-source", location=package.location, **facts)
-
-
-def _hashes(package: Any) -> tuple[str | None, str | None]:
-    """(sha256, md5) in hex. py-rattler 0.28 raises AttributeError where the lock has no hash at all."""
-    try:
-        hashes = package.hashes
-        sha256, md5 = hashes.sha256, hashes.md5
-    except AttributeError:
-        return None, None
-    return (sha256.hex() if sha256 else None), (md5.hex() if md5 else None)
-
-
-def _pypi_form(location: str) -> tuple[Form, str]:
-    """What a PyPI location is, and the name of its archive.
-
-    >>> _pypi_form("https://h/p/numpy-2.0.0-cp312-cp312-manylinux2014_x86_64.whl#sha256=ab")
-    ('wheel', 'numpy-2.0.0-cp312-cp312-manylinux2014_x86_64.whl')
-    >>> _pypi_form("git+https://github.com/a/b.git@c7c13f1"), _pypi_form("./src")
-    (('vcs', ''), ('directory', ''))
-    """
-    from urllib.parse import unquote
-
-    if re.match(r"(git|hg|svn|bzr)\+", location):
-        return "vcs", ""
-    file_name = unquote(re.split(r"[?#]", location, maxsplit=1)[0].rstrip("/").rpartition("/")[2])
-    if file_name.endswith(".whl"):
-        return "wheel", file_name
-    if file_name.endswith((".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".tar")):
-        return "sdist", file_name
-    return "directory", ""

@@ -37,10 +37,9 @@ def label_platforms(
 ) -> tuple[LockedPlatform, ...]:
     """Give the platforms of a lock the names that the manifest has for them.
 
-    A lock calls platforms with declared virtual packages ``p1``, ``p2``, …; they are told by subdir and contents.
+    A lock calls platforms with declared virtual packages ``p1``, ``p2``, …; they are told by their contents.
     Where the lock lists no virtual packages (before version 7), the manifest's ``[system-requirements]`` are
-    noted.
-    The order is that of the manifest, then that of the lock.
+    noted. The order is that of the manifest, then that of the lock.
     """
     specs = list(declared)
     platforms = list(locked)

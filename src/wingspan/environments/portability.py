@@ -22,8 +22,8 @@ class Problem:
         package: The package.
         what: What it is, e.g. ``"an sdist"``.
         remedy: What to do.
-        severity: ``"refused"``: it cannot be carried; ``"unverified"``: it can, but nothing tells whether what
-            is fetched is what was locked; ``"weak"``: verified by md5 only.
+        severity: ``"refused"``: it cannot be carried; ``"unverified"``: it can, but nothing tells whether
+            what is fetched is what was locked; ``"weak"``: verified by md5 only.
     """
 
     package: LockedPackage
@@ -91,7 +91,7 @@ def find_problems(env: LockedEnvironment) -> tuple[Problem, ...]:
 
 
 def refuse_problems(env: LockedEnvironment, *, strict: bool) -> None:
-    """Raise `UnsupportedPackages` for what cannot be carried and, if `strict`, for what cannot be verified."""
+    """Raise `UnsupportedPackages` for what cannot be carried; if `strict`, for what cannot be verified too."""
     refused = {"refused", "unverified"} if strict else {"refused"}
     problems = [p for p in find_problems(env) if p.severity in refused]
     if not problems:

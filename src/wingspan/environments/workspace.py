@@ -17,8 +17,10 @@ from wingspan.environments.errors import (
     UnknownTask,
 )
 from wingspan.environments.freshness import Mismatch
-from wingspan.environments.lock import Lock, LockedEnvironment, LockedPlatform
-from wingspan.environments.manifest import Activation, Manifest, read_manifest
+from wingspan.environments.lock import LockedEnvironment, LockedPlatform
+from wingspan.environments.lockfile import Lock
+from wingspan.environments.manifest import Activation, Manifest
+from wingspan.environments.manifest_reader import read_manifest
 from wingspan.environments.platforms import choose_platform, label_platforms, nearest
 from wingspan.environments.tasks import Task
 
