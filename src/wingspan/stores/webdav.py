@@ -7,6 +7,7 @@ import io
 import os
 import re
 import secrets
+import weakref
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from functools import cached_property
@@ -100,7 +101,7 @@ class WebdavBackend:
                 f"{self.url}: the library for WebDAV is not installed", hint="pip install 'wingspan[stores]'"
             ) from None
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        return WebdavFileSystem(
+        fs = WebdavFileSystem(
             self.url,
             auth=self._auth,
             headers=headers,
@@ -108,6 +109,8 @@ class WebdavBackend:
             skip_instance_cache=True,
             **self._options,
         )
+        weakref.finalize(self, fs.client.http.close)
+        return fs
 
     @contextlib.contextmanager
     def _translated(self, name: str = "") -> Iterator[None]:
