@@ -1,18 +1,47 @@
 """Locked environments: read a Pixi workspace, know what a machine must have for it, carry it there.
 
-workspace.py  manifest + lock; `load_environment`      lock.py      what a lock holds
-manifest.py   features, environments, platforms        tasks.py     tasks of the manifest
-platforms.py  which platform is meant                  needs.py     what a machine must have
-freshness.py  does the lock satisfy the manifest       bundles/     one file that carries it all
+    selection.py    names an environment                    lock.py          what a lock holds
+    workspace.py    manifest + lock; `load_environment`     lockfile.py      reading it
+    manifest.py     features, environments, platforms       platforms.py     which platform is meant
+    tasks.py        tasks of the manifest                   freshness.py     does the lock satisfy the manifest
+    needs.py        what a machine must have                cuda.py, capabilities.py, archives.py   its facts
+    summary.py, diff.py    for people                       portability.py   what cannot be carried
+    bundles/        one file that carries it all
+
+Names are imported when they are used: a map that only names its environment does not wait for the rest.
 """
 
-from wingspan.environments.diff import EnvironmentDiff, diff_environments
-from wingspan.environments.errors import EnvironmentError_
-from wingspan.environments.lock import LockedEnvironment, LockedPackage, LockedPlatform
-from wingspan.environments.needs import Needs, derive_needs
-from wingspan.environments.summary import EnvironmentSummary, summarize
-from wingspan.environments.tasks import Task
-from wingspan.environments.workspace import Environment, Workspace, load_environment
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wingspan.environments.diff import EnvironmentDiff, diff_environments
+    from wingspan.environments.errors import EnvironmentError_
+    from wingspan.environments.lock import LockedEnvironment, LockedPackage, LockedPlatform
+    from wingspan.environments.needs import Needs, derive_needs
+    from wingspan.environments.selection import Environment
+    from wingspan.environments.summary import EnvironmentSummary, summarize
+    from wingspan.environments.tasks import Task
+    from wingspan.environments.workspace import Workspace, load_environment
+
+_HOME = {
+    "Environment": "selection",
+    "EnvironmentDiff": "diff",
+    "EnvironmentError_": "errors",
+    "EnvironmentSummary": "summary",
+    "LockedEnvironment": "lock",
+    "LockedPackage": "lock",
+    "LockedPlatform": "lock",
+    "Needs": "needs",
+    "Task": "tasks",
+    "Workspace": "workspace",
+    "derive_needs": "needs",
+    "diff_environments": "diff",
+    "load_environment": "workspace",
+    "summarize": "summary",
+}
 
 __all__ = [
     "Environment",
@@ -30,3 +59,15 @@ __all__ = [
     "load_environment",
     "summarize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

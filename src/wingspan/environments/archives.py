@@ -1,8 +1,8 @@
 """Facts that lie inside package archives, where one is on this machine. Nothing is downloaded.
 
 An archive (or an extracted package) is looked for where a ``file://`` channel or a wheel's path says, then in
-the package caches of Wingspan, Pixi and rattler. What is found is trusted for *needs* only: bundles verify what
-they use.
+the package caches of Wingspan, Pixi and rattler. What is found is trusted for *needs* only: bundles verify
+what they use.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def find_problems(env: LockedEnvironment) -> tuple[Problem, ...]:
 
 
 def refuse_problems(env: LockedEnvironment, *, strict: bool) -> None:
-    """Raise `UnsupportedPackages` for what cannot be carried; if `strict`, for what cannot be verified too."""
+    """Raise `UnsupportedPackages` for what cannot be carried; if `strict`, what cannot be verified too."""
     refused = {"refused", "unverified"} if strict else {"refused"}
     problems = [p for p in find_problems(env) if p.severity in refused]
     if not problems:

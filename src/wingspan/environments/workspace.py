@@ -6,8 +6,6 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-import attrs
-
 from wingspan.environments import freshness
 from wingspan.environments.errors import (
     LockOutdated,
@@ -24,37 +22,9 @@ from wingspan.environments.manifest_reader import read_manifest
 from wingspan.environments.platforms import choose_platform, label_platforms, nearest
 from wingspan.environments.tasks import Task
 
-__all__ = ["Environment", "Workspace", "load_environment"]
+__all__ = ["Workspace", "load_environment"]
 
 _MANIFESTS = ("pixi.toml", "pyproject.toml")
-
-
-@attrs.frozen
-class Environment:
-    """Names the environment that a map or a run executes in.
-
-    Args:
-        workspace: Folder, manifest or lock.
-        name: Environment name.
-        platform: Platform name of the manifest or the lock; None: chosen as `load_environment` says.
-        kind: Bundle kind (``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"``, ``"install"``) or None: by pool.
-        frozen: Use the lock without comparing it with the manifest.
-
-    >>> Environment("analysis", "gpu", "linux-64")
-    Environment(workspace=PosixPath('analysis'), name='gpu', platform='linux-64', kind=None, frozen=False)
-    """
-
-    workspace: Path = attrs.field(converter=Path, default=Path())
-    name: str = "default"
-    platform: str | None = None
-    kind: str | None = None
-    frozen: bool = False
-
-    def load(self, *, gpus: bool = False) -> LockedEnvironment:
-        """Read it; see `load_environment`."""
-        return load_environment(
-            self.workspace, self.name, self.platform, gpus=gpus, check_lock=not self.frozen
-        )
 
 
 def load_environment(

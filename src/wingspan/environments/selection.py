@@ -1,0 +1,43 @@
+"""Naming an environment, without reading anything yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from wingspan.environments.lock import LockedEnvironment
+
+__all__ = ["Environment"]
+
+
+@attrs.frozen
+class Environment:
+    """Names the environment that a map or a run executes in.
+
+    Args:
+        workspace: Folder, manifest or lock.
+        name: Environment name.
+        platform: Platform name of the manifest or the lock; None: chosen as `load_environment` says.
+        kind: Bundle kind (``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"``, ``"install"``) or None: by pool.
+        frozen: Use the lock without comparing it with the manifest.
+
+    >>> Environment("analysis", "gpu", "linux-64")
+    Environment(workspace=PosixPath('analysis'), name='gpu', platform='linux-64', kind=None, frozen=False)
+    """
+
+    workspace: Path = attrs.field(converter=Path, default=Path())
+    name: str = "default"
+    platform: str | None = None
+    kind: str | None = None
+    frozen: bool = False
+
+    def load(self, *, gpus: bool = False) -> LockedEnvironment:
+        """Read it; see `load_environment`."""
+        from wingspan.environments.workspace import load_environment
+
+        return load_environment(
+            self.workspace, self.name, self.platform, gpus=gpus, check_lock=not self.frozen
+        )
