@@ -14,6 +14,7 @@ ENV_COMMANDS: dict[str, tuple[str, str, str]] = {
     "show": ("wingspan.cli.env_lock", "show", "The packages of one environment."),
     "needs": ("wingspan.cli.env_lock", "needs", "What a machine must have to run it."),
     "diff": ("wingspan.cli.env_lock", "diff", "What changed between two locks."),
+    "publish": ("wingspan.cli.env_publish", "publish", "Put bundles into a store, under hashed names."),
 }
 
 

@@ -26,7 +26,7 @@ from wingspan.stores.errors import (
 from wingspan.stores.locations import StoreSettings, configured_stores, open_store, staging_folder
 from wingspan.stores.names import ContentName, content_name, file_digest
 from wingspan.stores.placement import Placement, Route, SizeLimits, choose_route, place
-from wingspan.stores.pruning import PruneReport, mentioned_digests, prune
+from wingspan.stores.pruning import PruneReport, kept_digests, mentioned_digests, prune
 
 __all__ = [
     "ContentName",
@@ -50,6 +50,7 @@ __all__ = [
     "configured_stores",
     "content_name",
     "file_digest",
+    "kept_digests",
     "mentioned_digests",
     "open_store",
     "place",

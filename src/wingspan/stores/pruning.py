@@ -11,9 +11,10 @@ from pathlib import Path
 import attrs
 
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.settings import Settings
 from wingspan.stores.base import Leftover, Store, StoredObject
 
-__all__ = ["GRACE", "LEFTOVER_AGE", "PruneReport", "mentioned_digests", "prune"]
+__all__ = ["GRACE", "LEFTOVER_AGE", "PruneReport", "kept_digests", "mentioned_digests", "prune"]
 
 #: What was published, or found again by a publication, more recently than this stays: whoever published it
 #: may be about to submit, on another machine too.
@@ -137,3 +138,14 @@ def mentioned_digests(folders: Iterable[Path], *, skip: Collection[str] = ()) ->
                 for full, short in _MENTION.findall(content):
                     found.add((full or short).decode())
     return found
+
+
+def kept_digests(settings: Settings) -> set[str]:
+    """What the maps and runs kept on this access point speak of: queued ones, and those that could be done
+    again.
+
+    Other access points' maps are not seen from here; for them there is `GRACE`.
+    """
+    # the rooms' folders as the design fixes them; their results, claims and inputs are data
+    folders = [settings.data_dir / "maps", settings.data_dir / "runs"]
+    return mentioned_digests(folders, skip={"results", "claims", "blocks", "inputs", "outputs"})

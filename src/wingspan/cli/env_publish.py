@@ -1,0 +1,91 @@
+"""``wingspan env publish``: bundles into a store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+__all__ = ["publish"]
+
+
+@click.command("publish")
+@click.argument("files", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--to", "location", metavar="STORE", help="Where to: see wingspan store --help.  [default: the only one]"
+)
+@click.option("--name", help="What it is called before the hash.  [default: the file's name]")
+@click.option("--kind", help="Suffix.  [default: the file's]")
+@click.option("--no-verify", is_flag=True, help="Do not read back what the store holds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def publish(
+    files: tuple[Path, ...],
+    *,
+    location: str | None,
+    name: str | None,
+    kind: str | None,
+    no_verify: bool,
+    as_json: bool,
+) -> None:
+    """Put bundles into a store as <name>-<first 8 of the SHA-256>.<kind>.
+
+    What is there already is checked and left; nothing is ever overwritten. Prints the address for jobs.
+    """
+    from wingspan.cli._progress import progress
+    from wingspan.cli._table import size
+    from wingspan.errors import SettingsError
+    from wingspan.settings import load_settings
+    from wingspan.stores import configured_stores, open_store, place
+
+    settings = load_settings()
+    if location is None:
+        names = sorted(configured_stores(settings))
+        if len(names) != 1:
+            raise SettingsError(
+                "which store?" if names else "no store is configured",
+                hint=f"say it: --to {' or --to '.join(names)}"
+                if names
+                else "say where: --to /staging/<letter>/<user>",
+            )
+        location = names[0]
+    if name is not None and len(files) > 1:
+        raise click.UsageError("--name is for one bundle")
+    opened = open_store(location, settings)
+    answers = []
+    with progress() as told:
+        for file in files:
+            done = opened.publish(file, name=name, kind=kind, verify=not no_verify, progress=told)
+            placed = place(done.size, local=file.absolute(), store=opened, published=done)
+            answers.append((done, placed))
+    if as_json:
+        click.echo(
+            json.dumps(
+                [
+                    {
+                        "name": str(done.name),
+                        "size": done.size,
+                        "digest": done.digest,
+                        "url": done.url,
+                        "job_url": done.job_url,
+                        "uploaded": done.uploaded,
+                        "route": placed.route.value,
+                        "transfer_input_files": placed.source,
+                        "requirements": placed.requirements,
+                        "warning": placed.warning,
+                    }
+                    for done, placed in answers
+                ],
+                indent=2,
+            )
+        )
+        return
+    for done, placed in answers:
+        click.echo(f"{done.job_url}")
+        told_what = "published" if done.uploaded else "was there already"
+        click.echo(f"  {told_what}: {size(done.size)}, sha256 {done.digest}", err=True)
+        click.echo(f"  in a submit file: transfer_input_files = {placed.source}  ({placed.reason})", err=True)
+        if placed.requirements:
+            click.echo(f"                    requirements = {placed.requirements}", err=True)
+        if placed.warning:
+            click.echo(f"  {placed.warning}", err=True)

@@ -1,0 +1,139 @@
+"""``wingspan store ls | prune``: what is published, and what of it nothing needs any more."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import click
+
+__all__ = ["store"]
+
+
+@click.group()
+def store() -> None:
+    """Where bundles are published, under names that say their content.
+
+    STORE is a folder, /staging/<letter>/<user>, s3://bucket/prefix, https://server/folder (WebDAV),
+    osdf:///namespace/folder (to read), or the NAME of a [store.NAME] in config.toml.
+    """
+
+
+@store.command("ls")
+@click.argument("location", metavar="[STORE]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ls(location: str | None, as_json: bool) -> None:
+    """List the objects of a store; without STORE, of all configured ones."""
+    from wingspan.cli._table import print_table, size
+    from wingspan.errors import SettingsError
+    from wingspan.settings import load_settings
+    from wingspan.stores import configured_stores, open_store
+
+    settings = load_settings()
+    locations = [location] if location else sorted(configured_stores(settings))
+    if not locations:
+        raise SettingsError(
+            "no store is configured",
+            hint="name one (wingspan store ls FOLDER), or add a [store.NAME] with its url to "
+            f"{settings.config_file}",
+        )
+    found = [(where, each) for where in locations for each in open_store(where, settings).objects()]
+    if as_json:
+        click.echo(
+            json.dumps(
+                [
+                    {
+                        "store": where,
+                        "name": str(each.name),
+                        "size": each.size,
+                        "digest": each.digest,
+                        "complete": each.digest is not None,
+                        "last_used": each.last_used.isoformat() if each.last_used else None,
+                        "url": each.url,
+                        "job_url": each.job_url,
+                    }
+                    for where, each in found
+                ],
+                indent=2,
+            )
+        )
+        return
+    print_table(
+        ["NAME", "SIZE", "LAST USED", "FOR JOBS"],
+        [
+            (
+                str(each.name) + ("" if each.digest else " (incomplete)"),
+                size(each.size),
+                each.last_used.strftime("%Y-%m-%d %H:%M") if each.last_used else "?",
+                each.job_url,
+            )
+            for _, each in found
+        ],
+        right=["SIZE"],
+    )
+
+
+@store.command("prune")
+@click.argument("location", metavar="STORE")
+@click.option(
+    "--older-than",
+    metavar="DAYS",
+    type=click.FloatRange(min=0),
+    default=7.0,
+    show_default=True,
+    help="Keep what was published or found again within so many days.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Tell what would be removed, and leave it.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes or --dry-run.")
+def prune(location: str, older_than: float, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove what nothing needs any more, and the remains of uploads that died.
+
+    What a map or run kept on this access point names stays, whatever its age. Maps of other access points
+    that share the store
+    are not seen from here: --older-than is for them.
+    """
+    from wingspan.cli._table import size
+    from wingspan.settings import load_settings
+    from wingspan.stores import PruneReport, kept_digests, open_store
+    from wingspan.stores import prune as prune_store
+
+    if as_json and not (yes or dry_run):
+        raise click.UsageError("--json asks nothing: add --yes or --dry-run")
+    settings = load_settings()
+    opened = open_store(location, settings)
+
+    def run(*, dry: bool) -> PruneReport:
+        return prune_store(
+            opened, lambda: kept_digests(settings), older_than=timedelta(days=older_than), dry_run=dry
+        )
+
+    report = run(dry=dry_run or not yes)
+    if not as_json:
+        for each in report.removed:
+            click.echo(f"{each.name}  {size(each.size)}")
+        for leftover in report.leftovers:
+            click.echo(f"{leftover.name}  {size(leftover.size)}  (an upload that died)")
+    if not dry_run and not yes and (report.removed or report.leftovers):
+        click.confirm(f"Remove these ({size(report.freed)}) from {opened.url}?", abort=True)
+        report = run(dry=False)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "removed": [str(each.name) for each in report.removed],
+                    "needed": [str(each.name) for each in report.needed],
+                    "recent": [str(each.name) for each in report.recent],
+                    "leftovers": [each.name for each in report.leftovers],
+                    "bytes": report.freed,
+                    "dry_run": report.dry_run,
+                },
+                indent=2,
+            )
+        )
+        return
+    verb = "Would remove" if report.dry_run and dry_run else "Removed"
+    click.echo(
+        f"{verb} {len(report.removed) + len(report.leftovers)} ({size(report.freed)}); kept "
+        f"{len(report.needed)} that are needed and {len(report.recent)} used within {older_than:g} days."
+    )
