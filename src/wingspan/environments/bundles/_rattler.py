@@ -1,0 +1,142 @@
+"""The process in which py-rattler works: one request as JSON on standard input, events as JSON lines on standard output.
+
+It ends in `os._exit`, because py-rattler's threads can crash an interpreter that ends in the ordinary way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+_AT_ONCE = 8
+_ATTEMPTS = 3
+
+
+def _tell(event: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+class _HashingFile:
+    """What py-rattler writes a download to: the file and its digest grow together."""
+
+    def __init__(self, path: str, algorithm: str) -> None:
+        self.file = Path(path).open("wb")  # noqa: SIM115 - closed by the caller
+        self.digest = hashlib.new(algorithm, usedforsecurity=False)
+        self.untold = 0
+
+    def write(self, data: bytes) -> int:
+        self.file.write(data)
+        self.digest.update(data)
+        self.untold += len(data)
+        if self.untold > 1 << 20:
+            self.tell()
+        return len(data)
+
+    def tell(self) -> None:
+        if self.untold:
+            _tell({"bytes": self.untold})
+        self.untold = 0
+
+
+async def _fetch(request: dict[str, Any]) -> None:
+    from rattler import Client
+    from rattler.package_streaming import download_to_writer
+
+    client = Client.authenticated_client()
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(number: int, item: dict[str, str]) -> None:
+        async with room:
+            reason = ""
+            for attempt in range(_ATTEMPTS):
+                if attempt:
+                    await asyncio.sleep(attempt)
+                target = _HashingFile(item["path"], item["algorithm"])
+                try:
+                    await download_to_writer(client, item["url"], target)
+                except Exception as error:  # noqa: BLE001 - py-rattler's kinds differ by version; all mean: not fetched
+                    reason = str(error) or type(error).__name__
+                    if isinstance(error, OSError) and error.errno:
+                        raise
+                    continue
+                finally:
+                    target.tell()
+                    target.file.close()
+                _tell({"item": number, "got": target.digest.hexdigest()})
+                return
+            _tell({"item": number, "error": reason})
+
+    await asyncio.gather(*(one(number, item) for number, item in enumerate(request["items"])))
+
+
+async def _link(request: dict[str, Any]) -> None:
+    from rattler import Channel, Subdir, install
+    from rattler.repo_data import RepoData
+
+    records = []
+    with tempfile.TemporaryDirectory() as folder:
+        by_subdir: dict[str, dict[str, Any]] = {}
+        for item in request["items"]:
+            by_subdir.setdefault(item["subdir"], {})[item["file_name"]] = item["record"]
+        for subdir, packages in by_subdir.items():
+            path = Path(folder, subdir, "repodata.json")
+            path.parent.mkdir()
+            document = {
+                "info": {"subdir": subdir},
+                "packages": {},
+                "packages.conda": packages,
+                "repodata_version": 2,
+            }
+            path.write_text(json.dumps(document), encoding="utf-8")
+            records += RepoData.from_path(path).into_repo_data(Channel(Path(folder).as_uri()))
+    places = {(item["subdir"], item["file_name"]): item["path"] for item in request["items"]}
+    for record in records:
+        record.url = Path(places[(record.subdir, record.file_name)]).as_uri()
+
+    class Reporter:
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("on_"):
+                raise AttributeError(name)
+            return lambda *_, **__: 0
+
+        def on_link_complete(self, index: int) -> None:
+            _tell({"linked": 1})
+
+    await install(
+        records,
+        target_prefix=request["prefix"],
+        cache_dir=Path(request["cache"]),
+        alternative_target_prefix=request["target"],
+        platform=Subdir(request["platform"]),
+        installed_packages=[],
+        execute_link_scripts=False,
+        show_progress=False,
+        reporter=Reporter(),
+    )
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    operations = {"fetch": _fetch, "link": _link}
+    try:
+        asyncio.run(operations[request["operation"]](request))
+        _tell({"done": True})
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent says it
+        if os.environ.get("WINGSPAN_DEBUG"):
+            traceback.print_exc()
+        sys.stderr.write(f"{error or type(error).__name__}\n")
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""Build a bundle of a locked environment, or find the one that was built before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wingspan.environments.bundles.fetch import Archive, fetch_packages
+from wingspan.environments.bundles.manifest import (
+    FORMAT,
+    PREFIX,
+    Bundle,
+    Kind,
+    Manifest,
+    bundle_name,
+    check_kind,
+)
+from wingspan.environments.bundles.storage import (
+    cache_folder,
+    hash_file,
+    interprocess_lock,
+    no_room,
+    replacing,
+    temporary_folder,
+)
+from wingspan.environments.lock import LockedEnvironment
+from wingspan.environments.needs import derive_needs
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.stores.names import ContentName, sidecar
+
+__all__ = ["Product", "build_bundle"]
+
+
+@attrs.frozen(kw_only=True)
+class Product:
+    """What a kind's writer made in the build folder.
+
+    Attributes:
+        path: The bundle.
+        suffix: Its final suffix.
+        mode: Its final mode.
+        sources: Text files for people who build themselves: suffix to text.
+    """
+
+    path: Path
+    suffix: str
+    mode: int = 0o644
+    sources: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """What a kind's writer is to make."""
+
+    env: LockedEnvironment
+    archives: list[Archive]
+    manifest: Manifest
+    work: Path
+    progress: Progress
+    options: dict[str, Any]
+
+
+def build_bundle(
+    env: LockedEnvironment,
+    kind: str,
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    executable: bool = False,
+    progress: Progress = NO_PROGRESS,
+) -> Bundle:
+    """Build one file that carries `env`.
+
+    The second call for the same lock, environment and kind answers with what the first one built. Two machines that build from one
+    lock get the same bytes. Broken off, it goes on where it was at the next call.
+
+    Args:
+        env: A locked environment (`load_environment`).
+        kind: ``"squashfs"``, ``"pack"``, ``"sif"``, ``"oci"`` or ``"install"``.
+        directory: Put the bundle there as well; default: only into the cache.
+        executable: A `pack` that unpacks itself: a shell script (``.sh``) with the archive inside.
+        progress: Told how far it is.
+
+    Raises:
+        UnsupportedPackages: The lock has packages that cannot be carried; each is named.
+        PackageMismatch: A package is not the one the lock names.
+        PackageUnavailable: A package cannot be fetched.
+        BuildFailed, ProgramMissing, DiskFull: see `wingspan.environments.bundles.errors`.
+    """
+    checked = check_kind(kind)
+    env.check_portable()
+    options = {"executable": True} if executable and checked == "pack" else {}
+    lock_sha256 = hash_file(env.lock_path)
+    key = _key(env, checked, lock_sha256, options)
+    cache = cache_folder("bundles")
+    bundle = _built_before(cache, key)
+    if bundle is None:
+        with interprocess_lock(cache / "locks" / key):
+            bundle = _built_before(cache, key) or _build(
+                env, checked, lock_sha256, key, cache, options, progress
+            )
+    return bundle if directory is None else _deliver(bundle, Path(directory))
+
+
+def _key(env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str, Any]) -> str:
+    """What decides the bytes of a bundle."""
+    manifest = hash_file(env.manifest_path) if env.manifest_path else None
+    parts = [FORMAT, kind, env.digest, lock_sha256, manifest, env.workspace, env.name, PREFIX, options]
+    if kind == "install":
+        parts.append(env.platform.name)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _built_before(cache: Path, key: str) -> Bundle | None:
+    """The bundle that an earlier call left, if it still is what it was."""
+    try:
+        entry = json.loads((cache / f"{key}.json").read_text(encoding="utf-8"))
+        path = cache / entry["file"]
+        status = path.stat()
+        if [status.st_size, status.st_mtime_ns] != entry["stat"]:
+            return None
+        sources = tuple(cache / name for name in entry["sources"])
+        if not all(source.is_file() for source in sources):
+            return None
+        manifest = Manifest.from_json(json.dumps(entry["manifest"]), path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return _bundle(path, manifest, entry["name"], entry["sha256"], status.st_size, sources)
+
+
+def _bundle(
+    path: Path, manifest: Manifest, name: str, sha256: str, size: int, sources: tuple[Path, ...]
+) -> Bundle:
+    return Bundle(
+        path=path,
+        kind=manifest.kind,
+        name=name,
+        sha256=sha256,
+        size=size,
+        environment_digest=manifest.environment_digest,
+        prefix=manifest.prefix,
+        manifest=manifest,
+        sources=sources,
+    )
+
+
+def _build(
+    env: LockedEnvironment,
+    kind: Kind,
+    lock_sha256: str,
+    key: str,
+    cache: Path,
+    options: dict[str, Any],
+    progress: Progress,
+) -> Bundle:
+    writer = _writer(kind)
+    archives = [] if kind == "install" else fetch_packages(env, progress=progress)
+    needs = {k: v for k, v in derive_needs(env).to_json().items() if k not in ("warnings", "installed_bytes")}
+    manifest = Manifest(
+        kind=kind,
+        workspace=env.workspace,
+        environment=env.name,
+        platform=env.platform.subdir,
+        environment_digest=env.digest,
+        lock_sha256=lock_sha256,
+        prefix=None if kind in ("pack", "install") else PREFIX,
+        python=env.python,
+        packages=len(env.packages),
+        needs=needs,
+    )
+    with temporary_folder(cache_folder("builds")) as work, no_room(work):
+        order = Order(
+            env=env, archives=archives, manifest=manifest, work=work, progress=progress, options=options
+        )
+        product, manifest = writer(order)
+        product.path.chmod(product.mode)
+        task = progress.start("Hashing the bundle", product.path.stat().st_size)
+        digest = hash_file(product.path, progress=lambda count: progress.advance(task, count))
+        progress.finish(task)
+        name = ContentName.of(
+            bundle_name(env) + ("-install" if kind == "install" else ""), digest, product.suffix
+        )
+        path = cache / str(name)
+        sources = []
+        for suffix, text in product.sources.items():
+            source = cache / f"{name.name}-{name.short}.{suffix}"
+            with replacing(source) as file:
+                file.write(text.encode())
+            sources.append(source)
+        with replacing(cache / name.sidecar) as file:
+            file.write(sidecar(name, digest))
+        _sync(product.path)
+        product.path.replace(path)
+        status = path.stat()
+        entry = {
+            "file": path.name,
+            "name": name.name,
+            "sha256": digest,
+            "stat": [status.st_size, status.st_mtime_ns],
+            "manifest": json.loads(manifest.to_json()),
+            "sources": [source.name for source in sources],
+        }
+        with replacing(cache / f"{key}.json") as file:
+            file.write(json.dumps(entry, indent=1).encode())
+    return _bundle(path, manifest, name.name, digest, status.st_size, tuple(sources))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _writer(kind: Kind) -> Callable[[Order], tuple[Product, Manifest]]:
+    from wingspan.environments.bundles import writers
+
+    return writers.WRITERS[kind]
+
+
+def _deliver(bundle: Bundle, directory: Path) -> Bundle:
+    """Put a bundle and what lies beside it into `directory`: hard links where that is possible."""
+    directory = directory.absolute()
+    beside = bundle.path.with_name(f"{bundle.path.name}.sha256")
+    with no_room(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in (*bundle.sources, beside, bundle.path):
+            target = directory / path.name
+            if target.exists() and path.exists() and target.samefile(path):
+                continue
+            part = directory / f".{path.name}.{os.getpid()}.part"
+            try:
+                try:
+                    os.link(path, part)
+                except OSError:
+                    shutil.copy2(path, part)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+    return attrs.evolve(
+        bundle,
+        path=directory / bundle.path.name,
+        sources=tuple(directory / source.name for source in bundle.sources),
+    )

@@ -1,0 +1,159 @@
+"""Compile the Python files of an environment before it is sealed: the largest gain in start-up time (8–10 s → 3–4 s).
+
+The ``.pyc`` are of the *unchecked-hash* kind: they hold whatever the times of the files become in an image. They are made package by
+package and kept, so the next environment with the same package (and Python, and prefix) takes them from the cache.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import attrs
+
+from wingspan.environments.bundles.errors import BuildFailed
+from wingspan.environments.bundles.fetch import Archive
+from wingspan.environments.bundles.storage import cache_folder
+from wingspan.progress import NO_PROGRESS, Progress
+
+__all__ = ["compile_packages"]
+
+_FORMAT = "1"
+#: Files that one process compiles. What a .pyc holds depends a little on what the process compiled before, so the cut is
+#: fixed: the same package gives the same bytes whatever else is built and on however many cores.
+_BATCH = 150
+
+_PROGRAM = """
+import json, os, py_compile, sys
+job = json.load(sys.stdin)
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+for name in job["files"]:
+    head, tail = os.path.split(name)
+    cached = os.path.join(job["output"], head, "__pycache__", tail[:-3] + "." + sys.implementation.cache_tag + ".pyc")
+    os.makedirs(os.path.dirname(cached), exist_ok=True)
+    try:
+        py_compile.compile(os.path.join(job["folder"], name), cached, job["prefix"] + "/" + name, True, 0, mode)
+    except Exception:
+        pass  # templates and tests for other Pythons: they fail where they are imported, if ever
+"""
+
+
+@attrs.frozen
+class _Work:
+    files: tuple[str, ...]
+    cache: Path
+
+
+def compile_packages(
+    archives: Sequence[Archive], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
+) -> None:
+    """Put the ``.pyc`` of every package's ``.py`` files into `folder`, for files that will lie at `prefix`."""
+    python = next((a.package for a in archives if a.package.name == "python"), None)
+    if python is None:
+        return
+    cache = cache_folder("bytecode")
+    recipe = f"{_FORMAT} {python.digest} {prefix} {_BATCH}"
+    owners = {a.package.file_name: a.package.digest for a in archives if a.package.kind == "conda"}
+    work = []
+    for path in sorted((folder / "conda-meta").glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        files = _sources(record.get("files", []), folder)
+        if files and record.get("fn") in owners:
+            work.append(_Work(files, cache / _key(recipe, owners[record["fn"]])))
+    for archive in archives:
+        if archive.package.kind == "pypi":
+            files = _sources(_wheel_files(archive.path, folder), folder)
+            if files:
+                work.append(_Work(files, cache / _key(recipe, archive.package.digest)))
+    missing = [item for item in work if not item.cache.is_dir()]
+    task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as threads:
+        for item in missing:
+            _compile(item, folder, prefix, threads, progress, task)
+    progress.finish(task)
+    for item in work:
+        _place(item.cache, folder)
+
+
+def _key(recipe: str, digest: str) -> str:
+    return hashlib.sha256(f"{recipe} {digest}".encode()).hexdigest()
+
+
+def _sources(names: Iterable[str], folder: Path) -> tuple[str, ...]:
+    found = (name for name in names if name.endswith(".py") and name.startswith("lib/python"))
+    return tuple(
+        sorted(name for name in found if (folder / name).is_file() and not (folder / name).is_symlink())
+    )
+
+
+def _wheel_files(wheel: Path, folder: Path) -> list[str]:
+    name, version = wheel.name.split("-")[:2]
+    for site in folder.glob("lib/python*/site-packages"):
+        record = site / f"{name}-{version}.dist-info" / "RECORD"
+        if record.is_file():
+            relative = site.relative_to(folder).as_posix()
+            with record.open(newline="", encoding="utf-8") as file:
+                return [os.path.normpath(f"{relative}/{row[0]}") for row in csv.reader(file) if row]
+    return []
+
+
+def _compile(
+    item: _Work, folder: Path, prefix: str, threads: ThreadPoolExecutor, progress: Progress, task: int
+) -> None:
+    """Compile one package into the cache, whole or not at all."""
+    output = Path(tempfile.mkdtemp(prefix=".part-", dir=item.cache.parent))
+    try:
+
+        def run(batch: tuple[str, ...]) -> None:
+            job = {"files": batch, "folder": str(folder), "output": str(output), "prefix": prefix}
+            done = subprocess.run(
+                [folder / "bin/python", "-S", "-s", "-c", _PROGRAM],
+                input=json.dumps(job),
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd="/",
+                env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+            if done.returncode:
+                if "No space left" in done.stderr:
+                    raise OSError(28, "No space left on device")
+                raise BuildFailed(f"compiling Python files failed: {done.stderr.strip()[-800:]}")
+            progress.advance(task, len(batch))
+
+        batches = [item.files[start : start + _BATCH] for start in range(0, len(item.files), _BATCH)]
+        for _ in threads.map(run, batches):
+            pass
+        output.chmod(0o755)
+        try:
+            output.rename(item.cache)
+        except OSError:
+            if not item.cache.is_dir():  # another process was faster: as good
+                raise
+    finally:
+        shutil.rmtree(output, ignore_errors=True)
+
+
+def _place(source: Path, folder: Path) -> None:
+    """Hard-link (else copy) the compiled files into their places; older ones of the package make way."""
+    for root, _, files in os.walk(source):
+        target = os.path.join(folder, os.path.relpath(root, source))  # noqa: PTH118 - tens of thousands of files
+        if files:
+            os.makedirs(target, exist_ok=True)  # noqa: PTH103
+        for name in files:
+            old, new = f"{root}/{name}", f"{target}/{name}"
+            try:
+                os.link(old, new)
+            except FileExistsError:
+                os.unlink(new)  # noqa: PTH108
+                os.link(old, new)
+            except OSError:
+                shutil.copyfile(old, new)

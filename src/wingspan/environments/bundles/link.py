@@ -1,0 +1,261 @@
+"""Install a locked environment into a folder, as it will lie at its prefix on the worker.
+
+The packages are linked in a temporary folder, but every path in them is written for the prefix (py-rattler's
+`alternative_target_prefix`). Nothing of the building machine or of the moment stays in the files, so that two builds of a
+lock are byte-identical.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wingspan.environments.bundles.bytecode import compile_packages
+from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing
+from wingspan.environments.bundles.fetch import Archive, run_rattler
+from wingspan.environments.bundles.storage import cache_folder, no_room
+from wingspan.progress import NO_PROGRESS, Progress
+
+__all__ = ["conda_item", "install_wheels", "link_conda", "link_environment"]
+
+_PYTHON = "bin/python"
+
+
+def link_environment(
+    archives: Sequence[Archive], folder: Path, *, prefix: str, platform: str, progress: Progress = NO_PROGRESS
+) -> None:
+    """Install `archives` into `folder` for use at `prefix`, byte-compiled.
+
+    Args:
+        archives: Checked packages of one environment.
+        folder: Where the files go; made, must not hold anything.
+        prefix: Where the environment will be on the worker.
+        platform: Subdir, such as ``linux-64``.
+        progress: Told of packages.
+
+    Raises:
+        BuildFailed: A package cannot be linked or a wheel not installed; or Python of another architecture cannot run here.
+        DiskFull: No room for it.
+    """
+    with no_room(folder):
+        conda = [a for a in archives if a.package.kind == "conda"]
+        wheels = [a for a in archives if a.package.kind == "pypi"]
+        link_conda(
+            [conda_item(a) for a in conda], folder, prefix=prefix, platform=platform, progress=progress
+        )
+        _forget_the_builder(folder, conda)
+        if wheels:
+            install_wheels([a.path for a in wheels], folder, prefix=prefix, progress=progress)
+        if (folder / _PYTHON).exists():
+            _check_python_runs(folder, platform)
+            compile_packages(archives, folder, prefix=prefix, progress=progress)
+        _plain_modes(folder)
+
+
+def conda_item(archive: Archive) -> dict[str, Any]:
+    """What `_rattler` wants to know of a package: its record as the lock has it, and where the checked archive is."""
+    package = archive.package
+    assert package.record is not None
+    record = json.loads(package.record.to_json())
+    for key in ("fn", "url", "channel"):
+        record.pop(key, None)
+    return {
+        "subdir": package.subdir,
+        "file_name": package.file_name,
+        "record": record,
+        "path": str(archive.path),
+    }
+
+
+def link_conda(
+    items: Sequence[dict[str, Any]],
+    folder: Path,
+    *,
+    prefix: str,
+    platform: str,
+    progress: Progress = NO_PROGRESS,
+) -> None:
+    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    task = progress.start("Linking packages", len(items))
+    request: dict[str, object] = {
+        "operation": "link",
+        "items": list(items),
+        "prefix": str(folder),
+        "target": prefix,
+        "platform": platform,
+        "cache": str(cache_folder("packages")),
+    }
+    for event in run_rattler(request):
+        progress.advance(task, int(event.get("linked", 0)))
+    progress.finish(task)
+
+
+def _forget_the_builder(folder: Path, archives: Sequence[Archive]) -> None:
+    """Take what tells of this machine out of ``conda-meta``."""
+    urls = {a.package.file_name: a.package for a in archives}
+    for path in sorted((folder / "conda-meta").glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        package = urls.get(record.get("fn", ""))
+        if package is not None and package.record is not None:
+            record["url"], record["channel"] = package.record.url, package.record.channel
+        for key in ("extracted_package_dir", "package_tarball_full_path", "link"):
+            record.pop(key, None)
+        for entry in record.get("paths_data", {}).get("paths", []):
+            if entry.get("path_type") == "softlink":
+                entry.pop("sha256_in_prefix", None)
+        _write(path, json.dumps(record, indent=2, sort_keys=True) + "\n")
+    (folder / "conda-meta").mkdir(exist_ok=True)
+    _write(folder / "conda-meta/history", "")  # makes it an environment to conda
+    (folder / "CACHEDIR.TAG").unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write anew, never through a hard link into a cache."""
+    path.unlink(missing_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def find_uv() -> str:
+    """The `uv` program: of the package ``uv`` beside this Python, else on PATH.
+
+    Raises:
+        ProgramMissing: There is none.
+    """
+    beside = shutil.which("uv", path=str(Path(sys.executable).parent))
+    found = beside or shutil.which("uv")
+    if found is None:
+        raise ProgramMissing(
+            "the lock has PyPI packages, and uv, which installs them, is not there", hint="pip install uv"
+        )
+    return found
+
+
+def install_wheels(
+    wheels: Sequence[Path], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
+) -> None:
+    """Install checked wheels with uv: offline, no index, hashes required; scripts are written for `prefix`."""
+    python = folder / _PYTHON
+    if not python.exists():
+        raise BuildFailed(
+            "the environment has PyPI packages and no Python",
+            hint="add python to its dependencies: pixi add python",
+        )
+    task = progress.start("Installing wheels", len(wheels))
+    house = folder.with_name(f"{folder.name}.wheels")
+    house.mkdir()
+    try:
+        lines = []
+        for wheel in wheels:
+            (house / wheel.name).symlink_to(wheel)
+            name, version = wheel.name.split("-")[:2]
+            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            lines.append(f"{name}=={version} --hash=sha256:{digest}\n")
+        (house / "requirements.txt").write_text("".join(sorted(lines)))
+        before = {p.name for p in _dist_infos(folder)}
+        command = [
+            find_uv(),
+            "pip",
+            "install",
+            "--python",
+            str(python),
+            "--no-config",
+            "--offline",
+            "--no-index",
+        ]
+        command += ["--no-deps", "--require-hashes", "--no-build", "--break-system-packages", "--no-progress"]
+        command += ["--cache-dir", str(cache_folder("uv")), "--find-links", str(house)]
+        command += ["--no-python-downloads", "-r", str(house / "requirements.txt")]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON", "PIP_"))}
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        if done.returncode:
+            raise BuildFailed(f"uv could not install the PyPI packages: {done.stderr.strip()[-1500:]}")
+        for dist_info in _dist_infos(folder):
+            if dist_info.name not in before:
+                _settle_wheel(dist_info, folder, prefix)
+                progress.advance(task)
+    finally:
+        shutil.rmtree(house, ignore_errors=True)
+    progress.finish(task)
+
+
+def _dist_infos(folder: Path) -> list[Path]:
+    return sorted(folder.glob("lib/python*/site-packages/*.dist-info"))
+
+
+def _settle_wheel(dist_info: Path, folder: Path, prefix: str) -> None:
+    """Write the prefix where uv wrote the temporary folder, drop uv's notes, and make RECORD true again."""
+    site = dist_info.parent
+    rows = []
+    with (dist_info / "RECORD").open(newline="", encoding="utf-8") as file:
+        for name, digest, size in csv.reader(file):
+            path = Path(os.path.normpath(site / name))
+            if path.parent == dist_info and path.name in ("uv_cache.json", "uv_build.json", "REQUESTED"):
+                path.unlink(missing_ok=True)
+                continue
+            row = [name, digest, size]
+            if path.parent == folder / "bin" and path.is_file():
+                content = path.read_bytes()
+                if str(folder).encode() in content and b"\0" not in content:
+                    mode = path.stat().st_mode
+                    content = content.replace(str(folder).encode(), prefix.encode())
+                    path.unlink()
+                    path.write_bytes(content)
+                    path.chmod(mode)
+                    hashed = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+                    row = [name, f"sha256={hashed}", str(len(content))]
+            rows.append(row)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(sorted(rows))
+    _write(dist_info / "RECORD", text.getvalue())
+
+
+def _check_python_runs(folder: Path, platform: str) -> None:
+    try:
+        done = subprocess.run(
+            [folder / _PYTHON, "-I", "-c", ""],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.defpath},
+        )
+        reason = done.stderr.strip()[-500:] if done.returncode else ""
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise BuildFailed(
+            f"the environment's Python ({platform}) does not run on this machine: {reason}",
+            hint="build on a machine of that platform (a build job), or take the kind 'pack', which needs no Python",
+        )
+
+
+def _plain_modes(folder: Path) -> None:
+    """Modes that do not depend on anybody's umask: 0755 for folders and programs, 0644 for the rest."""
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(root, name)  # noqa: PTH118 - tens of thousands of files
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                continue
+            executable = stat.S_ISDIR(status.st_mode) or status.st_mode & 0o111
+            mode = 0o755 if executable else 0o644
+            if stat.S_IMODE(status.st_mode) != mode:
+                os.chmod(path, mode)  # noqa: PTH101
+    folder.chmod(0o755)

@@ -1,0 +1,157 @@
+"""What a bundle says of itself: the `Manifest` that each one carries, and the `Bundle` that a file is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import attrs
+
+from wingspan.environments.bundles.errors import BundleDamaged, UnknownKind
+from wingspan.environments.lock import LockedEnvironment
+
+__all__ = ["FORMAT", "KINDS", "PREFIX", "Bundle", "Kind", "Manifest", "bundle_name", "check_kind"]
+
+#: Where an environment lies on every worker. One prefix for all: what is compiled or patched for it can be shared.
+PREFIX = "/opt/wingspan/environment"
+
+#: Raised when what is inside bundles changes; then the same lock gives other bytes.
+FORMAT = 1
+
+Kind = Literal["squashfs", "pack", "sif", "oci", "install"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def check_kind(kind: str) -> Kind:
+    """`kind`, if it is one.
+
+    Raises:
+        UnknownKind: It is not.
+    """
+    for known in KINDS:
+        if kind == known:
+            return known
+    raise UnknownKind(f"there is no bundle kind {kind!r}", hint=f"one of: {', '.join(KINDS)}")
+
+
+def bundle_name(env: LockedEnvironment) -> str:
+    """Plain name of a bundle: the workspace's, and the environment's unless it is ``default``.
+
+    >>> from wingspan.environments import LockedPlatform
+    >>> bundle_name(LockedEnvironment(workspace="My project", name="gpu", platform=LockedPlatform(
+    ...     name="linux-64", subdir="linux-64"), lock_path=Path("pixi.lock")))
+    'my-project-gpu'
+    """
+    parts = [env.workspace] if env.name == "default" else [env.workspace, env.name]
+    name = re.sub(r"[^a-z0-9._+]+", "-", "-".join(parts).lower()).strip("-._+")
+    return name[:100] or "environment"
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """The description that lies inside every bundle.
+
+    Attributes:
+        kind: Bundle kind.
+        workspace, environment: Names in the user's workspace.
+        platform: Subdir, such as ``linux-64``.
+        environment_digest: Identity of the package set (`LockedEnvironment.digest`).
+        lock_sha256: SHA-256 of the ``pixi.lock`` that the bundle was built from and carries.
+        prefix: Where the environment must lie; None: anywhere (packs are linked where they are unpacked).
+        python: ``"3.12"`` or None.
+        packages: How many.
+        installed_bytes: Sum of the file sizes of the installed environment; None where it was not installed.
+        installed_files: How many files that is.
+        needs: What a machine must have (`Needs.to_json`), without what depends on the building machine.
+    """
+
+    kind: Kind
+    workspace: str
+    environment: str
+    platform: str
+    environment_digest: str
+    lock_sha256: str
+    prefix: str | None
+    python: str | None
+    packages: int
+    installed_bytes: int | None = None
+    installed_files: int | None = None
+    needs: dict[str, Any] = attrs.field(factory=dict)
+
+    def to_json(self) -> str:
+        """Canonical JSON: equal manifests give equal bytes."""
+        return json.dumps({"wingspan-bundle": FORMAT, **attrs.asdict(self)}, sort_keys=True, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: Path) -> Manifest:
+        """Read a manifest back.
+
+        Raises:
+            BundleDamaged: It is no manifest, or one of a later format.
+        """
+        try:
+            document = json.loads(text)
+            version = document.pop("wingspan-bundle")
+            if version != FORMAT:
+                raise BundleDamaged(
+                    f"{where} is a bundle of format {version}; this Wingspan reads format {FORMAT}",
+                    hint="pip install --upgrade wingspan",
+                )
+            known = {a.name for a in attrs.fields(cls)}
+            return cls(**{key: value for key, value in document.items() if key in known})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, BundleDamaged):
+                raise
+            raise BundleDamaged(
+                f"{where}: what it says of itself cannot be read ({error})",
+                hint="build it again: wingspan env bundle",
+            ) from None
+
+
+@attrs.frozen(kw_only=True)
+class Bundle:
+    """One file that carries a locked environment.
+
+    Attributes:
+        path: The file. Its name is ``<name>-<first 8 of sha256>.<suffix>``.
+        kind: ``"squashfs"``, ``"pack"``, ``"sif"``, ``"oci"`` or ``"install"``.
+        name: The plain part of the file's name.
+        sha256: SHA-256 of the file, 64 hex digits; also in the file beside it that ends in ``.sha256``.
+        size: Bytes.
+        environment_digest: Identity of the package set inside.
+        prefix: Where the environment lies on the worker; None: wherever it is unpacked.
+        manifest: Everything it says of itself; None for a pack that somebody else made.
+        sources: Files written beside it for those who build themselves: the ``.def`` of a `sif`, the ``Dockerfile`` of an `oci`.
+    """
+
+    path: Path
+    kind: Kind
+    name: str
+    sha256: str
+    size: int
+    environment_digest: str | None
+    prefix: str | None
+    manifest: Manifest | None = attrs.field(default=None, repr=False)
+    sources: tuple[Path, ...] = ()
+
+    @property
+    def python(self) -> str | None:
+        """``"3.12"``: the Python inside, where it is known."""
+        return self.manifest.python if self.manifest else None
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``: the attributes, paths as text."""
+        return {
+            "path": str(self.path),
+            "kind": self.kind,
+            "name": self.name,
+            "sha256": self.sha256,
+            "size": self.size,
+            "environment_digest": self.environment_digest,
+            "prefix": self.prefix,
+            "python": self.python,
+            "sources": [str(path) for path in self.sources],
+            "manifest": attrs.asdict(self.manifest) if self.manifest else None,
+        }

@@ -1,0 +1,139 @@
+"""Where bundles, packages and helpers are kept, and how files get there: whole or not at all.
+
+Below the user's cache folder; all of it can be removed and is made again::
+
+    environments/archives/<digest>/<file>    packages and wheels, checked against a lock when they came in
+    environments/packages/                   py-rattler's extracted packages
+    environments/bytecode/<key>/             .pyc files by package
+    environments/bundles/                    bundles, and <key>.json which of them is which
+    environments/programs/                   mksquashfs and such, where the machine has none
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from wingspan.environments.bundles.errors import DiskFull
+
+__all__ = [
+    "CHUNK",
+    "cache_folder",
+    "hash_file",
+    "interprocess_lock",
+    "no_room",
+    "replacing",
+    "temporary_folder",
+]
+
+CHUNK = 1 << 20
+
+
+def cache_folder(*parts: str) -> Path:
+    """A folder below ``environments/`` in the user's cache; made if it is not there."""
+    from wingspan.settings import load_settings
+
+    folder = load_settings().cache_dir.joinpath("environments", *parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def no_room(where: Path) -> Iterator[None]:
+    """Turn "no space left" into `DiskFull`, which says where and how much is missing."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, DiskFull) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise disk_full(where) from None
+
+
+def disk_full(where: Path) -> DiskFull:
+    """The error for a file system that is full; `where` may not exist yet."""
+    folder = next((p for p in (where, *where.parents) if p.exists()), Path("/"))
+    free = shutil.disk_usage(folder).free
+    return DiskFull(
+        f"no space left while writing {where} ({free / 1e6:.0f} MB free there)",
+        hint="make room, or choose another place: WINGSPAN_CACHE_DIR for the cache, --output for the bundle",
+    )
+
+
+def hash_file(
+    path: Path | str, algorithm: str = "sha256", *, progress: Callable[[int], object] | None = None
+) -> str:
+    """Hex digest of a file, read in pieces.
+
+    Args:
+        path: The file.
+        algorithm: A name that `hashlib.new` knows.
+        progress: Called with the number of bytes of each piece.
+    """
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with Path(path).open("rb", buffering=0) as file:
+        buffer = bytearray(CHUNK)
+        view = memoryview(buffer)
+        while count := file.readinto(buffer):
+            digest.update(view[:count])
+            if progress is not None:
+                progress(count)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """Write a file beside `path` and put it in its place when all went well; else leave no trace."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with no_room(path), os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str = ".build-") -> Iterator[Path]:
+    """A folder of its own in `parent`, removed at the end whatever happens; leftovers of dead processes go too."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for leftover in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError), (leftover / "in-use").open("rb") as file, _flock(file, wait=False):
+            shutil.rmtree(leftover, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        with (folder / "in-use").open("wb") as file, _flock(file, wait=False):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def interprocess_lock(path: Path) -> Iterator[None]:
+    """Hold `path` against other processes; the system frees it when this process ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file, _flock(file, wait=True):
+        yield
+
+
+@contextlib.contextmanager
+def _flock(file: IO[Any], *, wait: bool) -> Iterator[None]:
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,46 @@
+"""From an order to a product, by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from wingspan.environments.bundles.build import Order, Product
+from wingspan.environments.bundles.contents import add_contents, measure
+from wingspan.environments.bundles.link import link_environment
+from wingspan.environments.bundles.manifest import Kind, Manifest
+from wingspan.environments.bundles.squashfs import append_manifest, make_squashfs
+
+__all__ = ["WRITERS"]
+
+
+def install_tree(order: Order) -> tuple[Path, Manifest]:
+    """The installed environment with ``.wingspan`` in it, in the build folder; and the manifest with its measures."""
+    folder = order.work / "prefix"
+    assert order.manifest.prefix is not None
+    link_environment(
+        order.archives,
+        folder,
+        prefix=order.manifest.prefix,
+        platform=order.manifest.platform,
+        progress=order.progress,
+    )
+    size, files = measure(folder)
+    manifest = attrs.evolve(order.manifest, installed_bytes=size, installed_files=files)
+    add_contents(folder, manifest, lock=order.env.lock_path, workspace=order.env.manifest_path)
+    return folder, manifest
+
+
+def _squashfs(order: Order) -> tuple[Product, Manifest]:
+    folder, manifest = install_tree(order)
+    image = order.work / "image"
+    make_squashfs(folder, image, progress=order.progress)
+    append_manifest(image, manifest)
+    return Product(path=image, suffix="squashfs"), manifest
+
+
+WRITERS: Mapping[Kind, Callable[[Order], tuple[Product, Manifest]]] = {
+    "squashfs": _squashfs,
+}
