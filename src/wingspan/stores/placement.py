@@ -73,7 +73,7 @@ def choose_route(size: int, limits: SizeLimits | None = None) -> Route:
 
 
 def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e9:.1f} GB" if size >= 10**8 else f"{size / 1e6:.1f} MB"
 
 
 def place(

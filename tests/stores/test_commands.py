@@ -1,0 +1,116 @@
+"""The commands: wingspan env publish, store ls, store prune."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from wingspan.cli import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command line."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(argv))
+    out, err = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out, err
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of its own called lab, and no maps."""
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "config.toml").write_text(f'[store.lab]\nurl = "{tmp_path}/lab"\n')
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path
+
+
+def test_publish_prints_the_address_for_jobs(
+    folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one store configured it need not be named; standard output is the address alone."""
+    code, out, err = run(capsys, "env", "publish", str(bundle))
+    assert code == 0
+    [line] = out.splitlines()
+    assert Path(line).read_bytes() == bundle.read_bytes()
+    assert Path(line).parent == folders / "lab"
+    assert "published" in err
+    assert "transfer_input_files" in err
+
+
+def test_publish_json(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json gives name, digest, addresses, and whether it was uploaded now."""
+    first = json.loads(run(capsys, "env", "publish", str(bundle), "--to", "lab", "--json")[1])
+    again = json.loads(run(capsys, "env", "publish", str(bundle), "--to", "lab", "--json")[1])
+    assert (first[0]["uploaded"], again[0]["uploaded"]) == (True, False)
+    assert first[0]["name"] == f"mnist-{first[0]['digest'][:8]}.squashfs"
+    assert first[0]["route"] == "transfer"
+
+
+def test_publish_without_a_store_says_what_to_write(
+    folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --to and without a configured store the hint shows the option."""
+    (folders / "config.toml").write_text("")
+    code, _, err = run(capsys, "env", "publish", str(bundle))
+    assert code == 2
+    assert "--to" in err
+
+
+def test_ls(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """store ls lists all configured stores, as a table and as JSON."""
+    run(capsys, "env", "publish", str(bundle), "--name", "gpu")
+    _, table, _ = run(capsys, "store", "ls")
+    assert table.splitlines()[0].split() == ["NAME", "SIZE", "LAST", "USED", "FOR", "JOBS"]
+    assert table.splitlines()[1].startswith("gpu-")
+    [entry] = json.loads(run(capsys, "store", "ls", "lab", "--json")[1])
+    assert entry["complete"] is True
+    assert entry["size"] == bundle.stat().st_size
+
+
+def test_prune_keeps_what_a_map_names(
+    folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the description of a kept map names survives any pruning; without the map it goes."""
+    [entry] = json.loads(run(capsys, "env", "publish", str(bundle), "--json")[1])
+    described = folders / "data" / "maps" / "0123" / "map.json"
+    described.parent.mkdir(parents=True)
+    described.write_text(json.dumps({"tag": "mine", "environment": entry["digest"]}))
+    answer = json.loads(run(capsys, "store", "prune", "lab", "--older-than", "0", "--yes", "--json")[1])
+    assert (answer["needed"], answer["removed"]) == ([entry["name"]], [])
+    described.unlink()
+    answer = json.loads(run(capsys, "store", "prune", "lab", "--older-than", "0", "--yes", "--json")[1])
+    assert answer["removed"] == [entry["name"]]
+    assert list((folders / "lab").iterdir()) == []
+
+
+def test_prune_asks_first(
+    bundle: Path, folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an answer nothing is removed, and --dry-run never asks."""
+    run(capsys, "env", "publish", str(bundle))
+    code, out, _ = run(capsys, "store", "prune", "lab", "--older-than", "0", "--dry-run")
+    assert code == 0
+    assert "Would remove 1" in out
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, _, err = run(capsys, "store", "prune", "lab", "--older-than", "0")
+    assert code == 130
+    assert "Interrupted" in err
+    assert len(list((folders / "lab").iterdir())) == 2
+
+
+def test_prune_json_does_not_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    """--json without --yes or --dry-run is a usage error, not a question into a pipe."""
+    assert run(capsys, "store", "prune", "lab", "--json")[0] == 2
+
+
+def test_an_unknown_store(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is not configured exits 2 and lists what is."""
+    code, _, err = run(capsys, "store", "ls", "laab")
+    assert code == 2
+    assert "configured: lab" in err
