@@ -1,3 +1,111 @@
-"""Wingspan."""
+"""Wingspan: Python functions and commands on HTCondor pools, Slurm clusters and this machine, in the environment you have.
+
+>>> import wingspan
+>>> m = wingspan.map(lambda x: 2 * x, range(10), pool="local")
+>>> list(m)
+[0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+>>> m.remove()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from wingspan.errors import PoolError as PoolError
+    from wingspan.errors import PoolUnavailable as PoolUnavailable
+    from wingspan.errors import SettingsError as SettingsError
+    from wingspan.errors import SubmitError as SubmitError
+    from wingspan.errors import UnknownOption as UnknownOption
+    from wingspan.errors import WingspanError as WingspanError
+    from wingspan.maps import ComponentError as ComponentError
+    from wingspan.maps import ComponentErrors as ComponentErrors
+    from wingspan.maps import ComponentHeld as ComponentHeld
+    from wingspan.maps import ComponentRemoved as ComponentRemoved
+    from wingspan.maps import ComponentStatus as ComponentStatus
+    from wingspan.maps import EmptyMap as EmptyMap
+    from wingspan.maps import Hold as Hold
+    from wingspan.maps import InvalidTag as InvalidTag
+    from wingspan.maps import Map as Map
+    from wingspan.maps import MapBuilder as MapBuilder
+    from wingspan.maps import MapDamaged as MapDamaged
+    from wingspan.maps import MapError as MapError
+    from wingspan.maps import MapRemoved as MapRemoved
+    from wingspan.maps import MapStatus as MapStatus
+    from wingspan.maps import MapTimeout as MapTimeout
+    from wingspan.maps import Measures as Measures
+    from wingspan.maps import NotPicklable as NotPicklable
+    from wingspan.maps import Options as Options
+    from wingspan.maps import OutputNotReady as OutputNotReady
+    from wingspan.maps import RemoteTraceback as RemoteTraceback
+    from wingspan.maps import TagError as TagError
+    from wingspan.maps import TagExists as TagExists
+    from wingspan.maps import TagNotFound as TagNotFound
+    from wingspan.maps import WorkersCannotStart as WorkersCannotStart
+    from wingspan.maps import WrongInterpreter as WrongInterpreter
+    from wingspan.maps import build_map as build_map
+    from wingspan.maps import clean as clean
+    from wingspan.maps import load as load
+    from wingspan.maps import load_maps as load_maps
+    from wingspan.maps import map as map  # noqa: A004
+    from wingspan.maps import remove as remove
+    from wingspan.maps import starmap as starmap
+    from wingspan.maps import tags as tags
+
+_ERRORS = ("PoolError", "PoolUnavailable", "SettingsError", "SubmitError", "UnknownOption", "WingspanError")
+_MAPS = (
+    "ComponentError",
+    "ComponentErrors",
+    "ComponentHeld",
+    "ComponentRemoved",
+    "ComponentStatus",
+    "EmptyMap",
+    "Hold",
+    "InvalidTag",
+    "Map",
+    "MapBuilder",
+    "MapDamaged",
+    "MapError",
+    "MapRemoved",
+    "MapStatus",
+    "MapTimeout",
+    "Measures",
+    "NotPicklable",
+    "Options",
+    "OutputNotReady",
+    "RemoteTraceback",
+    "TagError",
+    "TagExists",
+    "TagNotFound",
+    "WorkersCannotStart",
+    "WrongInterpreter",
+    "build_map",
+    "clean",
+    "load",
+    "load_maps",
+    "map",
+    "remove",
+    "starmap",
+    "tags",
+)
+#: Public name -> module that has it. Imported when first used: ``import wingspan`` costs next to nothing.
+_HOMES = {**dict.fromkeys(_ERRORS, "wingspan.errors"), **dict.fromkeys(_MAPS, "wingspan.maps")}
+
+__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - strings, all of them
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'wingspan' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,6 @@
+"""Engines that execute jobs, and which of them is used."""
+
+from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher, Pool
+from wingspan.pools._select import Choice, choose_pool, get_pool
+
+__all__ = ["Action", "Choice", "JobEvent", "JobState", "JobWatcher", "Pool", "choose_pool", "get_pool"]

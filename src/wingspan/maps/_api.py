@@ -1,0 +1,305 @@
+"""The functions that make, find and remove maps."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from wingspan.errors import SettingsError, WingspanError
+from wingspan.maps._display import default_progress
+from wingspan.maps._errors import MapError, TagExists, TagNotFound
+from wingspan.maps._folder import MapFolder, create_map_folder, maps_root, tags_root
+from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
+from wingspan.maps._map import Map
+from wingspan.maps._options import Options
+from wingspan.maps._tags import check_tag, find_tag, list_tags, new_tag, remove_tag, write_tag
+from wingspan.pools import Pool, choose_pool
+from wingspan.settings import load_settings
+from wingspan.worker import compatibility
+
+__all__ = ["MapBuilder", "build_map", "clean", "load", "load_maps", "map", "remove", "starmap", "tags"]
+
+_log = logging.getLogger("wingspan")
+_told: set[str] = set()
+#: A folder that is being made for longer than this was left behind by a crash (s).
+_STALE = 24 * 3600.0
+
+
+def map(  # noqa: A001 - it is Python's map, elsewhere
+    func: Callable[[Any], Any],
+    inputs: Iterable[Any],
+    *,
+    tag: str | None = None,
+    pool: str | Pool | None = None,
+    options: Options | None = None,
+) -> Map:
+    """Apply `func` to each of `inputs`, on a pool.
+
+    Returns at once; the outputs come with iterating, indexing or `Map.wait`. The map outlives this session: ``wingspan.load(tag)``
+    finds it again.
+
+    Args:
+        func: Takes one input. It may be a lambda, a closure, or come from your own module: it travels by value.
+        inputs: Any iterable, a generator too; read once, streamed to disk.
+        tag: Name of the map. None: one is made up, and `clean` removes the map.
+        pool: ``"personal"``, ``"htcondor"``, ``"local"``, or a `Pool`; None chooses (see ``wingspan doctor``).
+        options: What each worker gets.
+
+    Raises:
+        EmptyMap: `inputs` has none.
+        InvalidTag, TagExists: The tag cannot be had.
+        NotPicklable: The function or an input cannot travel; the message says what in it.
+        PoolError: The pool that was named cannot be used.
+    """
+    return _make(func, inputs, "map", tag, pool, options)
+
+
+def starmap(
+    func: Callable[..., Any],
+    args: Iterable[Iterable[Any]] | None = None,
+    kwargs: Iterable[Mapping[str, Any]] | None = None,
+    *,
+    tag: str | None = None,
+    pool: str | Pool | None = None,
+    options: Options | None = None,
+) -> Map:
+    """Apply `func` to each of `args` (positional arguments) and `kwargs` (keyword arguments) together, on a pool.
+
+    The shorter of the two is filled up with nothing. Everything else is as for `map`.
+    """
+    if args is None and kwargs is None:
+        raise SettingsError(
+            "a starmap needs args, kwargs or both", hint="wingspan.starmap(f, [(1, 2), (3, 4)])"
+        )
+    pairs = itertools.zip_longest(args or (), kwargs or ())
+    calls = ((tuple(given or ()), dict(named or {})) for given, named in pairs)
+    return _make(func, calls, "starmap", tag, pool, options)
+
+
+class MapBuilder:
+    """Records calls, and makes a map of them when its ``with`` block ends without an exception."""
+
+    def __init__(
+        self, func: Callable[..., Any], tag: str | None, pool: str | Pool | None, options: Options | None
+    ) -> None:
+        self._func, self._tag, self._pool, self._options = func, tag, pool, options
+        self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self._map: Map | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Record one component: ``func(*args, **kwargs)``."""
+        self._calls.append((args, kwargs))
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def map(self) -> Map:
+        """The map, once the block has ended.
+
+        Raises:
+            MapError: It has not.
+        """
+        if self._map is None:
+            raise MapError("the map is not made yet", hint="it is made when the with block ends")
+        return self._map
+
+    def __enter__(self) -> MapBuilder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._map = _make(self._func, self._calls, "starmap", self._tag, self._pool, self._options)
+
+
+def build_map(
+    func: Callable[..., Any],
+    *,
+    tag: str | None = None,
+    pool: str | Pool | None = None,
+    options: Options | None = None,
+) -> MapBuilder:
+    """Make a map call by call::
+
+    with wingspan.build_map(simulate, tag="grid") as builder:
+        for a in range(10):
+            builder(a, seed=a + 1)
+    m = builder.map
+    """
+    return MapBuilder(func, tag, pool, options)
+
+
+def _make(
+    func: Callable[..., Any],
+    inputs: Iterable[Any],
+    call: str,
+    tag: str | None,
+    pool: str | Pool | None,
+    options: Options | None,
+) -> Map:
+    from wingspan import __version__
+    from wingspan.pools.zipapp import worker_zipapp
+
+    settings = load_settings()
+    if options is None:
+        options = Options(**settings.options)
+    elif not isinstance(options, Options):
+        raise SettingsError(
+            f"options is a {type(options).__name__}", hint="write options=wingspan.Options(request_cpus=2)"
+        )
+    tags_folder = tags_root()
+    transient = tag is None
+    if tag is not None:
+        check_tag(tag)
+        _refuse_used(tags_folder, tag)
+    with own_modules_by_value():
+        function = pickle_function(func)
+    progress = default_progress()
+    chosen = _resolve(pool, progress)
+    map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+    tag = tag or new_tag(tags_folder)
+    folder = create_map_folder(
+        map_id=map_id,
+        function=function,
+        inputs=inputs,
+        info={
+            "tag": tag,
+            "transient": transient,
+            "function": function_name(func),
+            "call": call,
+            "pool": chosen.kind,
+            "options": options.as_dict(),
+            "retries": options.retries,
+            "interpreter": compatibility.this_interpreter(),
+            "wingspan": __version__,
+            "environment": None,
+        },
+        archive=worker_zipapp(),
+        workers=lambda count: min(count, options.workers or chosen.default_workers(count)),
+        block_size=options.block_size,
+        progress=progress,
+    )
+    try:
+        write_tag(tags_folder, tag, map_id)
+        made = Map(folder)
+        made._keeper.add_workers(int(folder.info["workers"]), chosen)
+    except BaseException:
+        remove_tag(tags_folder, tag, map_id)
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return made
+
+
+def _refuse_used(tags_folder: Path, tag: str) -> None:
+    path = tags_folder / tag
+    if path.exists():
+        map_id = path.read_text(encoding="ascii")
+        if (maps_root() / map_id).exists():
+            raise TagExists(
+                f"there is a map with the tag {tag!r} already",
+                hint=f"wingspan.load({tag!r}) opens it, wingspan.remove({tag!r}) removes it; or choose another tag",
+            )
+        remove_tag(tags_folder, tag, map_id)  # its map was removed half-way
+
+
+def _resolve(pool: str | Pool | None, progress: Any) -> Pool:
+    if pool is not None and not isinstance(pool, str):
+        pool.make_ready(progress)
+        return pool
+    choice = choose_pool(pool, progress)
+    if choice.is_fallback and choice.reason not in _told:
+        _told.add(choice.reason)
+        _log.warning(choice.reason)
+    return choice.pool
+
+
+def load(tag: str) -> Map:
+    """The map with this tag, made in whichever session.
+
+    Raises:
+        TagNotFound: There is none.
+        MapDamaged: Its folder lacks something.
+    """
+    map_id = find_tag(tags_root(), tag)
+    path = maps_root() / map_id
+    if not path.is_dir():
+        remove_tag(tags_root(), tag, map_id)
+        raise TagNotFound(
+            f"the map with the tag {tag!r} was removed", hint="wingspan maps lists those there are"
+        )
+    return Map(MapFolder(path))
+
+
+def tags(pattern: str | None = None) -> tuple[str, ...]:
+    """Tags of all maps, sorted; with a shell `pattern` (``*``, ``?``, ``[…]``) those that match."""
+    return list_tags(tags_root(), pattern)
+
+
+def load_maps(pattern: str | None = None) -> tuple[Map, ...]:
+    """All maps whose tag matches, by tag."""
+    return tuple(load(tag) for tag in tags(pattern))
+
+
+def remove(tag: str, *, missing_ok: bool = False, force: bool = False) -> None:
+    """Remove a map: its jobs, its results and its tag. A damaged map can be removed too.
+
+    Args:
+        tag: Its tag.
+        missing_ok: Do nothing if there is none.
+        force: Remove the data even where the scheduler does not answer.
+
+    Raises:
+        TagNotFound: There is none, and `missing_ok` is false.
+    """
+    try:
+        found = load(tag)
+    except TagNotFound:
+        if not missing_ok:
+            raise
+        return
+    except WingspanError:
+        # Nothing of it can be read, its jobs' names included: take away what is there.
+        map_id = find_tag(tags_root(), tag)
+        remove_tag(tags_root(), tag, map_id)
+        shutil.rmtree(maps_root() / map_id, ignore_errors=True)
+        return
+    found.remove(force=force)
+
+
+def clean(*, all: bool = False) -> tuple[str, ...]:  # noqa: A002 - the word HTMap's users know
+    """Remove the maps that nobody named (with `all`, every map), and what crashes left behind.
+
+    Returns:
+        The tags of the removed maps.
+    """
+    removed = []
+    for tag in tags():
+        try:
+            doomed = all or load(tag).is_transient
+        except TagNotFound:
+            continue
+        except WingspanError:
+            doomed = all
+        if doomed:
+            remove(tag, missing_ok=True)
+            removed.append(tag)
+    root = maps_root()
+    named = (
+        {path.read_text(encoding="ascii") for path in tags_root().glob("[!.]*")}
+        if tags_root().exists()
+        else set()
+    )
+    for path in root.iterdir() if root.exists() else ():
+        left_behind = path.name.startswith((".new-", ".removed-")) or path.name not in named
+        if left_behind and time.time() - path.stat().st_mtime > _STALE:
+            shutil.rmtree(path, ignore_errors=True)
+    return tuple(removed)

@@ -1,0 +1,180 @@
+"""Progress of maps on terminals and in notebooks. Drawn by rich, and only where a person looks."""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wingspan.maps._map import Map
+    from wingspan.maps._status import MapStatus
+    from wingspan.progress import Progress
+
+__all__ = ["LateProgress", "WaitDisplay", "is_watched", "map_html"]
+
+
+def is_watched() -> bool:
+    """A person sees what is drawn: a terminal, or a notebook."""
+    if "ipykernel" in sys.modules:
+        return True
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        transient=False,
+    )
+
+
+class LateProgress:
+    """A `wingspan.progress.Progress` that draws nothing until the work has lasted a second."""
+
+    #: Seconds.
+    PATIENCE = 1.0
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._started = time.monotonic()
+        self._tasks: dict[int, tuple[str, float | None]] = {}
+        self._drawn: dict[int, Any] = {}
+        self._done: dict[int, float] = {}
+
+    def start(self, description: str, total: float | None = None) -> int:
+        task = len(self._tasks)
+        self._tasks[task] = (description, total)
+        self._done[task] = 0.0
+        return task
+
+    def advance(self, task: int, amount: float = 1) -> None:
+        self._done[task] += amount
+        if self._bar is None:
+            if time.monotonic() - self._started < self.PATIENCE:
+                return
+            self._bar = _bar()
+            self._bar.start()
+        if task not in self._drawn:
+            description, total = self._tasks[task]
+            self._drawn[task] = self._bar.add_task(description, total=total, note="")
+        self._bar.update(self._drawn[task], completed=self._done[task])
+
+    def finish(self, task: int) -> None:
+        if task in self._drawn:
+            self._bar.update(self._drawn[task], total=self._done[task] or 1, completed=self._done[task] or 1)
+        del self._tasks[task]
+        if not self._tasks and self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def default_progress() -> Progress:
+    """Late progress where a person looks, else none."""
+    from wingspan.progress import NO_PROGRESS
+
+    return LateProgress() if is_watched() else NO_PROGRESS
+
+
+class WaitDisplay:
+    """The bar of `Map.wait`."""
+
+    #: Seconds between two updates.
+    INTERVAL = 0.1
+
+    def __init__(self, owner: Map, wanted: bool | None) -> None:
+        self._owner = owner
+        self._wanted = is_watched() if wanted is None else wanted
+        self._bar: Any = None
+        self._task: Any = None
+        self._next = 0.0
+
+    def __enter__(self) -> WaitDisplay:
+        if self._wanted:
+            self._bar = _bar()
+            self._task = self._bar.add_task(self._owner.tag, total=len(self._owner), note="")
+            self._bar.start()
+        return self
+
+    def update(self) -> None:
+        """Draw what is known now."""
+        now = time.monotonic()
+        if self._bar is None or now < self._next:
+            return
+        self._next = now + self.INTERVAL
+        self._draw()
+
+    def _draw(self) -> None:
+        keeper = self._owner._keeper
+        failed = len(keeper.results.failed)
+        counts = keeper.jobs.counts()
+        notes = [
+            f"{count} worker{'s' if count > 1 else ''} {state.value}"
+            for state, count in counts.items()
+            if not state.is_final
+        ]
+        if failed:
+            notes.insert(0, f"[red]{failed:,} failed[/red]")
+        self._bar.update(self._task, completed=keeper.results.finished, note=", ".join(notes))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._draw()
+            self._bar.stop()
+
+
+_COLORS = {
+    "COMPLETED": "#2e7d32",
+    "ERRORED": "#c62828",
+    "RUNNING": "#1565c0",
+    "HELD": "#ef6c00",
+    "REMOVED": "#6d4c41",
+    "SUSPENDED": "#8e24aa",
+    "IDLE": "#bdbdbd",
+}
+
+
+def map_html(status: MapStatus, info: dict[str, Any]) -> str:
+    """A map as a notebook shows it: its name, a bar by status, and what keeps it."""
+    parts = []
+    for name, color in _COLORS.items():
+        count = next((count for key, count in status.counts.items() if key.value == name), 0)
+        if count:
+            width = 100 * count / status.components
+            parts.append(
+                f'<div title="{count:,} {name.lower()}" style="width:{width:.2f}%;background:{color};height:100%"></div>'
+            )
+    counts = ", ".join(f"{count:,} {key.value.lower()}" for key, count in status.counts.items() if count)
+    workers = ", ".join(f"{count:,} {state}" for state, count in status.workers.items()) or "none"
+    message = (
+        f'<div style="color:#c62828;white-space:pre-wrap">{html.escape(status.message)}</div>'
+        if status.message
+        else ""
+    )
+    return (
+        f"<div><b>{html.escape(status.tag)}</b>: <code>{html.escape(str(info['function']))}</code> × {status.components:,}"
+        f'<div style="display:flex;height:10px;max-width:500px;background:#eee;margin:4px 0">{"".join(parts)}</div>'
+        f"<small>{counts}; workers: {workers} ({', '.join(status.pools)})</small>{message}</div>"
+    )

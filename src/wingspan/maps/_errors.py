@@ -1,0 +1,219 @@
+"""What can go wrong with a map. The tree is drawn in `wingspan.errors`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from wingspan.errors import PoolError, WingspanError
+
+if TYPE_CHECKING or sys.version_info >= (3, 11):
+    from builtins import ExceptionGroup
+else:
+    from exceptiongroup import ExceptionGroup
+
+__all__ = [
+    "ComponentError",
+    "ComponentErrors",
+    "ComponentHeld",
+    "ComponentRemoved",
+    "EmptyMap",
+    "InvalidTag",
+    "MapDamaged",
+    "MapError",
+    "MapRemoved",
+    "MapTimeout",
+    "NotPicklable",
+    "OutputNotReady",
+    "RemoteTraceback",
+    "TagError",
+    "TagExists",
+    "TagNotFound",
+    "WorkersCannotStart",
+    "WrongInterpreter",
+]
+
+
+class TagError(WingspanError):
+    """A tag that cannot be used as asked."""
+
+
+class InvalidTag(TagError, ValueError):
+    """A tag with characters or of a length that no file name can have everywhere."""
+
+    exit_code = 2
+
+
+class TagExists(TagError, FileExistsError):
+    """Another map has this tag."""
+
+
+class TagNotFound(TagError, KeyError):
+    """No map has this tag."""
+
+    __str__ = WingspanError.__str__
+
+
+class MapError(WingspanError):
+    """Something about one map."""
+
+
+class EmptyMap(MapError, ValueError):
+    """No inputs."""
+
+
+class NotPicklable(MapError, TypeError):
+    """A function or an input that cannot travel to another process."""
+
+
+class MapDamaged(MapError):
+    """A file of the map is missing, cut or altered."""
+
+
+class MapRemoved(MapError):
+    """The map was removed, here or by another process."""
+
+
+class OutputNotReady(MapError, LookupError):
+    """The output was asked for without waiting, and is not there yet."""
+
+
+class MapTimeout(MapError, TimeoutError):
+    """The time given was over before what was waited for was there."""
+
+
+class ComponentHeld(MapError):
+    """HTCondor holds the jobs that would make it, and nothing else is left that could."""
+
+
+class ComponentRemoved(MapError):
+    """The jobs that would make it were removed from the queue."""
+
+
+class WorkersCannotStart(MapError, PoolError):
+    """The workers end before they do anything: a wrong interpreter, a missing module, a broken machine."""
+
+
+class WrongInterpreter(MapError):
+    """The pickle holds code of another Python version, which this one must not read."""
+
+
+class RemoteTraceback(Exception):
+    """Where the exception happened, as text: the cause of a component's exception when it is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return "\n" + self.text
+
+
+class ComponentError(MapError):
+    """A component failed.
+
+    Raised itself only where the component's own exception cannot be: it cannot be pickled, or was no exception (a signal, an
+    exit). Otherwise the own exception is raised, and its attribute ``component_error`` is this.
+
+    Attributes:
+        component: Its number.
+        type_name: Type of the exception, such as ``"ZeroDivisionError"``; for a crash ``"crash"``.
+        text: The exception's own message.
+        traceback: The remote traceback as text, source lines included.
+        exception: The exception, or None where it cannot be rebuilt here.
+        given: ``repr`` of the input that caused it (cut at 4,000 characters), or None.
+        host: Execution point.
+        worker: Name of the worker, ``"<number>.<start>"``.
+        attempt: 0 for the first.
+        signal: Signal that killed the process, if one did.
+        exit_code: Exit code with which the process ended, if it did.
+        peak_memory: Bytes, as far as known.
+        stderr: The last lines of standard error, for a crash.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        component: int,
+        type_name: str,
+        text: str,
+        traceback: str,
+        exception: BaseException | None = None,
+        given: str | None = None,
+        host: str | None = None,
+        worker: str | None = None,
+        attempt: int = 0,
+        signal: int | None = None,
+        exit_code: int | None = None,
+        peak_memory: int | None = None,
+        stderr: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.component = component
+        self.type_name = type_name
+        self.text = text
+        self.traceback = traceback
+        self.exception = exception
+        self.given = given
+        self.host = host
+        self.worker = worker
+        self.attempt = attempt
+        self.signal = signal
+        self.exited_with = exit_code
+        self.peak_memory = peak_memory
+        self.stderr = stderr
+
+    def report(self) -> str:
+        """Everything known, as text for a person."""
+        lines = [self.message]
+        if self.host:
+            lines.append(f"  on {self.host}, worker {self.worker}, attempt {self.attempt + 1}")
+        if self.given is not None:
+            lines.append(f"  input: {self.given}")
+        if self.traceback:
+            lines.append(self.traceback.rstrip("\n"))
+        if self.stderr:
+            lines.append("  last lines of standard error:")
+            lines += [f"    {line}" for line in self.stderr.rstrip("\n").split("\n")[-10:]]
+        if self.hint:
+            lines.append(f"Hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class ComponentErrors(MapError, ExceptionGroup[Exception]):
+    """Several components failed: the exceptions, and a summary by kind.
+
+    Attributes:
+        errors: `ComponentError` by component.
+    """
+
+    errors: Mapping[int, ComponentError]
+
+    def __new__(
+        cls, message: str, exceptions: Any = (), *, hint: str | None = None, errors: Any = None
+    ) -> ComponentErrors:
+        return super().__new__(cls, message, list(exceptions))
+
+    def __init__(
+        self,
+        message: str,
+        exceptions: Any = (),
+        *,
+        hint: str | None = None,
+        errors: Mapping[int, ComponentError] | None = None,
+    ) -> None:
+        self.message = message
+        self.hint = hint
+        self.errors = errors or {}
+
+    def derive(self, excs: Any) -> ComponentErrors:
+        """A group of some of the exceptions (``except*``)."""
+        return ComponentErrors(self.message, excs, hint=self.hint, errors=self.errors)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (ComponentErrors, (self.message, self.exceptions), {"hint": self.hint, "errors": self.errors})
+
+    __str__ = WingspanError.__str__

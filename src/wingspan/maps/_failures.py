@@ -1,0 +1,185 @@
+"""From an error record to something that can be raised and read."""
+
+from __future__ import annotations
+
+import linecache
+import pickle
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from wingspan.maps._errors import ComponentError, ComponentErrors, RemoteTraceback
+from wingspan.worker import failure
+
+__all__ = ["component_error", "describe_refusal", "raisable", "summary"]
+
+_LINKS = {
+    "cause": "The above exception was the direct cause of the following exception:",
+    "context": "During handling of the above exception, another exception occurred:",
+}
+#: Raised here they would end or interrupt this process instead of telling of a failure.
+_NOT_RAISED = (SystemExit, KeyboardInterrupt, GeneratorExit)
+
+
+def render_traceback(chain: list[dict[str, Any]]) -> str:
+    """A traceback in Python's own form. Source lines come from the worker; where it had none, from this machine."""
+    parts: list[str] = []
+    for exception in reversed(chain):
+        lines = []
+        if exception["frames"]:
+            lines.append("Traceback (most recent call last):")
+        for file, number, name, source in exception["frames"]:
+            lines.append(f'  File "{file}", line {number}, in {name}')
+            line = source or linecache.getline(file, number).strip()
+            if line:
+                lines.append(f"    {line}")
+        kind = exception["type"]
+        if exception["module"] not in ("builtins", "__main__", None):
+            kind = f"{exception['module']}.{kind}"
+        lines.append(f"{kind}: {exception['message']}" if exception["message"] else kind)
+        lines += exception["notes"]
+        parts.append("\n".join(lines))
+        if exception["link"]:
+            parts.append(_LINKS[exception["link"]])
+    return "\n\n".join(parts) + "\n" if parts else ""
+
+
+def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
+    """``(type name, text, hint)``."""
+    chain, stage = fields["chain"], fields["stage"]
+    if stage == "crash":
+        text = fields["message"]
+        hint = None
+        if fields.get("signal") == 9:
+            hint = (
+                "SIGKILL is what Linux sends when memory is over: ask for more with Options(request_memory=…)"
+            )
+        elif fields.get("signal"):
+            hint = "the fault is in compiled code: look at the last lines of its standard error"
+        elif fields.get("exit_code") is not None:
+            hint = "the function ended the process (os._exit, or a library that does); raise an exception instead"
+        was = "was " if fields.get("signal") else ""
+        return "crash", f"the process that called the function {was}{text}", hint
+    if stage == "lost":
+        return (
+            "lost",
+            fields["message"],
+            "m.rerun() does it again; if it takes its machine down, ask for more memory",
+        )
+    kind = chain[0]["type"] if chain else stage
+    text = fields.get("message") or (chain[0]["message"] if chain else "")
+    hint = None
+    if stage == "output":
+        return (
+            "NotPicklable",
+            text,
+            "return plain data (numbers, strings, arrays, dicts) instead of what holds on to the machine",
+        )
+    if stage == "input":
+        hint = "the input could not be unpickled on the worker: is everything it needs installed there?"
+    if kind in ("ModuleNotFoundError", "ImportError"):
+        hint = "the module is not installed on the worker"
+    return kind, text, hint
+
+
+def component_error(
+    component: int, payload: bytes, *, host: str | None, worker: str, attempt: int
+) -> ComponentError:
+    """The error of one component."""
+    fields = failure.loads(payload)
+    kind, text, hint = _what_happened(fields)
+    chain = fields["chain"]
+    exception: BaseException | None = None
+    if fields["exception"] is not None and fields["stage"] != "output":
+        try:
+            exception = pickle.loads(fields["exception"])  # noqa: S301 - the record was signed with the map's key
+        except Exception:  # noqa: BLE001 - whatever it is, the text below tells of it
+            exception = None
+    peak = fields.get("peak_kib")
+    plain = f"{kind}: {text}" if kind not in ("crash", "lost") and text else text or kind
+    if fields["not_picklable"] and fields["stage"] == "call":
+        plain += f" (the exception itself could not be sent: {fields['not_picklable']})"
+    return ComponentError(
+        f"component {component} failed: {plain}",
+        hint=hint,
+        component=component,
+        type_name=kind,
+        text=text,
+        traceback=render_traceback(chain),
+        exception=exception if isinstance(exception, BaseException) else None,
+        given=fields["input"],
+        host=host,
+        worker=worker,
+        attempt=attempt,
+        signal=fields.get("signal"),
+        exit_code=fields.get("exit_code"),
+        peak_memory=None if peak is None else int(peak) * 1024,
+        stderr=fields.get("stderr") or None,
+    )
+
+
+def raisable(error: ComponentError) -> BaseException:
+    """What to raise for `error`: the component's own exception, with the remote traceback as its cause; else `error`."""
+    text = error.traceback
+    where = f"on {error.host}, worker {error.worker}, attempt {error.attempt + 1}, input {error.given}"
+    exception = error.exception
+    if exception is None or isinstance(exception, _NOT_RAISED):
+        if text:
+            error.__cause__ = RemoteTraceback(f"{text}\n(component {error.component} {where})")
+        return error
+    try:
+        exception.__cause__ = RemoteTraceback(f"{text}\n(component {error.component} {where})")
+        exception.component_error = error  # type: ignore[attr-defined]
+        if hasattr(exception, "add_note"):
+            exception.add_note(f"component {error.component} of the map, {where}")
+    except (AttributeError, TypeError):
+        pass  # an exception with slots takes nothing more
+    return exception
+
+
+def summary(errors: Mapping[int, ComponentError], n: int, tag: str) -> ComponentErrors:
+    """Many errors as one, grouped by kind and message."""
+    kinds = Counter(error.type_name for error in errors.values())
+    lines = [f"{len(errors):,} of {n:,} components of map {tag!r} failed:"]
+    for kind, count in kinds.most_common(10):
+        examples = [error for error in errors.values() if error.type_name == kind]
+        texts = Counter(error.text for error in examples)
+        text, _ = texts.most_common(1)[0]
+        others = f" (and {len(texts) - 1:,} other messages)" if len(texts) > 1 else ""
+        first = min(error.component for error in examples)
+        shown = text if len(text) <= 200 else text[:199] + "…"
+        lines.append(f"  {count:,} × {kind}: {shown}{others}; first in component {first}")
+    if len(kinds) > 10:
+        lines.append(f"  and {len(kinds) - 10} other kinds")
+    exceptions = []
+    for component in sorted(errors):
+        exception = raisable(errors[component])
+        exceptions.append(exception if isinstance(exception, Exception) else errors[component])
+    return ComponentErrors(
+        "\n".join(lines),
+        exceptions,
+        hint=f"wingspan errors {tag} shows them; m.errors holds them; m.rerun(m.errors) does them again",
+        errors=errors,
+    )
+
+
+def describe_refusal(fields: dict[str, Any]) -> tuple[str, str]:
+    """Why a worker refused: ``(message, hint)``."""
+    if fields["stage"] == "interpreter":
+        return (
+            f"{fields['message']} ({fields.get('executable')})",
+            "run the map with the Python that the workers have, or carry your environment to them; nothing was computed with the wrong one",
+        )
+    if fields["chain"]:
+        kind, text = fields["chain"][0]["type"], fields["chain"][0]["message"]
+        hint = "the function cannot be loaded on the worker"
+        if kind in ("ModuleNotFoundError", "ImportError"):
+            hint = "the function needs a module that the workers do not have: install it there, or carry your environment to them"
+        return (
+            f"the function cannot be loaded: {kind}: {text}\n{render_traceback(fields['chain'])}".rstrip(),
+            hint,
+        )
+    message = f"the process that calls the function does not start: it {fields['message']}"
+    if fields.get("stderr"):
+        message += "\n" + str(fields["stderr"]).rstrip()
+    return message, "the last lines of its standard error are above"

@@ -1,0 +1,334 @@
+"""A map on disk: made whole or not at all, read back with every file checked.
+
+The layout is the design's ("The map on disk"); beside it: ``key`` (signs records), ``worker.pyz`` (the worker this map was made
+with, so that it can be done again next year), ``submissions`` (append-only: which jobs work on it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import time
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wingspan.errors import WingspanError
+from wingspan.jobs import Submission
+from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
+from wingspan.maps._functions import own_modules_by_value
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.settings import load_settings
+from wingspan.worker import formats, rounds
+from wingspan.worker.pickling import Dumper, culprit
+from wingspan.worker.transports import FileTransport
+
+__all__ = ["MapFolder", "create_map_folder", "maps_root", "tags_root"]
+
+FORMAT = 1
+#: Pickles are gathered to about this many bytes before they are written.
+_WRITE_BYTES = 1 << 18
+
+
+def maps_root() -> Path:
+    """Where the maps lie."""
+    return load_settings().data_dir / "maps"
+
+
+def tags_root() -> Path:
+    """Where their tags lie."""
+    return load_settings().data_dir / "tags"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file, or leave the one that is there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> int:
+    """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``: how many they are."""
+    dumps = Dumper().dumps
+    try:
+        total: int | None = len(inputs)  # type: ignore[arg-type]
+    except TypeError:
+        total = None
+    task = progress.start("writing inputs", total)
+    offset = count = 0
+    offsets = array("Q", [0])
+    parts: list[bytes] = []
+    size = told = 0
+    with (folder / "inputs.bin").open("wb", buffering=0) as data, (folder / "inputs.idx").open("wb") as index:
+        for given in inputs:
+            try:
+                part = dumps(given)
+            except Exception as error:
+                where, kind = culprit(given, f"input {count}", dumps)
+                raise NotPicklable(
+                    f"{where} of type {kind} cannot be pickled: {error}",
+                    hint="pass what it is made from (a path, parameters) and make it inside the function",
+                ) from error
+            parts.append(part)
+            size += len(part)
+            offset += len(part)
+            offsets.append(offset)
+            count += 1
+            if size >= _WRITE_BYTES:
+                _write_all(data, b"".join(parts))
+                offsets.tofile(index)
+                offsets = array("Q")
+                progress.advance(task, count - told)
+                told = count
+                parts, size = [], 0
+        _write_all(data, b"".join(parts))
+        offsets.tofile(index)
+    progress.finish(task)
+    return count
+
+
+def _write_all(file: Any, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def create_map_folder(
+    *,
+    map_id: str,
+    function: bytes,
+    inputs: Iterable[Any],
+    info: dict[str, Any],
+    archive: Path,
+    workers: Any,
+    block_size: int | None,
+    progress: Progress = NO_PROGRESS,
+) -> MapFolder:
+    """Write everything of a map but its tag, and put it in place with one rename.
+
+    Args:
+        map_id: Name of the folder.
+        function: Contents of ``function.pkl``.
+        inputs: Read once, streamed to disk.
+        info: What ``map.json`` holds beside what is counted here.
+        archive: The worker's zipapp.
+        workers: Number of components -> how many workers to plan for.
+        block_size: Components of a block, or None.
+        progress: Hears of the inputs written.
+
+    Raises:
+        EmptyMap: There are no inputs.
+        NotPicklable: An input cannot be pickled.
+        MapError: The disk is full, or the folder cannot be written. Nothing is left in any of these cases, nor when `inputs` raises.
+    """
+    root = maps_root()
+    temporary = root / f".new-{map_id}"
+    try:
+        temporary.mkdir(parents=True, mode=0o700)
+        for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/done"):
+            (temporary / name).mkdir(mode=0o700)
+        with own_modules_by_value():
+            count = _write_inputs(temporary, inputs, progress)
+        if count == 0:
+            raise EmptyMap("there are no inputs", hint="a map has at least one component")
+        if count >= formats.NO_COMPONENT:
+            raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
+        key = secrets.token_bytes(formats.KEY_BYTES)
+        (temporary / "function.pkl").write_bytes(function)
+        (temporary / "key").write_bytes(key)
+        (temporary / "key").chmod(0o600)
+        planned = workers(count)
+        plan = rounds.plan_for(rounds.INITIAL, range(count), planned, block_size)
+        (temporary / "rounds/0/plan").write_bytes(plan.dumps(key))
+        with contextlib.suppress(OSError):
+            os.link(archive, temporary / "worker.pyz")
+        if not (temporary / "worker.pyz").exists():
+            shutil.copyfile(archive, temporary / "worker.pyz")
+        facts = {
+            "format": FORMAT,
+            "id": map_id,
+            **info,
+            "n": count,
+            "workers": planned,
+            "created": time.time(),
+        }
+        (temporary / "map.json").write_bytes(json.dumps(facts).encode())
+        temporary.rename(root / map_id)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if (
+            isinstance(error, WingspanError)
+            or error.errno is None
+            or error.filename is None
+            and error.errno != errno.ENOSPC
+        ):
+            raise  # the user's generator raised it
+        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+        raise MapError(
+            f"the map cannot be written to {root}: {what}",
+            hint="free some space, or set WINGSPAN_DATA_DIR to a folder with more of it; nothing was submitted",
+        ) from error
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return MapFolder(root / map_id)
+
+
+@attrs.define(eq=False)
+class MapFolder:
+    """The folder of one map.
+
+    Attributes:
+        path: The folder.
+        info: Contents of ``map.json``.
+        key: What records are signed with.
+    """
+
+    path: Path
+    info: dict[str, Any] = attrs.field(init=False)
+    key: bytes = attrs.field(init=False, repr=False)
+    transport: FileTransport = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.transport = FileTransport(str(self.path))
+        try:
+            self.info = json.loads(self._read("map.json"))
+        except ValueError as error:
+            raise self.damaged(f"map.json is not whole: {error}") from error
+        if self.info.get("format") != FORMAT:
+            raise MapError(
+                f"the map in {self.path} has format {self.info.get('format')}, this Wingspan reads {FORMAT}",
+                hint="use the Wingspan that made it, or a newer one",
+            )
+        self.key = self._read("key")
+        if len(self.key) != formats.KEY_BYTES:
+            raise self.damaged("the file key is cut")
+
+    @property
+    def n(self) -> int:
+        """How many components."""
+        return int(self.info["n"])
+
+    def damaged(self, what: str) -> MapDamaged:
+        """An error that says what is wrong with this map."""
+        return MapDamaged(
+            f"the map {self.info.get('tag') if hasattr(self, 'info') else ''!s} in {self.path} is damaged: {what}".replace(
+                "  ", " "
+            ),
+            hint="its whole results can still be read where map.json and key are; bring the file back from a backup, or make the map again",
+        )
+
+    def removed(self) -> MapRemoved:
+        """An error that says that the map is gone."""
+        return MapRemoved(f"the map {self.info['tag']!r} was removed", hint="make it again")
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            if not self.path.is_dir():
+                raise MapRemoved(
+                    f"there is no map in {self.path}", hint="it was removed; make it again"
+                ) from None
+            raise self.damaged(f"the file {name} is missing") from None
+
+    def check_inputs(self) -> None:
+        """See that function and inputs are all there, before they are needed.
+
+        Raises:
+            MapDamaged: A file is missing or cut.
+        """
+        sizes = {}
+        for name in ("function.pkl", "inputs.bin", "inputs.idx", "worker.pyz"):
+            try:
+                sizes[name] = (self.path / name).stat().st_size
+            except FileNotFoundError:
+                raise self.damaged(f"the file {name} is missing") from None
+        if sizes["inputs.idx"] != 8 * (self.n + 1):
+            raise self.damaged(f"inputs.idx has {sizes['inputs.idx']} bytes instead of {8 * (self.n + 1)}")
+        with (self.path / "inputs.idx").open("rb") as file:
+            file.seek(-8, os.SEEK_END)
+            end = int.from_bytes(file.read(8), "little")
+        if sizes["inputs.bin"] != end:
+            raise self.damaged(f"inputs.bin has {sizes['inputs.bin']} bytes instead of {end}")
+
+    def update_info(self, **changes: Any) -> None:
+        """Rewrite ``map.json`` with `changes`."""
+        self.info = {**self.info, **changes}
+        write_atomically(self.path / "map.json", json.dumps(self.info).encode())
+
+    def input_pickles(self, first: int, stop: int) -> Iterator[bytes]:
+        """The pickles of inputs ``first … stop - 1``, read in pieces."""
+        from wingspan.worker.inputs import Inputs
+
+        reader = Inputs(self.transport, self.n)
+        try:
+            for component in range(first, stop):
+                yield reader.read(component, component + 1)
+        except FileNotFoundError as error:
+            raise self.damaged(f"the file {Path(str(error.filename)).name} is missing") from None
+        except EOFError as error:
+            raise self.damaged(str(error)) from None
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    def submissions(self) -> list[dict[str, Any]]:
+        """What was written by `add_submission`, oldest first; a torn last line is left out."""
+        try:
+            lines = (self.path / "submissions").read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                entries.append(json.loads(line))
+        return entries
+
+    def add_submission(self, entry: dict[str, Any]) -> None:
+        """Append a line to ``submissions``; whole lines, so that two processes may."""
+        data = json.dumps(entry).encode() + b"\n"
+        descriptor = os.open(self.path / "submissions", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+            os.write(descriptor, (b"\n" if torn else b"") + data)
+        finally:
+            os.close(descriptor)
+
+    def reserve_workers(self, count: int) -> int:
+        """Numbers for `count` new workers: the first. No two callers get the same.
+
+        A file ``workers/first-<number>`` is created exclusively for each set.
+        """
+        first = 0
+        for entry in self.submissions():
+            first = max(first, int(entry["first"]) + int(entry["count"]))
+        while True:
+            for name in os.listdir(self.path / "workers"):
+                if name.startswith("first-"):
+                    low, _, number = name[6:].partition("-")
+                    first = max(first, int(low) + int(number))
+            try:
+                descriptor = os.open(
+                    self.path / "workers" / f"first-{first}-{count}", os.O_CREAT | os.O_EXCL, 0o600
+                )
+            except FileExistsError:
+                continue
+            os.close(descriptor)
+            return first
+
+
+def submission_of(entry: dict[str, Any]) -> Submission:
+    """The jobs that a line of ``submissions`` names."""
+    return Submission(pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"]))

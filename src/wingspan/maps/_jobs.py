@@ -1,0 +1,117 @@
+"""How the jobs of a map fare: a state machine without any I/O. Events in, states out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import attrs
+
+from wingspan.jobs import Submission
+from wingspan.pools import JobEvent, JobState
+
+__all__ = ["Job", "Jobs"]
+
+
+@attrs.define
+class Job:
+    """One worker's job.
+
+    Attributes:
+        worker: Its number in the map.
+        pool: Kind of the pool it is in.
+        state: What it is now.
+        started: It has been running at least once.
+        code: Exit code or hold reason code.
+        reason: Why it is held or removed.
+        signal: Signal that ended it.
+        host: Where it runs.
+        evictions: How often it was sent off its machine.
+    """
+
+    worker: int
+    pool: str
+    state: JobState = JobState.IDLE
+    started: bool = False
+    code: int | None = None
+    reason: str | None = None
+    signal: int | None = None
+    host: str | None = None
+    evictions: int = 0
+
+
+class Jobs:
+    """All jobs of one map."""
+
+    def __init__(self) -> None:
+        self.by_worker: dict[int, Job] = {}
+        self._by_id: dict[tuple[str, int], Job] = {}
+        self._early: list[JobEvent] = []
+
+    def add(self, submission: Submission, first: int) -> None:
+        """Jobs were submitted; their workers are numbered from `first`."""
+        for process in range(submission.count):
+            if (submission.cluster, process) not in self._by_id:
+                job = Job(worker=first + process, pool=submission.pool)
+                self._by_id[(submission.cluster, process)] = self.by_worker[job.worker] = job
+        # A job's first events may be read before whoever submitted it has written down that it did.
+        early, self._early = self._early, []
+        for event in early:
+            self.apply(event)
+
+    def apply(self, event: JobEvent) -> bool:
+        """Take in an event; True if anything is different now. Events of unknown jobs wait for `add`."""
+        if event.proc < 0:
+            jobs = [
+                job
+                for (cluster, _), job in self._by_id.items()
+                if cluster == event.cluster and not job.state.is_final
+            ]
+        else:
+            job = self._by_id.get((event.cluster, event.proc))
+            if job is None:
+                self._early.append(event)
+                return False
+            jobs = [job]
+        return any([self._change(job, event) for job in jobs])
+
+    def _change(self, job: Job, event: JobEvent) -> bool:
+        if job.state.is_final or (
+            job.state is event.state
+            and (job.code, job.reason, job.signal) == (event.code, event.reason, event.signal)
+        ):
+            return False
+        if job.state is JobState.RUNNING and event.state is JobState.IDLE:
+            job.evictions += 1
+        job.state = event.state
+        job.started = job.started or event.state is JobState.RUNNING
+        job.code, job.reason, job.signal = event.code, event.reason, event.signal
+        job.host = event.host or job.host
+        return True
+
+    def apply_all(self, events: Iterable[JobEvent]) -> bool:
+        """Take in several events."""
+        return any([self.apply(event) for event in events])
+
+    def counts(self) -> Counter[JobState]:
+        """How many jobs are in each state."""
+        return Counter(job.state for job in self.by_worker.values())
+
+    def live(self) -> list[Job]:
+        """Jobs that are in the queue or running."""
+        return [job for job in self.by_worker.values() if not job.state.is_final]
+
+    @property
+    def can_progress(self) -> bool:
+        """Some job runs, or waits to run."""
+        return any(job.state is not JobState.HELD for job in self.live())
+
+    @property
+    def held(self) -> list[Job]:
+        """Jobs that are held."""
+        return [job for job in self.by_worker.values() if job.state is JobState.HELD]
+
+    @property
+    def removed(self) -> list[Job]:
+        """Jobs that were removed from the queue before they ended."""
+        return [job for job in self.by_worker.values() if job.state is JobState.REMOVED]

@@ -1,0 +1,419 @@
+"""What keeps a map going while somebody looks at it: new records, job events, repairs, and workers where there are none.
+
+Nothing here is needed for a map to go on by itself; it is what a client adds that happens to be alive. Several may, at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from wingspan.errors import PoolError
+from wingspan.jobs import JobDescription, Resources
+from wingspan.maps._errors import WorkersCannotStart
+from wingspan.maps._failures import describe_refusal
+from wingspan.maps._folder import MapFolder, submission_of
+from wingspan.maps._jobs import Job, Jobs
+from wingspan.maps._options import Options
+from wingspan.maps._results import Results
+from wingspan.pools import Action, JobState, JobWatcher, Pool, get_pool
+from wingspan.worker import failure, formats, rounds
+
+__all__ = ["Keeper"]
+
+#: Seconds between two looks at what needs doing.
+TEND_SECONDS = 0.25
+#: Silence of log and results after which the scheduler is asked, growing to the maximum (s).
+ASK_AFTER_SECONDS = 20.0
+ASK_AT_MOST_EVERY = 600.0
+#: A component whose worker was lost so often is given up.
+MAX_REPAIRS = 3
+#: Workers that refuse before the map says so, if none succeeded.
+TELLING_REFUSALS = 3
+#: A job ended and its claims are undone: wait so long for records on their way (s).
+SETTLE_SECONDS = 0.5
+
+
+class Keeper:
+    """The live side of one map in this process."""
+
+    def __init__(self, folder: MapFolder) -> None:
+        self.folder = folder
+        self.results = Results(folder)
+        self.jobs = Jobs()
+        self.options = Options(**folder.info["options"])
+        self.lock = threading.RLock()
+        self._watchers: dict[str, JobWatcher] = {}
+        self._submissions = 0
+        self._next_tend = 0.0
+        self._last_news = time.monotonic()
+        self._ask_after = ASK_AFTER_SECONDS
+        self._gone_since: float | None = None
+        self._repaired: set[str] = set()
+        self._tidied = False
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Take in new records and events; True if there were any."""
+        with self.lock:
+            news = self.results.poll()
+            news = self._poll_jobs() or news
+            if news:
+                self._last_news = time.monotonic()
+                self._ask_after = ASK_AFTER_SECONDS
+            return news
+
+    def _poll_jobs(self) -> bool:
+        entries = self.folder.submissions()
+        if len(entries) != self._submissions:
+            for entry in entries[self._submissions :]:
+                self.jobs.add(submission_of(entry), int(entry["first"]))
+            self._submissions = len(entries)
+            for watcher in self._watchers.values():
+                watcher.close()
+            self._watchers = {}
+        if not self._watchers:
+            by_pool: dict[str, list[Any]] = {}
+            for entry in entries:
+                by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
+            for kind, submissions in by_pool.items():
+                with contextlib.suppress(PoolError):
+                    self._watchers[kind] = get_pool(kind).watch(submissions, self.folder.path)
+        changed = False
+        for watcher in self._watchers.values():
+            changed = self.jobs.apply_all(watcher.poll()) or changed
+        return changed
+
+    def ask(self) -> None:
+        """Ask the schedulers about all jobs, once."""
+        with self.lock:
+            for watcher in self._watchers.values():
+                self.jobs.apply_all(watcher.ask())
+
+    @property
+    def finished(self) -> bool:
+        """Every component has its output, or an error with no attempt left."""
+        results = self.results
+        return results.finished == results.n and not (self.options.retries and self._to_retry())
+
+    def _to_retry(self) -> list[int]:
+        return [
+            component
+            for component in self.results.failed
+            if self.results.attempts(component) < self.options.retries
+        ]
+
+    def final_error(self, component: int) -> bool:
+        """The component failed and will not be tried again by itself."""
+        return component in self.results.failed and (
+            not self.options.retries or self.results.attempts(component) >= self.options.retries
+        )
+
+    # -- doing something about it --------------------------------------------------------------------------------------
+
+    def tend(self) -> None:
+        """Do what is due: ask the scheduler after a silence, repair, start workers where none are left, tidy the queue.
+
+        Raises:
+            WorkersCannotStart: They refuse, or end before they say hello.
+        """
+        now = time.monotonic()
+        if now < self._next_tend:
+            return
+        self._next_tend = now + TEND_SECONDS
+        with self.lock:
+            if self.finished:
+                self._tidy()
+                return
+            self._check_refusals()
+            if now - self._last_news > self._ask_after:
+                self._last_news = now
+                self._ask_after = min(ASK_AT_MOST_EVERY, 2 * self._ask_after)
+                with contextlib.suppress(PoolError):
+                    self._revive_pool()
+                    self.ask()
+            self._repair_and_revive(now)
+
+    def _revive_pool(self) -> None:
+        """A personal pool that was stopped, or crashed, has our jobs in its queue: start it again."""
+        for kind in self._watchers:
+            if kind == "personal" and self.jobs.live():
+                get_pool(kind).make_ready()
+
+    def _tidy(self) -> None:
+        """Take workers that still wait in the queue out of it: there is nothing left for them."""
+        if self._tidied:
+            return
+        waiting = [
+            job
+            for job in self.jobs.live()
+            if job.state in (JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED)
+        ]
+        if waiting:
+            with contextlib.suppress(PoolError):
+                self.act("remove", "the map is complete")
+                self._tidied = True
+        else:
+            self._tidied = not self.jobs.live()
+
+    def _check_refusals(self) -> None:
+        results = self.results
+        refused = [start for start in results.starts.values() if start.refused is not None]
+        if not refused or len(results.failed) < results.finished:
+            return
+        others = self.jobs.can_progress
+        if len(refused) >= TELLING_REFUSALS or not others:
+            message, hint = describe_refusal(refused[-1].refused or {})
+            host = (refused[-1].facts or {}).get("host", "?")
+            raise WorkersCannotStart(
+                f"the workers of map {self.folder.info['tag']!r} cannot do it: {message} "
+                f"({len(refused)} of them so far, the last on {host})",
+                hint=hint,
+            )
+
+    def _repair_and_revive(self, now: float) -> None:
+        if self.jobs.live():
+            self._gone_since = None
+            gone = [job for job in self.jobs.by_worker.values() if self._is_lost(job)]
+            names = {start.name for job in gone for start in self._starts_of(job.worker) if not start.left}
+            if names - self._repaired and self.jobs.can_progress:
+                self._repaired |= names
+                self.repair(names)
+            return
+        if self.removed:
+            return  # its owner, or an administrator, took the jobs away: starting others is not ours to decide
+        # All workers have left, and not everything is done: give records on their way a moment, then go on.
+        if self._gone_since is None:
+            self._gone_since = now
+        if now - self._gone_since < SETTLE_SECONDS:
+            self._next_tend = self._gone_since + SETTLE_SECONDS
+            return
+        self._check_start()
+        self.repair(None)
+        self._gone_since = None
+        self.add_workers(None)
+
+    @property
+    def removed(self) -> list[Job]:
+        """No job is left, and those of the newest submission that were taken out of the queue."""
+        if self.jobs.live() or not self.jobs.by_worker:
+            return []
+        newest = self.folder.submissions()[-1]
+        return [job for job in self.jobs.removed if job.worker >= int(newest["first"])]
+
+    @staticmethod
+    def _is_lost(job: Job) -> bool:
+        return job.state in (JobState.HELD, JobState.COMPLETED, JobState.REMOVED)
+
+    def _starts_of(self, worker: int) -> list[Any]:
+        return [start for start in self.results.starts.values() if start.number == worker]
+
+    def _check_start(self) -> None:
+        """If the newest workers ended without a word, say so instead of starting others for ever."""
+        if not self.jobs.by_worker:
+            return
+        entries = self.folder.submissions()
+        newest = entries[-1]
+        workers = range(int(newest["first"]), int(newest["first"]) + int(newest["count"]))
+        if any(start.facts is not None for worker in workers for start in self._starts_of(worker)):
+            return
+        path = self.folder.path / "workers" / _output_name(workers[0], 0, "err")
+        try:
+            tail = path.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-10:]
+        except OSError:
+            tail = []
+        job = self.jobs.by_worker[workers[0]]
+        ended = (
+            f"killed by signal {job.signal}"
+            if job.signal
+            else f"exit code {job.code}"
+            if job.code is not None
+            else "ended"
+        )
+        words = "\n".join(f"  {line}" for line in tail if line)
+        raise WorkersCannotStart(
+            f"the workers of map {self.folder.info['tag']!r} end before they begin ({ended})"
+            + (
+                f"; the last lines of their standard error:\n{words}"
+                if words
+                else "; they wrote nothing to standard error"
+            ),
+            hint="mend what their standard error says, then m.rerun()",
+        )
+
+    def repair(self, owners: set[str] | None) -> bool:
+        """Publish a round for what lost workers had claimed: those of `owners`, or (None) everything unfinished.
+
+        Components that were lost too often get an error instead. Returns whether a round was published.
+        """
+        with self.lock:
+            self.results.poll()
+            lost: list[int] = []
+            for number, plan in sorted(self.results.plans.items()):
+                if owners is None:
+                    continue
+                for block, owner in self._claims(number).items():
+                    if owner in owners:
+                        lost += [
+                            component
+                            for first, stop in plan.components(block)
+                            for component in range(first, stop)
+                            if not self.results.state[component]
+                            and not self.results.in_newer_round(component, number)
+                        ]
+            if owners is None:
+                lost = self.results.unfinished()
+                claimed = self._claimed_components()
+                never = [component for component in lost if component not in claimed]
+                if len(never) == len(lost) and not self._to_retry():
+                    return False  # nobody has taken them: the newest rounds still offer them
+            retry = self._to_retry() if owners is None else []
+            if retry:
+                return self.publish(rounds.RETRY, retry)
+            hopeless = [component for component in lost if self.results.repairs(component) >= MAX_REPAIRS]
+            if hopeless:
+                self._give_up(hopeless)
+                lost = [component for component in lost if component not in set(hopeless)]
+            return self.publish(rounds.REPAIR, lost) if lost else False
+
+    def _claims(self, number: int) -> dict[int, str | None]:
+        transport, claims = self.folder.transport, {}
+        for name in transport.names(f"rounds/{number}/claims"):
+            if name.isdigit():
+                data = transport.read(f"rounds/{number}/claims/{name}")
+                claims[int(name)] = rounds.claim_owner(self.folder.key, number, int(name), data)
+        return claims
+
+    def _claimed_components(self) -> set[int]:
+        """Components in claimed blocks of their newest round."""
+        claimed: set[int] = set()
+        for number, plan in sorted(self.results.plans.items()):
+            for first, stop in plan.ranges:
+                claimed.difference_update(range(first, stop))
+            for name in self.folder.transport.names(f"rounds/{number}/claims"):
+                if name.isdigit():
+                    for first, stop in plan.components(int(name)):
+                        claimed.update(range(first, stop))
+        return claimed
+
+    def _give_up(self, components: list[int]) -> None:
+        """Write an error record for components whose workers are lost every time."""
+        name = f"c{os.getpid()}.{time.time_ns()}"
+        payload = failure.dumps(
+            failure.crash(
+                "lost",
+                f"its worker was lost {MAX_REPAIRS + 1} times without a word: killed, or its machine went down",
+            )
+        )
+        headers = [
+            formats.RECORD.pack(
+                formats.ERROR,
+                0,
+                0,
+                max(self.results.plans),
+                component,
+                time.time(),
+                0.0,
+                0.0,
+                0,
+                len(payload),
+            )
+            for component in components
+        ]
+        data = formats.frame(self.folder.key, name, 0, headers, [payload] * len(headers))
+        self.folder.transport.write_whole("results/" + name, data)
+        self.results.poll()
+
+    def publish(self, kind: str, components: Iterable[int]) -> bool:
+        """Publish the next round; True if ours was put in place (another writer may have been first)."""
+        newest = max(self.results.plans)
+        workers = self.options.workers or int(self.folder.info["workers"])
+        plan = rounds.plan_for(kind, components, workers, self.options.block_size)
+        nonce = f"c{os.getpid()}-{time.time_ns()}"
+        won = rounds.publish(self.folder.transport, self.folder.key, newest + 1, plan, nonce)
+        self.results.poll()
+        self._tidied = False
+        return won
+
+    # -- workers -------------------------------------------------------------------------------------------------------
+
+    def add_workers(self, count: int | None, pool: Pool | None = None) -> int:
+        """Submit workers: `count`, or (None) as many as what is unfinished deserves. How many were submitted."""
+        pool = pool or get_pool(self.folder.info["pool"])
+        pool.make_ready()
+        if count is None:
+            left = max(1, self.results.n - self.results.finished + len(self._to_retry()))
+            count = min(left, self.options.workers or pool.default_workers(left))
+        return self._submit(pool, count)
+
+    def _submit(self, pool: Pool, count: int) -> int:
+        with self.lock:
+            first = self.folder.reserve_workers(count)
+            job = worker_job(self.folder, self.options, pool, first, count)
+            submission = pool.submit(job)
+            entry = {"pool": submission.pool, "cluster": submission.cluster, "count": count, "first": first}
+            self.folder.add_submission({**entry, "time": time.time()})
+            self._poll_jobs()
+            self._last_news = time.monotonic()
+            return count
+
+    def act(self, action: Action, reason: str) -> None:
+        """Hold, release, vacate or remove all jobs."""
+        with self.lock:
+            self._poll_jobs()
+            by_pool: dict[str, list[Any]] = {}
+            for entry in self.folder.submissions():
+                by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
+            for kind, submissions in by_pool.items():
+                get_pool(kind).act(action, submissions, self.folder.path, reason)
+
+    def close(self) -> None:
+        """Let go of open files."""
+        self.results.close()
+        for watcher in self._watchers.values():
+            watcher.close()
+
+
+def _output_name(first: int, process: int | str, ending: str) -> str:
+    return f"{first}+{process}.{ending}" if first else f"{process}.{ending}"
+
+
+def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, count: int) -> JobDescription:
+    """The job description of `count` workers, numbered from `first`."""
+    path = folder.path
+    archive = str(path / "worker.pyz")
+    # A process that dies of a signal (an out-of-memory kill, an operator's kill -9) comes back and resumes what it claimed, five times.
+    submit = {"on_exit_remove": "(ExitBySignal =!= true) || (NumJobStarts >= 5)", **options.submit}
+    return JobDescription(
+        name=folder.info["tag"],
+        executable=pool.python,
+        arguments=(
+            archive if pool.transport == "file" else "worker.pyz",
+            pool.transport,
+            str(path),
+            str(first),
+            "$(Process)",
+        ),
+        input_files=() if pool.transport == "file" else (archive,),
+        count=count,
+        working_dir=path,
+        stdout=str(path / "workers" / _output_name(first, "$(Process)", "out")),
+        stderr=str(path / "workers" / _output_name(first, "$(Process)", "err")),
+        log=str(path / "events.log"),
+        resources=Resources(
+            cpus=options.request_cpus,
+            memory=options.request_memory,
+            disk=options.request_disk,
+            gpus=options.request_gpus,
+        ),
+        requirements=options.requirements,
+        max_idle=options.max_idle,
+        io_proxy=pool.transport == "chirp",
+        custom={"WingspanMap": folder.info["id"], **options.custom},
+        submit=submit,
+    )

@@ -1,0 +1,194 @@
+"""What a map asks for: typed, checked when it is written down, not when the job is held."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from wingspan.errors import SettingsError, UnknownOption
+from wingspan.jobs import ClassAdValue
+
+__all__ = ["Options", "parse_size"]
+
+#: HTCondor's units are binary: its manual, condor_submit, request_memory ("K or KB … 1024").
+_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGTP]?)(?:i?B)?\s*", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+#: Submit commands and attributes that Wingspan sets itself.
+RESERVED = frozenset(
+    "arguments error environment executable getenv initialdir input jobbatchname leave_in_queue log max_materialize "
+    "notification output queue should_transfer_files stderr stdout stream_error stream_output submit_event_notes "
+    "transfer_executable transfer_input_files transfer_output_files transfer_output_remaps universe wantioproxy "
+    "when_to_transfer_output on_exit_remove batch_name wingspanmap".split()
+)
+
+
+def parse_size(value: int | str, what: str = "size") -> int:
+    """Bytes of a size such as ``"2GB"`` (binary units, as HTCondor has them), or of a number of bytes.
+
+    Raises:
+        SettingsError: It is no size.
+
+    >>> parse_size("2GB"), parse_size("1.5 MiB"), parse_size(1000)
+    (2147483648, 1572864, 1000)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise SettingsError(f"{what}={value!r} is no size", hint='write "2GB", or a number of bytes')
+    if isinstance(value, int):
+        size = value
+    else:
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            raise SettingsError(
+                f"{what}={value!r} is no size", hint='write "2GB", "512MB" or a number of bytes'
+            )
+        size = int(float(match[1]) * _UNITS[match[2].upper()])
+    if size <= 0:
+        raise SettingsError(
+            f"{what}={value!r} must be more than nothing", hint='write "2GB", or a number of bytes'
+        )
+    return size
+
+
+def _positive(what: str, value: Any, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SettingsError(
+            f"{what}={value!r} must be a whole number, at least {least}", hint=f"for example {what}={least}"
+        )
+    return value
+
+
+@attrs.frozen(init=False)
+class Options:
+    """What each worker of a map gets, and how the map is done.
+
+    Args:
+        request_cpus: Cores of each worker.
+        request_memory: Memory of each worker: ``"2GB"``, or bytes.
+        request_disk: Scratch disk of each worker: ``"10GB"``, or bytes.
+        request_gpus: GPU devices of each worker.
+        workers: How many workers. None: the pool's cores on this machine, up to 1,000 on a site's pool, never more than components.
+        block_size: Components that a worker claims at once. None: so that each worker finds about 32 blocks.
+        retries: How often a component that fails is tried again, on whichever worker comes next.
+        max_idle: At most so many workers wait in HTCondor's queue at a time.
+        requirements: A ClassAd expression that machines must fulfil, joined to what Wingspan requires.
+        custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.`` may be left out,
+            strings are quoted for you.
+        submit: Submit commands that Wingspan has no word for, taken as they stand: ``{"accounting_group": "physics"}``.
+
+    Raises:
+        SettingsError: A value cannot be used.
+        UnknownOption: There is no such option, or Wingspan sets it itself.
+
+    >>> Options(request_memory="2GB").request_memory
+    2147483648
+    """
+
+    request_cpus: int
+    request_memory: int | None
+    request_disk: int | None
+    request_gpus: int
+    workers: int | None
+    block_size: int | None
+    retries: int
+    max_idle: int | None
+    requirements: str | None
+    custom: Mapping[str, ClassAdValue]
+    submit: Mapping[str, str]
+
+    def __init__(
+        self,
+        *,
+        request_cpus: int = 1,
+        request_memory: int | str | None = None,
+        request_disk: int | str | None = None,
+        request_gpus: int = 0,
+        workers: int | None = None,
+        block_size: int | None = None,
+        retries: int = 0,
+        max_idle: int | None = None,
+        requirements: str | None = None,
+        custom: Mapping[str, ClassAdValue] | None = None,
+        submit: Mapping[str, str] | None = None,
+        **unknown: object,
+    ) -> None:
+        for name in unknown:
+            raise _unknown(name)
+        if requirements is not None and (not isinstance(requirements, str) or not requirements.strip()):
+            raise SettingsError(
+                f"requirements={requirements!r} is no ClassAd expression",
+                hint='for example requirements="HasSingularity"',
+            )
+        self.__attrs_init__(  # type: ignore[attr-defined]
+            request_cpus=_positive("request_cpus", request_cpus),
+            request_memory=None if request_memory is None else parse_size(request_memory, "request_memory"),
+            request_disk=None if request_disk is None else parse_size(request_disk, "request_disk"),
+            request_gpus=_positive("request_gpus", request_gpus, 0),
+            workers=None if workers is None else _positive("workers", workers),
+            block_size=None if block_size is None else _positive("block_size", block_size),
+            retries=_positive("retries", retries, 0),
+            max_idle=None if max_idle is None else _positive("max_idle", max_idle),
+            requirements=requirements,
+            custom=_check_custom(custom or {}),
+            submit=_check_submit(submit or {}),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold; ``Options(**options.as_dict())`` makes it again."""
+        return {**attrs.asdict(self, recurse=False), "custom": dict(self.custom), "submit": dict(self.submit)}
+
+
+def _unknown(name: str) -> UnknownOption:
+    if name.lower() in RESERVED:
+        return UnknownOption(f"the option {name!r} is set by Wingspan itself", hint="leave it out")
+    known = [field.name for field in attrs.fields(Options)]
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(known)}"
+    return UnknownOption(f"there is no option {name!r}", hint=hint)
+
+
+def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]:
+    checked: dict[str, ClassAdValue] = {}
+    for given, value in custom.items():
+        name = given.removeprefix("+").removeprefix("MY.")
+        if not _ATTRIBUTE.fullmatch(name):
+            raise SettingsError(
+                f"custom attribute {given!r}: this is no name of a ClassAd attribute",
+                hint="letters, digits and underscores, beginning with a letter",
+            )
+        if name.lower() in RESERVED:
+            raise UnknownOption(f"the attribute {given!r} is set by Wingspan itself", hint="leave it out")
+        if not isinstance(value, bool | int | float | str):
+            raise SettingsError(
+                f"custom attribute {given!r} has a value of type {type(value).__name__}",
+                hint="a ClassAd attribute is True or False, a number or a string",
+            )
+        if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':
+            raise SettingsError(
+                f"custom attribute {given!r} is quoted twice: {value}",
+                hint=f"write {value[1:-1]!r}; Wingspan puts the quotes that ClassAds want",
+            )
+        checked[name] = value
+    return checked
+
+
+def _check_submit(submit: Mapping[str, str]) -> dict[str, str]:
+    fields = {field.name for field in attrs.fields(Options)}
+    for name, value in submit.items():
+        if name.lower() in RESERVED:
+            raise UnknownOption(f"the submit command {name!r} is set by Wingspan itself", hint="leave it out")
+        if name.lower() in fields:
+            raise UnknownOption(
+                f"the submit command {name!r} is an option of its own",
+                hint=f"write Options({name.lower()}=…)",
+            )
+        if not isinstance(value, str) or "\n" in value:
+            raise SettingsError(
+                f"the submit command {name!r} must be one line of text", hint="write it as in a submit file"
+            )
+    return dict(submit)

@@ -1,0 +1,370 @@
+"""Reading ``results/*``: an index of where each component's record is; nothing is unpickled until somebody asks for it.
+
+Any number of processes may do this at once, while workers append. A frame that is not all there yet is looked at again next time; a file
+with a frame that is wrong is read up to there and no further.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from wingspan.maps._folder import MapFolder
+from wingspan.worker import failure, formats, rounds
+
+__all__ = ["Measures", "Results", "WorkerStart"]
+
+NOTHING, OUTPUT, ERROR = 0, 1, 2
+#: Read this much around a record: the next one asked for usually lies behind it.
+_WINDOW = 1 << 18
+_OPEN_FILES = 64
+
+
+@attrs.frozen
+class Measures:
+    """What doing a component took.
+
+    Attributes:
+        started: Unix time.
+        wall: Seconds.
+        cpu: Seconds of processor time, user and system, its child processes included.
+        peak_memory: Bytes of resident memory at most.
+        attempt: 0 for the first.
+        worker: Name of the worker that did it.
+    """
+
+    started: float
+    wall: float
+    cpu: float
+    peak_memory: int
+    attempt: int
+    worker: str
+
+
+@attrs.define
+class WorkerStart:
+    """One start of one worker, as its results file tells it.
+
+    Attributes:
+        name: ``"<worker>.<start>"``.
+        facts: Host, Python, process id and so on; None before it said hello.
+        refused: Why it could not do anything, or None.
+        component: The component it said it is at, or None.
+        since: When that one started, Unix time.
+        left: It ended in order.
+        frames_end: How far its file has been read.
+        trouble: Why the rest of its file is not read.
+        last_seen: When its file was last seen to grow, Unix time.
+    """
+
+    name: str
+    number: int
+    facts: dict[str, Any] | None = None
+    refused: dict[str, Any] | None = None
+    component: int | None = None
+    since: float = 0.0
+    peak_memory: int = 0
+    left: bool = False
+    frames_end: int = 0
+    trouble: str | None = None
+    last_seen: float = 0.0
+
+
+class Results:
+    """What is known of every component.
+
+    Attributes:
+        state: One of `NOTHING`, `OUTPUT`, `ERROR` a component.
+        finished: How many components have a record that counts.
+        arrived: Components in the order in which their records were found.
+        failed: Components whose record is an error.
+        plans: Rounds by number.
+        starts: Worker starts by name.
+    """
+
+    def __init__(self, folder: MapFolder) -> None:
+        n = folder.n
+        self._folder = folder
+        self.n = n
+        self.state = bytearray(n)
+        self.finished = 0
+        self.arrived = array("L")
+        self.failed: set[int] = set()
+        self.plans: dict[int, rounds.Plan] = {}
+        self.starts: dict[str, WorkerStart] = {}
+        self._names: list[str] = []
+        self._file = array("H", bytes(2 * n))
+        self._round = array("H", bytes(2 * n))
+        self._header_at = array("Q", bytes(8 * n))
+        self._payload_at = array("Q", bytes(8 * n))
+        self._epoch: array[int] | None = None
+        self._printed: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
+        self._descriptors: dict[int, int] = {}
+        self._window: tuple[int, int, bytes] = (-1, 0, b"")
+
+    # -- finding new records -------------------------------------------------------------------------------------------
+
+    def poll(self) -> bool:
+        """Take in what was appended since the last call; True if there was anything."""
+        changed = self._poll_rounds()
+        try:
+            with os.scandir(self._folder.path / "results") as entries:
+                sizes = [(entry.name, entry.stat().st_size) for entry in entries]
+        except FileNotFoundError:
+            raise (
+                self._folder.removed()
+                if not self._folder.path.exists()
+                else self._folder.damaged("the folder results is missing")
+            ) from None
+        for name, size in sizes:
+            start = self.starts.get(name)
+            if start is None:
+                number, _, rest = name.partition(".")
+                if not (number.lstrip("c").isdigit() and rest.isdigit()):
+                    continue
+                start = self.starts[name] = WorkerStart(name, int(number) if number.isdigit() else -1)
+                self._names.append(name)
+                changed = True
+            if size > start.frames_end and start.trouble is None:
+                changed = self._read(start, size) or changed
+        return changed
+
+    def _poll_rounds(self) -> bool:
+        numbers = [
+            number for number in rounds.round_numbers(self._folder.transport) if number not in self.plans
+        ]
+        for number in numbers:
+            try:
+                plan = rounds.Plan.loads(
+                    self._folder.key, self._folder.transport.read(f"rounds/{number}/plan")
+                )
+            except FileNotFoundError:
+                raise self._folder.damaged(f"the plan of round {number} is missing") from None
+            if plan is None:
+                raise self._folder.damaged(f"the plan of round {number} is cut or not signed with its key")
+            self.plans[number] = plan
+            if plan.kind in (rounds.RERUN, rounds.RETRY):
+                self._begin_epoch(number, plan)
+        if 0 not in self.plans:
+            raise self._folder.damaged("the plan of round 0 is missing")
+        return bool(numbers)
+
+    def _begin_epoch(self, number: int, plan: rounds.Plan) -> None:
+        if self._epoch is None:
+            self._epoch = array("H", bytes(2 * self.n))
+        for first, stop in plan.ranges:
+            for component in range(first, stop):
+                self._epoch[component] = max(self._epoch[component], number)
+                if self.state[component] and self._round[component] < number:
+                    self.state[component] = NOTHING
+                    self.finished -= 1
+                    self.failed.discard(component)
+
+    def _read(self, start: WorkerStart, size: int) -> bool:
+        descriptor = self._descriptor(self._names.index(start.name))
+        changed = False
+        while start.frames_end < size:
+            length = self._frame_length(descriptor, start)
+            if length is None or start.frames_end + length > size:
+                break  # not all there yet
+            end = min(size, start.frames_end + max(length, 1 << 23))
+            data = os.pread(descriptor, end - start.frames_end, start.frames_end)
+            try:
+                used = 0
+                for frame in formats.whole_frames(start.name, self._folder.key, data, start.frames_end):
+                    self._take(start, data, frame)
+                    used = frame[3]
+                    changed = True
+            except ValueError as error:
+                start.trouble = str(error)
+                break
+            finally:
+                start.frames_end += used
+        if changed:
+            start.last_seen = os.fstat(descriptor).st_mtime
+        return changed
+
+    def _frame_length(self, descriptor: int, start: WorkerStart) -> int | None:
+        head = os.pread(descriptor, formats.FRAME.size, start.frames_end)
+        if len(head) < formats.FRAME.size:
+            return None
+        return formats.FRAME.size + int(formats.FRAME.unpack(head)[1])
+
+    def _take(self, start: WorkerStart, data: bytes, frame: tuple[int, int, int, int]) -> None:
+        _, count, body, _ = frame
+        file = self._names.index(start.name)
+        base = start.frames_end
+        size = formats.RECORD.size
+        header = body
+        payload = body + count * size
+        state, epoch = self.state, self._epoch
+        for record in formats.RECORD.iter_unpack(memoryview(data)[body:payload]):
+            kind, number, component, length = record[0], record[3], record[4], record[9]
+            if kind <= formats.ERROR:
+                if (
+                    component < self.n
+                    and not state[component]
+                    and (epoch is None or number >= epoch[component])
+                ):
+                    state[component] = kind + 1
+                    self._file[component] = file
+                    self._round[component] = number
+                    self._header_at[component] = base + header
+                    self._payload_at[component] = base + payload
+                    self.finished += 1
+                    self.arrived.append(component)
+                    if kind == formats.ERROR:
+                        self.failed.add(component)
+                if component == start.component:
+                    start.component = None
+            else:
+                self._take_other(start, file, record, base + payload, data[payload : payload + length])
+            header += size
+            payload += length
+
+    def _take_other(
+        self, start: WorkerStart, file: int, record: tuple[Any, ...], at: int, payload: bytes
+    ) -> None:
+        kind, number, component, length = record[0], record[3], record[4], record[9]
+        if kind in (formats.STDOUT, formats.STDERR):
+            self._printed.setdefault((component, kind), []).append((number, file, at, length))
+        elif kind == formats.HELLO:
+            start.facts = json.loads(payload)
+        elif kind == formats.HEARTBEAT:
+            start.component, start.since = component, record[5]
+            start.peak_memory = record[8] * 1024
+        elif kind == formats.REFUSED:
+            start.refused = failure.loads(payload)
+        elif kind == formats.BYE:
+            start.left = True
+            start.component = None
+
+    # -- reading records -----------------------------------------------------------------------------------------------
+
+    def _descriptor(self, file: int) -> int:
+        descriptor = self._descriptors.pop(file, None)
+        if descriptor is None:
+            if len(self._descriptors) >= _OPEN_FILES:
+                os.close(self._descriptors.pop(next(iter(self._descriptors))))
+            try:
+                descriptor = os.open(self._folder.path / "results" / self._names[file], os.O_RDONLY)
+            except FileNotFoundError:
+                if not self._folder.path.exists():
+                    raise self._folder.removed() from None
+                raise self._folder.damaged(f"the file results/{self._names[file]} is missing") from None
+        self._descriptors[file] = descriptor
+        return descriptor
+
+    def _bytes(self, file: int, at: int, length: int) -> bytes:
+        window_file, window_at, window = self._window
+        if file == window_file and window_at <= at and at + length <= window_at + len(window):
+            return window[at - window_at : at - window_at + length]
+        data = os.pread(self._descriptor(file), max(length, _WINDOW), at)
+        if len(data) < length:
+            raise self._folder.damaged(
+                f"the file results/{self._names[file]} is cut at byte {at + len(data)}"
+            )
+        self._window = (file, at, data)
+        return data[:length]
+
+    def _record(self, component: int) -> tuple[Any, ...]:
+        data = os.pread(
+            self._descriptor(self._file[component]), formats.RECORD.size, self._header_at[component]
+        )
+        return formats.RECORD.unpack(data)
+
+    def payload(self, component: int) -> bytes:
+        """The pickle of a finished component's output or error."""
+        length = int(self._record(component)[9])
+        return self._bytes(self._file[component], self._payload_at[component], length)
+
+    def payload_reader(self) -> Callable[[int], bytes]:
+        """`payload` for reading many, one after the other."""
+        header_at, payload_at, files = self._header_at, self._payload_at, self._file
+        size, unpack = formats.RECORD.size, formats.RECORD.unpack_from
+        window_file, window_at, window, window_end = -1, 0, b"", 0
+
+        def read(component: int) -> bytes:
+            nonlocal window_file, window_at, window, window_end
+            file, at, body = files[component], header_at[component], payload_at[component]
+            if file == window_file and window_at <= at and body <= window_end:
+                length = unpack(window, at - window_at)[9]
+                begin = body - window_at
+                if body + length <= window_end:
+                    return window[begin : begin + length]
+                return self._bytes(file, body, length)
+            # Headers and payloads of a frame lie apart: take in the whole frame, if it is of the usual size.
+            span = max(body - at, 0) + (1 << 20)
+            window = os.pread(self._descriptor(file), min(span, 1 << 22), at)
+            window_file, window_at, window_end = file, at, at + len(window)
+            return self.payload(component)
+
+        return read
+
+    def measures(self, component: int) -> Measures:
+        """What a finished component took."""
+        record = self._record(component)
+        return Measures(
+            started=record[5],
+            wall=record[6],
+            cpu=record[7],
+            peak_memory=record[8] * 1024,
+            attempt=record[2],
+            worker=self._names[self._file[component]],
+        )
+
+    def start_of(self, component: int) -> WorkerStart:
+        """The worker start that finished a component."""
+        return self.starts[self._names[self._file[component]]]
+
+    def printed(self, component: int, kind: int) -> bytes:
+        """What a component has printed so far, in its newest round and newest start."""
+        pieces = self._printed.get((component, kind), [])
+        if not pieces:
+            return b""
+        newest = max(piece[0] for piece in pieces)
+        of_newest = [piece for piece in pieces if piece[0] == newest]
+        file = self._file[component] if self.state[component] else of_newest[-1][1]
+        chosen = [piece for piece in of_newest if piece[1] == file] or of_newest
+        return b"".join(self._bytes(piece[1], piece[2], piece[3]) for piece in chosen)
+
+    def unfinished(self) -> list[int]:
+        """Components without a record that counts."""
+        return [component for component, state in enumerate(self.state) if not state]
+
+    def attempts(self, component: int) -> int:
+        """How often a component has been retried since it was last wanted afresh."""
+        count = 0
+        for number in sorted(self.plans):
+            plan = self.plans[number]
+            if component in plan:
+                count = count + 1 if plan.kind == rounds.RETRY else 0 if plan.kind == rounds.RERUN else count
+        return count
+
+    def repairs(self, component: int) -> int:
+        """How often whoever did a component was lost."""
+        return sum(plan.kind == rounds.REPAIR and component in plan for plan in self.plans.values())
+
+    def in_newer_round(self, component: int, number: int) -> bool:
+        """Some round after `number` does this component."""
+        return any(newer > number and component in plan for newer, plan in self.plans.items())
+
+    def round_of(self, component: int) -> int:
+        """The round of a finished component's record."""
+        return self._round[component]
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+
+def sorted_numbers(components: Sequence[int], n: int) -> list[int]:
+    """Component numbers, ascending, each once."""
+    return sorted({int(component) for component in components if 0 <= component < n})

@@ -1,0 +1,72 @@
+"""What a component, and a map, can be."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+__all__ = ["ComponentStatus", "Hold", "MapStatus"]
+
+
+class ComponentStatus(str, enum.Enum):
+    """What has become of a component. Names are HTCondor's where it has one."""
+
+    IDLE = "IDLE"  #: nobody is at it yet
+    RUNNING = "RUNNING"  #: a worker is at it
+    COMPLETED = "COMPLETED"  #: its output is there
+    ERRORED = "ERRORED"  #: it failed, and no attempt is left
+    HELD = "HELD"  #: the jobs that would do it are held
+    SUSPENDED = "SUSPENDED"  #: the jobs that would do it are suspended
+    REMOVED = "REMOVED"  #: the jobs that would do it were removed
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@attrs.frozen
+class Hold:
+    """Why a component is held.
+
+    Attributes:
+        code: HoldReasonCode (HTCondor manual, "Job ClassAd Attributes"); None on other pools.
+        reason: In HTCondor's words.
+        worker: Number of the worker whose job is held.
+    """
+
+    code: int | None
+    reason: str
+    worker: int
+
+
+@attrs.frozen(kw_only=True)
+class MapStatus:
+    """How far a map is.
+
+    Attributes:
+        tag: Its tag.
+        components: How many components it has.
+        counts: Components by status; all statuses are there.
+        workers: Jobs by state, such as ``{"running": 4}``.
+        pools: Kinds of the pools that work on it.
+        message: What keeps it, with the next step; None when nothing does.
+    """
+
+    tag: str
+    components: int
+    counts: dict[ComponentStatus, int]
+    workers: dict[str, int]
+    pools: tuple[str, ...]
+    message: str | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Every component is completed or failed."""
+        finished = self.counts[ComponentStatus.COMPLETED] + self.counts[ComponentStatus.ERRORED]
+        return finished == self.components
+
+    def __str__(self) -> str:
+        parts = [f"{count:,} {status.value.lower()}" for status, count in self.counts.items() if count]
+        workers = ", ".join(f"{count:,} {state}" for state, count in self.workers.items()) or "none"
+        text = f"map {self.tag}: {self.components:,} components: {', '.join(parts)}; workers: {workers}"
+        return f"{text}\n{self.message}" if self.message else text

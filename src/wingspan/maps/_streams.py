@@ -1,0 +1,35 @@
+"""What components print, as ``m.stdout(3)`` and as ``m.stdout[3]``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    from wingspan.maps._map import Map
+
+__all__ = ["Streams"]
+
+
+class Streams(Sequence[str]):
+    """Standard output, or standard error, of each component; what there is so far, while one runs."""
+
+    def __init__(self, owner: Map, kind: int) -> None:
+        self._owner = owner
+        self._kind = kind
+
+    def __call__(self, component: int) -> str:
+        """What `component` has printed so far."""
+        return self._owner._printed(component, self._kind)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self(component) for component in range(*index.indices(len(self)))]
+        return self(index)
+
+    def __len__(self) -> int:
+        return len(self._owner)

@@ -1,0 +1,132 @@
+"""Tags: the names of maps, each a small file ``tags/<tag>`` that holds the map's id."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import random
+from pathlib import Path
+
+from wingspan.maps._errors import InvalidTag, TagExists, TagNotFound
+
+__all__ = ["check_tag", "find_tag", "list_tags", "new_tag", "remove_tag", "write_tag"]
+
+MAX_LENGTH = 128
+#: No file system forbids what is left, and no shell needs it quoted.
+FORBIDDEN = frozenset("/\\<>:\"|?*[]!'`$&;(){} \t\r\n\0")
+
+_ADJECTIVES = (
+    "able amber ample arctic avid azure bold brave bright brisk calm candid clear clever cool coral crisp deft dusky eager early even fair "
+    "fast fine fleet fond frank free fresh gentle glad golden grand green hale happy hardy ideal jade jolly keen kind large light "
+    "lively loyal lucid lunar merry mild misty modest neat nimble noble novel olive open pale patient plain polar proud pure quick "
+    "quiet rapid rare ready regal ripe rosy round royal sage sandy serene sharp shy silent silver sleek smart snowy solar solid "
+    "steady still stout sunny sure swift tall tame tidy topaz true upper vast vivid warm wary wild wise witty young zesty"
+).split()
+_BIRDS = (
+    "albatross avocet bittern bunting buzzard condor coot cormorant crane curlew dipper dove drake dunlin eagle egret eider falcon "
+    "finch flicker fulmar gannet godwit goose grebe grouse gull harrier hawk heron hobby hoopoe ibis jackdaw jay kestrel kingfisher "
+    "kite kiwi knot lapwing lark loon magpie mallard martin merlin murre nightjar oriole osprey owl pelican petrel pigeon pipit "
+    "plover puffin quail raven redstart robin rook ruff sandpiper serin shrike siskin skua skylark snipe sparrow starling stilt "
+    "stint stork swallow swan swift tanager teal tern thrush tit toucan turnstone vireo vulture wagtail warbler wigeon wren wryneck"
+).split()
+
+
+def check_tag(tag: str) -> str:
+    """`tag`, if it can be one.
+
+    Raises:
+        InvalidTag: It is empty, too long, begins with a dot or a dash, or has characters that file names or shells trip over.
+    """
+    if not isinstance(tag, str):
+        raise InvalidTag(f"a tag is a string, not {type(tag).__name__}", hint='for example tag="first"')
+    if not tag:
+        raise InvalidTag("the tag is empty", hint="leave tag out to get one made up")
+    if len(tag.encode()) > MAX_LENGTH:
+        raise InvalidTag(
+            f"the tag {tag[:20]!r}… has {len(tag.encode())} bytes",
+            hint=f"a tag has at most {MAX_LENGTH} bytes",
+        )
+    if tag[0] in ".-":
+        raise InvalidTag(f"the tag {tag!r} begins with {tag[0]!r}", hint="begin with a letter or a digit")
+    bad = [character for character in tag if character in FORBIDDEN or not character.isprintable()]
+    if bad:
+        raise InvalidTag(
+            f"the tag {tag!r} has the character {bad[0]!r}",
+            hint="use letters, digits, dot, dash and underscore",
+        )
+    return tag
+
+
+def new_tag(folder: Path) -> str:
+    """A tag that nobody has taken, easy to say and to type."""
+    for size in range(2, 5):
+        for _ in range(50):
+            words = [*random.sample(_ADJECTIVES, size - 1), random.choice(_BIRDS)]
+            tag = "-".join(words)
+            if not (folder / tag).exists():
+                return tag
+    raise TagExists("no free tag was found", hint="give one: tag=…")
+
+
+def write_tag(folder: Path, tag: str, map_id: str) -> None:
+    """Give the map its tag, whole and only if nobody has it.
+
+    Raises:
+        TagExists: Another map has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{map_id}.{os.getpid()}"
+    temporary.write_text(map_id, encoding="ascii")
+    try:
+        os.link(temporary, folder / tag)
+    except FileExistsError:
+        raise TagExists(
+            f"there is a map with the tag {tag!r} already",
+            hint=f"wingspan.load({tag!r}) opens it, wingspan.remove({tag!r}) removes it; or choose another tag",
+        ) from None
+    finally:
+        temporary.unlink()
+
+
+def find_tag(folder: Path, tag: str) -> str:
+    """The id of the map that has `tag`.
+
+    Raises:
+        TagNotFound: None has.
+    """
+    check_tag(tag)
+    try:
+        return (folder / tag).read_text(encoding="ascii")
+    except FileNotFoundError:
+        import difflib
+
+        near = difflib.get_close_matches(tag, list_tags(folder), n=1)
+        raise TagNotFound(
+            f"no map has the tag {tag!r}",
+            hint=f"did you mean {near[0]!r}?" if near else "wingspan maps lists them",
+        ) from None
+
+
+def list_tags(folder: Path, pattern: str | None = None) -> tuple[str, ...]:
+    """All tags, sorted; with `pattern` (``*``, ``?``, ``[…]``; case matters) those that match."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return ()
+    return tuple(
+        sorted(
+            name
+            for name in names
+            if not name.startswith(".") and (pattern is None or fnmatch.fnmatchcase(name, pattern))
+        )
+    )
+
+
+def remove_tag(folder: Path, tag: str, map_id: str) -> None:
+    """Take the tag away from the map, if it still is this map's."""
+    path = folder / tag
+    try:
+        if path.read_text(encoding="ascii") == map_id:
+            path.unlink()
+    except FileNotFoundError:
+        pass

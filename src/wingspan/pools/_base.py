@@ -1,0 +1,115 @@
+"""What a pool is to the rest of Wingspan, in no engine's words."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import attrs
+
+from wingspan.jobs import JobDescription, Submission
+from wingspan.progress import NO_PROGRESS, Progress
+
+__all__ = ["Action", "JobEvent", "JobState", "JobWatcher", "Pool"]
+
+Action = Literal["hold", "release", "vacate", "remove"]
+
+
+class JobState(enum.Enum):
+    """State of one job, as HTCondor names them; ``COMPLETED`` says nothing of success."""
+
+    UNMATERIALIZED = "unmaterialized"
+    IDLE = "idle"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    HELD = "held"
+    REMOVED = "removed"
+    COMPLETED = "completed"
+
+    @property
+    def is_final(self) -> bool:
+        """The job left the queue and will not come back."""
+        return self in (JobState.REMOVED, JobState.COMPLETED)
+
+
+@attrs.frozen(kw_only=True)
+class JobEvent:
+    """A job's state changed.
+
+    Attributes:
+        cluster: The submission's name or number.
+        proc: Number of the job in it; -1 when the event is about all of them.
+        state: What the job is now.
+        time: Unix time.
+        code: Hold reason code (HTCondor manual, "HoldReasonCode"), or the exit code.
+        reason: In words: why held, removed or evicted.
+        signal: Signal that ended the job.
+        host: Execution point.
+    """
+
+    cluster: str
+    proc: int
+    state: JobState
+    time: float
+    code: int | None = None
+    reason: str | None = None
+    signal: int | None = None
+    host: str | None = None
+
+
+class JobWatcher(Protocol):
+    """Tells how the jobs of one map or run fare."""
+
+    def poll(self) -> Iterable[JobEvent]:
+        """What happened since the last call; cheap, never blocks, asks no scheduler."""
+        ...
+
+    def ask(self) -> Iterable[JobEvent]:
+        """Ask the scheduler once about all jobs, those that left the queue included; for when the log is silent."""
+        ...
+
+    def close(self) -> None:
+        """Let go of open files."""
+        ...
+
+
+class Pool(Protocol):
+    """An engine that executes jobs."""
+
+    #: ``"personal"``, ``"htcondor"``, ``"slurm"`` or ``"local"``.
+    kind: str
+    #: How workers reach the map's folder: ``"file"`` or ``"chirp"``.
+    transport: str
+    #: Interpreter that workers are started with.
+    python: str
+
+    def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
+        """See that jobs can be submitted; start what has to be started.
+
+        Raises:
+            PoolError: It cannot be used.
+        """
+        ...
+
+    def default_workers(self, count: int) -> int:
+        """How many workers a map of `count` components gets when nobody says."""
+        ...
+
+    def submit(self, job: JobDescription) -> Submission:
+        """Submit jobs.
+
+        Raises:
+            SubmitError: The scheduler refused them.
+            PoolUnavailable: No scheduler answers.
+        """
+        ...
+
+    def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
+        """Hold, release, vacate or remove all jobs of `submissions`, which belong to the map or run in `folder`."""
+        ...
+
+    def watch(self, submissions: Sequence[Submission], folder: Path) -> JobWatcher:
+        """Follow the jobs of `submissions`."""
+        ...

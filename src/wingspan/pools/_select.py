@@ -1,0 +1,116 @@
+"""Which pool is used: the one that was named, else the site's HTCondor, else the personal one, else this machine."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from pathlib import Path
+
+import attrs
+
+from wingspan.errors import PoolError, PoolUnavailable, SettingsError
+from wingspan.pools._base import Pool
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.settings import load_settings
+
+__all__ = ["KINDS", "Choice", "choose_pool", "get_pool"]
+
+KINDS = ("personal", "htcondor", "local")
+
+
+@attrs.frozen
+class Choice:
+    """A pool and why it was chosen.
+
+    Attributes:
+        pool: The pool.
+        reason: One sentence for a person.
+        is_fallback: Nothing better was to be had; the reason should be shown.
+    """
+
+    pool: Pool
+    reason: str
+    is_fallback: bool = False
+
+
+@functools.lru_cache(maxsize=16)
+def _make(kind: str, data_dir: Path) -> Pool:
+    if kind == "local":
+        from wingspan.pools.local import LocalPool
+
+        return LocalPool()
+    if importlib.util.find_spec("htcondor2") is None:
+        raise PoolUnavailable(
+            f"the {kind} pool needs HTCondor's Python bindings, which are not installed here",
+            hint="pip install htcondor (Linux only), or use pool='local'",
+        )
+    from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
+
+    return PersonalHTCondorPool() if kind == "personal" else HTCondorPool()
+
+
+def get_pool(kind: str) -> Pool:
+    """The pool of this kind.
+
+    Raises:
+        SettingsError: There is no such kind.
+        PoolUnavailable: It cannot be used on this machine.
+    """
+    if kind not in KINDS:
+        raise SettingsError(f"there is no pool {kind!r}", hint=f"pools are: {', '.join(KINDS)}")
+    return _make(kind, load_settings().data_dir)
+
+
+def site_condor() -> str | None:
+    """What names a site's HTCondor on this machine: a sentence, or None."""
+    if os.environ.get("_condor_SCHEDD_HOST"):
+        return f"_condor_SCHEDD_HOST is {os.environ['_condor_SCHEDD_HOST']}"
+    configuration = os.environ.get("CONDOR_CONFIG")
+    if configuration and configuration.upper() != "ONLY_ENV":
+        return f"CONDOR_CONFIG is {configuration}"
+    for path in (Path("/etc/condor/condor_config"), Path.home() / ".condor" / "user_config"):
+        if path.is_file():
+            return f"{path} is there"
+    return None
+
+
+def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Choice:
+    """The pool to use, ready to take jobs (the personal one is started if need be).
+
+    Args:
+        name: A kind of pool, or None to choose.
+        progress: Hears of HTCondor being downloaded.
+
+    Raises:
+        SettingsError: There is no pool of that name.
+        PoolError: The pool that was named cannot be used.
+    """
+    settings = load_settings()
+    named = name or settings.pool
+    if named is not None:
+        pool = get_pool(named)
+        pool.make_ready(progress)
+        return Choice(pool, f"{named} was asked for" if name else f"the settings name {named}")
+    site = site_condor()
+    complaint = ""
+    if site is not None:
+        try:
+            pool = get_pool("htcondor")
+            pool.make_ready()
+        except PoolError as error:
+            complaint = f"{site}, but {error.message}; "
+        else:
+            return Choice(pool, f"{site}, and its schedd answers")
+    try:
+        pool = get_pool("personal")
+        pool.make_ready(progress)
+    except PoolError as error:
+        return Choice(
+            get_pool("local"),
+            f"{complaint}no HTCondor is to be had ({error.message}): this map runs as processes on this machine",
+            is_fallback=True,
+        )
+    return Choice(
+        pool, f"{complaint}nothing else is configured: the personal pool", is_fallback=bool(complaint)
+    )

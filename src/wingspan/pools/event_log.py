@@ -1,0 +1,75 @@
+"""HTCondor's job event log, read with HTCondor's own reader and told in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wingspan.pools._base import JobEvent, JobState
+
+if TYPE_CHECKING:
+    from htcondor2 import JobEventLog
+
+__all__ = ["EventLog"]
+
+
+class EventLog:
+    """New events of one log, whenever asked. The log need not be there yet: HTCondor makes it at the first event."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log: JobEventLog | None = None
+
+    def poll(self) -> Iterator[JobEvent]:
+        """Events since the last call, oldest first; a half-written one is left for the next time."""
+        if self._log is None:
+            if not self._path.exists():
+                return
+            import htcondor2
+
+            self._log = htcondor2.JobEventLog(str(self._path))
+        for event in self._log.events(0):
+            told = _translate(event)
+            if told is not None:
+                yield told
+
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+def _translate(event: Any) -> JobEvent | None:
+    from htcondor2 import JobEventType as Type
+
+    states = {
+        Type.SUBMIT: JobState.IDLE,
+        Type.EXECUTE: JobState.RUNNING,
+        Type.JOB_EVICTED: JobState.IDLE,
+        Type.SHADOW_EXCEPTION: JobState.IDLE,
+        Type.JOB_RECONNECT_FAILED: JobState.IDLE,
+        Type.JOB_TERMINATED: JobState.COMPLETED,
+        Type.JOB_ABORTED: JobState.REMOVED,
+        Type.CLUSTER_REMOVE: JobState.REMOVED,
+        Type.JOB_HELD: JobState.HELD,
+        Type.JOB_RELEASED: JobState.IDLE,
+        Type.JOB_SUSPENDED: JobState.SUSPENDED,
+        Type.JOB_UNSUSPENDED: JobState.RUNNING,
+    }
+    state = states.get(event.type)
+    if state is None:
+        return None
+    code = event.get("HoldReasonCode") if state is JobState.HELD else event.get("ReturnValue")
+    reason = event.get("HoldReason") or event.get("Reason") or event.get("Message")
+    signal = event.get("TerminatedBySignal")
+    return JobEvent(
+        cluster=str(event.cluster),
+        proc=event.proc if event.type is not Type.CLUSTER_REMOVE else -1,
+        state=state,
+        time=float(event.timestamp),
+        code=None if code is None else int(code),
+        reason=None if reason is None else str(reason),
+        signal=None if signal is None else int(signal),
+        host=event.get("SlotName") or event.get("ExecuteHost"),
+    )

@@ -1,0 +1,192 @@
+"""HTCondor through its own bindings: the site's pool, and the personal one, which only differs in how it is reached."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wingspan.errors import PoolUnavailable, SubmitError
+from wingspan.jobs import JobDescription, Submission
+from wingspan.pools._base import Action, JobEvent, JobState
+from wingspan.pools.event_log import EventLog
+from wingspan.pools.submit_description import submit_description
+from wingspan.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:
+    from htcondor2 import Schedd
+
+    from wingspan.pools.personal import PersonalPool
+
+__all__ = ["HTCondorPool", "PersonalHTCondorPool"]
+
+#: Workers that a map gets on a pool of unknown size when nobody says: those that find nothing to do end at once.
+DEFAULT_WORKERS = 1000
+#: JobStatus of the job ad (HTCondor manual, "Job ClassAd Attributes").
+_JOB_STATUS = {
+    1: JobState.IDLE,
+    2: JobState.RUNNING,
+    3: JobState.REMOVED,
+    4: JobState.COMPLETED,
+    5: JobState.HELD,
+    6: JobState.RUNNING,
+    7: JobState.SUSPENDED,
+}
+_PROJECTION = [
+    "ClusterId",
+    "ProcId",
+    "JobStatus",
+    "HoldReason",
+    "HoldReasonCode",
+    "ExitCode",
+    "ExitSignal",
+    "RemoveReason",
+]
+
+
+class HTCondorPool:
+    """The HTCondor that this machine's configuration names."""
+
+    kind = "htcondor"
+    transport = "chirp"
+    python = sys.executable
+
+    @contextlib.contextmanager
+    def _schedd(self) -> Iterator[Schedd]:
+        import htcondor2
+
+        try:
+            yield htcondor2.Schedd()
+        except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> PoolUnavailable:
+        return PoolUnavailable(
+            f"the schedd of the {self.kind} pool does not answer: {error}",
+            hint="wingspan doctor says which pool is used and why; wingspan pool start starts the personal one",
+        )
+
+    def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
+        """See that the schedd answers."""
+        with self._schedd() as schedd:
+            schedd.query("false", ["ClusterId"])
+
+    def default_workers(self, count: int) -> int:
+        return max(1, min(count, DEFAULT_WORKERS))
+
+    def submit(self, job: JobDescription) -> Submission:
+        import htcondor2
+
+        try:
+            description = htcondor2.Submit(submit_description(job))
+        except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
+            raise SubmitError(f"HTCondor cannot read the submit description: {error}") from error
+        with self._schedd() as schedd:
+            try:
+                result = schedd.submit(description)
+            except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
+                raise SubmitError(f"the schedd refused the jobs: {error}") from error
+            return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
+
+    def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
+        import htcondor2
+
+        if not submissions:
+            return
+        name = {"hold": "Hold", "release": "Release", "vacate": "Vacate", "remove": "Remove"}[action]
+        with self._schedd() as schedd:
+            # A plain string as reason is dropped by htcondor2 25: it takes (reason, code).
+            schedd.act(getattr(htcondor2.JobAction, name), _constraint(submissions), (reason, 0))
+
+    def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
+        return _Watcher(self, list(submissions), folder / "events.log")
+
+
+def _constraint(submissions: Sequence[Submission]) -> str:
+    return " || ".join(f"ClusterId == {int(submission.cluster)}" for submission in submissions)
+
+
+class _Watcher:
+    """The event log; the schedd and its history only when asked."""
+
+    def __init__(self, pool: HTCondorPool, submissions: list[Submission], log: Path) -> None:
+        self._pool = pool
+        self._submissions = submissions
+        self._log = EventLog(log)
+
+    def poll(self) -> Iterable[JobEvent]:
+        return list(self._log.poll())
+
+    def ask(self) -> Iterable[JobEvent]:
+        if not self._submissions:
+            return []
+        constraint = _constraint(self._submissions)
+        with self._pool._schedd() as schedd:
+            ads: list[Any] = list(schedd.query(constraint, _PROJECTION))
+            known = {(ad["ClusterId"], ad["ProcId"]) for ad in ads}
+            wanted = sum(submission.count for submission in self._submissions)
+            if len(known) < wanted:
+                ads += list(schedd.history(constraint, _PROJECTION, wanted))
+        import time
+
+        events = {}
+        for ad in ads:
+            state = _JOB_STATUS.get(ad["JobStatus"], JobState.IDLE)
+            job = (str(ad["ClusterId"]), int(ad["ProcId"]))
+            if job not in events:
+                events[job] = JobEvent(
+                    cluster=job[0],
+                    proc=job[1],
+                    state=state,
+                    time=time.time(),
+                    code=ad.get("HoldReasonCode") if state is JobState.HELD else ad.get("ExitCode"),
+                    reason=ad.get("HoldReason") if state is JobState.HELD else ad.get("RemoveReason"),
+                    signal=ad.get("ExitSignal"),
+                )
+        gone = [
+            JobEvent(
+                cluster=submission.cluster,
+                proc=process,
+                state=JobState.REMOVED,
+                time=time.time(),
+                reason="neither in the queue nor in the history of the schedd",
+            )
+            for submission in self._submissions
+            for process in range(submission.count)
+            if (submission.cluster, process) not in events
+        ]
+        return [*events.values(), *gone]
+
+    def close(self) -> None:
+        self._log.close()
+
+
+class PersonalHTCondorPool(HTCondorPool):
+    """The HTCondor that Wingspan runs on this machine for its user; started when it is first needed."""
+
+    kind = "personal"
+
+    def __init__(self, pool: PersonalPool | None = None) -> None:
+        from wingspan.pools.personal import PersonalPool
+
+        self.personal = pool or PersonalPool()
+
+    @contextlib.contextmanager
+    def _schedd(self) -> Iterator[Schedd]:
+        import htcondor2
+
+        with self.personal.activate():
+            try:
+                schedd = self.personal.schedd()
+            except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
+                raise self._unavailable(error) from error
+            yield schedd
+
+    def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
+        """Obtain HTCondor and start the pool, unless it runs."""
+        self.personal.start(progress=progress)
+
+    def default_workers(self, count: int) -> int:
+        return max(1, min(count, self.personal.status().cpus))

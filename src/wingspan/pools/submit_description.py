@@ -1,0 +1,100 @@
+"""A `JobDescription` as an HTCondor submit description: a pure function, tested against files.
+
+Words and quoting follow the condor_submit manual page (HTCondor manual, "condor_submit", sections on arguments and environment).
+"""
+
+from __future__ import annotations
+
+from wingspan.jobs import ClassAdValue, JobDescription
+
+__all__ = ["classad_literal", "quote_arguments", "quote_environment", "submit_description"]
+
+
+def classad_literal(value: ClassAdValue) -> str:
+    """A value as ClassAd text.
+
+    >>> classad_literal("short"), classad_literal(True), classad_literal(2.5)
+    ('"short"', 'true', '2.5')
+    >>> classad_literal('say "hi"')
+    '"say \\\\"hi\\\\""'
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _quote_word(word: str) -> str:
+    if word and not any(character.isspace() or character in "'" for character in word):
+        return word
+    return "'" + word.replace("'", "''") + "'"
+
+
+def quote_arguments(arguments: tuple[str, ...]) -> str:
+    """Arguments in the new syntax: one pair of double quotes around all, single quotes where needed.
+
+    >>> print(quote_arguments(("plain", "two words", "it's", 'say "hi"', "")))
+    "plain 'two words' 'it''s' 'say ""hi""' ''"
+    """
+    words = [_quote_word(argument) for argument in arguments]
+    return '"' + " ".join(words).replace('"', '""') + '"'
+
+
+def quote_environment(environment: dict[str, str]) -> str:
+    """Environment variables in the new syntax.
+
+    >>> print(quote_environment({"A": "1", "B": "x y"}))
+    "A=1 'B=x y'"
+    """
+    return quote_arguments(tuple(f"{name}={value}" for name, value in environment.items()))
+
+
+def _kibibytes(size: int) -> str:
+    return f"{-(-size // 1024)}KB"
+
+
+def submit_description(job: JobDescription) -> str:
+    """The submit description of `job`, one command a line, ending in ``queue``."""
+    resources = job.resources
+    lines: list[tuple[str, str | None]] = [
+        ("universe", "vanilla"),
+        ("JobBatchName", classad_literal(job.name)),
+        ("executable", job.executable),
+        ("transfer_executable", "true" if job.transfer_executable else "false"),
+        ("arguments", quote_arguments(job.arguments) if job.arguments else None),
+        ("environment", quote_environment(dict(job.environment)) if job.environment else None),
+        ("initialdir", str(job.working_dir) if job.working_dir else None),
+        ("log", job.log),
+        ("output", job.stdout),
+        ("error", job.stderr),
+        ("should_transfer_files", "YES"),
+        ("when_to_transfer_output", "ON_EXIT"),
+        ("transfer_input_files", ", ".join(job.input_files) if job.input_files else None),
+        ("transfer_output_files", ", ".join(job.output_files) if job.output_files else '""'),
+        ("request_cpus", str(resources.cpus)),
+        ("request_memory", _kibibytes(resources.memory) if resources.memory else None),
+        ("request_disk", _kibibytes(resources.disk) if resources.disk else None),
+        ("request_gpus", str(resources.gpus) if resources.gpus else None),
+        ("gpus_minimum_capability", _number(resources.gpus_minimum_capability)),
+        ("gpus_maximum_capability", _number(resources.gpus_maximum_capability)),
+        ("gpus_minimum_runtime", resources.gpus_minimum_runtime),
+        (
+            "gpus_minimum_memory",
+            _kibibytes(resources.gpus_minimum_memory) if resources.gpus_minimum_memory else None,
+        ),
+        ("requirements", job.requirements),
+        ("max_idle", str(job.max_idle) if job.max_idle is not None and job.max_idle < job.count else None),
+        ("notification", "never"),
+    ]
+    lines += list(job.submit.items())
+    if job.io_proxy:
+        lines.append(("MY.WantIOProxy", "true"))
+    lines += [(f"MY.{name}", classad_literal(value)) for name, value in job.custom.items()]
+    text = "".join(f"{name} = {value}\n" for name, value in lines if value is not None)
+    return f"{text}queue {job.count}\n"
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:g}" if value % 1 else f"{value:.1f}"

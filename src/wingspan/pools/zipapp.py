@@ -1,0 +1,83 @@
+"""The worker as one file: ``worker.pyz`` holds `wingspan.worker`, cloudpickle and HTCondor's htchirp, and runs on any Python.
+
+Kept in the cache under a name made of what is inside, so that it is built once a version. Compiled files lie beside
+the sources (unchecked-hash pyc, PEP 552): a worker of another Python version falls back to the sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from wingspan.settings import load_settings
+
+__all__ = ["worker_zipapp"]
+
+_PACKAGE = "wingspan_worker"
+
+
+def _members() -> list[tuple[str, Path]]:
+    """``(name in the archive, source)`` of every module that goes in."""
+    import wingspan.worker
+
+    members = [
+        (f"{_PACKAGE}/{source.name}", source)
+        for source in sorted(Path(wingspan.worker.__path__[0]).glob("*.py"))
+        if source.name != "__main__.py"
+    ]
+    members.append(("__main__.py", Path(wingspan.worker.__path__[0]) / "__main__.py"))
+    for package, name in (("cloudpickle", "cloudpickle"), ("htcondor2.htchirp", "htchirp")):
+        folder = _package_folder(package)
+        if folder is not None:
+            members += [(f"{name}/{source.name}", source) for source in sorted(folder.glob("*.py"))]
+    return members
+
+
+def _package_folder(package: str) -> Path | None:
+    # Not importlib.util.find_spec("htcondor2.htchirp"): that would import htcondor2, which is heavy.
+    top, _, rest = package.partition(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = (
+        Path(spec.submodule_search_locations[0], *rest.split("."))
+        if rest
+        else Path(spec.submodule_search_locations[0])
+    )
+    return folder if folder.is_dir() else None
+
+
+def worker_zipapp() -> Path:
+    """The archive for this version of everything in it, built if it is not in the cache yet."""
+    members = _members()
+    digest = hashlib.sha256(sys.implementation.cache_tag.encode())
+    for name, source in members:
+        facts = source.stat()
+        digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode())
+    path = load_settings().cache_dir / "worker" / f"worker-{digest.hexdigest()[:16]}.pyz"
+    if not path.exists():
+        _build(path, members)
+    return path
+
+
+def _build(path: Path, members: list[tuple[str, Path]]) -> None:
+    import py_compile
+    import zipfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, source in members:
+            text = source.read_bytes()
+            archive.writestr(zipfile.ZipInfo(name), text)
+            compiled = temporary.with_name(f"{temporary.name}.pyc")
+            mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+            py_compile.compile(
+                str(source), cfile=str(compiled), dfile=name, doraise=True, invalidation_mode=mode
+            )
+            archive.writestr(zipfile.ZipInfo(name + "c"), compiled.read_bytes())
+            compiled.unlink()
+    os.replace(temporary, path)

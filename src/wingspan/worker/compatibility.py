@@ -1,0 +1,53 @@
+"""May this interpreter read that pickle? Asked before anything is unpickled.
+
+cloudpickle writes bytecode, which belongs to one minor version of Python: read by another, it has been seen to return wrong numbers without
+any error (3.13 read by 3.11) and to crash (3.11 read by 3.13).
+"""
+
+import json
+import platform
+import sys
+
+
+def this_python():
+    """Version and implementation of this Python."""
+    return {"python": "%d.%d" % sys.version_info[:2], "implementation": platform.python_implementation()}
+
+
+def this_interpreter():
+    """What a pickle made here must name, and what a reader compares."""
+    import cloudpickle
+
+    return dict(this_python(), cloudpickle=cloudpickle.__version__)
+
+
+def header(facts):
+    """The first line of a file of pickles."""
+    return json.dumps(facts, sort_keys=True).encode() + b"\n"
+
+
+def split(data):
+    """``(facts, pickle)`` of a file that begins with a `header`."""
+    line, newline, rest = data.partition(b"\n")
+    if not newline:
+        raise ValueError("the file is cut before the end of its first line")
+    return json.loads(line.decode()), rest
+
+
+def obstacle(facts, here):
+    """Why a pickle written by `facts` cannot be read by an interpreter `here`; None if it can."""
+    for what, name in (("implementation", "implementation"), ("python", "version")):
+        if facts.get(what) != here.get(what):
+            return "the map was made by %s %s and this worker runs %s %s: the Python %ss differ" % (
+                facts.get("implementation"),
+                facts.get("python"),
+                here["implementation"],
+                here["python"],
+                name,
+            )
+    if facts.get("cloudpickle", "").split(".")[0] != here["cloudpickle"].split(".")[0]:
+        return "the map was made by cloudpickle %s and this worker has cloudpickle %s" % (
+            facts.get("cloudpickle"),
+            here["cloudpickle"],
+        )
+    return None

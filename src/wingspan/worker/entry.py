@@ -1,0 +1,68 @@
+"""Starting a worker: ``python worker.pyz TRANSPORT FOLDER WORKER``, or ``python worker.pyz idle …`` for one that waits for maps."""
+
+import json
+import os
+import signal
+import sys
+
+#: sysexits(3) EX_CONFIG: this machine cannot do the work. EX_UNAVAILABLE: the map is not there any more.
+EXIT_REFUSED = 78
+EXIT_GONE = 69
+
+
+def work(transport_name, folder, worker, notify=None, **supervisor_arguments):
+    """Be worker number `worker` of the map in `folder` until nothing is left to do: an exit code."""
+    from . import compatibility, failure, transports
+    from .supervisor import Stopped, Supervisor
+
+    try:
+        transport = transports.connect(transport_name, folder)
+    except Exception as error:
+        sys.stderr.write(
+            "wingspan worker: cannot reach the map's folder by %s: %s\n" % (transport_name, error)
+        )
+        return 74  # EX_IOERR
+    supervisor = None
+    try:
+        info = json.loads(transport.read("map.json").decode())
+        supervisor = Supervisor(transport, worker, info, transport.read("key"), **supervisor_arguments)
+        if notify is not None:
+            notify(supervisor)
+        facts, function = compatibility.split(transport.read("function.pkl"))
+        supervisor.hello()
+        # The Python version first, without importing cloudpickle; the executor compares everything.
+        obstacle = compatibility.obstacle(facts, dict(facts, **compatibility.this_python()))
+        if obstacle is not None:
+            sys.stderr.write("wingspan worker: %s\n" % obstacle)
+            supervisor.refuse(failure.crash("interpreter", obstacle, executable=sys.executable))
+            return EXIT_REFUSED
+        return 0 if supervisor.run(facts, function) else EXIT_REFUSED
+    except Stopped:
+        return 0
+    except transports.Gone:
+        return EXIT_GONE
+    finally:
+        transport.close()
+
+
+def main(argv):
+    """The command line of the zipapp."""
+    sys.path[:] = [path for path in sys.path if path]
+    if argv[0] == "idle":
+        from . import idle
+
+        return idle.main(argv[1:])
+    transport, folder, first, process = argv
+    state = {}
+
+    def stop(number, frame):
+        if "supervisor" in state:
+            state["supervisor"].stop = True
+        else:
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return work(
+        transport, folder, int(first) + int(process), notify=lambda it: state.__setitem__("supervisor", it)
+    )

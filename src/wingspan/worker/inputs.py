@@ -1,0 +1,52 @@
+"""Reading the pickles of inputs: ``inputs.bin`` holds them one after the other, ``inputs.idx`` where each begins (u64, and the end)."""
+
+from array import array
+
+#: Read this far ahead: the next blocks are usually the next to be claimed.
+AHEAD_COMPONENTS = 4096
+AHEAD_BYTES = 1 << 19
+
+
+class Inputs(object):
+    """A window on the inputs that moves forward."""
+
+    def __init__(self, transport, count):
+        self._transport = transport
+        self._count = count
+        self._first = self._stop = 0
+        self._offsets = array("Q")
+        self._data_first = self._data_stop = 0
+        self._data = b""
+
+    def _offset(self, component):
+        return self._offsets[component - self._first]
+
+    def _load_offsets(self, first, stop):
+        if first >= self._first and stop < self._stop:
+            return
+        end = min(self._count, max(stop, first + AHEAD_COMPONENTS)) + 1
+        data = self._transport.read("inputs.idx", 8 * (end - first), 8 * first)
+        if len(data) != 8 * (end - first):
+            raise EOFError("inputs.idx of the map is cut")
+        self._offsets = array("Q")
+        self._offsets.frombytes(data)
+        self._first, self._stop = first, end
+
+    def lengths(self, first, stop):
+        """Bytes of each input of ``first … stop - 1``."""
+        self._load_offsets(first, stop)
+        offsets = self._offsets[first - self._first : stop - self._first + 1]
+        return [after - before for before, after in zip(offsets, offsets[1:])]
+
+    def read(self, first, stop):
+        """The pickles of ``first … stop - 1``, joined."""
+        self._load_offsets(first, stop)
+        begin, end = self._offset(first), self._offset(stop)
+        if not (self._data_first <= begin and end <= self._data_stop):
+            known = self._offsets[-1]
+            length = max(end, min(known, begin + AHEAD_BYTES)) - begin
+            data = self._transport.read("inputs.bin", length, begin)
+            if len(data) != length:
+                raise EOFError("inputs.bin of the map is cut")
+            self._data, self._data_first, self._data_stop = data, begin, begin + length
+        return self._data[begin - self._data_first : end - self._data_first]

@@ -1,0 +1,82 @@
+"""Records on their way to the map's folder: gathered for a moment, appended as one frame."""
+
+import time
+
+from . import formats, rounds
+
+#: Gather at most this many bytes of payload in one frame.
+FRAME_BYTES = 1 << 20
+
+
+class Outbox(object):
+    """Appends records to ``results/<name>`` and finished blocks to ``rounds/<r>/done/<name>``, in this order."""
+
+    def __init__(self, transport, key, name):
+        self._transport = transport
+        self._key = key
+        self.name = name
+        self._headers = []
+        self._payloads = []
+        self._bytes = 0
+        self._offset = 0
+        self._done = {}
+        self._oldest = None
+        self._last = time.monotonic()
+
+    def add(
+        self,
+        kind,
+        payload=b"",
+        attempt=0,
+        number=0,
+        index=formats.NO_COMPONENT,
+        started=0.0,
+        wall=0.0,
+        cpu=0.0,
+        peak=0,
+    ):
+        """Add one record."""
+        header = formats.RECORD.pack(
+            kind, 0, attempt, number, index, started or time.time(), wall, cpu, peak, len(payload)
+        )
+        self.add_packed(header, payload)
+
+    def add_packed(self, header, payload):
+        """Add a record whose header is packed already."""
+        self._headers.append(header)
+        self._payloads.append(payload)
+        self._bytes += len(payload) + formats.RECORD.size
+        if self._oldest is None:
+            self._oldest = time.monotonic()
+        if self._bytes >= FRAME_BYTES:
+            self._append_frame()
+
+    def block_done(self, block):
+        """All records of `block` are in the outbox: tell the other workers, once they are safe."""
+        self._done.setdefault(block.round, []).append(rounds.done_line(block.number, block.failed))
+
+    def due(self, now):
+        """Seconds until something must be appended."""
+        if self._oldest is None:
+            return formats.HEARTBEAT_SECONDS if not self._done else 0.0
+        return self._oldest + self._transport.flush_seconds - now
+
+    def silent(self, now):
+        """Seconds since the last append."""
+        return now - self._last
+
+    def _append_frame(self):
+        data = formats.frame(self._key, self.name, self._offset, self._headers, self._payloads)
+        self._transport.append("results/" + self.name, data)
+        self._offset += len(data)
+        self._headers, self._payloads, self._bytes, self._oldest = [], [], 0, None
+        self._last = time.monotonic()
+
+    def flush(self):
+        """Append everything now."""
+        if self._headers:
+            self._append_frame()
+        if self._done:
+            done, self._done = self._done, {}
+            for number, lines in done.items():
+                self._transport.append("rounds/%d/done/%s" % (number, self.name), b"".join(lines))

@@ -1,0 +1,163 @@
+"""Rounds: which components are to be done, how they are cut into blocks, and who has taken which block.
+
+``rounds/<r>/plan`` says what round r does; it is put in place together with its folder by one rename, so a round is there whole or not at
+all and only one of several writers wins. ``rounds/<r>/claims/<block>`` is created exclusively by the worker that takes the
+block, which then signs it with its name. ``rounds/<r>/done/<worker>.<start>`` lists the blocks a worker has finished, a line each,
+after their records are safe: ``<block> [failed component …]``.
+"""
+
+import json
+
+from . import formats
+
+INITIAL = "initial"
+RERUN = "rerun"  # the owner wants them again: what older rounds made no longer counts
+RETRY = "retry"  # they failed and may try again: an older error no longer counts
+REPAIR = "repair"  # whoever claimed them is gone: what older rounds make still counts
+
+#: Blocks a worker of the plan gets, when there are enough components: small enough to balance, few enough to claim quickly.
+BLOCKS_PER_WORKER = 32
+MAX_BLOCKS = 20000
+
+
+class Plan(object):
+    """What one round does.
+
+    Attributes:
+        kind: `INITIAL`, `RERUN`, `RETRY` or `REPAIR`.
+        ranges: ``[(first, stop), …]``: the components, in the order in which they are cut into blocks.
+        block_size: Components of a block (the last may have fewer).
+        workers: How many workers the plan expects: worker w starts at block ``w * blocks // workers``.
+    """
+
+    __slots__ = ("_starts", "block_size", "blocks", "kind", "length", "ranges", "workers")
+
+    def __init__(self, kind, ranges, block_size, workers):
+        self.kind = kind
+        self.ranges = [(int(first), int(stop)) for first, stop in ranges]
+        self.block_size = int(block_size)
+        self.workers = max(1, int(workers))
+        self._starts = []
+        self.length = 0
+        for first, stop in self.ranges:
+            self._starts.append(self.length)
+            self.length += stop - first
+        self.blocks = -(-self.length // self.block_size)
+
+    def components(self, block):
+        """The runs of consecutive components in `block`: ``[(first, stop), …]``."""
+        import bisect
+
+        begin = block * self.block_size
+        end = min(begin + self.block_size, self.length)
+        runs = []
+        at = bisect.bisect_right(self._starts, begin) - 1
+        while begin < end:
+            first, stop = self.ranges[at]
+            low = first + (begin - self._starts[at])
+            high = min(stop, low + (end - begin))
+            runs.append((low, high))
+            begin += high - low
+            at += 1
+        return runs
+
+    def __contains__(self, component):
+        return any(first <= component < stop for first, stop in self.ranges)
+
+    def stretch(self, worker):
+        """First block of the stretch that belongs to `worker`."""
+        return (worker % self.workers) * self.blocks // self.workers
+
+    def dumps(self, key):
+        """The signed contents of the file ``plan``."""
+        fields = {
+            "kind": self.kind,
+            "ranges": self.ranges,
+            "block_size": self.block_size,
+            "workers": self.workers,
+        }
+        return formats.sign(key, json.dumps(fields))
+
+    @classmethod
+    def loads(cls, key, data):
+        """Read a plan; None if it is cut or not signed with `key`."""
+        text = formats.verify(key, data)
+        if text is None:
+            return None
+        fields = json.loads(text.decode())
+        return cls(fields["kind"], fields["ranges"], fields["block_size"], fields["workers"])
+
+
+def ranges_of(components):
+    """Runs of consecutive numbers: ``[3, 4, 5, 9]`` gives ``[(3, 6), (9, 10)]``."""
+    runs = []
+    for component in sorted(components):
+        if runs and runs[-1][1] == component:
+            runs[-1][1] = component + 1
+        elif not runs or runs[-1][1] < component:
+            runs.append([component, component + 1])
+    return [(first, stop) for first, stop in runs]
+
+
+def choose_block_size(count, workers):
+    """Components of a block, so that each worker finds about `BLOCKS_PER_WORKER` blocks."""
+    by_balance = count // (max(1, workers) * BLOCKS_PER_WORKER)
+    return max(1, by_balance, -(-count // MAX_BLOCKS))
+
+
+def plan_for(kind, components, workers, block_size=None):
+    """A plan for `components` (a range or numbers) and about so many workers."""
+    if isinstance(components, range):
+        ranges, count = [(components.start, components.stop)], len(components)
+    else:
+        ranges = ranges_of(components)
+        count = sum(stop - first for first, stop in ranges)
+    return Plan(kind, ranges, block_size or choose_block_size(count, workers), workers)
+
+
+def publish(transport, key, number, plan, nonce):
+    """Put round `number` in place, whole; False if somebody else was first."""
+    temporary = "rounds/.%s" % nonce
+    for folder in (temporary, temporary + "/claims", temporary + "/done"):
+        transport.make_folder(folder)
+    transport.write_whole(temporary + "/plan", plan.dumps(key))
+    if transport.rename_folder(temporary, "rounds/%d" % number):
+        return True
+    transport.remove_tree(temporary)
+    return False
+
+
+def round_numbers(transport):
+    """Numbers of the published rounds, ascending."""
+    return sorted(int(name) for name in transport.names("rounds") if name.isdigit())
+
+
+def claim(transport, key, number, block, owner):
+    """Take `block` of round `number` for `owner` (``"<worker>.<start>"``); False if it is taken."""
+    return transport.create_exclusively(
+        "rounds/%d/claims/%d" % (number, block), formats.sign(key, "%d %d %s" % (number, block, owner))
+    )
+
+
+def claim_owner(key, number, block, data):
+    """Who claimed: ``"<worker>.<start>"``, or None when the claim is not signed, or not by a worker of this map."""
+    text = formats.verify(key, data)
+    if text is None:
+        return None
+    fields = text.decode().split(" ")
+    return fields[2] if fields[:2] == [str(number), str(block)] else None
+
+
+def done_line(block, failed):
+    """A line of a ``done`` file."""
+    return (" ".join([str(block)] + [str(component) for component in failed]) + "\n").encode()
+
+
+def parse_done(data):
+    """``{block: [failed component, …]}`` of one ``done`` file; a torn last line is left out."""
+    blocks = {}
+    for line in data.decode("ascii", "replace").split("\n")[:-1]:
+        numbers = line.split(" ")
+        if all(number.isdigit() for number in numbers):
+            blocks[int(numbers[0])] = [int(number) for number in numbers[1:]]
+    return blocks

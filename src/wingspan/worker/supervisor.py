@@ -1,0 +1,482 @@
+"""The process of a worker that claims blocks, feeds the executor and appends what comes back.
+
+It never imports user code, so that nothing the user's code does (a crash, an out-of-memory kill, ``os._exit``) ends the worker: that is one
+component's error record, and a new executor goes on with the next.
+"""
+
+import collections
+import json
+import os
+import platform
+import select
+import signal
+import socket
+import sys
+import time
+
+from . import executor, failure, formats
+from .inputs import Inputs
+from .outbox import Outbox
+from .work import WorkSource
+
+#: Bytes of inputs that go to the executor at once, unless one input alone is larger.
+CHUNK_BYTES = 1 << 22
+#: A second chunk is sent ahead when the executor will need it within this time (s).
+AHEAD_SECONDS = 0.2
+#: A component that takes longer than this is announced as running (s).
+ANNOUNCE_SECONDS = 0.4
+#: Deaths of the executor before it reached a component, after which the worker gives up.
+MAX_START_CRASHES = 3
+
+
+class Stopped(Exception):
+    """Somebody wants this worker to end: SIGTERM."""
+
+
+class Chunk(object):
+    """Some components of one block on their way through the executor."""
+
+    __slots__ = ("block", "data", "done", "indices", "lengths")
+
+    def __init__(self, block, indices, lengths, data):
+        self.block = block
+        self.indices = indices
+        self.lengths = lengths
+        self.data = data
+        self.done = 0
+
+    def encode(self, attempt):
+        items = b"".join(map(executor.ITEM.pack, self.indices, self.lengths))
+        length = len(items) + len(self.data)
+        return executor.CHUNK.pack(length, self.block.round, attempt, len(self.indices)) + items + self.data
+
+    def rest(self, skip):
+        """What is left, without the first `skip` unfinished components; None if that is nothing."""
+        begin = self.done + skip
+        if begin >= len(self.indices):
+            return None
+        data = self.data[sum(self.lengths[:begin]) :]
+        return Chunk(self.block, self.indices[begin:], self.lengths[begin:], data)
+
+
+class Executor(object):
+    """The parent's end of one executor process.
+
+    Args:
+        scratch: Folder for what the executor prints.
+        not_for_executor: Open files that must not outlive the supervisor, such as the lock that says it is alive.
+    """
+
+    def __init__(self, scratch, not_for_executor=()):
+        self.board = board = executor.Board()
+        command_read, self.commands = os.pipe()
+        self.results, results_write = os.pipe()
+        self.out = _unnamed_file(scratch, "out")
+        self.err = _unnamed_file(scratch, "err")
+        self.out_sent = self.err_sent = 0
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
+                executor.die_with_parent(parent)
+                os.close(self.commands)
+                os.close(self.results)
+                for descriptor in not_for_executor:
+                    os.close(descriptor)
+                executor.run(command_read, results_write, board, self.out, self.err)
+            finally:
+                os._exit(70)
+        os.close(command_read)
+        os.close(results_write)
+        os.set_blocking(self.commands, False)
+        self.pending = collections.deque()
+        self.buffer = bytearray()
+
+    def send(self, data):
+        self.pending.append(memoryview(data))
+        self.write()
+
+    def write(self):
+        while self.pending:
+            try:
+                written = os.write(self.commands, self.pending[0])
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                self.pending.clear()
+                return
+            rest = self.pending.popleft()[written:]
+            if rest:
+                self.pending.appendleft(rest)
+
+    def close(self, kill=False):
+        """End the process and collect it: its wait status and resource usage."""
+        if kill:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except OSError:
+                pass
+        os.close(self.commands)
+        os.close(self.results)
+        _, status, usage = os.wait4(self.pid, 0)
+        return status, usage
+
+    def close_files(self):
+        os.close(self.out)
+        os.close(self.err)
+
+
+def scratch_folder():
+    """Where a job may put temporary files."""
+    return os.environ.get("_CONDOR_SCRATCH_DIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+
+
+def _unnamed_file(scratch, what):
+    path = os.path.join(scratch, ".wingspan-%s-%d-%d" % (what, os.getpid(), time.monotonic_ns()))
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+    os.unlink(path)
+    return descriptor
+
+
+class Supervisor(object):
+    """One worker of one map.
+
+    Args:
+        transport: The way to the map's folder.
+        worker: Number of the worker.
+        info: The contents of ``map.json``.
+        key: The map's key.
+        setting: What the executor takes over: ``folder``, ``environ``, ``path`` of `executor.setup_message`.
+        ready: An executor that waits for its setup, if there is one.
+        not_for_executor: See `Executor`.
+    """
+
+    def __init__(self, transport, worker, info, key, setting=None, ready=None, not_for_executor=()):
+        self.transport = transport
+        self.info = info
+        self.setup = b""
+        self.setting = setting or {}
+        self.not_for_executor = not_for_executor
+        self.name = self._first_free_name(worker)
+        self.outbox = Outbox(transport, key, self.name)
+        self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0))
+        self.inputs = Inputs(transport, info["n"])
+        self.executor = ready
+        self.chunks = collections.deque()
+        self.block = None
+        self.start_crashes = 0
+        self.refused = False
+        self.seconds = 0.0
+        self.components = 0
+        self.announced = -1
+        self.stop = False
+
+    def _first_free_name(self, worker):
+        start = 0
+        while True:
+            name = "%d.%d" % (worker, start)
+            if self.transport.create_exclusively("results/" + name, b""):
+                return name
+            start += 1
+
+    def hello(self):
+        facts = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+            "executable": sys.executable,
+            "slot": os.environ.get("_CONDOR_SLOT"),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "scratch": scratch_folder(),
+        }
+        self.outbox.add(formats.HELLO, payload=json.dumps(facts).encode())
+
+    def refuse(self, fields):
+        """Say that this worker cannot do anything for this map, and why."""
+        self.outbox.add(formats.REFUSED, payload=failure.dumps(fields))
+        self.outbox.flush()
+        self.refused = True
+
+    def run(self, facts, function):
+        """Work until nothing is left; True unless the worker had to refuse.
+
+        Args:
+            facts: What wrote the pickle; the caller has found it readable by this interpreter.
+            function: The pickle of the function.
+        """
+        starred = self.info["call"] == "starmap"
+        self.setup = executor.setup_message(function, facts, starred, **self.setting)
+        try:
+            self._start_executor()
+            while not self.refused:
+                if self.stop:
+                    raise Stopped()
+                self._fill()
+                if not self.chunks:
+                    self.outbox.flush()
+                    if self.block is None and not self.source.another_round():
+                        break
+                    continue
+                self._pump()
+        except Stopped:
+            pass
+        finally:
+            self._stop_executor()
+        if not self.stop and not self.refused:
+            self.outbox.add(formats.BYE)
+        self.outbox.flush()
+        return not self.refused
+
+    def _start_executor(self):
+        if self.executor is None:
+            self.executor = Executor(scratch_folder(), self.not_for_executor)
+        self.executor.send(self.setup)
+        self.announced = -1
+
+    def _stop_executor(self):
+        if self.executor is not None:
+            self.executor.close(kill=True)
+            self.executor.close_files()
+            self.executor = None
+
+    # -- feeding ---------------------------------------------------------------------------------------------------
+
+    def _fill(self):
+        while len(self.chunks) < 2:
+            if self.chunks and self._seconds_left() > AHEAD_SECONDS:
+                return
+            if self.block is None:
+                block = self.source.next_block()
+                if block is None:
+                    return
+                if not block.remaining:
+                    self.outbox.block_done(block)
+                    continue
+                self.block = block
+            chunk = self._next_chunk(self.block)
+            if self.block.exhausted:
+                self.block = None
+            self._send(chunk)
+
+    def _seconds_left(self):
+        if not self.components:
+            return float("inf")
+        waiting = sum(len(chunk.indices) - chunk.done for chunk in self.chunks)
+        return waiting * self.seconds / self.components
+
+    def _next_chunk(self, block):
+        first, stop = block.next_run()
+        lengths = self.inputs.lengths(first, stop)
+        total = 0
+        for number, length in enumerate(lengths):
+            total += length
+            if total > CHUNK_BYTES and number:
+                stop = first + number
+                lengths = lengths[:number]
+                break
+        block.take(first, stop)
+        return Chunk(block, range(first, stop), lengths, self.inputs.read(first, stop))
+
+    def _send(self, chunk):
+        self.chunks.append(chunk)
+        self.executor.send(chunk.encode(chunk.block.attempt))
+
+    # -- what comes back -------------------------------------------------------------------------------------------
+
+    def _pump(self):
+        process = self.executor
+        if self.stop:
+            raise Stopped()
+        now = time.monotonic()
+        wait = min(self.outbox.due(now), ANNOUNCE_SECONDS)
+        writers = [process.commands] if process.pending else []
+        try:
+            readable, writable, _ = select.select([process.results], writers, [], max(0.0, wait))
+        except InterruptedError:
+            readable, writable = [], []
+        if writable:
+            process.write()
+        if readable:
+            data = os.read(process.results, 1 << 20)
+            if not data:
+                self._executor_died()
+                return
+            process.buffer += data
+            if self._take_records() > 20:
+                # Fast components: let some more gather instead of waking for each.
+                time.sleep(0.001)
+        else:
+            self._announce()
+        if self.outbox.due(time.monotonic()) <= 0:
+            self._print_live()
+            self.outbox.flush()
+
+    def _take_records(self):
+        buffer, size, unpack = self.executor.buffer, formats.RECORD.size, formats.RECORD.unpack_from
+        position, end, count = 0, len(buffer), 0
+        add, chunks = self.outbox.add_packed, self.chunks
+        while end - position >= size:
+            kind, _, _, number, index, _, wall, _, _, length = unpack(buffer, position)
+            after = position + size + length
+            if after > end:
+                break
+            if kind == formats.PRINTED:
+                ranges = formats.PRINTED_RANGES.unpack_from(buffer, position + size)
+                self._print(number, index, *ranges)
+            elif kind == formats.REFUSED:
+                self.refuse(failure.loads(bytes(buffer[position + size : after])))
+            else:
+                add(bytes(buffer[position : position + size]), bytes(buffer[position + size : after]))
+                count += 1
+                self.seconds += wall
+                chunk = chunks[0]
+                chunk.done += 1
+                if kind == formats.ERROR:
+                    chunk.block.failed.append(index)
+                if chunk.done == len(chunk.indices):
+                    self._chunk_done(chunks.popleft())
+            position = after
+        del buffer[:position]
+        self.components += count
+        self.start_crashes = 0 if count else self.start_crashes
+        return count
+
+    def _chunk_done(self, chunk):
+        chunk.block.remaining -= len(chunk.indices)
+        if not chunk.block.remaining:
+            self.outbox.block_done(chunk.block)
+
+    def _executor_died(self):
+        process = self.executor
+        board = process.board.get()
+        self.executor = None
+        status, usage = process.close()
+        chunk = self.chunks[0] if self.chunks else None
+        component = board[0]
+        if chunk is not None and component == chunk.indices[chunk.done]:
+            self._print(chunk.block.round, component, board[1], None, board[2], None, process)
+            self._record_crash(chunk, board, status, usage, process)
+            skip = 1
+        else:
+            skip = 0
+            self.start_crashes += 1
+            if self.start_crashes >= MAX_START_CRASHES:
+                self.refuse(failure.crash("function", _how_it_ended(status), stderr=_tail(process.err, 0)))
+                process.close_files()
+                return
+        process.close_files()
+        self._start_executor()
+        chunks, self.chunks = self.chunks, collections.deque()
+        for old in chunks:
+            rest = old.rest(skip if old is chunk else 0)
+            old.block.remaining -= old.done + (skip if old is chunk else 0)
+            if rest is not None:
+                self._send(rest)
+            elif not old.block.remaining:
+                self.outbox.block_done(old.block)
+
+    def _record_crash(self, chunk, board, status, usage, process):
+        component, started = board[0], board[3]
+        chunk.block.failed.append(component)
+        fields = failure.crash(
+            "crash",
+            _how_it_ended(status),
+            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            peak_kib=usage.ru_maxrss,
+            stderr=_tail(process.err, board[2]),
+        )
+        self.outbox.add(
+            formats.ERROR,
+            payload=failure.dumps(fields),
+            attempt=chunk.block.attempt,
+            number=chunk.block.round,
+            index=component,
+            started=started,
+            wall=time.time() - started,
+            cpu=usage.ru_utime + usage.ru_stime,
+            peak=usage.ru_maxrss,
+        )
+
+    # -- what is printed, and signs of life --------------------------------------------------------------------------
+
+    def _print(self, number, index, out_start, out_end, err_start, err_end, process=None):
+        process = process or self.executor
+        for kind, descriptor, start, end in (
+            (formats.STDOUT, process.out, out_start, out_end),
+            (formats.STDERR, process.err, err_start, err_end),
+        ):
+            sent = process.out_sent if kind == formats.STDOUT else process.err_sent
+            position = max(sent, start)
+            end = os.fstat(descriptor).st_size if end is None else end
+            while position < end:
+                data = os.pread(descriptor, min(end - position, 1 << 20), position)
+                if not data:
+                    break
+                self.outbox.add(kind, payload=data, number=number, index=index)
+                position += len(data)
+            if kind == formats.STDOUT:
+                process.out_sent = max(sent, position)
+            else:
+                process.err_sent = max(sent, position)
+
+    def _print_live(self):
+        """Send what the component that runs now has printed so far."""
+        component, out, err, _ = self.executor.board.get()
+        if component >= 0 and self.chunks:
+            chunk = self.chunks[0]
+            if component == chunk.indices[chunk.done]:
+                self._print(chunk.block.round, component, out, None, err, None)
+
+    def _announce(self):
+        component, out, err, started = self.executor.board.get()
+        if component < 0 or not self.chunks:
+            return
+        process, now = self.executor, time.time()
+        if now - started < ANNOUNCE_SECONDS:
+            return
+        first = component != self.announced
+        printed = (
+            os.fstat(process.out).st_size > process.out_sent
+            or os.fstat(process.err).st_size > process.err_sent
+        )
+        if first or printed or self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
+            self.announced = component
+            self._print_live()
+            number = self.chunks[0].block.round
+            self.outbox.add(
+                formats.HEARTBEAT,
+                number=number,
+                index=component,
+                started=started,
+                wall=now - started,
+                peak=_peak_kib(process.pid),
+            )
+
+
+def _peak_kib(pid):
+    """Peak resident memory of a process (VmHWM, proc(5)), KiB; 0 where that is not to be had."""
+    try:
+        with open("/proc/%d/status" % pid) as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def _how_it_ended(status):
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        names = {value.value: value.name for value in signal.Signals}
+        return "killed by signal %d (%s)" % (number, names.get(number, "unknown"))
+    return "exited with code %d" % os.WEXITSTATUS(status)
+
+
+def _tail(descriptor, start, limit=4000):
+    end = os.fstat(descriptor).st_size
+    begin = max(start, end - limit)
+    return os.pread(descriptor, end - begin, begin).decode("utf-8", "replace")

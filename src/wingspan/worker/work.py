@@ -1,0 +1,250 @@
+"""Where a worker's next block comes from: its own unfinished ones, its own stretch, then everybody's."""
+
+import os
+
+from . import formats, rounds
+from .history import finished_components
+
+
+class Block(object):
+    """A block that this worker has claimed."""
+
+    def __init__(self, number, block, attempt, runs):
+        self.round = number
+        self.number = block
+        self.attempt = attempt
+        self.failed = []
+        self._runs = list(runs)
+        self.remaining = sum(stop - first for first, stop in runs)
+
+    @property
+    def exhausted(self):
+        """Everything of it went to the executor."""
+        return not self._runs
+
+    def next_run(self):
+        """The next components that have not been taken: ``(first, stop)``."""
+        return self._runs[0]
+
+    def take(self, first, stop):
+        """The components ``first … stop - 1`` are on their way."""
+        low, high = self._runs[0]
+        assert low == first
+        if stop < high:
+            self._runs[0] = (stop, high)
+        else:
+            del self._runs[0]
+
+
+class Round(object):
+    """What a worker knows of one round.
+
+    Attributes:
+        position: The block to try next; None before the first.
+        stop: Blocks from `position` up to here are thought to be free.
+        exhausted: Every block is claimed.
+    """
+
+    def __init__(self, number, plan):
+        self.number = number
+        self.plan = plan
+        self.position = None
+        self.stop = 0
+        self.exhausted = False
+
+
+class WorkSource(object):
+    """Claims blocks of all rounds, oldest round first."""
+
+    def __init__(self, transport, key, worker, name, retries):
+        self._transport = transport
+        self._key = key
+        self._worker = worker
+        self._name = name
+        self._retries = retries
+        self._rounds = {}
+        self._unfinished = []
+        self._load_rounds()
+        if int(name.rsplit(".", 1)[1]) > 0:
+            self._unfinished = self._own_unfinished()
+
+    # -- rounds ------------------------------------------------------------------------------------------------------
+
+    def _load_rounds(self):
+        """Look for new rounds; True if there are any."""
+        found = False
+        for number in rounds.round_numbers(self._transport):
+            if number not in self._rounds:
+                plan = rounds.Plan.loads(self._key, self._transport.read("rounds/%d/plan" % number))
+                if plan is None:
+                    raise ValueError("the plan of round %d is not signed with this map's key" % number)
+                self._rounds[number] = Round(number, plan)
+                found = True
+        return found
+
+    def _superseded(self, component, number):
+        """A newer round does `component` afresh: doing it in round `number` would be in vain."""
+        return any(
+            newer > number and state.plan.kind in (rounds.RERUN, rounds.RETRY) and component in state.plan
+            for newer, state in self._rounds.items()
+        )
+
+    def _attempt(self, component, number):
+        """How often `component` has been retried up to round `number`, since it was last wanted afresh."""
+        attempt = 0
+        for newer in sorted(self._rounds):
+            plan = self._rounds[newer].plan
+            if newer > number or component not in plan:
+                continue
+            if plan.kind == rounds.RETRY:
+                attempt += 1
+            elif plan.kind == rounds.RERUN:
+                attempt = 0
+        return attempt
+
+    # -- blocks ------------------------------------------------------------------------------------------------------
+
+    def next_block(self):
+        """Claim a block; None when nothing is left to claim in the rounds known."""
+        while self._unfinished:
+            state, block, finished = self._unfinished.pop()
+            return self._block(state, block, finished)
+        for number in sorted(self._rounds):
+            state = self._rounds[number]
+            while not state.exhausted:
+                block = self._candidate(state)
+                if block is None:
+                    break
+                if rounds.claim(self._transport, self._key, number, block, self._name):
+                    return self._block(state, block)
+                state.stop = state.position  # somebody else has it: look at all claims
+        return None
+
+    def _candidate(self, state):
+        """A block that is probably free; None when all are claimed."""
+        if state.position is None:
+            state.position, state.stop = state.plan.stretch(self._worker), state.plan.blocks
+        if state.position >= state.stop:
+            free = self._free_run(state)
+            if free is None:
+                state.exhausted = True
+                return None
+            state.position, state.stop = free
+        state.position += 1
+        return state.position - 1
+
+    def _free_run(self, state):
+        """Where to go on: the middle of the longest run of blocks that nobody has claimed."""
+        taken = sorted(
+            int(name) for name in self._transport.names("rounds/%d/claims" % state.number) if name.isdigit()
+        )
+        best, previous = None, -1
+        for block in taken + [state.plan.blocks]:
+            length = block - previous - 1
+            if length > 0 and (best is None or length > best[1] - best[0]):
+                best = (previous + 1, block)
+            previous = block
+        if best is None:
+            return None
+        first, stop = best
+        # Its owner comes from the front: begin in the middle, unless there is no owner to meet.
+        middle = first if stop - first <= 2 else first + (stop - first) // 2
+        return middle, stop
+
+    def _block(self, state, block, finished=frozenset()):
+        runs = state.plan.components(block)
+        newer = [other for other in self._rounds if other > state.number]
+        if finished or newer:
+            components = [
+                component
+                for first, stop in runs
+                for component in range(first, stop)
+                if component not in finished and not (newer and self._superseded(component, state.number))
+            ]
+            runs = rounds.ranges_of(components)
+        attempt = self._attempt(runs[0][0], state.number) if runs and state.number else 0
+        return Block(state.number, block, attempt, runs)
+
+    # -- what was left undone ----------------------------------------------------------------------------------------
+
+    def _claims(self, number):
+        """``{block: owner or None}`` of the claims of a round that no worker has finished."""
+        base = "rounds/%d/" % number
+        done = set()
+        for name in self._transport.names(base + "done"):
+            done.update(rounds.parse_done(self._transport.read(base + "done/" + name)))
+        claims = {}
+        for name in self._transport.names(base + "claims"):
+            if name.isdigit() and int(name) not in done:
+                data = self._transport.read(base + "claims/" + name)
+                claims[int(name)] = rounds.claim_owner(self._key, number, int(name), data)
+        return claims
+
+    def _own_unfinished(self):
+        """Blocks that an earlier start of this worker claimed and did not finish."""
+        unfinished = []
+        histories = {}
+        for number in sorted(self._rounds, reverse=True):
+            for block, owner in sorted(self._claims(number).items(), reverse=True):
+                if owner is None or owner == self._name or owner.rsplit(".", 1)[0] != str(self._worker):
+                    continue
+                key = (owner, number)
+                if key not in histories:
+                    histories[key] = finished_components(self._transport, owner, number)
+                unfinished.append((self._rounds[number], block, histories[key]))
+        return unfinished
+
+    def another_round(self):
+        """After the rounds known are exhausted: is there, or can there be made, another one to work on?"""
+        if self._load_rounds():
+            return True
+        newest = max(self._rounds)
+        for kind, components in ((rounds.RETRY, self._to_retry()), (rounds.REPAIR, self._abandoned())):
+            if components:
+                plan = rounds.plan_for(kind, components, self._rounds[newest].plan.workers)
+                nonce = "%s-%d" % (self._name, os.getpid())
+                rounds.publish(self._transport, self._key, newest + 1, plan, nonce)
+                return self._load_rounds()
+        return False
+
+    def _to_retry(self):
+        """Components that failed in their newest round and have attempts left."""
+        if not self._retries:
+            return []
+        failed = {}
+        for number in sorted(self._rounds):
+            base = "rounds/%d/done" % number
+            for name in self._transport.names(base):
+                for components in rounds.parse_done(self._transport.read(base + "/" + name)).values():
+                    for component in components:
+                        failed[component] = number
+        return [
+            component
+            for component, number in failed.items()
+            if not any(newer > number and component in state.plan for newer, state in self._rounds.items())
+            and self._attempt(component, number) < self._retries
+        ]
+
+    def _abandoned(self):
+        """Components of blocks whose claimer has been silent for longer than a lease, and that no newer round repairs."""
+        now = self._transport.modified("results/" + self._name)
+        components = []
+        for number in self._rounds:
+            for block, owner in self._claims(number).items():
+                if owner == self._name:
+                    continue
+                path = "rounds/%d/claims/%d" % (number, block) if owner is None else "results/" + owner
+                seen = self._transport.modified(path)
+                if now is None or seen is None or now - seen < formats.LEASE_SECONDS:
+                    continue
+                finished = finished_components(self._transport, owner, number) if owner else frozenset()
+                components += [
+                    component
+                    for first, stop in self._rounds[number].plan.components(block)
+                    for component in range(first, stop)
+                    if component not in finished
+                    and not any(
+                        newer > number and component in state.plan for newer, state in self._rounds.items()
+                    )
+                ]
+        return components
