@@ -1,0 +1,29 @@
+"""Bundles: one file that carries a locked environment to machines with neither Pixi nor the packages.
+
+build.py      build a bundle, or find it built       access.py    open and verify one
+fetch.py      packages, checked against the lock     unpack.py    back into a folder
+link.py       an environment for a fixed prefix      starter.py   how a job starts inside one (starter.sh on the worker)
+writers.py    from an order to a file, by kind       manifest.py  what a bundle says of itself
+"""
+
+from wingspan.environments.bundles.access import open_bundle, verify_bundle
+from wingspan.environments.bundles.build import build_bundle
+from wingspan.environments.bundles.errors import BundleError
+from wingspan.environments.bundles.manifest import KINDS, PREFIX, Bundle, Kind, Manifest
+from wingspan.environments.bundles.starter import Start, starter_command
+from wingspan.environments.bundles.unpack import unpack_bundle
+
+__all__ = [
+    "KINDS",
+    "PREFIX",
+    "Bundle",
+    "BundleError",
+    "Kind",
+    "Manifest",
+    "Start",
+    "build_bundle",
+    "open_bundle",
+    "starter_command",
+    "unpack_bundle",
+    "verify_bundle",
+]

@@ -84,9 +84,10 @@ def link_conda(
     *,
     prefix: str,
     platform: str,
+    cache: Path | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> None:
-    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`."""
+    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`; `cache`: not the common one."""
     folder.mkdir(parents=True, exist_ok=True)
     task = progress.start("Linking packages", len(items))
     request: dict[str, object] = {
@@ -95,7 +96,7 @@ def link_conda(
         "prefix": str(folder),
         "target": prefix,
         "platform": platform,
-        "cache": str(cache_folder("packages")),
+        "cache": str(cache or cache_folder("packages")),
     }
     for event in run_rattler(request):
         progress.advance(task, int(event.get("linked", 0)))

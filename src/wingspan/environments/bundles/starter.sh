@@ -319,7 +319,8 @@ try_apptainer() {
     [ -e /dev/kfd ] && command_line="$command_line --rocm"
     command_line="$command_line --bind '$bundle:$prefix:image-src=/,ro' '$root'"
     # tried once per machine, because that takes as long as the real start
-    tried="$(notes_folder)/$(printf '%s %s' "$(command -v "$program")" "$(uname -r)" | tr -c 'a-zA-Z0-9.\n' _)"
+    notes=$(notes_folder)
+    tried="${notes:-$work}/$(printf '%s %s' "$(command -v "$program")" "$(uname -r)" | tr -c 'a-zA-Z0-9.\n' _)"
     if [ ! -e "$tried" ]; then
         if ! reason=$(eval "$command_line /bin/sh -c true" 2>&1); then
             reason="Apptainer: $(printf '%s' "$reason" | tail -n 1)"

@@ -11,6 +11,7 @@ from wingspan.environments.bundles.build import Order, Product
 from wingspan.environments.bundles.contents import add_contents, measure
 from wingspan.environments.bundles.link import link_environment
 from wingspan.environments.bundles.manifest import Kind, Manifest
+from wingspan.environments.bundles.pack import write_executable, write_pack
 from wingspan.environments.bundles.squashfs import append_manifest, make_squashfs
 
 __all__ = ["WRITERS"]
@@ -41,6 +42,18 @@ def _squashfs(order: Order) -> tuple[Product, Manifest]:
     return Product(path=image, suffix="squashfs"), manifest
 
 
+def _pack(order: Order) -> tuple[Product, Manifest]:
+    tar = order.work / "pack.tar"
+    write_pack(tar, order.archives, order.manifest, order.env.lock_path.read_bytes(), progress=order.progress)
+    if not order.options.get("executable"):
+        return Product(path=tar, suffix="tar"), order.manifest
+    script = order.work / "pack.sh"
+    unpacker = Path(__file__).with_name("unpacker.py").read_bytes()
+    write_executable(script, tar, unpacker, progress=order.progress)
+    return Product(path=script, suffix="sh", mode=0o755), order.manifest
+
+
 WRITERS: Mapping[Kind, Callable[[Order], tuple[Product, Manifest]]] = {
     "squashfs": _squashfs,
+    "pack": _pack,
 }

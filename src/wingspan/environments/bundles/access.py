@@ -1,0 +1,247 @@
+"""Open a bundle that somebody has: what is it, and is it whole?"""
+
+from __future__ import annotations
+
+import json
+import struct
+import tarfile
+from pathlib import Path
+
+import attrs
+
+from wingspan.environments.bundles.errors import BundleDamaged, BundleNotFound
+from wingspan.environments.bundles.manifest import Bundle, Kind, Manifest
+from wingspan.environments.bundles.pack import check_member, opened_pack, read_pack_manifest
+from wingspan.environments.bundles.squashfs import read_trailer
+from wingspan.environments.bundles.storage import CHUNK, hash_file
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.stores.errors import StoreError
+from wingspan.stores.names import SIDECAR_SUFFIX, ContentName, read_sidecar
+
+__all__ = ["detect_kind", "open_bundle", "verify_bundle"]
+
+#: Second line of an `install` script; the manifest follows in a comment.
+INSTALL_MARK = b"# wingspan-install: "
+
+
+def detect_kind(path: Path) -> Kind:
+    """The kind of a bundle, by its content.
+
+    Raises:
+        BundleNotFound: No such file.
+        BundleDamaged: It is none of them.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+            if head[:4] == b"hsqs":
+                return "squashfs"
+            if head[32:41] == b"SIF_MAGIC":
+                return "sif"
+            if head[:2] == b"#!":
+                return "install" if INSTALL_MARK in head else "pack"
+            if head[257:262] == b"ustar":
+                file.seek(0)
+                with tarfile.open(fileobj=file, mode="r:") as tar:
+                    for member in tar:
+                        name = member.name.removeprefix("./")
+                        if name in ("oci-layout", "manifest.json", "index.json"):
+                            return "oci"
+                        if name in ("channel", "pixi-pack.json", "environment.yml"):
+                            return "pack"
+    except (FileNotFoundError, IsADirectoryError):
+        raise BundleNotFound(f"there is no bundle {path}", hint="build one: wingspan env bundle") from None
+    except tarfile.TarError:
+        pass
+    raise BundleDamaged(
+        f"{path} is not a bundle, or its beginning is damaged",
+        hint="a bundle is a squashfs or SIF image, a pack, an OCI archive, or an install script of Wingspan's",
+    )
+
+
+def _manifest(path: Path, kind: Kind) -> Manifest | None:
+    text: bytes | None
+    if kind in ("squashfs", "sif"):
+        text = read_trailer(path)
+        if text is None:
+            raise BundleDamaged(
+                f"{path} is cut, or an image that Wingspan did not make: what bundles say of themselves is missing",
+                hint="fetch or build it again",
+            )
+    elif kind == "pack":
+        text, _ = read_pack_manifest(path)
+    elif kind == "oci":
+        text = None
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name == "wingspan.json":
+                    source = tar.extractfile(member)
+                    text = source.read() if source else None
+    else:
+        with path.open("rb") as file:
+            head = file.read(1 << 20)
+        start = head.index(INSTALL_MARK) + len(INSTALL_MARK)
+        text = head[start : head.index(b"\n", start)]
+    return Manifest.from_json(text, path) if text is not None else None
+
+
+def _claimed(path: Path) -> str | None:
+    """The digest that the file beside the bundle says it has."""
+    try:
+        return read_sidecar(path.with_name(path.name + SIDECAR_SUFFIX).read_bytes())
+    except OSError:
+        return None
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Read what a bundle says of itself; its content is not checked (`verify_bundle` does).
+
+    Where no ``.sha256`` lies beside it, the digest is computed.
+
+    Raises:
+        BundleNotFound: No such file.
+        BundleDamaged: It is no bundle, or what it says of itself cannot be read.
+    """
+    path = Path(path).absolute()
+    kind = detect_kind(path)
+    manifest = _manifest(path, kind)
+    try:
+        name = ContentName.parse(path.name).name
+    except StoreError:
+        name = path.stem
+    return Bundle(
+        path=path,
+        kind=kind,
+        name=name,
+        sha256=_claimed(path) or hash_file(path),
+        size=path.stat().st_size,
+        environment_digest=manifest.environment_digest if manifest else None,
+        prefix=manifest.prefix if manifest else None,
+        manifest=manifest,
+    )
+
+
+def verify_bundle(bundle: Bundle | str | Path, *, progress: Progress = NO_PROGRESS) -> Bundle:
+    """Check every byte of a bundle.
+
+    The file is compared with the digest beside it and with its own name; in a pack, also every package with the digest that
+    the lock had for it.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleNotFound, BundleDamaged: see there. A pack's damaged package is named.
+    """
+    path = bundle.path if isinstance(bundle, Bundle) else Path(bundle).absolute()
+    if not path.is_file():
+        raise BundleNotFound(f"there is no bundle {path}", hint="build one: wingspan env bundle")
+    task = progress.start(f"Checking {path.name}", path.stat().st_size)
+    got = hash_file(path, progress=lambda count: progress.advance(task, count))
+    progress.finish(task)
+    wanted = [bundle.sha256] if isinstance(bundle, Bundle) else []
+    claimed = _claimed(path)
+    if claimed:
+        wanted.append(claimed)
+    for digest in wanted:
+        if digest != got:
+            raise _altered(path, digest, got)
+    try:
+        short = ContentName.parse(path.name).short
+    except StoreError:
+        short = None
+    if short is not None and got[:8] != short:
+        raise _altered(path, short + "…", got)
+    opened = attrs.evolve(open_bundle(path), sha256=got)
+    if opened.kind == "pack":
+        _verify_pack(path, progress)
+    elif not wanted and short is None:
+        raise BundleDamaged(
+            f"nothing says what {path} should be: there is no {path.name}.sha256, and no digest in its name",
+            hint=f"its SHA-256 is {got}; compare that with what its author says",
+        )
+    return opened
+
+
+def _altered(path: Path, wanted: str, got: str) -> BundleDamaged:
+    return BundleDamaged(
+        f"{path} is damaged or another file: its SHA-256 is {got}, not {wanted}", hint="fetch or build it again"
+    )
+
+
+def _verify_pack(path: Path, progress: Progress) -> None:
+    """Hash the members without unpacking, and compare them with the records and with ``sha256sums``."""
+    import hashlib
+
+    sums: dict[str, str] = {}
+    md5: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
+    with opened_pack(path) as tar:
+        for member in tar:
+            name = check_member(member, path)
+            source = tar.extractfile(member) if member.isfile() else None
+            if source is None:
+                continue
+            sha, old = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+            keep = name == "sha256sums" or name.endswith("/repodata.json")
+            parts = []
+            while piece := source.read(CHUNK):
+                sha.update(piece)
+                old.update(piece)
+                if keep:
+                    parts.append(piece)
+            sums[name], md5[name] = sha.hexdigest(), old.hexdigest()
+            if keep:
+                texts[name] = b"".join(parts)
+    check_pack_sums(path, sums, texts, md5)
+
+
+def check_pack_sums(path: Path, sums: dict[str, str], texts: dict[str, bytes], md5: dict[str, str]) -> None:
+    """Compare digests of a pack's members with what its records and its ``sha256sums`` say.
+
+    Raises:
+        BundleDamaged: A member is missing or another; it is named.
+    """
+    for name, text in texts.items():
+        if name == "sha256sums":
+            for line in text.decode().splitlines():
+                digest, _, member = line.partition("  ")
+                if sums.get(member) != digest:
+                    raise _member(path, member, digest, sums.get(member))
+            continue
+        try:
+            document = json.loads(text)
+            records = {**document.get("packages", {}), **document.get("packages.conda", {})}
+        except (ValueError, AttributeError):
+            raise BundleDamaged(f"{path}: {name} cannot be read", hint="fetch or build it again") from None
+        for file_name, record in records.items():
+            member = f"{name.rsplit('/', 1)[0]}/{file_name}"
+            for algorithm, found in (("sha256", sums), ("md5", md5)):
+                if record.get(algorithm):
+                    if found.get(member) != record[algorithm]:
+                        raise _member(path, member, record[algorithm], found.get(member))
+                    break
+
+
+def _member(path: Path, member: str, wanted: str, got: str | None) -> BundleDamaged:
+    what = "is missing" if got is None else f"is not what it should be (digest {got}, not {wanted})"
+    return BundleDamaged(f"{path}: {member} {what}", hint="fetch or build it again")
+
+
+def sif_partition(path: Path) -> int:
+    """Byte offset of the system partition in a SIF image (the format's descriptors: github.com/apptainer/sif).
+
+    Raises:
+        BundleDamaged: There is none.
+    """
+    with path.open("rb") as file:
+        head = file.read(128)
+        # header: launch[32] magic[10] version[3] arch[3] id[16] created mtime free total descr_off ...
+        (_, _, _, total, offset) = struct.unpack("<qqqqq", head[64:104])
+        file.seek(offset)
+        for _ in range(min(total, 64)):
+            descriptor = file.read(585)
+            if len(descriptor) == 585 and struct.unpack("<i", descriptor[:4])[0] == 0x4004 and descriptor[4]:
+                start: int = struct.unpack("<q", descriptor[17:25])[0]
+                return start
+    raise BundleDamaged(f"{path} has no partition", hint="fetch or build it again")

@@ -1,0 +1,112 @@
+"""How a job starts inside a bundle: the program to execute, its arguments, and the files it needs.
+
+::
+
+    start = starter_command(bundle, ["python", "worker.pyz", "run"])
+    JobDescription(executable=str(start.executable), transfer_executable=True, arguments=start.arguments,
+                   input_files=tuple(str(path) for path in start.input_files), ...)
+
+The files are named without their folders in the arguments: wherever the job's working folder is, they lie in it. On a
+shared disk ``starter_command(..., shared=True)`` names them by their full paths and transfers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from wingspan.environments.bundles.errors import BundleError, ProgramMissing
+from wingspan.environments.bundles.manifest import Bundle
+
+__all__ = ["EXIT_DAMAGED", "EXIT_NO_ROOM", "EXIT_NO_WAY", "Start", "starter_command", "starter_script"]
+
+#: Exit codes of the starter: the bundle is missing or not the one that was sent.
+EXIT_DAMAGED = 121
+#: Nothing on the machine can make the bundle available; its log says what was tried.
+EXIT_NO_WAY = 122
+#: No room to unpack.
+EXIT_NO_ROOM = 123
+
+
+@attrs.frozen(kw_only=True)
+class Start:
+    """How a job starts inside a bundle.
+
+    Attributes:
+        executable: The starter, a POSIX shell script.
+        arguments: Its arguments, the command last.
+        input_files: What must lie in the job's working folder: the bundle first, then (for `squashfs`) the small helper.
+        bundle: The bundle; the same for every job, so worth sending as a common file.
+    """
+
+    executable: Path
+    arguments: tuple[str, ...]
+    input_files: tuple[Path, ...]
+    bundle: Bundle
+
+
+def starter_script() -> Path:
+    """The starter on this machine's disk."""
+    return Path(__file__).with_name("starter.sh")
+
+
+def starter_command(
+    bundle: Bundle,
+    command: Sequence[str],
+    *,
+    shared: bool = False,
+    helper: bool = True,
+    method: str | None = None,
+    quiet: bool = False,
+) -> Start:
+    """How `command` is executed in `bundle` on a worker.
+
+    Args:
+        bundle: Of kind ``squashfs``, ``sif``, ``pack`` (one that unpacks itself) or ``install``. An ``oci`` archive is run by
+            the container universe, Docker or podman, not by this.
+        command: Program and arguments; ``python`` is the environment's.
+        shared: The worker sees this machine's files: use them where they are.
+        helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). Left out silently where
+            it cannot be had here.
+        method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"``; None: the first that works on the worker.
+        quiet: The starter says nothing unless something is wrong.
+
+    Raises:
+        BundleError: The bundle is of a kind that this does not start.
+    """
+    if bundle.kind == "oci" or (bundle.kind == "pack" and bundle.path.suffix != ".sh"):
+        what = "an OCI archive" if bundle.kind == "oci" else "a plain pack"
+        raise BundleError(
+            f"{what} is not started by the starter: {bundle.path}",
+            hint="the container universe runs OCI archives; a pack must unpack itself: build_bundle(…, executable=True)",
+        )
+    files = [bundle.path]
+    place = (lambda path: str(path)) if shared else (lambda path: path.name)
+    options = ["--bundle", place(bundle.path), "--sha256", bundle.sha256, "--kind", bundle.kind]
+    if bundle.prefix is not None:
+        options += ["--prefix", bundle.prefix]
+    if bundle.kind == "squashfs":
+        if helper:
+            from wingspan.environments.bundles.programs import mount_helper
+
+            try:
+                archive = mount_helper()
+            except ProgramMissing:
+                pass
+            else:
+                files.append(archive)
+                options += ["--helper", place(archive)]
+        if bundle.manifest is not None and bundle.manifest.installed_bytes is not None:
+            options += ["--installed", str(bundle.manifest.installed_bytes)]
+        if method is not None:
+            options += ["--method", method]
+    if quiet:
+        options.append("--quiet")
+    return Start(
+        executable=starter_script(),
+        arguments=(*options, "--", *command),
+        input_files=() if shared else tuple(files),
+        bundle=bundle,
+    )

@@ -1,0 +1,144 @@
+"""Unpack a bundle into a folder, as an environment that works there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from wingspan.environments.bundles.access import check_pack_sums, open_bundle, verify_bundle
+from wingspan.environments.bundles.contents import FOLDER, activation_script
+from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError
+from wingspan.environments.bundles.link import install_wheels, link_conda
+from wingspan.environments.bundles.manifest import Bundle
+from wingspan.environments.bundles.pack import extract_pack
+from wingspan.environments.bundles.programs import find_program
+from wingspan.environments.bundles.storage import disk_full, hash_file, no_room, temporary_folder
+from wingspan.progress import NO_PROGRESS, Progress
+
+__all__ = ["unpack_bundle"]
+
+
+def unpack_bundle(
+    bundle: Bundle | str | Path,
+    directory: str | os.PathLike[str],
+    *,
+    environment: str = "env",
+    progress: Progress = NO_PROGRESS,
+) -> Path:
+    """Unpack `bundle` into ``directory/environment`` and write ``directory/activate.sh``, as ``pixi-unpack`` does.
+
+    The bundle is checked first. On an error nothing is left behind.
+
+    Args:
+        bundle: A bundle, or the path of one; packs that pixi-pack made are understood too.
+        directory: Made if it is not there.
+        environment: Name of the environment's folder in it.
+        progress: Told how far it is.
+
+    Returns:
+        The environment's folder, its prefix.
+
+    Raises:
+        FileExistsError: There is something of that name already.
+        BundleDamaged, UnsafeBundle: see `wingspan.environments.bundles.errors`.
+        DiskFull: No room.
+    """
+    checked = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    if checked.kind != "pack" or checked.manifest is not None:
+        checked = verify_bundle(checked, progress=progress)
+    directory = Path(directory).absolute()
+    prefix = directory / environment
+    if prefix.exists():
+        raise FileExistsError(f"{prefix} exists; choose another name or folder, or remove it")
+    with no_room(directory):
+        try:
+            with temporary_folder(directory, ".unpack-") as work:
+                if checked.kind == "pack":
+                    _unpack_pack(checked, prefix, work, progress)
+                elif checked.kind == "squashfs":
+                    _unpack_image(checked, prefix, work, progress)
+                else:
+                    raise BundleError(
+                        f"a bundle of kind {checked.kind!r} is not made for unpacking",
+                        hint="build one that is: wingspan env bundle --kind pack",
+                    )
+            script = activation_script(prefix, prefix=str(prefix), name=environment)
+            (directory / "activate.sh").write_text(script, encoding="utf-8")
+        except BaseException:
+            shutil.rmtree(prefix, ignore_errors=True)
+            raise
+    return prefix
+
+
+def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -> None:
+    sums = extract_pack(bundle.path, work / "pack", progress=progress)
+    root = work / "pack"
+    texts = {
+        name: (root / name).read_bytes()
+        for name in sums
+        if name == "sha256sums" or (name.endswith("/repodata.json") and name.startswith("channel/"))
+    }
+    md5 = {n: hash_file(root / n, "md5") for n in sums if n.startswith("channel/") and _md5_only(texts, n)}
+    check_pack_sums(bundle.path, sums, texts, md5)
+    try:
+        description = json.loads((root / "pixi-pack.json").read_bytes())
+        version, platform = description["version"], description["platform"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BundleDamaged(f"{bundle.path} has no readable pixi-pack.json", hint="is it the right file?") from None
+    if version != "1":
+        raise BundleDamaged(
+            f"{bundle.path} is a pack of version {version!r}; this Wingspan reads version '1'",
+            hint="pip install --upgrade wingspan",
+        )
+    items: list[dict[str, Any]] = []
+    for name, text in texts.items():
+        if name == "sha256sums":
+            continue
+        document = json.loads(text)
+        subdir = name.split("/")[1]
+        for file_name, record in {**document.get("packages", {}), **document.get("packages.conda", {})}.items():
+            path = root / "channel" / subdir / file_name
+            items.append({"subdir": subdir, "file_name": file_name, "record": record, "path": str(path)})
+    link_conda(items, prefix, prefix=str(prefix), platform=platform, cache=work / "packages", progress=progress)
+    (prefix / "conda-meta").mkdir(exist_ok=True)
+    (prefix / "conda-meta/history").write_text("", encoding="utf-8")
+    wheels = sorted((root / "pypi").glob("*.whl"))
+    if wheels:
+        install_wheels(wheels, prefix, prefix=str(prefix), progress=progress)
+
+
+def _md5_only(texts: dict[str, bytes], member: str) -> bool:
+    folder, _, file_name = member.rpartition("/")
+    try:
+        document = json.loads(texts[f"{folder}/repodata.json"])
+        record = {**document.get("packages", {}), **document.get("packages.conda", {})}[file_name]
+    except (KeyError, ValueError):
+        return False
+    return not record.get("sha256") and bool(record.get("md5"))
+
+
+def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -> None:
+    assert bundle.prefix is not None
+    task = progress.start("Unpacking the image")
+    program = find_program("unsquashfs")
+    target = work / "environment"
+    command = [str(program), "-no-progress", "-quiet", "-no-xattrs", "-d", str(target), str(bundle.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        if "No space left" in done.stderr + done.stdout:
+            raise disk_full(prefix)
+        raise BuildFailed(f"unsquashfs failed: {done.stderr.strip()[-500:]}")
+    relocate = [sys.executable, str(target / FOLDER / "relocate.py"), str(target), bundle.prefix, str(prefix)]
+    done = subprocess.run(relocate, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildFailed(
+            f"the environment cannot be moved to {prefix}: {done.stderr.strip()[-300:]}",
+            hint=f"paths longer than {bundle.prefix} do not fit into its programs; unpack into a shorter one, or use a pack",
+        )
+    target.rename(prefix)
+    progress.finish(task)
