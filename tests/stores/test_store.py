@@ -117,6 +117,24 @@ def test_a_source_that_changes_is_not_published(
     assert store.backend.entries() == []
 
 
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_wrong_digest_is_not_taken_on_trust(store: Store, bundle: Path, verify: bool) -> None:
+    """A caller who says the wrong digest gets an error, and no object that lies about its content stays."""
+    with pytest.raises((SourceChanged, StoreDamaged)):
+        store.publish(bundle, digest="0" * 64, verify=verify)
+    assert store.backend.entries() == []
+
+
+def test_a_known_digest_saves_a_reading(store: Store, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the right digest the file is not hashed beforehand, and published as without."""
+    import wingspan.stores.base as base
+
+    digest = digest_of(bundle)
+    monkeypatch.setattr(base, "file_digest", None)
+    assert store.publish(bundle, digest=digest).digest == digest
+    assert store.digest_of(ContentName.of("mnist", digest, "squashfs")) == digest
+
+
 def test_what_comes_back_different_is_removed(
     store: Store, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

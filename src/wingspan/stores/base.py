@@ -202,6 +202,7 @@ class Store:
         *,
         name: str | None = None,
         kind: str | None = None,
+        digest: str | None = None,
         verify: bool = True,
         progress: Progress = NO_PROGRESS,
     ) -> StoredObject:
@@ -215,6 +216,7 @@ class Store:
             path: The file.
             name: What it is, for people; by default its file name without suffix and without a content hash.
             kind: Suffix; by default the file's.
+            digest: Its SHA-256 if known already, which saves reading it once. It is not taken on trust.
             verify: Read back what the store holds. Without, its size and the digest beside it must do.
             progress: Told of bytes read, sent and checked.
 
@@ -226,14 +228,22 @@ class Store:
             StoreDamaged: The store gave back something else than it was given; that was removed again.
             StoreFull, StoreReadOnly, StoreUnavailable: What their names say.
         """
-        digest = file_digest(path, progress)
-        size = path.stat().st_size
+        try:
+            before = _fingerprint(path)
+        except FileNotFoundError:
+            raise ObjectNotFound(
+                f"{path} is not a file", hint="build it first: wingspan env bundle"
+            ) from None
+        unchecked = digest if digest is not None and not verify else None
+        if digest is None:
+            digest = file_digest(path, progress)
+        size = before[0]
         target = content_name(path, digest, name=name, kind=kind)
         present = self.backend.size(str(target))
         uploaded = False
         if present is None:
             try:
-                self.backend.put(str(target), _sending(path, digest, progress), size)
+                self.backend.put(str(target), _sending(path, before, unchecked, progress), size)
                 uploaded = True
             except FileExistsError as error:
                 if isinstance(error, ObjectExists):
@@ -345,17 +355,30 @@ class Store:
         self.backend.remove(str(name))
 
 
-def _sending(path: Path, digest: str, progress: Progress) -> Iterator[bytes]:
-    """The file's pieces; raises at the end, before the backend commits, if they are not those of `digest`."""
+def _fingerprint(path: Path) -> tuple[int, int, int]:
+    """Size in bytes, time of last change in nanoseconds and inode: other ones mean another content."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _sending(
+    path: Path, before: tuple[int, int, int], digest: str | None, progress: Progress
+) -> Iterator[bytes]:
+    """The file's pieces; raises at the end, before the backend commits, if the file is not what it was.
+
+    Hashing again while sending would cost as much as the sending, so it is done only if nothing is read back
+    (`digest`).
+    """
     seen = hashlib.sha256()
     with path.open("rb") as stream:
-        task = progress.start(f"sending {path.name}", path.stat().st_size)
+        task = progress.start(f"sending {path.name}", before[0])
         for piece in chunks(stream):
-            seen.update(piece)
+            if digest is not None:
+                seen.update(piece)
             yield piece
             progress.advance(task, len(piece))
         progress.finish(task)
-    if seen.hexdigest() != digest:
+    if _fingerprint(path) != before or (digest is not None and seen.hexdigest() != digest):
         raise SourceChanged(
             f"{path} changed while it was being published; nothing was published",
             hint="wait until whatever writes it has finished, and publish again",
