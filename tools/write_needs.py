@@ -1,4 +1,4 @@
-"""Write tests/data/locks/needs.json: what is derived from the real locks. Read the difference before committing."""
+"""Write tests/data/locks/needs.json, what is derived from the real locks. Read it before committing it."""
 
 from __future__ import annotations
 

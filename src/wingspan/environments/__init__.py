@@ -2,8 +2,8 @@
 
     selection.py    names an environment                    lock.py          what a lock holds
     workspace.py    manifest + lock; `load_environment`     lockfile.py      reading it
-    manifest.py     features, environments, platforms       platforms.py     which platform is meant
-    tasks.py        tasks of the manifest                   freshness.py     does the lock satisfy the manifest
+    manifest.py     features, environments, platforms       platforms.py     which is meant
+    tasks.py        tasks of the manifest                   freshness.py     does the lock satisfy it
     needs.py        what a machine must have                cuda.py, capabilities.py, archives.py   its facts
     summary.py, diff.py    for people                       portability.py   what cannot be carried
     bundles/        one file that carries it all

@@ -128,7 +128,8 @@ def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Ite
         asked = f"asks for {dependency} from PyPI"
         if package is None:
             # A conda package may stand in for it, under another name: the lock then has its package URL.
-            if dependency.name not in conda and f"pkg:pypi/{dependency.name}" not in lock.text:
+            stand_in = rf"pkg:pypi/{re.escape(dependency.name)}\b(?!-)"
+            if dependency.name not in conda and not re.search(stand_in, lock.text):
                 yield Mismatch(subject=dependency.name, manifest=asked, lock="does not have it")
             continue
         if dependency.source is not None or dependency.version == "*" or not package.version:

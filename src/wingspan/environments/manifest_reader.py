@@ -46,7 +46,7 @@ def read_manifest(path: Path) -> Manifest:
         project, document = document, document.get("tool", {}).get("pixi", {})
     try:
         return _Reader(path, document, project).manifest()
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ManifestInvalid):
             raise
         raise ManifestInvalid(
@@ -115,6 +115,8 @@ class _Reader:
         found: dict[str, str] = {}
         for key, value in table.items():
             if key == "cuda" and isinstance(value, dict):  # { driver = "12.0", arch = "8.6" }
+                if "driver" not in value:
+                    raise self.invalid(f"cuda = {value} has no driver", "name the CUDA version: driver = ...")
                 found["__cuda"] = str(value["driver"])
                 if "arch" in value:
                     found["__cuda_arch"] = str(value["arch"])

@@ -51,7 +51,7 @@ def label_platforms(
         if (
             position is None
         ):  # the only one left of its subdir on both sides: virtual packages came from elsewhere
-            alike = [p for p in platforms if p.subdir == platform.subdir]
+            alike = [p for p in platforms if p.subdir == platform.subdir and positions[p.name] is None]
             left = [i for i in free if specs[i].subdir == platform.subdir]
             position = left[0] if len(left) == len(alike) == 1 else None
         label = platform.name if position is None else specs[position].name
