@@ -1,0 +1,71 @@
+# Everything on a fresh clone: make demo, make test. Needs python3 (3.10 or newer), make and git; the rest is obtained.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tools/constraints.txt
+
+# Byte code is what makes the second start quick.
+unexport PYTHONDONTWRITEBYTECODE
+# A path from the caller's own environment would hide what is installed here.
+unexport PYTHONPATH PYTHONHOME
+export PYTHONUNBUFFERED = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint engines benchmark format constraints clean
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+$(BIN)/python:
+	@$(PYTHON) tools/make_venv.py $(VENV)
+
+# One stamp for each set of packages: what is installed is not looked at again until the list changes.
+$(VENV)/.demo: pyproject.toml tools/constraints.txt | $(BIN)/python
+	@echo "installing Wingspan and what the demo needs …"
+	@$(PIP) --editable . --group demo
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml tools/constraints.txt | $(BIN)/python
+	@echo "installing Wingspan and what the tests need …"
+	@$(PIP) --editable '.[all,s3]' --group dev
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo ## Find the best classifier of handwritten digits on a pool of your own, and draw what was found.
+	@$(BIN)/python examples/demo.py
+
+engines: $(VENV)/.dev ## Obtain the real engines for the tests: HTCondor, Apptainer and what else tools/engines knows.
+	@$(BIN)/wingspan pool install || echo "engines: HTCondor could not be obtained; the tests that need it will say so"
+	@for engine in $(wildcard tools/engines/[a-z]*.py); do \
+		echo "engines: $$engine"; \
+		$(BIN)/python $$engine </dev/null || echo "engines: $$engine did not work; the tests that need it will say so"; \
+	done
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, and that imports only run downward.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The tests run whatever the linters say, so that one answer has both; it is good only if both are.
+test: $(VENV)/.dev engines ## Everything: engines, linters, the whole test suite.
+	@$(MAKE) --no-print-directory --keep-going lint; lint=$$?; \
+	[ $$lint -eq 0 ] || echo "lint: failed, see above"; \
+	$(BIN)/python -m pytest $(PYTEST_ARGS) </dev/null; tests=$$?; \
+	[ $$tests -ne 0 ] || [ $$lint -eq 0 ] || tests=1; exit $$tests
+
+benchmark: $(VENV)/.dev ## Measure this machine against the figures in benchmarks/.
+	@for benchmark in $(wildcard benchmarks/[a-z]*.py); do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+format: $(VENV)/.dev ## Put the source into ruff's form.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+constraints: $(VENV)/.dev ## Choose new versions of everything, for all Pythons and platforms at once.
+	@$(PIP) uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras --group dev --group demo \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package wingspan \
+		--output-file tools/constraints.txt pyproject.toml
+
+clean: ## Remove what was built here; the user's cache and maps stay.
+	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find src tests tools examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
