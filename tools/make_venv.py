@@ -10,14 +10,15 @@ Only the standard library, and the syntax of Python 3.6: a Python that is too ol
 """
 
 import hashlib
-import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.parse
 import urllib.request
+from html.parser import HTMLParser
 from pathlib import Path
 
 OLDEST = (3, 10)
@@ -48,23 +49,36 @@ def runs(*command):
         return False
 
 
+class Links(HTMLParser):
+    """The files of a page of the simple repository API (PEP 503: every index has it), less those withdrawn."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag == "a" and given.get("href") and "data-yanked" not in given:
+            self.found.append(given["href"])
+
+
 def download_pip(folder):
     """The newest pip wheel of the package index, checked."""
     index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/") + "/pip/"
-    accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
-    with urllib.request.urlopen(urllib.request.Request(index, headers=accept), timeout=60) as answer:
-        files = json.loads(answer.read().decode("utf-8"))["files"]
+    with urllib.request.urlopen(index, timeout=60) as answer:
+        links = Links()
+        links.feed(answer.read().decode("utf-8"))
     stable = {}
-    for one in files:
-        version = one["filename"].split("-")[1]
-        if one["filename"].endswith("-py3-none-any.whl") and version.replace(".", "").isdigit():
-            stable[tuple(map(int, version.split(".")))] = one
-    chosen = stable[max(version for version in stable if not stable[version].get("yanked"))]
-    with urllib.request.urlopen(urllib.parse.urljoin(index, chosen["url"]), timeout=60) as answer:
+    for href in links.found:
+        match = re.search(r"/(pip-([0-9.]+)-py3-none-any\.whl)#sha256=([0-9a-f]{64})$", href)
+        if match:
+            stable[tuple(map(int, match.group(2).split(".")))] = (href, match.group(1), match.group(3))
+    href, name, digest = stable[max(stable)]
+    with urllib.request.urlopen(urllib.parse.urljoin(index, href), timeout=60) as answer:
         data = answer.read()
-    if hashlib.sha256(data).hexdigest() != chosen["hashes"]["sha256"]:
-        sys.exit(f"{chosen['filename']} is not what the package index says it is; try again")
-    path = Path(folder) / chosen["filename"]
+    if hashlib.sha256(data).hexdigest() != digest:
+        sys.exit(f"{name} is not what the package index says it is; try again")
+    path = Path(folder) / name
     path.write_bytes(data)
     return path
 
