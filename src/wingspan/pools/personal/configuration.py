@@ -102,16 +102,35 @@ START = True
 SUSPEND = False
 PREEMPT = False
 KILL = False
-RUNBENCHMARKS = False
+# A removed job has ten seconds to end (HTCondor: ten minutes); until then its slot serves nobody else.
+MachineMaxVacateTime = 10
+# How long the files that jobs have in common stay on their slot after the last such job (HTCondor: five minutes).
+KEEP_DATA_CLAIM_IDLE = 15
 STARTER_JOB_ENVIRONMENT = "{marker}={directory}"
 
-# A person waits.
+# A person waits: look for work at once, and again every second.
 NEGOTIATOR_INTERVAL = 1
 NEGOTIATOR_MIN_INTERVAL = 0
 NEGOTIATOR_CYCLE_DELAY = 0
 SCHEDD_INTERVAL = 1
 SCHEDD_MIN_INTERVAL = 0
+SCHEDD_INTERVAL_TIMESLICE = 1.0
 UPDATE_INTERVAL = 5
+# Answer queries in the collector itself: for one machine, forking costs more than the answer.
+COLLECTOR_QUERY_WORKERS = 0
+# The queue need not outlive a power cut (its jobs do not), and fsync on a busy disk stalls the schedd for a second.
+CONDOR_FSYNC = False
+ENABLE_USERLOG_FSYNC = False
+# Probes and benchmarks that cost two seconds of the start, and again before each job that transfers files.
+RUNBENCHMARKS = False
+STARTD_CRON_JOBLIST =
+BENCHMARKS_JOBLIST =
+HIBERNATION_PLUGIN =
+JAVA =
+DOCKER =
+FILETRANSFER_PLUGINS = $(LIBEXEC)/curl_plugin, $(LIBEXEC)/data_plugin
+# Our cache may be touched while the pool runs; that is no new HTCondor to restart into.
+MASTER_NEW_BINARY_RESTART = NEVER
 """
 
 

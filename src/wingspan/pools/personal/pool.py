@@ -247,7 +247,8 @@ class PersonalPool:
 
     def _spawn(self, installation: Installation) -> _State:
         for name in _FOLDERS:
-            (self.directory / name).mkdir(exist_ok=True, mode=0o700)
+            # HTCondor wants 0755 for execute; the pool's own folder keeps others out.
+            (self.directory / name).mkdir(exist_ok=True, mode=0o755 if name == "execute" else 0o700)
         owner = _identity()
         cpus = self.cpus or len(os.sched_getaffinity(0))
         text = configuration.render(
