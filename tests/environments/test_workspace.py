@@ -448,6 +448,24 @@ def manifest(tmp_path: Path) -> Any:
     return read_manifest(tmp_path / "pixi.toml")
 
 
+def test_both_toml_readers_agree(locks: Path, manifest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.10 has no tomllib: tomlkit reads the same manifests."""
+    paths = [manifest.path, *sorted(locks.glob("*/pixi.toml"))]
+    before = [read_manifest(path) for path in paths]
+    monkeypatch.setattr("sys.version_info", (3, 10, 0))
+    assert [read_manifest(path) for path in paths] == before
+    manifest.path.write_text("[workspace\n")
+    with pytest.raises(ManifestInvalid, match="line 1"):
+        read_manifest(manifest.path)
+
+
+def test_a_specification_that_cannot_be_read_is_left_to_pixi(real: Callable[[str], Path]) -> None:
+    """What cannot be compared is not called a mismatch."""
+    folder = real("lightgbm")
+    (folder / "pixi.toml").write_text((folder / "pixi.toml").read_text().replace("4.1.0.*", ">=x,,<"))
+    assert load_environment(folder).package("lightgbm")
+
+
 LINUX = LockedPlatform(name="linux-64", subdir="linux-64")
 OSX = LockedPlatform(name="osx-arm64", subdir="osx-arm64")
 GPU = LockedPlatform(name="p1", label="gpu-linux", subdir="linux-64")

@@ -110,17 +110,20 @@ def _compare_conda(manifest: Manifest, env: LockedEnvironment) -> Iterator[Misma
 
 
 def _satisfies(package: LockedPackage, dependency: Dependency) -> bool:
+    """Whether a locked package is what is asked for; what rattler cannot read is left to Pixi."""
     import rattler
+    from rattler.exceptions import InvalidMatchSpecError
 
     if package.record is None:
         return True
     spec = f"{dependency.name} {dependency.version}" + (f" {dependency.build}" if dependency.build else "")
-    return bool(package.record.matches(rattler.MatchSpec(spec)))
+    try:
+        return bool(package.record.matches(rattler.MatchSpec(spec)))
+    except InvalidMatchSpecError:
+        return True
 
 
 def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Iterator[Mismatch]:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
     packages = {p.name: p for p in env.pypi_packages}
     conda = {normalize(p.name) for p in env.conda_packages}
     for dependency in manifest.pypi_dependencies(env.name, env.platform):
@@ -134,12 +137,18 @@ def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Ite
             continue
         if dependency.source is not None or dependency.version == "*" or not package.version:
             continue
-        try:
-            wanted = SpecifierSet(dependency.version)
-        except InvalidSpecifier:
-            continue
-        if not wanted.contains(package.version, prereleases=True):
+        if not _version_fits(package.version, dependency.version):
             yield Mismatch(subject=dependency.name, manifest=asked, lock=f"has {package}")
+
+
+def _version_fits(version: str, specifier: str) -> bool:
+    """Whether a PyPI version is allowed; one that cannot be compared is."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return True
 
 
 def _not_wanted(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -31,15 +32,12 @@ def read_manifest(path: Path) -> Manifest:
         ManifestNotFound: There is no such file.
         ManifestInvalid: It is not TOML, has no workspace, or contradicts itself.
     """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
     path = path.absolute()
     try:
-        document: dict[str, Any] = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        document = _parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestNotFound(f"there is no manifest {path}", hint="make one: pixi init") from None
-    except (TOMLKitError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ManifestInvalid(f"{path} is not valid TOML: {error}", hint="mend that line") from None
     project: dict[str, Any] = {}
     if path.name == "pyproject.toml":
@@ -52,6 +50,26 @@ def read_manifest(path: Path) -> Manifest:
         raise ManifestInvalid(
             f"{path} cannot be read as a Pixi manifest: {error}", hint="check it with: pixi info"
         ) from error
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """Parse with the standard library where it can (tomlkit takes longer to import than a manifest to read).
+
+    Raises:
+        ValueError: It is not TOML.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+
+        return tomllib.loads(text)
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        document: dict[str, Any] = tomlkit.parse(text).unwrap()
+    except TOMLKitError as error:
+        raise ValueError(str(error)) from None
+    return document
 
 
 #: Friendly keys of a platform entry and of [system-requirements] → virtual package.
