@@ -30,6 +30,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Se
         ("/staging/groups/lab/envs", "file:///staging/groups/lab/envs"),
         ("/staging", "osdf:///chtc/staging"),
         ("/stagingareas/x", "/stagingareas/x"),
+        ("/ospool/ap20/data/bbadger", "osdf:///ospool/ap20/data/bbadger"),
         ("s3://bucket/envs/", "s3://bucket/envs"),
         ("https://dav.example.org/envs", "https://dav.example.org/envs"),
         ("osdf:///chtc/staging/b/bbadger", "osdf:///chtc/staging/b/bbadger"),
@@ -143,6 +144,14 @@ def test_large_comes_from_the_file_system_with_its_requirement() -> None:
     placed = place(40 * GB, store=store, published=found)
     assert placed.source == "file:///staging/b/bbadger/env-b8dd14a4.sif"
     assert placed.requirements == "(TARGET.HasCHTCStaging == true)"
+
+
+def test_large_where_no_machine_has_the_file_system() -> None:
+    """40 GB in a place that jobs only reach by URL come by URL, with a warning."""
+    store, found = published("/ospool/ap20/data/bbadger", 40 * GB)
+    placed = place(40 * GB, store=store, published=found)
+    assert placed.source == "osdf:///ospool/ap20/data/bbadger/env-b8dd14a4.sif"
+    assert placed.warning is not None
 
 
 def test_the_user_may_choose() -> None:

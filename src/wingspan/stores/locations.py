@@ -35,17 +35,19 @@ class SharedFolder:
     Attributes:
         root: Where it is mounted.
         job_url: What jobs write for `root`.
-        requirement: ClassAd expression that holds on machines where `root` is mounted too.
+        requirement: ClassAd expression that holds on machines where `root` is mounted too; None: on none.
         by_path_only: Folders under `root` that `job_url` does not serve.
     """
 
     root: Path
     job_url: str
-    requirement: str
+    requirement: str | None
     by_path_only: tuple[str, ...] = ()
 
 
-#: Known before anything is configured. CHTC:
+#: Known before anything is configured.
+#: OSPool: https://portal.osg-htc.org/documentation/htc_workloads/managing_data/osdf/
+#: CHTC:
 #: https://chtc.cs.wisc.edu/uw-research-computing/file-avail-largedata
 SHARED_FOLDERS: tuple[SharedFolder, ...] = (
     SharedFolder(
@@ -54,6 +56,7 @@ SHARED_FOLDERS: tuple[SharedFolder, ...] = (
         requirement="(TARGET.HasCHTCStaging == true)",
         by_path_only=("groups",),
     ),
+    SharedFolder(root=Path("/ospool"), job_url="osdf:///ospool", requirement=None),
 )
 
 

@@ -101,7 +101,13 @@ def place(
     wanted = route or choose_route(size, limits)
     asked = "asked for" if route else f"{_gb(size)}: sites ask for this way at this size"
     mounted = store.folder if store else None
-    if wanted is Route.FILESYSTEM and published is not None and mounted is not None and store is not None:
+    if (
+        wanted is Route.FILESYSTEM
+        and published is not None
+        and store is not None
+        and mounted is not None
+        and (store.requirement is not None or route is not None)
+    ):
         return Placement(
             route=wanted,
             source=(mounted / str(published.name)).as_uri(),

@@ -1,0 +1,36 @@
+"""Site profiles: what a site wants in submit descriptions beyond HTCondor's own rules. Data in TOML, never
+code.
+
+The shipped profiles lie beside this file, each line with its source; ``[profile.NAME]`` tables in the user's
+config.toml add to them or make new ones::
+
+    from wingspan.pools.profiles import load_profile
+
+    load_profile("chtc").apply(job, switches=["want_ospool"])
+"""
+
+from __future__ import annotations
+
+from wingspan.pools.profiles._load import find_profile, load_profile, profiles
+from wingspan.pools.profiles._model import (
+    JobRules,
+    Profile,
+    SlurmGpu,
+    Switch,
+    WalltimeClass,
+    WalltimeClasses,
+    WalltimeNotAllowed,
+)
+
+__all__ = [
+    "JobRules",
+    "Profile",
+    "SlurmGpu",
+    "Switch",
+    "WalltimeClass",
+    "WalltimeClasses",
+    "WalltimeNotAllowed",
+    "find_profile",
+    "load_profile",
+    "profiles",
+]

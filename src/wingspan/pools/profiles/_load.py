@@ -1,0 +1,240 @@
+"""Reading profiles: the shipped ones, and the user's on top of them."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import socket
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from wingspan.errors import SettingsError
+from wingspan.pools.profiles._model import (
+    JobRules,
+    Profile,
+    SlurmGpu,
+    Switch,
+    WalltimeClass,
+    WalltimeClasses,
+)
+from wingspan.settings import Settings
+from wingspan.stores import SizeLimits
+
+__all__ = ["find_profile", "load_profile", "profiles"]
+
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+class _Reader:
+    """A TOML table that knows where it is and complains of what it does not know."""
+
+    def __init__(self, table: object, where: str) -> None:
+        if not isinstance(table, Mapping):
+            raise SettingsError(f"{where} is not a table")
+        self.table, self.where = dict(table), where
+
+    def fail(self, key: str, want: str) -> SettingsError:
+        return SettingsError(f"{self.where}.{key} = {self.table.get(key)!r}: {want} is wanted")
+
+    def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
+        value = self.table.pop(key, default)
+        if value is not default and not isinstance(value, kind):
+            self.table[key] = value
+            name = kind.__name__ if isinstance(kind, type) else " or ".join(each.__name__ for each in kind)
+            raise self.fail(key, name)
+        return value
+
+    def measure(self, key: str, units: Mapping[str, int], default: int | None = None) -> int | None:
+        """A number with a unit, ``"12 h"`` or ``"1 GB"``, in seconds or bytes."""
+        value = self.table.pop(key, None)
+        if value is None:
+            return default
+        match = (
+            re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
+        )
+        if match is None or match[2] not in units:
+            self.table[key] = value
+            raise self.fail(key, "a number with one of " + ", ".join(unit for unit in units if unit))
+        return int(float(match[1]) * units[match[2]])
+
+    def sub(self, key: str) -> _Reader:
+        return _Reader(self.table.pop(key, {}), f"{self.where}.{key}")
+
+    def end(self) -> None:
+        if self.table:
+            raise SettingsError(f"{self.where} has no key {min(self.table)!r}", hint="see docs/profiles.md")
+
+
+def _walltime(reader: _Reader) -> WalltimeClasses | None:
+    if not reader.table:
+        return None
+    attribute, default = reader.take("attribute", str), reader.take("default", str)
+    always = reader.take("always", bool, False)
+    classes = []
+    for number, entry in enumerate(reader.take("classes", list, [])):
+        each = _Reader(entry, f"{reader.where}.classes[{number}]")
+        up_to = each.measure("up_to", _SECONDS)
+        value = each.take("value", str)
+        each.end()
+        if value is None or up_to is None:
+            raise SettingsError(f'{each.where}: value = "…" and up_to = "12 h" are wanted')
+        classes.append(WalltimeClass(value=value, up_to=up_to))
+    reader.end()
+    if attribute is None or not classes:
+        raise SettingsError(f"{reader.where}: attribute and classes are wanted")
+    if default is not None and default not in {each.value for each in classes}:
+        raise SettingsError(f"{reader.where}.default = {default!r} is none of its classes")
+    return WalltimeClasses(
+        attribute=attribute,
+        classes=tuple(sorted(classes, key=lambda each: each.up_to)),
+        default=default,
+        always=always,
+    )
+
+
+def _flat(reader: _Reader, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
+    """A table of plain values."""
+    table = reader.sub(key)
+    for name, value in table.table.items():
+        if not isinstance(value, kinds):
+            raise table.fail(name, " or ".join(kind.__name__ for kind in kinds))
+    return table.table
+
+
+_VALUES = (bool, int, float, str)
+
+
+def _rules(reader: _Reader) -> JobRules:
+    rules = JobRules(
+        attributes=_flat(reader, "attributes", _VALUES),
+        submit=_flat(reader, "submit", (str,)),
+        walltime=_walltime(reader.sub("walltime")),
+        time_limit=reader.measure("time_limit", _SECONDS),
+    )
+    reader.end()
+    return rules
+
+
+def _switch(name: str, reader: _Reader) -> Switch:
+    switch = Switch(
+        name=name,
+        help=reader.take("help", str, ""),
+        attributes=_flat(reader, "attributes", _VALUES),
+        submit=_flat(reader, "submit", (str,)),
+        time_limit=reader.measure("time_limit", _SECONDS),
+    )
+    reader.end()
+    return switch
+
+
+def _slurm_gpu(reader: _Reader) -> SlurmGpu:
+    constraint, capability = reader.take("constraint", str), reader.take("capability", (int, float))
+    memory = reader.measure("memory", _BYTES)
+    reader.end()
+    if constraint is None or capability is None:
+        raise SettingsError(f"{reader.where}: constraint and capability are wanted")
+    return SlurmGpu(constraint=constraint, capability=float(capability), memory=memory)
+
+
+def _profile(name: str, table: object) -> Profile:
+    reader = _Reader(table, f"[profile.{name}]")
+    defaults = SizeLimits()
+    switches = reader.sub("switches")
+    gpus = reader.take("slurm_gpus", list, [])
+    profile = Profile(
+        name=name,
+        title=reader.take("title", str, ""),
+        hosts=tuple(reader.take("hosts", list, [])),
+        staging=reader.take("staging", str),
+        limits=SizeLimits(
+            transfer=reader.measure("transfer_limit", _BYTES, defaults.transfer) or 0,
+            url=reader.measure("url_limit", _BYTES, defaults.url) or 0,
+        ),
+        every=_rules(reader.sub("every")),
+        cpu=_rules(reader.sub("cpu")),
+        gpu=_rules(reader.sub("gpu")),
+        switches={key: _switch(key, switches.sub(key)) for key in list(switches.table)},
+        sbatch=_flat(reader, "sbatch", (str,)),
+        slurm_gpus=tuple(
+            _slurm_gpu(_Reader(entry, f"{reader.where}.slurm_gpus[{number}]"))
+            for number, entry in enumerate(gpus)
+        ),
+    )
+    reader.end()
+    return profile
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` on `below`: tables are joined, all else is replaced."""
+    both = dict(below)
+    for key, value in above.items():
+        under = both.get(key)
+        both[key] = (
+            _merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        )
+    return both
+
+
+def _shipped() -> dict[str, dict[str, Any]]:
+    import tomlkit
+
+    found: dict[str, dict[str, Any]] = {}
+    for entry in resources.files(__package__ or "wingspan.pools.profiles").iterdir():
+        if entry.name.endswith(".toml"):
+            found |= tomlkit.parse(entry.read_text(encoding="utf-8")).unwrap()["profile"]
+    return found
+
+
+def profiles(settings: Settings | None = None) -> dict[str, Profile]:
+    """All profiles by name: the shipped ones, with the user's ``[profile.NAME]`` tables on top of them.
+
+    A table with ``extends = "chtc"`` begins as a copy of that profile.
+
+    Raises:
+        SettingsError: A table that cannot be read; it says which key.
+    """
+    tables: dict[str, Any] = _shipped()
+    for name, own in (settings.profile if settings else {}).items():
+        if not isinstance(own, Mapping):
+            raise SettingsError(f"[profile.{name}] is not a table")
+        mine = dict(own)
+        base = mine.pop("extends", name)
+        if base != name and base not in tables:
+            raise SettingsError(
+                f"[profile.{name}] extends {base!r}, which is not there",
+                hint=f"there are: {', '.join(tables)}",
+            )
+        tables[name] = _merged(tables.get(base, {}), mine)
+    return {name: _profile(name, table) for name, table in sorted(tables.items())}
+
+
+def load_profile(name: str, settings: Settings | None = None) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        SettingsError: There is none, or the user's cannot be read.
+    """
+    known = profiles(settings)
+    if name not in known:
+        raise SettingsError(
+            f"no site profile {name!r}",
+            hint=f"there are: {', '.join(known)}; or add [profile.{name}] to config.toml",
+        )
+    return known[name]
+
+
+def find_profile(settings: Settings | None = None, host: str | None = None) -> Profile:
+    """The profile of the site that this machine is an access point of; ``generic`` if no pattern fits.
+
+    Args:
+        settings: Holds the user's profiles.
+        host: Full name of the machine; by default this one's.
+    """
+    host = (host or socket.getfqdn()).lower()
+    known = profiles(settings)
+    for profile in known.values():
+        if any(fnmatch.fnmatchcase(host, pattern) for pattern in profile.hosts):
+            return profile
+    return known["generic"]

@@ -1,0 +1,228 @@
+"""Site profiles: the shipped data, the user's on top, and what follows for a job."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from wingspan.errors import SettingsError
+from wingspan.jobs import JobDescription, Resources
+from wingspan.pools.profiles import WalltimeNotAllowed, find_profile, load_profile, profiles
+from wingspan.pools.submit_description import submit_description
+from wingspan.settings import Settings, load_settings
+
+HOUR = 3600
+
+
+def job(**options: object) -> JobDescription:
+    return JobDescription(name="train", executable="train.sh", resources=Resources(**options))  # type: ignore[arg-type]
+
+
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
+    (tmp_path / "config.toml").write_text(text)
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    return load_settings()
+
+
+def test_the_shipped_profiles_can_be_read() -> None:
+    """CHTC, OSPool, CERN and a generic one are there, with their titles."""
+    found = profiles()
+    assert set(found) >= {"cern", "chtc", "generic", "ospool"}
+    assert all(profile.title for profile in found.values())
+
+
+def test_every_value_of_the_shipped_profiles_has_a_source() -> None:
+    """In each shipped TOML every table says, in a comment of its own lines, which page it follows."""
+    for entry in resources.files("wingspan.pools.profiles").iterdir():
+        if not entry.name.endswith(".toml") or entry.name == "generic.toml":
+            continue
+        tables = re.split(r"^(?=\[)", entry.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+        for table in tables:
+            assert "https://" in table, f"{entry.name}: {table.splitlines()[0]} names no source"
+
+
+@pytest.mark.parametrize(
+    ("hours", "length"),
+    [(1, "short"), (12, "short"), (13, "medium"), (24, "medium"), (25, "long"), (168, "long")],
+)
+def test_chtc_gpu_jobs_say_their_length(hours: int, length: str) -> None:
+    """At CHTC a GPU job opts in to the GPU Lab, and its time chooses the job type."""
+    applied = load_profile("chtc").apply(job(gpus=1, time_limit=hours * HOUR))
+    assert dict(applied.custom) == {"WantGPULab": True, "GPUJobLength": length}
+
+
+def test_chtc_jobs_without_gpus_say_nothing_of_them() -> None:
+    """The GPU Lab's attributes are for GPU jobs only."""
+    assert dict(load_profile("chtc").apply(job(time_limit=HOUR)).custom) == {}
+
+
+def test_without_a_time_the_site_decides() -> None:
+    """No time asked for: CHTC's default is left to CHTC; at CERN, whose default is 20 minutes, something is
+    said.
+    """
+    assert "GPUJobLength" not in load_profile("chtc").apply(job(gpus=1)).custom
+    assert load_profile("cern").apply(job()).custom["JobFlavour"] == "workday"
+
+
+@pytest.mark.parametrize(
+    ("site", "options", "words"),
+    [
+        ("chtc", {"gpus": 1, "time_limit": 8 * 24 * HOUR}, "GPU jobs run for 7 d; 8 d is asked for"),
+        ("chtc", {"time_limit": 73 * HOUR}, "jobs run for 3 d; 73 h is asked for"),
+        ("ospool", {"time_limit": 21 * HOUR}, "jobs run for 20 h; 21 h is asked for"),
+        ("cern", {"time_limit": 8 * 24 * HOUR}, "jobs run for 7 d; 8 d is asked for"),
+    ],
+)
+def test_a_time_that_the_site_does_not_allow(site: str, options: dict[str, int], words: str) -> None:
+    """Asking for more time than the site gives is an error before submitting, with both times in it."""
+    with pytest.raises(WalltimeNotAllowed, match=words):
+        load_profile(site).apply(job(**options))
+
+
+def test_a_switch_is_asked_for_by_name() -> None:
+    """want_ospool becomes a submit command; jobs that are too long for it are refused."""
+    chtc = load_profile("chtc")
+    applied = chtc.apply(job(time_limit=8 * HOUR), switches=["want_ospool", "resumable"])
+    assert dict(applied.submit) == {"want_ospool": "true"}
+    assert applied.custom["is_resumable"] is True
+    with pytest.raises(WalltimeNotAllowed, match="want_ospool"):
+        chtc.apply(job(time_limit=11 * HOUR), switches=["want_ospool"])
+    with pytest.raises(SettingsError, match="no switch 'want_osppol'"):
+        chtc.apply(job(), switches=["want_osppol"])
+
+
+def test_what_the_job_says_itself_wins() -> None:
+    """A profile adds; it does not overrule the user."""
+    own = JobDescription(
+        name="x",
+        executable="y",
+        resources=Resources(gpus=1, time_limit=HOUR),
+        custom={"GPUJobLength": "long"},
+    )
+    assert load_profile("chtc").apply(own).custom["GPUJobLength"] == "long"
+
+
+def test_the_submit_description_carries_it() -> None:
+    """What a profile adds comes out as lines of the submit description."""
+    text = submit_description(load_profile("chtc").apply(job(gpus=1, time_limit=HOUR), ["want_ospool"]))
+    assert 'MY.GPUJobLength = "short"\n' in text
+    assert "MY.WantGPULab = true\n" in text
+    assert "want_ospool = true\n" in text
+
+
+@pytest.mark.htcondor
+def test_htcondor_accepts_it() -> None:
+    """HTCondor's own parser takes the description of each site's job and makes the attributes of it."""
+    import classad2
+    import htcondor2
+
+    for site, attribute, value in (
+        ("chtc", "GPUJobLength", "short"),
+        ("ospool", "JobDurationCategory", "Medium"),
+        ("cern", "JobFlavour", "microcentury"),
+    ):
+        text = submit_description(load_profile(site).apply(job(gpus=1, time_limit=HOUR)))
+        submit = htcondor2.Submit(text)
+        assert classad2.ExprTree(submit[f"MY.{attribute}"]).eval() == value
+
+
+def test_the_folder_for_large_files() -> None:
+    """CHTC sorts by the first letter, the OSPool by the access point."""
+    assert load_profile("chtc").staging_folder("bbadger") == "/staging/b/bbadger"
+    assert (
+        load_profile("ospool").staging_folder("bbadger", "ap20.uc.osg-htc.org") == "/ospool/ap20/data/bbadger"
+    )
+    assert load_profile("generic").staging_folder("bbadger") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "site"),
+    [
+        ("ap2001.chtc.wisc.edu", "chtc"),
+        ("AP40.uw.osg-htc.org", "ospool"),
+        ("lxplus901.cern.ch", "cern"),
+        ("laptop.example.org", "generic"),
+    ],
+)
+def test_the_site_is_found_by_the_name_of_the_access_point(host: str, site: str) -> None:
+    """On a site's access point its profile is found; elsewhere the generic one."""
+    assert find_profile(host=host).name == site
+
+
+def test_the_user_adds_to_a_shipped_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of the same name is laid over the shipped one, key by key."""
+    settings = configured(
+        tmp_path, monkeypatch, '[profile.ospool.every.attributes]\nProjectName = "UWMadison_Badger"\n'
+    )
+    applied = load_profile("ospool", settings).apply(job(time_limit=HOUR))
+    assert dict(applied.custom) == {"ProjectName": "UWMadison_Badger", "JobDurationCategory": "Medium"}
+
+
+def test_the_user_makes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new name may extend another profile; its access points are then found by their names."""
+    settings = configured(
+        tmp_path,
+        monkeypatch,
+        '[profile.lab]\nextends = "chtc"\ntitle = "Our lab"\nhosts = ["submit.lab.example.org"]\n'
+        '[profile.lab.cpu]\ntime_limit = "30 min"\n',
+    )
+    lab = find_profile(settings, "submit.lab.example.org")
+    assert (lab.name, lab.title, lab.cpu.time_limit) == ("lab", "Our lab", 1800)
+    assert lab.gpu.attributes == {"WantGPULab": True}
+    assert load_profile("chtc", settings).cpu.time_limit == 72 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[profile.lab]\ntitel = 'x'\n", r"\[profile.lab\] has no key 'titel'"),
+        ("[profile.lab.cpu]\ntime_limit = '12 hours'\n", r"\[profile.lab\].cpu.time_limit = '12 hours'"),
+        ("[profile.lab]\nextends = 'chct'\n", "extends 'chct', which is not there"),
+        ("[profile.lab]\ntitle = 3\n", "title = 3: str is wanted"),
+        ("[profile.lab.gpu.walltime]\nattribute = 'A'\n", "attribute and classes are wanted"),
+        (
+            "[profile.lab.gpu.walltime]\nattribute = 'A'\ndefault = 'x'\n"
+            "classes = [{value = 'y', up_to = '1 h'}]\n",
+            "default = 'x' is none of its classes",
+        ),
+        ("[profile.lab.cpu.attributes]\nA = [1]\n", r"attributes.A = \[1\]"),
+        ("[profile]\nlab = 3\n", "is not a table"),
+        ("[[profile.lab.slurm_gpus]]\nconstraint = 'a100'\n", "constraint and capability are wanted"),
+    ],
+)
+def test_mistakes_in_a_profile_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    """Each mistake in the user's tables is an error that says which key."""
+    settings = configured(tmp_path, monkeypatch, text)
+    with pytest.raises(SettingsError, match=words):
+        profiles(settings)
+
+
+def test_an_unknown_profile_lists_the_known() -> None:
+    """A mistyped name is answered with the names there are."""
+    with pytest.raises(SettingsError, match="no site profile 'chct'") as caught:
+        load_profile("chct")
+    assert "chtc" in str(caught.value.hint)
+
+
+def test_slurm_gpus_by_the_sites_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capability becomes the features of the kinds of GPU that have it; none good enough is an error."""
+    settings = configured(
+        tmp_path,
+        monkeypatch,
+        "[[profile.delta.slurm_gpus]]\nconstraint = 'a40'\ncapability = 8.6\nmemory = '48 GB'\n"
+        "[[profile.delta.slurm_gpus]]\nconstraint = 'a100'\ncapability = 8.0\nmemory = '40 GB'\n"
+        "[[profile.delta.slurm_gpus]]\nconstraint = 'h200'\ncapability = 9.0\nmemory = '141 GB'\n",
+    )
+    delta = load_profile("delta", settings)
+    assert delta.slurm_constraint(Resources(gpus=1, gpus_minimum_capability=8.6)) == "a40|h200"
+    assert delta.slurm_constraint(Resources(gpus=1, gpus_maximum_capability=8.9)) == "a40|a100"
+    assert delta.slurm_constraint(Resources(gpus=1, gpus_minimum_memory=100 * 10**9)) == "h200"
+    assert delta.slurm_constraint(Resources(gpus=1)) is None
+    assert delta.slurm_constraint(Resources()) is None
+    with pytest.raises(SettingsError, match="no GPU of delta is good enough"):
+        delta.slurm_constraint(Resources(gpus=1, gpus_minimum_capability=10.0))
