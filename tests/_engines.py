@@ -16,8 +16,8 @@ from wingspan.pools.personal import PersonalPool
 def personal_pool() -> Iterator[PersonalPool]:
     """A running personal pool of this test session: own folder, 4 slots, gone afterwards.
 
-    Obtains HTCondor into the user's cache when the machine has none (25 MB, once). Tests share it: they look only at
-    their own clusters and leave no jobs. A test that kills daemons starts a pool of its own.
+    Obtains HTCondor into the user's cache when the machine has none (25 MB, once). Tests share it: they look
+    only at their own clusters and leave no jobs. A test that kills daemons starts a pool of its own.
     """
     # Not pytest's tmp_path: that is /tmp, and HTCondor gives container jobs a /tmp of their own.
     directory = Path(tempfile.mkdtemp(prefix="wingspan-pool-", dir=_disk()))

@@ -104,7 +104,8 @@ PREEMPT = False
 KILL = False
 # A removed job has ten seconds to end (HTCondor: ten minutes); until then its slot serves nobody else.
 MachineMaxVacateTime = 10
-# How long the files that jobs have in common stay on their slot after the last such job (HTCondor: five minutes).
+# How long the files that jobs have in common stay on their slot after the last such job (HTCondor: five
+# minutes).
 KEEP_DATA_CLAIM_IDLE = 15
 STARTER_JOB_ENVIRONMENT = "{marker}={directory}"
 
@@ -118,7 +119,8 @@ SCHEDD_INTERVAL_TIMESLICE = 1.0
 UPDATE_INTERVAL = 5
 # Answer queries in the collector itself: for one machine, forking costs more than the answer.
 COLLECTOR_QUERY_WORKERS = 0
-# The queue need not outlive a power cut (its jobs do not), and fsync on a busy disk stalls the schedd for a second.
+# The queue need not outlive a power cut (its jobs do not), and fsync on a busy disk stalls the schedd for a
+# second.
 CONDOR_FSYNC = False
 ENABLE_USERLOG_FSYNC = False
 # Probes and benchmarks that cost two seconds of the start, and again before each job that transfers files.

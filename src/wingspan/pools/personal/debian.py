@@ -1,4 +1,4 @@
-"""HTCondor from the Debian family's own packages, unpacked without root; the machine's packages stay untouched.
+"""HTCondor from the Debian family's own packages, unpacked without root; the machine's stay untouched.
 
 apt itself resolves, downloads and checks (the suite's signature by the machine's keyrings, each package by
 the hash in the signed index), on a private state in which nothing is installed. The mirror is the one that

@@ -268,7 +268,7 @@ class PersonalPool:
             unshare = shutil.which("unshare")
             if unshare is None:
                 raise PoolDidNotStart(
-                    "HTCondor runs no jobs of root, and unshare (util-linux), which maps root to another, is missing",
+                    "HTCondor runs no jobs of root, and unshare, which maps root to another, is missing",
                     hint="install util-linux, or run as an ordinary user",
                 )
             command = [
@@ -369,7 +369,7 @@ class PersonalPool:
         return None
 
     def stop(self, *, timeout: float = 10.0) -> None:
-        """End every process of the pool, running jobs included; the queue stays and goes on at the next start.
+        """End every process of the pool, running jobs included; the queue is kept for the next start.
 
         Args:
             timeout: Seconds to wait for HTCondor to end by itself before what is left is killed.
