@@ -50,8 +50,8 @@ def write_package(
 ) -> Path:
     """Pack the files under `source` into ``channel/subdir/name-version-build.conda``.
 
-    Files that contain `PLACEHOLDER` are declared so, as text or as binary, and get the real prefix when installed.
-    Symbolic links stay links.
+    Files that contain `PLACEHOLDER` are declared so, as text or as binary, and get the real prefix when
+    installed. Symbolic links stay links.
     """
     if noarch_python:
         subdir = "noarch"
@@ -126,7 +126,7 @@ def _tar_zst(members: Iterable[tuple[str, Path | bytes]]) -> bytes:
             if isinstance(source, bytes):
                 content = source
             elif source.is_symlink():
-                member.type, member.linkname, member.mode = tarfile.SYMTYPE, os.readlink(source), 0o777
+                member.type, member.linkname, member.mode = tarfile.SYMTYPE, str(source.readlink()), 0o777
             else:
                 content = source.read_bytes()
                 if source.stat().st_mode & stat.S_IXUSR:

@@ -1,117 +1,16 @@
-"""Debian packages without apt's own state: fetched into a folder of ours, unpacked into a prefix, nothing installed.
+"""Fetch and unpack Debian packages without installing them and without root.
 
-The mirror is read from the machine's own apt sources; apt itself checks the suite's signature and the packages' hashes.
-
-    python tools/debian.py --suite unstable --output FOLDER apptainer libseccomp2
+python tools/debian.py --suite unstable --output FOLDER apptainer libseccomp2
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import subprocess
-import tempfile
 from pathlib import Path
 
+from wingspan.environments.bundles.debian import DebianUnavailable, fetch, mirror, unpack
+
 __all__ = ["DebianUnavailable", "fetch", "mirror", "unpack"]
-
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-
-
-class DebianUnavailable(RuntimeError):
-    """This machine has no apt, no Debian mirror, or the mirror does not carry the package."""
-
-
-def mirror() -> tuple[str, str]:
-    """(address of the Debian mirror, suite) that this machine's apt uses, for the main archive."""
-    texts = [p.read_text() for p in sorted(Path("/etc/apt").glob("sources.list")) if p.is_file()]
-    texts += [p.read_text() for p in sorted(Path("/etc/apt/sources.list.d").glob("*")) if p.is_file()]
-    for text in texts:
-        found = re.search(r"^deb(?:\s+\[[^\]]*\])?\s+(\S+)\s+([a-z]+)\s.*\bmain\b", text, re.MULTILINE)
-        if found and "security" not in found[1]:
-            return found[1], found[2]
-        for stanza in text.split("\n\n"):
-            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.MULTILINE))
-            uris, suites = fields.get("URIs", "").split(), fields.get("Suites", "").split()
-            if "deb" in fields.get("Types", "").split() and uris and suites and "security" not in uris[0]:
-                return uris[0], suites[0]
-    raise DebianUnavailable("no Debian mirror in /etc/apt/sources.list or /etc/apt/sources.list.d")
-
-
-def fetch(packages: list[str], folder: Path, *, suite: str | None = None) -> list[Path]:
-    """Download `packages` of `suite` (None: the machine's own) into `folder`; what is there already is not fetched again.
-
-    Returns:
-        The ``.deb`` files, in the order of `packages`.
-
-    Raises:
-        DebianUnavailable: apt or the package is not to be had.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    there = [_find(folder, package) for package in packages]
-    if all(there):
-        return [path for path in there if path]
-    address, own_suite = mirror()
-    suite = suite or own_suite
-    with tempfile.TemporaryDirectory(prefix="wingspan-apt-") as state_name:
-        state = Path(state_name)
-        for name in ("lists/partial", "cache/archives/partial", "empty.d"):
-            (state / name).mkdir(parents=True)
-        (state / "status").touch()
-        suites = [(address, suite)]
-        if suite == own_suite and suite not in ("unstable", "sid"):
-            suites.append((address.rstrip("/") + "-security", f"{suite}-security"))
-        (state / "sources.list").write_text(
-            "".join(f"deb [signed-by={KEYRING}] {uri} {name} main\n" for uri, name in suites)
-        )
-        options = [
-            *(
-                "-o",
-                f"Dir::Etc::SourceList={state}/sources.list",
-                "-o",
-                f"Dir::Etc::SourceParts={state}/empty.d",
-            ),
-            *("-o", f"Dir::Etc::PreferencesParts={state}/empty.d", "-o", f"Dir::State={state}"),
-            *("-o", f"Dir::State::Lists={state}/lists", "-o", f"Dir::State::status={state}/status"),
-            *(
-                "-o",
-                f"Dir::Cache={state}/cache",
-                "-o",
-                "APT::Sandbox::User=root",
-                "-o",
-                "Acquire::Languages=none",
-            ),
-        ]
-        environment = {**os.environ, "LC_ALL": "C"}
-        for command in (
-            ["apt-get", *options, "-qq", "update"],
-            ["apt-get", *options, "-qq", "download", *packages],
-        ):
-            try:
-                done = subprocess.run(
-                    command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-                )
-            except FileNotFoundError:
-                raise DebianUnavailable("this machine has no apt-get") from None
-            if done.returncode and "download" in command:
-                raise DebianUnavailable(f"{suite}: {done.stderr.strip()[-500:]}")
-    found = [_find(folder, package) for package in packages]
-    missing = [package for package, path in zip(packages, found, strict=True) if path is None]
-    if missing:
-        raise DebianUnavailable(f"{suite} has no {', '.join(missing)}")
-    return [path for path in found if path]
-
-
-def _find(folder: Path, package: str) -> Path | None:
-    return next(iter(sorted(folder.glob(f"{package}_*.deb"))), None)
-
-
-def unpack(debs: list[Path], prefix: Path) -> None:
-    """Unpack packages into `prefix`; their maintainer scripts are not run."""
-    prefix.mkdir(parents=True, exist_ok=True)
-    for deb in debs:
-        subprocess.run(["dpkg-deb", "-x", str(deb), str(prefix)], check=True)
 
 
 def main() -> None:

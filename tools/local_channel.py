@@ -1,8 +1,8 @@
 """A small real conda channel on this machine's disk: CPython, NumPy, SciPy, scikit-learn and what they need.
 
-For machines that cannot reach conda-forge. CPython and its libraries come from the machine's own Debian suite, the rest
-from PyPI's wheels; all are repackaged as ``.conda`` and indexed with py-rattler. The prefix that results runs on a machine that has
-glibc and nothing else.
+For machines that cannot reach conda-forge. CPython and its libraries come from the machine's own Debian
+suite, the rest from PyPI's wheels; all are repackaged as ``.conda`` and indexed with py-rattler. The prefix
+that results runs on a machine that has glibc and nothing else.
 
     python tools/local_channel.py channel FOLDER                    the channel (an existing one is kept)
     python tools/local_channel.py workspace FOLDER --channel C      a Pixi workspace locked against it
@@ -93,7 +93,7 @@ def _libraries(channel: Path, work: Path) -> list[str]:
 
 
 def _cpython(channel: Path, work: Path, depends: Sequence[str]) -> None:
-    """Debian's CPython as upstream means it: ``site-packages``, no ``dist-packages``, found from where it lies."""
+    """Debian's CPython as upstream means it: ``site-packages``, found from where it lies."""
     debs = debian.fetch(list(PYTHON_DEBS), work / "debs")
     root, tree = work / "root-python", work / "tree-python"
     debian.unpack(debs, root)
@@ -154,7 +154,7 @@ def _rewrite(path: Path, replacements: Sequence[tuple[str, str]]) -> None:
 
 
 def _prefix_probe(channel: Path, work: Path, version: str) -> None:
-    """A package whose files hold the prefix in every way that conda knows: text, script, binary, activation, link."""
+    """A package whose files hold the prefix in every way conda knows: text, script, binary, activation."""
     tree = work / f"tree-probe-{version}"
     for folder in ("bin", "share/prefix-probe", "etc/conda/activate.d", "etc/conda/env_vars.d"):
         (tree / folder).mkdir(parents=True)

@@ -14,6 +14,10 @@ ENV_COMMANDS: dict[str, tuple[str, str, str]] = {
     "show": ("wingspan.cli.env_lock", "show", "The packages of one environment."),
     "needs": ("wingspan.cli.env_lock", "needs", "What a machine must have to run it."),
     "diff": ("wingspan.cli.env_lock", "diff", "What changed between two locks."),
+    "bundle": ("wingspan.cli.env_bundle", "bundle", "Make one file of a locked environment."),
+    "unpack": ("wingspan.cli.env_bundle", "unpack", "Unpack a bundle into a folder."),
+    "verify": ("wingspan.cli.env_bundle", "verify", "Check every byte of bundles."),
+    "enter": ("wingspan.cli.env_bundle", "enter", "A shell in a bundle, as a worker would see it."),
     "publish": ("wingspan.cli.env_publish", "publish", "Put bundles into a store, under hashed names."),
 }
 

@@ -2,8 +2,8 @@
 
 build.py      build a bundle, or find it built       access.py    open and verify one
 fetch.py      packages, checked against the lock     unpack.py    back into a folder
-link.py       an environment for a fixed prefix      starter.py   how a job starts inside one (starter.sh on the worker)
-writers.py    from an order to a file, by kind       manifest.py  what a bundle says of itself
+link.py       an environment for a fixed prefix      starter.py   how a job starts inside one (starter.sh on
+the worker) writers.py    from an order to a file, by kind       manifest.py  what a bundle says of itself
 """
 
 from wingspan.environments.bundles.access import open_bundle, verify_bundle

@@ -1,4 +1,5 @@
-"""The process in which py-rattler works: one request as JSON on standard input, events as JSON lines on standard output.
+"""The process in which py-rattler works: one request as JSON on standard input, events as JSON lines on
+standard output.
 
 It ends in `os._exit`, because py-rattler's threads can crash an interpreter that ends in the ordinary way.
 """
@@ -62,7 +63,7 @@ async def _fetch(request: dict[str, Any]) -> None:
                 target = _HashingFile(item["path"], item["algorithm"])
                 try:
                     await download_to_writer(client, item["url"], target)
-                except Exception as error:  # noqa: BLE001 - py-rattler's kinds differ by version; all mean: not fetched
+                except Exception as error:  # the kinds differ by version; all mean: not fetched
                     reason = str(error) or type(error).__name__
                     if isinstance(error, OSError) and error.errno:
                         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import tarfile
@@ -18,7 +19,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.stores.errors import StoreError
 from wingspan.stores.names import SIDECAR_SUFFIX, ContentName, read_sidecar
 
-__all__ = ["detect_kind", "open_bundle", "verify_bundle"]
+__all__ = ["check_file", "check_pack_sums", "detect_kind", "open_bundle", "verify_bundle"]
 
 #: Second line of an `install` script; the manifest follows in a comment.
 INSTALL_MARK = b"# wingspan-install: "
@@ -55,7 +56,7 @@ def detect_kind(path: Path) -> Kind:
         pass
     raise BundleDamaged(
         f"{path} is not a bundle, or its beginning is damaged",
-        hint="a bundle is a squashfs or SIF image, a pack, an OCI archive, or an install script of Wingspan's",
+        hint="a bundle is a squashfs or SIF image, a pack, an OCI archive, or an install script",
     )
 
 
@@ -65,7 +66,7 @@ def _manifest(path: Path, kind: Kind) -> Manifest | None:
         text = read_trailer(path)
         if text is None:
             raise BundleDamaged(
-                f"{path} is cut, or an image that Wingspan did not make: what bundles say of themselves is missing",
+                f"{path} is cut, or Wingspan did not make it: what bundles say of themselves is missing",
                 hint="fetch or build it again",
             )
     elif kind == "pack":
@@ -124,8 +125,8 @@ def open_bundle(path: str | Path) -> Bundle:
 def verify_bundle(bundle: Bundle | str | Path, *, progress: Progress = NO_PROGRESS) -> Bundle:
     """Check every byte of a bundle.
 
-    The file is compared with the digest beside it and with its own name; in a pack, also every package with the digest that
-    the lock had for it.
+    The file is compared with the digest beside it and with its own name; in a pack, also every package with
+    the digest that the lock had for it.
 
     Returns:
         The bundle.
@@ -134,15 +135,24 @@ def verify_bundle(bundle: Bundle | str | Path, *, progress: Progress = NO_PROGRE
         BundleNotFound, BundleDamaged: see there. A pack's damaged package is named.
     """
     path = bundle.path if isinstance(bundle, Bundle) else Path(bundle).absolute()
+    opened = check_file(path, bundle.sha256 if isinstance(bundle, Bundle) else None, progress=progress)
+    if opened.kind == "pack":
+        _verify_pack(path)
+    return opened
+
+
+def check_file(path: Path, sha256: str | None, *, progress: Progress = NO_PROGRESS) -> Bundle:
+    """Check a bundle's file against `sha256`, the digest beside it and its own name, whichever there are.
+
+    Raises:
+        BundleNotFound, BundleDamaged: see `verify_bundle`.
+    """
     if not path.is_file():
         raise BundleNotFound(f"there is no bundle {path}", hint="build one: wingspan env bundle")
     task = progress.start(f"Checking {path.name}", path.stat().st_size)
     got = hash_file(path, progress=lambda count: progress.advance(task, count))
     progress.finish(task)
-    wanted = [bundle.sha256] if isinstance(bundle, Bundle) else []
-    claimed = _claimed(path)
-    if claimed:
-        wanted.append(claimed)
+    wanted = [digest for digest in (sha256, _claimed(path)) if digest]
     for digest in wanted:
         if digest != got:
             raise _altered(path, digest, got)
@@ -153,9 +163,7 @@ def verify_bundle(bundle: Bundle | str | Path, *, progress: Progress = NO_PROGRE
     if short is not None and got[:8] != short:
         raise _altered(path, short + "…", got)
     opened = attrs.evolve(open_bundle(path), sha256=got)
-    if opened.kind == "pack":
-        _verify_pack(path, progress)
-    elif not wanted and short is None:
+    if opened.kind != "pack" and not wanted and short is None:  # packs say themselves what is in them
         raise BundleDamaged(
             f"nothing says what {path} should be: there is no {path.name}.sha256, and no digest in its name",
             hint=f"its SHA-256 is {got}; compare that with what its author says",
@@ -165,14 +173,13 @@ def verify_bundle(bundle: Bundle | str | Path, *, progress: Progress = NO_PROGRE
 
 def _altered(path: Path, wanted: str, got: str) -> BundleDamaged:
     return BundleDamaged(
-        f"{path} is damaged or another file: its SHA-256 is {got}, not {wanted}", hint="fetch or build it again"
+        f"{path} is damaged or another file: its SHA-256 is {got}, not {wanted}",
+        hint="fetch or build it again",
     )
 
 
-def _verify_pack(path: Path, progress: Progress) -> None:
+def _verify_pack(path: Path) -> None:
     """Hash the members without unpacking, and compare them with the records and with ``sha256sums``."""
-    import hashlib
-
     sums: dict[str, str] = {}
     md5: dict[str, str] = {}
     texts: dict[str, bytes] = {}
@@ -229,7 +236,8 @@ def _member(path: Path, member: str, wanted: str, got: str | None) -> BundleDama
 
 
 def sif_partition(path: Path) -> int:
-    """Byte offset of the system partition in a SIF image (the format's descriptors: github.com/apptainer/sif).
+    """Byte offset of the system partition in a SIF image (the format's descriptors:
+    github.com/apptainer/sif).
 
     Raises:
         BundleDamaged: There is none.

@@ -77,8 +77,9 @@ def build_bundle(
 ) -> Bundle:
     """Build one file that carries `env`.
 
-    The second call for the same lock, environment and kind answers with what the first one built. Two machines that build from one
-    lock get the same bytes. Broken off, it goes on where it was at the next call.
+    The second call for the same lock, environment and kind answers with what the first one built. Two
+    machines that build from one lock get the same bytes. Broken off, it goes on where it was at the next
+    call.
 
     Args:
         env: A locked environment (`load_environment`).
@@ -103,7 +104,13 @@ def build_bundle(
     if bundle is None:
         with interprocess_lock(cache / "locks" / key):
             bundle = _built_before(cache, key) or _build(
-                env, checked, lock_sha256, key, cache, options, progress
+                env,
+                checked,
+                lock_sha256=lock_sha256,
+                key=key,
+                cache=cache,
+                options=options,
+                progress=progress,
             )
     return bundle if directory is None else _deliver(bundle, Path(directory))
 
@@ -131,11 +138,13 @@ def _built_before(cache: Path, key: str) -> Bundle | None:
         manifest = Manifest.from_json(json.dumps(entry["manifest"]), path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return _bundle(path, manifest, entry["name"], entry["sha256"], status.st_size, sources)
+    return _bundle(
+        path, manifest, name=entry["name"], sha256=entry["sha256"], size=status.st_size, sources=sources
+    )
 
 
 def _bundle(
-    path: Path, manifest: Manifest, name: str, sha256: str, size: int, sources: tuple[Path, ...]
+    path: Path, manifest: Manifest, *, name: str, sha256: str, size: int, sources: tuple[Path, ...]
 ) -> Bundle:
     return Bundle(
         path=path,
@@ -153,6 +162,7 @@ def _bundle(
 def _build(
     env: LockedEnvironment,
     kind: Kind,
+    *,
     lock_sha256: str,
     key: str,
     cache: Path,
@@ -208,7 +218,7 @@ def _build(
         }
         with replacing(cache / f"{key}.json") as file:
             file.write(json.dumps(entry, indent=1).encode())
-    return _bundle(path, manifest, name.name, digest, status.st_size, tuple(sources))
+    return _bundle(path, manifest, name=name.name, sha256=digest, size=status.st_size, sources=tuple(sources))
 
 
 def _sync(path: Path) -> None:

@@ -1,7 +1,9 @@
-"""Compile the Python files of an environment before it is sealed: the largest gain in start-up time (8–10 s → 3–4 s).
+"""Compile the Python files of an environment before it is sealed: the largest gain in start-up time (8–10 s
+→ 3–4 s).
 
-The ``.pyc`` are of the *unchecked-hash* kind: they hold whatever the times of the files become in an image. They are made package by
-package and kept, so the next environment with the same package (and Python, and prefix) takes them from the cache.
+The ``.pyc`` are of the *unchecked-hash* kind: they hold whatever the times of the files become in an image.
+They are made package by package and kept, so the next environment with the same package (and Python, and
+prefix) takes them from the cache.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from wingspan.progress import NO_PROGRESS, Progress
 __all__ = ["compile_packages"]
 
 _FORMAT = "1"
-#: Files that one process compiles. What a .pyc holds depends a little on what the process compiled before, so the cut is
-#: fixed: the same package gives the same bytes whatever else is built and on however many cores.
+#: Files that one process compiles. What a .pyc holds depends a little on what the process compiled before,
+#: so the cut is fixed: the same package gives the same bytes whatever else is built and on however many
+#: cores.
 _BATCH = 150
 
 _PROGRAM = """
@@ -37,10 +40,12 @@ job = json.load(sys.stdin)
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 for name in job["files"]:
     head, tail = os.path.split(name)
-    cached = os.path.join(job["output"], head, "__pycache__", tail[:-3] + "." + sys.implementation.cache_tag + ".pyc")
+    compiled = tail[:-3] + "." + sys.implementation.cache_tag + ".pyc"
+    cached = os.path.join(job["output"], head, "__pycache__", compiled)
     os.makedirs(os.path.dirname(cached), exist_ok=True)
     try:
-        py_compile.compile(os.path.join(job["folder"], name), cached, job["prefix"] + "/" + name, True, 0, mode)
+        py_compile.compile(os.path.join(job["folder"], name), cached, job["prefix"] + "/" + name, True, 0,
+        mode)
     except Exception:
         pass  # templates and tests for other Pythons: they fail where they are imported, if ever
 """
@@ -55,7 +60,7 @@ class _Work:
 def compile_packages(
     archives: Sequence[Archive], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
 ) -> None:
-    """Put the ``.pyc`` of every package's ``.py`` files into `folder`, for files that will lie at `prefix`."""
+    """Put the ``.pyc`` of every package's ``.py`` files into `folder`, to lie at `prefix`."""
     python = next((a.package for a in archives if a.package.name == "python"), None)
     if python is None:
         return
@@ -77,7 +82,7 @@ def compile_packages(
     task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as threads:
         for item in missing:
-            _compile(item, folder, prefix, threads, progress, task)
+            _compile(item, folder, prefix, threads=threads, progress=progress, task=task)
     progress.finish(task)
     for item in work:
         _place(item.cache, folder)
@@ -106,7 +111,7 @@ def _wheel_files(wheel: Path, folder: Path) -> list[str]:
 
 
 def _compile(
-    item: _Work, folder: Path, prefix: str, threads: ThreadPoolExecutor, progress: Progress, task: int
+    item: _Work, folder: Path, prefix: str, *, threads: ThreadPoolExecutor, progress: Progress, task: int
 ) -> None:
     """Compile one package into the cache, whole or not at all."""
     output = Path(tempfile.mkdtemp(prefix=".part-", dir=item.cache.parent))
@@ -145,7 +150,7 @@ def _compile(
 def _place(source: Path, folder: Path) -> None:
     """Hard-link (else copy) the compiled files into their places; older ones of the package make way."""
     for root, _, files in os.walk(source):
-        target = os.path.join(folder, os.path.relpath(root, source))  # noqa: PTH118 - tens of thousands of files
+        target = os.path.join(folder, os.path.relpath(root, source))  # noqa: PTH118 - many files
         if files:
             os.makedirs(target, exist_ok=True)  # noqa: PTH103
         for name in files:

@@ -35,7 +35,7 @@ def activation_script(folder: Path, *, prefix: str, name: str) -> str:
 
 
 def add_contents(folder: Path, manifest: Manifest, *, lock: Path, workspace: Path | None) -> None:
-    """Write ``.wingspan``: the manifest, the lock, the workspace's manifest, activation, and what relocation needs."""
+    """Write ``.wingspan``: the manifest, lock and workspace, activation, and what relocation needs."""
     assert manifest.prefix is not None
     inside = folder / FOLDER
     inside.mkdir()
@@ -50,7 +50,8 @@ def add_contents(folder: Path, manifest: Manifest, *, lock: Path, workspace: Pat
         json.dumps(_files_with_prefix(folder, manifest.prefix), indent=1, sort_keys=True) + "\n",
         encoding="utf-8",
     )
-    (inside / "relocate.py").write_text(Path(__file__).with_name("relocate.py").read_text(encoding="utf-8"))
+    relocate = Path(__file__).with_name("remote").joinpath("relocate.py")
+    (inside / "relocate.py").write_bytes(relocate.read_bytes())
     for path in inside.iterdir():
         path.chmod(0o644)
     inside.chmod(0o755)
@@ -73,7 +74,7 @@ def _files_with_prefix(folder: Path, prefix: str) -> dict[str, list[str]]:
 
 
 def measure(folder: Path) -> tuple[int, int]:
-    """(bytes, files) of the environment in `folder`; folders count no bytes, a file of several links counts each time."""
+    """(bytes, files) of the environment in `folder`; a file of several links counts each time."""
     size = files = 0
     for root, _, names in os.walk(folder):
         for name in names:

@@ -1,6 +1,7 @@
 """Debian packages without apt's own state and without root: fetched into a folder, unpacked into a prefix.
 
-The mirror is read from the machine's own apt sources; apt itself checks the suite's signature and the packages' hashes.
+The mirror is read from the machine's own apt sources; apt itself checks the suite's signature and the
+packages' hashes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def mirror() -> tuple[str, str]:
 
 
 def fetch(packages: list[str], folder: Path, *, suite: str | None = None) -> list[Path]:
-    """Download `packages` of `suite` (None: the machine's own) into `folder`; what is there is not fetched again.
+    """Download `packages` of `suite` (None: the machine's own) into `folder`; what is there is not fetched
+    again.
 
     Returns:
         The ``.deb`` files, in the order of `packages`.

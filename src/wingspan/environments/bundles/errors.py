@@ -17,6 +17,7 @@ from __future__ import annotations
 from wingspan.environments.errors import EnvironmentError_
 
 __all__ = [
+    "AlreadyThere",
     "BuildFailed",
     "BundleDamaged",
     "BundleError",
@@ -54,6 +55,10 @@ class BuildFailed(BundleError, RuntimeError):
 
 class BundleNotFound(BundleError, FileNotFoundError):
     """There is no such file."""
+
+
+class AlreadyThere(BundleError, FileExistsError):
+    """Something of that name exists, and is not overwritten."""
 
 
 class BundleDamaged(BundleError, ValueError):

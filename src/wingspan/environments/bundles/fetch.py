@@ -1,7 +1,8 @@
 """Bring the packages of a lock into the archive cache, each one checked against the lock.
 
-py-rattler checks neither ``file://`` packages nor its own cache, pixi-pack not even wheels; so nothing is linked from anywhere
-but this cache, and nothing enters this cache, nor is used from it, unless its digest is the lock's.
+py-rattler checks neither ``file://`` packages nor its own cache, pixi-pack not even wheels; so nothing is
+linked from anywhere but this cache, and nothing enters this cache, nor is used from it, unless its digest is
+the lock's.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def _file_name(package: LockedPackage, source: str) -> str:
 
 
 def fetch_packages(env: LockedEnvironment, *, progress: Progress = NO_PROGRESS) -> list[Archive]:
-    """Fetch and check every package of `env`; packages that are in the cache are checked again and not fetched.
+    """Fetch and check every package of `env`; packages that are in the cache are checked again and not
+    fetched.
 
     Broken off, it goes on at the next package when called again.
 
@@ -125,7 +127,7 @@ def mismatch(package: LockedPackage, source: str, algorithm: str, wanted: str, g
     return PackageMismatch(
         f"{package.name} {package.version}: {source} is not the package that the lock names "
         f"({algorithm} {got}, the lock says {wanted}); nothing of it was kept",
-        hint="if the channel replaced the file, write the lock anew (pixi update); else find out who altered it",
+        hint="if the channel replaced the file, update the lock (pixi update); else find out who altered it",
     )
 
 
@@ -151,7 +153,7 @@ def _copy(package: LockedPackage, source: str, path: Path, progress: Progress, t
 
 
 def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progress, task: int) -> None:
-    """Download in a process of its own (see `_rattler`), several at once; each is checked there and put in place here."""
+    """Download in a process of its own (see `_rattler`), several at once; put them in place."""
     requests = []
     for package, source, path in items:
         algorithm, digest = _digest(package)
@@ -184,8 +186,8 @@ def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progre
 def run_rattler(request: dict[str, object]) -> Iterator[dict[str, str]]:
     """Run one operation of `_rattler` in its own process and yield the events that it writes.
 
-    py-rattler can crash an interpreter that ends in the ordinary way (its threads outlive it), so it lives where a crash
-    after the work is done does no harm.
+    py-rattler can crash an interpreter that ends in the ordinary way (its threads outlive it), so it lives
+    where a crash after the work is done does no harm.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "wingspan.environments.bundles._rattler"],

@@ -1,8 +1,8 @@
 """Install a locked environment into a folder, as it will lie at its prefix on the worker.
 
 The packages are linked in a temporary folder, but every path in them is written for the prefix (py-rattler's
-`alternative_target_prefix`). Nothing of the building machine or of the moment stays in the files, so that two builds of a
-lock are byte-identical.
+`alternative_target_prefix`). Nothing of the building machine or of the moment stays in the files, so that
+two builds of a lock are byte-identical.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def link_environment(
         progress: Told of packages.
 
     Raises:
-        BuildFailed: A package cannot be linked or a wheel not installed; or Python of another architecture cannot run here.
-        DiskFull: No room for it.
+        BuildFailed: A package cannot be linked or a wheel not installed; or Python of another architecture
+        cannot run here. DiskFull: No room for it.
     """
     with no_room(folder):
         conda = [a for a in archives if a.package.kind == "conda"]
@@ -64,7 +64,7 @@ def link_environment(
 
 
 def conda_item(archive: Archive) -> dict[str, Any]:
-    """What `_rattler` wants to know of a package: its record as the lock has it, and where the checked archive is."""
+    """What `_rattler` wants to know of a package: the lock's record, and where the checked archive is."""
     package = archive.package
     assert package.record is not None
     record = json.loads(package.record.to_json())
@@ -87,7 +87,7 @@ def link_conda(
     cache: Path | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> None:
-    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`; `cache`: not the common one."""
+    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`."""
     folder.mkdir(parents=True, exist_ok=True)
     task = progress.start("Linking packages", len(items))
     request: dict[str, object] = {
@@ -146,7 +146,7 @@ def find_uv() -> str:
 def install_wheels(
     wheels: Sequence[Path], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
 ) -> None:
-    """Install checked wheels with uv: offline, no index, hashes required; scripts are written for `prefix`."""
+    """Install checked wheels with uv: offline, no index, hashes required, scripts for `prefix`."""
     python = folder / _PYTHON
     if not python.exists():
         raise BuildFailed(
@@ -243,7 +243,7 @@ def _check_python_runs(folder: Path, platform: str) -> None:
     if reason:
         raise BuildFailed(
             f"the environment's Python ({platform}) does not run on this machine: {reason}",
-            hint="build on a machine of that platform (a build job), or take the kind 'pack', which needs no Python",
+            hint="build on a machine of that platform (a build job), or take the kind 'pack'",
         )
 
 

@@ -14,7 +14,8 @@ from wingspan.environments.lock import LockedEnvironment
 
 __all__ = ["FORMAT", "KINDS", "PREFIX", "Bundle", "Kind", "Manifest", "bundle_name", "check_kind"]
 
-#: Where an environment lies on every worker. One prefix for all: what is compiled or patched for it can be shared.
+#: Where an environment lies on every worker. One prefix for all: what is compiled or patched for it can be
+#: shared.
 PREFIX = "/opt/wingspan/environment"
 
 #: Raised when what is inside bundles changes; then the same lock gives other bytes.
@@ -123,7 +124,8 @@ class Bundle:
         environment_digest: Identity of the package set inside.
         prefix: Where the environment lies on the worker; None: wherever it is unpacked.
         manifest: Everything it says of itself; None for a pack that somebody else made.
-        sources: Files written beside it for those who build themselves: the ``.def`` of a `sif`, the ``Dockerfile`` of an `oci`.
+        sources: Files written beside it for those who build themselves: the ``.def`` of a `sif`, the
+            ``Dockerfile`` of an `oci`.
     """
 
     path: Path

@@ -6,11 +6,11 @@
     pypi/<wheel>
     environment.yml                 for those who have conda or micromamba only
     pixi-pack.json                  format version and platform
-    sha256sums                      ours: of every other file (`sha256sum -c sha256sums`); pixi-unpack does not look at it
-    pixi.lock, wingspan.json        ours: the lock, and what the bundle says of itself
+    sha256sums                      ours: of every other file (`sha256sum -c sha256sums`); pixi-unpack does
+    not look at it pixi.lock, wingspan.json        ours: the lock, and what the bundle says of itself
 
-One plain tar; or a shell script with the tar in it as base64, *with line breaks*: the layout is pixi-pack's, whose one endless
-line makes ``sed`` take 1 GB of memory for a 413 MB archive (13 MB so).
+One plain tar; or a shell script with the tar in it as base64, *with line breaks*: the layout is pixi-pack's,
+whose one endless line makes ``sed`` take 1 GB of memory for a 413 MB archive (13 MB so).
 """
 
 from __future__ import annotations
@@ -32,17 +32,30 @@ from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.storage import CHUNK
 from wingspan.progress import NO_PROGRESS, Progress
 
-__all__ = ["check_member", "extract_pack", "opened_pack", "read_pack_manifest", "write_executable", "write_pack"]
+__all__ = [
+    "check_member",
+    "extract_pack",
+    "opened_pack",
+    "read_pack_manifest",
+    "write_executable",
+    "write_pack",
+]
 
 _END_HEADER = b"@@END_HEADER@@"
 _END_ARCHIVE = b"@@END_ARCHIVE@@"
+_HEAD_MARK = b"# wingspan-pack: "
 #: Bytes of archive in one line of base64: a multiple of 3, so that lines join without padding.
 _LINE = 3 * 76 * 1024
 _MTIME = 315_532_800  # 1980-01-01: zip tools cannot say less
 
 
 def write_pack(
-    target: Path, archives: list[Archive], manifest: Manifest, lock: bytes, *, progress: Progress = NO_PROGRESS
+    target: Path,
+    archives: list[Archive],
+    manifest: Manifest,
+    lock: bytes,
+    *,
+    progress: Progress = NO_PROGRESS,
 ) -> None:
     """Write the tar: sorted members, no times or owners, so the same lock gives the same bytes."""
     members: dict[str, Path | bytes] = {}
@@ -59,7 +72,12 @@ def write_pack(
         if package.sha256:
             sums[name] = package.sha256
     for subdir, records in repodata.items():
-        document = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": records, "repodata_version": 2}
+        document = {
+            "info": {"subdir": subdir},
+            "packages": {},
+            "packages.conda": records,
+            "repodata_version": 2,
+        }
         members[f"channel/{subdir}/repodata.json"] = _json(document)
     members["environment.yml"] = _environment_yml(archives).encode()
     members["pixi-pack.json"] = json.dumps({"version": "1", "platform": manifest.platform}).encode()
@@ -109,19 +127,24 @@ def _environment_yml(archives: list[Archive]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_executable(target: Path, pack: Path, unpacker: bytes, *, progress: Progress = NO_PROGRESS) -> None:
+def write_executable(
+    target: Path, pack: Path, manifest: Manifest, unpacker: bytes, *, progress: Progress = NO_PROGRESS
+) -> None:
     """Write a shell script that unpacks `pack`.
 
     Args:
         target: The script.
         pack: The tar.
-        unpacker: The program that the script runs as ``PROGRAM [options] archive.tar``: ours, or a stock ``pixi-unpack``.
+        manifest: Of the tar; written into the script's head too, where it is found at once.
+        unpacker: The program that the script runs as ``PROGRAM [options] archive.tar``: ours, or a stock
+            ``pixi-unpack``.
         progress: Told of bytes.
     """
-    header = Path(__file__).with_name("unpack_header.sh").read_bytes()
+    header = Path(__file__).with_name("remote").joinpath("unpack_header.sh").read_bytes()
     task = progress.start("Writing the script", pack.stat().st_size)
     with target.open("wb") as file, pack.open("rb") as source:
-        file.write(header.rstrip(b"\n") + b"\n" + _END_HEADER + b"\n\n")
+        note = _HEAD_MARK + json.dumps(json.loads(manifest.to_json()), sort_keys=True).encode()
+        file.write(header.rstrip(b"\n") + b"\n" + note + b"\n" + _END_HEADER + b"\n\n")
         while piece := source.read(_LINE):
             file.write(base64.b64encode(piece) + b"\n")
             progress.advance(task, len(piece))
@@ -130,12 +153,13 @@ def write_executable(target: Path, pack: Path, unpacker: bytes, *, progress: Pro
 
 
 class _Base64Section(io.RawIOBase):
-    """The tar inside a script, decoded as it is read: a few kB of memory whatever the size, wrapped or one line."""
+    """The tar inside a script, decoded as it is read: little memory, be it wrapped or one line."""
 
     def __init__(self, file: IO[bytes], start: int, end: int) -> None:
         super().__init__()
         self.file, self.end = file, end
-        self.rest, self.ready = b"", b""
+        self.rest = b""
+        self.ready = memoryview(b"")
         file.seek(start)
 
     def readable(self) -> bool:
@@ -146,14 +170,18 @@ class _Base64Section(io.RawIOBase):
             piece = self.file.read(min(CHUNK, self.end - self.file.tell()))
             if not piece:
                 if self.rest:
-                    raise BundleDamaged("the archive in the script ends in the middle", hint="fetch or build it again")
+                    raise BundleDamaged(
+                        "the archive in the script ends in the middle", hint="fetch or build it again"
+                    )
                 return 0
             text = self.rest + piece.translate(None, b"\r\n")
             whole = len(text) // 4 * 4
             try:
-                self.ready = base64.b64decode(text[:whole], validate=True)
+                self.ready = memoryview(base64.b64decode(text[:whole]))
             except ValueError:
-                raise BundleDamaged("the archive in the script is not base64", hint="fetch or build it again") from None
+                raise BundleDamaged(
+                    "the archive in the script is not base64", hint="fetch or build it again"
+                ) from None
             self.rest = text[whole:]
         count = min(len(buffer), len(self.ready))
         buffer[:count], self.ready = self.ready[:count], self.ready[count:]
@@ -176,7 +204,7 @@ def opened_pack(path: Path) -> Iterator[tarfile.TarFile]:
                 return
             start, end = _section(file, path)
             reader = io.BufferedReader(_Base64Section(file, start, end), CHUNK)
-            with tarfile.open(fileobj=reader, mode="r|") as tar:
+            with tarfile.open(fileobj=reader, mode="r|", bufsize=CHUNK) as tar:
                 yield tar
     except (tarfile.TarError, EOFError) as error:
         raise BundleDamaged(f"{path} is damaged: {error}", hint="fetch or build it again") from None
@@ -190,7 +218,9 @@ def _section(file: IO[bytes], path: Path) -> tuple[int, int]:
     head = file.read(1 << 16)
     begin = head.find(b"\n" + _END_HEADER + b"\n")
     if begin < 0:
-        raise BundleDamaged(f"{path} is a script, but not one of pixi-pack's layout", hint="is it the right file?")
+        raise BundleDamaged(
+            f"{path} is a script, but not one of pixi-pack's layout", hint="is it the right file?"
+        )
     start = begin + len(_END_HEADER) + 3
     position = start
     marker = b"\n" + _END_ARCHIVE + b"\n"
@@ -215,7 +245,7 @@ def check_member(member: tarfile.TarInfo, path: Path) -> str:
     parts = name.split("/")
     if name.startswith("/") or ".." in parts:
         raise UnsafeBundle(
-            f"{path} has a member {member.name!r}, which would be written outside the target folder; nothing was unpacked",
+            f"{path} has a member {member.name!r}, which would be written outside the target folder",
             hint="do not use this file, and ask where it comes from",
         )
     if not (member.isfile() or member.isdir()):
@@ -268,6 +298,11 @@ def read_pack_manifest(path: Path) -> tuple[bytes | None, dict[str, Any]]:
     Raises:
         BundleDamaged: It is no pack.
     """
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    if head.startswith(b"#!") and _HEAD_MARK in head:
+        start = head.index(_HEAD_MARK) + len(_HEAD_MARK)
+        return head[start : head.find(b"\n", start)], {"version": "1"}
     ours: bytes | None = None
     pixi_pack: dict[str, Any] | None = None
     with opened_pack(path) as tar:
@@ -285,5 +320,7 @@ def read_pack_manifest(path: Path) -> tuple[bytes | None, dict[str, Any]]:
                     except ValueError:
                         pixi_pack = None
     if not isinstance(pixi_pack, dict):
-        raise BundleDamaged(f"{path} is not a pack: it has no readable pixi-pack.json", hint="is it the right file?")
+        raise BundleDamaged(
+            f"{path} is not a pack: it has no readable pixi-pack.json", hint="is it the right file?"
+        )
     return ours, pixi_pack

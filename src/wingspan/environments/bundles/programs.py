@@ -1,6 +1,7 @@
 """The programs that bundles need on the building machine: found, else obtained into the cache without root.
 
-``mksquashfs``, ``unsquashfs`` and ``squashfuse_ll`` come from PATH, else from the machine's Debian packages, else from conda-forge.
+``mksquashfs``, ``unsquashfs`` and ``squashfuse_ll`` come from PATH, else from the machine's Debian packages,
+else from conda-forge.
 """
 
 from __future__ import annotations
@@ -62,14 +63,14 @@ def find_program(name: str, *, obtain: bool = True) -> Path:
 
 def _obtain(name: str, debs: list[str], conda: str, folder: Path, script: Path) -> None:
     reasons = []
-    for source, get in (
-        ("Debian", lambda root: _from_debian(debs, root)),
-        ("conda-forge", lambda root: _from_conda(conda, root)),
-    ):
+    for source in ("Debian", "conda-forge"):
         with temporary_folder(folder) as work:
             root = work / "root"
             try:
-                get(root)
+                if source == "Debian":
+                    _from_debian(debs, root)
+                else:
+                    _from_conda(conda, root)
             except (debian.DebianUnavailable, BundleError, OSError, subprocess.SubprocessError) as error:
                 reasons.append(f"{source}: {error}")
                 continue
@@ -138,10 +139,11 @@ def memory_for_tools() -> int:
 
 
 def mount_helper() -> Path:
-    """A small archive for workers that have no squashfuse: squashfuse_ll, unsquashfs and every library they need.
+    """A small archive for workers that have no squashfuse: squashfuse_ll, unsquashfs and every library they
+    need.
 
-    It brings its own libc and runs under it, so the worker's version of anything does not matter. A gzipped tar of about
-    2 MB, named by its content, made once.
+    It brings its own libc and runs under it, so the worker's version of anything does not matter. A gzipped
+    tar of about 2 MB, named by its content, made once.
 
     Raises:
         ProgramMissing: squashfuse_ll is not here and cannot be obtained.

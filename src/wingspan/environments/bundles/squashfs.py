@@ -1,7 +1,8 @@
 """The `squashfs` kind: the installed environment as one compressed image that workers mount.
 
-At the end of the file, after the image, lie the bundle's manifest as JSON, its length (8 bytes, little endian) and `MAGIC`: so a bundle
-says what it is without any tool. Everything that mounts the image ignores what follows it.
+At the end of the file, after the image, lie the bundle's manifest as JSON, its length (8 bytes, little
+endian) and `MAGIC`: so a bundle says what it is without any tool. Everything that mounts the image ignores
+what follows it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "3", "-b", "131072")
 def make_squashfs(folder: Path, image: Path, *, progress: Progress = NO_PROGRESS) -> None:
     """Make an image of `folder`: the same content gives the same bytes.
 
-    Cores and memory are given explicitly: by itself mksquashfs takes every core and a quarter of the memory of the *machine*,
-    whatever the job was granted.
+    Cores and memory are given explicitly: by itself mksquashfs takes every core and a quarter of the memory
+    of the *machine*, whatever the job was granted.
 
     Raises:
         ProgramMissing: No mksquashfs, and none to be had.

@@ -6,8 +6,9 @@
     JobDescription(executable=str(start.executable), transfer_executable=True, arguments=start.arguments,
                    input_files=tuple(str(path) for path in start.input_files), ...)
 
-The files are named without their folders in the arguments: wherever the job's working folder is, they lie in it. On a
-shared disk ``starter_command(..., shared=True)`` names them by their full paths and transfers nothing.
+The files are named without their folders in the arguments: wherever the job's working folder is, they lie in
+it. On a shared disk ``starter_command(..., shared=True)`` names them by their full paths and transfers
+nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Start:
     Attributes:
         executable: The starter, a POSIX shell script.
         arguments: Its arguments, the command last.
-        input_files: What must lie in the job's working folder: the bundle first, then (for `squashfs`) the small helper.
+        input_files: What must lie in the job's working folder: the bundle first, then (for `squashfs`) the
+            small helper.
         bundle: The bundle; the same for every job, so worth sending as a common file.
     """
 
@@ -49,7 +51,7 @@ class Start:
 
 def starter_script() -> Path:
     """The starter on this machine's disk."""
-    return Path(__file__).with_name("starter.sh")
+    return Path(__file__).with_name("remote").joinpath("starter.sh")
 
 
 def starter_command(
@@ -64,13 +66,14 @@ def starter_command(
     """How `command` is executed in `bundle` on a worker.
 
     Args:
-        bundle: Of kind ``squashfs``, ``sif``, ``pack`` (one that unpacks itself) or ``install``. An ``oci`` archive is run by
-            the container universe, Docker or podman, not by this.
+        bundle: Of kind ``squashfs``, ``sif``, ``pack`` (one that unpacks itself) or ``install``. An ``oci``
+            archive is run by the container universe, Docker or podman, not by this.
         command: Program and arguments; ``python`` is the environment's.
         shared: The worker sees this machine's files: use them where they are.
-        helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). Left out silently where
-            it cannot be had here.
-        method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"``; None: the first that works on the worker.
+        helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). Left
+            out silently where it cannot be had here.
+        method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"``; None: the first that works on the
+            worker.
         quiet: The starter says nothing unless something is wrong.
 
     Raises:
@@ -80,10 +83,13 @@ def starter_command(
         what = "an OCI archive" if bundle.kind == "oci" else "a plain pack"
         raise BundleError(
             f"{what} is not started by the starter: {bundle.path}",
-            hint="the container universe runs OCI archives; a pack must unpack itself: build_bundle(…, executable=True)",
+            hint="the container universe runs OCI archives; a pack must unpack itself (executable=True)",
         )
     files = [bundle.path]
-    place = (lambda path: str(path)) if shared else (lambda path: path.name)
+
+    def place(path: Path) -> str:
+        return str(path) if shared else path.name
+
     options = ["--bundle", place(bundle.path), "--sha256", bundle.sha256, "--kind", bundle.kind]
     if bundle.prefix is not None:
         options += ["--prefix", bundle.prefix]

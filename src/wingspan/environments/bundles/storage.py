@@ -107,10 +107,10 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, prefix: str = ".build-") -> Iterator[Path]:
-    """A folder of its own in `parent`, removed at the end whatever happens; leftovers of dead processes go too."""
+    """A folder of its own in `parent`, removed at the end; leftovers of dead processes go too."""
     parent.mkdir(parents=True, exist_ok=True)
     for leftover in parent.glob(f"{prefix}*"):
-        with contextlib.suppress(OSError), (leftover / "in-use").open("rb") as file, _flock(file, wait=False):
+        with contextlib.suppress(OSError), (leftover / "in-use").open("rb") as held, _flock(held, wait=False):
             shutil.rmtree(leftover, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:

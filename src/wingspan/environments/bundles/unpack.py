@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from wingspan.environments.bundles.access import check_pack_sums, open_bundle, verify_bundle
+from wingspan.environments.bundles.access import check_file, check_pack_sums, open_bundle
 from wingspan.environments.bundles.contents import FOLDER, activation_script
-from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError
+from wingspan.environments.bundles.errors import AlreadyThere, BuildFailed, BundleDamaged, BundleError
 from wingspan.environments.bundles.link import install_wheels, link_conda
 from wingspan.environments.bundles.manifest import Bundle
 from wingspan.environments.bundles.pack import extract_pack
@@ -30,7 +30,8 @@ def unpack_bundle(
     environment: str = "env",
     progress: Progress = NO_PROGRESS,
 ) -> Path:
-    """Unpack `bundle` into ``directory/environment`` and write ``directory/activate.sh``, as ``pixi-unpack`` does.
+    """Unpack `bundle` into ``directory/environment`` and write ``directory/activate.sh``, as ``pixi-unpack``
+    does.
 
     The bundle is checked first. On an error nothing is left behind.
 
@@ -44,17 +45,17 @@ def unpack_bundle(
         The environment's folder, its prefix.
 
     Raises:
-        FileExistsError: There is something of that name already.
+        AlreadyThere: There is something of that name already.
         BundleDamaged, UnsafeBundle: see `wingspan.environments.bundles.errors`.
         DiskFull: No room.
     """
     checked = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     if checked.kind != "pack" or checked.manifest is not None:
-        checked = verify_bundle(checked, progress=progress)
+        checked = check_file(checked.path, checked.sha256, progress=progress)
     directory = Path(directory).absolute()
     prefix = directory / environment
     if prefix.exists():
-        raise FileExistsError(f"{prefix} exists; choose another name or folder, or remove it")
+        raise AlreadyThere(f"{prefix} exists", hint="choose another name or folder, or remove it")
     with no_room(directory):
         try:
             with temporary_folder(directory, ".unpack-") as work:
@@ -89,7 +90,9 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
         description = json.loads((root / "pixi-pack.json").read_bytes())
         version, platform = description["version"], description["platform"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise BundleDamaged(f"{bundle.path} has no readable pixi-pack.json", hint="is it the right file?") from None
+        raise BundleDamaged(
+            f"{bundle.path} has no readable pixi-pack.json", hint="is it the right file?"
+        ) from None
     if version != "1":
         raise BundleDamaged(
             f"{bundle.path} is a pack of version {version!r}; this Wingspan reads version '1'",
@@ -101,10 +104,15 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
             continue
         document = json.loads(text)
         subdir = name.split("/")[1]
-        for file_name, record in {**document.get("packages", {}), **document.get("packages.conda", {})}.items():
+        for file_name, record in {
+            **document.get("packages", {}),
+            **document.get("packages.conda", {}),
+        }.items():
             path = root / "channel" / subdir / file_name
             items.append({"subdir": subdir, "file_name": file_name, "record": record, "path": str(path)})
-    link_conda(items, prefix, prefix=str(prefix), platform=platform, cache=work / "packages", progress=progress)
+    link_conda(
+        items, prefix, prefix=str(prefix), platform=platform, cache=work / "packages", progress=progress
+    )
     (prefix / "conda-meta").mkdir(exist_ok=True)
     (prefix / "conda-meta/history").write_text("", encoding="utf-8")
     wheels = sorted((root / "pypi").glob("*.whl"))
@@ -138,7 +146,7 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
     if done.returncode:
         raise BuildFailed(
             f"the environment cannot be moved to {prefix}: {done.stderr.strip()[-300:]}",
-            hint=f"paths longer than {bundle.prefix} do not fit into its programs; unpack into a shorter one, or use a pack",
+            hint=f"a path longer than {bundle.prefix} does not fit into its programs: choose a shorter one",
         )
     target.rename(prefix)
     progress.finish(task)

@@ -18,7 +18,7 @@ __all__ = ["WRITERS"]
 
 
 def install_tree(order: Order) -> tuple[Path, Manifest]:
-    """The installed environment with ``.wingspan`` in it, in the build folder; and the manifest with its measures."""
+    """The installed environment with ``.wingspan`` in the build folder; the manifest with measures."""
     folder = order.work / "prefix"
     assert order.manifest.prefix is not None
     link_environment(
@@ -48,8 +48,8 @@ def _pack(order: Order) -> tuple[Product, Manifest]:
     if not order.options.get("executable"):
         return Product(path=tar, suffix="tar"), order.manifest
     script = order.work / "pack.sh"
-    unpacker = Path(__file__).with_name("unpacker.py").read_bytes()
-    write_executable(script, tar, unpacker, progress=order.progress)
+    unpacker = Path(__file__).with_name("remote").joinpath("unpacker.py").read_bytes()
+    write_executable(script, tar, order.manifest, unpacker, progress=order.progress)
     return Product(path=script, suffix="sh", mode=0o755), order.manifest
 
 

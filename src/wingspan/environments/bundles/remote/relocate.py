@@ -1,9 +1,10 @@
-"""Rewrite the prefix of an unpacked environment: runs on the worker, with the environment's own Python, standard library only.
+# mypy: ignore-errors
+"""Rewrite the prefix of an unpacked environment: runs on the worker, with the environment's own Python.
 
     python relocate.py FOLDER OLD NEW
 
-Text files get NEW for OLD. In binaries the text that follows is moved up and zeros fill the gap, which needs NEW to be no
-longer than OLD; the starter sees to that with a link of a short name.
+Text files get NEW for OLD. In binaries the text that follows is moved up and zeros fill the gap, which needs
+NEW to be no longer than OLD; the starter sees to that with a link of a short name.
 """
 
 import json

@@ -3,8 +3,12 @@
 #   -o FOLDER  where (default: here)    -e NAME  name of the environment's folder (default: env)
 set -euo pipefail
 
-begin=$(grep -anm 1 '^@@END_HEADER@@$' "$0" | cut -d: -f1)
-end=$(grep -anm 1 '^@@END_ARCHIVE@@$' "$0" | cut -d: -f1)
+begin=$(grep -anm 1 '^@@END_HEADER@@$' "$0" | cut -d: -f1) || true
+end=$(grep -anm 1 '^@@END_ARCHIVE@@$' "$0" | cut -d: -f1) || true
+if [ -z "$begin" ] || [ -z "$end" ]; then
+    echo "unpack: $0 is cut; fetch it again" >&2
+    exit 121
+fi
 
 # the archive and what it unpacks to lie side by side: a small /tmp does not matter
 folder=.

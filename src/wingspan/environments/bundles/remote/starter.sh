@@ -386,14 +386,28 @@ start_sif() {
     exec "$program" -s exec $gpu --pwd "$PWD" --bind "$PWD" "$bundle" /bin/sh "$prefix/.wingspan/enter.sh" "$@"
 }
 
+# A script that puts an environment and its activate.sh into a folder: a self-extracting pack, or an installer.
 start_script() {
     new_work
+    have bash || die $EXIT_NO_WAY "there is no bash here to run $bundle"
+    bash "$bundle" -o "$work" -e environment >&2
+    code=$?
+    case $code in
+    0) ;;
+    121 | 122 | 123) die $code "$bundle could not be unpacked" ;;
+    *) die $EXIT_NO_WAY "$bundle could not be unpacked or installed (exit status $code)" ;;
+    esac
     afterwards "rm -rf '$work'"
-    prefix="$work/environment"
-    /bin/sh "$bundle" "$work" >&2 || die $EXIT_NO_WAY "$bundle could not install the environment"
-    say "install: installed from the lock into $work"
-    # shellcheck disable=SC1091
-    . "$work/activate.sh"
+    say "$kind: unpacked into $work"
+    WINGSPAN_PREFIX=$work/environment
+    export WINGSPAN_PREFIX
+    script=$work/activate.sh
+    if grep -q 'activate\.d/' "$script"; then
+        # shellcheck disable=SC2016
+        exec bash -c 'script=$1; shift; . "$script"; exec "$@"' bash "$script" "$@"
+    fi
+    # shellcheck disable=SC1090
+    . "$script"
     exec "$@"
 }
 
@@ -405,6 +419,6 @@ check_digest
 case $kind in
 squashfs) start_squashfs "$@" ;;
 sif) start_sif "$@" ;;
-install) start_script "$@" ;;
+pack | install) start_script "$@" ;;
 *) die 2 "a bundle of kind $kind is not started by this script" ;;
 esac

@@ -1,0 +1,167 @@
+"""``wingspan env bundle | unpack | verify | enter``: files that carry a locked environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wingspan.cli.env_lock import _selection
+
+if TYPE_CHECKING:
+    from wingspan.environments.bundles import Bundle
+
+__all__ = ["bundle", "enter", "unpack", "verify"]
+
+_KINDS = ("squashfs", "pack", "sif", "oci", "install")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+
+
+def _describe(made: Bundle) -> None:
+    from wingspan.cli._table import size
+
+    click.echo(str(made.path))
+    python = f", Python {made.python}" if made.python else ""
+    click.echo(f"  {made.kind}, {size(made.size)}{python}, sha256 {made.sha256}", err=True)
+    for source in made.sources:
+        click.echo(f"  {source}", err=True)
+
+
+@click.command("bundle")
+@_selection
+@click.option(
+    "-k",
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(_KINDS),
+    help="Once or more.  [default: squashfs]",
+)
+@click.option("-x", "--executable", is_flag=True, help="A pack that unpacks itself (.sh).")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="here",
+    help="Folder for the bundle.",
+)
+@_quiet
+def bundle(
+    *,
+    manifest: Path,
+    environment: str,
+    platform: str | None,
+    gpus: bool,
+    frozen: bool,
+    as_json: bool,
+    kinds: tuple[str, ...],
+    executable: bool,
+    output: Path,
+    quiet: bool,
+) -> None:
+    """Make one file of a locked environment.
+
+    \b
+    squashfs  an image that workers mount: starts in a blink
+    pack      the packages, in pixi-pack's format
+    sif       an Apptainer image, and its .def
+    oci       a Docker/OCI archive, and its Dockerfile
+    install   a small script that installs from the lock on the worker
+
+    Every package is checked against the lock. The name says the content:
+    <name>-<first 8 of the SHA-256>.<kind>.
+    """
+    from wingspan.cli._progress import progress
+    from wingspan.environments import load_environment
+    from wingspan.environments.bundles import build_bundle
+
+    env = load_environment(manifest, environment, platform, gpus=gpus, check_lock=not frozen)
+    made = []
+    with progress(quiet=quiet) as told:
+        for kind in kinds or ("pack" if executable else "squashfs",):
+            made.append(build_bundle(env, kind, directory=output, executable=executable, progress=told))
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in made], indent=2))
+        return
+    for one in made:
+        _describe(one)
+
+
+@click.command("unpack")
+@click.argument("file", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output-directory",
+    "output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="here",
+    help="Folder that gets the environment and activate.sh.",
+)
+@click.option(
+    "-e", "--env-name", default="env", show_default=True, help="Name of the environment's folder in it."
+)
+@_quiet
+def unpack(file: Path, *, output: Path, env_name: str, quiet: bool) -> None:
+    """Unpack a bundle into a folder, checked first; then: . activate.sh
+
+    Takes pixi-pack's archives too, also the self-extracting ones (in a few MB of memory).
+    """
+    from wingspan.cli._progress import progress
+    from wingspan.environments.bundles import unpack_bundle
+
+    with progress(quiet=quiet) as told:
+        prefix = unpack_bundle(file, output, environment=env_name, progress=told)
+    click.echo(str(prefix))
+    click.echo(f"  use it: . {prefix.parent / 'activate.sh'}", err=True)
+
+
+@click.command("verify")
+@click.argument("files", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_quiet
+def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> None:
+    """Check every byte of bundles against their digests; in packs, every package too."""
+    from wingspan.cli._progress import progress
+    from wingspan.environments.bundles import verify_bundle
+
+    checked = []
+    with progress(quiet=quiet or as_json) as told:
+        for file in files:
+            checked.append(verify_bundle(file, progress=told))
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in checked], indent=2))
+        return
+    for one in checked:
+        click.echo(f"{one.path}: good")
+
+
+@click.command("enter", context_settings={"ignore_unknown_options": True})
+@click.argument("file", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--method",
+    type=click.Choice(["kernel", "fuse", "apptainer", "unpack"]),
+    help="How a squashfs is made available.  [default: the first that works]",
+)
+@click.option("--keep-environment", is_flag=True, help="Keep this shell's variables; jobs do not have them.")
+def enter(file: Path, command: tuple[str, ...], *, method: str | None, keep_environment: bool) -> None:
+    """A shell (or COMMAND) inside a bundle, as a worker would see it.
+
+    The same starter does it that starts jobs; what it did is the first line it prints.
+    """
+    from wingspan.environments.bundles import open_bundle, starter_command
+
+    shell = [os.environ.get("SHELL") or "/bin/sh"]
+    if shell[0].endswith("bash"):
+        shell += ["--norc", "--noprofile"]
+    start = starter_command(open_bundle(file), command or shell, shared=True, method=method)
+    kept = ("HOME", "USER", "LOGNAME", "TERM", "LANG", "PATH", "TMPDIR", "TZ")
+    variables = dict(os.environ) if keep_environment else {k: os.environ[k] for k in kept if k in os.environ}
+    if not command:
+        variables["PS1"] = f"({file.name}) \\w\\$ "
+    os.execve("/bin/sh", ["/bin/sh", str(start.executable), *start.arguments], variables)  # noqa: S606

@@ -1,0 +1,442 @@
+#!/bin/sh
+""":' # a shell reads these lines, Python a string
+for python in python3 /usr/libexec/platform-python python3.13 python3.12 python3.11 python3.10 python3.9 python3.6; do
+    if command -v "$python" >/dev/null 2>&1; then exec "$python" -I -S -B "$0" "$@"; fi
+done
+echo "unpack: there is no Python 3.6 or later here to unpack with; use a squashfs bundle, which needs none"
+>&2 exit 122
+"""
+
+# mypy: ignore-errors
+"""Unpack a pixi-pack archive into an environment, on a worker that has a Python and nothing else.
+
+Takes the place of the ``pixi-unpack`` program inside self-extracting packs, with the same options, and
+checks every package against the digest in the pack before it unpacks it. Standard library only, Python 3.6
+and later; zstd through whatever this
+machine has: Python's own module, the library libzstd (package managers and curl bring it), or the program
+zstd.
+"""
+
+import argparse
+import configparser
+import ctypes
+import ctypes.util
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+
+EXIT_DAMAGED = 121
+EXIT_NO_WAY = 122
+EXIT_NO_ROOM = 123
+
+
+class Refused(Exception):
+    def __init__(self, code, text):
+        Exception.__init__(self, text)
+        self.code = code
+
+
+# ---- zstd
+# ---------------------------------------------------------------------------------------------------------
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("size", ctypes.c_size_t), ("position", ctypes.c_size_t)]
+
+
+class _Libzstd(io.RawIOBase):
+    """Reads through libzstd (ZSTD_decompressStream)."""
+
+    library = None
+
+    def __init__(self, source):
+        super().__init__()
+        self.source = source
+        self.stream = self.library.ZSTD_createDStream()
+        self.input = ctypes.create_string_buffer(1 << 17)
+        self.given = _Buffer(ctypes.addressof(self.input), 0, 0)
+
+    def readable(self):
+        return True
+
+    def readinto(self, target):
+        room = (ctypes.c_char * len(target)).from_buffer(target)
+        out = _Buffer(ctypes.addressof(room), len(target), 0)
+        while out.position == 0:
+            if self.given.position == self.given.size:
+                piece = self.source.read(1 << 17)
+                if not piece:
+                    break
+                ctypes.memmove(self.input, piece, len(piece))
+                self.given.size, self.given.position = len(piece), 0
+            code = self.library.ZSTD_decompressStream(
+                self.stream, ctypes.byref(out), ctypes.byref(self.given)
+            )
+            if self.library.ZSTD_isError(code):
+                raise Refused(EXIT_DAMAGED, "compressed data is damaged")
+        return out.position
+
+    def close(self):
+        if self.stream:
+            self.library.ZSTD_freeDStream(self.stream)
+            self.stream = None
+        super().close()
+
+
+def zstd_reader(source):
+    """A file object with the decompressed content of `source`."""
+    try:
+        from compression import zstd  # Python 3.14
+
+        return zstd.ZstdFile(source)
+    except ImportError:
+        pass
+    if _Libzstd.library is None:
+        for name in ("libzstd.so.1", ctypes.util.find_library("zstd")):
+            try:
+                library = ctypes.CDLL(name) if name else None
+            except OSError:
+                library = None
+            if library is not None:
+                library.ZSTD_createDStream.restype = ctypes.c_void_p
+                library.ZSTD_freeDStream.argtypes = [ctypes.c_void_p]
+                library.ZSTD_decompressStream.restype = ctypes.c_size_t
+                library.ZSTD_decompressStream.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+                library.ZSTD_isError.argtypes = [ctypes.c_size_t]
+                _Libzstd.library = library
+                break
+    if _Libzstd.library is not None:
+        return io.BufferedReader(_Libzstd(source), 1 << 17)
+    program = shutil.which("zstd")
+    if program is None:
+        raise Refused(
+            EXIT_NO_WAY,
+            "nothing here reads zstd: neither Python 3.14, nor libzstd.so.1, nor the program zstd",
+        )
+    with tempfile.TemporaryFile() as packed:
+        shutil.copyfileobj(source, packed)
+        packed.seek(0)
+        unpacked = tempfile.TemporaryFile()
+        subprocess.check_call([program, "-dc"], stdin=packed, stdout=unpacked)
+        unpacked.seek(0)
+        return unpacked
+
+
+# ---- archives
+# -----------------------------------------------------------------------------------------------------
+
+
+def safe_path(folder, name, what):
+    path = os.path.normpath(os.path.join(folder, name))
+    if os.path.isabs(name) or not (path + os.sep).startswith(folder + os.sep):
+        raise Refused(
+            EXIT_DAMAGED, "%s has a member %r, which would be written outside its folder" % (what, name)
+        )
+    return path
+
+
+def extract_tar(tar, folder, what):
+    """Extract; refuse what would land outside, or a link that points out of `folder`."""
+    for member in tar:
+        path = safe_path(folder, member.name, what)
+        if os.path.islink(os.path.dirname(path)):
+            raise Refused(EXIT_DAMAGED, "%s writes through a link: %r" % (what, member.name))
+        if member.isdir():
+            os.makedirs(path, exist_ok=True)
+        elif member.issym():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            safe_path(
+                folder, os.path.relpath(os.path.join(os.path.dirname(path), member.linkname), folder), what
+            )
+            os.symlink(member.linkname, path)
+        elif member.islnk():
+            os.link(safe_path(folder, member.linkname, what), path)
+        elif member.isfile():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                shutil.copyfileobj(tar.extractfile(member), file, 1 << 20)
+            os.chmod(path, 0o755 if member.mode & stat.S_IXUSR else 0o644)
+        else:
+            raise Refused(EXIT_DAMAGED, "%s has a member %r that is a device" % (what, member.name))
+
+
+def extract_conda(path, folder):
+    name = os.path.basename(path)
+    if name.endswith(".tar.bz2"):
+        with tarfile.open(path, "r:bz2") as tar:
+            extract_tar(tar, folder, name)
+        return
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            if member.endswith(".tar.zst"):
+                with (
+                    archive.open(member) as source,
+                    tarfile.open(fileobj=zstd_reader(source), mode="r|") as tar,
+                ):
+                    extract_tar(tar, folder, name)
+
+
+def digest(path, algorithm):
+    result = hashlib.new(algorithm)
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            result.update(piece)
+    return result.hexdigest()
+
+
+# ---- conda packages
+# -----------------------------------------------------------------------------------------------
+
+
+def replace_prefix(path, placeholder, prefix, binary):
+    with open(path, "rb") as file:
+        content = file.read()
+    old, new = placeholder.encode(), prefix.encode()
+    if binary:
+        if len(new) > len(old):
+            raise Refused(EXIT_NO_WAY, "%s is too long a path for the programs of the environment" % prefix)
+
+        def shift(match):
+            text = match.group().replace(old, new)
+            return text + b"\0" * (len(match.group()) - len(text))
+
+        content = re.sub(re.escape(old) + rb"[^\0]*", shift, content)
+    else:
+        content = content.replace(old, new)
+        line = content.split(b"\n", 1)[0]
+        if line.startswith(b"#!") and len(line) > 127:  # kernels cut longer ones
+            program = os.path.basename(line[2:].split()[0])
+            content = b"#!/usr/bin/env " + program + content[len(line) :]
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def script(path, prefix, module, function):
+    interpreter = prefix + "/bin/python"
+    first = (
+        "#!" + interpreter
+        if len(interpreter) < 126
+        else "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''" % interpreter
+    )
+    with open(path, "w") as file:
+        file.write(
+            "%s\nimport sys\nfrom %s import %s\nif __name__ == '__main__':\n    sys.exit(%s())\n"
+            % (first, module, function.split(".")[0], function)
+        )
+    os.chmod(path, 0o755)
+
+
+def entry_point(text, prefix):
+    name, target = text.split("=", 1)
+    module, function = target.split("[")[0].strip().split(":")
+    os.makedirs(prefix + "/bin", exist_ok=True)
+    script(os.path.join(prefix, "bin", name.strip()), prefix, module.strip(), function.strip())
+
+
+def install_conda(record, file_name, source, prefix, python):
+    with open(source + "/info/paths.json") as file:
+        paths = json.load(file)
+    noarch = record.get("noarch") == "python"
+    files = []
+    for entry in paths["paths"]:
+        name = entry["_path"]
+        place = name
+        if noarch and name.startswith("site-packages/"):
+            place = "lib/python%s/%s" % (python, name)
+        elif noarch and name.startswith("python-scripts/"):
+            place = "bin/" + name[len("python-scripts/") :]
+        target = safe_path(prefix, place, file_name)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if os.path.lexists(target):
+            os.unlink(target)
+        os.rename(safe_path(source, name, file_name), target)
+        files.append(place)
+        if entry.get("prefix_placeholder") and not os.path.islink(target):
+            replace_prefix(target, entry["prefix_placeholder"], prefix, entry.get("file_mode") == "binary")
+    if noarch and os.path.exists(source + "/info/link.json"):
+        with open(source + "/info/link.json") as file:
+            for point in json.load(file).get("noarch", {}).get("entry_points", []):
+                entry_point(point, prefix)
+                files.append("bin/" + point.split("=", 1)[0].strip())
+    with open(
+        os.path.join(prefix, "conda-meta", re.sub(r"\.(conda|tar\.bz2)$", "", file_name) + ".json"), "w"
+    ) as file:
+        json.dump(dict(record, fn=file_name, files=files, paths_data=paths), file, indent=1, sort_keys=True)
+
+
+# ---- wheels
+# -------------------------------------------------------------------------------------------------------
+
+
+def install_wheel(path, prefix, python):
+    site = "%s/lib/python%s/site-packages" % (prefix, python)
+    name, version = os.path.basename(path).split("-")[:2]
+    data = "%s-%s.data/" % (name, version)
+    places = {"purelib": site, "platlib": site, "data": prefix, "scripts": prefix + "/bin"}
+    places["headers"] = "%s/include/python%s/%s" % (prefix, python, name)
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.filename.endswith("/"):
+                continue
+            folder, member = site, info.filename
+            if member.startswith(data):
+                scheme, member = member[len(data) :].split("/", 1)
+                folder = places[scheme]
+            target = safe_path(folder, member, os.path.basename(path))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            content = archive.read(info)
+            executable = (info.external_attr >> 16) & 0o111
+            if folder == places["scripts"]:
+                executable = True
+                if content.startswith(b"#!python"):
+                    content = ("#!%s/bin/python" % prefix).encode() + content[content.index(b"\n") :]
+            with open(target, "wb") as file:
+                file.write(content)
+            os.chmod(target, 0o755 if executable else 0o644)
+    points = configparser.ConfigParser(delimiters=("=",), interpolation=None)
+    points.optionxform = str
+    points.read("%s/%s-%s.dist-info/entry_points.txt" % (site, name, version))
+    for section in ("console_scripts", "gui_scripts"):
+        if points.has_section(section):
+            for item in points.items(section):
+                entry_point("%s=%s" % item, prefix)
+
+
+# ---- the whole
+# ----------------------------------------------------------------------------------------------------
+
+
+def read_pack(path, folder):
+    if os.path.isdir(path):
+        return os.path.abspath(path)
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            if not (member.isfile() or member.isdir()):
+                raise Refused(
+                    EXIT_DAMAGED, "the pack has a member %r that is a link or a device" % member.name
+                )
+            if member.isfile():
+                target = safe_path(folder, member.name, "the pack")
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with open(target, "wb") as file:
+                    shutil.copyfileobj(tar.extractfile(member), file, 1 << 20)
+    return folder
+
+
+def check(pack):
+    """Every package against its digest. Returns [(record, file name, path)]."""
+    with open(pack + "/pixi-pack.json") as file:
+        description = json.load(file)
+    if description.get("version") != "1":
+        raise Refused(EXIT_NO_WAY, "this is a pack of version %r, not '1'" % description.get("version"))
+    platform = description.get("platform")
+    machine = {"x86_64": "linux-64", "i686": "linux-32"}.get(
+        os.uname().machine, "linux-" + os.uname().machine
+    )
+    if platform != machine:
+        raise Refused(EXIT_NO_WAY, "the pack is for %s, and this machine is %s" % (platform, machine))
+    if os.path.exists(pack + "/sha256sums"):
+        with open(pack + "/sha256sums") as file:
+            for line in file:
+                wanted, name = line.rstrip("\n").split("  ", 1)
+                path = safe_path(pack, name, "sha256sums")
+                if not os.path.isfile(path) or digest(path, "sha256") != wanted:
+                    raise Refused(EXIT_DAMAGED, "%s is missing or damaged; nothing was unpacked" % name)
+    found = []
+    for subdir in sorted(os.listdir(pack + "/channel")):
+        folder = "%s/channel/%s" % (pack, subdir)
+        with open(folder + "/repodata.json") as file:
+            repodata = json.load(file)
+        records = dict(repodata.get("packages", {}), **repodata.get("packages.conda", {}))
+        for file_name, record in sorted(records.items()):
+            path = safe_path(folder, file_name, "repodata.json")
+            for algorithm in ("sha256", "md5"):
+                if record.get(algorithm):
+                    if not os.path.isfile(path) or digest(path, algorithm) != record[algorithm]:
+                        raise Refused(
+                            EXIT_DAMAGED, "%s is missing or damaged; nothing was unpacked" % file_name
+                        )
+                    break
+            found.append((record, file_name, path))
+    return found
+
+
+def activate_script(prefix):
+    lines = ['export CONDA_PREFIX="%s" CONDA_SHLVL=1' % prefix, 'export PATH="$CONDA_PREFIX/bin:$PATH"']
+    lines += ["export PYTHONNOUSERSITE=1", "unset PYTHONHOME"]
+    variables, scripts = prefix + "/etc/conda/env_vars.d", prefix + "/etc/conda/activate.d"
+    for name in sorted(os.listdir(variables)) if os.path.isdir(variables) else []:
+        with open(os.path.join(variables, name)) as file:
+            for key, value in sorted(json.load(file).items()):
+                lines.append("export %s='%s'" % (key, str(value).replace("'", "'\\''")))
+    for name in sorted(os.listdir(scripts)) if os.path.isdir(scripts) else []:
+        if name.endswith(".sh"):
+            lines.append('. "$CONDA_PREFIX/etc/conda/activate.d/%s"' % name)
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Unpack a pixi-pack archive.")
+    parser.add_argument("pack")
+    parser.add_argument("-o", "--output-directory", default=".")
+    parser.add_argument("-e", "--env-name", default="env")
+    parser.add_argument("-s", "--shell", help="taken for compatibility; the script is for POSIX shells")
+    parser.add_argument("-v", "--verbose", action="count")
+    parser.add_argument("-q", "--quiet", action="count")
+    arguments = parser.parse_args()
+    output = os.path.abspath(arguments.output_directory)
+    prefix = os.path.join(output, arguments.env_name)
+    if os.path.exists(prefix):
+        raise Refused(2, "%s exists; choose another place with -o or -e" % prefix)
+    os.makedirs(output, exist_ok=True)
+    work = tempfile.mkdtemp(prefix=".unpack-", dir=output)
+    try:
+        pack = read_pack(arguments.pack, os.path.join(work, "pack"))
+        packages = check(pack)
+        python = next(
+            (".".join(r["version"].split(".")[:2]) for r, _, _ in packages if r["name"] == "python"), None
+        )
+        os.makedirs(prefix + "/conda-meta")
+        for number, (record, file_name, path) in enumerate(packages):
+            place = os.path.join(work, "package-%d" % number)
+            extract_conda(path, place)
+            install_conda(record, file_name, place, prefix, python)
+            shutil.rmtree(place, ignore_errors=True)
+            if not os.path.isdir(arguments.pack):
+                os.unlink(path)
+        if os.path.isdir(pack + "/pypi"):
+            for name in sorted(os.listdir(pack + "/pypi")):
+                install_wheel(os.path.join(pack, "pypi", name), prefix, python)
+        open(prefix + "/conda-meta/history", "w").close()
+        with open(output + "/activate.sh", "w") as file:
+            file.write(activate_script(prefix))
+    except BaseException:
+        shutil.rmtree(prefix, ignore_errors=True)
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Refused as error:
+        sys.stderr.write("unpack: %s\n" % error)
+        sys.exit(error.code)
+    except OSError as error:
+        if error.errno not in (28, 122):
+            raise
+        sys.stderr.write("unpack: no room: %s\n" % error)
+        sys.exit(EXIT_NO_ROOM)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
+        sys.stderr.write("unpack: the pack is damaged: %s\n" % error)
+        sys.exit(EXIT_DAMAGED)
