@@ -1,4 +1,4 @@
-"""The ``wingspan`` command. Subcommands are imported when they are called: ``wingspan --help`` stays quick."""
+"""The ``wingspan`` command. Subcommands are imported when they are called: ``--help`` stays quick."""
 
 from __future__ import annotations
 

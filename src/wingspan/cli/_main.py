@@ -1,31 +1,35 @@
-"""The command group: names and one-line helps live here, the commands in modules that are imported when called."""
+"""The command group: names and one-line helps are here, the commands in modules imported when called."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wingspan.errors import WingspanError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 #: name: (module, attribute, short help). The short help is here so that ``--help`` imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "maps": ("wingspan.cli.maps", "maps", "List your maps."),
     "status": ("wingspan.cli.maps", "status", "How far a map is, and what keeps it."),
-    "wait": ("wingspan.cli.maps", "wait", "Wait for a map, with a progress bar."),
+    "wait": ("wingspan.cli.maps_wait", "wait", "Wait for a map, with a progress bar."),
     "errors": ("wingspan.cli.maps", "errors", "What failed in a map, grouped by kind."),
     "stdout": ("wingspan.cli.maps", "stdout", "What a component printed."),
     "stderr": ("wingspan.cli.maps", "stderr", "What a component wrote to standard error."),
-    "hold": ("wingspan.cli.maps", "hold", "Hold the workers of a map."),
-    "release": ("wingspan.cli.maps", "release", "Release the held workers of a map."),
-    "vacate": ("wingspan.cli.maps", "vacate", "Send the workers of a map off their machines."),
-    "rerun": ("wingspan.cli.maps", "rerun", "Do components of a map again."),
-    "retag": ("wingspan.cli.maps", "retag", "Give a map another tag."),
-    "rm": ("wingspan.cli.maps", "rm", "Remove a map, its jobs and its results."),
-    "clean": ("wingspan.cli.maps", "clean", "Remove the maps nobody named."),
+    "hold": ("wingspan.cli.maps_act", "hold", "Hold the workers of a map."),
+    "release": ("wingspan.cli.maps_act", "release", "Release the held workers of a map."),
+    "vacate": ("wingspan.cli.maps_act", "vacate", "Send the workers of a map off their machines."),
+    "rerun": ("wingspan.cli.maps_act", "rerun", "Do components of a map again."),
+    "retag": ("wingspan.cli.maps_act", "retag", "Give a map another tag."),
+    "rm": ("wingspan.cli.maps_act", "rm", "Remove a map, its jobs and its results."),
+    "clean": ("wingspan.cli.maps_act", "clean", "Remove the maps nobody named."),
     "env": ("wingspan.cli.env", "env", "Locked environments: what is in them, and what a machine must have."),
     "store": ("wingspan.cli.store", "store", "Where bundles are published: ls, prune."),
     "pool": ("wingspan.cli.pool", "pool", "The personal HTCondor pool: start, status, stop, install."),
@@ -49,6 +53,17 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names from the table: click's own way imports every command for its help."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=entry[2])
+            for name, entry in self.table.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -78,7 +93,20 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     "--version", is_flag=True, callback=_version, expose_value=False, is_eager=True, help="Show the version."
 )
 def cli() -> None:
-    """Python functions and commands on HTCondor pools, Slurm clusters and this machine, in the environment you have."""
+    """Python functions and commands on HTCondor pools, Slurm clusters and this machine.
+
+    A map is a function applied to many inputs; it is kept, with its results, under its TAG.
+    """
+    if os.environ.get("NO_COLOR"):
+        click.get_current_context().color = False
+
+
+def print_error(error: WingspanError) -> None:
+    """Print what is wrong, and the next step, on standard error."""
+    color = False if os.environ.get("NO_COLOR") else None
+    click.echo(click.style("Error: ", fg="red", bold=True) + error.message, err=True, color=color)
+    if error.hint:
+        click.echo(click.style("Hint: ", fg="cyan") + error.hint, err=True, color=color)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -95,8 +123,6 @@ def main(argv: list[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(141)
     except WingspanError as error:
-        click.echo(click.style("Error: ", fg="red", bold=True) + error.message, err=True)
-        if error.hint:
-            click.echo(click.style("Hint: ", fg="cyan") + error.hint, err=True)
+        print_error(error)
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

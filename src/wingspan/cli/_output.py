@@ -1,0 +1,192 @@
+"""What the commands about maps share: which maps are meant, tags for tab completion, facts in words."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from wingspan.maps import Map, MapStatus
+
+__all__ = [
+    "TAG",
+    "confirm",
+    "facts",
+    "print_json",
+    "progress_text",
+    "selected",
+    "several_maps",
+    "state_of",
+    "status_record",
+    "when",
+]
+
+if TYPE_CHECKING:
+    _StringType = click.ParamType[str]
+else:  # no generic in click before 8.4
+    _StringType = click.ParamType
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class TagType(_StringType):
+    """The tag of a map; the Tab key completes it."""
+
+    name = "tag"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from wingspan.maps import tags
+
+        given = ctx.params.get(param.name or "") or ()
+        given = (given,) if isinstance(given, str) else given
+        return [CompletionItem(tag) for tag in tags() if tag.startswith(incomplete) and tag not in given]
+
+
+TAG = TagType()
+
+
+def several_maps(command: Command) -> Command:
+    """Options of a command that acts on several maps; `selected` makes tags of what they get."""
+    for decorate in (
+        click.option("--all", "everything", is_flag=True, help="All maps."),
+        click.option(
+            "-p",
+            "--pattern",
+            "patterns",
+            multiple=True,
+            metavar="PATTERN",
+            help="Maps whose tag matches, such as 'sweep-*'; may be given several times.",
+        ),
+        click.argument("tags", metavar="[TAG]...", nargs=-1, type=TAG),
+    ):
+        command = decorate(command)
+    return command
+
+
+def selected(tags: Sequence[str], patterns: Sequence[str], everything: bool) -> list[str]:
+    """The tags that are meant, each once.
+
+    A tag cannot hold ``*``, ``?`` or ``[``: one that does is a pattern that the shell found no file for.
+
+    Raises:
+        click.UsageError: Nothing was named.
+        TagNotFound: A pattern matches no map.
+    """
+    from wingspan.maps import TagNotFound
+    from wingspan.maps import tags as matching
+
+    if not tags and not patterns and not everything:
+        raise click.UsageError("which map? Give a TAG, --pattern or --all; wingspan maps lists them")
+    found: list[str] = list(matching()) if everything else []
+    for given in [*tags, *patterns]:
+        if given in patterns or any(character in given for character in "*?["):
+            matches = matching(given)
+            if not matches:
+                raise TagNotFound(f"no map has a tag like {given!r}", hint="wingspan maps lists them")
+            found.extend(matches)
+        else:
+            found.append(given)
+    return list(dict.fromkeys(found))
+
+
+def confirm(what: str, tags: Sequence[str], yes: bool) -> None:
+    """Ask before many maps are removed at once; without a terminal, insist on --yes.
+
+    Raises:
+        click.UsageError: There is nobody to ask.
+        click.Abort: The answer was no.
+    """
+    if yes or not tags:
+        return
+    shown = ", ".join(tags[:10]) + (f" and {len(tags) - 10:,} more" if len(tags) > 10 else "")
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{what} {len(tags):,} maps ({shown}) needs --yes where nobody can be asked")
+    click.confirm(f"{what} {len(tags):,} map{'s' if len(tags) > 1 else ''} ({shown})?", abort=True)
+
+
+def print_json(value: object) -> None:
+    """Print JSON for programs on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def facts(one: Map) -> dict[str, Any]:
+    """What ``map.json`` says; the keys are the design's ("The map on disk")."""
+    known: dict[str, Any] = json.loads((one.path / "map.json").read_bytes())
+    return known
+
+
+def when(seconds: float | None) -> str:
+    """A point in time as people here write it; seconds since the epoch in, local time out."""
+    return "?" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def state_of(status: MapStatus) -> str:
+    """A map's state in one word.
+
+    ``completed``, ``failed`` (done, with errors), ``held``, ``removed``, ``suspended``, ``running`` or
+    ``idle``.
+    """
+    from wingspan.maps import ComponentStatus as Status
+
+    counts = status.counts
+    if status.is_done:
+        return "failed" if counts[Status.ERRORED] else "completed"
+    if counts[Status.RUNNING] or status.workers.get("running"):
+        return "running"
+    for one in (Status.HELD, Status.REMOVED, Status.SUSPENDED):
+        if counts[one]:
+            return str(one).lower()
+    return "idle"
+
+
+def progress_text(status: MapStatus) -> str:
+    """How far it is, as one line without the tag."""
+    from wingspan.maps import ComponentStatus as Status
+
+    parts = [f"{status.counts[Status.COMPLETED]:,} of {status.components:,} completed"]
+    parts += [
+        f"{status.counts[one]:,} {word}"
+        for one, word in (
+            (Status.ERRORED, "failed"),
+            (Status.HELD, "held"),
+            (Status.SUSPENDED, "suspended"),
+            (Status.REMOVED, "removed"),
+        )
+        if status.counts[one]
+    ]
+    if not status.is_done:
+        live = [
+            (state, count) for state, count in status.workers.items() if state not in ("completed", "removed")
+        ]
+        parts += [f"{count:,} worker{'s' if count > 1 else ''} {state}" for state, count in live]
+    return ", ".join(parts)
+
+
+def status_record(one: Map, status: MapStatus) -> dict[str, Any]:
+    """A map and its status as JSON can hold it."""
+    known = facts(one)
+    return {
+        "tag": status.tag,
+        "state": state_of(status),
+        "function": known.get("function"),
+        "pools": list(status.pools),
+        "components": status.components,
+        "counts": {name.value.lower(): count for name, count in status.counts.items()},
+        "workers": status.workers,
+        "message": status.message,
+        "transient": one.is_transient,
+        "created": known.get("created"),
+        "path": str(one.path),
+        "damaged": None,
+    }

@@ -1,0 +1,265 @@
+"""Commands that look at maps: ``maps``, ``status``, ``errors``, ``stdout``, ``stderr``."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wingspan.cli._output import TAG, facts, print_json, progress_text, state_of, status_record, when
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wingspan.maps import ComponentError, Map
+    from wingspan.maps._streams import Streams
+
+__all__ = ["errors", "maps", "status", "stderr", "stdout"]
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _damaged(tag: str, reason: str) -> dict[str, Any]:
+    return {
+        "tag": tag,
+        "state": "damaged",
+        "function": None,
+        "pools": [],
+        "components": None,
+        "counts": {},
+        "workers": {},
+        "message": None,
+        "transient": None,
+        "created": None,
+        "path": None,
+        "damaged": reason,
+    }
+
+
+def _record(tag: str) -> dict[str, Any] | None:
+    """What is known of a map; one that cannot be read is part of the list too, one just removed is not."""
+    import wingspan
+
+    try:
+        one = wingspan.load(tag)
+        return status_record(one, one.status())
+    except (wingspan.TagNotFound, wingspan.MapRemoved):
+        return None
+    except wingspan.WingspanError as error:
+        return _damaged(tag, error.message)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _damaged(tag, f"{type(error).__name__}: {error}")
+
+
+@click.command()
+@click.argument("pattern", required=False, type=TAG)
+@_json
+def maps(pattern: str | None, as_json: bool) -> None:
+    """List your maps; with PATTERN, such as 'sweep-*', those whose tag matches.
+
+    A tag with a * before it was made up: wingspan clean removes that map.
+    """
+    import wingspan
+    from wingspan.cli._table import print_table
+
+    records = [record for tag in wingspan.tags(pattern) if (record := _record(tag)) is not None]
+    if as_json:
+        print_json(records)
+        return
+    if not records:
+        click.echo("no maps" if pattern is None else f"no map has a tag like {pattern!r}", err=True)
+        return
+    print_table(
+        ["TAG", "STATE", "COMPLETED", "FAILED", "FUNCTION", "POOL", "CREATED"],
+        [_row(record) for record in records],
+        right=["COMPLETED", "FAILED"],
+    )
+    for record in records:
+        if record["damaged"]:
+            click.echo(f"{record['damaged']}\n  wingspan rm {record['tag']} takes it away", err=True)
+
+
+def _row(record: dict[str, Any]) -> tuple[str, ...]:
+    mark = "*" if record["transient"] else ""
+    if record["damaged"]:
+        return (record["tag"], "damaged", "", "", "", "", "")
+    return (
+        mark + record["tag"],
+        record["state"],
+        f"{record['counts']['completed']:,}/{record['components']:,}",
+        f"{record['counts']['errored']:,}" if record["counts"]["errored"] else "",
+        record["function"] or "",
+        "+".join(record["pools"]),
+        when(record["created"]),
+    )
+
+
+@click.command()
+@click.argument("tag", type=TAG)
+@click.option("--components", "each", is_flag=True, help="The status of each component, too.")
+@_json
+def status(tag: str, each: bool, as_json: bool) -> None:
+    """How far a map is, and what keeps it."""
+    import wingspan
+
+    one = wingspan.load(tag)
+    seen = one.status()
+    if as_json:
+        record = status_record(one, seen)
+        record["holds"] = {
+            component: {"code": hold.code, "reason": hold.reason, "worker": hold.worker}
+            for component, hold in one.holds.items()
+        }
+        if each:
+            record["statuses"] = [one_status.value.lower() for one_status in one.statuses]
+        print_json(record)
+        return
+    known = facts(one)
+    workers = ", ".join(f"{count:,} {state}" for state, count in seen.workers.items()) or "none"
+    click.echo(f"{seen.tag}: {known.get('function')} on {seen.components:,} inputs, {state_of(seen)}")
+    for name, count in seen.counts.items():
+        if count:
+            click.echo(f"  {name.value.lower():<10} {count:>11,}")
+    click.echo(f"  workers    {workers} ({', '.join(seen.pools)})")
+    click.echo(f"  created    {when(known.get('created'))}")
+    click.echo(f"  folder     {one.path}")
+    if each:
+        for name, components in one.components_by_status().items():
+            click.echo(f"  {name.value.lower()}: {_ranges(components)}")
+    if seen.message:
+        click.echo(seen.message)
+    if seen.counts[wingspan.ComponentStatus.ERRORED]:
+        click.echo(f"wingspan errors {seen.tag} shows what failed")
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """Numbers for people.
+
+    >>> _ranges((0, 1, 2, 5, 7, 8))
+    '0-2, 5, 7-8'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+@click.command()
+@click.argument("tag", type=TAG)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="At most so many reports.  [default: 3, with --json all]",
+)
+@_json
+def errors(tag: str, limit: int | None, as_json: bool) -> None:
+    """What failed in a map so far: first by kind, then report by report, one of each kind first."""
+    import wingspan
+
+    one = wingspan.load(tag)
+    found = one.errors
+    if as_json:
+        print_json([_error_record(error) for error in list(found.values())[:limit]])
+        return
+    if not found:
+        click.echo(f"no component of {one.tag} has failed: {progress_text(one.status())}", err=True)
+        return
+    groups = _by_kind(found)
+    click.echo(f"{len(found):,} of {len(one):,} components of {one.tag} failed:")
+    for kind, members in groups.items():
+        example = members[0].text.split("\n")[0]
+        numbers = _ranges(tuple(error.component for error in members))
+        where = numbers if len(numbers) <= 60 else numbers[:59].rpartition(",")[0] + " …"
+        click.echo(f"  {len(members):>7,} × {kind}{': ' + example if example else ''} (components {where})")
+    shown = _one_of_each_first(groups)[: 3 if limit is None else limit]
+    for error in shown:
+        click.echo(f"\n{error.report()}")
+    if len(shown) < len(found):
+        click.echo(
+            f"\n{len(found) - len(shown):,} more: wingspan errors {one.tag} --limit {len(found)}", err=True
+        )
+
+
+def _by_kind(found: Mapping[int, ComponentError]) -> dict[str, list[ComponentError]]:
+    groups: dict[str, list[ComponentError]] = {}
+    for error in found.values():
+        groups.setdefault(error.type_name, []).append(error)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def _one_of_each_first(groups: dict[str, list[ComponentError]]) -> list[ComponentError]:
+    first = [members[0] for members in groups.values()]
+    rest = [error for members in groups.values() for error in members[1:]]
+    return first + rest
+
+
+def _error_record(error: ComponentError) -> dict[str, Any]:
+    return {
+        "component": error.component,
+        "kind": error.type_name,
+        "message": error.text,
+        "input": error.given,
+        "traceback": error.traceback,
+        "host": error.host,
+        "worker": error.worker,
+        "attempt": error.attempt,
+        "signal": error.signal,
+        "exit_code": error.exited_with,
+        "peak_memory": error.peak_memory,
+        "stderr": error.stderr,
+        "hint": error.hint,
+    }
+
+
+_component = click.argument("component", type=int)
+_follow = click.option("-f", "--follow", is_flag=True, help="Go on printing until the component is done.")
+
+
+@click.command()
+@click.argument("tag", type=TAG)
+@_component
+@_follow
+def stdout(tag: str, component: int, follow: bool) -> None:
+    """What a component has printed so far; COMPONENT is its number, from 0."""
+    _print_stream(tag, component, "stdout", follow)
+
+
+@click.command()
+@click.argument("tag", type=TAG)
+@_component
+@_follow
+def stderr(tag: str, component: int, follow: bool) -> None:
+    """What a component has written to standard error so far; COMPONENT is its number, from 0."""
+    _print_stream(tag, component, "stderr", follow)
+
+
+def _print_stream(tag: str, component: int, name: str, follow: bool) -> None:
+    import wingspan
+
+    one = wingspan.load(tag)
+    if not 0 <= component < len(one):
+        raise click.UsageError(f"{tag} has the components 0 to {len(one) - 1}")
+    stream: Streams = getattr(one, name)
+    shown = stream(component)
+    click.echo(shown, nl=False)
+    while follow and not _is_final(one, component):
+        # Waiting, rather than sleeping, keeps the map going where it needs somebody for it.
+        with contextlib.suppress(wingspan.MapTimeout):
+            one.wait(timeout=0.3, progress=False, errors_ok=True)
+        now = stream(component)
+        if not now.startswith(shown):
+            click.echo("\n-- the component was begun again --", err=True)
+            shown = ""
+        click.echo(now[len(shown) :], nl=False)
+        shown = now
+
+
+def _is_final(one: Map, component: int) -> bool:
+    from wingspan.maps import ComponentStatus
+
+    return one.statuses[component] in (ComponentStatus.COMPLETED, ComponentStatus.ERRORED)

@@ -1,0 +1,140 @@
+"""Commands that do something to maps: hold, release, vacate, rerun, retag, rm, clean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from wingspan.cli._output import TAG, confirm, selected, several_maps
+
+if TYPE_CHECKING:
+    _RangeType = click.ParamType[range]
+else:  # no generic in click before 8.4
+    _RangeType = click.ParamType
+
+__all__ = ["clean", "hold", "release", "rerun", "retag", "rm", "vacate"]
+
+
+def _act(action: str, done: str, tags: Sequence[str]) -> None:
+    import wingspan
+
+    for tag in tags:
+        getattr(wingspan.load(tag), action)()
+        click.echo(f"{tag}: {done}")
+
+
+@click.command()
+@several_maps
+def hold(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
+    """Hold the workers of maps: they stop, keep their place in the queue, and go on after a release."""
+    _act("hold", "held; wingspan release lets it go on", selected(tags, patterns, everything))
+
+
+@click.command()
+@several_maps
+def release(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
+    """Let held workers of maps go on."""
+    _act("release", "released", selected(tags, patterns, everything))
+
+
+@click.command()
+@several_maps
+def vacate(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
+    """Send the workers of maps off their machines; they start again elsewhere and resume."""
+    _act("vacate", "vacated", selected(tags, patterns, everything))
+
+
+class _Components(_RangeType):
+    """A component's number, or a range of them with both ends."""
+
+    name = "component"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> range:
+        if isinstance(value, range):
+            return value
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no component; write 7, or 3-9", param, ctx)
+        return range(int(found[1]), int(found[2] or found[1]) + 1)
+
+
+@click.command()
+@click.argument("tag", type=TAG)
+@click.argument("components", metavar="[COMPONENT]...", nargs=-1, type=_Components())
+@click.option("--errors", "failed", is_flag=True, help="Those that failed.")
+@click.option("--all", "everything", is_flag=True, help="All, also those that have an output.")
+def rerun(tag: str, components: tuple[range, ...], failed: bool, everything: bool) -> None:
+    """Do components of a map again: numbers and ranges (7 3-9), or those that have no output.
+
+    What is done again gives up what it had; everything else is kept.
+    """
+    import wingspan
+
+    if bool(components) + failed + everything > 1:
+        raise click.UsageError("give components, --errors or --all, not several of them")
+    one = wingspan.load(tag)
+    chosen: list[int] | None = None
+    if components:
+        chosen = [number for each in components for number in each]
+        beyond = [number for number in chosen if number >= len(one)]
+        if beyond:
+            raise click.UsageError(f"{tag} has the components 0 to {len(one) - 1}, not {beyond[0]}")
+    elif failed:
+        chosen = list(one.errors)
+    elif everything:
+        chosen = list(one.components)
+    if chosen is None:
+        done = one.status().counts[wingspan.ComponentStatus.COMPLETED]
+        count = len(one) - done
+    else:
+        count = len(set(chosen))
+    if count:
+        one.rerun(chosen)
+    again = f"{count:,} component{'s' if count != 1 else ''} again; wingspan wait {tag} waits for them"
+    click.echo(f"{tag}: {again if count else 'there is nothing to do again'}")
+
+
+@click.command()
+@click.argument("tag", type=TAG)
+@click.argument("new")
+def retag(tag: str, new: str) -> None:
+    """Give a map the tag NEW; wingspan clean will then leave it alone."""
+    import wingspan
+
+    wingspan.load(tag).retag(new)
+    click.echo(f"{tag} is {new} now")
+
+
+@click.command()
+@several_maps
+@click.option("--force", is_flag=True, help="Remove the results even where the scheduler does not answer.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before removing what a pattern or --all found.")
+def rm(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool, force: bool, yes: bool) -> None:
+    """Remove maps: their jobs, results and tags. Damaged ones too."""
+    import wingspan
+
+    chosen = selected(tags, patterns, everything)
+    if set(chosen) - set(tags):
+        confirm("Remove", chosen, yes)
+    for tag in chosen:
+        wingspan.remove(tag, force=force)
+        click.echo(f"{tag}: removed")
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="All maps, also those that somebody named.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, with --all.")
+def clean(everything: bool, yes: bool) -> None:
+    """Remove the maps that nobody gave a tag, and what crashes left behind."""
+    import wingspan
+
+    if everything:
+        confirm("Remove", wingspan.tags(), yes)
+    removed = wingspan.clean(all=everything)
+    for tag in removed:
+        click.echo(f"{tag}: removed")
+    if not removed:
+        click.echo("there was nothing to remove", err=True)
