@@ -130,6 +130,7 @@ def test_diff_of_the_same_lock_is_nothing(wingspan: Any, real: Callable[[str], P
     done = wingspan("diff", folder / "old.lock", folder / "pixi.lock", "-p", "linux-64", "--exit-code")
     assert done.returncode == 0
     assert "byte by byte" in done.stdout
+    assert "byte by byte" in wingspan("diff", folder / "old.lock", "-m", folder, "-p", "linux-64").stdout
 
 
 @pytest.mark.parametrize("command", ["list", "show", "needs"])

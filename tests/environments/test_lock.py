@@ -307,6 +307,17 @@ def test_every_package_that_cannot_travel_is_named_with_a_remedy(
     assert "nohash" not in str(caught.value)
 
 
+def test_packages_can_be_left_out(write_workspace: Callable[..., Path]) -> None:
+    """Less the packages that cannot travel, the rest can; it is another environment."""
+    env = load_environment(write_workspace(None, FORMS))
+    rest = env.without(*(p.package.name for p in env.problems() if p.severity != "weak"))
+    rest.check_portable()
+    assert [p.name for p in rest.packages] == ["bzip2", "weak", "good"]
+    assert rest.digest != env.digest
+    with pytest.raises(LookupError, match="nothing"):
+        env.without("nothing")
+
+
 def test_locations_are_resolved_against_the_lock(write_workspace: Callable[..., Path]) -> None:
     """Relative paths become absolute, addresses stay, and uv's direct+ is taken off."""
     env = load_environment(write_workspace(None, FORMS))

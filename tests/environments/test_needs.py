@@ -187,6 +187,19 @@ def test_arch_list_is_read_from_an_extracted_package_in_a_cache(channel: Any, tm
     assert needs.installed_bytes == 1234 + round(other.size * 2.4)
 
 
+def test_what_bundles_have_fetched_is_known(channel: Any, tmp_path: Path) -> None:
+    """An archive in Wingspan's own cache, under its digest, tells its true size."""
+    archive = channel.add("a", "1.0", "0", {"bin/a": b"x" * 4321})
+    lock = channel.lock(tmp_path / "pixi.lock")
+    package = load_environment(lock).package("a")
+    assert package is not None
+    assert package.sha256 is not None
+    kept = tmp_path / "wingspan-cache" / "environments" / "archives" / package.sha256
+    kept.mkdir(parents=True)
+    archive.rename(kept / archive.name)
+    assert derive_needs(load_environment(lock)).installed_bytes == 4321
+
+
 def test_installed_size_is_exact_for_packages_of_a_local_channel(channel: Any, tmp_path: Path) -> None:
     """Real sizes come from the packages' own file lists; then nothing is an estimate."""
     channel.add("a", "1.0", "0", {"bin/a": b"x" * 100, "lib/a": b"y" * 900})

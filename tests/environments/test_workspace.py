@@ -13,7 +13,9 @@ import rattler
 
 from wingspan.environments import Environment, Workspace, load_environment
 from wingspan.environments.errors import (
+    LockError,
     LockOutdated,
+    ManifestError,
     ManifestInvalid,
     ManifestNotFound,
     UnknownEnvironment,
@@ -357,6 +359,56 @@ def test_a_pyproject_that_changed_makes_the_lock_outdated(
     assert load_environment(folder)
     with pytest.raises(LockOutdated, match=f"my-pkg.*{message}"):
         load_environment(folder, "test")
+
+
+@pytest.mark.parametrize(
+    ("asked", "outdated"),
+    [
+        ('"*"', False),
+        ('">=2"', True),
+        ('{ path = "." }', False),
+        ('{ git = "https://example.com/a.git" }', True),
+        ('{ url = "https://example.com/my_pkg-1.5-py3-none-any.whl" }', False),
+    ],
+)
+def test_where_a_pypi_package_comes_from_is_compared(
+    write_workspace: Callable[..., Path], asked: str, outdated: bool
+) -> None:
+    """A wheel in the lock is no git checkout; a path or an address may be a wheel."""
+    manifest = (
+        '[workspace]\nname = "a"\nchannels = ["conda-forge"]\nplatforms = ["linux-64"]\n'
+        f'[dependencies]\npython = "*"\n[pypi-dependencies]\nmy-pkg = {asked}\n'
+    )
+    folder = write_workspace(manifest, PYPI_LOCK)
+    if outdated:
+        with pytest.raises(LockOutdated, match="my-pkg"):
+            load_environment(folder)
+    else:
+        assert load_environment(folder)
+
+
+def test_a_source_folder_in_the_lock_is_no_release(write_workspace: Callable[..., Path]) -> None:
+    """The manifest asked for a path once, and asks for a release now."""
+    manifest = (
+        '[workspace]\nname = "a"\nchannels = ["conda-forge"]\nplatforms = ["linux-64"]\n'
+        '[dependencies]\npython = "*"\n[pypi-dependencies]\nmy-pkg = "*"\n'
+    )
+    lock = PYPI_LOCK.replace("https://files.pythonhosted.org/packages/a/my_pkg-1.5-py3-none-any.whl", "./src")
+    with pytest.raises(LockOutdated, match=r"\./src"):
+        load_environment(write_workspace(manifest, lock))
+
+
+def test_what_cannot_be_opened_is_an_error_of_ours(real: Callable[[str], Path]) -> None:
+    """Folders in place of the files: an error that names them, no traceback."""
+    folder = real("lightgbm")
+    (folder / "pixi.lock").unlink()
+    (folder / "pixi.lock").mkdir()
+    with pytest.raises(LockError, match="folder"):
+        load_environment(folder)
+    (folder / "pixi.toml").unlink()
+    (folder / "pixi.toml").mkdir()
+    with pytest.raises(ManifestError, match="cannot be read"):
+        read_manifest(folder / "pixi.toml")
 
 
 def test_requires_python_is_compared(write_workspace: Callable[..., Path]) -> None:

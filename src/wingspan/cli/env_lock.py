@@ -230,7 +230,8 @@ def _range(low: str | None, high: str | None) -> str:
 
 @click.command()
 @click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path), required=False)
+@_manifest
 @_environment
 @_platform
 @_gpus
@@ -239,19 +240,24 @@ def _range(low: str | None, high: str | None) -> str:
 def diff(
     *,
     old: Path,
-    new: Path,
+    new: Path | None,
+    manifest: Path,
     environment: str,
     platform: str | None,
     gpus: bool,
     as_json: bool,
     exit_code: bool,
 ) -> int:
-    """Show what changed from the lock OLD to the lock NEW (manifests and folders will do)."""
+    """Show what changed from the lock OLD to the lock NEW.
+
+    Manifests and folders will do; without NEW it is the workspace that --manifest names.
+    """
     from wingspan.cli._table import print_table, size
     from wingspan.environments import diff_environments, load_environment
 
     before, after = (
-        load_environment(path, environment, platform, gpus=gpus, check_lock=False) for path in (old, new)
+        load_environment(path, environment, platform, gpus=gpus, check_lock=False)
+        for path in (old, manifest if new is None else new)
     )
     found = diff_environments(before, after)
     code = 1 if exit_code and not found.same else 0

@@ -45,7 +45,8 @@ def package_caches() -> tuple[Path, ...]:
 
     from wingspan.settings import load_settings
 
-    folders = [load_settings().cache_dir / "packages"]
+    own = load_settings().cache_dir / "environments"
+    folders = [own / "archives", own / "packages"]
     named = [os.environ.get("RATTLER_CACHE_DIR"), os.environ.get("PIXI_CACHE_DIR")]
     roots = [Path(name) for name in named if name] or [Path(platformdirs.user_cache_dir("rattler")) / "cache"]
     folders += [root / "pkgs" for root in roots]
@@ -71,9 +72,12 @@ def _places(package: LockedPackage, lock_folder: Path, caches: Iterable[Path]) -
         yield Path(unquote(urlsplit(location).path))
     elif "://" not in location:
         yield Path(location)
-    if package.kind == "conda":
-        stem = re.sub(r"\.(conda|tar\.bz2)$", "", package.file_name)
-        for cache in caches:
+    digest = package.sha256 or (f"md5-{package.md5}" if package.md5 else None)
+    stem = re.sub(r"\.(conda|tar\.bz2)$", "", package.file_name)
+    for cache in caches:
+        if digest is not None:
+            yield cache / digest / package.file_name  # how bundles keep what they have verified
+        if package.kind == "conda":
             yield cache / stem
             yield cache / package.file_name
             yield cache / package.subdir / package.file_name

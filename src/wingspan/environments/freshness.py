@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from wingspan.environments.errors import LockOutdated
-from wingspan.environments.lock import LockedEnvironment, LockedPackage, normalize
+from wingspan.environments.lock import Form, LockedEnvironment, LockedPackage, normalize
 from wingspan.environments.manifest import Dependency, Manifest
 from wingspan.environments.platforms import same_version
 
@@ -123,6 +123,15 @@ def _satisfies(package: LockedPackage, dependency: Dependency) -> bool:
         return True
 
 
+#: What a PyPI package may be in the lock, by where the manifest takes it from (None: an index).
+_FORMS: dict[str | None, tuple[Form, ...]] = {
+    None: ("wheel", "sdist"),
+    "url": ("wheel", "sdist", "vcs"),
+    "path": ("wheel", "sdist", "directory"),
+    "git": ("vcs",),
+}
+
+
 def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Iterator[Mismatch]:
     packages = {p.name: p for p in env.pypi_packages}
     conda = {normalize(p.name) for p in env.conda_packages}
@@ -135,6 +144,8 @@ def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Ite
             if dependency.name not in conda and not re.search(stand_in, lock.text):
                 yield Mismatch(subject=dependency.name, manifest=asked, lock="does not have it")
             continue
+        if package.form not in _FORMS[dependency.source]:
+            yield Mismatch(subject=dependency.name, manifest=asked, lock=f"has it from {package.location}")
         if dependency.source is not None or dependency.version == "*" or not package.version:
             continue
         if not _version_fits(package.version, dependency.version):

@@ -197,6 +197,17 @@ class LockedEnvironment:
         """The package of that name, conda before PyPI, or None."""
         return next((p for p in self.packages if p.name == name), None)
 
+    def without(self, *names: str) -> LockedEnvironment:
+        """The same environment less some packages, say those that a person ships as input files.
+
+        Raises:
+            LookupError: It has no package of one of the names.
+        """
+        for name in names:
+            if self.package(name) is None:
+                raise LookupError(f"environment {self.name!r} of {self.lock_path} has no package {name!r}")
+        return attrs.evolve(self, packages=tuple(p for p in self.packages if p.name not in names))
+
     def problems(self) -> tuple[Problem, ...]:
         """What keeps packages of it from being carried, or is worth a warning, package by package."""
         from wingspan.environments.portability import find_problems

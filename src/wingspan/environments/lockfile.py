@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wingspan.environments.errors import (
     LockDamaged,
+    LockError,
     LockNotFound,
     LockTooNew,
     RattlerMissing,
@@ -55,6 +56,10 @@ class Lock:
         except IsADirectoryError:
             raise LockNotFound(
                 f"{self.path} is a folder, not a lock", hint="name the pixi.lock file"
+            ) from None
+        except OSError as error:
+            raise LockError(
+                f"{self.path} cannot be read: {error.strerror}", hint="see to its permissions"
             ) from None
         except UnicodeDecodeError as error:
             raise self._damaged(f"it is not text ({error.reason} at byte {error.start})") from None

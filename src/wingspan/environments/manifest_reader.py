@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from wingspan.environments.errors import ManifestInvalid, ManifestNotFound
+from wingspan.environments.errors import ManifestError, ManifestInvalid, ManifestNotFound
 from wingspan.environments.lock import normalize
 from wingspan.environments.manifest import (
     Activation,
@@ -37,6 +37,10 @@ def read_manifest(path: Path) -> Manifest:
         document = _parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestNotFound(f"there is no manifest {path}", hint="make one: pixi init") from None
+    except OSError as error:
+        raise ManifestError(
+            f"{path} cannot be read: {error.strerror}", hint="see to its permissions"
+        ) from None
     except ValueError as error:
         raise ManifestInvalid(f"{path} is not valid TOML: {error}", hint="mend that line") from None
     project: dict[str, Any] = {}
