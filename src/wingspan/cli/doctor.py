@@ -1,0 +1,172 @@
+"""``wingspan doctor``: which engine would be used and why, what is here and how to get what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+
+import attrs
+import click
+
+from wingspan.cli._output import print_json
+
+__all__ = ["doctor"]
+
+
+@attrs.frozen(kw_only=True)
+class _Part:
+    """Something that Wingspan can use.
+
+    Attributes:
+        name: What it is called.
+        purpose: What it is used for.
+        version: Of what is here; None if it is not here.
+        where: Path of a program.
+        get: How to get it.
+    """
+
+    name: str
+    purpose: str
+    version: str | None
+    where: str | None = None
+    get: str | None = None
+
+
+#: name: (command that tells its version, what it is for, how to get it)
+_PROGRAMS = {
+    "HTCondor": (
+        ("condor_version",),
+        "a pool, the site's or your own",
+        "nothing to do: wingspan pool install obtains it without root",
+    ),
+    "Slurm": (("sbatch", "--version"), "jobs on a Slurm cluster", "the cluster's login node has it"),
+    "Apptainer": (
+        ("apptainer", "--version"),
+        "building and running .sif images",
+        "conda install -c conda-forge apptainer, or ask the site",
+    ),
+    "squashfuse": (
+        ("squashfuse", "--version"),
+        "mounting squashfs bundles without root",
+        "conda install -c conda-forge squashfuse; without it bundles are unpacked",
+    ),
+    "mksquashfs": (
+        ("mksquashfs", "-version"),
+        "building squashfs bundles",
+        "nothing to do: obtained when it is needed",
+    ),
+    "podman": (("podman", "--version"), "running OCI images", "apt-get install podman, or ask the site"),
+    "Pixi": (("pixi", "--version"), "making environments and their locks", "see https://pixi.sh"),
+    "NVIDIA driver": (
+        ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"),
+        "GPUs of this machine",
+        None,
+    ),
+}
+#: distribution: (what it is for, how to get it)
+_DISTRIBUTIONS = {
+    "htcondor": ("speaking with HTCondor", "pip install htcondor (wheels are for Linux only)"),
+    "py-rattler": ("reading locks, building bundles", "pip install 'wingspan[environments]'"),
+    "fsspec": ("publishing bundles to S3 and WebDAV", "pip install 'wingspan[stores]'"),
+    "pelicanfs": ("reading osdf:// addresses", "pip install 'wingspan[osdf]' (Python 3.11 or newer)"),
+}
+
+
+def _program(name: str) -> _Part:
+    command, purpose, get = _PROGRAMS[name]
+    where = shutil.which(command[0])
+    version = None
+    if where is not None:
+        # CONDOR_CONFIG: without any configuration condor_version tells nothing.
+        environment = {"CONDOR_CONFIG": "/dev/null", **os.environ}
+        try:
+            done = subprocess.run(
+                [where, *command[1:]],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
+                env=environment,
+            )
+            said = (done.stdout + done.stderr).strip().splitlines()
+            version = said[0].strip("$ ") if said else "does not tell its version"
+        except (OSError, subprocess.TimeoutExpired) as error:
+            version = f"does not run: {error}"
+    return _Part(name=name, purpose=purpose, version=version, where=where, get=get)
+
+
+def _distribution(name: str) -> _Part:
+    purpose, get = _DISTRIBUTIONS[name]
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        version = None
+    return _Part(name=name, purpose=purpose, version=version, get=get)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> int:
+    """Which engine would be used and why, what is here, what is missing and how to get it.
+
+    Starts and obtains nothing. Exit code 0 when maps can run, 1 when not.
+    """
+    from wingspan import __version__
+    from wingspan.pools import explain_choice
+    from wingspan.settings import load_settings
+
+    settings = load_settings()
+    candidates = explain_choice()
+    chosen = next(one for one in candidates if one.chosen)
+    parts = [_program(name) for name in _PROGRAMS] + [_distribution(name) for name in _DISTRIBUTIONS]
+    folders = {
+        "data": settings.data_dir,
+        "cache": settings.cache_dir,
+        "configuration": settings.config_file,
+    }
+    code = 0 if chosen.usable else 1
+    if as_json:
+        print_json(
+            {
+                "wingspan": __version__,
+                "python": {"version": platform.python_version(), "executable": sys.executable},
+                "platform": platform.platform(),
+                "chosen": chosen.kind,
+                "usable": chosen.usable,
+                "pools": [attrs.asdict(one) for one in candidates],
+                "parts": [attrs.asdict(one) for one in parts],
+                "folders": {name: str(path) for name, path in folders.items()},
+            }
+        )
+        return code
+    click.echo(f"Wingspan {__version__}, Python {platform.python_version()} ({sys.executable})")
+    click.echo(f"{platform.platform()}\n")
+    verdict = (
+        click.style("A map runs on: ", bold=True)
+        if chosen.usable
+        else click.style("No map can run on: ", fg="red")
+    )
+    click.echo(f"{verdict}{chosen.kind} ({chosen.reason})")
+    for one in candidates:
+        mark = "→" if one.chosen else "·" if one.usable else "✗"
+        click.echo(f"  {mark} {one.kind:<9} {one.reason}")
+        if one.hint and (one.chosen or not chosen.usable) and not one.usable:
+            click.echo(f"              {one.hint}")
+    click.echo("\nHere:")
+    for part in parts:
+        if part.version is not None:
+            click.echo(f"  {part.name:<14} {part.version}" + (f"  ({part.where})" if part.where else ""))
+    missing = [part for part in parts if part.version is None and part.get]
+    if missing:
+        click.echo("\nNot here, and only needed for:")
+    for part in missing:
+        click.echo(f"  {part.name:<14} {part.purpose}: {part.get}")
+    click.echo("\nFolders:")
+    for name, path in folders.items():
+        there = "" if path.exists() else "  (not there yet)"
+        click.echo(f"  {name:<14} {path}{there}")
+    return code

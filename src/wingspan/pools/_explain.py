@@ -1,0 +1,130 @@
+"""Which pool a map would get and why, told without starting or obtaining anything (``wingspan doctor``)."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+
+import attrs
+
+from wingspan.errors import PoolError
+from wingspan.pools._select import KINDS, get_pool, site_condor
+from wingspan.settings import load_settings
+
+__all__ = ["Candidate", "explain_choice"]
+
+
+@attrs.frozen(kw_only=True)
+class Candidate:
+    """A kind of pool, and whether it could be used.
+
+    Attributes:
+        kind: ``"htcondor"``, ``"personal"``, ``"slurm"`` or ``"local"``.
+        usable: Jobs can be submitted to it, now or once it has been started.
+        chosen: A map that names no pool gets this one.
+        reason: Why, or why not, as a sentence.
+        hint: What makes it usable, where something does.
+    """
+
+    kind: str
+    usable: bool
+    chosen: bool = False
+    reason: str
+    hint: str | None = None
+
+
+def _no_bindings(kind: str) -> Candidate | None:
+    if importlib.util.find_spec("htcondor2") is not None:
+        return None
+    return Candidate(
+        kind=kind,
+        usable=False,
+        reason="HTCondor's Python bindings are not installed",
+        hint="pip install htcondor (wheels are for Linux only)",
+    )
+
+
+def _site() -> Candidate:
+    named = site_condor()
+    if named is None:
+        return Candidate(
+            kind="htcondor",
+            usable=False,
+            reason="no site pool is configured on this machine",
+            hint="work on the site's access point, or set CONDOR_CONFIG or _condor_SCHEDD_HOST",
+        )
+    try:
+        get_pool("htcondor").make_ready()
+    except PoolError as error:
+        return Candidate(
+            kind="htcondor", usable=False, reason=f"{named}, but {error.message}", hint=error.hint
+        )
+    return Candidate(kind="htcondor", usable=True, reason=f"{named}, and its schedd answers")
+
+
+def _personal() -> Candidate:
+    from wingspan.pools.personal import PersonalPool, SourceError
+    from wingspan.pools.personal.installation import cached, system
+
+    status = PersonalPool().status()
+    if status.state == "running":
+        reason = f"it runs: HTCondor {status.version}, {status.cpus} cores"
+    elif found := cached():
+        reason = f"HTCondor {found.version} was obtained before; the first map starts it"
+    else:
+        try:
+            reason = f"HTCondor {system().version} is installed on this machine; the first map starts it"
+        except SourceError:
+            if not sys.platform.startswith("linux"):
+                return Candidate(kind="personal", usable=False, reason="it needs Linux")
+            reason = "the first map obtains HTCondor, without root, and starts it"
+    return Candidate(kind="personal", usable=True, reason=reason)
+
+
+def _slurm() -> Candidate:
+    program = shutil.which("sbatch")
+    if program is None:
+        return Candidate(
+            kind="slurm", usable=False, reason="no sbatch on PATH", hint="work on the cluster's login node"
+        )
+    if "slurm" not in KINDS:
+        return Candidate(
+            kind="slurm", usable=False, reason=f"{program} is there, but maps do not run on Slurm yet"
+        )
+    try:
+        get_pool("slurm").make_ready()
+    except PoolError as error:
+        return Candidate(kind="slurm", usable=False, reason=f"{program}: {error.message}", hint=error.hint)
+    return Candidate(kind="slurm", usable=True, reason=f"{program} is there, and the cluster answers")
+
+
+def explain_choice() -> tuple[Candidate, ...]:
+    """All kinds of pools in the order in which they are tried; one of them is `Candidate.chosen`.
+
+    Nothing is started or obtained; only a site's scheduler is asked whether it answers.
+
+    Raises:
+        SettingsError: The configuration file cannot be read, or it names a pool that does not exist.
+
+    >>> [candidate.kind for candidate in explain_choice()]
+    ['htcondor', 'slurm', 'personal', 'local']
+    """
+    named = load_settings().pool
+    if named is not None:
+        get_pool("local" if named in KINDS else named)  # raises for a kind that nobody knows
+    found = [
+        _no_bindings("htcondor") or _site(),
+        _slurm(),
+        _no_bindings("personal") or _personal(),
+        Candidate(kind="local", usable=True, reason="plain processes on this machine, always there"),
+    ]
+    if named is not None:
+        return tuple(
+            attrs.evolve(one, chosen=True, reason=f"the settings name it; {one.reason}")
+            if one.kind == named
+            else one
+            for one in found
+        )
+    first = next(one for one in found if one.usable)
+    return tuple(attrs.evolve(one, chosen=one is first) for one in found)
