@@ -133,6 +133,8 @@ DOCKER =
 FILETRANSFER_PLUGINS = $(LIBEXEC)/curl_plugin, $(LIBEXEC)/data_plugin
 # Our cache may be touched while the pool runs; that is no new HTCondor to restart into.
 MASTER_NEW_BINARY_RESTART = NEVER
+# A daemon that died comes back at once, not after ten seconds.
+MASTER_BACKOFF_CONSTANT = 1
 """
 
 

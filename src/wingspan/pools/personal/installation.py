@@ -145,10 +145,10 @@ class Source:
 
 
 def sources() -> list[Source]:
-    """Everything that is tried when the machine has no HTCondor, in order."""
+    """Everything that is tried when the machine has no HTCondor, in order; `conda` says why it is last."""
     from wingspan.pools.personal import conda, debian
 
-    return [Source("conda-forge", conda.obtain), *(Source(n, o) for n, o in debian.candidates())]
+    return [*(Source(n, o) for n, o in debian.candidates()), Source("conda-forge", conda.obtain)]
 
 
 def _put_in_place(source: Source, cache_dir: Path, progress: Progress) -> Installation:
