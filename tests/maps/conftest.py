@@ -1,0 +1,82 @@
+"""What tests of maps share: own folders, a gate that components wait at, patience."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import wingspan
+
+#: Seconds after which a test gives up waiting. Long: a busy machine must not fail a test.
+PATIENCE = 60.0
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Each test has its own data and configuration folder, and leaves no map behind."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(folder))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.delenv("WINGSPAN_POOL", raising=False)
+    yield folder
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(folder))
+    for tag in wingspan.tags():
+        wingspan.remove(tag, missing_ok=True, force=True)
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Waits until a condition gives something true, and answers it."""
+
+    def wait(condition: Callable[[], Any], what: str = "the condition") -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                pytest.fail(f"{what} did not come true within {PATIENCE:.0f} s")
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> SimpleNamespace:
+    """A gate that components wait at (``wait``) until the test opens it (``open``)."""
+    path = str(tmp_path / "gate")
+
+    def wait() -> None:
+        deadline = time.monotonic() + 120
+        while not os.path.exists(path):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the gate was never opened")
+            time.sleep(0.01)
+
+    return SimpleNamespace(wait=wait, open=Path(path).touch)
+
+
+@pytest.fixture
+def other_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script in another Python process and answers what it printed."""
+
+    def run(script: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=4 * PATIENCE,
+            cwd=tmp_path,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    return run

@@ -1,0 +1,254 @@
+"""Outputs of maps, on real local workers: indexing, slices, iteration, waiting, and asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import operator
+from collections.abc import Sequence
+
+import pytest
+
+import wingspan
+from wingspan import ComponentStatus
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory):
+    """A finished map that tests only read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINGSPAN_DATA_DIR", str(tmp_path_factory.mktemp("squares")))
+        made = wingspan.map(lambda x: x * x, range(7), tag="squares", pool="local")
+        made.wait()
+        yield made
+        made.remove()
+
+
+def fail_on_odd(x):
+    if x % 2:
+        raise ValueError(f"{x} is odd")
+    return 10 * x
+
+
+def test_a_map_is_a_sequence_of_its_outputs(squares):
+    """Indexing, slices and negative numbers mean what they mean for a list."""
+    expected = [x * x for x in range(7)]
+    assert isinstance(squares, Sequence)
+    assert len(squares) == 7
+    assert list(squares) == expected
+    assert [squares[i] for i in range(-7, 7)] == [expected[i] for i in range(-7, 7)]
+    for cut in (slice(None), slice(2, 5), slice(-3, None), slice(None, None, -2), slice(5, 2), slice(0, 99)):
+        assert squares[cut] == expected[cut]
+    assert list(reversed(squares)) == expected[::-1]
+    assert 36 in squares
+    assert 37 not in squares
+    assert squares.index(9) == 3
+    assert squares.count(4) == 1
+
+
+@pytest.mark.parametrize("index", [7, -8, 10**30])
+def test_a_number_without_a_component_is_an_index_error(squares, index):
+    """A number beyond either end raises IndexError, from every method that takes one."""
+    for ask in (squares.__getitem__, squares.get, squares.input, squares.stdout, squares.stderr):
+        with pytest.raises(IndexError, match="squares"):
+            ask(index)
+
+
+def test_inputs_come_back(squares):
+    """Inputs can be read again: one, all, and beside the outputs."""
+    assert squares.input(3) == 3
+    assert squares.input(-1) == 6
+    assert list(squares.iter_inputs()) == list(range(7))
+    assert list(squares.iter_with_inputs()) == [(x, x * x) for x in range(7)]
+    assert sorted(squares.iter_as_available_with_inputs()) == [(x, x * x) for x in range(7)]
+
+
+def test_a_loaded_map_equals_the_one_that_was_made(squares, monkeypatch):
+    """`load` gives the same map: equal, of the same hash, with the same outputs."""
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(squares.path.parents[1]))
+    again = wingspan.load("squares")
+    assert again is not squares
+    assert again == squares
+    assert hash(again) == hash(squares)
+    assert again != object()
+    assert list(again) == list(squares)
+    assert [one.tag for one in wingspan.load_maps("squ*")] == ["squares"]
+
+
+def test_a_finished_map_says_so(squares):
+    """Statuses, summary, repr, HTML, runtimes and memory of a finished map."""
+    assert squares.is_done
+    assert set(squares.statuses) == {ComponentStatus.COMPLETED}
+    status = squares.status()
+    assert status.is_done
+    assert status.counts[ComponentStatus.COMPLETED] == 7
+    assert set(status.counts) == set(ComponentStatus)
+    assert status.message is None
+    assert "7 completed" in str(status)
+    assert "squares" in repr(squares)
+    assert "7 completed" in squares._repr_html_()
+    assert squares.components_by_status() == {ComponentStatus.COMPLETED: tuple(range(7))}
+    assert squares.errors == {}
+    assert squares.holds == {}
+    assert set(squares.runtimes) == set(range(7))
+    assert all(measures.wall >= 0 and measures.cpu >= 0 for measures in squares.runtimes.values())
+    assert all(peak > 2**20 for peak in squares.memory.values())
+
+
+def test_starmap_takes_positional_and_keyword_arguments():
+    """args and kwargs are put together, the shorter filled up with nothing; the inputs are (args, kwargs)."""
+    m = wingspan.starmap(
+        lambda *args, **kwargs: (args, kwargs), [(1, 2), (3,)], [{"a": 1}, {}, {"b": 2}], pool="local"
+    )
+    assert list(m) == [((1, 2), {"a": 1}), ((3,), {}), ((), {"b": 2})]
+    assert m.input(0) == ((1, 2), {"a": 1})
+
+
+def test_build_map_makes_a_map_of_the_recorded_calls():
+    """The map is made when the block ends, and not before."""
+    with wingspan.build_map(pow, tag="powers", pool="local") as builder:
+        builder(2, 3)
+        builder(3, 2)
+        assert len(builder) == 2
+        with pytest.raises(wingspan.MapError, match="not made yet"):
+            _ = builder.map
+    assert list(builder.map) == [8, 9]
+    assert builder.map.tag == "powers"
+
+
+def test_build_map_makes_nothing_when_its_block_fails():
+    """An exception in the block comes through, and there is no map."""
+    with pytest.raises(KeyError), wingspan.build_map(pow, tag="half", pool="local") as builder:
+        builder(2, 3)
+        raise KeyError("half-way")
+    assert wingspan.tags() == ()
+
+
+def test_iteration_raises_a_component_s_error_where_it_stands():
+    """In-order iteration gives what comes before a failed component, then raises its exception."""
+    m = wingspan.map(fail_on_odd, range(4), pool="local")
+    outputs = iter(m)
+    assert next(outputs) == 0
+    with pytest.raises(ValueError, match="1 is odd"):
+        next(outputs)
+
+
+@pytest.mark.parametrize("method", ["iter", "iter_as_available"])
+def test_iteration_can_give_exceptions_instead_of_raising(method):
+    """With return_exceptions=True every component gives an output or its exception, with its input if wanted."""
+    m = wingspan.map(fail_on_odd, range(6), pool="local")
+    pairs = sorted(getattr(m, method)(with_inputs=True, return_exceptions=True), key=operator.itemgetter(0))
+    assert [x for x, _ in pairs] == list(range(6))
+    assert [y for x, y in pairs if x % 2 == 0] == [0, 20, 40]
+    assert [str(y) for x, y in pairs if x % 2] == ["1 is odd", "3 is odd", "5 is odd"]
+    assert all(type(y) is ValueError for x, y in pairs if x % 2)
+
+
+def test_as_available_does_not_wait_for_the_slow(gate):
+    """A component that is not done keeps no other back when iterating as available."""
+    wait = gate.wait
+
+    def slow_first(x):
+        if x == 0:
+            wait()
+        return x
+
+    m = wingspan.map(slow_first, range(5), pool="local", options=wingspan.Options(workers=2, block_size=1))
+    outputs = m.iter_as_available()
+    assert {next(outputs) for _ in range(4)} == {1, 2, 3, 4}
+    gate.open()
+    assert list(outputs) == [0]
+
+
+def test_what_is_not_there_yet(gate, until):
+    """Timeouts: 0 asks without waiting, others raise TimeoutError; the map goes on and its output comes."""
+    wait = gate.wait
+
+    def waiting(x):
+        wait()
+        return x
+
+    m = wingspan.map(waiting, [7], tag="waiting", pool="local")
+    with pytest.raises(wingspan.OutputNotReady, match="component 0 of map 'waiting'"):
+        m.get(0, timeout=0)
+    with pytest.raises(LookupError):
+        m.get(0, timeout=datetime.timedelta(0))
+    for attempt in (
+        lambda: m.get(0, timeout=0.01),
+        lambda: m.get(-1, timeout=datetime.timedelta(milliseconds=10)),
+        lambda: m.wait(0.01),
+        lambda: list(m.iter(timeout=0.01)),
+        lambda: list(m.iter_as_available(timeout=0.01)),
+    ):
+        with pytest.raises(TimeoutError, match="waiting"):
+            attempt()
+    until(lambda: m.statuses == [ComponentStatus.RUNNING], "the component is announced as running")
+    assert not m.is_done
+    assert m.status().counts[ComponentStatus.RUNNING] == 1
+    gate.open()
+    assert m.wait().is_done
+    assert m.get(0, timeout=0) == 7
+
+
+def test_asyncio_gets_the_outputs():
+    """`await m`, `async for` and `aiter_as_available` give the outputs."""
+    m = wingspan.map(lambda x: -x, range(5), pool="local")
+
+    async def use():
+        in_order = [y async for y in m]
+        as_available = [pair async for pair in m.aiter_as_available(with_inputs=True)]
+        return in_order, sorted(as_available), await m
+
+    in_order, as_available, awaited = asyncio.run(use())
+    assert in_order == awaited == [0, -1, -2, -3, -4]
+    assert as_available == [(x, -x) for x in range(5)]
+
+
+def test_asyncio_goes_on_while_a_map_is_waited_for(gate):
+    """Waiting for an output does not block the event loop: another task opens the gate."""
+    wait = gate.wait
+
+    def waiting(x):
+        wait()
+        return x
+
+    m = wingspan.map(waiting, [1], pool="local")
+
+    async def use():
+        outputs = asyncio.create_task(anext_of(m))
+        await asyncio.sleep(0)
+        gate.open()
+        return await outputs
+
+    async def anext_of(one):
+        async for y in one:
+            return y
+
+    assert asyncio.run(asyncio.wait_for(use(), 60)) == 1
+
+
+def test_asyncio_raises_a_component_s_error():
+    """A failed component raises its exception in `async for`, or is given with return_exceptions=True."""
+    m = wingspan.map(fail_on_odd, [1], pool="local")
+
+    async def raising():
+        return [y async for y in m]
+
+    async def giving():
+        return [y async for y in m.aiter_as_available(return_exceptions=True)]
+
+    with pytest.raises(ValueError, match="1 is odd"):
+        asyncio.run(raising())
+    assert [str(y) for y in asyncio.run(giving())] == ["1 is odd"]
+
+
+def test_many_outputs_of_every_size():
+    """20,000 small outputs and a few of megabytes come back whole and in order."""
+
+    def output(x):
+        return bytes([x % 256]) * (3_000_000 if x % 5000 == 17 else x % 50)
+
+    m = wingspan.map(output, range(20_000), pool="local")
+    for x, y in enumerate(m):
+        assert y == output(x)
+    assert x == 19_999
