@@ -1,0 +1,299 @@
+"""What becomes of a component that fails: the user's own exception comes back, crashes are that component's error."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import threading
+
+import pytest
+
+import wingspan
+
+
+class WithTwo(Exception):
+    """Cannot be unpickled: pickle calls it with one argument."""
+
+    def __init__(self, one, two):
+        super().__init__(one)
+        self.two = two
+
+
+class Locked(Exception):
+    """Cannot be pickled: it holds a lock."""
+
+    def __init__(self, message):
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+def error_of(function, given=1, **options):
+    """The ComponentError of a map of one input."""
+    m = wingspan.map(function, [given], pool="local", options=wingspan.Options(workers=1, **options))
+    with pytest.raises(wingspan.ComponentError) as caught:
+        m[0]
+    assert m.errors[0] is caught.value
+    return caught.value
+
+
+def test_the_user_s_exception_comes_back():
+    """`except ZeroDivisionError` works; traceback, host, worker, attempt and input are attached."""
+
+    def divide(x):
+        return 1 / x
+
+    m = wingspan.map(divide, [1, 0], pool="local")
+    with pytest.raises(ZeroDivisionError) as caught:
+        m[1]
+    error = caught.value.component_error
+    assert error is m.errors[1]
+    assert error.exception is caught.value
+    assert (error.component, error.type_name, error.given, error.attempt) == (1, "ZeroDivisionError", "0", 0)
+    assert error.host
+    assert error.worker
+    assert "return 1 / x" in error.traceback
+    assert "in divide" in error.traceback
+    assert error.host in error.report()
+    assert isinstance(caught.value.__cause__, wingspan.RemoteTraceback)
+    assert "return 1 / x" in str(caught.value.__cause__)
+    if sys.version_info >= (3, 11):
+        (note,) = caught.value.__notes__
+        assert "component 1" in note
+        assert "input 0" in note
+    assert m[0] == 1
+
+
+def test_the_remote_traceback_shows_the_chain_and_notes():
+    """Cause, context and notes of the remote exception are in its traceback, as Python shows them."""
+
+    def chained(x):
+        try:
+            {}["key"]
+        except KeyError as error:
+            after = ValueError("after")
+            if hasattr(after, "add_note"):
+                after.add_note("noted")
+            raise after from error
+
+    m = wingspan.map(chained, [1], pool="local")
+    with pytest.raises(ValueError, match="after"):
+        m[0]
+    traceback = m.errors[0].traceback
+    assert (
+        traceback.index("KeyError") < traceback.index("direct cause") < traceback.index("ValueError: after")
+    )
+    if sys.version_info >= (3, 11):
+        assert "noted" in traceback
+
+
+def test_source_lines_come_from_the_worker(tmp_path):
+    """The remote traceback has the source line even where the file is not on this machine any more."""
+    script = tmp_path / "gone.py"
+    script.write_text("def vanish(x):\n    raise RuntimeError('from a file that goes')\n")
+    namespace = {"__name__": "__main__"}
+    exec(compile(script.read_text(), str(script), "exec"), namespace)
+    m = wingspan.map(namespace["vanish"], [1], pool="local")
+    m.wait(errors_ok=True)
+    script.unlink()
+    assert "raise RuntimeError('from a file that goes')" in m.errors[0].traceback
+
+
+def test_exit_codes_and_signals_of_crashes_are_told():
+    """os._exit, SIGKILL and a segmentation fault are that component's error; the others are done."""
+
+    def crash(x):
+        print(f"component {x}", flush=True)
+        print("last words", file=sys.stderr, flush=True)
+        if x == 1:
+            os._exit(3)
+        if x == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if x == 3:
+            ctypes.string_at(0)
+        return x
+
+    m = wingspan.map(crash, range(5), pool="local", options=wingspan.Options(workers=1, block_size=5))
+    status = m.wait(errors_ok=True)
+    assert status.counts[wingspan.ComponentStatus.ERRORED] == 3
+    assert (m[0], m[4]) == (0, 4)
+    errors = m.errors
+    assert {i: (e.exited_with, e.signal) for i, e in errors.items()} == {
+        1: (3, None),
+        2: (None, signal.SIGKILL),
+        3: (None, signal.SIGSEGV),
+    }
+    for component, error in errors.items():
+        assert error.type_name == "crash"
+        assert error.component == component
+        assert error.hint
+        assert "last words" in error.stderr
+        assert "last words" in error.report()
+        assert error.peak_memory > 2**20
+        assert m.stdout(component) == f"component {component}\n"
+        assert "last words" in m.stderr(component)
+    assert "request_memory" in errors[2].hint
+
+
+def test_sys_exit_and_keyboard_interrupt_do_not_end_this_process():
+    """SystemExit, KeyboardInterrupt and GeneratorExit of a component are raised as ComponentError."""
+    kinds = {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt, "GeneratorExit": GeneratorExit}
+
+    def leave(kind):
+        if kind == "sys.exit":
+            sys.exit("bye")
+        raise kinds[kind]
+
+    m = wingspan.map(leave, ["sys.exit", *kinds], pool="local")
+    for i, name in enumerate(["SystemExit", *kinds]):
+        with pytest.raises(wingspan.ComponentError, match=name) as caught:
+            m[i]
+        assert caught.value.type_name == name
+    assert "bye" in m.errors[0].text
+
+
+def test_a_result_that_cannot_be_pickled_names_what_cannot():
+    """The error says where in the result the thing is and what it is."""
+    error = error_of(lambda x: {"fine": 1, "deep": [0, threading.Lock()]})
+    assert "the result['deep'][1]" in error.text
+    assert "lock" in error.text
+    assert error.hint
+
+
+@pytest.mark.parametrize("kind", [WithTwo, Locked])
+def test_an_exception_that_cannot_travel_is_told_as_text(kind):
+    """An exception that cannot be pickled, or not unpickled, is described: type, message and traceback."""
+
+    def fail(x):
+        raise kind("why", 2) if kind is WithTwo else kind("why")
+
+    error = error_of(fail)
+    assert error.type_name == kind.__name__
+    assert error.text == "why"
+    assert error.exception is None
+    assert "could not be sent" in error.message
+    assert "raise kind" in error.traceback
+
+
+def test_an_input_that_cannot_be_unpickled_is_that_component_s_error():
+    """Only that component fails, and the error says that it was the input."""
+
+    class Bad:
+        def __reduce__(self):
+            return (int, ("not a number",))
+
+    m = wingspan.map(lambda x: x, [1, Bad(), 3], pool="local")
+    m.wait(errors_ok=True)
+    assert list(m.errors) == [1]
+    assert "input" in m.errors[1].hint
+    assert (m[0], m[2]) == (1, 3)
+    with pytest.raises(ValueError, match="not a number"):
+        m[1]
+
+
+def test_an_input_whose_repr_fails_does_not_hide_the_error():
+    """The input's text is best effort: a repr that raises, or is very long, changes nothing else."""
+
+    class Shy:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    def fail(x):
+        raise ValueError("the real one")
+
+    m = wingspan.map(fail, [Shy(), "x" * 100_000], pool="local")
+    m.wait(errors_ok=True)
+    for i in range(2):
+        with pytest.raises(ValueError, match="the real one"):
+            m[i]
+    assert "RuntimeError" in m.errors[0].given
+    assert len(m.errors[1].given) <= 4000
+
+
+def test_component_errors_travel_and_can_be_pickled():
+    """A ComponentError is the same after pickling: a map's error can be sent to another process."""
+    error = error_of(lambda x: os._exit(9), given="the input")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is wingspan.ComponentError
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+def test_what_is_printed_belongs_to_its_component():
+    """stdout and stderr are kept a component, from Python, C and child processes alike."""
+
+    def printing(x):
+        print("out", x)
+        print("err", x, file=sys.stderr)
+        os.write(1, b"raw\n")
+        os.system(f"echo child {x}")
+        return x
+
+    m = wingspan.map(printing, range(4), pool="local")
+    m.wait()
+    for x in range(4):
+        assert sorted(m.stdout(x).splitlines()) == sorted([f"out {x}", "raw", f"child {x}"])
+        assert m.stderr[x] == f"err {x}\n"
+    assert m.stdout[-1] == m.stdout(3)
+    assert len(m.stdout) == 4
+    assert m.stderr[1:3] == ["err 1\n", "err 2\n"]
+
+
+def test_what_is_printed_can_be_read_while_it_runs(gate, until):
+    """What a running component has flushed is seen before it ends."""
+    wait = gate.wait
+
+    def printing(x):
+        print("started ünïcode", flush=True)
+        wait()
+        print("ended")
+
+    m = wingspan.map(printing, [1], pool="local")
+    until(lambda: m.stdout(0) == "started ünïcode\n", "the first line")
+    assert not m.is_done
+    gate.open()
+    m.wait()
+    assert m.stdout(0) == "started ünïcode\nended\n"
+
+
+def test_bytes_that_are_no_text_do_not_fail_stdout():
+    """Output that is no UTF-8 is shown with replacement characters."""
+    m = wingspan.map(lambda x: os.write(1, b"\xff\xfe ok"), [1], pool="local")
+    m.wait()
+    assert m.stdout(0).endswith(" ok")
+
+
+def test_measures_tell_of_time_and_memory():
+    """Wall and CPU seconds and peak memory belong to the component that used them, children included."""
+
+    def work(x):
+        import subprocess
+        import time
+
+        if x == "sleep":
+            time.sleep(0.3)
+        if x == "spin":
+            end = time.process_time() + 0.3
+            while time.process_time() < end:
+                pass
+        if x == "child":
+            subprocess.run(
+                [sys.executable, "-c", "import time\nwhile time.process_time() < 0.4: pass"], check=True
+            )
+        if x == "memory":
+            return len(bytearray(300_000_000))
+        return None
+
+    inputs = ["sleep", "spin", "child", "memory", "nothing"]
+    m = wingspan.map(work, inputs, pool="local", options=wingspan.Options(workers=1))
+    m.wait()
+    took = dict(zip(inputs, (m.runtimes[i] for i in range(5)), strict=True))
+    assert took["sleep"].wall >= 0.3
+    assert took["sleep"].cpu < took["sleep"].wall
+    assert took["spin"].cpu >= 0.29
+    assert took["child"].cpu >= 0.35
+    assert took["memory"].peak_memory > 290_000_000
+    assert took["nothing"].peak_memory < 200_000_000
+    assert m.memory[3] == took["memory"].peak_memory
