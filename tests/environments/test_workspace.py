@@ -81,6 +81,15 @@ def test_pixi_toml_comes_before_pyproject_toml(real: Callable[[str], Path]) -> N
     assert Workspace.open(folder).manifest is None
 
 
+def test_a_package_in_a_workspace_is_no_workspace(real: Callable[[str], Path]) -> None:
+    """A pixi.toml that only describes a package belongs to the workspace above it."""
+    folder = real("lightgbm")
+    member = folder / "packages" / "a"
+    member.mkdir(parents=True)
+    (member / "pixi.toml").write_text('[package]\nname = "a"\nversion = "1"\n')
+    assert Workspace.open(member).root == folder
+
+
 @pytest.mark.parametrize("name", ["", "missing", "missing.toml", "missing.lock"])
 def test_no_workspace_is_an_error_that_says_what_to_name(tmp_path: Path, name: str) -> None:
     """Neither manifest nor lock: the error names the place."""

@@ -213,9 +213,16 @@ class Workspace:
 
 
 def _manifest_in(folder: Path) -> Path | None:
-    """The manifest of a folder, pixi.toml before pyproject.toml, as Pixi does."""
+    """The workspace's manifest of a folder, pixi.toml before pyproject.toml, as Pixi does.
+
+    A pixi.toml with a package and no workspace belongs to the workspace in a folder above.
+    """
     for name in _MANIFESTS:
         path = folder / name
-        if path.is_file() and (name == "pixi.toml" or "[tool.pixi" in path.read_text("utf-8", "replace")):
-            return path
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if name == "pixi.toml" and ("[workspace" in text or "[project" in text or "[package" not in text):
+                return path
+            if name == "pyproject.toml" and "[tool.pixi" in text:
+                return path
     return None
