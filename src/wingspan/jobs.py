@@ -60,6 +60,7 @@ class JobDescription:
         requirements: ClassAd expression, joined by ``&&`` to what Wingspan itself requires.
         max_idle: Keep at most this many jobs idle in the queue (late materialization).
         io_proxy: Give the job a chirp channel to its access point (HTCondor's ``WantIOProxy``).
+        transfer_files: Send input files to the job's scratch folder; false where both sides see the same file system.
         custom: Further job attributes, ``{"WantGPULab": True}``.
         submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
     """
@@ -80,6 +81,7 @@ class JobDescription:
     requirements: str | None = None
     max_idle: int | None = None
     io_proxy: bool = False
+    transfer_files: bool = True
     custom: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
     submit: Mapping[str, str] = attrs.field(factory=dict)
 

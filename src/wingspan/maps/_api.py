@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import secrets
 import shutil
 import time
@@ -12,17 +13,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from wingspan.errors import SettingsError, WingspanError
+from wingspan.errors import PoolError, SettingsError, WingspanError
 from wingspan.maps._display import default_progress
-from wingspan.maps._errors import MapError, TagExists, TagNotFound
-from wingspan.maps._folder import MapFolder, create_map_folder, maps_root, tags_root
+from wingspan.maps._errors import MapError, TagDamaged, TagExists, TagNotFound
+from wingspan.maps._folder import (
+    MapFolder,
+    create_map_folder,
+    maps_root,
+    read_submissions,
+    submission_of,
+    tags_root,
+)
 from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
-from wingspan.maps._tags import check_tag, find_tag, list_tags, new_tag, remove_tag, write_tag
-from wingspan.pools import Pool, choose_pool
+from wingspan.maps._tags import check_tag, find_tag, list_tags, new_tag, read_tag, remove_tag, write_tag
+from wingspan.pools import Pool, choose_pool, get_pool
 from wingspan.settings import load_settings
-from wingspan.worker import compatibility
+from wingspan.worker import compatibility, formats
 
 __all__ = ["MapBuilder", "build_map", "clean", "load", "load_maps", "map", "remove", "starmap", "tags"]
 
@@ -32,7 +40,7 @@ _told: set[str] = set()
 _STALE = 24 * 3600.0
 
 
-def map(  # noqa: A001 - it is Python's map, elsewhere
+def map(
     func: Callable[[Any], Any],
     inputs: Iterable[Any],
     *,
@@ -58,7 +66,7 @@ def map(  # noqa: A001 - it is Python's map, elsewhere
         NotPicklable: The function or an input cannot travel; the message says what in it.
         PoolError: The pool that was named cannot be used.
     """
-    return _make(func, inputs, "map", tag, pool, options)
+    return _make(func, _iterable(inputs), "map", tag, pool, options)
 
 
 def starmap(
@@ -78,9 +86,39 @@ def starmap(
         raise SettingsError(
             "a starmap needs args, kwargs or both", hint="wingspan.starmap(f, [(1, 2), (3, 4)])"
         )
-    pairs = itertools.zip_longest(args or (), kwargs or ())
-    calls = ((tuple(given or ()), dict(named or {})) for given, named in pairs)
+    pairs = itertools.zip_longest(_iterable(args or ()), _iterable(kwargs or ()))
+    calls = (_call(number, given, named) for number, (given, named) in enumerate(pairs))
     return _make(func, calls, "starmap", tag, pool, options)
+
+
+def _iterable(inputs: Iterable[Any]) -> Iterable[Any]:
+    try:
+        iter(inputs)
+    except TypeError:
+        raise SettingsError(
+            f"inputs of type {type(inputs).__name__} cannot be iterated over",
+            hint=f"a map of one: [{inputs!r:.40}]",
+        ) from None
+    return inputs
+
+
+def _call(number: int, given: Any, named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of one component of a starmap."""
+    try:
+        args = tuple(given or ())
+    except TypeError:
+        raise SettingsError(
+            f"args {number} is {given!r:.60}, not a tuple of arguments",
+            hint="wingspan.starmap(f, [(1,), (2,)])",
+        ) from None
+    try:
+        kwargs = dict(named or {})
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"kwargs {number} is {named!r:.60}, not a dict of arguments",
+            hint='wingspan.starmap(f, kwargs=[{"x": 1}])',
+        ) from None
+    return args, kwargs
 
 
 class MapBuilder:
@@ -180,6 +218,7 @@ def _make(
             "options": options.as_dict(),
             "retries": options.retries,
             "interpreter": compatibility.this_interpreter(),
+            "lease_seconds": float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
             "wingspan": __version__,
             "environment": None,
         },
@@ -202,7 +241,7 @@ def _make(
 def _refuse_used(tags_folder: Path, tag: str) -> None:
     path = tags_folder / tag
     if path.exists():
-        map_id = path.read_text(encoding="ascii")
+        map_id = find_tag(tags_folder, tag)
         if (maps_root() / map_id).exists():
             raise TagExists(
                 f"there is a map with the tag {tag!r} already",
@@ -266,16 +305,31 @@ def remove(tag: str, *, missing_ok: bool = False, force: bool = False) -> None:
         if not missing_ok:
             raise
         return
-    except WingspanError:
-        # Nothing of it can be read, its jobs' names included: take away what is there.
-        map_id = find_tag(tags_root(), tag)
-        remove_tag(tags_root(), tag, map_id)
-        shutil.rmtree(maps_root() / map_id, ignore_errors=True)
+    except TagDamaged:
+        (tags_root() / tag).unlink(missing_ok=True)
+        return
+    except MapError:
+        _remove_damaged(tag, force)
         return
     found.remove(force=force)
 
 
-def clean(*, all: bool = False) -> tuple[str, ...]:  # noqa: A002 - the word HTMap's users know
+def _remove_damaged(tag: str, force: bool) -> None:
+    """Remove a map of which map.json or key cannot be read; its jobs are known from a file of their own."""
+    map_id = find_tag(tags_root(), tag)
+    path = maps_root() / map_id
+    for entry in read_submissions(path):
+        try:
+            submission = submission_of(entry)
+            get_pool(submission.pool).act("remove", [submission], path, "its map was removed")
+        except PoolError:
+            if not force:
+                raise
+    remove_tag(tags_root(), tag, map_id)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def clean(*, all: bool = False) -> tuple[str, ...]:
     """Remove the maps that nobody named (with `all`, every map), and what crashes left behind.
 
     Returns:
@@ -293,11 +347,7 @@ def clean(*, all: bool = False) -> tuple[str, ...]:  # noqa: A002 - the word HTM
             remove(tag, missing_ok=True)
             removed.append(tag)
     root = maps_root()
-    named = (
-        {path.read_text(encoding="ascii") for path in tags_root().glob("[!.]*")}
-        if tags_root().exists()
-        else set()
-    )
+    named = {read_tag(tags_root() / tag) for tag in tags()}
     for path in root.iterdir() if root.exists() else ():
         left_behind = path.name.startswith((".new-", ".removed-")) or path.name not in named
         if left_behind and time.time() - path.stat().st_mtime > _STALE:

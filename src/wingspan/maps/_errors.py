@@ -27,6 +27,7 @@ __all__ = [
     "NotPicklable",
     "OutputNotReady",
     "RemoteTraceback",
+    "TagDamaged",
     "TagError",
     "TagExists",
     "TagNotFound",
@@ -47,6 +48,10 @@ class InvalidTag(TagError, ValueError):
 
 class TagExists(TagError, FileExistsError):
     """Another map has this tag."""
+
+
+class TagDamaged(TagError):
+    """The file of the tag does not name a map."""
 
 
 class TagNotFound(TagError, KeyError):
@@ -205,7 +210,7 @@ class ComponentErrors(MapError, ExceptionGroup[Exception]):
         hint: str | None = None,
         errors: Mapping[int, ComponentError] | None = None,
     ) -> None:
-        self.message = message
+        # The message is the group's own, and read-only there.
         self.hint = hint
         self.errors = errors or {}
 

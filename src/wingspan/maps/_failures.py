@@ -17,8 +17,6 @@ _LINKS = {
     "cause": "The above exception was the direct cause of the following exception:",
     "context": "During handling of the above exception, another exception occurred:",
 }
-#: Raised here they would end or interrupt this process instead of telling of a failure.
-_NOT_RAISED = (SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 def render_traceback(chain: list[dict[str, Any]]) -> str:
@@ -119,14 +117,19 @@ def component_error(
 
 
 def raisable(error: ComponentError) -> BaseException:
-    """What to raise for `error`: the component's own exception, with the remote traceback as its cause; else `error`."""
+    """What to raise for `error`: the component's own exception, with the remote traceback as its cause; else `error`.
+
+    What is no `Exception` (SystemExit, KeyboardInterrupt, asyncio's CancelledError) would here end or interrupt the caller: then `error`.
+    """
     text = error.traceback
     where = f"on {error.host}, worker {error.worker}, attempt {error.attempt + 1}, input {error.given}"
     exception = error.exception
-    if exception is None or isinstance(exception, _NOT_RAISED):
+    if not isinstance(exception, Exception):
         if text:
             error.__cause__ = RemoteTraceback(f"{text}\n(component {error.component} {where})")
         return error
+    if getattr(exception, "component_error", None) is error:
+        return exception
     try:
         exception.__cause__ = RemoteTraceback(f"{text}\n(component {error.component} {where})")
         exception.component_error = error  # type: ignore[attr-defined]
@@ -169,6 +172,12 @@ def describe_refusal(fields: dict[str, Any]) -> tuple[str, str]:
         return (
             f"{fields['message']} ({fields.get('executable')})",
             "run the map with the Python that the workers have, or carry your environment to them; nothing was computed with the wrong one",
+        )
+    if fields["stage"] == "worker":
+        kind, text = fields["chain"][0]["type"], fields["chain"][0]["message"]
+        return (
+            f"the worker itself failed: {kind}: {text}\n{render_traceback(fields['chain'])}".rstrip(),
+            "is its disk full, or a file of the map cut? What is finished is kept; m.rerun() does the rest",
         )
     if fields["chain"]:
         kind, text = fields["chain"][0]["type"], fields["chain"][0]["message"]

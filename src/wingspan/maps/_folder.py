@@ -20,10 +20,9 @@ from typing import Any
 
 import attrs
 
-from wingspan.errors import WingspanError
 from wingspan.jobs import Submission
 from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
-from wingspan.maps._functions import own_modules_by_value
+from wingspan.maps._functions import own_modules_by_value, travelled_classes
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 from wingspan.worker import formats, rounds
@@ -33,6 +32,10 @@ from wingspan.worker.transports import FileTransport
 __all__ = ["MapFolder", "create_map_folder", "maps_root", "tags_root"]
 
 FORMAT = 1
+#: What ``map.json`` must say for the map to be of any use.
+_FIELDS = frozenset(
+    {"format", "id", "tag", "n", "function", "call", "pool", "options", "interpreter", "workers"}
+)
 #: Pickles are gathered to about this many bytes before they are written.
 _WRITE_BYTES = 1 << 18
 
@@ -58,6 +61,23 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+class _FromInputs(Exception):
+    """The user's iterable raised `error`: it is not ours, whatever its type."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _guarded(inputs: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from inputs
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raise _FromInputs(error) from error
+
+
 def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> int:
     """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``: how many they are."""
     dumps = Dumper().dumps
@@ -66,36 +86,41 @@ def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> in
     except TypeError:
         total = None
     task = progress.start("writing inputs", total)
-    offset = count = 0
-    offsets = array("Q", [0])
-    parts: list[bytes] = []
-    size = told = 0
-    with (folder / "inputs.bin").open("wb", buffering=0) as data, (folder / "inputs.idx").open("wb") as index:
-        for given in inputs:
-            try:
-                part = dumps(given)
-            except Exception as error:
-                where, kind = culprit(given, f"input {count}", dumps)
-                raise NotPicklable(
-                    f"{where} of type {kind} cannot be pickled: {error}",
-                    hint="pass what it is made from (a path, parameters) and make it inside the function",
-                ) from error
-            parts.append(part)
-            size += len(part)
-            offset += len(part)
-            offsets.append(offset)
-            count += 1
-            if size >= _WRITE_BYTES:
-                _write_all(data, b"".join(parts))
-                offsets.tofile(index)
-                offsets = array("Q")
-                progress.advance(task, count - told)
-                told = count
-                parts, size = [], 0
-        _write_all(data, b"".join(parts))
-        offsets.tofile(index)
-    progress.finish(task)
-    return count
+    try:
+        offset = count = 0
+        offsets = array("Q", [0])
+        parts: list[bytes] = []
+        size = told = 0
+        with (
+            (folder / "inputs.bin").open("wb", buffering=0) as data,
+            (folder / "inputs.idx").open("wb") as index,
+        ):
+            for given in _guarded(inputs):
+                try:
+                    part = dumps(given)
+                except Exception as error:
+                    where, kind = culprit(given, f"input {count}", dumps)
+                    raise NotPicklable(
+                        f"{where} of type {kind} cannot be pickled: {error}",
+                        hint="pass what it is made from (a path, parameters) and make it inside the function",
+                    ) from error
+                parts.append(part)
+                size += len(part)
+                offset += len(part)
+                offsets.append(offset)
+                count += 1
+                if size >= _WRITE_BYTES:
+                    _write_all(data, b"".join(parts))
+                    offsets.tofile(index)
+                    offsets = array("Q")
+                    progress.advance(task, count - told)
+                    told = count
+                    parts, size = [], 0
+            _write_all(data, b"".join(parts))
+            offsets.tofile(index)
+        return count
+    finally:
+        progress.finish(task)
 
 
 def _write_all(file: Any, data: bytes) -> None:
@@ -161,19 +186,18 @@ def create_map_folder(
             **info,
             "n": count,
             "workers": planned,
+            "function_bytes": len(function),
+            "archive_bytes": (temporary / "worker.pyz").stat().st_size,
+            "classes": travelled_classes(),
             "created": time.time(),
         }
         (temporary / "map.json").write_bytes(json.dumps(facts).encode())
         temporary.rename(root / map_id)
+    except _FromInputs as wrapped:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise wrapped.error from wrapped.error.__cause__
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if (
-            isinstance(error, WingspanError)
-            or error.errno is None
-            or error.filename is None
-            and error.errno != errno.ENOSPC
-        ):
-            raise  # the user's generator raised it
         what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         raise MapError(
             f"the map cannot be written to {root}: {what}",
@@ -199,6 +223,7 @@ class MapFolder:
     info: dict[str, Any] = attrs.field(init=False)
     key: bytes = attrs.field(init=False, repr=False)
     transport: FileTransport = attrs.field(init=False, repr=False)
+    _submissions_size: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self.transport = FileTransport(str(self.path))
@@ -206,6 +231,10 @@ class MapFolder:
             self.info = json.loads(self._read("map.json"))
         except ValueError as error:
             raise self.damaged(f"map.json is not whole: {error}") from error
+        missing = _FIELDS - set(self.info) if isinstance(self.info, dict) else _FIELDS
+        if missing:
+            self.info = {}
+            raise self.damaged(f"map.json does not say {', '.join(sorted(missing))}")
         if self.info.get("format") != FORMAT:
             raise MapError(
                 f"the map in {self.path} has format {self.info.get('format')}, this Wingspan reads {FORMAT}",
@@ -249,12 +278,17 @@ class MapFolder:
         Raises:
             MapDamaged: A file is missing or cut.
         """
+        if not self.path.is_dir():
+            raise self.removed()
         sizes = {}
         for name in ("function.pkl", "inputs.bin", "inputs.idx", "worker.pyz"):
             try:
                 sizes[name] = (self.path / name).stat().st_size
             except FileNotFoundError:
                 raise self.damaged(f"the file {name} is missing") from None
+        for name, field in (("function.pkl", "function_bytes"), ("worker.pyz", "archive_bytes")):
+            if sizes[name] != self.info.get(field, sizes[name]):
+                raise self.damaged(f"{name} has {sizes[name]} bytes instead of {self.info[field]}")
         if sizes["inputs.idx"] != 8 * (self.n + 1):
             raise self.damaged(f"inputs.idx has {sizes['inputs.idx']} bytes instead of {8 * (self.n + 1)}")
         with (self.path / "inputs.idx").open("rb") as file:
@@ -277,6 +311,8 @@ class MapFolder:
             for component in range(first, stop):
                 yield reader.read(component, component + 1)
         except FileNotFoundError as error:
+            if not self.path.is_dir():
+                raise self.removed() from None
             raise self.damaged(f"the file {Path(str(error.filename)).name} is missing") from None
         except EOFError as error:
             raise self.damaged(str(error)) from None
@@ -285,15 +321,18 @@ class MapFolder:
 
     def submissions(self) -> list[dict[str, Any]]:
         """What was written by `add_submission`, oldest first; a torn last line is left out."""
+        return read_submissions(self.path)
+
+    def new_submissions(self, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """`submissions`, read only if the file has grown since the last call; else `known`."""
         try:
-            lines = (self.path / "submissions").read_bytes().split(b"\n")[:-1]
+            size = (self.path / "submissions").stat().st_size
         except FileNotFoundError:
             return []
-        entries = []
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                entries.append(json.loads(line))
-        return entries
+        if size == self._submissions_size:
+            return known
+        self._submissions_size = size
+        return self.submissions()
 
     def add_submission(self, entry: dict[str, Any]) -> None:
         """Append a line to ``submissions``; whole lines, so that two processes may."""
@@ -312,6 +351,7 @@ class MapFolder:
         A file ``workers/first-<number>`` is created exclusively for each set.
         """
         first = 0
+        (self.path / "workers").mkdir(exist_ok=True, mode=0o700)
         for entry in self.submissions():
             first = max(first, int(entry["first"]) + int(entry["count"]))
         while True:
@@ -327,6 +367,19 @@ class MapFolder:
                 continue
             os.close(descriptor)
             return first
+
+
+def read_submissions(path: Path) -> list[dict[str, Any]]:
+    """Which jobs work on the map in `path`; readable also where nothing else of it is."""
+    try:
+        lines = (path / "submissions").read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    entries = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
 
 
 def submission_of(entry: dict[str, Any]) -> Submission:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ from wingspan.maps._errors import NotPicklable
 from wingspan.worker import compatibility
 from wingspan.worker.pickling import PROTOCOL, culprit
 
-__all__ = ["function_name", "own_modules_by_value", "pickle_function"]
+__all__ = ["adopt_classes", "function_name", "own_modules_by_value", "pickle_function", "travelled_classes"]
 
 
+@functools.cache
 def _installed_folders() -> tuple[str, ...]:
+    """Folders whose modules a package manager put there, and our own."""
     paths = {*sysconfig.get_paths().values(), sys.base_prefix + "/lib", sys.prefix + "/lib"}
     try:
         import site
@@ -25,26 +29,30 @@ def _installed_folders() -> tuple[str, ...]:
         paths.add(site.getusersitepackages())
     except (ImportError, AttributeError):
         pass
-    return tuple(f"{Path(path).resolve()}/" for path in paths if path)
+    paths.add(str(Path(__file__).parents[1]))
+    folders = {f"{path}/" for path in paths if path} | {f"{Path(path).resolve()}/" for path in paths if path}
+    return tuple(sorted(folders))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_own(file: str) -> bool:
+    """The user's own: from a file that no package manager put there."""
+    for path in (file, os.path.realpath(file)):
+        if path.startswith(_installed_folders()) or "/site-packages/" in path or "/dist-packages/" in path:
+            return False
+    return not file.startswith("<")
 
 
 def _own_modules() -> list[Any]:
-    """Modules of the user: imported from files that no package manager put there."""
-    folders = _installed_folders()
-    ours = str(Path(__file__).resolve().parents[1])
-    own = []
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if not file or name == "__main__" or getattr(module, "__name__", None) != name:
-            continue
-        path = str(Path(file).resolve())
-        if (
-            not path.startswith((*folders, ours))
-            and "/site-packages/" not in path
-            and "/dist-packages/" not in path
-        ):
-            own.append(module)
-    return own
+    """Modules of the user."""
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name != "__main__"
+        and isinstance(file := getattr(module, "__file__", None), str)
+        and getattr(module, "__name__", None) == name
+        and _is_own(file)
+    ]
 
 
 @contextlib.contextmanager
@@ -63,6 +71,44 @@ def own_modules_by_value() -> Iterator[None]:
     finally:
         for module in registered:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def _trackers() -> tuple[Any, Any] | None:
+    """cloudpickle's two tables of classes that travelled by value; None if this version has none."""
+    from cloudpickle import cloudpickle
+
+    by_id = getattr(cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
+    by_class = getattr(cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
+    return None if by_id is None or by_class is None else (by_id, by_class)
+
+
+def travelled_classes() -> dict[str, tuple[str, str]]:
+    """Classes that were pickled by value here: cloudpickle's name for each -> module and qualified name."""
+    trackers = _trackers()
+    if trackers is None:
+        return {}
+    return {
+        name: (kind.__module__, kind.__qualname__)
+        for kind, name in list(trackers[1].items())
+        if isinstance(kind, type) and "<locals>" not in kind.__qualname__
+    }
+
+
+def adopt_classes(classes: Mapping[str, Sequence[str]]) -> None:
+    """Let objects that come back be of this session's classes, where their module is imported.
+
+    Within the session that made the map cloudpickle sees to that; in another one ``except mymodule.MyError`` would meet a second class of the same name.
+    """
+    trackers = _trackers() if classes else None
+    if trackers is None:
+        return
+    for name, (module, qualified_name) in classes.items():
+        found: Any = sys.modules.get(module)
+        for part in qualified_name.split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, type) and trackers[0].get(name) is not found:
+            trackers[0][name] = found
+            trackers[1][found] = name
 
 
 def function_name(function: Callable[..., Any]) -> str:
@@ -86,7 +132,7 @@ def pickle_function(function: Callable[..., Any]) -> bytes:
     try:
         pickled = cloudpickle.dumps(function, protocol=PROTOCOL)
     except Exception as error:
-        where, kind = culprit(function, f"function {function_name(function)!r}", cloudpickle.dumps)
+        where, kind = culprit(function, f"function {function_name(function)}", cloudpickle.dumps)
         raise NotPicklable(
             f"{where} of type {kind} cannot be pickled: {error}",
             hint="make it inside the function, so that each worker makes its own",

@@ -19,7 +19,7 @@ from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, submission_of
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._options import Options
-from wingspan.maps._results import Results
+from wingspan.maps._results import Results, WorkerStart
 from wingspan.pools import Action, JobState, JobWatcher, Pool, get_pool
 from wingspan.worker import failure, formats, rounds
 
@@ -49,6 +49,7 @@ class Keeper:
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
         self._submissions = 0
+        self._entries: list[dict[str, Any]] = []
         self._next_tend = 0.0
         self._last_news = time.monotonic()
         self._ask_after = ASK_AFTER_SECONDS
@@ -69,15 +70,16 @@ class Keeper:
             return news
 
     def _poll_jobs(self) -> bool:
-        entries = self.folder.submissions()
+        entries = self.folder.new_submissions(self._entries)
         if len(entries) != self._submissions:
+            self._entries = entries
             for entry in entries[self._submissions :]:
                 self.jobs.add(submission_of(entry), int(entry["first"]))
             self._submissions = len(entries)
             for watcher in self._watchers.values():
                 watcher.close()
             self._watchers = {}
-        if not self._watchers:
+        if entries and not self._watchers:
             by_pool: dict[str, list[Any]] = {}
             for entry in entries:
                 by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
@@ -162,9 +164,9 @@ class Keeper:
             self._tidied = not self.jobs.live()
 
     def _check_refusals(self) -> None:
-        results = self.results
-        refused = [start for start in results.starts.values() if start.refused is not None]
-        if not refused or len(results.failed) < results.finished:
+        newest = self._newest_starts()
+        refused = [start for start in newest if start.refused is not None]
+        if not refused or any(start.productive for start in newest):
             return
         others = self.jobs.can_progress
         if len(refused) >= TELLING_REFUSALS or not others:
@@ -212,6 +214,12 @@ class Keeper:
 
     def _starts_of(self, worker: int) -> list[Any]:
         return [start for start in self.results.starts.values() if start.number == worker]
+
+    def _newest_starts(self) -> list[WorkerStart]:
+        """Starts of the workers that were submitted last."""
+        entries = self._entries
+        first = int(entries[-1]["first"]) if entries else 0
+        return [start for start in self.results.starts.values() if start.number >= first]
 
     def _check_start(self) -> None:
         """If the newest workers ended without a word, say so instead of starting others for ever."""
@@ -393,13 +401,14 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         name=folder.info["tag"],
         executable=pool.python,
         arguments=(
-            archive if pool.transport == "file" else "worker.pyz",
+            archive if pool.shares_files else "worker.pyz",
             pool.transport,
             str(path),
             str(first),
             "$(Process)",
         ),
-        input_files=() if pool.transport == "file" else (archive,),
+        input_files=() if pool.shares_files else (archive,),
+        transfer_files=not pool.shares_files,
         count=count,
         working_dir=path,
         stdout=str(path / "workers" / _output_name(first, "$(Process)", "out")),

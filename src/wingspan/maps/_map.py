@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import operator
 import pickle
 import shutil
 import time
@@ -17,12 +18,14 @@ from wingspan.maps._errors import (
     ComponentHeld,
     ComponentRemoved,
     MapError,
+    MapRemoved,
     MapTimeout,
     OutputNotReady,
     WrongInterpreter,
 )
 from wingspan.maps._failures import component_error, raisable, summary
 from wingspan.maps._folder import MapFolder, tags_root
+from wingspan.maps._functions import adopt_classes
 from wingspan.maps._keeper import Keeper
 from wingspan.maps._results import ERROR, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
@@ -218,7 +221,7 @@ class Map(Sequence[Any]):
         return state == OUTPUT or (state == ERROR and self._keeper.final_error(component))
 
     def _component(self, index: int) -> int:
-        number = index.__index__()
+        number = operator.index(index)
         if number < 0:
             number += len(self)
         if not 0 <= number < len(self):
@@ -264,7 +267,7 @@ class Map(Sequence[Any]):
 
     def _output(self, component: int) -> Any:
         if self._keeper.results.state[component] == ERROR:
-            raise raisable(self._error(component))
+            raise raisable(self._fresh_error(component))
         return self._load(self._keeper.results.payload(component), f"the output of component {component}")
 
     def _load(self, pickled: bytes, what: str) -> Any:
@@ -278,6 +281,7 @@ class Map(Sequence[Any]):
                     f"{what} of map {self.tag!r} holds code, and {obstacle.replace('this worker', 'this session')}",
                     hint=f"read it with Python {written['python']}, or return plain data",
                 )
+            adopt_classes(self._folder.info.get("classes", {}))
         try:
             return pickle.loads(pickled)  # noqa: S301 - the record was signed with the map's key
         except Exception as error:
@@ -287,22 +291,28 @@ class Map(Sequence[Any]):
             ) from error
 
     def _error(self, component: int) -> ComponentError:
-        results = self._keeper.results
-        number = results.round_of(component)
+        number = self._keeper.results.round_of(component)
         cached = self._errors.get(component)
         if cached is None or cached[0] != number:
-            start = results.start_of(component)
-            host = (start.facts or {}).get("host")
-            attempt = results.attempts(component)
-            error = component_error(
-                component, results.payload(component), host=host, worker=start.name, attempt=attempt
-            )
-            cached = self._errors[component] = (number, error)
+            cached = self._errors[component] = (number, self._fresh_error(component))
         return cached[1]
+
+    def _fresh_error(self, component: int) -> ComponentError:
+        """An error with an exception of its own: raising one changes it."""
+        results = self._keeper.results
+        start = results.start_of(component)
+        adopt_classes(self._folder.info.get("classes", {}))
+        return component_error(
+            component,
+            results.payload(component),
+            host=(start.facts or {}).get("host"),
+            worker=start.name,
+            attempt=results.attempts(component),
+        )
 
     def _outcome(self, component: int, return_exceptions: bool) -> Any:
         if self._keeper.results.state[component] == ERROR:
-            exception = raisable(self._error(component))
+            exception = raisable(self._fresh_error(component))
             if return_exceptions:
                 return exception
             raise exception
@@ -322,19 +332,22 @@ class Map(Sequence[Any]):
             timeout: Seconds (or a timedelta) to wait for each.
         """
         results = self._keeper.results
-        read, state = results.payload_reader(), results.state
-        component, n = 0, len(self)
+        state, component, n = results.state, 0, len(self)
         while component < n:
+            if not self._is_final(component):
+                current = component
+                self._wait_for(lambda: self._is_final(current), timeout, f"component {current}")  # noqa: B023
             if state[component] == OUTPUT and not with_inputs:
-                # The usual case, kept short: millions may pass here.
-                pickled = read(component)
-                yield pickle.loads(pickled) if b"cloudpickle" not in pickled else self._output(component)  # noqa: S301
-            else:
-                if not self._is_final(component):
-                    current = component
-                    self._wait_for(lambda: self._is_final(current), timeout, f"component {current}")  # noqa: B023
-                outcome = self._outcome(component, return_exceptions)
-                yield (self.input(component), outcome) if with_inputs else outcome
+                values, first = results.run_of(component)
+                for value in values[component - first :]:  # millions may pass here
+                    if not state[component] == OUTPUT:
+                        break
+                    yield value
+                    component += 1
+                if values:
+                    continue
+            outcome = self._outcome(component, return_exceptions)
+            yield (self.input(component), outcome) if with_inputs else outcome
             component += 1
 
     def iter_as_available(
@@ -519,6 +532,10 @@ class Map(Sequence[Any]):
                 self._check_obstacles()
             except MapError as error:
                 message = str(error)
+        troubles = [start.trouble for start in self._keeper.results.starts.values() if start.trouble]
+        if troubles:
+            told = f"part of the results cannot be used and is done again: {'; '.join(troubles)}"
+            message = f"{message}\n{told}" if message else told
         return MapStatus(
             tag=self.tag,
             components=len(self),
@@ -671,8 +688,12 @@ class Map(Sequence[Any]):
         except PoolError:
             if not force:
                 raise
+        except MapRemoved:
+            pass
         except MapError:
-            pass  # a damaged map can be removed
+            self._keeper.act(
+                "remove", "removed by its owner through wingspan"
+            )  # a damaged map can be removed
         self._keeper.close()
         remove_tag(tags_root(), self.tag, self._folder.info["id"])
         doomed = self._folder.path.with_name(f".removed-{self._folder.info['id']}")
@@ -689,6 +710,8 @@ class Map(Sequence[Any]):
             InvalidTag, TagExists: The tag cannot be had.
         """
         check_tag(tag)
+        if not self.exists:
+            raise self._folder.removed()
         old = self.tag
         if tag != old:
             write_tag(tags_root(), tag, self._folder.info["id"])

@@ -21,10 +21,7 @@ _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: Submit commands and attributes that Wingspan sets itself.
 RESERVED = frozenset(
-    "arguments error environment executable getenv initialdir input jobbatchname leave_in_queue log max_materialize "
-    "notification output queue should_transfer_files stderr stdout stream_error stream_output submit_event_notes "
-    "transfer_executable transfer_input_files transfer_output_files transfer_output_remaps universe wantioproxy "
-    "when_to_transfer_output on_exit_remove batch_name wingspanmap".split()
+    ["arguments", "error", "environment", "executable", "getenv", "initialdir", "input", "jobbatchname", "leave_in_queue", "log", "max_materialize", "notification", "output", "queue", "should_transfer_files", "stderr", "stdout", "stream_error", "stream_output", "submit_event_notes", "transfer_executable", "transfer_input_files", "transfer_output_files", "transfer_output_remaps", "universe", "wantioproxy", "when_to_transfer_output", "on_exit_remove", "batch_name", "wingspanmap"]
 )
 
 
@@ -119,7 +116,9 @@ class Options:
     ) -> None:
         for name in unknown:
             raise _unknown(name)
-        if requirements is not None and (not isinstance(requirements, str) or not requirements.strip()):
+        if requirements is not None and (
+            not isinstance(requirements, str) or not requirements.strip() or not requirements.isprintable()
+        ):
             raise SettingsError(
                 f"requirements={requirements!r} is no ClassAd expression",
                 hint='for example requirements="HasSingularity"',
@@ -153,6 +152,8 @@ def _unknown(name: str) -> UnknownOption:
 
 
 def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]:
+    if not isinstance(custom, Mapping):
+        raise SettingsError(f"custom is a {type(custom).__name__}", hint='write custom={"WantGPULab": True}')
     checked: dict[str, ClassAdValue] = {}
     for given, value in custom.items():
         name = given.removeprefix("+").removeprefix("MY.")
@@ -178,6 +179,10 @@ def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]
 
 
 def _check_submit(submit: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(submit, Mapping):
+        raise SettingsError(
+            f"submit is a {type(submit).__name__}", hint='write submit={"accounting_group": "physics"}'
+        )
     fields = {field.name for field in attrs.fields(Options)}
     for name, value in submit.items():
         if name.lower() in RESERVED:

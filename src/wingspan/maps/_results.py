@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from wingspan.maps._folder import MapFolder
 from wingspan.worker import failure, formats, rounds
+from wingspan.worker.pickling import PROTOCOL
+from wingspan.worker.transports import Gone
 
 __all__ = ["Measures", "Results", "WorkerStart"]
 
@@ -58,6 +61,7 @@ class WorkerStart:
         since: When that one started, Unix time.
         left: It ended in order.
         frames_end: How far its file has been read.
+        productive: It has finished at least one component.
         trouble: Why the rest of its file is not read.
         last_seen: When its file was last seen to grow, Unix time.
     """
@@ -70,6 +74,7 @@ class WorkerStart:
     since: float = 0.0
     peak_memory: int = 0
     left: bool = False
+    productive: bool = False
     frames_end: int = 0
     trouble: str | None = None
     last_seen: float = 0.0
@@ -106,12 +111,16 @@ class Results:
         self._printed: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
         self._descriptors: dict[int, int] = {}
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
+        self._run: tuple[tuple[int, int], list[Any], int] | None = None
 
     # -- finding new records -------------------------------------------------------------------------------------------
 
     def poll(self) -> bool:
         """Take in what was appended since the last call; True if there was anything."""
-        changed = self._poll_rounds()
+        try:
+            changed = self._poll_rounds()
+        except Gone:
+            raise self._folder.removed() from None
         try:
             with os.scandir(self._folder.path / "results") as entries:
                 sizes = [(entry.name, entry.stat().st_size) for entry in entries]
@@ -205,7 +214,11 @@ class Results:
         state, epoch = self.state, self._epoch
         for record in formats.RECORD.iter_unpack(memoryview(data)[body:payload]):
             kind, number, component, length = record[0], record[3], record[4], record[9]
-            if kind <= formats.ERROR:
+            if kind in (formats.RUN, formats.OUTPUT, formats.ERROR):
+                start.productive = True
+            if kind == formats.RUN:
+                self._take_run(file, number, component, record[2], base + header, base + payload)
+            elif kind <= formats.ERROR:
                 if (
                     component < self.n
                     and not state[component]
@@ -226,6 +239,33 @@ class Results:
                 self._take_other(start, file, record, base + payload, data[payload : payload + length])
             header += size
             payload += length
+
+    def _take_run(self, file: int, number: int, first: int, count: int, header: int, payload: int) -> None:
+        """Outputs of components ``first … first + count - 1``, in one record."""
+        stop = min(first + count, self.n)
+        epoch, state = self._epoch, self.state
+        if (
+            stop - first == count
+            and not any(state[first:stop])
+            and (epoch is None or max(epoch[first:stop]) <= number)
+        ):
+            ranges = [(first, stop)]
+        else:
+            wanted = [
+                component
+                for component in range(first, stop)
+                if not state[component] and (epoch is None or number >= epoch[component])
+            ]
+            ranges = rounds.ranges_of(wanted)
+        for low, high in ranges:
+            length = high - low
+            state[low:high] = bytes([OUTPUT]) * length
+            self._file[low:high] = array("H", [file]) * length
+            self._round[low:high] = array("H", [number]) * length
+            self._header_at[low:high] = array("Q", [header]) * length
+            self._payload_at[low:high] = array("Q", [payload]) * length
+            self.finished += length
+            self.arrived.extend(range(low, high))
 
     def _take_other(
         self, start: WorkerStart, file: int, record: tuple[Any, ...], at: int, payload: bytes
@@ -273,48 +313,46 @@ class Results:
         return data[:length]
 
     def _record(self, component: int) -> tuple[Any, ...]:
-        data = os.pread(
-            self._descriptor(self._file[component]), formats.RECORD.size, self._header_at[component]
+        return formats.RECORD.unpack(
+            self._bytes(self._file[component], self._header_at[component], formats.RECORD.size)
         )
-        return formats.RECORD.unpack(data)
 
     def payload(self, component: int) -> bytes:
-        """The pickle of a finished component's output or error."""
-        length = int(self._record(component)[9])
-        return self._bytes(self._file[component], self._payload_at[component], length)
+        """The pickle of a finished component's output, or its error."""
+        record = self._record(component)
+        if record[0] == formats.RUN:
+            values, first = self.run_of(component)
+            return pickle.dumps(values[component - first], PROTOCOL)
+        return self._bytes(self._file[component], self._payload_at[component], int(record[9]))
 
-    def payload_reader(self) -> Callable[[int], bytes]:
-        """`payload` for reading many, one after the other."""
-        header_at, payload_at, files = self._header_at, self._payload_at, self._file
-        size, unpack = formats.RECORD.size, formats.RECORD.unpack_from
-        window_file, window_at, window, window_end = -1, 0, b"", 0
-
-        def read(component: int) -> bytes:
-            nonlocal window_file, window_at, window, window_end
-            file, at, body = files[component], header_at[component], payload_at[component]
-            if file == window_file and window_at <= at and body <= window_end:
-                length = unpack(window, at - window_at)[9]
-                begin = body - window_at
-                if body + length <= window_end:
-                    return window[begin : begin + length]
-                return self._bytes(file, body, length)
-            # Headers and payloads of a frame lie apart: take in the whole frame, if it is of the usual size.
-            span = max(body - at, 0) + (1 << 20)
-            window = os.pread(self._descriptor(file), min(span, 1 << 22), at)
-            window_file, window_at, window_end = file, at, at + len(window)
-            return self.payload(component)
-
-        return read
+    def run_of(self, component: int) -> tuple[list[Any], int]:
+        """Outputs that lie in one record with that of `component`, and whose the first is."""
+        where = (self._file[component], self._header_at[component])
+        if self._run is not None and self._run[0] == where:
+            return self._run[1], self._run[2]
+        record = self._record(component)
+        if record[0] != formats.RUN:
+            return [], component
+        data = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+        # Only plain immutable types are written in runs: there is nothing in them that needs a certain interpreter.
+        values: list[Any] = pickle.loads(data[4 * record[2] :])  # noqa: S301
+        self._run = (where, values, int(record[4]))
+        return values, int(record[4])
 
     def measures(self, component: int) -> Measures:
         """What a finished component took."""
         record = self._record(component)
+        started, wall, cpu = record[5], record[6], record[7]
+        if record[0] == formats.RUN:
+            place = component - record[4]
+            walls = array("f", self._bytes(self._file[component], self._payload_at[component], 4 * record[2]))
+            started, wall, cpu = started + sum(walls[:place]), walls[place], walls[place]
         return Measures(
-            started=record[5],
-            wall=record[6],
-            cpu=record[7],
+            started=started,
+            wall=wall,
+            cpu=cpu,
             peak_memory=record[8] * 1024,
-            attempt=record[2],
+            attempt=record[1],
             worker=self._names[self._file[component]],
         )
 

@@ -5,30 +5,21 @@ from __future__ import annotations
 import fnmatch
 import os
 import random
+import re
 from pathlib import Path
 
-from wingspan.maps._errors import InvalidTag, TagExists, TagNotFound
+from wingspan.maps._errors import InvalidTag, TagDamaged, TagExists, TagNotFound
 
-__all__ = ["check_tag", "find_tag", "list_tags", "new_tag", "remove_tag", "write_tag"]
+__all__ = ["check_tag", "find_tag", "list_tags", "new_tag", "read_tag", "remove_tag", "write_tag"]
 
 MAX_LENGTH = 128
+#: Nothing else is ever used as the name of a map's folder.
+_MAP_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 #: No file system forbids what is left, and no shell needs it quoted.
 FORBIDDEN = frozenset("/\\<>:\"|?*[]!'`$&;(){} \t\r\n\0")
 
-_ADJECTIVES = (
-    "able amber ample arctic avid azure bold brave bright brisk calm candid clear clever cool coral crisp deft dusky eager early even fair "
-    "fast fine fleet fond frank free fresh gentle glad golden grand green hale happy hardy ideal jade jolly keen kind large light "
-    "lively loyal lucid lunar merry mild misty modest neat nimble noble novel olive open pale patient plain polar proud pure quick "
-    "quiet rapid rare ready regal ripe rosy round royal sage sandy serene sharp shy silent silver sleek smart snowy solar solid "
-    "steady still stout sunny sure swift tall tame tidy topaz true upper vast vivid warm wary wild wise witty young zesty"
-).split()
-_BIRDS = (
-    "albatross avocet bittern bunting buzzard condor coot cormorant crane curlew dipper dove drake dunlin eagle egret eider falcon "
-    "finch flicker fulmar gannet godwit goose grebe grouse gull harrier hawk heron hobby hoopoe ibis jackdaw jay kestrel kingfisher "
-    "kite kiwi knot lapwing lark loon magpie mallard martin merlin murre nightjar oriole osprey owl pelican petrel pigeon pipit "
-    "plover puffin quail raven redstart robin rook ruff sandpiper serin shrike siskin skua skylark snipe sparrow starling stilt "
-    "stint stork swallow swan swift tanager teal tern thrush tit toucan turnstone vireo vulture wagtail warbler wigeon wren wryneck"
-).split()
+_ADJECTIVES = ["able", "amber", "ample", "arctic", "avid", "azure", "bold", "brave", "bright", "brisk", "calm", "candid", "clear", "clever", "cool", "coral", "crisp", "deft", "dusky", "eager", "early", "even", "fair", "fast", "fine", "fleet", "fond", "frank", "free", "fresh", "gentle", "glad", "golden", "grand", "green", "hale", "happy", "hardy", "ideal", "jade", "jolly", "keen", "kind", "large", "light", "lively", "loyal", "lucid", "lunar", "merry", "mild", "misty", "modest", "neat", "nimble", "noble", "novel", "olive", "open", "pale", "patient", "plain", "polar", "proud", "pure", "quick", "quiet", "rapid", "rare", "ready", "regal", "ripe", "rosy", "round", "royal", "sage", "sandy", "serene", "sharp", "shy", "silent", "silver", "sleek", "smart", "snowy", "solar", "solid", "steady", "still", "stout", "sunny", "sure", "swift", "tall", "tame", "tidy", "topaz", "true", "upper", "vast", "vivid", "warm", "wary", "wild", "wise", "witty", "young", "zesty"]
+_BIRDS = ["albatross", "avocet", "bittern", "bunting", "buzzard", "condor", "coot", "cormorant", "crane", "curlew", "dipper", "dove", "drake", "dunlin", "eagle", "egret", "eider", "falcon", "finch", "flicker", "fulmar", "gannet", "godwit", "goose", "grebe", "grouse", "gull", "harrier", "hawk", "heron", "hobby", "hoopoe", "ibis", "jackdaw", "jay", "kestrel", "kingfisher", "kite", "kiwi", "knot", "lapwing", "lark", "loon", "magpie", "mallard", "martin", "merlin", "murre", "nightjar", "oriole", "osprey", "owl", "pelican", "petrel", "pigeon", "pipit", "plover", "puffin", "quail", "raven", "redstart", "robin", "rook", "ruff", "sandpiper", "serin", "shrike", "siskin", "skua", "skylark", "snipe", "sparrow", "starling", "stilt", "stint", "stork", "swallow", "swan", "swift", "tanager", "teal", "tern", "thrush", "tit", "toucan", "turnstone", "vireo", "vulture", "wagtail", "warbler", "wigeon", "wren", "wryneck"]
 
 
 def check_tag(tag: str) -> str:
@@ -76,7 +67,8 @@ def write_tag(folder: Path, tag: str, map_id: str) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{map_id}.{os.getpid()}"
-    temporary.write_text(map_id, encoding="ascii")
+    with temporary.open("w", encoding="ascii") as file:
+        file.write(map_id)
     try:
         os.link(temporary, folder / tag)
     except FileExistsError:
@@ -96,7 +88,13 @@ def find_tag(folder: Path, tag: str) -> str:
     """
     check_tag(tag)
     try:
-        return (folder / tag).read_text(encoding="ascii")
+        map_id = read_tag(folder / tag)
+        if map_id is None:
+            raise TagDamaged(
+                f"the file of the tag {tag!r} does not name a map",
+                hint=f"wingspan.remove({tag!r}) removes the tag and nothing else; the map itself lies under its date in the maps folder",
+            )
+        return map_id
     except FileNotFoundError:
         import difflib
 
@@ -105,6 +103,12 @@ def find_tag(folder: Path, tag: str) -> str:
             f"no map has the tag {tag!r}",
             hint=f"did you mean {near[0]!r}?" if near else "wingspan maps lists them",
         ) from None
+
+
+def read_tag(path: Path) -> str | None:
+    """The map's id in a tag's file; None if it holds something else (the machine died while it was written)."""
+    text = path.read_text(encoding="ascii", errors="replace").strip()
+    return text if _MAP_ID.fullmatch(text) else None
 
 
 def list_tags(folder: Path, pattern: str | None = None) -> tuple[str, ...]:
@@ -126,7 +130,7 @@ def remove_tag(folder: Path, tag: str, map_id: str) -> None:
     """Take the tag away from the map, if it still is this map's."""
     path = folder / tag
     try:
-        if path.read_text(encoding="ascii") == map_id:
+        if read_tag(path) == map_id:
             path.unlink()
     except FileNotFoundError:
         pass

@@ -82,6 +82,8 @@ class Pool(Protocol):
     kind: str
     #: How workers reach the map's folder: ``"file"`` or ``"chirp"``.
     transport: str
+    #: Execution points see the access point's file system: nothing needs to be sent.
+    shares_files: bool
     #: Interpreter that workers are started with.
     python: str
 

@@ -51,6 +51,7 @@ class HTCondorPool:
 
     kind = "htcondor"
     transport = "chirp"
+    shares_files = False
     python = sys.executable
 
     @contextlib.contextmanager
@@ -167,6 +168,7 @@ class PersonalHTCondorPool(HTCondorPool):
     """The HTCondor that Wingspan runs on this machine for its user; started when it is first needed."""
 
     kind = "personal"
+    shares_files = True
 
     def __init__(self, pool: PersonalPool | None = None) -> None:
         from wingspan.pools.personal import PersonalPool

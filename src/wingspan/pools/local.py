@@ -32,7 +32,7 @@ __all__ = ["LocalPool"]
 
 #: Variables that a process reads when it starts: an idle worker that was started with others is of no use.
 _START_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG")
-_START_PREFIXES = ("LD_", "DYLD_", "PYTHON", "LC_", "VIRTUAL_ENV", "CONDA")
+_START_PREFIXES = ("WINGSPAN_", "LD_", "DYLD_", "PYTHON", "LC_", "VIRTUAL_ENV", "CONDA")
 
 
 def _is_locked(path: Path) -> bool:
@@ -54,6 +54,7 @@ class LocalPool:
 
     kind = "local"
     transport = "file"
+    shares_files = True
     python = sys.executable
 
     def __init__(self) -> None:
@@ -102,7 +103,9 @@ class LocalPool:
             for name, value in environ.items()
             if name in _START_VARIABLES or name.startswith(_START_PREFIXES)
         )
-        key = hashlib.sha256(repr((archive, self.python, sys.prefix, variables)).encode()).hexdigest()[:16]
+        facts = os.stat(archive)  # the map's is a hard link to the cache's: the same file for all maps
+        identity = (facts.st_dev, facts.st_ino)
+        key = hashlib.sha256(repr((identity, self.python, sys.prefix, variables)).encode()).hexdigest()[:16]
         folder = load_settings().cache_dir / "idle" / key
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
@@ -138,15 +141,16 @@ class LocalPool:
     def _start(
         self, archive: str, idle_folder: Path, lock: int, order: dict[str, object], environ: dict[str, str]
     ) -> int:
-        process = subprocess.Popen(
-            [self.python, archive, "idle", str(idle_folder), str(lock), json.dumps(order)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=(lock,),
-            env=environ,
-        )
+        with Path(str(order["stdout"])).open("ab") as out, Path(str(order["stderr"])).open("ab") as err:
+            process = subprocess.Popen(
+                [self.python, archive, "idle", str(idle_folder), str(lock), json.dumps(order)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                pass_fds=(lock,),
+                env=environ,
+            )
         # It outlives us: nobody waits for it here, and that is meant.
         process.returncode = 0
         return process.pid

@@ -5,6 +5,8 @@ Words and quoting follow the condor_submit manual page (HTCondor manual, "condor
 
 from __future__ import annotations
 
+import math
+
 from wingspan.jobs import ClassAdValue, JobDescription
 
 __all__ = ["classad_literal", "quote_arguments", "quote_environment", "submit_description"]
@@ -20,10 +22,19 @@ def classad_literal(value: ClassAdValue) -> str:
     """
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'real("{"NaN" if math.isnan(value) else "INF" if value > 0 else "-INF"}")'
     if isinstance(value, int | float):
         return repr(value)
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    escaped = (
+        value.replace("\\", "\\\\")
+        .replace('"', '\\"')
+        .replace("\n", "\\n")
+        .replace("\t", "\\t")
+        .replace("\r", "\\r")
+    )
+    # condor_submit would expand a macro: its manual has $(DOLLAR) for the character itself.
+    return '"' + escaped.replace("$", "$(DOLLAR)") + '"'
 
 
 def _quote_word(word: str) -> str:
@@ -69,10 +80,7 @@ def submit_description(job: JobDescription) -> str:
         ("log", job.log),
         ("output", job.stdout),
         ("error", job.stderr),
-        ("should_transfer_files", "YES"),
-        ("when_to_transfer_output", "ON_EXIT"),
-        ("transfer_input_files", ", ".join(job.input_files) if job.input_files else None),
-        ("transfer_output_files", ", ".join(job.output_files) if job.output_files else '""'),
+        *_transfer(job),
         ("request_cpus", str(resources.cpus)),
         ("request_memory", _kibibytes(resources.memory) if resources.memory else None),
         ("request_disk", _kibibytes(resources.disk) if resources.disk else None),
@@ -94,6 +102,17 @@ def submit_description(job: JobDescription) -> str:
     lines += [(f"MY.{name}", classad_literal(value)) for name, value in job.custom.items()]
     text = "".join(f"{name} = {value}\n" for name, value in lines if value is not None)
     return f"{text}queue {job.count}\n"
+
+
+def _transfer(job: JobDescription) -> list[tuple[str, str | None]]:
+    if not job.transfer_files:
+        return [("should_transfer_files", "NO")]
+    return [
+        ("should_transfer_files", "YES"),
+        ("when_to_transfer_output", "ON_EXIT"),
+        ("transfer_input_files", ", ".join(job.input_files) if job.input_files else None),
+        ("transfer_output_files", ", ".join(job.output_files) if job.output_files else '""'),
+    ]
 
 
 def _number(value: float | None) -> str | None:

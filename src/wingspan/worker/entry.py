@@ -41,6 +41,14 @@ def work(transport_name, folder, worker, notify=None, **supervisor_arguments):
         return 0
     except transports.Gone:
         return EXIT_GONE
+    except Exception as error:
+        if supervisor is None or not os.path.isdir(folder) and transport_name == "file":
+            raise
+        import pickle
+
+        # Ours, not the user's: a file of the map that is cut, a full disk. Told, so that nobody waits in vain.
+        supervisor.refuse(failure.describe(error, "worker", pickle.dumps))
+        raise
     finally:
         transport.close()
 
@@ -53,6 +61,11 @@ def main(argv):
 
         return idle.main(argv[1:])
     transport, folder, first, process = argv
+    scratch = os.environ.get("_CONDOR_SCRATCH_DIR")
+    if scratch and os.path.isdir(scratch):
+        os.chdir(
+            scratch
+        )  # where HTCondor starts a job without file transfer, its relative paths would lead into the map
     state = {}
 
     def stop(number, frame):

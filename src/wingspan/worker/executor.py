@@ -5,6 +5,7 @@ writer is killed, so nothing that was finished is lost. What it is doing right n
 which the supervisor reads to attribute a crash, or what is being printed, to a component.
 """
 
+import io
 import mmap
 import os
 import pickle
@@ -12,28 +13,44 @@ import struct
 import sys
 
 from . import failure, formats
-from .pickling import Dumper, culprit
+from .pickling import PROTOCOL, SIMPLE, Dumper, culprit
 
 #: length of what follows, round, attempt, number of components
 CHUNK = struct.Struct("<QIHI")
 #: index, length of the input
 ITEM = struct.Struct("<IQ")
-_BOARD = struct.Struct("<qqqd")
+#: What precedes records on the pipe: components finished, headers, failures, bytes of payload, seconds of wall time, and where in the
+#: executor's two files the last component's output lies. Then follow the failed components (u32 each), all headers, all payloads.
+#: A group that finishes no component says why the executor refuses.
+GROUP = struct.Struct("<IIIQdQQQQ")
+FAILED = struct.Struct("<I")
+#: Components faster than this on average (s) are not worth a system call each: their outputs are gathered.
+FAST_SECONDS = 50e-6
+#: How many to look at before saying so.
+FAST_SAMPLE = 64
+#: Gather outputs for so long (s), and at most so many.
+RUN_SECONDS = 0.001
+RUN_LENGTH = 4096
+
+_BOARD = struct.Struct("<qQQd")
+#: In place of a component: one of a run of fast ones.
+SOME = -2
 
 
 class Board(object):
-    """What the executor is doing: component (-1: none), where its stdout and stderr began, when it started."""
+    """Shared memory in which the executor leaves what it is doing, so that the supervisor knows when it dies or is long at it."""
 
     def __init__(self):
         self._memory = mmap.mmap(-1, 64)
-        self.write = self._memory.__setitem__
         self.set(-1, 0, 0, 0.0)
 
     def set(self, component, out, err, started):
-        self._memory[0:32] = _BOARD.pack(component, out, err, started)
+        """Executor: at `component` (-1: none) since `started`; its output begins at `out` and `err`."""
+        self._memory[0 : _BOARD.size] = _BOARD.pack(component, out, err, started)
 
     def get(self):
-        return _BOARD.unpack(self._memory[0:32])
+        """Supervisor: what `set` said last."""
+        return _BOARD.unpack(self._memory[0 : _BOARD.size])
 
 
 def die_with_parent(parent):
@@ -78,6 +95,7 @@ class Measures(object):
         self._cpu = 0.0
         self._children_cpu = 0.0
         self._peak = 0
+        self.peak = 0
         self._scale = 1024 if sys.platform == "darwin" else 1
         self.take(1.0)
 
@@ -102,6 +120,7 @@ class Measures(object):
                 self._peak = self._resource.getrusage(self._resource.RUSAGE_SELF).ru_maxrss
             except OSError:
                 pass
+        self.peak = peak
         return cpu, peak
 
 
@@ -118,120 +137,266 @@ def _sources():
 SETUP = struct.Struct("<Q")
 
 
-def setup_message(function, facts, starred, folder=None, environ=None, path=()):
+def setup_message(function, facts, starred, careful=False, folder=None, environ=None, path=()):
     """The first thing an executor is told.
 
     Args:
         function: The pickle of the function.
         facts: What wrote it (see `compatibility`).
         starred: Inputs are ``(args, kwargs)``.
+        careful: Gather nothing: an executor before this one died among fast components.
         folder: Working folder, or None to stay.
         environ: Environment variables to take over, or None.
         path: Further entries for ``sys.path``.
     """
-    fields = pickle.dumps((function, facts, starred, folder, environ, list(path)), 4)
+    fields = pickle.dumps((function, facts, starred, careful, folder, environ, list(path)), 4)
     return SETUP.pack(len(fields)) + fields
 
 
-def run(commands, results, board, out, err):
+class _Stream(io.TextIOWrapper):
+    """Standard output of the executor: knows when Python code has written to it."""
+
+    dirty = False
+
+    def write(self, text):
+        self.dirty = True
+        return io.TextIOWrapper.write(self, text)
+
+    def settle(self):
+        self.dirty = False
+        try:
+            self.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def run(commands, results, board, out_file, err_file):
     """Call the function on what comes; never returns.
 
     Args:
         commands, results: Pipe ends.
         board: The shared `Board`.
-        out, err: Files that stdout and stderr go to.
+        out_file, err_file: Files that stdout and stderr go to.
     """
-    from time import perf_counter, time
-
     from . import compatibility
 
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    os.dup2(out, 1)
-    os.dup2(err, 2)
+    os.dup2(out_file, 1)
+    os.dup2(err_file, 2)
     sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
-    pack = formats.RECORD.pack
-    loads, lseek, current = pickle.loads, os.lseek, os.SEEK_CUR
-    skip = _sources()
-    dumper = Dumper()
-
-    def refuse(fields):
-        payload = failure.dumps(fields)
-        header = pack(formats.REFUSED, 0, 0, 0, formats.NO_COMPONENT, time(), 0.0, 0.0, 0, len(payload))
-        _write_all(results, header + payload)
-        os._exit(0)
-
+    out, err = (
+        _Stream(
+            open(number, "wb", closefd=False),
+            encoding="utf-8",
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+        for number in (1, 2)
+    )
+    sys.stdout, sys.stderr = out, err
     (length,) = SETUP.unpack(_read_exactly(commands, SETUP.size))
-    function, facts, starred, folder, environ, path = loads(_read_exactly(commands, length))
+    function, facts, starred, careful, folder, environ, path = pickle.loads(_read_exactly(commands, length))
     if environ is not None:
         os.environ.clear()
         os.environ.update(environ)
     if folder is not None and os.path.isdir(folder):
         os.chdir(folder)
     sys.path.extend(entry for entry in path if entry not in sys.path)
+    skip = _sources()
     obstacle = compatibility.obstacle(facts, compatibility.this_interpreter())
     if obstacle is not None:
-        refuse(failure.crash("interpreter", obstacle, executable=sys.executable))
+        _refuse(results, failure.crash("interpreter", obstacle, executable=sys.executable))
+    dumper = Dumper()
     try:
-        call = loads(function)
+        call = pickle.loads(function)
     except BaseException as error:
-        refuse(failure.describe(error, "function", dumper.dumps, skip))
-    measures = Measures()
-    flush_out, flush_err = sys.stdout.flush, sys.stderr.flush
+        _refuse(results, failure.describe(error, "function", dumper.dumps, skip))
+    if starred:
+        function_of_pair = call
+
+        def call(pair):
+            return function_of_pair(*pair[0], **pair[1])
+
+    caller = _Caller(call, results, board, out, err, dumper, skip)
     while True:
         length, number, attempt, count = CHUNK.unpack(_read_exactly(commands, CHUNK.size))
         data = _read_exactly(commands, length)
-        view = memoryview(data)
         position = ITEM.size * count
-        for index, size in ITEM.iter_unpack(view[:position]):
-            out_start, err_start = lseek(1, 0, current), lseek(2, 0, current)
-            started = time()
-            board.set(index, out_start, err_start, started)
-            begin = perf_counter()
-            given, has_input, stage = None, False, "input"
-            try:
-                given = loads(view[position : position + size])
-                has_input, stage = True, "call"
-                value = call(*given[0], **given[1]) if starred else call(given)
-                wall = perf_counter() - begin
-                stage = "output"
-                payload = dumper.dumps(value)
-                kind = formats.OUTPUT
-            except BaseException as error:
-                if stage != "output":
-                    wall = perf_counter() - begin
-                payload = _failure(error, stage, dumper, skip, given, has_input, locals().get("value"))
-                kind = formats.ERROR
-            value = error = None
-            position += size
-            cpu, peak = measures.take(wall)
-            try:
-                flush_out()
-                flush_err()
-            except (OSError, ValueError):
-                pass
-            out_end, err_end = lseek(1, 0, current), lseek(2, 0, current)
-            if out_end != out_start or err_end != err_start:
-                ranges = formats.PRINTED_RANGES.pack(out_start, out_end, err_start, err_end)
-                _write_all(
-                    results,
-                    pack(formats.PRINTED, 0, attempt, number, index, started, 0.0, 0.0, 0, len(ranges))
-                    + ranges,
-                )
-            header = pack(kind, 0, attempt, number, index, started, wall, cpu, peak, len(payload))
-            if len(payload) < 65536:
-                _write_all(results, header + payload)
-            else:
-                _write_all(results, header)
-                _write_all(results, payload)
+        items = ITEM.iter_unpack(memoryview(data)[:position])
+        inputs = memoryview(data)[position:]
+        caller.begin_chunk(number, attempt)
+        at = 0
+        while count:
+            if caller.fast and not careful:
+                done, at = caller.call_fast(items, inputs, at)
+                count -= done
+            if count:
+                at = caller.call_one(items, inputs, at)
+                count -= 1
         board.set(-1, 0, 0, 0.0)
 
 
-def _failure(error, stage, dumper, skip, given, has_input, value):
-    fields = failure.describe(error, stage, dumper.dumps, skip, given, has_input)
-    if stage == "output":
-        where, kind = culprit(value, "the result", dumper.dumps)
-        fields["message"] = "the result cannot be pickled: %s is of type %s" % (where, kind)
-    return failure.dumps(fields)
+def _refuse(results, fields):
+    payload = failure.dumps(fields)
+    _write_all(results, GROUP.pack(0, 0, 0, len(payload), 0.0, 0, 0, 0, 0) + payload)
+    os._exit(0)
+
+
+class _Caller(object):
+    """Calls the function, and tells the supervisor what came of it."""
+
+    def __init__(self, call, results, board, out, err, dumper, skip):
+        from time import perf_counter, time
+
+        self._call = call
+        self._results = results
+        self._board = board
+        self._out, self._err = out, err
+        self._dumper = dumper
+        self._skip = skip
+        self._measures = Measures()
+        self._clock = perf_counter
+        self._offset = time() - perf_counter()
+        self._printed = self._positions()
+        self._recent, self._sample = 0.0, 0
+        #: Components have been so fast lately that their outputs are gathered.
+        self.fast = False
+
+    @staticmethod
+    def _positions():
+        return os.lseek(1, 0, os.SEEK_CUR), os.lseek(2, 0, os.SEEK_CUR)
+
+    def begin_chunk(self, number, attempt):
+        self._round, self._attempt = number, attempt
+
+    def call_one(self, items, inputs, at):
+        """One component, told at once: where the next input lies."""
+        index, size = next(items)
+        clock = self._clock
+        begin = clock()
+        self._board.set(index, self._printed[0], self._printed[1], self._offset + begin)
+        given, has_input, stage, value = None, False, "input", None
+        try:
+            given = pickle.loads(inputs[at : at + size])
+            has_input, stage = True, "call"
+            value = self._call(given)
+            wall = clock() - begin
+            stage = "output"
+            payload = self._dumper.dumps(value)
+            kind = formats.OUTPUT
+        except BaseException as error:
+            if stage != "output":
+                wall = clock() - begin
+            payload = self._failure(error, stage, given, has_input, value)
+            kind = formats.ERROR
+        self._tell(kind, index, 1, begin, wall, payload)
+        self._recent += wall
+        self._sample += 1
+        if self._sample == FAST_SAMPLE:
+            self.fast = self._recent < FAST_SAMPLE * FAST_SECONDS
+            self._recent, self._sample = 0.0, 0
+        return at + size
+
+    def call_fast(self, items, inputs, at):
+        """Components one after the other, outputs gathered, until one is slow, prints, fails, or returns something that is not plain.
+
+        Their outputs are told in one record, and before anything that could take long. Returns how many components were done, and where the
+        next input lies. Should the process die here, the supervisor does not know at which component: it has them all done
+        again by an executor that does not gather.
+        """
+        clock, call, loads, simple = self._clock, self._call, pickle.loads, SIMPLE
+        out, err = self._out, self._err
+        values, walls, first, done = [], [], None, 0
+        begin = run_began = clock()
+        self._board.set(SOME, self._printed[0], self._printed[1], self._offset + begin)
+        for index, size in items:
+            if first is None:
+                first = index
+            elif index != first + len(values) or begin - run_began > RUN_SECONDS or len(values) == RUN_LENGTH:
+                self._tell_run(first, run_began, values, walls)
+                values, walls, first, run_began = [], [], index, begin
+            value, stage, given, has_input = None, "input", None, False
+            try:
+                given = loads(inputs[at : at + size])
+                has_input, stage = True, "call"
+                value = call(given)
+            except BaseException as error:
+                failed = self._failure(error, stage, given, has_input, None)
+            else:
+                failed = None
+            end = clock()
+            at += size
+            done += 1
+            wall = end - begin
+            if failed is None and type(value) in simple and not (out.dirty or err.dirty):
+                values.append(value)
+                walls.append(wall)
+                begin = end
+                if wall > RUN_SECONDS:
+                    break
+                continue
+            # Not the plain case: what was gathered goes first, then this one by itself.
+            self._tell_run(first, run_began, values, walls)
+            values = []
+            self._tell_outcome(index, begin, wall, value, failed)
+            break
+        self._tell_run(first, run_began, values, walls)
+        self.fast = False
+        self._recent, self._sample = 0.0, 0
+        return done, at
+
+    def _tell_outcome(self, index, begin, wall, value, failed):
+        kind, payload = formats.ERROR, failed
+        if failed is None:
+            try:
+                kind, payload = formats.OUTPUT, self._dumper.dumps(value)
+            except BaseException as error:
+                payload = self._failure(error, "output", None, False, value)
+        self._tell(kind, index, 1, begin, wall, payload)
+
+    def _tell(self, kind, index, count, begin, wall, payload):
+        cpu, peak = self._measures.take(wall)
+        self._out.settle()
+        self._err.settle()
+        before, self._printed = self._printed, self._positions()
+        ranges = (before[0], self._printed[0], before[1], self._printed[1])
+        self._write(kind, index, count, begin, wall, cpu, peak, payload, ranges)
+
+    def _tell_run(self, first, began, values, walls):
+        if not values:
+            return
+        wall = sum(walls)
+        payload = struct.pack("<%df" % len(walls), *walls) + pickle.dumps(values, PROTOCOL)
+        # A system call for each would cost more than they do: their CPU time is their wall time.
+        self._write(
+            formats.RUN, first, len(values), began, wall, wall, self._measures.peak, payload, (0, 0, 0, 0)
+        )
+
+    def _write(self, kind, index, count, begin, wall, cpu, peak, payload, ranges):
+        failed = FAILED.pack(index) if kind == formats.ERROR else b""
+        head = GROUP.pack(count, 1, len(failed) // FAILED.size, len(payload), wall, *ranges)
+        header = formats.RECORD.pack(
+            kind,
+            self._attempt,
+            count,
+            self._round,
+            index,
+            self._offset + begin,
+            wall,
+            cpu,
+            peak,
+            len(payload),
+        )
+        if len(payload) < 65536:
+            _write_all(self._results, head + failed + header + payload)
+        else:
+            _write_all(self._results, head + failed + header)
+            _write_all(self._results, payload)
+
+    def _failure(self, error, stage, given, has_input, value):
+        fields = failure.describe(error, stage, self._dumper.dumps, self._skip, given, has_input)
+        if stage == "output":
+            where, kind = culprit(value, "the result", self._dumper.dumps)
+            fields["message"] = "the result cannot be pickled: %s is of type %s" % (where, kind)
+        return failure.dumps(fields)

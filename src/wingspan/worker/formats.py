@@ -16,7 +16,8 @@ import struct
 
 FRAME = struct.Struct("<4sQI16s")
 FRAME_MAGIC = b"WSF1"
-#: kind, flags, attempt, round, index, started (Unix time), wall (s), CPU (s), peak memory (KiB), payload length
+#: kind, attempt, count, round, index, started (Unix time), wall (s), CPU (s), peak memory (KiB), payload length.
+#: count is 1, but for a `RUN`.
 RECORD = struct.Struct("<BBHIIdffIQ")
 OUTPUT = 0
 ERROR = 1
@@ -26,15 +27,14 @@ HELLO = 4
 HEARTBEAT = 5
 REFUSED = 6
 BYE = 8
+#: Outputs of `count` components from `index` on that took microseconds each. Wall and CPU time are their sums; the payload is each
+#: one's wall time (f32), then a pickle of the list of outputs, all of them of plain immutable types.
+RUN = 9
 #: Index of a record that is about no component.
 NO_COMPONENT = 2**32 - 1
-#: On the pipe only, before the record of a component that printed something: where its output lies in the executor's two files.
-PRINTED = 7
-PRINTED_RANGES = struct.Struct("<QQQQ")
-
 #: Seconds between two signs of life of a worker whose component is long.
 HEARTBEAT_SECONDS = 10.0
-#: Silence after which another worker may take over what a worker has claimed.
+#: Silence after which another worker may take over what a worker has claimed (the map may say otherwise).
 LEASE_SECONDS = 120.0
 
 KEY_BYTES = 32
@@ -69,11 +69,12 @@ def frame(key, name, offset, headers, payloads):
         key: The map's key.
         name: Name of the results file.
         offset: Where in the file the frame will start, bytes.
-        headers: Packed record headers, each `RECORD.size` bytes.
-        payloads: The payloads, in the same order.
+        headers: Packed record headers, in pieces.
+        payloads: The payloads in the same order, in pieces.
     """
-    body = b"".join(headers) + b"".join(payloads)
-    count = len(headers)
+    headers = b"".join(headers)
+    body = headers + b"".join(payloads)
+    count = len(headers) // RECORD.size
     return FRAME.pack(FRAME_MAGIC, len(body), count, mac(key, name, offset, len(body), count, body)) + body
 
 

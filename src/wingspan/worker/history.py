@@ -26,6 +26,6 @@ def finished_components(transport, name, number):
         if len(data) < need or not last:
             return finished  # a torn tail: not all of this frame arrived
         for record in formats.RECORD.iter_unpack(data[head:need]):
-            if record[0] in (formats.OUTPUT, formats.ERROR) and record[3] == number:
-                finished.add(record[4])
+            if record[0] in (formats.OUTPUT, formats.ERROR, formats.RUN) and record[3] == number:
+                finished.update(range(record[4], record[4] + record[2]))
         offset += head + length

@@ -13,7 +13,7 @@ import socket
 from . import entry
 
 #: Seconds that a worker waits for the next map.
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = float(os.environ.get("WINGSPAN_IDLE_SECONDS", "20"))
 
 
 def socket_address(folder_descriptor, name):

@@ -37,15 +37,15 @@ class Outbox(object):
     ):
         """Add one record."""
         header = formats.RECORD.pack(
-            kind, 0, attempt, number, index, started or time.time(), wall, cpu, peak, len(payload)
+            kind, attempt, 1, number, index, started or time.time(), wall, cpu, peak, len(payload)
         )
         self.add_packed(header, payload)
 
-    def add_packed(self, header, payload):
-        """Add a record whose header is packed already."""
-        self._headers.append(header)
-        self._payloads.append(payload)
-        self._bytes += len(payload) + formats.RECORD.size
+    def add_packed(self, headers, payloads):
+        """Add records: their headers, joined, and their payloads, joined."""
+        self._headers.append(headers)
+        self._payloads.append(payloads)
+        self._bytes += len(headers) + len(payloads)
         if self._oldest is None:
             self._oldest = time.monotonic()
         if self._bytes >= FRAME_BYTES:

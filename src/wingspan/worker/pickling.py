@@ -3,8 +3,8 @@
 import io
 import pickle
 
-#: Types that plain pickle writes in a fraction of a microsecond and that any Python reads back.
-_SIMPLE = frozenset([int, float, str, bytes, bool, type(None), complex])
+#: Immutable types that plain pickle writes in a fraction of a microsecond and that any Python reads back.
+SIMPLE = frozenset([int, float, str, bytes, bool, type(None), complex])
 
 PROTOCOL = 5 if pickle.HIGHEST_PROTOCOL >= 5 else pickle.HIGHEST_PROTOCOL
 
@@ -20,7 +20,7 @@ class Dumper(object):
 
     def dumps(self, value):
         """The pickle of `value`; raises whatever keeps it from being pickled."""
-        if type(value) in _SIMPLE:
+        if type(value) in SIMPLE:
             return pickle.dumps(value, PROTOCOL)
         buffer, pickler = self._buffer, self._pickler
         try:
@@ -71,7 +71,7 @@ def _parts(value, name):
     elif callable(value) and getattr(value, "__closure__", None):
         for variable, cell in zip(value.__code__.co_freevars, value.__closure__):
             try:
-                yield "%s's variable %r" % (name, variable), cell.cell_contents
+                yield "the variable %r of %s" % (variable, name), cell.cell_contents
             except ValueError:
                 pass
         for part in _globals_of(value, name):
@@ -87,4 +87,4 @@ def _parts(value, name):
 def _globals_of(function, name):
     for variable in function.__code__.co_names:
         if variable in function.__globals__:
-            yield "%s's global %r" % (name, variable), function.__globals__[variable]
+            yield "the global %r of %s" % (variable, name), function.__globals__[variable]

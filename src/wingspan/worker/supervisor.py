@@ -93,6 +93,7 @@ class Executor(object):
         os.set_blocking(self.commands, False)
         self.pending = collections.deque()
         self.buffer = bytearray()
+        self.ended = None
 
     def send(self, data):
         self.pending.append(memoryview(data))
@@ -111,17 +112,27 @@ class Executor(object):
             if rest:
                 self.pending.appendleft(rest)
 
+    def has_ended(self):
+        """The process is dead, though its pipe may be open."""
+        if self.ended is None:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self.ended = status, usage
+        return self.ended is not None
+
     def close(self, kill=False):
         """End the process and collect it: its wait status and resource usage."""
-        if kill:
+        if kill and self.ended is None:
             try:
                 os.kill(self.pid, signal.SIGKILL)
             except OSError:
                 pass
         os.close(self.commands)
         os.close(self.results)
-        _, status, usage = os.wait4(self.pid, 0)
-        return status, usage
+        if self.ended is None:
+            _, status, usage = os.wait4(self.pid, 0)
+            self.ended = status, usage
+        return self.ended
 
     def close_files(self):
         os.close(self.out)
@@ -156,12 +167,13 @@ class Supervisor(object):
     def __init__(self, transport, worker, info, key, setting=None, ready=None, not_for_executor=()):
         self.transport = transport
         self.info = info
-        self.setup = b""
+        self.setup = ()
         self.setting = setting or {}
         self.not_for_executor = not_for_executor
         self.name = self._first_free_name(worker)
         self.outbox = Outbox(transport, key, self.name)
-        self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0))
+        lease = info.get("lease_seconds", formats.LEASE_SECONDS)
+        self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease)
         self.inputs = Inputs(transport, info["n"])
         self.executor = ready
         self.chunks = collections.deque()
@@ -207,7 +219,7 @@ class Supervisor(object):
             function: The pickle of the function.
         """
         starred = self.info["call"] == "starmap"
-        self.setup = executor.setup_message(function, facts, starred, **self.setting)
+        self.setup = (function, facts, starred)
         try:
             self._start_executor()
             while not self.refused:
@@ -229,10 +241,10 @@ class Supervisor(object):
         self.outbox.flush()
         return not self.refused
 
-    def _start_executor(self):
+    def _start_executor(self, careful=False):
         if self.executor is None:
             self.executor = Executor(scratch_folder(), self.not_for_executor)
-        self.executor.send(self.setup)
+        self.executor.send(executor.setup_message(*self.setup, careful=careful, **self.setting))
         self.announced = -1
 
     def _stop_executor(self):
@@ -304,44 +316,62 @@ class Supervisor(object):
                 self._executor_died()
                 return
             process.buffer += data
-            if self._take_records() > 20:
-                # Fast components: let some more gather instead of waking for each.
-                time.sleep(0.001)
+            if self._take_groups() > 20:
+                # Fast components: let some more gather instead of waking for each group.
+                time.sleep(0.002)
+        elif process.has_ended():
+            # A child of it may hold the pipe open: what it wrote is there, and no end of file will come.
+            self._drain()
+            self._executor_died()
+            return
         else:
             self._announce()
         if self.outbox.due(time.monotonic()) <= 0:
             self._print_live()
             self.outbox.flush()
 
-    def _take_records(self):
-        buffer, size, unpack = self.executor.buffer, formats.RECORD.size, formats.RECORD.unpack_from
-        position, end, count = 0, len(buffer), 0
-        add, chunks = self.outbox.add_packed, self.chunks
+    def _take_groups(self):
+        """Take in the whole groups that have arrived: how many components they finish."""
+        process = self.executor
+        buffer, position, end, total = process.buffer, 0, len(process.buffer), 0
+        size = executor.GROUP.size
         while end - position >= size:
-            kind, _, _, number, index, _, wall, _, _, length = unpack(buffer, position)
-            after = position + size + length
+            count, records, failures, length, wall, *ranges = executor.GROUP.unpack_from(buffer, position)
+            headers = position + size + executor.FAILED.size * failures
+            payloads = headers + formats.RECORD.size * records
+            after = payloads + length
             if after > end:
                 break
-            if kind == formats.PRINTED:
-                ranges = formats.PRINTED_RANGES.unpack_from(buffer, position + size)
-                self._print(number, index, *ranges)
-            elif kind == formats.REFUSED:
-                self.refuse(failure.loads(bytes(buffer[position + size : after])))
-            else:
-                add(bytes(buffer[position : position + size]), bytes(buffer[position + size : after]))
-                count += 1
-                self.seconds += wall
-                chunk = chunks[0]
-                chunk.done += 1
-                if kind == formats.ERROR:
-                    chunk.block.failed.append(index)
-                if chunk.done == len(chunk.indices):
-                    self._chunk_done(chunks.popleft())
+            if not count:
+                self.refuse(failure.loads(bytes(buffer[payloads:after])))
+                return total
+            if ranges[1] > ranges[0] or ranges[3] > ranges[2]:
+                record = formats.RECORD.unpack_from(buffer, headers)
+                self._print(record[3], record[4], *ranges)
+            self.outbox.add_packed(bytes(buffer[headers:payloads]), bytes(buffer[payloads:after]))
+            failed = [item[0] for item in executor.FAILED.iter_unpack(buffer[position + size : headers])]
+            self._count(count, failed)
+            self.seconds += wall
+            total += count
             position = after
         del buffer[:position]
-        self.components += count
-        self.start_crashes = 0 if count else self.start_crashes
-        return count
+        self.components += total
+        if total:
+            self.start_crashes = 0
+        return total
+
+    def _count(self, count, failed):
+        """So many more components are done, those of the oldest chunk first."""
+        while count:
+            chunk = self.chunks[0]
+            step = min(count, len(chunk.indices) - chunk.done)
+            if failed:
+                done = chunk.indices[chunk.done : chunk.done + step]
+                chunk.block.failed += [component for component in failed if component in done]
+            chunk.done += step
+            count -= step
+            if chunk.done == len(chunk.indices):
+                self._chunk_done(self.chunks.popleft())
 
     def _chunk_done(self, chunk):
         chunk.block.remaining -= len(chunk.indices)
@@ -354,11 +384,14 @@ class Supervisor(object):
         self.executor = None
         status, usage = process.close()
         chunk = self.chunks[0] if self.chunks else None
-        component = board[0]
+        component, careful = board[0], False
         if chunk is not None and component == chunk.indices[chunk.done]:
             self._print(chunk.block.round, component, board[1], None, board[2], None, process)
             self._record_crash(chunk, board, status, usage, process)
             skip = 1
+        elif chunk is not None and component == executor.SOME:
+            skip = 0
+            careful = True
         else:
             skip = 0
             self.start_crashes += 1
@@ -367,7 +400,7 @@ class Supervisor(object):
                 process.close_files()
                 return
         process.close_files()
-        self._start_executor()
+        self._start_executor(careful)
         chunks, self.chunks = self.chunks, collections.deque()
         for old in chunks:
             rest = old.rest(skip if old is chunk else 0)
@@ -424,14 +457,27 @@ class Supervisor(object):
 
     def _print_live(self):
         """Send what the component that runs now has printed so far."""
-        component, out, err, _ = self.executor.board.get()
+        component, out, err = self.executor.board.get()[:3]
         if component >= 0 and self.chunks:
             chunk = self.chunks[0]
             if component == chunk.indices[chunk.done]:
                 self._print(chunk.block.round, component, out, None, err, None)
 
+    def _drain(self):
+        process = self.executor
+        os.set_blocking(process.results, False)
+        while True:
+            try:
+                data = os.read(process.results, 1 << 20)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            process.buffer += data
+        self._take_groups()
+
     def _announce(self):
-        component, out, err, started = self.executor.board.get()
+        component, _, _, started = self.executor.board.get()[:4]
         if component < 0 or not self.chunks:
             return
         process, now = self.executor, time.time()

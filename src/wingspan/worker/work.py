@@ -2,7 +2,7 @@
 
 import os
 
-from . import formats, rounds
+from . import rounds
 from .history import finished_components
 
 
@@ -56,12 +56,13 @@ class Round(object):
 class WorkSource(object):
     """Claims blocks of all rounds, oldest round first."""
 
-    def __init__(self, transport, key, worker, name, retries):
+    def __init__(self, transport, key, worker, name, retries, lease):
         self._transport = transport
         self._key = key
         self._worker = worker
         self._name = name
         self._retries = retries
+        self._lease = lease
         self._rounds = {}
         self._unfinished = []
         self._load_rounds()
@@ -235,7 +236,7 @@ class WorkSource(object):
                     continue
                 path = "rounds/%d/claims/%d" % (number, block) if owner is None else "results/" + owner
                 seen = self._transport.modified(path)
-                if now is None or seen is None or now - seen < formats.LEASE_SECONDS:
+                if now is None or seen is None or now - seen < self._lease:
                     continue
                 finished = finished_components(self._transport, owner, number) if owner else frozenset()
                 components += [
