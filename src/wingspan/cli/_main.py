@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rm": ("wingspan.cli.maps_act", "rm", "Remove a map, its jobs and its results."),
     "clean": ("wingspan.cli.maps_act", "clean", "Remove the maps nobody named."),
     "env": ("wingspan.cli.env", "env", "Locked environments: what is in them, and what a machine must have."),
+    "lint": ("wingspan.cli.lint", "lint", "Faults of submit files, job scripts and sbatch scripts."),
     "store": ("wingspan.cli.store", "store", "Where bundles are published: ls, prune."),
     "pool": ("wingspan.cli.pool", "pool", "The personal HTCondor pool: start, status, stop, install."),
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),

@@ -1,0 +1,56 @@
+"""``wingspan lint``: faults of submit files and job scripts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+__all__ = ["lint"]
+
+
+@click.command("lint")
+@click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["submit", "shell"]),
+    help="What the files are.  [default: told from each]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of {file, line, rule, message, hint}.")
+@click.option("--rules", "list_rules", is_flag=True, help="List the rules instead, with why each is one.")
+def lint(*, files: tuple[Path, ...], kind: str | None, as_json: bool, list_rules: bool) -> int:
+    """Look for faults in submit descriptions, the scripts they execute, and sbatch scripts.
+
+    FILE may be a folder: its submit files and scripts are meant. A comment "# wingspan: ignore=RULE" in a
+        line, or above it,
+    keeps that rule quiet there.
+
+    Exit code: 0 nothing found, 1 something found, 2 a file cannot be read.
+    """
+    import attrs
+
+    from wingspan.runs import lint as room
+
+    if list_rules:
+        rules = [room.RULES[name] for name in sorted(room.RULES)]
+        if as_json:
+            listed = [{"rule": r.id, "hint": r.hint, "why": r.why, "source": r.source} for r in rules]
+            click.echo(json.dumps(listed, indent=2))
+        else:
+            for rule in rules:
+                click.echo(f"{rule.id}\n    {rule.why}\n    Instead: {rule.hint}\n    Source: {rule.source}")
+        return 0
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")
+    findings = room.lint(files, kind="submit" if kind == "submit" else "shell" if kind else None)
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(each) for each in findings], indent=2, ensure_ascii=False))
+    else:
+        for each in findings:
+            where = click.style(f"{each.file}:{each.line}", bold=True)
+            click.echo(f"{where}: {each.message} [{click.style(each.rule, fg='yellow')}]\n    {each.hint}")
+        if findings:
+            click.echo(f"{len(findings)} finding{'s' if len(findings) > 1 else ''}.", err=True)
+    return 1 if findings else 0

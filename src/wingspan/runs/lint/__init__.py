@@ -1,0 +1,20 @@
+"""Faults of job files: submit descriptions, the scripts they execute, and sbatch scripts.
+
+::
+
+    from wingspan.runs.lint import lint
+
+    for finding in lint([Path("train.sub")]):
+        print(finding.file, finding.line, finding.rule, finding.message)
+
+Every rule is a small function in one of the ``_rules_*`` modules, and says why it is a fault and where that
+is written.
+"""
+
+from __future__ import annotations
+
+from wingspan.runs.lint._check import lint
+from wingspan.runs.lint._errors import LintError
+from wingspan.runs.lint._rule import RULES, Finding, Rule
+
+__all__ = ["RULES", "Finding", "LintError", "Rule", "lint"]

@@ -1,0 +1,13 @@
+"""What keeps lint from reading a file."""
+
+from __future__ import annotations
+
+from wingspan.errors import WingspanError
+
+__all__ = ["LintError"]
+
+
+class LintError(WingspanError, ValueError):
+    """A file that cannot be read, or of which nobody can tell what it is."""
+
+    exit_code = 2

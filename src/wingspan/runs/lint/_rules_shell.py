@@ -1,0 +1,204 @@
+"""Rules for shell scripts that jobs execute."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from wingspan.runs.lint._rule import Hit, RuleTable
+from wingspan.runs.lint._script import Script
+
+__all__ = ["SHELL"]
+
+SHELL: RuleTable[Script] = RuleTable()
+
+_BASH = "https://www.gnu.org/software/bash/manual/bash.html"
+_PIXI = "https://pixi.prefix.dev/latest/reference/cli/pixi/install/"
+_VERSION = re.compile(
+    r"(?<![\w.])v?\d+\.\d+(\.\d+)?(?![\w.]*\.(com|org|dev|io|sh)\b)|[0-9a-f]{12,64}|\b[A-Z]+_VERSION="
+)
+_PIPED = re.compile(r"\b(curl|wget)\b[^|;&]*\|\s*(?:sudo\s+)?(?:\w+=\S+\s+)*(ba|z|da|k)?sh\b")
+_SUBSTITUTED = re.compile(r"\b(ba|z|da|k)?sh\b\s+(-c\s+)?[\"']?(<\(|\$\()\s*(curl|wget)\b")
+
+
+@SHELL.rule(
+    "unpinned-installer",
+    hint="name a version and check it, or send the program along; wingspan bundles need no installer on the "
+    "worker",
+    why="Whatever the address serves today is executed: jobs of one batch may run different versions, a "
+    "change there breaks "
+    "them all, and every job downloads it again.",
+    source="found in published templates (curl … install.sh | bash)",
+)
+def unpinned_installer(script: Script) -> Iterator[Hit]:
+    for each in script.code:
+        piped = _PIPED.search(each.text) or _SUBSTITUTED.search(each.text)
+        if piped and not _VERSION.search(each.text):
+            hint = None
+            if "pixi.sh" in each.text:
+                hint = "pin it: curl -fsSL https://pixi.sh/install.sh | PIXI_VERSION=v0.77.0 bash"
+            yield Hit(
+                each.line, "an installer from the network is executed, of whatever version it has today", hint
+            )
+
+
+@SHELL.rule(
+    "moving-download",
+    hint="name a version, a tag or a commit in the address",
+    why="What is behind main, master or latest changes between two runs of the same job.",
+    source="found in published templates (Miniconda3-latest, raw.githubusercontent.com/…/main/…)",
+)
+def moving_download(script: Script) -> Iterator[Hit]:
+    for each in script.code:
+        if not re.search(r"\b(curl|wget|git clone)\b", each.text):
+            continue
+        match = re.search(
+            r"https?://\S*(?:[-_/]latest[-_./]|raw\.githubusercontent\.com/\S+?/(?:refs/heads/)?(?:main|master)/"
+            r"|/(?:blob|raw|archive/refs/heads)/(?:main|master)\b)\S*",
+            each.text,
+        )
+        if match:
+            yield Hit(each.line, f"{match[0].strip(chr(34))} is another file tomorrow")
+
+
+@SHELL.rule(
+    "unfrozen-install",
+    hint="add --frozen (take the lock as it is) or --locked (fail if it is out of date)",
+    why="Without it pixi may solve again on the worker and install something else than was tested.",
+    source=_PIXI,
+)
+def unfrozen_install(script: Script) -> Iterator[Hit]:
+    if re.search(r"\bPIXI_(FROZEN|LOCKED)=(true|1)\b", script.text):
+        return
+    for each in script.code:
+        match = re.search(
+            r"(?<![\w./-])(?:\S*/)?pixi\s+(run|install|shell|shell-hook)\b(?P<rest>[^;&|]*)", each.text
+        )
+        if match and not re.search(r"--(frozen|locked|as-is|no-install)\b", match["rest"]):
+            yield Hit(each.line, f"pixi {match[1]} without --frozen or --locked")
+
+
+@SHELL.rule(
+    "unlocked-environment",
+    hint="install from a lock file, or send a bundle: wingspan env bundle",
+    why="Each job solves for itself, minutes long, and gets whatever versions there are that day.",
+    source="found in published templates (conda env create on the worker)",
+)
+def unlocked_environment(script: Script) -> Iterator[Hit]:
+    for each in script.code:
+        if re.search(r"\b(conda|mamba|micromamba)\s+(env\s+(create|update)|create|install)\b", each.text):
+            if not re.search(r"(--file|-f)[ =]\S*(explicit|lock|spec)\S*", each.text):
+                yield Hit(each.line, "an environment is solved on the worker, without a lock")
+        elif match := re.search(r"\bpip3?\s+install\b(?P<rest>[^;&|]*)", each.text):
+            rest = match["rest"]
+            packages = [word for word in rest.split() if not word.startswith("-") and word not in {".", "-e"}]
+            if "--require-hashes" not in rest and any(
+                "==" not in word
+                and "@" not in word
+                and "/" not in word
+                and not word.endswith((".whl", ".txt"))
+                for word in packages
+            ):
+                yield Hit(each.line, "packages are installed on the worker without a version")
+
+
+@SHELL.rule(
+    "blank-after-backslash",
+    hint="remove the blank",
+    why="A backslash continues a line only if nothing follows it: what is in the next lines is not passed "
+    "on.",
+    source=f"{_BASH}#Escape-Character; found in a published template",
+)
+def blank_after_backslash(script: Script) -> Iterator[Hit]:
+    for number, line in enumerate(script.lines, 1):
+        if re.search(r"\\[ \t]+$", line) and not line.lstrip().startswith("#"):
+            yield Hit(number, "a blank after the backslash: the line is not continued")
+
+
+@SHELL.rule(
+    "lost-option",
+    hint="put a backslash at the end of the line before",
+    why="A line that begins with an option is a command of that name, which does not exist; the program "
+    "above runs without it.",
+    source="found in a published template",
+)
+def lost_option(script: Script) -> Iterator[Hit]:
+    for each in script.code:
+        match = re.match(r"\s*(--?[A-Za-z][\w-]*)(\s|=|$)", each.text)
+        if match:
+            yield Hit(
+                each.line, f"{match[1]} is read as a command: the line before does not end in a backslash"
+            )
+
+
+@SHELL.rule(
+    "goes-on-after-failure",
+    hint="begin with: set -e",
+    why="The script's exit status is that of its last command: a failure before it looks like success, and "
+    "outputs are missing.",
+    source=f"{_BASH}#The-Set-Builtin",
+)
+def goes_on_after_failure(script: Script) -> Iterator[Hit]:
+    if not script.code or len(script.code) < 3:
+        return
+    shebang = script.lines[0] if script.lines and script.lines[0].startswith("#!") else ""
+    stops = re.search(r"\bset\s+(-\w*e|-o\s+errexit)|\bset\s+-\w+\s+-\w*e", script.text) or re.search(
+        r"\s-\w*e", shebang
+    )
+    if not stops and not all("&&" in each.text or "||" in each.text for each in script.code[1:]):
+        yield Hit(script.code[0].line, "the script goes on after a command that failed")
+
+
+@SHELL.rule(
+    "gpu-chosen-by-hand",
+    hint="leave CUDA_VISIBLE_DEVICES as HTCondor or Slurm has set it",
+    why="It says which device the job was given; another value makes two jobs share one GPU.",
+    source="https://chtc.cs.wisc.edu/uw-research-computing/gpu-jobs (section B.3)",
+)
+def gpu_chosen_by_hand(script: Script) -> Iterator[Hit]:
+    for each in script.code:
+        if re.search(r"(^|[\s;])(export\s+)?CUDA_VISIBLE_DEVICES=[\"']?\d", each.text):
+            yield Hit(each.line, "CUDA_VISIBLE_DEVICES is set by hand")
+
+
+@SHELL.rule(
+    "home-in-job",
+    hint="set it first: export HOME=$PWD",
+    why="A job of HTCondor has no home folder of yours; HOME may not be set at all, and ~ then is not what "
+    "you expect.",
+    source="https://htcondor.readthedocs.io/en/latest/users-manual/env-of-job.html",
+)
+def home_in_job(script: Script) -> Iterator[Hit]:
+    if script.sbatch:
+        return  # on a cluster with a shared file system the home folder is there
+    for each in script.code:
+        if re.search(r"(^|[\s;])(export\s+)?HOME=", each.text):
+            return
+        match = re.search(r"(^|[\s;&|])(\.|source)\s+[\"']?(~|\$HOME|\$\{HOME\})/\S+", each.text)
+        if match:
+            yield Hit(each.line, f"{match[0].strip()} needs a home folder")
+            return
+
+
+@SHELL.rule(
+    "no-shebang",
+    hint="begin with: #!/bin/bash",
+    why="HTCondor starts the file itself, not a shell with it; without the line that fails with: Exec "
+    "format error.",
+    source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
+)
+def no_shebang(script: Script) -> Iterator[Hit]:
+    if script.code and not script.lines[0].startswith("#!"):
+        yield Hit(1, "the first line does not say which program reads the script")
+
+
+@SHELL.rule(
+    "windows-line-ends",
+    hint="convert it: sed -i 's/\\r$//' FILE",
+    why="The carriage return becomes part of the program's name and of every last word: no such file or "
+    "directory.",
+    source=f"{_BASH}",
+)
+def windows_line_ends(script: Script) -> Iterator[Hit]:
+    if script.carriage_returns:
+        yield Hit(1, "the lines end as on Windows (CR LF)")

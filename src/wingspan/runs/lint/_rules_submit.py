@@ -1,0 +1,298 @@
+"""Rules for submit descriptions as such: lines that are lost, words that nobody knows, what is missing."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+
+from wingspan.runs.lint._rule import Hit, RuleTable
+from wingspan.runs.lint._submit_file import Command, SubmitFile
+from wingspan.runs.lint._vocabulary import COMMANDS, VALUES
+
+__all__ = ["SUBMIT"]
+
+SUBMIT: RuleTable[SubmitFile] = RuleTable()
+
+_MANUAL = "https://htcondor.readthedocs.io/en/latest/man-pages/condor_submit.html"
+#: Variables of HTCondor that differ from job to job.
+_PER_JOB = re.compile(r"\$\((process|procid|step|row|item|itemindex)\b|\$\$|\$F?[a-z]*\(", re.IGNORECASE)
+
+
+def _exclusive(one: Command, other: Command) -> bool:
+    """Whether the two stand in different branches of if-blocks."""
+    shared = min(len(one.branch), len(other.branch))
+    return one.branch[:shared] != other.branch[:shared]
+
+
+def _lost(submit: SubmitFile) -> Iterator[tuple[Command, Command]]:
+    """Pairs of commands of one name of which the first is lost."""
+    last: dict[tuple[str, bool], Command] = {}
+    for command in submit.commands:
+        key = (command.key, command.custom)
+        before = last.get(key)
+        if (
+            before is not None
+            and before.segment == command.segment
+            and not _exclusive(before, command)
+            and f"$({command.key})" not in command.value.lower()
+        ):
+            yield before, command
+        last[key] = command
+
+
+@SUBMIT.rule(
+    "two-requirements",
+    hint="join both with &&, in one line",
+    why="Of two lines with one name HTCondor keeps the last and says nothing: the first requirement is lost.",
+    source=f"{_MANUAL} (requirements); found in five published templates",
+)
+def two_requirements(submit: SubmitFile) -> Iterator[Hit]:
+    for before, after in _lost(submit):
+        if after.key == "requirements" and not after.custom:
+            yield Hit(
+                before.line,
+                f"this requirements line is lost: line {after.line} sets requirements again",
+                f"write one line: requirements = ({before.value}) && ({after.value})",
+            )
+
+
+@SUBMIT.rule(
+    "lost-line",
+    hint="keep one of them",
+    why="Of two lines with one name HTCondor keeps the last and says nothing.",
+    source=_MANUAL,
+)
+def lost_line(submit: SubmitFile) -> Iterator[Hit]:
+    for before, after in _lost(submit):
+        known = after.key in COMMANDS or after.custom
+        if known and after.key != "requirements" and before.value != after.value:
+            yield Hit(before.line, f"{before.written} is set again in line {after.line}; this line is lost")
+
+
+@SUBMIT.rule(
+    "unknown-command",
+    hint="correct the name",
+    why="HTCondor takes a name that it does not know for a variable of yours, and ignores it.",
+    source=_MANUAL,
+)
+def unknown_command(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.commands:
+        if command.custom or command.key in COMMANDS or command.key in submit.referenced:
+            continue
+        # Only what is nearly a command: other names may be a site's own.
+        near = difflib.get_close_matches(command.key, COMMANDS, n=1, cutoff=0.86)
+        if near:
+            yield Hit(
+                command.line, f"{command.written} is not a submit command, and is ignored", f"write {near[0]}"
+            )
+
+
+@SUBMIT.rule(
+    "undocumented-value",
+    hint="use a value that the manual has",
+    why="What HTCondor does with a value that the manual does not have may change, or be nothing.",
+    source=_MANUAL,
+)
+def undocumented_value(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.commands:
+        values = None if command.custom else VALUES.get(command.key)
+        if values is None or command.has_macros or not command.value:
+            continue
+        if command.value.strip('"').lower() not in {value.lower() for value in values}:
+            hint = "documented: " + ", ".join(values)
+            if command.key == "docker_pull_policy":
+                hint = "documented is only always; leave the line out to use what the machine has already"
+            yield Hit(command.line, f"{command.written} = {command.value} is not documented", hint)
+
+
+@SUBMIT.rule(
+    "site-value",
+    hint="use one of the site's values",
+    why="A site's policy compares these exactly; with another value the job waits, or is treated as the "
+    "default.",
+    source="the site's guide, as in its profile (docs/profiles.md)",
+)
+def site_value(submit: SubmitFile) -> Iterator[Hit]:
+    from wingspan.pools.profiles import profiles
+
+    for profile in profiles().values():
+        for rules in (profile.every, profile.cpu, profile.gpu):
+            if rules.walltime is None:
+                continue
+            values = [each.value for each in rules.walltime.classes]
+            for command in submit.custom(rules.walltime.attribute):
+                said = command.value.strip('"')
+                if command.value.startswith('"') and not command.has_macros and said not in values:
+                    yield Hit(
+                        command.line,
+                        f"{said!r} is none of the values of {command.written.lstrip('+')} at {profile.name}",
+                        f"they are: {', '.join(values)}",
+                    )
+
+
+@SUBMIT.rule(
+    "unquoted-string",
+    hint="put the text in double quotes",
+    why="In a job attribute a bare word is the name of another attribute; its value is then undefined.",
+    source="https://htcondor.readthedocs.io/en/latest/classads/classad-mechanism.html",
+)
+def unquoted_string(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.commands:
+        if not command.custom or not re.fullmatch(r"[A-Za-z][\w-]*", command.value):
+            continue
+        if command.value.lower() not in {"true", "false", "undefined", "error"}:
+            yield Hit(
+                command.line,
+                f"{command.written} = {command.value}: a bare word is the name of an attribute, not a text",
+                f'write {command.written} = "{command.value}"',
+            )
+
+
+@SUBMIT.rule(
+    "quoted-boolean",
+    hint="write true or false without quotes",
+    why='"true" is a text; a site\'s policy that asks for true does not see it.',
+    source="https://htcondor.readthedocs.io/en/latest/classads/classad-mechanism.html",
+)
+def quoted_boolean(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.commands:
+        if command.custom and command.value.lower() in {'"true"', '"false"'}:
+            yield Hit(command.line, f"{command.written} = {command.value} is a text, not a truth value")
+
+
+@SUBMIT.rule(
+    "no-queue",
+    hint="end the file with: queue",
+    why="Without a queue statement condor_submit submits nothing.",
+    source=_MANUAL,
+)
+def no_queue(submit: SubmitFile) -> Iterator[Hit]:
+    if not submit.queues:
+        yield Hit(max(len(submit.lines) - (submit.lines[-1:] == [""]), 1), "there is no queue statement")
+
+
+@SUBMIT.rule(
+    "no-request",
+    hint="ask for what the job needs",
+    why="Without it the pool's default is taken, which is one core, and too little memory or disk for most "
+    "work.",
+    source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
+)
+def no_request(submit: SubmitFile) -> Iterator[Hit]:
+    if not submit.queues:
+        return
+    missing = [
+        name for name in ("request_cpus", "request_memory", "request_disk") if submit.last(name) is None
+    ]
+    if missing:
+        yield Hit(submit.queues[0][0], f"nothing says {', '.join(missing)}")
+
+
+@SUBMIT.rule(
+    "small-unit",
+    hint="write the unit",
+    why="A plain number is MiB in request_memory and gpus_minimum_memory, KiB in request_disk.",
+    source=_MANUAL,
+)
+def small_unit(submit: SubmitFile) -> Iterator[Hit]:
+    for key, unit, least in (
+        ("request_memory", "MiB", 128),
+        ("request_disk", "KiB", 10_240),
+        ("gpus_minimum_memory", "MiB", 128),
+    ):
+        for command in submit.of(key):
+            if re.fullmatch(r"\d+(\.\d+)?", command.value) and float(command.value) < least:
+                yield Hit(
+                    command.line,
+                    f"{command.written} = {command.value} means {command.value} {unit}",
+                    f"write {command.value}GB if that is meant",
+                )
+
+
+@SUBMIT.rule(
+    "one-file-for-all",
+    hint="put $(Process) into the name",
+    why="The jobs of a cluster write over each other's file.",
+    source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
+)
+def one_file_for_all(submit: SubmitFile) -> Iterator[Hit]:
+    many = [rest for _, rest in submit.queues if rest and not re.fullmatch(r"[01]", rest)]
+    if not many:
+        return
+    variables = {
+        name.strip().lower()
+        for rest in many
+        for name in re.split(r"\s+(?:in|from|matching)\b", rest)[0].split(",")
+    }
+    for command in submit.of("output", "error"):
+        used = {name.lower() for name in re.findall(r"\$\((\w+)", command.value)}
+        if command.value and not _PER_JOB.search(command.value) and not used & variables:
+            yield Hit(command.line, f"all jobs of the cluster write {command.written} to {command.value}")
+
+
+@SUBMIT.rule(
+    "no-log",
+    hint="add: log = $(Cluster).log",
+    why="Without the event log nobody can tell later why a job waited, was held or ended.",
+    source="https://htcondor.readthedocs.io/en/latest/users-manual/managing-a-job.html",
+)
+def no_log(submit: SubmitFile) -> Iterator[Hit]:
+    if submit.queues and submit.last("log") is None:
+        yield Hit(submit.queues[0][0], "there is no event log")
+
+
+@SUBMIT.rule(
+    "getenv",
+    hint='name the variables that the job needs: environment = "NAME=value", or getenv = NAME',
+    why="The whole environment of the shell that submits goes along: paths of this machine, and secrets.",
+    source=f"{_MANUAL} (getenv)",
+)
+def getenv(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.of("getenv"):
+        if command.value.lower() == "true":
+            yield Hit(command.line, "the whole environment of the submitting shell is sent along")
+
+
+@SUBMIT.rule(
+    "checkpoint-files",
+    hint="add: transfer_checkpoint_files = …",
+    why="When the job exits to say that it has a checkpoint, only the files named there are kept.",
+    source="https://htcondor.readthedocs.io/en/latest/users-manual/self-checkpointing-applications.html",
+)
+def checkpoint_files(submit: SubmitFile) -> Iterator[Hit]:
+    code = submit.last("checkpoint_exit_code")
+    if code is not None and submit.last("transfer_checkpoint_files") is None:
+        yield Hit(code.line, "checkpoint_exit_code without transfer_checkpoint_files")
+
+
+@SUBMIT.rule(
+    "submit-blank-after-backslash",
+    hint="remove the blank",
+    why="A backslash continues a line only if nothing follows it.",
+    source=_MANUAL,
+)
+def blank_after_backslash(submit: SubmitFile) -> Iterator[Hit]:
+    for number, line in enumerate(submit.lines, 1):
+        if re.search(r"\\[ \t]+$", line) and not line.lstrip().startswith("#"):
+            yield Hit(number, "a blank after the backslash: the line is not continued")
+
+
+@SUBMIT.rule(
+    "syntax",
+    hint="correct it: condor_submit -dry-run - FILE shows what it makes of the file",
+    why="condor_submit refuses the file.",
+    source="HTCondor's own parser (htcondor2.Submit)",
+)
+def syntax(submit: SubmitFile) -> Iterator[Hit]:
+    try:
+        import htcondor2
+    except ImportError:
+        return
+    body = "\n".join(line for line in submit.lines)
+    try:
+        htcondor2.Submit(body)
+    except (ValueError, TypeError, RuntimeError, htcondor2.HTCondorException) as error:
+        words = str(error)
+        found = re.search(r"[Ll]ine (\d+)", words)
+        yield Hit(int(found[1]) if found else 1, f"HTCondor cannot read it: {words.strip()}")
