@@ -20,7 +20,7 @@ from wingspan.environments.capabilities import (
 )
 from wingspan.environments.cuda import cuda_of_build, find_cuda
 
-GOLDEN = Path(__file__).parent.parent / "data" / "locks" / "needs.json"
+GOLDEN = Path(__file__).parents[2] / "data" / "locks" / "needs.json"
 
 SCRIPT = "etc/conda/activate.d/libtorch_activate.sh"
 
