@@ -1,158 +1,143 @@
-"""Real locks, and packages small enough to make on the spot."""
+"""A real channel, workspaces locked against it, and bundles of them; what is slow to make is made once."""
 
 from __future__ import annotations
 
-import asyncio
-import bz2
-import hashlib
-import io
+import fcntl
 import json
-import lzma
+import os
 import shutil
-import tarfile
-import zipfile
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import platformdirs
 import pytest
-import rattler
-import zstandard
 
-LOCKS = Path(__file__).parent.parent / "data" / "locks"
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+
+_WRITE = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import local_channel
+request = json.loads(sys.argv[2])
+pypi = {name: [Path(p) for p in paths] for name, paths in request["pypi"].items()}
+local_channel.write_workspace(
+    Path(request["folder"]), Path(request["channel"]), request["environments"], pypi=pypi, name=request["name"]
+)
+sys.stdout.flush()
+os._exit(0)
+"""
 
 
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No package cache of this machine has a say in what a test sees."""
-    for name in ("DATA", "CACHE", "CONFIG"):
-        monkeypatch.setenv(f"WINGSPAN_{name}_DIR", str(tmp_path / f"wingspan-{name.lower()}"))
-    monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path / "rattler-cache"))
-    monkeypatch.delenv("PIXI_CACHE_DIR", raising=False)
-
-
-@pytest.fixture(scope="session")
-def locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the five real workspaces; for reading only."""
-    folder = tmp_path_factory.mktemp("locks")
-    for packed in sorted(LOCKS.glob("*/pixi.lock.xz")):
-        workspace = folder / packed.parent.name
-        workspace.mkdir()
-        (workspace / "pixi.lock").write_bytes(lzma.decompress(packed.read_bytes()))
-        shutil.copyfile(packed.parent / "pixi.toml", workspace / "pixi.toml")
+def _write_workspace(
+    folder: Path,
+    channel: Path,
+    environments: dict[str, Sequence[str]],
+    *,
+    pypi: dict[str, Sequence[Path]] | None = None,
+    name: str = "local",
+) -> Path:
+    """A Pixi workspace solved and locked by py-rattler, in a process of its own (it may crash one that lives on)."""
+    request = {
+        "folder": str(folder),
+        "channel": str(channel),
+        "environments": environments,
+        "pypi": {key: [str(p) for p in paths] for key, paths in (pypi or {}).items()},
+        "name": name,
+    }
+    subprocess.run([sys.executable, "-c", _WRITE, str(TOOLS), json.dumps(request)], check=True)
     return folder
 
 
-@pytest.fixture
-def real(locks: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of one real workspace, to be changed; named by the end of its folder's name."""
-
-    def copy(name: str) -> Path:
-        (source,) = locks.glob(f"*{name}")
-        return Path(shutil.copytree(source, tmp_path / source.name))
-
-    return copy
+@pytest.fixture(scope="session")
+def write_workspace() -> Callable[..., Path]:
+    """The function that writes workspaces: (folder, channel, {environment: specs}, pypi={environment: wheels})."""
+    return _write_workspace
 
 
-@pytest.fixture
-def write_workspace(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a manifest and the text of a lock; answers the folder."""
-
-    def write(manifest: str | None, lock: str | None, *, name: str = "pixi.toml") -> Path:
-        folder = tmp_path / "workspace"
-        folder.mkdir(exist_ok=True)
-        if manifest is not None:
-            (folder / name).write_text(manifest)
-        if lock is not None:
-            (folder / "pixi.lock").write_text(lock)
-        return folder
-
-    return write
+def _once(name: str) -> Path:
+    folder = Path(platformdirs.user_cache_dir("wingspan-tests"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
 
 
-def _tar(files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+@pytest.fixture(scope="session")
+def local_channel() -> Path:
+    """The channel that tools/local_channel.py builds: CPython, NumPy, SciPy, scikit-learn, prefix-probe."""
+    path = _once("channel")
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run([sys.executable, str(TOOLS / "local_channel.py"), "channel", str(path)], check=True)
+    return path
 
 
-async def _record(archive: Path) -> rattler.RepoDataRecord:
-    return await rattler.RepoDataRecord.from_package_archive(archive)
+@pytest.fixture(scope="session")
+def wheels() -> Path:
+    """A folder of wheels from PyPI: a pure one, and one with a console script."""
+    path = _once("wheels")
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if len(list(path.glob("*.whl"))) < 2:
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(path)]
+            subprocess.run([*command, "six==1.17.0", "tabulate==0.9.0"], check=True)
+    return path
 
 
-class Channel:
-    """A conda channel in a folder. Packages are made here, and locked by rattler itself."""
+@pytest.fixture(scope="session")
+def public_folder() -> Iterator[Path]:
+    """A folder that every user of the machine may enter: pytest's own is closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="wingspan-tests-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
-    def add(
-        self,
-        name: str,
-        version: str,
-        build: str,
-        files: Mapping[str, bytes],
-        *,
-        depends: tuple[str, ...] = (),
-        constrains: tuple[str, ...] = (),
-        subdir: str = "linux-64",
-        suffix: str = ".conda",
-    ) -> Path:
-        index = {
-            "name": name,
-            "version": version,
-            "build": build,
-            "build_number": 0,
-            "subdir": subdir,
-            "depends": list(depends),
-            "constrains": list(constrains),
-        }
-        paths = [
-            {
-                "_path": path,
-                "path_type": "hardlink",
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "size_in_bytes": len(content),
-            }
-            for path, content in files.items()
-        ]
-        info = {
-            "info/index.json": json.dumps(index).encode(),
-            "info/paths.json": json.dumps({"paths": paths, "paths_version": 1}).encode(),
-            "info/files": "\n".join(files).encode(),
-        }
-        stem = f"{name}-{version}-{build}"
-        path = self.root / subdir / f"{stem}{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if suffix == ".tar.bz2":
-            path.write_bytes(bz2.compress(_tar({**info, **files})))
-            return path
-        pack = zstandard.ZstdCompressor().compress
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
-            archive.writestr(f"pkg-{stem}.tar.zst", pack(_tar(files)))
-            archive.writestr(f"info-{stem}.tar.zst", pack(_tar(info)))
-        return path
-
-    def lock(self, path: Path, *platforms: rattler.LockPlatform) -> Path:
-        """Lock every package of the channel for every platform."""
-        platforms = platforms or (rattler.LockPlatform("linux-64"),)
-        lock = rattler.LockFile(list(platforms))
-        lock.set_channels("default", [rattler.LockChannel(self.root.as_uri())])
-        for archive in sorted([*self.root.glob("*/*.conda"), *self.root.glob("*/*.tar.bz2")]):
-            record = asyncio.run(_record(archive))
-            for platform in platforms:
-                lock.add_conda_package("default", platform, record)
-        lock.to_path(path)
-        return path
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for bundles and packages that lasts for the session."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
-def channel(tmp_path: Path) -> Channel:
-    """An empty channel."""
-    root = tmp_path / "channel"
-    root.mkdir()
-    return Channel(root)
+def bundle_cache(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Use the session's cache."""
+    monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(session_cache))
+    return session_cache
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(cache))
+    return cache
+
+
+@pytest.fixture(scope="session")
+def local_workspace(local_channel: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Environments: ``default`` (SciPy), ``small`` (no Python), ``wheels`` (conda Python with PyPI packages)."""
+    return _write_workspace(
+        tmp_path_factory.mktemp("workspace"),
+        local_channel,
+        {
+            "default": ["python 3.11.*", "scipy", "cloudpickle", "prefix-probe"],
+            "small": ["prefix-probe", "libzlib"],
+            "wheels": ["python 3.11.*", "prefix-probe"],
+        },
+        pypi={"wheels": sorted(wheels.glob("*.whl"))},
+    )
+
+
+@pytest.fixture(scope="session")
+def as_ordinary_user() -> Callable[[Sequence[str]], list[str]]:
+    """Makes a command that somebody who is not root executes."""
+
+    def wrap(command: Sequence[str]) -> list[str]:
+        if os.geteuid() != 0:
+            return list(command)
+        return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+
+    return wrap

@@ -1,0 +1,438 @@
+"""Building bundles from a real lock, with real packages."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wingspan.environments import load_environment
+from wingspan.environments.bundles import Bundle, build_bundle, open_bundle, unpack_bundle, verify_bundle
+from wingspan.environments.bundles.errors import (
+    BuildFailed,
+    DiskFull,
+    PackageMismatch,
+    PackageUnavailable,
+    UnknownKind,
+)
+from wingspan.environments.bundles.fetch import fetch_packages
+from wingspan.environments.bundles.programs import find_program
+from wingspan.environments.bundles.storage import hash_file
+
+Build = Callable[..., Bundle]
+
+_BUILD = """
+import sys
+from wingspan.environments import load_environment
+from wingspan.environments.bundles import build_bundle
+bundle = build_bundle(load_environment(sys.argv[1], sys.argv[2], "linux-64"), sys.argv[3])
+print(bundle.sha256)
+"""
+
+
+def build_elsewhere(workspace: Path, environment: str, kind: str, cache: Path, **options: object) -> str:
+    """Build in another process with a cache of its own; answers the bundle's digest."""
+    done = subprocess.run(
+        [sys.executable, "-c", _BUILD, str(workspace), environment, kind],
+        env={**os.environ, "WINGSPAN_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=True,
+        **options,  # type: ignore[call-overload]
+    )
+    return done.stdout.strip()
+
+
+def copied_workspace(workspace: Path, channel: Path, target: Path) -> tuple[Path, Path]:
+    """(workspace, channel): copies that a test may damage; the lock names the copied channel."""
+    shutil.copytree(channel, target / "channel")
+    shutil.copytree(workspace, target / "workspace")
+    for name in ("pixi.lock", "pixi.toml"):
+        path = target / "workspace" / name
+        path.write_text(path.read_text().replace(str(channel), str(target / "channel")))
+    return target / "workspace", target / "channel"
+
+
+def flip_byte(path: Path, offset: int) -> None:
+    """Change one byte; a negative offset counts from the end."""
+    with path.open("r+b") as file:
+        file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 0x40]))
+
+
+def unsquash(bundle: Bundle, folder: Path) -> None:
+    """Unpack an image as it is."""
+    command = [str(find_program("unsquashfs")), "-q", "-n", "-d", str(folder), str(bundle.path)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_name_says_the_content(build: Build) -> None:
+    """A bundle is named by its digest, the full digest lies beside it, and sha256sum agrees."""
+    bundle = build("small")
+    assert bundle.path.name == f"local-small-{bundle.sha256[:8]}.squashfs"
+    assert hash_file(bundle.path) == bundle.sha256
+    done = subprocess.run(
+        ["sha256sum", "-c", f"{bundle.path.name}.sha256"],
+        cwd=bundle.path.parent,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+
+
+def test_a_bundle_says_what_it_is(build: Build, local_workspace: Path) -> None:
+    """What is read from the file alone is what was known when it was built."""
+    bundle = build("default")
+    env = load_environment(local_workspace, "default", "linux-64")
+    opened = open_bundle(bundle.path)
+    assert opened == bundle
+    assert opened.environment_digest == env.digest
+    assert opened.python == "3.11"
+    assert opened.manifest is not None
+    assert opened.manifest.needs["platform"] == "linux-64"
+    assert opened.manifest.installed_bytes > 100e6  # type: ignore[operator]
+
+
+def test_second_build_does_nothing(build: Build, bundle_cache: Path, local_workspace: Path) -> None:
+    """The same lock again is answered from the cache: no step is begun, the file is not touched."""
+
+    class Recorder:
+        begun: list[str] = []
+
+        def start(self, description: str, total: float | None = None) -> int:
+            self.begun.append(description)
+            return 0
+
+        def advance(self, task: int, amount: float = 1) -> None: ...
+
+        def finish(self, task: int) -> None: ...
+
+    first = build("small")
+    stamp = first.path.stat().st_mtime_ns
+    again = build_bundle(
+        load_environment(local_workspace, "small", "linux-64"),
+        "squashfs",
+        directory=first.path.parent,
+        progress=Recorder(),
+    )
+    assert again == first
+    assert Recorder.begun == []
+    assert first.path.stat().st_mtime_ns == stamp
+
+
+def test_an_altered_bundle_in_the_cache_is_built_again(build: Build, local_workspace: Path) -> None:
+    """A bundle that was altered after it was built is not handed out."""
+    first = build("small")
+    path = Path(os.environ["WINGSPAN_CACHE_DIR"], "environments/bundles", first.path.name)
+    flip_byte(path, 5000)
+    again = build("small")
+    assert hash_file(again.path) == again.sha256 == first.sha256
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["squashfs", "pack"])
+def test_two_builds_are_byte_identical(
+    kind: str, build: Build, local_workspace: Path, tmp_path: Path
+) -> None:
+    """Another machine's build (own cache, one core, closed umask, other folder and time) gives the same bytes."""
+    first = build("wheels", kind)
+    workspace = shutil.copytree(local_workspace, tmp_path / "elsewhere")
+    # the workspace's name comes from its manifest, so the folder does not matter
+
+    def one_core() -> None:
+        os.umask(0o077)
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+    assert build_elsewhere(workspace, "wheels", kind, tmp_path / "cache", preexec_fn=one_core) == first.sha256
+
+
+def test_nothing_of_the_builder_is_inside(
+    build: Build, bundle_cache: Path, tmp_path: Path, files_below: Callable[[Path], dict[str, bytes]]
+) -> None:
+    """No file of the environment names the folder it was built in, nor this machine's cache."""
+    bundle = build("wheels")
+    subprocess.run(
+        ["unsquashfs", "-q", "-n", "-d", str(tmp_path / "x"), str(bundle.path)],
+        check=True,
+        capture_output=True,
+    )
+    for name, content in files_below(tmp_path / "x").items():
+        assert str(bundle_cache).encode() not in content, name
+
+
+def test_bytecode_is_there_and_unchecked(build: Build, tmp_path: Path) -> None:
+    """Every module has a .pyc that holds whatever the file times become: hash-based, not checked (PEP 552)."""
+    bundle = build("wheels")
+    root = tmp_path / "x"
+    subprocess.run(
+        ["unsquashfs", "-q", "-n", "-d", str(root), str(bundle.path)], check=True, capture_output=True
+    )
+    for name in (
+        "lib/python3.11/os.py",
+        "lib/python3.11/site-packages/six.py",
+        "lib/python3.11/json/decoder.py",
+    ):
+        source = root / name
+        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-311.pyc"
+        header = compiled.read_bytes()[:16]
+        assert int.from_bytes(header[4:8], "little") == 0b01, name
+        assert f"/opt/wingspan/environment/{name}".encode() in compiled.read_bytes()
+
+
+def test_wheels_are_installed_for_the_prefix(build: Build, tmp_path: Path) -> None:
+    """Console scripts of PyPI packages begin with the environment's Python at its prefix; RECORD is true."""
+    bundle = build("wheels")
+    root = tmp_path / "x"
+    subprocess.run(
+        ["unsquashfs", "-q", "-n", "-d", str(root), str(bundle.path)], check=True, capture_output=True
+    )
+    assert "/opt/wingspan/environment/bin/python" in (root / "bin/tabulate").read_text()
+    site = root / "lib/python3.11/site-packages"
+    record = next(site.glob("tabulate-*.dist-info")) / "RECORD"
+    import base64
+    import csv
+    import hashlib
+
+    for name, digest, _size in csv.reader(record.read_text().splitlines()):
+        if digest:
+            content = (site / name).read_bytes()
+            expected = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            assert digest == f"sha256={expected}", name
+
+
+def test_an_altered_package_is_named_and_not_kept(
+    local_workspace: Path, local_channel: Path, tmp_path: Path, empty_cache: Path
+) -> None:
+    """A package that is not the lock's stops the build by name, leaves nothing, and does no harm once it is mended."""
+    workspace, channel = copied_workspace(local_workspace, local_channel, tmp_path)
+    victim = next((channel / "linux-64").glob("libzlib-*.conda"))
+    good = victim.read_bytes()
+    flip_byte(victim, 2000)
+    env = load_environment(workspace, "small", "linux-64")
+    with pytest.raises(PackageMismatch, match="libzlib"):
+        build_bundle(env, "squashfs")
+    archives = empty_cache / "environments/archives"
+    assert not list(archives.rglob("libzlib*"))
+    assert not list(archives.rglob("*.part"))
+    assert not (empty_cache / "environments/packages").exists()
+    victim.write_bytes(good)
+    verify_bundle(build_bundle(env, "squashfs"))
+
+
+def test_an_altered_wheel_is_named(
+    local_workspace: Path, local_channel: Path, wheels: Path, tmp_path: Path, empty_cache: Path
+) -> None:
+    """PyPI packages are held to the lock's hash like the others."""
+    workspace, _ = copied_workspace(local_workspace, local_channel, tmp_path)
+    mine = shutil.copytree(wheels, tmp_path / "wheels")
+    for name in ("pixi.lock", "pixi.toml"):
+        path = workspace / name
+        path.write_text(path.read_text().replace(str(wheels), str(mine)))
+    flip_byte(next(mine.glob("six-*.whl")), 3000)
+    with pytest.raises(PackageMismatch, match="six"):
+        fetch_packages(load_environment(workspace, "wheels", "linux-64"))
+
+
+def test_an_altered_archive_in_the_cache_is_fetched_again(local_workspace: Path, empty_cache: Path) -> None:
+    """The cache is not believed either: every archive is hashed before it is used."""
+    env = load_environment(local_workspace, "small", "linux-64")
+    archive = next(a for a in fetch_packages(env) if a.package.name == "libzlib")
+    flip_byte(archive.path, 100)
+    again = next(a for a in fetch_packages(env) if a.package.name == "libzlib")
+    assert hash_file(again.path) == again.package.sha256
+
+
+def test_a_package_that_is_gone(
+    local_workspace: Path, local_channel: Path, tmp_path: Path, empty_cache: Path
+) -> None:
+    """A package that the channel no longer has is named, with where it was looked for."""
+    workspace, channel = copied_workspace(local_workspace, local_channel, tmp_path)
+    next((channel / "linux-64").glob("libzlib-*.conda")).unlink()
+    with pytest.raises(PackageUnavailable, match=r"libzlib.*cannot be read"):
+        fetch_packages(load_environment(workspace, "small", "linux-64"))
+
+
+@pytest.fixture
+def served(
+    local_channel: Path, local_workspace: Path, tmp_path: Path
+) -> Iterator[tuple[Path, list[str], Path]]:
+    """(workspace, requests seen, folder): the channel by HTTP, and a workspace locked to that address."""
+    workspace, channel = copied_workspace(local_workspace, local_channel, tmp_path)
+    seen: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, directory=str(channel), **kwargs)  # type: ignore[arg-type]
+
+        def log_message(self, *args: object) -> None:
+            seen.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    for name in ("pixi.lock", "pixi.toml"):
+        path = workspace / name
+        text = path.read_text().replace(f"file://{channel}", address).replace(str(channel), address)
+        path.write_text(text)
+    yield workspace, seen, channel
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_packages_over_http(served: tuple[Path, list[str], Path], empty_cache: Path) -> None:
+    """Packages are fetched by HTTP once; what came is not asked for again."""
+    workspace, seen, _ = served
+    env = load_environment(workspace, "small", "linux-64")
+    for archive in fetch_packages(env):
+        assert hash_file(archive.path) == archive.package.sha256
+    count = len(seen)
+    assert count >= 2
+    fetch_packages(env)
+    assert len(seen) == count
+
+
+def test_http_broken_off_goes_on(served: tuple[Path, list[str], Path], empty_cache: Path) -> None:
+    """When one package cannot be had, the others are kept and the next call fetches that one only."""
+    workspace, seen, channel = served
+    victim = next((channel / "linux-64").glob("libzlib-*.conda"))
+    away = victim.rename(tmp := victim.with_suffix(".away"))
+    env = load_environment(workspace, "small", "linux-64")
+    with pytest.raises(PackageUnavailable, match="libzlib"):
+        fetch_packages(env)
+    away.rename(victim)
+    assert not tmp.exists()
+    seen.clear()
+    fetch_packages(env)
+    assert {path.rsplit("/", 1)[-1] for path in seen} == {victim.name}
+
+
+def test_http_hash_mismatch(served: tuple[Path, list[str], Path], empty_cache: Path) -> None:
+    """A download that is not the lock's package is refused by name and not kept."""
+    workspace, _, channel = served
+    flip_byte(next((channel / "linux-64").glob("libzlib-*.conda")), 1500)
+    with pytest.raises(PackageMismatch, match="libzlib"):
+        fetch_packages(load_environment(workspace, "small", "linux-64"))
+    assert not [p for p in (empty_cache / "environments/archives").rglob("*libzlib*") if p.is_file()]
+
+
+def test_unknown_kind(local_workspace: Path, bundle_cache: Path) -> None:
+    """A kind that does not exist is refused with those that do."""
+    with pytest.raises(UnknownKind, match="zip") as caught:
+        build_bundle(load_environment(local_workspace, "small", "linux-64"), "zip")
+    assert "squashfs" in str(caught.value)
+
+
+def test_wheels_without_python(
+    local_channel: Path,
+    wheels: Path,
+    tmp_path: Path,
+    bundle_cache: Path,
+    write_workspace: Callable[..., Path],
+) -> None:
+    """PyPI packages in an environment without Python are refused with what to do."""
+    workspace = write_workspace(
+        tmp_path / "w",
+        local_channel,
+        {"default": ["prefix-probe"]},
+        pypi={"default": [next(wheels.glob("six-*.whl"))]},
+    )
+    with pytest.raises(BuildFailed, match="no Python"):
+        build_bundle(load_environment(workspace, "default", "linux-64"), "squashfs")
+
+
+def test_a_full_disk(local_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full cache ends the build with an error that says where, and leaves no bundle that looks whole."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(small)], check=True)
+    try:
+        monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(small))
+        with pytest.raises(DiskFull, match=str(small)):
+            build_bundle(load_environment(local_workspace, "default", "linux-64"), "squashfs")
+        assert not list(small.rglob("*.squashfs"))
+        assert not list(small.rglob("*.part"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_killed_build_leaves_nothing_in_the_way(
+    local_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After kill -9 in the middle the next build succeeds, and the dead one's folder is cleared away."""
+    cache = tmp_path / "cache"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BUILD, str(local_workspace), "wheels", "squashfs"],
+        env={**os.environ, "WINGSPAN_CACHE_DIR": str(cache)},
+        start_new_session=True,
+    )
+    builds = cache / "environments/builds"
+    while not list(builds.glob(".build-*/prefix/bin/python*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    left = list(builds.glob(".build-*"))
+    assert left
+    monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(cache))
+    verify_bundle(build_bundle(load_environment(local_workspace, "wheels", "linux-64"), "squashfs"))
+    assert not list(builds.glob(".build-*"))
+
+
+def test_two_processes_build_the_same_at_once(local_workspace: Path, tmp_path: Path) -> None:
+    """Two processes with one empty cache both get the bundle, and it is one file."""
+    cache = tmp_path / "cache"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _BUILD, str(local_workspace), "small", "squashfs"],
+            env={**os.environ, "WINGSPAN_CACHE_DIR": str(cache)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    answers = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(answers) == 1
+    assert len(list((cache / "environments/bundles").glob("*.squashfs"))) == 1
+
+
+def test_unpacking_a_squashfs_moves_it(build: Build) -> None:
+    """An image unpacked elsewhere has its new place written in text, scripts and binaries; too long a path is refused."""
+    bundle = build("small")
+    folder = Path(tempfile.mkdtemp(prefix="w", dir="/tmp"))
+    try:
+        prefix = unpack_bundle(bundle, folder, environment="e")
+        done = subprocess.run([prefix / "bin/prefix-probe"], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == str(prefix)
+        binary = (prefix / "share/prefix-probe/binary.dat").read_bytes()
+        assert f"{prefix}/share".encode() + b"\0" in binary
+        assert b"\0tail\0" in binary
+        with pytest.raises(BuildFailed, match="longer than"):
+            unpack_bundle(bundle, folder / "a-folder-with-a-long-name")
+        assert not list((folder / "a-folder-with-a-long-name").iterdir())
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_json_of_a_bundle(build: Build) -> None:
+    """What --json prints is JSON with the digest and the manifest."""
+    document = json.loads(json.dumps(build("small").to_json()))
+    assert document["kind"] == "squashfs"
+    assert document["manifest"]["workspace"] == "local"
