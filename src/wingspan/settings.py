@@ -76,6 +76,35 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: The configuration file is not TOML or names an unknown setting.
     """
+    environment = tuple(os.environ.get(name) for name in _VARIABLES)
+    known = _known.get(environment)
+    if known is not None:
+        config_file, written, settings = known
+        if _written(config_file) == written:
+            return settings
+    settings = _load()
+    config_file = str(settings.config_file)
+    _known.clear()
+    _known[environment] = (config_file, _written(config_file), settings)
+    return settings
+
+
+#: What the folders depend on: ours, and those that platformdirs reads.
+_VARIABLES = (
+    *(f"WINGSPAN_{name}" for name in ("CONFIG_DIR", "DATA_DIR", "CACHE_DIR", "POOL")),
+    *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"),
+)
+_known: dict[tuple[str | None, ...], tuple[str, int | None, Settings]] = {}
+
+
+def _written(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+
+
+def _load() -> Settings:
     import platformdirs
 
     def folder(name: str, default: str) -> Path:

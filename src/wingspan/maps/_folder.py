@@ -323,10 +323,17 @@ class MapFolder:
         """What was written by `add_submission`, oldest first; a torn last line is left out."""
         return read_submissions(self.path)
 
+    def rounds_written(self) -> int:
+        """When a round was published last (ns, coarse); 0 when the folder is not there."""
+        try:
+            return os.stat(f"{self.transport.folder}/rounds").st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def new_submissions(self, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """`submissions`, read only if the file has grown since the last call; else `known`."""
         try:
-            size = (self.path / "submissions").stat().st_size
+            size = os.stat(f"{self.transport.folder}/submissions").st_size
         except FileNotFoundError:
             return []
         if size == self._submissions_size:

@@ -43,8 +43,20 @@ def _is_own(file: str) -> bool:
     return not file.startswith("<")
 
 
+#: Modules imported when `_own_modules` looked last, and what it found.
+_seen: tuple[int, str, list[Any]] = (0, "", [])
+
+
 def _own_modules() -> list[Any]:
     """Modules of the user."""
+    global _seen
+    newest = next(reversed(sys.modules))
+    if _seen[:2] != (len(sys.modules), newest):
+        _seen = (len(sys.modules), newest, _look_for_own_modules())
+    return _seen[2]
+
+
+def _look_for_own_modules() -> list[Any]:
     return [
         module
         for name, module in list(sys.modules.items())
@@ -61,8 +73,9 @@ def own_modules_by_value() -> Iterator[None]:
     import cloudpickle
 
     registered = []
-    known = cloudpickle.list_registry_pickle_by_value()
-    for module in _own_modules():
+    own = _own_modules()
+    known = cloudpickle.list_registry_pickle_by_value() if own else ()
+    for module in own:
         if module.__name__ not in known:
             cloudpickle.register_pickle_by_value(module)
             registered.append(module)

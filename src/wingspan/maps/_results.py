@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import time
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +27,8 @@ NOTHING, OUTPUT, ERROR = 0, 1, 2
 #: Read this much around a record: the next one asked for usually lies behind it.
 _WINDOW = 1 << 18
 _OPEN_FILES = 64
+#: Two changes of a folder within this time (s) may carry the same time stamp.
+_COARSE_CLOCK = 2.0
 
 
 @attrs.frozen
@@ -111,6 +114,7 @@ class Results:
         self._printed: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
         self._descriptors: dict[int, int] = {}
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
+        self._rounds_written: tuple[int, float] = (0, 0.0)
         self._run: tuple[tuple[int, int], list[Any], int] | None = None
 
     # -- finding new records -------------------------------------------------------------------------------------------
@@ -144,6 +148,11 @@ class Results:
         return changed
 
     def _poll_rounds(self) -> bool:
+        now, written = time.monotonic(), self._folder.rounds_written()
+        if written != self._rounds_written[0]:
+            self._rounds_written = (written, now)
+        elif self.plans and now - self._rounds_written[1] > _COARSE_CLOCK:
+            return False
         numbers = [
             number for number in rounds.round_numbers(self._folder.transport) if number not in self.plans
         ]

@@ -58,6 +58,7 @@ class LocalPool:
     python = sys.executable
 
     def __init__(self) -> None:
+        self._newest = ""
         self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
@@ -95,6 +96,7 @@ class LocalPool:
                 os.pwrite(lock, json.dumps({"pid": pid, "cluster": cluster, "proc": process}).encode(), 0)
             finally:
                 os.close(lock)
+        self._newest = cluster
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
 
     def _idle_folder(self, archive: str, environ: dict[str, str]) -> Path:
@@ -185,7 +187,10 @@ class LocalPool:
             time.sleep(0.005)
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
-        return _Watcher(list(submissions), folder)
+        watcher = _Watcher(list(submissions), folder)
+        if all(submission.cluster == self._newest for submission in submissions):
+            watcher.take_for_alive()
+        return watcher
 
 
 @attrs.define
@@ -196,11 +201,24 @@ class _Watcher:
     folder: Path
     _known: dict[tuple[str, int], JobState] = attrs.field(factory=dict)
     _next_look: float = 0.0
+    _early: list[JobEvent] = attrs.field(factory=list)
 
     #: Seconds between two looks at the locks.
     INTERVAL = 0.05
 
+    def take_for_alive(self) -> None:
+        """The workers were started this moment: they are alive, and the first look can wait."""
+        self._next_look = time.monotonic() + self.INTERVAL
+        self._early = [
+            JobEvent(cluster=submission.cluster, proc=process, state=JobState.RUNNING, time=time.time())
+            for submission in self.submissions
+            for process in range(submission.count)
+        ]
+
     def poll(self) -> Iterable[JobEvent]:
+        if self._early:
+            early, self._early = self._early, []
+            return early
         now = time.monotonic()
         if now < self._next_look:
             return ()

@@ -52,12 +52,24 @@ def _package_folder(package: str) -> Path | None:
 
 def worker_zipapp() -> Path:
     """The archive for this version of everything in it, built if it is not in the cache yet."""
+    cache = load_settings().cache_dir
+    path = _known.get(cache)
+    if path is None or not path.exists():
+        path = _known[cache] = _find_or_build(cache)
+    return path
+
+
+#: The archive in each cache folder: what is inside does not change under a running Python.
+_known: dict[Path, Path] = {}
+
+
+def _find_or_build(cache: Path) -> Path:
     members = _members()
     digest = hashlib.sha256(sys.implementation.cache_tag.encode())
     for name, source in members:
         facts = source.stat()
         digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode())
-    path = load_settings().cache_dir / "worker" / f"worker-{digest.hexdigest()[:16]}.pyz"
+    path = cache / "worker" / f"worker-{digest.hexdigest()[:16]}.pyz"
     if not path.exists():
         _build(path, members)
     return path
