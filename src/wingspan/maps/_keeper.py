@@ -27,6 +27,8 @@ __all__ = ["Keeper"]
 
 #: Seconds between two looks at what needs doing.
 TEND_SECONDS = 0.25
+#: Seconds between two requests to look for work now.
+NUDGE_SECONDS = 0.1
 #: Silence of log and results after which the scheduler is asked, growing to the maximum (s).
 ASK_AFTER_SECONDS = 20.0
 ASK_AT_MOST_EVERY = 600.0
@@ -54,6 +56,8 @@ class Keeper:
         self._last_news = time.monotonic()
         self._ask_after = ASK_AFTER_SECONDS
         self._gone_since: float | None = None
+        self._nudged: Pool | None = None
+        self._nudge_until = self._next_nudge = 0.0
         self._repaired: set[str] = set()
         self._tidied = False
 
@@ -64,10 +68,22 @@ class Keeper:
         with self.lock:
             news = self.results.poll()
             news = self._poll_jobs() or news
+            self._nudge()
             if news:
                 self._last_news = time.monotonic()
                 self._ask_after = ASK_AFTER_SECONDS
             return news
+
+    def _nudge(self) -> None:
+        """For two seconds after a submission: have the pool look for work, as long as jobs wait."""
+        now = time.monotonic()
+        if self._nudged is None or now < self._next_nudge:
+            return
+        if now > self._nudge_until or not any(job.state is JobState.IDLE for job in self.jobs.by_worker.values()):
+            self._nudged = None
+            return
+        self._next_nudge = now + NUDGE_SECONDS
+        self._nudged.nudge()
 
     def _poll_jobs(self) -> bool:
         entries = self.folder.new_submissions(self._entries)
@@ -368,6 +384,8 @@ class Keeper:
             self.folder.add_submission({**entry, "time": time.time()})
             self._poll_jobs()
             self._last_news = time.monotonic()
+            self._nudged, self._nudge_until = pool, self._last_news + 2.0
+            self._next_nudge = self._last_news + NUDGE_SECONDS
             return count
 
     def act(self, action: Action, reason: str) -> None:

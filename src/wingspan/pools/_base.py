@@ -108,6 +108,10 @@ class Pool(Protocol):
         """
         ...
 
+    def nudge(self) -> None:
+        """Somebody waits for jobs that were just submitted: look for machines now, if that can be asked for. Never raises."""
+        ...
+
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
         """Hold, release, vacate or remove all jobs of `submissions`, which belong to the map or run in `folder`."""
         ...

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wingspan.errors import PoolUnavailable, SubmitError
+from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.event_log import EventLog
@@ -90,6 +90,9 @@ class HTCondorPool:
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
                 raise SubmitError(f"the schedd refused the jobs: {error}") from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
+
+    def nudge(self) -> None:
+        """A site's pool has its own pace."""
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
         import htcondor2
@@ -185,6 +188,14 @@ class PersonalHTCondorPool(HTCondorPool):
             except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
                 raise self._unavailable(error) from error
             yield schedd
+
+    def nudge(self) -> None:
+        """Ask negotiator and schedd to look for work this moment."""
+        try:
+            with self.personal.activate():
+                self.personal.nudge()
+        except PoolError:
+            pass
 
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """Obtain HTCondor and start the pool, unless it runs."""
