@@ -8,25 +8,29 @@ import json
 import platform
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Mapping, Optional, Tuple
 
-def this_python():
+
+def this_python() -> "Dict[str, str]":
     """Version and implementation of this Python."""
     return {"python": "%d.%d" % sys.version_info[:2], "implementation": platform.python_implementation()}
 
 
-def this_interpreter():
+def this_interpreter() -> "Dict[str, str]":
     """What a pickle made here must name, and what a reader compares."""
     import cloudpickle
 
     return dict(this_python(), cloudpickle=cloudpickle.__version__)
 
 
-def header(facts):
+def header(facts: "Mapping[str, str]") -> "bytes":
     """The first line of a file of pickles."""
     return json.dumps(facts, sort_keys=True).encode() + b"\n"
 
 
-def split(data):
+def split(data: "bytes") -> "Tuple[Dict[str, str], bytes]":
     """``(facts, pickle)`` of a file that begins with a `header`."""
     line, newline, rest = data.partition(b"\n")
     if not newline:
@@ -34,7 +38,7 @@ def split(data):
     return json.loads(line.decode()), rest
 
 
-def obstacle(facts, here):
+def obstacle(facts: "Mapping[str, str]", here: "Mapping[str, str]") -> "Optional[str]":
     """Why a pickle written by `facts` cannot be read by an interpreter `here`; None if it can."""
     for what, name in (("implementation", "implementation"), ("python", "version")):
         if facts.get(what) != here.get(what):
