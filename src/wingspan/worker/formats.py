@@ -14,6 +14,10 @@ somebody who does not have the map's key; readers take frames up to the last who
 import hashlib
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Iterator, Optional, Tuple, Union
+
 FRAME = struct.Struct("<4sQI16s")
 FRAME_MAGIC = b"WSF1"
 #: kind, attempt, count, round, index, started (Unix time), wall (s), CPU (s), peak memory (KiB), payload length.
@@ -40,7 +44,9 @@ LEASE_SECONDS = 120.0
 KEY_BYTES = 32
 
 
-def mac(key, name, offset, length, count, body):
+def mac(
+    key: "bytes", name: "str", offset: "int", length: "int", count: "int", body: "Union[bytes, memoryview]"
+) -> "bytes":
     """The 16 bytes that prove a frame."""
     code = hashlib.blake2b(key=key, digest_size=16)
     code.update(b"%s\0%d\0%d\0%d\0" % (name.encode(), offset, length, count))
@@ -48,13 +54,13 @@ def mac(key, name, offset, length, count, body):
     return code.digest()
 
 
-def sign(key, text):
+def sign(key: "bytes", text: "Union[str, bytes]") -> "bytes":
     """Sign a small text file (a claim, a plan): the text, then its MAC in hexadecimal on a line of its own."""
     data = text if isinstance(text, bytes) else text.encode()
     return data + b"\n" + hashlib.blake2b(data, key=key, digest_size=16).hexdigest().encode() + b"\n"
 
 
-def verify(key, data):
+def verify(key: "bytes", data: "bytes") -> "Optional[bytes]":
     """The text that `sign` signed, or None if it is cut, altered or signed with another key."""
     head, _, tail = data.rstrip(b"\n").rpartition(b"\n")
     if hashlib.blake2b(head, key=key, digest_size=16).hexdigest().encode() != tail:
@@ -62,7 +68,9 @@ def verify(key, data):
     return head
 
 
-def frame(key, name, offset, headers, payloads):
+def frame(
+    key: "bytes", name: "str", offset: "int", headers: "Iterable[bytes]", payloads: "Iterable[bytes]"
+) -> "bytes":
     """Pack records into one frame.
 
     Args:
@@ -72,13 +80,15 @@ def frame(key, name, offset, headers, payloads):
         headers: Packed record headers, in pieces.
         payloads: The payloads in the same order, in pieces.
     """
-    headers = b"".join(headers)
-    body = headers + b"".join(payloads)
-    count = len(headers) // RECORD.size
+    joined = b"".join(headers)
+    body = joined + b"".join(payloads)
+    count = len(joined) // RECORD.size
     return FRAME.pack(FRAME_MAGIC, len(body), count, mac(key, name, offset, len(body), count, body)) + body
 
 
-def whole_frames(name, key, data, offset):
+def whole_frames(
+    name: "str", key: "bytes", data: "bytes", offset: "int"
+) -> "Iterator[Tuple[int, int, int, int]]":
     """Yield ``(start, count, body_start, next_start)`` for each whole frame in `data`, which lies at `offset` of file `name`.
 
     Positions are within `data`. Stops before a frame that is not all there yet. Raises ValueError at a frame that is all there and wrong:
