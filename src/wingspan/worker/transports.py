@@ -7,6 +7,27 @@ import errno
 import os
 import socket
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol
+
+    class Transport(Protocol):
+        """What the supervisor and both ends of a map ask of the map's folder."""
+
+        name: str
+        flush_seconds: float
+
+        def read(self, path: str, length: Optional[int] = None, offset: int = 0) -> bytes: ...
+        def append(self, path: str, data: bytes) -> None: ...
+        def create_exclusively(self, path: str, data: bytes) -> bool: ...
+        def write_whole(self, path: str, data: bytes) -> None: ...
+        def names(self, path: str) -> List[str]: ...
+        def modified(self, path: str) -> Optional[float]: ...
+        def make_folder(self, path: str) -> None: ...
+        def rename_folder(self, old: str, new: str) -> bool: ...
+        def remove_tree(self, path: str) -> None: ...
+        def close(self) -> None: ...
+
 
 class Gone(Exception):
     """The map's folder is not there any more: somebody removed the map."""
@@ -19,14 +40,14 @@ class FileTransport(object):
     #: Seconds that results may wait for company before they are appended.
     flush_seconds = 0.02
 
-    def __init__(self, folder):
+    def __init__(self, folder: "str") -> "None":
         self.folder = folder
-        self._appending = {}
+        self._appending: "Dict[str, int]" = {}
 
-    def _path(self, path):
+    def _path(self, path: "str") -> "str":
         return self.folder + "/" + path
 
-    def read(self, path, length=None, offset=0):
+    def read(self, path: "str", length: "Optional[int]" = None, offset: "int" = 0) -> "bytes":
         """`length` bytes from `offset` (all, if None; fewer, if the file ends); FileNotFoundError if there is no such file."""
         descriptor = os.open(self._path(path), os.O_RDONLY)
         try:
@@ -44,7 +65,7 @@ class FileTransport(object):
         finally:
             os.close(descriptor)
 
-    def append(self, path, data):
+    def append(self, path: "str", data: "bytes") -> "None":
         """Append to a file that only this worker writes."""
         descriptor = self._appending.get(path)
         if descriptor is None:
@@ -56,7 +77,7 @@ class FileTransport(object):
         while view:
             view = view[os.write(descriptor, view) :]
 
-    def create_exclusively(self, path, data):
+    def create_exclusively(self, path: "str", data: "bytes") -> "bool":
         """Create the file and write `data`; False if it is there already."""
         try:
             descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -68,7 +89,7 @@ class FileTransport(object):
             os.close(descriptor)
         return True
 
-    def write_whole(self, path, data):
+    def write_whole(self, path: "str", data: "bytes") -> "None":
         """Write a file that nobody else writes."""
         descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -78,7 +99,7 @@ class FileTransport(object):
         finally:
             os.close(descriptor)
 
-    def names(self, path):
+    def names(self, path: "str") -> "List[str]":
         """Names in a folder; none if it is not there."""
         try:
             return os.listdir(self._path(path))
@@ -87,20 +108,20 @@ class FileTransport(object):
                 raise Gone(self.folder)
             return []
 
-    def modified(self, path):
+    def modified(self, path: "str") -> "Optional[float]":
         """When the file last changed, by the clock of the machine that keeps it; None if it is not there."""
         try:
             return os.stat(self._path(path)).st_mtime
         except FileNotFoundError:
             return None
 
-    def make_folder(self, path):
+    def make_folder(self, path: "str") -> "None":
         try:
             os.mkdir(self._path(path), 0o700)
         except FileExistsError:
             pass
 
-    def rename_folder(self, old, new):
+    def rename_folder(self, old: "str", new: "str") -> "bool":
         """Rename a folder; False if `new` is there already."""
         try:
             os.rename(self._path(old), self._path(new))
@@ -110,12 +131,12 @@ class FileTransport(object):
             raise
         return True
 
-    def remove_tree(self, path):
+    def remove_tree(self, path: "str") -> "None":
         import shutil
 
         shutil.rmtree(self._path(path), ignore_errors=True)
 
-    def close(self):
+    def close(self) -> "None":
         for descriptor in self._appending.values():
             os.close(descriptor)
         self._appending.clear()
@@ -130,16 +151,16 @@ class ChirpTransport(object):
     name = "chirp"
     flush_seconds = 0.5
 
-    def __init__(self, folder):
+    def __init__(self, folder: "str") -> "None":
         from htchirp import HTChirp
 
-        class Chirp(HTChirp):
-            def connect(self, auth_method=None):
+        class Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
+            def connect(self, auth_method: "Optional[str]" = None) -> "None":
                 HTChirp.connect(self, auth_method)
                 # A write is two small packets: without this each waits for the other side's delayed acknowledgement, 40 ms.
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-            def _get_fixed_data(self, length, output_file=None):
+            def _get_fixed_data(self, length: "int", output_file: "Any" = None) -> "bytes":
                 length = int(length)
                 data = bytearray(length)
                 view, got = memoryview(data), 0
@@ -156,28 +177,28 @@ class ChirpTransport(object):
         self.folder = folder
         self._chirp = Chirp(timeout=300)
         self._chirp.connect()
-        self._appending = {}
+        self._appending: "Dict[str, int]" = {}
 
-    def _path(self, path):
+    def _path(self, path: "str") -> "str":
         return self.folder + "/" + path
 
-    def _open(self, path, flags):
-        chirp = self._chirp
+    def _open(self, path: "str", flags: "str") -> "int":
         try:
-            return chirp._open(self._path(path), flags, 0o600)
+            descriptor: "int" = self._chirp._open(self._path(path), flags, 0o600)
+            return descriptor
         except self._missing:
             if path == "map.json":
                 raise Gone(self.folder)
             raise FileNotFoundError(errno.ENOENT, "no such file on the access point", self._path(path))
 
-    def _close(self, descriptor):
+    def _close(self, descriptor: "int") -> "None":
         self._chirp._close(descriptor)
         self._chirp.fds.pop(descriptor, None)
 
-    def read(self, path, length=None, offset=0):
+    def read(self, path: "str", length: "Optional[int]" = None, offset: "int" = 0) -> "bytes":
         descriptor = self._open(path, "r")
         try:
-            parts = []
+            parts: "List[bytes]" = []
             while length is None or length > 0:
                 part = self._chirp._read(
                     descriptor, 1 << 20 if length is None else min(length, 1 << 20), offset
@@ -192,20 +213,20 @@ class ChirpTransport(object):
         finally:
             self._close(descriptor)
 
-    def append(self, path, data):
+    def append(self, path: "str", data: "bytes") -> "None":
         descriptor = self._appending.get(path)
         if descriptor is None:
             descriptor = self._appending[path] = self._open(path, "cwa")
         self._write(descriptor, data)
 
-    def _write(self, descriptor, data):
+    def _write(self, descriptor: "int", data: "bytes") -> "None":
         view = memoryview(data)
         while view:
             part = view[: 1 << 20]
             written = self._chirp._write(descriptor, part, len(part))
             view = view[written:]
 
-    def create_exclusively(self, path, data):
+    def create_exclusively(self, path: "str", data: "bytes") -> "bool":
         try:
             descriptor = self._open(path, "wcx")
         except self._exists:
@@ -216,36 +237,36 @@ class ChirpTransport(object):
             self._close(descriptor)
         return True
 
-    def write_whole(self, path, data):
+    def write_whole(self, path: "str", data: "bytes") -> "None":
         descriptor = self._open(path, "wct")
         try:
             self._write(descriptor, data)
         finally:
             self._close(descriptor)
 
-    def names(self, path):
+    def names(self, path: "str") -> "List[str]":
         try:
             return [name for name in self._chirp.getdir(self._path(path)) if name not in (".", "..")]
         except self._missing:
             self.modified("map.json") or self._gone()
             return []
 
-    def _gone(self):
+    def _gone(self) -> "NoReturn":
         raise Gone(self.folder)
 
-    def modified(self, path):
+    def modified(self, path: "str") -> "Optional[float]":
         try:
             return float(self._chirp.stat(self._path(path))["mtime"])
         except self._missing:
             return None
 
-    def make_folder(self, path):
+    def make_folder(self, path: "str") -> "None":
         try:
             self._chirp.mkdir(self._path(path), 0o700)
         except self._exists:
             pass
 
-    def rename_folder(self, old, new):
+    def rename_folder(self, old: "str", new: "str") -> "bool":
         try:
             self._chirp.rename(self._path(old), self._path(new))
         except self._error:
@@ -255,16 +276,17 @@ class ChirpTransport(object):
             raise
         return True
 
-    def remove_tree(self, path):
+    def remove_tree(self, path: "str") -> "None":
         try:
             self._chirp.rmall(self._path(path))
         except self._error:
             pass
 
-    def close(self):
+    def close(self) -> "None":
         self._chirp.disconnect()
 
 
-def connect(name, folder):
+def connect(name: "str", folder: "str") -> "Transport":
     """The transport called `name` (``"file"`` or ``"chirp"``) to the map in `folder`."""
-    return {"file": FileTransport, "chirp": ChirpTransport}[name](folder)
+    kinds: "Dict[str, Callable[[str], Transport]]" = {"file": FileTransport, "chirp": ChirpTransport}
+    return kinds[name](folder)
