@@ -2,10 +2,16 @@
 
 from . import formats
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Set
 
-def finished_components(transport, name, number):
+    from .transports import Transport
+
+
+def finished_components(transport: "Transport", name: "str", number: "int") -> "Set[int]":
     """Components that ``results/<name>`` has a record of for round `number` (an output, or an error)."""
-    finished = set()
+    finished: "Set[int]" = set()
     path = "results/" + name
     offset, head = 0, formats.FRAME.size
     size = formats.RECORD.size
