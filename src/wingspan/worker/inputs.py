@@ -2,6 +2,12 @@
 
 from array import array
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List
+
+    from .transports import Transport
+
 #: Read this far ahead: the next blocks are usually the next to be claimed.
 AHEAD_COMPONENTS = 4096
 AHEAD_BYTES = 1 << 19
@@ -10,7 +16,7 @@ AHEAD_BYTES = 1 << 19
 class Inputs(object):
     """A window on the inputs that moves forward."""
 
-    def __init__(self, transport, count):
+    def __init__(self, transport: "Transport", count: "int") -> "None":
         self._transport = transport
         self._count = count
         self._first = self._stop = 0
@@ -18,10 +24,10 @@ class Inputs(object):
         self._data_first = self._data_stop = 0
         self._data = b""
 
-    def _offset(self, component):
+    def _offset(self, component: "int") -> "int":
         return self._offsets[component - self._first]
 
-    def _load_offsets(self, first, stop):
+    def _load_offsets(self, first: "int", stop: "int") -> "None":
         if first >= self._first and stop < self._stop:
             return
         end = min(self._count, max(stop, first + AHEAD_COMPONENTS)) + 1
@@ -32,13 +38,13 @@ class Inputs(object):
         self._offsets.frombytes(data)
         self._first, self._stop = first, end
 
-    def lengths(self, first, stop):
+    def lengths(self, first: "int", stop: "int") -> "List[int]":
         """Bytes of each input of ``first … stop - 1``."""
         self._load_offsets(first, stop)
         offsets = self._offsets[first - self._first : stop - self._first + 1]
         return [after - before for before, after in zip(offsets, offsets[1:])]
 
-    def read(self, first, stop):
+    def read(self, first: "int", stop: "int") -> "bytes":
         """The pickles of ``first … stop - 1``, joined."""
         self._load_offsets(first, stop)
         begin, end = self._offset(first), self._offset(stop)
