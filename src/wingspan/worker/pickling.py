@@ -3,6 +3,10 @@
 import io
 import pickle
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterator, Tuple
+
 #: Immutable types that plain pickle writes in a fraction of a microsecond and that any Python reads back.
 SIMPLE = frozenset([int, float, str, bytes, bool, type(None), complex])
 
@@ -12,13 +16,16 @@ PROTOCOL = 5 if pickle.HIGHEST_PROTOCOL >= 5 else pickle.HIGHEST_PROTOCOL
 class Dumper(object):
     """cloudpickle's dumps with one pickler for many objects (making one costs more than most objects do)."""
 
-    def __init__(self):
+    def __init__(self) -> "None":
+        self._start()
+
+    def _start(self) -> "None":
         import cloudpickle
 
         self._buffer = io.BytesIO()
         self._pickler = cloudpickle.Pickler(self._buffer, protocol=PROTOCOL)
 
-    def dumps(self, value):
+    def dumps(self, value: "Any") -> "bytes":
         """The pickle of `value`; raises whatever keeps it from being pickled."""
         if type(value) in SIMPLE:
             return pickle.dumps(value, PROTOCOL)
@@ -28,7 +35,7 @@ class Dumper(object):
             return buffer.getvalue()
         except BaseException:
             # The pickler may be left half-way: start afresh.
-            self.__init__()
+            self._start()
             raise
         finally:
             pickler.clear_memo()
@@ -36,7 +43,9 @@ class Dumper(object):
             buffer.truncate()
 
 
-def culprit(value, name, dumps, depth=6):
+def culprit(
+    value: "Any", name: "str", dumps: "Callable[[Any], bytes]", depth: "int" = 6
+) -> "Tuple[str, str]":
     """Where in `value` the thing is that cannot be pickled.
 
     Args:
@@ -61,7 +70,7 @@ def culprit(value, name, dumps, depth=6):
     return name, type_name
 
 
-def _parts(value, name):
+def _parts(value: "Any", name: "str") -> "Iterator[Tuple[str, Any]]":
     if isinstance(value, dict):
         for key, part in list(value.items())[:1000]:
             yield "%s[%.40r]" % (name, key), part
@@ -84,7 +93,7 @@ def _parts(value, name):
             yield "%s.%s" % (name, attribute), part
 
 
-def _globals_of(function, name):
+def _globals_of(function: "Any", name: "str") -> "Iterator[Tuple[str, Any]]":
     for variable in function.__code__.co_names:
         if variable in function.__globals__:
             yield "the global %r of %s" % (variable, name), function.__globals__[variable]
