@@ -2,10 +2,15 @@
 
 import pickle
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Callable, Container, Dict, List, Optional, Set, Tuple
+
 _LIMIT = 4000
 
 
-def _text(make, value):
+def _text(make: "Callable[[Any], str]", value: "Any") -> "str":
     try:
         text = make(value)
     except BaseException as error:
@@ -13,10 +18,12 @@ def _text(make, value):
     return text if len(text) <= _LIMIT else text[: _LIMIT - 1] + "…"
 
 
-def _frames(traceback, skip):
+def _frames(
+    traceback: "Optional[TracebackType]", skip: "Container[str]"
+) -> "List[Tuple[str, int, str, Optional[str]]]":
     import linecache
 
-    frames = []
+    frames: "List[Tuple[str, int, str, Optional[str]]]" = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if code.co_filename not in skip:
@@ -28,7 +35,14 @@ def _frames(traceback, skip):
     return frames[-100:]
 
 
-def describe(error, stage, dumps, skip=(), given=None, has_input=False):
+def describe(
+    error: "BaseException",
+    stage: "str",
+    dumps: "Callable[[Any], bytes]",
+    skip: "Container[str]" = (),
+    given: "Any" = None,
+    has_input: "bool" = False,
+) -> "Dict[str, Any]":
     """Describe `error` as a dict of plain values.
 
     Args:
@@ -38,8 +52,10 @@ def describe(error, stage, dumps, skip=(), given=None, has_input=False):
         skip: File names whose frames are ours and not the user's.
         given: The input that caused it, when `has_input`.
     """
-    chain, seen, link = [], set(), None
-    current = error
+    chain: "List[Dict[str, Any]]" = []
+    seen: "Set[int]" = set()
+    link: "Optional[str]" = None
+    current: "Optional[BaseException]" = error
     while current is not None and id(current) not in seen and len(chain) < 10:
         seen.add(id(current))
         chain.append(
@@ -58,7 +74,8 @@ def describe(error, stage, dumps, skip=(), given=None, has_input=False):
             current, link = current.__context__, "context"
         else:
             break
-    pickled, reason = None, None
+    pickled: "Optional[bytes]" = None
+    reason: "Optional[str]" = None
     try:
         pickled = dumps(error)
         pickle.loads(pickled)
@@ -73,9 +90,9 @@ def describe(error, stage, dumps, skip=(), given=None, has_input=False):
     }
 
 
-def crash(stage, message, **facts):
+def crash(stage: "str", message: "str", **facts: "Any") -> "Dict[str, Any]":
     """The same shape for a failure that is no Python exception: a signal, an exit, a lost worker."""
-    fields = {
+    fields: "Dict[str, Any]" = {
         "stage": stage,
         "chain": [],
         "exception": None,
@@ -87,11 +104,12 @@ def crash(stage, message, **facts):
     return fields
 
 
-def dumps(fields):
+def dumps(fields: "Dict[str, Any]") -> "bytes":
     """What goes into the record: a pickle of plain types only."""
     return pickle.dumps(fields, 4)
 
 
-def loads(data):
+def loads(data: "bytes") -> "Dict[str, Any]":
     """Read back what `dumps` wrote."""
-    return pickle.loads(data)
+    fields: "Dict[str, Any]" = pickle.loads(data)
+    return fields
