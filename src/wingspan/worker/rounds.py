@@ -10,6 +10,12 @@ import json
 
 from . import formats
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+    from .transports import Transport
+
 INITIAL = "initial"
 RERUN = "rerun"  # the owner wants them again: what older rounds made no longer counts
 RETRY = "retry"  # they failed and may try again: an older error no longer counts
@@ -32,19 +38,21 @@ class Plan(object):
 
     __slots__ = ("_starts", "block_size", "blocks", "kind", "length", "ranges", "workers")
 
-    def __init__(self, kind, ranges, block_size, workers):
+    def __init__(
+        self, kind: "str", ranges: "Iterable[Sequence[int]]", block_size: "int", workers: "int"
+    ) -> "None":
         self.kind = kind
         self.ranges = [(int(first), int(stop)) for first, stop in ranges]
         self.block_size = int(block_size)
         self.workers = max(1, int(workers))
-        self._starts = []
+        self._starts: "List[int]" = []
         self.length = 0
         for first, stop in self.ranges:
             self._starts.append(self.length)
             self.length += stop - first
         self.blocks = -(-self.length // self.block_size)
 
-    def components(self, block):
+    def components(self, block: "int") -> "List[Tuple[int, int]]":
         """The runs of consecutive components in `block`: ``[(first, stop), …]``."""
         import bisect
 
@@ -61,14 +69,14 @@ class Plan(object):
             at += 1
         return runs
 
-    def __contains__(self, component):
+    def __contains__(self, component: "int") -> "bool":
         return any(first <= component < stop for first, stop in self.ranges)
 
-    def stretch(self, worker):
+    def stretch(self, worker: "int") -> "int":
         """First block of the stretch that belongs to `worker`."""
         return (worker % self.workers) * self.blocks // self.workers
 
-    def dumps(self, key):
+    def dumps(self, key: "bytes") -> "bytes":
         """The signed contents of the file ``plan``."""
         fields = {
             "kind": self.kind,
@@ -79,7 +87,7 @@ class Plan(object):
         return formats.sign(key, json.dumps(fields))
 
     @classmethod
-    def loads(cls, key, data):
+    def loads(cls, key: "bytes", data: "bytes") -> "Optional[Plan]":
         """Read a plan; None if it is cut or not signed with `key`."""
         text = formats.verify(key, data)
         if text is None:
@@ -88,9 +96,9 @@ class Plan(object):
         return cls(fields["kind"], fields["ranges"], fields["block_size"], fields["workers"])
 
 
-def ranges_of(components):
+def ranges_of(components: "Iterable[int]") -> "List[Tuple[int, int]]":
     """Runs of consecutive numbers: ``[3, 4, 5, 9]`` gives ``[(3, 6), (9, 10)]``."""
-    runs = []
+    runs: "List[List[int]]" = []
     for component in sorted(components):
         if runs and runs[-1][1] == component:
             runs[-1][1] = component + 1
@@ -99,13 +107,15 @@ def ranges_of(components):
     return [(first, stop) for first, stop in runs]
 
 
-def choose_block_size(count, workers):
+def choose_block_size(count: "int", workers: "int") -> "int":
     """Components of a block, so that each worker finds about `BLOCKS_PER_WORKER` blocks."""
     by_balance = count // (max(1, workers) * BLOCKS_PER_WORKER)
     return max(1, by_balance, -(-count // MAX_BLOCKS))
 
 
-def plan_for(kind, components, workers, block_size=None):
+def plan_for(
+    kind: "str", components: "Iterable[int]", workers: "int", block_size: "Optional[int]" = None
+) -> "Plan":
     """A plan for `components` (a range or numbers) and about so many workers."""
     if isinstance(components, range):
         ranges, count = [(components.start, components.stop)], len(components)
@@ -115,7 +125,7 @@ def plan_for(kind, components, workers, block_size=None):
     return Plan(kind, ranges, block_size or choose_block_size(count, workers), workers)
 
 
-def publish(transport, key, number, plan, nonce):
+def publish(transport: "Transport", key: "bytes", number: "int", plan: "Plan", nonce: "str") -> "bool":
     """Put round `number` in place, whole; False if somebody else was first."""
     temporary = "rounds/.%s" % nonce
     for folder in (temporary, temporary + "/claims", temporary + "/done"):
@@ -127,19 +137,19 @@ def publish(transport, key, number, plan, nonce):
     return False
 
 
-def round_numbers(transport):
+def round_numbers(transport: "Transport") -> "List[int]":
     """Numbers of the published rounds, ascending."""
     return sorted(int(name) for name in transport.names("rounds") if name.isdigit())
 
 
-def claim(transport, key, number, block, owner):
+def claim(transport: "Transport", key: "bytes", number: "int", block: "int", owner: "str") -> "bool":
     """Take `block` of round `number` for `owner` (``"<worker>.<start>"``); False if it is taken."""
     return transport.create_exclusively(
         "rounds/%d/claims/%d" % (number, block), formats.sign(key, "%d %d %s" % (number, block, owner))
     )
 
 
-def claim_owner(key, number, block, data):
+def claim_owner(key: "bytes", number: "int", block: "int", data: "bytes") -> "Optional[str]":
     """Who claimed: ``"<worker>.<start>"``, or None when the claim is not signed, or not by a worker of this map."""
     text = formats.verify(key, data)
     if text is None:
@@ -148,12 +158,12 @@ def claim_owner(key, number, block, data):
     return fields[2] if fields[:2] == [str(number), str(block)] else None
 
 
-def done_line(block, failed):
+def done_line(block: "int", failed: "Iterable[int]") -> "bytes":
     """A line of a ``done`` file."""
     return (" ".join([str(block)] + [str(component) for component in failed]) + "\n").encode()
 
 
-def parse_done(data):
+def parse_done(data: "bytes") -> "Dict[int, List[int]]":
     """``{block: [failed component, …]}`` of one ``done`` file; a torn last line is left out."""
     blocks = {}
     for line in data.decode("ascii", "replace").split("\n")[:-1]:
