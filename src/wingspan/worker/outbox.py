@@ -4,6 +4,13 @@ import time
 
 from . import formats, rounds
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional
+
+    from .transports import Transport
+    from .work import Block
+
 #: Gather at most this many bytes of payload in one frame.
 FRAME_BYTES = 1 << 20
 
@@ -11,37 +18,37 @@ FRAME_BYTES = 1 << 20
 class Outbox(object):
     """Appends records to ``results/<name>`` and finished blocks to ``rounds/<r>/done/<name>``, in this order."""
 
-    def __init__(self, transport, key, name):
+    def __init__(self, transport: "Transport", key: "bytes", name: "str") -> "None":
         self._transport = transport
         self._key = key
         self.name = name
-        self._headers = []
-        self._payloads = []
+        self._headers: "List[bytes]" = []
+        self._payloads: "List[bytes]" = []
         self._bytes = 0
         self._offset = 0
-        self._done = {}
-        self._oldest = None
+        self._done: "Dict[int, List[bytes]]" = {}
+        self._oldest: "Optional[float]" = None
         self._last = time.monotonic()
 
     def add(
         self,
-        kind,
-        payload=b"",
-        attempt=0,
-        number=0,
-        index=formats.NO_COMPONENT,
-        started=0.0,
-        wall=0.0,
-        cpu=0.0,
-        peak=0,
-    ):
+        kind: "int",
+        payload: "bytes" = b"",
+        attempt: "int" = 0,
+        number: "int" = 0,
+        index: "int" = formats.NO_COMPONENT,
+        started: "float" = 0.0,
+        wall: "float" = 0.0,
+        cpu: "float" = 0.0,
+        peak: "int" = 0,
+    ) -> "None":
         """Add one record."""
         header = formats.RECORD.pack(
             kind, attempt, 1, number, index, started or time.time(), wall, cpu, peak, len(payload)
         )
         self.add_packed(header, payload)
 
-    def add_packed(self, headers, payloads):
+    def add_packed(self, headers: "bytes", payloads: "bytes") -> "None":
         """Add records: their headers, joined, and their payloads, joined."""
         self._headers.append(headers)
         self._payloads.append(payloads)
@@ -51,28 +58,28 @@ class Outbox(object):
         if self._bytes >= FRAME_BYTES:
             self._append_frame()
 
-    def block_done(self, block):
+    def block_done(self, block: "Block") -> "None":
         """All records of `block` are in the outbox: tell the other workers, once they are safe."""
         self._done.setdefault(block.round, []).append(rounds.done_line(block.number, block.failed))
 
-    def due(self, now):
+    def due(self, now: "float") -> "float":
         """Seconds until something must be appended."""
         if self._oldest is None:
             return formats.HEARTBEAT_SECONDS if not self._done else 0.0
         return self._oldest + self._transport.flush_seconds - now
 
-    def silent(self, now):
+    def silent(self, now: "float") -> "float":
         """Seconds since the last append."""
         return now - self._last
 
-    def _append_frame(self):
+    def _append_frame(self) -> "None":
         data = formats.frame(self._key, self.name, self._offset, self._headers, self._payloads)
         self._transport.append("results/" + self.name, data)
         self._offset += len(data)
         self._headers, self._payloads, self._bytes, self._oldest = [], [], 0, None
         self._last = time.monotonic()
 
-    def flush(self):
+    def flush(self) -> "None":
         """Append everything now."""
         if self._headers:
             self._append_frame()
