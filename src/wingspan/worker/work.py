@@ -5,28 +5,36 @@ import os
 from . import rounds
 from .history import finished_components
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import AbstractSet, Dict, List, Optional, Sequence, Set, Tuple
+
+    from .transports import Transport
+
 
 class Block(object):
     """A block that this worker has claimed."""
 
-    def __init__(self, number, block, attempt, runs):
+    def __init__(
+        self, number: "int", block: "int", attempt: "int", runs: "Sequence[Tuple[int, int]]"
+    ) -> "None":
         self.round = number
         self.number = block
         self.attempt = attempt
-        self.failed = []
+        self.failed: "List[int]" = []
         self._runs = list(runs)
         self.remaining = sum(stop - first for first, stop in runs)
 
     @property
-    def exhausted(self):
+    def exhausted(self) -> "bool":
         """Everything of it went to the executor."""
         return not self._runs
 
-    def next_run(self):
+    def next_run(self) -> "Tuple[int, int]":
         """The next components that have not been taken: ``(first, stop)``."""
         return self._runs[0]
 
-    def take(self, first, stop):
+    def take(self, first: "int", stop: "int") -> "None":
         """The components ``first … stop - 1`` are on their way."""
         low, high = self._runs[0]
         assert low == first
@@ -45,10 +53,10 @@ class Round(object):
         exhausted: Every block is claimed.
     """
 
-    def __init__(self, number, plan):
+    def __init__(self, number: "int", plan: "rounds.Plan") -> "None":
         self.number = number
         self.plan = plan
-        self.position = None
+        self.position: "Optional[int]" = None
         self.stop = 0
         self.exhausted = False
 
@@ -56,22 +64,24 @@ class Round(object):
 class WorkSource(object):
     """Claims blocks of all rounds, oldest round first."""
 
-    def __init__(self, transport, key, worker, name, retries, lease):
+    def __init__(
+        self, transport: "Transport", key: "bytes", worker: "int", name: "str", retries: "int", lease: "float"
+    ) -> "None":
         self._transport = transport
         self._key = key
         self._worker = worker
         self._name = name
         self._retries = retries
         self._lease = lease
-        self._rounds = {}
-        self._unfinished = []
+        self._rounds: "Dict[int, Round]" = {}
+        self._unfinished: "List[Tuple[Round, int, AbstractSet[int]]]" = []
         self._load_rounds()
         if int(name.rsplit(".", 1)[1]) > 0:
             self._unfinished = self._own_unfinished()
 
     # -- rounds ------------------------------------------------------------------------------------------------------
 
-    def _load_rounds(self):
+    def _load_rounds(self) -> "bool":
         """Look for new rounds; True if there are any."""
         found = False
         for number in rounds.round_numbers(self._transport):
@@ -83,14 +93,14 @@ class WorkSource(object):
                 found = True
         return found
 
-    def _superseded(self, component, number):
+    def _superseded(self, component: "int", number: "int") -> "bool":
         """A newer round does `component` afresh: doing it in round `number` would be in vain."""
         return any(
             newer > number and state.plan.kind in (rounds.RERUN, rounds.RETRY) and component in state.plan
             for newer, state in self._rounds.items()
         )
 
-    def _attempt(self, component, number):
+    def _attempt(self, component: "int", number: "int") -> "int":
         """How often `component` has been retried up to round `number`, since it was last wanted afresh."""
         attempt = 0
         for newer in sorted(self._rounds):
@@ -105,7 +115,7 @@ class WorkSource(object):
 
     # -- blocks ------------------------------------------------------------------------------------------------------
 
-    def next_block(self):
+    def next_block(self) -> "Optional[Block]":
         """Claim a block; None when nothing is left to claim in the rounds known."""
         while self._unfinished:
             state, block, finished = self._unfinished.pop()
@@ -113,15 +123,15 @@ class WorkSource(object):
         for number in sorted(self._rounds):
             state = self._rounds[number]
             while not state.exhausted:
-                block = self._candidate(state)
-                if block is None:
+                candidate = self._candidate(state)
+                if candidate is None:
                     break
-                if rounds.claim(self._transport, self._key, number, block, self._name):
-                    return self._block(state, block)
-                state.stop = state.position  # somebody else has it: look at all claims
+                if rounds.claim(self._transport, self._key, number, candidate, self._name):
+                    return self._block(state, candidate)
+                state.stop = candidate + 1  # somebody else has it: look at all claims
         return None
 
-    def _candidate(self, state):
+    def _candidate(self, state: "Round") -> "Optional[int]":
         """A block that is probably free; None when all are claimed."""
         if state.position is None:
             state.position, state.stop = state.plan.stretch(self._worker), state.plan.blocks
@@ -134,12 +144,13 @@ class WorkSource(object):
         state.position += 1
         return state.position - 1
 
-    def _free_run(self, state):
+    def _free_run(self, state: "Round") -> "Optional[Tuple[int, int]]":
         """Where to go on: the middle of the longest run of blocks that nobody has claimed."""
         taken = sorted(
             int(name) for name in self._transport.names("rounds/%d/claims" % state.number) if name.isdigit()
         )
-        best, previous = None, -1
+        best: "Optional[Tuple[int, int]]" = None
+        previous = -1
         for block in taken + [state.plan.blocks]:
             length = block - previous - 1
             if length > 0 and (best is None or length > best[1] - best[0]):
@@ -152,7 +163,7 @@ class WorkSource(object):
         middle = first if stop - first <= 2 else first + (stop - first) // 2
         return middle, stop
 
-    def _block(self, state, block, finished=frozenset()):
+    def _block(self, state: "Round", block: "int", finished: "AbstractSet[int]" = frozenset()) -> "Block":
         runs = state.plan.components(block)
         newer = [other for other in self._rounds if other > state.number]
         if finished or newer:
@@ -168,23 +179,23 @@ class WorkSource(object):
 
     # -- what was left undone ----------------------------------------------------------------------------------------
 
-    def _claims(self, number):
+    def _claims(self, number: "int") -> "Dict[int, Optional[str]]":
         """``{block: owner or None}`` of the claims of a round that no worker has finished."""
         base = "rounds/%d/" % number
-        done = set()
+        done: "Set[int]" = set()
         for name in self._transport.names(base + "done"):
             done.update(rounds.parse_done(self._transport.read(base + "done/" + name)))
-        claims = {}
+        claims: "Dict[int, Optional[str]]" = {}
         for name in self._transport.names(base + "claims"):
             if name.isdigit() and int(name) not in done:
                 data = self._transport.read(base + "claims/" + name)
                 claims[int(name)] = rounds.claim_owner(self._key, number, int(name), data)
         return claims
 
-    def _own_unfinished(self):
+    def _own_unfinished(self) -> "List[Tuple[Round, int, AbstractSet[int]]]":
         """Blocks that an earlier start of this worker claimed and did not finish."""
-        unfinished = []
-        histories = {}
+        unfinished: "List[Tuple[Round, int, AbstractSet[int]]]" = []
+        histories: "Dict[Tuple[str, int], AbstractSet[int]]" = {}
         for number in sorted(self._rounds, reverse=True):
             for block, owner in sorted(self._claims(number).items(), reverse=True):
                 if owner is None or owner == self._name or owner.rsplit(".", 1)[0] != str(self._worker):
@@ -195,7 +206,7 @@ class WorkSource(object):
                 unfinished.append((self._rounds[number], block, histories[key]))
         return unfinished
 
-    def another_round(self):
+    def another_round(self) -> "bool":
         """After the rounds known are exhausted: is there, or can there be made, another one to work on?"""
         if self._load_rounds():
             return True
@@ -208,11 +219,11 @@ class WorkSource(object):
                 return self._load_rounds()
         return False
 
-    def _to_retry(self):
+    def _to_retry(self) -> "List[int]":
         """Components that failed in their newest round and have attempts left."""
         if not self._retries:
             return []
-        failed = {}
+        failed: "Dict[int, int]" = {}
         for number in sorted(self._rounds):
             base = "rounds/%d/done" % number
             for name in self._transport.names(base):
@@ -226,10 +237,10 @@ class WorkSource(object):
             and self._attempt(component, number) < self._retries
         ]
 
-    def _abandoned(self):
+    def _abandoned(self) -> "List[int]":
         """Components of blocks whose claimer has been silent for longer than a lease, and that no newer round repairs."""
         now = self._transport.modified("results/" + self._name)
-        components = []
+        components: "List[int]" = []
         for number in self._rounds:
             for block, owner in self._claims(number).items():
                 if owner == self._name:
@@ -238,7 +249,7 @@ class WorkSource(object):
                 seen = self._transport.modified(path)
                 if now is None or seen is None or now - seen < self._lease:
                     continue
-                finished = finished_components(self._transport, owner, number) if owner else frozenset()
+                finished = finished_components(self._transport, owner, number) if owner else set()
                 components += [
                     component
                     for first, stop in self._rounds[number].plan.components(block)
