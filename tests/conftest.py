@@ -1,0 +1,7 @@
+"""What every test may use: the real engines of `_engines`."""
+
+from __future__ import annotations
+
+from _engines import personal_pool
+
+__all__ = ["personal_pool"]
