@@ -66,7 +66,8 @@ BIND_ALL_INTERFACES = False
 ENABLE_IPV6 = False
 USE_SHARED_PORT = False
 CONDOR_HOST = 127.0.0.1
-COLLECTOR_HOST = 127.0.0.1:0
+# One port for the pool's life: the others could not find a collector that came back on another one.
+COLLECTOR_HOST = 127.0.0.1:{port}
 # The machine's own name need not resolve.
 NETWORK_HOSTNAME = localhost
 UID_DOMAIN = localhost
@@ -107,7 +108,7 @@ MachineMaxVacateTime = 10
 # How long the files that jobs have in common stay on their slot after the last such job (HTCondor: five
 # minutes).
 KEEP_DATA_CLAIM_IDLE = 15
-STARTER_JOB_ENVIRONMENT = "{marker}={directory}"
+STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory}"
 
 # A person waits: look for work at once, and again every second.
 NEGOTIATOR_INTERVAL = 1
@@ -146,6 +147,7 @@ def render(
     client_is_root: bool,
     cpus: int,
     memory: int,
+    port: int,
 ) -> str:
     """The text of ``condor_config``.
 
@@ -156,6 +158,7 @@ def render(
         client_is_root: Command-line tools run as root and want to be told which account HTCondor's files
         belong to. cpus: How many cores the pool offers.
         memory: How many MiB of memory it offers.
+        port: The collector's port.
     """
     return _TEMPLATE.format(
         prefix=installation.prefix,
@@ -166,6 +169,9 @@ def render(
         share=installation.share,
         condor_ids="CONDOR_IDS = 0.0" if client_is_root else "",
         directory=directory,
+        # A quote within HTCondor's environment syntax is doubled.
+        quoted_directory="'" + str(directory).replace("'", "''").replace('"', '""') + "'",
+        port=port,
         owner=owner.name,
         cpus=cpus,
         memory=memory,

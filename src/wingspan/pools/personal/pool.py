@@ -8,6 +8,7 @@ import platform
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from contextlib import AbstractContextManager
@@ -125,6 +126,13 @@ def _identity() -> configuration.Identity:
 def _memory_mib() -> int:
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return pages * size // 2**20
+
+
+def _free_port() -> int:
+    """A loopback port that nobody uses now. Should somebody take it meanwhile, the start fails and says so."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class PersonalPool:
@@ -258,6 +266,7 @@ class PersonalPool:
             client_is_root=os.getuid() == 0,
             cpus=cpus,
             memory=max(_memory_mib(), 256 * cpus),
+            port=_free_port(),
         )
         temporary = self.directory / "condor_config.tmp"
         temporary.write_text(text, encoding="utf-8")
