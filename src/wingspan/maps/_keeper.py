@@ -415,10 +415,13 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
     archive = str(path / "worker.pyz")
     # A process that dies of a signal (an out-of-memory kill, an operator's kill -9) comes back and resumes what it claimed, five times.
     submit = {"on_exit_remove": "(ExitBySignal =!= true) || (NumJobStarts >= 5)", **options.submit}
+    executable, before, send = pool.launch()
     return JobDescription(
         name=folder.info["tag"],
-        executable=pool.python,
+        executable=executable,
+        transfer_executable=send,
         arguments=(
+            *before,
             archive if pool.shares_files else "worker.pyz",
             pool.transport,
             str(path),

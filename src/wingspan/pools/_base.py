@@ -84,8 +84,10 @@ class Pool(Protocol):
     transport: str
     #: Execution points see the access point's file system: nothing needs to be sent.
     shares_files: bool
-    #: Interpreter that workers are started with.
-    python: str
+
+    def launch(self) -> tuple[str, tuple[str, ...], bool]:
+        """How a Python program is started: executable, arguments before the program's own, whether the executable is sent along."""
+        ...
 
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """See that jobs can be submitted; start what has to be started.

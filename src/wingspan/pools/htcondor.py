@@ -52,7 +52,11 @@ class HTCondorPool:
     kind = "htcondor"
     transport = "chirp"
     shares_files = False
-    python = sys.executable
+
+    def launch(self) -> tuple[str, tuple[str, ...], bool]:
+        """Whatever Python of our version the machine has: `launcher.sh` looks for it."""
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        return str(Path(__file__).with_name("launcher.sh")), (version, sys.executable), True
 
     @contextlib.contextmanager
     def _schedd(self) -> Iterator[Schedd]:
@@ -188,6 +192,10 @@ class PersonalHTCondorPool(HTCondorPool):
             except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
                 raise self._unavailable(error) from error
             yield schedd
+
+    def launch(self) -> tuple[str, tuple[str, ...], bool]:
+        """This very Python: the machine is the same."""
+        return sys.executable, (), False
 
     def nudge(self) -> None:
         """Ask negotiator and schedd to look for work this moment."""

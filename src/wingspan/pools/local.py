@@ -61,6 +61,10 @@ class LocalPool:
         self._newest = ""
         self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+    def launch(self) -> tuple[str, tuple[str, ...], bool]:
+        """This very Python."""
+        return self.python, (), False
+
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """There is nothing to start."""
 
