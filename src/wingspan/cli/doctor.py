@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ _PROGRAMS = {
     "HTCondor": (
         ("condor_version",),
         "a pool, the site's or your own",
-        "nothing to do: wingspan pool install obtains it without root",
+        None,  # what is said of the pools says it
     ),
     "Slurm": (("sbatch", "--version"), "jobs on a Slurm cluster", "the cluster's login node has it"),
     "Apptainer": (
@@ -93,7 +94,7 @@ def _program(name: str) -> _Part:
                 env=environment,
             )
             said = (done.stdout + done.stderr).strip().splitlines()
-            version = said[0].strip("$ ") if said else "does not tell its version"
+            version = next((line.strip("$ ") for line in said if re.search(r"\d\.\d", line)), "is here")
         except (OSError, subprocess.TimeoutExpired) as error:
             version = f"does not run: {error}"
     return _Part(name=name, purpose=purpose, version=version, where=where, get=get)
