@@ -15,6 +15,10 @@ import sys
 from . import failure, formats
 from .pickling import PROTOCOL, SIMPLE, Dumper, culprit
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Container, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple
+
 #: length of what follows, round, attempt, number of components
 CHUNK = struct.Struct("<QIHI")
 #: index, length of the input
@@ -40,20 +44,20 @@ SOME = -2
 class Board(object):
     """Shared memory in which the executor leaves what it is doing, so that the supervisor knows when it dies or is long at it."""
 
-    def __init__(self):
+    def __init__(self) -> "None":
         self._memory = mmap.mmap(-1, 64)
         self.set(-1, 0, 0, 0.0)
 
-    def set(self, component, out, err, started):
+    def set(self, component: "int", out: "int", err: "int", started: "float") -> "None":
         """Executor: at `component` (-1: none) since `started`; its output begins at `out` and `err`."""
         self._memory[0 : _BOARD.size] = _BOARD.pack(component, out, err, started)
 
-    def get(self):
+    def get(self) -> "Tuple[int, int, int, float]":
         """Supervisor: what `set` said last."""
         return _BOARD.unpack(self._memory[0 : _BOARD.size])
 
 
-def die_with_parent(parent):
+def die_with_parent(parent: "int") -> "None":
     """Ask the kernel to kill this process when its parent dies (prctl(2), PR_SET_PDEATHSIG); on other systems the closed pipe ends it."""
     if sys.platform.startswith("linux"):
         try:
@@ -66,7 +70,7 @@ def die_with_parent(parent):
         os._exit(0)
 
 
-def _read_exactly(descriptor, length):
+def _read_exactly(descriptor: "int", length: "int") -> "bytes":
     parts = []
     while length:
         part = os.read(descriptor, min(length, 1 << 20))
@@ -77,7 +81,7 @@ def _read_exactly(descriptor, length):
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _write_all(descriptor, data):
+def _write_all(descriptor: "int", data: "bytes") -> "None":
     written = os.write(descriptor, data)
     if written < len(data):
         view = memoryview(data)[written:]
@@ -88,7 +92,7 @@ def _write_all(descriptor, data):
 class Measures(object):
     """CPU seconds and peak memory of this process since the last component."""
 
-    def __init__(self):
+    def __init__(self) -> "None":
         import resource
 
         self._resource = resource
@@ -99,7 +103,7 @@ class Measures(object):
         self._scale = 1024 if sys.platform == "darwin" else 1
         self.take(1.0)
 
-    def take(self, wall):
+    def take(self, wall: "float") -> "Tuple[float, int]":
         """``(CPU s, peak KiB)``; children count when `wall` leaves room for any."""
         usage = self._resource.getrusage(self._resource.RUSAGE_SELF)
         total = usage.ru_utime + usage.ru_stime
@@ -124,7 +128,7 @@ class Measures(object):
         return cpu, peak
 
 
-def _sources():
+def _sources() -> "Container[str]":
     """File names of our own code, whose frames are no news to the user."""
     import pickle as pickle_module
 
@@ -137,7 +141,15 @@ def _sources():
 SETUP = struct.Struct("<Q")
 
 
-def setup_message(function, facts, starred, careful=False, folder=None, environ=None, path=()):
+def setup_message(
+    function: "bytes",
+    facts: "Dict[str, str]",
+    starred: "bool",
+    careful: "bool" = False,
+    folder: "Optional[str]" = None,
+    environ: "Optional[Dict[str, str]]" = None,
+    path: "Sequence[str]" = (),
+) -> "bytes":
     """The first thing an executor is told.
 
     Args:
@@ -158,11 +170,11 @@ class _Stream(io.TextIOWrapper):
 
     dirty = False
 
-    def write(self, text):
+    def write(self, text: "str") -> "int":
         self.dirty = True
         return io.TextIOWrapper.write(self, text)
 
-    def settle(self):
+    def settle(self) -> "None":
         self.dirty = False
         try:
             self.flush()
@@ -170,7 +182,7 @@ class _Stream(io.TextIOWrapper):
             pass
 
 
-def run(commands, results, board, out_file, err_file):
+def run(commands: "int", results: "int", board: "Board", out_file: "int", err_file: "int") -> "NoReturn":
     """Call the function on what comes; never returns.
 
     Args:
@@ -184,10 +196,10 @@ def run(commands, results, board, out_file, err_file):
     os.dup2(null, 0)
     os.dup2(out_file, 1)
     os.dup2(err_file, 2)
-    sys.stdin = open(0, closefd=False)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for good
     out, err = (
         _Stream(
-            open(number, "wb", closefd=False),
+            open(number, "wb", closefd=False),  # noqa: SIM115 - for good
             encoding="utf-8",
             errors="backslashreplace",
             line_buffering=True,
@@ -213,11 +225,7 @@ def run(commands, results, board, out_file, err_file):
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", dumper.dumps, skip))
     if starred:
-        function_of_pair = call
-
-        def call(pair):
-            return function_of_pair(*pair[0], **pair[1])
-
+        call = _starred(call)
     caller = _Caller(call, results, board, out, err, dumper, skip)
     while True:
         length, number, attempt, count = CHUNK.unpack(_read_exactly(commands, CHUNK.size))
@@ -237,7 +245,14 @@ def run(commands, results, board, out_file, err_file):
         board.set(-1, 0, 0, 0.0)
 
 
-def _refuse(results, fields):
+def _starred(function: "Callable[..., Any]") -> "Callable[[Any], Any]":
+    def call(pair: "Any") -> "Any":
+        return function(*pair[0], **pair[1])
+
+    return call
+
+
+def _refuse(results: "int", fields: "Dict[str, Any]") -> "NoReturn":
     payload = failure.dumps(fields)
     _write_all(results, GROUP.pack(0, 0, 0, len(payload), 0.0, 0, 0, 0, 0) + payload)
     os._exit(0)
@@ -246,7 +261,16 @@ def _refuse(results, fields):
 class _Caller(object):
     """Calls the function, and tells the supervisor what came of it."""
 
-    def __init__(self, call, results, board, out, err, dumper, skip):
+    def __init__(
+        self,
+        call: "Callable[[Any], Any]",
+        results: "int",
+        board: "Board",
+        out: "_Stream",
+        err: "_Stream",
+        dumper: "Dumper",
+        skip: "Container[str]",
+    ) -> "None":
         from time import perf_counter, time
 
         self._call = call
@@ -264,19 +288,21 @@ class _Caller(object):
         self.fast = False
 
     @staticmethod
-    def _positions():
+    def _positions() -> "Tuple[int, int]":
         return os.lseek(1, 0, os.SEEK_CUR), os.lseek(2, 0, os.SEEK_CUR)
 
-    def begin_chunk(self, number, attempt):
+    def begin_chunk(self, number: "int", attempt: "int") -> "None":
         self._round, self._attempt = number, attempt
 
-    def call_one(self, items, inputs, at):
+    def call_one(self, items: "Iterator[Tuple[int, int]]", inputs: "memoryview", at: "int") -> "int":
         """One component, told at once: where the next input lies."""
         index, size = next(items)
         clock = self._clock
         begin = clock()
         self._board.set(index, self._printed[0], self._printed[1], self._offset + begin)
-        given, has_input, stage, value = None, False, "input", None
+        given: "Any" = None
+        value: "Any" = None
+        has_input, stage = False, "input"
         try:
             given = pickle.loads(inputs[at : at + size])
             has_input, stage = True, "call"
@@ -298,7 +324,9 @@ class _Caller(object):
             self._recent, self._sample = 0.0, 0
         return at + size
 
-    def call_fast(self, items, inputs, at):
+    def call_fast(
+        self, items: "Iterator[Tuple[int, int]]", inputs: "memoryview", at: "int"
+    ) -> "Tuple[int, int]":
         """Components one after the other, outputs gathered, until one is slow, prints, fails, or returns something that is not plain.
 
         Their outputs are told in one record, and before anything that could take long. Returns how many components were done, and where the
@@ -307,7 +335,13 @@ class _Caller(object):
         """
         clock, call, loads, simple = self._clock, self._call, pickle.loads, SIMPLE
         out, err = self._out, self._err
-        values, walls, first, done = [], [], None, 0
+        values: "List[Any]" = []
+        walls: "List[float]" = []
+        first: "Optional[int]" = None
+        done = 0
+        value: "Any"
+        given: "Any"
+        failed: "Optional[bytes]"
         begin = run_began = clock()
         self._board.set(SOME, self._printed[0], self._printed[1], self._offset + begin)
         for index, size in items:
@@ -346,16 +380,20 @@ class _Caller(object):
         self._recent, self._sample = 0.0, 0
         return done, at
 
-    def _tell_outcome(self, index, begin, wall, value, failed):
+    def _tell_outcome(
+        self, index: "int", begin: "float", wall: "float", value: "Any", failed: "Optional[bytes]"
+    ) -> "None":
         kind, payload = formats.ERROR, failed
-        if failed is None:
+        if payload is None:
             try:
                 kind, payload = formats.OUTPUT, self._dumper.dumps(value)
             except BaseException as error:
                 payload = self._failure(error, "output", None, False, value)
         self._tell(kind, index, 1, begin, wall, payload)
 
-    def _tell(self, kind, index, count, begin, wall, payload):
+    def _tell(
+        self, kind: "int", index: "int", count: "int", begin: "float", wall: "float", payload: "bytes"
+    ) -> "None":
         cpu, peak = self._measures.take(wall)
         self._out.settle()
         self._err.settle()
@@ -363,8 +401,10 @@ class _Caller(object):
         ranges = (before[0], self._printed[0], before[1], self._printed[1])
         self._write(kind, index, count, begin, wall, cpu, peak, payload, ranges)
 
-    def _tell_run(self, first, began, values, walls):
-        if not values:
+    def _tell_run(
+        self, first: "Optional[int]", began: "float", values: "List[Any]", walls: "List[float]"
+    ) -> "None":
+        if first is None or not values:
             return
         wall = sum(walls)
         payload = struct.pack("<%df" % len(walls), *walls) + pickle.dumps(values, PROTOCOL)
@@ -373,7 +413,18 @@ class _Caller(object):
             formats.RUN, first, len(values), began, wall, wall, self._measures.peak, payload, (0, 0, 0, 0)
         )
 
-    def _write(self, kind, index, count, begin, wall, cpu, peak, payload, ranges):
+    def _write(
+        self,
+        kind: "int",
+        index: "int",
+        count: "int",
+        begin: "float",
+        wall: "float",
+        cpu: "float",
+        peak: "int",
+        payload: "bytes",
+        ranges: "Tuple[int, int, int, int]",
+    ) -> "None":
         failed = FAILED.pack(index) if kind == formats.ERROR else b""
         head = GROUP.pack(count, 1, len(failed) // FAILED.size, len(payload), wall, *ranges)
         header = formats.RECORD.pack(
@@ -394,7 +445,9 @@ class _Caller(object):
             _write_all(self._results, head + failed + header)
             _write_all(self._results, payload)
 
-    def _failure(self, error, stage, given, has_input, value):
+    def _failure(
+        self, error: "BaseException", stage: "str", given: "Any", has_input: "bool", value: "Any"
+    ) -> "bytes":
         fields = failure.describe(error, stage, self._dumper.dumps, self._skip, given, has_input)
         if stage == "output":
             where, kind = culprit(value, "the result", self._dumper.dumps)
