@@ -19,6 +19,14 @@ from .inputs import Inputs
 from .outbox import Outbox
 from .work import WorkSource
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from resource import struct_rusage
+    from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+
+    from .transports import Transport
+    from .work import Block
+
 #: Bytes of inputs that go to the executor at once, unless one input alone is larger.
 CHUNK_BYTES = 1 << 22
 #: A second chunk is sent ahead when the executor will need it within this time (s).
@@ -38,19 +46,19 @@ class Chunk(object):
 
     __slots__ = ("block", "data", "done", "indices", "lengths")
 
-    def __init__(self, block, indices, lengths, data):
+    def __init__(self, block: "Block", indices: "range", lengths: "List[int]", data: "bytes") -> "None":
         self.block = block
         self.indices = indices
         self.lengths = lengths
         self.data = data
         self.done = 0
 
-    def encode(self, attempt):
+    def encode(self, attempt: "int") -> "bytes":
         items = b"".join(map(executor.ITEM.pack, self.indices, self.lengths))
         length = len(items) + len(self.data)
         return executor.CHUNK.pack(length, self.block.round, attempt, len(self.indices)) + items + self.data
 
-    def rest(self, skip):
+    def rest(self, skip: "int") -> "Optional[Chunk]":
         """What is left, without the first `skip` unfinished components; None if that is nothing."""
         begin = self.done + skip
         if begin >= len(self.indices):
@@ -67,7 +75,7 @@ class Executor(object):
         not_for_executor: Open files that must not outlive the supervisor, such as the lock that says it is alive.
     """
 
-    def __init__(self, scratch, not_for_executor=()):
+    def __init__(self, scratch: "str", not_for_executor: "Sequence[int]" = ()) -> "None":
         self.board = board = executor.Board()
         command_read, self.commands = os.pipe()
         self.results, results_write = os.pipe()
@@ -91,15 +99,15 @@ class Executor(object):
         os.close(command_read)
         os.close(results_write)
         os.set_blocking(self.commands, False)
-        self.pending = collections.deque()
+        self.pending: "Deque[memoryview]" = collections.deque()
         self.buffer = bytearray()
-        self.ended = None
+        self.ended: "Optional[Tuple[int, struct_rusage]]" = None
 
-    def send(self, data):
+    def send(self, data: "bytes") -> "None":
         self.pending.append(memoryview(data))
         self.write()
 
-    def write(self):
+    def write(self) -> "None":
         while self.pending:
             try:
                 written = os.write(self.commands, self.pending[0])
@@ -112,7 +120,7 @@ class Executor(object):
             if rest:
                 self.pending.appendleft(rest)
 
-    def has_ended(self):
+    def has_ended(self) -> "bool":
         """The process is dead, though its pipe may be open."""
         if self.ended is None:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
@@ -120,7 +128,7 @@ class Executor(object):
                 self.ended = status, usage
         return self.ended is not None
 
-    def close(self, kill=False):
+    def close(self, kill: "bool" = False) -> "Tuple[int, struct_rusage]":
         """End the process and collect it: its wait status and resource usage."""
         if kill and self.ended is None:
             try:
@@ -134,17 +142,17 @@ class Executor(object):
             self.ended = status, usage
         return self.ended
 
-    def close_files(self):
+    def close_files(self) -> "None":
         os.close(self.out)
         os.close(self.err)
 
 
-def scratch_folder():
+def scratch_folder() -> "str":
     """Where a job may put temporary files."""
     return os.environ.get("_CONDOR_SCRATCH_DIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
 
 
-def _unnamed_file(scratch, what):
+def _unnamed_file(scratch: "str", what: "str") -> "int":
     path = os.path.join(scratch, ".wingspan-%s-%d-%d" % (what, os.getpid(), time.monotonic_ns()))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     os.unlink(path)
@@ -164,10 +172,19 @@ class Supervisor(object):
         not_for_executor: See `Executor`.
     """
 
-    def __init__(self, transport, worker, info, key, setting=None, ready=None, not_for_executor=()):
+    def __init__(
+        self,
+        transport: "Transport",
+        worker: "int",
+        info: "Dict[str, Any]",
+        key: "bytes",
+        setting: "Optional[Dict[str, Any]]" = None,
+        ready: "Optional[Executor]" = None,
+        not_for_executor: "Sequence[int]" = (),
+    ) -> "None":
         self.transport = transport
         self.info = info
-        self.setup = ()
+        self.setup: "Tuple[Any, ...]" = ()
         self.setting = setting or {}
         self.not_for_executor = not_for_executor
         self.name = self._first_free_name(worker)
@@ -176,8 +193,8 @@ class Supervisor(object):
         self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease)
         self.inputs = Inputs(transport, info["n"])
         self.executor = ready
-        self.chunks = collections.deque()
-        self.block = None
+        self.chunks: "Deque[Chunk]" = collections.deque()
+        self.block: "Optional[Block]" = None
         self.start_crashes = 0
         self.refused = False
         self.seconds = 0.0
@@ -185,7 +202,7 @@ class Supervisor(object):
         self.announced = -1
         self.stop = False
 
-    def _first_free_name(self, worker):
+    def _first_free_name(self, worker: "int") -> "str":
         start = 0
         while True:
             name = "%d.%d" % (worker, start)
@@ -193,7 +210,7 @@ class Supervisor(object):
                 return name
             start += 1
 
-    def hello(self):
+    def hello(self) -> "None":
         facts = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -205,13 +222,13 @@ class Supervisor(object):
         }
         self.outbox.add(formats.HELLO, payload=json.dumps(facts).encode())
 
-    def refuse(self, fields):
+    def refuse(self, fields: "Dict[str, Any]") -> "None":
         """Say that this worker cannot do anything for this map, and why."""
         self.outbox.add(formats.REFUSED, payload=failure.dumps(fields))
         self.outbox.flush()
         self.refused = True
 
-    def run(self, facts, function):
+    def run(self, facts: "Dict[str, str]", function: "bytes") -> "bool":
         """Work until nothing is left; True unless the worker had to refuse.
 
         Args:
@@ -241,13 +258,20 @@ class Supervisor(object):
         self.outbox.flush()
         return not self.refused
 
-    def _start_executor(self, careful=False):
+    def _start_executor(self, careful: "bool" = False) -> "None":
         if self.executor is None:
             self.executor = Executor(scratch_folder(), self.not_for_executor)
-        self.executor.send(executor.setup_message(*self.setup, careful=careful, **self.setting))
+        function, facts, starred = self.setup
+        self.executor.send(executor.setup_message(function, facts, starred, careful=careful, **self.setting))
         self.announced = -1
 
-    def _stop_executor(self):
+    @property
+    def _running(self) -> "Executor":
+        """The executor, where there is one: from `_start_executor` to its end."""
+        assert self.executor is not None
+        return self.executor
+
+    def _stop_executor(self) -> "None":
         if self.executor is not None:
             self.executor.close(kill=True)
             self.executor.close_files()
@@ -255,7 +279,7 @@ class Supervisor(object):
 
     # -- feeding ---------------------------------------------------------------------------------------------------
 
-    def _fill(self):
+    def _fill(self) -> "None":
         while len(self.chunks) < 2:
             if self.chunks and self._seconds_left() > AHEAD_SECONDS:
                 return
@@ -272,13 +296,13 @@ class Supervisor(object):
                 self.block = None
             self._send(chunk)
 
-    def _seconds_left(self):
+    def _seconds_left(self) -> "float":
         if not self.components:
             return float("inf")
         waiting = sum(len(chunk.indices) - chunk.done for chunk in self.chunks)
         return waiting * self.seconds / self.components
 
-    def _next_chunk(self, block):
+    def _next_chunk(self, block: "Block") -> "Chunk":
         first, stop = block.next_run()
         lengths = self.inputs.lengths(first, stop)
         total = 0
@@ -291,14 +315,14 @@ class Supervisor(object):
         block.take(first, stop)
         return Chunk(block, range(first, stop), lengths, self.inputs.read(first, stop))
 
-    def _send(self, chunk):
+    def _send(self, chunk: "Chunk") -> "None":
         self.chunks.append(chunk)
-        self.executor.send(chunk.encode(chunk.block.attempt))
+        self._running.send(chunk.encode(chunk.block.attempt))
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
-    def _pump(self):
-        process = self.executor
+    def _pump(self) -> "None":
+        process = self._running
         if self.stop:
             raise Stopped()
         now = time.monotonic()
@@ -330,9 +354,9 @@ class Supervisor(object):
             self._print_live()
             self.outbox.flush()
 
-    def _take_groups(self):
+    def _take_groups(self) -> "int":
         """Take in the whole groups that have arrived: how many components they finish."""
-        process = self.executor
+        process = self._running
         buffer, position, end, total = process.buffer, 0, len(process.buffer), 0
         size = executor.GROUP.size
         while end - position >= size:
@@ -360,7 +384,7 @@ class Supervisor(object):
             self.start_crashes = 0
         return total
 
-    def _count(self, count, failed):
+    def _count(self, count: "int", failed: "List[int]") -> "None":
         """So many more components are done, those of the oldest chunk first."""
         while count:
             chunk = self.chunks[0]
@@ -373,13 +397,13 @@ class Supervisor(object):
             if chunk.done == len(chunk.indices):
                 self._chunk_done(self.chunks.popleft())
 
-    def _chunk_done(self, chunk):
+    def _chunk_done(self, chunk: "Chunk") -> "None":
         chunk.block.remaining -= len(chunk.indices)
         if not chunk.block.remaining:
             self.outbox.block_done(chunk.block)
 
-    def _executor_died(self):
-        process = self.executor
+    def _executor_died(self) -> "None":
+        process = self._running
         board = process.board.get()
         self.executor = None
         status, usage = process.close()
@@ -410,7 +434,14 @@ class Supervisor(object):
             elif not old.block.remaining:
                 self.outbox.block_done(old.block)
 
-    def _record_crash(self, chunk, board, status, usage, process):
+    def _record_crash(
+        self,
+        chunk: "Chunk",
+        board: "Tuple[int, int, int, float]",
+        status: "int",
+        usage: "struct_rusage",
+        process: "Executor",
+    ) -> "None":
         component, started = board[0], board[3]
         chunk.block.failed.append(component)
         fields = failure.crash(
@@ -435,8 +466,17 @@ class Supervisor(object):
 
     # -- what is printed, and signs of life --------------------------------------------------------------------------
 
-    def _print(self, number, index, out_start, out_end, err_start, err_end, process=None):
-        process = process or self.executor
+    def _print(
+        self,
+        number: "int",
+        index: "int",
+        out_start: "int",
+        out_end: "Optional[int]",
+        err_start: "int",
+        err_end: "Optional[int]",
+        process: "Optional[Executor]" = None,
+    ) -> "None":
+        process = process or self._running
         for kind, descriptor, start, end in (
             (formats.STDOUT, process.out, out_start, out_end),
             (formats.STDERR, process.err, err_start, err_end),
@@ -455,16 +495,16 @@ class Supervisor(object):
             else:
                 process.err_sent = max(sent, position)
 
-    def _print_live(self):
+    def _print_live(self) -> "None":
         """Send what the component that runs now has printed so far."""
-        component, out, err = self.executor.board.get()[:3]
+        component, out, err = self._running.board.get()[:3]
         if component >= 0 and self.chunks:
             chunk = self.chunks[0]
             if component == chunk.indices[chunk.done]:
                 self._print(chunk.block.round, component, out, None, err, None)
 
-    def _drain(self):
-        process = self.executor
+    def _drain(self) -> "None":
+        process = self._running
         os.set_blocking(process.results, False)
         while True:
             try:
@@ -476,11 +516,11 @@ class Supervisor(object):
             process.buffer += data
         self._take_groups()
 
-    def _announce(self):
-        component, _, _, started = self.executor.board.get()[:4]
+    def _announce(self) -> "None":
+        component, _, _, started = self._running.board.get()[:4]
         if component < 0 or not self.chunks:
             return
-        process, now = self.executor, time.time()
+        process, now = self._running, time.time()
         if now - started < ANNOUNCE_SECONDS:
             return
         first = component != self.announced
@@ -502,7 +542,7 @@ class Supervisor(object):
             )
 
 
-def _peak_kib(pid):
+def _peak_kib(pid: "int") -> "int":
     """Peak resident memory of a process (VmHWM, proc(5)), KiB; 0 where that is not to be had."""
     try:
         with open("/proc/%d/status" % pid) as file:
@@ -514,7 +554,7 @@ def _peak_kib(pid):
     return 0
 
 
-def _how_it_ended(status):
+def _how_it_ended(status: "int") -> "str":
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         names = {value.value: value.name for value in signal.Signals}
@@ -522,7 +562,7 @@ def _how_it_ended(status):
     return "exited with code %d" % os.WEXITSTATUS(status)
 
 
-def _tail(descriptor, start, limit=4000):
+def _tail(descriptor: "int", start: "int", limit: "int" = 4000) -> "str":
     end = os.fstat(descriptor).st_size
     begin = max(start, end - limit)
     return os.pread(descriptor, end - begin, begin).decode("utf-8", "replace")
