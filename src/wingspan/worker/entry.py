@@ -5,12 +5,25 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, Callable, Dict, List, Optional
+
+    from .supervisor import Supervisor
+
 #: sysexits(3) EX_CONFIG: this machine cannot do the work. EX_UNAVAILABLE: the map is not there any more.
 EXIT_REFUSED = 78
 EXIT_GONE = 69
 
 
-def work(transport_name, folder, worker, notify=None, **supervisor_arguments):
+def work(
+    transport_name: "str",
+    folder: "str",
+    worker: "int",
+    notify: "Optional[Callable[[Supervisor], None]]" = None,
+    **supervisor_arguments: "Any",
+) -> "int":
     """Be worker number `worker` of the map in `folder` until nothing is left to do: an exit code."""
     from . import compatibility, failure, transports
     from .supervisor import Stopped, Supervisor
@@ -53,7 +66,7 @@ def work(transport_name, folder, worker, notify=None, **supervisor_arguments):
         transport.close()
 
 
-def main(argv):
+def main(argv: "List[str]") -> "int":
     """The command line of the zipapp."""
     sys.path[:] = [path for path in sys.path if path]
     if argv[0] == "idle":
@@ -66,9 +79,9 @@ def main(argv):
         os.chdir(
             scratch
         )  # where HTCondor starts a job without file transfer, its relative paths would lead into the map
-    state = {}
+    state: "Dict[str, Supervisor]" = {}
 
-    def stop(number, frame):
+    def stop(number: "int", frame: "Optional[FrameType]") -> "None":
         if "supervisor" in state:
             state["supervisor"].stop = True
         else:
