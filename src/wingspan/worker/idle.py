@@ -12,17 +12,24 @@ import socket
 
 from . import entry
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, Dict, List, Optional, Tuple
+
+    from .supervisor import Supervisor
+
 #: Seconds that a worker waits for the next map.
 WAIT_SECONDS = float(os.environ.get("WINGSPAN_IDLE_SECONDS", "20"))
 
 
-def socket_address(folder_descriptor, name):
+def socket_address(folder_descriptor: "int", name: "str") -> "str":
     """A short path to a socket in an open folder: a Unix socket's path may have only 107 bytes (unix(7))."""
     return "/proc/self/fd/%d/%s" % (folder_descriptor, name)
 
 
 class _Listener(object):
-    def __init__(self, folder):
+    def __init__(self, folder: "str") -> "None":
         self._folder = os.open(folder, os.O_RDONLY)
         self._path = folder + "/%d.sock" % os.getpid()
         self._socket = socket.socket(socket.AF_UNIX)
@@ -30,7 +37,7 @@ class _Listener(object):
         self._socket.listen(1)
         self._socket.settimeout(WAIT_SECONDS)
 
-    def accept(self):
+    def accept(self) -> "Optional[Tuple[Dict[str, Any], int]]":
         """``(order, lock)`` from whoever comes first, or None after `WAIT_SECONDS`."""
         try:
             connection, _ = self._socket.accept()
@@ -56,13 +63,13 @@ class _Listener(object):
         return json.loads(data.decode()), descriptors[0]
 
 
-def main(argv):
+def main(argv: "List[str]") -> "int":
     """``idle FOLDER LOCK ORDER``: work on the order (JSON), then wait in FOLDER for others."""
     folder, lock, order = argv[0], int(argv[1]), json.loads(argv[2])
     os.set_inheritable(lock, False)
-    state = {"supervisor": None}
+    state: "Dict[str, Optional[Supervisor]]" = {"supervisor": None}
 
-    def stop(number, frame):
+    def stop(number: "int", frame: "Optional[FrameType]") -> "None":
         if state["supervisor"] is None:
             os._exit(0)
         state["supervisor"].stop = True
