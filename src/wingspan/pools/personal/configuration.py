@@ -117,7 +117,9 @@ NEGOTIATOR_CYCLE_DELAY = 0
 SCHEDD_INTERVAL = 1
 SCHEDD_MIN_INTERVAL = 0
 SCHEDD_INTERVAL_TIMESLICE = 1.0
+# How soon a collector that came back knows the others again.
 UPDATE_INTERVAL = 5
+NEGOTIATOR_UPDATE_INTERVAL = 5
 # Answer queries in the collector itself: for one machine, forking costs more than the answer.
 COLLECTOR_QUERY_WORKERS = 0
 # The queue need not outlive a power cut (its jobs do not), and fsync on a busy disk stalls the schedd for a
