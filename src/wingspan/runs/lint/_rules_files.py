@@ -136,31 +136,24 @@ def unpinned_image(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "container-command",
     hint="universe = container with container_image, or universe = docker with docker_image",
-    why="Each universe has its own command, and docker_image takes a plain name without docker://.",
+    why="The docker universe refuses container_image, and hands docker_image to docker as it is, which "
+    "knows no docker://.",
     source=_CONTAINER,
 )
 def container_command(submit: SubmitFile) -> Iterator[Hit]:
     universe = submit.last("universe")
     said = universe.value.lower() if universe else ""
     for command in submit.of("docker_image"):
-        if command.value.startswith("docker://"):
+        if command.value.startswith("docker://") and said != "container":
             yield Hit(
                 command.line,
                 "docker_image takes the name without docker://",
-                f"write container_image = {command.value} (universe = container)",
-            )
-        elif said == "container":
-            yield Hit(
-                command.line,
-                "universe = container has container_image, not docker_image",
-                f"write container_image = docker://{command.value}",
+                f"write container_image = {command.value} with universe = container",
             )
     for command in submit.of("container_image"):
-        if said in {"docker", "vanilla"}:
+        if said == "docker":
             yield Hit(
-                command.line,
-                f"universe = {said} makes no use of container_image",
-                "write universe = container",
+                command.line, "universe = docker does not allow container_image", "write universe = container"
             )
 
 

@@ -164,10 +164,13 @@ def gpu_in_requirements(submit: SubmitFile) -> Iterator[Hit]:
     for command in submit.of("requirements"):
         for attribute, operator, value in _comparisons(command):
             if attribute in better and operator in {">=", ">"}:
+                number = value.strip('"')
+                if attribute in _DRIVER and number >= "11":  # see driver-minor
+                    number = f"{number.split('.')[0]}.0"
                 yield Hit(
                     command.line,
                     f"requirements tests {attribute} of the machine, not of the GPU that the job gets",
-                    f"write {better[attribute]} = {value.strip(chr(34))}",
+                    f"write {better[attribute]} = {number}",
                 )
 
 

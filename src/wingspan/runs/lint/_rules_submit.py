@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ SUBMIT: RuleTable[SubmitFile] = RuleTable()
 
 _MANUAL = "https://htcondor.readthedocs.io/en/latest/man-pages/condor_submit.html"
 #: Variables of HTCondor that differ from job to job.
-_PER_JOB = re.compile(r"\$\((process|procid|step|row|item|itemindex)\b|\$\$|\$F?[a-z]*\(", re.IGNORECASE)
+_PER_JOB = re.compile(r"\$\((process|procid|step|row|item|itemindex)\b|\$\$|\$[a-z]+\(", re.IGNORECASE)
 
 
 def _exclusive(one: Command, other: Command) -> bool:
@@ -114,21 +115,32 @@ def undocumented_value(submit: SubmitFile) -> Iterator[Hit]:
     source="the site's guide, as in its profile (docs/profiles.md)",
 )
 def site_value(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.commands:
+        if not command.custom or not command.value.startswith('"') or command.has_macros:
+            continue
+        site, values = _site_values().get(command.key, ("", ()))
+        if values and command.value.strip('"') not in values:
+            yield Hit(
+                command.line,
+                f"{command.value} is none of the values of {command.written.lstrip('+')} at {site}",
+                f"they are: {', '.join(values)}",
+            )
+
+
+@functools.cache
+def _site_values() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Attributes (lower case) by which sites are told the time, with the site's name and the values it knows."""
     from wingspan.pools.profiles import profiles
 
-    for profile in profiles().values():
-        for rules in (profile.every, profile.cpu, profile.gpu):
-            if rules.walltime is None:
-                continue
-            values = [each.value for each in rules.walltime.classes]
-            for command in submit.custom(rules.walltime.attribute):
-                said = command.value.strip('"')
-                if command.value.startswith('"') and not command.has_macros and said not in values:
-                    yield Hit(
-                        command.line,
-                        f"{said!r} is none of the values of {command.written.lstrip('+')} at {profile.name}",
-                        f"they are: {', '.join(values)}",
-                    )
+    return {
+        rules.walltime.attribute.lower(): (
+            profile.name,
+            tuple(each.value for each in rules.walltime.classes),
+        )
+        for profile in profiles().values()
+        for rules in (profile.every, profile.cpu, profile.gpu)
+        if rules.walltime is not None
+    }
 
 
 @SUBMIT.rule(

@@ -1,0 +1,491 @@
+"""wingspan lint: every rule finds its fault, in files like those that people publish, and leaves sound files
+alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from wingspan.cli import main
+from wingspan.pools.personal import PersonalPool
+from wingspan.runs.lint import RULES, LintError, lint
+
+SOUND_SUBMIT = """\
+# Trains a network on one GPU.
+universe = container
+container_image = docker://ghcr.io/example/mnist@sha256:{digest}
+executable = train.sh
+arguments = "--epochs 3"
+log = train_$(Cluster).log
+output = train_$(Cluster)_$(Process).out
+error = train_$(Cluster)_$(Process).err
+should_transfer_files = YES
+when_to_transfer_output = ON_EXIT
+transfer_input_files = MNIST_data.tar.gz, src, \\
+    osdf:///chtc/staging/b/bbadger/envs/mnist-b8dd14a4.squashfs
+transfer_output_files = mnist_cnn.pt
+request_cpus = 1
+request_memory = 4GB
+request_disk = 8GB
+request_gpus = 1
+gpus_minimum_capability = 7.5
+gpus_minimum_runtime = 12.0
+gpus_minimum_memory = 8GB
+requirements = (TARGET.HasCHTCStaging == true) && (TARGET.OpSysMajorVer > 7)
++WantGPULab = true
++GPUJobLength = "short"
+queue 3
+""".format(digest="ab" * 32)
+
+SOUND_SCRIPT = """\
+#!/bin/bash
+# Executed by HTCondor.
+set -euo pipefail
+export HOME="$PWD"
+. "$HOME/settings.sh"
+tar -xzf MNIST_data.tar.gz
+curl -fsSL https://pixi.sh/install.sh | PIXI_VERSION=v0.77.0 bash
+pixi run --frozen python src/torch_mnist.py \\
+    --epochs 3 \\
+    --save-model   # writes mnist_cnn.pt
+cat > notes.txt <<'END'
+  --this is no option, and pixi run is not run
+curl https://example.org | bash
+END
+"""
+
+SOUND_SBATCH = """\
+#!/bin/bash
+#SBATCH --job-name=mnist
+#SBATCH --time=01:00:00
+#SBATCH --mem=4G
+#SBATCH --gpus-per-node=1
+#SBATCH --array=0-9
+#SBATCH -o mnist-%A_%a.out
+
+set -e
+srun ./train.sh
+"""
+
+
+def rules_of(folder: Path, name: str, text: str, **others: str) -> list[tuple[str, int]]:
+    """Rule and line of each finding in a file with `text`, beside which `others` lie."""
+    for other, content in others.items():
+        (folder / other.replace("_sh", ".sh")).write_text(textwrap.dedent(content))
+    path = folder / name
+    path.write_bytes(textwrap.dedent(text).encode())
+    return [(finding.rule, finding.line) for finding in lint([path])]
+
+
+def submit(*lines: str) -> str:
+    """A submit description that is sound but for `lines`, which begin at line 1."""
+    given = {line.split("=")[0].strip().lower() for line in lines}
+    rest = {
+        "executable": "/bin/true",
+        "transfer_executable": "false",
+        "log": "$(Cluster).log",
+        "request_cpus": "1",
+        "request_memory": "1GB",
+        "request_disk": "1GB",
+    }
+    text = "\n".join([*lines, *(f"{key} = {value}" for key, value in rest.items() if key not in given)])
+    return text + ("\n" if any(line.startswith("queue") for line in lines) else "\nqueue\n")
+
+
+def test_sound_files_have_no_findings(tmp_path: Path) -> None:
+    """A submit description, its script and an sbatch script as an expert would write them are left alone."""
+    (tmp_path / "train.sub").write_text(SOUND_SUBMIT)
+    (tmp_path / "train.sh").write_text(SOUND_SCRIPT)
+    (tmp_path / "train.sbatch").write_text(SOUND_SBATCH)
+    assert lint([tmp_path]) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "lines"),
+    [
+        # GPU templates, 2025: the driver requirement is lost
+        (
+            "two-requirements",
+            ["requirements = (Target.HasCHTCStaging == true)", "requirements = (OpSysMajorVer > 7)"],
+        ),
+        ("lost-line", ["request_memory = 4GB", "request_memory = 8GB"]),
+        ("lost-line", ['+ProjectName = "a"', 'MY.ProjectName = "b"']),
+        ("unknown-command", ["transfer_input_file = a.py"]),
+        ("unknown-command", ["request_gpu = 1"]),
+        ("undocumented-value", ["docker_pull_policy = missing"]),
+        ("undocumented-value", ["when_to_transfer_output = ON_EXIT_AND_EVICT"]),
+        ("undocumented-value", ["should_transfer_files = MAYBE"]),
+        ("undocumented-value", ["universe = standard"]),
+        ("site-value", ['+GPUJobLength = "tiny"', "request_gpus = 1"]),
+        ("site-value", ['+JobDurationCategory = "Short"']),
+        ("site-value", ['+JobFlavour = "expresso"']),
+        ("unquoted-string", ["+GPUJobLength = short", "request_gpus = 1"]),
+        ("quoted-boolean", ['+WantGPULab = "true"', "request_gpus = 1"]),
+        ("small-unit", ["request_memory = 10"]),
+        ("small-unit", ["request_disk = 30"]),
+        ("small-unit", ["gpus_minimum_memory = 8", "request_gpus = 1"]),
+        ("one-file-for-all", ["output = job.out", "queue 10"]),
+        ("one-file-for-all", ["output = job_$(Cluster).out", "queue seed from seeds.txt"]),
+        ("getenv", ["getenv = True"]),
+        ("checkpoint-files", ["checkpoint_exit_code = 85"]),
+        ("submit-blank-after-backslash", ["arguments = a \\ "]),
+        ("matches-nothing", ["requirements = (GPUs_DriverVersion >= 550.54)", "request_gpus = 1"]),
+        ("matches-nothing", ["requirements = (Target.CUDADriverVersion >= 525)", "request_gpus = 1"]),
+        ("matches-nothing", ['requirements = (GPUs_DriverVersion >= "12.0")', "request_gpus = 1"]),
+        ("matches-nothing", ["require_gpus = (Capability >= 75)", "request_gpus = 1"]),
+        ("matches-nothing", ["gpus_minimum_capability = 80", "request_gpus = 1"]),
+        ("matches-nothing", ["gpus_minimum_runtime = 550.54", "request_gpus = 1"]),
+        ("matches-nothing", ["require_gpus = (Capability >= 8) && (Capability < 7.5)", "request_gpus = 1"]),
+        (
+            "matches-nothing",
+            ["gpus_maximum_capability = 7.0", "gpus_minimum_capability = 8.0", "request_gpus = 1"],
+        ),
+        ("driver-minor", ["require_gpus = (DriverVersion >= 12.9)", "request_gpus = 1"]),
+        ("driver-minor", ["gpus_minimum_runtime = 12.9", "request_gpus = 1"]),
+        ("gpu-in-requirements", ["requirements = (GPUs_DriverVersion >= 12.0)", "request_gpus = 1"]),
+        ("gpu-in-requirements", ["Requirements = Target.CUDACapability >= 7.5", "request_gpus = 1"]),
+        ("gpu-without-request", ["gpus_minimum_capability = 7.5"]),
+        ("gpu-without-request", ["+WantGPULab = true"]),
+        ("unpinned-image", ["container_image = docker://ghcr.io/example/mnist:noble-cuda-12.9"]),
+        ("unpinned-image", ["container_image = oras://ghcr.io/example/mnist:apptainer-cuda-12.9"]),
+        ("unpinned-image", ["container_image = environment.sif"]),
+        ("unpinned-image", ["docker_image = pytorch/pytorch:1.1.0-cuda10.0-cudnn7.5-runtime"]),
+        ("unpinned-image", ["docker_image = ghcr.io/example/tools"]),
+        ("container-command", ["docker_image = docker://example/tools@sha256:" + "ab" * 32]),
+        ("container-command", ["container_image = mnist-b8dd14a4.sif", "universe = docker"]),
+        ("cached-name", ["transfer_input_files = osdf:///chtc/staging/b/bbadger/environment.sh"]),
+        ("cached-name", ["transfer_input_files = osdf:///ospool/ap20/data/b/environment-v2.tar.gz"]),
+        ("staging-requirement", ["transfer_input_files = file:///staging/b/bbadger/train.zip"]),
+        ("staging-letter", ["transfer_input_files = osdf:///chtc/staging/bbadger/data.h5"]),
+        ("retired-proxy", ["transfer_input_files = http://proxy.chtc.wisc.edu/SQUID/bbadger/data.csv"]),
+        ("no-such-script", ["executable = not_there.sh", "transfer_executable = true"]),
+    ],
+)
+def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lines: list[str]) -> None:
+    """The fault is found in the first line; the same file without it has no such finding."""
+    assert (rule, 1) in rules_of(tmp_path, "fault.sub", submit(*lines))
+    assert rule not in {found for found, _ in rules_of(tmp_path, "sound.sub", submit())}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["requirements = (a)", "requirements = $(requirements) && (b)"],
+        ["if defined x", "requirements = (a)", "else", "requirements = (b)", "endif"],
+        ["arguments = 1", "queue", "arguments = 2"],
+        ["lr = 0.1", "arguments = $(lr)"],
+        ["+Wanted = TARGET.Memory", "+Other = 5", "+Third = undefined"],
+        ["output = $(Process).out", "queue 10"],
+        ["output = $(seed).out", "queue seed from seeds.txt"],
+        ["output = $(a)-$(b).out", "queue a, b from (", "1, 2", "3, 4", ")"],
+        ["output = x.out", "queue 1"],
+        ["require_gpus = (Capability >= 7.5) && (Capability < 9)", "request_gpus = 1"],
+        ["require_gpus = (DriverVersion >= 10.2)", "request_gpus = 1"],
+        ["gpus_minimum_runtime = 12.0", "gpus_minimum_capability = 8.6", "request_gpus = 1"],
+        ["container_image = osdf:///chtc/staging/b/bbadger/mnist-b8dd14a4.sif"],
+        ["container_image = oras://ghcr.io/example/mnist:apptainer-sha-ab12cd3"],
+        ["container_image = $(image)", "image = x-b8dd14a4.sif"],
+        ["container_image = exploded/"],
+        ["docker_image = example/tools@sha256:" + "ab" * 32, "universe = docker"],
+        ["transfer_input_files = osdf:///chtc/staging/b/bbadger/data.h5"],
+        ["transfer_input_files = osdf:///chtc/staging/groups/lab/env-2026-11-20.tar"],
+        ["checkpoint_exit_code = 85", "transfer_checkpoint_files = a.pt"],
+        ["request_memory = 4096", "request_disk = 4194304"],
+        ["batch_name = x", "JobBatchName = y", "want_ospool = true", "max_idle = 3"],
+        ["queue 3 arguments in (a b c)"],
+    ],
+)
+def test_what_is_no_fault_is_left_alone(tmp_path: Path, lines: list[str]) -> None:
+    """Lines that look like faults and are none give no finding."""
+    assert rules_of(tmp_path, "sound.sub", submit(*lines)) == []
+
+
+def test_the_hint_for_two_requirements_is_the_line_to_write(tmp_path: Path) -> None:
+    """The hint joins both expressions, so that it can be pasted."""
+    path = tmp_path / "a.sub"
+    path.write_text(submit("requirements = HasStaging", "requirements = (Memory > 3)"))
+    [finding] = lint([path])
+    assert finding.hint == "write one line: requirements = (HasStaging) && ((Memory > 3))"
+    assert "line 2 sets requirements again" in finding.message
+
+
+def test_files_sent_flat_but_used_with_a_path(tmp_path: Path) -> None:
+    """A file sent from ../src arrives without its folder; a script that calls it in ./src is told so, with
+    its line.
+    """
+    text = submit(
+        "executable = run.sh",
+        "transfer_executable = true",
+        "transfer_input_files = data.tar.gz, \\",
+        "    ../../src/torch_MNIST.py",
+    )
+    script = "#!/bin/bash\nset -e\ntar -xzf data.tar.gz\npython ./src/torch_MNIST.py --epochs 3\n"
+    assert rules_of(tmp_path, "pack.sub", text, run_sh=script) == [("sent-flat", 4)]
+    [finding] = lint([tmp_path / "pack.sub"])
+    assert "run.sh, line 4" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("transfer", "script"),
+    [
+        ("../../src/train.py", "python ./train.py"),
+        ("../src", "python ./src/train.py"),
+        ("src/train.py", "mkdir -p src\nmv train.py src/\npython src/train.py"),
+        ("train.py", "python /opt/tools/train.py"),
+        ("train.py", "python $HOME/src/train.py"),
+        ("src/train.py", "# was: python ./src/train.py\npython train.py"),
+    ],
+)
+def test_files_used_where_they_are(tmp_path: Path, transfer: str, script: str) -> None:
+    """Plain names, folders that were sent or made, and absolute paths are no fault."""
+    text = submit("executable = run.sh", "transfer_executable = true", f"transfer_input_files = {transfer}")
+    assert rules_of(tmp_path, "a.sub", text, run_sh=f"#!/bin/bash\nset -e\n{script}\n") == []
+
+
+def test_relative_paths_that_are_preserved(tmp_path: Path) -> None:
+    """With preserve_relative_paths the folders travel along."""
+    text = submit(
+        "executable = run.sh",
+        "transfer_executable = true",
+        "preserve_relative_paths = true",
+        "transfer_input_files = src/train.py",
+    )
+    assert rules_of(tmp_path, "a.sub", text, run_sh="#!/bin/bash\nset -e\npython src/train.py\n") == []
+
+
+def test_the_script_of_a_shell_that_is_the_executable(tmp_path: Path) -> None:
+    """With executable = /bin/bash the script is the argument."""
+    text = submit(
+        "executable = /bin/bash", "arguments = run.sh", "transfer_input_files = run.sh, src/train.py"
+    )
+    assert rules_of(tmp_path, "a.sub", text, run_sh="#!/bin/bash\nset -e\npython src/train.py\n") == [
+        ("sent-flat", 3)
+    ]
+
+
+def test_what_is_missing_is_told_at_the_queue(tmp_path: Path) -> None:
+    """No event log and no requests: told where the jobs are made."""
+    found = rules_of(tmp_path, "a.sub", "executable = /bin/true\nqueue 1\n")
+    assert found == [("no-log", 2), ("no-request", 2)]
+
+
+def test_no_queue(tmp_path: Path) -> None:
+    """A file that submits nothing says so at its end."""
+    assert rules_of(tmp_path, "a.sub", "executable = /bin/true\nlog = a.log\n") == [("no-queue", 2)]
+
+
+@pytest.mark.htcondor
+def test_what_htcondor_cannot_parse(tmp_path: Path) -> None:
+    """HTCondor's own parser is asked too."""
+    assert "syntax" in dict(rules_of(tmp_path, "a.sub", submit("if defined x", "arguments = 1")))
+
+
+@pytest.mark.parametrize(
+    ("rule", "line", "script"),
+    [
+        ("unpinned-installer", 3, "curl -fsSL https://pixi.sh/install.sh | bash"),
+        ("unpinned-installer", 3, "wget -qO- https://example.org/install.sh | sudo sh -s -- -y"),
+        ("unpinned-installer", 3, "bash <(curl -sL https://example.org/install)"),
+        ("unpinned-installer", 3, 'sh -c "$(curl -fsSL https://example.org/install.sh)"'),
+        ("moving-download", 3, "wget https://repo.anaconda.com/miniconda/Miniconda3-latest-Linux-x86_64.sh"),
+        ("moving-download", 3, "curl -O https://raw.githubusercontent.com/a/b/refs/heads/main/probe.py"),
+        ("unfrozen-install", 3, "time pixi run train"),
+        ("unfrozen-install", 3, "pixi install --environment gpu"),
+        ("unlocked-environment", 3, "conda env create -f environment.yml"),
+        ("unlocked-environment", 3, "pip install torch torchvision"),
+        ("blank-after-backslash", 3, "python main.py \\ \n  data"),
+        ("lost-option", 4, "python main.py\n  --epochs 20"),
+        ("gpu-chosen-by-hand", 3, "export CUDA_VISIBLE_DEVICES=0"),
+        ("home-in-job", 3, ". ~/.bashrc"),
+        ("home-in-job", 3, 'source "$HOME/.bashrc"'),
+    ],
+)
+def test_a_fault_of_a_script_is_found(tmp_path: Path, rule: str, line: int, script: str) -> None:
+    """Each fault alone in an otherwise sound script is the only finding."""
+    found = rules_of(tmp_path, "fault.sh", f"#!/bin/bash\nset -e\n{script}\n")
+    assert found == [(rule, line)]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "curl -fsSL https://pixi.sh/install.sh | PIXI_VERSION=v0.77.0 bash",
+        "curl -fsSL https://example.org/v1.2.3/install.sh | bash",
+        "curl -fsSL https://example.org/data.csv -o data.csv",
+        "# curl https://example.org/install.sh | bash",
+        'echo "pixi is a tool"',
+        "export PIXI_FROZEN=true\npixi run train",
+        "pixi run --locked train",
+        "pip install --no-deps torch==2.9.1",
+        "pip install ./wheels/mine-1.0-py3-none-any.whl",
+        "export HOME=$PWD\n. ~/.bashrc",
+        "echo $CUDA_VISIBLE_DEVICES",
+        "cat <<END\n--option\ncurl x | bash\nEND",
+        "x=${1#prefix}\necho a#b '# no comment'",
+    ],
+)
+def test_sound_scripts_are_left_alone(tmp_path: Path, script: str) -> None:
+    """Pinned, frozen, commented out or in a here-document: no finding."""
+    assert rules_of(tmp_path, "sound.sh", f"#!/bin/bash\nset -e\n{script}\n") == []
+
+
+def test_a_script_without_first_line_and_errexit(tmp_path: Path) -> None:
+    """What a script lacks as a whole is told at its first line."""
+    found = rules_of(tmp_path, "a.sh", "tar -xf a.tar\npython x.py\necho done\n")
+    assert found == [("goes-on-after-failure", 1), ("no-shebang", 1)]
+
+
+def test_windows_line_ends(tmp_path: Path) -> None:
+    """Carriage returns are named: bash\\r is no program."""
+    assert rules_of(tmp_path, "a.sh", "#!/bin/bash\r\nset -e\r\necho x\r\n") == [("windows-line-ends", 1)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "line", "text"),
+    [
+        ("sbatch-too-late", 5, "#SBATCH -t 10\n#SBATCH --mem=1G\nset -e\n#SBATCH --gpus=1\n"),
+        ("sbatch-twice", 2, "#SBATCH --time=10\n#SBATCH -t 20\n#SBATCH --mem=1G\n"),
+        ("sbatch-variable", 4, "#SBATCH -t 10\n#SBATCH --mem=1G\n#SBATCH --output=/scratch/$USER/x.out\n"),
+        ("sbatch-no-time", 2, "#SBATCH --mem=1G\n"),
+        ("sbatch-no-memory", 2, "#SBATCH --time=10\n"),
+        ("sbatch-gpus-twice", 4, "#SBATCH -t 10\n#SBATCH --mem=1G\n#SBATCH --gres=gpu:1\n#SBATCH --gpus=1\n"),
+        ("sbatch-one-file-for-all", 5, "#SBATCH -t 10\n#SBATCH --mem=1G\n#SBATCH -a 0-9\n#SBATCH -o x.out\n"),
+        ("sbatch-memory-unit", 3, "#SBATCH -t 10\n#SBATCH --mem 4\n"),
+    ],
+)
+def test_a_fault_of_an_sbatch_script_is_found(tmp_path: Path, rule: str, line: int, text: str) -> None:
+    """Each fault alone is the only finding, at its line."""
+    assert rules_of(tmp_path, "fault.sbatch", f"#!/bin/bash\n{text}") == [(rule, line)]
+
+
+def test_ignoring_a_rule(tmp_path: Path) -> None:
+    """A comment in the line, or alone above it, keeps the rule it names quiet, and no other."""
+    above = submit("# wingspan: ignore=getenv", "getenv = True")
+    assert rules_of(tmp_path, "a.sub", above) == []
+    assert rules_of(tmp_path, "a.sub", above.replace("ignore=getenv", "ignore=no-log")) == [("getenv", 2)]
+    script = "#!/bin/bash\nset -e\ncurl https://x.org/i.sh | bash  # wingspan: ignore=unpinned-installer\n"
+    assert rules_of(tmp_path, "a.sh", script) == []
+
+
+def test_every_rule_says_why_and_whence() -> None:
+    """The table of rules is complete: a hint, a reason and a source for each; and each has a test here."""
+    text = Path(__file__).read_text()
+    for name, rule in RULES.items():
+        assert rule.hint, name
+        assert rule.why.endswith("."), name
+        assert rule.source, name
+        assert f'"{name}"' in text, f"{name} is not tested"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", b"just words\n"])
+def test_what_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+    """Binary files and files of no known kind are an error, not a clean result."""
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(LintError, match="file"):
+        lint([tmp_path / "file"])
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    """A folder without job files is an error, so that a mistyped path is not taken for clean."""
+    with pytest.raises(LintError, match="no submit file"):
+        lint([tmp_path])
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["lint", *argv])
+    out, err = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out, err
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 and file:line: message with findings; 0 and silence without; 2 for what cannot be read."""
+    (tmp_path / "bad.sub").write_text(submit("getenv = True"))
+    (tmp_path / "good.sub").write_text(submit())
+    code, out, err = run(capsys, str(tmp_path / "bad.sub"))
+    assert code == 1
+    assert out.startswith(f"{tmp_path}/bad.sub:1: ")
+    assert "[getenv]" in out
+    assert "\x1b" not in out
+    assert err == "1 finding.\n"
+    assert run(capsys, str(tmp_path / "good.sub")) == (0, "", "")
+    code, _, err = run(capsys, str(tmp_path / "absent.sub"))
+    assert code == 2
+    assert "absent.sub is not there" in err
+    assert run(capsys)[0] == 2
+
+
+def test_the_commands_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json is a list of {file, line, rule, message, hint}, empty when nothing is found."""
+    (tmp_path / "bad.sub").write_text(submit("docker_pull_policy = missing"))
+    code, out, _ = run(capsys, "--json", str(tmp_path / "bad.sub"))
+    assert code == 1
+    [finding] = json.loads(out)
+    assert set(finding) == {"file", "line", "rule", "message", "hint"}
+    assert (finding["line"], finding["rule"]) == (1, "undocumented-value")
+    (tmp_path / "good.sub").write_text(submit())
+    code, out, _ = run(capsys, "--json", str(tmp_path / "good.sub"))
+    assert (code, json.loads(out)) == (0, [])
+
+
+def test_the_commands_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    """--rules lists every rule."""
+    code, out, _ = run(capsys, "--rules", "--json")
+    assert code == 0
+    assert {entry["rule"] for entry in json.loads(out)} == set(RULES)
+    assert "two-requirements" in run(capsys, "--rules")[1]
+
+
+def dry_run(pool: PersonalPool, folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """What condor_submit says to a description, and the job ad it would make."""
+    (folder / "job.sub").write_text(text)
+    return subprocess.run(
+        ["condor_submit", "-dry-run", "-", "job.sub"],
+        cwd=folder,
+        env={**os.environ, **pool.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.htcondor
+def test_the_real_condor_submit_agrees(personal_pool: PersonalPool, tmp_path: Path) -> None:
+    """What rules say of HTCondor is what its condor_submit does: requirements lost, universes refused, names
+    ignored.
+    """
+    lost = dry_run(personal_pool, tmp_path, submit("requirements = HasStaging", "requirements = (Mips > 3)"))
+    assert lost.returncode == 0
+    assert "Mips > 3" in lost.stdout
+    assert "HasStaging" not in lost.stdout
+    refused = dry_run(
+        personal_pool, tmp_path, submit("universe = docker", "container_image = docker://example/a")
+    )
+    assert refused.returncode != 0
+    ignored = dry_run(personal_pool, tmp_path, submit("request_gpu = 1"))
+    assert "RequestGPUs" not in ignored.stdout
+    assert dry_run(personal_pool, tmp_path, submit("stream_output = yes")).returncode != 0
+
+
+@pytest.mark.htcondor
+def test_the_sound_description_is_accepted(personal_pool: PersonalPool, tmp_path: Path) -> None:
+    """The description that has no findings is one that condor_submit takes."""
+    (tmp_path / "train.sh").write_text(SOUND_SCRIPT)
+    taken = dry_run(personal_pool, tmp_path, SOUND_SUBMIT)
+    assert taken.returncode == 0, taken.stderr
+    assert 'GPUJobLength="short"' in taken.stdout
+
+
+def test_the_documentation_has_every_rule() -> None:
+    """docs/lint.md lists each rule with the reason that the program gives."""
+    text = Path(__file__).parents[2].joinpath("docs", "lint.md").read_text()
+    for name, rule in RULES.items():
+        escaped = rule.why.replace("|", r"\|")
+        assert f"| `{name}` | {escaped} |" in text, f"docs/lint.md says something else of {name}"
