@@ -99,7 +99,7 @@ _known: dict[tuple[str | None, ...], tuple[str, int | None, Settings]] = {}
 
 def _written(path: str) -> int | None:
     try:
-        return os.stat(path).st_mtime_ns
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - asked at every load_settings
     except OSError:
         return None
 

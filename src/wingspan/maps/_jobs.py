@@ -73,7 +73,8 @@ class Jobs:
                 self._early.append(event)
                 return False
             jobs = [job]
-        return any([self._change(job, event) for job in jobs])
+        changed = [self._change(job, event) for job in jobs]
+        return any(changed)
 
     def _change(self, job: Job, event: JobEvent) -> bool:
         if job.state.is_final or (
@@ -91,7 +92,8 @@ class Jobs:
 
     def apply_all(self, events: Iterable[JobEvent]) -> bool:
         """Take in several events."""
-        return any([self.apply(event) for event in events])
+        changed = [self.apply(event) for event in events]
+        return any(changed)
 
     def counts(self) -> Counter[JobState]:
         """How many jobs are in each state."""

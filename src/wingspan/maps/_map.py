@@ -340,7 +340,7 @@ class Map(Sequence[Any]):
             if state[component] == OUTPUT and not with_inputs:
                 values, first = results.run_of(component)
                 for value in values[component - first :]:  # millions may pass here
-                    if not state[component] == OUTPUT:
+                    if state[component] != OUTPUT:
                         break
                     yield value
                     component += 1

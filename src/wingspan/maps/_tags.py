@@ -18,8 +18,24 @@ _MAP_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 #: No file system forbids what is left, and no shell needs it quoted.
 FORBIDDEN = frozenset("/\\<>:\"|?*[]!'`$&;(){} \t\r\n\0")
 
-_ADJECTIVES = ["able", "amber", "ample", "arctic", "avid", "azure", "bold", "brave", "bright", "brisk", "calm", "candid", "clear", "clever", "cool", "coral", "crisp", "deft", "dusky", "eager", "early", "even", "fair", "fast", "fine", "fleet", "fond", "frank", "free", "fresh", "gentle", "glad", "golden", "grand", "green", "hale", "happy", "hardy", "ideal", "jade", "jolly", "keen", "kind", "large", "light", "lively", "loyal", "lucid", "lunar", "merry", "mild", "misty", "modest", "neat", "nimble", "noble", "novel", "olive", "open", "pale", "patient", "plain", "polar", "proud", "pure", "quick", "quiet", "rapid", "rare", "ready", "regal", "ripe", "rosy", "round", "royal", "sage", "sandy", "serene", "sharp", "shy", "silent", "silver", "sleek", "smart", "snowy", "solar", "solid", "steady", "still", "stout", "sunny", "sure", "swift", "tall", "tame", "tidy", "topaz", "true", "upper", "vast", "vivid", "warm", "wary", "wild", "wise", "witty", "young", "zesty"]
-_BIRDS = ["albatross", "avocet", "bittern", "bunting", "buzzard", "condor", "coot", "cormorant", "crane", "curlew", "dipper", "dove", "drake", "dunlin", "eagle", "egret", "eider", "falcon", "finch", "flicker", "fulmar", "gannet", "godwit", "goose", "grebe", "grouse", "gull", "harrier", "hawk", "heron", "hobby", "hoopoe", "ibis", "jackdaw", "jay", "kestrel", "kingfisher", "kite", "kiwi", "knot", "lapwing", "lark", "loon", "magpie", "mallard", "martin", "merlin", "murre", "nightjar", "oriole", "osprey", "owl", "pelican", "petrel", "pigeon", "pipit", "plover", "puffin", "quail", "raven", "redstart", "robin", "rook", "ruff", "sandpiper", "serin", "shrike", "siskin", "skua", "skylark", "snipe", "sparrow", "starling", "stilt", "stint", "stork", "swallow", "swan", "swift", "tanager", "teal", "tern", "thrush", "tit", "toucan", "turnstone", "vireo", "vulture", "wagtail", "warbler", "wigeon", "wren", "wryneck"]
+_ADJECTIVES = """
+    able amber ample arctic avid azure bold brave bright brisk calm candid clear clever cool coral crisp
+    deft dusky eager early even fair fast fine fleet fond frank free fresh gentle glad golden grand green
+    hale happy hardy ideal jade jolly keen kind large light lively loyal lucid lunar merry mild misty
+    modest neat nimble noble novel olive open pale patient plain polar proud pure quick quiet rapid rare
+    ready regal ripe rosy round royal sage sandy serene sharp shy silent silver sleek smart snowy solar
+    solid steady still stout sunny sure swift tall tame tidy topaz true upper vast vivid warm wary wild
+    wise witty young zesty
+""".split()
+_BIRDS = """
+    albatross avocet bittern bunting buzzard condor coot cormorant crane curlew dipper dove drake dunlin
+    eagle egret eider falcon finch flicker fulmar gannet godwit goose grebe grouse gull harrier hawk heron
+    hobby hoopoe ibis jackdaw jay kestrel kingfisher kite kiwi knot lapwing lark loon magpie mallard
+    martin merlin murre nightjar oriole osprey owl pelican petrel pigeon pipit plover puffin quail raven
+    redstart robin rook ruff sandpiper serin shrike siskin skua skylark snipe sparrow starling stilt stint
+    stork swallow swan swift tanager teal tern thrush tit toucan turnstone vireo vulture wagtail warbler
+    wigeon wren wryneck
+""".split()
 
 
 def check_tag(tag: str) -> str:
@@ -52,7 +68,7 @@ def new_tag(folder: Path) -> str:
     """A tag that nobody has taken, easy to say and to type."""
     for size in range(2, 5):
         for _ in range(50):
-            words = [*random.sample(_ADJECTIVES, size - 1), random.choice(_BIRDS)]
+            words = [*random.sample(_ADJECTIVES, size - 1), random.choice(_BIRDS)]  # noqa: S311 - a name, no secret
             tag = "-".join(words)
             if not (folder / tag).exists():
                 return tag
@@ -114,7 +130,7 @@ def read_tag(path: Path) -> str | None:
 def list_tags(folder: Path, pattern: str | None = None) -> tuple[str, ...]:
     """All tags, sorted; with `pattern` (``*``, ``?``, ``[…]``; case matters) those that match."""
     try:
-        names = os.listdir(folder)
+        names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         return ()
     return tuple(

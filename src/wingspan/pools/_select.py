@@ -64,8 +64,9 @@ def get_pool(kind: str) -> Pool:
 
 def site_condor() -> str | None:
     """What names a site's HTCondor on this machine: a sentence, or None."""
-    if os.environ.get("_condor_SCHEDD_HOST"):
-        return f"_condor_SCHEDD_HOST is {os.environ['_condor_SCHEDD_HOST']}"
+    schedd = os.environ.get("_condor_SCHEDD_HOST")  # noqa: SIM112 - HTCondor's own spelling
+    if schedd:
+        return f"_condor_SCHEDD_HOST is {schedd}"
     configuration = os.environ.get("CONDOR_CONFIG")
     if configuration and configuration.upper() != "ONLY_ENV":
         return f"CONDOR_CONFIG is {configuration}"

@@ -92,4 +92,4 @@ def _build(path: Path, members: list[tuple[str, Path]]) -> None:
             )
             archive.writestr(zipfile.ZipInfo(name + "c"), compiled.read_bytes())
             compiled.unlink()
-    os.replace(temporary, path)
+    temporary.replace(path)

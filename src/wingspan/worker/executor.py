@@ -143,7 +143,7 @@ SETUP = struct.Struct("<Q")
 
 def setup_message(
     function: "bytes",
-    facts: "Dict[str, str]",
+    facts: "Dict[str, Any]",
     starred: "bool",
     careful: "bool" = False,
     folder: "Optional[str]" = None,

@@ -228,7 +228,7 @@ class Supervisor(object):
         self.outbox.flush()
         self.refused = True
 
-    def run(self, facts: "Dict[str, str]", function: "bytes") -> "bool":
+    def run(self, facts: "Dict[str, Any]", function: "bytes") -> "bool":
         """Work until nothing is left; True unless the worker had to refuse.
 
         Args:
