@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from wingspan.environments import Environment as Environment
     from wingspan.errors import PoolError as PoolError
     from wingspan.errors import PoolUnavailable as PoolUnavailable
     from wingspan.errors import SettingsError as SettingsError
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from wingspan.maps import NotPicklable as NotPicklable
     from wingspan.maps import Options as Options
     from wingspan.maps import OutputNotReady as OutputNotReady
+    from wingspan.maps import PythonsDiffer as PythonsDiffer
     from wingspan.maps import RemoteTraceback as RemoteTraceback
+    from wingspan.maps import TagDamaged as TagDamaged
     from wingspan.maps import TagError as TagError
     from wingspan.maps import TagExists as TagExists
     from wingspan.maps import TagNotFound as TagNotFound
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     from wingspan.maps import clean as clean
     from wingspan.maps import load as load
     from wingspan.maps import load_maps as load_maps
-    from wingspan.maps import map as map  # noqa: A004
+    from wingspan.maps import map as map
     from wingspan.maps import remove as remove
     from wingspan.maps import starmap as starmap
     from wingspan.maps import tags as tags
@@ -75,7 +78,9 @@ _MAPS = (
     "NotPicklable",
     "Options",
     "OutputNotReady",
+    "PythonsDiffer",
     "RemoteTraceback",
+    "TagDamaged",
     "TagError",
     "TagExists",
     "TagNotFound",
@@ -91,7 +96,11 @@ _MAPS = (
     "tags",
 )
 #: Public name -> module that has it. Imported when first used: ``import wingspan`` costs next to nothing.
-_HOMES = {**dict.fromkeys(_ERRORS, "wingspan.errors"), **dict.fromkeys(_MAPS, "wingspan.maps")}
+_HOMES = {
+    **dict.fromkeys(_ERRORS, "wingspan.errors"),
+    **dict.fromkeys(_MAPS, "wingspan.maps"),
+    "Environment": "wingspan.environments",
+}
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - strings, all of them
 

@@ -51,6 +51,7 @@ class JobDescription:
         transfer_executable: Send the program along with the job.
         count: How many jobs.
         input_files: Local paths or URLs put into the job's working folder before it starts.
+        common_input_files: Local paths that are the same for all jobs: sent once to each execution point where the pool can.
         output_files: Paths in the job's working folder that come back. None: nothing.
         working_dir: Folder on the access point that relative paths are relative to.
         environment: Environment variables of the job.
@@ -71,6 +72,7 @@ class JobDescription:
     transfer_executable: bool = False
     count: int = 1
     input_files: tuple[str, ...] = ()
+    common_input_files: tuple[str, ...] = ()
     output_files: tuple[str, ...] | None = None
     working_dir: Path | None = None
     environment: Mapping[str, str] = attrs.field(factory=dict)

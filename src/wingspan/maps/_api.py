@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from wingspan.errors import PoolError, SettingsError, WingspanError
+from wingspan.maps._delivery import Delivery, check_python, keep, prepare
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import MapError, TagDamaged, TagExists, TagNotFound
 from wingspan.maps._folder import (
@@ -203,6 +204,7 @@ def _make(
         function = pickle_function(func)
     progress = default_progress()
     chosen = _resolve(pool, progress)
+    delivery = prepare(options, chosen, progress)
     map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
     tag = tag or new_tag(tags_folder)
     folder = create_map_folder(
@@ -220,12 +222,15 @@ def _make(
             "interpreter": compatibility.this_interpreter(),
             "lease_seconds": float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
             "wingspan": __version__,
-            "environment": None,
+            "environment": delivery.facts if delivery else None,
         },
         archive=worker_zipapp(),
         workers=lambda count: min(count, options.workers or chosen.default_workers(count)),
         block_size=options.block_size,
         progress=progress,
+        before_it_is_in_place=(lambda path, holds_code: _deliver(delivery, path, holds_code))
+        if delivery
+        else None,
     )
     try:
         write_tag(tags_folder, tag, map_id)
@@ -236,6 +241,11 @@ def _make(
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     return made
+
+
+def _deliver(delivery: Delivery, folder: Path, holds_code: bool) -> None:
+    check_python(delivery, holds_code)
+    keep(delivery, folder)
 
 
 def _refuse_used(tags_folder: Path, tag: str) -> None:

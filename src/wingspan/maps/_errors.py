@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wingspan.errors import PoolError, WingspanError
 
-if TYPE_CHECKING or sys.version_info >= (3, 11):
+if sys.version_info >= (3, 11):
     from builtins import ExceptionGroup
 else:
     from exceptiongroup import ExceptionGroup
@@ -26,6 +26,7 @@ __all__ = [
     "MapTimeout",
     "NotPicklable",
     "OutputNotReady",
+    "PythonsDiffer",
     "RemoteTraceback",
     "TagDamaged",
     "TagError",
@@ -98,6 +99,10 @@ class ComponentRemoved(MapError):
 
 class WorkersCannotStart(MapError, PoolError):
     """The workers end before they do anything: a wrong interpreter, a missing module, a broken machine."""
+
+
+class PythonsDiffer(MapError, ValueError):
+    """The environment's Python cannot read what this one pickles."""
 
 
 class WrongInterpreter(MapError):
@@ -214,7 +219,7 @@ class ComponentErrors(MapError, ExceptionGroup[Exception]):
         self.hint = hint
         self.errors = errors or {}
 
-    def derive(self, excs: Any) -> ComponentErrors:
+    def derive(self, excs: Any, /) -> Any:
         """A group of some of the exceptions (``except*``)."""
         return ComponentErrors(self.message, excs, hint=self.hint, errors=self.errors)
 

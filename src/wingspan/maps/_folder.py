@@ -14,7 +14,7 @@ import secrets
 import shutil
 import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,15 @@ from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, No
 from wingspan.maps._functions import own_modules_by_value, travelled_classes
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
-from wingspan.worker import formats, rounds
+from wingspan.worker import compatibility, formats, rounds
 from wingspan.worker.pickling import Dumper, culprit
 from wingspan.worker.transports import FileTransport
 
 __all__ = ["MapFolder", "create_map_folder", "maps_root", "tags_root"]
 
 FORMAT = 1
+#: cloudpickle's own name is in every pickle that holds code.
+CODE_MARK = b"cloudpickle"
 #: What ``map.json`` must say for the map to be of any use.
 _FIELDS = frozenset(
     {"format", "id", "tag", "n", "function", "call", "pool", "options", "interpreter", "workers"}
@@ -55,7 +57,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -78,8 +80,8 @@ def _guarded(inputs: Iterable[Any]) -> Iterator[Any]:
         raise _FromInputs(error) from error
 
 
-def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> int:
-    """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``: how many they are."""
+def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> tuple[int, bool]:
+    """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``: how many they are, and whether there is code in any."""
     dumps = Dumper().dumps
     try:
         total: int | None = len(inputs)  # type: ignore[arg-type]
@@ -88,6 +90,7 @@ def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> in
     task = progress.start("writing inputs", total)
     try:
         offset = count = 0
+        holds_code = False
         offsets = array("Q", [0])
         parts: list[bytes] = []
         size = told = 0
@@ -104,6 +107,8 @@ def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> in
                         f"{where} of type {kind} cannot be pickled: {error}",
                         hint="pass what it is made from (a path, parameters) and make it inside the function",
                     ) from error
+                if len(part) > len(CODE_MARK) and CODE_MARK in part:
+                    holds_code = True
                 parts.append(part)
                 size += len(part)
                 offset += len(part)
@@ -118,7 +123,7 @@ def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> in
                     parts, size = [], 0
             _write_all(data, b"".join(parts))
             offsets.tofile(index)
-        return count
+        return count, holds_code
     finally:
         progress.finish(task)
 
@@ -139,18 +144,20 @@ def create_map_folder(
     workers: Any,
     block_size: int | None,
     progress: Progress = NO_PROGRESS,
+    before_it_is_in_place: Callable[[Path, bool], None] | None = None,
 ) -> MapFolder:
     """Write everything of a map but its tag, and put it in place with one rename.
 
     Args:
         map_id: Name of the folder.
-        function: Contents of ``function.pkl``.
+        function: Pickle of the function.
         inputs: Read once, streamed to disk.
         info: What ``map.json`` holds beside what is counted here.
         archive: The worker's zipapp.
         workers: Number of components -> how many workers to plan for.
         block_size: Components of a block, or None.
         progress: Hears of the inputs written.
+        before_it_is_in_place: Called with the folder, and whether code travels by value, when everything is written.
 
     Raises:
         EmptyMap: There are no inputs.
@@ -164,12 +171,14 @@ def create_map_folder(
         for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/done"):
             (temporary / name).mkdir(mode=0o700)
         with own_modules_by_value():
-            count = _write_inputs(temporary, inputs, progress)
+            count, inputs_hold_code = _write_inputs(temporary, inputs, progress)
         if count == 0:
             raise EmptyMap("there are no inputs", hint="a map has at least one component")
         if count >= formats.NO_COMPONENT:
             raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
         key = secrets.token_bytes(formats.KEY_BYTES)
+        holds_code = CODE_MARK in function or inputs_hold_code
+        function = compatibility.header({**info["interpreter"], "code": holds_code}) + function
         (temporary / "function.pkl").write_bytes(function)
         (temporary / "key").write_bytes(key)
         (temporary / "key").chmod(0o600)
@@ -186,12 +195,15 @@ def create_map_folder(
             **info,
             "n": count,
             "workers": planned,
+            "holds_code": holds_code,
             "function_bytes": len(function),
             "archive_bytes": (temporary / "worker.pyz").stat().st_size,
             "classes": travelled_classes(),
             "created": time.time(),
         }
         (temporary / "map.json").write_bytes(json.dumps(facts).encode())
+        if before_it_is_in_place is not None:
+            before_it_is_in_place(temporary, holds_code)
         temporary.rename(root / map_id)
     except _FromInputs as wrapped:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -326,14 +338,14 @@ class MapFolder:
     def rounds_written(self) -> int:
         """When a round was published last (ns, coarse); 0 when the folder is not there."""
         try:
-            return os.stat(f"{self.transport.folder}/rounds").st_mtime_ns
+            return os.stat(f"{self.transport.folder}/rounds").st_mtime_ns  # noqa: PTH116 - polled: no Path for it
         except FileNotFoundError:
             return 0
 
     def new_submissions(self, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """`submissions`, read only if the file has grown since the last call; else `known`."""
         try:
-            size = os.stat(f"{self.transport.folder}/submissions").st_size
+            size = os.stat(f"{self.transport.folder}/submissions").st_size  # noqa: PTH116 - polled, too
         except FileNotFoundError:
             return []
         if size == self._submissions_size:
@@ -362,9 +374,9 @@ class MapFolder:
         for entry in self.submissions():
             first = max(first, int(entry["first"]) + int(entry["count"]))
         while True:
-            for name in os.listdir(self.path / "workers"):
-                if name.startswith("first-"):
-                    low, _, number = name[6:].partition("-")
+            for path in (self.path / "workers").iterdir():
+                if path.name.startswith("first-"):
+                    low, _, number = path.name[6:].partition("-")
                     first = max(first, int(low) + int(number))
             try:
                 descriptor = os.open(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from wingspan.maps._errors import NotPicklable
-from wingspan.worker import compatibility
 from wingspan.worker.pickling import PROTOCOL, culprit
 
 __all__ = ["adopt_classes", "function_name", "own_modules_by_value", "pickle_function", "travelled_classes"]
@@ -49,7 +48,7 @@ _seen: tuple[int, str, list[Any]] = (0, "", [])
 
 def _own_modules() -> list[Any]:
     """Modules of the user."""
-    global _seen
+    global _seen  # noqa: PLW0603 - a cache of one
     newest = next(reversed(sys.modules))
     if _seen[:2] != (len(sys.modules), newest):
         _seen = (len(sys.modules), newest, _look_for_own_modules())
@@ -110,7 +109,8 @@ def travelled_classes() -> dict[str, tuple[str, str]]:
 def adopt_classes(classes: Mapping[str, Sequence[str]]) -> None:
     """Let objects that come back be of this session's classes, where their module is imported.
 
-    Within the session that made the map cloudpickle sees to that; in another one ``except mymodule.MyError`` would meet a second class of the same name.
+    Within the session that made the map cloudpickle sees to that; in another one ``except mymodule.MyError`` would meet a second class of the
+    same name.
     """
     trackers = _trackers() if classes else None
     if trackers is None:
@@ -126,11 +126,11 @@ def adopt_classes(classes: Mapping[str, Sequence[str]]) -> None:
 
 def function_name(function: Callable[..., Any]) -> str:
     """How to call the function in messages."""
-    return getattr(function, "__qualname__", None) or getattr(type(function), "__qualname__", repr(function))
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
 def pickle_function(function: Callable[..., Any]) -> bytes:
-    """The contents of ``function.pkl``: who wrote it, then the pickle.
+    """The pickle of the function.
 
     Raises:
         NotPicklable: It holds something that cannot be pickled; the message names it.
@@ -150,4 +150,4 @@ def pickle_function(function: Callable[..., Any]) -> bytes:
             f"{where} of type {kind} cannot be pickled: {error}",
             hint="make it inside the function, so that each worker makes its own",
         ) from error
-    return compatibility.header(compatibility.this_interpreter()) + bytes(pickled)
+    return bytes(pickled)

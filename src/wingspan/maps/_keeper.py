@@ -14,6 +14,7 @@ from typing import Any
 
 from wingspan.errors import PoolError
 from wingspan.jobs import JobDescription, Resources
+from wingspan.maps._delivery import inside
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, submission_of
@@ -79,7 +80,9 @@ class Keeper:
         now = time.monotonic()
         if self._nudged is None or now < self._next_nudge:
             return
-        if now > self._nudge_until or not any(job.state is JobState.IDLE for job in self.jobs.by_worker.values()):
+        if now > self._nudge_until or not any(
+            job.state is JobState.IDLE for job in self.jobs.by_worker.values()
+        ):
             self._nudged = None
             return
         self._next_nudge = now + NUDGE_SECONDS
@@ -378,7 +381,7 @@ class Keeper:
     def _submit(self, pool: Pool, count: int) -> int:
         with self.lock:
             first = self.folder.reserve_workers(count)
-            job = worker_job(self.folder, self.options, pool, first, count)
+            job = inside(worker_job(self.folder, self.options, pool, first, count), self.folder, pool)
             submission = pool.submit(job)
             entry = {"pool": submission.pool, "cluster": submission.cluster, "count": count, "first": first}
             self.folder.add_submission({**entry, "time": time.time()})

@@ -21,7 +21,13 @@ _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: Submit commands and attributes that Wingspan sets itself.
 RESERVED = frozenset(
-    ["arguments", "error", "environment", "executable", "getenv", "initialdir", "input", "jobbatchname", "leave_in_queue", "log", "max_materialize", "notification", "output", "queue", "should_transfer_files", "stderr", "stdout", "stream_error", "stream_output", "submit_event_notes", "transfer_executable", "transfer_input_files", "transfer_output_files", "transfer_output_remaps", "universe", "wantioproxy", "when_to_transfer_output", "on_exit_remove", "batch_name", "wingspanmap"]
+    """
+    arguments error environment executable getenv initialdir input jobbatchname leave_in_queue log
+    max_materialize notification output queue should_transfer_files stderr stdout stream_error
+    stream_output submit_event_notes transfer_executable transfer_input_files transfer_output_files
+    transfer_output_remaps universe wantioproxy when_to_transfer_output on_exit_remove batch_name
+    wingspanmap
+    """.split()
 )
 
 
@@ -74,6 +80,8 @@ class Options:
         retries: How often a component that fails is tried again, on whichever worker comes next.
         max_idle: At most so many workers wait in HTCondor's queue at a time.
         requirements: A ClassAd expression that machines must fulfil, joined to what Wingspan requires.
+        environment: Locked Pixi environment that the map runs in: the name of one in the workspace here, or a `wingspan.Environment`. None:
+            today's interpreter, which the workers must have.
         custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.`` may be left out,
             strings are quoted for you.
         submit: Submit commands that Wingspan has no word for, taken as they stand: ``{"accounting_group": "physics"}``.
@@ -95,6 +103,7 @@ class Options:
     retries: int
     max_idle: int | None
     requirements: str | None
+    environment: Any
     custom: Mapping[str, ClassAdValue]
     submit: Mapping[str, str]
 
@@ -110,6 +119,7 @@ class Options:
         retries: int = 0,
         max_idle: int | None = None,
         requirements: str | None = None,
+        environment: Any = None,
         custom: Mapping[str, ClassAdValue] | None = None,
         submit: Mapping[str, str] | None = None,
         **unknown: object,
@@ -123,7 +133,7 @@ class Options:
                 f"requirements={requirements!r} is no ClassAd expression",
                 hint='for example requirements="HasSingularity"',
             )
-        self.__attrs_init__(  # type: ignore[attr-defined]
+        self.__attrs_init__(
             request_cpus=_positive("request_cpus", request_cpus),
             request_memory=None if request_memory is None else parse_size(request_memory, "request_memory"),
             request_disk=None if request_disk is None else parse_size(request_disk, "request_disk"),
@@ -133,13 +143,15 @@ class Options:
             retries=_positive("retries", retries, 0),
             max_idle=None if max_idle is None else _positive("max_idle", max_idle),
             requirements=requirements,
+            environment=environment,
             custom=_check_custom(custom or {}),
             submit=_check_submit(submit or {}),
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold; ``Options(**options.as_dict())`` makes it again."""
-        return {**attrs.asdict(self, recurse=False), "custom": dict(self.custom), "submit": dict(self.submit)}
+        """Plain values that JSON can hold; ``Options(**options.as_dict())`` makes it again, but for the environment."""
+        plain = {"environment": None, "custom": dict(self.custom), "submit": dict(self.submit)}
+        return {**attrs.asdict(self, recurse=False), **plain}
 
 
 def _unknown(name: str) -> UnknownOption:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -84,11 +85,12 @@ class HTCondorPool:
     def submit(self, job: JobDescription) -> Submission:
         import htcondor2
 
-        try:
-            description = htcondor2.Submit(submit_description(job))
-        except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
-            raise SubmitError(f"HTCondor cannot read the submit description: {error}") from error
         with self._schedd() as schedd:
+            try:
+                text = submit_description(job, common_files=_knows_common_files(schedd))
+                description = htcondor2.Submit(text)
+            except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
+                raise SubmitError(f"HTCondor cannot read the submit description: {error}") from error
             try:
                 result = schedd.submit(description)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
@@ -110,6 +112,12 @@ class HTCondorPool:
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
         return _Watcher(self, list(submissions), folder / "events.log")
+
+
+def _knows_common_files(schedd: Schedd) -> bool:
+    """Common files came with HTCondor 25.0 (its release notes)."""
+    match = re.search(r"(\d+)\.\d+\.\d+", str(getattr(schedd, "_version", "")))
+    return match is not None and int(match[1]) >= 25
 
 
 def _constraint(submissions: Sequence[Submission]) -> str:
@@ -210,4 +218,4 @@ class PersonalHTCondorPool(HTCondorPool):
         self.personal.start(progress=progress)
 
     def default_workers(self, count: int) -> int:
-        return max(1, min(count, self.personal.status().cpus))
+        return max(1, min(count, self.personal.status().cpus or 1))

@@ -32,6 +32,7 @@ __all__ = ["LocalPool"]
 
 #: Variables that a process reads when it starts: an idle worker that was started with others is of no use.
 _START_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG")
+_LEAKS = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"})
 _START_PREFIXES = ("WINGSPAN_", "LD_", "DYLD_", "PYTHON", "LC_", "VIRTUAL_ENV", "CONDA")
 
 
@@ -75,9 +76,13 @@ class LocalPool:
         cluster = f"local-{os.getpid()}-{time.time_ns()}"
         folder = job.working_dir
         assert folder is not None
-        archive, _, map_folder, first, _ = job.arguments
+        *before, archive, _, map_folder, first, _ = job.arguments
+        command = [job.executable, *before, archive]
         environ = {**os.environ, **job.environment}
-        idle_folder = self._idle_folder(archive, environ)
+        own = command[:1] == [self.python]
+        if not own:  # another environment: this one's packages must not leak into it
+            environ = {name: value for name, value in environ.items() if name not in _LEAKS}
+        idle_folder = self._idle_folder(command, environ)
         for process in range(job.count):
             worker = int(first) + process
             order = {
@@ -85,7 +90,7 @@ class LocalPool:
                 "worker": worker,
                 "folder": str(Path.cwd()),
                 "environ": None,
-                "path": [entry or str(Path.cwd()) for entry in sys.path],
+                "path": [entry or str(Path.cwd()) for entry in sys.path] if own else [],
                 "stdout": str(job.stdout).replace("$(Process)", str(process)),
                 "stderr": str(job.stderr).replace("$(Process)", str(process)),
             }
@@ -95,7 +100,7 @@ class LocalPool:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 pid = self._hand_over(idle_folder, lock, order, environ)
                 if pid is None:
-                    pid = self._start(archive, idle_folder, lock, order, environ)
+                    pid = self._start(command, idle_folder, lock, order, environ)
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, json.dumps({"pid": pid, "cluster": cluster, "proc": process}).encode(), 0)
             finally:
@@ -106,15 +111,15 @@ class LocalPool:
     def nudge(self) -> None:
         """Workers start at once."""
 
-    def _idle_folder(self, archive: str, environ: dict[str, str]) -> Path:
+    def _idle_folder(self, command: Sequence[str], environ: dict[str, str]) -> Path:
         variables = sorted(
             (name, value)
             for name, value in environ.items()
             if name in _START_VARIABLES or name.startswith(_START_PREFIXES)
         )
-        facts = os.stat(archive)  # the map's is a hard link to the cache's: the same file for all maps
+        facts = Path(command[-1]).stat()  # a hard link to the cache's: the same file for all maps
         identity = (facts.st_dev, facts.st_ino)
-        key = hashlib.sha256(repr((identity, self.python, sys.prefix, variables)).encode()).hexdigest()[:16]
+        key = hashlib.sha256(repr((identity, command[:-1], sys.prefix, variables)).encode()).hexdigest()[:16]
         folder = load_settings().cache_dir / "idle" / key
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
@@ -123,7 +128,7 @@ class LocalPool:
         self, idle_folder: Path, lock: int, order: dict[str, object], environ: dict[str, str]
     ) -> int | None:
         """Give the order to a worker that waits; its process id, or None when none does."""
-        names = [name for name in os.listdir(idle_folder) if name.endswith(".sock")]
+        names = [path.name for path in idle_folder.iterdir() if path.name.endswith(".sock")]
         if not names:
             return None
         data = json.dumps({**order, "environ": environ}).encode() + b"\n"
@@ -148,11 +153,16 @@ class LocalPool:
         return None
 
     def _start(
-        self, archive: str, idle_folder: Path, lock: int, order: dict[str, object], environ: dict[str, str]
+        self,
+        command: Sequence[str],
+        idle_folder: Path,
+        lock: int,
+        order: dict[str, object],
+        environ: dict[str, str],
     ) -> int:
         with Path(str(order["stdout"])).open("ab") as out, Path(str(order["stderr"])).open("ab") as err:
             process = subprocess.Popen(
-                [self.python, archive, "idle", str(idle_folder), str(lock), json.dumps(order)],
+                [*command, "idle", str(idle_folder), str(lock), json.dumps(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -66,8 +66,13 @@ def _kibibytes(size: int) -> str:
     return f"{-(-size // 1024)}KB"
 
 
-def submit_description(job: JobDescription) -> str:
-    """The submit description of `job`, one command a line, ending in ``queue``."""
+def submit_description(job: JobDescription, *, common_files: bool = False) -> str:
+    """The submit description of `job`, one command a line, ending in ``queue``.
+
+    Args:
+        job: What to submit.
+        common_files: The schedd knows common input files (HTCondor 25.0 and later); else they are sent with each job.
+    """
     resources = job.resources
     lines: list[tuple[str, str | None]] = [
         ("universe", "vanilla"),
@@ -80,7 +85,7 @@ def submit_description(job: JobDescription) -> str:
         ("log", job.log),
         ("output", job.stdout),
         ("error", job.stderr),
-        *_transfer(job),
+        *_transfer(job, common_files),
         ("request_cpus", str(resources.cpus)),
         ("request_memory", _kibibytes(resources.memory) if resources.memory else None),
         ("request_disk", _kibibytes(resources.disk) if resources.disk else None),
@@ -104,13 +109,17 @@ def submit_description(job: JobDescription) -> str:
     return f"{text}queue {job.count}\n"
 
 
-def _transfer(job: JobDescription) -> list[tuple[str, str | None]]:
+def _transfer(job: JobDescription, common_files: bool) -> list[tuple[str, str | None]]:
     if not job.transfer_files:
         return [("should_transfer_files", "NO")]
+    common = job.common_input_files if common_files else ()
+    inputs = job.input_files if common_files else (*job.common_input_files, *job.input_files)
     return [
         ("should_transfer_files", "YES"),
         ("when_to_transfer_output", "ON_EXIT"),
-        ("transfer_input_files", ", ".join(job.input_files) if job.input_files else None),
+        ("transfer_input_files", ", ".join(inputs) if inputs else None),
+        # HTCondor 25: sent once to each execution point and hard-linked into each job there.
+        ("MY.CommonInputFiles", classad_literal(", ".join(common)) if common else None),
         ("transfer_output_files", ", ".join(job.output_files) if job.output_files else '""'),
     ]
 

@@ -10,7 +10,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Mapping, Optional, Tuple
+    from typing import Any, Dict, Mapping, Optional, Tuple
 
 
 def this_python() -> "Dict[str, str]":
@@ -25,12 +25,12 @@ def this_interpreter() -> "Dict[str, str]":
     return dict(this_python(), cloudpickle=cloudpickle.__version__)
 
 
-def header(facts: "Mapping[str, str]") -> "bytes":
+def header(facts: "Mapping[str, Any]") -> "bytes":
     """The first line of a file of pickles."""
     return json.dumps(facts, sort_keys=True).encode() + b"\n"
 
 
-def split(data: "bytes") -> "Tuple[Dict[str, str], bytes]":
+def split(data: "bytes") -> "Tuple[Dict[str, Any], bytes]":
     """``(facts, pickle)`` of a file that begins with a `header`."""
     line, newline, rest = data.partition(b"\n")
     if not newline:
@@ -38,8 +38,10 @@ def split(data: "bytes") -> "Tuple[Dict[str, str], bytes]":
     return json.loads(line.decode()), rest
 
 
-def obstacle(facts: "Mapping[str, str]", here: "Mapping[str, str]") -> "Optional[str]":
+def obstacle(facts: "Mapping[str, Any]", here: "Mapping[str, Any]") -> "Optional[str]":
     """Why a pickle written by `facts` cannot be read by an interpreter `here`; None if it can."""
+    if facts.get("code") is False:
+        return None  # no bytecode in it: plain data and names, which any Python reads
     for what, name in (("implementation", "implementation"), ("python", "version")):
         if facts.get(what) != here.get(what):
             return "the map was made by %s %s and this worker runs %s %s: the Python %ss differ" % (

@@ -1,0 +1,185 @@
+"""How the workers of a map come by their environment: as a bundle, started by the starter.
+
+What was decided stands in ``map.json`` under ``environment``, and the bundle is linked into the map's folder, so that workers can be
+added next month, when the cache is empty and the workspace has moved on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.errors import SettingsError
+from wingspan.jobs import JobDescription, Resources
+from wingspan.maps._errors import MapDamaged, PythonsDiffer
+
+if TYPE_CHECKING:
+    from wingspan.environments import Environment
+    from wingspan.environments.bundles import Bundle
+    from wingspan.maps._folder import MapFolder
+    from wingspan.maps._options import Options
+    from wingspan.pools import Pool
+    from wingspan.progress import Progress
+
+__all__ = ["Delivery", "inside", "prepare"]
+
+#: Disk of a job beside its bundle, when nobody says: inputs, outputs, what is printed.
+_OWN_DISK = 1 << 30
+
+
+def as_environment(given: Any) -> Environment:
+    """What ``Options(environment=…)`` names: an environment of the workspace here, or an `Environment`."""
+    from wingspan.environments import Environment
+
+    if isinstance(given, Environment):
+        return given
+    if isinstance(given, str):
+        return Environment(Path(), given)
+    raise SettingsError(
+        f"environment={given!r} names no environment",
+        hint='environment="gpu", or wingspan.Environment("path/to/workspace", "gpu", "linux-64")',
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """A bundle for a map.
+
+    Attributes:
+        bundle: The bundle.
+        python: Python of the environment, ``"3.12"``; None when it has none.
+        facts: What ``map.json`` says of it.
+    """
+
+    bundle: Bundle
+    python: str | None
+    facts: dict[str, Any]
+
+
+def prepare(options: Options, pool: Pool, progress: Progress) -> Delivery | None:
+    """Build (or find) the bundle that `options` ask for; None when the map runs in today's interpreter.
+
+    Raises:
+        EnvironmentError_: The environment cannot be read, or cannot be carried.
+        PythonsDiffer: It has no Python at all.
+    """
+    if options.environment is None:
+        return None
+    from wingspan.environments import derive_needs
+    from wingspan.environments.bundles import build_bundle
+
+    named = as_environment(options.environment)
+    environment = named.load(gpus=options.request_gpus > 0)
+    if environment.python is None:
+        raise PythonsDiffer(
+            f"the environment {environment.name!r} of {environment.workspace} has no Python",
+            hint="add python to its dependencies: a map calls a Python function",
+        )
+    kind = named.kind or "squashfs"
+    if kind not in ("squashfs", "sif", "pack", "install"):
+        raise SettingsError(
+            f"a map cannot start from a bundle of kind {kind!r}",
+            hint="use squashfs, sif, pack or install, or leave kind out",
+        )
+    bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
+    needs = derive_needs(environment)
+    facts = {
+        "workspace": environment.workspace,
+        "name": environment.name,
+        "platform": environment.platform.name,
+        "digest": environment.digest,
+        "python": environment.python,
+        "kind": bundle.kind,
+        "bundle": bundle.path.name,
+        "bundle_sha256": bundle.sha256,
+        "bundle_bytes": bundle.size,
+        "cache": str(bundle.path),
+        "needs": needs.to_json(),
+    }
+    return Delivery(bundle=bundle, python=environment.python, facts=facts)
+
+
+def check_python(delivery: Delivery, holds_code: bool) -> None:
+    """See that what was pickled here can be read there, before anything is submitted.
+
+    Raises:
+        PythonsDiffer: The function travels by value, and the environment has another Python.
+    """
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if holds_code and delivery.python != here:
+        raise PythonsDiffer(
+            f"this is Python {here} and the environment {delivery.facts['name']!r} has Python {delivery.python}: "
+            "the function travels as bytecode, which only its own version reads",
+            hint=f"make the map from inside the environment (pixi run -e {delivery.facts['name']} python …), or use a function "
+            "that a module of the environment has (from mypackage import f), which travels by name",
+        )
+
+
+def keep(delivery: Delivery, folder: Path) -> None:
+    """Link the bundle into the map's folder, so that it lasts as long as the map."""
+    with contextlib.suppress(OSError):
+        os.link(delivery.bundle.path, folder / delivery.bundle.path.name)
+
+
+def _bundle(folder: MapFolder) -> Bundle:
+    from wingspan.environments.bundles import open_bundle
+
+    facts = folder.info["environment"]
+    for path in (folder.path / facts["bundle"], Path(facts["cache"])):
+        if path.exists():
+            opened = open_bundle(path)
+            if opened.sha256 != facts["bundle_sha256"]:
+                raise MapDamaged(
+                    f"{path} is not the bundle that the map {folder.info['tag']!r} was made with",
+                    hint="make the map again",
+                )
+            return opened
+    raise MapDamaged(
+        f"the bundle {facts['bundle']} of map {folder.info['tag']!r} is neither in its folder nor in the cache",
+        hint="wingspan env bundle builds it again from the same lock",
+    )
+
+
+def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription:
+    """`job`, started inside the map's environment."""
+    facts = folder.info.get("environment")
+    if not facts:
+        return job
+    from wingspan.environments.bundles import starter_command
+
+    bundle = _bundle(folder)
+    place = next(number for number, word in enumerate(job.arguments) if word.endswith("worker.pyz"))
+    start = starter_command(bundle, ["python", *job.arguments[place:]], shared=pool.shares_files, quiet=True)
+    common = () if pool.shares_files else (str(bundle.path),)
+    others = tuple(str(path) for path in start.input_files if path != bundle.path)
+    resources = job.resources
+    if resources.disk is None and not pool.shares_files:
+        resources = attrs.evolve(resources, disk=bundle.size + _OWN_DISK)
+    return attrs.evolve(
+        job,
+        # By its shell where it is used in place: an installed script need not have kept its mode.
+        executable="/bin/sh" if pool.shares_files else str(start.executable),
+        transfer_executable=not pool.shares_files,
+        arguments=(str(start.executable), *start.arguments) if pool.shares_files else start.arguments,
+        input_files=(*job.input_files, *others),
+        common_input_files=common,
+        resources=_with_gpus(resources, facts["needs"]),
+    )
+
+
+def _with_gpus(resources: Resources, needs: dict[str, Any]) -> Resources:
+    """What the environment needs of a GPU, where one is asked for."""
+    if not resources.gpus:
+        return resources
+    lowest, highest = needs.get("gpu_capability_min"), needs.get("gpu_capability_max")
+    return attrs.evolve(
+        resources,
+        gpus_minimum_capability=float(lowest) if lowest else None,
+        gpus_maximum_capability=float(highest) if highest else None,
+        gpus_minimum_runtime=needs.get("cuda_runtime_min"),
+    )
