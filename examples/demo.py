@@ -23,7 +23,7 @@ TAG = "digits-demo"
 OUTPUT = Path(__file__).resolve().parent.parent / "demo-output"
 #: Penalty of the errors, and width of the kernel: both matter by their order of magnitude.
 PENALTIES = [10 ** (step / 2) for step in range(-3, 7)]
-WIDTHS = [10 ** (step / 4) for step in range(-19, -7)]
+WIDTHS = [10 ** (step / 4) for step in range(-22, -10)]
 
 
 class Setting(NamedTuple):

@@ -23,6 +23,7 @@ __all__ = [
     "progress_text",
     "selected",
     "several_maps",
+    "short_name",
     "state_of",
     "status_record",
     "when",
@@ -124,6 +125,15 @@ def facts(one: Map) -> dict[str, Any]:
     """What ``map.json`` says; the keys are the design's ("The map on disk")."""
     known: dict[str, Any] = json.loads((one.path / "map.json").read_bytes())
     return known
+
+
+def short_name(function: str | None) -> str:
+    """A function's name without the functions it was defined in.
+
+    >>> short_name("sweep.<locals>.accuracy"), short_name("Model.fit"), short_name(None)
+    ('accuracy', 'Model.fit', '')
+    """
+    return (function or "").rpartition("<locals>.")[2]
 
 
 def when(seconds: float | None) -> str:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wingspan.cli._output import TAG, facts, print_json, progress_text, state_of, status_record, when
+from wingspan.cli._output import (
+    TAG,
+    facts,
+    print_json,
+    progress_text,
+    short_name,
+    state_of,
+    status_record,
+    when,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +57,7 @@ def _record(tag: str) -> dict[str, Any] | None:
         return None
     except wingspan.WingspanError as error:
         return _damaged(tag, error.message)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one map, the list shows the others
         return _damaged(tag, f"{type(error).__name__}: {error}")
 
 
@@ -89,7 +98,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         record["state"],
         f"{record['counts']['completed']:,}/{record['components']:,}",
         f"{record['counts']['errored']:,}" if record["counts"]["errored"] else "",
-        record["function"] or "",
+        short_name(record["function"]),
         "+".join(record["pools"]),
         when(record["created"]),
     )
@@ -117,7 +126,9 @@ def status(tag: str, each: bool, as_json: bool) -> None:
         return
     known = facts(one)
     workers = ", ".join(f"{count:,} {state}" for state, count in seen.workers.items()) or "none"
-    click.echo(f"{seen.tag}: {known.get('function')} on {seen.components:,} inputs, {state_of(seen)}")
+    click.echo(
+        f"{seen.tag}: {short_name(known.get('function'))} on {seen.components:,} inputs, {state_of(seen)}"
+    )
     for name, count in seen.counts.items():
         if count:
             click.echo(f"  {name.value.lower():<10} {count:>11,}")

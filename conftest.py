@@ -1,0 +1,16 @@
+"""For tests and doctests alike: no test sees the maps, the settings or the pool of whoever runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data and configuration folders of its own for each test; what can be obtained again stays in the cache."""
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "wingspan-data"))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path / "wingspan-config"))
+    for name in ("WINGSPAN_POOL", "_condor_SCHEDD_HOST", "_WINGSPAN_COMPLETE"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,161 @@
+"""The command group: help, errors, completion, doctor, and what starting it imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan.cli._main import COMMANDS
+
+from .conftest import PATIENCE, Run
+
+#: Libraries that cost tens of milliseconds each, and that neither `import wingspan` nor `--help` has any use for.
+HEAVY = (
+    "htcondor2 classad2 rich rattler cloudpickle fsspec zstandard aiohttp tomlkit asyncio multiprocessing sklearn numpy "
+    "wingspan.maps wingspan.pools wingspan.environments wingspan.stores"
+).split()
+
+
+def _imported(code: str) -> set[str]:
+    script = f"import sys\ntry:\n    {code}\nfinally:\n    print('\\n' + ' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import wingspan",
+        "from wingspan.cli import main; main(['--help'])",
+        "from wingspan.cli import main; main(['--version'])",
+        "from wingspan.cli import main; main(['no-such-command'])",
+    ],
+)
+def test_starting_imports_nothing_heavy(code: str) -> None:
+    """What is imported at the start is what every command needs: nothing else, so that help comes at once."""
+    imported = _imported(code)
+    assert "wingspan" in imported
+    assert imported.isdisjoint(HEAVY)
+
+
+def test_every_command_has_help(run: Run) -> None:
+    """--help of the group lists every command, and each command explains itself."""
+    listed = run("--help").out
+    for name, (_, _, short) in COMMANDS.items():
+        assert name in listed
+        code, out, _ = run(name, "--help")
+        assert code == 0
+        assert out.startswith(f"Usage: wingspan {name}")
+        assert len(short) <= 75
+
+
+def test_a_mistyped_command_names_the_nearest(run: Run) -> None:
+    """A usage error, exit code 2, with a suggestion."""
+    code, _, err = run("statsu")
+    assert code == 2
+    assert "'status'" in err
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_errors_of_ours_are_no_tracebacks(no_color: str) -> None:
+    """A message and a hint on standard error, without colours where nobody sees them."""
+    environment = {**os.environ, "NO_COLOR": no_color}
+    done = subprocess.run(
+        [sys.executable, "-m", "wingspan", "status", "nothing"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: no map has the tag 'nothing'\nHint: ")
+
+
+def _complete(words: str, position: int) -> list[str]:
+    """What bash would be offered, through click's own protocol."""
+    environment = {
+        **os.environ,
+        "_WINGSPAN_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(position),
+    }
+    command = [sys.executable, "-c", "from wingspan.cli import main; main()"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return [line.split(",")[1] for line in done.stdout.splitlines()]
+
+
+def test_the_tab_key_completes_commands_and_tags() -> None:
+    """Commands by their first letters; tags of maps, those already given left out."""
+    for tag in ("digits", "digits-2", "other"):
+        wingspan.map(abs, [1], tag=tag, pool="local").wait(PATIENCE)
+    assert _complete("wingspan re", 1) == ["release", "rerun", "retag"]
+    assert _complete("wingspan status di", 2) == ["digits", "digits-2"]
+    assert _complete("wingspan rm digits ", 3) == ["digits-2", "other"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_line(run: Run, shell: str) -> None:
+    """The line names the shell's own way of asking."""
+    code, out, _ = run("completion", shell)
+    assert code == 0
+    assert f"_WINGSPAN_COMPLETE={shell}_source wingspan" in out
+
+
+def test_completion_line_works_in_bash(run: Run) -> None:
+    """bash evaluates the line and then knows how to complete the command."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash on this machine")
+    line = run("completion", "bash").out
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [bash, "--norc", "-c", f"{line}\ncomplete -p wingspan"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
+        check=False,
+    )
+    assert "wingspan" in done.stdout, done.stderr
+
+
+def test_doctor_says_what_would_run_a_map(run: Run, tmp_path: Path) -> None:
+    """The chosen pool is one of the candidates, folders are the tests' own, and nothing was started."""
+    code, out, _ = run("doctor", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["wingspan"] == wingspan.__version__
+    [chosen] = [one for one in report["pools"] if one["chosen"]]
+    assert chosen["kind"] == report["chosen"]
+    assert chosen["usable"]
+    assert report["folders"]["data"] == str(tmp_path / "wingspan-data")
+    assert not (tmp_path / "wingspan-data").exists()
+    assert "A map runs on: " + chosen["kind"] in run("doctor").out
+
+
+def test_doctor_follows_the_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WINGSPAN_POOL decides; a site pool that no configuration names makes exit code 1."""
+    monkeypatch.setenv("WINGSPAN_POOL", "local")
+    assert json.loads(run("doctor", "--json").out)["chosen"] == "local"
+    monkeypatch.setenv("WINGSPAN_POOL", "htcondor")
+    for name in ("CONDOR_CONFIG", "_condor_SCHEDD_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("wingspan.pools._explain.site_condor", lambda: None)
+    code, out, _ = run("doctor", "--json")
+    assert code == 1
+    assert not json.loads(out)["usable"]
+
+
+def test_doctor_refuses_a_pool_nobody_knows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt pool in the settings is an error with the names there are."""
+    monkeypatch.setenv("WINGSPAN_POOL", "condor")
+    code, _, err = run("doctor")
+    assert code == 2
+    assert "personal" in err
