@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -56,7 +55,7 @@ def gate(tmp_path: Path) -> SimpleNamespace:
 
     def wait() -> None:
         deadline = time.monotonic() + 120
-        while not os.path.exists(path):
+        while not Path(path).exists():
             if time.monotonic() > deadline:
                 raise TimeoutError("the gate was never opened")
             time.sleep(0.01)

@@ -96,8 +96,8 @@ def test_a_function_that_cannot_be_pickled_is_explained(nothing_left):
 
 
 def test_what_is_no_function_is_refused(nothing_left):
-    """The first argument must be callable; the commonest mistake, swapped arguments, is told."""
-    refused(wingspan.NotPicklable, "must be a function, not list", [1, 2], abs)
+    """The first argument must be callable."""
+    refused(wingspan.NotPicklable, "must be a function, not list", [1, 2], [3])
 
 
 def test_a_generator_that_raises_half_way_leaves_nothing(nothing_left):
@@ -123,7 +123,7 @@ def test_a_generator_that_is_interrupted_leaves_nothing(nothing_left):
 
 
 def test_kill_9_while_the_inputs_are_written_leaves_no_map(other_python, data_dir):
-    """What is half-written has no tag and no map; a new map of the tag can be made, and clean takes old leftovers away."""
+    """What is half-written has no tag; a new map can have it, and `clean` takes old leftovers away."""
     script = """
 import os, signal, wingspan
 def inputs():
@@ -210,7 +210,7 @@ def can_mount():
 
 @pytest.mark.skipif(not can_mount(), reason="no tmpfs can be mounted in a user namespace here")
 def test_a_full_disk_while_creating_is_told_and_leaves_nothing(data_dir, tmp_path):
-    """On a real full file system: a MapError that says so, no map, no tag; smaller maps can be made afterwards."""
+    """On a real full file system: a MapError that says so, no map, no tag; a smaller map can be made after."""
     data_dir.mkdir()
     script = tmp_path / "full.py"
     script.write_text(FULL_DISK)

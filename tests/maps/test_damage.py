@@ -1,0 +1,216 @@
+"""Maps on disk with files that are missing, cut, altered or foreign: what can be read is read, the rest is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan.worker import formats
+
+
+@pytest.fixture
+def finished(until):
+    """A finished map of ten components by one worker, which has left."""
+    m = wingspan.map(lambda x: x * x, range(10), tag="ten", pool="local", options=wingspan.Options(workers=1))
+    m.wait()
+    until(lambda: m._keeper.refresh() or m._keeper.results.starts["0.0"].left, "the worker's goodbye")
+    return m
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def damage(path: Path, how: str) -> None:
+    if how == "cut":
+        cut(path)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["missing", "cut"])
+@pytest.mark.parametrize("name", ["map.json", "key"])
+def test_without_its_description_or_key_a_map_is_damaged(finished, name, how):
+    """`load` says what is wrong with which file, and the map can be removed all the same."""
+    damage(finished.path / name, how)
+    with pytest.raises(wingspan.MapDamaged, match=name.replace(".", r"\.")) as caught:
+        wingspan.load("ten")
+    assert str(finished.path) in str(caught.value)
+    assert caught.value.hint
+    wingspan.remove("ten")
+    assert wingspan.tags() == ()
+    assert not finished.path.exists()
+
+
+@pytest.mark.parametrize("how", ["missing", "cut"])
+@pytest.mark.parametrize("name", ["inputs.bin", "inputs.idx"])
+def test_without_its_inputs_a_map_still_gives_its_outputs(finished, name, how):
+    """Outputs are read; inputs, reruns and more workers are refused with the file's name."""
+    damage(finished.path / name, how)
+    m = wingspan.load("ten")
+    assert list(m) == [x * x for x in range(10)]
+    for ask in (
+        lambda: m.input(9),
+        lambda: m.rerun([1]),
+        lambda: m.add_workers(1),
+        lambda: list(m.iter_inputs()),
+    ):
+        with pytest.raises(wingspan.MapDamaged, match=name.replace(".", r"\.")):
+            ask()
+    m.remove()
+    assert wingspan.tags() == ()
+
+
+@pytest.mark.parametrize("name", ["function.pkl", "worker.pyz"])
+def test_without_its_function_or_worker_a_map_still_gives_its_outputs(finished, name):
+    """Outputs and inputs are read; reruns are refused with the file's name."""
+    (finished.path / name).unlink()
+    m = wingspan.load("ten")
+    assert list(m) == [x * x for x in range(10)]
+    assert m.input(9) == 9
+    with pytest.raises(wingspan.MapDamaged, match=name.replace(".", r"\.")):
+        m.rerun([1])
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("results", "results"), ("rounds", "round 0"), ("rounds/0/plan", "round 0")]
+)
+def test_without_a_folder_that_counts_a_map_is_damaged(finished, name, what):
+    """A map without results or rounds says so, and can be removed."""
+    damage(finished.path / name, "missing")
+    with pytest.raises(wingspan.MapDamaged, match=what):
+        wingspan.load("ten").wait(timeout=60)
+    wingspan.remove("ten")
+    assert not finished.path.exists()
+
+
+def test_a_cut_plan_is_told(finished):
+    """A plan that is not whole is not believed."""
+    cut(finished.path / "rounds/0/plan")
+    with pytest.raises(wingspan.MapDamaged, match="plan of round 0"):
+        wingspan.load("ten").wait(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [("submissions", "missing"), ("submissions", "cut"), ("workers", "missing")]
+)
+def test_what_can_be_rebuilt_may_be_missing(finished, name, how):
+    """Outputs do not depend on the notes about jobs."""
+    damage(finished.path / name, how)
+    assert list(wingspan.load("ten")) == [x * x for x in range(10)]
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped bit"])
+def test_lost_results_are_done_again(finished, how):
+    """Components whose records are cut or altered count as not done, and are done again when waited for."""
+    path = finished.path / "results/0.0"
+    if how == "flipped bit":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    else:
+        damage(path, how)
+    m = wingspan.load("ten")
+    assert not m.is_done
+    assert m.wait(timeout=60).is_done
+    assert list(m) == [x * x for x in range(10)]
+
+
+def test_a_file_of_results_signed_with_another_key_is_not_believed(finished):
+    """Records that somebody without the map's key wrote are ignored: other outputs stay, nothing of theirs is unpickled."""
+    touched = finished.path / "evil"
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (touched,))
+
+    payload = pickle.dumps(Evil())
+    header = formats.RECORD.pack(formats.OUTPUT, 0, 0, 1, 3, time.time(), 0.0, 0.0, 0, len(payload))
+    forged = formats.frame(b"x" * formats.KEY_BYTES, "9.0", 0, [header], [payload])
+    (finished.path / "results/9.0").write_bytes(forged)
+    (finished.path / "results/README").write_text("not a results file")
+    (finished.path / "results/8.0").write_bytes(b"garbage " * 100)
+    m = wingspan.load("ten")
+    m.rerun([3])
+    assert m.get(3, timeout=60) == 9
+    assert list(m) == [x * x for x in range(10)]
+    assert not touched.exists()
+
+
+def test_a_frame_copied_from_another_file_is_not_believed(finished):
+    """A frame is signed for its own file and place: copied elsewhere, or appended twice, it counts for nothing."""
+    path = finished.path / "results/0.0"
+    data = path.read_bytes()
+    (finished.path / "results/7.0").write_bytes(data)
+    path.write_bytes(data + data)
+    m = wingspan.load("ten")
+    m.rerun([0])
+    assert m.get(0, timeout=60) == 0
+    assert len(m.runtimes) == 10
+    assert {measures.worker for measures in m.runtimes.values()} & {"7.0"} == set()
+
+
+def test_records_that_arrive_late_are_found(finished):
+    """Frames that appear after a first look, in pieces, count once they are whole."""
+    path = finished.path / "results/0.0"
+    data = path.read_bytes()
+    path.write_bytes(b"")
+    m = wingspan.load("ten")
+    assert not m.is_done
+    assert m._keeper.results.finished == 0
+    for length in (10, len(data) - 1):
+        path.write_bytes(data[:length])
+        assert m._keeper.results.finished < 10
+    path.write_bytes(data)
+    assert m.is_done
+    assert list(m) == [x * x for x in range(10)]
+
+
+def test_a_second_record_of_a_component_changes_nothing(finished):
+    """The first whole record of a component in its newest round counts; a duplicate from a lost worker is harmless."""
+    import pickle
+
+    payload = pickle.dumps("a duplicate")
+    header = formats.RECORD.pack(formats.OUTPUT, 0, 0, 0, 4, time.time(), 0.0, 0.0, 0, len(payload))
+    m = wingspan.load("ten")
+    assert m[4] == 16
+    late = formats.frame(m._folder.key, "5.0", 0, [header], [payload])
+    (finished.path / "results/5.0").write_bytes(late)
+    assert m[4] == 16
+    assert len(m.runtimes) == 10
+    assert list(m.iter_as_available()) == sorted(m, key=[x * x for x in range(10)].index)
+
+
+def test_a_record_of_no_component_of_this_map_is_ignored(finished):
+    """A number beyond the map's components in a signed record harms nothing."""
+    header = formats.RECORD.pack(formats.OUTPUT, 0, 0, 0, 10**6, time.time(), 0.0, 0.0, 0, 0)
+    m = wingspan.load("ten")
+    data = formats.frame(m._folder.key, "5.0", 0, [header], [b""])
+    (finished.path / "results/5.0").write_bytes(data)
+    assert list(wingspan.load("ten")) == [x * x for x in range(10)]
+
+
+def test_a_map_of_a_newer_format_is_refused(finished):
+    """A map.json of another format says which Wingspan is needed."""
+    path = finished.path / "map.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(wingspan.MapError, match="format 99") as caught:
+        wingspan.load("ten")
+    assert "newer" in caught.value.hint
+
+
+def test_a_map_whose_folder_is_gone_is_not_found(finished):
+    """A tag whose map was deleted by hand is TagNotFound, and the tag is free again."""
+    shutil.rmtree(finished.path)
+    with pytest.raises(wingspan.TagNotFound, match="was removed"):
+        wingspan.load("ten")
+    assert wingspan.tags() == ()
+    assert wingspan.map(abs, [-1], tag="ten", pool="local")[0] == 1
