@@ -138,6 +138,12 @@ def as_ordinary_user() -> Callable[[Sequence[str]], list[str]]:
     def wrap(command: Sequence[str]) -> list[str]:
         if os.geteuid() != 0:
             return list(command)
-        return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+        return [
+            shutil.which("setpriv") or "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            *command,
+        ]
 
     return wrap

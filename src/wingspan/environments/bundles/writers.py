@@ -48,7 +48,8 @@ def _pack(order: Order) -> tuple[Product, Manifest]:
     if not order.options.get("executable"):
         return Product(path=tar, suffix="tar"), order.manifest
     script = order.work / "pack.sh"
-    unpacker = Path(__file__).with_name("remote").joinpath("unpacker.py").read_bytes()
+    remote = Path(__file__).with_name("remote")
+    unpacker = (remote / "unpacker_head.sh").read_bytes() + (remote / "unpacker.py").read_bytes()
     write_executable(script, tar, order.manifest, unpacker, progress=order.progress)
     return Product(path=script, suffix="sh", mode=0o755), order.manifest
 

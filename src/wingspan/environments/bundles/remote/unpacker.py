@@ -1,12 +1,4 @@
-#!/bin/sh
-""":' # a shell reads these lines, Python a string
-for python in python3 /usr/libexec/platform-python python3.13 python3.12 python3.11 python3.10 python3.9 python3.6; do
-    if command -v "$python" >/dev/null 2>&1; then exec "$python" -I -S -B "$0" "$@"; fi
-done
-echo "unpack: there is no Python 3.6 or later here to unpack with; use a squashfs bundle, which needs none"
->&2 exit 122
-"""
-
+#!/usr/bin/env python3
 # mypy: ignore-errors
 """Unpack a pixi-pack archive into an environment, on a worker that has a Python and nothing else.
 

@@ -1,0 +1,436 @@
+"""The starter, as it runs on workers: every way of making a squashfs available, real mounts, real Apptainer."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from wingspan.environments.bundles import Bundle, starter_command
+from wingspan.environments.bundles.errors import BundleError
+from wingspan.environments.bundles.programs import mount_helper
+
+Build = Callable[..., Bundle]
+AsUser = Callable[[Sequence[str]], list[str]]
+
+#: What a worker surely has: nothing with Python, squashfuse or Apptainer in it.
+BARE = (
+    "awk bash cat chmod cut df grep gzip id ln ls mkdir mktemp mount mv readlink rm sed sh sha256sum sleep stat tail tar tr "
+    "umount uname unshare"
+).split()
+PROBE = (
+    "import sys, os, scipy.special; print(sys.prefix, os.getuid(), os.environ['PREFIX_PROBE'], os.getcwd())"
+)
+
+
+def apptainer_folder() -> str | None:
+    """Where Apptainer is: on PATH, or where tools/engines/apptainer.py puts it."""
+    places = os.pathsep.join([os.environ["PATH"], "/var/cache/wingspan-engines/apptainer/bin"])
+    places += os.pathsep + str(Path.home() / ".cache/wingspan-engines/apptainer/bin")
+    found = shutil.which("apptainer", path=places)
+    return str(Path(found).parent) if found else None
+
+
+@pytest.fixture
+def job_folder(public_folder: Path, request: pytest.FixtureRequest) -> Path:
+    """A job's working folder, open to every user."""
+    folder = public_folder / re.sub(r"\W+", "-", request.node.name)
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    return folder
+
+
+@pytest.fixture
+def bare_path(public_folder: Path) -> str:
+    """A PATH of a machine with the usual small tools only."""
+    folder = public_folder / "bin"
+    folder.mkdir(exist_ok=True)
+    for name in BARE:
+        if not (folder / name).exists():
+            (folder / name).symlink_to(shutil.which(name) or f"/bin/{name}")
+    return str(folder)
+
+
+def run(
+    bundle: Bundle,
+    command: Sequence[str],
+    folder: Path,
+    *,
+    path: str = "/usr/bin:/bin",
+    user: AsUser = list,
+    variables: dict[str, str] | None = None,
+    **options: object,
+) -> subprocess.CompletedProcess[str]:
+    """Start `command` in `bundle` as a job would: the files in its working folder, few variables."""
+    start = starter_command(bundle, command, **options)  # type: ignore[arg-type]
+    for file in (start.executable, *start.input_files):
+        if not (folder / file.name).exists():
+            shutil.copy(file, folder)
+            (folder / file.name).chmod(0o755)
+    return subprocess.run(
+        user(["sh", f"./{start.executable.name}", *start.arguments]),
+        cwd=folder,
+        env={"PATH": path, "HOME": "/tmp", **(variables or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def mounted_with(bundle: Path) -> list[str]:
+    """squashfuse processes that hold this bundle."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "squashfuse" in line and str(bundle) in line:
+            found.append(process.name)
+    return found
+
+
+@pytest.mark.parametrize("method", ["kernel", "fuse", "unpack", None])
+def test_ways_as_root(method: str | None, build: Build, job_folder: Path) -> None:
+    """Root gets the environment at its prefix whichever way it is made available, activated, in the job's folder."""
+    if os.geteuid() != 0:
+        pytest.skip("this one is about root")
+    done = run(build(), ["python", "-c", PROBE], job_folder, method=method)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [
+        "/opt/wingspan/environment",
+        "0",
+        "/opt/wingspan/environment/share",
+        str(job_folder),
+    ]
+    assert "wingspan-start: " in done.stderr
+
+
+@pytest.mark.parametrize("method", ["fuse", "unpack", None])
+def test_ways_as_ordinary_user(
+    method: str | None, build: Build, job_folder: Path, as_ordinary_user: AsUser
+) -> None:
+    """Somebody without any right gets the same, as himself, by user namespaces."""
+    done = run(build(), ["python", "-c", PROBE], job_folder, method=method, user=as_ordinary_user)
+    assert done.returncode == 0, done.stderr
+    user = 65534 if os.geteuid() == 0 else os.geteuid()
+    assert done.stdout.split() == [
+        "/opt/wingspan/environment",
+        str(user),
+        "/opt/wingspan/environment/share",
+        str(job_folder),
+    ]
+
+
+@pytest.mark.apptainer
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_by_apptainer(ordinary: bool, build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
+    """Apptainer mounts it too, as root and as an ordinary user, with this machine's own root around it."""
+    folder = apptainer_folder()
+    if folder is None:
+        pytest.skip("no Apptainer: python tools/engines/apptainer.py")
+    done = run(
+        build(),
+        ["python", "-c", PROBE],
+        job_folder,
+        method="apptainer",
+        user=as_ordinary_user if ordinary else list,
+        path=f"{folder}:/usr/bin:/bin",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "/opt/wingspan/environment"
+    assert done.stdout.split()[3] == str(job_folder)
+    assert "mounted by Apptainer" in done.stderr
+
+
+@pytest.mark.parametrize("method", ["fuse", "unpack"])
+def test_a_bare_machine(
+    method: str, build: Build, job_folder: Path, bare_path: str, as_ordinary_user: AsUser
+) -> None:
+    """With neither Python nor squashfuse nor unsquashfs on the machine, the helper that comes along does it."""
+    program = f"import subprocess, sys; {PROBE}"
+    done = run(
+        build(), ["python", "-c", program], job_folder, method=method, path=bare_path, user=as_ordinary_user
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("/opt/wingspan/environment ")
+
+
+def test_nothing_works(build: Build, job_folder: Path, bare_path: str, as_ordinary_user: AsUser) -> None:
+    """Where there is no way at all, the error names each way and what it lacks."""
+    path = Path(bare_path).with_name("nothing")
+    path.mkdir(exist_ok=True)
+    for name in set(BARE) - {"unshare", "mount"}:
+        if not (path / name).exists():
+            (path / name).symlink_to(Path(bare_path, name).readlink())
+    script = starter_command(build("small"), ["true"], helper=False)
+    text = script.executable.read_text().replace(
+        ":/usr/sbin:/sbin:/usr/bin:/bin", ""
+    )  # it adds the usual places
+    (job_folder / "starter.sh").write_text(text)
+    done = run(build("small"), ["true"], job_folder, path=str(path), user=as_ordinary_user, helper=False)
+    assert done.returncode == 122
+    for part in (
+        "not fuse (no user namespaces)",
+        "not apptainer (no Apptainer)",
+        "not unpack (no unsquashfs",
+    ):
+        assert part in done.stderr
+
+
+def test_a_damaged_bundle_is_not_run(build: Build, job_folder: Path) -> None:
+    """One altered byte: exit code 121, the two digests in the log, and the command does not run."""
+    bundle = build()
+    done = run(bundle, ["touch", "ran"], job_folder)
+    assert (job_folder / "ran").exists(), done.stderr
+    (job_folder / "ran").unlink()
+    with (job_folder / bundle.path.name).open("r+b") as file:  # it was checked before, and is checked again
+        file.seek(40_000)
+        byte = file.read(1)
+        file.seek(40_000)
+        file.write(bytes([byte[0] ^ 1]))
+    done = run(bundle, ["touch", "ran"], job_folder)
+    assert done.returncode == 121
+    assert bundle.sha256 in done.stderr
+    assert "damaged" in done.stderr
+    assert not (job_folder / "ran").exists()
+
+
+def test_a_cut_bundle_is_not_run(build: Build, job_folder: Path) -> None:
+    """A bundle that did not arrive whole is refused."""
+    bundle = build()
+    (job_folder / bundle.path.name).write_bytes(bundle.path.read_bytes()[:-1000])
+    done = run(bundle, ["touch", "ran"], job_folder)
+    assert done.returncode == 121
+    assert not (job_folder / "ran").exists()
+
+
+def test_a_missing_bundle(build: Build, job_folder: Path) -> None:
+    """A bundle that did not arrive at all is named."""
+    bundle = build("small")
+    (job_folder / bundle.path.name).mkdir()
+    done = run(bundle, ["true"], job_folder)
+    assert done.returncode == 121
+    assert bundle.path.name in done.stderr
+
+
+def test_the_digest_is_computed_once_a_machine(build: Build, job_folder: Path, public_folder: Path) -> None:
+    """The second job with the same file does not read it again; a link to it counts as the same file."""
+    bundle = build("small")
+    hashed = public_folder / "hashed"
+    hashed.unlink(missing_ok=True)
+    tools = job_folder / "tools"
+    tools.mkdir()
+    (tools / "sha256sum").write_text(
+        f'#!/bin/sh\necho x >>"{hashed}"\nexec {shutil.which("sha256sum")} "$@"\n'
+    )
+    (tools / "sha256sum").chmod(0o755)
+    notes = {"WINGSPAN_NODE_CACHE": str(job_folder)}
+    for _ in range(3):
+        done = run(bundle, ["true"], job_folder, path=f"{tools}:/usr/bin:/bin", variables=notes)
+        assert done.returncode == 0, done.stderr
+    assert hashed.read_text() == "x\n"
+    second = job_folder / "second"
+    second.mkdir(mode=0o777)
+    os.link(job_folder / bundle.path.name, second / bundle.path.name)
+    # linking changes the time of the last change of the inode: hashed once more, then not again
+    for _ in range(2):
+        assert run(bundle, ["true"], second, path=f"{tools}:/usr/bin:/bin", variables=notes).returncode == 0
+    assert hashed.read_text().count("x") <= 2
+
+
+def test_notes_of_others_are_not_believed(build: Build, job_folder: Path) -> None:
+    """A folder of notes that others can write to is not used: the file is hashed."""
+    bundle = build("small")
+    notes = job_folder / f".wingspan-checked-{os.geteuid()}"
+    run(bundle, ["true"], job_folder, variables={"WINGSPAN_NODE_CACHE": str(job_folder)})
+    path = job_folder / bundle.path.name
+    content = bytearray(path.read_bytes())
+    content[3000] ^= 1
+    path.write_bytes(content)
+    status = path.stat()
+    ours = f"{status.st_dev}:{status.st_ino} {status.st_size}"
+    (notes / bundle.sha256).write_text(ours)
+    notes.chmod(0o777)
+    done = run(bundle, ["true"], job_folder, variables={"WINGSPAN_NODE_CACHE": str(job_folder)})
+    assert done.returncode == 121
+
+
+def test_no_room_to_unpack(build: Build, job_folder: Path) -> None:
+    """Where there is less room than the environment needs, it says so before it unpacks."""
+    start = starter_command(build("small"), ["true"], method="unpack")
+    arguments = list(start.arguments)
+    arguments[arguments.index("--installed") + 1] = str(10**15)
+    for file in (start.executable, *start.input_files):
+        shutil.copy(file, job_folder)
+    done = subprocess.run(
+        ["sh", "./starter.sh", *arguments], cwd=job_folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 123
+    assert "ask for more disk" in done.stderr
+    assert not list(job_folder.glob("*/environment"))
+
+
+def test_a_disk_that_fills_up(build: Build, job_folder: Path) -> None:
+    """When the disk fills while unpacking, it is an error of its own and what was begun is removed."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    small = job_folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(small)], check=True)
+    try:
+        start = starter_command(build(), ["true"], method="unpack", shared=True)
+        arguments = list(start.arguments)
+        arguments[arguments.index("--installed") + 1] = "1000"
+        done = subprocess.run(
+            ["sh", str(start.executable), *arguments],
+            cwd=small,
+            env={"PATH": "/usr/bin:/bin", "_CONDOR_SCRATCH_DIR": str(small)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 123, done.stderr
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_arguments_arrive_as_they_are(build: Build, job_folder: Path) -> None:
+    """Blanks, quotes, dollars, stars and empty arguments reach the command unchanged."""
+    words = ["a b", "", "*", "$HOME", "'", '"', "--", "--bundle", "ü", "back\\slash", "new\nline"]
+    for method in ("fuse", "unpack"):
+        done = run(
+            build(), ["python", "-c", "import sys; print(sys.argv[1:])", *words], job_folder, method=method
+        )
+        assert done.stdout.strip() == repr(words), done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 3, 77])
+def test_the_exit_code_is_the_commands(code: int, build: Build, job_folder: Path) -> None:
+    """The starter becomes the command: its exit code is the job's."""
+    assert run(build(), ["python", "-c", f"raise SystemExit({code})"], job_folder).returncode == code
+
+
+def test_signals_reach_the_command(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
+    """A SIGTERM to the started process is the command's own to handle: there is nobody in between."""
+    program = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(42))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    start = starter_command(build(), ["python", "-c", program], shared=True, method="fuse")
+    process = subprocess.Popen(
+        as_ordinary_user(["sh", str(_public(start.executable, job_folder)), *start.arguments]),
+        cwd=job_folder,
+        env={"PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 42
+    process.stdout.close()
+
+
+def _public(script: Path, folder: Path) -> Path:
+    """The source tree may be closed to other users."""
+    return Path(shutil.copy(script, folder))
+
+
+def test_nothing_stays_mounted(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
+    """When the command is gone, however it went, squashfuse ends and the folders are gone."""
+    bundle = build()
+    run(
+        bundle,
+        ["python", "-c", "import os; os.kill(os.getpid(), 9)"],
+        job_folder,
+        method="fuse",
+        user=as_ordinary_user,
+    )
+    deadline = time.monotonic() + 60
+    while mounted_with(job_folder / bundle.path.name) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not mounted_with(job_folder / bundle.path.name)
+    assert not list(job_folder.glob(".wingspan-*"))
+
+
+def test_what_was_in_opt_is_still_there(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
+    """The machine's own /opt, files, folders and links, is as it was beside the environment."""
+    mine = sorted(p.name for p in Path("/opt").iterdir() if p.name != "wingspan")
+    done = run(
+        build(),
+        ["python", "-c", "import os; print(sorted(set(os.listdir('/opt')) - {'wingspan'}))"],
+        job_folder,
+        user=as_ordinary_user,
+        method="fuse",
+    )
+    assert done.stdout.strip() == repr(mine), done.stderr
+
+
+def test_inside_a_bundle_another(build: Build, job_folder: Path) -> None:
+    """A job inside one environment can start one in another."""
+    outer, inner = build("wheels"), build("default")
+    run(inner, ["true"], job_folder)
+    start = starter_command(inner, ["python", "-c", "import scipy; print('inner')"], shared=True)
+    done = run(outer, ["sh", str(start.executable), *start.arguments], job_folder)
+    assert done.stdout.strip() == "inner", done.stderr
+
+
+def test_a_users_own_packages_stay_out(build: Build, job_folder: Path) -> None:
+    """Packages in ~/.local are not imported in place of the environment's."""
+    done = run(build(), ["python", "-c", "import site; print(site.ENABLE_USER_SITE)"], job_folder)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.slow
+def test_a_pack_is_started(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
+    """A pack that unpacks itself is started the same way, by unpacking."""
+    bundle = build("default", "pack", executable=True)
+    done = run(bundle, ["python", "-c", PROBE], job_folder, user=as_ordinary_user)
+    assert done.returncode == 0, done.stderr
+    assert "unpacked into" in done.stderr
+
+
+def test_a_damaged_pack_is_not_run(build: Build, job_folder: Path) -> None:
+    """The digest stands before a self-extracting pack, too."""
+    bundle = build("small", "pack", executable=True)
+    content = bundle.path.read_bytes()
+    (job_folder / bundle.path.name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert run(bundle, ["touch", "ran"], job_folder).returncode == 121
+    assert not (job_folder / "ran").exists()
+
+
+def test_what_the_starter_does_not_start(build: Build) -> None:
+    """A plain pack cannot be started: the error says what to build instead."""
+    with pytest.raises(BundleError, match="plain pack") as caught:
+        starter_command(build("small", "pack"), ["true"])
+    assert "executable=True" in str(caught.value)
+
+
+def test_the_helper_is_small_and_the_same(
+    bundle_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The helper is at most 3 MB, named by its content, and made anew it has the same bytes."""
+    first = mount_helper()
+    assert first.stat().st_size < 3e6
+    monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(tmp_path))
+    assert mount_helper().read_bytes() == first.read_bytes()
+
+
+def test_the_script_is_posix() -> None:
+    """dash, which is no bash, reads the whole script."""
+    script = Path(starter_command.__code__.co_filename).with_name("remote") / "starter.sh"
+    for shell in ("dash", "bash"):
+        if shutil.which(shell):
+            subprocess.run([shell, "-n", str(script)], check=True)
