@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wingspan.maps import ComponentStatus as ComponentStatus
     from wingspan.maps import EmptyMap as EmptyMap
     from wingspan.maps import Hold as Hold
+    from wingspan.maps import InvalidInputs as InvalidInputs
     from wingspan.maps import InvalidTag as InvalidTag
     from wingspan.maps import Map as Map
     from wingspan.maps import MapBuilder as MapBuilder
@@ -66,6 +67,7 @@ _MAPS = (
     "ComponentStatus",
     "EmptyMap",
     "Hold",
+    "InvalidInputs",
     "InvalidTag",
     "Map",
     "MapBuilder",

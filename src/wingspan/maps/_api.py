@@ -16,7 +16,7 @@ from typing import Any
 from wingspan.errors import PoolError, SettingsError, WingspanError
 from wingspan.maps._delivery import Delivery, check_python, keep, prepare
 from wingspan.maps._display import default_progress
-from wingspan.maps._errors import MapError, TagDamaged, TagExists, TagNotFound
+from wingspan.maps._errors import InvalidInputs, MapError, NotPicklable, TagDamaged, TagExists, TagNotFound
 from wingspan.maps._folder import (
     MapFolder,
     create_map_folder,
@@ -67,6 +67,7 @@ def map(
         NotPicklable: The function or an input cannot travel; the message says what in it.
         PoolError: The pool that was named cannot be used.
     """
+    _check_callable(func)
     return _make(func, _iterable(inputs), "map", tag, pool, options)
 
 
@@ -83,6 +84,7 @@ def starmap(
 
     The shorter of the two is filled up with nothing. Everything else is as for `map`.
     """
+    _check_callable(func)
     if args is None and kwargs is None:
         raise SettingsError(
             "a starmap needs args, kwargs or both", hint="wingspan.starmap(f, [(1, 2), (3, 4)])"
@@ -92,11 +94,18 @@ def starmap(
     return _make(func, calls, "starmap", tag, pool, options)
 
 
+def _check_callable(func: Any) -> None:
+    if not callable(func):
+        raise NotPicklable(
+            f"the first argument must be a function, not {type(func).__name__}", hint="wingspan.map(function, inputs)"
+        )
+
+
 def _iterable(inputs: Iterable[Any]) -> Iterable[Any]:
     try:
         iter(inputs)
     except TypeError:
-        raise SettingsError(
+        raise InvalidInputs(
             f"inputs of type {type(inputs).__name__} cannot be iterated over",
             hint=f"a map of one: [{inputs!r:.40}]",
         ) from None
@@ -108,14 +117,14 @@ def _call(number: int, given: Any, named: Any) -> tuple[tuple[Any, ...], dict[st
     try:
         args = tuple(given or ())
     except TypeError:
-        raise SettingsError(
+        raise InvalidInputs(
             f"args {number} is {given!r:.60}, not a tuple of arguments",
             hint="wingspan.starmap(f, [(1,), (2,)])",
         ) from None
     try:
         kwargs = dict(named or {})
     except (TypeError, ValueError):
-        raise SettingsError(
+        raise InvalidInputs(
             f"kwargs {number} is {named!r:.60}, not a dict of arguments",
             hint='wingspan.starmap(f, kwargs=[{"x": 1}])',
         ) from None

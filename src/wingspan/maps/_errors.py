@@ -19,6 +19,7 @@ __all__ = [
     "ComponentHeld",
     "ComponentRemoved",
     "EmptyMap",
+    "InvalidInputs",
     "InvalidTag",
     "MapDamaged",
     "MapError",
@@ -51,10 +52,6 @@ class TagExists(TagError, FileExistsError):
     """Another map has this tag."""
 
 
-class TagDamaged(TagError):
-    """The file of the tag does not name a map."""
-
-
 class TagNotFound(TagError, KeyError):
     """No map has this tag."""
 
@@ -75,6 +72,14 @@ class NotPicklable(MapError, TypeError):
 
 class MapDamaged(MapError):
     """A file of the map is missing, cut or altered."""
+
+
+class TagDamaged(TagError, MapDamaged):
+    """The file of the tag does not name a map."""
+
+
+class InvalidInputs(MapError, TypeError):
+    """What was given as inputs cannot be."""
 
 
 class MapRemoved(MapError):

@@ -57,6 +57,8 @@ class Keeper:
         self._last_news = time.monotonic()
         self._ask_after = ASK_AFTER_SECONDS
         self._gone_since: float | None = None
+        self._revived = False
+        self._silent_ends = 0
         self._nudged: Pool | None = None
         self._nudge_until = self._next_nudge = 0.0
         self._repaired: set[str] = set()
@@ -241,8 +243,11 @@ class Keeper:
         return [start for start in self.results.starts.values() if start.number >= first]
 
     def _check_start(self) -> None:
-        """If the newest workers ended without a word, say so instead of starting others for ever."""
+        """If the newest workers ended without a word, twice in a row, say so instead of starting others for ever."""
         if not self.jobs.by_worker:
+            return
+        if self._revived:
+            self._revived = False  # they were stopped by their owner
             return
         entries = self.folder.submissions()
         newest = entries[-1]
@@ -263,6 +268,9 @@ class Keeper:
             else "ended"
         )
         words = "\n".join(f"  {line}" for line in tail if line)
+        self._silent_ends += 1
+        if not words and self._silent_ends < 2:
+            return  # killed in its first moments, perhaps: a start that is broken fails the next time too
         raise WorkersCannotStart(
             f"the workers of map {self.folder.info['tag']!r} end before they begin ({ended})"
             + (
@@ -400,6 +408,13 @@ class Keeper:
                 by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
             for kind, submissions in by_pool.items():
                 get_pool(kind).act(action, submissions, self.folder.path, reason)
+            # What was done is known before the log tells it.
+            if action == "release":
+                for job in self.jobs.held:
+                    job.state = JobState.IDLE
+            if "local" in by_pool and action in ("release", "vacate"):
+                self._next_tend = 0.0
+                self._revived = True
 
     def close(self) -> None:
         """Let go of open files."""

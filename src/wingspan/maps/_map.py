@@ -665,7 +665,6 @@ class Map(Sequence[Any]):
     def release(self) -> None:
         """Let held workers go on."""
         self._keeper.act("release", "released by its owner through wingspan")
-        self._keeper.refresh()
 
     def vacate(self) -> None:
         """Send its workers off their machines; they start again elsewhere and resume what they had claimed."""
