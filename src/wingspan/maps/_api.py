@@ -259,14 +259,16 @@ def _deliver(delivery: Delivery, folder: Path, holds_code: bool) -> None:
 
 def _refuse_used(tags_folder: Path, tag: str) -> None:
     path = tags_folder / tag
-    if path.exists():
-        map_id = find_tag(tags_folder, tag)
-        if (maps_root() / map_id).exists():
-            raise TagExists(
-                f"there is a map with the tag {tag!r} already",
-                hint=f"wingspan.load({tag!r}) opens it, wingspan.remove({tag!r}) removes it; or choose another tag",
-            )
-        remove_tag(tags_folder, tag, map_id)  # its map was removed half-way
+    try:
+        map_id = read_tag(path)
+    except FileNotFoundError:
+        return
+    if map_id is not None and (maps_root() / map_id).exists():
+        raise TagExists(
+            f"there is a map with the tag {tag!r} already",
+            hint=f"wingspan.load({tag!r}) opens it, wingspan.remove({tag!r}) removes it; or choose another tag",
+        )
+    path.unlink(missing_ok=True)  # its map was removed half-way, or the machine died while it was written
 
 
 def _resolve(pool: str | Pool | None, progress: Any) -> Pool:
