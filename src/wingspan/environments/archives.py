@@ -22,7 +22,7 @@ import attrs
 
 from wingspan.environments.lock import LockedPackage
 
-__all__ = ["LocalPackage", "find_local", "installed_size", "package_caches", "read_member"]
+__all__ = ["LocalPackage", "find_local", "installed_size", "package_caches", "read_member", "search_member"]
 
 
 @attrs.frozen
@@ -115,6 +115,40 @@ def read_member(package: LocalPackage, name: str) -> str | None:
             if member.name == name and (file := tar.extractfile(member)) is not None:
                 return file.read().decode("utf-8", errors="replace")
     return None
+
+
+def search_member(package: LocalPackage, ending: str, pattern: re.Pattern[bytes]) -> str | None:
+    """The first match of `pattern` in the file of a wheel or an extracted package whose name ends so.
+
+    A packed conda archive is not searched: that would decompress all of it. The match must be shorter than 4 kB.
+    """
+    if package.extracted:
+        listing: list[dict[str, Any]] = json.loads(read_member(package, "info/paths.json") or "{}").get(
+            "paths", []
+        )
+        names = [str(entry["_path"]) for entry in listing if str(entry["_path"]).endswith(ending)]
+        for path in (package.path / name for name in names):
+            if path.is_file():
+                with path.open("rb") as file:
+                    return _search(file, pattern)
+    elif package.path.suffix == ".whl":
+        with zipfile.ZipFile(package.path) as wheel:
+            for name in wheel.namelist():
+                if name.endswith(ending):
+                    with wheel.open(name) as member:
+                        return _search(member, pattern)
+    return None
+
+
+def _search(stream: IO[bytes], pattern: re.Pattern[bytes]) -> str | None:
+    tail = b""
+    while piece := stream.read(1 << 22):
+        found = pattern.search(tail + piece)
+        if found and found.end() < len(tail + piece):
+            return found.group().decode("ascii", errors="replace")
+        tail = (tail + piece)[-4096:]
+    found = pattern.search(tail)
+    return found.group().decode("ascii", errors="replace") if found else None
 
 
 @contextmanager

@@ -9,7 +9,13 @@ from typing import Any
 
 import attrs
 
-from wingspan.environments.archives import find_local, installed_size, package_caches, read_member
+from wingspan.environments.archives import (
+    find_local,
+    installed_size,
+    package_caches,
+    read_member,
+    search_member,
+)
 from wingspan.environments.capabilities import (
     ArchList,
     cuda_floor,
@@ -30,6 +36,9 @@ _EXPANSION = 2.4
 _FOLLOW_TORCH = frozenset(
     {"pytorch", "libtorch", "pytorch-gpu", "torch", "torchvision", "torchaudio", "triton", "pytorch-cuda"}
 )
+
+#: PyTorch keeps the flags that it was compiled with: "sm_70 sm_75 compute_90".
+_COMPILED_FOR = re.compile(rb"\b(?:sm|compute)_\d{2,3}a?(?: (?:sm|compute)_\d{2,3}a?)+")
 
 _LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 
@@ -209,20 +218,31 @@ class _Derivation:
 
     def arch_list(self, torch: LockedPackage, cuda: CudaUse) -> ArchList | None:
         """From the package itself if it is here, else from the table."""
-        place = self.local[torch]
         if torch.kind == "conda":
             script = "etc/conda/activate.d/libtorch_activate.sh"
+            place = self.local[torch]
             text = read_member(place, script) if place else None
             if text and (stated := re.search(r'CF_TORCH_CUDA_ARCH_LIST="([^"]+)"', text)):
                 return parse_arch_list(stated.group(1), f"{torch.file_name}: {script}")
-            if "/conda-forge/" not in torch.location:
-                return None
-            built = cuda_of_build(torch.build)
-            version = f"{built[0]}.{built[1]}" if built and built[1] is not None else cuda.version
-            return table_row(torch.version, version, self.env.platform.subdir) if version else None
-        local = re.search(r"\+cu(\d{2})(\d)\b", torch.version)
-        version = f"{local.group(1)}.{local.group(2)}" if local else cuda.version
-        return official_wheel(torch.version, version, self.env.platform.subdir) if version else None
+        if (compiled := self.compiled_arch_list(torch)) is not None:
+            return compiled
+        built = cuda_of_build(torch.build) if torch.kind == "conda" else None
+        if local := re.search(r"\+cu(\d{2})(\d)\b", torch.version):
+            built = (int(local.group(1)), int(local.group(2)))
+        version = f"{built[0]}.{built[1]}" if built and built[1] is not None else cuda.version
+        if version is None or (torch.kind == "conda" and "/conda-forge/" not in torch.location):
+            return None
+        table = table_row if torch.kind == "conda" else official_wheel
+        return table(torch.version, version, self.env.platform.subdir)
+
+    def compiled_arch_list(self, torch: LockedPackage) -> ArchList | None:
+        """What ``torch.cuda.get_arch_list()`` would answer: a string in libtorch_python, read without a GPU."""
+        for package in (torch, self.env.package("pytorch")):
+            place = self.local.get(package) if package else None
+            text = search_member(place, "/libtorch_python.so", _COMPILED_FOR) if package and place else None
+            if package and text:
+                return parse_arch_list(text, f"{package.file_name}: libtorch_python.so")
+        return None
 
     def unknown_gpu_code(self, torch: LockedPackage | None, cuda: CudaUse) -> Iterator[LockedPackage]:
         """Packages with GPU code of their own about which neither they nor the table say anything."""

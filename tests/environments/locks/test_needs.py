@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,42 @@ def test_wheels_tell_glibc_cuda_and_capabilities(write_workspace: Callable[..., 
     assert (needs.gpu_capability_min, needs.gpu_capability_max) == ("5.0", "9.9")
     assert any("has no size of numpy, torch" in w for w in needs.warnings)
     assert any("md5 only" in w and "python" in w for w in needs.warnings)
+
+
+@pytest.mark.parametrize("padding", [0, 1 << 22, (1 << 22) - 5])
+def test_a_wheel_on_this_machine_tells_what_it_was_compiled_for(
+    write_workspace: Callable[..., Path], padding: int
+) -> None:
+    """PyTorch keeps its compiler flags as a string: a wheel at hand beats the table, wherever the string lies."""
+    flags = b"\0" * padding + b" arch sm_80 sm_90 compute_90\0more"
+    wheel = "wheels/torch-9.0.0+cu126-cp312-cp312-manylinux_2_28_x86_64.whl"
+    lock = WHEELS.format(torch="9.0.0+cu126", cu="cu126")
+    address = "https://download.pytorch.org/whl/cu126/torch-9.0.0+cu126-cp312-cp312-manylinux_2_28_x86_64.whl"
+    assert address in lock
+    folder = write_workspace(None, lock.replace(address, f"./{wheel}"))
+    (folder / "wheels").mkdir()
+    with zipfile.ZipFile(folder / wheel, "w") as archive:
+        archive.writestr("torch/lib/libtorch_python.so", flags)
+    needs = derive_needs(load_environment(folder))
+    assert (needs.gpu_capability_min, needs.gpu_capability_max) == ("8.0", None)
+    assert not any("unknown" in w for w in needs.warnings)
+
+
+def test_an_extracted_pytorch_tells_what_libtorch_was_compiled_for(channel: Any, tmp_path: Path) -> None:
+    """Before 2.10 libtorch has no list of its own, but an extracted pytorch has the flags."""
+    _torch_channel(channel, archs=None, version="2.9.0")
+    channel.add("pytorch", "2.9.0", "cuda129_mkl_py313_habc_300", {"lib/libtorch_python.so": b"x"})
+    lock = channel.lock(tmp_path / "pixi.lock")
+    for archive in channel.root.rglob("*.conda"):
+        archive.unlink()
+    extracted = tmp_path / "rattler-cache" / "pkgs" / "pytorch-2.9.0-cuda129_mkl_py313_habc_300"
+    (extracted / "info").mkdir(parents=True)
+    (extracted / "lib").mkdir()
+    (extracted / "lib" / "libtorch_python.so").write_bytes(b"\0sm_86 sm_90 sm_100\0")
+    listing = {"paths": [{"_path": "lib/libtorch_python.so", "size_in_bytes": 20, "path_type": "hardlink"}]}
+    (extracted / "info" / "paths.json").write_text(json.dumps(listing))
+    needs = derive_needs(load_environment(lock))
+    assert (needs.gpu_capability_min, needs.gpu_capability_max) == ("8.6", "10.9")
 
 
 def test_a_cpu_wheel_is_a_cpu_build(write_workspace: Callable[..., Path]) -> None:
