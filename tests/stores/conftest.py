@@ -32,12 +32,21 @@ def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-@pytest.fixture
-def webdav(tmp_path: Path) -> Iterator[WebdavServer]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with serve_webdav(folder) as server:
+@pytest.fixture(scope="session")
+def webdav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebdavServer]:
+    with serve_webdav(tmp_path_factory.mktemp("served")) as server:
         yield server
+
+
+@pytest.fixture
+def webdav(webdav_server: WebdavServer, request: pytest.FixtureRequest) -> WebdavServer:
+    """An empty folder on the real server."""
+    import hashlib
+
+    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]
+    folder = webdav_server.folder / name
+    folder.mkdir()
+    return WebdavServer(f"{webdav_server.url}/{name}", folder)
 
 
 @pytest.fixture(scope="session")

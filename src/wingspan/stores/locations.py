@@ -14,9 +14,6 @@ from wingspan.errors import SettingsError
 from wingspan.settings import Settings
 from wingspan.stores.base import Backend, Store
 from wingspan.stores.folder import FolderBackend
-from wingspan.stores.osdf import PelicanBackend
-from wingspan.stores.s3 import S3Backend
-from wingspan.stores.webdav import WebdavBackend, bearer_token
 
 __all__ = [
     "SHARED_FOLDERS",
@@ -191,8 +188,12 @@ def open_store(location: str | os.PathLike[str], settings: Settings | None = Non
         )
     backend: Backend
     if scheme == "s3":
+        from wingspan.stores.s3 import S3Backend
+
         backend = S3Backend(url, endpoint_url=entry.endpoint_url, options=entry.options)
     elif scheme in {"https", "http"}:
+        from wingspan.stores.webdav import WebdavBackend, bearer_token
+
         token = _secret(entry.token_env, entry.token_file, label)
         password = _secret(entry.password_env, None, label)
         if token is None and entry.username is None:
@@ -201,6 +202,9 @@ def open_store(location: str | os.PathLike[str], settings: Settings | None = Non
             url, username=entry.username, password=password, token=token, options=entry.options
         )
     elif scheme in {"osdf", "pelican"}:
+        from wingspan.stores.osdf import PelicanBackend
+        from wingspan.stores.webdav import bearer_token
+
         token = _secret(entry.token_env, entry.token_file, label) or bearer_token()
         backend = PelicanBackend(url, token=token, options=entry.options)
     else:
