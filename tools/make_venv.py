@@ -50,7 +50,7 @@ def runs(*command):
 
 
 class Links(HTMLParser):
-    """The files of a page of the simple repository API (PEP 503: every index has it), less those withdrawn."""
+    """The files of a page of the simple repository API (PEP 503: every index has it), less withdrawn ones."""
 
     def __init__(self):
         super().__init__()
