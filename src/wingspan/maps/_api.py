@@ -97,7 +97,8 @@ def starmap(
 def _check_callable(func: Any) -> None:
     if not callable(func):
         raise NotPicklable(
-            f"the first argument must be a function, not {type(func).__name__}", hint="wingspan.map(function, inputs)"
+            f"the first argument must be a function, not {type(func).__name__}",
+            hint="wingspan.map(function, inputs)",
         )
 
 
