@@ -116,6 +116,7 @@ def test_sound_files_have_no_findings(tmp_path: Path) -> None:
         ),
         ("lost-line", ["request_memory = 4GB", "request_memory = 8GB"]),
         ("lost-line", ['+ProjectName = "a"', 'MY.ProjectName = "b"']),
+        ("doubled-name", ["transfer_input_files = transfer_input_files = a.py, b.py"]),
         ("unknown-command", ["transfer_input_file = a.py"]),
         ("unknown-command", ["request_gpu = 1"]),
         ("undocumented-value", ["docker_pull_policy = missing"]),
@@ -246,6 +247,36 @@ def test_files_used_where_they_are(tmp_path: Path, transfer: str, script: str) -
     """Plain names, folders that were sent or made, and absolute paths are no fault."""
     text = submit("executable = run.sh", "transfer_executable = true", f"transfer_input_files = {transfer}")
     assert rules_of(tmp_path, "a.sub", text, run_sh=f"#!/bin/bash\nset -e\n{script}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("script", "finds"),
+    [
+        ("./environment-b8dd14a4.sh\npython train.py", ["environment-b8dd14a4.sh"]),
+        ("python infer.py", ["infer.py"]),
+        ("time python3 -u infer.py --fast", ["infer.py"]),
+        ("./environment.sh\npython train.py", []),
+        ("./run.sh --again", []),
+        ("tar -xzf environment.sh\npython infer.py", []),
+        ("cd work\npython infer.py", []),
+        ("cat > infer.py <<END\nprint()\nEND\npython infer.py", []),
+        ("python -m venv x\npython -c 'import y'", []),
+    ],
+)
+def test_what_the_script_runs_must_be_sent(tmp_path: Path, script: str, finds: list[str]) -> None:
+    """A script or program that is run, is not sent and cannot have been made before is named."""
+    (tmp_path / "run.sh").write_text(f"#!/bin/bash\nset -e\n{script}\n")
+    path = tmp_path / "a.sub"
+    path.write_text(
+        submit(
+            "transfer_input_files = osdf:///chtc/staging/b/bbadger/x-b8dd14a4/environment.sh, train.py",
+            "executable = run.sh",
+            "transfer_executable = true",
+        )
+    )
+    found = [finding for finding in lint([path]) if finding.rule == "not-sent"]
+    assert [finding.message.split(" runs ")[1].split(",")[0] for finding in found] == finds
+    assert all(finding.line == 1 for finding in found)
 
 
 def test_relative_paths_that_are_preserved(tmp_path: Path) -> None:
@@ -488,4 +519,6 @@ def test_the_documentation_has_every_rule() -> None:
     text = Path(__file__).parents[2].joinpath("docs", "lint.md").read_text()
     for name, rule in RULES.items():
         escaped = rule.why.replace("|", r"\|")
-        assert f"| `{name}` | {escaped} |" in text, f"docs/lint.md says something else of {name}"
+        assert f"| `{name}` | {escaped} |" in text, (
+            f"docs/lint.md says something else of {name}: python tools/lint_docs.py"
+        )

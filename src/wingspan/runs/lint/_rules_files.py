@@ -30,7 +30,8 @@ def _inputs(submit: SubmitFile) -> Iterator[tuple[Command, str]]:
         "transfer_input_files", "transfer_input", "transfer_common_input", "public_input_files"
     ):
         for entry in split_list(command.value):
-            yield command, entry
+            # a doubled name is another rule's; what stands behind it is meant
+            yield command, re.sub(rf"^{command.key}\s*=\s*", "", entry, flags=re.IGNORECASE)
 
 
 def _line_of(submit: SubmitFile, command: Command, entry: str) -> int:
@@ -88,6 +89,46 @@ def sent_flat(submit: SubmitFile) -> Iterator[Hit]:
                 f"use {name}, or send the folder: transfer_input_files = …/{match[1].rstrip('/')}",
             )
             break
+
+
+#: Commands after which files may be there that were not sent.
+_MAKES_FILES = re.compile(
+    r"\b(tar|unzip|gunzip|unxz|git|curl|wget|cp|mv|ln|rsync|scp|make|cmake|gcc|g\+\+|patch|touch|pixi|pip3?|conda"
+    r"|mamba|micromamba|source|cd|pushd|eval|exec|pelican|stashcp|aws|gsutil|rclone)\b|>|(^|[;&|]\s*)\.\s"
+)
+_RUNS = re.compile(
+    r"(?:^|[;&|]\s*|\b(?:time|nohup|if|then|do|srun|exec)\s+)"
+    r"(?:(?:python3?|bash|sh|perl|Rscript|julia)(?:\s+-[uexBOS]+)*\s+(?:\./)?|\./)(?P<name>[A-Za-z0-9][\w.+-]*)(?=\s|;|$)"
+)
+
+
+@SUBMIT.rule(
+    "not-sent",
+    hint="add it to transfer_input_files, or correct its name",
+    why="The job has only the files that are sent with it: the script ends with: No such file or directory.",
+    source=f"{_TRANSFER}; found in a published template",
+)
+def not_sent(submit: SubmitFile) -> Iterator[Hit]:
+    sent = [entry for _, entry in _inputs(submit)]
+    no_transfer = submit.last("should_transfer_files")
+    image = submit.of("container_image", "docker_image")
+    if submit.script is None or (no_transfer is not None and no_transfer.value.lower() == "no"):
+        return
+    if any("$" in entry or "*" in entry or entry.endswith("/") or "pack=auto" in entry for entry in sent):
+        return  # what is in them cannot be seen from here
+    names = {PurePosixPath(urlsplit(entry).path).name for entry in sent} | {submit.script.name}
+    script = parse_script(submit.script, submit.script.read_text(encoding="utf-8", errors="replace"))
+    executable = submit.last("executable")
+    at = (submit.last("transfer_input_files") or executable or submit.commands[0]).line
+    for each in script.code:
+        for match in _RUNS.finditer(each.text.strip()):
+            # a program of the image may lie in its working folder
+            if match["name"] not in names and "." in match["name"] and not image:
+                yield Hit(
+                    at, f"{submit.script.name}, line {each.line}, runs {match['name']}, which is not sent"
+                )
+        if _MAKES_FILES.search(each.text):
+            return
 
 
 @SUBMIT.rule(

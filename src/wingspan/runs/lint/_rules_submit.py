@@ -72,6 +72,18 @@ def lost_line(submit: SubmitFile) -> Iterator[Hit]:
 
 
 @SUBMIT.rule(
+    "doubled-name",
+    hint="write the name once",
+    why="All after the first = is the value: the name becomes part of its first entry.",
+    source="found in a published template",
+)
+def doubled_name(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.commands:
+        if re.match(rf"{re.escape(command.key)}\s*=(?!=)", command.value, re.IGNORECASE):
+            yield Hit(command.line, f"{command.written} = {command.written} = …: the name is there twice")
+
+
+@SUBMIT.rule(
     "unknown-command",
     hint="correct the name",
     why="HTCondor takes a name that it does not know for a variable of yours, and ignores it.",
@@ -129,7 +141,9 @@ def site_value(submit: SubmitFile) -> Iterator[Hit]:
 
 @functools.cache
 def _site_values() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Attributes (lower case) by which sites are told the time, with the site's name and the values it knows."""
+    """Attributes (lower case) by which sites are told the time, with the site's name and the values it
+    knows.
+    """
     from wingspan.pools.profiles import profiles
 
     return {
