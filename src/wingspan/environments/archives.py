@@ -142,13 +142,16 @@ def search_member(package: LocalPackage, ending: str, pattern: re.Pattern[bytes]
 
 def _search(stream: IO[bytes], pattern: re.Pattern[bytes]) -> str | None:
     tail = b""
-    while piece := stream.read(1 << 22):
-        found = pattern.search(tail + piece)
-        if found and found.end() < len(tail + piece):
+    while True:
+        piece = stream.read(1 << 22)
+        window = tail + piece
+        found = pattern.search(window)
+        # A match that touches the end may go on in the next piece.
+        if found and (found.end() < len(window) or not piece):
             return found.group().decode("ascii", errors="replace")
-        tail = (tail + piece)[-4096:]
-    found = pattern.search(tail)
-    return found.group().decode("ascii", errors="replace") if found else None
+        if not piece:
+            return None
+        tail = window[-4096:]
 
 
 @contextmanager

@@ -37,8 +37,8 @@ _FOLLOW_TORCH = frozenset(
     {"pytorch", "libtorch", "pytorch-gpu", "torch", "torchvision", "torchaudio", "triton", "pytorch-cuda"}
 )
 
-#: PyTorch keeps the flags that it was compiled with: "sm_70 sm_75 compute_90".
-_COMPILED_FOR = re.compile(rb"\b(?:sm|compute)_\d{2,3}a?(?: (?:sm|compute)_\d{2,3}a?)+")
+#: PyTorch keeps the flags that it was compiled with: "sm_70 sm_75 compute_90". What stands before them is any byte.
+_COMPILED_FOR = re.compile(rb"sm_\d{2,3}[af]?(?: (?:sm|compute)_\d{2,3}[af]?)+")
 
 _LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 
@@ -191,17 +191,15 @@ class _Derivation:
                     self.warnings.append(f"{package} needs compute capability {known[0]}: {known[1]}")
                 break
         torch = self.torch()
-        if torch is not None:
-            archs = self.arch_list(torch, cuda)
-            if archs is not None:
-                lowest.append(archs.minimum)
-                if archs.maximum is not None:
-                    highest.append(archs.maximum)
-                    self.warnings.append(
-                        f"{torch} carries no PTX: "
-                        f"it does not run on compute capabilities above {archs.maximum}"
-                    )
-        for package in self.unknown_gpu_code(torch, cuda):
+        archs = self.arch_list(torch, cuda) if torch is not None else None
+        if archs is not None:
+            lowest.append(archs.minimum)
+            if archs.maximum is not None:
+                highest.append(archs.maximum)
+                self.warnings.append(
+                    f"{torch} carries no PTX: it does not run on compute capabilities above {archs.maximum}"
+                )
+        for package in self.unknown_gpu_code(None if archs else torch, cuda):
             self.warnings.append(
                 f"{package}: for which compute capabilities it was compiled is unknown here; only what CUDA "
                 "itself needs is asked for: if it needs more, set gpus_minimum_capability yourself"
@@ -245,8 +243,11 @@ class _Derivation:
         return None
 
     def unknown_gpu_code(self, torch: LockedPackage | None, cuda: CudaUse) -> Iterator[LockedPackage]:
-        """Packages with GPU code of their own about which neither they nor the table say anything."""
-        if torch is not None and self.arch_list(torch, cuda) is None:
+        """Packages with GPU code of their own about which neither they nor the table say anything.
+
+        `torch` is given if it is one of them.
+        """
+        if torch is not None:
             yield torch
         for package in cuda.users:
             if package.name not in _FOLLOW_TORCH and (
