@@ -13,13 +13,27 @@ import wingspan
 from wingspan.worker import formats
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """The data folder of a finished map of ten components by one worker, which has left."""
+    folder = tmp_path_factory.mktemp("original") / "data"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINGSPAN_DATA_DIR", str(folder))
+        options = wingspan.Options(workers=1)
+        m = wingspan.map(lambda x: x * x, range(10), tag="ten", pool="local", options=options)
+        m.wait()
+        deadline = time.monotonic() + 60
+        while not m._keeper.results.starts["0.0"].left and time.monotonic() < deadline:
+            m._keeper.refresh()
+            time.sleep(0.01)
+    return folder
+
+
 @pytest.fixture
-def finished(until):
-    """A finished map of ten components by one worker, which has left."""
-    m = wingspan.map(lambda x: x * x, range(10), tag="ten", pool="local", options=wingspan.Options(workers=1))
-    m.wait()
-    until(lambda: m._keeper.refresh() or m._keeper.results.starts["0.0"].left, "the worker's goodbye")
-    return m
+def finished(original, data_dir):
+    """A copy of the finished map."""
+    shutil.copytree(original, data_dir)
+    return wingspan.load("ten")
 
 
 def cut(path: Path) -> None:

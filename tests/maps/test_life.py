@@ -1,0 +1,427 @@
+"""A map's life on the local pool: doing again, more workers, holding, removing, and what survives kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan import ComponentStatus
+from wingspan.maps._results import Results
+
+RUNNING, HELD, COMPLETED = ComponentStatus.RUNNING, ComponentStatus.HELD, ComponentStatus.COMPLETED
+
+
+@pytest.fixture
+def counted(tmp_path):
+    """A function that counts in a folder how often each input was computed, and answers the count."""
+    folder = tmp_path / "counts"
+    folder.mkdir()
+
+    def count(x):
+        with (folder / str(x)).open("a") as file:
+            file.write(".")
+        return (folder / str(x)).stat().st_size
+
+    return count
+
+
+def workers_of(m):
+    """Process ids of the workers that said hello."""
+    m._keeper.refresh()
+    return [start.facts["pid"] for start in m._keeper.results.starts.values() if start.facts]
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# -- doing again --------------------------------------------------------------------------------------------------------
+
+
+def test_rerun_does_the_named_components_again(counted):
+    """Chosen components are computed afresh, the others stay; without arguments only what has no output."""
+    m = wingspan.map(counted, range(4), pool="local")
+    assert list(m) == [1, 1, 1, 1]
+    m.rerun([1, -1])
+    assert m.statuses[0] is COMPLETED
+    assert list(m) == [1, 2, 1, 2]
+    m.rerun()
+    assert list(m) == [1, 2, 1, 2]
+    m.rerun(m.components)
+    assert list(m) == [2, 3, 2, 3]
+    assert list(wingspan.load(m.tag)) == [2, 3, 2, 3]
+
+
+def test_rerun_of_errors_does_what_failed_again(tmp_path):
+    """`m.rerun(m.errors)` and `m.rerun()` do what failed again; an error of before no longer counts."""
+    ready = tmp_path / "ready"
+
+    def fragile(x):
+        if x % 2 and not ready.exists():
+            raise ValueError("not ready")
+        return x
+
+    m = wingspan.map(fragile, range(6), pool="local")
+    m.wait(errors_ok=True)
+    assert sorted(m.errors) == [1, 3, 5]
+    ready.touch()
+    m.rerun(m.errors)
+    assert list(m) == list(range(6))
+    assert m.errors == {}
+    assert m.wait().is_done
+
+
+def test_rerun_while_it_runs_does_it_again_afterwards(gate, counted, until):
+    """A component that is running when it is wanted afresh is computed once more."""
+    wait = gate.wait
+
+    def waiting(x):
+        wait()
+        return counted(x)
+
+    m = wingspan.map(waiting, [0], pool="local")
+    until(lambda: m.statuses == [RUNNING], "it runs")
+    m.rerun([0])
+    gate.open()
+    assert m.get(0, timeout=60) == 2
+
+
+def test_rerun_of_no_such_component_is_an_index_error():
+    """A number beyond the map changes nothing."""
+    m = wingspan.map(abs, [1], pool="local")
+    with pytest.raises(IndexError):
+        m.rerun([0, 5])
+    assert list(m) == [1]
+
+
+@pytest.mark.parametrize("retries", [1, 3])
+def test_retries_try_again_until_it_works(counted, retries):
+    """A component that fails is tried `retries` times more; its attempt says which one succeeded."""
+
+    def fragile(x):
+        tries = counted(x)
+        if tries <= x:
+            raise ValueError(f"attempt {tries}")
+        return tries
+
+    m = wingspan.map(fragile, range(6), pool="local", options=wingspan.Options(retries=retries))
+    m.wait(errors_ok=True)
+    good = range(retries + 1)
+    assert m[: retries + 1] == [x + 1 for x in good]
+    assert [m.runtimes[x].attempt for x in good] == list(good)
+    assert sorted(m.errors) == list(range(retries + 1, 6))
+    assert {error.attempt for error in m.errors.values()} == {retries}
+    assert {error.text for error in m.errors.values()} == {f"attempt {retries + 1}"}
+
+
+def test_a_crash_is_retried(counted):
+    """A crash counts as a failure, and is tried again."""
+
+    def fragile(x):
+        if counted(x) < 2:
+            os._exit(1)
+        return x
+
+    m = wingspan.map(fragile, range(3), pool="local", options=wingspan.Options(retries=1))
+    assert list(m) == [0, 1, 2]
+
+
+def test_retries_need_no_client(counted, until):
+    """Workers retry by themselves: nobody has to wait or look for it to happen."""
+
+    def fragile(x):
+        if counted(x) < 3:
+            raise ValueError
+        return x
+
+    m = wingspan.map(fragile, [0, 1], pool="local", options=wingspan.Options(retries=2))
+    results = Results(m._folder)
+    until(lambda: results.poll() and sum(state == 1 for state in results.state) == 2, "both outputs")
+
+
+# -- workers ----------------------------------------------------------------------------------------------------------
+
+
+def test_more_workers_share_the_blocks(gate, until):
+    """Workers that join take blocks that nobody has taken."""
+    wait = gate.wait
+
+    def waiting(x):
+        wait()
+        return os.getppid()
+
+    m = wingspan.map(waiting, range(3), pool="local", options=wingspan.Options(workers=1, block_size=1))
+    until(lambda: m.status().counts[RUNNING] == 1, "the first runs")
+    m.add_workers(2)
+    until(lambda: m.status().counts[RUNNING] == 3, "all three run")
+    gate.open()
+    assert len(set(m)) == 3
+    assert len({measures.worker for measures in m.runtimes.values()}) == 3
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_workers_cannot_join(count):
+    """A number of workers below one is refused."""
+    m = wingspan.map(abs, [1], pool="local")
+    with pytest.raises(wingspan.MapError, match="cannot join") as caught:
+        m.add_workers(count)
+    assert caught.value.hint
+
+
+def test_hold_stops_and_release_goes_on(gate, until, counted):
+    """Held workers end; status and errors say so; after release what was not finished is done, nothing else again."""
+    wait = gate.wait
+
+    def waiting(x):
+        if x:
+            wait()
+        return counted(x)
+
+    m = wingspan.map(waiting, range(2), tag="holding", pool="local", options=wingspan.Options(workers=1))
+    assert m.get(0, timeout=60) == 1
+    until(lambda: m.statuses == [COMPLETED, RUNNING], "the second runs")
+    m.hold()
+    until(lambda: m.statuses == [COMPLETED, HELD], "the second is held")
+    until(lambda: not any(is_alive(pid) for pid in workers_of(m)), "the workers end")
+    assert "held" in m.holds[1].reason
+    assert "release" in m.status().message
+    with pytest.raises(wingspan.ComponentHeld, match="held") as caught:
+        m.wait(timeout=60)
+    assert "wingspan release holding" in caught.value.hint
+    with pytest.raises(wingspan.MapTimeout):
+        m.wait(timeout=0.3, holds_ok=True)
+    assert m[0] == 1
+    gate.open()
+    m.release()
+    until(lambda: m.statuses != [COMPLETED, HELD], "it is released")
+    assert m.wait(timeout=60).is_done
+    assert list(m) == [1, 1]
+    assert m.holds == {}
+
+
+def test_vacate_sends_workers_off_and_the_map_goes_on(gate, until):
+    """Vacated workers end; what they had is done by others, finished outputs stay."""
+    wait = gate.wait
+
+    def waiting(x):
+        if x:
+            wait()
+        return x
+
+    m = wingspan.map(waiting, range(2), pool="local", options=wingspan.Options(workers=1))
+    assert m[0] == 0
+    until(lambda: m.statuses == [COMPLETED, RUNNING], "the second runs")
+    (pid,) = workers_of(m)
+    m.vacate()
+    until(lambda: not is_alive(pid), "the worker ends")
+    gate.open()
+    assert list(m) == [0, 1]
+
+
+def test_remove_ends_workers_and_takes_everything_away(gate, until, data_dir):
+    """After remove there is no process, no folder and no tag; a second remove does nothing."""
+    wait = gate.wait
+    m = wingspan.map(lambda x: wait(), range(4), tag="doomed", pool="local")
+    until(lambda: m.status().counts[RUNNING] > 0, "it runs")
+    pids = workers_of(m)
+    m.remove()
+    assert not m.exists
+    assert wingspan.tags() == ()
+    assert list((data_dir / "maps").iterdir()) == []
+    until(lambda: not any(is_alive(pid) for pid in pids), "the workers end")
+    m.remove()
+
+
+def test_retag_gives_another_name(tmp_path):
+    """The map is found by its new tag only, and is no longer transient; a tag in use is refused."""
+    m = wingspan.map(abs, [-1], pool="local")
+    old = m.tag
+    assert m.is_transient
+    m.retag("kept")
+    assert not m.is_transient
+    assert wingspan.load("kept")[0] == 1
+    with pytest.raises(wingspan.TagNotFound):
+        wingspan.load(old)
+    other = wingspan.map(abs, [-2], tag="other", pool="local")
+    with pytest.raises(wingspan.TagExists):
+        other.retag("kept")
+    with pytest.raises(wingspan.InvalidTag):
+        other.retag("a/b")
+    assert (wingspan.load("other")[0], wingspan.load("kept")[0]) == (2, 1)
+    m.retag("kept")
+    assert wingspan.tags("k*") == ("kept",)
+
+
+def test_clean_removes_what_nobody_named():
+    """`clean` removes transient maps and answers their tags; with all=True every map."""
+    transient = wingspan.map(abs, [1], pool="local")
+    wingspan.map(abs, [1], tag="named", pool="local")
+    assert wingspan.clean() == (transient.tag,)
+    assert wingspan.tags() == ("named",)
+    assert wingspan.clean(all=True) == ("named",)
+    assert wingspan.tags() == ()
+
+
+# -- several processes, and kill -9 ------------------------------------------------------------------------------------
+
+SUBMIT = """
+import os, signal, sys, time, wingspan
+folder = sys.argv[1]
+def slow(x):
+    while not os.path.exists(folder + "/go"):
+        time.sleep(0.01)
+    return x * x
+m = wingspan.map(slow, range(8), tag="survivor", pool="local")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_map_outlives_the_python_that_made_it(other_python, tmp_path):
+    """kill -9 of the submitting Python: the map goes on without any client; another process reads it."""
+    assert other_python(SUBMIT, tmp_path, check=False).returncode == -signal.SIGKILL
+    m = wingspan.load("survivor")
+    assert not m.is_done
+    (tmp_path / "go").touch()
+    assert list(m) == [x * x for x in range(8)]
+    assert len(m._folder.submissions()) == 1
+
+
+def test_a_finished_map_is_read_without_any_worker(other_python, tmp_path):
+    """A process that has nothing to do with the map reads outputs, inputs, errors and what was printed."""
+    script = """
+import wingspan
+def work(x):
+    print("at", x)
+    return 1 / x
+wingspan.map(work, [0, 4], tag="done", pool="local").wait(errors_ok=True)
+"""
+    other_python(script)
+    m = wingspan.load("done")
+    assert m.is_done
+    assert m[1] == 0.25
+    assert m.input(1) == 4
+    assert m.stdout(1) == "at 4\n"
+    with pytest.raises(ZeroDivisionError):
+        m[0]
+    assert "return 1 / x" in m.errors[0].traceback or "in work" in m.errors[0].traceback
+
+
+def test_a_killed_executor_is_its_component_s_error(until, tmp_path):
+    """kill -9 of the process that calls the function: that component fails, the same worker does the rest."""
+
+    def tell(x):
+        if x == 1:
+            (tmp_path / "pid").write_text(str(os.getpid()))
+            time.sleep(300)
+        return x
+
+    m = wingspan.map(tell, range(4), pool="local", options=wingspan.Options(workers=1))
+    pid = int(
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the executor's pid")
+    )
+    os.kill(pid, signal.SIGKILL)
+    m.wait(timeout=60, errors_ok=True)
+    assert list(m.errors) == [1]
+    assert m.errors[1].signal == signal.SIGKILL
+    assert [m[0], m[2], m[3]] == [0, 2, 3]
+    assert {measures.worker for measures in m.runtimes.values()} == {"0.0"}
+
+
+def test_a_killed_worker_is_replaced(until, gate, counted):
+    """kill -9 of a supervisor: its executor ends too, and what it had is done by another worker."""
+    wait = gate.wait
+
+    def waiting(x):
+        number = counted(x)
+        if x:
+            wait()
+        return number
+
+    m = wingspan.map(waiting, range(4), pool="local", options=wingspan.Options(workers=1, block_size=2))
+    assert m.get(0, timeout=60) == 1
+    until(lambda: m.statuses[1] is RUNNING, "the second runs")
+    (pid,) = workers_of(m)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert children
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(is_alive(child) for child in children), "the executor ends with its supervisor")
+    gate.open()
+    assert m.wait(timeout=60).is_done
+    assert list(m) == [1, 2, 1, 1]
+
+
+def test_a_component_whose_worker_always_dies_is_given_up(tmp_path):
+    """A component that takes its supervisor down every time ends as an error, not in an endless loop."""
+
+    def kill_supervisor(x):
+        if x == 1:
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(300)
+        return x
+
+    m = wingspan.map(kill_supervisor, range(3), pool="local", options=wingspan.Options(workers=1))
+    m.wait(timeout=120, errors_ok=True)
+    assert m.errors[1].type_name == "lost"
+    assert "lost" in m.errors[1].text
+    assert m.errors[1].hint
+
+
+RERUNNER = """
+import sys, wingspan
+m = wingspan.load("shared")
+for _ in range(3):
+    m.rerun(range(int(sys.argv[1]), 60, 2))
+    m.wait(timeout=100)
+assert list(m) == list(range(0, -60, -1)), list(m)
+print("fine")
+"""
+
+
+def test_two_processes_may_read_wait_and_rerun_at_once(data_dir):
+    """Two other processes rerun parts of one map again and again while this one reads it."""
+    m = wingspan.map(lambda x: -x, range(60), tag="shared", pool="local")
+    m.wait()
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-c", RERUNNER, str(part)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for part in range(2)
+    ]
+    while any(other.poll() is None for other in others):
+        assert list(m.iter(timeout=100)) == list(range(0, -60, -1))
+        assert sum(m.status().counts.values()) == 60
+    for other in others:
+        out, err = other.communicate(timeout=60)
+        assert out == b"fine\n", err.decode()
+    assert list(wingspan.load("shared")) == list(range(0, -60, -1))
+
+
+def test_two_processes_cannot_make_one_tag(data_dir):
+    """Of several that make a map of one tag at once, exactly one has it; the others are told and leave nothing."""
+    script = """
+import wingspan
+try:
+    wingspan.map(abs, range(1000), tag="contended", pool="local").wait()
+    print("mine")
+except wingspan.TagExists:
+    print("taken")
+"""
+    others = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    told = sorted(other.communicate(timeout=120)[0] for other in others)
+    assert told == [b"mine\n", b"taken\n", b"taken\n", b"taken\n"]
+    assert wingspan.tags() == ("contended",)
+    assert [path.name[0] for path in (data_dir / "maps").iterdir()] == ["2"]
+    assert wingspan.load("contended")[999] == 999
