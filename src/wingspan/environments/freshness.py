@@ -60,7 +60,7 @@ def refuse_mismatches(env: LockedEnvironment, mismatches: tuple[Mismatch, ...]) 
         raise LockOutdated(
             f"{env.manifest_path} changed after {env.lock_path.name} was written "
             f"(environment {env.name!r}, platform {env.platform.label}):\n{listing}",
-            hint="pixi lock (or use the lock as it is: --frozen, check_lock=False)",
+            hint="pixi lock (or take the lock as it is: --frozen, in Python Environment(..., frozen=True))",
         )
 
 
@@ -164,6 +164,8 @@ def _version_fits(version: str, specifier: str) -> bool:
 
 def _not_wanted(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
     """Packages that neither the manifest nor another package asks for: dependencies that were removed."""
+    if any(feature.dev for feature in manifest.features_of(env.name)):
+        return
     asked = {d.name for d in manifest.conda_dependencies(env.name, env.platform)}
     asked |= {d.name for d in manifest.pypi_dependencies(env.name, env.platform)}
     for package in env.packages:

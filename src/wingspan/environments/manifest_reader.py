@@ -161,6 +161,7 @@ class _Reader:
             platforms=tuple(map(str, own["platforms"])) if "platforms" in own else None,
             channels=self.channels(own["channels"]) if "channels" in own else None,
             system_requirements=self.virtual(table.get("system-requirements") or {}),
+            dev=any("dev" in t for t in (table, *(table.get("target") or {}).values())),
         )
 
     def target(self, feature: str, selector: str | None, table: dict[str, Any]) -> Target:

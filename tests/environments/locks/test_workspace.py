@@ -257,6 +257,15 @@ def test_a_changed_manifest_makes_the_lock_outdated(
     assert load_environment(folder, gpus=True, check_lock=False).package("pytorch")
 
 
+def test_development_dependencies_are_left_to_pixi(real: Callable[[str], Path]) -> None:
+    """With a [dev] table packages are locked that the manifest does not name: these are no leftovers."""
+    folder = real("multi-machine")
+    manifest = folder / "pixi.toml"
+    text = manifest.read_text().replace('polars = ">=1.41.1,<2"\n', "")
+    manifest.write_text(text + '\n[dev]\nmy-package = { path = "src/my-package" }\n')
+    assert load_environment(folder).package("polars")
+
+
 def test_a_change_for_another_platform_does_not_matter(real: Callable[[str], Path]) -> None:
     """What is asked for on macOS only is no reason to refuse Linux."""
     folder = real("multi-machine")
