@@ -1,0 +1,65 @@
+"""What the README and the pages of docs/ show is what happens."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan.cli._main import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SESSIONS = [page for page in PAGES if "```pycon" in page.read_text(encoding="utf-8")]
+
+
+@pytest.fixture(autouse=True)
+def _no_map_left(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The sessions run as local processes, which every machine has."""
+    monkeypatch.setenv("WINGSPAN_POOL", "local")
+    yield
+    wingspan.clean(all=True)
+
+
+@pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
+def test_python_sessions_show_what_happens(page: Path) -> None:
+    """The sessions of a page, run one after the other, answer what stands there."""
+    blocks = re.findall(r"^```pycon\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    session = doctest.DocTestParser().get_doctest(
+        "\n".join(blocks), {"__name__": "__main__"}, page.name, str(page), 0
+    )
+    told: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    runner.run(session, out=told.append)
+    assert not told, "".join(told)
+    assert runner.summarize(verbose=False).attempted > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page names a file that is there."""
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    lost = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_the_pages_are_there(page: Path) -> None:
+    """Every command after ``wingspan`` at the beginning of code is one of the command line's."""
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"(?:`|^\$ )wingspan ([a-z][a-z-]*)\b", text, re.MULTILINE)
+    assert set(named) <= set(COMMANDS)
+
+
+def test_changelog_is_what_towncrier_writes_to() -> None:
+    """The marker is there once, and every fragment has a type that towncrier knows."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert text.count("<!-- towncrier release notes start -->\n") == 1
+    fragments = [path.name for path in (ROOT / "changelog.d").glob("*.md")]
+    assert [
+        name for name in fragments if not re.search(r"\.(feature|change|bugfix)(\.\d+)?\.md$", name)
+    ] == []
