@@ -41,14 +41,13 @@ engines: $(VENV)/.dev ## Obtain the real engines for the tests: HTCondor, Apptai
 	done
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, and that imports only run downward.
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	@code=0; for check in "ruff check" "ruff format --check" mypy "lint-imports --no-logo"; do \
+		echo "lint: $$check"; $(BIN)/$$check || code=1; \
+	done; exit $$code
 
 # The tests run whatever the linters say, so that one answer has both; it is good only if both are.
 test: $(VENV)/.dev engines ## Everything: engines, linters, the whole test suite.
-	@$(MAKE) --no-print-directory --keep-going lint; lint=$$?; \
+	@$(MAKE) --no-print-directory lint; lint=$$?; \
 	[ $$lint -eq 0 ] || echo "lint: failed, see above"; \
 	$(BIN)/python -m pytest $(PYTEST_ARGS) </dev/null; tests=$$?; \
 	[ $$tests -ne 0 ] || [ $$lint -eq 0 ] || tests=1; exit $$tests
