@@ -52,8 +52,10 @@ test: $(VENV)/.dev engines ## Everything: engines, linters, the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS) </dev/null; tests=$$?; \
 	[ $$tests -ne 0 ] || [ $$lint -eq 0 ] || tests=1; exit $$tests
 
-benchmark: $(VENV)/.dev ## Measure this machine against the figures in benchmarks/.
-	@for benchmark in $(wildcard benchmarks/[a-z]*.py); do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+benchmark: $(VENV)/.dev ## Measure this machine: maps, the personal pool, environments. Some minutes; JSON.
+	@for what in "maps.py start" "maps.py local" "maps.py personal" personal_pool.py "environments.py --json"; do \
+		echo "benchmarks/$$what"; $(BIN)/python benchmarks/$$what || exit 1; \
+	done
 
 format: $(VENV)/.dev ## Put the source into ruff's form.
 	$(BIN)/ruff check --fix
