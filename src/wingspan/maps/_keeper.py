@@ -122,9 +122,12 @@ class Keeper:
     def finished(self) -> bool:
         """Every component has its output, or an error with no attempt left."""
         results = self.results
-        return results.finished == results.n and not (self.options.retries and self._to_retry())
+        return results.finished == results.n and not (self.options.retries and self.to_retry())
 
-    def _to_retry(self) -> list[int]:
+    def to_retry(self) -> list[int]:
+        """Components that failed and have attempts left."""
+        if not self.options.retries:
+            return []
         return [
             component
             for component in self.results.failed
@@ -234,7 +237,7 @@ class Keeper:
         return job.state in (JobState.HELD, JobState.COMPLETED, JobState.REMOVED)
 
     def _starts_of(self, worker: int) -> list[Any]:
-        return [start for start in self.results.starts.values() if start.number == worker]
+        return self.results.starts_of.get(worker, [])
 
     def _newest_starts(self) -> list[WorkerStart]:
         """Starts of the workers that were submitted last."""
@@ -305,9 +308,9 @@ class Keeper:
                 lost = self.results.unfinished()
                 claimed = self._claimed_components()
                 never = [component for component in lost if component not in claimed]
-                if len(never) == len(lost) and not self._to_retry():
+                if len(never) == len(lost) and not self.to_retry():
                     return False  # nobody has taken them: the newest rounds still offer them
-            retry = self._to_retry() if owners is None else []
+            retry = self.to_retry() if owners is None else []
             if retry:
                 return self.publish(rounds.RETRY, retry)
             hopeless = [component for component in lost if self.results.repairs(component) >= MAX_REPAIRS]
@@ -382,7 +385,7 @@ class Keeper:
         pool = pool or get_pool(self.folder.info["pool"])
         pool.make_ready()
         if count is None:
-            left = max(1, self.results.n - self.results.finished + len(self._to_retry()))
+            left = max(1, self.results.n - self.results.finished + len(self.to_retry()))
             count = min(left, self.options.workers or pool.default_workers(left))
         return self._submit(pool, count)
 
@@ -432,7 +435,10 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
     path = folder.path
     archive = str(path / "worker.pyz")
     # A process that dies of a signal (an out-of-memory kill, an operator's kill -9) comes back and resumes what it claimed, five times.
-    submit = {"on_exit_remove": "(ExitBySignal =!= true) || (NumJobStarts >= 5)", **options.submit}
+    submit = {
+        "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
+        **options.submit,
+    }
     executable, before, send = pool.launch()
     return JobDescription(
         name=folder.info["tag"],

@@ -27,7 +27,7 @@ from wingspan.maps._failures import component_error, raisable, summary
 from wingspan.maps._folder import MapFolder, tags_root
 from wingspan.maps._functions import adopt_classes
 from wingspan.maps._keeper import Keeper
-from wingspan.maps._results import ERROR, OUTPUT, Measures, sorted_numbers
+from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 from wingspan.maps._streams import Streams
 from wingspan.maps._tags import check_tag, remove_tag, write_tag
@@ -40,6 +40,9 @@ Timeout = float | datetime.timedelta | None
 
 #: Sleep between two looks: from half a millisecond (a warm local map) up to this, by how long nothing came.
 _SHORTEST, _LONGEST = 0.0005, 1.0
+
+
+_STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
 
 
 class _Pauses:
@@ -467,35 +470,26 @@ class Map(Sequence[Any]):
     def statuses(self) -> list[ComponentStatus]:
         """The status of each component, as of now."""
         self._keeper.refresh()
+        exceptions, rest = self._exceptional_statuses(), self._status_of_the_rest()
+        statuses = [rest if state == NOTHING else _STATUS_OF[state] for state in self._keeper.results.state]
+        for component, status in exceptions.items():
+            statuses[component] = status
+        return statuses
+
+    def _exceptional_statuses(self) -> dict[int, ComponentStatus]:
+        """Components whose status does not follow from their record alone, or from there being none."""
         results, jobs = self._keeper.results, self._keeper.jobs
         rest = self._status_of_the_rest()
-        running = {
-            start.component
-            for start in results.starts.values()
-            if start.component is not None
-            and jobs.by_worker.get(start.number) is not None
-            and jobs.by_worker[start.number].state is JobState.RUNNING
-        }
-        held = {job.worker for job in jobs.held}
-        held_components = {
-            start.component
-            for start in results.starts.values()
-            if start.component is not None and start.number in held
-        }
-        retrying = set(self._keeper._to_retry()) if self.options.retries else set()
-        statuses = []
-        for component, state in enumerate(results.state):
-            if state == OUTPUT:
-                statuses.append(ComponentStatus.COMPLETED)
-            elif state == ERROR and component not in retrying:
-                statuses.append(ComponentStatus.ERRORED)
-            elif component in running:
-                statuses.append(ComponentStatus.RUNNING)
-            elif component in held_components:
-                statuses.append(ComponentStatus.HELD)
-            else:
-                statuses.append(rest)
-        return statuses
+        exceptions = dict.fromkeys(self._keeper.to_retry(), rest)
+        for start in results.starts.values():
+            component, job = start.component, jobs.by_worker.get(start.number)
+            if component is None or job is None or results.state[component] == OUTPUT:
+                continue
+            if job.state is JobState.RUNNING:
+                exceptions[component] = ComponentStatus.RUNNING
+            elif job.state is JobState.HELD:
+                exceptions.setdefault(component, ComponentStatus.HELD)
+        return exceptions
 
     def _status_of_the_rest(self) -> ComponentStatus:
         """What a component is that nobody has begun."""
@@ -518,8 +512,15 @@ class Map(Sequence[Any]):
 
     def status(self) -> MapStatus:
         """How far it is, in numbers, and what keeps it."""
+        self._keeper.refresh()
+        results = self._keeper.results
         counts = dict.fromkeys(ComponentStatus, 0)
-        for status in self.statuses:
+        counts[ComponentStatus.COMPLETED] = results.state.count(OUTPUT)
+        counts[ComponentStatus.ERRORED] = results.state.count(ERROR)
+        counts[self._status_of_the_rest()] = results.state.count(NOTHING)
+        for component, status in self._exceptional_statuses().items():
+            state = results.state[component]
+            counts[self._status_of_the_rest() if state == NOTHING else _STATUS_OF[state]] -= 1
             counts[status] += 1
         workers = {
             state.value: count

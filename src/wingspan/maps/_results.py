@@ -93,6 +93,7 @@ class Results:
         failed: Components whose record is an error.
         plans: Rounds by number.
         starts: Worker starts by name.
+        starts_of: Worker starts by number of the worker.
     """
 
     def __init__(self, folder: MapFolder) -> None:
@@ -105,6 +106,7 @@ class Results:
         self.failed: set[int] = set()
         self.plans: dict[int, rounds.Plan] = {}
         self.starts: dict[str, WorkerStart] = {}
+        self.starts_of: dict[int, list[WorkerStart]] = {}
         self._names: list[str] = []
         self._file = array("H", bytes(2 * n))
         self._round = array("H", bytes(2 * n))
@@ -142,6 +144,7 @@ class Results:
                     continue
                 start = self.starts[name] = WorkerStart(name, int(number) if number.isdigit() else -1)
                 self._names.append(name)
+                self.starts_of.setdefault(start.number, []).append(start)
                 changed = True
             if size > start.frames_end and start.trouble is None:
                 changed = self._read(start, size) or changed

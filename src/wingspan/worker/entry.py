@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: sysexits(3) EX_CONFIG: this machine cannot do the work. EX_UNAVAILABLE: the map is not there any more.
 EXIT_REFUSED = 78
 EXIT_GONE = 69
+#: EX_TEMPFAIL: the way to the map's folder broke off, its disk is full: HTCondor starts the worker again.
+EXIT_TRY_AGAIN = 75
 
 
 def work(
@@ -58,10 +60,15 @@ def work(
         if supervisor is None or not os.path.isdir(folder) and transport_name == "file":
             raise
         import pickle
+        import traceback
 
+        traceback.print_exc()
         # Ours, not the user's: a file of the map that is cut, a full disk. Told, so that nobody waits in vain.
-        supervisor.refuse(failure.describe(error, "worker", pickle.dumps))
-        raise
+        try:
+            supervisor.refuse(failure.describe(error, "worker", pickle.dumps))
+        except Exception:
+            sys.stderr.write("wingspan worker: and this cannot be told either\n")
+        return EXIT_TRY_AGAIN
     finally:
         transport.close()
 

@@ -122,6 +122,9 @@ def plan_for(
     else:
         ranges = ranges_of(components)
         count = sum(stop - first for first, stop in ranges)
+    if kind == REPAIR:
+        # Whoever took their worker down is lost again: alone this time.
+        block_size = max(1, -(-count // MAX_BLOCKS))
     return Plan(kind, ranges, block_size or choose_block_size(count, workers), workers)
 
 

@@ -201,6 +201,7 @@ class Supervisor(object):
         self.components = 0
         self.announced = -1
         self.stop = False
+        self.flush_now = False
 
     def _first_free_name(self, worker: "int") -> "str":
         start = 0
@@ -281,7 +282,7 @@ class Supervisor(object):
 
     def _fill(self) -> "None":
         while len(self.chunks) < 2:
-            if self.chunks and self._seconds_left() > AHEAD_SECONDS:
+            if self.chunks and (self.chunks[0].block.alone or self._seconds_left() > AHEAD_SECONDS):
                 return
             if self.block is None:
                 block = self.source.next_block()
@@ -350,7 +351,8 @@ class Supervisor(object):
             return
         else:
             self._announce()
-        if self.outbox.due(time.monotonic()) <= 0:
+        if self.flush_now or self.outbox.due(time.monotonic()) <= 0:
+            self.flush_now = False
             self._print_live()
             self.outbox.flush()
 
@@ -401,6 +403,8 @@ class Supervisor(object):
         chunk.block.remaining -= len(chunk.indices)
         if not chunk.block.remaining:
             self.outbox.block_done(chunk.block)
+        if chunk.block.alone:
+            self.flush_now = True
 
     def _executor_died(self) -> "None":
         process = self._running

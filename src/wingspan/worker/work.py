@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
 
 class Block(object):
-    """A block that this worker has claimed."""
+    """A block that this worker has claimed.
+
+    One that is to be done `alone` may hold what took an earlier worker down: nothing is claimed or kept back beside it.
+    """
 
     def __init__(
-        self, number: "int", block: "int", attempt: "int", runs: "Sequence[Tuple[int, int]]"
+        self, number: "int", block: "int", attempt: "int", runs: "Sequence[Tuple[int, int]]", alone: "bool"
     ) -> "None":
         self.round = number
         self.number = block
         self.attempt = attempt
         self.failed: "List[int]" = []
+        self.alone = alone
         self._runs = list(runs)
         self.remaining = sum(stop - first for first, stop in runs)
 
@@ -175,7 +179,7 @@ class WorkSource(object):
             ]
             runs = rounds.ranges_of(components)
         attempt = self._attempt(runs[0][0], state.number) if runs and state.number else 0
-        return Block(state.number, block, attempt, runs)
+        return Block(state.number, block, attempt, runs, alone=state.plan.kind == rounds.REPAIR)
 
     # -- what was left undone ----------------------------------------------------------------------------------------
 
