@@ -94,7 +94,7 @@ class TestRunning:
         assert status.master_pid in personal_pool.processes()
         assert status.cpus == 4
         assert status.version is not None
-        assert int(status.version.split(".")[0]) >= 23
+        assert int(status.version.split(".")[0]) >= 24
 
     def test_a_job_runs_and_its_files_are_ours(self, personal_pool: PersonalPool, tmp_path: Path) -> None:
         """A job runs as an unprivileged user, and its output belongs to whoever submitted it."""

@@ -22,10 +22,7 @@ from wingspan.progress import Progress
 __all__ = ["candidates", "obtain"]
 
 #: Newest first: HTCondor moves fast and the stable suites keep an old one.
-_SUITES = {
-    "debian": ("unstable", "testing", "stable-backports", "stable"),
-    "ubuntu": ("devel", "rolling", "noble"),
-}
+_SUITES = {"debian": ("unstable", "testing", "stable-backports", "stable"), "ubuntu": ("devel",)}
 
 #: patchelf comes from the same suite: it is then signed like the rest, and no dependency of ours.
 _ROOTS = ("condor", "patchelf")
@@ -38,7 +35,8 @@ def candidates() -> list[tuple[str, _Obtain]]:
     family = _family()
     if family is None or shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         return [("debian", _not_here)]
-    return [(f"{family}-{suite}", partial(obtain, suite)) for suite in _SUITES[family]]
+    suites = [*_SUITES[family], _os_release().get("VERSION_CODENAME", "")]
+    return [(f"{family}-{suite}", partial(obtain, suite)) for suite in dict.fromkeys(suites) if suite]
 
 
 def _not_here(work: Path, place: Callable[[str], Path], progress: Progress) -> tuple[str, str]:

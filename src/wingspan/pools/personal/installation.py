@@ -21,8 +21,8 @@ from wingspan.settings import load_settings
 
 __all__ = ["MINIMUM_VERSION", "Installation", "cached", "install"]
 
-#: The oldest HTCondor that the ``htcondor2`` bindings of our dependencies are used with: Debian 13's.
-MINIMUM_VERSION = (23, 9)
+#: The oldest HTCondor that is started. Seen: 25.14.1 works; 23.9.6 (Debian 13) refuses the bindings' authentication.
+MINIMUM_VERSION = (24, 0)
 
 _RECORD = "installation.json"
 
