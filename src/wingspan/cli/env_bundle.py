@@ -42,6 +42,11 @@ def _describe(made: Bundle) -> None:
 )
 @click.option("-x", "--executable", is_flag=True, help="A pack that unpacks itself (.sh).")
 @click.option(
+    "--base",
+    type=click.Path(path_type=Path, exists=True),
+    help="Root file system under a sif or oci: a folder or tar.  [default: a small Debian]",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -60,6 +65,7 @@ def bundle(
     as_json: bool,
     kinds: tuple[str, ...],
     executable: bool,
+    base: Path | None,
     output: Path,
     quiet: bool,
 ) -> None:
@@ -83,7 +89,9 @@ def bundle(
     made = []
     with progress(quiet=quiet) as told:
         for kind in kinds or ("pack" if executable else "squashfs",):
-            made.append(build_bundle(env, kind, directory=output, executable=executable, progress=told))
+            made.append(
+                build_bundle(env, kind, directory=output, executable=executable, base=base, progress=told)
+            )
     if as_json:
         click.echo(json.dumps([one.to_json() for one in made], indent=2))
         return

@@ -73,6 +73,7 @@ def build_bundle(
     *,
     directory: str | os.PathLike[str] | None = None,
     executable: bool = False,
+    base: str | os.PathLike[str] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Bundle:
     """Build one file that carries `env`.
@@ -86,6 +87,7 @@ def build_bundle(
         kind: ``"squashfs"``, ``"pack"``, ``"sif"``, ``"oci"`` or ``"install"``.
         directory: Put the bundle there as well; default: only into the cache.
         executable: A `pack` that unpacks itself: a shell script (``.sh``) with the archive inside.
+        base: Root file system under a `sif` or `oci`: a folder or a tar. Default: a small one of this machine's Debian suite.
         progress: Told how far it is.
 
     Raises:
@@ -96,7 +98,9 @@ def build_bundle(
     """
     checked = check_kind(kind)
     env.check_portable()
-    options = {"executable": True} if executable and checked == "pack" else {}
+    options: dict[str, Any] = {"executable": True} if executable and checked == "pack" else {}
+    if checked in ("sif", "oci"):
+        options["base"] = Path(base).absolute() if base is not None else None
     lock_sha256 = hash_file(env.lock_path)
     key = _key(env, checked, lock_sha256, options)
     cache = cache_folder("bundles")
@@ -118,7 +122,12 @@ def build_bundle(
 def _key(env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str, Any]) -> str:
     """What decides the bytes of a bundle."""
     manifest = hash_file(env.manifest_path) if env.manifest_path else None
-    parts = [FORMAT, kind, env.digest, lock_sha256, manifest, env.workspace, env.name, PREFIX, options]
+    told: dict[str, Any] = dict(options)
+    if "base" in options:
+        from wingspan.environments.bundles.base import base_digest
+
+        told["base"] = base_digest(options["base"])
+    parts = [FORMAT, kind, env.digest, lock_sha256, manifest, env.workspace, env.name, PREFIX, told]
     if kind == "install":
         parts.append(env.platform.name)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -383,7 +383,7 @@ start_sif() {
     [ -e /dev/kfd ] && gpu=--rocm
     say "sif: run by Apptainer"
     # shellcheck disable=SC2086
-    exec "$program" -s exec $gpu --pwd "$PWD" --bind "$PWD" "$bundle" /bin/sh "$prefix/.wingspan/enter.sh" "$@"
+    exec "$program" -s exec $gpu --pwd "$PWD" --bind "$PWD" "$bundle" "$@"
 }
 
 # A script that puts an environment and its activate.sh into a folder: a self-extracting pack, or an installer.
