@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from wingspan.maps import remove as remove
     from wingspan.maps import starmap as starmap
     from wingspan.maps import tags as tags
+    from wingspan.runs import Run as Run
+    from wingspan.runs import load_run as load_run
+    from wingspan.runs import run as run
 
 _ERRORS = ("PoolError", "PoolUnavailable", "SettingsError", "SubmitError", "UnknownOption", "WingspanError")
 _MAPS = (
@@ -101,6 +104,7 @@ _MAPS = (
 _HOMES = {
     **dict.fromkeys(_ERRORS, "wingspan.errors"),
     **dict.fromkeys(_MAPS, "wingspan.maps"),
+    **dict.fromkeys(("Run", "load_run", "run"), "wingspan.runs"),
     "Environment": "wingspan.environments",
 }
 

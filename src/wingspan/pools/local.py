@@ -23,7 +23,8 @@ from pathlib import Path
 import attrs
 
 from wingspan.jobs import JobDescription, Submission
-from wingspan.pools._base import Action, JobEvent, JobState
+from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
+from wingspan.pools.local_job import LocalJobWatcher, is_local_job, submit_local_job
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 from wingspan.worker.idle import socket_address
@@ -73,6 +74,8 @@ class LocalPool:
         return max(1, min(count, self.cpus))
 
     def submit(self, job: JobDescription) -> Submission:
+        if "WingspanRun" in job.custom:  # any command; what follows is for the workers of maps
+            return submit_local_job(job)
         cluster = f"local-{os.getpid()}-{time.time_ns()}"
         folder = job.working_dir
         assert folder is not None
@@ -203,7 +206,9 @@ class LocalPool:
                 break
             time.sleep(0.005)
 
-    def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
+    def watch(self, submissions: Sequence[Submission], folder: Path) -> JobWatcher:
+        if submissions and all(map(is_local_job, submissions)):
+            return LocalJobWatcher(list(submissions), folder)
         watcher = _Watcher(list(submissions), folder)
         if all(submission.cluster == self._newest for submission in submissions):
             watcher.take_for_alive()

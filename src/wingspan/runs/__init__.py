@@ -1,0 +1,64 @@
+"""Runs: commands and files as batch jobs. A run is one command, or a sweep of it, kept on disk under its name.
+
+_api.py     `run`                           _spec.py    what a run is               _run.py     what its user holds
+_tasks.py   Pixi tasks as commands          _files.py   inputs                      _folder.py  on disk
+_script.py  the jobs' script                _jobs.py    script and job description  _render.py  for people to own
+_environment.py  bundles                    _machines.py  can any machine do it     lint/       faults of such files
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wingspan.runs._api import run
+    from wingspan.runs._errors import RunError
+    from wingspan.runs._run import Run, RunJob, RunStatus, load_run, load_runs, remove_run, run_names
+
+_ERRORS = (
+    "CommandNotFound",
+    "InputMissing",
+    "InvalidName",
+    "InvalidRun",
+    "InvalidSweep",
+    "InvalidTask",
+    "NoSuchMachine",
+    "OutputMissing",
+    "RunDamaged",
+    "RunError",
+    "RunExists",
+    "RunFailed",
+    "RunNotFound",
+    "RunTimeout",
+    "TaskCycle",
+    "WouldOverwrite",
+)
+_HOME = {
+    **dict.fromkeys(_ERRORS, "_errors"),
+    **dict.fromkeys(
+        ("Run", "RunJob", "RunStatus", "load_run", "load_runs", "remove_run", "run_names"), "_run"
+    ),
+    "run": "_api",
+    "render": "_render",
+}
+
+__all__ = [
+    "Run",
+    "RunError",
+    "RunJob",
+    "RunStatus",
+    "load_run",
+    "load_runs",
+    "remove_run",
+    "run",
+    "run_names",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,139 @@
+"""The GPUs of a pool, from what its slots advertise.
+
+Attribute names: HTCondor manual, "Machine ClassAd Attributes" and "condor_gpu_discovery". ``GPUs_DriverVersion`` there is the
+highest CUDA runtime that the driver supports, not NVIDIA's number of the driver.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.errors import PoolError, PoolUnavailable
+
+if TYPE_CHECKING:
+    from wingspan.pools._base import Pool
+
+__all__ = ["Gpu", "gpus_of_slot", "list_gpus"]
+
+
+@attrs.frozen(kw_only=True)
+class Gpu:
+    """A GPU device of a pool. None: the slot does not say.
+
+    Attributes:
+        machine: Its host.
+        device: HTCondor's name of it: ``GPU-1a2b3c4d``.
+        model: ``"NVIDIA A100-SXM4-80GB"``.
+        capability: CUDA compute capability: 8.0.
+        cuda: Highest CUDA runtime that its driver supports: ``"12.4"``.
+        driver: NVIDIA's number of the driver: ``"550.54.15"``.
+        memory: Bytes.
+        free: No job has it.
+    """
+
+    machine: str
+    device: str
+    model: str | None = None
+    capability: float | None = None
+    cuda: str | None = None
+    driver: str | None = None
+    memory: int | None = None
+    free: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes under their names."""
+        return attrs.asdict(self)
+
+
+def _cuda(properties: Mapping[str, Any]) -> str | None:
+    highest = properties.get("MaxSupportedVersion")
+    if highest is not None:
+        return f"{int(highest) // 1000}.{int(highest) % 1000 // 10}"
+    version = properties.get("DriverVersion")
+    # As 12.40 it is 12.4: condor_gpu_discovery prints driverVersion % 100, which is ten times the minor version.
+    return None if version is None else f"{float(version):.1f}"
+
+
+def gpus_of_slot(ad: Mapping[str, Any]) -> list[Gpu]:
+    """The devices of a partitionable slot, or of a static one.
+
+    >>> ad = {"Machine": "a", "AssignedGPUs": "GPU-1", "GPUs": 1, "GPUs_DeviceName": "Tesla T4", "GPUs_Capability": 7.5,
+    ...       "AvailableGPUs": ["GPUs_GPU_1"]}
+    >>> [(gpu.model, gpu.capability, gpu.free) for gpu in gpus_of_slot(ad)]
+    [('Tesla T4', 7.5, True)]
+    """
+    named = ad.get("AssignedGPUs") or ad.get("DetectedGPUs")
+    if not isinstance(named, str):
+        return []
+    available = str(ad.get("AvailableGPUs", ""))
+    everyone = {name[5:]: value for name, value in ad.items() if name.startswith("GPUs_")}
+    devices = []
+    for device in (part.strip() for part in named.split(",")):
+        if not device:
+            continue
+        attribute = "GPUs_" + re.sub(r"[^A-Za-z0-9]", "_", device)
+        own = ad.get(attribute)
+        properties = {**everyone, **(dict(own) if isinstance(own, Mapping) else {})}
+        model, memory = properties.get("DeviceName"), properties.get("GlobalMemoryMb")
+        capability = properties.get("Capability")
+        devices.append(
+            Gpu(
+                machine=str(ad.get("Machine", "?")),
+                device=device,
+                model=None if model is None else str(model),
+                capability=None if capability is None else float(capability),
+                cuda=_cuda(properties),
+                driver=None if (driver := properties.get("NvidiaDriver")) is None else str(driver),
+                memory=None if memory is None else int(memory) << 20,
+                free=re.search(rf"\b{attribute}\b", available) is not None,
+            )
+        )
+    return devices
+
+
+def list_gpus(pool: Pool) -> list[Gpu]:
+    """All GPUs of an HTCondor pool, by machine.
+
+    Raises:
+        PoolError: The pool is of another kind.
+        PoolUnavailable: Its collector does not answer.
+    """
+    from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
+
+    if not isinstance(pool, HTCondorPool):
+        raise PoolError(
+            f"the {pool.kind} pool does not list its GPUs",
+            hint="sinfo -o '%N %G %f' shows those of a Slurm cluster",
+        )
+    import contextlib
+
+    import htcondor2
+
+    activated = (
+        pool.personal.activate() if isinstance(pool, PersonalHTCondorPool) else contextlib.nullcontext()
+    )
+    with activated:
+        try:
+            # What a partitionable slot holds in all; dynamic slots are parts of it.
+            constraint = "(TotalSlotGPUs > 0 || GPUs > 0) && DynamicSlot =!= true"
+            ads = htcondor2.Collector().query(htcondor2.AdType.Startd, constraint)
+        except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
+            raise PoolUnavailable(
+                f"the collector of the {pool.kind} pool does not answer: {error}", hint="wingspan doctor"
+            ) from error
+        found = [gpu for ad in ads for gpu in gpus_of_slot({name: _value(ad, name) for name in ad})]
+    return sorted(found, key=lambda gpu: (gpu.machine, gpu.device))
+
+
+def _value(ad: Any, name: str) -> Any:
+    """A plain value; of an expression (``AvailableGPUs`` is a list of references) its text."""
+    if name == "AvailableGPUs":
+        return str(ad.lookup(name))
+    try:
+        return ad.eval(name) if not isinstance(ad[name], Mapping) else dict(ad[name])
+    except Exception:  # noqa: BLE001 - an expression that cannot be evaluated here says nothing about a GPU
+        return None

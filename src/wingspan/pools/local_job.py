@@ -1,0 +1,238 @@
+"""Any command as plain processes on this machine: the local pool's way of executing runs.
+
+A supervisor, detached from the caller, starts the processes of a submission, as many at a time as there are cores for
+them, and appends what happens to ``local.log`` in the run's folder. That it is alive is known by a lock on ``workers/<cluster>.run``,
+as with the workers of maps (see `wingspan.pools.local`), so that the same code ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wingspan.jobs import JobDescription, Submission
+from wingspan.pools._base import JobEvent, JobState
+
+__all__ = ["LocalJobWatcher", "is_local_job", "submit_local_job"]
+
+_PREFIX = "process-"
+#: The job's number, as everywhere in a `JobDescription`.
+_PROCESS = "$(Process)"
+
+
+def is_local_job(submission: Submission) -> bool:
+    """The jobs were submitted by `submit_local_job`."""
+    return submission.cluster.startswith(_PREFIX)
+
+
+def submit_local_job(job: JobDescription) -> Submission:
+    """Start a supervisor for the processes of `job`, in a session of its own."""
+    folder = job.working_dir
+    assert folder is not None
+    cluster = f"{_PREFIX}{os.getpid()}-{time.time_ns()}"
+    (folder / "workers").mkdir(exist_ok=True, mode=0o700)
+    order = {
+        "cluster": cluster,
+        "count": job.count,
+        "cpus": job.resources.cpus,
+        "command": [job.executable, *job.arguments],
+        "environment": dict(job.environment),
+        "stdout": str(job.stdout),
+        "stderr": str(job.stderr),
+        "time_limit": job.resources.time_limit,
+    }
+    lock = os.open(folder / "workers" / f"{cluster}.run", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with (folder / "workers" / "supervisor.err").open("ab") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(folder), json.dumps(order)],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+        process.returncode = 0  # it outlives us: nobody waits for it here, and that is meant
+        os.pwrite(lock, json.dumps({"pid": process.pid, "cluster": cluster, "proc": 0}).encode(), 0)
+    finally:
+        os.close(lock)
+    return Submission(pool="local", cluster=cluster, count=job.count)
+
+
+class _Supervisor:
+    """Runs the processes of one submission."""
+
+    def __init__(self, folder: Path, order: dict[str, Any]) -> None:
+        self.folder, self.order = folder, order
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.at_once = max(1, cores // max(1, int(order["cpus"])))
+        self.running: dict[int, tuple[int, subprocess.Popen[bytes], float]] = {}
+        self.log = os.open(folder / "local.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.ending = False
+
+    def tell(self, process: int, state: JobState, **more: object) -> None:
+        entry = {
+            "cluster": self.order["cluster"],
+            "proc": process,
+            "state": state.value,
+            "time": time.time(),
+            **more,
+        }
+        os.write(self.log, json.dumps(entry).encode() + b"\n")
+
+    def run(self) -> None:
+        signal.signal(signal.SIGTERM, self.end)
+        waiting = list(range(self.order["count"]))
+        while (waiting or self.running) and not self.ending:
+            while waiting and len(self.running) < self.at_once:
+                self.start(waiting.pop(0))
+            self.reap()
+        if self.ending:
+            self.stop_all()
+
+    def start(self, process: int) -> None:
+        command = [word.replace(_PROCESS, str(process)) for word in self.order["command"]]
+        names = [self.order[which].replace(_PROCESS, str(process)) for which in ("stdout", "stderr")]
+        with Path(names[0]).open("ab") as out, Path(names[1]).open("ab") as err:
+            started = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                cwd=self.folder,
+                env={**os.environ, **self.order["environment"]},
+            )
+        self.running[started.pid] = (process, started, time.monotonic())
+        self.tell(process, JobState.RUNNING, pid=started.pid)
+
+    def reap(self) -> None:
+        limit = self.order["time_limit"]
+        for pid, (process, child, started) in list(self.running.items()):
+            code = child.poll()
+            if code is None:
+                if limit is not None and time.monotonic() - started > limit:
+                    _kill(pid, signal.SIGKILL)
+                    child.wait()
+                    del self.running[pid]
+                    reason = f"it ran for longer than its limit of {limit} s"
+                    self.tell(process, JobState.REMOVED, reason=reason)
+                continue
+            del self.running[pid]
+            _kill(pid, signal.SIGKILL)  # what it left behind, as HTCondor does
+            facts = {"signal": -code} if code < 0 else {"code": code}
+            self.tell(process, JobState.COMPLETED, **facts)
+        time.sleep(0.02)
+
+    def end(self, *_: object) -> None:
+        self.ending = True
+
+    def stop_all(self) -> None:
+        deadline = time.monotonic() + 3.0
+        for pid in self.running:
+            _kill(pid, signal.SIGTERM)
+        while self.running:
+            for pid, (process, child, _) in list(self.running.items()):
+                if child.poll() is not None:
+                    del self.running[pid]
+                    _kill(pid, signal.SIGKILL)
+                    self.tell(process, JobState.IDLE, reason="ended by its owner")
+                elif time.monotonic() > deadline:
+                    _kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+
+def _kill(group: int, which: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, which)
+
+
+@attrs.define
+class LocalJobWatcher:
+    """Reads ``local.log``; looks at the locks only when asked."""
+
+    submissions: list[Submission]
+    folder: Path
+    _offset: int = 0
+
+    def poll(self) -> Iterable[JobEvent]:
+        events: list[JobEvent] = []
+        try:
+            with (self.folder / "local.log").open("rb") as file:
+                file.seek(self._offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._offset += len(line)
+                    facts = json.loads(line)
+                    facts.pop("pid", None)
+                    events.append(JobEvent(**{**facts, "state": JobState(facts["state"])}))
+        except FileNotFoundError:
+            pass
+        return events
+
+    def ask(self) -> Iterable[JobEvent]:
+        """Those whose supervisor is gone: held by their owner, or lost (the machine was restarted)."""
+        # Locks first: a supervisor that ends between the two looks has written everything down.
+        gone = [
+            submission
+            for submission in self.submissions
+            if not _is_alive(self.folder / "workers" / f"{submission.cluster}.run")
+        ]
+        if not gone:
+            return []
+        told: dict[tuple[str, int], JobState] = {}
+        for event in LocalJobWatcher(self.submissions, self.folder).poll():
+            told[(event.cluster, event.proc)] = event.state
+        held = (self.folder / "held").exists()
+        reason = (
+            "held by its owner" if held else "its process is gone: it was ended, or the machine restarted"
+        )
+        events = []
+        for submission in gone:
+            for process in range(submission.count):
+                state = told.get((submission.cluster, process), JobState.IDLE)
+                if not state.is_final:
+                    events.append(
+                        JobEvent(
+                            cluster=submission.cluster,
+                            proc=process,
+                            state=JobState.HELD if held else JobState.REMOVED,
+                            time=time.time(),
+                            reason=reason,
+                        )
+                    )
+        return events
+
+    def close(self) -> None:
+        pass
+
+
+def _is_alive(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+if __name__ == "__main__":
+    _Supervisor(Path(sys.argv[1]), json.loads(sys.argv[2])).run()

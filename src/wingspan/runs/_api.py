@@ -1,0 +1,351 @@
+"""`run`: from what a person asks for to jobs in a queue."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.jobs import Resources
+from wingspan.pools import Choice, Pool, choose_pool
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare, with_needs
+from wingspan.runs._errors import CommandNotFound, InvalidRun, InvalidSweep
+from wingspan.runs._files import collect_inputs, keep_inputs, not_sent
+from wingspan.runs._folder import create_run_folder, new_name
+from wingspan.runs._jobs import describe_jobs, moves_files, write_script
+from wingspan.runs._machines import check_machines
+from wingspan.runs._run import Run
+from wingspan.runs._script import uses_parameter
+from wingspan.runs._spec import (
+    CHECKPOINT_EXIT_CODE,
+    RunSpec,
+    Step,
+    check_name,
+    relative_path,
+    sweep_rows,
+)
+from wingspan.runs._tasks import plan_task, tool_table
+from wingspan.runs._units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from wingspan.environments import Environment
+    from wingspan.environments.bundles import Bundle
+
+__all__ = ["Plan", "plan_run", "run"]
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A run that was thought through, and of which nothing is written yet.
+
+    Attributes:
+        spec: The run.
+        bundle: What carries its environment, or None.
+        stem: The name is made up from this; None: somebody chose it.
+    """
+
+    spec: RunSpec
+    bundle: Bundle | None = None
+    stem: str | None = None
+
+
+def plan_run(  # noqa: PLR0915 - one decision after the other
+    command: str | Sequence[str],
+    *,
+    arguments: Sequence[str] = (),
+    environment: str | Environment | None = None,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    outputs: Iterable[str] = (),
+    name: str | None = None,
+    cpus: int | None = None,
+    memory: int | str | None = None,
+    disk: int | str | None = None,
+    time: int | str | None = None,
+    gpus: int | None = None,
+    gpu_memory: int | str | None = None,
+    variables: Mapping[str, str] | None = None,
+    sweep: Mapping[str, Sequence[object]] | None = None,
+    sweep_file: str | os.PathLike[str] | None = None,
+    checkpoint: Iterable[str] = (),
+    checkpoint_exit_code: int = CHECKPOINT_EXIT_CODE,
+    profile: str | None = None,
+    switches: Iterable[str] = (),
+    preflight: bool = True,
+    workspace: str | os.PathLike[str] = ".",
+    progress: Progress = NO_PROGRESS,
+) -> Plan:
+    """Everything of `run` that comes before a pool is asked; the arguments are those of `run`."""
+    base = Path(workspace).absolute()
+    task = command if isinstance(command, str) else None
+    if task is None and not list(command):
+        raise InvalidRun("no command was given", hint="wingspan run TASK, or wingspan run -- COMMAND…")
+    manifest, opened = None, None
+    if task is not None or environment is not None:
+        from wingspan.environments import Workspace
+
+        opened = Workspace.open(environment.workspace if _is_environment(environment) else base)
+        manifest = opened.manifest_path
+    elif (base / "pixi.toml").is_file():
+        manifest = base / "pixi.toml"
+    table = tool_table(manifest, task)
+    environment = environment if environment is not None else table.get("env")
+    parameters, rows = sweep_rows(sweep, None if sweep_file is None else Path(sweep_file))
+    globs: tuple[str, ...] = ()
+    declared: list[str] = [*outputs] or [str(one) for one in table.get("outputs", ())]
+    if task is not None:
+        assert opened is not None
+        base = opened.root
+        named_environment = (
+            environment if isinstance(environment, str) else getattr(environment, "name", None)
+        )
+        inside = named_environment or opened.task(task).default_environment or "default"
+        environment = environment if environment is not None else inside
+        own_arguments = {argument.name for argument in opened.task(task, inside).args}
+        plan = plan_task(
+            opened,
+            task,
+            inside,
+            arguments,
+            {one: f"${{{one}}}" for one in parameters if one in own_arguments},
+        )
+        steps, globs = plan.steps, plan.inputs
+        declared = [*dict.fromkeys([*declared, *plan.outputs])]
+    else:
+        steps = (Step(words=tuple(map(str, [*command, *arguments]))),)
+    _check_parameters(steps, parameters)
+    places, urls = collect_inputs([*map(os.fspath, inputs), *table.get("inputs", ())], globs, base)
+    resources = Resources(
+        cpus=_count("cpus", cpus, table, 1, least=1),
+        memory=parse_size(memory if memory is not None else table.get("memory"), "memory"),
+        disk=parse_size(disk if disk is not None else table.get("disk"), "disk"),
+        gpus=_count("gpus", gpus, table, 0, least=0),
+        gpus_minimum_memory=parse_size(gpu_memory, "gpu_memory"),
+        time_limit=parse_duration(time if time is not None else table.get("time")),
+    )
+    profile = profile if profile is not None else table.get("profile")
+    switches = tuple(switches) or tuple(table.get("switches", ()))
+    if profile is not None:
+        from wingspan.pools.profiles import load_profile
+
+        load_profile(profile).check_time(resources, switches)
+    words = [word for step in steps for word in _words(step)]
+    forgotten = not_sent(words, base, [place for _, place in places], declared)
+    warnings = [f"{one} is here and does not go along; --input {one} sends it" for one in forgotten]
+    stem = None if name is not None else task or _stem(steps[0].words)
+    spec = RunSpec(
+        name=check_name(name) if name is not None else new_name(stem or "run"),
+        base=base,
+        steps=steps,
+        inputs=places,
+        urls=urls,
+        outputs=tuple(_check_output(path) for path in dict.fromkeys(declared)),
+        parameters=parameters,
+        rows=rows,
+        resources=resources,
+        checkpoint=tuple(
+            relative_path(path, "checkpoint") for path in (list(checkpoint) or table.get("checkpoint", ()))
+        ),
+        checkpoint_exit_code=_count("checkpoint_exit_code", checkpoint_exit_code, {}, 85, least=1),
+        variables=dict(variables or {}),
+        profile=profile,
+        switches=switches,
+        preflight=preflight,
+        warnings=tuple(warnings),
+    )
+    _check_programs(spec)
+    if environment is None:
+        return Plan(spec=spec, stem=stem)
+    named = as_environment(environment, base)
+    bundle, facts = prepare(named, gpus=resources.gpus > 0, progress=progress)
+    if bundle.kind == "squashfs":
+        check_command(bundle, _programs(spec), name=facts["name"])
+    if resources.gpus:
+        spec = attrs.evolve(spec, warnings=(*spec.warnings, *facts["needs"]["warnings"]))
+    spec = attrs.evolve(spec, environment=facts, resources=with_needs(resources, facts["needs"]))
+    return Plan(spec=spec, bundle=bundle, stem=stem)
+
+
+def run(
+    command: str | Sequence[str],
+    *,
+    pool: str | Pool | None = None,
+    progress: Progress = NO_PROGRESS,
+    **options: Any,
+) -> Run:
+    """Execute a command, or a Pixi task, as batch jobs; come back as soon as they are in the queue.
+
+    Args:
+        command: A list is program and arguments; a string is the name of a task of the workspace.
+        arguments: Further arguments; those of the task, if it is one.
+        environment: Locked environment: its name, or a `wingspan.Environment`. None: a task's own, or none.
+        inputs: Files, folders and URLs that go along. Relative ones keep their folders; they are copied now.
+        outputs: Paths and patterns that come back.
+        name: The run's name; None: made up.
+        cpus, gpus: Cores and GPU devices of each job.
+        memory, disk, gpu_memory: ``"2GB"``, or bytes.
+        time: Longest wall time: ``"12h"``, or seconds.
+        variables: Environment variables of the jobs.
+        sweep: Parameters and their values: a job for each combination; ``{name}`` in the command is the value.
+        sweep_file: A CSV file whose first line names the parameters: a job for each further line.
+        checkpoint: Paths that are kept when the command exits with `checkpoint_exit_code`, which starts it again.
+        profile, switches: Site profile, and what is turned on in it.
+        preflight: Check the GPU before the command begins.
+        workspace: Folder that relative paths are relative to, and in or above which the workspace is.
+        pool: Kind of pool; None: chosen.
+        progress: Hears of the environment being built.
+
+    Raises:
+        InvalidRun: What is asked for contradicts itself (its subclasses say how).
+        InputMissing: An input is not there.
+        CommandNotFound: The environment does not have the command.
+        NoSuchMachine: No machine of the pool has what is asked for.
+        RunExists: The name is in use.
+        UnknownTask: There is no such task.
+        PoolError: The pool cannot be used.
+
+    >>> r = run(["sh", "-c", "echo hello > greeting.txt"], outputs=["greeting.txt"], pool="local")
+    >>> r.wait().state, r.outputs()["greeting.txt"].read_text()
+    ('completed', 'hello\\n')
+    >>> r.remove()
+    """
+    choice = choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
+    plan = plan_run(command, progress=progress, **options)
+    return submit_plan(plan, choice.pool, progress, note=choice.reason if choice.is_fallback else None)
+
+
+def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: str | None = None) -> Run:
+    """Write the run's folder and submit its jobs. If they are refused, nothing is left."""
+    spec = plan.spec
+    if spec.environment is None and pool.shares_files:
+        for program in _programs(spec):
+            if shutil.which(program) is None:
+                raise CommandNotFound(
+                    f"this machine has no command {program!r}",
+                    hint="name its environment: --env NAME, or send it along: --input",
+                )
+    if spec.urls and not moves_files(pool):
+        raise InvalidRun(
+            f"the input {spec.urls[0]} is a URL, which only HTCondor fetches",
+            hint="download it and give the file",
+        )
+    if spec.profile is None and pool.kind == "htcondor":
+        from wingspan.pools.profiles import find_profile
+
+        found = find_profile()
+        if found.name != "generic":
+            found.check_time(spec.resources, spec.switches)
+            spec = attrs.evolve(spec, profile=found.name)
+    check_machines(spec, pool)
+    if note:
+        spec = attrs.evolve(spec, warnings=(*spec.warnings, note))
+    facts: dict[str, Any] = {"pool": pool.kind, "python": sys.version.split()[0]}
+
+    def fill(now: Path, later: Path) -> None:
+        if spec.inputs and "input_bytes" not in facts:
+            facts["input_bytes"] = keep_inputs(spec.inputs, now / "inputs", progress)
+        if plan.bundle is not None:
+            keep_bundle(plan.bundle, now)
+        write_script(attrs.evolve(spec, name=later.name), plan.bundle, pool, now, later)
+
+    made = Run(create_run_folder(spec, facts, fill, stem=plan.stem))
+    try:
+        submission = pool.submit(describe_jobs(made._folder, pool))
+    except BaseException:
+        made.remove(force=True)
+        raise
+    made._folder.add_submission(submission, 0)
+    pool.nudge()
+    return made
+
+
+def _is_environment(given: object) -> bool:
+    return given is not None and not isinstance(given, str)
+
+
+def _count(what: str, value: int | None, table: Mapping[str, Any], default: int, *, least: int) -> int:
+    found = value if value is not None else table.get(what, default)
+    if isinstance(found, bool) or not isinstance(found, int) or found < least:
+        raise InvalidRun(
+            f"{what} = {found!r} must be a whole number, at least {least}", hint=f"for example {least}"
+        )
+    return found
+
+
+def _check_output(path: str) -> str:
+    plain = relative_path(path, "output")
+    if "**" in plain:
+        raise InvalidRun(f"the output {path!r} has a **", hint="name the folder itself: all of it comes back")
+    return plain
+
+
+def _check_parameters(steps: Sequence[Step], parameters: Sequence[str]) -> None:
+    texts = [text for step in steps for text in (*step.words, step.line or "", *step.env.values())]
+    for name in parameters:
+        # A program that is started through a shell may read the variable itself; a plain word can only name it.
+        if not any(uses_parameter(text, name) for text in texts):
+            raise InvalidSweep(
+                f"the command does not use the parameter {name!r}",
+                hint=f"write {{{name}}} where its value belongs: --{name} {{{name}}}",
+            )
+
+
+def _words(step: Step) -> list[str]:
+    if step.line is None:
+        return list(step.words)
+    prefix = f"{step.cwd}/" if step.cwd else ""
+    try:
+        return [
+            prefix + word if prefix and not word.startswith(("-", "/")) else word
+            for word in shlex.split(step.line)
+        ]
+    except ValueError:
+        return []
+
+
+def _stem(words: Sequence[str]) -> str:
+    """A name from a command: the script, if it is one of an interpreter.
+
+    >>> _stem(("python", "-u", "src/train.py", "--lr", "1")), _stem(("sh", "-c", "echo a")), _stem(("/bin/hostname",))
+    ('train', 'sh', 'hostname')
+    """
+    for word in (
+        words[1:3] if Path(words[0]).name.startswith(("python", "bash", "sh", "Rscript", "julia")) else ()
+    ):
+        if Path(word).suffix in (".py", ".sh", ".R", ".jl"):
+            return Path(word).stem
+    return Path(words[0]).name
+
+
+def _programs(spec: RunSpec) -> list[str]:
+    """First words of the commands that have to be found on the PATH."""
+    found = [step.words[0] for step in spec.steps if step.words]
+    for step in spec.steps:
+        if step.line is not None:
+            # Only a plain first word: what the shell makes of the rest is its own affair.
+            first = step.line.split()[:1]
+            if first and all(character.isalnum() or character in "._+-" for character in first[0]):
+                found.append(first[0])
+    builtins = {"cd", "echo", "exit", "export", "set", "test", "true", "false", "exec", ":", "."}
+    return [
+        word for word in dict.fromkeys(found) if "/" not in word and "{" not in word and word not in builtins
+    ]
+
+
+def _check_programs(spec: RunSpec) -> None:
+    """A program that is named by a relative path must be among what is sent."""
+    places = [place for _, place in spec.inputs]
+    for step in spec.steps:
+        word = step.words[0] if step.words else ""
+        if "/" not in word or word.startswith("/") or "{" in word:
+            continue
+        prefix = f"{step.cwd}/" if step.cwd else ""
+        plain = relative_path(prefix + word, "program")
+        if not any(plain == place or plain.startswith(f"{place}/") for place in places):
+            raise CommandNotFound(f"{word} does not go along with the job", hint=f"--input {plain} sends it")

@@ -1,0 +1,165 @@
+"""A run's locked environment: its bundle, what it needs of a machine, and whether it has the command at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.errors import SettingsError
+from wingspan.jobs import Resources
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.runs._errors import CommandNotFound, InvalidRun, RunDamaged
+from wingspan.settings import load_settings
+
+if TYPE_CHECKING:
+    from wingspan.environments import Environment
+    from wingspan.environments.bundles import Bundle
+
+__all__ = ["as_environment", "bundle_of", "check_command", "keep_bundle", "prepare", "with_needs"]
+
+_KINDS = ("squashfs", "sif", "pack", "install")
+
+
+def as_environment(given: Any, base: Path) -> Environment:
+    """What ``environment=…`` names: an environment of the workspace around `base`, or an `Environment`.
+
+    Raises:
+        SettingsError: It is neither.
+    """
+    from wingspan.environments import Environment
+
+    if isinstance(given, Environment):
+        return given
+    if isinstance(given, str):
+        return Environment(base, given)
+    raise SettingsError(
+        f"environment={given!r} names no environment",
+        hint='environment="gpu", or wingspan.Environment("path/to/workspace", "gpu", "linux-64")',
+    )
+
+
+def prepare(
+    named: Environment, *, gpus: bool, progress: Progress = NO_PROGRESS
+) -> tuple[Bundle, dict[str, Any]]:
+    """Build (or find) the bundle, and what ``run.json`` says of it.
+
+    Raises:
+        EnvironmentError_: The environment cannot be read, or cannot be carried.
+        InvalidRun: Its kind is not one that a job starts from.
+    """
+    from wingspan.environments import derive_needs
+    from wingspan.environments.bundles import build_bundle
+
+    kind = named.kind or "squashfs"
+    if kind not in _KINDS:
+        raise InvalidRun(
+            f"a run cannot start from a bundle of kind {kind!r}",
+            hint=f"use {', '.join(_KINDS)}; for Docker see wingspan render and docs/runs.md",
+        )
+    environment = named.load(gpus=gpus)
+    bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
+    needs = derive_needs(environment, gpus=gpus)
+    return bundle, {
+        "workspace": environment.workspace,
+        "name": environment.name,
+        "platform": environment.platform.name,
+        "digest": environment.digest,
+        "kind": bundle.kind,
+        "bundle": bundle.path.name,
+        "bundle_sha256": bundle.sha256,
+        "bundle_bytes": bundle.size,
+        "cache": str(bundle.path),
+        "needs": needs.to_json(),
+    }
+
+
+def with_needs(resources: Resources, needs: dict[str, Any]) -> Resources:
+    """`resources` with what the environment needs of a GPU, where one is asked for; what was said explicitly stays."""
+    if not resources.gpus:
+        return resources
+    lowest, highest = needs.get("gpu_capability_min"), needs.get("gpu_capability_max")
+    return attrs.evolve(
+        resources,
+        gpus_minimum_capability=resources.gpus_minimum_capability or (float(lowest) if lowest else None),
+        gpus_maximum_capability=resources.gpus_maximum_capability or (float(highest) if highest else None),
+        gpus_minimum_runtime=resources.gpus_minimum_runtime or needs.get("cuda_runtime_min"),
+    )
+
+
+def keep_bundle(bundle: Bundle, folder: Path) -> None:
+    """Link the bundle into `folder`, so that it lasts as long as the run."""
+    with contextlib.suppress(OSError):
+        os.link(bundle.path, folder / bundle.path.name)
+
+
+def bundle_of(folder: Path, facts: dict[str, Any]) -> Bundle:
+    """The bundle that the run in `folder` was made with.
+
+    Raises:
+        RunDamaged: It is gone, or another one.
+    """
+    from wingspan.environments.bundles import open_bundle
+
+    for path in (folder / facts["bundle"], Path(facts["cache"])):
+        if path.exists():
+            opened = open_bundle(path)
+            if opened.sha256 != facts["bundle_sha256"]:
+                raise RunDamaged(
+                    f"{path} is not the bundle that the run was made with", hint="make the run again"
+                )
+            return opened
+    raise RunDamaged(
+        f"the bundle {facts['bundle']} is neither in {folder} nor in the cache",
+        hint="wingspan env bundle builds it again from the same lock",
+    )
+
+
+def check_command(bundle: Bundle, programs: Sequence[str], *, name: str) -> None:
+    """See that the environment has the programs, by starting it here; what was seen is remembered.
+
+    Only a `squashfs` bundle is looked into: the others would have to be unpacked first. Where it cannot be started
+    here, nothing is said: the jobs run elsewhere.
+
+    Raises:
+        CommandNotFound: It has not.
+    """
+    from wingspan.environments.bundles import starter_command
+
+    if bundle.kind != "squashfs" or not programs:
+        return
+    key = hashlib.sha256(repr((bundle.sha256, tuple(programs), os.environ.get("PATH"))).encode()).hexdigest()[
+        :32
+    ]
+    seen = load_settings().cache_dir / "commands" / key
+    if seen.exists():
+        return
+    look = 'for p; do command -v "$p" >/dev/null 2>&1 || echo "wingspan-lacks:$p"; done; echo wingspan-looked'
+    start = starter_command(bundle, ["sh", "-c", look, "sh", *programs], shared=True, quiet=True)
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            ["/bin/sh", str(start.executable), *start.arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if "wingspan-looked" not in done.stdout:
+            return
+        lacking = [
+            line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("wingspan-lacks:")
+        ]
+        if lacking:
+            raise CommandNotFound(
+                f"the environment {name!r} has no command {lacking[0]!r}",
+                hint=f"add the package that has it (pixi add), or send it along: --input {lacking[0]} and ./{lacking[0]}",
+            )
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        seen.touch()

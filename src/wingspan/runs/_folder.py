@@ -1,0 +1,195 @@
+"""A run on disk, made whole or not at all. The folder's name is the run's.
+
+::
+
+    runs/<name>/run.json          what was asked for (`RunSpec`), pool, versions, created
+               job.sh             the jobs' script
+               inputs/            what they read, as it was when the run was made
+               submissions        append-only: which jobs work on it
+               events.log         HTCondor's event log (local.log: the local pool's)
+               logs/<n>.{out,err} what the jobs print, while they do
+               outputs-<n>/       what they wrote, with its paths, and .wingspan-outcome
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wingspan.jobs import Submission
+from wingspan.runs._errors import RunDamaged, RunError, RunExists, RunNotFound
+from wingspan.runs._spec import RunSpec, check_name
+from wingspan.settings import load_settings
+
+__all__ = ["RunFolder", "create_run_folder", "list_names", "name_in_use", "runs_root"]
+
+FORMAT = 1
+
+
+def runs_root() -> Path:
+    """Where the runs lie."""
+    return load_settings().data_dir / "runs"
+
+
+def list_names() -> tuple[str, ...]:
+    """Names of all runs, sorted."""
+    try:
+        return tuple(sorted(path.name for path in runs_root().iterdir() if not path.name.startswith(".")))
+    except FileNotFoundError:
+        return ()
+
+
+def name_in_use(name: str) -> str | None:
+    """What has that name already: ``"run"``, ``"map"``, or None."""
+    if os.path.lexists(runs_root() / name):
+        return "run"
+    return "map" if os.path.lexists(load_settings().data_dir / "tags" / name) else None
+
+
+def new_name(command: str) -> str:
+    """A free name made of the command's: ``train-1``."""
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", command).strip("-").lower()[:40] or "run"
+    taken = {name for name in list_names() if name.startswith(f"{stem}-")}
+    number = 1
+    while f"{stem}-{number}" in taken or name_in_use(f"{stem}-{number}"):
+        number += 1
+    return f"{stem}-{number}"
+
+
+def create_run_folder(
+    spec: RunSpec, facts: dict[str, Any], fill: Callable[[Path, Path], None], stem: str | None = None
+) -> RunFolder:
+    """Write a run's folder and put it in place with one rename.
+
+    Args:
+        spec: The run; its name is made up from `stem` if that is given.
+        facts: What ``run.json`` says beside it.
+        fill: Called with the folder as it is now and as it will be, to put everything else there.
+
+    Raises:
+        RunExists: The name is in use.
+        RunError: The disk is full, or the folder cannot be written. Nothing is left then.
+    """
+    root = runs_root()
+    temporary = root / f".new-{spec.name}-{secrets.token_hex(4)}"
+    try:
+        (temporary / "logs").mkdir(parents=True, mode=0o700)
+        while True:
+            target = root / spec.name
+            used = name_in_use(spec.name)
+            if used is None:
+                fill(temporary, target)
+                plain = {"format": FORMAT, **facts, "spec": spec.to_json(), "created": time.time()}
+                (temporary / "run.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
+                try:
+                    temporary.rename(target)  # onto a folder that has something in it this fails
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                        raise
+                    used = "run"
+                else:
+                    return RunFolder(target)
+            if stem is None:
+                raise RunExists(
+                    f"there is a {used} with the name {spec.name!r} already",
+                    hint=f"choose another --name, or remove it: wingspan rm {spec.name}",
+                )
+            spec = attrs.evolve(spec, name=new_name(stem))
+    except OSError as error:
+        if isinstance(error, RunError):
+            raise
+        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        raise RunError(
+            f"the run cannot be written to {root}: {what}",
+            hint="free some space, or set WINGSPAN_DATA_DIR to a folder with more of it; nothing was submitted",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@attrs.define(eq=False)
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        path: The folder.
+        info: Contents of ``run.json``.
+        spec: What was asked for.
+    """
+
+    path: Path
+    info: dict[str, Any] = attrs.field(init=False)
+    spec: RunSpec = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            self.info = json.loads((self.path / "run.json").read_bytes())
+            if self.info["format"] != FORMAT:
+                raise RunError(
+                    f"the run in {self.path} has format {self.info['format']}, this Wingspan reads {FORMAT}",
+                    hint="use the Wingspan that made it, or a newer one",
+                )
+            self.spec = RunSpec.from_json(self.info["spec"])
+        except FileNotFoundError:
+            if self.path.is_dir():
+                raise RunDamaged(f"{self.path} has no run.json", hint="wingspan rm removes it") from None
+            raise _not_found(self.path.name) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunDamaged(
+                f"{self.path}/run.json cannot be read: {error}", hint="wingspan rm removes it"
+            ) from error
+
+    def submissions(self) -> list[dict[str, Any]]:
+        """Which jobs work on the run, oldest first; a torn last line is left out."""
+        try:
+            lines = (self.path / "submissions").read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                entries.append(json.loads(line))
+        return entries
+
+    def add_submission(self, submission: Submission, first: int) -> None:
+        """Append a line to ``submissions``; a whole one, so that two processes may."""
+        entry = {**attrs.asdict(submission), "first": first, "time": time.time()}
+        descriptor = os.open(self.path / "submissions", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+            os.write(descriptor, (b"\n" if torn else b"") + json.dumps(entry).encode() + b"\n")
+        finally:
+            os.close(descriptor)
+
+
+def open_run_folder(name: str) -> RunFolder:
+    """The folder of the run of that name.
+
+    Raises:
+        InvalidName: No run can have it.
+        RunNotFound: None has.
+        RunDamaged: It cannot be read.
+    """
+    return RunFolder(runs_root() / check_name(name))
+
+
+def _not_found(name: str) -> RunNotFound:
+    import difflib
+
+    near = difflib.get_close_matches(name, list_names(), n=1)
+    return RunNotFound(
+        f"no run has the name {name!r}",
+        hint=f"did you mean {near[0]!r}?" if near else "wingspan runs lists them",
+    )

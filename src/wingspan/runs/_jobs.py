@@ -1,0 +1,100 @@
+"""From a run to the jobs that execute it: script and `JobDescription`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from wingspan.jobs import JobDescription, Resources
+from wingspan.runs._environment import bundle_of
+from wingspan.runs._script import job_script
+from wingspan.runs._spec import RunSpec
+
+if TYPE_CHECKING:
+    from wingspan.environments.bundles import Bundle
+    from wingspan.pools import Pool
+    from wingspan.runs._folder import RunFolder
+
+__all__ = ["describe_jobs", "moves_files", "start_words", "write_script"]
+
+#: Disk of a job beside its bundle and inputs, when nobody says.
+_OWN_DISK = 1 << 30
+
+
+def moves_files(pool: Pool) -> bool:
+    """The pool's engine gives each job a folder and moves files (HTCondor); else the job's script does it."""
+    return pool.kind in ("htcondor", "personal")
+
+
+def start_words(
+    bundle: Bundle | None, *, shared: bool, quiet: bool = True
+) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """Words that start a command in the bundle, and the files they need in the job's folder."""
+    if bundle is None:
+        return (), ()
+    from wingspan.environments.bundles import starter_command
+
+    start = starter_command(bundle, ["COMMAND"], shared=shared, quiet=quiet)
+    starter = str(start.executable) if shared else start.executable.name
+    files = () if shared else (start.executable, *start.input_files)
+    return ("sh", starter, *start.arguments[:-1]), files
+
+
+def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, later: Path) -> None:
+    """Write ``job.sh`` into the folder `now`, which will be `later`."""
+    words, _ = start_words(bundle, shared=pool.shares_files)
+    shared = None if moves_files(pool) else shlex.quote(str(later))
+    script = now / "job.sh"
+    script.write_text(job_script(spec, words, shared=shared), encoding="utf-8")
+    script.chmod(0o755)
+
+
+def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> JobDescription:
+    """All jobs of the run, or the one with `number`."""
+    spec, path = folder.spec, folder.path
+    moves = moves_files(pool)
+    which = "$(Process)" if number is None else str(number)
+    bundle = bundle_of(path, dict(spec.environment)) if spec.environment else None
+    _, files = start_words(bundle, shared=pool.shares_files)
+    inputs = [f"{path / 'inputs'}/"] if spec.inputs else []  # the slash: what is in it, not the folder
+    inputs += [*spec.urls, *(str(file) for file in files if bundle is None or file != bundle.path)]
+    submit: dict[str, str] = {}
+    if moves:
+        submit = {"stream_output": "true", "stream_error": "true"}
+        if spec.resources.time_limit:
+            submit["allowed_execute_duration"] = str(spec.resources.time_limit)
+        if spec.checkpoint:
+            submit["checkpoint_exit_code"] = str(spec.checkpoint_exit_code)
+            submit["transfer_checkpoint_files"] = ", ".join(spec.checkpoint)
+    job = JobDescription(
+        name=spec.name,
+        executable=str(path / "job.sh"),
+        transfer_executable=moves,
+        arguments=(which,),
+        count=len(spec.rows) if number is None else 1,
+        input_files=tuple(inputs) if moves else (),
+        common_input_files=(str(bundle.path),) if bundle is not None and bundle.path in files else (),
+        output_files=(f"outputs-{which}",) if moves else None,
+        working_dir=path,
+        stdout=str(path / "logs" / f"{which}.out"),
+        stderr=str(path / "logs" / f"{which}.err"),
+        log=str(path / "events.log"),
+        resources=_with_disk(spec.resources, bundle, folder, pool),
+        transfer_files=moves,
+        custom={"WingspanRun": spec.name},
+        submit=submit,
+    )
+    if spec.profile is None:
+        return job
+    from wingspan.pools.profiles import load_profile
+
+    return load_profile(spec.profile).apply(job, spec.switches)
+
+
+def _with_disk(resources: Resources, bundle: Bundle | None, folder: RunFolder, pool: Pool) -> Resources:
+    if resources.disk is not None or bundle is None or pool.shares_files:
+        return resources
+    return attrs.evolve(resources, disk=bundle.size + int(folder.info.get("input_bytes", 0)) + _OWN_DISK)

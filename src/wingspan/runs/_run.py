@@ -1,0 +1,544 @@
+"""A run as its user has it in hands."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.jobs import Submission
+from wingspan.pools import JobEvent, JobState, get_pool
+from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout, WouldOverwrite
+from wingspan.runs._folder import RunFolder, list_names, open_run_folder, runs_root
+from wingspan.runs._jobs import describe_jobs
+from wingspan.runs._script import EXIT_MISSING_OUTPUT, OUTCOME
+from wingspan.runs._spec import RunSpec, check_name
+
+if TYPE_CHECKING:
+    from wingspan.pools import Action, JobWatcher
+
+__all__ = ["Run", "RunJob", "RunStatus", "load_run", "load_runs", "remove_run", "run_names"]
+
+#: Seconds of silence after which the scheduler itself is asked.
+_SILENCE = 30.0
+
+
+@attrs.frozen(kw_only=True)
+class RunJob:
+    """One job of a run.
+
+    Attributes:
+        number: Its number in the run.
+        state: ``idle``, ``running``, ``suspended``, ``held``, ``removed``, ``failed`` or ``completed``.
+        parameters: Its row of the sweep.
+        code: Exit code.
+        signal: Signal that ended it.
+        reason: Why it is held, removed or failed.
+        host: Where it runs or ran.
+        missing: Declared outputs that were not written.
+    """
+
+    number: int
+    state: str = "idle"
+    parameters: dict[str, str] = attrs.field(factory=dict)
+    code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    host: str | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """It will not change by itself."""
+        return self.state in ("removed", "failed", "completed")
+
+
+@attrs.frozen(kw_only=True)
+class RunStatus:
+    """How a run fares.
+
+    Attributes:
+        name: The run's name.
+        jobs: Its jobs.
+    """
+
+    name: str
+    jobs: tuple[RunJob, ...]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many jobs are in each state."""
+        return Counter(job.state for job in self.jobs)
+
+    @property
+    def is_done(self) -> bool:
+        """Every job has ended."""
+        return all(job.is_final for job in self.jobs)
+
+    @property
+    def state(self) -> str:
+        """In one word: the most telling state of its jobs."""
+        counts = self.counts
+        order = (
+            ("failed", "removed", "completed") if self.is_done else ("held", "running", "suspended", "idle")
+        )
+        return next((name for name in order if counts[name]), "idle")
+
+
+class Run:
+    """One command, or a sweep of it, executed as batch jobs. It is kept on disk under its name.
+
+    Args:
+        folder: Its folder; `load_run` opens one by name.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._watchers: dict[str, JobWatcher] = {}
+        self._events: dict[tuple[str, int], JobEvent] = {}
+        self._watched = 0
+        self._asked = 0.0
+
+    def __repr__(self) -> str:
+        return f"<wingspan.Run {self.name!r}: {self.command}>"
+
+    def __len__(self) -> int:
+        """How many jobs."""
+        return len(self.spec.rows)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self._folder.path
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was asked for."""
+        return self._folder.spec
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What ``run.json`` says."""
+        return dict(self._folder.info)
+
+    @property
+    def command(self) -> str:
+        """What is executed, in one line."""
+        return self.spec.command
+
+    @property
+    def pool(self) -> str:
+        """Kind of the pool that it is in."""
+        return str(self._folder.info["pool"])
+
+    # -- how it fares --------------------------------------------------------------------------------------------------
+
+    def status(self) -> RunStatus:
+        """How each job fares now, from the event log; the scheduler is asked only when the log has been silent for long.
+
+        Raises:
+            RunNotFound: The run was removed meanwhile.
+        """
+        if not self.path.is_dir():
+            raise RunNotFound(f"the run {self.name!r} was removed", hint="make it again")
+        entries = self._look()
+        jobs = {number: RunJob(number=number, parameters=self._row(number)) for number in range(len(self))}
+        for entry in entries:
+            for process in range(int(entry["count"])):
+                number = int(entry["first"]) + process
+                jobs[number] = self._job(number, self._events.get((str(entry["cluster"]), process)))
+        if not entries:
+            reason = "it was never submitted: whoever made it was interrupted"
+            jobs = {number: attrs.evolve(job, state="removed", reason=reason) for number, job in jobs.items()}
+        return RunStatus(name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)))
+
+    def _row(self, number: int) -> dict[str, str]:
+        return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
+
+    def _look(self) -> list[dict[str, Any]]:
+        entries = self._folder.submissions()
+        if len(entries) != self._watched:
+            self._close()
+            self._events.clear()
+            self._watched = len(entries)
+            for kind in {entry["pool"] for entry in entries}:
+                own = [_submission(entry) for entry in entries if entry["pool"] == kind]
+                self._watchers[kind] = get_pool(kind).watch(own, self.path)
+        for watcher in self._watchers.values():
+            for event in watcher.poll():
+                self._take(event)
+        open_jobs = any(
+            not self._state_of(entry, process).is_final
+            for entry in entries
+            for process in range(int(entry["count"]))
+        )
+        if open_jobs:
+            newest = max(
+                [event.time for event in self._events.values()] + [float(entry["time"]) for entry in entries]
+            )
+            silent = time.time() - max(newest, self._asked) > _SILENCE
+            for kind, watcher in self._watchers.items():
+                if kind == "local" or silent:
+                    self._asked = time.time()
+                    for event in watcher.ask():
+                        self._take(event)
+        return entries
+
+    def _state_of(self, entry: dict[str, Any], process: int) -> JobState:
+        event = self._events.get((str(entry["cluster"]), process))
+        return JobState.IDLE if event is None else event.state
+
+    def _take(self, event: JobEvent) -> None:
+        if event.proc < 0:
+            for (cluster, process), known in list(self._events.items()):
+                if cluster == event.cluster and not known.state.is_final:
+                    self._events[(cluster, process)] = attrs.evolve(event, proc=process)
+            return
+        before = self._events.get((event.cluster, event.proc))
+        host = event.host or (before.host if before else None)
+        self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host)
+
+    def _job(self, number: int, event: JobEvent | None) -> RunJob:
+        job = RunJob(number=number, parameters=self._row(number))
+        if event is None:
+            return job
+        if event.state is not JobState.COMPLETED:
+            return attrs.evolve(
+                job,
+                state=event.state.value if event.state is not JobState.UNMATERIALIZED else "idle",
+                reason=event.reason if event.state in (JobState.HELD, JobState.REMOVED) else None,
+                host=event.host,
+            )
+        outcome = self._outcome(number)
+        missing = tuple(value for name, value in outcome if name == "missing")
+        host = dict(outcome).get("host") or event.host
+        if event.signal is None and event.code == 0:
+            return attrs.evolve(job, state="completed", code=0, host=host)
+        if event.code == EXIT_MISSING_OUTPUT and missing:
+            reason = f"it did not write {', '.join(missing)}"
+        elif event.signal is not None:
+            reason = f"signal {event.signal} ended it"
+        else:
+            reason = self._last_words(number) or f"it ended with exit code {event.code}"
+        return attrs.evolve(
+            job,
+            state="failed",
+            code=event.code,
+            signal=event.signal,
+            host=host,
+            missing=missing,
+            reason=reason,
+        )
+
+    def _outcome(self, number: int) -> list[tuple[str, str]]:
+        try:
+            text = (self._outputs(number) / OUTCOME).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return []
+        return [(name, value) for name, _, value in (line.partition("=") for line in text.splitlines())]
+
+    def _last_words(self, number: int) -> str | None:
+        """What our own scripts said last: they know why they gave up."""
+        for line in reversed(self.stderr(number).splitlines()[-50:]):
+            for mark in ("wingspan-run: ", "wingspan-start: "):
+                if line.startswith(mark):
+                    return line.removeprefix(mark)
+        return None
+
+    def wait(self, timeout: float | None = None) -> RunStatus:
+        """Wait until every job has ended, however it did.
+
+        Args:
+            timeout: Seconds; None: as long as it takes.
+
+        Raises:
+            RunTimeout: The time is over; the run goes on.
+            RunFailed: All that is left is held: it would wait for ever.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause, nudges = 0.01, 0
+        while True:
+            status = self.status()
+            if status.is_done:
+                return status
+            if all(job.is_final or job.state == "held" for job in status.jobs):
+                held = next(job for job in status.jobs if job.state == "held")
+                raise RunFailed(
+                    f"job {held.number} of {self.name} is held: {held.reason}",
+                    hint=f"wingspan release {self.name} lets it go on, once that is mended",
+                )
+            if deadline is not None and time.monotonic() >= deadline:
+                raise RunTimeout(
+                    f"{self.name} is not done after {timeout:g} s", hint="it goes on; wait again"
+                )
+            if status.counts["idle"] and nudges < 20:
+                get_pool(self.pool).nudge()
+                nudges += 1
+            time.sleep(pause)
+            pause = min(0.25, pause * 1.3)
+
+    def check(self) -> None:
+        """Nothing, if all jobs that have ended did so well.
+
+        Raises:
+            OutputMissing: One did not write what it should.
+            RunFailed: One ended otherwise.
+        """
+        for job in self.status().jobs:
+            if job.state in ("failed", "removed", "held"):
+                kind = OutputMissing if job.missing else RunFailed
+                raise kind(
+                    f"job {job.number} of {self.name} {'is' if job.state == 'held' else 'has'} {job.state}: {job.reason}"
+                    if job.state != "removed"
+                    else f"job {job.number} of {self.name} was removed: {job.reason}",
+                    hint=f"wingspan logs {self.name} {job.number} shows what it printed; wingspan rerun {self.name} does it again",
+                )
+
+    # -- what it gave --------------------------------------------------------------------------------------------------
+
+    def stdout(self, number: int = 0) -> str:
+        """What a job has printed so far."""
+        return self._log(number, "out")
+
+    def stderr(self, number: int = 0) -> str:
+        """What a job has written to standard error so far."""
+        return self._log(number, "err")
+
+    def log_path(self, number: int, which: str = "out") -> Path:
+        """The file of a job's ``out`` or ``err``; it grows while the job runs."""
+        if not 0 <= number < len(self):
+            raise RunError(
+                f"{self.name} has the jobs 0 to {len(self) - 1}, not {number}", hint="number them from 0"
+            )
+        return self.path / "logs" / f"{number}.{which}"
+
+    def _log(self, number: int, which: str) -> str:
+        try:
+            return self.log_path(number, which).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _outputs(self, number: int) -> Path:
+        return self.path / f"outputs-{number}"
+
+    def outputs(self, number: int = 0) -> dict[str, Path]:
+        """Outputs of a job that has ended: relative path -> where it lies in the run's folder."""
+        self.log_path(number)
+        folder = self._outputs(number)
+        return {
+            path.relative_to(folder).as_posix(): path
+            for path in sorted(folder.rglob("*"))
+            if (path.is_symlink() or path.is_file()) and path.relative_to(folder).as_posix() != OUTCOME
+        }
+
+    def fetch(
+        self, to: str | Path = ".", *, overwrite: bool = False, skip: frozenset[int] = frozenset()
+    ) -> dict[int, tuple[Path, ...]]:
+        """Copy the outputs of all jobs that have ended to a folder; paths stay as they are below it.
+
+        Args:
+            to: The folder; of a sweep each job has its own in it, ``<name>/<number>``.
+            overwrite: Replace files that are there with another content.
+            skip: Numbers of jobs that are left out.
+
+        Returns:
+            The files of each job.
+
+        Raises:
+            WouldOverwrite: A file is in the way; nothing was copied of that job.
+        """
+        base = Path(to).expanduser()
+        fetched: dict[int, tuple[Path, ...]] = {}
+        for job in self.status().jobs:
+            if job.state in ("completed", "failed") and job.number not in skip:
+                target = base if len(self) == 1 else base / self.name / str(job.number)
+                fetched[job.number] = _copy_all(self.outputs(job.number), target, overwrite)
+        return fetched
+
+    # -- what is done to it --------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Hold its jobs: they stop, keep their place in the queue, and go on after `release`."""
+        self._act("hold")
+
+    def release(self) -> None:
+        """Let held jobs go on."""
+        before = self.status()
+        self._act("release")
+        if self.pool == "local":
+            self._submit([job.number for job in before.jobs if job.state == "held"])
+
+    def vacate(self) -> None:
+        """Send its jobs off their machines; they start again, from their checkpoint if they have one."""
+        self._act("vacate")
+        if self.pool == "local":
+            self._submit([job.number for job in self.status().jobs if job.state == "removed"])
+
+    def rerun(self, numbers: list[int] | None = None) -> list[int]:
+        """Do jobs again, with the inputs as they were; their outputs and logs so far are given up.
+
+        Args:
+            numbers: Which; None: those that failed or were removed.
+
+        Returns:
+            Which are done again.
+
+        Raises:
+            RunError: One of them has not ended yet, or there is no such job.
+        """
+        jobs = self.status().jobs
+        if numbers is None:
+            numbers = [job.number for job in jobs if job.state in ("failed", "removed")]
+        for number in numbers:
+            self.log_path(number)
+            if not jobs[number].is_final:
+                raise RunError(
+                    f"job {number} of {self.name} is {jobs[number].state}",
+                    hint="it can be done again when it has ended",
+                )
+        for number in numbers:
+            shutil.rmtree(self._outputs(number), ignore_errors=True)
+            for which in ("out", "err"):
+                self.log_path(number, which).unlink(missing_ok=True)
+        (self.path / "held").unlink(missing_ok=True)
+        self._submit(numbers)
+        return numbers
+
+    def _submit(self, numbers: list[int]) -> None:
+        if not numbers:
+            return
+        pool = get_pool(self.pool)
+        pool.make_ready()
+        if numbers == list(range(len(self))):
+            self._folder.add_submission(pool.submit(describe_jobs(self._folder, pool)), 0)
+        else:
+            for number in numbers:
+                self._folder.add_submission(pool.submit(describe_jobs(self._folder, pool, number)), number)
+        pool.nudge()
+
+    def _act(self, action: Action) -> None:
+        by_pool: dict[str, list[Submission]] = {}
+        for entry in self._folder.submissions():
+            by_pool.setdefault(entry["pool"], []).append(_submission(entry))
+        for kind, submissions in by_pool.items():
+            get_pool(kind).act(action, submissions, self.path, f"wingspan {action} {self.name}")
+
+    def remove(self, *, force: bool = False) -> None:
+        """Remove the run: its jobs, its outputs, its name.
+
+        Args:
+            force: Remove the files even where the scheduler does not answer.
+        """
+        try:
+            self._act("remove")
+        except Exception:
+            if not force:
+                raise
+        self._close()
+        _remove_folder(self.path)
+
+    def _close(self) -> None:
+        for watcher in self._watchers.values():
+            watcher.close()
+        self._watchers.clear()
+
+    def follow(self, number: int = 0, which: str = "out") -> Iterator[str]:
+        """What a job prints, as it does, until it has ended."""
+        position = 0
+        while True:
+            ended = self.status().jobs[number].is_final
+            with contextlib.suppress(FileNotFoundError), self.log_path(number, which).open("rb") as file:
+                if position > file.seek(0, 2):
+                    position = 0  # the job was begun again
+                file.seek(position)
+                if data := file.read():
+                    position += len(data)
+                    yield data.decode("utf-8", "replace")
+            if ended:
+                return
+            time.sleep(0.1)
+
+
+def _submission(entry: dict[str, Any]) -> Submission:
+    return Submission(pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"]))
+
+
+def _copy_all(files: dict[str, Path], target: Path, overwrite: bool) -> tuple[Path, ...]:
+    import filecmp
+
+    wanted = {source: target / name for name, source in files.items()}
+    for source, place in wanted.items():
+        if (
+            not overwrite
+            and place.exists()
+            and not (place.is_file() and filecmp.cmp(source, place, shallow=False))
+        ):
+            raise WouldOverwrite(
+                f"{place} is there, with another content",
+                hint="--overwrite replaces it; --to fetches elsewhere",
+            )
+    for source, place in wanted.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.part")
+        try:
+            shutil.copy2(source, part, follow_symlinks=False)
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
+    return tuple(wanted.values())
+
+
+def _remove_folder(path: Path) -> None:
+    """First out of the list, then away: what is half removed is no run."""
+    grave = path.with_name(f".removed-{path.name}-{time.time_ns()}")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(grave)
+        shutil.rmtree(grave, ignore_errors=True)
+
+
+def load_run(name: str) -> Run:
+    """Open the run of that name.
+
+    Raises:
+        RunNotFound: There is none; the message names the nearest.
+        RunDamaged: It cannot be read.
+    """
+    return Run(open_run_folder(name))
+
+
+def run_names() -> tuple[str, ...]:
+    """Names of all runs, sorted."""
+    return list_names()
+
+
+def load_runs() -> list[Run]:
+    """All runs that can be read, in the order of their names."""
+    runs = []
+    for name in list_names():
+        with contextlib.suppress(RunError):
+            runs.append(load_run(name))
+    return runs
+
+
+def remove_run(name: str, *, force: bool = False) -> None:
+    """Remove the run of that name, a damaged one too.
+
+    Raises:
+        RunNotFound: There is none.
+    """
+    from wingspan.runs._errors import RunDamaged
+
+    try:
+        load_run(name).remove(force=force)
+    except RunDamaged:
+        _remove_folder(runs_root() / check_name(name))

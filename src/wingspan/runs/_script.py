@@ -1,0 +1,346 @@
+"""The job's script: a pure function of a `RunSpec`. One file of POSIX shell that a person can read, keep and edit.
+
+It runs twice: the outer part prepares, checks and collects; it starts itself (``--inside``) in the environment for the commands.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from wingspan.runs._spec import RunSpec, Step
+
+__all__ = [
+    "EXIT_GPU",
+    "EXIT_MISSING_OUTPUT",
+    "EXIT_NO_CHECKPOINT",
+    "OUTCOME",
+    "job_script",
+    "uses_parameter",
+]
+
+#: The GPU is not one that the environment can use.
+EXIT_GPU = 117
+#: The command said that it has a checkpoint, and has none.
+EXIT_NO_CHECKPOINT = 118
+#: The command ended well, and an output is missing.
+EXIT_MISSING_OUTPUT = 120
+#: Beside the outputs: what became of the job, as ``name=value`` lines.
+OUTCOME = ".wingspan-outcome"
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./=:@%+,-]+")
+
+
+def uses_parameter(text: str, name: str) -> bool:
+    """Whether a command uses a sweep's parameter: as ``{name}``, ``$name`` or ``${name}``.
+
+    >>> uses_parameter("train.py --lr {lr}", "lr"), uses_parameter("echo $lrs", "lr")
+    (True, False)
+    """
+    return re.search(rf"\{{{name}\}}|\${name}\b|\$\{{{name}\}}", text) is not None
+
+
+def _word(word: str, parameters: Sequence[str]) -> str:
+    """A word for the shell, with ``{name}`` of a parameter as its variable.
+
+    >>> print(_word("--lr={lr} or so", ("lr",)))
+    '--lr='"${lr}"' or so'
+    """
+    if not parameters:
+        return shlex.quote(word)
+    pieces = re.split(r"(\{(?:" + "|".join(parameters) + r")\})", word)
+    shown = [
+        f'"${piece}"' if number % 2 else (piece if _PLAIN.fullmatch(piece) else shlex.quote(piece))
+        for number, piece in enumerate(pieces)
+        if piece
+    ]
+    return "".join(shown) or "''"
+
+
+def _pattern(path: str) -> str:
+    """A path for the shell in which ``*``, ``?`` and ``[`` still match.
+
+    >>> print(_pattern("results/*.csv"), _pattern("my file"))
+    results/*.csv 'my file'
+    """
+    if not any(character in path for character in "*?["):
+        return shlex.quote(path)
+    return re.sub(r"([^A-Za-z0-9_./=:@%+*?\[\]-])", r"\\\1", path)
+
+
+def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
+    lines = []
+    if step.task:
+        lines.append(f"# task {step.task}")
+    if step.line is not None:
+        text = step.line
+        for name in parameters:
+            text = text.replace(f"{{{name}}}", f"${{{name}}}")
+        command = f"sh -c {shlex.quote(text)}"
+    else:
+        command = " ".join(_word(word, parameters) for word in step.words)
+    setup = []
+    if step.cwd:
+        setup.append(f"mkdir -p {shlex.quote(step.cwd)} && cd {shlex.quote(step.cwd)}")
+    # A variable that the job has already wins over the task's: so it is with Pixi.
+    setup += [f'export {name}="${{{name}-{_inside_quotes(value)}}}"' for name, value in step.env.items()]
+    body = "".join(f"    {line}\n" for line in [*setup, f"exec {command}"])
+    if last:  # takes the place of this shell: it gets the signals
+        lines.append("".join(line[4:] + "\n" for line in body.splitlines()).rstrip("\n"))
+    else:
+        lines.append(f"(\n{body})")
+    return "\n".join(lines)
+
+
+def _inside_quotes(value: str) -> str:
+    return re.sub(r'([\\"`}])', r"\\\1", value) if "$" in value else re.sub(r'([\\"`$}])', r"\\\1", value)
+
+
+def _rows(spec: RunSpec) -> str:
+    """Which job has which values, as a table for the shell."""
+    lines = ["case $number in"]
+    for number, row in enumerate(spec.rows):
+        values = "; ".join(
+            f"{name}={shlex.quote(value)}" for name, value in zip(spec.parameters, row, strict=True)
+        )
+        lines.append(f"{number}) {values} ;;")
+    lines += ['*) echo "wingspan-run: there is no job $number" >&2; exit 2 ;;', "esac"]
+    return "\n".join(lines)
+
+
+_PREFLIGHT = """\
+# ---- Is the GPU one that the environment can use? Found out now, and not after an hour. --------------------------------
+preflight() {{
+    command -v nvidia-smi >/dev/null 2>&1 || {{
+        echo "wingspan-run: this job asked for {gpus} GPU(s), and $(hostname) has no nvidia-smi:" \\
+            "no NVIDIA driver is installed, or the container was started without it (apptainer: --nv)" >&2
+        return 1
+    }}
+    devices=$(nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv,noheader 2>&1) || {{
+        echo "wingspan-run: the NVIDIA driver of $(hostname) does not answer: $devices" >&2
+        return 1
+    }}
+    # The highest CUDA runtime that the driver supports stands in nvidia-smi's heading.
+    runtime=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\\([0-9.]*\\).*/\\1/p' | head -n 1)
+    printf '%s\\n' "$devices" | awk -F', *' -v host="$(hostname)" -v runtime="$runtime" \\
+        -v lowest={lowest} -v highest={highest} -v cuda={runtime} '
+        function number(version, part) {{ split(version, part, "."); return part[1] * 1000 + part[2] }}
+        {{
+            if (lowest != "" && number($2) < number(lowest)) {{
+                printf "wingspan-run: %s on %s has compute capability %s; the environment was compiled for %s and higher\\n", $1, host, $2, lowest
+                bad = 1
+            }}
+            if (highest != "" && number($2) > number(highest)) {{
+                printf "wingspan-run: %s on %s has compute capability %s; the environment was compiled for %s at most\\n", $1, host, $2, highest
+                bad = 1
+            }}
+            if (cuda != "" && runtime != "" && number(runtime) < number(cuda)) {{
+                printf "wingspan-run: the driver %s of %s on %s supports CUDA up to %s; the environment needs %s\\n", $3, $1, host, runtime, cuda
+                bad = 1
+            }}
+        }}
+        END {{ exit bad }}' >&2
+}}
+preflight || finish {code}
+"""
+
+
+def _preflight(spec: RunSpec) -> str:
+    resources = spec.resources
+
+    def text(value: object) -> str:
+        return shlex.quote("" if value is None else str(value))
+
+    return _PREFLIGHT.format(
+        gpus=resources.gpus,
+        lowest=text(resources.gpus_minimum_capability),
+        highest=text(resources.gpus_maximum_capability),
+        runtime=text(resources.gpus_minimum_runtime),
+        code=EXIT_GPU,
+    )
+
+
+_SHARED = """\
+# ---- A folder of its own on this machine; inputs are copied, outputs go back when the job is done. ----------------------
+folder={folder}
+scratch=$(mktemp -d "${{SLURM_TMPDIR:-${{TMPDIR:-/tmp}}}}/wingspan-run.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+if [ -d "$folder/inputs" ]; then cp -R "$folder/inputs/." "$scratch/"; fi
+if [ -d "$folder/checkpoints/$number" ]; then cp -R "$folder/checkpoints/$number/." "$scratch/"; fi
+cd "$scratch"
+"""
+
+_KEEP_CHECKPOINT = """\
+        rm -rf "$folder/checkpoints/$number.new"
+        for path in {paths}; do
+            mkdir -p "$folder/checkpoints/$number.new/$(dirname "$path")"
+            cp -R "$path" "$folder/checkpoints/$number.new/$path"
+        done
+        rm -rf "$folder/checkpoints/$number"
+        mv "$folder/checkpoints/$number.new" "$folder/checkpoints/$number"
+        continue
+"""
+
+
+def job_script(
+    spec: RunSpec,
+    start: Sequence[str],
+    *,
+    shared: str | None = None,
+    row_arguments: bool = False,
+    gpu_check: bool | None = None,
+) -> str:
+    """The script of the jobs of `spec`; its first argument is the job's number.
+
+    Args:
+        spec: The run.
+        start: Words that start a command inside the environment; they end before the command. Empty: no environment.
+        shared: The run's folder (a word of shell), on a file system that the job sees: inputs are copied from it and outputs
+            into it. None: HTCondor moves files.
+        row_arguments: The values of the sweep follow the number as arguments; otherwise the script has a table of them.
+        gpu_check: Check the GPU; None: when one is asked for.
+    """
+    parameters = spec.parameters
+    parts = [
+        "#!/bin/sh",
+        f"# {spec.name}: {_one_line(spec.command)}",
+        "# Written by Wingspan; needs nothing of it where it runs. Usage: job.sh NUMBER",
+        "set -eu  # a failure in here is the job's failure",
+        "",
+        "number=${1:-0}",
+        "case $0 in /*) self=$0 ;; *) self=$PWD/$0 ;; esac",
+    ]
+    if parameters:
+        parts.append("\n# ---- The parameters of this job " + "-" * 80)
+        if row_arguments:
+            parts += [f"{name}=${{{place}}}" for place, name in enumerate(parameters, 2)]
+        else:
+            parts.append(_rows(spec))
+        parts.append("export " + " ".join(parameters))
+    parts += [
+        "",
+        "# ---- The commands, inside the environment " + "-" * 70,
+        'if [ "${WINGSPAN_INSIDE:-}" = yes ]; then',
+        "unset WINGSPAN_INSIDE",
+        *(f"export {name}={shlex.quote(value)}" for name, value in spec.variables.items()),
+        "# Programs that write to HOME fill a quota, or fail where there is none: the job's folder is its home.",
+        'export HOME="$PWD" PIXI_PROJECT_ROOT="$PWD" INIT_CWD="$PWD"',
+        *(_step(step, parameters, step is spec.steps[-1]) for step in spec.steps),
+        "fi",
+    ]
+    parts.append("")
+    if shared is not None:
+        parts.append(_SHARED.format(folder=shared))
+    destination = '"$folder/.outputs-$number.$$"' if shared is not None else '"outputs-$number"'
+    parts += [
+        f"outputs={destination}",
+        'mkdir -p "$outputs"',
+        "",
+        _COLLECT.format(
+            outcome=OUTCOME,
+            missing_code=EXIT_MISSING_OUTPUT,
+            keeps="\n".join(f"    keep {shlex.quote(path)} {_pattern(path)}" for path in spec.outputs)
+            or "    :",
+            into_place=_INTO_PLACE if shared is not None else "",
+        ),
+    ]
+    if gpu_check if gpu_check is not None else (spec.resources.gpus > 0 and spec.preflight):
+        parts.append(_preflight(spec))
+    parts.append(_run(spec, start, shared is not None))
+    return "\n".join(parts).replace("\n\n\n", "\n\n")
+
+
+_INTO_PLACE = """\
+    rm -rf "$folder/outputs-$number"
+    mv "$outputs" "$folder/outputs-$number"  # whole, or not at all
+"""
+
+_COLLECT = """\
+# ---- What is done at the end: outputs are gathered in one folder, with their paths -------------------------------------
+# A missing one is named, rather than left to HTCondor, which would hold the job.
+missing=
+keep() {{
+    declared=$1
+    shift
+    for path; do
+        if [ -e "$path" ] || [ -L "$path" ]; then
+            mkdir -p "$outputs/$(dirname "$path")"
+            mv "$path" "$outputs/$path"
+        elif [ ! -e "$outputs/$path" ]; then
+            echo "wingspan-run: the output $declared was not written" >&2
+            missing="$missing$declared
+"
+        fi
+    done
+}}
+finish() {{
+    code=$1
+{keeps}
+    if [ "$code" -eq 0 ] && [ -n "$missing" ]; then code={missing_code}; fi
+    {{
+        echo "code=$code"
+        echo "host=$(hostname)"
+        echo "ended=$(date +%s)"
+        printf '%s' "$missing" | sed 's/^/missing=/'
+    }} >"$outputs/{outcome}"
+{into_place}    exit "$code"
+}}
+"""
+
+
+def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:
+    words = " ".join(shlex.quote(word) if not word.startswith("$") else word for word in start)
+    inside = f'env WINGSPAN_INSIDE=yes {words + " " if words else ""}sh "$self" "$@"'
+    lines = [
+        "# ---- The work " + "-" * 98,
+        "child=",
+        "# HTCondor and Slurm tell this process to end: the command hears of it too.",
+        'trap \'[ -z "$child" ] || kill -TERM "$child" 2>/dev/null || :\' TERM INT',
+    ]
+    body = [
+        "code=0",
+        f"{inside} </dev/null &",
+        "child=$!",
+        'wait "$child" || code=$?',
+        "# A signal ends the waiting, not the command.",
+        'while kill -0 "$child" 2>/dev/null; do code=0; wait "$child" || code=$?; done',
+    ]
+    if spec.checkpoint:
+        paths = " ".join(shlex.quote(path) for path in spec.checkpoint)
+        code = spec.checkpoint_exit_code
+        check = [
+            f'if [ "$code" -eq {code} ]; then',
+            "    # The command has a checkpoint and wants to be started again from it.",
+            f"    for path in {paths}; do",
+            '        [ -e "$path" ] || {',
+            '            echo "wingspan-run: the command says that it has a checkpoint, and $path was not written" >&2',
+            f"            finish {EXIT_NO_CHECKPOINT}",
+            "        }",
+            "    done",
+        ]
+        if shared:
+            body += [
+                *check,
+                _KEEP_CHECKPOINT.format(paths=paths).rstrip("\n").replace("\n        ", "\n    ")[4:],
+                "fi",
+            ]
+            body = [
+                "while :; do",
+                *("    " + line for block in body for line in block.split("\n")),
+                "    break",
+                "done",
+            ]
+        else:
+            body += [
+                *check,
+                '    rm -rf "$outputs"',
+                f"    exit {code}  # HTCondor keeps the files and starts the job again",
+                "fi",
+            ]
+    return "\n".join([*lines, *body, 'finish "$code"', ""])
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 110 else line[:109] + "…"
