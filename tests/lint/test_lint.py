@@ -11,6 +11,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from wingspan.cli import main
 from wingspan.pools.personal import PersonalPool
@@ -422,6 +424,18 @@ def test_what_cannot_be_read(tmp_path: Path, content: bytes) -> None:
         lint([tmp_path / "file"])
 
 
+def test_data_in_a_folder_is_passed_over(tmp_path: Path) -> None:
+    """A self-extracting environment of many megabytes beside the job files is no job file; named itself, it
+    is refused.
+    """
+    (tmp_path / "train.sub").write_text(submit())
+    with (tmp_path / "environment.sh").open("wb") as stream:
+        stream.truncate(5 << 20)
+    assert lint([tmp_path]) == []
+    with pytest.raises(LintError, match="too large"):
+        lint([tmp_path / "environment.sh"])
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     """A folder without job files is an error, so that a mistyped path is not taken for clean."""
     with pytest.raises(LintError, match="no submit file"):
@@ -522,3 +536,27 @@ def test_the_documentation_has_every_rule() -> None:
         assert f"| `{name}` | {escaped} |" in text, (
             f"docs/lint.md says something else of {name}: python tools/lint_docs.py"
         )
+
+
+_WORDS = st.sampled_from(
+    [
+        "requirements", "=", "queue", "if", "endif", "else", "\\", "\n", "\r\n", "$(", ")", "'", '"', "#", "<<", "END",
+        "#SBATCH", "--mem", "transfer_input_files", "a/b.py", ",", "|", "bash", "curl", "+X", "@=", "pip install", " ", "\t",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(_WORDS, st.text(max_size=5)), max_size=40))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_text_upsets_it(tmp_path: Path, words: list[str]) -> None:
+    """Whatever a file holds, as either kind, there are findings or none, with lines of that file; never a
+    crash.
+    """
+    path = tmp_path / "file.sub"
+    path.write_bytes("".join(words).encode("utf-8", "surrogatepass"))
+    for kind in ("submit", "shell"):
+        try:
+            findings = lint([path], kind=kind)  # type: ignore[arg-type]
+        except LintError:  # not UTF-8
+            return
+        assert all(finding.line >= 1 for finding in findings)

@@ -37,6 +37,10 @@ def test_publish_gives_a_name_made_of_the_content(store: Store, bundle: Path) ->
     assert str(published.name) == f"mnist-{digest[:8]}.squashfs"
     assert (published.digest, published.size, published.uploaded) == (digest, bundle.stat().st_size, True)
     assert published.url == f"{store.url}/{published.name}"
+    assert published.job_attributes == {
+        "WingspanBundle": str(published.name),
+        "WingspanBundleSHA256": digest,
+    }
     found = store.find(published.name, digest)
     assert found is not None
     assert found.digest == digest

@@ -124,6 +124,14 @@ class StoredObject:
     last_used: datetime | None = None
     uploaded: bool = False
 
+    @property
+    def job_attributes(self) -> dict[str, str]:
+        """What a job description says of it (`JobDescription.custom`): its name, and the full digest to check
+        it by.
+        """
+        described = {"WingspanBundle": str(self.name)}
+        return described if self.digest is None else {**described, "WingspanBundleSHA256": self.digest}
+
 
 def _join(base: str, name: str) -> str:
     return f"{base.rstrip('/')}/{name}"

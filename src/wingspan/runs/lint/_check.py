@@ -75,12 +75,19 @@ def _ignored(lines: list[str], finding: Finding) -> bool:
     return False
 
 
+def _is_job_file(path: Path) -> bool:
+    """Whether a file found in a folder is small enough; a self-extracting environment is a .sh too."""
+    return path.is_file() and path.stat().st_size <= _LARGEST
+
+
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     """The paths, with folders replaced by the job files in them."""
     for path in paths:
         if path.is_dir():
             suffixes = _SUBMIT_SUFFIXES | _SHELL_SUFFIXES
-            inside = sorted(each for each in path.rglob("*") if each.suffix in suffixes and each.is_file())
+            inside = sorted(
+                each for each in path.rglob("*") if each.suffix in suffixes and _is_job_file(each)
+            )
             if not inside:
                 raise LintError(f"there is no submit file and no script in {path}", hint="name the files")
             yield from inside

@@ -80,7 +80,12 @@ class Script:
         return "\n".join(each.text for each in self.code)
 
 
+#: What is longer is data, not a command; rules look at its beginning.
+_LONGEST = 2000
+
+
 def _without_comment(line: str) -> str:
+    line = line[:_LONGEST]
     match = _COMMENT.match(line)
     # an open quote reaches over the end of the line: leave it as it is
     return match[1] if match and match.end() == len(line) else line
