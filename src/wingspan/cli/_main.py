@@ -18,17 +18,23 @@ if TYPE_CHECKING:
 #: name: (module, attribute, short help). The short help is here so that ``--help`` imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "maps": ("wingspan.cli.maps", "maps", "List your maps."),
-    "status": ("wingspan.cli.maps", "status", "How far a map is, and what keeps it."),
-    "wait": ("wingspan.cli.maps_wait", "wait", "Wait for a map, with a progress bar."),
+    "run": ("wingspan.cli.run", "run", "Execute a Pixi task, or any command, as a batch job."),
+    "runs": ("wingspan.cli.run", "runs", "List your runs."),
+    "logs": ("wingspan.cli.runs_act", "logs", "What a run has printed, also while it does."),
+    "fetch": ("wingspan.cli.runs_act", "fetch", "Copy the outputs of a run to a folder."),
+    "render": ("wingspan.cli.render", "render", "Write submit files and scripts for people to own."),
+    "gpus": ("wingspan.cli.gpus", "gpus", "The GPUs of a pool, and which ones an environment can use."),
+    "status": ("wingspan.cli.maps", "status", "How far a map or a run is, and what keeps it."),
+    "wait": ("wingspan.cli.maps_wait", "wait", "Wait for a map or a run, with a progress bar."),
     "errors": ("wingspan.cli.maps", "errors", "What failed in a map, grouped by kind."),
     "stdout": ("wingspan.cli.maps", "stdout", "What a component printed."),
     "stderr": ("wingspan.cli.maps", "stderr", "What a component wrote to standard error."),
-    "hold": ("wingspan.cli.maps_act", "hold", "Hold the workers of a map."),
-    "release": ("wingspan.cli.maps_act", "release", "Release the held workers of a map."),
-    "vacate": ("wingspan.cli.maps_act", "vacate", "Send the workers of a map off their machines."),
-    "rerun": ("wingspan.cli.maps_act", "rerun", "Do components of a map again."),
+    "hold": ("wingspan.cli.maps_act", "hold", "Hold the jobs of a map or a run."),
+    "release": ("wingspan.cli.maps_act", "release", "Release the held jobs of a map or a run."),
+    "vacate": ("wingspan.cli.maps_act", "vacate", "Send the jobs of a map or a run off their machines."),
+    "rerun": ("wingspan.cli.maps_act", "rerun", "Do components of a map, or jobs of a run, again."),
     "retag": ("wingspan.cli.maps_act", "retag", "Give a map another tag."),
-    "rm": ("wingspan.cli.maps_act", "rm", "Remove a map, its jobs and its results."),
+    "rm": ("wingspan.cli.maps_act", "rm", "Remove a map or a run, its jobs and its results."),
     "clean": ("wingspan.cli.maps_act", "clean", "Remove the maps nobody named."),
     "env": ("wingspan.cli.env", "env", "Locked environments: what is in them, and what a machine must have."),
     "lint": ("wingspan.cli.lint", "lint", "Faults of submit files, job scripts and sbatch scripts."),
@@ -37,6 +43,22 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
     "completion": ("wingspan.cli.completion", "completion", "Print the line that turns on tab completion."),
 }
+
+#: Commands that runs have too: the first word that is a run's name decides.
+ALSO_FOR_RUNS = frozenset({"status", "wait", "hold", "release", "vacate", "rerun", "rm"})
+
+
+def _names_a_run(words: list[str]) -> bool:
+    from wingspan.settings import load_settings
+
+    folder = load_settings().data_dir
+    for word in words:
+        if not word.startswith((".", "-")) and "/" not in word:
+            if (folder / "tags" / word).exists():
+                return False
+            if (folder / "runs" / word).is_dir():
+                return True
+    return False
 
 
 class LazyGroup(click.Group):
@@ -74,7 +96,10 @@ class LazyGroup(click.Group):
 
             near = difflib.get_close_matches(args[0], self.table, n=1)
             ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if self.table is COMMANDS and name in ALSO_FOR_RUNS and _names_a_run(rest):
+            command = getattr(importlib.import_module("wingspan.cli.runs_act"), name)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -90,7 +90,8 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     if task is not None or environment is not None:
         from wingspan.environments import Workspace
 
-        opened = Workspace.open(environment.workspace if _is_environment(environment) else base)
+        named_workspace = getattr(environment, "workspace", None)  # of an Environment; a name has none
+        opened = Workspace.open(base if named_workspace is None else named_workspace)
         manifest = opened.manifest_path
     elif (base / "pixi.toml").is_file():
         manifest = base / "pixi.toml"
@@ -120,7 +121,7 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     else:
         steps = (Step(words=tuple(map(str, [*command, *arguments]))),)
     _check_parameters(steps, parameters)
-    places, urls = collect_inputs([*map(os.fspath, inputs), *table.get("inputs", ())], globs, base)
+    places, urls = collect_inputs([*(os.fspath(one) for one in inputs), *table.get("inputs", ())], globs, base)
     resources = Resources(
         cpus=_count("cpus", cpus, table, 1, least=1),
         memory=parse_size(memory if memory is not None else table.get("memory"), "memory"),
@@ -263,10 +264,6 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
     made._folder.add_submission(submission, 0)
     pool.nudge()
     return made
-
-
-def _is_environment(given: object) -> bool:
-    return given is not None and not isinstance(given, str)
 
 
 def _count(what: str, value: int | None, table: Mapping[str, Any], default: int, *, least: int) -> int:
