@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
+import pickle
 import secrets
 import shutil
 import time
@@ -26,7 +28,7 @@ from wingspan.maps._functions import own_modules_by_value, travelled_classes
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 from wingspan.worker import compatibility, formats, rounds
-from wingspan.worker.pickling import Dumper, culprit
+from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
 from wingspan.worker.transports import FileTransport
 
 __all__ = ["MapFolder", "create_map_folder", "maps_root", "tags_root"]
@@ -40,6 +42,8 @@ _FIELDS = frozenset(
 )
 #: Pickles are gathered to about this many bytes before they are written.
 _WRITE_BYTES = 1 << 18
+#: At most so many inputs are taken from the iterable before they are written.
+_AT_ONCE = 4096
 
 
 def maps_root() -> Path:
@@ -82,50 +86,62 @@ def _guarded(inputs: Iterable[Any]) -> Iterator[Any]:
 
 def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> tuple[int, bool]:
     """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``: how many they are, and whether there is code in any."""
-    dumps = Dumper().dumps
     try:
         total: int | None = len(inputs)  # type: ignore[arg-type]
     except TypeError:
         total = None
     task = progress.start("writing inputs", total)
+    dump = _InputDumper()
+    remaining = _guarded(inputs)
+    offset = count = 0
+    size = 16
     try:
-        offset = count = 0
-        holds_code = False
-        offsets = array("Q", [0])
-        parts: list[bytes] = []
-        size = told = 0
         with (
             (folder / "inputs.bin").open("wb", buffering=0) as data,
             (folder / "inputs.idx").open("wb") as index,
         ):
-            for given in _guarded(inputs):
-                try:
-                    part = dumps(given)
-                except Exception as error:
-                    where, kind = culprit(given, f"input {count}", dumps)
-                    raise NotPicklable(
-                        f"{where} of type {kind} cannot be pickled: {error}",
-                        hint="pass what it is made from (a path, parameters) and make it inside the function",
-                    ) from error
-                if len(part) > len(CODE_MARK) and CODE_MARK in part:
-                    holds_code = True
-                parts.append(part)
-                size += len(part)
-                offset += len(part)
-                offsets.append(offset)
-                count += 1
-                if size >= _WRITE_BYTES:
-                    _write_all(data, b"".join(parts))
-                    offsets.tofile(index)
-                    offsets = array("Q")
-                    progress.advance(task, count - told)
-                    told = count
-                    parts, size = [], 0
-            _write_all(data, b"".join(parts))
-            offsets.tofile(index)
-        return count, holds_code
+            array("Q", [0]).tofile(index)
+            while some := list(itertools.islice(remaining, size)):
+                parts = dump(some, count)
+                offsets = array("Q", itertools.accumulate(map(len, parts), initial=offset))
+                offsets[1:].tofile(index)
+                length = offsets[-1] - offset
+                offset = offsets[-1]
+                count += len(some)
+                _write_all(data, b"".join(parts))
+                progress.advance(task, len(some))
+                # As many at a time as make up the size of a good write; one, if each is large.
+                size = max(1, min(_AT_ONCE, 2 * size, _WRITE_BYTES * len(some) // max(1, length)))
+        return count, dump.holds_code
     finally:
         progress.finish(task)
+
+
+class _InputDumper:
+    """Pickles inputs, naming the one that cannot be."""
+
+    def __init__(self) -> None:
+        self._dumps = Dumper().dumps
+        self.holds_code = False
+
+    def __call__(self, inputs: list[Any], first: int) -> list[bytes]:
+        """The pickles of `inputs`, of which the first has the number `first`."""
+        if SIMPLE.issuperset(map(type, inputs)):
+            return [pickle.dumps(given, PROTOCOL) for given in inputs]
+        return [self._one(given, number) for number, given in enumerate(inputs, first)]
+
+    def _one(self, given: Any, number: int) -> bytes:
+        try:
+            part = self._dumps(given)
+        except Exception as error:
+            where, kind = culprit(given, f"input {number}", self._dumps)
+            raise NotPicklable(
+                f"{where} of type {kind} cannot be pickled: {error}",
+                hint="pass what it is made from (a path, parameters) and make it inside the function",
+            ) from error
+        if len(part) > len(CODE_MARK) and CODE_MARK in part:
+            self.holds_code = True
+        return part
 
 
 def _write_all(file: Any, data: bytes) -> None:

@@ -38,24 +38,23 @@ __all__ = ["Map"]
 
 Timeout = float | datetime.timedelta | None
 
-#: Sleep between two looks: from half a millisecond (a warm local map) up to this, by how long nothing came.
-_SHORTEST, _LONGEST = 0.0005, 1.0
-
-
+#: Sleep between two looks (s): the shortest serves a warm local map; it is kept up only for a moment.
+_SHORTEST, _MOMENT, _SHORT, _LONGEST = 0.0003, 0.1, 0.01, 1.0
 _STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
 
 
 class _Pauses:
-    """How long to sleep before looking again: a tenth of the silence so far."""
+    """How long to sleep before looking again: a twentieth of the silence so far."""
 
     def __init__(self) -> None:
-        self._quiet_since = time.monotonic()
+        self._began = self._quiet_since = time.monotonic()
 
     def next(self, news: bool) -> float:
         now = time.monotonic()
         if news:
             self._quiet_since = now
-        return min(_LONGEST, max(_SHORTEST, 0.05 * (now - self._quiet_since)))
+        shortest = _SHORTEST if now - self._began < _MOMENT else _SHORT
+        return min(_LONGEST, max(shortest, 0.05 * (now - self._quiet_since)))
 
 
 def _deadline(timeout: Timeout) -> float | None:

@@ -186,6 +186,11 @@ def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]
                 f"custom attribute {given!r} is quoted twice: {value}",
                 hint=f"write {value[1:-1]!r}; Wingspan puts the quotes that ClassAds want",
             )
+        if isinstance(value, str) and ((value and not value.isprintable()) or value.endswith("\\")):
+            raise SettingsError(
+                f"custom attribute {given!r} is {value!r}",
+                hint="a string in a submit description is one line, and does not end in a backslash",
+            )
         checked[name] = value
     return checked
 

@@ -288,7 +288,8 @@ class Results:
         elif kind == formats.HELLO:
             start.facts = json.loads(payload)
         elif kind == formats.HEARTBEAT:
-            start.component, start.since = component, record[5]
+            start.component = component if component < self.n else None
+            start.since = record[5]
             start.peak_memory = record[8] * 1024
         elif kind == formats.REFUSED:
             start.refused = failure.loads(payload)

@@ -26,13 +26,8 @@ def classad_literal(value: ClassAdValue) -> str:
         return f'real("{"NaN" if math.isnan(value) else "INF" if value > 0 else "-INF"}")'
     if isinstance(value, int | float):
         return repr(value)
-    escaped = (
-        value.replace("\\", "\\\\")
-        .replace('"', '\\"')
-        .replace("\n", "\\n")
-        .replace("\t", "\\t")
-        .replace("\r", "\\r")
-    )
+    # A submit description takes strings as old ClassAds had them: \" is the only escape, a backslash is itself.
+    escaped = value.replace('"', '\\"')
     # condor_submit would expand a macro: its manual has $(DOLLAR) for the character itself.
     return '"' + escaped.replace("$", "$(DOLLAR)") + '"'
 

@@ -338,7 +338,7 @@ class _Caller(object):
         values: "List[Any]" = []
         walls: "List[float]" = []
         first: "Optional[int]" = None
-        done = 0
+        done = slow = 0
         value: "Any"
         given: "Any"
         failed: "Optional[bytes]"
@@ -368,15 +368,21 @@ class _Caller(object):
                 walls.append(wall)
                 begin = end
                 if wall > RUN_SECONDS:
-                    break
+                    # Long after all, or only interrupted: its output goes now, and more than a few of these end the gathering.
+                    self._tell_run(first, run_began, values, walls)
+                    values, walls, first, run_began = [], [], None, end
+                    slow += 1
+                    if slow * FAST_SAMPLE > done + FAST_SAMPLE:
+                        self.fast = False
+                        break
                 continue
             # Not the plain case: what was gathered goes first, then this one by itself.
             self._tell_run(first, run_began, values, walls)
             values = []
             self._tell_outcome(index, begin, wall, value, failed)
+            self.fast = False
             break
         self._tell_run(first, run_began, values, walls)
-        self.fast = False
         self._recent, self._sample = 0.0, 0
         return done, at
 

@@ -522,7 +522,14 @@ class Supervisor(object):
 
     def _announce(self) -> "None":
         component, _, _, started = self._running.board.get()[:4]
-        if component < 0 or not self.chunks:
+        if not self.chunks:
+            return
+        if component < 0:
+            if (
+                component == executor.SOME
+                and self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS
+            ):
+                self.outbox.add(formats.HEARTBEAT)  # one of many fast ones has turned out to be long
             return
         process, now = self._running, time.time()
         if now - started < ANNOUNCE_SECONDS:
