@@ -106,14 +106,16 @@ def confirm(what: str, tags: Sequence[str], yes: bool) -> None:
 
     Raises:
         click.UsageError: There is nobody to ask.
-        click.Abort: The answer was no.
+        click.exceptions.Exit: The answer was no.
     """
     if yes or not tags:
         return
     shown = ", ".join(tags[:10]) + (f" and {len(tags) - 10:,} more" if len(tags) > 10 else "")
     if not sys.stdin.isatty():
         raise click.UsageError(f"{what} {len(tags):,} maps ({shown}) needs --yes where nobody can be asked")
-    click.confirm(f"{what} {len(tags):,} map{'s' if len(tags) > 1 else ''} ({shown})?", abort=True)
+    if not click.confirm(f"{what} {len(tags):,} map{'s' if len(tags) > 1 else ''} ({shown})?"):
+        click.echo("Nothing was done.", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def print_json(value: object) -> None:
