@@ -385,6 +385,19 @@ class TestLife:
             pool.stop()
         assert pool.processes() == []
 
+    def test_settings_of_ones_own(self, folder: Path) -> None:
+        """Settings that are given count over those of the pool; one that would be two lines is refused."""
+        pool = PersonalPool(folder / "pool", cpus=1, settings={"STARTD_ATTRS": "HasCake", "HasCake": "True"})
+        try:
+            pool.start()
+            cluster = submit(pool, folder, "echo done", requirements="HasCake")
+            wait_for(lambda: finished(folder, cluster), "a job that wants what the setting promises")
+        finally:
+            pool.stop()
+        with pytest.raises(SettingsError):
+            PersonalPool(folder / "pool", settings={"A": "1\nB = 2"}).start()
+        assert pool.processes() == []
+
     @as_root
     def test_a_host_name_that_does_not_resolve(self, own_pool: PersonalPool, folder: Path) -> None:
         """The pool starts and runs a job on a machine whose own name is unknown to it."""

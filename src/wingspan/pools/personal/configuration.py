@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
+from wingspan.errors import SettingsError
 from wingspan.pools.personal.installation import Installation
 from wingspan.pools.personal.processes import MARKER
 
@@ -150,6 +153,7 @@ def render(
     cpus: int,
     memory: int,
     port: int,
+    settings: Mapping[str, str],
 ) -> str:
     """The text of ``condor_config``.
 
@@ -161,8 +165,17 @@ def render(
         belong to. cpus: How many cores the pool offers.
         memory: How many MiB of memory it offers.
         port: The collector's port.
+        settings: Further settings, appended: the last one of a name counts.
+
+    Raises:
+        SettingsError: A setting's name or value would reach over into other lines.
     """
-    return _TEMPLATE.format(
+    for name, value in settings.items():
+        if not re.fullmatch(r"[A-Za-z_][\w.]*", name) or "\n" in value:
+            raise SettingsError(
+                f"{name!r} is no HTCondor setting of one line", hint="give names such as 'SINGULARITY'"
+            )
+    text = _TEMPLATE.format(
         prefix=installation.prefix,
         bin=installation.bin,
         sbin=installation.sbin,
@@ -179,3 +192,4 @@ def render(
         memory=memory,
         marker=MARKER,
     )
+    return text + "".join(f"{name} = {value}\n" for name, value in settings.items())

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -141,13 +142,21 @@ class PersonalPool:
     Args:
         directory: Where it keeps its state; default ``personal-pool`` in the data folder. One pool a folder.
         cpus: How many cores it offers; default as many as this process may use.
+        settings: Further HTCondor settings, such as ``{"SINGULARITY": "/usr/bin/apptainer"}``; they count when it is
+            started, last of all.
 
     >>> pool = PersonalPool()
     >>> pool.status().state in {"running", "stopped", "crashed"}
     True
     """
 
-    def __init__(self, directory: Path | None = None, *, cpus: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        cpus: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         if cpus is not None and cpus < 1:
             raise SettingsError(f"a pool of {cpus} CPUs cannot run anything", hint="give at least 1")
         chosen = Path(directory) if directory is not None else load_settings().data_dir / "personal-pool"
@@ -155,6 +164,7 @@ class PersonalPool:
             os.path.realpath(chosen)
         )  # one name, however it is reached: processes are marked with it
         self.cpus = cpus
+        self.settings = dict(settings or {})
 
     def __repr__(self) -> str:
         return f"PersonalPool({str(self.directory)!r})"
@@ -267,6 +277,7 @@ class PersonalPool:
             cpus=cpus,
             memory=max(_memory_mib(), 256 * cpus),
             port=_free_port(),
+            settings=self.settings,
         )
         temporary = self.directory / "condor_config.tmp"
         temporary.write_text(text, encoding="utf-8")
