@@ -168,7 +168,7 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     if bundle.kind == "squashfs":
         check_command(bundle, _programs(spec), name=facts["name"])
     if resources.gpus:
-        spec = attrs.evolve(spec, warnings=(*spec.warnings, *facts["needs"]["warnings"]))
+        spec = attrs.evolve(spec, warnings=(*spec.warnings, *facts["needs"].get("warnings", ())))
     spec = attrs.evolve(spec, environment=facts, resources=with_needs(resources, facts["needs"]))
     return Plan(spec=spec, bundle=bundle, stem=stem)
 

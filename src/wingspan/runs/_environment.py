@@ -65,18 +65,15 @@ def prepare(
         )
     environment = named.load(gpus=gpus)
     bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
-    needs = derive_needs(environment, gpus=gpus)
+    needs: dict[str, Any] = dict(bundle.manifest.needs) if bundle.manifest else {}
+    if gpus or not needs:  # else what was written down when the bundle was built will do
+        needs = derive_needs(environment, gpus=gpus).to_json()
     return bundle, {
         "workspace": environment.workspace,
         "name": environment.name,
         "platform": environment.platform.name,
-        "digest": environment.digest,
-        "kind": bundle.kind,
-        "bundle": bundle.path.name,
-        "bundle_sha256": bundle.sha256,
-        "bundle_bytes": bundle.size,
-        "cache": str(bundle.path),
-        "needs": needs.to_json(),
+        "bundle": bundle.to_json(),
+        "needs": needs,
     }
 
 
@@ -105,18 +102,22 @@ def bundle_of(folder: Path, facts: dict[str, Any]) -> Bundle:
     Raises:
         RunDamaged: It is gone, or another one.
     """
-    from wingspan.environments.bundles import open_bundle
+    from wingspan.environments.bundles import Bundle, Manifest
 
-    for path in (folder / facts["bundle"], Path(facts["cache"])):
-        if path.exists():
-            opened = open_bundle(path)
-            if opened.sha256 != facts["bundle_sha256"]:
-                raise RunDamaged(
-                    f"{path} is not the bundle that the run was made with", hint="make the run again"
-                )
-            return opened
+    known = dict(facts["bundle"])
+    cached = Path(known.pop("path"))
+    manifest = known.pop("manifest")
+    fields = {field.name for field in attrs.fields(Bundle)} - {"sources"}
+    # Its digest is checked where it is used: by the starter, before anything in it runs.
+    for path in (folder / cached.name, cached):
+        if path.exists() and path.stat().st_size == known["size"]:
+            return Bundle(
+                path=path,
+                manifest=Manifest(**manifest) if manifest else None,
+                **{name: value for name, value in known.items() if name in fields},
+            )
     raise RunDamaged(
-        f"the bundle {facts['bundle']} is neither in {folder} nor in the cache",
+        f"the bundle {cached.name} is neither in {folder} nor in the cache",
         hint="wingspan env bundle builds it again from the same lock",
     )
 

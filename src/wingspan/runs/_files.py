@@ -89,23 +89,23 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
         InputMissing: One vanished meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    total = 0
-    task = progress.start("copying inputs")
+    found: list[tuple[Path, Path, int]] = []
     try:
         for here, place in inputs:
-            for source, target in _files(here, folder / place):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    size = source.stat().st_size
-                    _copy(source, target, size)
-                except FileNotFoundError:
-                    raise InputMissing(
-                        f"the input {source} vanished", hint="make it again; nothing was submitted"
-                    ) from None
-                total += size
+            found += [(source, target, source.stat().st_size) for source, target in _files(here, folder / place)]
+        total = sum(size for _, _, size in found)
+        task = progress.start("copying inputs", total) if total > _LINK_BYTES else None
+        for source, target, size in found:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(source, target, size)
+            if task is not None:
                 progress.advance(task, size)
-    finally:
-        progress.finish(task)
+        if task is not None:
+            progress.finish(task)
+    except FileNotFoundError as error:
+        raise InputMissing(
+            f"the input {error.filename} vanished", hint="make it again; nothing was submitted"
+        ) from None
     return total
 
 

@@ -45,6 +45,8 @@ def start_words(
 
 def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, later: Path) -> None:
     """Write ``job.sh`` into the folder `now`, which will be `later`."""
+    if bundle is not None and (now / bundle.path.name).exists():
+        bundle = attrs.evolve(bundle, path=later / bundle.path.name)  # it lasts as long as the run
     words, _ = start_words(bundle, shared=pool.shares_files)
     shared = None if moves_files(pool) else shlex.quote(str(later))
     script = now / "job.sh"

@@ -76,7 +76,7 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
     if step.line is not None:
         text = step.line
         for name in parameters:
-            text = text.replace(f"{{{name}}}", f"${{{name}}}")
+            text = re.sub(rf"(?<!\$)\{{{name}\}}", f"${{{name}}}", text)
         command = f"sh -c {shlex.quote(text)}"
     else:
         command = " ".join(_word(word, parameters) for word in step.words)
