@@ -2,7 +2,8 @@
 
 from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, PoolNotRunning, SourceError
 from wingspan.pools.personal.installation import Installation, install
-from wingspan.pools.personal.pool import PersonalPool, PersonalPoolStatus
+from wingspan.pools.personal.pool import PersonalPool
+from wingspan.pools.personal.state import PersonalPoolStatus
 
 __all__ = [
     "Installation",

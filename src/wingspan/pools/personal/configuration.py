@@ -6,30 +6,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import attrs
-
 from wingspan.errors import SettingsError
+from wingspan.pools.personal.identity import Identity
 from wingspan.pools.personal.installation import Installation
 from wingspan.pools.personal.processes import MARKER
 
-__all__ = ["Identity", "render"]
-
-
-@attrs.frozen
-class Identity:
-    """The account that HTCondor's daemons and the jobs see themselves as.
-
-    Attributes:
-        name: Its name in the password file.
-        uid: Its user id.
-        gid: Its group id.
-        namespace: It is not ours: the daemons start in a user namespace that maps our uid to this one.
-    """
-
-    name: str
-    uid: int
-    gid: int
-    namespace: bool
+__all__ = ["render"]
 
 
 _TEMPLATE = """\

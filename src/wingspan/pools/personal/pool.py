@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import pwd
 import shutil
 import signal
 import socket
@@ -14,17 +12,17 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import attrs
+from typing import TYPE_CHECKING
 
 from wingspan.errors import PoolError, SettingsError
 from wingspan.pools.personal import configuration
 from wingspan.pools.personal.activation import activated
 from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, PoolNotRunning
+from wingspan.pools.personal.identity import Identity, choose_identity
 from wingspan.pools.personal.installation import Installation, install
 from wingspan.pools.personal.locking import exclusive
 from wingspan.pools.personal.processes import MARKER, ProcessIdentity, boot_id, kill_all, marked
+from wingspan.pools.personal.state import PersonalPoolStatus, State
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 
@@ -35,93 +33,6 @@ __all__ = ["PersonalPool", "PersonalPoolStatus"]
 
 _STATE = "state.json"
 _FOLDERS = ("log", "spool", "execute", "lock", "run", "tokens.d", "passwords.d")
-
-
-@attrs.frozen(kw_only=True)
-class PersonalPoolStatus:
-    """What is known of a personal pool without asking its daemons.
-
-    Attributes:
-        state: ``"running"``; ``"crashed"`` when its master died without being asked to; else ``"stopped"``.
-        directory: The pool's folder.
-        version: HTCondor's version.
-        source: Where this HTCondor came from.
-        master_pid: Process id of ``condor_master``.
-        cpus: How many cores the pool offers, each to one job that asks for one.
-        address: The collector's address.
-        started: When it was started, seconds since the epoch.
-    """
-
-    state: Literal["running", "stopped", "crashed"]
-    directory: Path
-    version: str | None = None
-    source: str | None = None
-    master_pid: int | None = None
-    cpus: int | None = None
-    address: str | None = None
-    started: float | None = None
-
-
-@attrs.frozen
-class _State:
-    """What a started pool wrote down: ``state.json``."""
-
-    master: ProcessIdentity
-    version: str
-    source: str
-    prefix: Path
-    cpus: int
-    started: float
-
-    @classmethod
-    def read(cls, path: Path) -> _State | None:
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                ProcessIdentity(**data["master"]),
-                data["version"],
-                data["source"],
-                Path(data["prefix"]),
-                data["cpus"],
-                data["started"],
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def write(self, path: Path) -> None:
-        text = json.dumps({**attrs.asdict(self), "prefix": str(self.prefix)}, indent=1)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
-
-
-def _identity() -> configuration.Identity:
-    """Whom the daemons run as: us, unless HTCondor would refuse that.
-
-    HTCondor refuses jobs of uid 0, and authenticates users by their names. Root, and a uid without a name
-    (as in many containers), is therefore mapped to a system account in a user namespace. The account must
-    not be the kernel's overflow uid (nobody): every unmapped user of the machine looks like that one in
-    there, and would be let in.
-    """
-    uid = os.getuid()
-    if uid:
-        try:
-            name = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            pass
-        else:
-            return configuration.Identity(name, uid, os.getgid(), namespace=False)
-    try:
-        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
-    except (OSError, ValueError):
-        overflow = 65534
-    for entry in sorted(pwd.getpwall(), key=lambda entry: (entry.pw_name != "daemon", entry.pw_uid)):
-        if entry.pw_uid not in (0, overflow):
-            return configuration.Identity(entry.pw_name, entry.pw_uid, entry.pw_gid, namespace=True)
-    raise PoolError(
-        f"uid {uid} cannot run jobs and the password file has no other account to stand in for it",
-        hint="add an account (useradd condor), or use the local pool: wingspan.map(..., pool='local')",
-    )
 
 
 def _memory_mib() -> int:
@@ -188,7 +99,7 @@ class PersonalPool:
 
     def status(self) -> PersonalPoolStatus:
         """Whether it runs, from its own notes and the process table; takes no lock and asks no daemon."""
-        state = _State.read(self._state_file)
+        state = State.read(self._state_file)
         if state is None or state.master.boot != boot_id():
             return PersonalPoolStatus(state="stopped", directory=self.directory)
         running = state.master.alive()
@@ -246,7 +157,7 @@ class PersonalPool:
                     f"the personal pool runs with {status.cpus} CPUs, not {self.cpus}",
                     hint=f"stop it first: wingspan pool stop, then wingspan pool start --cpus {self.cpus}",
                 )
-            state = _State.read(self._state_file)
+            state = State.read(self._state_file)
             assert state is not None
             self._wait_until_ready(state, timeout)
             return
@@ -263,11 +174,11 @@ class PersonalPool:
         finally:
             progress.finish(task)
 
-    def _spawn(self, installation: Installation) -> _State:
+    def _spawn(self, installation: Installation) -> State:
         for name in _FOLDERS:
             # HTCondor wants 0755 for execute; the pool's own folder keeps others out.
             (self.directory / name).mkdir(exist_ok=True, mode=0o755 if name == "execute" else 0o700)
-        owner = _identity()
+        owner = choose_identity()
         cpus = self.cpus or len(os.sched_getaffinity(0))
         text = configuration.render(
             directory=self.directory,
@@ -323,13 +234,13 @@ class PersonalPool:
             raise PoolDidNotStart(
                 f"condor_master ended at once\n{self._log_tail()}", hint=self._start_hint(owner)
             )
-        state = _State(
+        state = State(
             master, installation.version, installation.source, installation.prefix, cpus, time.time()
         )
         state.write(self._state_file)
         return state
 
-    def _start_hint(self, owner: configuration.Identity) -> str:
+    def _start_hint(self, owner: Identity) -> str:
         hint = f"its logs are in {self.directory / 'log'}"
         if owner.namespace:
             hint += "; as root it needs user namespaces (unshare --user must work), as an ordinary user not"
@@ -345,7 +256,7 @@ class PersonalPool:
             lines += [f"  {name}: {line}" for line in text.splitlines()[-4:]]
         return "\n".join(lines)
 
-    def _wait_until_ready(self, state: _State, timeout: float) -> None:
+    def _wait_until_ready(self, state: State, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         missing = "the collector"
         while True:
@@ -362,7 +273,7 @@ class PersonalPool:
             time.sleep(0.02)
         raise PoolDidNotStart(
             f"the personal pool did not start: {problem}\n{self._log_tail()}",
-            hint=self._start_hint(_identity()),
+            hint=self._start_hint(choose_identity()),
         )
 
     def _missing(self) -> str | None:
@@ -397,7 +308,7 @@ class PersonalPool:
         if not self.directory.is_dir():
             return
         with exclusive(self._lock_file):
-            state = _State.read(self._state_file)
+            state = State.read(self._state_file)
             if state is not None and state.master.alive():
                 state.master.kill(
                     signal.SIGQUIT
@@ -486,8 +397,8 @@ class PersonalPool:
         path = own + [folder for folder in old if folder not in own]
         return {"CONDOR_CONFIG": str(self.config_file), "PATH": os.pathsep.join(dict.fromkeys(path))}
 
-    def _require_running(self) -> _State:
-        state = _State.read(self._state_file)
+    def _require_running(self) -> State:
+        state = State.read(self._state_file)
         if state is None or not state.master.alive():
             raise PoolNotRunning(
                 f"the personal pool in {self.directory} is not running", hint="start it: wingspan pool start"
