@@ -97,8 +97,14 @@ def public_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for bundles and packages that lasts for the session."""
-    return tmp_path_factory.mktemp("cache")
+    """A cache for the session: bundles are built anew, what was fetched, linked and compiled before is used again."""
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "environments").mkdir()
+    for name in ("packages", "bytecode", "bases"):
+        kept = _once("cache") / name
+        kept.mkdir(parents=True, exist_ok=True)
+        (cache / "environments" / name).symlink_to(kept)
+    return cache
 
 
 @pytest.fixture

@@ -121,8 +121,11 @@ def write_oci(
     }
     order = ["oci-layout", "index.json", "manifest.json", "wingspan.json"]
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name in [*order, *sorted(set(members) - set(order))]:
+        for name in [*order, "blobs", "blobs/sha256", *sorted(set(members) - set(order))]:
             member = tarfile.TarInfo(name)
+            if name not in members:  # Apptainer does not make folders by itself
+                tar.addfile(_member(name, 0o755, tarfile.DIRTYPE))
+                continue
             content = members[name]
             if isinstance(content, bytes):
                 member.size = len(content)

@@ -1,0 +1,83 @@
+"""``wingspan env bundle | unpack | verify | enter`` as people call them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def wingspan(bundle_cache: Path, local_workspace: Path):  # type: ignore[no-untyped-def]
+    """Call the command line in the workspace; answers the finished process."""
+
+    def call(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "wingspan", "env", *words],
+            cwd=local_workspace,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return call
+
+
+def test_bundle_verify_unpack_enter(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """From the lock to a bundle, checked, entered, and a pack of it unpacked."""
+    made = wingspan(
+        "bundle", "-e", "small", "-k", "squashfs", "-k", "pack", "-o", str(tmp_path), "--json", "-q"
+    )
+    image, pack = json.loads(made.stdout)
+    assert made.stderr == ""
+    assert (
+        wingspan("verify", image["path"], pack["path"]).stdout
+        == f"{image['path']}: good\n{pack['path']}: good\n"
+    )
+    entered = wingspan("enter", image["path"], "prefix-probe")
+    assert entered.stdout == "/opt/wingspan/environment\n"
+    assert entered.stderr.startswith("wingspan-start: ")
+    unpacked = wingspan("unpack", pack["path"], "-o", str(tmp_path / "out"), "-e", "mine")
+    assert unpacked.stdout == f"{tmp_path}/out/mine\n"
+    assert (
+        wingspan("unpack", pack["path"], "-o", str(tmp_path / "out"), "-e", "mine", code=1).stderr.count(
+            "exists"
+        )
+        == 1
+    )
+
+
+def test_plain_output_is_the_path(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Standard output is the path alone, to be used in scripts; the rest goes to standard error."""
+    done = wingspan("bundle", "-e", "small", "-o", str(tmp_path))
+    assert Path(done.stdout.strip()).is_file()
+    assert "sha256" in done.stderr
+
+
+def test_enter_hides_the_shells_variables(wingspan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """Inside, variables of this shell are gone as in a job, unless they are asked for."""
+    monkeypatch.setenv("MINE", "here")
+    path = wingspan("bundle", "-e", "small", "-o", str(tmp_path), "-q").stdout.strip()
+    assert wingspan("enter", path, "sh", "-c", "echo [$MINE]").stdout == "[]\n"
+    assert wingspan("enter", "--keep-environment", path, "sh", "-c", "echo [$MINE]").stdout == "[here]\n"
+
+
+def test_errors_are_messages(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A damaged bundle, a missing one and an unknown kind end with a message, a hint and an exit code."""
+    path = Path(wingspan("bundle", "-e", "small", "-o", str(tmp_path), "-q").stdout.strip())
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 1
+    bad = tmp_path / "bad" / path.name
+    bad.parent.mkdir()
+    bad.write_bytes(content)
+    damaged = wingspan("verify", str(bad), code=1)
+    assert "damaged" in damaged.stderr
+    assert "Hint: " in damaged.stderr
+    assert "no bundle" in wingspan("verify", str(tmp_path / "none"), code=1).stderr
+    wingspan("bundle", "-k", "zip", code=2)

@@ -1,0 +1,311 @@
+"""Images for container engines: Apptainer's SIF, OCI archives, and the install script."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from wingspan.environments import load_environment
+from wingspan.environments.bundles import Bundle, build_bundle, open_bundle, starter_command, verify_bundle
+from wingspan.environments.bundles.access import sif_partition
+from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError
+
+Build = Callable[..., Bundle]
+AsUser = Callable[[Sequence[str]], list[str]]
+ENGINES = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
+PROBE = (
+    "import sys, os, six; print(sys.prefix, os.environ['PREFIX_PROBE'], os.environ['PREFIX_PROBE_VARIABLE'])"
+)
+EXPECTED = "/opt/wingspan/environment /opt/wingspan/environment/share set"
+
+
+@pytest.fixture(scope="session")
+def apptainer() -> str:
+    """The program, on PATH or where tools/engines/apptainer.py puts it."""
+    places = os.pathsep.join([os.environ["PATH"], *(str(folder / "apptainer/bin") for folder in ENGINES)])
+    found = shutil.which("apptainer", path=places)
+    if found is None:
+        pytest.skip("no Apptainer: python tools/engines/apptainer.py")
+    return found
+
+
+@pytest.mark.apptainer
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_sif_in_apptainer(ordinary: bool, build: Build, apptainer: str, as_ordinary_user: AsUser) -> None:
+    """Real Apptainer runs our image, as root and as an ordinary user, with the environment active for exec and run."""
+    bundle = build("wheels", "sif")
+    user = as_ordinary_user if ordinary else list
+    environment = {"PATH": f"{Path(apptainer).parent}:/usr/bin:/bin:/usr/sbin", "HOME": "/tmp"}
+    for verb in ("exec", "run"):
+        command = user([apptainer, "-s", verb, str(bundle.path), "python", "-c", PROBE])
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd="/tmp"
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == EXPECTED
+
+
+@pytest.mark.apptainer
+def test_apptainer_reads_the_sif(build: Build, apptainer: str) -> None:
+    """Apptainer's own tool finds a valid header, the recipe and the system partition, for the right architecture."""
+    bundle = build("wheels", "sif")
+    environment = {"PATH": f"{Path(apptainer).parent}:/usr/bin:/bin:/usr/sbin", "HOME": "/tmp"}
+
+    def sif(*words: str) -> str:
+        done = subprocess.run(
+            [apptainer, *words], capture_output=True, text=True, check=True, env=environment
+        )
+        return done.stdout
+
+    assert "FS (Squashfs/*System/amd64)" in sif("sif", "list", str(bundle.path))
+    assert sif("inspect", "--deffile", str(bundle.path)).strip() == bundle.sources[0].read_text().strip()
+    with bundle.path.open("rb") as file:
+        file.seek(sif_partition(bundle.path))
+        assert file.read(4) == b"hsqs"
+
+
+@pytest.mark.apptainer
+def test_sif_is_started(build: Build, apptainer: str, tmp_path: Path) -> None:
+    """The starter runs a SIF by Apptainer, after the check of its digest."""
+    bundle = build("wheels", "sif")
+    start = starter_command(bundle, ["python", "-c", PROBE], shared=True)
+    environment = {"PATH": f"{Path(apptainer).parent}:/usr/bin:/bin:/usr/sbin", "HOME": "/tmp"}
+    done = subprocess.run(
+        ["sh", str(start.executable), *start.arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert done.stdout.strip() == EXPECTED, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["sif", "oci"])
+def test_images_say_what_they_are(kind: str, build: Build) -> None:
+    """An image carries the manifest like any bundle; its recipe for people lies beside it."""
+    bundle = build("wheels", kind)
+    assert verify_bundle(bundle.path).manifest == bundle.manifest
+    assert open_bundle(bundle.path).kind == kind
+    assert [s.suffix for s in bundle.sources] == [{"sif": ".def", "oci": ".Dockerfile"}[kind]]
+    assert "pixi install --frozen --environment wheels" in bundle.sources[0].read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sif", "oci"])
+def test_images_are_reproducible(
+    kind: str,
+    build: Build,
+    local_workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    session_cache: Path,
+) -> None:
+    """The same lock and base give the same bytes, built anew with another cache."""
+    first = build("small", kind)
+    other = tmp_path / "cache"
+    (other / "environments").mkdir(parents=True)
+    (other / "environments/bases").symlink_to(session_cache / "environments/bases")
+    monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(other))
+    again = build_bundle(load_environment(local_workspace, "small", "linux-64"), kind)
+    assert again.sha256 == first.sha256
+
+
+@pytest.mark.parametrize("kind", ["sif", "oci"])
+def test_a_cut_image(kind: str, build: Build, tmp_path: Path) -> None:
+    """An image that ends early is damaged."""
+    good = build("wheels", kind).path
+    cut = tmp_path / good.name
+    cut.write_bytes(good.read_bytes()[:-5000])
+    with pytest.raises(BundleDamaged):
+        verify_bundle(cut)
+
+
+def _layers(bundle: Bundle) -> list[tuple[str, int]]:
+    with tarfile.open(bundle.path) as tar:
+        index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
+        digest = index["manifests"][0]["digest"].removeprefix("sha256:")
+        manifest = json.load(tar.extractfile(f"blobs/sha256/{digest}"))  # type: ignore[arg-type]
+        return [(layer["digest"], layer["size"]) for layer in manifest["layers"]]
+
+
+def test_environments_share_layers(build: Build) -> None:
+    """Two environments with the same Python share its layer and the base: most of the smaller image."""
+    first, second = dict(_layers(build("wheels", "oci"))), dict(_layers(build("default", "oci")))
+    shared = set(first) & set(second)
+    assert sum(first[digest] for digest in shared) > 0.5 * sum(first.values())
+    assert set(second) - shared, "SciPy is in the other only"
+
+
+def test_every_file_is_in_one_layer(build: Build) -> None:
+    """No file is in two layers, and every blob is what its name says."""
+    import hashlib
+
+    seen: set[str] = set()
+    with tarfile.open(build("wheels", "oci").path) as tar:
+        for member in tar:
+            if not member.name.startswith("blobs/sha256/") or not member.isfile():
+                continue
+            content = tar.extractfile(member).read()  # type: ignore[union-attr]
+            assert hashlib.sha256(content).hexdigest() == member.name.rsplit("/", 1)[1]
+            if content[:2] == b"\x1f\x8b":
+                import io
+
+                with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as layer:
+                    names = {m.name for m in layer if not m.isdir()}
+                assert not seen & names
+                seen |= names
+    assert "opt/wingspan/environment/bin/python3.11" in seen
+    assert "bin/bash" in seen or "usr/bin/bash" in seen
+
+
+@pytest.fixture
+def podman(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """podman with storage of its own."""
+    program = shutil.which("podman")
+    settings = next(
+        (f / "podman/containers.conf" for f in ENGINES if (f / "podman/containers.conf").is_file()), None
+    )
+    if program is None or settings is None or os.geteuid() != 0:
+        pytest.skip("no podman: python tools/engines/podman.py (as root)")
+    monkeypatch.setenv("CONTAINERS_CONF", str(settings))
+    folder = Path(tempfile.mkdtemp(prefix="wp", dir="/tmp"))  # podman wants short paths
+    command = [program, "--root", str(folder / "s"), "--runroot", str(folder / "r")]
+    yield command
+    subprocess.run([*command, "system", "reset", "--force"], capture_output=True, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.podman
+@pytest.mark.slow
+def test_oci_in_podman(build: Build, podman: list[str]) -> None:
+    """Real podman loads the archive under workspace:environment and runs it with the environment active."""
+    bundle = build("wheels", "oci")
+    loaded = subprocess.run(
+        [*podman, "load", "-q", "-i", str(bundle.path)], capture_output=True, text=True, check=False
+    )
+    assert "local:wheels" in loaded.stdout, loaded.stderr
+    done = subprocess.run(
+        [*podman, "run", "--rm", "localhost/local:wheels", "python", "-c", PROBE],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == EXPECTED, done.stderr
+
+
+@pytest.mark.podman
+def test_docker_can_read_it(build: Build, tmp_path: Path) -> None:
+    """skopeo reads the archive as an OCI layout and as what `docker save` writes, and finds the same layers."""
+    skopeo = shutil.which("skopeo")
+    if skopeo is None:
+        pytest.skip("no skopeo: python tools/engines/podman.py (as root)")
+    bundle = build("wheels", "oci")
+    found = []
+    for transport in ("oci-archive", "docker-archive"):
+        target = tmp_path / transport
+        subprocess.run(
+            [skopeo, "--insecure-policy", "copy", "-q", f"{transport}:{bundle.path}", f"dir:{target}"],
+            check=True,
+            capture_output=True,
+        )
+        config = json.loads((target / "manifest.json").read_text())["config"]["digest"].removeprefix(
+            "sha256:"
+        )
+        found.append(json.loads((target / config).read_text())["rootfs"]["diff_ids"])
+    assert found[0] == found[1]
+
+
+def test_another_base(build: Build, local_workspace: Path, tmp_path: Path) -> None:
+    """The root file system under an image can be given; one that is not there is refused."""
+    env = load_environment(local_workspace, "small", "linux-64")
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin/mine").write_text("hello")
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        tar.add(root, ".")
+    for base in (root, tmp_path / "root.tar"):
+        bundle = build_bundle(env, "oci", base=base)
+        with tarfile.open(bundle.path) as tar:
+            assert b"bin/mine" in b"".join(
+                __import__("gzip").decompress(tar.extractfile(m).read())[:200_000]  # type: ignore[union-attr]
+                for m in tar
+                if m.isfile() and m.size > 100 and tar.extractfile(m).read(2) == b"\x1f\x8b"  # type: ignore[union-attr]
+            )
+    (tmp_path / "no.tar").write_text("no tar")
+    with pytest.raises(BuildFailed, match="not a tar"):
+        build_bundle(env, "oci", base=tmp_path / "no.tar")
+
+
+def test_an_archive_is_not_for_the_starter(build: Build) -> None:
+    """An OCI archive is the container universe's affair: the starter says so."""
+    with pytest.raises(BundleError, match="OCI archive"):
+        starter_command(build("small", "oci"), ["true"])
+
+
+FAKE_PIXI = """#!/bin/sh
+# FakePixi: does what `pixi install` and `pixi shell-hook` leave behind, and writes down how it was called.
+echo "$@" >>"@LOG@"
+case $1 in
+install)
+    workspace=$(dirname "$6")
+    [ -s "$workspace/pixi.lock" ] || exit 3
+    mkdir -p "$workspace/.pixi/envs/$4/bin"
+    cp /bin/true "$workspace/.pixi/envs/$4/bin/from-the-lock"
+    ;;
+shell-hook) echo "export PATH=\\"$(dirname "$8")/.pixi/envs/$4/bin:\\$PATH\\" FROM_PIXI=yes" ;;
+esac
+"""
+
+
+def test_install_script(build: Build, local_workspace: Path, tmp_path: Path) -> None:
+    """The script installs the environment frozen from the lock inside it; with a FakePixi, as the real one cannot be had."""
+    bundle = build("wheels", "install")
+    assert bundle.size < 60_000
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "pixi").write_text(FAKE_PIXI.replace("@LOG@", str(tmp_path / "log")))
+    (tools / "pixi").chmod(0o755)
+    start = starter_command(bundle, ["sh", "-c", "from-the-lock && echo $FROM_PIXI"], shared=True)
+    done = subprocess.run(
+        ["sh", str(start.executable), *start.arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": f"{tools}:/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        cwd=tmp_path,
+    )
+    assert done.stdout == "yes\n", done.stderr
+    assert "install --frozen --environment wheels" in (tmp_path / "log").read_text()
+    opened = open_bundle(bundle.path)
+    assert opened.kind == "install"
+    assert opened.manifest == bundle.manifest
+
+
+def test_install_script_carries_the_lock(build: Build, local_workspace: Path, tmp_path: Path) -> None:
+    """What Pixi is given is the user's lock, byte for byte."""
+    bundle = build("wheels", "install")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "pixi").write_text(
+        '#!/bin/sh\n[ "$1" = install ] && cp -r "$(dirname "$6")" "@HERE@/copy"\nexit 0\n'.replace(
+            "@HERE@", str(tmp_path)
+        )
+    )
+    (tools / "pixi").chmod(0o755)
+    subprocess.run(
+        ["bash", str(bundle.path), "-o", str(tmp_path / "out")],
+        env={"PATH": f"{tools}:/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+    )
+    for name in ("pixi.lock", "pixi.toml"):
+        assert (tmp_path / "copy" / name).read_bytes() == (local_workspace / name).read_bytes()
