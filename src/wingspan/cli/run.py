@@ -12,7 +12,7 @@ from wingspan.cli._output import print_json, when
 if TYPE_CHECKING:
     from wingspan.runs import Run
 
-__all__ = ["run", "run_options", "run_record", "runs"]
+__all__ = ["RunCommand", "planned", "run", "run_options", "run_record", "runs"]
 
 _POOLS = ("personal", "htcondor", "slurm", "local")
 
@@ -132,7 +132,7 @@ def planned(
     return command, options
 
 
-class _Command(click.Command):
+class RunCommand(click.Command):
     """Knows whether ``--`` stood before the words: then they are a command, otherwise a task."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -145,7 +145,7 @@ class _Command(click.Command):
         return rest
 
 
-@click.command(cls=_Command)
+@click.command(cls=RunCommand)
 @run_options
 @click.option(
     "-p", "--pool", type=click.Choice(_POOLS), help="Where.  [default: chosen; see wingspan doctor]"

@@ -121,7 +121,9 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     else:
         steps = (Step(words=tuple(map(str, [*command, *arguments]))),)
     _check_parameters(steps, parameters)
-    places, urls = collect_inputs([*(os.fspath(one) for one in inputs), *table.get("inputs", ())], globs, base)
+    places, urls = collect_inputs(
+        [*(os.fspath(one) for one in inputs), *table.get("inputs", ())], globs, base
+    )
     resources = Resources(
         cpus=_count("cpus", cpus, table, 1, least=1),
         memory=parse_size(memory if memory is not None else table.get("memory"), "memory"),

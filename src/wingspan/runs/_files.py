@@ -92,7 +92,9 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
     found: list[tuple[Path, Path, int]] = []
     try:
         for here, place in inputs:
-            found += [(source, target, source.stat().st_size) for source, target in _files(here, folder / place)]
+            found += [
+                (source, target, source.stat().st_size) for source, target in _files(here, folder / place)
+            ]
         total = sum(size for _, _, size in found)
         task = progress.start("copying inputs", total) if total > _LINK_BYTES else None
         for source, target, size in found:

@@ -3,17 +3,78 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from wingspan.errors import PoolError
 from wingspan.pools.gpus import Gpu, list_gpus
 from wingspan.runs._errors import NoSuchMachine
 
 if TYPE_CHECKING:
+    from wingspan.environments import Needs
     from wingspan.pools import Pool
     from wingspan.runs._spec import RunSpec
 
-__all__ = ["check_machines", "unsuitable"]
+__all__ = ["GpuGroup", "check_machines", "group_gpus", "unsuitable"]
+
+
+@attrs.frozen(kw_only=True)
+class GpuGroup:
+    """Like GPUs of a pool.
+
+    Attributes:
+        model, capability, cuda, driver, memory: As in `Gpu`.
+        free, total: How many.
+        machines: Where they are.
+        obstacle: Why the environment that was asked about cannot use them, or None.
+    """
+
+    model: str | None
+    capability: float | None
+    cuda: str | None
+    driver: str | None
+    memory: int | None
+    free: int
+    total: int
+    machines: tuple[str, ...]
+    obstacle: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes under their names."""
+        return {**attrs.asdict(self), "machines": list(self.machines)}
+
+
+def group_gpus(pool: Pool, needs: Needs | None = None) -> list[GpuGroup]:
+    """The GPUs of a pool, like ones together; `needs` are those of an environment that is to use them.
+
+    Raises:
+        PoolError: The pool does not list them.
+    """
+    groups: dict[tuple[object, ...], list[Gpu]] = {}
+    for gpu in list_gpus(pool):
+        groups.setdefault((gpu.model, gpu.capability, gpu.cuda, gpu.driver, gpu.memory), []).append(gpu)
+    return [
+        GpuGroup(
+            model=gpus[0].model,
+            capability=gpus[0].capability,
+            cuda=gpus[0].cuda,
+            driver=gpus[0].driver,
+            memory=gpus[0].memory,
+            free=sum(gpu.free for gpu in gpus),
+            total=len(gpus),
+            machines=tuple(sorted({gpu.machine for gpu in gpus})),
+            obstacle=None
+            if needs is None
+            else unsuitable(
+                gpus[0],
+                capability_min=None if needs.gpu_capability_min is None else float(needs.gpu_capability_min),
+                capability_max=None if needs.gpu_capability_max is None else float(needs.gpu_capability_max),
+                runtime=needs.cuda_runtime_min,
+            ),
+        )
+        for gpus in groups.values()
+    ]
 
 
 def _version(text: str) -> tuple[int, int]:

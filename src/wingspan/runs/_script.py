@@ -179,6 +179,7 @@ _KEEP_CHECKPOINT = """\
         done
         rm -rf "$folder/checkpoints/$number"
         mv "$folder/checkpoints/$number.new" "$folder/checkpoints/$number"
+        [ -z "$stopping" ] || exit {code}
         continue
 """
 
@@ -195,7 +196,8 @@ def job_script(
 
     Args:
         spec: The run.
-        start: Words that start a command inside the environment; they end before the command. Empty: no environment.
+        start: Words that start a command inside the environment; they end before the command. One that begins with a double
+            quote is shell already. Empty: no environment.
         shared: The run's folder (a word of shell), on a file system that the job sees: inputs are copied from it and outputs
             into it. None: HTCondor moves files.
         row_arguments: The values of the sweep follow the number as arguments; otherwise the script has a table of them.
@@ -290,13 +292,14 @@ finish() {{
 
 
 def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:
-    words = " ".join(shlex.quote(word) if not word.startswith("$") else word for word in start)
+    words = " ".join(word if word.startswith('"') else shlex.quote(word) for word in start)
     inside = f'env WINGSPAN_INSIDE=yes {words + " " if words else ""}sh "$self" "$@"'
     lines = [
         "# ---- The work " + "-" * 98,
         "child=",
         "# HTCondor and Slurm tell this process to end: the command hears of it too.",
-        'trap \'[ -z "$child" ] || kill -TERM "$child" 2>/dev/null || :\' TERM INT',
+        "stopping=",
+        'trap \'stopping=yes; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || :\' TERM INT',
     ]
     body = [
         "code=0",
@@ -322,7 +325,7 @@ def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:
         if shared:
             body += [
                 *check,
-                _KEEP_CHECKPOINT.format(paths=paths).rstrip("\n").replace("\n        ", "\n    ")[4:],
+                _KEEP_CHECKPOINT.format(paths=paths, code=code).rstrip("\n").replace("\n        ", "\n    ")[4:],
                 "fi",
             ]
             body = [
