@@ -28,6 +28,8 @@ __all__ = ["Keeper"]
 
 #: Seconds between two looks at what needs doing.
 TEND_SECONDS = 0.25
+#: Seconds between two looks whether the pool itself is alive.
+REVIVE_SECONDS = 3.0
 #: Seconds between two requests to look for work now.
 NUDGE_SECONDS = 0.1
 #: Silence of log and results after which the scheduler is asked, growing to the maximum (s).
@@ -57,6 +59,7 @@ class Keeper:
         self._last_news = time.monotonic()
         self._ask_after = ASK_AFTER_SECONDS
         self._gone_since: float | None = None
+        self._next_revival = time.monotonic() + REVIVE_SECONDS
         self._revived = False
         self._silent_ends = 0
         self._nudged: Pool | None = None
@@ -161,15 +164,12 @@ class Keeper:
                 self._last_news = now
                 self._ask_after = min(ASK_AT_MOST_EVERY, 2 * self._ask_after)
                 with contextlib.suppress(PoolError):
-                    self._revive_pool()
                     self.ask()
+            if now > self._next_revival and self.jobs.live():
+                self._next_revival = now + REVIVE_SECONDS
+                for kind in self._watchers:
+                    get_pool(kind).revive()
             self._repair_and_revive(now)
-
-    def _revive_pool(self) -> None:
-        """A personal pool that was stopped, or crashed, has our jobs in its queue: start it again."""
-        for kind in self._watchers:
-            if kind == "personal" and self.jobs.live():
-                get_pool(kind).make_ready()
 
     def _tidy(self) -> None:
         """Take workers that still wait in the queue out of it: there is nothing left for them."""

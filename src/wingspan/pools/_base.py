@@ -110,6 +110,14 @@ class Pool(Protocol):
         """
         ...
 
+    def revive(self) -> None:
+        """Somebody waits for jobs: start again what has crashed, if it is ours to start. Cheap when nothing has.
+
+        Raises:
+            PoolUnavailable: Its owner has stopped it.
+        """
+        ...
+
     def nudge(self) -> None:
         """Somebody waits for jobs that were just submitted: look for machines now, if that can be asked for. Never raises."""
         ...

@@ -49,6 +49,8 @@ def _translate(event: Any) -> JobEvent | None:
         Type.JOB_EVICTED: JobState.IDLE,
         Type.SHADOW_EXCEPTION: JobState.IDLE,
         Type.JOB_RECONNECT_FAILED: JobState.IDLE,
+        Type.JOB_DISCONNECTED: JobState.IDLE,
+        Type.JOB_RECONNECTED: JobState.RUNNING,
         Type.JOB_TERMINATED: JobState.COMPLETED,
         Type.JOB_ABORTED: JobState.REMOVED,
         Type.CLUSTER_REMOVE: JobState.REMOVED,
@@ -61,7 +63,12 @@ def _translate(event: Any) -> JobEvent | None:
     if state is None:
         return None
     code = event.get("HoldReasonCode") if state is JobState.HELD else event.get("ReturnValue")
-    reason = event.get("HoldReason") or event.get("Reason") or event.get("Message")
+    reason = (
+        event.get("HoldReason")
+        or event.get("Reason")
+        or event.get("DisconnectReason")
+        or event.get("Message")
+    )
     signal = event.get("TerminatedBySignal")
     return JobEvent(
         cluster=str(event.cluster),

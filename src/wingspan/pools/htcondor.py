@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
@@ -96,6 +98,9 @@ class HTCondorPool:
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
                 raise SubmitError(f"the schedd refused the jobs: {error}") from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
+
+    def revive(self) -> None:
+        """Others keep a site's pool alive."""
 
     def nudge(self) -> None:
         """A site's pool has its own pace."""
@@ -204,6 +209,21 @@ class PersonalHTCondorPool(HTCondorPool):
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python: the machine is the same."""
         return sys.executable, (), False
+
+    def revive(self) -> None:
+        """Start the daemons again after a crash or a reboot; the queue is kept."""
+        if self.personal.status().state == "running":
+            return
+        if not (self.personal.directory / "state.json").exists():
+            raise PoolUnavailable(
+                f"the personal pool in {self.personal.directory} was stopped, and jobs of yours wait in its queue",
+                hint="wingspan pool start: they go on where they were",
+            )
+        self.personal.start()
+
+    def submit(self, job: JobDescription) -> Submission:
+        # After a crash of the whole machine there is nothing to reconnect to: do not wait the usual 40 minutes for it.
+        return super().submit(attrs.evolve(job, submit={"job_lease_duration": "40", **job.submit}))
 
     def nudge(self) -> None:
         """Ask negotiator and schedd to look for work this moment."""

@@ -111,6 +111,9 @@ class LocalPool:
         self._newest = cluster
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
 
+    def revive(self) -> None:
+        """There is nothing that could crash."""
+
     def nudge(self) -> None:
         """Workers start at once."""
 
