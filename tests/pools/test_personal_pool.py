@@ -150,12 +150,25 @@ class TestRunning:
             assert done.returncode == 0, done.stderr
         assert "slot1@" in done.stdout
 
-    def test_nudging_is_harmless(self, personal_pool: PersonalPool) -> None:
-        """nudge() is accepted by schedd and negotiator and leaves the pool as it was."""
-        with personal_pool.activate():
-            for _ in range(5):
-                personal_pool.nudge()
-        assert personal_pool.status().state == "running"
+    def test_a_nudge_reaches_the_negotiator(self, folder: Path) -> None:
+        """On a pool that negotiates every hour, nudge() makes it negotiate now; on a stopped one it does nothing."""
+        pool = PersonalPool(folder / "pool", cpus=1, settings={"NEGOTIATOR_INTERVAL": "3600"})
+        log = pool.directory / "log/NegotiatorLog"
+
+        def cycles() -> int:
+            return log.read_text().count("Started Negotiation Cycle")
+
+        try:
+            pool.start()
+            with pool.activate():
+                wait_for(cycles, "the first cycle, which comes by itself")
+                before = cycles()
+                pool.nudge()
+                wait_for(lambda: cycles() > before, "another cycle")
+        finally:
+            pool.stop()
+        with pool.activate():
+            pool.nudge()
 
     def test_another_user_of_the_machine_is_refused(self, personal_pool: PersonalPool) -> None:
         """Loopback is open to every user of the machine; only the pool's owner gets an answer."""

@@ -373,7 +373,8 @@ class PersonalPool:
             # The bindings have no class for the negotiator's side of this command; it is the schedd's
             # command.
             ad = {
-                "MyAddress": address,
+                # Without this the bindings send a datagram, which nobody here listens for.
+                "MyAddress": address.replace(">", "&noUDP>"),
                 "Name": "negotiator",
                 "MyType": "Scheduler",
                 "CondorVersion": version,
