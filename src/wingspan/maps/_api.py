@@ -343,7 +343,9 @@ def _remove_damaged(tag: str, force: bool) -> None:
     for entry in read_submissions(path):
         try:
             submission = submission_of(entry)
-            get_pool(submission.pool).act("remove", [submission], path, "its map was removed")
+            get_pool(submission.pool, entry.get("place")).act(
+                "remove", [submission], path, "its map was removed"
+            )
         except PoolError:
             if not force:
                 raise

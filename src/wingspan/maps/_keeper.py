@@ -80,6 +80,11 @@ class Keeper:
                 self._ask_after = ASK_AFTER_SECONDS
             return news
 
+    def _pool(self, kind: str) -> Pool:
+        """The pool of this kind that has jobs of the map; where none has, the one of the settings."""
+        places = [entry.get("place") for entry in self.folder.submissions() if entry["pool"] == kind]
+        return get_pool(kind, places[-1] if places else None)
+
     def _nudge(self) -> None:
         """For two seconds after a submission: have the pool look for work, as long as jobs wait."""
         now = time.monotonic()
@@ -109,7 +114,7 @@ class Keeper:
                 by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
             for kind, submissions in by_pool.items():
                 with contextlib.suppress(PoolError):
-                    self._watchers[kind] = get_pool(kind).watch(submissions, self.folder.path)
+                    self._watchers[kind] = self._pool(kind).watch(submissions, self.folder.path)
         changed = False
         for watcher in self._watchers.values():
             changed = self.jobs.apply_all(watcher.poll()) or changed
@@ -168,7 +173,7 @@ class Keeper:
             if now > self._next_revival and self.jobs.live():
                 self._next_revival = now + REVIVE_SECONDS
                 for kind in self._watchers:
-                    get_pool(kind).revive()
+                    self._pool(kind).revive()
             self._repair_and_revive(now)
 
     def _tidy(self) -> None:
@@ -382,7 +387,7 @@ class Keeper:
 
     def add_workers(self, count: int | None, pool: Pool | None = None) -> int:
         """Submit workers: `count`, or (None) as many as what is unfinished deserves. How many were submitted."""
-        pool = pool or get_pool(self.folder.info["pool"])
+        pool = pool or self._pool(self.folder.info["pool"])
         pool.make_ready()
         if count is None:
             left = max(1, self.results.n - self.results.finished + len(self.to_retry()))
@@ -395,7 +400,7 @@ class Keeper:
             job = inside(worker_job(self.folder, self.options, pool, first, count), self.folder, pool)
             submission = pool.submit(job)
             entry = {"pool": submission.pool, "cluster": submission.cluster, "count": count, "first": first}
-            self.folder.add_submission({**entry, "time": time.time()})
+            self.folder.add_submission({**entry, "place": pool.place, "time": time.time()})
             self._poll_jobs()
             self._last_news = time.monotonic()
             self._nudged, self._nudge_until = pool, self._last_news + 2.0
@@ -410,7 +415,7 @@ class Keeper:
             for entry in self.folder.submissions():
                 by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
             for kind, submissions in by_pool.items():
-                get_pool(kind).act(action, submissions, self.folder.path, reason)
+                self._pool(kind).act(action, submissions, self.folder.path, reason)
             # What was done is known before the log tells it.
             if action == "release":
                 for job in self.jobs.held:

@@ -80,6 +80,8 @@ class Pool(Protocol):
 
     #: ``"personal"``, ``"htcondor"``, ``"slurm"`` or ``"local"``.
     kind: str
+    #: Which of several pools of this kind: the folder of a personal one. None where there is only one.
+    place: str | None
     #: How workers reach the map's folder: ``"file"`` or ``"chirp"``.
     transport: str
     #: Execution points see the access point's file system: nothing needs to be sent.

@@ -35,7 +35,7 @@ class Choice:
 
 
 @functools.lru_cache(maxsize=16)
-def _make(kind: str, data_dir: Path) -> Pool:
+def _make(kind: str, place: Path) -> Pool:
     if kind == "local":
         from wingspan.pools.local import LocalPool
 
@@ -47,11 +47,19 @@ def _make(kind: str, data_dir: Path) -> Pool:
         )
     from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
 
-    return PersonalHTCondorPool() if kind == "personal" else HTCondorPool()
+    if kind == "personal":
+        from wingspan.pools.personal import PersonalPool
+
+        return PersonalHTCondorPool(PersonalPool(place))
+    return HTCondorPool()
 
 
-def get_pool(kind: str) -> Pool:
+def get_pool(kind: str, place: str | None = None) -> Pool:
     """The pool of this kind.
+
+    Args:
+        kind: ``"personal"``, ``"htcondor"`` or ``"local"``.
+        place: Which of several of this kind (`Pool.place`); None is the one of the settings.
 
     Raises:
         SettingsError: There is no such kind.
@@ -59,7 +67,7 @@ def get_pool(kind: str) -> Pool:
     """
     if kind not in KINDS:
         raise SettingsError(f"there is no pool {kind!r}", hint=f"pools are: {', '.join(KINDS)}")
-    return _make(kind, load_settings().data_dir)
+    return _make(kind, Path(place) if place else load_settings().data_dir / "personal-pool")
 
 
 def site_condor() -> str | None:

@@ -53,6 +53,7 @@ class HTCondorPool:
     """The HTCondor that this machine's configuration names."""
 
     kind = "htcondor"
+    place: str | None = None
     transport = "chirp"
     shares_files = False
 
@@ -194,6 +195,7 @@ class PersonalHTCondorPool(HTCondorPool):
         from wingspan.pools.personal import PersonalPool
 
         self.personal = pool or PersonalPool()
+        self.place = str(self.personal.directory)
 
     @contextlib.contextmanager
     def _schedd(self) -> Iterator[Schedd]:

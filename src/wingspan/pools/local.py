@@ -55,6 +55,7 @@ class LocalPool:
     """Processes on this machine, as many at a time as it has cores for this process."""
 
     kind = "local"
+    place: str | None = None
     transport = "file"
     shares_files = True
     python = sys.executable
