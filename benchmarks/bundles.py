@@ -1,0 +1,194 @@
+"""How long bundles take to build and to start, and what they cost in bytes and memory; prints JSON.
+
+    python benchmarks/bundles.py                     SciPy and scikit-learn from the local channel
+    python benchmarks/bundles.py --with torch==2.13.0 pandas pyarrow matplotlib    and these wheels from PyPI
+
+The environment is made with tools/local_channel.py, so neither conda-forge nor Pixi is needed. "cold" drops the kernel's page
+cache first, which needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+ROUNDS = 5
+
+_WORKSPACE = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import local_channel
+folder, channel, wheels = map(Path, sys.argv[2:5])
+local_channel.make_channel(channel)
+specs = ["python 3.11.*", "scipy", "scikit-learn", "cloudpickle"]
+extra = []
+if sys.argv[5:]:
+    have = {p.name.split("-")[0] for p in wheels.glob("*.whl")} if wheels.is_dir() else set()
+    local_channel.wheels(sys.argv[5:], wheels)
+    conda = {p.name.rsplit("-", 2)[0].replace("-", "_") for p in channel.rglob("*.conda")}
+    extra = [p for p in sorted(wheels.glob("*.whl")) if p.name.split("-")[0].lower() not in conda]
+local_channel.write_workspace(folder, channel, {"default": specs}, pypi={"default": extra}, name="benchmark")
+sys.stdout.flush()
+os._exit(0)
+"""
+
+_BUILD = """
+import json, sys, time
+from wingspan.environments import load_environment
+from wingspan.environments.bundles import build_bundle
+
+class Steps:
+    def __init__(self): self.steps, self.open = {}, {}
+    def start(self, description, total=None):
+        self.open[len(self.open)] = (description, time.perf_counter())
+        return len(self.open) - 1
+    def advance(self, task, amount=1): pass
+    def finish(self, task):
+        description, begun = self.open[task]
+        self.steps[description] = round(time.perf_counter() - begun, 2)
+
+env = load_environment(sys.argv[1], "default", "linux-64")
+steps = Steps()
+begun = time.perf_counter()
+bundle = build_bundle(env, sys.argv[2], executable=sys.argv[2] == "pack", progress=steps)
+seconds = time.perf_counter() - begun
+begun = time.perf_counter()
+build_bundle(env, sys.argv[2], executable=sys.argv[2] == "pack")
+print(json.dumps({"seconds": round(seconds, 2), "again_s": round(time.perf_counter() - begun, 4), "bytes": bundle.size,
+    "path": str(bundle.path), "steps": steps.steps,
+    "installed_bytes": bundle.manifest.installed_bytes, "files": bundle.manifest.installed_files}))
+"""
+
+
+def build(workspace: Path, kind: str, cache: Path) -> dict[str, object]:
+    """Build in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", _BUILD, str(workspace), kind],
+        env={**os.environ, "WINGSPAN_CACHE_DIR": str(cache)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def drop_caches() -> bool:
+    """Forget what the kernel has read, as if the machine had just been given the file."""
+    try:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    except OSError:
+        return False
+    return True
+
+
+def timed(command: list[str], folder: Path, *, cold: bool = False) -> float:
+    """Seconds from the start of `command` to its end, median of some."""
+    taken = []
+    for _ in range(3 if cold else ROUNDS):
+        if cold:
+            drop_caches()
+        begun = time.perf_counter()
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, env={"PATH": os.environ["PATH"]})
+        taken.append(time.perf_counter() - begun)
+    return round(statistics.median(taken), 3)
+
+
+def start_figures(path: Path, folder: Path) -> dict[str, object]:
+    """Start-up by every way that works here, beside the same Python from an unpacked folder."""
+    from wingspan.environments.bundles import open_bundle, starter_command
+    from wingspan.environments.bundles.programs import find_program
+
+    bundle = open_bundle(path)
+    plain = folder / "plain"
+    subprocess.run(
+        [find_program("unsquashfs"), "-q", "-n", "-d", plain, path], check=True, capture_output=True
+    )
+    answer: dict[str, object] = {"python_alone_s": timed([str(plain / "bin/python"), "-c", ""], folder)}
+    for method in ("kernel", "fuse", "apptainer"):
+        start = starter_command(bundle, ["python", "-c", ""], shared=True, method=method)
+        command = ["sh", str(start.executable), *start.arguments]
+        first = time.perf_counter()
+        if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
+            answer[method] = "not here"
+            continue
+        first = time.perf_counter() - first
+        answer[method] = {"first_with_digest_s": round(first, 3), "warm_s": timed(command, folder)}
+        if drop_caches():
+            answer[method]["cold_s"] = timed(command, folder, cold=True)  # type: ignore[index]
+    if drop_caches():
+        answer["python_alone_cold_s"] = timed([str(plain / "bin/python"), "-c", ""], folder, cold=True)
+    shutil.rmtree(plain)
+    start = starter_command(bundle, ["sh", "-c", "du -sk . | cut -f1"], shared=True)
+    done = subprocess.run(
+        ["sh", str(start.executable), *start.arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer["extra_disk_kB"] = int(done.stdout)
+    return answer
+
+
+def pack_figures(path: Path, folder: Path) -> dict[str, object]:
+    """Time and memory of a self-extracting pack."""
+    program = (
+        "import resource, subprocess, sys, time; b = time.perf_counter(); code = subprocess.call(sys.argv[1:])\n"
+        "print(code, time.perf_counter() - b, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", program, "bash", str(path), "-o", str(folder / "unpacked")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, seconds, memory = done.stdout.split()
+    assert code == "0", done.stderr
+    return {"unpack_s": round(float(seconds), 2), "peak_memory_kB": int(memory), "bytes": path.stat().st_size}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--with", dest="wheels", nargs="*", default=[], metavar="REQUIREMENT")
+    parser.add_argument("--keep", type=Path, help="folder for channel, wheels and caches, to be used again")
+    arguments = parser.parse_args()
+    import platformdirs
+
+    folder = Path(tempfile.mkdtemp(prefix="wingspan-benchmark-"))
+    keep = (arguments.keep or Path(platformdirs.user_cache_dir("wingspan-tests"))).absolute()
+    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        command = [
+            sys.executable,
+            "-c",
+            _WORKSPACE,
+            str(TOOLS),
+            str(folder / "w"),
+            str(keep / "channel"),
+            str(keep / "bench-wheels"),
+        ]
+        subprocess.run([*command, *arguments.wheels], check=True)
+        cache = folder / "cache"
+        report: dict[str, object] = {"load": os.getloadavg()[0], "cores": len(os.sched_getaffinity(0))}
+        report["squashfs_first"] = build(folder / "w", "squashfs", cache)
+        shutil.rmtree(cache / "environments/bundles")
+        report["squashfs_warm_packages"] = warm = build(folder / "w", "squashfs", cache)
+        job = folder / "job"
+        job.mkdir()
+        report["start"] = start_figures(Path(str(warm["path"])), job)
+        report["pack"] = build(folder / "w", "pack", cache)
+        report["self_extracting"] = pack_figures(Path(str(report["pack"]["path"])), job)  # type: ignore[index]
+        print(json.dumps(report, indent=1))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
