@@ -10,7 +10,7 @@ import attrs
 
 from wingspan.jobs import JobDescription, Resources
 from wingspan.runs._environment import bundle_of
-from wingspan.runs._script import job_script
+from wingspan.runs._script import CHECKPOINT_FOLDER, job_script
 from wingspan.runs._spec import RunSpec
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
             submit["allowed_execute_duration"] = str(spec.resources.time_limit)
         if spec.checkpoint:
             submit["checkpoint_exit_code"] = str(spec.checkpoint_exit_code)
-            submit["transfer_checkpoint_files"] = ", ".join(spec.checkpoint)
+            submit["transfer_checkpoint_files"] = CHECKPOINT_FOLDER
     job = JobDescription(
         name=spec.name,
         executable=str(path / "job.sh"),

@@ -25,7 +25,7 @@ from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import InvalidRun, InvalidSweep, RunExists
 from wingspan.runs._files import keep_inputs
 from wingspan.runs._run import Run
-from wingspan.runs._script import job_script
+from wingspan.runs._script import CHECKPOINT_FOLDER, job_script
 
 __all__ = ["Target", "plan_of_run", "render", "write_files"]
 
@@ -285,10 +285,10 @@ class _Files:
         )
         if spec.checkpoint:
             say(
-                f"The command exits with {spec.checkpoint_exit_code} when it has written a checkpoint; HTCondor keeps these files and starts "
-                "it again with them, here or elsewhere.",
+                f"The command exits with {spec.checkpoint_exit_code} when it has written a checkpoint; job.sh puts it into this "
+                "folder, which HTCondor keeps; the command is started again with it, here or elsewhere.",
                 f"checkpoint_exit_code = {spec.checkpoint_exit_code}",
-                f"transfer_checkpoint_files = {', '.join(spec.checkpoint)}",
+                f"transfer_checkpoint_files = {CHECKPOINT_FOLDER}",
             )
 
     def _resources(self, say: Callable[..., None], resources: Resources) -> None:

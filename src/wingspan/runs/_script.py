@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from wingspan.runs._spec import RunSpec, Step
 
 __all__ = [
+    "CHECKPOINT_FOLDER",
     "EXIT_GPU",
     "EXIT_MISSING_OUTPUT",
     "EXIT_NO_CHECKPOINT",
@@ -28,6 +29,8 @@ EXIT_NO_CHECKPOINT = 118
 EXIT_MISSING_OUTPUT = 120
 #: Beside the outputs: what became of the job, as ``name=value`` lines.
 OUTCOME = ".wingspan-outcome"
+#: In the job's folder: what HTCondor keeps while the job is not running.
+CHECKPOINT_FOLDER = "wingspan-checkpoint"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=:@%+,-]+")
 
@@ -85,12 +88,11 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
         setup.append(f"mkdir -p {shlex.quote(step.cwd)} && cd {shlex.quote(step.cwd)}")
     # A variable that the job has already wins over the task's: so it is with Pixi.
     setup += [f'export {name}="${{{name}-{_inside_quotes(value)}}}"' for name, value in step.env.items()]
-    body = "".join(f"    {line}\n" for line in [*setup, f"exec {command}"])
-    if last:  # takes the place of this shell: it gets the signals
-        lines.append("".join(line[4:] + "\n" for line in body.splitlines()).rstrip("\n"))
-    else:
-        lines.append(f"(\n{body})")
-    return "\n".join(lines)
+    body = [*setup, f"exec {command}"]
+    if not last:  # the last one takes the place of this shell: it gets the signals
+        margin = "" if "\n" in command else "    "  # a line's beginning may be inside of quotes
+        body = ["(", *(margin + line for line in body), ")"]
+    return "\n".join([*lines, *body])
 
 
 def _inside_quotes(value: str) -> str:
@@ -167,20 +169,27 @@ folder={folder}
 scratch=$(mktemp -d "${{SLURM_TMPDIR:-${{TMPDIR:-/tmp}}}}/wingspan-run.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 if [ -d "$folder/inputs" ]; then cp -R "$folder/inputs/." "$scratch/"; fi
-if [ -d "$folder/checkpoints/$number" ]; then cp -R "$folder/checkpoints/$number/." "$scratch/"; fi
 cd "$scratch"
 """
 
 _KEEP_CHECKPOINT = """\
-        rm -rf "$folder/checkpoints/$number.new"
-        for path in {paths}; do
-            mkdir -p "$folder/checkpoints/$number.new/$(dirname "$path")"
-            cp -R "$path" "$folder/checkpoints/$number.new/$path"
-        done
-        rm -rf "$folder/checkpoints/$number"
-        mv "$folder/checkpoints/$number.new" "$folder/checkpoints/$number"
-        [ -z "$stopping" ] || exit {code}
-        continue
+# ---- Checkpoints: one folder holds them with their paths, which HTCondor alone would not keep ----------------------------
+checkpoint={folder}
+if [ -d "$checkpoint" ]; then cp -R "$checkpoint/." .; fi
+keep_checkpoint() {{
+    rm -rf "$checkpoint.new"
+    mkdir -p "$checkpoint.new"
+    for path in {paths}; do
+        [ -e "$path" ] || {{
+            echo "wingspan-run: the command says that it has a checkpoint, and $path was not written" >&2
+            finish {missing_code}
+        }}
+        mkdir -p "$checkpoint.new/$(dirname "$path")"
+        cp -R "$path" "$checkpoint.new/$path"
+    done
+    rm -rf "$checkpoint"
+    mv "$checkpoint.new" "$checkpoint"
+}}
 """
 
 
@@ -247,6 +256,14 @@ def job_script(
             into_place=_INTO_PLACE if shared is not None else "",
         ),
     ]
+    if spec.checkpoint:
+        parts.append(
+            _KEEP_CHECKPOINT.format(
+                folder='"$folder/checkpoint-$number"' if shared is not None else CHECKPOINT_FOLDER,
+                paths=" ".join(shlex.quote(path) for path in spec.checkpoint),
+                missing_code=EXIT_NO_CHECKPOINT,
+            )
+        )
     if gpu_check if gpu_check is not None else (spec.resources.gpus > 0 and spec.preflight):
         parts.append(_preflight(spec))
     parts.append(_run(spec, start, shared is not None))
@@ -310,37 +327,16 @@ def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:
         'while kill -0 "$child" 2>/dev/null; do code=0; wait "$child" || code=$?; done',
     ]
     if spec.checkpoint:
-        paths = " ".join(shlex.quote(path) for path in spec.checkpoint)
         code = spec.checkpoint_exit_code
-        check = [
-            f'if [ "$code" -eq {code} ]; then',
-            "    # The command has a checkpoint and wants to be started again from it.",
-            f"    for path in {paths}; do",
-            '        [ -e "$path" ] || {',
-            '            echo "wingspan-run: the command says that it has a checkpoint, and $path was not written" >&2',
-            f"            finish {EXIT_NO_CHECKPOINT}",
-            "        }",
-            "    done",
-        ]
+        # The command has a checkpoint and wants to be started again from it.
+        body += [f'[ "$code" -ne {code} ] || keep_checkpoint']
         if shared:
-            body += [
-                *check,
-                _KEEP_CHECKPOINT.format(paths=paths, code=code).rstrip("\n").replace("\n        ", "\n    ")[4:],
-                "fi",
-            ]
-            body = [
-                "while :; do",
-                *("    " + line for block in body for line in block.split("\n")),
-                "    break",
-                "done",
-            ]
+            again = f'[ "$code" -eq {code} ] || break'
+            stop = f'[ -z "$stopping" ] || exit {code}'
+            body = ["while :; do", *(f"    {line}" for line in (*body, again, stop)), "done"]
         else:
-            body += [
-                *check,
-                '    rm -rf "$outputs"',
-                f"    exit {code}  # HTCondor keeps the files and starts the job again",
-                "fi",
-            ]
+            # HTCondor keeps the folder and starts the job again.
+            body += [f'[ "$code" -ne {code} ] || exit {code}']
     return "\n".join([*lines, *body, 'finish "$code"', ""])
 
 

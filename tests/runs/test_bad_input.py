@@ -1,0 +1,154 @@
+"""What cannot be done is said before anything is submitted, with words that name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan.environments.errors import UnknownTask
+from wingspan.pools.profiles import WalltimeNotAllowed
+from wingspan.runs import (
+    CommandNotFound,
+    InputMissing,
+    InvalidName,
+    InvalidRun,
+    InvalidTask,
+    NoSuchMachine,
+    RunNotFound,
+    TaskCycle,
+    load_run,
+    run_names,
+)
+
+_MANIFEST = """
+[workspace]
+name = "w"
+channels = []
+platforms = ["linux-64"]
+[tasks]
+good = "true"
+a = { depends-on = ["b"], cmd = "true" }
+b = { depends-on = ["c"], cmd = "true" }
+c = { depends-on = ["a"], cmd = "true" }
+wants = { cmd = "echo {{ what }}", args = ["what"] }
+choosy = { cmd = "echo {{ what }}", args = [{ arg = "what", default = "x", choices = ["x", "y"] }] }
+clever = { cmd = "{% if x %}true{% endif %}" }
+filtered = { cmd = "echo {{ what | upper }}", args = ["what"] }
+empty = { depends-on = [] }
+hungry = { cmd = "true", inputs = ["nothing/*.csv"] }
+"""
+
+
+@pytest.fixture
+def manifest(folders: Path) -> Path:
+    """A workspace whose tasks are of no use."""
+    (folders / "pixi.toml").write_text(_MANIFEST)
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "error", "words"),
+    [
+        ("god", {}, UnknownTask, "'god'"),
+        ("a", {}, TaskCycle, "a → b → c → a"),
+        ("wants", {}, InvalidTask, "'what'"),
+        ("wants", {"arguments": ["1", "2"]}, InvalidTask, "takes 1"),
+        ("choosy", {"arguments": ["z"]}, InvalidTask, "'z'"),
+        ("clever", {}, InvalidTask, "template statement"),
+        ("filtered", {"arguments": ["x"]}, InvalidTask, "upper"),
+        ("empty", {}, InvalidTask, "no command"),
+        ("hungry", {}, InputMissing, "nothing/"),
+    ],
+)
+def test_tasks_that_cannot_be_run(manifest: Path, task: str, options: dict, error: type, words: str) -> None:
+    """An unknown task, one in a cycle, one without what it needs: the message names it, and nothing is left."""
+    with pytest.raises(error, match=words):
+        wingspan.run(task, pool="local", **options)
+    assert run_names() == ()
+
+
+def test_an_unknown_task_names_the_nearest(manifest: Path) -> None:
+    """The hint of an unknown task has the one that was probably meant."""
+    with pytest.raises(UnknownTask) as caught:
+        wingspan.run("god", pool="local")
+    assert "good" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "error", "words"),
+    [
+        ([], {}, InvalidRun, "no command"),
+        (["true"], {"inputs": ["nowhere.csv"]}, InputMissing, "nowhere.csv"),
+        (["true"], {"inputs": ["../work"]}, InvalidRun, "below"),
+        (["true"], {"outputs": ["/etc/passwd"]}, InvalidRun, "below"),
+        (["true"], {"outputs": ["a/../../b"]}, InvalidRun, "below"),
+        (["true"], {"outputs": ["**/x"]}, InvalidRun, r"\*\*"),
+        (["true"], {"name": "a/b"}, InvalidName, "a/b"),
+        (["true"], {"name": ".hidden"}, InvalidName, "hidden"),
+        (["true"], {"cpus": 0}, InvalidRun, "cpus"),
+        (["true"], {"memory": "much"}, InvalidRun, "much"),
+        (["true"], {"time": "soon"}, InvalidRun, "soon"),
+        (["true"], {"cpus": 100000}, NoSuchMachine, "100000 cores"),
+        (["no-such-program-anywhere"], {}, CommandNotFound, "no-such-program"),
+        (["./script.sh"], {}, CommandNotFound, "--input script.sh|does not go along"),
+        (["true"], {"inputs": ["https://example.org/x"]}, InvalidRun, "URL"),
+        (["true"], {"profile": "chtc", "time": "30 d", "gpus": 1}, WalltimeNotAllowed, "30 d"),
+    ],
+)
+def test_runs_that_cannot_be(command: list[str], options: dict, error: type, words: str) -> None:
+    """Each kind of bad input is its own error, and leaves no run behind."""
+    with pytest.raises(error, match=words):
+        wingspan.run(command, pool="local", **options)
+    assert run_names() == ()
+
+
+def test_two_inputs_for_one_place(folders: Path) -> None:
+    """Two files that would get the same name in the job are refused, rather than one silently lost."""
+    for name in ("a", "b"):
+        (folders.parent / name).mkdir()
+        (folders.parent / name / "x.txt").write_text(name)
+    with pytest.raises(InvalidRun, match=r"x\.txt"):
+        wingspan.run(["true"], inputs=[str(folders.parent / "a/x.txt"), str(folders.parent / "b/x.txt")], pool="local")
+
+
+@pytest.mark.htcondor
+def test_gpus_that_no_machine_has(use_personal_pool) -> None:
+    """A request for GPUs in a pool without any is refused at once; the job would wait for ever."""
+    with pytest.raises(NoSuchMachine, match="GPU"):
+        wingspan.run(["true"], gpus=1, pool="personal")
+    assert run_names() == ()
+
+
+def test_a_file_that_is_here_and_not_sent_is_mentioned(folders: Path) -> None:
+    """A word of the command that is a file here, and does not go along, is a warning; one that is sent is none."""
+    (folders / "train.py").write_text("")
+    (folders / "data").mkdir()
+    run = wingspan.run(["echo", "train.py", "data/x", "data"], inputs=["data"], pool="local")
+    assert len(run.spec.warnings) == 1
+    assert "train.py" in run.spec.warnings[0]
+
+
+def test_an_unknown_run_names_the_nearest() -> None:
+    """The hint of an unknown run has the one that was probably meant."""
+    wingspan.run(["true"], name="training", pool="local")
+    with pytest.raises(RunNotFound) as caught:
+        load_run("trainin")
+    assert "training" in str(caught.value.hint)
+
+
+def test_the_command_line_says_it_in_words(wingspan_cli, folders: Path) -> None:
+    """Errors on the command line are a message and a hint with an exit code, never a traceback."""
+    (folders / "pixi.toml").write_text(_MANIFEST)
+    for words, code, expected in (
+        (["run", "god", "-p", "local"], 1, "no task 'god'"),
+        (["run"], 2, "Give a TASK"),
+        (["run", "task", "--", "true"], 2, "stands before --"),
+        (["run", "--sweep", "lr", "-p", "local", "--", "echo", "{lr}"], 2, "--sweep lr=0.1,0.01"),
+        (["logs", "nobody"], 1, "no run has the name"),
+        (["fetch", "nobody"], 1, "no run has the name"),
+    ):
+        done = wingspan_cli(*words)
+        assert (done.returncode, expected in done.stderr) == (code, True), done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,184 @@
+"""Runs on real pools: files go and come, and a run stays what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan.runs import OutputMissing, RunExists, RunFailed, RunNotFound, WouldOverwrite, load_run, run_names
+
+
+def test_files_keep_their_paths_both_ways(folders: Path, pool: str, done) -> None:
+    """Inputs and outputs, those of folders and with blanks in their names too, keep their relative paths."""
+    (folders / "data/deep").mkdir(parents=True)
+    (folders / "data/deep/a b.txt").write_text("one")
+    (folders / "main.sh").write_text("mkdir -p res/x; cat 'data/deep/a b.txt' >'res/x/o p.txt'; echo two >res/second.csv\n")
+    run = done(wingspan.run(["sh", "main.sh"], inputs=["data", "main.sh"], outputs=["res/x", "res/*.csv"], pool=pool))
+    run.check()
+    assert {name: path.read_text() for name, path in run.outputs().items()} == {
+        "res/x/o p.txt": "one",
+        "res/second.csv": "two\n",
+    }
+    fetched = run.fetch("got")
+    assert (folders / "got/res/x/o p.txt").read_text() == "one"
+    assert len(fetched[0]) == 2
+
+
+def test_what_was_submitted_is_what_runs(folders: Path, done) -> None:
+    """An input that is edited or removed after the submission does not change the run, nor does a rerun see it."""
+    (folders / "in.txt").write_text("first")
+    run = wingspan.run(["cp", "in.txt", "out.txt"], inputs=["in.txt"], outputs=["out.txt"], pool="local")
+    (folders / "in.txt").unlink()
+    assert done(run).outputs()["out.txt"].read_text() == "first"
+    run.rerun([0])
+    assert done(run).outputs()["out.txt"].read_text() == "first"
+
+
+def test_an_output_that_was_not_written_is_named(pool: str, done) -> None:
+    """The job fails, is not held, says which output is missing, and what was written comes back all the same."""
+    run = done(wingspan.run(["sh", "-c", "echo x >there.txt"], outputs=["there.txt", "not/there.pt"], pool=pool))
+    job = run.status().jobs[0]
+    assert (job.state, job.missing) == ("failed", ("not/there.pt",))
+    assert list(run.outputs()) == ["there.txt"]
+    with pytest.raises(OutputMissing, match="not/there.pt"):
+        run.check()
+
+
+def test_a_command_that_fails_says_so(pool: str, done) -> None:
+    """Exit code and both streams of a failed command are there."""
+    run = done(wingspan.run(["sh", "-c", "echo said; echo complained >&2; exit 7"], pool=pool))
+    job = run.status().jobs[0]
+    assert (job.state, job.code) == ("failed", 7)
+    assert run.stdout() == "said\n"
+    assert run.stderr() == "complained\n"
+    with pytest.raises(RunFailed, match="exit code 7"):
+        run.check()
+
+
+def test_another_process_finds_the_run(pool: str, done, wingspan_cli) -> None:
+    """A run is found by its name by another process, with its state and its outputs."""
+    if pool == "personal":
+        pytest.skip("another process would start a pool of its own in this test's data folder")
+    done(wingspan.run(["sh", "-c", "echo hello >o.txt"], outputs=["o.txt"], name="mine", pool=pool))
+    found = json.loads(wingspan_cli("runs", "--json").stdout)
+    assert [(one["name"], one["state"]) for one in found] == [("mine", "completed")]
+    assert wingspan_cli("fetch", "mine").returncode == 0
+    assert Path("o.txt").read_text() == "hello\n"
+
+
+def test_a_run_can_be_removed_while_it_runs(pool: str, until) -> None:
+    """Removing a run ends its jobs and takes its files and its name away."""
+    marker = Path("ran-to-its-end").absolute()
+    run = wingspan.run(["sh", "-c", f"sleep 60; touch '{marker}'"], name="gone", pool=pool)
+    until(lambda: run.status().state == "running", "the job's start")
+    run.remove()
+    assert "gone" not in run_names()
+    with pytest.raises(RunNotFound, match="gone"):
+        load_run("gone")
+    assert not marker.exists()
+
+
+def test_hold_and_release(pool: str, until, done, folders: Path) -> None:
+    """A held run does not go on; released, it begins again and completes."""
+    gate = folders / "gate"
+    command = f"while [ ! -e '{gate}' ]; do sleep 0.05; done; echo through >o.txt"
+    run = wingspan.run(["sh", "-c", command], outputs=["o.txt"], pool=pool)
+    until(lambda: run.status().state == "running", "the job's start")
+    run.hold()
+    until(lambda: run.status().state == "held", "the hold")
+    with pytest.raises(RunFailed, match="held"):
+        run.wait(30)
+    gate.touch()
+    run.release()
+    assert done(run).outputs()["o.txt"].read_text() == "through\n"
+
+
+def test_rerun_does_only_what_failed(folders: Path, pool: str, done) -> None:
+    """After a rerun of the failed jobs, the others' outputs are those of the first time."""
+    switch = folders / "switch"
+    command = f"[ {{n}} = 0 ] || [ -e '{switch}' ] || exit 3; date +%s%N >o.txt"
+    run = done(wingspan.run(["sh", "-c", command], sweep={"n": [0, 1]}, outputs=["o.txt"], pool=pool))
+    assert [job.state for job in run.status().jobs] == ["completed", "failed"]
+    before = run.outputs(0)["o.txt"].read_text()
+    switch.touch()
+    assert run.rerun() == [1]
+    assert [job.state for job in done(run).status().jobs] == ["completed", "completed"]
+    assert run.outputs(0)["o.txt"].read_text() == before
+
+
+def test_output_is_seen_while_the_job_runs(folders: Path, pool: str, until) -> None:
+    """What a job prints can be read before it ends."""
+    gate = folders / "gate"
+    run = wingspan.run(["sh", "-c", f"echo early; while [ ! -e '{gate}' ]; do sleep 0.05; done; echo late"], pool=pool)
+    until(lambda: run.stdout() == "early\n", "the first line")
+    assert not run.status().is_done
+    gate.touch()
+    assert "".join(run.follow()) == "early\nlate\n"
+
+
+def test_a_command_takes_signals_and_may_have_children(folders: Path, until) -> None:
+    """A command that is told to end by hold hears SIGTERM."""
+    heard, ready = folders / "heard", folders / "ready"
+    script = f"trap \"touch '{heard}'; exit 0\" TERM; touch '{ready}'; while :; do sleep 0.05; done"
+    run = wingspan.run(["sh", "-c", script], pool="local")
+    until(ready.exists, "the command's start")
+    run.hold()
+    until(heard.exists, "the signal")
+
+
+def test_the_name_is_free_or_an_error(done) -> None:
+    """A name in use is refused, be it a run's or a map's, and the first run is untouched; made-up names differ."""
+    first = done(wingspan.run(["true"], name="taken", pool="local"))
+    with pytest.raises(RunExists, match="taken"):
+        wingspan.run(["true"], name="taken", pool="local")
+    assert first.status().state == "completed"
+    m = wingspan.map(abs, [1], tag="mapped", pool="local")
+    with pytest.raises(RunExists, match="map"):
+        wingspan.run(["true"], name="mapped", pool="local")
+    m.wait()
+    m.remove()
+    assert [wingspan.run(["true"], pool="local").name for _ in range(2)] == ["true-1", "true-2"]
+
+
+def test_fetch_does_not_overwrite_what_differs(folders: Path, done) -> None:
+    """A file of another content is left alone, unless it is said to be replaced; an equal one is no obstacle."""
+    run = done(wingspan.run(["sh", "-c", "echo new >o.txt"], outputs=["o.txt"], pool="local"))
+    (folders / "o.txt").write_text("mine")
+    with pytest.raises(WouldOverwrite, match=r"o\.txt"):
+        run.fetch()
+    assert (folders / "o.txt").read_text() == "mine"
+    run.fetch(overwrite=True)
+    run.fetch()
+    assert (folders / "o.txt").read_text() == "new\n"
+
+
+def test_a_supervisor_that_is_killed_is_noticed(until) -> None:
+    """A run whose processes are gone is not said to run for ever; it can be done again."""
+    run = wingspan.run(["sleep", "60"], pool="local")
+    until(lambda: run.status().state == "running", "the start")
+    facts = json.loads(next((run.path / "workers").glob("process-*.run")).read_text())
+    os.kill(facts["pid"], 9)
+    until(lambda: run.status().state == "removed", "the notice")
+    child = json.loads((run.path / "local.log").read_text().splitlines()[0])["pid"]
+    os.killpg(child, 9)
+    assert run.rerun() == [0]
+
+
+def test_the_time_limit_ends_a_local_job(done) -> None:
+    """A job that runs for longer than --time is ended and says so."""
+    run = done(wingspan.run(["sleep", "60"], time=1, pool="local"))
+    job = run.status().jobs[0]
+    assert job.state == "removed"
+    assert "limit" in str(job.reason)
+
+
+def test_variables_and_odd_arguments_arrive(pool: str, done) -> None:
+    """Arguments with quotes, blanks, dollars and line ends, and variables, reach the command as they are."""
+    odd = ["it's", 'say "hi"', "a  b", "$HOME", "line\nbreak", "", "*", "{n}", "back\\slash"]
+    script = 'for word; do printf "%s|" "$word"; done; printf "%s" "$MINE"'
+    run = done(wingspan.run(["sh", "-c", script, "sh", *odd], variables={"MINE": "a 'b' $c"}, pool=pool))
+    assert run.stdout() == "".join(f"{word}|" for word in odd) + "a 'b' $c"
