@@ -110,7 +110,9 @@ def test_two_inputs_for_one_place(folders: Path) -> None:
         (folders.parent / name).mkdir()
         (folders.parent / name / "x.txt").write_text(name)
     with pytest.raises(InvalidRun, match=r"x\.txt"):
-        wingspan.run(["true"], inputs=[str(folders.parent / "a/x.txt"), str(folders.parent / "b/x.txt")], pool="local")
+        wingspan.run(
+            ["true"], inputs=[str(folders.parent / "a/x.txt"), str(folders.parent / "b/x.txt")], pool="local"
+        )
 
 
 @pytest.mark.htcondor

@@ -26,7 +26,10 @@ def test_a_job_that_was_evicted_goes_on_from_its_checkpoint(folders: Path, pool:
     """After an eviction the job starts from the last checkpoint: nothing before it is done again."""
     diary, gate = folders / "diary", folders / "gate"
     run = wingspan.run(
-        ["sh", "-c", _COUNT.format(diary=diary, gate=gate)], checkpoint=["state/count"], outputs=["result.txt"], pool=pool
+        ["sh", "-c", _COUNT.format(diary=diary, gate=gate)],
+        checkpoint=["state/count"],
+        outputs=["result.txt"],
+        pool=pool,
     )
     until(lambda: diary.exists() and diary.read_text().split()[-1:] == ["3"], "the third step")
     run.vacate()

@@ -9,15 +9,27 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from wingspan.runs import OutputMissing, RunExists, RunFailed, RunNotFound, WouldOverwrite, load_run, run_names
+from wingspan.runs import (
+    OutputMissing,
+    RunExists,
+    RunFailed,
+    RunNotFound,
+    WouldOverwrite,
+    load_run,
+    run_names,
+)
 
 
 def test_files_keep_their_paths_both_ways(folders: Path, pool: str, done) -> None:
     """Inputs and outputs, those of folders and with blanks in their names too, keep their relative paths."""
     (folders / "data/deep").mkdir(parents=True)
     (folders / "data/deep/a b.txt").write_text("one")
-    (folders / "main.sh").write_text("mkdir -p res/x; cat 'data/deep/a b.txt' >'res/x/o p.txt'; echo two >res/second.csv\n")
-    run = done(wingspan.run(["sh", "main.sh"], inputs=["data", "main.sh"], outputs=["res/x", "res/*.csv"], pool=pool))
+    (folders / "main.sh").write_text(
+        "mkdir -p res/x; cat 'data/deep/a b.txt' >'res/x/o p.txt'; echo two >res/second.csv\n"
+    )
+    run = done(
+        wingspan.run(["sh", "main.sh"], inputs=["data", "main.sh"], outputs=["res/x", "res/*.csv"], pool=pool)
+    )
     run.check()
     assert {name: path.read_text() for name, path in run.outputs().items()} == {
         "res/x/o p.txt": "one",
@@ -40,11 +52,13 @@ def test_what_was_submitted_is_what_runs(folders: Path, done) -> None:
 
 def test_an_output_that_was_not_written_is_named(pool: str, done) -> None:
     """The job fails, is not held, says which output is missing, and what was written comes back all the same."""
-    run = done(wingspan.run(["sh", "-c", "echo x >there.txt"], outputs=["there.txt", "not/there.pt"], pool=pool))
+    run = done(
+        wingspan.run(["sh", "-c", "echo x >there.txt"], outputs=["there.txt", "not/there.pt"], pool=pool)
+    )
     job = run.status().jobs[0]
     assert (job.state, job.missing) == ("failed", ("not/there.pt",))
     assert list(run.outputs()) == ["there.txt"]
-    with pytest.raises(OutputMissing, match="not/there.pt"):
+    with pytest.raises(OutputMissing, match=r"not/there\.pt"):
         run.check()
 
 
@@ -113,7 +127,9 @@ def test_rerun_does_only_what_failed(folders: Path, pool: str, done) -> None:
 def test_output_is_seen_while_the_job_runs(folders: Path, pool: str, until) -> None:
     """What a job prints can be read before it ends."""
     gate = folders / "gate"
-    run = wingspan.run(["sh", "-c", f"echo early; while [ ! -e '{gate}' ]; do sleep 0.05; done; echo late"], pool=pool)
+    run = wingspan.run(
+        ["sh", "-c", f"echo early; while [ ! -e '{gate}' ]; do sleep 0.05; done; echo late"], pool=pool
+    )
     until(lambda: run.stdout() == "early\n", "the first line")
     assert not run.status().is_done
     gate.touch()

@@ -37,7 +37,12 @@ def test_rows_of_a_file(folders: Path, done) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a,b\n", "no rows"), ("a,b\n1\n", "row 2"), ("a,a\n1,2\n", "twice"), ("1a\n2\n", "cannot be a parameter")],
+    [
+        ("a,b\n", "no rows"),
+        ("a,b\n1\n", "row 2"),
+        ("a,a\n1,2\n", "twice"),
+        ("1a\n2\n", "cannot be a parameter"),
+    ],
 )
 def test_a_bad_file_is_refused(folders: Path, text: str, words: str) -> None:
     """What is wrong with a sweep file is said before anything is submitted."""
@@ -50,5 +55,5 @@ def test_a_parameter_that_nobody_uses_is_refused() -> None:
     """A sweep over a parameter that the command does not name would do the same thing many times."""
     with pytest.raises(InvalidSweep, match="'momentum'"):
         wingspan.run(["echo", "{lr}"], sweep={"lr": [1], "momentum": [2, 3]}, pool="local")
-    with pytest.raises(InvalidSweep, match="no rows|cannot be read"):
+    with pytest.raises(InvalidSweep, match="cannot be read"):
         wingspan.run(["echo", "{lr}"], sweep_file="nowhere.csv", pool="local")

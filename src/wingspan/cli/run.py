@@ -136,11 +136,11 @@ class RunCommand(click.Command):
     """Knows whether ``--`` stood before the words: then they are a command, otherwise a task."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        before = args[: args.index("--")] if "--" in args else args
-        ctx.meta["wingspan.after_dashes"] = "--" in args
-        rest: list[str] = super().parse_args(ctx, args)
+        after = args[args.index("--") + 1 :] if "--" in args else None
+        ctx.meta["wingspan.after_dashes"] = after is not None
+        rest: list[str] = super().parse_args(ctx, args)  # takes the words out of args
         words = ctx.params.get("words", ())
-        if "--" in args and len(words) > len(args) - len(before) - 1:
+        if after is not None and len(words) > len(after):
             raise click.UsageError(f"{words[0]!r} stands before --; give a task, or -- and a command")
         return rest
 

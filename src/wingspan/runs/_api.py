@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.jobs import Resources
-from wingspan.pools import Choice, Pool, choose_pool
+from wingspan.pools import Choice, Pool, choose_pool, get_pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare, with_needs
 from wingspan.runs._errors import CommandNotFound, InvalidRun, InvalidSweep
@@ -218,8 +218,10 @@ def run(
     ('completed', 'hello\\n')
     >>> r.remove()
     """
-    choice = choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
+    if isinstance(pool, str):
+        get_pool(pool)  # a name that nobody knows is said first; started it is when everything else is in order
     plan = plan_run(command, progress=progress, **options)
+    choice = choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
     return submit_plan(plan, choice.pool, progress, note=choice.reason if choice.is_fallback else None)
 
 

@@ -1,0 +1,156 @@
+"""Rendered files: no finding of our own lint, accepted by condor_submit, and working without Wingspan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan.pools.personal import PersonalPool
+from wingspan.runs import InvalidRun, InvalidSweep, RunExists
+from wingspan.runs._render import plan_of_run, render, write_files
+from wingspan.runs.lint import lint
+
+#: What one of each kind of run is asked for; the script copies and counts.
+_RUNS = {
+    "plain": {"memory": "100MB", "time": "10 min"},
+    "sweep": {"sweep": {"word": ["one", "two"]}},
+    "checkpoint": {"checkpoint": ["state/count"], "memory": "100MB"},
+    "gpu": {"gpus": 1, "gpu_memory": "8GB", "profile": "chtc", "time": "3h", "switches": ["want_ospool"]},
+    "bare": {},
+}
+
+
+def _write(target: str, folder: Path, kind: str) -> list[Path]:
+    Path("data").mkdir(exist_ok=True)
+    Path("data/in file.txt").write_text("content\n")
+    word = "{word}" if kind == "sweep" else "word"
+    command = ["sh", "-c", 'mkdir -p res; cat "data/in file.txt" >res/o.txt; echo "$0" >>res/o.txt', word]
+    return render(target, folder, command, inputs=["data"], outputs=["res/*.txt"], name=kind, **_RUNS[kind])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", ["htcondor", "slurm"])
+@pytest.mark.parametrize("kind", sorted(_RUNS))
+def test_our_lint_finds_nothing(tmp_path: Path, target: str, kind: str) -> None:
+    """0 findings in every file of every kind of run, and every shell script is one for sh."""
+    paths = _write(target, tmp_path / "out", kind)
+    assert lint([tmp_path / "out"]) == []
+    for path in paths:
+        if path.suffix in (".sh", ".sbatch"):
+            subprocess.run(["sh", "-n", str(path)], check=True)
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize("kind", sorted(_RUNS))
+def test_condor_submit_accepts_it(tmp_path: Path, personal_pool: PersonalPool, kind: str) -> None:
+    """condor_submit -dry-run takes each, and the job has what was asked for."""
+    _write("htcondor", tmp_path / "out", kind)
+    done = subprocess.run(
+        ["condor_submit", "-dry-run", "-", f"{kind}.sub"],
+        cwd=tmp_path / "out",
+        env={**os.environ, **personal_pool.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert "WARNING" not in said
+    for expected in {
+        "gpu": ("RequestGPUs=1", "WantGPULab=true", 'GPUJobLength="short"', "RequireGPUs="),
+        "plain": ("RequestMemory=100", "AllowedExecuteDuration=600"),
+        "checkpoint": ("CheckpointExitCode=85",),
+        "sweep": ("TransferOutput",),
+    }.get(kind, ()):
+        assert expected in said.replace(" ", "").replace("True", "true"), said
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize("kind", ["plain", "sweep"])
+def test_it_works_with_plain_condor_submit(tmp_path_factory, personal_pool: PersonalPool, kind: str) -> None:
+    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; a second time puts them aside."""
+    folder = tmp_path_factory.mktemp("rendered") / "out"
+    _write("htcondor", folder, kind)
+    environment = {**os.environ, **personal_pool.environment()}
+    for _ in range(2):
+        subprocess.run(["sh", str(folder / "submit.sh")], env=environment, check=True, capture_output=True)
+        subprocess.run(
+            ["condor_wait", "-wait", "120", f"{kind}.log"],
+            cwd=folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+        (folder / f"{kind}.log").unlink()
+    words = ["one", "two"] if kind == "sweep" else ["word"]
+    for number, word in enumerate(words):
+        assert (folder / f"outputs-{number}/res/o.txt").read_text() == f"content\n{word}\n"
+    assert len(list(folder.glob("earlier-*/outputs-0/res/o.txt"))) == 1
+
+
+def test_the_sbatch_script_runs(tmp_path: Path) -> None:
+    """What sbatch would start does the work in a folder of its own and puts the outputs in place (no Slurm needed for that)."""
+    _write("slurm", tmp_path / "out", "sweep")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SLURM_SUBMIT_DIR": str(tmp_path / "out"),
+        "SLURM_ARRAY_TASK_ID": "1",
+    }
+    subprocess.run(["sh", "sweep.sbatch"], cwd=tmp_path / "out", env=environment, check=True)
+    assert (tmp_path / "out/outputs-1/res/o.txt").read_text() == "content\ntwo\n"
+    assert "--array=0-1" in (tmp_path / "out/sweep.sbatch").read_text()
+    assert not list(tmp_path.glob("out/.outputs*"))
+
+
+@pytest.mark.slurm
+@pytest.mark.skipif(shutil.which("sbatch") is None, reason="no Slurm on this machine")
+@pytest.mark.parametrize("kind", ["plain", "sweep", "checkpoint"])
+def test_sbatch_accepts_it(tmp_path: Path, kind: str) -> None:
+    """sbatch --test-only takes each."""
+    _write("slurm", tmp_path / "out", kind)
+    subprocess.run(["sbatch", "--test-only", f"{kind}.sbatch"], cwd=tmp_path / "out", check=True)
+
+
+def test_a_run_that_exists_can_be_rendered(tmp_path: Path, folders: Path) -> None:
+    """The files of an existing run have the inputs as they were when it was made."""
+    (folders / "in.txt").write_text("then")
+    run = wingspan.run(["cat", "in.txt"], inputs=["in.txt"], pool="local", name="mine")
+    (folders / "in.txt").write_text("now")
+    write_files("htcondor", plan_of_run(run), tmp_path / "out")
+    assert (tmp_path / "out/inputs/in.txt").read_text() == "then"
+    assert (tmp_path / "out/mine.sub").exists()
+
+
+def test_what_cannot_be_rendered(tmp_path: Path, folders: Path) -> None:
+    """A folder that is not empty, values that a queue statement cannot hold, and URLs on Slurm are errors."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x").touch()
+    with pytest.raises(RunExists, match="full"):
+        render("htcondor", tmp_path / "full", ["true"])
+    with pytest.raises(InvalidSweep, match="a b"):
+        render("htcondor", tmp_path / "a", ["echo", "{x}"], sweep={"x": ["a b"]})
+    with pytest.raises(InvalidRun, match=r"example\.org"):
+        render("slurm", tmp_path / "b", ["true"], inputs=["https://example.org/x"])
+
+
+@pytest.mark.htcondor
+def test_an_image_is_run_by_the_container_universe(tmp_path: Path, personal_pool: PersonalPool) -> None:
+    """With an image HTCondor starts the container; the job only activates what is in it."""
+    image = "docker://example.org/digits@sha256:" + "0" * 64
+    render("htcondor", tmp_path / "out", ["python", "-V"], image=image, name="c")
+    text = (tmp_path / "out/c.sub").read_text()
+    assert "universe = container" in text
+    assert f"container_image = {image}" in text
+    assert lint([tmp_path / "out"]) == []
+    environment = {**os.environ, **personal_pool.environment()}
+    subprocess.run(
+        ["condor_submit", "-dry-run", "-", "c.sub"],
+        cwd=tmp_path / "out",
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
