@@ -1,0 +1,143 @@
+"""Rounds: every component is in exactly one block, one writer wins a round, one worker a block."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wingspan.worker import rounds
+from wingspan.worker.transports import FileTransport, Gone
+
+KEY = bytes(32)
+numbers = st.sets(st.integers(0, 300), min_size=1, max_size=80)
+
+
+@pytest.fixture
+def transport(tmp_path):
+    (tmp_path / "rounds").mkdir()
+    connection = FileTransport(str(tmp_path))
+    yield connection
+    connection.close()
+
+
+@given(numbers, st.integers(1, 20), st.integers(1, 8))
+def test_blocks_partition_the_components(chosen, block_size, workers):
+    """Each component is in exactly one block, in ascending order, and no block is larger than asked."""
+    plan = rounds.plan_for(rounds.RERUN, chosen, workers, block_size)
+    blocks = [
+        [component for first, stop in plan.components(block) for component in range(first, stop)]
+        for block in range(plan.blocks)
+    ]
+    assert [component for block in blocks for component in block] == sorted(chosen)
+    assert all(0 < len(block) <= block_size for block in blocks)
+    assert all((component in plan) == (component in chosen) for component in range(-1, 302))
+
+
+@given(st.integers(1, 10**6), st.integers(1, 5000))
+def test_a_plan_has_neither_too_many_nor_too_few_blocks(count, workers):
+    """Blocks are few enough to claim and, where there are components enough, one at least for each worker."""
+    plan = rounds.plan_for(rounds.INITIAL, range(count), workers)
+    assert 1 <= plan.blocks <= rounds.MAX_BLOCKS
+    assert plan.blocks >= min(count, workers, rounds.MAX_BLOCKS // 2)
+    assert all(0 <= plan.stretch(worker) < plan.blocks for worker in range(min(workers, 50) + 5))
+
+
+@given(numbers)
+def test_runs_of_numbers_are_put_together(chosen):
+    """Ranges hold exactly the numbers, ascending, with a gap between any two."""
+    ranges = rounds.ranges_of(list(chosen) + list(chosen))
+    assert [number for first, stop in ranges for number in range(first, stop)] == sorted(chosen)
+    assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:]))  # noqa: RUF007
+
+
+@given(numbers, st.sampled_from([rounds.INITIAL, rounds.RERUN, rounds.RETRY]), st.integers(1, 9))
+def test_plans_are_read_back(chosen, kind, block_size):
+    """A plan is the same after writing and reading; with another key it is None."""
+    plan = rounds.plan_for(kind, chosen, 3, block_size)
+    again = rounds.Plan.loads(KEY, plan.dumps(KEY))
+    assert (again.kind, again.ranges, again.block_size, again.workers, again.blocks) == (
+        plan.kind,
+        plan.ranges,
+        plan.block_size,
+        plan.workers,
+        plan.blocks,
+    )
+    assert rounds.Plan.loads(b"x" * 32, plan.dumps(KEY)) is None
+    assert rounds.Plan.loads(KEY, plan.dumps(KEY)[:-5]) is None
+
+
+def test_one_writer_wins_a_round(transport, tmp_path):
+    """Of two who publish the same round one wins; the loser leaves nothing behind."""
+    first = rounds.plan_for(rounds.INITIAL, range(4), 1)
+    second = rounds.plan_for(rounds.RERUN, [3], 1)
+    assert rounds.publish(transport, KEY, 0, first, "a")
+    assert not rounds.publish(transport, KEY, 0, second, "b")
+    assert rounds.round_numbers(transport) == [0]
+    assert rounds.Plan.loads(KEY, transport.read("rounds/0/plan")).kind == rounds.INITIAL
+    assert [path.name for path in (tmp_path / "rounds").iterdir()] == ["0"]
+
+
+def race(folder, number, barrier, won):
+    transport = FileTransport(folder)
+    plan = rounds.plan_for(rounds.RERUN, [number], 1)
+    barrier.wait()
+    claims = [block for block in range(200) if rounds.claim(transport, KEY, 0, block, f"{number}.0")]
+    published = rounds.publish(transport, KEY, 1, plan, str(number))
+    won.put((number, published, claims))
+
+
+def test_processes_race_for_blocks_and_rounds(transport, tmp_path):
+    """Four processes that claim the same 200 blocks and publish the same round: each has one owner."""
+    rounds.publish(transport, KEY, 0, rounds.plan_for(rounds.INITIAL, range(200), 4, 1), "x")
+    context = multiprocessing.get_context("fork")
+    barrier, won = context.Barrier(4), context.Queue()
+    racers = [context.Process(target=race, args=(str(tmp_path), n, barrier, won)) for n in range(4)]
+    for racer in racers:
+        racer.start()
+    results = [won.get(timeout=60) for _ in racers]
+    for racer in racers:
+        racer.join()
+    won.close()
+    won.join_thread()
+    assert sorted(block for _, _, claims in results for block in claims) == list(range(200))
+    (winner,) = [number for number, published, _ in results if published]
+    assert winner in rounds.Plan.loads(KEY, transport.read("rounds/1/plan"))
+    for number, _, claims in results:
+        for block in claims:
+            data = transport.read(f"rounds/0/claims/{block}")
+            assert rounds.claim_owner(KEY, 0, block, data) == f"{number}.0"
+
+
+def test_a_claim_counts_only_for_its_own_block(transport):
+    """A claim that is cut, copied to another block or round, or signed with another key has no owner."""
+    rounds.publish(transport, KEY, 0, rounds.plan_for(rounds.INITIAL, range(4), 1, 1), "x")
+    assert rounds.claim(transport, KEY, 0, 2, "7.1")
+    assert not rounds.claim(transport, KEY, 0, 2, "8.0")
+    data = transport.read("rounds/0/claims/2")
+    assert rounds.claim_owner(KEY, 0, 2, data) == "7.1"
+    assert rounds.claim_owner(KEY, 0, 3, data) is None
+    assert rounds.claim_owner(KEY, 1, 2, data) is None
+    assert rounds.claim_owner(b"x" * 32, 0, 2, data) is None
+    assert rounds.claim_owner(KEY, 0, 2, data[:-3]) is None
+    assert rounds.claim_owner(KEY, 0, 2, b"") is None
+
+
+@given(st.dictionaries(st.integers(0, 999), st.lists(st.integers(0, 999), max_size=4), max_size=6), st.data())
+def test_done_lines_are_read_up_to_the_torn_one(blocks, data):
+    """Finished blocks and their failed components come back; a last line that is not whole is left out."""
+    lines = [rounds.done_line(block, failed) for block, failed in blocks.items()]
+    text = b"".join(lines)
+    assert rounds.parse_done(text) == blocks
+    cut = data.draw(st.integers(0, len(text)))
+    whole = [item for count, item in enumerate(blocks.items()) if len(b"".join(lines[: count + 1])) <= cut]
+    assert rounds.parse_done(text[:cut]) == dict(whole)
+
+
+def test_a_removed_map_is_gone(tmp_path):
+    """Whoever lists rounds of a map that was removed learns that it is gone."""
+    transport = FileTransport(str(tmp_path / "removed"))
+    with pytest.raises(Gone):
+        rounds.round_numbers(transport)

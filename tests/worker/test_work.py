@@ -1,0 +1,214 @@
+"""Where a worker's next block comes from, on a real folder."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wingspan.worker import formats, rounds
+from wingspan.worker.outbox import Outbox
+from wingspan.worker.transports import FileTransport
+from wingspan.worker.work import WorkSource
+
+KEY = bytes(32)
+
+
+class Folder:
+    """The parts of a map's folder that work sources look at."""
+
+    def __init__(self, path):
+        for name in ("rounds", "results"):
+            (path / name).mkdir(parents=True)
+        self.path = path
+        self.transport = FileTransport(str(path))
+
+    def publish(self, number, kind, components, workers=1, block_size=1):
+        plan = rounds.plan_for(kind, components, workers, block_size)
+        assert rounds.publish(self.transport, KEY, number, plan, f"n{number}")
+
+    def source(self, name, retries=0, lease=120.0):
+        (self.path / "results" / name).touch()
+        return WorkSource(self.transport, KEY, int(name.split(".")[0]), name, retries, lease)
+
+    def finish(self, name, block, failed=(), components=None):
+        """Write records of a block, and that it is done."""
+        box = Outbox(self.transport, KEY, name)
+        for first, stop in [block.next_run()] if components is None else [(c, c + 1) for c in components]:
+            for component in range(first, stop):
+                kind = formats.ERROR if component in failed else formats.OUTPUT
+                box.add(kind, payload=b"p", number=block.round, index=component)
+        block.failed = list(failed)
+        if components is None:
+            box.block_done(block)
+        box.flush()
+
+    def silence(self, name, seconds):
+        path = self.path / "results" / name
+        past = path.stat().st_mtime - seconds
+        os.utime(path, (past, past))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = Folder(tmp_path / "map")
+    yield made
+    made.transport.close()
+
+
+def taken(source):
+    """All blocks a source finds: ``(round, block)``."""
+    found = []
+    while (block := source.next_block()) is not None:
+        found.append((block.round, block.number))
+    return found
+
+
+def test_a_worker_alone_takes_every_block_once(folder):
+    """One worker finds all blocks, each once."""
+    folder.publish(0, rounds.INITIAL, range(17), block_size=3)
+    assert sorted(taken(folder.source("0.0"))) == [(0, block) for block in range(6)]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.integers(1, 5), st.integers(1, 60))
+def test_workers_share_all_blocks(tmp_path_factory, data, workers, count):
+    """However the calls of several workers interleave, each block is taken exactly once, and none is left."""
+    folder = Folder(tmp_path_factory.mktemp("share") / "map")
+    folder.publish(0, rounds.INITIAL, range(count), workers=workers)
+    sources = [folder.source(f"{worker}.0") for worker in range(workers)]
+    found, active = [], list(range(workers))
+    while active:
+        chosen = data.draw(st.sampled_from(active))
+        block = sources[chosen].next_block()
+        if block is None:
+            active.remove(chosen)
+        else:
+            found.append(block.number)
+    assert sorted(found) == list(range(count))
+
+
+def test_workers_begin_in_their_own_stretches(folder):
+    """Workers that start at once do not meet: each begins where its stretch begins."""
+    folder.publish(0, rounds.INITIAL, range(100), workers=4)
+    sources = [folder.source(f"{worker}.0") for worker in range(4)]
+    assert [source.next_block().number for source in sources] == [0, 25, 50, 75]
+
+
+def test_a_second_start_resumes_what_the_first_left(folder):
+    """Claims of an earlier start come first, without what has a record already; other workers' claims do not."""
+    folder.publish(0, rounds.INITIAL, range(8), workers=2, block_size=4)
+    first = folder.source("0.0")
+    begun = first.next_block()
+    folder.finish("0.0", begun, components=[0, 1])
+    again = folder.source("0.1")
+    resumed = again.next_block()
+    assert (resumed.number, resumed.next_run(), resumed.remaining) == (0, (2, 4), 2)
+    assert taken(again) == [(0, 1)]
+    assert taken(folder.source("1.0")) == []
+    assert taken(folder.source("1.1")) == []
+
+
+def test_a_finished_block_is_not_resumed(folder):
+    """What was said to be done is not done again by the next start."""
+    folder.publish(0, rounds.INITIAL, range(2))
+    first = folder.source("0.0")
+    block = first.next_block()
+    folder.finish("0.0", block)
+    assert taken(folder.source("0.1")) == [(0, 1)]
+
+
+def test_a_torn_record_is_done_again(folder):
+    """A record whose frame is cut counts as not done."""
+    folder.publish(0, rounds.INITIAL, range(4), block_size=4)
+    block = folder.source("0.0").next_block()
+    folder.finish("0.0", block, components=[0])
+    path = folder.path / "results/0.0"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert folder.source("0.1").next_block().next_run() == (0, 4)
+
+
+def test_newer_rounds_make_older_blocks_empty(folder):
+    """Components that a rerun wants afresh are left out of older blocks."""
+    folder.publish(0, rounds.INITIAL, range(4), block_size=2)
+    folder.publish(1, rounds.RERUN, [1, 2, 3], block_size=2)
+    source = folder.source("0.0")
+    blocks = []
+    while (block := source.next_block()) is not None:
+        runs = []
+        while not block.exhausted:
+            first, stop = block.next_run()
+            runs.append((first, stop))
+            block.take(first, stop)
+        blocks.append((block.round, runs))
+    assert blocks == [(0, [(0, 1)]), (0, []), (1, [(1, 3)]), (1, [(3, 4)])]
+
+
+def test_failures_are_retried_so_often(folder):
+    """A worker that has run dry publishes a round for what failed, until the attempts are used up."""
+    folder.publish(0, rounds.INITIAL, range(3))
+    source = folder.source("0.0", retries=2)
+    attempts = []
+    for _ in range(3):
+        while (block := source.next_block()) is not None:
+            attempts.append((block.attempt, block.next_run()))
+            folder.finish("0.0", block, failed=[1] if block.next_run() == (1, 2) else [])
+        if not source.another_round():
+            break
+    assert sorted(attempts) == [(0, (0, 1)), (0, (1, 2)), (0, (2, 3)), (1, (1, 2)), (2, (1, 2))]
+    assert not source.another_round()
+    assert [rounds.Plan.loads(KEY, folder.transport.read(f"rounds/{n}/plan")).kind for n in (1, 2)] == [
+        "retry"
+    ] * 2
+
+
+def test_nothing_is_retried_unasked(folder):
+    """Without retries a failure is final."""
+    folder.publish(0, rounds.INITIAL, range(1))
+    source = folder.source("0.0")
+    folder.finish("0.0", source.next_block(), failed=[0])
+    assert source.next_block() is None
+    assert not source.another_round()
+    assert rounds.round_numbers(folder.transport) == [0]
+
+
+def test_what_a_silent_worker_had_is_taken_over(folder):
+    """Claims of a worker that was silent for longer than a lease are repaired, without what it finished; a living one's are not."""
+    folder.publish(0, rounds.INITIAL, range(8), workers=2, block_size=4)
+    lost, alive, other = (folder.source(f"{worker}.0") for worker in range(3))
+    folder.finish("0.0", lost.next_block(), components=[0])
+    alive.next_block()
+    assert other.next_block() is None
+    assert not other.another_round()
+    folder.silence("0.0", 121)
+    assert other.another_round()
+    repaired = []
+    while (block := other.next_block()) is not None:
+        assert block.alone
+        repaired.append(block.next_run())
+    assert repaired == [(1, 2), (2, 3), (3, 4)]
+    assert not other.another_round()
+
+
+def test_a_claim_that_was_never_signed_is_taken_over(folder):
+    """A worker that died between creating and signing its claim does not block that block for ever."""
+    folder.publish(0, rounds.INITIAL, range(1))
+    claim = folder.path / "rounds/0/claims/0"
+    claim.touch()
+    source = folder.source("0.0")
+    assert source.next_block() is None
+    assert not source.another_round()
+    past = claim.stat().st_mtime - 121
+    os.utime(claim, (past, past))
+    assert source.another_round()
+    assert source.next_block().next_run() == (0, 1)
+
+
+def test_a_plan_of_somebody_else_is_refused(folder):
+    """A round whose plan is not signed with the map's key is not worked on."""
+    plan = rounds.plan_for(rounds.INITIAL, range(4), 1)
+    rounds.publish(folder.transport, b"x" * 32, 0, plan, "evil")
+    with pytest.raises(ValueError, match="not signed"):
+        folder.source("0.0")
