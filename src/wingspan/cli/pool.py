@@ -41,7 +41,7 @@ def _describe(status: PersonalPoolStatus) -> str:
         return f"The personal pool in {status.directory} is not running."
     if status.state == "crashed":
         return (
-            f"The personal pool in {status.directory} crashed: its condor_master ({status.master_pid}) is gone.\n"
+            f"The personal pool in {status.directory} crashed: process {status.master_pid}, its master, is gone.\n"
             "wingspan pool start cleans up and starts it again; its queue is kept."
         )
     return (
