@@ -1,0 +1,145 @@
+"""Options: checked when they are written down, not when the job is held."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wingspan import Options
+from wingspan.errors import SettingsError, UnknownOption
+from wingspan.maps._options import parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("2GB", 2 * 2**30),
+        ("2 gb", 2 * 2**30),
+        ("2GiB", 2 * 2**30),
+        ("2G", 2 * 2**30),
+        ("1.5MB", 3 * 2**19),
+        ("1TB", 2**40),
+        ("1024", 1024),
+        ("512 B", 512),
+        (1000, 1000),
+    ],
+)
+def test_sizes_are_read(text, size):
+    """Sizes are bytes, or text with HTCondor's binary units."""
+    assert parse_size(text) == size
+    assert Options(request_memory=text).request_memory == size
+    assert Options(request_disk=text).request_disk == size
+
+
+@pytest.mark.parametrize(
+    "size", ["", "GB", "2XB", "-1GB", "2 GB GB", "1e9", "two", -1, 0, 2.5, True, [1], "0GB"]
+)
+def test_what_is_no_size_is_refused(size):
+    """Anything else is a SettingsError with an example."""
+    with pytest.raises(SettingsError) as caught:
+        Options(request_memory=size)
+    assert "request_memory" in str(caught.value)
+    assert caught.value.hint
+
+
+@given(st.integers(1, 2**53))
+def test_every_number_of_bytes_is_a_size(size):
+    """A number, and its text, is the same size."""
+    assert parse_size(size) == parse_size(str(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("request_cpus", 0),
+        ("request_cpus", 1.5),
+        ("request_cpus", True),
+        ("request_cpus", "2"),
+        ("request_gpus", -1),
+        ("workers", 0),
+        ("block_size", 0),
+        ("retries", -1),
+        ("retries", None),
+        ("max_idle", 0),
+        ("requirements", ""),
+        ("requirements", 5),
+    ],
+)
+def test_values_that_cannot_be_used_are_refused(name, value):
+    """The error names the option and shows what would do."""
+    with pytest.raises(SettingsError, match=name) as caught:
+        Options(**{name: value})
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("request_memroy", "request_memory"),
+        ("RequestCpus", "request_cpus"),
+        ("blocksize", "block_size"),
+        ("retry", "retries"),
+        ("Workers", "workers"),
+    ],
+)
+def test_unknown_options_name_the_nearest(wrong, right):
+    """A misspelt option is refused with the one that was probably meant."""
+    with pytest.raises(UnknownOption, match=wrong) as caught:
+        Options(**{wrong: 1})
+    assert isinstance(caught.value, TypeError)
+    assert repr(right) in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["universe", "executable", "arguments", "log", "queue", "Universe"])
+def test_reserved_options_are_refused(name):
+    """What Wingspan sets itself cannot be set, by whichever way."""
+    for given_ in ({name: "x"}, {"custom": {name: "x"}}, {"submit": {name: "x"}}):
+        with pytest.raises(UnknownOption, match="itself"):
+            Options(**given_)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "1st", "a-b", "+", "MY.", "a=b"])
+def test_custom_attributes_need_a_name_of_a_classad(name):
+    """Names that no ClassAd attribute can have are refused."""
+    with pytest.raises(SettingsError, match="custom"):
+        Options(custom={name: 1})
+
+
+def test_custom_attributes_are_taken_with_or_without_plus():
+    """A leading + or MY. is left out; strings that are quoted already are told."""
+    options = Options(custom={"+WantGPULab": True, "MY.Length": "short", "Plain": 2.5})
+    assert dict(options.custom) == {"WantGPULab": True, "Length": "short", "Plain": 2.5}
+    with pytest.raises(SettingsError, match="quoted twice") as caught:
+        Options(custom={"Length": '"short"'})
+    assert "'short'" in caught.value.hint
+    with pytest.raises(SettingsError, match="list"):
+        Options(custom={"Length": ["short"]})
+
+
+def test_submit_commands_are_one_line_and_no_options():
+    """Further submit commands are text of one line; what has an option of its own is refused with it."""
+    assert Options(submit={"accounting_group": "physics"}).submit["accounting_group"] == "physics"
+    with pytest.raises(SettingsError, match="one line"):
+        Options(submit={"a": "b\nqueue 100"})
+    with pytest.raises(UnknownOption) as caught:
+        Options(submit={"Request_Memory": "1GB"})
+    assert "request_memory" in caught.value.hint
+
+
+def test_options_survive_json():
+    """Options are written to map.json and read again."""
+    options = Options(
+        request_memory="2GB", workers=3, retries=1, custom={"A": "b"}, submit={"c": "d"}, requirements="HasX"
+    )
+    again = Options(**json.loads(json.dumps(options.as_dict())))
+    assert again == options
+
+
+def test_options_cannot_be_changed():
+    """Options are frozen: what was checked stays as it was checked."""
+    with pytest.raises(AttributeError):
+        Options().workers = 0
