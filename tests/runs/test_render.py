@@ -20,7 +20,7 @@ _RUNS = {
     "plain": {"memory": "100MB", "time": "10 min"},
     "sweep": {"sweep": {"word": ["one", "two"]}},
     "checkpoint": {"checkpoint": ["state/count"], "memory": "100MB"},
-    "gpu": {"gpus": 1, "gpu_memory": "8GB", "profile": "chtc", "time": "3h", "switches": ["want_ospool"]},
+    "gpu": {"gpus": 1, "gpu_memory": "8GB", "profile": "chtc", "time": "3h"},
     "bare": {},
 }
 

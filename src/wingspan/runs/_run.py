@@ -296,7 +296,7 @@ class Run:
         """
         for job in self.status().jobs:
             if job.state in ("failed", "removed", "held"):
-                kind = OutputMissing if job.missing else RunFailed
+                kind = OutputMissing if job.code == EXIT_MISSING_OUTPUT else RunFailed
                 raise kind(
                     f"job {job.number} of {self.name} {'is' if job.state == 'held' else 'has'} {job.state}: {job.reason}"
                     if job.state != "removed"

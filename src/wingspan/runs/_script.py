@@ -287,7 +287,7 @@ keep() {{
             mkdir -p "$outputs/$(dirname "$path")"
             mv "$path" "$outputs/$path"
         elif [ ! -e "$outputs/$path" ]; then
-            echo "wingspan-run: the output $declared was not written" >&2
+            [ "$code" -ne 0 ] || echo "wingspan-run: the output $declared was not written" >&2
             missing="$missing$declared
 "
         fi
