@@ -175,7 +175,7 @@ def test_nothing_works(build: Build, job_folder: Path, bare_path: str, as_ordina
     text = script.executable.read_text().replace(
         ":/usr/sbin:/sbin:/usr/bin:/bin", ""
     )  # it adds the usual places
-    (job_folder / "starter.sh").write_text(text)
+    (job_folder / script.executable.name).write_text(text)
     done = run(build("small"), ["true"], job_folder, path=str(path), user=as_ordinary_user, helper=False)
     assert done.returncode == 122
     for part in (
@@ -272,7 +272,11 @@ def test_no_room_to_unpack(build: Build, job_folder: Path) -> None:
     for file in (start.executable, *start.input_files):
         shutil.copy(file, job_folder)
     done = subprocess.run(
-        ["sh", "./starter.sh", *arguments], cwd=job_folder, capture_output=True, text=True, check=False
+        ["sh", f"./{start.executable.name}", *arguments],
+        cwd=job_folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 123
     assert "ask for more disk" in done.stderr

@@ -13,6 +13,8 @@ nothing.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import attrs
 
 from wingspan.environments.bundles.errors import BundleError, ProgramMissing
 from wingspan.environments.bundles.manifest import Bundle
+from wingspan.environments.bundles.storage import cache_folder, replacing
 
 __all__ = ["EXIT_DAMAGED", "EXIT_NO_ROOM", "EXIT_NO_WAY", "Start", "starter_command", "starter_script"]
 
@@ -50,8 +53,16 @@ class Start:
 
 
 def starter_script() -> Path:
-    """The starter on this machine's disk."""
-    return Path(__file__).with_name("remote").joinpath("starter.sh")
+    """The starter on this machine's disk: an executable copy in the cache, named by its content.
+
+    Not the package's own file: installers drop the executable bit, and an upgrade must not change queued jobs.
+    """
+    content = Path(__file__).with_name("remote").joinpath("starter.sh").read_bytes()
+    path = cache_folder("programs") / f"starter-{hashlib.sha256(content).hexdigest()[:8]}.sh"
+    if not os.access(path, os.X_OK) or path.read_bytes() != content:
+        with replacing(path, mode=0o755) as file:
+            file.write(content)
+    return path
 
 
 def starter_command(
