@@ -66,7 +66,7 @@ def test_jobs_import_scipy_from_a_bundle(
             assert answer["prefix"] == "/opt/wingspan/environment"
             inputs = {path.name for path in start.input_files} | {
                 "program.py",
-                "starter.sh",
+                start.executable.name,
                 "condor_exec.exe",
                 "tmp",
                 "var",

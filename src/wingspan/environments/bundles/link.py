@@ -17,14 +17,14 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wingspan.environments.bundles.bytecode import compile_packages
 from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing
 from wingspan.environments.bundles.fetch import Archive, run_rattler
-from wingspan.environments.bundles.storage import cache_folder, no_room
+from wingspan.environments.bundles.storage import cache_folder, hash_file, no_room
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["conda_item", "install_wheels", "link_conda", "link_environment"]
@@ -56,7 +56,9 @@ def link_environment(
         )
         _forget_the_builder(folder, conda)
         if wheels:
-            install_wheels([a.path for a in wheels], folder, prefix=prefix, progress=progress)
+            install_wheels(
+                {a.path: a.package.sha256 for a in wheels}, folder, prefix=prefix, progress=progress
+            )
         if (folder / _PYTHON).exists():
             _check_python_runs(folder, platform)
             compile_packages(archives, folder, prefix=prefix, progress=progress)
@@ -144,9 +146,16 @@ def find_uv() -> str:
 
 
 def install_wheels(
-    wheels: Sequence[Path], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
+    wheels: Mapping[Path, str | None], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
 ) -> None:
-    """Install checked wheels with uv: offline, no index, hashes required, scripts for `prefix`."""
+    """Install checked wheels with uv: offline, no index, hashes required, scripts for `prefix`.
+
+    Args:
+        wheels: SHA-256 by wheel; None where only its own file says it.
+        folder: The environment, with its Python.
+        prefix: Where it will lie.
+        progress: Told of wheels.
+    """
     python = folder / _PYTHON
     if not python.exists():
         raise BuildFailed(
@@ -158,10 +167,10 @@ def install_wheels(
     house.mkdir()
     try:
         lines = []
-        for wheel in wheels:
+        for wheel, known in wheels.items():
             (house / wheel.name).symlink_to(wheel)
             name, version = wheel.name.split("-")[:2]
-            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            digest = known or hash_file(wheel)
             lines.append(f"{name}=={version} --hash=sha256:{digest}\n")
         (house / "requirements.txt").write_text("".join(sorted(lines)))
         before = {p.name for p in _dist_infos(folder)}

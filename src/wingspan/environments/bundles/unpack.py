@@ -117,7 +117,8 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
     (prefix / "conda-meta/history").write_text("", encoding="utf-8")
     wheels = sorted((root / "pypi").glob("*.whl"))
     if wheels:
-        install_wheels(wheels, prefix, prefix=str(prefix), progress=progress)
+        known = {wheel: sums[f"pypi/{wheel.name}"] for wheel in wheels}
+        install_wheels(known, prefix, prefix=str(prefix), progress=progress)
 
 
 def _md5_only(texts: dict[str, bytes], member: str) -> bool:

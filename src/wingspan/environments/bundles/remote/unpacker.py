@@ -285,14 +285,14 @@ def install_wheel(path, prefix, python):
                 folder = places[scheme]
             target = safe_path(folder, member, os.path.basename(path))
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            content = archive.read(info)
-            executable = (info.external_attr >> 16) & 0o111
-            if folder == places["scripts"]:
-                executable = True
-                if content.startswith(b"#!python"):
-                    content = ("#!%s/bin/python" % prefix).encode() + content[content.index(b"\n") :]
-            with open(target, "wb") as file:
-                file.write(content)
+            executable = (info.external_attr >> 16) & 0o111 or folder == places["scripts"]
+            with archive.open(info) as source, open(target, "wb") as file:
+                if folder == places["scripts"]:
+                    line = source.readline()
+                    if line.startswith(b"#!python"):
+                        line = ("#!%s/bin/python\n" % prefix).encode()
+                    file.write(line)
+                shutil.copyfileobj(source, file, 1 << 20)
             os.chmod(target, 0o755 if executable else 0o644)
     points = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     points.optionxform = str
