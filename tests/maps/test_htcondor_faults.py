@@ -309,6 +309,18 @@ def test_kill_9_of_the_schedd(own_pool, begun, gate, until):
     assert_complete(m)
 
 
+@pytest.mark.slow
+def test_a_crash_of_the_whole_pool(own_pool, begun, gate, until):
+    """kill -9 of every daemon and job: whoever waits starts the pool again, and the map is completed."""
+    m = begun()
+    for pid in own_pool.processes():
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: own_pool.status().state == "crashed", "the crash is seen")
+    gate.open()
+    assert_complete(m)
+    assert own_pool.status().state == "running"
+
+
 def test_a_stopped_pool_is_told(own_pool, begun, gate):
     """Asking something of the jobs of a pool that is stopped is a PoolError; outputs can be read."""
     begun()
