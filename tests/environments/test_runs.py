@@ -155,9 +155,26 @@ def test_the_run_keeps_its_bundle(workspace: Path) -> None:
     _done(run)
 
 
-@pytest.mark.parametrize("kind", ["squashfs", "pack", "install"])
+def _has_apptainer() -> bool:
+    return shutil.which("apptainer") is not None or shutil.which("singularity") is not None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "squashfs",
+        "pack",
+        pytest.param(
+            "sif",
+            marks=[
+                pytest.mark.apptainer,
+                pytest.mark.skipif(not _has_apptainer(), reason="no Apptainer here"),
+            ],
+        ),
+    ],
+)
 def test_each_kind_of_bundle_runs_the_task(workspace: Path, kind: str) -> None:
-    """The same task, whichever way the environment travels; only squashfs has a fixed prefix."""
+    """The same task, whichever way the environment travels. (An `install` bundle fetches Pixi and packages from the network.)"""
     (workspace / "src/train.py").write_text(
         "import sys, scipy, pathlib; pathlib.Path(sys.argv[2]).write_text(scipy.__file__ + '\\n')\n"
     )
