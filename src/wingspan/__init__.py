@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__version__ = "0.1.0"
+from wingspan._version import __version__
 
 if TYPE_CHECKING:
     from wingspan.environments import Environment as Environment

@@ -108,7 +108,7 @@ class LazyGroup(click.Group):
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from wingspan import __version__
+        from wingspan._version import __version__
 
         click.echo(f"wingspan {__version__}")
         ctx.exit()

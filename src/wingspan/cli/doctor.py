@@ -116,7 +116,7 @@ def doctor(as_json: bool) -> int:
 
     Starts and obtains nothing. Exit code 0 when maps can run, 1 when not.
     """
-    from wingspan import __version__
+    from wingspan._version import __version__
     from wingspan.pools import explain_choice
     from wingspan.settings import load_settings
 

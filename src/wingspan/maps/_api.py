@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import os
-import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,12 +28,12 @@ from wingspan.maps._map import Map
 from wingspan.maps._options import Options
 from wingspan.maps._tags import check_tag, find_tag, list_tags, new_tag, read_tag, remove_tag, write_tag
 from wingspan.pools import Pool, choose_pool, get_pool
+from wingspan.progress import Progress
 from wingspan.settings import load_settings
 from wingspan.worker import compatibility, formats
 
 __all__ = ["MapBuilder", "build_map", "clean", "load", "load_maps", "map", "remove", "starmap", "tags"]
 
-_log = logging.getLogger("wingspan")
 _told: set[str] = set()
 #: A folder that is being made for longer than this was left behind by a crash (s).
 _STALE = 24 * 3600.0
@@ -195,7 +193,6 @@ def _make(
     pool: str | Pool | None,
     options: Options | None,
 ) -> Map:
-    from wingspan import __version__
     from wingspan.pools.zipapp import worker_zipapp
 
     settings = load_settings()
@@ -206,7 +203,6 @@ def _make(
             f"options is a {type(options).__name__}", hint="write options=wingspan.Options(request_cpus=2)"
         )
     tags_folder = tags_root()
-    transient = tag is None
     if tag is not None:
         check_tag(tag)
         _refuse_used(tags_folder, tag)
@@ -214,8 +210,35 @@ def _make(
         function = pickle_function(func)
     progress = default_progress()
     chosen = _resolve(pool, progress)
+    archive = worker_zipapp()
+    try:
+        if options.environment is None:
+            chosen.warm_up(archive, options.workers or _length(inputs))
+        return _create(func, function, inputs, call, tag, chosen, options, archive, progress)
+    finally:
+        chosen.cool_down()
+
+
+def _length(inputs: Iterable[Any]) -> int:
+    return len(inputs) if isinstance(inputs, Sized) else 1_000_000
+
+
+def _create(
+    func: Callable[..., Any],
+    function: bytes,
+    inputs: Iterable[Any],
+    call: str,
+    tag: str | None,
+    chosen: Pool,
+    options: Options,
+    archive: Path,
+    progress: Progress,
+) -> Map:
+    from wingspan._version import __version__
+
+    tags_folder, transient = tags_root(), tag is None
     delivery = prepare(options, chosen, progress)
-    map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+    map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
     tag = tag or new_tag(tags_folder)
     folder = create_map_folder(
         map_id=map_id,
@@ -234,7 +257,7 @@ def _make(
             "wingspan": __version__,
             "environment": delivery.facts if delivery else None,
         },
-        archive=worker_zipapp(),
+        archive=archive,
         workers=lambda count: min(count, options.workers or chosen.default_workers(count)),
         block_size=options.block_size,
         progress=progress,
@@ -279,7 +302,9 @@ def _resolve(pool: str | Pool | None, progress: Any) -> Pool:
     choice = choose_pool(pool, progress)
     if choice.is_fallback and choice.reason not in _told:
         _told.add(choice.reason)
-        _log.warning(choice.reason)
+        import logging
+
+        logging.getLogger("wingspan").warning(choice.reason)
     return choice.pool
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import sys
 import time
 from types import TracebackType
@@ -158,6 +157,8 @@ _COLORS = {
 
 def map_html(status: MapStatus, info: dict[str, Any]) -> str:
     """A map as a notebook shows it: its name, a bar by status, and what keeps it."""
+    import html
+
     parts = []
     for name, color in _COLORS.items():
         count = next((count for key, count in status.counts.items() if key.value == name), 0)

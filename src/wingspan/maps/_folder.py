@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import pickle
-import secrets
 import shutil
 import time
 from array import array
@@ -58,7 +57,7 @@ def tags_root() -> Path:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a whole file, or leave the one that is there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
@@ -192,7 +191,7 @@ def create_map_folder(
             raise EmptyMap("there are no inputs", hint="a map has at least one component")
         if count >= formats.NO_COMPONENT:
             raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
-        key = secrets.token_bytes(formats.KEY_BYTES)
+        key = os.urandom(formats.KEY_BYTES)
         holds_code = CODE_MARK in function or inputs_hold_code
         function = compatibility.header({**info["interpreter"], "code": holds_code}) + function
         (temporary / "function.pkl").write_bytes(function)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import operator
 import pickle
@@ -420,6 +419,8 @@ class Map(Sequence[Any]):
     # -- asynchronously ------------------------------------------------------------------------------------------------
 
     async def _wait_async(self, ready: Callable[[], bool]) -> None:
+        import asyncio
+
         pauses = _Pauses()
         while True:
             news = self._keeper.refresh()

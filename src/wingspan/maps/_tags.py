@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from wingspan.maps._errors import InvalidTag, TagDamaged, TagExists, TagNotFound
@@ -64,11 +64,16 @@ def check_tag(tag: str) -> str:
     return tag
 
 
+def _pick(words: Sequence[str]) -> str:
+    # Not the module random: importing it costs more than the whole tag, and a user's seed shall not choose our names.
+    return words[int.from_bytes(os.urandom(4), "little") % len(words)]
+
+
 def new_tag(folder: Path) -> str:
     """A tag that nobody has taken, easy to say and to type."""
     for size in range(2, 5):
         for _ in range(50):
-            words = [*random.sample(_ADJECTIVES, size - 1), random.choice(_BIRDS)]  # noqa: S311 - a name, no secret
+            words = [*(_pick(_ADJECTIVES) for _ in range(size - 1)), _pick(_BIRDS)]
             tag = "-".join(words)
             if not (folder / tag).exists():
                 return tag

@@ -99,6 +99,14 @@ class Pool(Protocol):
         """
         ...
 
+    def warm_up(self, archive: Path, count: int) -> None:
+        """About `count` workers will be submitted in a moment: prepare what can be. Followed by `submit` or `cool_down`."""
+        ...
+
+    def cool_down(self) -> None:
+        """They will not."""
+        ...
+
     def default_workers(self, count: int) -> int:
         """How many workers a map of `count` components gets when nobody says."""
         ...

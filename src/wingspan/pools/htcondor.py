@@ -82,6 +82,12 @@ class HTCondorPool:
         with self._schedd() as schedd:
             schedd.query("false", ["ClusterId"])
 
+    def warm_up(self, archive: Path, count: int) -> None:
+        """The schedd has its own pace."""
+
+    def cool_down(self) -> None:
+        """Nothing was prepared."""
+
     def default_workers(self, count: int) -> int:
         return max(1, min(count, DEFAULT_WORKERS))
 

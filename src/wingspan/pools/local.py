@@ -8,6 +8,7 @@ next one of the same interpreter (see `wingspan.worker.idle`).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -19,18 +20,22 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
+from wingspan.errors import PoolError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
 from wingspan.pools.local_job import LocalJobWatcher, is_local_job, submit_local_job
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
-from wingspan.worker.idle import socket_address
+from wingspan.worker.idle import run_facts, socket_address
 
 __all__ = ["LocalPool"]
 
+#: Seconds for a worker to end by itself before it is killed.
+_PATIENCE = 5.0
 #: Variables that a process reads when it starts: an idle worker that was started with others is of no use.
 _START_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG")
 _LEAKS = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"})
@@ -51,6 +56,14 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
+def _has_ended(pid: int) -> bool:
+    """Collect a child of ours that has ended, so that it does not stay as a zombie."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
 class LocalPool:
     """Processes on this machine, as many at a time as it has cores for this process."""
 
@@ -62,6 +75,8 @@ class LocalPool:
 
     def __init__(self) -> None:
         self._newest = ""
+        self._children: list[int] = []
+        self._spares: list[socket.socket] = []
         self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
@@ -87,28 +102,26 @@ class LocalPool:
         if not own:  # another environment: this one's packages must not leak into it
             environ = {name: value for name, value in environ.items() if name not in _LEAKS}
         idle_folder = self._idle_folder(command, environ)
-        for process in range(job.count):
-            worker = int(first) + process
-            order = {
+        orders = [
+            {
                 "map": map_folder,
-                "worker": worker,
+                "worker": int(first) + process,
+                "job": {"cluster": cluster, "proc": process},
                 "folder": str(Path.cwd()),
                 "environ": None,
                 "path": [entry or str(Path.cwd()) for entry in sys.path] if own else [],
                 "stdout": str(job.stdout).replace("$(Process)", str(process)),
                 "stderr": str(job.stderr).replace("$(Process)", str(process)),
             }
-            lock_path = folder / "workers" / f"{worker}.run"
-            lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                pid = self._hand_over(idle_folder, lock, order, environ)
-                if pid is None:
-                    pid = self._start(command, idle_folder, lock, order, environ)
-                os.ftruncate(lock, 0)
-                os.pwrite(lock, json.dumps({"pid": pid, "cluster": cluster, "proc": process}).encode(), 0)
-            finally:
+            for process in range(job.count)
+        ]
+        locks = [self._lock(folder, order) for order in orders]
+        try:
+            self._deal_out(orders, locks, command, idle_folder, environ)
+        finally:
+            for lock in locks:
                 os.close(lock)
+        self.cool_down()
         self._newest = cluster
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
 
@@ -131,13 +144,58 @@ class LocalPool:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
+    def warm_up(self, archive: Path, count: int) -> None:
+        """Start as many workers as will be missing, before it is known what they are for: they import meanwhile."""
+        command = [self.python, str(archive)]
+        environ = dict(os.environ)
+        folder = self._idle_folder(command, environ)
+        missing = min(count, self.cpus) - sum(name.endswith(".sock") for name in os.listdir(folder))
+        if missing > 0:
+            self._spares += self._spawn(command, folder, missing, environ, os.devnull)
+
+    def cool_down(self) -> None:
+        """Let go of workers that nobody has had use for: they end when their socket closes."""
+        while self._spares:
+            self._spares.pop().close()
+
+    @staticmethod
+    def _lock(folder: Path, order: dict[str, Any]) -> int:
+        """The open lock that says "this worker is alive"; its file says which job that is, and later which process."""
+        lock = os.open(folder / "workers" / f"{order['worker']}.run", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.pwrite(lock, run_facts(order["job"], None), 0)
+        return lock
+
+    def _deal_out(
+        self,
+        orders: list[dict[str, Any]],
+        locks: list[int],
+        command: Sequence[str],
+        idle_folder: Path,
+        environ: dict[str, str],
+    ) -> None:
+        """Each order to a worker that waits, else to one that was warmed up, else to a new one."""
+        left = []
+        for order, lock in zip(orders, locks, strict=True):
+            if not self._hand_over(idle_folder, lock, order, environ) and not self._give_to_spare(
+                command, order, lock
+            ):
+                left.append((order, lock))
+        if not left:
+            return
+        workers = self._spawn(command, idle_folder, len(left), environ, left[0][0]["stderr"])
+        for worker, (order, lock) in zip(workers, left, strict=True):
+            # Should it have died already, the lock says so, and its standard error why.
+            with worker, contextlib.suppress(OSError):
+                socket.send_fds(worker, [json.dumps(order).encode() + b"\n"], [lock])
+
     def _hand_over(
-        self, idle_folder: Path, lock: int, order: dict[str, object], environ: dict[str, str]
-    ) -> int | None:
-        """Give the order to a worker that waits; its process id, or None when none does."""
-        names = [path.name for path in idle_folder.iterdir() if path.name.endswith(".sock")]
+        self, idle_folder: Path, lock: int, order: dict[str, Any], environ: dict[str, str]
+    ) -> bool:
+        """Give the order to a worker that waits; False when none does."""
+        names = [name for name in os.listdir(idle_folder) if name.endswith(".sock")]
         if not names:
-            return None
+            return False
         data = json.dumps({**order, "environ": environ}).encode() + b"\n"
         descriptor = os.open(idle_folder, os.O_RDONLY)
         try:
@@ -154,34 +212,49 @@ class LocalPool:
                     except OSError:
                         continue
                     if answer.endswith(b"\n"):
-                        return int(answer)
+                        return True
         finally:
             os.close(descriptor)
-        return None
+        return False
 
-    def _start(
-        self,
-        command: Sequence[str],
-        idle_folder: Path,
-        lock: int,
-        order: dict[str, object],
-        environ: dict[str, str],
-    ) -> int:
-        with Path(str(order["stdout"])).open("ab") as out, Path(str(order["stderr"])).open("ab") as err:
-            process = subprocess.Popen(
-                [*command, "idle", str(idle_folder), str(lock), json.dumps(order)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                pass_fds=(lock,),
-                env=environ,
-            )
+    def _give_to_spare(self, command: Sequence[str], order: dict[str, Any], lock: int) -> bool:
+        """Give the order to a worker that was warmed up; False when none is left."""
+        while self._spares and command[0] == self.python:
+            with self._spares.pop() as worker, contextlib.suppress(OSError):
+                socket.send_fds(worker, [json.dumps(order).encode() + b"\n"], [lock])
+                return True
+        return False
+
+    def _spawn(
+        self, command: Sequence[str], idle_folder: Path, count: int, environ: dict[str, str], stderr: str
+    ) -> list[socket.socket]:
+        """Start `count` workers: the sockets by which they hear what to do.
+
+        One process is started; when it has imported what all of them need, it forks the others.
+        """
+        self._children = [pid for pid in self._children if not _has_ended(pid)]
+        pairs = [socket.socketpair() for _ in range(count)]
+        numbers = tuple(theirs.fileno() for _, theirs in pairs)
+        try:
+            with Path(stderr).open("ab") as file:
+                process = subprocess.Popen(
+                    [*command, "idle", str(idle_folder), ",".join(map(str, numbers))],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=file,
+                    start_new_session=True,
+                    pass_fds=numbers,
+                    env=environ,
+                )
+        finally:
+            for _, theirs in pairs:
+                theirs.close()
         # It outlives us: nobody waits for it here, and that is meant.
         process.returncode = 0
-        return process.pid
+        self._children.append(process.pid)
+        return [ours for ours, _ in pairs]
 
-    def _running(self, folder: Path) -> Iterator[tuple[Path, dict[str, int]]]:
+    def _running(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in sorted((folder / "workers").glob("*.run")):
             if _is_locked(path):
                 try:
@@ -196,18 +269,21 @@ class LocalPool:
             return
         if action == "hold":
             marker.write_text(reason, encoding="utf-8")
-        for _, facts in self._running(folder):
-            if facts.get("pid"):
-                try:
-                    os.kill(int(facts["pid"]), signal.SIGTERM)
-                except ProcessLookupError:
-                    continue
-        deadline = time.monotonic() + 5.0
-        while any(True for _ in self._running(folder)):
-            if time.monotonic() > deadline:
-                for _, facts in self._running(folder):
-                    os.kill(int(facts["pid"]), signal.SIGKILL)
-                break
+        # A worker that is only starting has not said its process id yet: look again.
+        begin, told = time.monotonic(), set[int]()
+        while running := [facts for _, facts in self._running(folder)]:
+            waited = time.monotonic() - begin
+            if waited > 2 * _PATIENCE:
+                raise PoolError(
+                    f"workers of the map in {folder} do not end: processes {[facts['pid'] for facts in running]}",
+                    hint="they wait for the kernel (a network disk?); try again later",
+                )
+            for facts in running:
+                pid = facts.get("pid")
+                if pid and (pid not in told or waited > _PATIENCE):
+                    told.add(pid)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL if waited > _PATIENCE else signal.SIGTERM)
             time.sleep(0.005)
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> JobWatcher:

@@ -63,6 +63,7 @@ def submit_local_job(job: JobDescription) -> Submission:
                 stderr=errors,
                 start_new_session=True,
                 pass_fds=(lock,),
+                cwd=folder,  # `python -m` imports from there first: not from the user's own files
             )
         process.returncode = 0  # it outlives us: nobody waits for it here, and that is meant
         os.pwrite(lock, json.dumps({"pid": process.pid, "cluster": cluster, "proc": 0}).encode(), 0)

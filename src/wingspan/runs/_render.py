@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import attrs
 
-import wingspan
+from wingspan._version import __version__
 from wingspan.jobs import JobDescription, Resources
 from wingspan.pools.submit_description import classad_literal, quote_arguments
 from wingspan.progress import NO_PROGRESS, Progress
@@ -226,7 +226,7 @@ class _Files:
         spec, resources = self.spec, self.spec.resources
         lines = [
             f"# {spec.name}: {_one_line(spec.command)}",
-            f"# Written by Wingspan {wingspan.__version__}; plain HTCondor from here on. Submit it with: sh submit.sh",
+            f"# Written by Wingspan {__version__}; plain HTCondor from here on. Submit it with: sh submit.sh",
             "",
         ]
 
@@ -352,7 +352,7 @@ class _Files:
         lines = [
             "#!/bin/sh",
             f"# {spec.name}: {_one_line(spec.command)}",
-            f"# Written by Wingspan {wingspan.__version__}; plain Slurm from here on. Submit it with: sh submit.sh",
+            f"# Written by Wingspan {__version__}; plain Slurm from here on. Submit it with: sh submit.sh",
             "#",
             "# What squeue shows.",
             f"#SBATCH --job-name={spec.name}",

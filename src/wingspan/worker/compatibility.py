@@ -5,7 +5,6 @@ any error (3.13 read by 3.11) and to crash (3.11 read by 3.13).
 """
 
 import json
-import platform
 import sys
 
 TYPE_CHECKING = False
@@ -13,9 +12,14 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Mapping, Optional, Tuple
 
 
+#: As `platform.python_implementation` says it; that module takes longer to import than this one.
+_NAMES = {"cpython": "CPython", "pypy": "PyPy"}
+
+
 def this_python() -> "Dict[str, str]":
     """Version and implementation of this Python."""
-    return {"python": "%d.%d" % sys.version_info[:2], "implementation": platform.python_implementation()}
+    name = sys.implementation.name
+    return {"python": "%d.%d" % sys.version_info[:2], "implementation": _NAMES.get(name, name)}
 
 
 def this_interpreter() -> "Dict[str, str]":

@@ -96,6 +96,12 @@ def main(argv: "List[str]") -> "int":
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from .supervisor import Executor, scratch_folder
+
     return work(
-        transport, folder, int(first) + int(process), notify=lambda it: state.__setitem__("supervisor", it)
+        transport,
+        folder,
+        int(first) + int(process),
+        notify=lambda it: state.__setitem__("supervisor", it),
+        ready=Executor(scratch_folder()),  # it imports what it needs while this process reads the map
     )

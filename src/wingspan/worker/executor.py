@@ -207,6 +207,13 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
         for number in (1, 2)
     )
     sys.stdout, sys.stderr = out, err
+    skip = _sources()
+    try:
+        # Before the setup is read: an executor is often started before anybody knows what for.
+        here = compatibility.this_interpreter()
+        dumper = Dumper()
+    except BaseException as error:
+        _refuse(results, failure.describe(error, "function", pickle.dumps, skip))
     (length,) = SETUP.unpack(_read_exactly(commands, SETUP.size))
     function, facts, starred, careful, folder, environ, path = pickle.loads(_read_exactly(commands, length))
     if environ is not None:
@@ -215,11 +222,9 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
     if folder is not None and os.path.isdir(folder):
         os.chdir(folder)
     sys.path.extend(entry for entry in path if entry not in sys.path)
-    skip = _sources()
-    obstacle = compatibility.obstacle(facts, compatibility.this_interpreter())
+    obstacle = compatibility.obstacle(facts, here)
     if obstacle is not None:
         _refuse(results, failure.crash("interpreter", obstacle, executable=sys.executable))
-    dumper = Dumper()
     try:
         call = pickle.loads(function)
     except BaseException as error:

@@ -28,6 +28,11 @@ def socket_address(folder_descriptor: "int", name: "str") -> "str":
     return "/proc/self/fd/%d/%s" % (folder_descriptor, name)
 
 
+def run_facts(job: "Dict[str, Any]", pid: "Optional[int]") -> "bytes":
+    """What a lock's file says; always as long, so that a reader never sees half of it."""
+    return json.dumps(dict(job, pid=pid)).encode().ljust(256)
+
+
 class _Listener(object):
     def __init__(self, folder: "str") -> "None":
         self._folder = os.open(folder, os.O_RDONLY)
@@ -47,26 +52,61 @@ class _Listener(object):
             os.unlink(self._path)
             self._socket.close()
             os.close(self._folder)
-        connection.settimeout(5.0)
-        try:
-            data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 1)
-            while not data.endswith(b"\n"):
-                more = connection.recv(1 << 20)
-                if not more:
-                    return None
-                data += more
+        return _receive(connection, 5.0, answer=True)
+
+
+def _receive(
+    connection: "socket.socket", patience: "float", answer: "bool"
+) -> "Optional[Tuple[Dict[str, Any], int]]":
+    """``(order, lock)`` from the other end, which is told our process id if it wants an `answer`; None when nothing comes."""
+    connection.settimeout(patience)
+    try:
+        data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 1)
+        while not data.endswith(b"\n"):
+            more = connection.recv(1 << 20)
+            if not more:
+                return None
+            data += more
+        if answer:
             connection.sendall(b"%d\n" % os.getpid())
-        except OSError:
-            return None
-        finally:
+    except OSError:
+        return None
+    finally:
+        connection.close()
+    return json.loads(data.decode()), descriptors[0]
+
+
+def _one_of(connections: "List[socket.socket]") -> "socket.socket":
+    """Fork a process for each socket but the first; in each, its own one is answered and the others are closed."""
+    own = connections[0]
+    for connection in connections[1:]:
+        if os.fork() == 0:
+            # Its parent ends at once: it is nobody's child, and nobody has to wait for it.
+            if os.fork() != 0:
+                os._exit(0)
+            os.setsid()
+            own = connection
+            break
+        os.wait()
+    for connection in connections:
+        if connection is not own:
             connection.close()
-        return json.loads(data.decode()), descriptors[0]
+    return own
 
 
 def main(argv: "List[str]") -> "int":
-    """``idle FOLDER LOCK ORDER``: work on the order (JSON), then wait in FOLDER for others."""
-    folder, lock, order = argv[0], int(argv[1]), json.loads(argv[2])
-    os.set_inheritable(lock, False)
+    """``idle FOLDER SOCKET,SOCKET…``: be as many workers as there are open sockets.
+
+    Each works on what comes by its socket, then waits in FOLDER for others.
+    """
+    import cloudpickle  # noqa: F401 - once for all workers, and all their executors
+
+    from .supervisor import Executor, scratch_folder
+
+    folder, connections = argv[0], [socket.socket(fileno=int(number)) for number in argv[1].split(",")]
+    for connection in connections:
+        connection.set_inheritable(False)
+    connection = _one_of(connections)
     state: "Dict[str, Optional[Supervisor]]" = {"supervisor": None}
 
     def stop(number: "int", frame: "Optional[FrameType]") -> "None":
@@ -76,8 +116,11 @@ def main(argv: "List[str]") -> "int":
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ready = None
-    while True:
+    ready = Executor(scratch_folder())
+    accepted = _receive(connection, WAIT_SECONDS, answer=False)
+    while accepted is not None:
+        order, lock = accepted
+        os.pwrite(lock, run_facts(order["job"], os.getpid()), 0)
         for name in ("stdout", "stderr"):
             descriptor = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(descriptor, 1 if name == "stdout" else 2)
@@ -98,13 +141,9 @@ def main(argv: "List[str]") -> "int":
         os.dup2(null, 1)
         os.dup2(null, 2)
         os.close(null)
-        if stopped or code not in (0, entry.EXIT_GONE) or not hasattr(socket, "recv_fds"):
+        if stopped or code not in (0, entry.EXIT_GONE):
             return code
         # What the next map needs anyway is done while nobody waits.
-        import cloudpickle  # noqa: F401
-
-        from .supervisor import Executor, scratch_folder
-
         ready = Executor(scratch_folder())
         try:
             listener = _Listener(folder)
@@ -112,7 +151,5 @@ def main(argv: "List[str]") -> "int":
             ready.close(kill=True)
             return code
         accepted = listener.accept()
-        if accepted is None:
-            ready.close(kill=True)
-            return 0
-        order, lock = accepted
+    ready.close(kill=True)
+    return 0

@@ -7,7 +7,6 @@ component's error record, and a new executor goes on with the next.
 import collections
 import json
 import os
-import platform
 import select
 import signal
 import socket
@@ -215,7 +214,7 @@ class Supervisor(object):
         facts = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "python": platform.python_version(),
+            "python": sys.version.split()[0],
             "executable": sys.executable,
             "slot": os.environ.get("_CONDOR_SLOT"),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
