@@ -438,3 +438,46 @@ def test_the_script_is_posix() -> None:
     for shell in ("dash", "bash"):
         if shutil.which(shell):
             subprocess.run([shell, "-n", str(script)], check=True)
+
+
+def test_a_machine_without_fuse(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
+    """Where /dev/fuse is closed to users the environment is unpacked, and the log says why."""
+    if os.geteuid() != 0:
+        pytest.skip("closing /dev/fuse, for this test only, needs root")
+    closed = job_folder / "closed"
+    closed.touch(mode=0o600)
+
+    def without_fuse(command: Sequence[str]) -> list[str]:
+        hide = 'mount --bind "$1" /dev/fuse && shift && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", hide, "sh", str(closed), *as_ordinary_user(command)]
+
+    done = run(build(), ["python", "-c", PROBE], job_folder, user=without_fuse)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("/opt/wingspan/environment ")
+    assert "not fuse (/dev/fuse is not there, or not open to this user)" in done.stderr
+    assert "unpacked into" in done.stderr
+
+
+def test_without_namespaces_the_environment_moves(build: Build, job_folder: Path, bare_path: str) -> None:
+    """With neither FUSE nor namespaces nor Apptainer it is unpacked and rewritten for where it lies, binaries too."""
+    path = Path(bare_path).with_name("no-namespaces")
+    path.mkdir(exist_ok=True)
+    for name in set(BARE) - {"unshare"}:
+        if not (path / name).exists():
+            (path / name).symlink_to(Path(bare_path, name).readlink())
+    start = starter_command(build(), ["true"])
+    text = start.executable.read_text().replace(
+        ":/usr/sbin:/sbin:/usr/bin:/bin", ""
+    )  # it adds the usual places
+    (job_folder / start.executable.name).write_text(text)
+    script = "prefix-probe; cat $CONDA_PREFIX/share/prefix-probe/binary.dat | tr '\\0' '\\n' | grep -a ^/; python -c 'import sys; print(sys.prefix)'"
+    done = run(
+        build(), ["bash", "-c", script], job_folder, path=str(path), variables={"TMPDIR": str(job_folder)}
+    )
+    assert done.returncode == 0, done.stderr
+    said, share, again, prefix = done.stdout.split()
+    assert said == again
+    assert share == f"{said}/share"
+    assert Path(said).name.startswith("ws"), "too long a path gets a short link"
+    assert prefix == said or "/.wingspan-" in prefix
+    assert "moved to" in done.stderr

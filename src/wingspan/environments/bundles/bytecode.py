@@ -81,8 +81,12 @@ def compile_packages(
     missing = [item for item in work if not item.cache.is_dir()]
     task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as threads:
-        for item in missing:
-            _compile(item, folder, prefix, threads=threads, progress=progress, task=task)
+        try:
+            for item in missing:
+                _compile(item, folder, prefix, threads=threads, progress=progress, task=task)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the rest
+            raise
     progress.finish(task)
     for item in work:
         _place(item.cache, folder)

@@ -94,6 +94,8 @@ def fetch_packages(env: LockedEnvironment, *, progress: Progress = NO_PROGRESS) 
     progress.finish(task)
     if missing:
         with interprocess_lock(folder / "lock"):
+            for leftover in folder.glob("*/.*.part"):  # of processes that were killed: we hold the lock
+                leftover.unlink(missing_ok=True)
             missing = [item for item in missing if not item[2].is_file()]
             task = progress.start("Fetching packages", sum(package.size or 0 for package, _, _ in missing))
             local = [item for item in missing if _local_path(item[1]) is not None]
