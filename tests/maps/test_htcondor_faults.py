@@ -285,15 +285,16 @@ def test_a_silent_worker_is_replaced_by_another(shared_pool, gate, until, monkey
     try:
         gate.open()
         results = Results(m._folder)
-        # The other worker may be done before the lease is over; a newcomer takes over what is left.
-        until(lambda: results.poll() or results.finished == N - 1, "the other's share")
-        until(
-            lambda: not Path(f"/proc/{other}").exists() or results.poll() or results.finished >= N - 1,
-            "it ends",
-        )
+
+        def finished(count):
+            results.poll()
+            return results.finished >= count
+
+        # The other worker does what the victim has not claimed, and may be gone before the lease is over.
+        until(lambda: finished(N) or not Path(f"/proc/{other}").exists(), "the other ends")
         time.sleep(3)  # the lease itself; the outcome does not depend on how much longer it takes
         m.add_workers(1)
-        until(lambda: results.poll() or results.finished == N, "all results while the victim stands still")
+        until(lambda: finished(N), "all results, while the victim stands still")
     finally:
         os.kill(victim, signal.SIGCONT)
     assert_complete(m)

@@ -425,3 +425,37 @@ except wingspan.TagExists:
     assert wingspan.tags() == ("contended",)
     assert [path.name[0] for path in (data_dir / "maps").iterdir()] == ["2"]
     assert wingspan.load("contended")[999] == 999
+
+
+def test_idle_workers_disappear(monkeypatch, until):
+    """Workers of a finished map wait for the next one for a while, and then end by themselves."""
+    monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", "0.5")
+    # A worker that was started with other variables is not taken: this one hears of the shorter wait.
+    monkeypatch.setenv("LC_WINGSPAN_TEST", "idle")
+    m = wingspan.map(abs, range(10), pool="local")
+    m.wait()
+    pids = until(lambda: workers_of(m), "the workers' names")
+    until(lambda: not any(is_alive(pid) for pid in pids), "the workers end")
+
+
+def test_workers_of_a_killed_caller_disappear(monkeypatch, other_python, until):
+    """No process is left after the map of a caller that was killed is complete."""
+    monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", "0.5")
+    monkeypatch.setenv("LC_WINGSPAN_TEST", "killed")
+    script = """
+import os, signal, wingspan
+wingspan.map(abs, range(100), tag="orphan", pool="local")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    other_python(script, check=False)
+    m = wingspan.load("orphan")
+    results = Results(m._folder)
+
+    def complete():
+        results.poll()
+        return results.finished == 100
+
+    until(complete, "the map is complete")
+    pids = [start.facts["pid"] for start in results.starts.values() if start.facts]
+    assert pids
+    until(lambda: not any(is_alive(pid) for pid in pids), "the workers end")
