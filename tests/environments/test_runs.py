@@ -199,6 +199,28 @@ def test_rendered_files_carry_the_environment(
     assert "lr 0.7" in (moved / "outputs-0/report.txt").read_text(), (moved / "logs/0.err").read_text()
 
 
+class _OtherMachines(PersonalHTCondorPool):
+    """A pool that does not see this machine's files, as a site's does not: everything has to be sent."""
+
+    shares_files = False
+
+
+@pytest.mark.htcondor
+def test_everything_is_sent_where_no_files_are_shared(
+    workspace: Path, personal_pool: PersonalPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starter, bundle and inputs reach the job by file transfer alone; nothing of the job names a path of this machine."""
+    import wingspan.runs._run as module
+
+    engine = _OtherMachines(personal_pool)
+    monkeypatch.setattr(module, "get_pool", lambda kind: engine)
+    run = _done(wingspan.run("report", pool=engine))
+    assert run.outputs()["src/out.txt"].read_text() == "lr 0.7\n"
+    script = (run.path / "job.sh").read_text()
+    assert str(workspace) not in script
+    assert str(run.path) not in script
+
+
 def test_interactive_has_files_and_environment(workspace: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The shell is in a folder with the inputs, in the environment; its exit code is the shell's, and nothing is left."""
     script = "ls src; command -v python; pwd; exit 5"

@@ -219,7 +219,7 @@ def run(
     >>> r.remove()
     """
     if isinstance(pool, str):
-        get_pool(pool)  # a name that nobody knows is said first; started it is when everything else is in order
+        get_pool(pool)  # a name that nobody knows is said first; it is started when all else is in order
     plan = plan_run(command, progress=progress, **options)
     choice = choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
     return submit_plan(plan, choice.pool, progress, note=choice.reason if choice.is_fallback else None)

@@ -1,4 +1,4 @@
-"""Inputs: what goes along, found before anything is submitted, and kept with the run."""
+"""Inputs: what goes along, found before anything is submitted, and kept with the run. And outputs, fetched."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._errors import InputMissing, InvalidRun
+from wingspan.runs._errors import InputMissing, InvalidRun, WouldOverwrite
 from wingspan.runs._spec import relative_path
 
-__all__ = ["collect_inputs", "keep_inputs", "not_sent"]
+__all__ = ["collect_inputs", "copy_outputs", "keep_inputs", "not_sent"]
 
 #: Never part of a folder that is named: what version control and tools keep for themselves.
 _SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
@@ -152,3 +152,33 @@ def not_sent(words: Iterable[str], base: Path, places: Iterable[str], outputs: I
         if here and not any(plain == one or plain.startswith(f"{one}/") for one in sent):
             forgotten.append(plain)
     return list(dict.fromkeys(forgotten))
+
+
+def copy_outputs(files: dict[str, Path], target: Path, overwrite: bool) -> tuple[Path, ...]:
+    """Copy files (relative path -> where it lies) below `target`, each whole or not at all; where they are now.
+
+    Raises:
+        WouldOverwrite: A file with another content is in the way; nothing was copied.
+    """
+    import filecmp
+
+    wanted = {source: target / name for name, source in files.items()}
+    for source, place in wanted.items():
+        if (
+            not overwrite
+            and place.exists()
+            and not (place.is_file() and filecmp.cmp(source, place, shallow=False))
+        ):
+            raise WouldOverwrite(
+                f"{place} is there, with another content",
+                hint="--overwrite replaces it; --to fetches elsewhere",
+            )
+    for source, place in wanted.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.part")
+        try:
+            shutil.copy2(source, part, follow_symlinks=False)
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
+    return tuple(wanted.values())

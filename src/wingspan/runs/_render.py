@@ -24,6 +24,14 @@ from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import InvalidRun, InvalidSweep, RunExists
 from wingspan.runs._files import keep_inputs
+from wingspan.runs._render_slurm import (
+    DEFAULT_MEMORY,
+    DEFAULT_TIME,
+    clock,
+    mebibytes,
+    one_line,
+    sbatch_script,
+)
 from wingspan.runs._run import Run
 from wingspan.runs._script import CHECKPOINT_FOLDER, job_script
 
@@ -31,9 +39,6 @@ __all__ = ["Target", "plan_of_run", "render", "write_files"]
 
 Target = Literal["htcondor", "slurm"]
 
-#: What is written where nobody said anything; the comment in the file says so.
-_DEFAULT_MEMORY = 2 << 30
-_DEFAULT_TIME = 3600
 _OWN_DISK = 1 << 30
 #: Values that HTCondor's ``queue … from`` reads back as they are.
 _SIMPLE = re.compile(r"[A-Za-z0-9_.:/=@%^~-]+")
@@ -140,7 +145,7 @@ class _Files:
                 self._put("params.csv", "".join(", ".join(row) + "\n" for row in self._simple_rows()))
         else:
             self._put("job.sh", job_script(spec, start, shared='"$PWD"'), 0o755)
-            self._put(f"{spec.name}.sbatch", self._sbatch(), 0o755)
+            self._put(f"{spec.name}.sbatch", sbatch_script(spec), 0o755)
         self._put("submit.sh", self._submit_script(), 0o755)
         self._put("interact.sh", self._interact_script(), 0o755)
         self._put("README.md", self._readme())
@@ -225,7 +230,7 @@ class _Files:
     def _submit_description(self) -> str:
         spec, resources = self.spec, self.spec.resources
         lines = [
-            f"# {spec.name}: {_one_line(spec.command)}",
+            f"# {spec.name}: {one_line(spec.command)}",
             f"# Written by Wingspan {__version__}; plain HTCondor from here on. Submit it with: sh submit.sh",
             "",
         ]
@@ -297,12 +302,12 @@ class _Files:
             if resources.memory
             else " Nobody said how much memory: 2 GB is a guess; condor_q -analyze and the log tell better."
         )
-        memory = resources.memory or _DEFAULT_MEMORY
+        memory = resources.memory or DEFAULT_MEMORY
         say(
             f"What a job needs of a machine. It is held if it takes more memory, so leave room.{unsaid}",
             f"request_cpus = {resources.cpus}",
-            f"request_memory = {_mebibytes(memory)}MB",
-            f"request_disk = {_mebibytes(self._disk())}MB",
+            f"request_memory = {mebibytes(memory)}MB",
+            f"request_disk = {mebibytes(self._disk())}MB",
         )
         if resources.time_limit:
             say(
@@ -319,7 +324,7 @@ class _Files:
                 _line("gpus_minimum_runtime", resources.gpus_minimum_runtime),
                 None
                 if resources.gpus_minimum_memory is None
-                else f"gpus_minimum_memory = {_mebibytes(resources.gpus_minimum_memory)}MB",
+                else f"gpus_minimum_memory = {mebibytes(resources.gpus_minimum_memory)}MB",
             )
 
     def _disk(self) -> int:
@@ -342,71 +347,6 @@ class _Files:
         wanted += [f"{name} = {value}" for name, value in job.submit.items()]
         if wanted:
             say(f"What {profile.title or profile.name} wants to know beside HTCondor's own.", *wanted)
-
-    # -- Slurm ---------------------------------------------------------------------------------------------------------
-
-    def _sbatch(self) -> str:
-        spec, resources = self.spec, self.spec.resources
-        array = len(spec.rows) > 1
-        which = "%A_%a" if array else "%j"
-        lines = [
-            "#!/bin/sh",
-            f"# {spec.name}: {_one_line(spec.command)}",
-            f"# Written by Wingspan {__version__}; plain Slurm from here on. Submit it with: sh submit.sh",
-            "#",
-            "# What squeue shows.",
-            f"#SBATCH --job-name={spec.name}",
-            "# What the job prints, in a file of its own.",
-            f"#SBATCH --output=logs/{which}.out",
-            f"#SBATCH --error=logs/{which}.err",
-            "# What it needs of a node; it is ended if it takes more memory or time."
-            + (
-                ""
-                if resources.memory and resources.time_limit
-                else " Where nobody said: 2 GB and an hour, which are guesses."
-            ),
-            "#SBATCH --nodes=1",
-            "#SBATCH --ntasks=1",
-            f"#SBATCH --cpus-per-task={resources.cpus}",
-            f"#SBATCH --mem={_mebibytes(resources.memory or _DEFAULT_MEMORY)}M",
-            f"#SBATCH --time={_clock(resources.time_limit or _DEFAULT_TIME)}",
-        ]
-        if array:
-            lines += [
-                "# One task for each row of the sweep; the table is in job.sh.",
-                f"#SBATCH --array=0-{len(spec.rows) - 1}",
-            ]
-        if resources.gpus:
-            lines += [
-                "# GPUs. Slurm knows neither capability nor driver: job.sh looks at the device before it begins.",
-                f"#SBATCH --gpus-per-node={resources.gpus}",
-            ]
-        if spec.checkpoint:
-            lines += [
-                "# It goes on from its checkpoint when it is put back into the queue.",
-                "#SBATCH --requeue",
-            ]
-        lines += self._slurm_profile()
-        lines += [
-            "",
-            "# The folder with inputs and job.sh must be on a file system that the nodes see.",
-            'cd "$SLURM_SUBMIT_DIR"',
-            'exec sh ./job.sh "${SLURM_ARRAY_TASK_ID:-0}"',
-            "",
-        ]
-        return "\n".join(lines)
-
-    def _slurm_profile(self) -> list[str]:
-        if self.spec.profile is None:
-            return []
-        from wingspan.pools.profiles import load_profile
-
-        profile = load_profile(self.spec.profile)
-        options = [f"#SBATCH --{name}={value}" for name, value in profile.sbatch.items()]
-        constraint = profile.slurm_constraint(self.spec.resources)
-        if constraint:
-            options.append(f"#SBATCH --constraint={constraint}")
-        return [f"# What {profile.title or profile.name} wants.", *options] if options else []
 
     # -- around it -----------------------------------------------------------------------------------------------------
 
@@ -453,8 +393,8 @@ class _Files:
             "set -eu\n"
             'cd "$(dirname "$0")"\n'
             "folder=$PWD\nexport folder\n"
-            f"exec srun --pty --ntasks=1 --cpus-per-task={resources.cpus} --mem={_mebibytes(resources.memory or _DEFAULT_MEMORY)}M "
-            f'--time={_clock(resources.time_limit or _DEFAULT_TIME)}{gpus} "$@" sh -c \'\n'
+            f"exec srun --pty --ntasks=1 --cpus-per-task={resources.cpus} --mem={mebibytes(resources.memory or DEFAULT_MEMORY)}M "
+            f'--time={clock(resources.time_limit or DEFAULT_TIME)}{gpus} "$@" sh -c \'\n'
             "    set -eu\n"
             "    scratch=$(mktemp -d)\n"
             '    if [ -d "$folder/inputs" ]; then cp -R "$folder/inputs/." "$scratch/"; fi\n'
@@ -486,7 +426,7 @@ class _Files:
         outputs = ", ".join(f"`{path}`" for path in spec.outputs) or "nothing: no outputs were declared"
         return (
             f"# {spec.name}\n\n"
-            f"    {_one_line(spec.command)}\n\n"
+            f"    {one_line(spec.command)}\n\n"
             f"Submit with `sh submit.sh`. It needs {'condor_submit' if self.target == 'htcondor' else 'sbatch'} and nothing else; "
             "everything may be edited.\n\n"
             f"| file | what it is |\n| --- | --- |\n{table}\n\n"
@@ -497,23 +437,3 @@ class _Files:
 
 def _line(name: str, value: object) -> str | None:
     return None if value is None else f"{name} = {value}"
-
-
-def _mebibytes(size: int) -> int:
-    return -(-size // (1 << 20))
-
-
-def _clock(seconds: int) -> str:
-    """Seconds as Slurm writes them.
-
-    >>> _clock(3661), _clock(90000)
-    ('01:01:01', '1-01:00:00')
-    """
-    days, rest = divmod(seconds, 86400)
-    clock = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
-    return f"{days}-{clock}" if days else clock
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 110 else line[:109] + "…"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,13 @@ import attrs
 
 from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
-from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout, WouldOverwrite
+from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
+from wingspan.runs._files import copy_outputs
 from wingspan.runs._folder import RunFolder, list_names, open_run_folder, runs_root
 from wingspan.runs._jobs import describe_jobs
 from wingspan.runs._script import EXIT_MISSING_OUTPUT, OUTCOME
 from wingspan.runs._spec import RunSpec, check_name
+from wingspan.runs._status import RunJob, RunStatus
 
 if TYPE_CHECKING:
     from wingspan.pools import Action, JobWatcher
@@ -27,68 +28,6 @@ __all__ = ["Run", "RunJob", "RunStatus", "load_run", "load_runs", "remove_run", 
 
 #: Seconds of silence after which the scheduler itself is asked.
 _SILENCE = 30.0
-
-
-@attrs.frozen(kw_only=True)
-class RunJob:
-    """One job of a run.
-
-    Attributes:
-        number: Its number in the run.
-        state: ``idle``, ``running``, ``suspended``, ``held``, ``removed``, ``failed`` or ``completed``.
-        parameters: Its row of the sweep.
-        code: Exit code.
-        signal: Signal that ended it.
-        reason: Why it is held, removed or failed.
-        host: Where it runs or ran.
-        missing: Declared outputs that were not written.
-    """
-
-    number: int
-    state: str = "idle"
-    parameters: dict[str, str] = attrs.field(factory=dict)
-    code: int | None = None
-    signal: int | None = None
-    reason: str | None = None
-    host: str | None = None
-    missing: tuple[str, ...] = ()
-
-    @property
-    def is_final(self) -> bool:
-        """It will not change by itself."""
-        return self.state in ("removed", "failed", "completed")
-
-
-@attrs.frozen(kw_only=True)
-class RunStatus:
-    """How a run fares.
-
-    Attributes:
-        name: The run's name.
-        jobs: Its jobs.
-    """
-
-    name: str
-    jobs: tuple[RunJob, ...]
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many jobs are in each state."""
-        return Counter(job.state for job in self.jobs)
-
-    @property
-    def is_done(self) -> bool:
-        """Every job has ended."""
-        return all(job.is_final for job in self.jobs)
-
-    @property
-    def state(self) -> str:
-        """In one word: the most telling state of its jobs."""
-        counts = self.counts
-        order = (
-            ("failed", "removed", "completed") if self.is_done else ("held", "running", "suspended", "idle")
-        )
-        return next((name for name in order if counts[name]), "idle")
 
 
 class Run:
@@ -362,7 +301,7 @@ class Run:
         for job in self.status().jobs:
             if job.state in ("completed", "failed") and job.number not in skip:
                 target = base if len(self) == 1 else base / self.name / str(job.number)
-                fetched[job.number] = _copy_all(self.outputs(job.number), target, overwrite)
+                fetched[job.number] = copy_outputs(self.outputs(job.number), target, overwrite)
         return fetched
 
     # -- what is done to it --------------------------------------------------------------------------------------------
@@ -471,31 +410,6 @@ class Run:
 
 def _submission(entry: dict[str, Any]) -> Submission:
     return Submission(pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"]))
-
-
-def _copy_all(files: dict[str, Path], target: Path, overwrite: bool) -> tuple[Path, ...]:
-    import filecmp
-
-    wanted = {source: target / name for name, source in files.items()}
-    for source, place in wanted.items():
-        if (
-            not overwrite
-            and place.exists()
-            and not (place.is_file() and filecmp.cmp(source, place, shallow=False))
-        ):
-            raise WouldOverwrite(
-                f"{place} is there, with another content",
-                hint="--overwrite replaces it; --to fetches elsewhere",
-            )
-    for source, place in wanted.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.part")
-        try:
-            shutil.copy2(source, part, follow_symlinks=False)
-            part.replace(place)
-        finally:
-            part.unlink(missing_ok=True)
-    return tuple(wanted.values())
 
 
 def _remove_folder(path: Path) -> None:

@@ -48,7 +48,7 @@ def _word(word: str, parameters: Sequence[str]) -> str:
     """A word for the shell, with ``{name}`` of a parameter as its variable.
 
     >>> print(_word("--lr={lr} or so", ("lr",)))
-    '--lr='"${lr}"' or so'
+    --lr="${lr}"' or so'
     """
     if not parameters:
         return shlex.quote(word)
