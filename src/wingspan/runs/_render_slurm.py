@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wingspan import __version__
+from wingspan._version import __version__
 from wingspan.runs._spec import RunSpec
 
 __all__ = ["DEFAULT_MEMORY", "DEFAULT_TIME", "clock", "mebibytes", "one_line", "sbatch_script"]
