@@ -119,16 +119,10 @@ def planned(
             raise click.UsageError(f"--set {given}: write NAME=VALUE")
         variables[key] = value
     sweep = dict(read_sweep(given) for given in options.pop("sweeps"))
-    kind, environment = options.pop("kind"), options.pop("environment")
     options |= {"variables": variables, "sweep": sweep or None}
     command: Any = list(words)
     if not after_dashes:
         command, options["arguments"] = words[0], words[1:]
-    if kind is not None:
-        from wingspan.environments import Environment
-
-        environment = Environment(Path(), environment or "default", kind=kind)
-    options["environment"] = environment
     return command, options
 
 

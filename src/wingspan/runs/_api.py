@@ -61,6 +61,7 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     *,
     arguments: Sequence[str] = (),
     environment: str | Environment | None = None,
+    kind: str | None = None,
     inputs: Iterable[str | os.PathLike[str]] = (),
     outputs: Iterable[str] = (),
     name: str | None = None,
@@ -79,9 +80,13 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     switches: Iterable[str] = (),
     preflight: bool = True,
     workspace: str | os.PathLike[str] = ".",
+    build: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> Plan:
-    """Everything of `run` that comes before a pool is asked; the arguments are those of `run`."""
+    """Everything of `run` that comes before a pool is asked; the arguments are those of `run`.
+
+    Without `build` the environment's bundle is not built: it lies in a container image already.
+    """
     base = Path(workspace).absolute()
     task = command if isinstance(command, str) else None
     if task is None and not list(command):
@@ -166,8 +171,10 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     if environment is None:
         return Plan(spec=spec, stem=stem)
     named = as_environment(environment, base)
-    bundle, facts = prepare(named, gpus=resources.gpus > 0, progress=progress)
-    if bundle.kind == "squashfs":
+    if kind is not None:
+        named = attrs.evolve(named, kind=kind)
+    bundle, facts = prepare(named, gpus=resources.gpus > 0, build=build, progress=progress)
+    if bundle is not None:
         check_command(bundle, _programs(spec), name=facts["name"])
     if resources.gpus:
         spec = attrs.evolve(spec, warnings=(*spec.warnings, *facts["needs"].get("warnings", ())))
@@ -188,6 +195,7 @@ def run(
         command: A list is program and arguments; a string is the name of a task of the workspace.
         arguments: Further arguments; those of the task, if it is one.
         environment: Locked environment: its name, or a `wingspan.Environment`. None: a task's own, or none.
+        kind: How it travels: ``"squashfs"``, ``"sif"``, ``"pack"`` or ``"install"``.
         inputs: Files, folders and URLs that go along. Relative ones keep their folders; they are copied now.
         outputs: Paths and patterns that come back.
         name: The run's name; None: made up.

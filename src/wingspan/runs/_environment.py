@@ -46,33 +46,36 @@ def as_environment(given: Any, base: Path) -> Environment:
 
 
 def prepare(
-    named: Environment, *, gpus: bool, progress: Progress = NO_PROGRESS
-) -> tuple[Bundle, dict[str, Any]]:
-    """Build (or find) the bundle, and what ``run.json`` says of it.
+    named: Environment, *, gpus: bool, build: bool = True, progress: Progress = NO_PROGRESS
+) -> tuple[Bundle | None, dict[str, Any]]:
+    """Build (or find) the bundle, and what ``run.json`` says of it. Without `build` there is none, only what is needed.
 
     Raises:
         EnvironmentError_: The environment cannot be read, or cannot be carried.
         InvalidRun: Its kind is not one that a job starts from.
     """
     from wingspan.environments import derive_needs
-    from wingspan.environments.bundles import build_bundle
 
     kind = named.kind or "squashfs"
     if kind not in _KINDS:
         raise InvalidRun(
             f"a run cannot start from a bundle of kind {kind!r}",
-            hint=f"use {', '.join(_KINDS)}; for Docker see wingspan render and docs/runs.md",
+            hint=f"use {', '.join(_KINDS)}; for an image in a registry: wingspan render htcondor DIR --image docker://…",
         )
     environment = named.load(gpus=gpus)
-    bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
-    needs: dict[str, Any] = dict(bundle.manifest.needs) if bundle.manifest else {}
+    bundle = None
+    if build:
+        from wingspan.environments.bundles import build_bundle
+
+        bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
+    needs: dict[str, Any] = dict(bundle.manifest.needs) if bundle and bundle.manifest else {}
     if gpus or not needs:  # else what was written down when the bundle was built will do
         needs = derive_needs(environment, gpus=gpus).to_json()
     return bundle, {
         "workspace": environment.workspace,
         "name": environment.name,
         "platform": environment.platform.name,
-        "bundle": bundle.to_json(),
+        "bundle": bundle.to_json() if bundle else None,
         "needs": needs,
     }
 

@@ -73,7 +73,7 @@ def render(
         Others as `wingspan.run`, but for those of pools.
     """
     _check_empty(Path(folder))
-    plan = plan_run(command, progress=progress, **options)
+    plan = plan_run(command, build=image is None, progress=progress, **options)
     return write_files(target, plan, Path(folder), progress, image=image, bundle_url=bundle_url)
 
 
@@ -182,7 +182,14 @@ class _Files:
             self._put(
                 "enter.sh",
                 f"{head}# The container has the environment at {prefix}; HTCondor starts programs without the image's own entry point.\n"
-                f"# shellcheck disable=SC1091\n. {prefix}/.wingspan/activate.sh\n" + 'exec "$@"\n',
+                f"script={prefix}/.wingspan/activate.sh\n"
+                "# Packages' own activation scripts are written for bash, and not for set -eu.\n"
+                "if command -v bash >/dev/null 2>&1; then\n"
+                """    exec bash -c '. "$1"; shift; exec "$@"' bash "$script" "$@"\n"""
+                "fi\n"
+                "set +eu\n"
+                '. "$script"\n'
+                'exec "$@"\n',
                 0o755,
             )
             return
