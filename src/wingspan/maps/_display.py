@@ -65,6 +65,7 @@ class LateProgress:
         task = len(self._tasks)
         self._tasks[task] = (description, total)
         self._done[task] = 0.0
+        self._started = time.monotonic()
         return task
 
     def advance(self, task: int, amount: float = 1) -> None:

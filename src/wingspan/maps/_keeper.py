@@ -37,6 +37,8 @@ ASK_AFTER_SECONDS = 20.0
 ASK_AT_MOST_EVERY = 600.0
 #: A component whose worker was lost so often is given up.
 MAX_REPAIRS = 3
+#: So often workers are started anew without anything getting finished.
+MAX_FRUITLESS = 10
 #: Workers that refuse before the map says so, if none succeeded.
 TELLING_REFUSALS = 3
 #: A job ended and its claims are undone: wait so long for records on their way (s).
@@ -62,6 +64,7 @@ class Keeper:
         self._next_revival = time.monotonic() + REVIVE_SECONDS
         self._revived = False
         self._silent_ends = 0
+        self._finished_before, self._fruitless = -1, 0
         self._nudged: Pool | None = None
         self._nudge_until = self._next_nudge = 0.0
         self._repaired: set[str] = set()
@@ -130,23 +133,11 @@ class Keeper:
     def finished(self) -> bool:
         """Every component has its output, or an error with no attempt left."""
         results = self.results
-        return results.finished == results.n and not (self.options.retries and self.to_retry())
-
-    def to_retry(self) -> list[int]:
-        """Components that failed and have attempts left."""
-        if not self.options.retries:
-            return []
-        return [
-            component
-            for component in self.results.failed
-            if self.results.attempts(component) < self.options.retries
-        ]
+        return results.finished == results.n and not results.retryable
 
     def final_error(self, component: int) -> bool:
         """The component failed and will not be tried again by itself."""
-        return component in self.results.failed and (
-            not self.options.retries or self.results.attempts(component) >= self.options.retries
-        )
+        return component in self.results.failed and component not in self.results.retryable
 
     # -- doing something about it --------------------------------------------------------------------------------------
 
@@ -164,7 +155,7 @@ class Keeper:
             if self.finished:
                 self._tidy()
                 return
-            self._check_refusals()
+            self.check_refusals()
             if now - self._last_news > self._ask_after:
                 self._last_news = now
                 self._ask_after = min(ASK_AT_MOST_EVERY, 2 * self._ask_after)
@@ -192,7 +183,12 @@ class Keeper:
         else:
             self._tidied = not self.jobs.live()
 
-    def _check_refusals(self) -> None:
+    def check_refusals(self) -> None:
+        """See whether the newest workers can do anything for this map.
+
+        Raises:
+            WorkersCannotStart: They have refused.
+        """
         newest = self._newest_starts()
         refused = [start for start in newest if start.refused is not None]
         if not refused or any(start.productive for start in newest):
@@ -260,7 +256,10 @@ class Keeper:
         entries = self.folder.submissions()
         newest = entries[-1]
         workers = range(int(newest["first"]), int(newest["first"]) + int(newest["count"]))
-        if any(start.facts is not None for worker in workers for start in self._starts_of(worker)):
+        if self.results.finished != self._finished_before:
+            self._finished_before, self._fruitless = self.results.finished, 0
+        self._fruitless += 1
+        if any(self._starts_of(worker) for worker in workers) and self._fruitless < MAX_FRUITLESS:
             return
         path = self.folder.path / "workers" / _output_name(workers[0], 0, "err")
         try:
@@ -277,7 +276,7 @@ class Keeper:
         )
         words = "\n".join(f"  {line}" for line in tail if line)
         self._silent_ends += 1
-        if not words and self._silent_ends < 2:
+        if not words and self._silent_ends < 2 and self._fruitless < MAX_FRUITLESS:
             return  # killed in its first moments, perhaps: a start that is broken fails the next time too
         raise WorkersCannotStart(
             f"the workers of map {self.folder.info['tag']!r} end before they begin ({ended})"
@@ -310,14 +309,11 @@ class Keeper:
                             and not self.results.in_newer_round(component, number)
                         ]
             if owners is None:
-                lost = self.results.unfinished()
+                # What nobody has taken is still on offer where it stands.
                 claimed = self._claimed_components()
-                never = [component for component in lost if component not in claimed]
-                if len(never) == len(lost) and not self.to_retry():
-                    return False  # nobody has taken them: the newest rounds still offer them
-            retry = self.to_retry() if owners is None else []
-            if retry:
-                return self.publish(rounds.RETRY, retry)
+                lost = [component for component in self.results.unfinished() if component in claimed]
+                if self.results.retryable:
+                    return self.publish(rounds.RETRY, self.results.retryable)
             hopeless = [component for component in lost if self.results.repairs(component) >= MAX_REPAIRS]
             if hopeless:
                 self._give_up(hopeless)
@@ -390,7 +386,7 @@ class Keeper:
         pool = pool or self._pool(self.folder.info["pool"])
         pool.make_ready()
         if count is None:
-            left = max(1, self.results.n - self.results.finished + len(self.to_retry()))
+            left = max(1, self.results.n - self.results.finished + len(self.results.retryable))
             count = min(left, self.options.workers or pool.default_workers(left))
         return self._submit(pool, count)
 

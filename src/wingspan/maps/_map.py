@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import operator
 import pickle
 import shutil
@@ -54,6 +55,29 @@ class _Pauses:
             self._quiet_since = now
         shortest = _SHORTEST if now - self._began < _MOMENT else _SHORT
         return min(_LONGEST, max(shortest, 0.05 * (now - self._quiet_since)))
+
+
+class _Arrivals:
+    """Components in the order in which they are finished, each once."""
+
+    def __init__(self, owner: Map) -> None:
+        self._owner = owner
+        self._seen = bytearray(len(owner))
+        self._position = 0
+
+    def are_there(self) -> bool:
+        """There is something new to `take`, or to look at."""
+        return self._position < len(self._owner._keeper.results.arrived)
+
+    def take(self) -> Iterator[int]:
+        """Those that are finished and have not been taken."""
+        while self.are_there():
+            component = self._owner._keeper.results.arrived[self._position]
+            self._position += 1
+            # One that is tried again arrives again.
+            if not self._seen[component] and self._owner._is_final(component):
+                self._seen[component] = 1
+                yield component
 
 
 def _deadline(timeout: Timeout) -> float | None:
@@ -336,8 +360,9 @@ class Map(Sequence[Any]):
         state, component, n = results.state, 0, len(self)
         while component < n:
             if not self._is_final(component):
-                current = component
-                self._wait_for(lambda: self._is_final(current), timeout, f"component {current}")  # noqa: B023
+                self._wait_for(
+                    functools.partial(self._is_final, component), timeout, f"component {component}"
+                )
             if state[component] == OUTPUT and not with_inputs:
                 values, first = results.run_of(component)
                 for value in values[component - first :]:  # millions may pass here
@@ -367,35 +392,14 @@ class Map(Sequence[Any]):
             yield (self.input(component), outcome) if with_inputs else outcome
 
     def _as_available(self, deadline: float | None) -> Iterator[int]:
-        results, seen, given, position = self._keeper.results, bytearray(len(self)), 0, 0
-        postponed: list[int] = []
-        while given < len(self):
-            while position < len(results.arrived) or postponed:
-                if position < len(results.arrived):
-                    component = results.arrived[position]
-                    position += 1
-                else:
-                    component = next((number for number in postponed if self._is_final(number)), -1)
-                    if component < 0:
-                        break
-                    postponed.remove(component)
-                if seen[component]:
-                    continue
-                if not self._is_final(component):
-                    if component not in postponed:
-                        postponed.append(component)
-                    continue
-                seen[component] = 1
-                given += 1
+        arrivals, left = _Arrivals(self), len(self)
+        while left:
+            for component in arrivals.take():
+                left -= 1
                 yield component
-            if given < len(self):
-                known = len(results.arrived)
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-
-                def more(known: int = known) -> bool:
-                    return len(results.arrived) > known or any(self._is_final(number) for number in postponed)
-
-                self._wait_for(more, left, "the next component")
+            if left:
+                timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+                self._wait_for(arrivals.are_there, timeout, "the next component")
 
     def iter_with_inputs(self, **how: Any) -> Iterator[tuple[Any, Any]]:
         """`iter` with ``with_inputs=True``."""
@@ -430,31 +434,31 @@ class Map(Sequence[Any]):
             self._check_obstacles()
             await asyncio.sleep(pauses.next(news))
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        """Outputs in order, without blocking the event loop while waiting."""
-        for component in range(len(self)):
-            await self._wait_async(lambda: self._is_final(component))  # noqa: B023
-            yield self._outcome(component, False)
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self.aiter()
+
+    async def aiter(
+        self, *, with_inputs: bool = False, return_exceptions: bool = False
+    ) -> AsyncIterator[Any]:
+        """`iter` for asyncio: outputs in order, without blocking the event loop while waiting."""
+        for component in self.components:
+            if not self._is_final(component):
+                await self._wait_async(functools.partial(self._is_final, component))
+            outcome = self._outcome(component, return_exceptions)
+            yield (self.input(component), outcome) if with_inputs else outcome
 
     async def aiter_as_available(
         self, *, with_inputs: bool = False, return_exceptions: bool = False
     ) -> AsyncIterator[Any]:
         """`iter_as_available` for asyncio."""
-        results, seen, given = self._keeper.results, bytearray(len(self)), 0
-        while given < len(self):
-            fresh = [
-                component
-                for component in dict.fromkeys(results.arrived)
-                if not seen[component] and self._is_final(component)
-            ]
-            for component in fresh:
-                seen[component] = 1
-                given += 1
+        arrivals, left = _Arrivals(self), len(self)
+        while left:
+            for component in arrivals.take():
+                left -= 1
                 outcome = self._outcome(component, return_exceptions)
                 yield (self.input(component), outcome) if with_inputs else outcome
-            if given < len(self):
-                known = len(results.arrived)
-                await self._wait_async(lambda: len(results.arrived) > known)  # noqa: B023
+            if left:
+                await self._wait_async(arrivals.are_there)
 
     def __await__(self) -> Iterator[Any]:
         """``await m`` waits for all and gives the list of outputs."""
@@ -480,7 +484,7 @@ class Map(Sequence[Any]):
         """Components whose status does not follow from their record alone, or from there being none."""
         results, jobs = self._keeper.results, self._keeper.jobs
         rest = self._status_of_the_rest()
-        exceptions = dict.fromkeys(self._keeper.to_retry(), rest)
+        exceptions = dict.fromkeys(self._keeper.results.retryable, rest)
         for start in results.starts.values():
             component, job = start.component, jobs.by_worker.get(start.number)
             if component is None or job is None or results.state[component] == OUTPUT:
@@ -531,6 +535,7 @@ class Map(Sequence[Any]):
         if not self._keeper.finished:
             try:
                 self._check_obstacles()
+                self._keeper.check_refusals()
             except MapError as error:
                 message = str(error)
         troubles = [start.trouble for start in self._keeper.results.starts.values() if start.trouble]

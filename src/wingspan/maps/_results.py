@@ -91,6 +91,7 @@ class Results:
         finished: How many components have a record that counts.
         arrived: Components in the order in which their records were found.
         failed: Components whose record is an error.
+        retryable: Those of them that have attempts left.
         plans: Rounds by number.
         starts: Worker starts by name.
         starts_of: Worker starts by number of the worker.
@@ -104,6 +105,8 @@ class Results:
         self.finished = 0
         self.arrived = array("L")
         self.failed: set[int] = set()
+        self.retryable: set[int] = set()
+        self._retries = int(folder.info.get("retries", 0))
         self.plans: dict[int, rounds.Plan] = {}
         self.starts: dict[str, WorkerStart] = {}
         self.starts_of: dict[int, list[WorkerStart]] = {}
@@ -113,6 +116,7 @@ class Results:
         self._header_at = array("Q", bytes(8 * n))
         self._payload_at = array("Q", bytes(8 * n))
         self._epoch: array[int] | None = None
+        self._attempts: array[int] | None = None
         self._printed: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
         self._descriptors: dict[int, int] = {}
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
@@ -176,11 +180,14 @@ class Results:
         return bool(numbers)
 
     def _begin_epoch(self, number: int, plan: rounds.Plan) -> None:
-        if self._epoch is None:
+        if self._epoch is None or self._attempts is None:
             self._epoch = array("H", bytes(2 * self.n))
+            self._attempts = array("H", bytes(2 * self.n))
         for first, stop in plan.ranges:
             for component in range(first, stop):
                 self._epoch[component] = max(self._epoch[component], number)
+                self._attempts[component] = self._attempts[component] + 1 if plan.kind == rounds.RETRY else 0
+                self.retryable.discard(component)
                 if self.state[component] and self._round[component] < number:
                     self.state[component] = NOTHING
                     self.finished -= 1
@@ -245,6 +252,8 @@ class Results:
                     self.arrived.append(component)
                     if kind == formats.ERROR:
                         self.failed.add(component)
+                        if self.attempts(component) < self._retries:
+                            self.retryable.add(component)
                 if component == start.component:
                     start.component = None
             else:
@@ -390,12 +399,7 @@ class Results:
 
     def attempts(self, component: int) -> int:
         """How often a component has been retried since it was last wanted afresh."""
-        count = 0
-        for number in sorted(self.plans):
-            plan = self.plans[number]
-            if component in plan:
-                count = count + 1 if plan.kind == rounds.RETRY else 0 if plan.kind == rounds.RERUN else count
-        return count
+        return 0 if self._attempts is None else self._attempts[component]
 
     def repairs(self, component: int) -> int:
         """How often whoever did a component was lost."""

@@ -207,12 +207,11 @@ class PersonalHTCondorPool(HTCondorPool):
     def _schedd(self) -> Iterator[Schedd]:
         import htcondor2
 
-        with self.personal.activate():
-            try:
-                schedd = self.personal.schedd()
-            except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
-                raise self._unavailable(error) from error
-            yield schedd
+        try:
+            with self.personal.activate():
+                yield self.personal.schedd()
+        except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
+            raise self._unavailable(error) from error
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python: the machine is the same."""

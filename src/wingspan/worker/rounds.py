@@ -36,7 +36,7 @@ class Plan(object):
         workers: How many workers the plan expects: worker w starts at block ``w * blocks // workers``.
     """
 
-    __slots__ = ("_starts", "block_size", "blocks", "kind", "length", "ranges", "workers")
+    __slots__ = ("_firsts", "_starts", "block_size", "blocks", "kind", "length", "ranges", "workers")
 
     def __init__(
         self, kind: "str", ranges: "Iterable[Sequence[int]]", block_size: "int", workers: "int"
@@ -45,6 +45,7 @@ class Plan(object):
         self.ranges = [(int(first), int(stop)) for first, stop in ranges]
         self.block_size = int(block_size)
         self.workers = max(1, int(workers))
+        self._firsts = [first for first, _ in self.ranges]
         self._starts: "List[int]" = []
         self.length = 0
         for first, stop in self.ranges:
@@ -70,7 +71,11 @@ class Plan(object):
         return runs
 
     def __contains__(self, component: "int") -> "bool":
-        return any(first <= component < stop for first, stop in self.ranges)
+        import bisect
+
+        # The ranges ascend: `ranges_of` made them.
+        at = bisect.bisect_right(self._firsts, component) - 1
+        return at >= 0 and component < self.ranges[at][1]
 
     def stretch(self, worker: "int") -> "int":
         """First block of the stretch that belongs to `worker`."""
