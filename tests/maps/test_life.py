@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 import subprocess
@@ -360,11 +361,15 @@ def test_a_killed_worker_is_replaced(until, gate, counted):
     assert list(m) == [1, 2, 1, 1]
 
 
-def test_a_component_whose_worker_always_dies_is_given_up(tmp_path):
+def test_a_component_whose_worker_always_dies_is_given_up(data_dir):
     """A component that takes its supervisor down every time ends as an error, not in an endless loop."""
+
+    files = str(data_dir / "maps/*/results/*")
 
     def kill_supervisor(x):
         if x == 1:
+            while not all(os.path.getsize(path) for path in glob.glob(files)):  # noqa: PTH202, PTH207
+                time.sleep(0.01)
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(300)
         return x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import json
 import os
 import pickle
@@ -379,11 +380,15 @@ def test_release_counts_at_once(gate, until):
     assert m.wait(timeout=60).is_done
 
 
-def test_only_what_kills_its_worker_is_given_up():
+def test_only_what_kills_its_worker_is_given_up(data_dir):
     """A component that takes its supervisor down every time does not take its neighbours with it."""
+
+    files = str(data_dir / "maps/*/results/*")
 
     def kill_supervisor(x):
         if x == 1:
+            while not all(os.path.getsize(path) for path in glob.glob(files)):  # noqa: PTH202, PTH207
+                time.sleep(0.01)
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(300)
         return x
