@@ -451,3 +451,19 @@ def test_crashes_among_fast_components_are_attributed_exactly(workers):
     m.wait(timeout=120, errors_ok=True)
     assert set(m.errors) == bad
     assert all(m[x] == x for x in range(2000) if x not in bad)
+
+
+def test_many_failures_with_retries_are_not_quadratic():
+    """Every other of 20,000 components fails twice: still a matter of a second or two, not of minutes."""
+
+    def odd(x):
+        if x % 2:
+            raise ValueError(x)
+        return x
+
+    m = wingspan.map(odd, range(20_000), tag="half", pool="local", options=wingspan.Options(retries=1))
+    status = m.wait(timeout=200, errors_ok=True)
+    assert status.counts[wingspan.ComponentStatus.ERRORED] == 10_000
+    assert m.runtimes[1].attempt == 1
+    m.rerun(range(0, 20_000, 2))
+    assert m.wait(timeout=200, errors_ok=True).is_done

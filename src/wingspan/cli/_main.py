@@ -151,4 +151,10 @@ def main(argv: list[str] | None = None) -> None:
     except WingspanError as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        click.echo(
+            click.style("Error: ", fg="red", bold=True) + f"{error.strerror or error}{place}", err=True
+        )
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -123,6 +123,17 @@ class Keeper:
             changed = self.jobs.apply_all(watcher.poll()) or changed
         return changed
 
+    def stopped_pools(self) -> dict[str, str]:
+        """Pools that have jobs of the map and do not run, and what to do about each."""
+        kinds = {job.pool for job in self.jobs.live()}
+        told = {}
+        for kind in kinds:
+            with contextlib.suppress(PoolError):
+                obstacle = self._pool(kind).obstacle()
+                if obstacle is not None:
+                    told[kind] = obstacle
+        return told
+
     def ask(self) -> None:
         """Ask the schedulers about all jobs, once."""
         with self.lock:
@@ -416,9 +427,13 @@ class Keeper:
             if action == "release":
                 for job in self.jobs.held:
                     job.state = JobState.IDLE
-            if "local" in by_pool and action in ("release", "vacate"):
-                self._next_tend = 0.0
+            if "local" in by_pool and action in ("release", "vacate") and not self.finished:
+                # Local workers were ended: others take their place, whether or not somebody waits.
                 self._revived = True
+                self.repair(None)
+                stopped = sum(submission.count for submission in by_pool["local"])
+                left = self.results.n - self.results.finished
+                self.add_workers(min(stopped, left), self._pool("local"))
 
     def close(self) -> None:
         """Let go of open files."""

@@ -485,9 +485,12 @@ class Map(Sequence[Any]):
         results, jobs = self._keeper.results, self._keeper.jobs
         rest = self._status_of_the_rest()
         exceptions = dict.fromkeys(self._keeper.results.retryable, rest)
+        stopped = self._keeper.stopped_pools()
         for start in results.starts.values():
             component, job = start.component, jobs.by_worker.get(start.number)
             if component is None or job is None or results.state[component] == OUTPUT:
+                continue
+            if job.pool in stopped:
                 continue
             if job.state is JobState.RUNNING:
                 exceptions[component] = ComponentStatus.RUNNING
@@ -538,6 +541,9 @@ class Map(Sequence[Any]):
                 self._keeper.check_refusals()
             except MapError as error:
                 message = str(error)
+            stopped = self._keeper.stopped_pools()
+            if stopped:
+                message = "\n".join([*([message] if message else []), *stopped.values()])
         troubles = [start.trouble for start in self._keeper.results.starts.values() if start.trouble]
         if troubles:
             told = f"part of the results cannot be used and is done again: {'; '.join(troubles)}"
@@ -646,8 +652,8 @@ class Map(Sequence[Any]):
         self._folder.check_inputs()
         while not self._keeper.publish(rounds.RERUN, chosen):
             continue  # another process published a round at the same moment: ours is the next
-        if not self._keeper.jobs.can_progress:
-            self._keeper.add_workers(None)
+        # Workers that seem to run may have looked for work for the last time: others come too, and end at once if they are not needed.
+        self._keeper.add_workers(None)
 
     def add_workers(self, count: int, pool: str | None = None) -> None:
         """Let more workers join, from this map's pool or another: all share the same blocks.

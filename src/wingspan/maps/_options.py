@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,15 @@ RESERVED = frozenset(
     transfer_output_remaps universe wantioproxy when_to_transfer_output on_exit_remove batch_name
     wingspanmap
     """.split()
+)
+
+
+#: Job attributes that HTCondor, or an option of ours, sets (HTCondor manual, "Job ClassAd Attributes"), in lower case.
+RESERVED_ATTRIBUTES = frozenset(
+    "args arguments clusterid cmd completiondate currenthosts env environment err exitcode exitsignal globaljobid holdreason "
+    "holdreasoncode in iwd jobbatchname jobstatus jobuniverse lastholdreason numjobstarts onexitremove out owner procid qdate "
+    "requestcpus requestdisk requestgpus requestmemory requirements shouldtransferfiles transferinput transferoutput user userlog "
+    "whentotransferoutput".split()
 )
 
 
@@ -133,6 +143,7 @@ class Options:
                 f"requirements={requirements!r} is no ClassAd expression",
                 hint='for example requirements="HasSingularity"',
             )
+        _check_expression(requirements)
         self.__attrs_init__(
             request_cpus=_positive("request_cpus", request_cpus),
             request_memory=None if request_memory is None else parse_size(request_memory, "request_memory"),
@@ -152,6 +163,21 @@ class Options:
         """Plain values that JSON can hold; ``Options(**options.as_dict())`` makes it again, but for the environment."""
         plain = {"environment": None, "custom": dict(self.custom), "submit": dict(self.submit)}
         return {**attrs.asdict(self, recurse=False), **plain}
+
+
+def _check_expression(requirements: str | None) -> None:
+    """Refuse what is no ClassAd expression, where HTCondor's bindings are there to tell."""
+    if requirements is None or importlib.util.find_spec("classad2") is None:
+        return
+    import classad2
+
+    try:
+        classad2.ExprTree(requirements)
+    except classad2.ClassAdException:
+        raise SettingsError(
+            f"requirements={requirements!r} is no ClassAd expression",
+            hint='for example requirements="HasSingularity"',
+        ) from None
 
 
 def _unknown(name: str) -> UnknownOption:
@@ -174,8 +200,8 @@ def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]
                 f"custom attribute {given!r}: this is no name of a ClassAd attribute",
                 hint="letters, digits and underscores, beginning with a letter",
             )
-        if name.lower() in RESERVED:
-            raise UnknownOption(f"the attribute {given!r} is set by Wingspan itself", hint="leave it out")
+        if name.lower() in RESERVED or name.lower() in RESERVED_ATTRIBUTES:
+            raise _reserved_attribute(given, name)
         if not isinstance(value, bool | int | float | str):
             raise SettingsError(
                 f"custom attribute {given!r} has a value of type {type(value).__name__}",
@@ -193,6 +219,15 @@ def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]
             )
         checked[name] = value
     return checked
+
+
+def _reserved_attribute(given: str, name: str) -> UnknownOption:
+    fields = [field.name for field in attrs.fields(Options)]
+    near = difflib.get_close_matches(
+        re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(), fields, n=1, cutoff=0.7
+    )
+    hint = f"there is an option for it: {near[0]}" if near else "leave it out"
+    return UnknownOption(f"the attribute {given!r} is set by HTCondor or Wingspan itself", hint=hint)
 
 
 def _check_submit(submit: Mapping[str, str]) -> dict[str, str]:

@@ -120,6 +120,10 @@ class Pool(Protocol):
         """
         ...
 
+    def obstacle(self) -> str | None:
+        """Why jobs in it cannot run at present, with what to do; None when it runs, or when that is others' business. Asks no scheduler."""
+        ...
+
     def revive(self) -> None:
         """Somebody waits for jobs: start again what has crashed, if it is ours to start. Cheap when nothing has.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -52,6 +54,9 @@ _PROJECTION = [
 class HTCondorPool:
     """The HTCondor that this machine's configuration names."""
 
+    #: The environment's variables when the bindings last read their configuration.
+    _configured: ClassVar[tuple[tuple[str, str], ...] | None] = None
+
     kind = "htcondor"
     place: str | None = None
     transport = "chirp"
@@ -67,9 +72,25 @@ class HTCondorPool:
         import htcondor2
 
         try:
+            self._configure()
             yield htcondor2.Schedd()
         except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
             raise self._unavailable(error) from error
+
+    def _configure(self) -> None:
+        """Let the bindings read the configuration that the environment names now: they do so by themselves only when imported."""
+        import htcondor2
+
+        named = tuple(
+            sorted(
+                item
+                for item in os.environ.items()
+                if item[0].upper().startswith(("_CONDOR_", "CONDOR_CONFIG"))
+            )
+        )
+        if named != HTCondorPool._configured:
+            htcondor2.reload_config()
+            HTCondorPool._configured = named
 
     def _unavailable(self, error: Exception) -> PoolUnavailable:
         return PoolUnavailable(
@@ -106,6 +127,10 @@ class HTCondorPool:
                 raise SubmitError(f"the schedd refused the jobs: {error}") from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
 
+    def obstacle(self) -> str | None:
+        """Others keep a site's pool alive."""
+        return None
+
     def revive(self) -> None:
         """Others keep a site's pool alive."""
 
@@ -119,11 +144,26 @@ class HTCondorPool:
             return
         name = {"hold": "Hold", "release": "Release", "vacate": "Vacate", "remove": "Remove"}[action]
         with self._schedd() as schedd:
+            if action == "release":
+                _wait_for_shadows(schedd, _constraint(submissions))
             # A plain string as reason is dropped by htcondor2 25: it takes (reason, code).
             schedd.act(getattr(htcondor2.JobAction, name), _constraint(submissions), (reason, 0))
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
         return _Watcher(self, list(submissions), folder / "events.log")
+
+
+def _wait_for_shadows(schedd: Schedd, constraint: str) -> None:
+    """Let the shadows of held jobs end before they are released.
+
+    Seen with HTCondor 25.14: a job that is released while its shadow still ends is idle afterwards and never offered to the
+    negotiator again, until something else changes its priority.
+    """
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline:
+        if not schedd.query(f"({constraint}) && JobStatus == 5 && CurrentHosts > 0", ["ClusterId"]):
+            return
+        time.sleep(0.05)
 
 
 def _knows_common_files(schedd: Schedd) -> bool:
@@ -157,8 +197,6 @@ class _Watcher:
             wanted = sum(submission.count for submission in self._submissions)
             if len(known) < wanted:
                 ads += list(schedd.history(constraint, _PROJECTION, wanted))
-        import time
-
         events = {}
         for ad in ads:
             state = _JOB_STATUS.get(ad["JobStatus"], JobState.IDLE)
@@ -217,6 +255,30 @@ class PersonalHTCondorPool(HTCondorPool):
         """This very Python: the machine is the same."""
         return sys.executable, (), False
 
+    def _check_machines(self, job: JobDescription) -> None:
+        """All its machines are known: say at once when none will ever do, instead of waiting for ever."""
+        resources = job.resources
+        usual = resources.cpus == 1 and not resources.gpus and not job.requirements
+        if usual and not resources.memory and not resources.disk:
+            return
+        import htcondor2
+
+        from wingspan.pools.matching import PROJECTION, why_no_machine
+
+        with self._schedd():
+            projection = [] if job.requirements else list(PROJECTION)
+            slots = htcondor2.Collector().query(htcondor2.AdType.Startd, 'SlotType =!= "Dynamic"', projection)
+        problem = why_no_machine(job, slots)
+        if problem is not None:
+            raise SubmitError(f"the personal pool cannot run this: {problem[0]}", hint=problem[1])
+
+    def obstacle(self) -> str | None:
+        """It was stopped, or has crashed."""
+        state = self.personal.status().state
+        if state == "running":
+            return None
+        return f"the personal pool in {self.personal.directory} is {state}: wingspan pool start lets its jobs go on"
+
     def revive(self) -> None:
         """Start the daemons again after a crash or a reboot; the queue is kept."""
         if self.personal.status().state == "running":
@@ -229,6 +291,7 @@ class PersonalHTCondorPool(HTCondorPool):
         self.personal.start()
 
     def submit(self, job: JobDescription) -> Submission:
+        self._check_machines(job)
         # After a crash of the whole machine there is nothing to reconnect to: do not wait the usual 40 minutes for it.
         return super().submit(attrs.evolve(job, submit={"job_lease_duration": "40", **job.submit}))
 

@@ -125,6 +125,10 @@ class LocalPool:
         self._newest = cluster
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
 
+    def obstacle(self) -> str | None:
+        """There is none."""
+        return None
+
     def revive(self) -> None:
         """There is nothing that could crash."""
 
@@ -290,8 +294,9 @@ class LocalPool:
         if submissions and all(map(is_local_job, submissions)):
             return LocalJobWatcher(list(submissions), folder)
         watcher = _Watcher(list(submissions), folder)
-        if all(submission.cluster == self._newest for submission in submissions):
+        if submissions and all(submission.cluster == self._newest for submission in submissions):
             watcher.take_for_alive()
+            self._newest = ""  # whoever looks later looks for himself
         return watcher
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,8 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
         from wingspan.environments import Workspace
 
         named_workspace = getattr(environment, "workspace", None)  # of an Environment; a name has none
-        opened = Workspace.open(base if named_workspace is None else named_workspace)
+        with _command_meant(task):
+            opened = Workspace.open(base if named_workspace is None else named_workspace)
         manifest = opened.manifest_path
     elif (base / "pixi.toml").is_file():
         manifest = base / "pixi.toml"
@@ -111,7 +113,8 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
         named_environment = (
             environment if isinstance(environment, str) else getattr(environment, "name", None)
         )
-        inside = named_environment or opened.task(task).default_environment or "default"
+        with _command_meant(task):
+            inside = named_environment or opened.task(task).default_environment or "default"
         environment = environment if environment is not None else inside
         own_arguments = {argument.name for argument in opened.task(task, inside).args}
         plan = plan_task(
@@ -276,6 +279,19 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
     made._folder.add_submission(submission, 0)
     pool.nudge()
     return made
+
+
+@contextlib.contextmanager
+def _command_meant(task: str | None) -> Iterator[None]:
+    """Where there is no such task, but a program of that name: say how a command is given."""
+    from wingspan.environments.errors import ManifestNotFound, UnknownTask
+
+    try:
+        yield
+    except (ManifestNotFound, UnknownTask) as error:
+        if task is not None and (any(map(str.isspace, task)) or shutil.which(task)):
+            error.hint = f"a command goes after --: wingspan run -- {task} …; in Python it is a list of words"
+        raise
 
 
 def _count(what: str, value: int | None, table: Mapping[str, Any], default: int, *, least: int) -> int:

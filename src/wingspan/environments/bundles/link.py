@@ -146,7 +146,12 @@ def find_uv() -> str:
 
 
 def install_wheels(
-    wheels: Mapping[Path, str | None], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
+    wheels: Mapping[Path, str | None],
+    folder: Path,
+    *,
+    prefix: str,
+    cache: Path | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> None:
     """Install checked wheels with uv: offline, no index, hashes required, scripts for `prefix`.
 
@@ -154,6 +159,8 @@ def install_wheels(
         wheels: SHA-256 by wheel; None where only its own file says it.
         folder: The environment, with its Python.
         prefix: Where it will lie.
+        cache: uv's cache. uv knows unpacked wheels by the folder they came from, so what comes from a temporary
+            folder gets a temporary cache; default: the common one.
         progress: Told of wheels.
     """
     python = folder / _PYTHON
@@ -163,46 +170,39 @@ def install_wheels(
             hint="add python to its dependencies: pixi add python",
         )
     task = progress.start("Installing wheels", len(wheels))
-    house = folder.with_name(f"{folder.name}.wheels")
-    house.mkdir()
-    try:
-        lines = []
-        for wheel, known in wheels.items():
-            (house / wheel.name).symlink_to(wheel)
-            name, version = wheel.name.split("-")[:2]
-            digest = known or hash_file(wheel)
-            lines.append(f"{name}=={version} --hash=sha256:{digest}\n")
-        (house / "requirements.txt").write_text("".join(sorted(lines)))
-        before = {p.name for p in _dist_infos(folder)}
-        command = [
-            find_uv(),
-            "pip",
-            "install",
-            "--python",
-            str(python),
-            "--no-config",
-            "--offline",
-            "--no-index",
-        ]
-        command += ["--no-deps", "--require-hashes", "--no-build", "--break-system-packages", "--no-progress"]
-        command += ["--cache-dir", str(cache_folder("uv")), "--find-links", str(house)]
-        command += ["--no-python-downloads", "-r", str(house / "requirements.txt")]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON", "PIP_"))}
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
-        )
-        if done.returncode:
-            raise BuildFailed(f"uv could not install the PyPI packages: {done.stderr.strip()[-1500:]}")
-        for dist_info in _dist_infos(folder):
-            if dist_info.name not in before:
-                _settle_wheel(dist_info, folder, prefix)
-                progress.advance(task)
-    finally:
-        shutil.rmtree(house, ignore_errors=True)
+    lines = []
+    for wheel, known in wheels.items():
+        name, version = wheel.name.split("-")[:2]
+        lines.append(f"{name}=={version} --hash=sha256:{known or hash_file(wheel)}\n")
+    before = {p.name for p in _dist_infos(folder)}
+    command = [
+        find_uv(),
+        "pip",
+        "install",
+        "--python",
+        str(python),
+        "--cache-dir",
+        str(cache or cache_folder("uv")),
+    ]
+    command += ["--no-config", "--offline", "--no-index", "--no-deps", "--require-hashes", "--no-build"]
+    command += ["--break-system-packages", "--no-progress", "--no-python-downloads", "-r", "-"]
+    for parent in sorted({wheel.parent for wheel in wheels}):
+        command += ["--find-links", str(parent)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON", "PIP_"))}
+    done = subprocess.run(
+        command,
+        input="".join(sorted(lines)),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    if done.returncode:
+        raise BuildFailed(f"uv could not install the PyPI packages: {done.stderr.strip()[-1500:]}")
+    for dist_info in _dist_infos(folder):
+        if dist_info.name not in before:
+            _settle_wheel(dist_info, folder, prefix)
+            progress.advance(task)
     progress.finish(task)
 
 

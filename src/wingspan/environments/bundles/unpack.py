@@ -118,7 +118,7 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
     wheels = sorted((root / "pypi").glob("*.whl"))
     if wheels:
         known = {wheel: sums[f"pypi/{wheel.name}"] for wheel in wheels}
-        install_wheels(known, prefix, prefix=str(prefix), progress=progress)
+        install_wheels(known, prefix, prefix=str(prefix), cache=work / "uv", progress=progress)
 
 
 def _md5_only(texts: dict[str, bytes], member: str) -> bool:
