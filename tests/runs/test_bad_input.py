@@ -76,6 +76,19 @@ def test_an_unknown_task_names_the_nearest(manifest: Path) -> None:
     assert "good" in str(caught.value.hint)
 
 
+def test_a_command_given_as_a_task_is_told_how(manifest: Path, tmp_path: Path) -> None:
+    """A program's name, or a whole line, in the place of a task: the hint says how commands are given, also without a workspace."""
+    for line, workspace in (
+        ("echo", manifest),
+        ("python train.py", manifest),
+        ("echo", tmp_path / "nowhere"),
+    ):
+        workspace.mkdir(exist_ok=True)
+        with pytest.raises(wingspan.WingspanError) as caught:
+            wingspan.run(line, workspace=workspace, pool="local")
+        assert f"wingspan run -- {line}" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize(
     ("command", "options", "error", "words"),
     [
