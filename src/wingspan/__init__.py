@@ -9,14 +9,12 @@
 
 from __future__ import annotations
 
+from wingspan._version import __version__ as __version__
+
 # As typing's, without importing it: that alone would cost more than everything else here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-from wingspan._version import __version__
-
-if TYPE_CHECKING:
     from wingspan.environments import Environment as Environment
     from wingspan.errors import PoolError as PoolError
     from wingspan.errors import PoolUnavailable as PoolUnavailable

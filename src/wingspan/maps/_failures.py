@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import linecache
 import pickle
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wingspan.maps._errors import ComponentError, ComponentErrors, RemoteTraceback
+from wingspan.maps._functions import is_own_file
 from wingspan.worker import failure
 
 __all__ = ["component_error", "describe_refusal", "raisable", "summary"]
@@ -77,7 +79,20 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
         hint = "the input could not be unpickled on the worker: is everything it needs installed there?"
     if kind in ("ModuleNotFoundError", "ImportError"):
         hint = "the module is not installed on the worker"
+        if chain and _is_own(chain[0].get("missing")):
+            hint = f"import {chain[0]['missing']} at the top of your script, not inside the function: it then travels with it"
     return kind, text, hint
+
+
+def _is_own(module: str | None) -> bool:
+    """The module that the worker lacks is the user's own, here."""
+    if not module:
+        return False
+    try:
+        spec = importlib.util.find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None and is_own_file(spec.origin)
 
 
 def component_error(

@@ -324,6 +324,11 @@ class MapFolder:
         if sizes["inputs.bin"] != end:
             raise self.damaged(f"inputs.bin has {sizes['inputs.bin']} bytes instead of {end}")
 
+    def read_info(self) -> None:
+        """Take in what another process has changed in ``map.json``, a new tag for instance."""
+        with contextlib.suppress(ValueError, OSError):
+            self.info = json.loads((self.path / "map.json").read_bytes())
+
     def update_info(self, **changes: Any) -> None:
         """Rewrite ``map.json`` with `changes`."""
         self.info = {**self.info, **changes}

@@ -34,7 +34,7 @@ def _installed_folders() -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _is_own(file: str) -> bool:
+def is_own_file(file: str) -> bool:
     """The user's own: from a file that no package manager put there."""
     for path in (file, os.path.realpath(file)):
         if path.startswith(_installed_folders()) or "/site-packages/" in path or "/dist-packages/" in path:
@@ -62,7 +62,7 @@ def _look_for_own_modules() -> list[Any]:
         if name != "__main__"
         and isinstance(file := getattr(module, "__file__", None), str)
         and getattr(module, "__name__", None) == name
-        and _is_own(file)
+        and is_own_file(file)
     ]
 
 

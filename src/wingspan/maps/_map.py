@@ -706,6 +706,7 @@ class Map(Sequence[Any]):
                 "remove", "removed by its owner through wingspan"
             )  # a damaged map can be removed
         self._keeper.close()
+        self._folder.read_info()
         remove_tag(tags_root(), self.tag, self._folder.info["id"])
         doomed = self._folder.path.with_name(f".removed-{self._folder.info['id']}")
         try:
@@ -723,6 +724,7 @@ class Map(Sequence[Any]):
         check_tag(tag)
         if not self.exists:
             raise self._folder.removed()
+        self._folder.read_info()
         old = self.tag
         if tag != old:
             write_tag(tags_root(), tag, self._folder.info["id"])

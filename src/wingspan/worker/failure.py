@@ -66,6 +66,7 @@ def describe(
                 "notes": [_text(str, note) for note in getattr(current, "__notes__", ())],
                 "frames": _frames(current.__traceback__, skip),
                 "link": link,
+                "missing": getattr(current, "name", None) if isinstance(current, ImportError) else None,
             }
         )
         if current.__cause__ is not None:

@@ -1,0 +1,74 @@
+"""Can any machine of a pool ever run this job? Asked before submitting, where the pool's machines are all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from wingspan.jobs import JobDescription
+
+__all__ = ["PROJECTION", "why_no_machine"]
+
+#: What is asked of each slot, beside what requirements may name (HTCondor manual, "Machine ClassAd Attributes").
+PROJECTION = (
+    "Name",
+    "TotalSlotCpus",
+    "TotalSlotMemory",
+    "TotalSlotDisk",
+    "TotalSlotGPUs",
+    "PartitionableSlot",
+)
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if number < 1024:
+            return f"{number:.4g} {unit}"
+        number /= 1024
+    return f"{number:.4g} TB"
+
+
+def why_no_machine(job: JobDescription, slots: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Why no slot could run `job` even if it were idle: what is wrong, and what to do; None if one could.
+
+    Args:
+        job: The job.
+        slots: Machine ads; dynamic slots are part of a partitionable one and need not be there.
+    """
+    machines = list(slots)
+    if not machines:
+        return None  # none has said hello yet
+    resources = job.resources
+
+    def largest(attribute: str, unit: int = 1) -> float:
+        return max(float(machine.get(attribute) or 0) for machine in machines) * unit
+
+    for wanted, there, text in (
+        (resources.cpus, largest("TotalSlotCpus"), "{:g} cores"),
+        (resources.gpus, largest("TotalSlotGPUs"), "{:g} GPUs"),
+    ):
+        if wanted > there:
+            return (
+                f"no machine of the pool has {text.format(wanted)}: the largest has {text.format(there)}",
+                "ask for less, or use a pool that has more (pool=…)",
+            )
+    for size, attribute, unit, what in (
+        (resources.memory, "TotalSlotMemory", 1 << 20, "memory"),
+        (resources.disk, "TotalSlotDisk", 1 << 10, "disk"),
+    ):
+        if size and size > largest(attribute, unit):
+            return (
+                f"no machine of the pool has {_size(size)} of {what}: the largest has {_size(largest(attribute, unit))}",
+                f"ask for less: Options(request_{what}=…)",
+            )
+    if job.requirements:
+        import classad2
+
+        wish = classad2.ClassAd()
+        wish["Requirements"] = classad2.ExprTree(job.requirements)
+        if not any(machine.matches(wish) for machine in machines if isinstance(machine, classad2.ClassAd)):
+            return (
+                f"no machine of the pool fulfils the requirements {job.requirements!r}",
+                "condor_status -long (wingspan pool run condor_status -long) shows what machines say of themselves",
+            )
+    return None
