@@ -43,7 +43,9 @@ def _personal(repeat: int, sizes: list[int]) -> dict[str, object]:
     figures: dict[str, object] = {"pool_ready_s": round(time.perf_counter() - begin, 2)}
     engine = PersonalHTCondorPool(pool)
     try:
-        list(wingspan.map(lambda x: 2 * x, range(8), pool=engine))  # a warm-up: the first jobs of a pool are slower
+        list(
+            wingspan.map(lambda x: 2 * x, range(8), pool=engine)
+        )  # a warm-up: the first jobs of a pool are slower
         for n in sizes:
             runs = []
             for _ in range(repeat if n < 1_000_000 else 1):
@@ -78,7 +80,11 @@ def _local(repeat: int) -> dict[str, object]:
             environ = {**os.environ, "LC_WINGSPAN": str(time.time_ns())}
             begin = time.time()
             text = subprocess.run(
-                [sys.executable, "-c", _COLD.format(n=n)], check=True, capture_output=True, text=True, env=environ
+                [sys.executable, "-c", _COLD.format(n=n)],
+                check=True,
+                capture_output=True,
+                text=True,
+                env=environ,
             ).stdout
             first, last = (float(word) - begin for word in text.split())
             runs.append({"first_s": round(first, 3), "last_s": round(last, 3)})
@@ -111,13 +117,17 @@ def _start(repeat: int) -> dict[str, object]:
     bare = seconds(sys.executable, "-c", "pass")
     return {
         "bare_python_ms": round(bare * 1e3, 1),
-        "import_wingspan_over_bare_ms": round((seconds(sys.executable, "-c", "import wingspan") - bare) * 1e3, 1),
+        "import_wingspan_over_bare_ms": round(
+            (seconds(sys.executable, "-c", "import wingspan") - bare) * 1e3, 1
+        ),
         "wingspan_help_ms": round(seconds(sys.executable, "-m", "wingspan", "--help") * 1e3, 1),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["personal", "local", "start"])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 50, 10_000, 100_000, 1_000_000])

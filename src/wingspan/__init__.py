@@ -15,6 +15,7 @@ from wingspan._version import __version__ as __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
     from wingspan.environments import Environment as Environment
     from wingspan.errors import PoolError as PoolError
     from wingspan.errors import PoolUnavailable as PoolUnavailable

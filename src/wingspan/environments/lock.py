@@ -182,10 +182,12 @@ class LockedEnvironment:
 
     @property
     def conda_packages(self) -> tuple[LockedPackage, ...]:
+        """Those that come from conda channels."""
         return tuple(p for p in self.packages if p.kind == "conda")
 
     @property
     def pypi_packages(self) -> tuple[LockedPackage, ...]:
+        """Those that come from PyPI."""
         return tuple(p for p in self.packages if p.kind == "pypi")
 
     @property

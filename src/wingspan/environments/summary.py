@@ -33,6 +33,7 @@ class EnvironmentSummary:
     mismatches: tuple[Mismatch, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values, as ``wingspan env show --json`` prints them."""
         env = self.environment
         return {
             "environment": env.name,

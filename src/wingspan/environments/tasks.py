@@ -72,6 +72,7 @@ class Task:
 
     @property
     def hidden(self) -> bool:
+        """Its name begins with an underscore: it is not listed (Pixi manual, "Advanced tasks")."""
         return self.name.startswith("_")
 
 

@@ -216,6 +216,9 @@ def _settle_wheel(dist_info: Path, folder: Path, prefix: str) -> None:
     rows = []
     with (dist_info / "RECORD").open(newline="", encoding="utf-8") as file:
         for name, digest, size in csv.reader(file):
+            if not name.startswith(("../", dist_info.name)):  # modules: most of the rows, and nothing to do
+                rows.append([name, digest, size])
+                continue
             path = Path(os.path.normpath(site / name))
             if path.parent == dist_info and path.name in ("uv_cache.json", "uv_build.json", "REQUESTED"):
                 path.unlink(missing_ok=True)
