@@ -263,12 +263,18 @@ def test_retag_gives_another_name(tmp_path):
     assert wingspan.tags("k*") == ("kept",)
 
 
-def test_clean_removes_what_nobody_named():
-    """`clean` removes transient maps and answers their tags; with all=True every map."""
+def test_clean_removes_what_nobody_named(gate):
+    """`clean` removes transient maps that are at rest and answers their tags; with all=True every map."""
+    wait = gate.wait
+    running = wingspan.map(lambda x: wait() or x, [1], pool="local")
     transient = wingspan.map(abs, [1], pool="local")
+    transient.wait()
     wingspan.map(abs, [1], tag="named", pool="local")
     assert wingspan.clean() == (transient.tag,)
-    assert wingspan.tags() == ("named",)
+    assert set(wingspan.tags()) == {"named", running.tag}
+    gate.open()
+    running.wait()
+    assert wingspan.clean() == (running.tag,)
     assert wingspan.clean(all=True) == ("named",)
     assert wingspan.tags() == ()
 

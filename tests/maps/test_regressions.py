@@ -467,3 +467,86 @@ def test_many_failures_with_retries_are_not_quadratic():
     assert m.runtimes[1].attempt == 1
     m.rerun(range(0, 20_000, 2))
     assert m.wait(timeout=200, errors_ok=True).is_done
+
+
+def test_two_sessions_agree_on_components_that_were_done_twice(until):
+    """Of two records of a component the same one counts, whoever reads them and in whatever order."""
+    import random
+
+    def draw(_):
+        time.sleep(0.2)
+        return random.random()
+
+    m = wingspan.map(draw, range(12), tag="twice", pool="local", options=wingspan.Options(workers=2))
+    until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 2)
+    m.rerun(m.components)
+    outputs = m[:]
+    assert list(wingspan.load("twice")) == outputs
+
+
+async def _gather_while_looking(m):
+    seen = []
+    async for output in m.aiter_as_available():
+        assert m.is_done in (True, False)  # somebody looks meanwhile
+        seen.append(output)
+    return seen
+
+
+def test_as_available_ends_though_somebody_looks_meanwhile():
+    """aiter_as_available gives everything also when each turn of its loop refreshes the map."""
+    import asyncio
+
+    m = wingspan.map(abs, range(-20, 0), pool="local", options=wingspan.Options(workers=2, block_size=1))
+    assert sorted(asyncio.run(_gather_while_looking(m))) == list(range(1, 21))
+
+
+def test_a_repair_repeats_only_what_was_claimed(until):
+    """When all workers are killed, what nobody had taken is not done twice."""
+    import json
+    import signal
+
+    m = wingspan.map(
+        lambda x: time.sleep(0.1) or x, range(40), pool="local", options=wingspan.Options(workers=2)
+    )
+    until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 2)
+    for path in (m.path / "workers").glob("*.run"):
+        os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
+    assert m[:] == list(range(40))
+    assert sum(plan.length for number, plan in m._keeper.results.plans.items() if number) <= 8
+
+
+@pytest.mark.parametrize("action", ["release", "vacate"])
+def test_local_maps_go_on_though_nobody_waits(action, until):
+    """After release and vacate local workers take the place of those that were ended, without a client that waits."""
+    m = wingspan.map(lambda x: time.sleep(0.05) or x, range(30), tag="onward", pool="local")
+    until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 1)
+    if action == "release":
+        m.hold()
+    getattr(m, action)()
+    results = wingspan.load("onward")._keeper.results
+    until(lambda: (results.poll(), results.finished == 30)[1], "the map goes on by itself")
+
+
+def test_a_rerun_right_after_the_end_needs_nobody_who_waits(until):
+    """rerun brings workers of its own: those that seem to run may have looked for work for the last time."""
+    m = wingspan.map(abs, range(-8, 0), tag="again", pool="local")
+    m.wait()
+    m.rerun([1, 2])
+    results = wingspan.load("again")._keeper.results
+    until(lambda: (results.poll(), results.finished == 8)[1], "the rerun is done")
+
+
+@pytest.mark.parametrize("name", ["ProcId", "Requirements", "+RequestCpus", "MY.Cmd"])
+def test_attributes_of_htcondors_own_are_refused(name):
+    """A custom attribute that HTCondor or an option of ours sets is refused, not half-obeyed."""
+    with pytest.raises(wingspan.UnknownOption, match="itself"):
+        wingspan.Options(custom={name: 3})
+
+
+def test_a_map_can_be_pickled():
+    """A pickled Map is the same map again."""
+    import pickle
+
+    m = wingspan.map(abs, [-1], pool="local")
+    assert pickle.loads(pickle.dumps(m)) == m
+    assert pickle.loads(pickle.dumps(m))[0] == 1

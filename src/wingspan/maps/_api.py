@@ -335,6 +335,11 @@ def load_maps(pattern: str | None = None) -> tuple[Map, ...]:
     return tuple(load(tag) for tag in tags(pattern))
 
 
+def load_folder(path: str) -> Map:
+    """The map in this folder: what a pickled `Map` becomes."""
+    return Map(MapFolder(Path(path)))
+
+
 def remove(tag: str, *, missing_ok: bool = False, force: bool = False) -> None:
     """Remove a map: its jobs, its results and its tag. A damaged map can be removed too.
 
@@ -378,8 +383,16 @@ def _remove_damaged(tag: str, force: bool) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def _is_at_rest(found: Map) -> bool:
+    """Nobody named it, and no job works on it."""
+    if not found.is_transient:
+        return False
+    found._keeper.refresh()
+    return found._keeper.finished or not found._keeper.jobs.live()
+
+
 def clean(*, all: bool = False) -> tuple[str, ...]:
-    """Remove the maps that nobody named (with `all`, every map), and what crashes left behind.
+    """Remove the maps that nobody named and that are at rest (with `all`, every map), and what crashes left behind.
 
     Returns:
         The tags of the removed maps.
@@ -387,7 +400,7 @@ def clean(*, all: bool = False) -> tuple[str, ...]:
     removed = []
     for tag in tags():
         try:
-            doomed = all or load(tag).is_transient
+            doomed = all or _is_at_rest(load(tag))
         except TagNotFound:
             continue
         except WingspanError:

@@ -142,6 +142,11 @@ class Map(Sequence[Any]):
     def _repr_html_(self) -> str:
         return map_html(self.status(), self._folder.info)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        from wingspan.maps._api import load_folder
+
+        return load_folder, (str(self.path),)
+
     def __hash__(self) -> int:
         return hash(self._folder.info["id"])
 

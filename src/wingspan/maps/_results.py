@@ -236,24 +236,14 @@ class Results:
             if kind in (formats.RUN, formats.OUTPUT, formats.ERROR):
                 start.productive = True
             if kind == formats.RUN:
-                self._take_run(file, number, component, record[2], base + header, base + payload)
+                self._take_run(start.name, file, record, base + header, base + payload)
             elif kind <= formats.ERROR:
-                if (
-                    component < self.n
-                    and not state[component]
-                    and (epoch is None or number >= epoch[component])
-                ):
-                    state[component] = kind + 1
-                    self._file[component] = file
-                    self._round[component] = number
-                    self._header_at[component] = base + header
-                    self._payload_at[component] = base + payload
-                    self.finished += 1
-                    self.arrived.append(component)
-                    if kind == formats.ERROR:
-                        self.failed.add(component)
-                        if self.attempts(component) < self._retries:
-                            self.retryable.add(component)
+                if component < self.n and (epoch is None or number >= epoch[component]):
+                    if not state[component]:
+                        self.finished += 1
+                        self._settle(component, kind, file, number, base + header, base + payload)
+                    elif self._is_better(component, record, start.name):
+                        self._settle(component, kind, file, number, base + header, base + payload)
                 if component == start.component:
                     start.component = None
             else:
@@ -261,8 +251,37 @@ class Results:
             header += size
             payload += length
 
-    def _take_run(self, file: int, number: int, first: int, count: int, header: int, payload: int) -> None:
-        """Outputs of components ``first … first + count - 1``, in one record."""
+    def _settle(self, component: int, kind: int, file: int, number: int, header: int, payload: int) -> None:
+        """This is the record of the component that counts."""
+        self.state[component] = kind + 1
+        self._file[component] = file
+        self._round[component] = number
+        self._header_at[component] = header
+        self._payload_at[component] = payload
+        self.arrived.append(component)
+        self.failed.discard(component)
+        self.retryable.discard(component)
+        if kind == formats.ERROR:
+            self.failed.add(component)
+            if self.attempts(component) < self._retries:
+                self.retryable.add(component)
+
+    def _is_better(self, component: int, record: tuple[Any, ...], name: str) -> bool:
+        """Of two records of a component, this one counts, in whatever order they are read.
+
+        After a worker was lost a component may have been done twice. An output is better than an error; then the
+        older round, the earlier end, the worker's name decide.
+        """
+        known = self._record(component)
+
+        def rank(one: tuple[Any, ...], worker: str) -> tuple[bool, int, float, str]:
+            return one[0] == formats.ERROR, one[3], one[5] + one[6], worker
+
+        return rank(record, name) < rank(known, self._names[self._file[component]])
+
+    def _take_run(self, name: str, file: int, record: tuple[Any, ...], header: int, payload: int) -> None:
+        """Outputs of several components, in one record."""
+        count, number, first = record[2], record[3], record[4]
         stop = min(first + count, self.n)
         epoch, state = self._epoch, self.state
         if (
@@ -272,12 +291,13 @@ class Results:
         ):
             ranges = [(first, stop)]
         else:
-            wanted = [
-                component
-                for component in range(first, stop)
-                if not state[component] and (epoch is None or number >= epoch[component])
+            counts = [
+                component for component in range(first, stop) if epoch is None or number >= epoch[component]
             ]
-            ranges = rounds.ranges_of(wanted)
+            for component in counts:
+                if state[component] and self._is_better(component, record, name):
+                    self._settle(component, formats.OUTPUT, file, number, header, payload)
+            ranges = rounds.ranges_of([component for component in counts if not state[component]])
         for low, high in ranges:
             length = high - low
             state[low:high] = bytes([OUTPUT]) * length
