@@ -550,3 +550,19 @@ def test_a_map_can_be_pickled():
     m = wingspan.map(abs, [-1], pool="local")
     assert pickle.loads(pickle.dumps(m)) == m
     assert pickle.loads(pickle.dumps(m))[0] == 1
+
+
+def test_a_wrong_pool_in_the_settings_is_blamed_on_the_settings(monkeypatch, tmp_path):
+    """A pool or an option that the user did not write in the script names the file, or the variable, that did."""
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "config.toml").write_text('pool = "persnal"\n')
+    with pytest.raises(wingspan.SettingsError, match=r"config\.toml: there is no pool 'persnal'"):
+        wingspan.map(abs, [1])
+    monkeypatch.setenv("WINGSPAN_POOL", "nope")
+    with pytest.raises(wingspan.SettingsError, match="WINGSPAN_POOL: there is no pool 'nope'"):
+        wingspan.map(abs, [1])
+    (config / "config.toml").write_text('[options]\nrequest_memroy = "1GB"\n')
+    with pytest.raises(wingspan.UnknownOption, match=r"config\.toml, \[options\].*request_memroy") as caught:
+        wingspan.map(abs, [1], pool="local")
+    assert "request_memory" in caught.value.hint

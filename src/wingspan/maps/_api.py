@@ -29,7 +29,7 @@ from wingspan.maps._options import Options
 from wingspan.maps._tags import check_tag, find_tag, list_tags, new_tag, read_tag, remove_tag, write_tag
 from wingspan.pools import Pool, choose_pool, get_pool
 from wingspan.progress import Progress
-from wingspan.settings import load_settings
+from wingspan.settings import Settings, load_settings
 from wingspan.worker import compatibility, formats
 
 __all__ = ["MapBuilder", "build_map", "clean", "load", "load_maps", "map", "remove", "starmap", "tags"]
@@ -197,7 +197,7 @@ def _make(
 
     settings = load_settings()
     if options is None:
-        options = Options(**settings.options)
+        options = _default_options(settings)
     elif not isinstance(options, Options):
         raise SettingsError(
             f"options is a {type(options).__name__}", hint="write options=wingspan.Options(request_cpus=2)"
@@ -217,6 +217,14 @@ def _make(
         return _create(func, function, inputs, call, tag, chosen, options, archive, progress)
     finally:
         chosen.cool_down()
+
+
+def _default_options(settings: Settings) -> Options:
+    """The options of the configuration file; what is wrong in them is wrong there."""
+    try:
+        return Options(**settings.options)
+    except SettingsError as error:
+        raise type(error)(f"{settings.config_file}, [options]: {error.message}", hint=error.hint) from None
 
 
 def _length(inputs: Iterable[Any]) -> int:

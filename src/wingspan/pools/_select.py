@@ -12,7 +12,7 @@ import attrs
 from wingspan.errors import PoolError, PoolUnavailable, SettingsError
 from wingspan.pools._base import Pool
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.settings import load_settings
+from wingspan.settings import Settings, load_settings
 
 __all__ = ["KINDS", "Choice", "choose_pool", "get_pool"]
 
@@ -84,6 +84,17 @@ def site_condor() -> str | None:
     return None
 
 
+def _named_pool(name: str | None, settings: Settings) -> Pool:
+    """The pool that was named; an unknown name is blamed on whoever said it."""
+    try:
+        return get_pool(name or str(settings.pool))
+    except SettingsError as error:
+        if name is not None:
+            raise
+        place = "WINGSPAN_POOL" if os.environ.get("WINGSPAN_POOL") else str(settings.config_file)
+        raise SettingsError(f"{place}: {error.message}", hint=error.hint) from None
+
+
 def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Choice:
     """The pool to use, ready to take jobs (the personal one is started if need be).
 
@@ -98,7 +109,7 @@ def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Ch
     settings = load_settings()
     named = name or settings.pool
     if named is not None:
-        pool = get_pool(named)
+        pool = _named_pool(name, settings)
         pool.make_ready(progress)
         return Choice(pool, f"{named} was asked for" if name else f"the settings name {named}")
     site = site_condor()
