@@ -330,7 +330,7 @@ def test_signals_reach_the_command(build: Build, job_folder: Path, as_ordinary_u
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(42))\n"
         "print('ready', flush=True)\n"
-        "time.sleep(60)\n"
+        "while True: time.sleep(0.1)\n"
     )
     start = starter_command(build(), ["python", "-c", program], shared=True, method="fuse")
     process = subprocess.Popen(
