@@ -99,7 +99,12 @@ def main(argv: "List[str]") -> "int":
 
     Each works on what comes by its socket, then waits in FOLDER for others.
     """
-    import cloudpickle  # noqa: F401 - once for all workers, and all their executors
+    # Once for all workers and all their executors, which are forked from this process.
+    import ctypes  # noqa: F401
+    import resource  # noqa: F401
+    import traceback  # noqa: F401
+
+    import cloudpickle  # noqa: F401
 
     from .supervisor import Executor, scratch_folder
 
