@@ -566,3 +566,12 @@ def test_a_wrong_pool_in_the_settings_is_blamed_on_the_settings(monkeypatch, tmp
     with pytest.raises(wingspan.UnknownOption, match=r"config\.toml, \[options\].*request_memroy") as caught:
         wingspan.map(abs, [1], pool="local")
     assert "request_memory" in caught.value.hint
+
+
+def test_maps_and_runs_share_their_names():
+    """A map cannot take the name of a run: status, wait and rm go by the name alone."""
+    run = wingspan.run(["true"], name="taken", pool="local")
+    with pytest.raises(wingspan.TagExists, match="run with the name 'taken'"):
+        wingspan.map(abs, [1], tag="taken", pool="local")
+    run.wait()
+    run.remove()

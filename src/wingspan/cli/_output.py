@@ -38,7 +38,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class TagType(_StringType):
-    """The tag of a map; the Tab key completes it."""
+    """The tag of a map, or the name of a run; the Tab key completes it."""
 
     name = "tag"
 
@@ -48,10 +48,15 @@ class TagType(_StringType):
         from click.shell_completion import CompletionItem
 
         from wingspan.maps import tags
+        from wingspan.runs import list_names
 
         given = ctx.params.get(param.name or "") or ()
         given = (given,) if isinstance(given, str) else given
-        return [CompletionItem(tag) for tag in tags() if tag.startswith(incomplete) and tag not in given]
+        return [
+            CompletionItem(tag)
+            for tag in (*tags(), *list_names())
+            if tag.startswith(incomplete) and tag not in given
+        ]
 
 
 TAG = TagType()

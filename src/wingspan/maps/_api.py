@@ -290,6 +290,11 @@ def _deliver(delivery: Delivery, folder: Path, holds_code: bool) -> None:
 
 
 def _refuse_used(tags_folder: Path, tag: str) -> None:
+    if (load_settings().data_dir / "runs" / tag).exists():
+        raise TagExists(
+            f"there is a run with the name {tag!r} already",
+            hint=f"maps and runs share one set of names: choose another, or wingspan rm {tag}",
+        )
     path = tags_folder / tag
     try:
         map_id = read_tag(path)
