@@ -99,12 +99,7 @@ def main(argv: "List[str]") -> "int":
 
     Each works on what comes by its socket, then waits in FOLDER for others.
     """
-    # Once for all workers and all their executors, which are forked from this process.
-    import ctypes  # noqa: F401
-    import resource  # noqa: F401
-    import traceback  # noqa: F401
-
-    import cloudpickle  # noqa: F401
+    import cloudpickle  # noqa: F401 - once for all workers and all their executors, which are forked from this process
 
     from .supervisor import Executor, scratch_folder
 
@@ -148,7 +143,10 @@ def main(argv: "List[str]") -> "int":
         os.close(null)
         if stopped or code not in (0, entry.EXIT_GONE):
             return code
-        # What the next map needs anyway is done while nobody waits.
+        # What the next map needs anyway is done while nobody waits; modules are imported here for all executors to come.
+        import ctypes  # noqa: F401
+        import resource  # noqa: F401
+
         ready = Executor(scratch_folder())
         try:
             listener = _Listener(folder)
