@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import operator
 import pickle
@@ -31,60 +30,14 @@ from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numb
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 from wingspan.maps._streams import Streams
 from wingspan.maps._tags import check_tag, remove_tag, write_tag
+from wingspan.maps._waiting import Arrivals, Pauses, Timeout, deadline_of, seconds_of
 from wingspan.pools import JobState, get_pool
 from wingspan.worker import compatibility, formats, rounds
 
 __all__ = ["Map"]
 
-Timeout = float | datetime.timedelta | None
 
-#: Sleep between two looks (s): the shortest serves a warm local map; it is kept up only for a moment.
-_SHORTEST, _MOMENT, _SHORT, _LONGEST = 0.0003, 0.1, 0.01, 1.0
 _STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
-
-
-class _Pauses:
-    """How long to sleep before looking again: a twentieth of the silence so far."""
-
-    def __init__(self) -> None:
-        self._began = self._quiet_since = time.monotonic()
-
-    def next(self, news: bool) -> float:
-        now = time.monotonic()
-        if news:
-            self._quiet_since = now
-        shortest = _SHORTEST if now - self._began < _MOMENT else _SHORT
-        return min(_LONGEST, max(shortest, 0.05 * (now - self._quiet_since)))
-
-
-class _Arrivals:
-    """Components in the order in which they are finished, each once."""
-
-    def __init__(self, owner: Map) -> None:
-        self._owner = owner
-        self._seen = bytearray(len(owner))
-        self._position = 0
-
-    def are_there(self) -> bool:
-        """There is something new to `take`, or to look at."""
-        return self._position < len(self._owner._keeper.results.arrived)
-
-    def take(self) -> Iterator[int]:
-        """Those that are finished and have not been taken."""
-        while self.are_there():
-            component = self._owner._keeper.results.arrived[self._position]
-            self._position += 1
-            # One that is tried again arrives again.
-            if not self._seen[component] and self._owner._is_final(component):
-                self._seen[component] = 1
-                yield component
-
-
-def _deadline(timeout: Timeout) -> float | None:
-    if timeout is None:
-        return None
-    seconds = timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else float(timeout)
-    return time.monotonic() + seconds
 
 
 class Map(Sequence[Any]):
@@ -170,7 +123,7 @@ class Map(Sequence[Any]):
             MapTimeout: It was not in time.
             ComponentHeld, ComponentRemoved, WorkersCannotStart: It never will be, as things are.
         """
-        deadline, pauses = _deadline(timeout), _Pauses()
+        deadline, pauses = deadline_of(timeout), Pauses()
         while True:
             # Ready first: what is there is there, whatever has become of the jobs.
             news = self._keeper.refresh()
@@ -284,7 +237,7 @@ class Map(Sequence[Any]):
         """
         number = self._component(component)
         if not self._is_final(number):
-            if timeout is not None and _seconds(timeout) <= 0:
+            if timeout is not None and seconds_of(timeout) <= 0:
                 self._look()
                 if not self._is_final(number):
                     raise OutputNotReady(
@@ -391,13 +344,13 @@ class Map(Sequence[Any]):
             return_exceptions: Give the exception of a component that failed instead of raising it.
             timeout: Seconds (or a timedelta) for the whole iteration.
         """
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         for component in self._as_available(deadline):
             outcome = self._outcome(component, return_exceptions)
             yield (self.input(component), outcome) if with_inputs else outcome
 
     def _as_available(self, deadline: float | None) -> Iterator[int]:
-        arrivals, left = _Arrivals(self), len(self)
+        arrivals, left = Arrivals(self), len(self)
         while left:
             for component in arrivals.take():
                 left -= 1
@@ -430,7 +383,7 @@ class Map(Sequence[Any]):
     async def _wait_async(self, ready: Callable[[], bool]) -> None:
         import asyncio
 
-        pauses = _Pauses()
+        pauses = Pauses()
         while True:
             news = self._keeper.refresh()
             if ready():
@@ -456,7 +409,7 @@ class Map(Sequence[Any]):
         self, *, with_inputs: bool = False, return_exceptions: bool = False
     ) -> AsyncIterator[Any]:
         """`iter_as_available` for asyncio."""
-        arrivals, left = _Arrivals(self), len(self)
+        arrivals, left = Arrivals(self), len(self)
         while left:
             for component in arrivals.take():
                 left -= 1
@@ -736,7 +689,3 @@ class Map(Sequence[Any]):
         self._folder.update_info(tag=tag, transient=False)
         if tag != old:
             remove_tag(tags_root(), old, self._folder.info["id"])
-
-
-def _seconds(timeout: float | datetime.timedelta) -> float:
-    return timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else float(timeout)

@@ -27,7 +27,7 @@ import attrs
 from wingspan.errors import PoolError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
-from wingspan.pools.local_job import LocalJobWatcher, is_local_job, submit_local_job
+from wingspan.pools.local_job import LocalJobWatcher, is_alive, is_local_job, submit_local_job
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 from wingspan.worker.idle import run_facts, socket_address
@@ -40,20 +40,6 @@ _PATIENCE = 5.0
 _START_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG")
 _LEAKS = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"})
 _START_PREFIXES = ("WINGSPAN_", "LD_", "DYLD_", "PYTHON", "LC_", "VIRTUAL_ENV", "CONDA")
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _has_ended(pid: int) -> bool:
@@ -260,7 +246,7 @@ class LocalPool:
 
     def _running(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in sorted((folder / "workers").glob("*.run")):
-            if _is_locked(path):
+            if is_alive(path):
                 try:
                     yield path, json.loads(path.read_bytes() or b"{}")
                 except ValueError:
@@ -336,7 +322,7 @@ class _Watcher:
         held = (self.folder / "held").exists()
         alive: dict[tuple[str, int], int] = {}
         for path in (self.folder / "workers").glob("*.run"):
-            if _is_locked(path):
+            if is_alive(path):
                 try:
                     facts = json.loads(path.read_bytes())
                 except ValueError:

@@ -24,7 +24,7 @@ import attrs
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import JobEvent, JobState
 
-__all__ = ["LocalJobWatcher", "is_local_job", "submit_local_job"]
+__all__ = ["LocalJobWatcher", "is_alive", "is_local_job", "submit_local_job"]
 
 _PREFIX = "process-"
 #: The job's number, as everywhere in a `JobDescription`.
@@ -190,7 +190,7 @@ class LocalJobWatcher:
         gone = [
             submission
             for submission in self.submissions
-            if not _is_alive(self.folder / "workers" / f"{submission.cluster}.run")
+            if not is_alive(self.folder / "workers" / f"{submission.cluster}.run")
         ]
         if not gone:
             return []
@@ -221,7 +221,8 @@ class LocalJobWatcher:
         pass
 
 
-def _is_alive(path: Path) -> bool:
+def is_alive(path: Path) -> bool:
+    """Some process holds the lock (flock(2)) on this file."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

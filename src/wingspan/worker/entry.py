@@ -96,7 +96,7 @@ def main(argv: "List[str]") -> "int":
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from .supervisor import Executor, scratch_folder
+    from .child import Executor, scratch_folder
 
     return work(
         transport,

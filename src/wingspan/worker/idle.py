@@ -101,7 +101,7 @@ def main(argv: "List[str]") -> "int":
     """
     import cloudpickle  # noqa: F401 - once for all workers and all their executors, which are forked from this process
 
-    from .supervisor import Executor, scratch_folder
+    from .child import Executor, scratch_folder
 
     folder, connections = argv[0], [socket.socket(fileno=int(number)) for number in argv[1].split(",")]
     for connection in connections:

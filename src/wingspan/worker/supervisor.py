@@ -14,6 +14,7 @@ import sys
 import time
 
 from . import executor, failure, formats
+from .child import Chunk, Executor, scratch_folder
 from .inputs import Inputs
 from .outbox import Outbox
 from .work import WorkSource
@@ -38,124 +39,6 @@ MAX_START_CRASHES = 3
 
 class Stopped(Exception):
     """Somebody wants this worker to end: SIGTERM."""
-
-
-class Chunk(object):
-    """Some components of one block on their way through the executor."""
-
-    __slots__ = ("block", "data", "done", "indices", "lengths")
-
-    def __init__(self, block: "Block", indices: "range", lengths: "List[int]", data: "bytes") -> "None":
-        self.block = block
-        self.indices = indices
-        self.lengths = lengths
-        self.data = data
-        self.done = 0
-
-    def encode(self, attempt: "int") -> "bytes":
-        items = b"".join(map(executor.ITEM.pack, self.indices, self.lengths))
-        length = len(items) + len(self.data)
-        return executor.CHUNK.pack(length, self.block.round, attempt, len(self.indices)) + items + self.data
-
-    def rest(self, skip: "int") -> "Optional[Chunk]":
-        """What is left, without the first `skip` unfinished components; None if that is nothing."""
-        begin = self.done + skip
-        if begin >= len(self.indices):
-            return None
-        data = self.data[sum(self.lengths[:begin]) :]
-        return Chunk(self.block, self.indices[begin:], self.lengths[begin:], data)
-
-
-class Executor(object):
-    """The parent's end of one executor process.
-
-    Args:
-        scratch: Folder for what the executor prints.
-        not_for_executor: Open files that must not outlive the supervisor, such as the lock that says it is alive.
-    """
-
-    def __init__(self, scratch: "str", not_for_executor: "Sequence[int]" = ()) -> "None":
-        self.board = board = executor.Board()
-        command_read, self.commands = os.pipe()
-        self.results, results_write = os.pipe()
-        self.out = _unnamed_file(scratch, "out")
-        self.err = _unnamed_file(scratch, "err")
-        self.out_sent = self.err_sent = 0
-        parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                    signal.signal(number, signal.SIG_DFL)
-                executor.die_with_parent(parent)
-                os.close(self.commands)
-                os.close(self.results)
-                for descriptor in not_for_executor:
-                    os.close(descriptor)
-                executor.run(command_read, results_write, board, self.out, self.err)
-            finally:
-                os._exit(70)
-        os.close(command_read)
-        os.close(results_write)
-        os.set_blocking(self.commands, False)
-        self.pending: "Deque[memoryview]" = collections.deque()
-        self.buffer = bytearray()
-        self.ended: "Optional[Tuple[int, struct_rusage]]" = None
-
-    def send(self, data: "bytes") -> "None":
-        self.pending.append(memoryview(data))
-        self.write()
-
-    def write(self) -> "None":
-        while self.pending:
-            try:
-                written = os.write(self.commands, self.pending[0])
-            except BlockingIOError:
-                return
-            except BrokenPipeError:
-                self.pending.clear()
-                return
-            rest = self.pending.popleft()[written:]
-            if rest:
-                self.pending.appendleft(rest)
-
-    def has_ended(self) -> "bool":
-        """The process is dead, though its pipe may be open."""
-        if self.ended is None:
-            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-            if pid:
-                self.ended = status, usage
-        return self.ended is not None
-
-    def close(self, kill: "bool" = False) -> "Tuple[int, struct_rusage]":
-        """End the process and collect it: its wait status and resource usage."""
-        if kill and self.ended is None:
-            try:
-                os.kill(self.pid, signal.SIGKILL)
-            except OSError:
-                pass
-        os.close(self.commands)
-        os.close(self.results)
-        if self.ended is None:
-            _, status, usage = os.wait4(self.pid, 0)
-            self.ended = status, usage
-        return self.ended
-
-    def close_files(self) -> "None":
-        os.close(self.out)
-        os.close(self.err)
-
-
-def scratch_folder() -> "str":
-    """Where a job may put temporary files."""
-    return os.environ.get("_CONDOR_SCRATCH_DIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
-
-
-def _unnamed_file(scratch: "str", what: "str") -> "int":
-    path = os.path.join(scratch, ".wingspan-%s-%d-%d" % (what, os.getpid(), time.monotonic_ns()))
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-    os.unlink(path)
-    return descriptor
 
 
 class Supervisor(object):

@@ -1,0 +1,65 @@
+"""Waiting: how long to sleep between two looks at a map, and which components have come meanwhile."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wingspan.maps._map import Map
+
+__all__ = ["Arrivals", "Pauses", "Timeout", "deadline_of", "seconds_of"]
+
+Timeout = float | datetime.timedelta | None
+#: Sleep between two looks (s): the shortest serves a warm local map; it is kept up only for a moment.
+_SHORTEST, _MOMENT, _SHORT, _LONGEST = 0.0003, 0.1, 0.01, 1.0
+
+
+class Pauses:
+    """How long to sleep before looking again: a twentieth of the silence so far."""
+
+    def __init__(self) -> None:
+        self._began = self._quiet_since = time.monotonic()
+
+    def next(self, news: bool) -> float:
+        now = time.monotonic()
+        if news:
+            self._quiet_since = now
+        shortest = _SHORTEST if now - self._began < _MOMENT else _SHORT
+        return min(_LONGEST, max(shortest, 0.05 * (now - self._quiet_since)))
+
+
+class Arrivals:
+    """Components in the order in which they are finished, each once."""
+
+    def __init__(self, owner: Map) -> None:
+        self._owner = owner
+        self._seen = bytearray(len(owner))
+        self._position = 0
+
+    def are_there(self) -> bool:
+        """There is something new to `take`, or to look at."""
+        return self._position < len(self._owner._keeper.results.arrived)
+
+    def take(self) -> Iterator[int]:
+        """Those that are finished and have not been taken."""
+        while self.are_there():
+            component = self._owner._keeper.results.arrived[self._position]
+            self._position += 1
+            # One that is tried again arrives again.
+            if not self._seen[component] and self._owner._is_final(component):
+                self._seen[component] = 1
+                yield component
+
+
+def deadline_of(timeout: Timeout) -> float | None:
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else float(timeout)
+    return time.monotonic() + seconds
+
+
+def seconds_of(timeout: float | datetime.timedelta) -> float:
+    return timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else float(timeout)
