@@ -53,6 +53,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """What it is called: ``wingspan status NAME``."""
         return self.spec.name
 
     @property
@@ -314,6 +315,10 @@ class Run:
         """Let held jobs go on."""
         before = self.status()
         self._act("release")
+        # What was done is known before the event log tells it: a wait right after this must not find the jobs held.
+        for job, event in list(self._events.items()):
+            if event.state is JobState.HELD:
+                self._events[job] = attrs.evolve(event, state=JobState.IDLE, reason=None)
         if self.pool == "local":
             self._submit([job.number for job in before.jobs if job.state == "held"])
 
