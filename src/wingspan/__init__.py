@@ -9,13 +9,12 @@
 
 from __future__ import annotations
 
+from wingspan._lazy import lazy_names
 from wingspan._version import __version__ as __version__
 
 # As typing's, without importing it: that alone would cost more than everything else here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from wingspan.environments import Environment as Environment
     from wingspan.errors import PoolError as PoolError
     from wingspan.errors import PoolUnavailable as PoolUnavailable
@@ -112,16 +111,8 @@ _HOMES = {
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - strings, all of them
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'wingspan' has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = lazy_names(globals(), _HOMES)
 
 
 def __dir__() -> list[str]:

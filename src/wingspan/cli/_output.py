@@ -48,13 +48,13 @@ class TagType(_StringType):
         from click.shell_completion import CompletionItem
 
         from wingspan.maps import tags
-        from wingspan.runs import list_names
+        from wingspan.runs import run_names
 
         given = ctx.params.get(param.name or "") or ()
         given = (given,) if isinstance(given, str) else given
         return [
             CompletionItem(tag)
-            for tag in (*tags(), *list_names())
+            for tag in (*tags(), *run_names())
             if tag.startswith(incomplete) and tag not in given
         ]
 

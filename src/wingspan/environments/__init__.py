@@ -13,8 +13,9 @@ Names are imported when they are used: a map that only names its environment doe
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from wingspan._lazy import lazy_names
 
 if TYPE_CHECKING:
     from wingspan.environments.diff import EnvironmentDiff, diff_environments
@@ -27,20 +28,20 @@ if TYPE_CHECKING:
     from wingspan.environments.workspace import Workspace, load_environment
 
 _HOME = {
-    "Environment": "selection",
-    "EnvironmentDiff": "diff",
-    "EnvironmentError_": "errors",
-    "EnvironmentSummary": "summary",
-    "LockedEnvironment": "lock",
-    "LockedPackage": "lock",
-    "LockedPlatform": "lock",
-    "Needs": "needs",
-    "Task": "tasks",
-    "Workspace": "workspace",
-    "derive_needs": "needs",
-    "diff_environments": "diff",
-    "load_environment": "workspace",
-    "summarize": "summary",
+    "Environment": ".selection",
+    "EnvironmentDiff": ".diff",
+    "EnvironmentError_": ".errors",
+    "EnvironmentSummary": ".summary",
+    "LockedEnvironment": ".lock",
+    "LockedPackage": ".lock",
+    "LockedPlatform": ".lock",
+    "Needs": ".needs",
+    "Task": ".tasks",
+    "Workspace": ".workspace",
+    "derive_needs": ".needs",
+    "diff_environments": ".diff",
+    "load_environment": ".workspace",
+    "summarize": ".summary",
 }
 
 __all__ = [
@@ -60,13 +61,8 @@ __all__ = [
     "summarize",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = lazy_names(globals(), _HOME)
 
 
 def __dir__() -> list[str]:

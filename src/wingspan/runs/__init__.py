@@ -8,12 +8,14 @@ _environment.py  bundles                    _machines.py  can any machine do it 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from wingspan._lazy import lazy_names
 
 if TYPE_CHECKING:
     from wingspan.runs._api import run
-    from wingspan.runs._errors import RunError
+    from wingspan.runs._errors import RunError as RunError
+    from wingspan.runs._errors import RunTimeout as RunTimeout
     from wingspan.runs._run import Run, RunJob, RunStatus, load_run, load_runs, remove_run, run_names
 
 _ERRORS = (
@@ -35,12 +37,12 @@ _ERRORS = (
     "WouldOverwrite",
 )
 _HOME = {
-    **dict.fromkeys(_ERRORS, "_errors"),
+    **dict.fromkeys(_ERRORS, "._errors"),
     **dict.fromkeys(
-        ("Run", "RunJob", "RunStatus", "load_run", "load_runs", "remove_run", "run_names"), "_run"
+        ("Run", "RunJob", "RunStatus", "load_run", "load_runs", "remove_run", "run_names"), "._run"
     ),
-    "run": "_api",
-    "render": "_render",
+    "run": "._api",
+    "render": "._render",
 }
 
 __all__ = [
@@ -55,10 +57,5 @@ __all__ = [
     "run_names",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = lazy_names(globals(), _HOME)

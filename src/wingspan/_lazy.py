@@ -1,0 +1,32 @@
+"""Packages whose public names are imported when they are first used (PEP 562)."""
+
+# As typing's, without importing it: that alone would cost more than everything else here.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+__all__ = ["lazy_names"]
+
+
+def lazy_names(namespace: "dict[str, Any]", homes: "Mapping[str, str]") -> "Callable[[str], Any]":
+    """Return the ``__getattr__`` of a package.
+
+    A package gives it to the interpreter alone (``if not TYPE_CHECKING``), and names the same for type
+    checkers by plain imports: else a checker takes any misspelt name for one that is there.
+
+    Args:
+        namespace: The package's ``globals()``; what was imported once stays in it.
+        homes: Public name -> module that has it, as ``importlib.import_module`` takes it (``".module"`` too).
+    """
+
+    def get(name: str) -> "Any":
+        if name not in homes:
+            raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
+        import importlib
+
+        value = getattr(importlib.import_module(homes[name], namespace["__name__"]), name)
+        namespace[name] = value
+        return value
+
+    return get
