@@ -60,7 +60,7 @@ def test_another_python_is_told_before_anything_is_submitted(environment, bundle
     def prepare(*arguments):
         return attrs.evolve(real(*arguments), python="3.99")
 
-    monkeypatch.setattr("wingspan.maps._api.prepare", prepare)
+    monkeypatch.setattr("wingspan.maps._create.prepare", prepare)
     options = wingspan.Options(environment=environment)
     with pytest.raises(wingspan.PythonsDiffer, match=r"3\.99") as caught:
         wingspan.map(lambda x: x, [1], tag="never", pool="local", options=options)

@@ -1,21 +1,71 @@
-"""Functions applied to many inputs."""
+"""Functions applied to many inputs. Names are imported when they are used: workers start meanwhile."""
 
-from wingspan.maps import _errors
-from wingspan.maps._api import MapBuilder, build_map, clean, load, load_maps, map, remove, starmap, tags
-from wingspan.maps._errors import *  # noqa: F403 - the module lists what is public
-from wingspan.maps._map import Map
-from wingspan.maps._options import Options
-from wingspan.maps._results import Measures
-from wingspan.maps._status import ComponentStatus, Hold, MapStatus
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wingspan._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from wingspan.maps._api import MapBuilder, build_map, map, starmap
+    from wingspan.maps._errors import (
+        ComponentError,
+        ComponentErrors,
+        ComponentHeld,
+        ComponentRemoved,
+        EmptyMap,
+        InvalidInputs,
+        InvalidTag,
+        MapDamaged,
+        MapError,
+        MapRemoved,
+        MapTimeout,
+        NotPicklable,
+        OutputNotReady,
+        PythonsDiffer,
+        RemoteTraceback,
+        TagDamaged,
+        TagError,
+        TagExists,
+        TagNotFound,
+        WorkersCannotStart,
+        WrongInterpreter,
+    )
+    from wingspan.maps._find import clean, load, load_maps, remove, tags
+    from wingspan.maps._map import Map
+    from wingspan.maps._options import Options
+    from wingspan.maps._results import Measures
+    from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 
 __all__ = [
+    "ComponentError",
+    "ComponentErrors",
+    "ComponentHeld",
+    "ComponentRemoved",
     "ComponentStatus",
+    "EmptyMap",
     "Hold",
+    "InvalidInputs",
+    "InvalidTag",
     "Map",
     "MapBuilder",
+    "MapDamaged",
+    "MapError",
+    "MapRemoved",
     "MapStatus",
+    "MapTimeout",
     "Measures",
+    "NotPicklable",
     "Options",
+    "OutputNotReady",
+    "PythonsDiffer",
+    "RemoteTraceback",
+    "TagDamaged",
+    "TagError",
+    "TagExists",
+    "TagNotFound",
+    "WorkersCannotStart",
+    "WrongInterpreter",
     "build_map",
     "clean",
     "load",
@@ -25,4 +75,16 @@ __all__ = [
     "starmap",
     "tags",
 ]
-__all__ += _errors.__all__
+
+_HOMES = {
+    **dict.fromkeys(__all__, "._errors"),
+    **dict.fromkeys(("MapBuilder", "build_map", "map", "starmap"), "._api"),
+    **dict.fromkeys(("clean", "load", "load_maps", "remove", "tags"), "._find"),
+    **dict.fromkeys(("ComponentStatus", "Hold", "MapStatus"), "._status"),
+    "Map": "._map",
+    "Measures": "._results",
+    "Options": "._options",
+}
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = lazy_names(globals(), _HOMES)

@@ -36,10 +36,11 @@ def _installed_folders() -> tuple[str, ...]:
 @functools.lru_cache(maxsize=10_000)
 def is_own_file(file: str) -> bool:
     """The user's own: from a file that no package manager put there."""
-    for path in (file, os.path.realpath(file)):
-        if path.startswith(_installed_folders()) or "/site-packages/" in path or "/dist-packages/" in path:
-            return False
-    return not file.startswith("<")
+    return not (file.startswith("<") or _is_installed(file) or _is_installed(os.path.realpath(file)))
+
+
+def _is_installed(path: str) -> bool:
+    return path.startswith(_installed_folders()) or "/site-packages/" in path or "/dist-packages/" in path
 
 
 #: Modules imported when `_own_modules` looked last, and what it found.

@@ -96,7 +96,7 @@ class Map(Sequence[Any]):
         return map_html(self.status(), self._folder.info)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from wingspan.maps._api import load_folder
+        from wingspan.maps._find import load_folder
 
         return load_folder, (str(self.path),)
 

@@ -50,6 +50,16 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
+_digests: dict[tuple[int, int, int], bytes] = {}
+
+
+def _digest(archive: str, identity: tuple[int, int, int]) -> bytes:
+    """Of a map's worker: a hard link to the cache's, or a copy where that is on another file system."""
+    if identity not in _digests:
+        _digests[identity] = hashlib.blake2b(Path(archive).read_bytes(), digest_size=16).digest()
+    return _digests[identity]
+
+
 class LocalPool:
     """Processes on this machine, as many at a time as it has cores for this process."""
 
@@ -127,9 +137,9 @@ class LocalPool:
             for name, value in environ.items()
             if name in _START_VARIABLES or name.startswith(_START_PREFIXES)
         )
-        facts = Path(command[-1]).stat()  # a hard link to the cache's: the same file for all maps
-        identity = (facts.st_dev, facts.st_ino)
-        key = hashlib.sha256(repr((identity, command[:-1], sys.prefix, variables)).encode()).hexdigest()[:16]
+        facts = os.stat(command[-1])  # noqa: PTH116 - asked for every map
+        worker = _digest(command[-1], (facts.st_dev, facts.st_ino, facts.st_mtime_ns))
+        key = hashlib.sha256(repr((worker, command[:-1], sys.prefix, variables)).encode()).hexdigest()[:16]
         folder = load_settings().cache_dir / "idle" / key
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder

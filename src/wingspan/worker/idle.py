@@ -99,7 +99,11 @@ def main(argv: "List[str]") -> "int":
 
     Each works on what comes by its socket, then waits in FOLDER for others.
     """
-    import cloudpickle  # noqa: F401 - once for all workers and all their executors, which are forked from this process
+    # Once for all workers and all their executors, which are forked from this process.
+    import ctypes  # noqa: F401
+    import resource  # noqa: F401
+
+    import cloudpickle  # noqa: F401
 
     from .child import Executor, scratch_folder
 
@@ -134,8 +138,9 @@ def main(argv: "List[str]") -> "int":
             ready=ready,
             not_for_executor=(lock,),
         )
-        stopped = state["supervisor"] is not None and state["supervisor"].stop
-        state["supervisor"] = None
+        supervisor, state["supervisor"] = state["supervisor"], None
+        # Who removes a map that is complete means the map, not its workers.
+        stopped = supervisor is not None and supervisor.stop and not supervisor.ran_dry
         os.close(lock)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
@@ -143,10 +148,7 @@ def main(argv: "List[str]") -> "int":
         os.close(null)
         if stopped or code not in (0, entry.EXIT_GONE):
             return code
-        # What the next map needs anyway is done while nobody waits; modules are imported here for all executors to come.
-        import ctypes  # noqa: F401
-        import resource  # noqa: F401
-
+        # What the next map needs anyway is done while nobody waits.
         ready = Executor(scratch_folder())
         try:
             listener = _Listener(folder)

@@ -79,6 +79,7 @@ class Supervisor(object):
         self.block: "Optional[Block]" = None
         self.start_crashes = 0
         self.refused = False
+        self.ran_dry = False
         self.seconds = 0.0
         self.components = 0
         self.announced = -1
@@ -129,6 +130,7 @@ class Supervisor(object):
                 if not self.chunks:
                     self.outbox.flush()
                     if self.block is None and not self.source.another_round():
+                        self.ran_dry = True
                         break
                     continue
                 self._pump()

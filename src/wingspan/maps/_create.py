@@ -1,0 +1,108 @@
+"""Making a map: what `wingspan.map` does once it knows what is wanted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from wingspan.maps._delivery import Delivery, check_python, keep, prepare
+from wingspan.maps._folder import create_map_folder, tags_root
+from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
+from wingspan.maps._map import Map
+from wingspan.maps._options import Options
+from wingspan.maps._tags import new_tag, remove_tag, write_tag
+from wingspan.pools import Pool
+from wingspan.pools.zipapp import worker_zipapp
+from wingspan.progress import Progress
+from wingspan.worker import compatibility, formats
+
+__all__ = ["create", "pickled"]
+
+
+def pickled(func: Callable[..., Any]) -> bytes:
+    """The pickle of the function; what comes from the user's own modules is in it by value.
+
+    Raises:
+        NotPicklable: It cannot travel.
+    """
+    with own_modules_by_value():
+        return pickle_function(func)
+
+
+def create(
+    func: Callable[..., Any],
+    function: bytes,
+    inputs: Iterable[Any],
+    *,
+    call: str,
+    tag: str | None,
+    pool: Pool,
+    options: Options,
+    progress: Progress,
+) -> Map:
+    """Put everything on disk, and submit the workers.
+
+    Args:
+        func: The function.
+        function: Its pickle.
+        inputs: Read once.
+        call: ``"map"``, or ``"starmap"`` where each input is ``(args, kwargs)``.
+        tag: Name of the map, or None.
+        pool: Ready to take jobs.
+        options: What each worker gets.
+        progress: Hears of long work.
+
+    Raises:
+        NotPicklable: An input cannot travel.
+        EmptyMap: There are no inputs.
+        MapError: The folder cannot be written.
+    """
+    from wingspan._version import __version__
+
+    tags_folder, transient = tags_root(), tag is None
+    delivery = prepare(options, pool, progress)
+    map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
+    tag = tag or new_tag(tags_folder)
+    folder = create_map_folder(
+        map_id=map_id,
+        function=function,
+        inputs=inputs,
+        info={
+            "tag": tag,
+            "transient": transient,
+            "function": function_name(func),
+            "call": call,
+            "pool": pool.kind,
+            "options": options.as_dict(),
+            "retries": options.retries,
+            "interpreter": compatibility.this_interpreter(),
+            "lease_seconds": float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
+            "wingspan": __version__,
+            "environment": delivery.facts if delivery else None,
+        },
+        archive=worker_zipapp(),
+        workers=lambda count: min(count, options.workers or pool.default_workers(count)),
+        block_size=options.block_size,
+        progress=progress,
+        before_it_is_in_place=(lambda path, holds_code: _deliver(delivery, path, holds_code))
+        if delivery
+        else None,
+    )
+    try:
+        write_tag(tags_folder, tag, map_id)
+        made = Map(folder)
+        made._keeper.add_workers(int(folder.info["workers"]), pool)
+    except BaseException:
+        remove_tag(tags_folder, tag, map_id)
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return made
+
+
+def _deliver(delivery: Delivery, folder: Path, holds_code: bool) -> None:
+    check_python(delivery, holds_code)
+    keep(delivery, folder)

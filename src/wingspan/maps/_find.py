@@ -1,0 +1,128 @@
+"""Finding and removing maps that were made before."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from wingspan.errors import PoolError, WingspanError
+from wingspan.maps._errors import MapError, TagDamaged, TagNotFound
+from wingspan.maps._folder import MapFolder, maps_root, read_submissions, submission_of, tags_root
+from wingspan.maps._map import Map
+from wingspan.maps._tags import find_tag, list_tags, read_tag, remove_tag
+from wingspan.pools import get_pool
+
+__all__ = ["clean", "load", "load_folder", "load_maps", "remove", "tags"]
+
+#: A folder that is being made for longer than this was left behind by a crash (s).
+_STALE = 24 * 3600.0
+
+
+def load(tag: str) -> Map:
+    """The map with this tag, made in whichever session.
+
+    Raises:
+        TagNotFound: There is none.
+        MapDamaged: Its folder lacks something.
+    """
+    map_id = find_tag(tags_root(), tag)
+    path = maps_root() / map_id
+    if not path.is_dir():
+        remove_tag(tags_root(), tag, map_id)
+        raise TagNotFound(
+            f"the map with the tag {tag!r} was removed", hint="wingspan maps lists those there are"
+        )
+    return Map(MapFolder(path))
+
+
+def tags(pattern: str | None = None) -> tuple[str, ...]:
+    """Tags of all maps, sorted; with a shell `pattern` (``*``, ``?``, ``[…]``) those that match."""
+    return list_tags(tags_root(), pattern)
+
+
+def load_maps(pattern: str | None = None) -> tuple[Map, ...]:
+    """All maps whose tag matches, by tag."""
+    return tuple(load(tag) for tag in tags(pattern))
+
+
+def load_folder(path: str) -> Map:
+    """The map in this folder: what a pickled `Map` becomes."""
+    return Map(MapFolder(Path(path)))
+
+
+def remove(tag: str, *, missing_ok: bool = False, force: bool = False) -> None:
+    """Remove a map: its jobs, its results and its tag. A damaged map can be removed too.
+
+    Args:
+        tag: Its tag.
+        missing_ok: Do nothing if there is none.
+        force: Remove the data even where the scheduler does not answer.
+
+    Raises:
+        TagNotFound: There is none, and `missing_ok` is false.
+    """
+    try:
+        found = load(tag)
+    except TagNotFound:
+        if not missing_ok:
+            raise
+        return
+    except TagDamaged:
+        (tags_root() / tag).unlink(missing_ok=True)
+        return
+    except MapError:
+        _remove_damaged(tag, force)
+        return
+    found.remove(force=force)
+
+
+def _remove_damaged(tag: str, force: bool) -> None:
+    """Remove a map of which map.json or key cannot be read; its jobs are known from a file of their own."""
+    map_id = find_tag(tags_root(), tag)
+    path = maps_root() / map_id
+    for entry in read_submissions(path):
+        try:
+            submission = submission_of(entry)
+            get_pool(submission.pool, entry.get("place")).act(
+                "remove", [submission], path, "its map was removed"
+            )
+        except PoolError:
+            if not force:
+                raise
+    remove_tag(tags_root(), tag, map_id)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_at_rest(found: Map) -> bool:
+    """Nobody named it, and no job works on it."""
+    if not found.is_transient:
+        return False
+    found._keeper.refresh()
+    return found._keeper.finished or not found._keeper.jobs.live()
+
+
+def clean(*, all: bool = False) -> tuple[str, ...]:
+    """Remove the maps that nobody named and that are at rest (with `all`, every map), and what crashes left behind.
+
+    Returns:
+        The tags of the removed maps.
+    """
+    removed = []
+    for tag in tags():
+        try:
+            doomed = all or _is_at_rest(load(tag))
+        except TagNotFound:
+            continue
+        except WingspanError:
+            doomed = all
+        if doomed:
+            remove(tag, missing_ok=True)
+            removed.append(tag)
+    root = maps_root()
+    named = {read_tag(tags_root() / tag) for tag in tags()}
+    for path in root.iterdir() if root.exists() else ():
+        left_behind = path.name.startswith((".new-", ".removed-")) or path.name not in named
+        if left_behind and time.time() - path.stat().st_mtime > _STALE:
+            shutil.rmtree(path, ignore_errors=True)
+    return tuple(removed)
