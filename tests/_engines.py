@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from _slurm_cluster import SlurmCluster, slurm_programs
 from wingspan.pools.personal import PersonalPool
 
 
@@ -28,6 +29,26 @@ def personal_pool() -> Iterator[PersonalPool]:
     finally:
         pool.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """A running Slurm cluster of this test session: one node with 4 CPUs, gone afterwards.
+
+    ``tools/engines/slurm.py`` obtains Slurm; without it the test is skipped. Give processes `SlurmCluster.environment`.
+    """
+    programs = slurm_programs()
+    if programs is None:
+        pytest.skip("no Slurm: python tools/engines/slurm.py")
+    # Short, as Slurm's sockets lie in it; not in pytest's own folder, which other users' jobs could not enter.
+    folder = Path(tempfile.mkdtemp(prefix="wingspan-slurm-", dir=_disk()))
+    cluster = SlurmCluster(folder, programs)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _disk() -> Path | None:

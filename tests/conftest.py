@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from _engines import personal_pool
+from _engines import personal_pool, slurm_cluster
 
-__all__ = ["personal_pool"]
+__all__ = ["personal_pool", "slurm_cluster"]

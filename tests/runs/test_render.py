@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import wingspan
+from _slurm_cluster import SlurmCluster
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import InvalidRun, InvalidSweep, RunExists
 from wingspan.runs._render import plan_of_run, render, write_files
@@ -107,12 +107,39 @@ def test_the_sbatch_script_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slurm
-@pytest.mark.skipif(shutil.which("sbatch") is None, reason="no Slurm on this machine")
-@pytest.mark.parametrize("kind", ["plain", "sweep", "checkpoint"])
-def test_sbatch_accepts_it(tmp_path: Path, kind: str) -> None:
-    """sbatch --test-only takes each."""
+@pytest.mark.parametrize("kind", sorted(_RUNS))
+def test_sbatch_accepts_it(tmp_path: Path, slurm_cluster: SlurmCluster, kind: str) -> None:
+    """sbatch --test-only takes each, and would start it on the cluster's node."""
     _write("slurm", tmp_path / "out", kind)
-    subprocess.run(["sbatch", "--test-only", f"{kind}.sbatch"], cwd=tmp_path / "out", check=True)
+    done = subprocess.run(
+        ["sbatch", "--test-only", f"{kind}.sbatch"],
+        cwd=tmp_path / "out",
+        env={**os.environ, **slurm_cluster.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "to start at" in done.stderr
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("kind", ["plain", "sweep"])
+def test_it_works_with_plain_sbatch(
+    tmp_path_factory: pytest.TempPathFactory, slurm_cluster: SlurmCluster, kind: str
+) -> None:
+    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; a second time puts them aside."""
+    folder = tmp_path_factory.mktemp("rendered") / "out"
+    _write("slurm", folder, kind)
+    environment = {**os.environ, **slurm_cluster.environment()}
+    for _ in range(2):
+        subprocess.run(
+            ["sh", str(folder / "submit.sh"), "--wait"], env=environment, check=True, capture_output=True
+        )
+    words = ["one", "two"] if kind == "sweep" else ["word"]
+    for number, word in enumerate(words):
+        assert (folder / f"outputs-{number}/res/o.txt").read_text() == f"content\n{word}\n"
+    assert len(list(folder.glob("earlier-*/outputs-0/res/o.txt"))) == 1
 
 
 def test_a_run_that_exists_can_be_rendered(tmp_path: Path, folders: Path) -> None:
