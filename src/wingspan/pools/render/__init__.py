@@ -1,0 +1,38 @@
+"""What rendered files of maps and of runs have in common: text with a reason for each line, the environment, the scripts around.
+
+`wingspan.runs` and `wingspan.maps` put them together; what they write needs ``condor_submit`` or ``sbatch`` and no Wingspan.
+"""
+
+from __future__ import annotations
+
+from wingspan.pools.render._environment import RenderedEnvironment
+from wingspan.pools.render._folder import (
+    FolderInUse,
+    Target,
+    check_empty,
+    interact_script,
+    put,
+    submit_script,
+)
+from wingspan.pools.render._htcondor import profile_lines, resource_lines
+from wingspan.pools.render._slurm import sbatch_options
+from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, Reasoned, clock, mebibytes, one_line
+
+__all__ = [
+    "DEFAULT_MEMORY",
+    "DEFAULT_TIME",
+    "FolderInUse",
+    "Reasoned",
+    "RenderedEnvironment",
+    "Target",
+    "check_empty",
+    "clock",
+    "interact_script",
+    "mebibytes",
+    "one_line",
+    "profile_lines",
+    "put",
+    "resource_lines",
+    "sbatch_options",
+    "submit_script",
+]

@@ -1,0 +1,137 @@
+"""The environment of rendered jobs: ``enter.sh``, which starts a command in it, and the files that it needs beside it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wingspan.errors import SettingsError
+from wingspan.pools.render._folder import Target, put
+
+if TYPE_CHECKING:
+    from wingspan.environments.bundles import Bundle
+
+__all__ = ["RenderedEnvironment"]
+
+_HEAD = (
+    "#!/bin/sh\n"
+    "# Starts a command in the environment: sh enter.sh python --version; without one, a shell.\n"
+    "set -eu\n"
+    '[ $# -gt 0 ] || set -- "${SHELL:-/bin/sh}"\n'
+)
+
+
+class RenderedEnvironment:
+    """What becomes of a bundle, or of an image in which it lies, in a rendered folder.
+
+    Attributes:
+        container: The container universe starts the image; otherwise the starter makes the bundle available.
+        carried: Names of the files beside ``enter.sh``, or the address of the bundle.
+    """
+
+    def __init__(
+        self, target: Target, bundle: Bundle | None, image: str | None = None, bundle_url: str | None = None
+    ) -> None:
+        self.target, self.bundle, self.image, self.bundle_url = target, bundle, image, bundle_url
+        self.container = target == "htcondor" and (
+            image is not None or (bundle is not None and bundle.kind == "sif")
+        )
+        self.carried: list[str] = []
+
+    def __bool__(self) -> bool:
+        """There is something to enter."""
+        return self.bundle is not None or self.image is not None
+
+    @property
+    def start(self) -> tuple[str, ...]:
+        """What stands before a command in a script of the job, quoted for a shell."""
+        if not self:
+            return ()
+        return ("sh", '"$folder/enter.sh"' if self.target == "slurm" else "enter.sh")
+
+    @property
+    def container_image(self) -> str:
+        """The image for the container universe."""
+        return self.image or next(name for name in self.carried if name.endswith(".sif"))
+
+    @property
+    def sent(self) -> Sequence[str]:
+        """What goes to each job for it, by HTCondor's file transfer."""
+        if not self:
+            return []
+        carried = [name for name in self.carried if not (self.container and name.endswith(".sif"))]
+        return ["enter.sh", *carried]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes of a job's disk."""
+        return self.bundle.size if self.bundle is not None and not self.container else 0
+
+    def write(self, folder: Path) -> None:
+        """Write ``enter.sh`` into `folder`, and put beside it what it needs.
+
+        Raises:
+            SettingsError: The bundle's address has another name than the bundle.
+        """
+        if not self:
+            return
+        if self.container:
+            if self.bundle is not None and self.image is None:
+                self._carry(folder, self.bundle.path)
+            put(folder, "enter.sh", self._enter_container(), 0o755)
+            return
+        from wingspan.environments.bundles import starter_command
+
+        assert self.bundle is not None
+        start = starter_command(self.bundle, ["COMMAND"])
+        for path in (start.executable, *start.input_files):
+            self._carry(folder, path)
+        shown, beside = [], {path.name for path in start.input_files}
+        for word in start.arguments[:-2]:
+            shown.append(f'"$here/{word}"' if word in beside else shlex.quote(word))
+        text = (
+            f"{_HEAD}"
+            'here=$(cd "$(dirname "$0")" && pwd)\n'
+            "# The bundle is checked against its SHA-256 before anything in it runs.\n"
+            f'exec sh "$here/{start.executable.name}" {" ".join(shown)} -- "$@"\n'
+        )
+        put(folder, "enter.sh", text, 0o755)
+
+    def _enter_container(self) -> str:
+        prefix = (self.bundle.prefix if self.bundle else None) or "/opt/wingspan/environment"
+        return (
+            f"{_HEAD}# The container has the environment at {prefix}; HTCondor starts programs without the image's own entry point.\n"
+            f"script={prefix}/.wingspan/activate.sh\n"
+            "# Packages' own activation scripts are written for bash, and not for set -eu.\n"
+            "if command -v bash >/dev/null 2>&1; then\n"
+            """    exec bash -c '. "$1"; shift; exec "$@"' bash "$script" "$@"\n"""
+            "fi\n"
+            "set +eu\n"
+            '. "$script"\n'
+            'exec "$@"\n'
+        )
+
+    def _carry(self, folder: Path, path: Path) -> None:
+        self.carried.append(path.name)
+        if self.bundle is not None and path == self.bundle.path and self.bundle_url is not None:
+            if self.bundle_url.rsplit("/", 1)[-1] != path.name:
+                raise SettingsError(
+                    f"{self.bundle_url} does not end in the bundle's name {path.name}",
+                    hint="wingspan env publish prints the address",
+                )
+            self.carried[-1] = self.bundle_url
+            return
+        if path.suffix == ".sh" and self.bundle is not None and path != self.bundle.path:
+            # For those who lint the folder: the starter looks at each failure itself.
+            text = path.read_text(encoding="utf-8")
+            excuse = "\n# wingspan: ignore=goes-on-after-failure (every failure is looked at)\nEXIT_DAMAGED="
+            put(folder, path.name, text.replace("\nEXIT_DAMAGED=", excuse, 1), 0o755)
+            return
+        try:
+            os.link(path, folder / path.name)
+        except OSError:
+            shutil.copy2(path, folder / path.name)

@@ -1,0 +1,67 @@
+"""The parts of a submit description that maps and runs have alike."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from wingspan.jobs import JobDescription, Resources
+from wingspan.pools.render._text import DEFAULT_MEMORY, Reasoned, mebibytes
+from wingspan.pools.submit_description import classad_literal
+
+__all__ = ["profile_lines", "resource_lines"]
+
+
+def resource_lines(text: Reasoned, resources: Resources, disk: int) -> None:
+    """What a job needs of a machine; `disk` in bytes."""
+    unsaid = (
+        ""
+        if resources.memory
+        else " Nobody said how much memory: 2 GB is a guess; condor_q -analyze and the log tell better."
+    )
+    text.say(
+        f"What a job needs of a machine. It is held if it takes more memory, so leave room.{unsaid}",
+        f"request_cpus = {resources.cpus}",
+        f"request_memory = {mebibytes(resources.memory or DEFAULT_MEMORY)}MB",
+        f"request_disk = {mebibytes(disk)}MB",
+    )
+    if resources.time_limit:
+        text.say(
+            "Longer than this, and something is wrong.", f"allowed_execute_duration = {resources.time_limit}"
+        )
+    if resources.gpus:
+        text.say(
+            "GPUs. These commands test the very device that the job will get; a requirements line would test the machine. "
+            "The runtime is CUDA's, as the driver supports it, and one major version is enough.",
+            f"request_gpus = {resources.gpus}",
+            _line("gpus_minimum_capability", resources.gpus_minimum_capability),
+            _line("gpus_maximum_capability", resources.gpus_maximum_capability),
+            _line("gpus_minimum_runtime", resources.gpus_minimum_runtime),
+            None
+            if resources.gpus_minimum_memory is None
+            else f"gpus_minimum_memory = {mebibytes(resources.gpus_minimum_memory)}MB",
+        )
+
+
+def _line(name: str, value: object) -> str | None:
+    return None if value is None else f"{name} = {value}"
+
+
+def profile_lines(
+    text: Reasoned, name: str, resources: Resources, profile: str | None, switches: Collection[str]
+) -> None:
+    """What a site wants beside HTCondor's own.
+
+    Raises:
+        SettingsError: There is no such profile or switch.
+        WalltimeNotAllowed: The site ends jobs sooner than `resources` asks.
+    """
+    if profile is None:
+        return
+    from wingspan.pools.profiles import load_profile
+
+    site = load_profile(profile)
+    job = site.apply(JobDescription(name=name, executable="job.sh", resources=resources), switches)
+    wanted = [f"+{name} = {classad_literal(value)}" for name, value in job.custom.items()]
+    wanted += [f"{name} = {value}" for name, value in job.submit.items()]
+    if wanted:
+        text.say(f"What {site.title or site.name} wants to know beside HTCondor's own.", *wanted)

@@ -1,0 +1,75 @@
+"""The head of an sbatch script, with a comment for each thing it asks for."""
+
+from __future__ import annotations
+
+from wingspan._version import __version__
+from wingspan.jobs import Resources
+from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, clock, mebibytes
+
+__all__ = ["sbatch_options"]
+
+
+def sbatch_options(
+    *,
+    name: str,
+    title: str,
+    resources: Resources,
+    count: int | None,
+    count_why: str,
+    gpus_why: str,
+    requeue_why: str | None,
+    profile: str | None,
+) -> list[str]:
+    """The lines from ``#!/bin/sh`` to the last ``#SBATCH``.
+
+    Args:
+        name: What squeue shows.
+        title: What it is, for the first line.
+        resources: What a job needs.
+        count: Tasks of the array; None: no array.
+        count_why, gpus_why, requeue_why: Reasons for these lines; without a reason to requeue it is not asked for.
+        profile: Site profile.
+
+    Raises:
+        SettingsError: There is no such profile, or no GPU of it is good enough.
+    """
+    which = "%j" if count is None else "%A_%a"
+    said = resources.memory and resources.time_limit
+    lines = [
+        "#!/bin/sh",
+        f"# {name}: {title}",
+        f"# Written by Wingspan {__version__}; plain Slurm from here on. Submit it with: sh submit.sh",
+        "#",
+        "# What squeue shows.",
+        f"#SBATCH --job-name={name}",
+        "# What the job prints, in a file of its own.",
+        f"#SBATCH --output=logs/{which}.out",
+        f"#SBATCH --error=logs/{which}.err",
+        "# What it needs of a node; it is ended if it takes more memory or time."
+        + ("" if said else " Where nobody said: 2 GB and an hour, which are guesses."),
+        "#SBATCH --nodes=1",
+        "#SBATCH --ntasks=1",
+        f"#SBATCH --cpus-per-task={resources.cpus}",
+        f"#SBATCH --mem={mebibytes(resources.memory or DEFAULT_MEMORY)}M",
+        f"#SBATCH --time={clock(resources.time_limit or DEFAULT_TIME)}",
+    ]
+    if count is not None:
+        lines += [f"# {count_why}", f"#SBATCH --array=0-{count - 1}"]
+    if resources.gpus:
+        lines += [f"# {gpus_why}", f"#SBATCH --gpus-per-node={resources.gpus}"]
+    if requeue_why is not None:
+        lines += [f"# {requeue_why}", "#SBATCH --requeue"]
+    return [*lines, *_profile_options(profile, resources)]
+
+
+def _profile_options(name: str | None, resources: Resources) -> list[str]:
+    if name is None:
+        return []
+    from wingspan.pools.profiles import load_profile
+
+    profile = load_profile(name)
+    options = [f"#SBATCH --{name}={value}" for name, value in profile.sbatch.items()]
+    constraint = profile.slurm_constraint(resources)
+    if constraint:
+        options.append(f"#SBATCH --constraint={constraint}")
+    return [f"# What {profile.title or profile.name} wants.", *options] if options else []
