@@ -75,6 +75,11 @@ class _FromInputs(Exception):
 
 
 def _guarded(inputs: Iterable[Any]) -> Iterator[Any]:
+    """`inputs`, with what iterating over them raises marked as theirs."""
+    return iter(inputs) if type(inputs) in (range, list, tuple) else _marking(inputs)  # these raise nothing
+
+
+def _marking(inputs: Iterable[Any]) -> Iterator[Any]:
     try:
         yield from inputs
     except GeneratorExit:
@@ -126,7 +131,7 @@ class _InputDumper:
     def __call__(self, inputs: list[Any], first: int) -> list[bytes]:
         """The pickles of `inputs`, of which the first has the number `first`."""
         if SIMPLE.issuperset(map(type, inputs)):
-            return [pickle.dumps(given, PROTOCOL) for given in inputs]
+            return list(map(pickle.dumps, inputs, itertools.repeat(PROTOCOL)))
         return [self._one(given, number) for number, given in enumerate(inputs, first)]
 
     def _one(self, given: Any, number: int) -> bytes:

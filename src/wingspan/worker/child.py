@@ -9,36 +9,45 @@ from . import executor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from resource import struct_rusage
-    from typing import Deque, List, Optional, Sequence, Tuple
+    from typing import Deque, Optional, Sequence, Tuple
 
     from .work import Block
 
 
 class Chunk(object):
-    """Some components of one block on their way through the executor."""
+    """Some components of one block on their way through the executor.
 
-    __slots__ = ("block", "data", "done", "indices", "lengths")
+    Args:
+        block: Theirs.
+        indices: Their numbers.
+        bounds: See `Inputs.bounds`.
+        data: Their inputs, joined.
+    """
 
-    def __init__(self, block: "Block", indices: "range", lengths: "List[int]", data: "bytes") -> "None":
+    __slots__ = ("block", "bounds", "data", "done", "indices")
+
+    def __init__(self, block: "Block", indices: "range", bounds: "array[int]", data: "bytes") -> "None":
         self.block = block
         self.indices = indices
-        self.lengths = lengths
+        self.bounds = bounds
         self.data = data
         self.done = 0
 
     def encode(self, attempt: "int") -> "bytes":
-        items = b"".join(map(executor.ITEM.pack, self.indices, self.lengths))
-        length = len(items) + len(self.data)
-        return executor.CHUNK.pack(length, self.block.round, attempt, len(self.indices)) + items + self.data
+        bounds = self.bounds.tobytes()
+        length = len(bounds) + len(self.data)
+        head = executor.CHUNK.pack(length, self.block.round, attempt, len(self.indices), self.indices[0])
+        return head + bounds + self.data
 
     def rest(self, skip: "int") -> "Optional[Chunk]":
         """What is left, without the first `skip` unfinished components; None if that is nothing."""
         begin = self.done + skip
         if begin >= len(self.indices):
             return None
-        data = self.data[sum(self.lengths[:begin]) :]
-        return Chunk(self.block, self.indices[begin:], self.lengths[begin:], data)
+        data = self.data[self.bounds[begin] - self.bounds[0] :]
+        return Chunk(self.block, self.indices[begin:], self.bounds[begin:], data)
 
 
 class Executor(object):

@@ -11,18 +11,19 @@ import os
 import pickle
 import struct
 import sys
+from array import array
+from itertools import islice
 
 from . import failure, formats
 from .pickling import PROTOCOL, SIMPLE, Dumper, culprit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Container, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple
+    from typing import Any, Callable, Container, Dict, List, NoReturn, Optional, Sequence, Tuple
 
-#: length of what follows, round, attempt, number of components
-CHUNK = struct.Struct("<QIHI")
-#: index, length of the input
-ITEM = struct.Struct("<IQ")
+#: length of what follows, round, attempt, number of components, the first of them. Then follow the bounds of their inputs (u64 each, one
+#: more than there are components, in this machine's byte order) and the inputs.
+CHUNK = struct.Struct("<QIHII")
 #: What precedes records on the pipe: components finished, headers, failures, bytes of payload, seconds of wall time, and where in the
 #: executor's two files the last component's output lies. Then follow the failed components (u32 each), all headers, all payloads.
 #: A group that finishes no component says why the executor refuses.
@@ -32,9 +33,8 @@ FAILED = struct.Struct("<I")
 FAST_SECONDS = 50e-6
 #: How many to look at before saying so.
 FAST_SAMPLE = 64
-#: Gather outputs for so long (s), and at most so many.
+#: Gather outputs for so long (s).
 RUN_SECONDS = 0.001
-RUN_LENGTH = 4096
 
 _BOARD = struct.Struct("<qQQd")
 #: In place of a component: one of a run of fast ones.
@@ -166,16 +166,16 @@ def setup_message(
 
 
 class _Stream(io.TextIOWrapper):
-    """Standard output of the executor: knows when Python code has written to it."""
+    """Standard output of the executor: notes in `written` when Python code has written to it."""
 
-    dirty = False
+    #: One flag for both streams, in a list: the one thing that is looked at after each component.
+    written = [False]
 
     def write(self, text: "str") -> "int":
-        self.dirty = True
+        self.written[0] = True
         return io.TextIOWrapper.write(self, text)
 
     def settle(self) -> "None":
-        self.dirty = False
         try:
             self.flush()
         except (OSError, ValueError):
@@ -233,20 +233,15 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
         call = _starred(call)
     caller = _Caller(call, results, board, out, err, dumper, skip)
     while True:
-        length, number, attempt, count = CHUNK.unpack(_read_exactly(commands, CHUNK.size))
-        data = _read_exactly(commands, length)
-        position = ITEM.size * count
-        items = ITEM.iter_unpack(memoryview(data)[:position])
-        inputs = memoryview(data)[position:]
-        caller.begin_chunk(number, attempt)
-        at = 0
-        while count:
+        length, number, attempt, count, first = CHUNK.unpack(_read_exactly(commands, CHUNK.size))
+        caller.begin_chunk(number, attempt, first, count, memoryview(_read_exactly(commands, length)))
+        done = 0
+        while done < count:
             if caller.fast and not careful:
-                done, at = caller.call_fast(items, inputs, at)
-                count -= done
-            if count:
-                at = caller.call_one(items, inputs, at)
-                count -= 1
+                done = caller.call_fast(done)
+            if done < count:
+                caller.call_one(done)
+                done += 1
         board.set(-1, 0, 0, 0.0)
 
 
@@ -296,12 +291,20 @@ class _Caller(object):
     def _positions() -> "Tuple[int, int]":
         return os.lseek(1, 0, os.SEEK_CUR), os.lseek(2, 0, os.SEEK_CUR)
 
-    def begin_chunk(self, number: "int", attempt: "int") -> "None":
-        self._round, self._attempt = number, attempt
+    def begin_chunk(
+        self, number: "int", attempt: "int", first: "int", count: "int", data: "memoryview"
+    ) -> "None":
+        self._round, self._attempt, self._first = number, attempt, first
+        bounds = array("Q")
+        bounds.frombytes(data[: bounds.itemsize * (count + 1)])
+        base = bounds[0]
+        #: Where each input begins in `_inputs`, and where the last ends.
+        self._bounds = [bound - base for bound in bounds]
+        self._inputs = data[bounds.itemsize * (count + 1) :]
 
-    def call_one(self, items: "Iterator[Tuple[int, int]]", inputs: "memoryview", at: "int") -> "int":
-        """One component, told at once: where the next input lies."""
-        index, size = next(items)
+    def call_one(self, place: "int") -> "None":
+        """Component number `place` of the chunk, told at once."""
+        index = self._first + place
         clock = self._clock
         begin = clock()
         self._board.set(index, self._printed[0], self._printed[1], self._offset + begin)
@@ -309,7 +312,7 @@ class _Caller(object):
         value: "Any" = None
         has_input, stage = False, "input"
         try:
-            given = pickle.loads(inputs[at : at + size])
+            given = pickle.loads(self._inputs[self._bounds[place] : self._bounds[place + 1]])
             has_input, stage = True, "call"
             value = self._call(given)
             wall = clock() - begin
@@ -327,69 +330,68 @@ class _Caller(object):
         if self._sample == FAST_SAMPLE:
             self.fast = self._recent < FAST_SAMPLE * FAST_SECONDS
             self._recent, self._sample = 0.0, 0
-        return at + size
 
-    def call_fast(
-        self, items: "Iterator[Tuple[int, int]]", inputs: "memoryview", at: "int"
-    ) -> "Tuple[int, int]":
-        """Components one after the other, outputs gathered, until one is slow, prints, fails, or returns something that is not plain.
+    def call_fast(self, place: "int") -> "int":
+        """Components from `place` on, outputs gathered, until one is slow, prints, fails, or returns something that is not plain.
 
-        Their outputs are told in one record, and before anything that could take long. Returns how many components were done, and where the
-        next input lies. Should the process die here, the supervisor does not know at which component: it has them all done
+        Their outputs are told in one record, and before anything that could take long. Returns the place after the last that was done.
+        Should the process die here, the supervisor does not know at which component: it has them all done
         again by an executor that does not gather.
         """
         clock, call, loads, simple = self._clock, self._call, pickle.loads, SIMPLE
-        out, err = self._out, self._err
+        inputs, written = self._inputs, _Stream.written
         values: "List[Any]" = []
         walls: "List[float]" = []
-        first: "Optional[int]" = None
-        done = slow = 0
+        begun = place
+        slow = 0
         value: "Any"
-        given: "Any"
-        failed: "Optional[bytes]"
-        begin = run_began = clock()
+        given: "Any" = None
+        failed: "Optional[bytes]" = None
+        run = place
+        at = self._bounds[place]
+        begin = clock()
+        run_began, run_ends = begin, begin + RUN_SECONDS
         self._board.set(SOME, self._printed[0], self._printed[1], self._offset + begin)
-        for index, size in items:
-            if first is None:
-                first = index
-            elif index != first + len(values) or begin - run_began > RUN_SECONDS or len(values) == RUN_LENGTH:
-                self._tell_run(first, run_began, values, walls)
-                values, walls, first, run_began = [], [], index, begin
-            value, stage, given, has_input = None, "input", None, False
+        for stop in islice(self._bounds, place + 1, None):
+            stage = "input"
             try:
-                given = loads(inputs[at : at + size])
-                has_input, stage = True, "call"
+                given = loads(inputs[at:stop])
+                stage = "call"
                 value = call(given)
             except BaseException as error:
-                failed = self._failure(error, stage, given, has_input, None)
-            else:
-                failed = None
+                called = stage == "call"
+                failed = self._failure(error, stage, given if called else None, called, None)
+                value = self  # as good as anything that is not plain
             end = clock()
-            at += size
-            done += 1
-            wall = end - begin
-            if failed is None and type(value) in simple and not (out.dirty or err.dirty):
+            at = stop
+            if type(value) in simple and not written[0]:
                 values.append(value)
-                walls.append(wall)
-                begin = end
-                if wall > RUN_SECONDS:
-                    # Long after all, or only interrupted: its output goes now, and more than a few of these end the gathering.
-                    self._tell_run(first, run_began, values, walls)
-                    values, walls, first, run_began = [], [], None, end
-                    slow += 1
-                    if slow * FAST_SAMPLE > done + FAST_SAMPLE:
-                        self.fast = False
-                        break
+                walls.append(end - begin)
+                if end < run_ends:
+                    begin = end
+                    continue
+                # Long enough. A component that was long by itself may only have been interrupted: more than a few end the gathering.
+                slow += end - begin > RUN_SECONDS
+                place = run + len(values)
+                self._tell_run(self._first + run, run_began, values, walls)
+                values, walls, run = [], [], place
+                if slow * FAST_SAMPLE > place - begun + FAST_SAMPLE:
+                    self.fast = False
+                    break
+                begin = run_began = clock()
+                run_ends = begin + RUN_SECONDS
                 continue
             # Not the plain case: what was gathered goes first, then this one by itself.
-            self._tell_run(first, run_began, values, walls)
-            values = []
-            self._tell_outcome(index, begin, wall, value, failed)
+            wall = end - begin
+            place = run + len(values)
+            self._tell_run(self._first + run, run_began, values, walls)
+            self._tell_outcome(self._first + place, begin, wall, value, failed)
+            values, run = [], place + 1
             self.fast = False
             break
-        self._tell_run(first, run_began, values, walls)
+        self._tell_run(self._first + run, run_began, values, walls)
         self._recent, self._sample = 0.0, 0
-        return done, at
+        return run + len(values)
 
     def _tell_outcome(
         self, index: "int", begin: "float", wall: "float", value: "Any", failed: "Optional[bytes]"
@@ -408,14 +410,13 @@ class _Caller(object):
         cpu, peak = self._measures.take(wall)
         self._out.settle()
         self._err.settle()
+        _Stream.written[0] = False
         before, self._printed = self._printed, self._positions()
         ranges = (before[0], self._printed[0], before[1], self._printed[1])
         self._write(kind, index, count, begin, wall, cpu, peak, payload, ranges)
 
-    def _tell_run(
-        self, first: "Optional[int]", began: "float", values: "List[Any]", walls: "List[float]"
-    ) -> "None":
-        if first is None or not values:
+    def _tell_run(self, first: "int", began: "float", values: "List[Any]", walls: "List[float]") -> "None":
+        if not values:
             return
         wall = sum(walls)
         payload = struct.pack("<%df" % len(walls), *walls) + pickle.dumps(values, PROTOCOL)

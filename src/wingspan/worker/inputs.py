@@ -4,8 +4,6 @@ from array import array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
-
     from .transports import Transport
 
 #: Read this far ahead: the next blocks are usually the next to be claimed.
@@ -38,11 +36,10 @@ class Inputs(object):
         self._offsets.frombytes(data)
         self._first, self._stop = first, end
 
-    def lengths(self, first: "int", stop: "int") -> "List[int]":
-        """Bytes of each input of ``first … stop - 1``."""
+    def bounds(self, first: "int", stop: "int") -> "array[int]":
+        """Where the inputs ``first … stop - 1`` begin, and where the last ends: one number more than there are inputs."""
         self._load_offsets(first, stop)
-        offsets = self._offsets[first - self._first : stop - self._first + 1]
-        return [after - before for before, after in zip(offsets, offsets[1:])]
+        return self._offsets[first - self._first : stop - self._first + 1]
 
     def read(self, first: "int", stop: "int") -> "bytes":
         """The pickles of ``first … stop - 1``, joined."""

@@ -4,6 +4,7 @@ It never imports user code, so that nothing the user's code does (a crash, an ou
 component's error record, and a new executor goes on with the next.
 """
 
+import bisect
 import collections
 import json
 import os
@@ -189,16 +190,11 @@ class Supervisor(object):
 
     def _next_chunk(self, block: "Block") -> "Chunk":
         first, stop = block.next_run()
-        lengths = self.inputs.lengths(first, stop)
-        total = 0
-        for number, length in enumerate(lengths):
-            total += length
-            if total > CHUNK_BYTES and number:
-                stop = first + number
-                lengths = lengths[:number]
-                break
+        bounds = self.inputs.bounds(first, stop)
+        count = max(1, bisect.bisect_right(bounds, bounds[0] + CHUNK_BYTES) - 1)
+        stop = min(stop, first + count)
         block.take(first, stop)
-        return Chunk(block, range(first, stop), lengths, self.inputs.read(first, stop))
+        return Chunk(block, range(first, stop), bounds[: stop - first + 1], self.inputs.read(first, stop))
 
     def _send(self, chunk: "Chunk") -> "None":
         self.chunks.append(chunk)
