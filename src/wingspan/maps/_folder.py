@@ -188,8 +188,9 @@ def create_map_folder(
     temporary = root / f".new-{map_id}"
     try:
         temporary.mkdir(parents=True, mode=0o700)
+        new = FileTransport(str(temporary))
         for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/done"):
-            (temporary / name).mkdir(mode=0o700)
+            new.make_folder(name)
         with own_modules_by_value():
             count, inputs_hold_code = _write_inputs(temporary, inputs, progress)
         if count == 0:
@@ -199,16 +200,16 @@ def create_map_folder(
         key = os.urandom(formats.KEY_BYTES)
         holds_code = CODE_MARK in function or inputs_hold_code
         function = compatibility.header({**info["interpreter"], "code": holds_code}) + function
-        (temporary / "function.pkl").write_bytes(function)
-        (temporary / "key").write_bytes(key)
-        (temporary / "key").chmod(0o600)
+        new.write_whole("function.pkl", function)
+        new.write_whole("key", key)
         planned = workers(count)
         plan = rounds.plan_for(rounds.INITIAL, range(count), planned, block_size)
-        (temporary / "rounds/0/plan").write_bytes(plan.dumps(key))
-        with contextlib.suppress(OSError):
-            os.link(archive, temporary / "worker.pyz")
-        if not (temporary / "worker.pyz").exists():
-            shutil.copyfile(archive, temporary / "worker.pyz")
+        new.write_whole("rounds/0/plan", plan.dumps(key))
+        worker = temporary / "worker.pyz"
+        try:
+            os.link(archive, worker)
+        except OSError:  # another file system
+            shutil.copyfile(archive, worker)
         facts = {
             "format": FORMAT,
             "id": map_id,
@@ -217,11 +218,11 @@ def create_map_folder(
             "workers": planned,
             "holds_code": holds_code,
             "function_bytes": len(function),
-            "archive_bytes": (temporary / "worker.pyz").stat().st_size,
+            "archive_bytes": worker.stat().st_size,
             "classes": travelled_classes(),
             "created": time.time(),
         }
-        (temporary / "map.json").write_bytes(json.dumps(facts).encode())
+        new.write_whole("map.json", json.dumps(facts).encode())
         if before_it_is_in_place is not None:
             before_it_is_in_place(temporary, holds_code)
         temporary.rename(root / map_id)
@@ -395,28 +396,25 @@ class MapFolder:
         A file ``workers/first-<number>`` is created exclusively for each set.
         """
         first = 0
-        (self.path / "workers").mkdir(exist_ok=True, mode=0o700)
         for entry in self.submissions():
             first = max(first, int(entry["first"]) + int(entry["count"]))
         while True:
-            for path in (self.path / "workers").iterdir():
-                if path.name.startswith("first-"):
-                    low, _, number = path.name[6:].partition("-")
+            names = self.transport.names("workers")
+            if not names:
+                self.transport.make_folder("workers")  # somebody has tidied up
+            for name in names:
+                if name.startswith("first-"):
+                    low, _, number = name[6:].partition("-")
                     first = max(first, int(low) + int(number))
-            try:
-                descriptor = os.open(
-                    self.path / "workers" / f"first-{first}-{count}", os.O_CREAT | os.O_EXCL, 0o600
-                )
-            except FileExistsError:
-                continue
-            os.close(descriptor)
-            return first
+            if self.transport.create_exclusively(f"workers/first-{first}-{count}", b""):
+                return first
 
 
 def read_submissions(path: Path) -> list[dict[str, Any]]:
     """Which jobs work on the map in `path`; readable also where nothing else of it is."""
     try:
-        lines = (path / "submissions").read_bytes().split(b"\n")[:-1]
+        with open(f"{path}/submissions", "rb") as file:  # noqa: PTH123 - read for every map
+            lines = file.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
     entries = []

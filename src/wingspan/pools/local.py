@@ -73,6 +73,8 @@ class LocalPool:
         self._newest = ""
         self._children: list[int] = []
         self._spares: list[socket.socket] = []
+        #: What the folder of idle workers was last asked for, and which it is.
+        self._idle: tuple[tuple[Any, ...], Path] | None = None
         self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
@@ -132,24 +134,37 @@ class LocalPool:
         """Workers start at once."""
 
     def _idle_folder(self, command: Sequence[str], environ: dict[str, str]) -> Path:
+        facts = os.stat(command[-1])  # noqa: PTH116 - asked for every map
+        worker = _digest(command[-1], (facts.st_dev, facts.st_ino, facts.st_mtime_ns))
+        cache = load_settings().cache_dir
+        facts_now = (cache, worker, list(command[:-1]), environ)
+        if self._idle is not None and self._idle[0] == facts_now:
+            return self._idle[1]
         variables = sorted(
             (name, value)
             for name, value in environ.items()
             if name in _START_VARIABLES or name.startswith(_START_PREFIXES)
         )
-        facts = os.stat(command[-1])  # noqa: PTH116 - asked for every map
-        worker = _digest(command[-1], (facts.st_dev, facts.st_ino, facts.st_mtime_ns))
         key = hashlib.sha256(repr((worker, command[:-1], sys.prefix, variables)).encode()).hexdigest()[:16]
-        folder = load_settings().cache_dir / "idle" / key
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = cache / "idle" / key
+        self._idle = (facts_now, folder)
         return folder
+
+    @staticmethod
+    def _waiting(folder: Path) -> list[str]:
+        """Sockets of the workers that wait there."""
+        try:
+            return [name for name in os.listdir(folder) if name.endswith(".sock")]
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return []
 
     def warm_up(self, archive: Path, count: int) -> None:
         """Start as many workers as will be missing, before it is known what they are for: they import meanwhile."""
         command = [self.python, str(archive)]
         environ = dict(os.environ)
         folder = self._idle_folder(command, environ)
-        missing = min(count, self.cpus) - sum(name.endswith(".sock") for name in os.listdir(folder))
+        missing = min(count, self.cpus) - len(self._waiting(folder))
         if missing > 0:
             self._spares += self._spawn(command, folder, missing, environ, os.devnull)
 
@@ -193,7 +208,7 @@ class LocalPool:
         self, idle_folder: Path, lock: int, order: dict[str, Any], environ: dict[str, str]
     ) -> bool:
         """Give the order to a worker that waits; False when none does."""
-        names = [name for name in os.listdir(idle_folder) if name.endswith(".sock")]
+        names = self._waiting(idle_folder)
         if not names:
             return False
         data = json.dumps({**order, "environ": environ}).encode() + b"\n"

@@ -216,7 +216,7 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
         _refuse(results, failure.describe(error, "function", pickle.dumps, skip))
     (length,) = SETUP.unpack(_read_exactly(commands, SETUP.size))
     function, facts, starred, careful, folder, environ, path = pickle.loads(_read_exactly(commands, length))
-    if environ is not None:
+    if environ is not None and environ != dict(os.environ):
         os.environ.clear()
         os.environ.update(environ)
     if folder is not None and os.path.isdir(folder):
