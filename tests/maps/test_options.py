@@ -59,7 +59,7 @@ def test_every_number_of_bytes_is_a_size(size):
         ("request_cpus", True),
         ("request_cpus", "2"),
         ("request_gpus", -1),
-        ("workers", 0),
+        ("workers", -1),
         ("block_size", 0),
         ("retries", -1),
         ("retries", None),

@@ -198,7 +198,9 @@ def _make(
 
         function = pickled(func)  # what cannot travel is told before a pool is started for it
         progress = default_progress()
-        chosen = _resolve(pool, progress)
+        # Workers that are submitted by hand need no pool of ours to be there.
+        by_hand = options.workers == 0 and pool is None
+        chosen = get_pool("local") if by_hand else _resolve(pool, progress)
         return create(
             func,
             function,
@@ -216,7 +218,7 @@ def _make(
 
 def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -> Pool | None:
     """Start workers before they are needed, where the pool is sure and can; that pool."""
-    if options.environment is not None or getattr(pool, "kind", pool) != "local":
+    if options.environment is not None or options.workers == 0 or getattr(pool, "kind", pool) != "local":
         return None
     from wingspan.pools.zipapp import worker_zipapp
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from wingspan.maps._by_hand import PLANNED_WORKERS
 from wingspan.maps._delivery import Delivery, check_python, keep, prepare
 from wingspan.maps._folder import create_map_folder, tags_root
 from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
@@ -85,7 +86,7 @@ def create(
             "environment": delivery.facts if delivery else None,
         },
         archive=worker_zipapp(),
-        workers=lambda count: min(count, options.workers or pool.default_workers(count)),
+        workers=lambda count: min(count, _planned_workers(options, pool, count)),
         block_size=options.block_size,
         progress=progress,
         before_it_is_in_place=(lambda path, holds_code: _deliver(delivery, path, holds_code))
@@ -95,12 +96,19 @@ def create(
     try:
         write_tag(tags_folder, tag, map_id)
         made = Map(folder)
-        made._keeper.add_workers(int(folder.info["workers"]), pool)
+        if options.workers != 0:
+            made._keeper.add_workers(int(folder.info["workers"]), pool)
     except BaseException:
         remove_tag(tags_folder, tag, map_id)
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     return made
+
+
+def _planned_workers(options: Options, pool: Pool, count: int) -> int:
+    if options.workers == 0:
+        return PLANNED_WORKERS
+    return options.workers or pool.default_workers(count)
 
 
 def _deliver(delivery: Delivery, folder: Path, holds_code: bool) -> None:

@@ -126,7 +126,7 @@ def keep(delivery: Delivery, folder: Path) -> None:
         os.link(delivery.bundle.path, folder / delivery.bundle.path.name)
 
 
-def _bundle(folder: MapFolder) -> Bundle:
+def bundle_of(folder: MapFolder) -> Bundle:
     from wingspan.environments.bundles import open_bundle
 
     facts = folder.info["environment"]
@@ -152,7 +152,7 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
         return job
     from wingspan.environments.bundles import starter_command
 
-    bundle = _bundle(folder)
+    bundle = bundle_of(folder)
     place = next(number for number, word in enumerate(job.arguments) if word.endswith("worker.pyz"))
     start = starter_command(bundle, ["python", *job.arguments[place:]], shared=pool.shares_files, quiet=True)
     common = () if pool.shares_files else (str(bundle.path),)
@@ -168,11 +168,11 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
         arguments=(str(start.executable), *start.arguments) if pool.shares_files else start.arguments,
         input_files=(*job.input_files, *others),
         common_input_files=common,
-        resources=_with_gpus(resources, facts["needs"]),
+        resources=with_gpus(resources, facts["needs"]),
     )
 
 
-def _with_gpus(resources: Resources, needs: dict[str, Any]) -> Resources:
+def with_gpus(resources: Resources, needs: dict[str, Any]) -> Resources:
     """What the environment needs of a GPU, where one is asked for."""
     if not resources.gpus:
         return resources

@@ -99,7 +99,8 @@ def _is_at_rest(found: Map) -> bool:
     if not found.is_transient:
         return False
     found._keeper.refresh()
-    return found._keeper.finished or not found._keeper.jobs.live()
+    keeper = found._keeper
+    return keeper.finished or not (keeper.jobs.live() or keeper.by_hand())
 
 
 def clean(*, all: bool = False) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from wingspan.errors import PoolError
 from wingspan.jobs import JobDescription, Resources
+from wingspan.maps._by_hand import workers_by_hand
 from wingspan.maps._delivery import inside
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._failures import describe_refusal
@@ -225,6 +226,8 @@ class Keeper:
             return
         if self.removed:
             return  # its owner, or an administrator, took the jobs away: starting others is not ours to decide
+        if self.by_hand():
+            return  # they have no job that we know of; among themselves workers repair what one has lost
         # All workers have left, and not everything is done: give records on their way a moment, then go on.
         if self._gone_since is None:
             self._gone_since = now
@@ -298,6 +301,10 @@ class Keeper:
             ),
             hint="mend what their standard error says, then m.rerun()",
         )
+
+    def by_hand(self) -> list[WorkerStart]:
+        """Workers at work that were not submitted by us."""
+        return workers_by_hand(self.folder, self.results, self.jobs)
 
     def repair(self, owners: set[str] | None) -> bool:
         """Publish a round for what lost workers had claimed: those of `owners`, or (None) everything unfinished.
@@ -393,7 +400,12 @@ class Keeper:
     # -- workers -------------------------------------------------------------------------------------------------------
 
     def add_workers(self, count: int | None, pool: Pool | None = None) -> int:
-        """Submit workers: `count`, or (None) as many as what is unfinished deserves. How many were submitted."""
+        """Submit workers: `count`, or (None) as many as what is unfinished deserves. How many were submitted.
+
+        None are, unless they are counted, for a map whose workers are submitted by hand.
+        """
+        if count is None and self.options.workers == 0:
+            return 0
         pool = pool or self._pool(self.folder.info["pool"])
         pool.make_ready()
         if count is None:

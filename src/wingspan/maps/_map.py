@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, overload
 
 from wingspan.errors import PoolError
+from wingspan.maps._by_hand import HINT
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._errors import (
     ComponentError,
@@ -444,6 +445,9 @@ class Map(Sequence[Any]):
         rest = self._status_of_the_rest()
         exceptions = dict.fromkeys(self._keeper.results.retryable, rest)
         stopped = self._keeper.stopped_pools()
+        for start in self._keeper.by_hand():
+            if start.component is not None and results.state[start.component] != OUTPUT:
+                exceptions[start.component] = ComponentStatus.RUNNING
         for start in results.starts.values():
             component, job = start.component, jobs.by_worker.get(start.number)
             if component is None or job is None or results.state[component] == OUTPUT:
@@ -492,6 +496,12 @@ class Map(Sequence[Any]):
             for state, count in sorted(self._keeper.jobs.counts().items(), key=lambda item: item[0].value)
         }
         pools = tuple(dict.fromkeys(job.pool for job in self._keeper.jobs.by_worker.values()))
+        by_hand = len(self._keeper.by_hand()) if not self._keeper.finished else 0
+        if by_hand:
+            running = JobState.RUNNING.value
+            workers[running] = workers.get(running, 0) + by_hand
+        if by_hand or self.options.workers == 0:
+            pools += ("by hand",)
         message = None
         if not self._keeper.finished:
             try:
@@ -500,6 +510,8 @@ class Map(Sequence[Any]):
             except MapError as error:
                 message = str(error)
             stopped = self._keeper.stopped_pools()
+            if message is None and self.options.workers == 0 and not workers:
+                message = f"nobody works on it: {HINT.format(tag=self.tag)}"
             if stopped:
                 message = "\n".join([*([message] if message else []), *stopped.values()])
         troubles = [start.trouble for start in self._keeper.results.starts.values() if start.trouble]

@@ -86,6 +86,7 @@ class Options:
         request_disk: Scratch disk of each worker: ``"10GB"``, or bytes.
         request_gpus: GPU devices of each worker.
         workers: How many workers. None: the pool's cores on this machine, up to 1,000 on a site's pool, never more than components.
+            0: none are submitted, now or later; you start them by hand with what ``wingspan render --from TAG`` writes.
         block_size: Components that a worker claims at once. None: so that each worker finds about 32 blocks.
         retries: How often a component that fails is tried again, on whichever worker comes next.
         max_idle: At most so many workers wait in HTCondor's queue at a time.
@@ -149,7 +150,7 @@ class Options:
             request_memory=None if request_memory is None else parse_size(request_memory, "request_memory"),
             request_disk=None if request_disk is None else parse_size(request_disk, "request_disk"),
             request_gpus=_positive("request_gpus", request_gpus, 0),
-            workers=None if workers is None else _positive("workers", workers),
+            workers=None if workers is None else _positive("workers", workers, 0),
             block_size=None if block_size is None else _positive("block_size", block_size),
             retries=_positive("retries", retries, 0),
             max_idle=None if max_idle is None else _positive("max_idle", max_idle),

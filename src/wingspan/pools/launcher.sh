@@ -6,6 +6,7 @@
 # The version that made the map is preferred, first at the path it has on the access point (a shared file system), then on PATH. With another
 # version the worker is started all the same: it says politely what is wrong, and nothing is unpickled.
 
+# wingspan: ignore=goes-on-after-failure (every failure is looked at)
 PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}"
 export PATH
 wanted=$1 preferred=$2

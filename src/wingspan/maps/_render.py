@@ -1,0 +1,336 @@
+"""The workers of a map as files for people to own: submitted by hand, they join the map and complete it.
+
+What is written needs ``condor_submit`` or ``sbatch``, and the map's folder; no Wingspan. Comments say why each line is there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from wingspan._version import __version__
+from wingspan.errors import SettingsError
+from wingspan.jobs import Resources
+from wingspan.maps._delivery import bundle_of, with_gpus
+from wingspan.maps._map import Map
+from wingspan.pools.render import (
+    Reasoned,
+    RenderedEnvironment,
+    Target,
+    check_empty,
+    interact_script,
+    one_line,
+    profile_lines,
+    put,
+    resource_lines,
+    sbatch_options,
+    submit_script,
+)
+from wingspan.pools.submit_description import classad_literal
+
+__all__ = ["map_resources", "render_map"]
+
+#: Disk of a job beside its bundle, when nobody says (bytes).
+_OWN_DISK = 1 << 30
+#: Appended to the number of a submission, to be no number that another worker of the map has; two schedulers may both count from 1.
+_NUMBERS = {"htcondor": "000000", "slurm": "500000"}
+#: Jobs of one submission that are told apart in this way.
+_MOST_WORKERS = 500_000
+
+
+def render_map(
+    target: Target,
+    folder: str | os.PathLike[str],
+    found: Map,
+    *,
+    workers: int | None = None,
+    resources: Resources | None = None,
+    profile: str | None = None,
+    switches: Collection[str] = (),
+    bundle_url: str | None = None,
+) -> list[Path]:
+    """Write the files of workers for the map `found` into `folder`, and submit nothing.
+
+    Args:
+        target: ``"htcondor"`` or ``"slurm"``.
+        folder: New or empty. For Slurm on a file system that the nodes see, as the map's own folder has to be.
+        found: The map.
+        workers: How many; None: as many as the map was cut for.
+        resources: What a worker needs; None: what the map's options say.
+        profile: Site profile.
+        switches: Names of what the profile lets one turn on.
+        bundle_url: Where the map's bundle was published; it is then not copied into `folder`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FolderInUse: The folder holds something.
+        SettingsError: `workers` or something of the profile cannot be used.
+        MapDamaged: A file of the map is missing.
+    """
+    path = Path(folder)
+    check_empty(path)
+    found._folder.read_info()
+    found._folder.check_inputs()
+    count = int(found._folder.info["workers"]) if workers is None else workers
+    if not 1 <= count <= _MOST_WORKERS:
+        raise SettingsError(
+            f"{count:,} workers cannot be rendered", hint=f"give at least 1, at most {_MOST_WORKERS:,}"
+        )
+    files = _Files(found, target, path, count, resources, profile, switches, bundle_url)
+    path.mkdir(parents=True, exist_ok=True)
+    files.write()
+    return sorted(entry for entry in path.iterdir() if entry.is_file())
+
+
+def map_resources(found: Map) -> Resources:
+    """What a worker of `found` asks of a machine, by the map's options and its environment."""
+    options = found.options
+    asked = Resources(
+        cpus=options.request_cpus,
+        memory=options.request_memory,
+        disk=options.request_disk,
+        gpus=options.request_gpus,
+    )
+    return with_needs(found, asked)
+
+
+def with_needs(found: Map, resources: Resources) -> Resources:
+    """`resources`, with what the map's environment needs of a GPU."""
+    facts = found._folder.info.get("environment")
+    return with_gpus(resources, facts["needs"]) if facts else resources
+
+
+class _Files:
+    """One rendering."""
+
+    def __init__(
+        self,
+        found: Map,
+        target: Target,
+        folder: Path,
+        count: int,
+        resources: Resources | None,
+        profile: str | None,
+        switches: Collection[str],
+        bundle_url: str | None,
+    ) -> None:
+        self.map, self.target, self.folder, self.count = found, target, folder, count
+        self.info: dict[str, Any] = found._folder.info
+        self.options = found.options
+        self.resources = map_resources(found) if resources is None else with_needs(found, resources)
+        self.profile, self.switches = profile, switches
+        bundle = bundle_of(found._folder) if self.info.get("environment") else None
+        self.environment = RenderedEnvironment(target, bundle, bundle_url=bundle_url)
+        if bundle_url is not None and bundle is None:
+            raise SettingsError(
+                f"the map {found.tag!r} has no environment whose bundle could be published",
+                hint="leave --bundle-url out",
+            )
+        # A tag may have characters that submit files and sbatch options take for something else.
+        self.name = re.sub(r"[^A-Za-z0-9._+-]", "-", found.tag)
+        self.main = f"{self.name}.{'sub' if target == 'htcondor' else 'sbatch'}"
+        calls = f"calls of {self.info['function']}"
+        self.title = one_line(f"workers of the map {found.tag}, {len(found):,} {calls}")
+
+    def write(self) -> None:
+        (self.folder / "logs").mkdir()
+        self.environment.write(self.folder)
+        shutil.copyfile(self.map.path / "worker.pyz", self.folder / "worker.pyz")
+        if not self.environment:
+            launcher = Path(__file__).parents[1] / "pools" / "launcher.sh"
+            put(self.folder, "launcher.sh", launcher.read_text(encoding="utf-8"), 0o755)
+        put(self.folder, "worker.sh", self._worker_script(), 0o755)
+        if self.target == "htcondor":
+            put(self.folder, self.main, self._submit_description())
+        else:
+            put(self.folder, self.main, self._sbatch_script(), 0o755)
+        why = "Submits the workers. More of them may be submitted at any time; those that find nothing to do end at once."
+        put(self.folder, "submit.sh", submit_script(self.main, why=why), 0o755)
+        interact = interact_script(self.main, self.resources, entered=bool(self.environment), inputs=False)
+        put(self.folder, "interact.sh", interact, 0o755)
+        put(self.folder, "README.md", self._readme())
+
+    # -- what a worker executes ----------------------------------------------------------------------------------------
+
+    def _worker_script(self) -> str:
+        shared = self.target == "slurm"
+        place = "$folder/" if shared else ""
+        archive = shlex.quote("worker.pyz") if not shared else f'"{place}worker.pyz"'
+        if self.environment:
+            python = " ".join([*self.environment.start, "python"])
+            why = "# The environment's Python; enter.sh makes the environment available and checks it."
+        else:
+            version = ".".join(self.info["interpreter"]["python"].split(".")[:2])
+            launcher = f'"{place}launcher.sh"' if shared else "launcher.sh"
+            python = f"sh {launcher} {version} {shlex.quote(sys.executable)}"
+            why = f"# Python {version}, which pickled the function: launcher.sh looks for it, first at this path, then on PATH."
+        lines = [
+            "#!/bin/sh",
+            f"# One of the {self.title}.",
+            "# A worker takes components that nobody has, calls the function, and appends what comes back to the map's folder.",
+            "#   worker.sh FIRST NUMBER     its number in the map is FIRST + NUMBER: it finds what it had begun when it starts again",
+            "set -eu",
+        ]
+        if shared:
+            lines += [
+                "# The map's folder, on the file system that the nodes share with the machine that made the map.",
+                f"map={shlex.quote(str(self.map.path))}",
+                "folder=$PWD",
+                "# What the function writes to relative paths goes into a folder of its own, which ends with the worker.",
+                "scratch=$(mktemp -d)",
+                "trap 'rm -rf \"$scratch\"' EXIT",
+                "trap 'exit 143' TERM",
+                "TMPDIR=$scratch",
+                "export TMPDIR",
+                'cd "$scratch"',
+                why,
+                f'{python} {archive} file "$map" "$1" "$2"',
+            ]
+        else:
+            lines += [
+                "# The map's folder on the access point. It is reached through the channel that every job has to where it was submitted",
+                "# from (chirp): no port is opened, no file system shared.",
+                f"map={shlex.quote(str(self.map.path))}",
+                why,
+                f'exec {python} {archive} chirp "$map" "$1" "$2"',
+            ]
+        return "\n".join(lines) + "\n"
+
+    # -- HTCondor ------------------------------------------------------------------------------------------------------
+
+    def _submit_description(self) -> str:
+        options = self.options
+        text = Reasoned(
+            f"{self.name}: {self.title}",
+            f"Written by Wingspan {__version__}; plain HTCondor from here on. Submit it with: sh submit.sh",
+            "Submit it on this access point, the one that has the map's folder.",
+        )
+        if self.environment.container:
+            text.say(
+                "The worker runs inside this image. Its name says its content: caches take a name for unchangeable.",
+                "universe = container",
+                f"container_image = {self.environment.container_image}",
+            )
+        else:
+            text.say("Ordinary programs; what they need comes along as files.", "universe = vanilla")
+        text.say(
+            "What condor_q shows, and by what it finds them.",
+            f"JobBatchName = {classad_literal(self.map.tag)}",
+            f"+WingspanMap = {classad_literal(self.info['id'])}",
+        )
+        text.say(
+            "The script beside this file. Its arguments make a number that no other worker of the map has.",
+            "executable = worker.sh",
+            f'arguments = "$(Cluster){_NUMBERS["htcondor"]} $(Process)"',
+        )
+        text.say(
+            "Workers claim components and append results through HTCondor's own channel, which has to be asked for.",
+            "+WantIOProxy = true",
+        )
+        text.say(
+            "What HTCondor tells about the jobs, and what a worker itself has to say. What the function prints is in the map.",
+            f"log = {self.name}.log",
+            "output = logs/$(Cluster).$(Process).out",
+            "error = logs/$(Cluster).$(Process).err",
+        )
+        beside = self.environment.sent if self.environment else ["launcher.sh"]
+        text.say(
+            "The worker and what starts it go along; inputs and results take the channel, so no file comes back.",
+            "should_transfer_files = YES",
+            f"transfer_input_files = {', '.join(['worker.pyz', *beside])}",
+            "when_to_transfer_output = ON_EXIT",
+            'transfer_output_files = ""',
+        )
+        resource_lines(text, self.resources, self._disk())
+        if options.requirements is not None:
+            text.say("What the map's options require of a machine.", f"requirements = {options.requirements}")
+        again = {
+            "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
+            **options.submit,
+        }
+        text.say(
+            "A worker that a signal ended, or that lost its way to the map (exit code 75), starts again and goes on, five times.",
+            f"on_exit_remove = {again.pop('on_exit_remove')}",
+        )
+        given = [f"+{name} = {classad_literal(value)}" for name, value in options.custom.items()]
+        given += [f"{name} = {value}" for name, value in again.items()]
+        if given:
+            text.say("What the map's options say beside that.", *given)
+        if options.max_idle is not None and options.max_idle < self.count:
+            text.say("So many at most wait in the queue at a time.", f"max_idle = {options.max_idle}")
+        profile_lines(text, self.name, self.resources, self.profile, self.switches)
+        text.say(
+            "How many workers. Any number will do: they share what there is to do.", f"queue {self.count}"
+        )
+        return str(text)
+
+    def _disk(self) -> int:
+        return self.resources.disk or self.environment.size + _OWN_DISK
+
+    # -- Slurm ---------------------------------------------------------------------------------------------------------
+
+    def _sbatch_script(self) -> str:
+        lines = sbatch_options(
+            name=self.name,
+            title=self.title,
+            resources=self.resources,
+            count=self.count,
+            count_why="How many workers. Any number will do: they share what there is to do. Add %10 for ten at a time.",
+            gpus_why="GPUs. Slurm knows neither capability nor driver: the environment's programs find out.",
+            requeue_why="A worker that is put back into the queue goes on with what it had begun.",
+            profile=self.profile,
+        )
+        lines += [
+            "",
+            "# This folder, and the map's, must be on a file system that the nodes see.",
+            'cd "$SLURM_SUBMIT_DIR"',
+            "# The two make a number that no other worker of the map has.",
+            f'exec sh ./worker.sh "${{SLURM_ARRAY_JOB_ID}}{_NUMBERS["slurm"]}" "$SLURM_ARRAY_TASK_ID"',
+            "",
+        ]
+        return "\n".join(lines)
+
+    def _readme(self) -> str:
+        htcondor = self.target == "htcondor"
+        program = "condor_submit" if htcondor else "sbatch"
+        rows = [
+            (self.main, f"what is asked of {'HTCondor' if htcondor else 'Slurm'}, each line with its reason"),
+            ("worker.sh", "what a job executes"),
+            ("worker.pyz", "the worker: a Python program with all that it needs inside"),
+            ("submit.sh", "submits workers"),
+            ("interact.sh", "a shell with the same resources"),
+        ]
+        if self.environment:
+            rows.append(("enter.sh", "starts a command in the map's environment"))
+            rows += [
+                (name, "the environment, and what starts it")
+                for name in self.environment.carried
+                if "://" not in name
+            ]
+        else:
+            rows.append(("launcher.sh", "finds the Python for the worker"))
+        table = "\n".join(f"| `{name}` | {what} |" for name, what in rows)
+        where = (
+            "Submit them on this access point: the workers reach the map's folder through it."
+            if htcondor
+            else "The nodes must see this folder and the map's."
+        )
+        tag = self.map.tag
+        return (
+            f"# {tag}\n\n"
+            f"Workers of the map `{tag}`: `{self.info['function']}` on {len(self.map):,} inputs.\n\n"
+            f"Submit them with `sh submit.sh`. It needs {program} and nothing else; everything may be edited. {where}\n"
+            "Workers share what there is to do, whenever and however many there are; each ends when nothing is left.\n\n"
+            f"| file | what it is |\n| --- | --- |\n{table}\n\n"
+            f"Results are in the map's folder, `{self.map.path}`: `wingspan status {tag}`, or `wingspan.load({tag!r})` in Python.\n"
+            "What a worker itself has to say is in `logs/`. Jobs that were submitted so are removed by the scheduler's own command; when\n"
+            "the map is removed they end by themselves.\n"
+        )
