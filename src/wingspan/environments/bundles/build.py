@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,12 @@ def _build(
         product, manifest = writer(order)
         product.path.chmod(product.mode)
         task = progress.start("Hashing the bundle", product.path.stat().st_size)
-        digest = hash_file(product.path, progress=lambda count: progress.advance(task, count))
+        # Both wait for the disk, and hashing for the processor.
+        with ThreadPoolExecutor(2) as others:
+            on_disk = others.submit(_sync, product.path)
+            others.submit(_remove_all_but, product.path, work)
+            digest = hash_file(product.path, progress=lambda count: progress.advance(task, count))
+            on_disk.result()
         progress.finish(task)
         name = ContentName.of(
             bundle_name(env) + ("-install" if kind == "install" else ""), digest, product.suffix
@@ -214,7 +220,6 @@ def _build(
             sources.append(source)
         with replacing(cache / name.sidecar) as file:
             file.write(sidecar(name, digest))
-        _sync(product.path)
         product.path.replace(path)
         status = path.stat()
         entry = {
@@ -236,6 +241,12 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _remove_all_but(product: Path, work: Path) -> None:
+    for path in work.iterdir():
+        if path != product and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _writer(kind: Kind) -> Callable[[Order], tuple[Product, Manifest]]:
