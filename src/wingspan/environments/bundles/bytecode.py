@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -98,9 +99,14 @@ def _key(recipe: str, digest: str) -> str:
 
 def _sources(names: Iterable[str], folder: Path) -> tuple[str, ...]:
     found = (name for name in names if name.endswith(".py") and name.startswith("lib/python"))
-    return tuple(
-        sorted(name for name in found if (folder / name).is_file() and not (folder / name).is_symlink())
-    )
+    return tuple(sorted(name for name in found if _is_plain_file(f"{folder}/{name}")))
+
+
+def _is_plain_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _wheel_files(wheel: Path, folder: Path) -> list[str]:
