@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -335,3 +336,95 @@ def test_resources_of_the_map_are_those_of_its_options() -> None:
         abs, [-1], tag="mine", options=wingspan.Options(workers=0, request_cpus=3, request_memory="1GB")
     )
     assert map_resources(m) == Resources(cpus=3, memory=1 << 30)
+
+
+@pytest.mark.slurm
+def test_a_worker_that_slurm_requeues_goes_on(
+    tmp_path: Path,
+    slurm: dict[str, str],
+    slurm_cluster: SlurmCluster,
+    gate: SimpleNamespace,
+    until: Callable[..., Any],
+) -> None:
+    """After a requeue it has its number again: it resumes what it had claimed, and nothing has to be repaired."""
+    wait = gate.wait
+
+    def slow(x: int) -> int:
+        wait()
+        return x
+
+    m = wingspan.map(slow, range(4), tag="again", options=wingspan.Options(workers=0, block_size=2))
+    render_map("slurm", tmp_path / "out", m, workers=1)
+    job = _sh(["sh", "submit.sh", "--parsable"], tmp_path / "out", slurm).strip()
+    until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
+    _sh(["scontrol", "requeue", job], tmp_path, slurm)
+
+    def started_again() -> bool:
+        # Slurm itself would wait two minutes before it starts a job again.
+        slurm_cluster.command("scontrol", "update", f"JobId={job}_0", "StartTime=now", check=False)
+        return len(m._folder.transport.names("results")) == 2
+
+    until(started_again, "its second start")
+    gate.open()
+    slurm_cluster.wait_for(job)
+    assert list(m) == [0, 1, 2, 3]
+    names = sorted(m._folder.transport.names("results"))
+    assert [name.split(".")[1] for name in names] == ["0", "1"]
+    assert len({name.split(".")[0] for name in names}) == 1
+    assert max(m._keeper.results.plans) == 0
+
+
+@pytest.mark.slurm
+def test_workers_of_a_map_that_was_removed_end(
+    tmp_path: Path,
+    slurm: dict[str, str],
+    slurm_cluster: SlurmCluster,
+    gate: SimpleNamespace,
+    until: Callable[..., Any],
+) -> None:
+    """Nobody knows of their jobs; when the map is gone they leave the queue by themselves."""
+    wait = gate.wait
+
+    def slow(x: int) -> int:
+        wait()
+        return x
+
+    m = wingspan.map(slow, range(4), tag="gone", options=BY_HAND)
+    render_map("slurm", tmp_path / "out", m, workers=1)
+    job = _sh(["sh", "submit.sh", "--parsable"], tmp_path / "out", slurm).strip()
+    until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
+    m.remove()
+    gate.open()
+    slurm_cluster.wait_for(job)
+    assert not m.path.exists()
+
+
+def test_a_signal_to_all_processes_of_a_worker_is_no_error(
+    tmp_path: Path, gate: SimpleNamespace, until: Callable[..., Any]
+) -> None:
+    """Slurm tells each process of a job to end: what the executor was at is not blamed for it, and the next start resumes it."""
+    wait = gate.wait
+
+    def slow(x: int) -> int:
+        wait()
+        return x
+
+    m = wingspan.map(slow, range(2), tag="told", options=BY_HAND)
+    folder = tmp_path / "out"
+    render_map("slurm", folder, m, workers=1)
+    worker = ["sh", "worker.sh", "1500000", "0"]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with subprocess.Popen(
+        worker, cwd=folder, env=_shell({"TMPDIR": str(scratch)}), start_new_session=True
+    ) as process:
+        until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+    assert m.errors == {}
+    assert not m.is_done
+    assert list(scratch.iterdir()) == []
+    gate.open()
+    subprocess.run(worker, cwd=folder, env=_shell({"TMPDIR": str(scratch)}), check=True, timeout=60)
+    assert list(m) == [0, 1]
+    assert max(m._keeper.results.plans) == 0

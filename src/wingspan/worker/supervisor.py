@@ -34,6 +34,8 @@ CHUNK_BYTES = 1 << 22
 AHEAD_SECONDS = 0.2
 #: A component that takes longer than this is announced as running (s).
 ANNOUNCE_SECONDS = 0.4
+#: The executor was ended by SIGTERM: wait so long for the same signal to this process (s).
+TOLD_SECONDS = 1.0
 #: Deaths of the executor before it reached a component, after which the worker gives up.
 MAX_START_CRASHES = 3
 
@@ -291,6 +293,9 @@ class Supervisor(object):
         board = process.board.get()
         self.executor = None
         status, usage = process.close()
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM and self._told_to_stop():
+            process.close_files()
+            raise Stopped()
         chunk = self.chunks[0] if self.chunks else None
         component, careful = board[0], False
         if chunk is not None and component == chunk.indices[chunk.done]:
@@ -317,6 +322,13 @@ class Supervisor(object):
                 self._send(rest)
             elif not old.block.remaining:
                 self.outbox.block_done(old.block)
+
+    def _told_to_stop(self) -> "bool":
+        """Whoever ended the executor ends this process, too: Slurm signals all processes of a job. The signal may be on its way."""
+        deadline = time.monotonic() + TOLD_SECONDS
+        while not self.stop and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.stop
 
     def _record_crash(
         self,
