@@ -428,3 +428,36 @@ def test_a_signal_to_all_processes_of_a_worker_is_no_error(
     subprocess.run(worker, cwd=folder, env=_shell({"TMPDIR": str(scratch)}), check=True, timeout=60)
     assert list(m) == [0, 1]
     assert max(m._keeper.results.plans) == 0
+
+
+def test_what_a_dead_worker_had_is_done_by_the_next(
+    tmp_path: Path, gate: SimpleNamespace, until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker by hand dies without a word: after its lease it is not at work any more, and who waits offers its claims anew."""
+    monkeypatch.setenv("WINGSPAN_LEASE_SECONDS", "2")
+    wait = gate.wait
+
+    def slow(x: int) -> int:
+        wait()
+        return x
+
+    m = wingspan.map(slow, range(2), tag="lost", options=wingspan.Options(workers=0, block_size=2))
+    folder = tmp_path / "out"
+    render_map("slurm", folder, m, workers=1)
+    environment = _shell({"TMPDIR": str(tmp_path)})
+    with subprocess.Popen(
+        ["sh", "worker.sh", "1500000", "0"], cwd=folder, env=environment, start_new_session=True
+    ) as process:
+        until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
+        os.killpg(process.pid, signal.SIGKILL)
+    until(lambda: not m.status().workers, "it is not counted any more")
+    assert "nobody works on it" in str(m.status().message)
+
+    def repaired() -> bool:
+        m._look()
+        return max(m._keeper.results.plans) == 1
+
+    until(repaired, "a repair")
+    gate.open()
+    subprocess.run(["sh", "worker.sh", "2500000", "0"], cwd=folder, env=environment, check=True, timeout=60)
+    assert list(m) == [0, 1]
