@@ -313,6 +313,13 @@ def test_the_command_line_takes_maps_and_runs(tmp_path: Path, monkeypatch: pytes
         done = _cli("render", "htcondor", "r", "--from", "a-run")
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "r/a-run.sub").exists()
+        for name in ("a-map", "a-run"):  # no task has the name
+            assert _cli("render", "slurm", f"short-{name}", name).returncode == 0
+            assert (tmp_path / f"short-{name}/{name}.sbatch").exists()
+        (tmp_path / "pixi.toml").write_text(
+            '[workspace]\nchannels = []\nplatforms = ["linux-64"]\n[tasks]\na-map = "true"\n'
+        )
+        assert "lock" in _cli("render", "slurm", "x", "a-map").stderr  # a task has
         done = _cli("render", "htcondor", "x", "--from", "a-mop")
         assert done.returncode == 1
         assert "no map and no run has the name 'a-mop'" in done.stderr

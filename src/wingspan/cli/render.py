@@ -30,14 +30,15 @@ _ALWAYS = frozenset({"target", "folder", "existing", "image", "bundle_url", "wor
     "existing",
     metavar="NAME",
     type=TAG,
-    help="A run that exists, instead of options and a command; or the tag of a map: files for its workers.",
+    help="A run that exists, instead of options and a command; or the tag of a map: files for its workers. A NAME alone will do "
+    "where it is no task.",
 )
 @click.option("--workers", type=int, metavar="N", help="With a map: how many workers.")
 @click.option("--image", metavar="URL", help="Container image that has the environment: docker://…@sha256:…")
 @click.option(
     "--bundle-url", metavar="URL", help="Where the bundle was published; it is not copied into DIR then."
 )
-@click.argument("words", metavar="TASK [ARGUMENT]... | -- COMMAND...", nargs=-1)
+@click.argument("words", metavar="TASK [ARGUMENT]... | -- COMMAND... | NAME", nargs=-1)
 @click.pass_context
 def render(
     ctx: click.Context,
@@ -68,25 +69,28 @@ def render(
     from wingspan.cli._progress import progress
 
     kind: Any = target
+    after_dashes = ctx.meta["wingspan.after_dashes"]
+    said = {
+        name
+        for name in ctx.params
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    if existing is None and len(words) == 1 and not after_dashes and not _is_task(words[0]):
+        existing, words = words[0], ()
+    if existing is not None and words:
+        raise click.UsageError("give --from NAME or a command, not both")
+    if existing is None and not words:
+        raise click.UsageError("what? Give a TASK, or -- and a COMMAND, or the NAME of a map or run")
     with progress() as told:
         if existing is not None:
-            if words:
-                raise click.UsageError("give --from NAME or a command, not both")
-            said = {
-                name
-                for name in ctx.params
-                if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-            }
             options |= {"workers": workers}
             paths = _existing(kind, folder, existing, said - _ALWAYS, image, bundle_url, options, told)
         else:
-            if not words:
-                raise click.UsageError("what? Give a TASK, or -- and a COMMAND, or --from NAME")
             if workers is not None:
                 raise click.UsageError("--workers is for maps: --from TAG")
             from wingspan.runs._render import render as write
 
-            command, keywords = planned(words, ctx.meta["wingspan.after_dashes"], options)
+            command, keywords = planned(words, after_dashes, options)
             paths = write(
                 kind, folder, command, image=image, bundle_url=bundle_url, progress=told, **keywords
             )
@@ -148,6 +152,23 @@ def _existing(
         switches=options["switches"],
         bundle_url=bundle_url,
     )
+
+
+def _is_task(word: str) -> bool:
+    """`word` is a task of the workspace here, or at least no name of a map or a run."""
+    from wingspan.maps import tags
+    from wingspan.runs import run_names
+
+    if word not in (*tags(), *run_names()):
+        return True
+    from wingspan.environments import Workspace
+    from wingspan.errors import WingspanError
+
+    try:
+        here = Workspace.open()
+        return any(word in here.tasks(environment) for environment in here.environments)
+    except WingspanError:
+        return False
 
 
 def _find(name: str) -> Map | Run:
