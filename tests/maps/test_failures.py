@@ -51,7 +51,7 @@ def test_the_user_s_exception_comes_back():
     error = caught.value.component_error
     assert str(error) == str(m.errors[1])
     assert isinstance(error.exception, ZeroDivisionError)
-    assert (error.component, error.type_name, error.given, error.attempt) == (1, "ZeroDivisionError", "0", 0)
+    assert (error.component, error.type_name, error.given, error.attempt) == (1, "ZeroDivisionError", "0", 1)
     assert error.host
     assert error.worker
     assert "return 1 / x" in error.traceback

@@ -110,7 +110,7 @@ def test_retries_land(pool, tmp_path):
     m = wingspan.map(fragile, range(5), pool="personal", options=wingspan.Options(retries=2))
     m.wait(timeout=120)
     assert list(m) == list(range(5))
-    assert {measures.attempt for measures in m.runtimes.values()} == {2}
+    assert {measures.attempt for measures in m.runtimes.values()} == {3}
     again = wingspan.map(fragile, range(5, 8), pool="personal", options=wingspan.Options(retries=1))
     again.wait(timeout=120, errors_ok=True)
     assert len(again.errors) == 3

@@ -119,9 +119,9 @@ def test_retries_try_again_until_it_works(counted, retries):
     m.wait(errors_ok=True)
     good = range(retries + 1)
     assert m[: retries + 1] == [x + 1 for x in good]
-    assert [m.runtimes[x].attempt for x in good] == list(good)
+    assert [m.runtimes[x].attempt for x in good] == [x + 1 for x in good]
     assert sorted(m.errors) == list(range(retries + 1, 6))
-    assert {error.attempt for error in m.errors.values()} == {retries}
+    assert {error.attempt for error in m.errors.values()} == {retries + 1}
     assert {error.text for error in m.errors.values()} == {f"attempt {retries + 1}"}
 
 

@@ -256,3 +256,55 @@ def test_many_outputs_of_every_size():
     for x, y in enumerate(m):
         assert y == output(x)
     assert x == 19_999
+
+
+def test_asyncio_knows_inputs_and_timeouts(gate):
+    """In-order iteration gives inputs on request, and raises MapTimeout when its time is over; the map goes on."""
+    wait = gate.wait
+
+    def slow_end(x):
+        if x == 2:
+            wait()
+        return 10 * x
+
+    m = wingspan.map(slow_end, range(3), pool="local")
+
+    async def in_time():
+        with pytest.raises(wingspan.MapTimeout, match="in time"):
+            async for _ in m.aiter(timeout=0.5):
+                pass
+
+    assert m[1] == 10
+    asyncio.run(in_time())
+    gate.open()
+    assert asyncio.run(_pairs(m)) == [(0, 0), (1, 10), (2, 20)]
+
+
+async def _pairs(m):
+    return [pair async for pair in m.aiter(with_inputs=True)]
+
+
+def test_a_cancelled_wait_leaves_the_map_usable(gate):
+    """Cancelling a task that waits for an output breaks neither the map nor a later wait."""
+    wait = gate.wait
+    m = wingspan.map(lambda x: wait() or x, [5], pool="local")
+
+    async def cancelled():
+        waiting = asyncio.create_task(_pairs(m))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        gate.open()
+        return await m
+
+    assert asyncio.run(cancelled()) == [5]
+
+
+def test_a_map_says_when_it_was_made_and_of_which_function():
+    """`created` is an aware datetime, `function_name` the function's own name."""
+    before = datetime.datetime.now(datetime.timezone.utc)
+    m = wingspan.map(abs, [-1], pool="local")
+    assert before <= m.created <= datetime.datetime.now(datetime.timezone.utc)
+    assert m.function_name == "abs"
+    assert wingspan.load(m.tag).created == m.created

@@ -26,13 +26,20 @@ def size(count: int | None) -> str:
     return f"{value:.1f} GB"
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
     """Print rows under headings on standard output.
 
     Args:
         columns: Headings.
         rows: Cells, as many as there are headings.
         right: Headings of the columns that are set flush right.
+        whole: Headings of the columns that are never folded, however narrow the terminal is.
     """
     cells = [tuple(row) for row in rows]
     if sys.stdout.isatty():
@@ -42,7 +49,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
-            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+            table.add_column(
+                column,
+                justify="right" if column in right else "left",
+                overflow="fold",
+                no_wrap=column in whole,
+            )
         for row in cells:
             # Cells are data: a package called "[red]" is not markup.
             table.add_row(*(cell.replace("[", "\\[") for cell in row))

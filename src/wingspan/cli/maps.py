@@ -83,6 +83,7 @@ def maps(pattern: str | None, as_json: bool) -> None:
         ["TAG", "STATE", "COMPLETED", "FAILED", "FUNCTION", "POOL", "CREATED"],
         [_row(record) for record in records],
         right=["COMPLETED", "FAILED"],
+        whole=["TAG", "STATE", "COMPLETED", "FAILED"],
     )
     for record in records:
         if record["damaged"]:

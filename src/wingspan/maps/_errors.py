@@ -140,7 +140,7 @@ class ComponentError(MapError):
         given: ``repr`` of the input that caused it (cut at 4,000 characters), or None.
         host: Execution point.
         worker: Name of the worker, ``"<number>.<start>"``.
-        attempt: 0 for the first.
+        attempt: 1 for the first, 2 after one retry.
         signal: Signal that killed the process, if one did.
         exit_code: Exit code with which the process ended, if it did.
         peak_memory: Bytes, as far as known.
@@ -160,7 +160,7 @@ class ComponentError(MapError):
         given: str | None = None,
         host: str | None = None,
         worker: str | None = None,
-        attempt: int = 0,
+        attempt: int = 1,
         signal: int | None = None,
         exit_code: int | None = None,
         peak_memory: int | None = None,
@@ -185,7 +185,7 @@ class ComponentError(MapError):
         """Everything known, as text for a person."""
         lines = [self.message]
         if self.host:
-            lines.append(f"  on {self.host}, worker {self.worker}, attempt {self.attempt + 1}")
+            lines.append(f"  on {self.host}, worker {self.worker}, attempt {self.attempt}")
         if self.given is not None:
             lines.append(f"  input: {self.given}")
         if self.traceback:

@@ -137,7 +137,7 @@ def raisable(error: ComponentError) -> BaseException:
     What is no `Exception` (SystemExit, KeyboardInterrupt, asyncio's CancelledError) would here end or interrupt the caller: then `error`.
     """
     text = error.traceback
-    where = f"on {error.host}, worker {error.worker}, attempt {error.attempt + 1}, input {error.given}"
+    where = f"on {error.host}, worker {error.worker}, attempt {error.attempt}, input {error.given}"
     exception = error.exception
     if not isinstance(exception, Exception):
         if text:

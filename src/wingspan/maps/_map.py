@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-import pickle
+import datetime
 import shutil
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from wingspan.errors import PoolError
 from wingspan.maps._by_hand import HINT
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._errors import (
     ComponentError,
-    ComponentHeld,
-    ComponentRemoved,
     MapError,
     MapRemoved,
-    MapTimeout,
-    OutputNotReady,
-    WrongInterpreter,
 )
-from wingspan.maps._failures import component_error, raisable, summary
-from wingspan.maps._folder import MapFolder, tags_root
-from wingspan.maps._functions import adopt_classes
-from wingspan.maps._keeper import Keeper
+from wingspan.maps._failures import summary
+from wingspan.maps._folder import tags_root
+from wingspan.maps._outputs import Outputs
 from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 from wingspan.maps._streams import Streams
 from wingspan.maps._tags import check_tag, remove_tag, write_tag
-from wingspan.maps._waiting import Arrivals, Pauses, Timeout, deadline_of, seconds_of
+from wingspan.maps._waiting import Timeout, deadline_of
 from wingspan.pools import JobState, get_pool
-from wingspan.worker import compatibility, formats, rounds
+from wingspan.worker import formats, rounds
 
 __all__ = ["Map"]
 
@@ -41,7 +32,7 @@ __all__ = ["Map"]
 _STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
 
 
-class Map(Sequence[Any]):
+class Map(Outputs):
     """A function applied to many inputs, and what has become of each: a sequence of outputs, in the order of the inputs.
 
     Made by `wingspan.map` and its like, found again by `wingspan.load`. Indexing and iterating wait for what is not
@@ -50,17 +41,17 @@ class Map(Sequence[Any]):
     Any number of `Map` objects, in any number of processes, may look at the same map at once.
     """
 
-    def __init__(self, folder: MapFolder) -> None:
-        self._folder = folder
-        self._keeper = Keeper(folder)
-        self._errors: dict[int, tuple[int, ComponentError]] = {}
-
     # -- facts ---------------------------------------------------------------------------------------------------------
 
     @property
-    def tag(self) -> str:
-        """Its name."""
-        return str(self._folder.info["tag"])
+    def created(self) -> datetime.datetime:
+        """When it was made, in this machine's time zone."""
+        return datetime.datetime.fromtimestamp(self._folder.info["created"]).astimezone()
+
+    @property
+    def function_name(self) -> str:
+        """Name of the function."""
+        return str(self._folder.info["function"])
 
     @property
     def options(self) -> Any:
@@ -82,16 +73,13 @@ class Map(Sequence[Any]):
         """Its folder (`pathlib.Path`)."""
         return self._folder.path
 
-    def __len__(self) -> int:
-        return self._folder.n
-
     @property
     def components(self) -> range:
         """The numbers of its components."""
         return range(len(self))
 
     def __repr__(self) -> str:
-        return f"<wingspan.Map {self.tag!r}: {self._folder.info['function']} × {len(self):,}>"
+        return f"<wingspan.Map {self.tag!r}: {self.function_name} × {len(self):,}>"
 
     def _repr_html_(self) -> str:
         return map_html(self.status(), self._folder.info)
@@ -107,60 +95,7 @@ class Map(Sequence[Any]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Map) and other._folder.info["id"] == self._folder.info["id"]
 
-    # -- waiting -------------------------------------------------------------------------------------------------------
-
-    def _look(self) -> bool:
-        """Take in news, and do what a client can; True if there was any."""
-        news = self._keeper.refresh()
-        self._keeper.tend()
-        return news
-
-    def _wait_for(
-        self, ready: Callable[[], bool], timeout: Timeout, what: str, holds_ok: bool = False
-    ) -> None:
-        """Block until `ready`.
-
-        Raises:
-            MapTimeout: It was not in time.
-            ComponentHeld, ComponentRemoved, WorkersCannotStart: It never will be, as things are.
-        """
-        deadline, pauses = deadline_of(timeout), Pauses()
-        while True:
-            # Ready first: what is there is there, whatever has become of the jobs.
-            news = self._keeper.refresh()
-            if ready():
-                return
-            self._keeper.tend()
-            if not holds_ok:
-                self._check_obstacles()
-            pause = pauses.next(news)
-            if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise MapTimeout(
-                        f"{what} of map {self.tag!r} was not there in time",
-                        hint="it goes on; ask again later",
-                    )
-                pause = min(pause, left)
-            time.sleep(pause)
-
-    def _check_obstacles(self) -> None:
-        keeper = self._keeper
-        held, live = keeper.jobs.held, keeper.jobs.live()
-        if held and not keeper.jobs.can_progress and len(live) == len(held):
-            job = held[0]
-            code = f" (code {job.code})" if job.code is not None else ""
-            raise ComponentHeld(
-                f"all {len(held):,} workers of map {self.tag!r} that are left are held: {job.reason}{code}",
-                hint=f"m.release() or wingspan release {self.tag} lets them try again once the reason is gone",
-            )
-        removed = keeper.removed
-        if removed and not keeper.finished:
-            reason = f": {removed[0].reason}" if removed[0].reason else ""
-            raise ComponentRemoved(
-                f"the workers of map {self.tag!r} were removed from the queue{reason}",
-                hint=f"m.rerun() or wingspan rerun {self.tag} does what is missing; what is finished is kept",
-            )
+    # -- how it fares --------------------------------------------------------------------------------------------------
 
     def wait(
         self,
@@ -194,240 +129,11 @@ class Map(Sequence[Any]):
                 display.update()
                 return self._keeper.finished
 
-            self._wait_for(ready, timeout, "the rest", holds_ok)
+            self._wait_for(ready, deadline_of(timeout), "the rest", holds_ok)
         self._keeper.tend()
         if not errors_ok and self._keeper.results.failed:
             raise summary(self.errors, len(self), self.tag)
         return self.status()
-
-    def _is_final(self, component: int) -> bool:
-        state = self._keeper.results.state[component]
-        return state == OUTPUT or (state == ERROR and self._keeper.final_error(component))
-
-    def _component(self, index: int) -> int:
-        number = operator.index(index)
-        if number < 0:
-            number += len(self)
-        if not 0 <= number < len(self):
-            raise IndexError(f"component {index} of map {self.tag!r}, which has {len(self):,}")
-        return number
-
-    # -- outputs -------------------------------------------------------------------------------------------------------
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        """An output, or a list of them; waits for what is not there yet. Negative numbers count from the end."""
-        if isinstance(index, slice):
-            return [self.get(component) for component in range(*index.indices(len(self)))]
-        return self.get(index)
-
-    def get(self, component: int, timeout: Timeout = None) -> Any:
-        """The output of a component.
-
-        Args:
-            component: Its number; negative ones count from the end.
-            timeout: Seconds (or a timedelta) to wait for it; None waits for ever, 0 not at all.
-
-        Raises:
-            OutputNotReady: It is not there, and `timeout` is 0.
-            MapTimeout: It was not there in time.
-            Exception: The component's own, if it failed; see `ComponentError` for when it cannot be raised.
-        """
-        number = self._component(component)
-        if not self._is_final(number):
-            if timeout is not None and seconds_of(timeout) <= 0:
-                self._look()
-                if not self._is_final(number):
-                    raise OutputNotReady(
-                        f"component {number} of map {self.tag!r} is not done",
-                        hint="m.get(i) without a timeout waits for it",
-                    )
-            else:
-                self._wait_for(lambda: self._is_final(number), timeout, f"component {number}")
-        return self._output(number)
-
-    def _output(self, component: int) -> Any:
-        if self._keeper.results.state[component] == ERROR:
-            raise raisable(self._fresh_error(component))
-        return self._load(self._keeper.results.payload(component), f"the output of component {component}")
-
-    def _load(self, pickled: bytes, what: str) -> Any:
-        written = self._folder.info["interpreter"]
-        if (
-            b"cloudpickle" in pickled
-        ):  # code travels by value in there: only its own Python version may read it
-            obstacle = compatibility.obstacle(written, {**written, **compatibility.this_python()})
-            if obstacle:
-                raise WrongInterpreter(
-                    f"{what} of map {self.tag!r} holds code, and {obstacle.replace('this worker', 'this session')}",
-                    hint=f"read it with Python {written['python']}, or return plain data",
-                )
-            adopt_classes(self._folder.info.get("classes", {}))
-        try:
-            return pickle.loads(pickled)  # noqa: S301 - the record was signed with the map's key
-        except Exception as error:
-            raise MapError(
-                f"{what} of map {self.tag!r} cannot be unpickled here: {type(error).__name__}: {error}",
-                hint="import or install here what it is made of, or return plain data",
-            ) from error
-
-    def _error(self, component: int) -> ComponentError:
-        number = self._keeper.results.round_of(component)
-        cached = self._errors.get(component)
-        if cached is None or cached[0] != number:
-            cached = self._errors[component] = (number, self._fresh_error(component))
-        return cached[1]
-
-    def _fresh_error(self, component: int) -> ComponentError:
-        """An error with an exception of its own: raising one changes it."""
-        results = self._keeper.results
-        start = results.start_of(component)
-        adopt_classes(self._folder.info.get("classes", {}))
-        return component_error(
-            component,
-            results.payload(component),
-            host=(start.facts or {}).get("host"),
-            worker=start.name,
-            attempt=results.attempts(component),
-        )
-
-    def _outcome(self, component: int, return_exceptions: bool) -> Any:
-        if self._keeper.results.state[component] == ERROR:
-            exception = raisable(self._fresh_error(component))
-            if return_exceptions:
-                return exception
-            raise exception
-        return self._output(component)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.iter()
-
-    def iter(
-        self, *, with_inputs: bool = False, return_exceptions: bool = False, timeout: Timeout = None
-    ) -> Iterator[Any]:
-        """Outputs in the order of the inputs, each as soon as it and all before it are there.
-
-        Args:
-            with_inputs: Give ``(input, output)``.
-            return_exceptions: Give the exception of a component that failed instead of raising it.
-            timeout: Seconds (or a timedelta) to wait for each.
-        """
-        results = self._keeper.results
-        state, component, n = results.state, 0, len(self)
-        while component < n:
-            if not self._is_final(component):
-                self._wait_for(
-                    functools.partial(self._is_final, component), timeout, f"component {component}"
-                )
-            if state[component] == OUTPUT and not with_inputs:
-                values, first = results.run_of(component)
-                for value in values[component - first :]:  # millions may pass here
-                    if state[component] != OUTPUT:
-                        break
-                    yield value
-                    component += 1
-                if values:
-                    continue
-            outcome = self._outcome(component, return_exceptions)
-            yield (self.input(component), outcome) if with_inputs else outcome
-            component += 1
-
-    def iter_as_available(
-        self, *, with_inputs: bool = False, return_exceptions: bool = False, timeout: Timeout = None
-    ) -> Iterator[Any]:
-        """Outputs in the order in which they come.
-
-        Args:
-            with_inputs: Give ``(input, output)``.
-            return_exceptions: Give the exception of a component that failed instead of raising it.
-            timeout: Seconds (or a timedelta) for the whole iteration.
-        """
-        deadline = deadline_of(timeout)
-        for component in self._as_available(deadline):
-            outcome = self._outcome(component, return_exceptions)
-            yield (self.input(component), outcome) if with_inputs else outcome
-
-    def _as_available(self, deadline: float | None) -> Iterator[int]:
-        arrivals, left = Arrivals(self), len(self)
-        while left:
-            for component in arrivals.take():
-                left -= 1
-                yield component
-            if left:
-                timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-                self._wait_for(arrivals.are_there, timeout, "the next component")
-
-    def iter_with_inputs(self, **how: Any) -> Iterator[tuple[Any, Any]]:
-        """`iter` with ``with_inputs=True``."""
-        return self.iter(with_inputs=True, **how)
-
-    def iter_as_available_with_inputs(self, **how: Any) -> Iterator[tuple[Any, Any]]:
-        """`iter_as_available` with ``with_inputs=True``."""
-        return self.iter_as_available(with_inputs=True, **how)
-
-    def iter_inputs(self) -> Iterator[Any]:
-        """The inputs, in order; for a starmap ``(args, kwargs)``."""
-        for component, pickled in enumerate(self._folder.input_pickles(0, len(self))):
-            yield self._load(pickled, f"input {component}")
-
-    def input(self, component: int) -> Any:
-        """The input of a component; for a starmap ``(args, kwargs)``."""
-        number = self._component(component)
-        (pickled,) = self._folder.input_pickles(number, number + 1)
-        return self._load(pickled, f"input {number}")
-
-    # -- asynchronously ------------------------------------------------------------------------------------------------
-
-    async def _wait_async(self, ready: Callable[[], bool]) -> None:
-        import asyncio
-
-        pauses = Pauses()
-        while True:
-            news = self._keeper.refresh()
-            if ready():
-                return
-            self._keeper.tend()
-            self._check_obstacles()
-            await asyncio.sleep(pauses.next(news))
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self.aiter()
-
-    async def aiter(
-        self, *, with_inputs: bool = False, return_exceptions: bool = False
-    ) -> AsyncIterator[Any]:
-        """`iter` for asyncio: outputs in order, without blocking the event loop while waiting."""
-        for component in self.components:
-            if not self._is_final(component):
-                await self._wait_async(functools.partial(self._is_final, component))
-            outcome = self._outcome(component, return_exceptions)
-            yield (self.input(component), outcome) if with_inputs else outcome
-
-    async def aiter_as_available(
-        self, *, with_inputs: bool = False, return_exceptions: bool = False
-    ) -> AsyncIterator[Any]:
-        """`iter_as_available` for asyncio."""
-        arrivals, left = Arrivals(self), len(self)
-        while left:
-            for component in arrivals.take():
-                left -= 1
-                outcome = self._outcome(component, return_exceptions)
-                yield (self.input(component), outcome) if with_inputs else outcome
-            if left:
-                await self._wait_async(arrivals.are_there)
-
-    def __await__(self) -> Iterator[Any]:
-        """``await m`` waits for all and gives the list of outputs."""
-
-        async def gather() -> list[Any]:
-            return [output async for output in self]
-
-        return gather().__await__()
-
-    # -- how it fares --------------------------------------------------------------------------------------------------
 
     @property
     def statuses(self) -> list[ComponentStatus]:

@@ -40,7 +40,7 @@ class Measures:
         wall: Seconds.
         cpu: Seconds of processor time, user and system, its child processes included.
         peak_memory: Bytes of resident memory at most.
-        attempt: 0 for the first.
+        attempt: 1 for the first, 2 after one retry.
         worker: Name of the worker that did it.
     """
 
@@ -394,7 +394,7 @@ class Results:
             wall=wall,
             cpu=cpu,
             peak_memory=record[8] * 1024,
-            attempt=record[1],
+            attempt=record[1] + 1,
             worker=self._names[self._file[component]],
         )
 

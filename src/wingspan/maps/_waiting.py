@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wingspan.maps._map import Map
+    from wingspan.maps._outputs import Outputs
 
 __all__ = ["Arrivals", "Pauses", "Timeout", "deadline_of", "seconds_of"]
 
@@ -34,7 +34,7 @@ class Pauses:
 class Arrivals:
     """Components in the order in which they are finished, each once."""
 
-    def __init__(self, owner: Map) -> None:
+    def __init__(self, owner: Outputs) -> None:
         self._owner = owner
         self._seen = bytearray(len(owner))
         self._position = 0

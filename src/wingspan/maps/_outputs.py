@@ -1,0 +1,333 @@
+"""Outputs of a map: waiting for them, indexing, iterating, with asyncio and without."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import pickle
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, overload
+
+from wingspan.maps._errors import (
+    ComponentError,
+    ComponentHeld,
+    ComponentRemoved,
+    MapError,
+    MapTimeout,
+    OutputNotReady,
+    WrongInterpreter,
+)
+from wingspan.maps._failures import component_error, raisable
+from wingspan.maps._folder import MapFolder
+from wingspan.maps._functions import adopt_classes
+from wingspan.maps._keeper import Keeper
+from wingspan.maps._results import ERROR, OUTPUT
+from wingspan.maps._waiting import Arrivals, Pauses, Timeout, deadline_of, seconds_of
+from wingspan.worker import compatibility
+
+__all__ = ["Outputs"]
+
+
+class Outputs(Sequence[Any]):
+    """The outputs of a map, in the order of its inputs; each waits until it is there."""
+
+    def __init__(self, folder: MapFolder) -> None:
+        self._folder = folder
+        self._keeper = Keeper(folder)
+        self._errors: dict[int, tuple[int, ComponentError]] = {}
+
+    @property
+    def tag(self) -> str:
+        """Its name."""
+        return str(self._folder.info["tag"])
+
+    def __len__(self) -> int:
+        return self._folder.n
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> bool:
+        """Take in news, and do what a client can; True if there was any."""
+        news = self._keeper.refresh()
+        self._keeper.tend()
+        return news
+
+    def _looks(
+        self, ready: Callable[[], bool], deadline: float | None, what: str, holds_ok: bool = False
+    ) -> Iterator[float]:
+        """Look at the map until `ready`; between two looks, how long to sleep (s).
+
+        Raises:
+            MapTimeout: The deadline was over first.
+            ComponentHeld, ComponentRemoved, WorkersCannotStart: It never will be ready, as things are.
+        """
+        pauses = Pauses()
+        while True:
+            # Ready first: what is there is there, whatever has become of the jobs.
+            news = self._keeper.refresh()
+            if ready():
+                return
+            self._keeper.tend()
+            if not holds_ok:
+                self._check_obstacles()
+            pause = pauses.next(news)
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise MapTimeout(
+                        f"{what} of map {self.tag!r} was not there in time",
+                        hint="it goes on; ask again later",
+                    )
+                pause = min(pause, left)
+            yield pause
+
+    def _wait_for(
+        self, ready: Callable[[], bool], deadline: float | None, what: str, holds_ok: bool = False
+    ) -> None:
+        """Block until `ready`; see `_looks`."""
+        for pause in self._looks(ready, deadline, what, holds_ok):
+            time.sleep(pause)
+
+    async def _wait_for_async(self, ready: Callable[[], bool], deadline: float | None, what: str) -> None:
+        """Until `ready`; each look is taken in a thread, so that it holds nobody else up."""
+        import asyncio
+
+        looks = self._looks(ready, deadline, what)
+        while (pause := await asyncio.to_thread(next, looks, None)) is not None:
+            await asyncio.sleep(pause)
+
+    def _check_obstacles(self) -> None:
+        keeper = self._keeper
+        held, live = keeper.jobs.held, keeper.jobs.live()
+        if held and not keeper.jobs.can_progress and len(live) == len(held):
+            job = held[0]
+            code = f" (code {job.code})" if job.code is not None else ""
+            raise ComponentHeld(
+                f"all {len(held):,} workers of map {self.tag!r} that are left are held: {job.reason}{code}",
+                hint=f"m.release() or wingspan release {self.tag} lets them try again once the reason is gone",
+            )
+        removed = keeper.removed
+        if removed and not keeper.finished:
+            reason = f": {removed[0].reason}" if removed[0].reason else ""
+            raise ComponentRemoved(
+                f"the workers of map {self.tag!r} were removed from the queue{reason}",
+                hint=f"m.rerun() or wingspan rerun {self.tag} does what is missing; what is finished is kept",
+            )
+
+    def _is_final(self, component: int) -> bool:
+        state = self._keeper.results.state[component]
+        return state == OUTPUT or (state == ERROR and self._keeper.final_error(component))
+
+    def _component(self, index: int) -> int:
+        number = operator.index(index)
+        if number < 0:
+            number += len(self)
+        if not 0 <= number < len(self):
+            raise IndexError(f"component {index} of map {self.tag!r}, which has {len(self):,}")
+        return number
+
+    # -- outputs -------------------------------------------------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """An output, or a list of them; waits for what is not there yet. Negative numbers count from the end."""
+        if isinstance(index, slice):
+            return [self.get(component) for component in range(*index.indices(len(self)))]
+        return self.get(index)
+
+    def get(self, component: int, timeout: Timeout = None) -> Any:
+        """The output of a component.
+
+        Args:
+            component: Its number; negative ones count from the end.
+            timeout: Seconds (or a timedelta) to wait for it; None waits for ever, 0 not at all.
+
+        Raises:
+            OutputNotReady: It is not there, and `timeout` is 0.
+            MapTimeout: It was not there in time.
+            Exception: The component's own, if it failed; see `ComponentError` for when it cannot be raised.
+        """
+        number = self._component(component)
+        if not self._is_final(number):
+            if timeout is not None and seconds_of(timeout) <= 0:
+                self._look()
+                if not self._is_final(number):
+                    raise OutputNotReady(
+                        f"component {number} of map {self.tag!r} is not done",
+                        hint="m.get(i) without a timeout waits for it",
+                    )
+            else:
+                self._wait_for(lambda: self._is_final(number), deadline_of(timeout), f"component {number}")
+        return self._output(number)
+
+    def _output(self, component: int) -> Any:
+        if self._keeper.results.state[component] == ERROR:
+            raise raisable(self._fresh_error(component))
+        return self._load(self._keeper.results.payload(component), f"the output of component {component}")
+
+    def _load(self, pickled: bytes, what: str) -> Any:
+        written = self._folder.info["interpreter"]
+        if (
+            b"cloudpickle" in pickled
+        ):  # code travels by value in there: only its own Python version may read it
+            obstacle = compatibility.obstacle(written, {**written, **compatibility.this_python()})
+            if obstacle:
+                raise WrongInterpreter(
+                    f"{what} of map {self.tag!r} holds code, and {obstacle.replace('this worker', 'this session')}",
+                    hint=f"read it with Python {written['python']}, or return plain data",
+                )
+            adopt_classes(self._folder.info.get("classes", {}))
+        try:
+            return pickle.loads(pickled)  # noqa: S301 - the record was signed with the map's key
+        except Exception as error:
+            raise MapError(
+                f"{what} of map {self.tag!r} cannot be unpickled here: {type(error).__name__}: {error}",
+                hint="import or install here what it is made of, or return plain data",
+            ) from error
+
+    def _error(self, component: int) -> ComponentError:
+        number = self._keeper.results.round_of(component)
+        cached = self._errors.get(component)
+        if cached is None or cached[0] != number:
+            cached = self._errors[component] = (number, self._fresh_error(component))
+        return cached[1]
+
+    def _fresh_error(self, component: int) -> ComponentError:
+        """An error with an exception of its own: raising one changes it."""
+        results = self._keeper.results
+        start = results.start_of(component)
+        adopt_classes(self._folder.info.get("classes", {}))
+        return component_error(
+            component,
+            results.payload(component),
+            host=(start.facts or {}).get("host"),
+            worker=start.name,
+            attempt=results.attempts(component) + 1,
+        )
+
+    def _outcome(self, component: int, return_exceptions: bool) -> Any:
+        if self._keeper.results.state[component] == ERROR:
+            exception = raisable(self._fresh_error(component))
+            if return_exceptions:
+                return exception
+            raise exception
+        return self._output(component)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.iter()
+
+    def iter(
+        self, *, with_inputs: bool = False, return_exceptions: bool = False, timeout: Timeout = None
+    ) -> Iterator[Any]:
+        """Outputs in the order of the inputs, each as soon as it and all before it are there.
+
+        Args:
+            with_inputs: Give ``(input, output)``.
+            return_exceptions: Give the exception of a component that failed instead of raising it.
+            timeout: Seconds (or a timedelta) to wait for each.
+        """
+        component = 0
+        while component < len(self):
+            if not self._is_final(component):
+                is_final = functools.partial(self._is_final, component)
+                self._wait_for(is_final, deadline_of(timeout), f"component {component}")
+            for outcome in self._finished_from(component, with_inputs, return_exceptions):
+                yield outcome
+                component += 1
+
+    def _finished_from(self, component: int, with_inputs: bool, return_exceptions: bool) -> Iterator[Any]:
+        """The outcome of a finished component, and of those that lie in one record with it."""
+        state = self._keeper.results.state
+        if state[component] == OUTPUT and not with_inputs:
+            values, first = self._keeper.results.run_of(component)
+            for value in values[component - first :]:  # millions may pass here
+                if state[component] != OUTPUT:
+                    return
+                yield value
+                component += 1
+            if values:
+                return
+        yield self._told(component, with_inputs, return_exceptions)
+
+    def _told(self, component: int, with_inputs: bool, return_exceptions: bool) -> Any:
+        outcome = self._outcome(component, return_exceptions)
+        return (self.input(component), outcome) if with_inputs else outcome
+
+    def iter_as_available(
+        self, *, with_inputs: bool = False, return_exceptions: bool = False, timeout: Timeout = None
+    ) -> Iterator[Any]:
+        """Outputs in the order in which they come.
+
+        Args:
+            with_inputs: Give ``(input, output)``.
+            return_exceptions: Give the exception of a component that failed instead of raising it.
+            timeout: Seconds (or a timedelta) for the whole iteration.
+        """
+        arrivals, left, deadline = Arrivals(self), len(self), deadline_of(timeout)
+        while left:
+            for component in arrivals.take():
+                left -= 1
+                yield self._told(component, with_inputs, return_exceptions)
+            if left:
+                self._wait_for(arrivals.are_there, deadline, "the next component")
+
+    def iter_with_inputs(self, **how: Any) -> Iterator[tuple[Any, Any]]:
+        """`iter` with ``with_inputs=True``."""
+        return self.iter(with_inputs=True, **how)
+
+    def iter_as_available_with_inputs(self, **how: Any) -> Iterator[tuple[Any, Any]]:
+        """`iter_as_available` with ``with_inputs=True``."""
+        return self.iter_as_available(with_inputs=True, **how)
+
+    def iter_inputs(self) -> Iterator[Any]:
+        """The inputs, in order; for a starmap ``(args, kwargs)``."""
+        for component, pickled in enumerate(self._folder.input_pickles(0, len(self))):
+            yield self._load(pickled, f"input {component}")
+
+    def input(self, component: int) -> Any:
+        """The input of a component; for a starmap ``(args, kwargs)``."""
+        number = self._component(component)
+        (pickled,) = self._folder.input_pickles(number, number + 1)
+        return self._load(pickled, f"input {number}")
+
+    # -- asynchronously ------------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self.aiter()
+
+    async def aiter(
+        self, *, with_inputs: bool = False, return_exceptions: bool = False, timeout: Timeout = None
+    ) -> AsyncIterator[Any]:
+        """`iter` for asyncio: outputs in order, without blocking the event loop while waiting."""
+        component = 0
+        while component < len(self):
+            if not self._is_final(component):
+                is_final = functools.partial(self._is_final, component)
+                await self._wait_for_async(is_final, deadline_of(timeout), f"component {component}")
+            for outcome in self._finished_from(component, with_inputs, return_exceptions):
+                yield outcome
+                component += 1
+
+    async def aiter_as_available(
+        self, *, with_inputs: bool = False, return_exceptions: bool = False, timeout: Timeout = None
+    ) -> AsyncIterator[Any]:
+        """`iter_as_available` for asyncio."""
+        arrivals, left, deadline = Arrivals(self), len(self), deadline_of(timeout)
+        while left:
+            for component in arrivals.take():
+                left -= 1
+                yield self._told(component, with_inputs, return_exceptions)
+            if left:
+                await self._wait_for_async(arrivals.are_there, deadline, "the next component")
+
+    def __await__(self) -> Iterator[Any]:
+        """``await m`` waits for all and gives the list of outputs."""
+
+        async def gather() -> list[Any]:
+            return [output async for output in self]
+
+        return gather().__await__()
