@@ -1,0 +1,33 @@
+"""Tables on a terminal: what must be copied stays in one piece."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import click
+
+_PROGRAM = """
+from wingspan.cli._table import print_table
+print_table(["TAG", "FUNCTION"], [["a-rather-long-tag-of-a-sweep-2026-11-20", "q" * 60]], whole=["TAG"])
+"""
+
+
+def test_a_whole_column_is_never_folded() -> None:
+    """On 60 columns the other column gives way."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    environment.pop("COLUMNS", None)
+    subprocess.run([sys.executable, "-c", _PROGRAM], stdout=theirs, env=environment, check=True)
+    shown = click.unstyle(os.read(ours, 1 << 16).decode())
+    os.close(ours)
+    os.close(theirs)
+    assert "a-rather-long-tag-of-a-sweep-2026-11-20" in shown
+    assert max(map(len, shown.splitlines())) <= 60
+    assert shown.count("q") == 60
