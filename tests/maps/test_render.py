@@ -132,6 +132,17 @@ def test_condor_submit_accepts_it(tmp_path: Path, made: wingspan.Map, condor: di
     main = next(folder.glob("*.sub")).name
     said = _sh(["condor_submit", "-dry-run", "-", main], folder, condor)
     assert "WARNING" not in said
+    assert "3 job(s) dry-run" in said
+    interact = (folder / "interact.sh").read_text().replace("condor_submit", "condor_submit -dry-run -")
+    one = subprocess.run(
+        ["sh", "-c", interact, "interact.sh"],
+        cwd=folder,
+        env=condor,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 job(s) dry-run" in one.stdout, one.stderr
     said = said.replace(" ", "")
     assert "WantIOProxy=true" in said
     assert "RequestMemory=100" in said
@@ -173,6 +184,30 @@ def test_plain_condor_submit_completes_the_map(tmp_path: Path, condor: dict[str,
     assert list(found) == list(range(5, 65))
     assert found.stdout(7) == "at 7\n"
     assert not (found.path / "submissions").exists()
+
+
+@pytest.mark.htcondor
+def test_a_worker_that_htcondor_evicts_goes_on(
+    tmp_path: Path, condor: dict[str, str], gate: SimpleNamespace, until: Callable[..., Any]
+) -> None:
+    """Evicted before any block was finished, it has its number again and resumes what it had claimed."""
+    wait = gate.wait
+
+    def slow(x: int) -> int:
+        wait()
+        return x
+
+    m = wingspan.map(slow, range(4), tag="evicted", options=wingspan.Options(workers=0, block_size=2))
+    folder = tmp_path / "out"
+    render_map("htcondor", folder, m, workers=1)
+    _sh(["sh", "submit.sh"], folder, condor)
+    until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
+    _sh(["condor_vacate_job", "-constraint", f'WingspanMap == "{m._folder.info["id"]}"'], folder, condor)
+    until(lambda: len(m._folder.transport.names("results")) == 2, "its second start")
+    gate.open()
+    _sh(["condor_wait", "-wait", "120", "evicted.log"], folder, condor)
+    assert list(m) == [0, 1, 2, 3]
+    assert max(m._keeper.results.plans) == 0
 
 
 @pytest.mark.slurm

@@ -154,7 +154,9 @@ class _Files:
             put(self.folder, self.main, self._sbatch_script(), 0o755)
         why = "Submits the workers. More of them may be submitted at any time; those that find nothing to do end at once."
         put(self.folder, "submit.sh", submit_script(self.main, why=why), 0o755)
-        interact = interact_script(self.main, self.resources, entered=bool(self.environment), inputs=False)
+        interact = interact_script(
+            self.main, self.resources, entered=bool(self.environment), inputs=False, append="workers = 1"
+        )
         put(self.folder, "interact.sh", interact, 0o755)
         put(self.folder, "README.md", self._readme())
 
@@ -268,7 +270,9 @@ class _Files:
             text.say("So many at most wait in the queue at a time.", f"max_idle = {options.max_idle}")
         profile_lines(text, self.name, self.resources, self.profile, self.switches)
         text.say(
-            "How many workers. Any number will do: they share what there is to do.", f"queue {self.count}"
+            "How many workers. Any number will do: they share what there is to do.",
+            f"workers = {self.count}",
+            "queue $(workers)",
         )
         return str(text)
 

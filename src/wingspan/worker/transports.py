@@ -246,7 +246,8 @@ class ChirpTransport(object):
 
     def names(self, path: "str") -> "List[str]":
         try:
-            return [name for name in self._chirp.getdir(self._path(path)) if name not in (".", "..")]
+            # htchirp makes one empty name of an empty folder.
+            return [name for name in self._chirp.getdir(self._path(path)) if name not in ("", ".", "..")]
         except self._missing:
             self.modified("map.json") or self._gone()
             return []

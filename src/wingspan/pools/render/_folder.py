@@ -50,7 +50,9 @@ def submit_script(main: str, *, why: str, before: str = "") -> str:
     )
 
 
-def interact_script(main: str, resources: Resources, *, entered: bool, inputs: bool = True) -> str:
+def interact_script(
+    main: str, resources: Resources, *, entered: bool, inputs: bool = True, append: str | None = None
+) -> str:
     """``interact.sh``: a shell with what the job has.
 
     Args:
@@ -58,9 +60,11 @@ def interact_script(main: str, resources: Resources, *, entered: bool, inputs: b
         resources: What a job needs.
         entered: There is an environment, which ``enter.sh`` starts a command in.
         inputs: The job's files may lie in ``inputs``.
+        append: A line before the queue statement, for one job only where there would be several.
     """
     if main.endswith(".sub"):
         inside = "sh enter.sh" if entered else "there is nothing to enter: the programs are the machine's own"
+        one = f" -append {shlex.quote(append)}" if append else ""
         return (
             "#!/bin/sh\n"
             "# A shell on a machine of the pool, with the same files, resources and container as the job.\n"
@@ -68,7 +72,7 @@ def interact_script(main: str, resources: Resources, *, entered: bool, inputs: b
             "set -eu\n"
             'cd "$(dirname "$0")"\n'
             f'echo "In the shell, for the environment: {inside}"\n'
-            f'condor_submit -interactive "$@" {shlex.quote(main)}\n'
+            f'condor_submit -interactive{one} "$@" {shlex.quote(main)}\n'
         )
     gpus = f" --gpus-per-node={resources.gpus}" if resources.gpus else ""
     shell = 'sh "$folder/enter.sh"' if entered else '"${SHELL:-/bin/sh}"'
