@@ -25,6 +25,11 @@ _RUNS = {
 }
 
 
+def _jobs(kind: str) -> list[str]:
+    """The word that each job of a run of this kind writes."""
+    return ["one", "two"] if kind == "sweep" else ["word"]
+
+
 def _write(target: str, folder: Path, kind: str) -> list[Path]:
     Path("data").mkdir(exist_ok=True)
     Path("data/in file.txt").write_text("content\n")
@@ -71,6 +76,28 @@ def test_condor_submit_accepts_it(tmp_path: Path, personal_pool: PersonalPool, k
 
 @pytest.mark.htcondor
 @pytest.mark.parametrize("kind", ["plain", "sweep"])
+def test_a_shell_is_one_job(tmp_path: Path, personal_pool: PersonalPool, kind: str) -> None:
+    """interact.sh asks for one machine, whatever the number of jobs. (Dry: a shell needs sshd on the machine.)"""
+    _write("htcondor", tmp_path / "out", kind)
+    script = (tmp_path / "out/interact.sh").read_text().replace("condor_submit", "condor_submit -dry-run -")
+    environment = {**os.environ, **personal_pool.environment()}
+    for words, jobs in (
+        (["-c", script, "interact.sh"], 1),
+        (["submit.sh", "-dry-run", "-"], len(_jobs(kind))),
+    ):
+        done = subprocess.run(
+            ["sh", *words],
+            cwd=tmp_path / "out",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"{jobs} job(s) dry-run" in done.stdout, done.stderr
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize("kind", ["plain", "sweep"])
 def test_it_works_with_plain_condor_submit(tmp_path_factory, personal_pool: PersonalPool, kind: str) -> None:
     """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; a second time puts them aside."""
     folder = tmp_path_factory.mktemp("rendered") / "out"
@@ -86,7 +113,7 @@ def test_it_works_with_plain_condor_submit(tmp_path_factory, personal_pool: Pers
             capture_output=True,
         )
         (folder / f"{kind}.log").unlink()
-    words = ["one", "two"] if kind == "sweep" else ["word"]
+    words = _jobs(kind)
     for number, word in enumerate(words):
         assert (folder / f"outputs-{number}/res/o.txt").read_text() == f"content\n{word}\n"
     assert len(list(folder.glob("earlier-*/outputs-0/res/o.txt"))) == 1
@@ -136,7 +163,7 @@ def test_it_works_with_plain_sbatch(
         subprocess.run(
             ["sh", str(folder / "submit.sh"), "--wait"], env=environment, check=True, capture_output=True
         )
-    words = ["one", "two"] if kind == "sweep" else ["word"]
+    words = _jobs(kind)
     for number, word in enumerate(words):
         assert (folder / f"outputs-{number}/res/o.txt").read_text() == f"content\n{word}\n"
     assert len(list(folder.glob("earlier-*/outputs-0/res/o.txt"))) == 1

@@ -142,7 +142,8 @@ class _Files:
             put(self.folder, "job.sh", job_script(spec, start, shared='"$PWD"'), 0o755)
             put(self.folder, self.main, _sbatch_script(spec), 0o755)
         put(self.folder, "submit.sh", self._submit_script(), 0o755)
-        interact = interact_script(self.main, spec.resources, entered=bool(self.environment))
+        one = "rows = :1" if spec.parameters else None
+        interact = interact_script(self.main, spec.resources, entered=bool(self.environment), append=one)
         put(self.folder, "interact.sh", interact, 0o755)
         put(self.folder, "README.md", self._readme())
 
@@ -193,7 +194,11 @@ class _Files:
         resource_lines(text, spec.resources, self._disk())
         profile_lines(text, spec.name, spec.resources, spec.profile, spec.switches)
         if spec.parameters:
-            say("One job for each line of params.csv.", f"queue {', '.join(spec.parameters)} from params.csv")
+            say(
+                "One job for each line of params.csv; a slice as Python has them leaves some out.",
+                "rows = :",
+                f"queue {', '.join(spec.parameters)} from [$(rows)] params.csv",
+            )
         else:
             say("One job.", "queue")
         return str(text)
