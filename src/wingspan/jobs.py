@@ -61,6 +61,8 @@ class JobDescription:
         requirements: ClassAd expression, joined by ``&&`` to what Wingspan itself requires.
         max_idle: Keep at most this many jobs idle in the queue (late materialization).
         io_proxy: Give the job a chirp channel to its access point (HTCondor's ``WantIOProxy``).
+        container_image: A local image that HTCondor runs the job in (container universe); it is sent once to each execution point
+            where the pool can. None: no container.
         transfer_files: Send input files to the job's scratch folder; false where both sides see the same file system.
         custom: Further job attributes, ``{"WantGPULab": True}``.
         submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
@@ -83,6 +85,7 @@ class JobDescription:
     requirements: str | None = None
     max_idle: int | None = None
     io_proxy: bool = False
+    container_image: str | None = None
     transfer_files: bool = True
     custom: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
     submit: Mapping[str, str] = attrs.field(factory=dict)

@@ -6,7 +6,10 @@ folder (the folders are platformdirs'; ``wingspan doctor`` prints them).
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import attrs
 
 from wingspan.errors import SettingsError
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "ignoring_config_file", "load_settings"]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +50,22 @@ class Settings:
 _SCALARS = frozenset({"data_dir", "cache_dir", "pool"})
 
 
+_is_ignored: ContextVar[bool] = ContextVar("_is_ignored", default=False)
+
+
+@contextlib.contextmanager
+def ignoring_config_file() -> Iterator[None]:
+    """Within, the settings are those without a configuration file: for whoever reports that it is broken, and goes on."""
+    token = _is_ignored.set(True)
+    try:
+        yield
+    finally:
+        _is_ignored.reset(token)
+
+
 def _read_config(path: Path) -> dict[str, Any]:
+    if _is_ignored.get():
+        return {}
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -77,12 +95,14 @@ def load_settings() -> Settings:
         SettingsError: The configuration file is not TOML or names an unknown setting.
     """
     environment = tuple(os.environ.get(name) for name in _VARIABLES)
-    known = _known.get(environment)
+    known = None if _is_ignored.get() else _known.get(environment)
     if known is not None:
         config_file, written, settings = known
         if _written(config_file) == written:
             return settings
     settings = _load()
+    if _is_ignored.get():
+        return settings
     config_file = str(settings.config_file)
     _known.clear()
     _known[environment] = (config_file, _written(config_file), settings)

@@ -154,9 +154,46 @@ def test_doctor_follows_the_settings(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert not json.loads(out)["usable"]
 
 
-def test_doctor_refuses_a_pool_nobody_knows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt pool in the settings is an error with the names there are."""
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("pool = [", "is not valid TOML"),
+        ("colour = 2", "unknown setting 'colour'"),
+        ('pool = "condor"', "there is no pool 'condor'"),
+        ("[options]\nrequest_memroy = 3", "did you mean 'request_memory'"),
+        ("[profile.mine]\nextends = 'nobody'", "[profile.mine] extends 'nobody'"),
+    ],
+)
+def test_doctor_reports_wrong_settings_and_goes_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, told: str
+) -> None:
+    """What is wrong in config.toml is a line of the report; everything else is told all the same."""
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "config.toml").write_text(text, encoding="utf-8")
+    code, out, err = run("doctor")
+    assert code == 1
+    assert told in out
+    assert all(part in out for part in ("A map runs on", "Here:", "Folders:"))
+    assert err == ""
+    report = json.loads(run("doctor", "--json").out)
+    assert len(report["faults"]) == 1
+    assert report["pools"]
+    (tmp_path / "config.toml").unlink()  # the fixtures' own clearing up reads it too
+
+
+def test_doctor_says_who_named_a_pool_that_nobody_knows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt pool in the environment is blamed on the variable, with the names there are."""
     monkeypatch.setenv("WINGSPAN_POOL", "condor")
-    code, _, err = run("doctor")
-    assert code == 2
-    assert "personal" in err
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "WINGSPAN_POOL: there is no pool 'condor'" in out
+    assert "pools are: personal" in out
+
+
+def test_a_configuration_that_is_not_there_is_told_in_one_line() -> None:
+    """CONDOR_CONFIG=/nonexistent: HTCondor's library does not get to complain about it at length."""
+    environment = {**os.environ, "CONDOR_CONFIG": "/nonexistent"}
+    command = [sys.executable, "-m", "wingspan", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.stderr == ""
+    assert "the file /nonexistent that CONDOR_CONFIG names is not there" in done.stdout

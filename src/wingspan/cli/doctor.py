@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -14,6 +15,7 @@ import attrs
 import click
 
 from wingspan.cli._output import print_json
+from wingspan.errors import SettingsError
 
 __all__ = ["doctor"]
 
@@ -109,27 +111,66 @@ def _distribution(name: str) -> _Part:
     return _Part(name=name, purpose=purpose, version=version, get=get)
 
 
+def _condor() -> _Part:
+    """HTCondor's programs: those on PATH, else those of the personal pool."""
+    from wingspan.pools.personal.installation import cached
+
+    part = _program("HTCondor")
+    if part.version is None and (found := cached()) is not None:
+        part = attrs.evolve(part, version=found.version, where=str(found.prefix))
+    return part
+
+
+def _faults() -> tuple[list[SettingsError], bool]:
+    """What is wrong in the settings, and whether the configuration file can be read at all."""
+    from wingspan.maps._options import default_options
+    from wingspan.pools._select import check_named
+    from wingspan.pools.profiles import profiles
+    from wingspan.settings import load_settings
+
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        return [error], False
+    found = []
+    for check in (check_named, default_options, profiles):
+        try:
+            check(settings)
+        except SettingsError as error:
+            found.append(error)
+    return found, True
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> int:
     """Which engine would be used and why, what is here, what is missing and how to get it.
 
-    Starts and obtains nothing. Exit code 0 when maps can run, 1 when not.
+    Starts and obtains nothing. Exit code 0 when maps can run, 1 when not, or when a setting is wrong.
     """
+    from wingspan.settings import ignoring_config_file
+
+    faults, is_readable = _faults()
+    with contextlib.nullcontext() if is_readable else ignoring_config_file():
+        return _report(faults, as_json)
+
+
+def _report(faults: list[SettingsError], as_json: bool) -> int:
     from wingspan._version import __version__
     from wingspan.pools import explain_choice
     from wingspan.settings import load_settings
 
     settings = load_settings()
-    candidates = explain_choice()
+    candidates = explain_choice(ignore_named=bool(faults))
     chosen = next(one for one in candidates if one.chosen)
-    parts = [_program(name) for name in _PROGRAMS] + [_distribution(name) for name in _DISTRIBUTIONS]
+    parts = [_condor() if name == "HTCondor" else _program(name) for name in _PROGRAMS]
+    parts += [_distribution(name) for name in _DISTRIBUTIONS]
     folders = {
         "data": settings.data_dir,
         "cache": settings.cache_dir,
         "configuration": settings.config_file,
     }
-    code = 0 if chosen.usable else 1
+    code = 0 if chosen.usable and not faults else 1
     if as_json:
         print_json(
             {
@@ -138,6 +179,7 @@ def doctor(as_json: bool) -> int:
                 "platform": platform.platform(),
                 "chosen": chosen.kind,
                 "usable": chosen.usable,
+                "faults": [{"message": fault.message, "hint": fault.hint} for fault in faults],
                 "pools": [attrs.asdict(one) for one in candidates],
                 "parts": [attrs.asdict(one) for one in parts],
                 "folders": {name: str(path) for name, path in folders.items()},
@@ -146,6 +188,12 @@ def doctor(as_json: bool) -> int:
         return code
     click.echo(f"Wingspan {__version__}, Python {platform.python_version()} ({sys.executable})")
     click.echo(f"{platform.platform()}\n")
+    for fault in faults:
+        click.echo(click.style("✗ ", fg="red") + fault.message)
+        if fault.hint:
+            click.echo(f"  {fault.hint}")
+    if faults:
+        click.echo("Once that is mended:")
     verdict = (
         click.style("A map runs on: ", bold=True)
         if chosen.usable

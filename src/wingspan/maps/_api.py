@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wingspan.errors import SettingsError
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, MapError, NotPicklable, TagExists
-from wingspan.maps._options import Options
+from wingspan.maps._options import Options, default_options
 from wingspan.maps._tags import check_tag, read_tag
 from wingspan.pools import choose_pool, get_pool
 from wingspan.settings import Settings, load_settings
@@ -184,7 +184,7 @@ def _make(
 ) -> Map:
     settings = load_settings()
     if options is None:
-        options = _default_options(settings)
+        options = default_options(settings)
     elif not isinstance(options, Options):
         raise SettingsError(
             f"options is a {type(options).__name__}", hint="write options=wingspan.Options(request_cpus=2)"
@@ -226,14 +226,6 @@ def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -
     assert local is not None
     local.warm_up(worker_zipapp(), options.workers or _length(inputs))
     return local
-
-
-def _default_options(settings: Settings) -> Options:
-    """The options of the configuration file; what is wrong in them is wrong there."""
-    try:
-        return Options(**settings.options)
-    except SettingsError as error:
-        raise type(error)(f"{settings.config_file}, [options]: {error.message}", hint=error.hint) from None
 
 
 def _length(inputs: Iterable[Any]) -> int:

@@ -154,8 +154,11 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
 
     bundle = bundle_of(folder)
     place = next(number for number, word in enumerate(job.arguments) if word.endswith("worker.pyz"))
-    start = starter_command(bundle, ["python", *job.arguments[place:]], shared=pool.shares_files, quiet=True)
-    common = () if pool.shares_files else (str(bundle.path),)
+    container = bundle.kind == "sif" and pool.kind == "htcondor"
+    start = starter_command(
+        bundle, ["python", *job.arguments[place:]], shared=pool.shares_files, quiet=True, container=container
+    )
+    common = () if pool.shares_files or container else (str(bundle.path),)
     others = tuple(str(path) for path in start.input_files if path != bundle.path)
     resources = job.resources
     if resources.disk is None and not pool.shares_files:
@@ -168,6 +171,7 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
         arguments=(str(start.executable), *start.arguments) if pool.shares_files else start.arguments,
         input_files=(*job.input_files, *others),
         common_input_files=common,
+        container_image=str(bundle.path) if container else None,
         resources=with_gpus(resources, facts["needs"]),
     )
 

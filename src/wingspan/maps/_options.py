@@ -12,8 +12,9 @@ import attrs
 
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.jobs import ClassAdValue
+from wingspan.settings import Settings
 
-__all__ = ["Options", "parse_size"]
+__all__ = ["Options", "default_options", "parse_size"]
 
 #: HTCondor's units are binary: its manual, condor_submit, request_memory ("K or KB … 1024").
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
@@ -250,3 +251,15 @@ def _check_submit(submit: Mapping[str, str]) -> dict[str, str]:
                 f"the submit command {name!r} must be one line of text", hint="write it as in a submit file"
             )
     return dict(submit)
+
+
+def default_options(settings: Settings) -> Options:
+    """The options of the configuration file.
+
+    Raises:
+        SettingsError: One of them is wrong; the message names the file.
+    """
+    try:
+        return Options(**settings.options)
+    except SettingsError as error:
+        raise type(error)(f"{settings.config_file}, [options]: {error.message}", hint=error.hint) from None

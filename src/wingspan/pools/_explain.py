@@ -9,7 +9,7 @@ import sys
 import attrs
 
 from wingspan.errors import PoolError
-from wingspan.pools._select import KINDS, get_pool, site_condor
+from wingspan.pools._select import KINDS, check_named, get_pool, site_condor
 from wingspan.settings import load_settings
 
 __all__ = ["Candidate", "explain_choice"]
@@ -99,10 +99,13 @@ def _slurm() -> Candidate:
     return Candidate(kind="slurm", usable=True, reason=f"{program} is there, and the cluster answers")
 
 
-def explain_choice() -> tuple[Candidate, ...]:
+def explain_choice(*, ignore_named: bool = False) -> tuple[Candidate, ...]:
     """All kinds of pools in the order in which they are tried; one of them is `Candidate.chosen`.
 
     Nothing is started or obtained; only a site's scheduler is asked whether it answers.
+
+    Args:
+        ignore_named: As if the settings named no pool.
 
     Raises:
         SettingsError: The configuration file cannot be read, or it names a pool that does not exist.
@@ -110,9 +113,11 @@ def explain_choice() -> tuple[Candidate, ...]:
     >>> [candidate.kind for candidate in explain_choice()]
     ['htcondor', 'slurm', 'personal', 'local']
     """
-    named = load_settings().pool
-    if named is not None:
-        get_pool("local" if named in KINDS else named)  # raises for a kind that nobody knows
+    settings = load_settings()
+    if ignore_named:
+        settings = attrs.evolve(settings, pool=None)
+    check_named(settings)
+    named = settings.pool
     found = [
         _no_bindings("htcondor") or _site(),
         _slurm(),

@@ -95,6 +95,16 @@ def _named_pool(name: str | None, settings: Settings) -> Pool:
         raise SettingsError(f"{place}: {error.message}", hint=error.hint) from None
 
 
+def check_named(settings: Settings) -> None:
+    """See that the pool that the settings name is one.
+
+    Raises:
+        SettingsError: It is not; the message says who named it.
+    """
+    if settings.pool is not None and settings.pool not in KINDS:
+        _named_pool(None, settings)
+
+
 def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Choice:
     """The pool to use, ready to take jobs (the personal one is started if need be).
 

@@ -17,6 +17,7 @@ from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.event_log import EventLog
+from wingspan.pools.personal.activation import import_bindings, missing_configuration
 from wingspan.pools.submit_description import submit_description
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -69,8 +70,13 @@ class HTCondorPool:
 
     @contextlib.contextmanager
     def _schedd(self) -> Iterator[Schedd]:
-        import htcondor2
-
+        missing = missing_configuration()
+        if missing is not None:
+            raise PoolUnavailable(
+                f"the file {missing} that CONDOR_CONFIG names is not there",
+                hint="set CONDOR_CONFIG to the site's configuration, or unset it",
+            )
+        htcondor2 = import_bindings()
         try:
             self._configure()
             yield htcondor2.Schedd()
@@ -243,8 +249,7 @@ class PersonalHTCondorPool(HTCondorPool):
 
     @contextlib.contextmanager
     def _schedd(self) -> Iterator[Schedd]:
-        import htcondor2
-
+        htcondor2 = import_bindings()
         try:
             with self.personal.activate():
                 yield self.personal.schedd()

@@ -70,7 +70,10 @@ def submit_description(job: JobDescription, *, common_files: bool = False) -> st
     """
     resources = job.resources
     lines: list[tuple[str, str | None]] = [
-        ("universe", "vanilla"),
+        ("universe", "container" if job.container_image else "vanilla"),
+        ("container_image", job.container_image),
+        # HTCondor 25: sent once to each execution point, like other common files.
+        ("container_is_common", "true" if job.container_image and common_files else None),
         ("JobBatchName", classad_literal(job.name)),
         ("executable", job.executable),
         ("transfer_executable", "true" if job.transfer_executable else "false"),

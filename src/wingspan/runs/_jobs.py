@@ -29,15 +29,20 @@ def moves_files(pool: Pool) -> bool:
     return pool.kind in ("htcondor", "personal")
 
 
+def in_container(bundle: Bundle | None, pool: Pool) -> bool:
+    """HTCondor's container universe runs the bundle: an image, on machines that do not see this one's files."""
+    return bundle is not None and bundle.kind == "sif" and pool.kind == "htcondor"
+
+
 def start_words(
-    bundle: Bundle | None, *, shared: bool, quiet: bool = True
+    bundle: Bundle | None, *, shared: bool, quiet: bool = True, container: bool = False
 ) -> tuple[tuple[str, ...], tuple[Path, ...]]:
     """Words that start a command in the bundle, and the files they need in the job's folder."""
     if bundle is None:
         return (), ()
     from wingspan.environments.bundles import starter_command
 
-    start = starter_command(bundle, ["COMMAND"], shared=shared, quiet=quiet)
+    start = starter_command(bundle, ["COMMAND"], shared=shared, quiet=quiet, container=container)
     starter = str(start.executable) if shared else start.executable.name
     files = () if shared else (start.executable, *start.input_files)
     return ("sh", starter, *start.arguments[:-1]), files
@@ -47,7 +52,7 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
     """Write ``job.sh`` into the folder `now`, which will be `later`."""
     if bundle is not None and (now / bundle.path.name).exists():
         bundle = attrs.evolve(bundle, path=later / bundle.path.name)  # it lasts as long as the run
-    words, _ = start_words(bundle, shared=pool.shares_files)
+    words, _ = start_words(bundle, shared=pool.shares_files, container=in_container(bundle, pool))
     shared = None if moves_files(pool) else shlex.quote(str(later))
     script = now / "job.sh"
     script.write_text(job_script(spec, words, shared=shared), encoding="utf-8")
@@ -60,6 +65,7 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
     moves = moves_files(pool)
     which = "$(Process)" if number is None else str(number)
     bundle = bundle_of(path, dict(spec.environment)) if spec.environment else None
+    container = in_container(bundle, pool)
     _, files = start_words(bundle, shared=pool.shares_files)
     inputs = [f"{path / 'inputs'}/"] if spec.inputs else []  # the slash: what is in it, not the folder
     inputs += [*spec.urls, *(str(file) for file in files if bundle is None or file != bundle.path)]
@@ -78,7 +84,10 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         arguments=(which,),
         count=len(spec.rows) if number is None else 1,
         input_files=tuple(inputs) if moves else (),
-        common_input_files=(str(bundle.path),) if bundle is not None and bundle.path in files else (),
+        common_input_files=(str(bundle.path),)
+        if bundle is not None and bundle.path in files and not container
+        else (),
+        container_image=str(bundle.path) if bundle is not None and container else None,
         output_files=(f"outputs-{which}",) if moves else None,
         working_dir=path,
         stdout=str(path / "logs" / f"{which}.out"),

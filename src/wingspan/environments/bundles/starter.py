@@ -73,6 +73,7 @@ def starter_command(
     helper: bool = True,
     method: str | None = None,
     quiet: bool = False,
+    container: bool = False,
 ) -> Start:
     """How `command` is executed in `bundle` on a worker.
 
@@ -86,6 +87,8 @@ def starter_command(
         method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"``; None: the first that works on the
             worker.
         quiet: The starter says nothing unless something is wrong.
+        container: The job runs inside the image already (HTCondor's container universe): what is left is to check the image, which
+            HTCondor puts into the job's folder, and to activate the environment.
 
     Raises:
         BundleError: The bundle is of a kind that this does not start.
@@ -121,6 +124,8 @@ def starter_command(
             options += ["--method", method]
     if quiet:
         options.append("--quiet")
+    if container:
+        options += ["--stage", "container"]
     return Start(
         executable=starter_script(),
         arguments=(*options, "--", *command),

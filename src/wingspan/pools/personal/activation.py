@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["activated"]
+__all__ = ["activated", "import_bindings", "missing_configuration"]
 
 _SITE = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
 
@@ -27,16 +28,49 @@ def _overrides() -> dict[str, str]:
     }
 
 
-def _reload() -> None:
-    import htcondor2
-
-    if "CONDOR_CONFIG" in os.environ or any(map(os.path.isfile, _SITE)):
-        htcondor2.reload_config()
+@contextmanager
+def _some_configuration() -> Iterator[None]:
+    """Without any the library complains at length, and may end the process; the bindings themselves start from this one."""
+    named = os.environ.get("CONDOR_CONFIG")
+    is_there = any(map(os.path.isfile, _SITE)) if named is None else _may_be_read(named)
+    if is_there:
+        yield
         return
-    # Without any configuration the library may end the process; the bindings themselves start from this one.
     os.environ["CONDOR_CONFIG"] = "/dev/null"
-    htcondor2.reload_config()
-    del os.environ["CONDOR_CONFIG"]
+    try:
+        yield
+    finally:
+        del os.environ["CONDOR_CONFIG"]
+        if named is not None:
+            os.environ["CONDOR_CONFIG"] = named
+
+
+def _may_be_read(configuration: str) -> bool:
+    """What CONDOR_CONFIG names is there, as far as can be told: it may be ONLY_ENV, or a command that ends with ``|``."""
+    return (
+        configuration.upper() == "ONLY_ENV"
+        or configuration.rstrip().endswith("|")
+        or os.path.exists(configuration)  # noqa: PTH110
+    )
+
+
+def missing_configuration() -> str | None:
+    """What CONDOR_CONFIG names, if that is not there."""
+    named = os.environ.get("CONDOR_CONFIG")
+    return None if named is None or _may_be_read(named) else named
+
+
+def import_bindings() -> Any:
+    """The module ``htcondor2``, which reads a configuration when it is imported."""
+    with _some_configuration():
+        import htcondor2
+    return htcondor2
+
+
+def _reload() -> None:
+    htcondor2 = import_bindings()
+    with _some_configuration():
+        htcondor2.reload_config()
 
 
 @contextmanager

@@ -416,6 +416,8 @@ mount) stage_mount "$@" ;;
 run) launch "$@" ;;
 esac
 check_digest
+# HTCondor has started the image already, and put it into the job's folder.
+[ "$stage" != container ] || launch "$@"
 case $kind in
 squashfs) start_squashfs "$@" ;;
 sif) start_sif "$@" ;;
