@@ -57,7 +57,7 @@ def work(
     except transports.Gone:
         return EXIT_GONE
     except Exception as error:
-        if supervisor is None or not os.path.isdir(folder) and transport_name == "file":
+        if transport_name == "file" and (supervisor is None or not os.path.isdir(folder)):
             raise
         import pickle
         import traceback
@@ -65,7 +65,8 @@ def work(
         traceback.print_exc()
         # Ours, not the user's: a file of the map that is cut, a full disk. Told, so that nobody waits in vain.
         try:
-            supervisor.refuse(failure.describe(error, "worker", pickle.dumps))
+            if supervisor is not None:
+                supervisor.refuse(failure.describe(error, "worker", pickle.dumps))
         except Exception:
             sys.stderr.write("wingspan worker: and this cannot be told either\n")
         return EXIT_TRY_AGAIN
