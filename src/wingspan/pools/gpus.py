@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.errors import PoolError, PoolUnavailable
+from wingspan.errors import PoolError
 
 if TYPE_CHECKING:
     from wingspan.pools._base import Pool
@@ -102,30 +102,16 @@ def list_gpus(pool: Pool) -> list[Gpu]:
         PoolError: The pool is of another kind.
         PoolUnavailable: Its collector does not answer.
     """
-    from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
+    from wingspan.pools.htcondor import HTCondorPool
 
     if not isinstance(pool, HTCondorPool):
         raise PoolError(
             f"the {pool.kind} pool does not list its GPUs",
             hint="sinfo -o '%N %G %f' shows those of a Slurm cluster",
         )
-    import contextlib
-
-    import htcondor2
-
-    activated = (
-        pool.personal.activate() if isinstance(pool, PersonalHTCondorPool) else contextlib.nullcontext()
-    )
-    with activated:
-        try:
-            # What a partitionable slot holds in all; dynamic slots are parts of it.
-            constraint = "(TotalSlotGPUs > 0 || GPUs > 0) && DynamicSlot =!= true"
-            ads = htcondor2.Collector().query(htcondor2.AdType.Startd, constraint)
-        except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
-            raise PoolUnavailable(
-                f"the collector of the {pool.kind} pool does not answer: {error}", hint="wingspan doctor"
-            ) from error
-        found = [gpu for ad in ads for gpu in gpus_of_slot({name: _value(ad, name) for name in ad})]
+    # What a partitionable slot holds in all; dynamic slots are parts of it.
+    ads = pool.machine_ads("(TotalSlotGPUs > 0 || GPUs > 0) && DynamicSlot =!= true")
+    found = [gpu for ad in ads for gpu in gpus_of_slot({name: _value(ad, name) for name in ad})]
     return sorted(found, key=lambda gpu: (gpu.machine, gpu.device))
 
 

@@ -22,6 +22,7 @@ from wingspan.pools.submit_description import submit_description
 from wingspan.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
+    from classad2 import ClassAd
     from htcondor2 import Schedd
 
     from wingspan.pools.personal import PersonalPool
@@ -103,6 +104,21 @@ class HTCondorPool:
             f"the schedd of the {self.kind} pool does not answer: {error}",
             hint="wingspan doctor says which pool is used and why; wingspan pool start starts the personal one",
         )
+
+    def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> list[ClassAd]:
+        """Machine ads of the pool.
+
+        Args:
+            constraint: ClassAd expression that they fulfil.
+            projection: Attributes wanted; none for all.
+
+        Raises:
+            PoolUnavailable: The collector does not answer.
+        """
+        with self._schedd():  # what is set up there the collector needs too
+            import htcondor2
+
+            return list(htcondor2.Collector().query(htcondor2.AdType.Startd, constraint, list(projection)))
 
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """See that the schedd answers."""
@@ -266,13 +282,9 @@ class PersonalHTCondorPool(HTCondorPool):
         usual = resources.cpus == 1 and not resources.gpus and not job.requirements
         if usual and not resources.memory and not resources.disk:
             return
-        import htcondor2
-
         from wingspan.pools.matching import PROJECTION, why_no_machine
 
-        with self._schedd():
-            projection = [] if job.requirements else list(PROJECTION)
-            slots = htcondor2.Collector().query(htcondor2.AdType.Startd, 'SlotType =!= "Dynamic"', projection)
+        slots = self.machine_ads('SlotType =!= "Dynamic"', [] if job.requirements else PROJECTION)
         problem = why_no_machine(job, slots)
         if problem is not None:
             raise SubmitError(f"the personal pool cannot run this: {problem[0]}", hint=problem[1])
