@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +50,29 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def find_apptainer() -> str | None:
+    """Apptainer's program: on PATH, or where ``tools/engines/apptainer.py`` puts it."""
+    kept = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
+    places = os.pathsep.join([os.environ["PATH"], *(str(folder / "apptainer/bin") for folder in kept)])
+    return shutil.which("apptainer", path=places)
+
+
+@pytest.fixture(scope="session")
+def apptainer() -> str:
+    """Real Apptainer's program; without it the test is skipped."""
+    found = find_apptainer()
+    if found is None:
+        pytest.skip("no Apptainer: python tools/engines/apptainer.py")
+    return found
+
+
+@pytest.fixture
+def apptainer_on_path(apptainer: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Real Apptainer, where workers that are processes of this machine find it."""
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(apptainer).parent}")
+    return apptainer
 
 
 def _disk() -> Path | None:

@@ -19,22 +19,12 @@ from wingspan.environments.bundles.access import sif_partition
 from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError
 
 Build = Callable[..., Bundle]
-AsUser = Callable[[Sequence[str]], list[str]]
 ENGINES = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
+AsUser = Callable[[Sequence[str]], list[str]]
 PROBE = (
     "import sys, os, six; print(sys.prefix, os.environ['PREFIX_PROBE'], os.environ['PREFIX_PROBE_VARIABLE'])"
 )
 EXPECTED = "/opt/wingspan/environment /opt/wingspan/environment/share set"
-
-
-@pytest.fixture(scope="session")
-def apptainer() -> str:
-    """The program, on PATH or where tools/engines/apptainer.py puts it."""
-    places = os.pathsep.join([os.environ["PATH"], *(str(folder / "apptainer/bin") for folder in ENGINES)])
-    found = shutil.which("apptainer", path=places)
-    if found is None:
-        pytest.skip("no Apptainer: python tools/engines/apptainer.py")
-    return found
 
 
 @pytest.mark.apptainer
@@ -51,6 +41,31 @@ def test_sif_in_apptainer(ordinary: bool, build: Build, apptainer: str, as_ordin
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == EXPECTED
+
+
+@pytest.mark.apptainer
+def test_sif_has_what_htcondor_uses(build: Build, apptainer: str) -> None:
+    """`apptainer test` succeeds, which HTCondor calls before each job, and the variables that it passes arrive."""
+    bundle = build("wheels", "sif")
+    environment = {
+        "PATH": f"{Path(apptainer).parent}:/usr/bin:/bin:/usr/sbin",
+        "HOME": "/tmp",
+        "APPTAINERENV__CONDOR_SCRATCH_DIR": "/passed",
+    }
+
+    def call(*words: str) -> str:
+        command = [apptainer, "-s", *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd="/tmp"
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call("-q", "test", "-C", str(bundle.path))
+    shown = call(
+        "exec", "-C", str(bundle.path), "sh", "-c", 'echo "$_CONDOR_SCRATCH_DIR $PREFIX_PROBE_VARIABLE"'
+    )
+    assert shown == "/passed set\n"
 
 
 @pytest.mark.apptainer

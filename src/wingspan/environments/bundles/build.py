@@ -131,6 +131,10 @@ def _key(env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str
     parts = [FORMAT, kind, env.digest, lock_sha256, manifest, env.workspace, env.name, PREFIX, told]
     if kind == "install":
         parts.append(env.platform.name)
+    if kind == "sif":
+        parts.append(
+            "with a test and variables"
+        )  # images without one, which HTCondor refuses, may be in the cache
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
