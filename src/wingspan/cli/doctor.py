@@ -10,12 +10,17 @@ import re
 import shutil
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from wingspan.cli._output import print_json
 from wingspan.errors import SettingsError
+
+if TYPE_CHECKING:
+    from wingspan.pools import Candidate
+    from wingspan.pools.machines import BundleChoice
 
 __all__ = ["doctor"]
 
@@ -121,6 +126,14 @@ def _condor() -> _Part:
     return part
 
 
+def _bundle(chosen: Candidate) -> BundleChoice | None:
+    """The kind of bundle that an environment gets on the chosen pool."""
+    from wingspan.pools import get_pool
+    from wingspan.pools.machines import explain_bundle_kind
+
+    return explain_bundle_kind(get_pool(chosen.kind)) if chosen.usable else None
+
+
 def _faults() -> tuple[list[SettingsError], bool]:
     """What is wrong in the settings, and whether the configuration file can be read at all."""
     from wingspan.maps._options import default_options
@@ -163,6 +176,7 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
     settings = load_settings()
     candidates = explain_choice(ignore_named=bool(faults))
     chosen = next(one for one in candidates if one.chosen)
+    bundle = _bundle(chosen)
     parts = [_condor() if name == "HTCondor" else _program(name) for name in _PROGRAMS]
     parts += [_distribution(name) for name in _DISTRIBUTIONS]
     folders = {
@@ -180,6 +194,7 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
                 "chosen": chosen.kind,
                 "usable": chosen.usable,
                 "faults": [{"message": fault.message, "hint": fault.hint} for fault in faults],
+                "bundle": None if bundle is None else attrs.asdict(bundle),
                 "pools": [attrs.asdict(one) for one in candidates],
                 "parts": [attrs.asdict(one) for one in parts],
                 "folders": {name: str(path) for name, path in folders.items()},
@@ -205,6 +220,8 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
         click.echo(f"  {mark} {one.kind:<9} {one.reason}")
         if one.hint and (one.chosen or not chosen.usable) and not one.usable:
             click.echo(f"              {one.hint}")
+    if bundle is not None:
+        click.echo(f"\nAn environment goes there as {bundle.kind}: {bundle.reason}")
     click.echo("\nHere:")
     for part in parts:
         if part.version is not None:

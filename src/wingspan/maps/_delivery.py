@@ -80,7 +80,12 @@ def prepare(options: Options, pool: Pool, progress: Progress) -> Delivery | None
             f"the environment {environment.name!r} of {environment.workspace} has no Python",
             hint="add python to its dependencies: a map calls a Python function",
         )
-    kind = named.kind or "squashfs"
+    kind, why = named.kind, "asked for"
+    if kind is None:
+        from wingspan.pools.machines import explain_bundle_kind
+
+        choice = explain_bundle_kind(pool)
+        kind, why = choice.kind, choice.reason
     if kind not in ("squashfs", "sif", "pack", "install"):
         raise SettingsError(
             f"a map cannot start from a bundle of kind {kind!r}",
@@ -95,6 +100,7 @@ def prepare(options: Options, pool: Pool, progress: Progress) -> Delivery | None
         "digest": environment.digest,
         "python": environment.python,
         "kind": bundle.kind,
+        "kind_reason": why,
         "bundle": bundle.path.name,
         "bundle_sha256": bundle.sha256,
         "bundle_bytes": bundle.size,

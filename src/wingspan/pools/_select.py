@@ -14,7 +14,7 @@ from wingspan.pools._base import Pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import Settings, load_settings
 
-__all__ = ["KINDS", "Choice", "choose_pool", "get_pool"]
+__all__ = ["KINDS", "Choice", "choose_pool", "get_pool", "site_pool"]
 
 KINDS = ("personal", "htcondor", "local")
 
@@ -103,6 +103,14 @@ def check_named(settings: Settings) -> None:
     """
     if settings.pool is not None and settings.pool not in KINDS:
         _named_pool(None, settings)
+
+
+def site_pool(name: str | None = None) -> Pool | None:
+    """The site's HTCondor, where `choose_pool` would try it; asks nobody, starts nothing."""
+    named = name or load_settings().pool
+    if named == "htcondor" or (named is None and site_condor() is not None):
+        return get_pool("htcondor")
+    return None
 
 
 def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Choice:

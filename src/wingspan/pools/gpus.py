@@ -7,17 +7,18 @@ highest CUDA runtime that the driver supports, not NVIDIA's number of the driver
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from wingspan.errors import PoolError
+from wingspan.jobs import Resources
 
 if TYPE_CHECKING:
     from wingspan.pools._base import Pool
 
-__all__ = ["Gpu", "gpus_of_slot", "list_gpus"]
+__all__ = ["Gpu", "gpus_of_slot", "list_gpus", "unsuitable", "why_no_gpu"]
 
 
 @attrs.frozen(kw_only=True)
@@ -123,3 +124,76 @@ def _value(ad: Any, name: str) -> Any:
         return ad.eval(name) if not isinstance(ad[name], Mapping) else dict(ad[name])
     except Exception:  # noqa: BLE001 - an expression that cannot be evaluated here says nothing about a GPU
         return None
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor or 0)
+
+
+def unsuitable(
+    gpu: Gpu,
+    *,
+    capability_min: float | None = None,
+    capability_max: float | None = None,
+    runtime: str | None = None,
+    memory: int | None = None,
+) -> str | None:
+    """Why a GPU is not good enough, or None.
+
+    >>> unsuitable(Gpu(machine="a", device="0", capability=6.1), capability_min=7.5)
+    'compute capability 6.1, and 7.5 is needed'
+    """
+    if capability_min is not None and gpu.capability is not None and gpu.capability < capability_min:
+        return f"compute capability {gpu.capability}, and {capability_min} is needed"
+    if capability_max is not None and gpu.capability is not None and gpu.capability > capability_max:
+        return f"compute capability {gpu.capability}, and at most {capability_max} is supported"
+    if runtime is not None and gpu.cuda is not None and _version(gpu.cuda) < _version(runtime):
+        return f"its driver supports CUDA {gpu.cuda}, and {runtime} is needed"
+    if memory is not None and gpu.memory is not None and gpu.memory < memory:
+        return f"{gpu.memory >> 20} MiB of memory, and {memory >> 20} MiB are needed"
+    return None
+
+
+def why_no_gpu(resources: Resources, gpus: Sequence[Gpu], kind: str) -> tuple[str, str] | None:
+    """Why no machine has the GPUs that a job asks for: what is wrong, and what to do; None if one has.
+
+    Args:
+        resources: What the job asks for.
+        gpus: Those of the pool.
+        kind: Of the pool.
+
+    >>> why_no_gpu(Resources(gpus=1), [], "htcondor")[0]
+    'a job asks for 1 GPU(s), and no machine of the htcondor pool has one'
+    """
+    if not gpus:
+        return (
+            f"a job asks for {resources.gpus} GPU(s), and no machine of the {kind} pool has one",
+            "wingspan gpus shows those of a pool; name another pool",
+        )
+    reasons = []
+    best: dict[str, int] = {}
+    for gpu in gpus:
+        reason = unsuitable(
+            gpu,
+            capability_min=resources.gpus_minimum_capability,
+            capability_max=resources.gpus_maximum_capability,
+            runtime=resources.gpus_minimum_runtime,
+            memory=resources.gpus_minimum_memory,
+        )
+        if reason is None:
+            best[gpu.machine] = best.get(gpu.machine, 0) + 1
+        else:
+            reasons.append(f"{gpu.model or gpu.device} on {gpu.machine}: {reason}")
+    if not best:
+        return (
+            f"no GPU of the {kind} pool is good enough: {'; '.join(dict.fromkeys(reasons))}",
+            "wingspan gpus --env NAME shows which ones an environment can use",
+        )
+    most = max(best.values())
+    if resources.gpus > most:
+        return (
+            f"a job asks for {resources.gpus} GPUs, and no machine of the {kind} pool has more than {most} that will do",
+            f"ask for {most}, or name another pool",
+        )
+    return None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -17,7 +16,7 @@ from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.event_log import EventLog
-from wingspan.pools.personal.activation import import_bindings, missing_configuration
+from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
 from wingspan.pools.submit_description import submit_description
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -56,9 +55,6 @@ _PROJECTION = [
 class HTCondorPool:
     """The HTCondor that this machine's configuration names."""
 
-    #: The environment's variables when the bindings last read their configuration.
-    _configured: ClassVar[tuple[tuple[str, str], ...] | None] = None
-
     kind = "htcondor"
     place: str | None = None
     transport = "chirp"
@@ -79,25 +75,10 @@ class HTCondorPool:
             )
         htcondor2 = import_bindings()
         try:
-            self._configure()
+            configure()
             yield htcondor2.Schedd()
         except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
             raise self._unavailable(error) from error
-
-    def _configure(self) -> None:
-        """Let the bindings read the configuration that the environment names now: they do so by themselves only when imported."""
-        import htcondor2
-
-        named = tuple(
-            sorted(
-                item
-                for item in os.environ.items()
-                if item[0].upper().startswith(("_CONDOR_", "CONDOR_CONFIG"))
-            )
-        )
-        if named != HTCondorPool._configured:
-            htcondor2.reload_config()
-            HTCondorPool._configured = named
 
     def _unavailable(self, error: Exception) -> PoolUnavailable:
         return PoolUnavailable(
@@ -137,6 +118,7 @@ class HTCondorPool:
     def submit(self, job: JobDescription) -> Submission:
         import htcondor2
 
+        self._check_gpus(job)
         with self._schedd() as schedd:
             try:
                 text = submit_description(job, common_files=_knows_common_files(schedd))
@@ -148,6 +130,22 @@ class HTCondorPool:
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
                 raise SubmitError(f"the schedd refused the jobs: {error}") from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
+
+    def _check_gpus(self, job: JobDescription) -> None:
+        """Say at once when no machine has such GPUs; jobs that may leave for other pools are not judged by this one.
+
+        Raises:
+            SubmitError: None has.
+        """
+        if not job.resources.gpus or any(
+            name.lower().startswith("want") for name in (*job.custom, *job.submit)
+        ):
+            return
+        from wingspan.pools.gpus import list_gpus, why_no_gpu
+
+        problem = why_no_gpu(job.resources, list_gpus(self), self.kind)
+        if problem is not None:
+            raise SubmitError(problem[0], hint=problem[1])
 
     def obstacle(self) -> str | None:
         """Others keep a site's pool alive."""

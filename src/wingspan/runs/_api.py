@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.jobs import Resources
-from wingspan.pools import Choice, Pool, choose_pool, get_pool
+from wingspan.pools import Choice, Pool, choose_pool, get_pool, site_pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare, with_needs
 from wingspan.runs._errors import CommandNotFound, InvalidRun, InvalidSweep
@@ -82,11 +82,13 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     preflight: bool = True,
     workspace: str | os.PathLike[str] = ".",
     build: bool = True,
+    pool: Pool | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Plan:
-    """Everything of `run` that comes before a pool is asked; the arguments are those of `run`.
+    """Everything of `run` that comes before jobs are submitted; the arguments are those of `run`.
 
-    Without `build` the environment's bundle is not built: it lies in a container image already.
+    Without `build` the environment's bundle is not built: it lies in a container image already. A site's `pool` is asked what its machines
+    offer where nobody names the kind of bundle.
     """
     base = Path(workspace).absolute()
     task = command if isinstance(command, str) else None
@@ -176,7 +178,7 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     named = as_environment(environment, base)
     if kind is not None:
         named = attrs.evolve(named, kind=kind)
-    bundle, facts = prepare(named, gpus=resources.gpus > 0, build=build, progress=progress)
+    bundle, facts = prepare(named, gpus=resources.gpus > 0, build=build, pool=pool, progress=progress)
     if bundle is not None:
         check_command(bundle, _programs(spec), name=facts["name"])
     if resources.gpus:
@@ -231,7 +233,8 @@ def run(
     """
     if isinstance(pool, str):
         get_pool(pool)  # a name that nobody knows is said first; it is started when all else is in order
-    plan = plan_run(command, progress=progress, **options)
+    site = site_pool(pool) if pool is None or isinstance(pool, str) else pool
+    plan = plan_run(command, progress=progress, pool=site, **options)
     choice = choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
     return submit_plan(plan, choice.pool, progress, note=choice.reason if choice.is_fallback else None)
 

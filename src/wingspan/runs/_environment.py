@@ -21,6 +21,7 @@ from wingspan.settings import load_settings
 if TYPE_CHECKING:
     from wingspan.environments import Environment
     from wingspan.environments.bundles import Bundle
+    from wingspan.pools import Pool
 
 __all__ = ["as_environment", "bundle_of", "check_command", "keep_bundle", "prepare", "with_needs"]
 
@@ -46,9 +47,16 @@ def as_environment(given: Any, base: Path) -> Environment:
 
 
 def prepare(
-    named: Environment, *, gpus: bool, build: bool = True, progress: Progress = NO_PROGRESS
+    named: Environment,
+    *,
+    gpus: bool,
+    build: bool = True,
+    pool: Pool | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> tuple[Bundle | None, dict[str, Any]]:
     """Build (or find) the bundle, and what ``run.json`` says of it. Without `build` there is none, only what is needed.
+
+    The kind that nobody names is the one that suits the machines of `pool`, a site's.
 
     Raises:
         EnvironmentError_: The environment cannot be read, or cannot be carried.
@@ -56,7 +64,12 @@ def prepare(
     """
     from wingspan.environments import derive_needs
 
-    kind = named.kind or "squashfs"
+    kind, why = named.kind or "squashfs", "asked for" if named.kind else "it is used where it lies"
+    if named.kind is None and pool is not None:
+        from wingspan.pools.machines import explain_bundle_kind
+
+        choice = explain_bundle_kind(pool)
+        kind, why = choice.kind, choice.reason
     if kind not in _KINDS:
         raise InvalidRun(
             f"a run cannot start from a bundle of kind {kind!r}",
@@ -76,6 +89,7 @@ def prepare(
         "name": environment.name,
         "platform": environment.platform.name,
         "bundle": bundle.to_json() if bundle else None,
+        "kind_reason": why,
         "needs": needs,
     }
 

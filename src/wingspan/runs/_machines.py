@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import PoolError
-from wingspan.pools.gpus import Gpu, list_gpus
+from wingspan.pools.gpus import Gpu, list_gpus, unsuitable, why_no_gpu
 from wingspan.runs._errors import NoSuchMachine
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wingspan.pools import Pool
     from wingspan.runs._spec import RunSpec
 
-__all__ = ["GpuGroup", "check_machines", "group_gpus", "unsuitable"]
+__all__ = ["GpuGroup", "check_machines", "group_gpus"]
 
 
 @attrs.frozen(kw_only=True)
@@ -77,35 +77,6 @@ def group_gpus(pool: Pool, needs: Needs | None = None) -> list[GpuGroup]:
     ]
 
 
-def _version(text: str) -> tuple[int, int]:
-    major, _, minor = text.partition(".")
-    return int(major), int(minor or 0)
-
-
-def unsuitable(
-    gpu: Gpu,
-    *,
-    capability_min: float | None = None,
-    capability_max: float | None = None,
-    runtime: str | None = None,
-    memory: int | None = None,
-) -> str | None:
-    """Why a GPU is not good enough, or None.
-
-    >>> unsuitable(Gpu(machine="a", device="0", capability=6.1), capability_min=7.5)
-    'compute capability 6.1, and 7.5 is needed'
-    """
-    if capability_min is not None and gpu.capability is not None and gpu.capability < capability_min:
-        return f"compute capability {gpu.capability}, and {capability_min} is needed"
-    if capability_max is not None and gpu.capability is not None and gpu.capability > capability_max:
-        return f"compute capability {gpu.capability}, and at most {capability_max} is supported"
-    if runtime is not None and gpu.cuda is not None and _version(gpu.cuda) < _version(runtime):
-        return f"its driver supports CUDA {gpu.cuda}, and {runtime} is needed"
-    if memory is not None and gpu.memory is not None and gpu.memory < memory:
-        return f"{gpu.memory >> 20} MiB of memory, and {memory >> 20} MiB are needed"
-    return None
-
-
 def check_machines(spec: RunSpec, pool: Pool) -> None:
     """Nothing, if some machine of the pool has enough cores and GPUs that are good enough.
 
@@ -130,33 +101,6 @@ def check_machines(spec: RunSpec, pool: Pool) -> None:
         gpus = list_gpus(pool)
     except PoolError:
         return
-    if not gpus:
-        raise NoSuchMachine(
-            f"a job asks for {resources.gpus} GPU(s), and no machine of the {pool.kind} pool has one",
-            hint="wingspan gpus shows those of a pool; name another --pool",
-        )
-    reasons = []
-    best: dict[str, int] = {}
-    for gpu in gpus:
-        reason = unsuitable(
-            gpu,
-            capability_min=resources.gpus_minimum_capability,
-            capability_max=resources.gpus_maximum_capability,
-            runtime=resources.gpus_minimum_runtime,
-            memory=resources.gpus_minimum_memory,
-        )
-        if reason is None:
-            best[gpu.machine] = best.get(gpu.machine, 0) + 1
-        else:
-            reasons.append(f"{gpu.model or gpu.device} on {gpu.machine}: {reason}")
-    if not best:
-        raise NoSuchMachine(
-            f"no GPU of the {pool.kind} pool is good enough: {'; '.join(dict.fromkeys(reasons))}",
-            hint="wingspan gpus --env NAME shows which ones an environment can use",
-        )
-    most = max(best.values())
-    if resources.gpus > most:
-        raise NoSuchMachine(
-            f"a job asks for {resources.gpus} GPUs, and no machine of the {pool.kind} pool has more than {most} that will do",
-            hint=f"--gpus {most}, or another --pool",
-        )
+    problem = why_no_gpu(resources, gpus, pool.kind)
+    if problem is not None:
+        raise NoSuchMachine(problem[0], hint=problem[1])

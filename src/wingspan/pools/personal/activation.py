@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["activated", "import_bindings", "missing_configuration"]
+__all__ = ["activated", "configure", "import_bindings", "missing_configuration"]
 
 _SITE = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
 
@@ -67,10 +67,22 @@ def import_bindings() -> Any:
     return htcondor2
 
 
+def configure() -> None:
+    """Let the bindings read the configuration that the environment names now: they do so by themselves only when imported."""
+    if _configured != sorted(_overrides().items()):
+        _reload()
+
+
+#: The environment's variables when the bindings last read their configuration.
+_configured: list[tuple[str, str]] | None = None
+
+
 def _reload() -> None:
+    global _configured  # noqa: PLW0603 - the library has one configuration a process
     htcondor2 = import_bindings()
     with _some_configuration():
         htcondor2.reload_config()
+    _configured = sorted(_overrides().items())
 
 
 @contextmanager
