@@ -7,10 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import platformdirs
 import pytest
 
 import wingspan
+from wingspan.jobs import JobDescription, Submission
+from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 
 pytestmark = [pytest.mark.htcondor, pytest.mark.apptainer]
@@ -24,6 +27,17 @@ def where(number):
     import scipy
 
     return number, sys.prefix, scipy.__file__, os.environ.get("APPTAINER_CONTAINER", "")
+
+
+class _ApptainerOnPath(PersonalHTCondorPool):
+    """The machine's Apptainer lies where no job looks by itself."""
+
+    def __init__(self, pool: PersonalPool, program: str) -> None:
+        super().__init__(pool)
+        self._path = f"{Path(program).parent}:/usr/bin:/bin"
+
+    def submit(self, job: JobDescription) -> Submission:
+        return super().submit(attrs.evolve(job, environment={**job.environment, "PATH": self._path}))
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +85,73 @@ def test_a_map_runs_in_an_image(local_workspace: Path, site: PersonalPool) -> No
         assert container.endswith(".sif")
     log = (m.path / "events.log").read_text()
     assert log.count("Common files event: TransferFinished") == 1
+
+
+def test_a_run_is_in_an_image(
+    local_workspace: Path, site: PersonalPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command runs in the container, with its input, and its output comes back."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "program.py").write_text(
+        "import os, scipy\n"
+        "open('out.txt', 'w').write(scipy.__file__ + ' ' + os.environ['APPTAINER_CONTAINER'])\n"
+    )
+    environment = wingspan.Environment(local_workspace, kind="sif")
+    run = wingspan.run(
+        ["python", "program.py"],
+        inputs=["program.py"],
+        outputs=["out.txt"],
+        environment=environment,
+        pool="htcondor",
+    )
+    try:
+        run.wait(120)
+        run.check()
+        scipy, container = run.outputs()["out.txt"].read_text().split()
+        assert scipy.startswith("/opt/wingspan/environment/")
+        assert container.endswith(".sif")
+    finally:
+        run.remove(force=True)
+
+
+def test_an_altered_image_is_refused(
+    local_workspace: Path, site: PersonalPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One byte of the image is another after the map was made: no component runs, and the message has both digests."""
+    import wingspan.maps._delivery as delivery
+
+    real = delivery.bundle_of
+
+    def altered(folder):
+        bundle = real(folder)
+        copy = folder.path / "sent" / bundle.path.name
+        if not copy.exists():
+            copy.parent.mkdir()
+            content = bytearray(bundle.path.read_bytes())
+            content[40 + 8 * 3] ^= 1  # the identity in the header: Apptainer itself does not mind
+            copy.write_bytes(content)
+        return attrs.evolve(bundle, path=copy)
+
+    monkeypatch.setattr(delivery, "bundle_of", altered)
+    options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="sif"), workers=1)
+    m = wingspan.map(where, range(1), pool="htcondor", options=options)
+    with pytest.raises(
+        wingspan.WingspanError, match=r"damaged or another file: its SHA-256 is .* nothing in it was run"
+    ):
+        m.wait(timeout=100)
+    m.remove()
+
+
+def test_an_image_in_place_on_a_personal_pool(
+    local_workspace: Path, bundle_cache: Path, container_pool: PersonalPool, apptainer: str
+) -> None:
+    """Where workers see this machine's files the starter has Apptainer run the image where it is: nothing is sent."""
+    options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="sif"))
+    m = wingspan.map(where, range(2), pool=_ApptainerOnPath(container_pool, apptainer), options=options)
+    m.wait(timeout=120)
+    for _, prefix, scipy, container in m[:]:
+        assert prefix == "/opt/wingspan/environment"
+        assert scipy.startswith(prefix)
+        assert container == str(m.path / m._folder.info["environment"]["bundle"])

@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from wingspan.environments import load_environment
-from wingspan.environments.bundles import Bundle, build_bundle, open_bundle, starter_command, verify_bundle
+from wingspan.environments.bundles import (
+    Bundle,
+    build_bundle,
+    open_bundle,
+    starter_command,
+    unpack_bundle,
+    verify_bundle,
+)
 from wingspan.environments.bundles.access import sif_partition
 from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError
 
@@ -102,6 +109,36 @@ def test_sif_is_started(build: Build, apptainer: str, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.stdout.strip() == EXPECTED, done.stderr
+
+
+def test_a_sif_is_unpacked(build: Build) -> None:
+    """The environment in an image becomes a folder, and works there; of the base nothing comes along."""
+    bundle = build("wheels", "sif")
+    with tempfile.TemporaryDirectory(
+        dir="/tmp"
+    ) as name:  # programs have room for a path as short as the image's
+        prefix = unpack_bundle(bundle, name)
+        assert sorted(path.name for path in Path(name).iterdir()) == ["activate.sh", "env"]
+        done = subprocess.run(
+            ["bash", "-c", '. "$0" && python -c "$1"', f"{name}/activate.sh", PROBE],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": "/usr/bin:/bin"},
+        )
+        assert done.stdout.strip() == f"{prefix} {prefix}/share set", done.stderr
+
+
+@pytest.mark.parametrize(("kind", "way_out"), [("oci", "podman load -i"), ("install", "bash ")])
+def test_what_is_not_unpacked(kind: str, way_out: str, build: Build, tmp_path: Path) -> None:
+    """Kinds that others open say who does, and leave nothing."""
+    bundle = build("wheels", kind)
+    with pytest.raises(BundleError, match=kind) as caught:
+        unpack_bundle(bundle, tmp_path / "here")
+    assert f"{way_out}" in caught.value.hint
+    assert str(bundle.path) in caught.value.hint
+    assert not (tmp_path / "here/env").exists()
+    assert not (tmp_path / "here/activate.sh").exists()
 
 
 @pytest.mark.parametrize("kind", ["sif", "oci"])

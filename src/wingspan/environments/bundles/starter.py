@@ -79,7 +79,7 @@ def starter_command(
 
     Args:
         bundle: Of kind ``squashfs``, ``sif``, ``pack`` (one that unpacks itself) or ``install``. An ``oci``
-            archive is run by the container universe, Docker or podman, not by this.
+            archive is run by Docker or podman, not by this.
         command: Program and arguments; ``python`` is the environment's.
         shared: The worker sees this machine's files: use them where they are.
         helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). Left
@@ -97,7 +97,9 @@ def starter_command(
         what = "an OCI archive" if bundle.kind == "oci" else "a plain pack"
         raise BundleError(
             f"{what} is not started by the starter: {bundle.path}",
-            hint="the container universe runs OCI archives; a pack must unpack itself (executable=True)",
+            hint=f"podman load -i {bundle.path}, then podman run"
+            if bundle.kind == "oci"
+            else "a pack must unpack itself (executable=True, wingspan env bundle --kind pack --executable)",
         )
     files = [bundle.path]
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from wingspan.environments.bundles.access import check_file, check_pack_sums, open_bundle
+from wingspan.environments.bundles.access import check_file, check_pack_sums, open_bundle, sif_partition
 from wingspan.environments.bundles.contents import FOLDER, activation_script
 from wingspan.environments.bundles.errors import AlreadyThere, BuildFailed, BundleDamaged, BundleError
 from wingspan.environments.bundles.link import install_wheels, link_conda
@@ -21,6 +21,11 @@ from wingspan.environments.bundles.storage import disk_full, hash_file, no_room,
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["unpack_bundle"]
+
+_WAYS_OUT = {
+    "oci": "podman load -i {path} makes an image of it; wingspan env bundle --kind pack makes a bundle that is unpacked",
+    "install": "it is a program: bash {path} -o {directory} -e {name} installs the environment there",
+}
 
 
 def unpack_bundle(
@@ -46,6 +51,7 @@ def unpack_bundle(
 
     Raises:
         AlreadyThere: There is something of that name already.
+        BundleError: It is of a kind that is not unpacked (`oci`, `install`); the hint says what to do instead.
         BundleDamaged, UnsafeBundle: see `wingspan.environments.bundles.errors`.
         DiskFull: No room.
     """
@@ -61,12 +67,14 @@ def unpack_bundle(
             with temporary_folder(directory, ".unpack-") as work:
                 if checked.kind == "pack":
                     _unpack_pack(checked, prefix, work, progress)
-                elif checked.kind == "squashfs":
+                elif checked.kind in ("squashfs", "sif"):
                     _unpack_image(checked, prefix, work, progress)
                 else:
                     raise BundleError(
-                        f"a bundle of kind {checked.kind!r} is not made for unpacking",
-                        hint="build one that is: wingspan env bundle --kind pack",
+                        f"a bundle of kind {checked.kind!r} is not unpacked by Wingspan: {checked.path}",
+                        hint=_WAYS_OUT[checked.kind].format(
+                            path=checked.path, directory=directory, name=environment
+                        ),
                     )
             script = activation_script(prefix, prefix=str(prefix), name=environment)
             (directory / "activate.sh").write_text(script, encoding="utf-8")
@@ -136,7 +144,13 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
     task = progress.start("Unpacking the image")
     program = find_program("unsquashfs")
     target = work / "environment"
-    command = [str(program), "-no-progress", "-quiet", "-no-xattrs", "-d", str(target), str(bundle.path)]
+    command = [str(program), "-no-progress", "-quiet", "-no-xattrs", "-d", str(target)]
+    if bundle.kind == "sif":  # of a whole root file system, the environment alone
+        within = bundle.prefix.lstrip("/")
+        command += ["-offset", str(sif_partition(bundle.path)), str(bundle.path), within]
+        target /= within
+    else:
+        command.append(str(bundle.path))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         if "No space left" in done.stderr + done.stdout:

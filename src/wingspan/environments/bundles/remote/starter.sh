@@ -382,8 +382,14 @@ start_sif() {
     [ -e /dev/nvidiactl ] && gpu=--nv
     [ -e /dev/kfd ] && gpu=--rocm
     say "sif: run by Apptainer"
+    set -- "$bundle" "$@"
+    # the job's scratch folder need not be the folder that it starts in, and chirp's cookie lies in neither
+    chirp=${_CONDOR_CHIRP_CONFIG:-}
+    for folder in "${_CONDOR_SCRATCH_DIR:-}" "${chirp%/*}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}"; do
+        [ -n "$folder" ] && [ -d "$folder" ] && set -- --bind "$folder" "$@"
+    done
     # shellcheck disable=SC2086
-    exec "$program" -s exec $gpu --pwd "$PWD" --bind "$PWD" "$bundle" "$@"
+    exec "$program" -s exec $gpu --pwd "$PWD" --bind "$PWD" "$@"
 }
 
 # A script that puts an environment and its activate.sh into a folder: a self-extracting pack, or an installer.
