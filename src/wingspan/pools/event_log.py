@@ -11,7 +11,7 @@ from wingspan.pools._base import JobEvent, JobState
 if TYPE_CHECKING:
     from htcondor2 import JobEventLog
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "submitted_clusters"]
 
 
 class EventLog:
@@ -38,6 +38,24 @@ class EventLog:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def submitted_clusters(path: Path) -> dict[str, tuple[int, str]]:
+    """The clusters of jobs that a log tells of: how many jobs each has, and its ``submit_event_user_notes``.
+
+    The schedd writes this, whatever becomes of whoever submitted them.
+    """
+    if not path.exists():
+        return {}
+    import htcondor2
+
+    found: dict[str, tuple[int, str]] = {}
+    with htcondor2.JobEventLog(str(path)) as log:
+        for event in log.events(0):
+            if event.type is htcondor2.JobEventType.SUBMIT:
+                count, notes = found.get(str(event.cluster), (0, str(event.get("UserNotes") or "")))
+                found[str(event.cluster)] = (count + 1, notes)
+    return found
 
 
 def _translate(event: Any) -> JobEvent | None:

@@ -151,16 +151,17 @@ class RunFolder:
             ) from error
 
     def submissions(self) -> list[dict[str, Any]]:
-        """Which jobs work on the run, oldest first; a torn last line is left out."""
+        """Which jobs work on the run, oldest first, each cluster once; a torn last line is left out."""
         try:
             lines = (self.path / "submissions").read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
             return []
-        entries = []
+        entries: dict[str, dict[str, Any]] = {}
         for line in lines:
             with contextlib.suppress(ValueError):
-                entries.append(json.loads(line))
-        return entries
+                entry = json.loads(line)
+                entries.setdefault(str(entry["cluster"]), entry)
+        return list(entries.values())
 
     def add_submission(self, submission: Submission, first: int) -> None:
         """Append a line to ``submissions``; a whole one, so that two processes may."""

@@ -59,6 +59,10 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
     script.chmod(0o755)
 
 
+#: In the event log, before the number of a job that was submitted by itself.
+JOB_NOTE = "wingspan job "
+
+
 def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> JobDescription:
     """All jobs of the run, or the one with `number`."""
     spec, path = folder.spec, folder.path
@@ -77,6 +81,8 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         if spec.checkpoint:
             submit["checkpoint_exit_code"] = str(spec.checkpoint_exit_code)
             submit["transfer_checkpoint_files"] = CHECKPOINT_FOLDER
+    if number is not None:
+        submit["submit_event_user_notes"] = f"{JOB_NOTE}{number}"
     job = JobDescription(
         name=spec.name,
         executable=str(path / "job.sh"),

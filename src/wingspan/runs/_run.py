@@ -13,10 +13,11 @@ import attrs
 
 from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
+from wingspan.pools.event_log import submitted_clusters
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import copy_outputs
 from wingspan.runs._folder import RunFolder, list_names, open_run_folder, runs_root
-from wingspan.runs._jobs import describe_jobs
+from wingspan.runs._jobs import JOB_NOTE, describe_jobs
 from wingspan.runs._script import EXIT_MISSING_OUTPUT, OUTCOME
 from wingspan.runs._spec import RunSpec, check_name
 from wingspan.runs._status import RunJob, RunStatus
@@ -43,6 +44,7 @@ class Run:
         self._events: dict[tuple[str, int], JobEvent] = {}
         self._watched = 0
         self._asked = 0.0
+        self._adopted = False
 
     def __repr__(self) -> str:
         return f"<wingspan.Run {self.name!r}: {self.command}>"
@@ -105,8 +107,22 @@ class Run:
     def _row(self, number: int) -> dict[str, str]:
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
 
-    def _look(self) -> list[dict[str, Any]]:
+    def _submissions(self) -> list[dict[str, Any]]:
+        """Which jobs work on the run; those too whose submitter was killed before it could write them down."""
         entries = self._folder.submissions()
+        if self._adopted or self.pool not in ("personal", "htcondor"):
+            return entries
+        self._adopted = True
+        known = {str(entry["cluster"]) for entry in entries}
+        for cluster, (count, note) in submitted_clusters(self.path / "events.log").items():
+            if cluster in known:
+                continue
+            first = int(note.removeprefix(JOB_NOTE)) if note.startswith(JOB_NOTE) else 0
+            self._folder.add_submission(Submission(pool=self.pool, cluster=cluster, count=count), first)
+        return self._folder.submissions()
+
+    def _look(self) -> list[dict[str, Any]]:
+        entries = self._submissions()
         if len(entries) != self._watched:
             self._close()
             self._events.clear()
@@ -372,7 +388,7 @@ class Run:
 
     def _act(self, action: Action) -> None:
         by_pool: dict[str, list[Submission]] = {}
-        for entry in self._folder.submissions():
+        for entry in self._submissions():
             by_pool.setdefault(entry["pool"], []).append(_submission(entry))
         for kind, submissions in by_pool.items():
             get_pool(kind).act(action, submissions, self.path, f"wingspan {action} {self.name}")
