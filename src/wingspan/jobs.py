@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-__all__ = ["ClassAdValue", "JobDescription", "Resources", "Submission"]
+__all__ = ["ClassAdValue", "JobDescription", "Resources", "Submission", "with_needs"]
 
 #: What a custom attribute may be; strings are quoted for ClassAds when rendered.
 ClassAdValue = bool | int | float | str
@@ -104,3 +105,32 @@ class Submission:
     pool: str
     cluster: str
     count: int
+
+
+#: Memory of a Python that has imported little (bytes), and what a large environment may come to at most.
+_PYTHON_MEMORY, _MOST_MEMORY = 256 << 20, 2 << 30
+
+
+def with_needs(resources: Resources, needs: Mapping[str, Any], *, memory: bool = False) -> Resources:
+    """`resources` with what an environment needs; what was said explicitly stays.
+
+    Args:
+        resources: What the user asks for.
+        needs: Of the environment, as `Needs.to_json` has them.
+        memory: Where nobody said how much, ask for what a Python needs that has a quarter of the environment in memory, 2 GiB at most.
+
+    >>> with_needs(Resources(), {"installed_bytes": 1 << 30}, memory=True).memory >> 20
+    512
+    """
+    if memory and resources.memory is None:
+        installed = int(needs.get("installed_bytes") or 0)
+        resources = attrs.evolve(resources, memory=min(_PYTHON_MEMORY + installed // 4, _MOST_MEMORY))
+    if not resources.gpus:
+        return resources
+    lowest, highest = needs.get("gpu_capability_min"), needs.get("gpu_capability_max")
+    return attrs.evolve(
+        resources,
+        gpus_minimum_capability=resources.gpus_minimum_capability or (float(lowest) if lowest else None),
+        gpus_maximum_capability=resources.gpus_maximum_capability or (float(highest) if highest else None),
+        gpus_minimum_runtime=resources.gpus_minimum_runtime or needs.get("cuda_runtime_min"),
+    )

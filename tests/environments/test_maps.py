@@ -107,3 +107,26 @@ def test_on_a_site_pool_the_bundle_is_sent_once(environment, bundle_cache, perso
     assert log.count("Common files event: TransferFinished") == 1
     sent = [int(line.split()[0]) for line in log.splitlines() if "Run Bytes Received By Job" in line]
     assert all(count < m._folder.info["environment"]["bundle_bytes"] / 2 for count in sent)
+
+
+@pytest.mark.htcondor
+def test_a_large_bundle_comes_from_the_store(
+    environment, bundle_cache, personal_pool, public_folder, tmp_path, monkeypatch
+):
+    """Above the site's limit for transfers it is published once, and each job fetches it by URL."""
+    monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    store = public_folder / "store"
+    store.mkdir()
+    (tmp_path / "config.toml").write_text(
+        f'[store.lab]\nurl = "{store}"\njob_url = "file://{store}"\n[profile.generic]\ntransfer_limit = "1 MB"\n',
+        encoding="utf-8",
+    )
+    options = wingspan.Options(environment=environment, workers=2)
+    m = wingspan.map(where, range(4), pool="htcondor", options=options)
+    m.wait(timeout=200)
+    _check(m[:])
+    facts = m._folder.info["environment"]
+    assert facts["source"] == f"file://{store}/{facts['bundle']}"
+    assert (store / facts["bundle"]).stat().st_size == facts["bundle_bytes"]
+    assert "Common files event" not in (m.path / "events.log").read_text()

@@ -12,13 +12,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from wingspan.jobs import Resources
+from wingspan.jobs import Resources, with_needs
 from wingspan.pools.gpus import list_gpus
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import NoSuchMachine
 from wingspan.runs._api import plan_run, submit_plan
-from wingspan.runs._environment import with_needs
 from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec, Step
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import SettingsError
-from wingspan.jobs import JobDescription, Resources
+from wingspan.jobs import JobDescription, with_needs
 from wingspan.maps._errors import MapDamaged, PythonsDiffer
 
 if TYPE_CHECKING:
@@ -93,6 +93,13 @@ def prepare(options: Options, pool: Pool, progress: Progress) -> Delivery | None
         )
     bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
     needs = derive_needs(environment)
+    source = None
+    if pool.kind == "htcondor" and bundle.kind in ("squashfs", "pack"):
+        from wingspan.pools.bundle_source import source_of_bundle
+        from wingspan.stores import Route
+
+        placed = source_of_bundle(bundle.path, bundle.size, bundle.sha256, progress=progress)
+        source = placed if placed.route is not Route.TRANSFER else None
     facts = {
         "workspace": environment.workspace,
         "name": environment.name,
@@ -105,6 +112,8 @@ def prepare(options: Options, pool: Pool, progress: Progress) -> Delivery | None
         "bundle_sha256": bundle.sha256,
         "bundle_bytes": bundle.size,
         "cache": str(bundle.path),
+        "source": source.source if source else None,
+        "source_requirements": source.requirements if source else None,
         "needs": needs.to_json(),
     }
     return Delivery(bundle=bundle, python=environment.python, facts=facts)
@@ -164,8 +173,12 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
     start = starter_command(
         bundle, ["python", *job.arguments[place:]], shared=pool.shares_files, quiet=True, container=container
     )
-    common = () if pool.shares_files or container else (str(bundle.path),)
+    source = facts.get("source")
+    sent = pool.shares_files or container or source
+    common = () if sent else (str(bundle.path),)
     others = tuple(str(path) for path in start.input_files if path != bundle.path)
+    if source and not pool.shares_files:
+        others += (source,)
     resources = job.resources
     if resources.disk is None and not pool.shares_files:
         resources = attrs.evolve(resources, disk=bundle.size + _OWN_DISK)
@@ -178,18 +191,10 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
         input_files=(*job.input_files, *others),
         common_input_files=common,
         container_image=str(bundle.path) if container else None,
-        resources=with_gpus(resources, facts["needs"]),
+        resources=with_needs(resources, facts["needs"], memory=not pool.shares_files),
+        requirements=_both(job.requirements, facts.get("source_requirements")),
     )
 
 
-def with_gpus(resources: Resources, needs: dict[str, Any]) -> Resources:
-    """What the environment needs of a GPU, where one is asked for."""
-    if not resources.gpus:
-        return resources
-    lowest, highest = needs.get("gpu_capability_min"), needs.get("gpu_capability_max")
-    return attrs.evolve(
-        resources,
-        gpus_minimum_capability=float(lowest) if lowest else None,
-        gpus_maximum_capability=float(highest) if highest else None,
-        gpus_minimum_runtime=needs.get("cuda_runtime_min"),
-    )
+def _both(one: str | None, other: str | None) -> str | None:
+    return f"({one}) && ({other})" if one and other else one or other

@@ -16,8 +16,8 @@ from typing import Any
 
 from wingspan._version import __version__
 from wingspan.errors import SettingsError
-from wingspan.jobs import Resources
-from wingspan.maps._delivery import bundle_of, with_gpus
+from wingspan.jobs import Resources, with_needs
+from wingspan.maps._delivery import bundle_of
 from wingspan.maps._map import Map
 from wingspan.pools.render import (
     Reasoned,
@@ -99,13 +99,13 @@ def map_resources(found: Map) -> Resources:
         disk=options.request_disk,
         gpus=options.request_gpus,
     )
-    return with_needs(found, asked)
+    return with_environment(found, asked)
 
 
-def with_needs(found: Map, resources: Resources) -> Resources:
+def with_environment(found: Map, resources: Resources) -> Resources:
     """`resources`, with what the map's environment needs of a GPU."""
     facts = found._folder.info.get("environment")
-    return with_gpus(resources, facts["needs"]) if facts else resources
+    return with_needs(resources, facts["needs"]) if facts else resources
 
 
 class _Files:
@@ -125,7 +125,7 @@ class _Files:
         self.map, self.target, self.folder, self.count = found, target, folder, count
         self.info: dict[str, Any] = found._folder.info
         self.options = found.options
-        self.resources = map_resources(found) if resources is None else with_needs(found, resources)
+        self.resources = map_resources(found) if resources is None else with_environment(found, resources)
         self.profile, self.switches = profile, switches
         bundle = bundle_of(found._folder) if self.info.get("environment") else None
         self.environment = RenderedEnvironment(target, bundle, bundle_url=bundle_url)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.jobs import Resources
+from wingspan.jobs import Resources, with_needs
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, site_pool
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare, with_needs
+from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare
 from wingspan.runs._errors import CommandNotFound, InvalidRun, InvalidSweep
 from wingspan.runs._files import collect_inputs, keep_inputs, not_sent
 from wingspan.runs._folder import create_run_folder, new_name
@@ -183,7 +183,11 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
         check_command(bundle, _programs(spec), name=facts["name"])
     if resources.gpus:
         spec = attrs.evolve(spec, warnings=(*spec.warnings, *facts["needs"].get("warnings", ())))
-    spec = attrs.evolve(spec, environment=facts, resources=with_needs(resources, facts["needs"]))
+    spec = attrs.evolve(
+        spec,
+        environment=facts,
+        resources=with_needs(resources, facts["needs"], memory=pool is not None and not pool.shares_files),
+    )
     return Plan(spec=spec, bundle=bundle, stem=stem)
 
 

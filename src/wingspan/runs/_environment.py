@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import SettingsError
-from wingspan.jobs import Resources
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import CommandNotFound, InvalidRun, RunDamaged
 from wingspan.settings import load_settings
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
     from wingspan.pools import Pool
 
-__all__ = ["as_environment", "bundle_of", "check_command", "keep_bundle", "prepare", "with_needs"]
+__all__ = ["as_environment", "bundle_of", "check_command", "keep_bundle", "prepare"]
 
 _KINDS = ("squashfs", "sif", "pack", "install")
 
@@ -82,29 +81,27 @@ def prepare(
 
         bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
     needs: dict[str, Any] = dict(bundle.manifest.needs) if bundle and bundle.manifest else {}
+    if bundle and bundle.manifest:
+        needs.setdefault("installed_bytes", bundle.manifest.installed_bytes)
     if gpus or not needs:  # else what was written down when the bundle was built will do
         needs = derive_needs(environment, gpus=gpus).to_json()
+    source = None
+    if bundle is not None and pool is not None and pool.kind == "htcondor" and kind in ("squashfs", "pack"):
+        from wingspan.pools.bundle_source import source_of_bundle
+        from wingspan.stores import Route
+
+        placed = source_of_bundle(bundle.path, bundle.size, bundle.sha256, progress=progress)
+        source = placed if placed.route is not Route.TRANSFER else None
     return bundle, {
         "workspace": environment.workspace,
         "name": environment.name,
         "platform": environment.platform.name,
         "bundle": bundle.to_json() if bundle else None,
         "kind_reason": why,
+        "source": source.source if source else None,
+        "source_requirements": source.requirements if source else None,
         "needs": needs,
     }
-
-
-def with_needs(resources: Resources, needs: dict[str, Any]) -> Resources:
-    """`resources` with what the environment needs of a GPU, where one is asked for; what was said explicitly stays."""
-    if not resources.gpus:
-        return resources
-    lowest, highest = needs.get("gpu_capability_min"), needs.get("gpu_capability_max")
-    return attrs.evolve(
-        resources,
-        gpus_minimum_capability=resources.gpus_minimum_capability or (float(lowest) if lowest else None),
-        gpus_maximum_capability=resources.gpus_maximum_capability or (float(highest) if highest else None),
-        gpus_minimum_runtime=resources.gpus_minimum_runtime or needs.get("cuda_runtime_min"),
-    )
 
 
 def keep_bundle(bundle: Bundle, folder: Path) -> None:

@@ -73,6 +73,10 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
     _, files = start_words(bundle, shared=pool.shares_files)
     inputs = [f"{path / 'inputs'}/"] if spec.inputs else []  # the slash: what is in it, not the folder
     inputs += [*spec.urls, *(str(file) for file in files if bundle is None or file != bundle.path)]
+    facts = spec.environment or {}
+    source = facts.get("source") if moves and bundle is not None and bundle.path in files else None
+    if source:
+        inputs.append(source)
     submit: dict[str, str] = {}
     if moves:
         submit = {"stream_output": "true", "stream_error": "true"}
@@ -91,7 +95,7 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         count=len(spec.rows) if number is None else 1,
         input_files=tuple(inputs) if moves else (),
         common_input_files=(str(bundle.path),)
-        if bundle is not None and bundle.path in files and not container
+        if bundle is not None and bundle.path in files and not container and not source
         else (),
         container_image=str(bundle.path) if bundle is not None and container else None,
         output_files=(f"outputs-{which}",) if moves else None,
@@ -100,6 +104,7 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         stderr=str(path / "logs" / f"{which}.err"),
         log=str(path / "events.log"),
         resources=_with_disk(spec.resources, bundle, folder, pool),
+        requirements=facts.get("source_requirements") if source else None,
         transfer_files=moves,
         custom={"WingspanRun": spec.name},
         submit=submit,
