@@ -111,6 +111,20 @@ def test_a_second_start_resumes_what_the_first_left(folder):
     assert taken(folder.source("1.1")) == []
 
 
+def test_what_failed_before_an_eviction_is_retried(folder):
+    """A component that failed in the part of a block that an earlier start did is retried like any other."""
+    folder.publish(0, rounds.INITIAL, range(4), block_size=4)
+    folder.finish("0.0", folder.source("0.0").next_block(), failed=[1], components=[0, 1])
+    again = folder.source("0.1", retries=1)
+    resumed = again.next_block()
+    assert (resumed.next_run(), resumed.failed) == ((2, 4), [1])
+    folder.finish("0.1", resumed, failed=[1, 3], components=None)
+    assert again.another_round()
+    retried = again.next_block()
+    assert (retried.round, retried.attempt, retried.next_run()) == (1, 1, (1, 2))
+    assert again.next_block().next_run() == (3, 4)
+
+
 def test_a_finished_block_is_not_resumed(folder):
     """What was said to be done is not done again by the next start."""
     folder.publish(0, rounds.INITIAL, range(2))

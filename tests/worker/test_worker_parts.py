@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wingspan
 import wingspan.worker
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.worker import compatibility, failure
@@ -72,6 +73,35 @@ def test_a_worker_without_a_map_ends_with_a_message(tmp_path):
         check=False,
     )
     assert done.returncode != 0
+
+
+def old_interpreters():
+    """Pythons of this machine that are older than what Wingspan itself runs on."""
+    places = [*os.environ["PATH"].split(os.pathsep), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
+    programs = (Path(place, f"python3.{minor}") for place in places for minor in (6, 7, 8, 9))
+    return sorted(
+        {str(program) for program in programs if program.is_file() and "shims" not in program.parts}
+    )
+
+
+@pytest.mark.skipif(not old_interpreters(), reason="no old Python on this machine")
+def test_old_interpreters_refuse_politely(tmp_path, monkeypatch):
+    """Real ones, down to 3.6, which some clusters still have: by exit code and record, not by a traceback."""
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path))
+    m = wingspan.map(lambda x: x, [1], pool="local", options=wingspan.Options(workers=0))
+    for number, program in enumerate(old_interpreters(), 1):
+        done = subprocess.run(
+            [program, m.path / "worker.pyz", "file", m.path, str(number), "0"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "the Python versions differ" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 78
+    assert "the Python versions differ" in m.status().message
+    m.remove()
 
 
 HERE = compatibility.this_interpreter()

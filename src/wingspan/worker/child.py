@@ -3,7 +3,7 @@
 import collections
 import os
 import signal
-import time
+import traceback
 
 from . import executor
 
@@ -77,6 +77,8 @@ class Executor(object):
                 for descriptor in not_for_executor:
                     os.close(descriptor)
                 executor.run(command_read, results_write, board, self.out, self.err)
+            except BaseException:
+                traceback.print_exc()  # ours, not the user's: it is told with the last lines of standard error
             finally:
                 os._exit(70)
         os.close(command_read)
@@ -136,7 +138,7 @@ def scratch_folder() -> "str":
 
 
 def _unnamed_file(scratch: "str", what: "str") -> "int":
-    path = os.path.join(scratch, ".wingspan-%s-%d-%d" % (what, os.getpid(), time.monotonic_ns()))
+    path = os.path.join(scratch, ".wingspan-%s-%d-%s" % (what, os.getpid(), os.urandom(4).hex()))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     os.unlink(path)
     return descriptor

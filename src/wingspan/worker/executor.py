@@ -15,6 +15,7 @@ from array import array
 from itertools import islice
 
 from . import failure, formats
+from .measures import Measures
 from .pickling import PROTOCOL, SIMPLE, Dumper, culprit
 
 TYPE_CHECKING = False
@@ -35,6 +36,8 @@ FAST_SECONDS = 50e-6
 FAST_SAMPLE = 64
 #: Gather outputs for so long (s).
 RUN_SECONDS = 0.001
+#: Whether the user's code has forked this process off: it must not speak for the executor. In a list, as it is looked at after each component.
+_forked_off = [False]
 
 _BOARD = struct.Struct("<qQQd")
 #: In place of a component: one of a run of fast ones.
@@ -87,45 +90,6 @@ def _write_all(descriptor: "int", data: "bytes") -> "None":
         view = memoryview(data)[written:]
         while view:
             view = view[os.write(descriptor, view) :]
-
-
-class Measures(object):
-    """CPU seconds and peak memory of this process since the last component."""
-
-    def __init__(self) -> "None":
-        import resource
-
-        self._resource = resource
-        self._cpu = 0.0
-        self._children_cpu = 0.0
-        self._peak = 0
-        self.peak = 0
-        self._scale = 1024 if sys.platform == "darwin" else 1
-        self.take(1.0)
-
-    def take(self, wall: "float") -> "Tuple[float, int]":
-        """``(CPU s, peak KiB)``; children count when `wall` leaves room for any."""
-        usage = self._resource.getrusage(self._resource.RUSAGE_SELF)
-        total = usage.ru_utime + usage.ru_stime
-        cpu, self._cpu = total - self._cpu, total
-        peak = usage.ru_maxrss // self._scale
-        if wall > 0.002:
-            children = self._resource.getrusage(self._resource.RUSAGE_CHILDREN)
-            total = children.ru_utime + children.ru_stime
-            cpu += total - self._children_cpu
-            self._children_cpu = total
-            peak = max(peak, children.ru_maxrss // self._scale)
-        if usage.ru_maxrss > self._peak:
-            # proc(5): writing 5 resets the peak, so that the next component's is its own.
-            self._peak = usage.ru_maxrss
-            try:
-                with open("/proc/self/clear_refs", "w") as file:
-                    file.write("5")
-                self._peak = self._resource.getrusage(self._resource.RUSAGE_SELF).ru_maxrss
-            except OSError:
-                pass
-        self.peak = peak
-        return cpu, peak
 
 
 def _sources() -> "Container[str]":
@@ -208,6 +172,7 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
     )
     sys.stdout, sys.stderr = out, err
     skip = _sources()
+    _silence_forks(commands, results)
     try:
         # Before the setup is read: an executor is often started before anybody knows what for.
         here = compatibility.this_interpreter()
@@ -231,18 +196,30 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
         _refuse(results, failure.describe(error, "function", dumper.dumps, skip))
     if starred:
         call = _starred(call)
-    caller = _Caller(call, results, board, out, err, dumper, skip)
+    caller = _Caller(call, results, board, (out, err), (out_file, err_file), dumper, skip, not careful)
     while True:
         length, number, attempt, count, first = CHUNK.unpack(_read_exactly(commands, CHUNK.size))
         caller.begin_chunk(number, attempt, first, count, memoryview(_read_exactly(commands, length)))
         done = 0
         while done < count:
-            if caller.fast and not careful:
+            if caller.fast:
                 done = caller.call_fast(done)
             if done < count:
                 caller.call_one(done)
                 done += 1
         board.set(-1, 0, 0, 0.0)
+
+
+def _silence_forks(commands: "int", results: "int") -> "None":
+    """Let no process that the user's code forks off take inputs or tell results, should it come back from the function."""
+
+    def after_in_child() -> "None":
+        _forked_off[0] = _Stream.written[0] = True  # the second ends a run of fast components here and now
+        os.close(commands)
+        os.close(results)
+
+    if hasattr(os, "register_at_fork"):  # Python 3.7
+        os.register_at_fork(after_in_child=after_in_child)
 
 
 def _starred(function: "Callable[..., Any]") -> "Callable[[Any], Any]":
@@ -266,17 +243,19 @@ class _Caller(object):
         call: "Callable[[Any], Any]",
         results: "int",
         board: "Board",
-        out: "_Stream",
-        err: "_Stream",
+        streams: "Tuple[_Stream, _Stream]",
+        files: "Tuple[int, int]",
         dumper: "Dumper",
         skip: "Container[str]",
+        may_gather: "bool",
     ) -> "None":
         from time import perf_counter, time
 
         self._call = call
         self._results = results
         self._board = board
-        self._out, self._err = out, err
+        self._out, self._err = streams
+        self._out_file, self._err_file = files
         self._dumper = dumper
         self._skip = skip
         self._measures = Measures()
@@ -284,12 +263,13 @@ class _Caller(object):
         self._offset = time() - perf_counter()
         self._printed = self._positions()
         self._recent, self._sample = 0.0, 0
+        self._may_gather = may_gather
         #: Components have been so fast lately that their outputs are gathered.
         self.fast = False
 
-    @staticmethod
-    def _positions() -> "Tuple[int, int]":
-        return os.lseek(1, 0, os.SEEK_CUR), os.lseek(2, 0, os.SEEK_CUR)
+    def _positions(self) -> "Tuple[int, int]":
+        # Not of descriptors 1 and 2: the user's code may have closed or redirected them.
+        return os.lseek(self._out_file, 0, os.SEEK_CUR), os.lseek(self._err_file, 0, os.SEEK_CUR)
 
     def begin_chunk(
         self, number: "int", attempt: "int", first: "int", count: "int", data: "memoryview"
@@ -328,7 +308,7 @@ class _Caller(object):
         self._recent += wall
         self._sample += 1
         if self._sample == FAST_SAMPLE:
-            self.fast = self._recent < FAST_SAMPLE * FAST_SECONDS
+            self.fast = self._may_gather and self._recent < FAST_SAMPLE * FAST_SECONDS
             self._recent, self._sample = 0.0, 0
 
     def call_fast(self, place: "int") -> "int":
@@ -375,7 +355,7 @@ class _Caller(object):
                 place = run + len(values)
                 self._tell_run(self._first + run, run_began, values, walls)
                 values, walls, run = [], [], place
-                if slow * FAST_SAMPLE > place - begun + FAST_SAMPLE:
+                if not self.fast or slow * FAST_SAMPLE > place - begun + FAST_SAMPLE:
                     self.fast = False
                     break
                 begin = run_began = clock()
@@ -384,7 +364,7 @@ class _Caller(object):
             # Not the plain case: what was gathered goes first, then this one by itself.
             wall = end - begin
             place = run + len(values)
-            self._tell_run(self._first + run, run_began, values, walls)
+            self._tell_run(self._first + run, run_began, values, walls, printed=False)
             self._tell_outcome(self._first + place, begin, wall, value, failed)
             values, run = [], place + 1
             self.fast = False
@@ -408,22 +388,38 @@ class _Caller(object):
         self, kind: "int", index: "int", count: "int", begin: "float", wall: "float", payload: "bytes"
     ) -> "None":
         cpu, peak = self._measures.take(wall)
-        self._out.settle()
-        self._err.settle()
-        _Stream.written[0] = False
-        before, self._printed = self._printed, self._positions()
-        ranges = (before[0], self._printed[0], before[1], self._printed[1])
+        ranges = self._output()
+        _Stream.written[0] = _forked_off[0]
         self._write(kind, index, count, begin, wall, cpu, peak, payload, ranges)
 
-    def _tell_run(self, first: "int", began: "float", values: "List[Any]", walls: "List[float]") -> "None":
+    def _output(self) -> "Tuple[int, int, int, int]":
+        """Where in the two files lies what was printed since the last call."""
+        self._out.settle()
+        self._err.settle()
+        before, self._printed = self._printed, self._positions()
+        return before[0], self._printed[0], before[1], self._printed[1]
+
+    def _tell_run(
+        self,
+        first: "int",
+        began: "float",
+        values: "List[Any]",
+        walls: "List[float]",
+        printed: "bool" = True,
+    ) -> "None":
+        """Tell the outputs of a run; and what was `printed`, unless the component after it has done that."""
         if not values:
             return
+        ranges = (0, 0, 0, 0)
+        if printed:
+            ranges = self._output()
+            if ranges[0] != ranges[1] or ranges[2] != ranges[3]:
+                # Not through Python's streams (C code, a child process): by which of them cannot be known. The next are told one by one.
+                self._may_gather = self.fast = False
         wall = sum(walls)
         payload = struct.pack("<%df" % len(walls), *walls) + pickle.dumps(values, PROTOCOL)
         # A system call for each would cost more than they do: their CPU time is their wall time.
-        self._write(
-            formats.RUN, first, len(values), began, wall, wall, self._measures.peak, payload, (0, 0, 0, 0)
-        )
+        self._write(formats.RUN, first, len(values), began, wall, wall, self._measures.peak, payload, ranges)
 
     def _write(
         self,
@@ -437,6 +433,8 @@ class _Caller(object):
         payload: "bytes",
         ranges: "Tuple[int, int, int, int]",
     ) -> "None":
+        if _forked_off[0]:
+            os._exit(0)
         failed = FAILED.pack(index) if kind == formats.ERROR else b""
         head = GROUP.pack(count, 1, len(failed) // FAILED.size, len(payload), wall, *ranges)
         header = formats.RECORD.pack(

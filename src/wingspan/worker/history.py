@@ -4,14 +4,14 @@ from . import formats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Set
+    from typing import Dict
 
     from .transports import Transport
 
 
-def finished_components(transport: "Transport", name: "str", number: "int") -> "Set[int]":
-    """Components that ``results/<name>`` has a record of for round `number` (an output, or an error)."""
-    finished: "Set[int]" = set()
+def finished_components(transport: "Transport", name: "str", number: "int") -> "Dict[int, bool]":
+    """Components that ``results/<name>`` has a record of for round `number`; true where that is an error."""
+    finished: "Dict[int, bool]" = {}
     path = "results/" + name
     offset, head = 0, formats.FRAME.size
     size = formats.RECORD.size
@@ -33,5 +33,6 @@ def finished_components(transport: "Transport", name: "str", number: "int") -> "
             return finished  # a torn tail: not all of this frame arrived
         for record in formats.RECORD.iter_unpack(data[head:need]):
             if record[0] in (formats.OUTPUT, formats.ERROR, formats.RUN) and record[3] == number:
-                finished.update(range(record[4], record[4] + record[2]))
+                failed = record[0] == formats.ERROR
+                finished.update((component, failed) for component in range(record[4], record[4] + record[2]))
         offset += head + length

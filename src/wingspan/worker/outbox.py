@@ -74,9 +74,12 @@ class Outbox(object):
 
     def _append_frame(self) -> "None":
         data = formats.frame(self._key, self.name, self._offset, self._headers, self._payloads)
-        self._transport.append("results/" + self.name, data)
-        self._offset += len(data)
+        # Should it fail (a full disk) the worker ends: what it then still says must not carry this along, nor call its blocks done.
         self._headers, self._payloads, self._bytes, self._oldest = [], [], 0, None
+        done, self._done = self._done, {}
+        self._transport.append("results/" + self.name, data)
+        self._done = done
+        self._offset += len(data)
         self._last = time.monotonic()
 
     def flush(self) -> "None":

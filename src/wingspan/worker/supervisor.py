@@ -17,6 +17,7 @@ import time
 from . import executor, failure, formats
 from .child import Chunk, Executor, scratch_folder
 from .inputs import Inputs
+from .measures import MAXRSS_PER_KIB, peak_kib
 from .outbox import Outbox
 from .work import WorkSource
 
@@ -34,6 +35,8 @@ CHUNK_BYTES = 1 << 22
 AHEAD_SECONDS = 0.2
 #: A component that takes longer than this is announced as running (s).
 ANNOUNCE_SECONDS = 0.4
+#: What an executor has printed stays on the scratch disk as long as it lives: after so many bytes another takes its place.
+PRINTED_BYTES = 1 << 28
 #: The executor was ended by SIGTERM: wait so long for the same signal to this process (s).
 TOLD_SECONDS = 1.0
 #: Deaths of the executor before it reached a component, after which the worker gives up.
@@ -168,10 +171,18 @@ class Supervisor(object):
     # -- feeding ---------------------------------------------------------------------------------------------------
 
     def _fill(self) -> "None":
+        if self._running.out_sent + self._running.err_sent > PRINTED_BYTES:
+            if self.chunks:
+                return
+            self._stop_executor()
+            self._start_executor()
         while len(self.chunks) < 2:
             if self.chunks and (self.chunks[0].block.alone or self._seconds_left() > AHEAD_SECONDS):
                 return
             if self.block is None:
+                # What is claimed waits behind what runs, which may take long after all, and nobody else can do it.
+                if self.chunks and self.chunks[-1].block.single:
+                    return
                 block = self.source.next_block()
                 if block is None:
                     return
@@ -339,13 +350,14 @@ class Supervisor(object):
         process: "Executor",
     ) -> "None":
         component, started = board[0], board[3]
+        peak = usage.ru_maxrss // MAXRSS_PER_KIB
         chunk.block.failed.append(component)
         fields = failure.crash(
             "crash",
             _how_it_ended(status),
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            peak_kib=usage.ru_maxrss,
+            peak_kib=peak,
             stderr=_tail(process.err, board[2]),
         )
         self.outbox.add(
@@ -357,7 +369,7 @@ class Supervisor(object):
             started=started,
             wall=time.time() - started,
             cpu=usage.ru_utime + usage.ru_stime,
-            peak=usage.ru_maxrss,
+            peak=peak,
         )
 
     # -- what is printed, and signs of life --------------------------------------------------------------------------
@@ -441,20 +453,8 @@ class Supervisor(object):
                 index=component,
                 started=started,
                 wall=now - started,
-                peak=_peak_kib(process.pid),
+                peak=peak_kib(process.pid),
             )
-
-
-def _peak_kib(pid: "int") -> "int":
-    """Peak resident memory of a process (VmHWM, proc(5)), KiB; 0 where that is not to be had."""
-    try:
-        with open("/proc/%d/status" % pid) as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1])
-    except OSError:
-        pass
-    return 0
 
 
 def _how_it_ended(status: "int") -> "str":

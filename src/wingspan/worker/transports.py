@@ -74,8 +74,13 @@ class FileTransport(object):
         if not os.path.exists(self._path(path)):
             raise Gone(self.folder)
         view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        try:
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except OSError:
+            # The disk is full: behind a part of it nothing could be read, not even that this worker says so.
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - (len(data) - len(view)))
+            raise
 
     def create_exclusively(self, path: "str", data: "bytes") -> "bool":
         """Create the file and write `data`; False if it is there already."""
@@ -87,6 +92,19 @@ class FileTransport(object):
             os.write(descriptor, data)
         finally:
             os.close(descriptor)
+        return True
+
+    def create_whole(self, path: "str", data: "bytes") -> "bool":
+        """As `create_exclusively`, but the file is never seen without its `data`, whenever this process may die."""
+        folder, name = os.path.split(path)
+        temporary = os.path.join(folder, ".%s.%s" % (name, os.urandom(4).hex()))
+        self.create_exclusively(temporary, data)
+        try:
+            os.link(self._path(temporary), self._path(path))
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(self._path(temporary))
         return True
 
     def write_whole(self, path: "str", data: "bytes") -> "None":

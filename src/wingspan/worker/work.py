@@ -7,7 +7,7 @@ from .history import finished_components
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import AbstractSet, Dict, List, Optional, Sequence, Set, Tuple
+    from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
     from .transports import Transport
 
@@ -16,16 +16,24 @@ class Block(object):
     """A block that this worker has claimed.
 
     One that is to be done `alone` may hold what took an earlier worker down: nothing is claimed or kept back beside it.
+    A `single` one is of a round whose components are claimed one by one.
     """
 
     def __init__(
-        self, number: "int", block: "int", attempt: "int", runs: "Sequence[Tuple[int, int]]", alone: "bool"
+        self,
+        number: "int",
+        block: "int",
+        attempt: "int",
+        runs: "Sequence[Tuple[int, int]]",
+        alone: "bool",
+        single: "bool",
     ) -> "None":
         self.round = number
         self.number = block
         self.attempt = attempt
         self.failed: "List[int]" = []
         self.alone = alone
+        self.single = single
         self._runs = list(runs)
         self.remaining = sum(stop - first for first, stop in runs)
 
@@ -78,7 +86,7 @@ class WorkSource(object):
         self._retries = retries
         self._lease = lease
         self._rounds: "Dict[int, Round]" = {}
-        self._unfinished: "List[Tuple[Round, int, AbstractSet[int]]]" = []
+        self._unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
         self._load_rounds()
         if int(name.rsplit(".", 1)[1]) > 0:
             self._unfinished = self._own_unfinished()
@@ -167,8 +175,17 @@ class WorkSource(object):
         middle = first if stop - first <= 2 else first + (stop - first) // 2
         return middle, stop
 
-    def _block(self, state: "Round", block: "int", finished: "AbstractSet[int]" = frozenset()) -> "Block":
+    def _block(
+        self, state: "Round", block: "int", finished: "Optional[Mapping[int, bool]]" = None
+    ) -> "Block":
+        """A claimed block, without what has been `finished` of it (true where that failed)."""
+        finished = finished or {}
         runs = state.plan.components(block)
+        failed = (
+            [component for first, stop in runs for component in range(first, stop) if finished.get(component)]
+            if finished
+            else []
+        )
         newer = [other for other in self._rounds if other > state.number]
         if finished or newer:
             components = [
@@ -179,7 +196,12 @@ class WorkSource(object):
             ]
             runs = rounds.ranges_of(components)
         attempt = self._attempt(runs[0][0], state.number) if runs and state.number else 0
-        return Block(state.number, block, attempt, runs, alone=state.plan.kind == rounds.REPAIR)
+        plan = state.plan
+        made = Block(
+            state.number, block, attempt, runs, alone=plan.kind == rounds.REPAIR, single=plan.block_size == 1
+        )
+        made.failed += failed
+        return made
 
     # -- what was left undone ----------------------------------------------------------------------------------------
 
@@ -196,10 +218,10 @@ class WorkSource(object):
                 claims[int(name)] = rounds.claim_owner(self._key, number, int(name), data)
         return claims
 
-    def _own_unfinished(self) -> "List[Tuple[Round, int, AbstractSet[int]]]":
+    def _own_unfinished(self) -> "List[Tuple[Round, int, Mapping[int, bool]]]":
         """Blocks that an earlier start of this worker claimed and did not finish."""
-        unfinished: "List[Tuple[Round, int, AbstractSet[int]]]" = []
-        histories: "Dict[Tuple[str, int], AbstractSet[int]]" = {}
+        unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
+        histories: "Dict[Tuple[str, int], Mapping[int, bool]]" = {}
         for number in sorted(self._rounds, reverse=True):
             for block, owner in sorted(self._claims(number).items(), reverse=True):
                 if owner is None or owner == self._name or owner.rsplit(".", 1)[0] != str(self._worker):
@@ -253,7 +275,7 @@ class WorkSource(object):
                 seen = self._transport.modified(path)
                 if now is None or seen is None or now - seen < self._lease:
                     continue
-                finished = finished_components(self._transport, owner, number) if owner else set()
+                finished = finished_components(self._transport, owner, number) if owner else {}
                 components += [
                     component
                     for first, stop in self._rounds[number].plan.components(block)

@@ -1,0 +1,60 @@
+"""What a component takes: processor time and memory, as the kernel counts them."""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Tuple
+
+#: getrusage(2) counts ru_maxrss in KiB on Linux, in bytes on macOS.
+MAXRSS_PER_KIB = 1024 if sys.platform == "darwin" else 1
+
+
+class Measures(object):
+    """CPU seconds and peak memory of this process since the last component."""
+
+    def __init__(self) -> "None":
+        import resource
+
+        self._resource = resource
+        self._cpu = 0.0
+        self._children_cpu = 0.0
+        self._peak = 0
+        self.peak = 0
+        self.take(1.0)
+
+    def take(self, wall: "float") -> "Tuple[float, int]":
+        """``(CPU s, peak KiB)``; children count when `wall` leaves room for any."""
+        usage = self._resource.getrusage(self._resource.RUSAGE_SELF)
+        total = usage.ru_utime + usage.ru_stime
+        cpu, self._cpu = total - self._cpu, total
+        peak = usage.ru_maxrss // MAXRSS_PER_KIB
+        if wall > 0.002:
+            children = self._resource.getrusage(self._resource.RUSAGE_CHILDREN)
+            total = children.ru_utime + children.ru_stime
+            cpu += total - self._children_cpu
+            self._children_cpu = total
+            peak = max(peak, children.ru_maxrss // MAXRSS_PER_KIB)
+        if usage.ru_maxrss > self._peak:
+            # proc(5): writing 5 resets the peak, so that the next component's is its own.
+            self._peak = usage.ru_maxrss
+            try:
+                with open("/proc/self/clear_refs", "w") as file:
+                    file.write("5")
+                self._peak = self._resource.getrusage(self._resource.RUSAGE_SELF).ru_maxrss
+            except OSError:
+                pass
+        self.peak = peak
+        return cpu, peak
+
+
+def peak_kib(pid: "int") -> "int":
+    """Peak resident memory of a process (VmHWM, proc(5)), KiB; 0 where that is not to be had."""
+    try:
+        with open("/proc/%d/status" % pid) as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
