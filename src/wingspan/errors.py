@@ -13,10 +13,14 @@ An error also inherits the builtin that a Python programmer would expect, so tha
     ├── TagError
     │   ├── InvalidTag (ValueError)
     │   ├── TagExists (FileExistsError)
-    │   └── TagNotFound (KeyError)
+    │   ├── TagNotFound (KeyError)
+    │   └── TagDamaged                      its file does not name a map; also a MapDamaged
     ├── MapError
     │   ├── EmptyMap (ValueError)
+    │   ├── InvalidInputs (TypeError)       what was given as inputs, or arguments, cannot be
     │   ├── NotPicklable (TypeError)        a function or an input that cannot travel
+    │   ├── PythonsDiffer (ValueError)      the environment's Python cannot read what this one pickles
+    │   ├── WrongInterpreter                an output holds code of another Python than this
     │   ├── MapDamaged                      a file of the map is missing or cut
     │   ├── MapRemoved                      the map was removed, here or by another process
     │   ├── OutputNotReady (LookupError)    asked for now, and not there yet
@@ -25,14 +29,22 @@ An error also inherits the builtin that a Python programmer would expect, so tha
     │   ├── ComponentRemoved                the jobs that would make it are gone
     │   ├── ComponentError                  a component failed and its own exception cannot be raised here
     │   ├── ComponentErrors (ExceptionGroup)  several failed
-    │   └── WorkersCannotStart              the jobs end before they do anything
+    │   └── WorkersCannotStart (PoolError)  the jobs end before they do anything
     ├── EnvironmentError_ (see `wingspan.environments`)
     └── StoreError (see `wingspan.stores`)
 """
 
 from __future__ import annotations
 
-__all__ = ["PoolError", "PoolUnavailable", "SettingsError", "SubmitError", "UnknownOption", "WingspanError"]
+__all__ = [
+    "EnvironmentWarning",
+    "PoolError",
+    "PoolUnavailable",
+    "SettingsError",
+    "SubmitError",
+    "UnknownOption",
+    "WingspanError",
+]
 
 
 class WingspanError(Exception):
@@ -69,6 +81,10 @@ def _rebuild(
     error.__dict__.update(state)
     error.message, error.hint = message, hint
     return error
+
+
+class EnvironmentWarning(UserWarning):
+    """Something about a map's environment that a person should know before its jobs run: GPUs that it does not use, say."""
 
 
 class SettingsError(WingspanError, ValueError):

@@ -22,7 +22,17 @@ import attrs
 
 from wingspan.environments.lock import LockedPackage
 
-__all__ = ["LocalPackage", "find_local", "installed_size", "package_caches", "read_member", "search_member"]
+__all__ = [
+    "LocalPackage",
+    "console_scripts",
+    "find_local",
+    "installed_size",
+    "package_caches",
+    "read_member",
+    "search_member",
+]
+
+_ENTRY_POINTS = re.compile(r"[^/]+\.dist-info/entry_points\.txt")
 
 
 @attrs.frozen
@@ -115,6 +125,26 @@ def read_member(package: LocalPackage, name: str) -> str | None:
             if member.name == name and (file := tar.extractfile(member)) is not None:
                 return file.read().decode("utf-8", errors="replace")
     return None
+
+
+def console_scripts(wheel: zipfile.ZipFile) -> set[str]:
+    """Names of the programs that an installer writes for a wheel (specification of entry points).
+
+    Raises:
+        ValueError: Its list of them is damaged.
+    """
+    from importlib.metadata import PathDistribution
+
+    tops = {name.partition("/")[0] for name in wheel.namelist() if _ENTRY_POINTS.fullmatch(name)}
+    try:
+        return {
+            point.name
+            for top in tops
+            for point in PathDistribution(zipfile.Path(wheel, f"{top}/")).entry_points
+            if point.group in ("console_scripts", "gui_scripts")
+        }
+    except TypeError:  # a line that is no pair
+        raise ValueError(f"entry_points.txt of {wheel.filename} is damaged") from None
 
 
 def search_member(package: LocalPackage, ending: str, pattern: re.Pattern[bytes]) -> str | None:

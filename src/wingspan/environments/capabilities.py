@@ -239,13 +239,41 @@ def cuda_floor(major: int) -> str | None:
     return _CUDA_MAJORS[major][0] if major in _CUDA_MAJORS else None
 
 
-def driver_floor(major: int) -> str | None:
-    """The lowest NVIDIA driver for a CUDA major on Linux x86_64 (any minor of it runs); None: unknown.
+#: The driver that came with each CUDA, Linux x86_64: what runs PTX that this toolkit's compiler wrote
+#: (CUDA release notes, table "CUDA Toolkit and Corresponding Driver Versions", row of the first release).
+_PAIRED_DRIVERS = {
+    (11, 1): "455.23",
+    (11, 2): "460.27.03",
+    (11, 3): "465.19.01",
+    (11, 4): "470.42.01",
+    (11, 5): "495.29.05",
+    (11, 6): "510.39.01",
+    (11, 7): "515.43.04",
+    (11, 8): "520.61.05",
+    (12, 1): "530.30.02",
+    (12, 2): "535.54.03",
+    (12, 3): "545.23.06",
+    (12, 4): "550.54.14",
+    (12, 5): "555.42.02",
+    (12, 6): "560.28.03",
+    (12, 8): "570.26",
+    (12, 9): "575.51.03",
+    (13, 1): "590.44.01",
+    (13, 2): "595.45.04",
+    (13, 3): "610.43.02",
+}
 
-    >>> driver_floor(12)
-    '525.60.13'
+
+def driver_floor(runtime: str) -> str | None:
+    """The lowest NVIDIA driver on Linux x86_64 whose CUDA runtime is at least `runtime`; None: unknown.
+
+    >>> driver_floor("12.0"), driver_floor("12.9")
+    ('525.60.13', '575.51.03')
     """
-    return _CUDA_MAJORS[major][1] if major in _CUDA_MAJORS else None
+    major, _, minor = runtime.partition(".")
+    if int(minor or 0) == 0:
+        return _CUDA_MAJORS[int(major)][1] if int(major) in _CUDA_MAJORS else None
+    return _PAIRED_DRIVERS.get((int(major), int(minor)))
 
 
 def cudnn_floor(version: str) -> tuple[str, str] | None:

@@ -22,7 +22,7 @@ from wingspan.environments.manifest import (
 )
 from wingspan.environments.tasks import parse_tasks
 
-__all__ = ["read_manifest"]
+__all__ = ["parse_toml", "read_manifest"]
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -34,7 +34,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     path = path.absolute()
     try:
-        document = _parse_toml(path.read_text(encoding="utf-8"))
+        document = parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestNotFound(f"there is no manifest {path}", hint="make one: pixi init") from None
     except OSError as error:
@@ -56,7 +56,7 @@ def read_manifest(path: Path) -> Manifest:
         ) from error
 
 
-def _parse_toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> dict[str, Any]:
     """Parse with the standard library where it can (tomlkit takes longer to import than a manifest to read).
 
     Raises:

@@ -27,10 +27,10 @@ from wingspan.environments.capabilities import (
 from wingspan.environments.cuda import CudaUse, cpu_build, cuda_of_build, find_cuda
 from wingspan.environments.lock import LockedEnvironment, LockedPackage
 
-__all__ = ["Needs", "derive_needs"]
+__all__ = ["EXPANSION", "Needs", "derive_needs"]
 
 #: Installed bytes per archive byte where no package is at hand. Measured: 974 MB from 413 MB of archives.
-_EXPANSION = 2.4
+EXPANSION = 2.4
 
 #: They carry GPU code and follow libtorch's list, or compile theirs at run time.
 _FOLLOW_TORCH = frozenset(
@@ -80,6 +80,8 @@ def derive_needs(
     strict_ptx: bool = False,
     gpus: bool = False,
     caches: Iterable[Path] | None = None,
+    installed: bool = True,
+    measured: int | None = None,
 ) -> Needs:
     """Derive the needs from the lock, and from package archives where this machine has them.
 
@@ -91,14 +93,22 @@ def derive_needs(
         strict_ptx: Ask for the toolkit's minor version too (12.9): for code that compiles PTX at run time.
         gpus: GPUs are asked for: a CPU build is then a warning even if the platform promises no CUDA.
         caches: Folders with package archives or extracted packages; None: `package_caches`.
+        installed: Look into the archives for the installed size; otherwise it is an estimate.
+        measured: Bytes that the environment had when it was installed: nothing is estimated then, or looked for.
     """
-    derivation = _Derivation(env, package_caches() if caches is None else tuple(caches))
+    derivation = _Derivation(
+        env, package_caches() if caches is None else tuple(caches), installed=installed, measured=measured
+    )
     return derivation.needs(strict_ptx=strict_ptx, gpus=gpus)
 
 
 class _Derivation:
-    def __init__(self, env: LockedEnvironment, caches: tuple[Path, ...]) -> None:
+    def __init__(
+        self, env: LockedEnvironment, caches: tuple[Path, ...], *, installed: bool, measured: int | None
+    ) -> None:
         self.env = env
+        self.installed = installed
+        self.measured = measured
         self.caches = caches
         self.local = {p: find_local(p, env.lock_path.parent, caches) for p in env.packages}
         self.warnings: list[str] = []
@@ -281,18 +291,20 @@ class _Derivation:
             size = package.size
             if size is None and place is not None and not place.extracted:
                 size = place.path.stat().st_size
-            exact = installed_size(place) if place else None
+            exact = installed_size(place) if place and self.installed and self.measured is None else None
             if size is None and exact is None and package.form in {"conda", "wheel"}:
                 unknown.append(package.name)
             download += size or 0
             if exact is None:
                 estimated += 1 if size else 0
-                installed += round((size or 0) * _EXPANSION)
+                installed += round((size or 0) * EXPANSION)
             else:
                 installed += exact
+        if self.measured is not None:
+            return download, self.measured
         if estimated:
             self.warnings.append(
-                f"the installed size is an estimate ({_EXPANSION} × the archive) for {estimated} of "
+                f"the installed size is an estimate ({EXPANSION} × the archive) for {estimated} of "
                 f"{len(self.env.packages)} packages, which are not on this machine"
             )
         if unknown:

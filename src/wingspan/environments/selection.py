@@ -35,9 +35,22 @@ class Environment:
     frozen: bool = False
 
     def load(self, *, gpus: bool = False) -> LockedEnvironment:
-        """Read it; see `load_environment`."""
-        from wingspan.environments.workspace import load_environment
+        """Read it; see `load_environment`.
 
-        return load_environment(
-            self.workspace, self.name, self.platform, gpus=gpus, check_lock=not self.frozen
-        )
+        Raises:
+            UnknownPlatform: Its platform is none of Linux: no job can execute in it.
+        """
+        from wingspan.environments.errors import UnknownPlatform
+        from wingspan.environments.workspace import Workspace
+
+        workspace = Workspace.open(self.workspace)
+        found = workspace.load(self.name, self.platform, gpus=gpus, check_lock=not self.frozen)
+        if not found.platform.subdir.startswith("linux-"):
+            linux = [p.label for p in workspace.platforms(self.name) if p.subdir.startswith("linux-")]
+            raise UnknownPlatform(
+                f"environment {self.name!r} on {found.platform} cannot be where jobs execute: workers are Linux machines",
+                hint=f"leave the platform out, or name {' or '.join(linux)}"
+                if linux
+                else "pixi workspace platform add linux-64",
+            )
+        return found

@@ -4,14 +4,38 @@ build.py      build a bundle, or find it built       access.py    open and verif
 fetch.py      packages, checked against the lock     unpack.py    back into a folder
 link.py       an environment for a fixed prefix      starter.py   how a job starts inside one (starter.sh on
 the worker) writers.py    from an order to a file, by kind       manifest.py  what a bundle says of itself
+
+Names are imported when they are used: who finds a bundle that was built before waits for nothing else.
 """
 
-from wingspan.environments.bundles.access import open_bundle, verify_bundle
-from wingspan.environments.bundles.build import build_bundle
-from wingspan.environments.bundles.errors import BundleError
-from wingspan.environments.bundles.manifest import KINDS, PREFIX, Bundle, Kind, Manifest
-from wingspan.environments.bundles.starter import Start, starter_command
-from wingspan.environments.bundles.unpack import unpack_bundle
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wingspan._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from wingspan.environments.bundles.access import open_bundle, verify_bundle
+    from wingspan.environments.bundles.build import build_bundle
+    from wingspan.environments.bundles.errors import BundleError
+    from wingspan.environments.bundles.manifest import KINDS, PREFIX, Bundle, Kind, Manifest
+    from wingspan.environments.bundles.starter import Start, starter_command
+    from wingspan.environments.bundles.unpack import unpack_bundle
+
+_HOME = {
+    "Bundle": ".manifest",
+    "BundleError": ".errors",
+    "KINDS": ".manifest",
+    "Kind": ".manifest",
+    "Manifest": ".manifest",
+    "PREFIX": ".manifest",
+    "Start": ".starter",
+    "build_bundle": ".build",
+    "open_bundle": ".access",
+    "starter_command": ".starter",
+    "unpack_bundle": ".unpack",
+    "verify_bundle": ".access",
+}
 
 __all__ = [
     "KINDS",
@@ -27,3 +51,10 @@ __all__ = [
     "unpack_bundle",
     "verify_bundle",
 ]
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = lazy_names(globals(), _HOME)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

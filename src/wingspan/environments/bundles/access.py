@@ -62,28 +62,35 @@ def detect_kind(path: Path) -> Kind:
 
 def _manifest(path: Path, kind: Kind) -> Manifest | None:
     text: bytes | None
+    if kind == "pack":
+        text, _ = read_pack_manifest(path)
+        return Manifest.from_json(text, path) if text is not None else None  # pixi-pack made it
     if kind in ("squashfs", "sif"):
         text = read_trailer(path)
-        if text is None:
-            raise BundleDamaged(
-                f"{path} is cut, or Wingspan did not make it: what bundles say of themselves is missing",
-                hint="fetch or build it again",
-            )
-    elif kind == "pack":
-        text, _ = read_pack_manifest(path)
     elif kind == "oci":
-        text = None
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name == "wingspan.json":
-                    source = tar.extractfile(member)
-                    text = source.read() if source else None
+        text = _oci_manifest(path)
     else:
         with path.open("rb") as file:
-            head = file.read(1 << 20)
-        start = head.index(INSTALL_MARK) + len(INSTALL_MARK)
-        text = head[start : head.index(b"\n", start)]
-    return Manifest.from_json(text, path) if text is not None else None
+            _, _, behind = file.read(1 << 20).partition(INSTALL_MARK)
+        line, end, _ = behind.partition(b"\n")
+        text = line if end else None
+    if text is None:
+        raise BundleDamaged(
+            f"{path} is cut, or Wingspan did not make it: what bundles say of themselves is missing",
+            hint="fetch or build it again",
+        )
+    return Manifest.from_json(text, path)
+
+
+def _oci_manifest(path: Path) -> bytes | None:
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                if member.name == "wingspan.json" and (source := tar.extractfile(member)) is not None:
+                    return source.read()
+    except (tarfile.TarError, EOFError) as error:
+        raise BundleDamaged(f"{path} is damaged: {error}", hint="fetch or build it again") from None
+    return None
 
 
 def _claimed(path: Path) -> str | None:
@@ -97,24 +104,29 @@ def _claimed(path: Path) -> str | None:
 def open_bundle(path: str | Path) -> Bundle:
     """Read what a bundle says of itself; its content is not checked (`verify_bundle` does).
 
-    Where no ``.sha256`` lies beside it, the digest is computed.
+    Where no ``.sha256`` lies beside it, the digest is computed, and compared with the digits in the name.
 
     Raises:
         BundleNotFound: No such file.
-        BundleDamaged: It is no bundle, or what it says of itself cannot be read.
+        BundleDamaged: It is no bundle, or what it says of itself cannot be read; or its name says another digest.
     """
     path = Path(path).absolute()
     kind = detect_kind(path)
     manifest = _manifest(path, kind)
     try:
-        name = ContentName.parse(path.name).name
+        content_name = ContentName.parse(path.name)
     except StoreError:
-        name = path.stem
+        content_name = None
+    sha256 = _claimed(path)
+    if sha256 is None:
+        sha256 = hash_file(path)
+        if content_name is not None and not sha256.startswith(content_name.short):
+            raise _altered(path, content_name.short + "…", sha256)
     return Bundle(
         path=path,
         kind=kind,
-        name=name,
-        sha256=_claimed(path) or hash_file(path),
+        name=content_name.name if content_name is not None else path.stem,
+        sha256=sha256,
         size=path.stat().st_size,
         environment_digest=manifest.environment_digest if manifest else None,
         prefix=manifest.prefix if manifest else None,

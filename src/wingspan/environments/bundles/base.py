@@ -6,8 +6,10 @@ Made of the machine's own Debian packages without root, or of what the user give
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import stat
 import tarfile
 from pathlib import Path
 
@@ -106,7 +108,22 @@ def base_digest(base: Path | None) -> str:
     if base is None:
         root = debian_base()
         return f"{root.name} {(root / 'etc/debian_version').read_text(encoding='utf-8').strip()}"
-    return hash_file(base) if base.is_file() else str(base.absolute())
+    return hash_file(base) if base.is_file() else f"{base.absolute()} {_state(base)}"
+
+
+def _state(folder: Path) -> str:
+    """What changes when anything in a folder does: names, modes, sizes, times of change, targets of links."""
+    digest = hashlib.sha256()
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in (*folders, *sorted(files)):
+            path = os.path.join(place, name)  # noqa: PTH118 - tens of thousands of files
+            status = os.lstat(path)
+            told = [os.path.relpath(path, folder), status.st_mode]
+            if not stat.S_ISDIR(status.st_mode):
+                told += [status.st_size, status.st_mtime_ns]
+            digest.update(repr(told).encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def copy_base(base: Path | None, target: Path) -> None:

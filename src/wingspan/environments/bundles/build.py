@@ -7,13 +7,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.environments.bundles.fetch import Archive, fetch_packages
 from wingspan.environments.bundles.manifest import (
     FORMAT,
     PREFIX,
@@ -23,6 +21,7 @@ from wingspan.environments.bundles.manifest import (
     bundle_name,
     check_kind,
 )
+from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import (
     cache_folder,
     hash_file,
@@ -32,9 +31,11 @@ from wingspan.environments.bundles.storage import (
     temporary_folder,
 )
 from wingspan.environments.lock import LockedEnvironment
-from wingspan.environments.needs import derive_needs
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.stores.names import ContentName, sidecar
+
+if TYPE_CHECKING:
+    from wingspan.environments.bundles.fetch import Archive
 
 __all__ = ["Product", "build_bundle"]
 
@@ -47,12 +48,14 @@ class Product:
         path: The bundle.
         suffix: Its final suffix.
         mode: Its final mode.
+        sha256: Of the bundle, where the writer knows it.
         sources: Text files for people who build themselves: suffix to text.
     """
 
     path: Path
     suffix: str
     mode: int = 0o644
+    sha256: str | None = None
     sources: dict[str, str] = attrs.field(factory=dict)
 
 
@@ -120,6 +123,15 @@ def build_bundle(
     return bundle if directory is None else _deliver(bundle, Path(directory))
 
 
+_INSIDE: dict[Kind, tuple[str, ...]] = {
+    "squashfs": ("relocate.py",),
+    "sif": ("relocate.py",),
+    "oci": ("relocate.py",),
+    "pack": ("unpack_header.sh", "unpacker_head.sh", "unpacker.py"),
+    "install": ("install.sh",),
+}
+
+
 def _key(env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str, Any]) -> str:
     """What decides the bytes of a bundle."""
     manifest = hash_file(env.manifest_path) if env.manifest_path else None
@@ -128,9 +140,25 @@ def _key(env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str
         from wingspan.environments.bundles.base import base_digest
 
         told["base"] = base_digest(options["base"])
-    parts = [FORMAT, kind, env.digest, lock_sha256, manifest, env.workspace, env.name, PREFIX, told]
+    parts: list[Any] = [
+        FORMAT,
+        kind,
+        env.digest,
+        lock_sha256,
+        manifest,
+        env.workspace,
+        env.name,
+        PREFIX,
+        told,
+    ]
+    # Scripts of ours that go into it: a new Wingspan does not find what an old one wrote.
+    parts.append([hashlib.sha256(remote_program(name)).hexdigest() for name in _INSIDE[kind]])
     if kind == "install":
         parts.append(env.platform.name)
+    if kind in ("sif", "oci"):
+        parts.append("recipe 2")  # the first told Pixi of CUDA 12 always
+    if kind in ("squashfs", "sif"):
+        parts.append("image 1")  # mksquashfs made other bytes
     if kind == "sif":
         parts.append(
             "with a test and variables"
@@ -183,9 +211,15 @@ def _build(
     options: dict[str, Any],
     progress: Progress,
 ) -> Bundle:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from wingspan.environments.bundles.fetch import fetch_packages
+    from wingspan.environments.needs import derive_needs
+
     writer = _writer(kind)
     archives = [] if kind == "install" else fetch_packages(env, progress=progress)
-    needs = {k: v for k, v in derive_needs(env).to_json().items() if k not in ("warnings", "installed_bytes")}
+    derived = derive_needs(env, installed=False).to_json()
+    needs = {k: v for k, v in derived.items() if k not in ("warnings", "installed_bytes")}
     manifest = Manifest(
         kind=kind,
         workspace=env.workspace,
@@ -209,7 +243,9 @@ def _build(
         with ThreadPoolExecutor(2) as others:
             on_disk = others.submit(_sync, product.path)
             others.submit(_remove_all_but, product.path, work)
-            digest = hash_file(product.path, progress=lambda count: progress.advance(task, count))
+            digest = product.sha256 or hash_file(
+                product.path, progress=lambda count: progress.advance(task, count)
+            )
             on_disk.result()
         progress.finish(task)
         name = ContentName.of(

@@ -8,7 +8,7 @@ prefix) takes them from the cache.
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import hashlib
 import json
 import os
@@ -16,14 +16,16 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
 
+from wingspan._cores import usable_cores
+from wingspan.environments.bundles.claims import Claim
 from wingspan.environments.bundles.errors import BuildFailed
-from wingspan.environments.bundles.fetch import Archive
 from wingspan.environments.bundles.storage import cache_folder
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -59,42 +61,47 @@ class _Work:
 
 
 def compile_packages(
-    archives: Sequence[Archive], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
+    claims: Sequence[Claim], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
 ) -> None:
     """Put the ``.pyc`` of every package's ``.py`` files into `folder`, to lie at `prefix`."""
-    python = next((a.package for a in archives if a.package.name == "python"), None)
+    python = next((claim.package for claim in claims if claim.package.name == "python"), None)
     if python is None:
         return
     cache = cache_folder("bytecode")
     recipe = f"{_FORMAT} {python.digest} {prefix} {_BATCH}"
-    owners = {a.package.file_name: a.package.digest for a in archives if a.package.kind == "conda"}
-    work = []
-    for path in sorted((folder / "conda-meta").glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        files = _sources(record.get("files", []), folder)
-        if files and record.get("fn") in owners:
-            work.append(_Work(files, cache / _key(recipe, owners[record["fn"]])))
-    for archive in archives:
-        if archive.package.kind == "pypi":
-            files = _sources(_wheel_files(archive.path, folder), folder)
-            if files:
-                work.append(_Work(files, cache / _key(recipe, archive.package.digest)))
+    counts = Counter(name for claim in claims for name in claim.files)
+    work: list[_Work] = []
+    contested: set[str] = set()
+    for claim in claims:
+        found = _sources(claim.files, folder)
+        files = tuple(name for name in found if counts[name] == 1)
+        contested.update(name for name in found if counts[name] > 1)
+        if files:
+            work.append(_Work(files, cache / _key(recipe, claim.package.digest, files)))
     missing = [item for item in work if not item.cache.is_dir()]
-    task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as threads:
+    task = progress.start("Compiling Python files", sum(len(item.files) for item in missing) + len(contested))
+    with contextlib.ExitStack() as stack:
+        if contested:  # whose content is there depends on this environment: nothing to be kept of a package
+            passing = stack.enter_context(tempfile.TemporaryDirectory(prefix=".part-", dir=cache))
+            item = _Work(tuple(sorted(contested)), Path(passing) / "contested")
+            work.append(item)
+            missing.append(item)
+        threads = stack.enter_context(ThreadPoolExecutor(max_workers=usable_cores()))
         try:
             for item in missing:
                 _compile(item, folder, prefix, threads=threads, progress=progress, task=task)
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the rest
             raise
-    progress.finish(task)
-    for item in work:
-        _place(item.cache, folder)
+        progress.finish(task)
+        for item in work:
+            _place(item.cache, folder)
 
 
-def _key(recipe: str, digest: str) -> str:
-    return hashlib.sha256(f"{recipe} {digest}".encode()).hexdigest()
+def _key(recipe: str, digest: str, files: Sequence[str]) -> str:
+    """Files are part of it: what gives way to another package's, or is another's too, is not there in every environment."""
+    parts = "\0".join((recipe, digest, *files))
+    return hashlib.sha256(parts.encode(errors="surrogateescape")).hexdigest()
 
 
 def _sources(names: Iterable[str], folder: Path) -> tuple[str, ...]:
@@ -107,17 +114,6 @@ def _is_plain_file(path: str) -> bool:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return False
-
-
-def _wheel_files(wheel: Path, folder: Path) -> list[str]:
-    name, version = wheel.name.split("-")[:2]
-    for site in folder.glob("lib/python*/site-packages"):
-        record = site / f"{name}-{version}.dist-info" / "RECORD"
-        if record.is_file():
-            relative = site.relative_to(folder).as_posix()
-            with record.open(newline="", encoding="utf-8") as file:
-                return [os.path.normpath(f"{relative}/{row[0]}") for row in csv.reader(file) if row]
-    return []
 
 
 def _compile(

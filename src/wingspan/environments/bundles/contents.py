@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from wingspan.environments.bundles.manifest import Manifest
+from wingspan.environments.bundles.remote import remote_program
 
-__all__ = ["FOLDER", "activation_script", "add_contents", "measure"]
+__all__ = ["FOLDER", "activation_script", "add_contents"]
 
 FOLDER = ".wingspan"
 
@@ -50,8 +50,7 @@ def add_contents(folder: Path, manifest: Manifest, *, lock: Path, workspace: Pat
         json.dumps(_files_with_prefix(folder, manifest.prefix), indent=1, sort_keys=True) + "\n",
         encoding="utf-8",
     )
-    relocate = Path(__file__).with_name("remote").joinpath("relocate.py")
-    (inside / "relocate.py").write_bytes(relocate.read_bytes())
+    (inside / "relocate.py").write_bytes(remote_program("relocate.py"))
     for path in inside.iterdir():
         path.chmod(0o644)
     inside.chmod(0o755)
@@ -71,13 +70,3 @@ def _files_with_prefix(folder: Path, prefix: str) -> dict[str, list[str]]:
             if b"\0" not in head and prefix.encode() in head:
                 found["text"].add(f"bin/{path.name}")
     return {key: sorted(names) for key, names in found.items()}
-
-
-def measure(folder: Path) -> tuple[int, int]:
-    """(bytes, files) of the environment in `folder`; a file of several links counts each time."""
-    size = files = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            size += os.lstat(f"{root}/{name}").st_size
-            files += 1
-    return size, files

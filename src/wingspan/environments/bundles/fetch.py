@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from wingspan._cores import usable_cores
 from wingspan.environments.bundles.errors import BuildFailed, PackageMismatch, PackageUnavailable
 from wingspan.environments.bundles.storage import (
     CHUNK,
@@ -89,7 +90,7 @@ def fetch_packages(env: LockedEnvironment, *, progress: Progress = NO_PROGRESS) 
             threads.map(lambda item: _good(item, progress, task), present), present, strict=True
         ):
             if not ok:  # altered since it was checked: fetch it again
-                item[2].unlink()
+                item[2].unlink(missing_ok=True)  # another process may have seen it, too
                 missing.append(item)
     progress.finish(task)
     if missing:
@@ -109,7 +110,7 @@ def fetch_packages(env: LockedEnvironment, *, progress: Progress = NO_PROGRESS) 
 
 
 def _threads() -> int:
-    return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
+    return min(4, usable_cores())
 
 
 def _good(item: tuple[LockedPackage, str, Path], progress: Progress, task: int) -> bool:

@@ -7,18 +7,38 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
-from pathlib import Path
 
 from wingspan.environments.bundles.access import INSTALL_MARK
 from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.manifest import Manifest
+from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.lock import LockedEnvironment
 
 __all__ = ["PIXI_VERSION", "install_script"]
 
 #: The Pixi that is fetched where there is none. Locks of version 7 need 0.68 or later.
 PIXI_VERSION = "0.77.0"
+
+
+#: The oldest Pixi that reads a lock, by the lock's version (Pixi's changelog: 0.68.0), and one whose platforms have names of
+#: their own (0.71.0).
+_OLDEST_BY_VERSION = {7: "0.68.0"}
+_OLDEST_WITH_NAMES = "0.71.0"
+
+
+def oldest_pixi(env: LockedEnvironment) -> str:
+    """The oldest Pixi that can install `env`: as its lock's format and the manifest's ``requires-pixi`` have it."""
+    text = env.lock_path.read_text(encoding="utf-8")
+    found = re.search(r"^version:\s*(\d+)", text, re.MULTILINE)
+    needed = [_OLDEST_BY_VERSION.get(int(found[1]), "0") if found else "0"]
+    if env.platform.name != env.platform.subdir:
+        needed.append(_OLDEST_WITH_NAMES)
+    if env.manifest_path is not None:
+        manifest = env.manifest_path.read_text(encoding="utf-8")
+        needed += re.findall(r"""^\s*requires-pixi\s*=\s*["']>=\s*(\d[\d.]*)""", manifest, re.MULTILINE)
+    return max(needed, key=lambda version: [int(part) for part in version.strip(".").split(".")])
 
 
 def install_script(env: LockedEnvironment, manifest: Manifest) -> bytes:
@@ -32,12 +52,16 @@ def install_script(env: LockedEnvironment, manifest: Manifest) -> bytes:
             f"{env.lock_path} has no pixi.toml or pyproject.toml beside it, and Pixi installs nothing without",
             hint="take another kind of bundle, or put the manifest there",
         )
-    body = Path(__file__).with_name("remote").joinpath("install.sh").read_text(encoding="utf-8")
+    body = remote_program("install.sh").decode()
     note = json.dumps(json.loads(manifest.to_json()), sort_keys=True)
     values = {
         "@MARK@": INSTALL_MARK.decode() + note,
         "@VERSION@": PIXI_VERSION,
+        "@OLDEST@": oldest_pixi(env),
         "@ENVIRONMENT@": shlex.quote(env.name),
+        "@CUDA@": shlex.quote(
+            env.platform.virtual_package("__cuda") or manifest.needs.get("cuda_runtime_min") or ""
+        ),
         "@MANIFEST_NAME@": env.manifest_path.name,
         "@MANIFEST@": base64.encodebytes(env.manifest_path.read_bytes()).decode().strip(),
         "@LOCK@": base64.encodebytes(env.lock_path.read_bytes()).decode().strip(),

@@ -8,33 +8,62 @@ two builds of a lock are byte-identical.
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
 import io
 import json
+import operator
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from wingspan.environments.archives import console_scripts
 from wingspan.environments.bundles.bytecode import compile_packages
+from wingspan.environments.bundles.claims import CLOBBERS, Claim, claimed_files, origins_of
 from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing
+from wingspan.environments.bundles.extracted import forget_altered, remember
 from wingspan.environments.bundles.fetch import Archive, run_rattler
 from wingspan.environments.bundles.storage import cache_folder, hash_file, no_room
 from wingspan.progress import NO_PROGRESS, Progress
 
-__all__ = ["conda_item", "install_wheels", "link_conda", "link_environment"]
+__all__ = ["Installed", "conda_item", "install_wheels", "link_conda", "link_environment"]
 
 _PYTHON = "bin/python"
+_SHEBANG_BYTES = 127
+_BY_KERNEL = re.compile(rb"#!(?P<python>[^\n]+)\n")
+_BY_SHELL = re.compile(rb"#!/bin/sh\n'''exec' '(?P<python>[^\n]+)' \"\$0\" \"\$@\"\n' '''\n")
+
+
+@attrs.frozen(kw_only=True)
+class Installed:
+    """An environment in a folder.
+
+    Attributes:
+        size: Bytes of its files.
+        files: Their number, symbolic links among them.
+        origins: What decides the content of files, by name (see `origins_of`).
+        claims: The files of each package.
+    """
+
+    size: int
+    files: int
+    origins: dict[str, str]
+    claims: list[Claim]
 
 
 def link_environment(
     archives: Sequence[Archive], folder: Path, *, prefix: str, platform: str, progress: Progress = NO_PROGRESS
-) -> None:
+) -> Installed:
     """Install `archives` into `folder` for use at `prefix`, byte-compiled.
 
     Args:
@@ -51,18 +80,22 @@ def link_environment(
     with no_room(folder):
         conda = [a for a in archives if a.package.kind == "conda"]
         wheels = [a for a in archives if a.package.kind == "pypi"]
+        forget_altered(conda, cache_folder("packages"), progress=progress)
         link_conda(
             [conda_item(a) for a in conda], folder, prefix=prefix, platform=platform, progress=progress
         )
+        remember(conda, cache_folder("packages"))
         _forget_the_builder(folder, conda)
         if wheels:
             install_wheels(
                 {a.path: a.package.sha256 for a in wheels}, folder, prefix=prefix, progress=progress
             )
+        claims = claimed_files(archives, folder)
         if (folder / _PYTHON).exists():
             _check_python_runs(folder, platform)
-            compile_packages(archives, folder, prefix=prefix, progress=progress)
-        _plain_modes(folder)
+            compile_packages(claims, folder, prefix=prefix, progress=progress)
+        size, files = _settle_modes(folder)
+    return Installed(size=size, files=files, origins=origins_of(claims, prefix), claims=claims)
 
 
 def conda_item(archive: Archive) -> dict[str, Any]:
@@ -115,13 +148,21 @@ def _forget_the_builder(folder: Path, archives: Sequence[Archive]) -> None:
             record["url"], record["channel"] = package.record.url, package.record.channel
         for key in ("extracted_package_dir", "package_tarball_full_path", "link"):
             record.pop(key, None)
-        for entry in record.get("paths_data", {}).get("paths", []):
+        # where packages want the same file, py-rattler lists their files in the order in which its threads came to them
+        record["files"] = sorted(record.get("files", []))
+        entries = record.get("paths_data", {}).get("paths", [])
+        entries.sort(key=operator.itemgetter("_path"))
+        for entry in entries:
             if entry.get("path_type") == "softlink":
                 entry.pop("sha256_in_prefix", None)
         _write(path, json.dumps(record, indent=2, sort_keys=True) + "\n")
     (folder / "conda-meta").mkdir(exist_ok=True)
     _write(folder / "conda-meta/history", "")  # makes it an environment to conda
     (folder / "CACHEDIR.TAG").unlink(missing_ok=True)
+    # py-rattler moves files there that give way, and leaves the folder of one that came too early
+    for place, _, _ in os.walk(folder / CLOBBERS, topdown=False):
+        with contextlib.suppress(OSError):  # not empty
+            Path(place).rmdir()
 
 
 def _write(path: Path, text: str) -> None:
@@ -170,20 +211,60 @@ def install_wheels(
             hint="add python to its dependencies: pixi add python",
         )
     task = progress.start("Installing wheels", len(wheels))
+    before = {p.name for p in _dist_infos(folder)}
+    for batch in _in_turn(list(wheels)):
+        _run_uv({wheel: wheels[wheel] for wheel in batch}, python, cache or cache_folder("uv"))
+    for dist_info in _dist_infos(folder):
+        if dist_info.name not in before:
+            _settle_wheel(dist_info, folder, prefix)
+            progress.advance(task)
+    progress.finish(task)
+
+
+def _in_turn(wheels: Sequence[Path]) -> list[list[Path]]:
+    """Wheels that may be installed at once, then one by one those that want a file otherwise than another: the last by name has its way.
+
+    uv installs wheels side by side, so that of two files of one name another is there each time.
+    """
+    wanted: dict[str, dict[object, list[Path]]] = {}
+    for wheel in wheels:
+        try:
+            for name, content in _installed_files(wheel):
+                wanted.setdefault(name, {}).setdefault(content, []).append(wheel)
+        except (zipfile.BadZipFile, ValueError) as error:
+            raise BuildFailed(
+                f"{wheel.name} is not a wheel: {error}", hint="the lock names it: look where it comes from"
+            ) from None
+    contested = {
+        w for contents in wanted.values() if len(contents) > 1 for those in contents.values() for w in those
+    }
+    free = [wheel for wheel in wheels if wheel not in contested]
+    return ([free] if free else []) + [[wheel] for wheel in sorted(contested, key=lambda w: w.name)]
+
+
+def _installed_files(wheel: Path) -> Iterator[tuple[str, object]]:
+    """The files that a wheel installs, modules by their names, others by scheme and name; and what tells their contents apart."""
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            top, _, rest = member.filename.partition("/")
+            if member.is_dir():
+                continue
+            content = member.CRC, member.file_size
+            if top.endswith(".data"):
+                scheme, _, rest = rest.partition("/")
+                yield rest if scheme in ("purelib", "platlib") else f"<{scheme}>/{rest}", content
+            else:
+                yield member.filename, content
+        for program in console_scripts(archive):
+            yield f"<scripts>/{program}", wheel.name
+
+
+def _run_uv(wheels: Mapping[Path, str | None], python: Path, cache: Path) -> None:
     lines = []
     for wheel, known in wheels.items():
         name, version = wheel.name.split("-")[:2]
         lines.append(f"{name}=={version} --hash=sha256:{known or hash_file(wheel)}\n")
-    before = {p.name for p in _dist_infos(folder)}
-    command = [
-        find_uv(),
-        "pip",
-        "install",
-        "--python",
-        str(python),
-        "--cache-dir",
-        str(cache or cache_folder("uv")),
-    ]
+    command = [find_uv(), "pip", "install", "--python", str(python), "--cache-dir", str(cache)]
     command += ["--no-config", "--offline", "--no-index", "--no-deps", "--require-hashes", "--no-build"]
     command += ["--break-system-packages", "--no-progress", "--no-python-downloads", "-r", "-"]
     for parent in sorted({wheel.parent for wheel in wheels}):
@@ -199,11 +280,6 @@ def install_wheels(
     )
     if done.returncode:
         raise BuildFailed(f"uv could not install the PyPI packages: {done.stderr.strip()[-1500:]}")
-    for dist_info in _dist_infos(folder):
-        if dist_info.name not in before:
-            _settle_wheel(dist_info, folder, prefix)
-            progress.advance(task)
-    progress.finish(task)
 
 
 def _dist_infos(folder: Path) -> list[Path]:
@@ -228,7 +304,7 @@ def _settle_wheel(dist_info: Path, folder: Path, prefix: str) -> None:
                 content = path.read_bytes()
                 if str(folder).encode() in content and b"\0" not in content:
                     mode = path.stat().st_mode
-                    content = content.replace(str(folder).encode(), prefix.encode())
+                    content = _launched_from(prefix, content.replace(str(folder).encode(), prefix.encode()))
                     path.unlink()
                     path.write_bytes(content)
                     path.chmod(mode)
@@ -240,10 +316,25 @@ def _settle_wheel(dist_info: Path, folder: Path, prefix: str) -> None:
     _write(dist_info / "RECORD", text.getvalue())
 
 
+def _launched_from(prefix: str, script: bytes) -> bytes:
+    """A script whose first lines are those that uv writes for `prefix`: they depend on how long the temporary folder's name was.
+
+    The kernel reads 127 bytes of a first line, and cuts it at a space (execve(2)); where that is too little, uv goes through ``/bin/sh``.
+    """
+    head = _BY_SHELL.match(script) or _BY_KERNEL.match(script)
+    if head is None or not head["python"].startswith(os.fsencode(prefix)):
+        return script
+    python = head["python"]
+    line = b"#!" + python
+    if len(line) > _SHEBANG_BYTES or b" " in python:
+        line = b"#!/bin/sh\n'''exec' '" + python + b"' \"$0\" \"$@\"\n' '''"
+    return line + b"\n" + script[head.end() :]
+
+
 def _check_python_runs(folder: Path, platform: str) -> None:
     try:
         done = subprocess.run(
-            [folder / _PYTHON, "-I", "-c", ""],
+            [folder / _PYTHON, "-I", "-B", "-c", ""],  # writes no byte code with times in it
             capture_output=True,
             text=True,
             check=False,
@@ -259,16 +350,26 @@ def _check_python_runs(folder: Path, platform: str) -> None:
         )
 
 
-def _plain_modes(folder: Path) -> None:
-    """Modes that do not depend on anybody's umask: 0755 for folders and programs, 0644 for the rest."""
-    for root, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = os.path.join(root, name)  # noqa: PTH118 - tens of thousands of files
-            status = os.lstat(path)
-            if stat.S_ISLNK(status.st_mode):
-                continue
-            executable = stat.S_ISDIR(status.st_mode) or status.st_mode & 0o111
-            mode = 0o755 if executable else 0o644
-            if stat.S_IMODE(status.st_mode) != mode:
-                os.chmod(path, mode)  # noqa: PTH101
+def _settle_modes(folder: Path) -> tuple[int, int]:
+    """Give modes that do not depend on anybody's umask: 0755 for folders and programs, 0644 for the rest.
+
+    Returns:
+        Bytes and number of the files; a file of several links counts each time.
+    """
+    size = files = 0
     folder.chmod(0o755)
+    stack = [os.fspath(folder)]
+    while stack:
+        with os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                directory = stat.S_ISDIR(status.st_mode)
+                if directory:
+                    stack.append(entry.path)
+                else:
+                    size += status.st_size
+                    files += 1
+                mode = 0o755 if directory or status.st_mode & 0o111 else 0o644
+                if stat.S_IMODE(status.st_mode) != mode and not stat.S_ISLNK(status.st_mode):
+                    os.chmod(entry.path, mode)  # noqa: PTH101 - tens of thousands of files
+    return size, files

@@ -11,6 +11,7 @@ import attrs
 
 from wingspan.environments.bundles.errors import BundleDamaged, UnknownKind
 from wingspan.environments.lock import LockedEnvironment
+from wingspan.environments.needs import EXPANSION
 
 __all__ = ["FORMAT", "KINDS", "PREFIX", "Bundle", "Kind", "Manifest", "bundle_name", "check_kind"]
 
@@ -142,6 +143,31 @@ class Bundle:
     def python(self) -> str | None:
         """``"3.12"``: the Python inside, where it is known."""
         return self.manifest.python if self.manifest else None
+
+    def disk_bytes(self, installed: int | None = None) -> int:
+        """What a job's scratch disk must hold of it, in bytes.
+
+        A `squashfs` and a `sif` are used as they are. A `pack` that unpacks itself lies beside its archive, and that beside the packages
+        that are taken out of it (base64 has 4 characters for 3 bytes), later beside the environment; what is installed by other kinds
+        lies beside them too.
+
+        Args:
+            installed: Bytes of the installed environment, where they are known better (`Needs.installed_bytes`).
+
+        >>> Bundle(path=Path("a-00000000.sh"), kind="pack", name="a", sha256="", size=400, environment_digest=None, prefix=None).disk_bytes(900)
+        1600
+        """
+        if self.kind in ("squashfs", "sif"):
+            return self.size
+        if installed is None and self.manifest is not None:
+            installed = self.manifest.installed_bytes
+        download = int(self.manifest.needs.get("download_bytes") or 0) if self.manifest else 0
+        if installed is None:
+            installed = round(EXPANSION * (download or self.size))
+        archive = self.size * 3 // 4 if self.path.suffix == ".sh" and self.kind == "pack" else 0
+        if self.kind == "install":  # what was fetched lies in a cache beside it
+            return self.size + download + installed
+        return self.size + max(2 * archive, archive + installed)
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``: the attributes, paths as text."""

@@ -296,7 +296,7 @@ def _member(name: str, mode: int, kind: bytes) -> tarfile.TarInfo:
     return member
 
 
-def dockerfile(manifest: Manifest, workspace: str) -> str:
+def dockerfile(manifest: Manifest, workspace: str, cuda: str | None = None) -> str:
     """A Dockerfile that builds the same environment from the lock with Pixi, for people who build themselves."""
     name = manifest.environment
     return f"""\
@@ -307,7 +307,7 @@ def dockerfile(manifest: Manifest, workspace: str) -> str:
 FROM ghcr.io/prefix-dev/pixi:noble AS build
 WORKDIR /app
 COPY {workspace} pixi.lock ./
-ENV CONDA_OVERRIDE_CUDA=12 PIXI_CACHE_DIR=/tmp/pixi
+ENV CONDA_OVERRIDE_CUDA="{cuda or ""}" PIXI_CACHE_DIR=/tmp/pixi
 RUN pixi install --frozen --environment {name}
 # byte code that holds whatever the times of the files become in the image
 RUN prefix=/app/.pixi/envs/{name}; \\

@@ -6,8 +6,8 @@
     pypi/<wheel>
     environment.yml                 for those who have conda or micromamba only
     pixi-pack.json                  format version and platform
-    sha256sums                      ours: of every other file (`sha256sum -c sha256sums`); pixi-unpack does
-    not look at it pixi.lock, wingspan.json        ours: the lock, and what the bundle says of itself
+    sha256sums                      ours: of every other file (`sha256sum -c sha256sums`); pixi-unpack does not look at it
+    pixi.lock, wingspan.json        ours: the lock, and what the bundle says of itself
 
 One plain tar; or a shell script with the tar in it as base64, *with line breaks*: the layout is pixi-pack's,
 whose one endless line makes ``sed`` take 1 GB of memory for a 413 MB archive (13 MB so).
@@ -29,7 +29,8 @@ from wingspan.environments.bundles.errors import BundleDamaged, UnsafeBundle
 from wingspan.environments.bundles.fetch import Archive
 from wingspan.environments.bundles.link import conda_item
 from wingspan.environments.bundles.manifest import Manifest
-from wingspan.environments.bundles.storage import CHUNK
+from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.bundles.storage import CHUNK, hash_file
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = [
@@ -84,9 +85,10 @@ def write_pack(
     members["pixi.lock"] = lock
     members["wingspan.json"] = manifest.to_json().encode()
     for name, content in members.items():
-        if name not in sums:
-            data = content if isinstance(content, bytes) else content.read_bytes()
-            sums[name] = hashlib.sha256(data).hexdigest()
+        if name not in sums:  # packages that are locked by md5 only have hundreds of megabytes too
+            sums[name] = (
+                hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else hash_file(content)
+            )
     members["sha256sums"] = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
     task = progress.start("Writing the pack", len(members))
     with target.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
@@ -140,7 +142,7 @@ def write_executable(
             ``pixi-unpack``.
         progress: Told of bytes.
     """
-    header = Path(__file__).with_name("remote").joinpath("unpack_header.sh").read_bytes()
+    header = remote_program("unpack_header.sh")
     task = progress.start("Writing the script", pack.stat().st_size)
     with target.open("wb") as file, pack.open("rb") as source:
         note = _HEAD_MARK + json.dumps(json.loads(manifest.to_json()), sort_keys=True).encode()
@@ -265,8 +267,10 @@ def extract_pack(path: Path, folder: Path, *, progress: Progress = NO_PROGRESS) 
     """
     sums: dict[str, str] = {}
     task = progress.start("Unpacking", path.stat().st_size)
+    with path.open("rb") as file:
+        script = file.read(2) == b"#!"
     with opened_pack(path) as tar:
-        if not path.name.endswith(".sh"):  # a tar can be looked through before anything is written
+        if not script:  # a tar can be looked through before anything is written
             for member in tar.getmembers():
                 check_member(member, path)
         for member in tar:

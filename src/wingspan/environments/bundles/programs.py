@@ -1,6 +1,6 @@
-"""The programs that bundles need on the building machine: found, else obtained into the cache without root.
+"""The programs that open images on this machine and travel to workers: found, else obtained into the cache without root.
 
-``mksquashfs``, ``unsquashfs`` and ``squashfuse_ll`` come from PATH, else from the machine's Debian packages,
+``unsquashfs`` and ``squashfuse_ll`` come from PATH, else from the machine's Debian packages,
 else from conda-forge.
 """
 
@@ -20,11 +20,10 @@ from wingspan.environments.bundles import debian
 from wingspan.environments.bundles.errors import BundleError, ProgramMissing
 from wingspan.environments.bundles.storage import cache_folder, interprocess_lock, replacing, temporary_folder
 
-__all__ = ["find_program", "memory_for_tools", "mount_helper"]
+__all__ = ["find_program", "mount_helper"]
 
 #: program: (Debian packages, conda-forge package)
 _SOURCES = {
-    "mksquashfs": (["squashfs-tools", "liblzo2-2"], "squashfs-tools"),
     "unsquashfs": (["squashfs-tools", "liblzo2-2"], "squashfs-tools"),
     "squashfuse_ll": (["squashfuse", "libsquashfuse0", "libfuse3-3", "liblzo2-2"], "squashfuse"),
 }
@@ -35,7 +34,7 @@ def find_program(name: str, *, obtain: bool = True) -> Path:
     """Path of a program, or of a script of ours in the cache that runs it.
 
     Args:
-        name: ``mksquashfs``, ``unsquashfs``, ``squashfuse_ll``, or any program on PATH.
+        name: ``unsquashfs``, ``squashfuse_ll``, or any program on PATH.
         obtain: Get it if it is not there.
 
     Raises:
@@ -121,21 +120,6 @@ def _from_conda(package: str, root: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
         raise BundleError((done.stderr.strip().splitlines() or ["py-rattler failed"])[-1])
-
-
-def memory_for_tools() -> int:
-    """Bytes that a helper such as mksquashfs may take: a quarter of what is free, at most 1 GiB.
-
-    mksquashfs by itself takes a quarter of the *machine's* memory, and is killed where a job has less.
-    """
-    try:
-        found = re.search(
-            r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE
-        )
-        available = int(found[1]) * 1024 if found else 1 << 30
-    except OSError:
-        available = 1 << 30
-    return max(64 << 20, min(1 << 30, available // 4))
 
 
 def mount_helper() -> Path:

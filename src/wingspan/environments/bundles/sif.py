@@ -6,6 +6,7 @@ and one squashfs partition. Apptainer's own ``build`` copies the tree first (25â
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import uuid
@@ -90,6 +91,10 @@ def _descriptor(
 def add_apptainer_files(root: Path, manifest: Manifest) -> None:
     """What makes Apptainer activate the environment for ``exec``, ``run`` and ``shell`` alike."""
     folder = root / ".singularity.d"
+    # of a base that is an unpacked Apptainer image itself; its files may be hard links of the user's
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / "env").mkdir(parents=True)
     (folder / "actions").mkdir()
     files = {
@@ -110,16 +115,18 @@ def add_apptainer_files(root: Path, manifest: Manifest) -> None:
         ("environment", ".singularity.d/env/90-environment.sh"),
         ("singularity", ".singularity.d/runscript"),
     ):
-        if not (root / link).exists():
+        if not os.path.lexists(root / link):
             (root / link).symlink_to(target)
 
 
-def definition_file(manifest: Manifest, workspace: str) -> str:
+def definition_file(manifest: Manifest, workspace: str, cuda: str | None = None) -> str:
     """An Apptainer definition file that builds the same environment from the lock with Pixi, for people who build themselves.
 
     Args:
         manifest: The bundle's.
         workspace: File name of the workspace's manifest, ``pixi.toml``.
+        cuda: The CUDA version that the platform was locked for, if any. Pixi chooses the platform by it: of two that differ in CUDA alone
+            it must take the one that the bundle is of, on build machines with a GPU and without.
     """
     return f"""\
 # Builds environment '{manifest.environment}' of the lock from scratch. Put it beside {workspace} and pixi.lock:
@@ -138,7 +145,7 @@ Stage: build
     pixi.lock /app/pixi.lock
 
 %post
-    export CONDA_OVERRIDE_CUDA=12 PIXI_CACHE_DIR=/tmp/pixi
+    export CONDA_OVERRIDE_CUDA={cuda or ""} PIXI_CACHE_DIR=/tmp/pixi
     cd /app
     pixi install --frozen --environment {manifest.environment}
     prefix=/app/.pixi/envs/{manifest.environment}

@@ -7,63 +7,228 @@ what follows it.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import struct
-import subprocess
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged
+import attrs
+
+from wingspan._cores import usable_cores
+from wingspan.environments.bundles.blobs import blob_key, compress, load_blob, make_blob
+from wingspan.environments.bundles.composition import Composition
+from wingspan.environments.bundles.errors import BundleDamaged
+from wingspan.environments.bundles.image import Blob, Image, Node, lay_out, read_tree
 from wingspan.environments.bundles.manifest import Manifest
-from wingspan.environments.bundles.programs import find_program, memory_for_tools
-from wingspan.environments.bundles.storage import disk_full
+from wingspan.environments.bundles.storage import cache_folder
 from wingspan.progress import NO_PROGRESS, Progress
 
-__all__ = ["MAGIC", "append_manifest", "make_squashfs", "read_trailer"]
+__all__ = ["MAGIC", "NotKept", "append_manifest", "make_squashfs", "read_trailer", "trailer"]
 
 MAGIC = b"WINGSPAN-BUNDLE\n"
-#: zstd level 3: as small as level 15 within 5 %, and made in 6 s instead of 147 s (1.6 GB).
-_COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "3", "-b", "131072")
+_PIECE = 2 << 20
+#: Seconds.
+_ABANDONED = 3600
 
 
-def make_squashfs(folder: Path, image: Path, *, progress: Progress = NO_PROGRESS) -> None:
+def make_squashfs(
+    folder: Path,
+    image: Path,
+    *,
+    origins: Mapping[str, str] | None = None,
+    at: str = "",
+    also: Composition | None = None,
+    end: bytes = b"",
+    progress: Progress = NO_PROGRESS,
+) -> str:
     """Make an image of `folder`: the same content gives the same bytes.
 
-    Cores and memory are given explicitly: by itself mksquashfs takes every core and a quarter of the memory
-    of the *machine*, whatever the job was granted.
+    Args:
+        folder: The tree.
+        image: The file; replaced. Beside it there must be room for what has no origin.
+        origins: Names of files, and what decides their content (see `blob_key`). The files of an origin are
+            compressed once and kept, and the next image takes them as they are.
+        at: Where in the tree the names of `origins` begin, with a slash at its end.
+        also: What the tree has besides what lies in `folder`.
+        end: What follows the image in the file.
+        progress: Told of bytes.
+
+    Returns:
+        SHA-256 of the file, hexadecimal.
 
     Raises:
-        ProgramMissing: No mksquashfs, and none to be had.
-        BuildFailed: mksquashfs failed.
-        DiskFull: No room for the image.
+        BuildFailed: A file changed meanwhile.
+        NotKept: Content of `also` is not there any more.
     """
-    program = find_program("mksquashfs")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    command = [str(program), str(folder), str(image), "-noappend", *_COMPRESSION]
-    command += ["-processors", str(cores), "-mem", f"{memory_for_tools() >> 20}M"]
-    command += ["-all-root", "-all-time", "0", "-mkfs-time", "0", "-no-xattrs", "-no-progress", "-quiet"]
-    environment = {key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
-    task = progress.start("Writing the squashfs image")
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    except BaseException:
-        image.unlink(missing_ok=True)
-        raise
-    progress.finish(task)
-    if done.returncode:
-        image.unlink(missing_ok=True)
-        reason = f"{done.stderr}{done.stdout}".strip()
-        if "No space left" in reason or "Failed to write to output" in reason:
-            raise disk_full(image)
-        raise BuildFailed(
-            f"mksquashfs failed: {reason[-1000:]}", hint="squashfs-tools 4.4 or later is needed"
+    root = read_tree(folder)
+    origins = dict(origins or {})
+    if also is not None:
+        root.add({name: (mode, size) for name, (mode, size, _) in also.files.items()}, also.links)
+        origins.update((name, origin) for name, (_, _, origin) in also.files.items())
+    rest = image.with_name(f"{image.name}.rest")
+    rest.unlink(missing_ok=True)
+    parts = _parts(root, origins, at, rest)
+    cores = usable_cores()
+    with ThreadPoolExecutor(max_workers=max(3, cores)) as threads:
+        try:
+            while True:
+                blobs = _blobs(folder, parts, threads, cores, progress, whole=also is None)
+                layout = lay_out(root, blobs, compress)
+                try:
+                    return _put_together(
+                        image, layout, [blob for blob, _ in blobs], end, threads=threads, progress=progress
+                    )
+                except _Altered as altered:  # since it was made: make it again
+                    altered.path.unlink(missing_ok=True)
+        except BaseException:
+            image.unlink(missing_ok=True)
+            threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the rest
+            raise
+
+
+@attrs.frozen
+class _Part:
+    """Files of one blob: sizes by name below `at`."""
+
+    blob: Path
+    at: str
+    sizes: dict[str, int]
+
+
+class NotKept(Exception):
+    """Content that should be there is not, or is altered: the environment must be installed."""
+
+
+class _Altered(Exception):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def _parts(root: Node, origins: Mapping[str, str], at: str, rest: Path) -> list[_Part]:
+    """The files of the tree by blob; last those that have no origin, whose blob is `rest`."""
+    by_origin: dict[str, dict[str, int]] = {}
+    others: dict[str, int] = {}
+    for node in root.files():
+        name = node.path[len(at) :] if node.path.startswith(at) else ""
+        origin = origins.get(name)
+        if origin is None:
+            others[node.path] = node.size
+        else:
+            by_origin.setdefault(origin, {})[name] = node.size
+    kept = cache_folder("blobs")
+    _clear_away(kept)
+    parts = [
+        _Part(kept / blob_key(origin, sizes.items()), at, sizes)
+        for origin, sizes in sorted(by_origin.items())
+    ]
+    return [*parts, _Part(rest, "", others)]
+
+
+def _clear_away(folder: Path) -> None:
+    """Remove what processes that were killed left half written."""
+    for path in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:  # nobody who lives pauses so long
+                path.unlink()
+
+
+def _blobs(
+    folder: Path,
+    parts: Sequence[_Part],
+    threads: ThreadPoolExecutor,
+    cores: int,
+    progress: Progress,
+    *,
+    whole: bool,
+) -> list[tuple[Blob, str]]:
+    """The blob of every part, those made that are not there; but for the last they cannot, if the tree is not `whole`."""
+    found = [load_blob(part.blob) for part in parts]
+    missing = [part for part, blob in zip(parts, found, strict=True) if blob is None]
+    if not whole and missing != parts[-1:]:
+        raise NotKept
+    task = progress.start("Compressing files", sum(sum(part.sizes.values()) for part in missing))
+    blobs = []
+    for part, blob in zip(parts, found, strict=True):
+        made = blob or make_blob(
+            folder / part.at,
+            part.sizes,
+            part.blob,
+            threads=threads,
+            at_once=4 * cores,
+            advance=lambda count: progress.advance(task, count),
         )
+        blobs.append((made, part.at))
+    progress.finish(task)
+    return blobs
+
+
+def _put_together(
+    image: Path,
+    layout: Image,
+    blobs: Sequence[Blob],
+    end: bytes,
+    *,
+    threads: ThreadPoolExecutor,
+    progress: Progress,
+) -> str:
+    """Write the file; each blob is checked as it passes."""
+    task = progress.start("Writing the squashfs image", sum(blob.size for blob in blobs))
+    digest = hashlib.sha256(layout.superblock)
+    with image.open("wb") as file:
+        file.write(layout.superblock)
+        on_disk = threads.submit(os.fdatasync, file.fileno())
+        for blob in blobs:
+            if on_disk.done():  # the disk works while we do, so that there is little to wait for at the end
+                on_disk = threads.submit(os.fdatasync, file.fileno())
+            found = _copy(blob, (digest.update, file.write), threads, lambda n: progress.advance(task, n))
+            if found != blob.checksum:
+                raise _Altered(blob.path)
+        for content in (layout.tables, end):
+            digest.update(content)
+            file.write(content)
+        on_disk.result()
+    progress.finish(task)
+    return digest.hexdigest()
+
+
+def _copy(
+    blob: Blob,
+    takers: Sequence[Callable[[bytes], object]],
+    threads: ThreadPoolExecutor,
+    advance: Callable[[int], object],
+) -> int:
+    """Give a blob's content to each of `takers`, side by side; answers its checksum."""
+    checksum = 0
+    left = blob.size
+    with blob.path.open("rb", buffering=0) as source:
+        while left:
+            piece = source.read(min(_PIECE, left))
+            if not piece:
+                break
+            left -= len(piece)
+            others = [threads.submit(take, piece) for take in takers]
+            checksum = zlib.crc32(piece, checksum)
+            for other in others:
+                other.result()
+            advance(len(piece))
+    return checksum
+
+
+def trailer(manifest: Manifest) -> bytes:
+    """What lies behind an image."""
+    text = manifest.to_json().encode()
+    return text + struct.pack("<Q", len(text)) + MAGIC
 
 
 def append_manifest(image: Path, manifest: Manifest) -> None:
     """Put the manifest behind an image."""
-    text = manifest.to_json().encode()
     with image.open("ab") as file:
-        file.write(text + struct.pack("<Q", len(text)) + MAGIC)
+        file.write(trailer(manifest))
 
 
 def read_trailer(path: Path) -> bytes | None:

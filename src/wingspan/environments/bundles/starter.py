@@ -22,6 +22,7 @@ import attrs
 
 from wingspan.environments.bundles.errors import BundleError, ProgramMissing
 from wingspan.environments.bundles.manifest import Bundle
+from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import cache_folder, replacing
 
 __all__ = ["EXIT_DAMAGED", "EXIT_NO_ROOM", "EXIT_NO_WAY", "Start", "starter_command", "starter_script"]
@@ -57,7 +58,7 @@ def starter_script() -> Path:
 
     Not the package's own file: installers drop the executable bit, and an upgrade must not change queued jobs.
     """
-    content = Path(__file__).with_name("remote").joinpath("starter.sh").read_bytes()
+    content = remote_program("starter.sh")
     path = cache_folder("programs") / f"starter-{hashlib.sha256(content).hexdigest()[:8]}.sh"
     if not os.access(path, os.X_OK) or path.read_bytes() != content:
         with replacing(path, mode=0o755) as file:
@@ -78,28 +79,24 @@ def starter_command(
     """How `command` is executed in `bundle` on a worker.
 
     Args:
-        bundle: Of kind ``squashfs``, ``sif``, ``pack`` (one that unpacks itself) or ``install``. An ``oci``
-            archive is run by Docker or podman, not by this.
+        bundle: Of any kind; a ``pack`` must be one that unpacks itself.
         command: Program and arguments; ``python`` is the environment's.
         shared: The worker sees this machine's files: use them where they are.
         helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). Left
             out silently where it cannot be had here.
-        method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"``; None: the first that works on the
-            worker.
+        method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"`` for `squashfs`; ``"apptainer"``, ``"podman"``, ``"docker"`` or
+            ``"unpack"`` for `oci`. None: the first that works on the worker.
         quiet: The starter says nothing unless something is wrong.
         container: The job runs inside the image already (HTCondor's container universe): what is left is to check the image, which
             HTCondor puts into the job's folder, and to activate the environment.
 
     Raises:
-        BundleError: The bundle is of a kind that this does not start.
+        BundleError: The bundle is a pack that does not unpack itself.
     """
-    if bundle.kind == "oci" or (bundle.kind == "pack" and bundle.path.suffix != ".sh"):
-        what = "an OCI archive" if bundle.kind == "oci" else "a plain pack"
+    if bundle.kind == "pack" and bundle.path.suffix != ".sh":
         raise BundleError(
-            f"{what} is not started by the starter: {bundle.path}",
-            hint=f"podman load -i {bundle.path}, then podman run"
-            if bundle.kind == "oci"
-            else "a pack must unpack itself (executable=True, wingspan env bundle --kind pack --executable)",
+            f"a plain pack is not started by the starter: {bundle.path}",
+            hint="a pack must unpack itself (executable=True, wingspan env bundle --kind pack --executable)",
         )
     files = [bundle.path]
 
@@ -109,8 +106,8 @@ def starter_command(
     options = ["--bundle", place(bundle.path), "--sha256", bundle.sha256, "--kind", bundle.kind]
     if bundle.prefix is not None:
         options += ["--prefix", bundle.prefix]
-    if bundle.kind == "squashfs":
-        if helper:
+    if bundle.kind in ("squashfs", "oci"):
+        if helper and bundle.kind == "squashfs":
             from wingspan.environments.bundles.programs import mount_helper
 
             try:

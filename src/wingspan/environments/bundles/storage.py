@@ -4,9 +4,12 @@ Below the user's cache folder; all of it can be removed and is made again::
 
     environments/archives/<digest>/<file>    packages and wheels, checked against a lock when they came in
     environments/packages/                   py-rattler's extracted packages
+    environments/extracted/<key>             how their files were when they were extracted
     environments/bytecode/<key>/             .pyc files by package
+    environments/blobs/<key>                 the content of packages, compressed for images
+    environments/shares/<key>                what else an installed package consists of
     environments/bundles/                    bundles, and <key>.json which of them is which
-    environments/programs/                   mksquashfs and such, where the machine has none
+    environments/programs/                   unsquashfs and such, where the machine has none
 """
 
 from __future__ import annotations
@@ -88,8 +91,14 @@ def hash_file(
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
-    """Write a file beside `path` and put it in its place when all went well; else leave no trace."""
+def replacing(path: Path, *, mode: int = 0o644, sync: bool = True) -> Iterator[IO[bytes]]:
+    """Write a file beside `path` and put it in its place when all went well; else leave no trace.
+
+    Args:
+        path: The file.
+        mode: Its mode.
+        sync: Wait for the disk. False: a crash of the machine may leave half of it, which its reader has to notice.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     temporary = Path(name)
@@ -97,7 +106,8 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
         with no_room(path), os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
@@ -112,12 +122,15 @@ def temporary_folder(parent: Path, prefix: str = ".build-") -> Iterator[Path]:
     for leftover in parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError), (leftover / "in-use").open("rb") as held, _flock(held, wait=False):
             shutil.rmtree(leftover, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+    folder = parent / f"{prefix}{new.name.removeprefix('.new-')}"
     try:
-        with (folder / "in-use").open("wb") as file, _flock(file, wait=False):
+        with (new / "in-use").open("wb") as file, _flock(file, wait=False):
+            new.rename(folder)  # not before it is held: whoever clears leftovers away would take it for one
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 @contextlib.contextmanager

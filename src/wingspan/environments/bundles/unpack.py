@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
 from wingspan.environments.bundles.access import check_file, check_pack_sums, open_bundle, sif_partition
 from wingspan.environments.bundles.contents import FOLDER, activation_script
-from wingspan.environments.bundles.errors import AlreadyThere, BuildFailed, BundleDamaged, BundleError
+from wingspan.environments.bundles.errors import (
+    AlreadyThere,
+    BuildFailed,
+    BundleDamaged,
+    BundleError,
+    UnsafeBundle,
+)
 from wingspan.environments.bundles.link import install_wheels, link_conda
 from wingspan.environments.bundles.manifest import Bundle
 from wingspan.environments.bundles.pack import extract_pack
@@ -23,7 +31,6 @@ from wingspan.progress import NO_PROGRESS, Progress
 __all__ = ["unpack_bundle"]
 
 _WAYS_OUT = {
-    "oci": "podman load -i {path} makes an image of it; wingspan env bundle --kind pack makes a bundle that is unpacked",
     "install": "it is a program: bash {path} -o {directory} -e {name} installs the environment there",
 }
 
@@ -50,8 +57,8 @@ def unpack_bundle(
         The environment's folder, its prefix.
 
     Raises:
-        AlreadyThere: There is something of that name already.
-        BundleError: It is of a kind that is not unpacked (`oci`, `install`); the hint says what to do instead.
+        AlreadyThere: There is something of that name already, or an ``activate.sh`` of another purpose.
+        BundleError: It is of a kind that is not unpacked (`install`); the hint says what to do instead.
         BundleDamaged, UnsafeBundle: see `wingspan.environments.bundles.errors`.
         DiskFull: No room.
     """
@@ -62,12 +69,16 @@ def unpack_bundle(
     prefix = directory / environment
     if prefix.exists():
         raise AlreadyThere(f"{prefix} exists", hint="choose another name or folder, or remove it")
+    activate = directory / "activate.sh"
+    if activate.exists() and b"CONDA_PREFIX" not in activate.read_bytes():
+        raise AlreadyThere(f"{activate} exists, and activates no environment", hint="choose another folder")
+    made = not directory.exists()
     with no_room(directory):
         try:
             with temporary_folder(directory, ".unpack-") as work:
                 if checked.kind == "pack":
                     _unpack_pack(checked, prefix, work, progress)
-                elif checked.kind in ("squashfs", "sif"):
+                elif checked.kind in ("squashfs", "sif", "oci"):
                     _unpack_image(checked, prefix, work, progress)
                 else:
                     raise BundleError(
@@ -77,9 +88,12 @@ def unpack_bundle(
                         ),
                     )
             script = activation_script(prefix, prefix=str(prefix), name=environment)
-            (directory / "activate.sh").write_text(script, encoding="utf-8")
+            activate.write_text(script, encoding="utf-8")
         except BaseException:
             shutil.rmtree(prefix, ignore_errors=True)
+            if made:
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
             raise
     return prefix
 
@@ -142,6 +156,23 @@ def _md5_only(texts: dict[str, bytes], member: str) -> bool:
 def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -> None:
     assert bundle.prefix is not None
     task = progress.start("Unpacking the image")
+    target = (
+        _extract_layers(bundle, work) if bundle.kind == "oci" else _extract_squashfs(bundle, prefix, work)
+    )
+    relocate = [sys.executable, str(target / FOLDER / "relocate.py"), str(target), bundle.prefix, str(prefix)]
+    done = subprocess.run(relocate, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildFailed(
+            f"the environment cannot be moved to {prefix}: {done.stderr.strip()[-300:]}",
+            hint=f"a path longer than {bundle.prefix} does not fit into its programs: choose a shorter one",
+        )
+    target.rename(prefix)
+    progress.finish(task)
+
+
+def _extract_squashfs(bundle: Bundle, prefix: Path, work: Path) -> Path:
+    """The environment in a squashfs or SIF, as a folder in `work`."""
+    assert bundle.prefix is not None
     program = find_program("unsquashfs")
     target = work / "environment"
     command = [str(program), "-no-progress", "-quiet", "-no-xattrs", "-d", str(target)]
@@ -156,12 +187,54 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
         if "No space left" in done.stderr + done.stdout:
             raise disk_full(prefix)
         raise BuildFailed(f"unsquashfs failed: {done.stderr.strip()[-500:]}")
-    relocate = [sys.executable, str(target / FOLDER / "relocate.py"), str(target), bundle.prefix, str(prefix)]
-    done = subprocess.run(relocate, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BuildFailed(
-            f"the environment cannot be moved to {prefix}: {done.stderr.strip()[-300:]}",
-            hint=f"a path longer than {bundle.prefix} does not fit into its programs: choose a shorter one",
+    return target
+
+
+def _extract_layers(bundle: Bundle, work: Path) -> Path:
+    """The environment in an OCI archive's layers, as a folder in `work`; of the base nothing."""
+    assert bundle.prefix is not None
+    within = bundle.prefix.lstrip("/")
+    with tarfile.open(bundle.path, "r:") as archive:
+        try:
+            description = archive.extractfile("manifest.json")
+            assert description is not None
+            layers = [str(name) for name in json.load(description)[0]["Layers"]]
+            for name in layers:
+                with tarfile.open(fileobj=archive.extractfile(name), mode="r:gz") as layer:
+                    for member in layer:
+                        if member.name.startswith(f"{within}/"):
+                            _extract_member(layer, member, work, bundle.path)
+        except UnsafeBundle:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, tarfile.TarError):
+            raise BundleDamaged(
+                f"{bundle.path} has no readable layers", hint="is it the right file?"
+            ) from None
+    return work / within
+
+
+def _extract_member(layer: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path: Path) -> None:
+    """Write a file, folder or symbolic link of a layer below `folder`, and nowhere else.
+
+    Raises:
+        UnsafeBundle: It would be written outside, or is something else.
+    """
+    target = folder / member.name
+    inside = ".." not in member.name.split("/")
+    if inside:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        inside = target.parent.resolve().is_relative_to(folder.resolve())  # not through a link that leads out
+    source = layer.extractfile(member) if member.isfile() else None
+    if not inside or not (source or member.isdir() or member.issym()):
+        raise UnsafeBundle(
+            f"{path} has a member {member.name!r} that would be written outside the target folder, or is a device",
+            hint="do not use this file, and ask where it comes from",
         )
-    target.rename(prefix)
-    progress.finish(task)
+    if source is not None:
+        with source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        target.chmod(member.mode & 0o777)
+    elif member.issym():
+        target.symlink_to(member.linkname)
+    else:
+        target.mkdir(exist_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,41 +12,56 @@ import attrs
 
 from wingspan.environments.bundles.base import copy_base
 from wingspan.environments.bundles.build import Order, Product
-from wingspan.environments.bundles.contents import add_contents, measure
+from wingspan.environments.bundles.composition import compose, keep_shares
+from wingspan.environments.bundles.contents import add_contents
+from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.install import install_script
 from wingspan.environments.bundles.link import link_environment
 from wingspan.environments.bundles.manifest import Kind, Manifest
 from wingspan.environments.bundles.oci import dockerfile, write_oci
 from wingspan.environments.bundles.pack import write_executable, write_pack
+from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.sif import add_apptainer_files, definition_file, write_sif
-from wingspan.environments.bundles.squashfs import append_manifest, make_squashfs
+from wingspan.environments.bundles.squashfs import NotKept, append_manifest, make_squashfs, trailer
 
 __all__ = ["WRITERS"]
 
 
-def install_tree(order: Order) -> tuple[Path, Manifest]:
-    """The installed environment with ``.wingspan`` in the build folder; the manifest with measures."""
+def install_tree(order: Order) -> tuple[Path, Manifest, dict[str, str]]:
+    """The installed environment with ``.wingspan`` in the build folder; the manifest with measures; origins of files."""
     folder = order.work / "prefix"
-    assert order.manifest.prefix is not None
-    link_environment(
-        order.archives,
-        folder,
-        prefix=order.manifest.prefix,
-        platform=order.manifest.platform,
-        progress=order.progress,
+    prefix = order.manifest.prefix
+    assert prefix is not None
+    installed = link_environment(
+        order.archives, folder, prefix=prefix, platform=order.manifest.platform, progress=order.progress
     )
-    size, files = measure(folder)
+    keep_shares(order.archives, installed.claims, folder, prefix=prefix, origins=installed.origins)
+    return folder, _add_contents(order, folder, installed.size, installed.files), installed.origins
+
+
+def _add_contents(order: Order, folder: Path, size: int, files: int) -> Manifest:
+    """Add ``.wingspan``; answers the manifest with the measures."""
     manifest = attrs.evolve(order.manifest, installed_bytes=size, installed_files=files)
     add_contents(folder, manifest, lock=order.env.lock_path, workspace=order.env.manifest_path)
-    return folder, manifest
+    return manifest
 
 
 def _squashfs(order: Order) -> tuple[Product, Manifest]:
-    folder, manifest = install_tree(order)
     image = order.work / "image"
-    make_squashfs(folder, image, progress=order.progress)
-    append_manifest(image, manifest)
-    return Product(path=image, suffix="squashfs"), manifest
+    folder = order.work / "composed"
+    prefix = order.manifest.prefix
+    assert prefix is not None
+    composed = compose(order.archives, folder, prefix=prefix)
+    if composed is not None:
+        manifest = _add_contents(order, folder, composed.size, composed.count)
+        with contextlib.suppress(NotKept):
+            digest = make_squashfs(
+                folder, image, also=composed, end=trailer(manifest), progress=order.progress
+            )
+            return Product(path=image, suffix="squashfs", sha256=digest), manifest
+    folder, manifest, origins = install_tree(order)
+    digest = make_squashfs(folder, image, origins=origins, end=trailer(manifest), progress=order.progress)
+    return Product(path=image, suffix="squashfs", sha256=digest), manifest
 
 
 def _pack(order: Order) -> tuple[Product, Manifest]:
@@ -53,44 +70,54 @@ def _pack(order: Order) -> tuple[Product, Manifest]:
     if not order.options.get("executable"):
         return Product(path=tar, suffix="tar"), order.manifest
     script = order.work / "pack.sh"
-    remote = Path(__file__).with_name("remote")
-    unpacker = (remote / "unpacker_head.sh").read_bytes() + (remote / "unpacker.py").read_bytes()
+    unpacker = remote_program("unpacker_head.sh") + remote_program("unpacker.py")
     write_executable(script, tar, order.manifest, unpacker, progress=order.progress)
     return Product(path=script, suffix="sh", mode=0o755), order.manifest
 
 
-def _root(order: Order) -> tuple[Path, Path, Manifest]:
-    """A root file system with the environment at its prefix: (root, prefix in it, manifest)."""
-    folder, manifest = install_tree(order)
+def _root(order: Order) -> tuple[Path, Path, Manifest, dict[str, str]]:
+    """A root file system with the environment at its prefix: (root, prefix in it, manifest, origins of files)."""
+    folder, manifest, origins = install_tree(order)
     assert manifest.prefix is not None
     root = order.work / "root"
     copy_base(order.options.get("base"), root)
     prefix = root / manifest.prefix.lstrip("/")
+    if os.path.lexists(prefix) or not prefix.parent.resolve().is_relative_to(root.resolve()):
+        raise BuildFailed(
+            f"the base has something at {manifest.prefix}, or a link there that leads out of it: the environment goes there",
+            hint="give a base without it",
+        )
     prefix.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(prefix)
     entry = prefix / ".wingspan/entrypoint.sh"
     entry.write_text(f'#!/bin/bash\n. {manifest.prefix}/.wingspan/activate.sh\nexec "$@"\n', encoding="utf-8")
     entry.chmod(0o755)
-    return root, prefix, manifest
+    return root, prefix, manifest, origins
 
 
 def _workspace_file(order: Order) -> str:
     return order.env.manifest_path.name if order.env.manifest_path else "pixi.toml"
 
 
+def _cuda(order: Order) -> str | None:
+    """What Pixi is to believe of the driver, so that it takes this platform and no other."""
+    return order.env.platform.virtual_package("__cuda") or order.manifest.needs.get("cuda_runtime_min")
+
+
 def _sif(order: Order) -> tuple[Product, Manifest]:
-    root, _, manifest = _root(order)
+    root, prefix, manifest, origins = _root(order)
     add_apptainer_files(root, manifest)
     image, target = order.work / "image", order.work / "sif"
-    make_squashfs(root, image, progress=order.progress)
-    definition = definition_file(manifest, _workspace_file(order))
+    at = f"{prefix.relative_to(root)}/"
+    make_squashfs(root, image, origins=origins, at=at, progress=order.progress)
+    definition = definition_file(manifest, _workspace_file(order), _cuda(order))
     write_sif(target, image, definition, manifest)
     append_manifest(target, manifest)
     return Product(path=target, suffix="sif", mode=0o755, sources={"def": definition}), manifest
 
 
 def _oci(order: Order) -> tuple[Product, Manifest]:
-    root, prefix, manifest = _root(order)
+    root, prefix, manifest, _ = _root(order)
     variables = {
         "PATH": f"{manifest.prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "CONDA_PREFIX": str(manifest.prefix),
@@ -101,7 +128,9 @@ def _oci(order: Order) -> tuple[Product, Manifest]:
     target = order.work / "oci"
     write_oci(target, root, order.archives, manifest, variables, progress=order.progress)
     return Product(
-        path=target, suffix="oci.tar", sources={"Dockerfile": dockerfile(manifest, _workspace_file(order))}
+        path=target,
+        suffix="oci.tar",
+        sources={"Dockerfile": dockerfile(manifest, _workspace_file(order), _cuda(order))},
     ), manifest
 
 

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 @MARK@
 # Installs a locked environment with Pixi:  bash THIS -o FOLDER -e NAME   makes FOLDER/NAME and FOLDER/activate.sh
+# Pixi is the one that $PIXI names, on PATH or in ~/.pixi/bin if it is new enough for this lock, else version @VERSION@ is fetched
+# ($PIXI_REPOURL: from a mirror of its releases).
+# Exit codes: 121 what was fetched is damaged, 122 it cannot be done here; the last line on standard error is the reason.
 set -euo pipefail
 
 folder=. name=env
@@ -22,22 +25,59 @@ if [ -e "$folder/$name" ]; then
     exit 2
 fi
 
-pixi=${PIXI:-$(command -v pixi || true)}
+give_up() {
+    local code=$1
+    shift
+    echo "install: $*" >&2
+    exit "$code"
+}
+
+# ---- a Pixi that can read this lock ------------------------------------------------------------------------------------
+oldest=@OLDEST@
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+home=${HOME:-$(getent passwd "$(id -u)" 2>/dev/null | cut -d: -f6)} || home=
+pixi='' lacking='there is no pixi here'
+for candidate in "${PIXI:-}" "$(command -v pixi || true)" "${PIXI_HOME:-$home/.pixi}/bin/pixi"; do
+    [ -n "$candidate" ] && [ -x "$candidate" ] || continue
+    version=$("$candidate" --version 2>/dev/null | sed -n '1s/^pixi \([0-9][0-9.]*\).*/\1/p') || version=
+    if [ -z "$version" ]; then
+        lacking="$candidate does not run"
+    elif ! at_least "$oldest" "$version"; then
+        lacking="$candidate is version $version, and this lock needs $oldest or newer"
+    else
+        pixi=$candidate
+        break
+    fi
+done
+
+# Gives up on an address that does not answer in eight seconds: where there is no network, that is known at once.
+fetch() {
+    if command -v curl >/dev/null; then
+        curl -fsSL --connect-timeout 8 --speed-limit 1 --speed-time 30 "$1" -o "$2" 2>&1
+    elif command -v wget >/dev/null; then
+        wget -q --tries=1 --timeout=8 "$1" -O "$2" 2>&1 || { echo "wget ended with $?" && false; }
+    else
+        echo "there is neither curl nor wget" && false
+    fi
+}
 if [ -z "$pixi" ]; then
-    address=https://github.com/prefix-dev/pixi/releases/download/v@VERSION@/pixi-$(uname -m)-unknown-linux-musl
-    pixi=$folder/.pixi-program
-    if ! { curl -fsSL "$address" -o "$pixi.part" && curl -fsSL "$address.sha256" -o "$pixi.sha256"; } then
-        echo "install: there is no pixi here, and $address cannot be fetched" >&2
-        exit 122
+    address=${PIXI_REPOURL:-https://github.com/prefix-dev/pixi}/releases/download/v@VERSION@/pixi-$(uname -m)-unknown-linux-musl
+    pixi=$folder/.pixi-program version=@VERSION@
+    echo "install: $lacking; fetching $address" >&2
+    if ! said=$(fetch "$address" "$pixi.part") || ! said=$(fetch "$address.sha256" "$pixi.sha256"); then
+        give_up 122 "$lacking, and $address cannot be fetched: ${said//$'\n'/ }; bundles of other kinds need no network"
     fi
     if [ "$(sha256sum <"$pixi.part" | cut -d' ' -f1)" != "$(cut -c1-64 "$pixi.sha256")" ]; then
-        echo "install: $address is damaged" >&2
-        exit 121
+        give_up 121 "$address is damaged: its SHA-256 is not the one beside it; nothing in it was run"
     fi
     chmod +x "$pixi.part"
     mv "$pixi.part" "$pixi"
+    "$pixi" --version >/dev/null 2>&1 || give_up 122 "$address does not run on this machine"
 fi
+echo "install: with $pixi, version $version" >&2
 
+# ---- what the lock names, and nothing else -----------------------------------------------------------------------------
 workspace=$folder/.workspace-$name
 mkdir -p "$workspace"
 base64 -d >"$workspace/@MANIFEST_NAME@" <<'END'
@@ -47,8 +87,14 @@ base64 -d >"$workspace/pixi.lock" <<'END'
 @LOCK@
 END
 # the cache beside the environment: hard links instead of copies, and gone with the job
-export PIXI_CACHE_DIR=${PIXI_CACHE_DIR:-$folder/.pixi-cache} PIXI_FROZEN=true
-"$pixi" install --frozen --environment @ENVIRONMENT@ --manifest-path "$workspace/@MANIFEST_NAME@" >&2
+# Pixi chooses the platform by the CUDA that it sees: what the lock was made for counts, not this machine
+export CONDA_OVERRIDE_CUDA=@CUDA@
+export PIXI_CACHE_DIR=${PIXI_CACHE_DIR:-$folder/.pixi-cache} PIXI_FROZEN=true HOME=${HOME:-$folder}
+of=(--frozen --environment @ENVIRONMENT@ --manifest-path "$workspace/@MANIFEST_NAME@")
+{ "$pixi" install "${of[@]}" 2>&1 && test -d "$workspace/.pixi/envs/"@ENVIRONMENT@; } | tee "$folder/.said" >&2 || {
+    reason=$(grep -v '^[[:space:]]*$' "$folder/.said" | tail -n 4 | tr -s '\n\t ' ' ' | cut -c1-500) || reason=
+    give_up 122 "pixi $version could not install the environment "@ENVIRONMENT@" from the lock: ${reason:-it said nothing}"
+}
 ln -s "$workspace/.pixi/envs/"@ENVIRONMENT@ "$folder/$name"
-"$pixi" shell-hook --frozen --environment @ENVIRONMENT@ --shell bash --manifest-path "$workspace/@MANIFEST_NAME@" \
-    >"$folder/activate.sh"
+"$pixi" shell-hook "${of[@]}" --shell bash >"$folder/activate.sh" ||
+    give_up 122 "pixi $version installed the environment "@ENVIRONMENT@" and cannot activate it"

@@ -9,39 +9,30 @@ NEW to be no longer than OLD; the starter sees to that with a link of a short na
 
 import json
 import os
-import re
+import shutil
 import sys
 
-
-def patch_text(content, old, new):
-    return content.replace(old, new)
-
-
-def patch_binary(content, old, new):
-    if len(new) > len(old):
-        raise SystemExit("relocate: %r is longer than %r, which is written in binaries" % (new, old))
-
-    def shift(match):
-        text = match.group()
-        shorter = text.replace(old, new)
-        return shorter + b"\0" * (len(text) - len(shorter))
-
-    return re.sub(re.escape(old) + rb"[^\0]*", shift, content)
+from in_place import replace_in_binary  # @include in_place.py
 
 
 def relocate(folder, old, new):
     with open(os.path.join(folder, ".wingspan", "prefix-files.json")) as file:
         names = json.load(file)
-    for kind, patch in (("text", patch_text), ("binary", patch_binary)):
+    if names["binary"] and len(new) > len(old):
+        raise SystemExit("relocate: %r is longer than %r, which is written in binaries" % (new, old))
+    for kind in ("text", "binary"):
         for name in names[kind]:
             path = os.path.join(folder, name)
-            with open(path, "rb") as file:
-                content = file.read()
-            mode = os.stat(path).st_mode
-            with open(path + ".relocated", "wb") as file:
-                file.write(patch(content, old.encode(), new.encode()))
-            os.chmod(path + ".relocated", mode & 0o7777)
-            os.replace(path + ".relocated", path)
+            patched = path + ".relocated"
+            shutil.copy(path, patched)  # the mode, too
+            if kind == "binary":
+                replace_in_binary(patched, old.encode(), new.encode())
+            else:
+                with open(path, "rb") as file:
+                    content = file.read()
+                with open(patched, "wb") as file:
+                    file.write(content.replace(old.encode(), new.encode()))
+            os.replace(patched, path)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 #
 # Options: --helper FILE      archive with squashfuse_ll and unsquashfs, for machines that have neither
 #          --installed BYTES  size of the unpacked environment, to see that there is room before unpacking
-#          --method NAME      kernel, fuse, apptainer or unpack; default: the first that works here, in this order
+#          --method NAME      kernel, fuse, apptainer or unpack; for oci apptainer, podman, docker or unpack; default: the first that
+#                             works here, in this order
 #          --quiet            say nothing unless something is wrong
 #
 # The file is checked against its digest before anything in it runs. It needs a POSIX shell and sha256sum; no Python.
@@ -16,7 +17,7 @@ EXIT_DAMAGED=121 EXIT_NO_WAY=122 EXIT_NO_ROOM=123
 PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
 bundle='' sha256='' kind=squashfs prefix=/opt/wingspan/environment helper='' installed=0 method=auto quiet='' stage=main
-work='' uid='' gid=''
+work='' uid='' gid='' others=''
 
 say() { [ -n "$quiet" ] || printf 'wingspan-start: %s\n' "$*" >&2; }
 die() {
@@ -48,6 +49,7 @@ while [ $# -gt 0 ]; do
     --work) work=$2 ;;
     --uid) uid=$2 ;;
     --gid) gid=$2 ;;
+    --others) others=$2 ;;
     *) die 2 "unknown option $1" ;;
     esac
     shift 2
@@ -209,17 +211,6 @@ mount_kernel() { mount -t squashfs -o loop,ro,nodev,nosuid "$bundle" "$prefix" 2
 
 # Here we are root of a namespace (--stage mount): do not come back but as the command, or with an error.
 stage_mount() {
-    make_prefix || die $EXIT_NO_WAY "the folder $prefix cannot be made in a mount namespace"
-    case $method in
-    kernel)
-        mount_kernel || {
-            say "the kernel does not mount it after all; squashfuse_ll does"
-            mount_fuse
-        } || die $EXIT_NO_WAY "neither the kernel nor squashfuse_ll mounts $bundle"
-        ;;
-    fuse) mount_fuse || die $EXIT_NO_WAY "squashfuse_ll does not mount $bundle" ;;
-    unpacked) mount --rbind "$work/environment" "$prefix" || die $EXIT_NO_WAY "$work/environment cannot be put at $prefix" ;;
-    esac
     if [ "$uid" != 0 ]; then
         if unshare --user --map-user="$uid" --map-group="$gid" true 2>/dev/null; then
             become="unshare --user --map-user=$uid --map-group=$gid --"
@@ -227,8 +218,47 @@ stage_mount() {
             say "this machine's unshare is old: the command sees itself as root (it is not)"
         fi
     fi
+    if ! make_prefix; then
+        umount -l "$work" 2>/dev/null
+        here=yes
+        after_all "the folder $prefix cannot be made in a mount namespace" "$@"
+    fi
+    case $method in
+    kernel)
+        mount_kernel || {
+            say "the kernel does not mount it after all; squashfuse_ll does"
+            mount_fuse
+        } || after_all "neither the kernel nor squashfuse_ll mounts it" "$@"
+        ;;
+    fuse) mount_fuse || after_all "squashfuse_ll does not mount it" "$@" ;;
+    unpacked)
+        mount --rbind "$work/environment" "$prefix" || {
+            here=yes
+            after_all "$work/environment cannot be put at $prefix" "$@"
+        }
+        ;;
+    esac
     [ "$method" = unpacked ] || rm -rf "$work" 2>/dev/null
     launch "$@"
+}
+
+# What looked as if it would work did not (a module that is missing, a security policy): the ways that are left.
+here='' # nothing can be mounted here: the environment must be moved
+after_all() {
+    failed=$1
+    shift
+    [ -n "$others" ] || die $EXIT_NO_WAY "$bundle cannot be mounted: $failed"
+    said="$failed; "
+    if [ "$method" = unpacked ]; then
+        method=auto
+        start_unpacked "${said}squashfs" "$@"
+    fi
+    method=auto
+    for way in apptainer unpack; do
+        "try_$way" "${said}squashfs" "$@"
+        said="${said}not ${way} (${reason}); "
+    done
+    die $EXIT_NO_WAY "there is no way to mount or unpack $bundle here: $said"
 }
 
 namespace='' # how to get a mount namespace here
@@ -247,9 +277,11 @@ find_namespace() {
 enter() {
     how=$1
     shift
+    others=''
+    [ "$method" != auto ] || others='--others yes'
     # shellcheck disable=SC2086
     exec $namespace /bin/sh "$self" --stage mount --method "$how" --bundle "$bundle" --prefix "$prefix" --work "$work" \
-        --helper "$helper" --uid "$(id -u)" --gid "$(id -g)" ${quiet:+--quiet} -- "$@"
+        --helper "$helper" --installed "$installed" --uid "${uid:-$(id -u)}" --gid "${gid:-$(id -g)}" $others ${quiet:+--quiet} -- "$@"
 }
 
 # ---- the ways, best first; each returns with $reason if it is not to be had here ---------------------------------------------
@@ -333,21 +365,34 @@ try_apptainer() {
     eval "exec $command_line /bin/sh \"\$self\" --stage run --prefix \"\$prefix\" ${quiet:+--quiet} -- \"\$@\""
 }
 
+check_room() {
+    free=$(df -P -k "$work" | awk 'NR == 2 { print $4 }')
+    [ "$((installed / 1024))" -le "${free:-0}" ] ||
+        die $EXIT_NO_ROOM "unpacking needs $((installed / 1000000)) MB in $work, ${free} KiB are free; ask for more disk"
+}
+
 try_unpack() {
     label=$1
     shift
     new_work
     reason='no unsquashfs, and no helper with it'
     find_tool unsquashfs || return
-    free=$(df -P -k "$work" | awk 'NR == 2 { print $4 }')
-    [ "$((installed / 1024))" -le "${free:-0}" ] ||
-        die $EXIT_NO_ROOM "unpacking needs $((installed / 1000000)) MB in $work, ${free} KiB are free; ask for more disk"
+    check_room
     # shellcheck disable=SC2086
     if ! $tool -no-progress -quiet -no-xattrs -d "$work/environment" "$bundle" >/dev/null 2>"$work/log"; then
         die $EXIT_NO_ROOM "unpacking into $work failed: $(tail -n 1 "$work/log")"
     fi
+    start_unpacked "$label" "$@"
+}
+
+# The environment is a folder, $work/environment: put it at its prefix, or move it to where it lies.
+start_unpacked() {
+    label=$1
+    shift
     afterwards "chmod -R u+w '$work'; rm -rf '$work'"
-    if find_namespace; then
+    # that it is slow has a reason, which is told in any case
+    [ "$method" != auto ] || quiet=''
+    if [ -z "$here" ] && find_namespace; then
         say "$label: unpacked into $work"
         enter unpacked "$@"
     fi
@@ -375,33 +420,18 @@ start_squashfs() {
     die $EXIT_NO_WAY "there is no way to mount or unpack $bundle here: $said"
 }
 
-start_sif() {
-    for program in apptainer singularity ''; do have "$program" && break; done
-    [ -n "$program" ] || die $EXIT_NO_WAY "there is no Apptainer here to run $bundle"
-    gpu=''
-    [ -e /dev/nvidiactl ] && gpu=--nv
-    [ -e /dev/kfd ] && gpu=--rocm
-    say "sif: run by Apptainer"
-    set -- "$bundle" "$@"
-    # the job's scratch folder need not be the folder that it starts in, and chirp's cookie lies in neither
-    chirp=${_CONDOR_CHIRP_CONFIG:-}
-    for folder in "${_CONDOR_SCRATCH_DIR:-}" "${chirp%/*}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}"; do
-        [ -n "$folder" ] && [ -d "$folder" ] && set -- --bind "$folder" "$@"
-    done
-    # shellcheck disable=SC2086
-    exec "$program" -s exec $gpu --pwd "$PWD" --bind "$PWD" "$@"
-}
+# @include images.sh
 
 # A script that puts an environment and its activate.sh into a folder: a self-extracting pack, or an installer.
 start_script() {
     new_work
     have bash || die $EXIT_NO_WAY "there is no bash here to run $bundle"
-    bash "$bundle" -o "$work" -e environment >&2
-    code=$?
+    # What it says is shown as it comes, and its last line is the reason if it fails.
+    code=$({ { bash "$bundle" -o "$work" -e environment 3>&- 2>&1; echo $? >&3; } | tee "$work/.said" >&2; } 3>&1)
     case $code in
     0) ;;
-    121 | 122 | 123) die $code "$bundle could not be unpacked" ;;
-    *) die $EXIT_NO_WAY "$bundle could not be unpacked or installed (exit status $code)" ;;
+    121 | 122 | 123) die "$code" "$(tail -n 1 "$work/.said") (${bundle##*/})" ;;
+    *) die $EXIT_NO_WAY "$bundle could not be unpacked or installed (exit status $code): $(tail -n 1 "$work/.said")" ;;
     esac
     afterwards "rm -rf '$work'"
     say "$kind: unpacked into $work"
@@ -427,6 +457,7 @@ check_digest
 case $kind in
 squashfs) start_squashfs "$@" ;;
 sif) start_sif "$@" ;;
+oci) start_oci "$@" ;;
 pack | install) start_script "$@" ;;
 *) die 2 "a bundle of kind $kind is not started by this script" ;;
 esac

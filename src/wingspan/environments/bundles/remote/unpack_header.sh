@@ -21,10 +21,25 @@ mkdir -p "$folder"
 temporary=$(mktemp -d "$folder/.unpack-XXXXXX")
 trap 'rm -rf "$temporary"' EXIT
 
-sed -n "$((begin + 2)),$((end - 1))p" "$0" | base64 -d >"$temporary/archive.tar"
-sed -n "$((end + 1)),\$p" "$0" | base64 -d >"$temporary/unpack"
+free_kib() { df -P -k "$folder" | awk 'NR == 2 { print $4 }'; }
+no_room() {
+    echo "unpack: no room in $folder: $(($(free_kib) / 1024)) MiB are free, the archive alone has $((archive / 1024)) MiB" >&2
+    exit 123
+}
+decode() {
+    if ! sed -n "$1p" "$0" | base64 -d >"$temporary/$2"; then
+        [ "$(free_kib)" -ge 1024 ] || no_room
+        echo "unpack: $0 is damaged; fetch it again" >&2
+        exit 121
+    fi
+}
+archive=$(($(wc -c <"$0") / 4 * 3 / 1024)) # KiB
+[ "$(free_kib)" -gt "$archive" ] || no_room
+decode "$((begin + 2)),$((end - 1))" archive.tar
+decode "$((end + 1)),\$" unpack
 chmod +x "$temporary/unpack"
-"$temporary/unpack" "$@" "$temporary/archive.tar"
+# ours removes the archive as soon as the packages are out of it: the disk holds them once less
+WINGSPAN_UNPACK_TEMPORARY="$temporary/archive.tar" "$temporary/unpack" "$@" "$temporary/archive.tar"
 exit 0
 # everything below is data
 # shellcheck disable=SC2317

@@ -26,6 +26,8 @@ import tarfile
 import tempfile
 import zipfile
 
+from in_place import replace_in_binary  # @include in_place.py
+
 EXIT_DAMAGED = 121
 EXIT_NO_WAY = 122
 EXIT_NO_ROOM = 123
@@ -170,11 +172,9 @@ def extract_conda(path, folder):
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
             if member.endswith(".tar.zst"):
-                with (
-                    archive.open(member) as source,
-                    tarfile.open(fileobj=zstd_reader(source), mode="r|") as tar,
-                ):
-                    extract_tar(tar, folder, name)
+                with archive.open(member) as source:
+                    with tarfile.open(fileobj=zstd_reader(source), mode="r|") as tar:
+                        extract_tar(tar, folder, name)
 
 
 def digest(path, algorithm):
@@ -190,24 +190,19 @@ def digest(path, algorithm):
 
 
 def replace_prefix(path, placeholder, prefix, binary):
-    with open(path, "rb") as file:
-        content = file.read()
     old, new = placeholder.encode(), prefix.encode()
     if binary:
         if len(new) > len(old):
             raise Refused(EXIT_NO_WAY, "%s is too long a path for the programs of the environment" % prefix)
-
-        def shift(match):
-            text = match.group().replace(old, new)
-            return text + b"\0" * (len(match.group()) - len(text))
-
-        content = re.sub(re.escape(old) + rb"[^\0]*", shift, content)
-    else:
-        content = content.replace(old, new)
-        line = content.split(b"\n", 1)[0]
-        if line.startswith(b"#!") and len(line) > 127:  # kernels cut longer ones
-            program = os.path.basename(line[2:].split()[0])
-            content = b"#!/usr/bin/env " + program + content[len(line) :]
+        replace_in_binary(path, old, new)
+        return
+    with open(path, "rb") as file:
+        content = file.read()
+    content = content.replace(old, new)
+    line = content.split(b"\n", 1)[0]
+    if line.startswith(b"#!") and len(line) > 127:  # kernels cut longer ones
+        program = os.path.basename(line[2:].split()[0])
+        content = b"#!/usr/bin/env " + program + content[len(line) :]
     with open(path, "wb") as file:
         file.write(content)
 
@@ -234,7 +229,13 @@ def entry_point(text, prefix):
     script(os.path.join(prefix, "bin", name.strip()), prefix, module.strip(), function.strip())
 
 
-def install_conda(record, file_name, source, prefix, python):
+def site_packages(record):
+    """Where this Python has its packages: a free-threaded one says so (lib/python3.13t/site-packages)."""
+    minor = ".".join(record["version"].split(".")[:2])
+    return record.get("python_site_packages_path") or "lib/python%s/site-packages" % minor
+
+
+def install_conda(record, file_name, source, prefix, site):
     with open(source + "/info/paths.json") as file:
         paths = json.load(file)
     noarch = record.get("noarch") == "python"
@@ -243,7 +244,7 @@ def install_conda(record, file_name, source, prefix, python):
         name = entry["_path"]
         place = name
         if noarch and name.startswith("site-packages/"):
-            place = "lib/python%s/%s" % (python, name)
+            place = site + name[len("site-packages") :]
         elif noarch and name.startswith("python-scripts/"):
             place = "bin/" + name[len("python-scripts/") :]
         target = safe_path(prefix, place, file_name)
@@ -269,13 +270,22 @@ def install_conda(record, file_name, source, prefix, python):
 # -------------------------------------------------------------------------------------------------------
 
 
-def install_wheel(path, prefix, python):
-    site = "%s/lib/python%s/site-packages" % (prefix, python)
-    name, version = os.path.basename(path).split("-")[:2]
-    data = "%s-%s.data/" % (name, version)
+def install_wheel(path, prefix, site):
+    python = os.path.basename(os.path.dirname(site))
+    site = os.path.join(prefix, site)
+    name = os.path.basename(path).split("-")[0]
     places = {"purelib": site, "platlib": site, "data": prefix, "scripts": prefix + "/bin"}
-    places["headers"] = "%s/include/python%s/%s" % (prefix, python, name)
+    places["headers"] = "%s/include/%s/%s" % (prefix, python, name)
     with zipfile.ZipFile(path) as archive:
+        # named in it, because the file may be spelled otherwise (ruamel_yaml-1.whl, ruamel.yaml-1.dist-info)
+        tops = [
+            m.split("/")[0]
+            for m in archive.namelist()
+            if m.count("/") == 1 and m.endswith(".dist-info/WHEEL")
+        ]
+        if not tops:
+            raise ValueError("%s has no .dist-info" % os.path.basename(path))
+        data = tops[0][: -len(".dist-info")] + ".data/"
         for info in archive.infolist():
             if info.filename.endswith("/"):
                 continue
@@ -296,7 +306,7 @@ def install_wheel(path, prefix, python):
             os.chmod(target, 0o755 if executable else 0o644)
     points = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     points.optionxform = str
-    points.read("%s/%s-%s.dist-info/entry_points.txt" % (site, name, version))
+    points.read("%s/%s/entry_points.txt" % (site, tops[0]))
     for section in ("console_scripts", "gui_scripts"):
         if points.has_section(section):
             for item in points.items(section):
@@ -393,21 +403,22 @@ def main():
     work = tempfile.mkdtemp(prefix=".unpack-", dir=output)
     try:
         pack = read_pack(arguments.pack, os.path.join(work, "pack"))
+        if os.environ.get("WINGSPAN_UNPACK_TEMPORARY") == arguments.pack:
+            os.unlink(arguments.pack)  # the script that has it can write it again
         packages = check(pack)
-        python = next(
-            (".".join(r["version"].split(".")[:2]) for r, _, _ in packages if r["name"] == "python"), None
-        )
+        pythons = [site_packages(record) for record, _, _ in packages if record["name"] == "python"]
+        site = (pythons + ["lib/python/site-packages"])[0]
         os.makedirs(prefix + "/conda-meta")
         for number, (record, file_name, path) in enumerate(packages):
             place = os.path.join(work, "package-%d" % number)
             extract_conda(path, place)
-            install_conda(record, file_name, place, prefix, python)
+            install_conda(record, file_name, place, prefix, site)
             shutil.rmtree(place, ignore_errors=True)
             if not os.path.isdir(arguments.pack):
                 os.unlink(path)
         if os.path.isdir(pack + "/pypi"):
             for name in sorted(os.listdir(pack + "/pypi")):
-                install_wheel(os.path.join(pack, "pypi", name), prefix, python)
+                install_wheel(os.path.join(pack, "pypi", name), prefix, site)
         open(prefix + "/conda-meta/history", "w").close()
         with open(output + "/activate.sh", "w") as file:
             file.write(activate_script(prefix))

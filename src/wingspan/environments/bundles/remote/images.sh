@@ -1,0 +1,295 @@
+# ---- images: sif by Apptainer, oci by whichever engine is there ---------------------------------------------------------
+# A part of starter.sh, which is sent as one file.
+
+# Folders of this machine that the command sees in the image, one a line: the job's own (its scratch folder need not be the one that
+# it starts in, and chirp's cookie lies in neither), the temporary ones, and those that the command's words name.
+folders=''
+add_folder() {
+    [ -n "$1" ] && [ -d "$1" ] || return 0
+    case $1 in *[:,\"]* | *\'*) return 0 ;; esac # no engine takes these in a path
+    while read -r folder; do
+        case $1/ in "$folder"/*) return 0 ;; esac
+    done <<END
+$folders
+END
+    folders="$folders
+$1"
+}
+add_folders() {
+    folders=/nowhere
+    chirp=${_CONDOR_CHIRP_CONFIG:-} ad=${_CONDOR_JOB_AD:-}
+    for place in "$@" "$PWD" "${_CONDOR_SCRATCH_DIR:-}" "${chirp%/*}" "${ad%/*}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}"; do
+        [ "$place" = / ] || add_folder "$place"
+    done
+}
+add_named_folders() {
+    for word in "$bundle" "$@"; do
+        case $word in
+        / | /bin* | /boot* | /dev* | /etc* | /lib* | /proc* | /root | /run* | /sbin* | /sys* | /usr*) continue ;; # the image has its own
+        /*) [ -d "$word" ] || word=${word%/*} ;;
+        *) continue ;;
+        esac
+        case $prefix/ in "$word"/*) continue ;; esac
+        add_folder "$word"
+    done
+}
+
+quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
+
+# $line: words of a shell that run a command in $1, an image or a folder with one
+line=''
+by_apptainer() {
+    line="$program -s exec --pwd $(quoted "$PWD")"
+    while read -r folder; do
+        case $folder in '' | /nowhere) ;; *) line="$line --bind $(quoted "$folder")" ;; esac
+    done <<END
+$folders
+END
+    [ -e /dev/nvidiactl ] && line="$line --nv"
+    [ -e /dev/kfd ] && line="$line --rocm"
+    line="$line $(quoted "$1")"
+}
+
+start_sif() {
+    for program in apptainer singularity ''; do have "$program" && break; done
+    [ -n "$program" ] || die $EXIT_NO_WAY "there is no Apptainer here to run $bundle"
+    add_folders
+    add_named_folders "$@"
+    by_apptainer "$bundle"
+    say "sif: run by Apptainer"
+    eval "exec $line \"\$@\""
+}
+
+# An archive's layers become a folder, $work/root, that Apptainer and podman run as it is. Their own ways to take an archive in take
+# much longer, because they make an image of it first (110 MB: 82 s for Apptainer, 20 s for podman, 4 s so). Wingspan's layers only add
+# files; nothing in them takes away what an earlier one has.
+unpack_layers() {
+    new_work
+    [ ! -d "$work/root" ] || return 0
+    reason='no tar or gzip to unpack it with'
+    have tar && have gzip || return 1
+    check_room
+    layers=$(tar -xOf "$bundle" manifest.json 2>/dev/null | sed -n 's/.*"Layers":\[\([^]]*\)\].*/\1/p' | tr -d '" ' | tr ',' ' ')
+    [ -n "$layers" ] || die $EXIT_DAMAGED "$bundle names no layers"
+    mkdir "$work/root"
+    for layer in $layers; do
+        if ! { tar -xOf "$bundle" "$layer" | gzip -dc | tar -xof - -C "$work/root"; } 2>"$work/log"; then
+            log=$(tail -n 1 "$work/log")
+            chmod -R u+w "$work" 2>/dev/null
+            die $EXIT_NO_ROOM "unpacking into $work failed: $log"
+        fi
+    done
+}
+
+# An engine may be there and not work for this user: it is tried first, with `true`. What worked is remembered on this machine
+# ($known), for trying takes as long as starting.
+known=''
+recall() {
+    notes=$(notes_folder)
+    [ -n "$notes" ] || return 1
+    known="$notes/$(printf '%s %s' "$1" "$(uname -r)" | tr -c 'a-zA-Z0-9.\n' _)"
+    [ -e "$known" ]
+}
+works() {
+    if ! reason=$(eval "$line true" 2>&1 </dev/null); then
+        reason="$1: $(printf '%s' "$reason" | tail -n 1)"
+        return 1
+    fi
+}
+
+try_oci_apptainer() {
+    reason='no Apptainer'
+    for program in apptainer singularity ''; do have "$program" && break; done
+    [ -n "$program" ] || return
+    unpack_layers || return
+    by_apptainer "$work/root"
+    line="$line $prefix/.wingspan/entrypoint.sh"
+    if ! recall "oci $(command -v "$program")"; then
+        works Apptainer || return
+        [ -z "$known" ] || : >"$known"
+    fi
+    say "$1: run by Apptainer"
+    shift
+    afterwards "chmod -R u+w '$work'; rm -rf '$work'"
+    eval "exec $line \"\$@\""
+}
+
+# Words that podman and Docker both know: this machine's network, the job's folders and variables, its terminal if it has one.
+# What Apptainer has by itself goes along as well: HOME, /tmp and /var/tmp.
+add_common_words() {
+    [ "${HOME:-/}" = / ] || add_folder "$HOME"
+    add_folder /tmp
+    add_folder /var/tmp
+    line="$line --rm --network host --workdir $(quoted "$PWD") --interactive \$tty"
+    tty='' # not while it is tried
+    while read -r folder; do
+        case $folder in '' | /nowhere) ;; *) line="$line --volume $(quoted "$folder:$folder")" ;; esac
+    done <<END
+$folders
+END
+    for name in $(awk 'BEGIN { for (name in ENVIRON) print name }'); do
+        case $name in
+        HOME | PATH | LD_* | PWD | OLDPWD | SHLVL | HOSTNAME | _ | XDG_* | CONTAINERS_* | DOCKER_* | *[!A-Za-z0-9_]* | [0-9]*) ;;
+        *) line="$line --env $name" ;;
+        esac
+    done
+    [ -z "${HOME:-}" ] || line="$line --env HOME=$(quoted "$HOME")"
+}
+
+try_oci_podman() {
+    reason='no podman'
+    have podman || return
+    device=''
+    if [ -e /dev/nvidiactl ]; then
+        if [ -e /etc/cdi/nvidia.yaml ] || [ -e /var/run/cdi/nvidia.yaml ]; then
+            device='--device nvidia.com/gpu=all'
+        elif [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
+            reason='podman cannot give it the GPU: there is no /etc/cdi/nvidia.yaml'
+            return
+        fi
+    fi
+    unpack_layers || return
+    # What podman writes down about a container lies in the job's folder, but for what must have a short path (50 characters).
+    own=$work/podman brief=$work/r
+    mkdir "$own"
+    if [ ${#brief} -ge 50 ]; then
+        space=$(readlink /proc/self/ns/pid)
+        for old in /tmp/ws??????; do # of this user's jobs that had no time to clear it away
+            # shellcheck disable=SC3067
+            [ -O "$old" ] && [ ! -L "$old" ] && read -r first second <"$old/owner" || continue
+            [ "$second" = "$space" ] && ! kill -0 "$first" && rm -rf "$old"
+        done 2>/dev/null
+        reason='no folder can be made in /tmp'
+        brief=$(mktemp -d /tmp/wsXXXXXX) || return
+        printf '%s %s\n' $$ "$space" >"$brief/owner"
+    fi
+    # It does not start with a HOME in which it may not look for settings.
+    home=$own
+    [ ! -r "${HOME:-}/.config/containers" ] || home=$HOME
+    podman="env HOME=$(quoted "$home") XDG_RUNTIME_DIR='$own' podman --log-level fatal --storage-driver vfs"
+    podman="$podman --root '$own/s' --runroot '$brief' --tmpdir '$own/t'"
+    # A process of podman's own stays behind otherwise, to keep the user's namespace.
+    clear="kill -9 \$(cat '$own/t/pause.pid' '$own/libpod/tmp/pause.pid'); rm -rf '$brief' '$own'"
+    trap 'eval "$clear" >/dev/null 2>&1 </dev/null; exit 143' HUP INT TERM
+    line="$podman run"
+    add_common_words
+    [ ! -d /dev/shm ] || line="$line --volume /dev/shm:/dev/shm"
+    line="$line --log-driver none --ulimit host --security-opt label=disable --security-opt seccomp=unconfined $device"
+    common=$line
+    # The user in it is the job's; or looks like root, where nobody gave the job's user more numbers than one (/etc/subuid): then
+    # unshare gives it its number back. Processes are this machine's; or, where that is refused, of a space of their own.
+    become="unshare --user --map-user=$(id -u) --map-group=$(id -g)"
+    choices='--pid=host --userns=keep-id
+--pid=host become
+--pid=host
+--cgroups=disabled --userns=keep-id
+--cgroups=disabled become
+--cgroups=disabled'
+    [ "$(id -u)" != 0 ] || choices=$(printf '%s\n' "$choices" | grep -v 'keep-id\|become')
+    remembered=''
+    if recall "oci $(command -v podman)"; then
+        choices=$(cat "$known") remembered=1
+    fi
+    found='' first=''
+    while read -r choice; do
+        line="$common ${choice% become} --rootfs $(quoted "$work/root")"
+        case $choice in *become) line="$line $become" ;; esac
+        line="$line $prefix/.wingspan/entrypoint.sh"
+        if [ -n "$remembered" ] || works podman; then
+            found=$choice
+            break
+        fi
+        first=${first:-$reason}
+    done <<END
+$choices
+END
+    if [ -z "$found" ]; then
+        reason=$first
+        trap - HUP INT TERM
+        eval "$clear" >/dev/null 2>&1 </dev/null
+        return
+    fi
+    [ -n "$remembered" ] || [ -z "$known" ] || printf '%s\n' "$found" >"$known"
+    say "$1: run by podman"
+    shift
+    afterwards "$podman rm --all --force --time 0; $clear; chmod -R u+w '$work'; rm -rf '$work'; rm -rf '$brief'"
+    if [ -t 0 ] && [ -t 1 ]; then tty=--tty; fi
+    # It is not replaced by podman: with the job's first process HTCondor ends all others, and /tmp would not be cleared.
+    exec 3<&0
+    eval "exec $line \"\$@\"" <&3 3<&- &
+    child=$!
+    for signal in HUP INT QUIT TERM USR1 USR2 ALRM; do
+        # shellcheck disable=SC2064
+        trap "kill -s $signal $child" $signal
+    done
+    while :; do
+        wait "$child"
+        code=$?
+        kill -0 "$child" 2>/dev/null || break # or else a signal came for it
+    done
+    eval "$clear" >/dev/null 2>&1 </dev/null
+    if [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then # a signal ended the command: this ends so too
+        trap - HUP INT QUIT TERM USR1 USR2 ALRM
+        kill -"$((code - 128))" $$
+    fi
+    exit "$code"
+}
+
+# Docker takes the archive into its own store, and keeps it there, as it does with every image; the next job finds it.
+try_oci_docker() {
+    reason='no Docker'
+    have docker || return
+    if ! reason=$(docker version --format '{{.Server.Version}}' 2>&1); then
+        reason="Docker: $(printf '%s' "$reason" | tail -n 1)"
+        return
+    fi
+    # the name of its content: of the configuration, or with containerd's store of the manifest
+    image=''
+    config=$(tar -xOf "$bundle" manifest.json 2>/dev/null | sed -n 's/.*"Config":"blobs\/sha256\/\([0-9a-f]*\)".*/\1/p')
+    manifest=$(tar -xOf "$bundle" index.json 2>/dev/null | sed -n 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/p')
+    for turn in 1 2; do
+        for image in "sha256:$config" "sha256:$manifest" ''; do
+            [ -n "$image" ] && docker image inspect "$image" >/dev/null 2>&1 && break
+        done
+        [ -z "$image" ] && [ "$turn" = 1 ] || break
+        if ! reason=$(docker load --quiet --input "$bundle" 2>&1); then
+            reason="Docker: $(printf '%s' "$reason" | tail -n 1)"
+            return
+        fi
+    done
+    reason='Docker does not find what it has loaded'
+    [ -n "$image" ] || return
+    container=wingspan-$(id -u)-$$-$(date +%s)
+    line="docker run --name $container --init --user $(id -u):$(id -g)"
+    add_common_words
+    [ -e /dev/nvidiactl ] && line="$line --gpus all"
+    [ ! -d /dev/shm ] || line="$line --volume /dev/shm:/dev/shm"
+    line="$line --entrypoint $prefix/.wingspan/entrypoint.sh $image"
+    works Docker || return
+    say "$1: run by Docker"
+    shift
+    afterwards "docker rm --force $container"
+    if [ -t 0 ] && [ -t 1 ]; then tty=--tty; fi
+    eval "exec $line \"\$@\""
+}
+
+# Without the image around it: what the environment loads of the system is the machine's.
+try_oci_unpack() {
+    unpack_layers || return
+    mv "$work/root$prefix" "$work/environment" || die $EXIT_DAMAGED "$bundle has no environment at $prefix"
+    rm -rf "$work/root"
+    start_unpacked "$@"
+}
+
+start_oci() {
+    unset WINGSPAN_PREFIX
+    add_folders
+    add_named_folders "$@"
+    said=''
+    for way in apptainer podman docker unpack; do
+        case $method in auto | "$way") ;; *) continue ;; esac
+        "try_oci_$way" "${said}oci" "$@"
+        said="${said}not ${way} (${reason}); "
+    done
+    die $EXIT_NO_WAY "nothing here runs or unpacks $bundle: $said"
+}
