@@ -7,26 +7,65 @@ federation::
 
     published = open_store("/staging/b/bbadger/envs").publish(Path("mnist.sif"))
     published.job_url       # osdf:///chtc/staging/b/bbadger/envs/mnist-b8dd14a4.sif
+
+Names are imported when they are used: most maps and runs publish nothing.
 """
 
 from __future__ import annotations
 
-from wingspan.stores.base import Store, StoredObject
-from wingspan.stores.errors import (
-    InvalidContentName,
-    ObjectExists,
-    ObjectNotFound,
-    SourceChanged,
-    StoreDamaged,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    StoreUnavailable,
-)
-from wingspan.stores.locations import StoreSettings, configured_stores, open_store, staging_folder
-from wingspan.stores.names import ContentName, content_name, file_digest
-from wingspan.stores.placement import Placement, Route, SizeLimits, choose_route, place
-from wingspan.stores.pruning import PruneReport, kept_digests, mentioned_digests, prune
+from typing import TYPE_CHECKING
+
+from wingspan._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from wingspan.stores.base import Store, StoredObject
+    from wingspan.stores.errors import (
+        InvalidContentName,
+        ObjectExists,
+        ObjectNotFound,
+        SourceChanged,
+        SourceDamaged,
+        StoreDamaged,
+        StoreError,
+        StoreFull,
+        StoreReadOnly,
+        StoreUnavailable,
+    )
+    from wingspan.stores.locations import StoreSettings, configured_stores, open_store, staging_folder
+    from wingspan.stores.names import ContentName, content_name, file_digest
+    from wingspan.stores.placement import Placement, Route, SizeLimits, choose_route, place
+    from wingspan.stores.pruning import PruneReport, kept_digests, mentioned_digests, prune
+
+_HOME = {
+    "ContentName": ".names",
+    "InvalidContentName": ".errors",
+    "ObjectExists": ".errors",
+    "ObjectNotFound": ".errors",
+    "Placement": ".placement",
+    "PruneReport": ".pruning",
+    "Route": ".placement",
+    "SizeLimits": ".placement",
+    "SourceChanged": ".errors",
+    "SourceDamaged": ".errors",
+    "Store": ".base",
+    "StoreDamaged": ".errors",
+    "StoreError": ".errors",
+    "StoreFull": ".errors",
+    "StoreReadOnly": ".errors",
+    "StoreSettings": ".locations",
+    "StoreUnavailable": ".errors",
+    "StoredObject": ".base",
+    "choose_route": ".placement",
+    "configured_stores": ".locations",
+    "content_name": ".names",
+    "file_digest": ".names",
+    "kept_digests": ".pruning",
+    "mentioned_digests": ".pruning",
+    "open_store": ".locations",
+    "place": ".placement",
+    "prune": ".pruning",
+    "staging_folder": ".locations",
+}
 
 __all__ = [
     "ContentName",
@@ -38,6 +77,7 @@ __all__ = [
     "Route",
     "SizeLimits",
     "SourceChanged",
+    "SourceDamaged",
     "Store",
     "StoreDamaged",
     "StoreError",
@@ -57,3 +97,10 @@ __all__ = [
     "prune",
     "staging_folder",
 ]
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = lazy_names(globals(), _HOME)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,6 +17,7 @@ from wingspan.stores.errors import (
     ObjectExists,
     ObjectNotFound,
     SourceChanged,
+    SourceDamaged,
     StoreDamaged,
 )
 from wingspan.stores.names import (
@@ -61,6 +62,13 @@ class Backend(Protocol):
 
     def size(self, name: str) -> int | None:
         """Bytes of `name`; None if it is not there."""
+        ...
+
+    def check_writable(self) -> None:
+        """Raise what can be told at once of a place where nothing can be put; no answer is no promise.
+
+        Asked before a large file is read for its digest.
+        """
         ...
 
     def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -232,6 +240,7 @@ class Store:
             ObjectNotFound: No such file.
             InvalidContentName: No name can be made of it.
             ObjectExists: Something else lies under the name.
+            SourceDamaged: The file is not what the digest beside it or the digits in its name say.
             SourceChanged: The file changed while it was read; nothing was published.
             StoreDamaged: The store gave back something else than it was given; that was removed again.
             StoreFull, StoreReadOnly, StoreUnavailable: What their names say.
@@ -242,9 +251,11 @@ class Store:
             raise ObjectNotFound(
                 f"{path} is not a file", hint="build it first: wingspan env bundle"
             ) from None
+        self.backend.check_writable()
         unchecked = digest if digest is not None and not verify else None
         if digest is None:
             digest = file_digest(path, progress)
+        _refuse_damaged(path, digest, renamed=name is not None)
         size = before[0]
         target = content_name(path, digest, name=name, kind=kind)
         present = self.backend.size(str(target))
@@ -367,6 +378,27 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
     """Size in bytes, time of last change in nanoseconds and inode: other ones mean another content."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _refuse_damaged(path: Path, digest: str, *, renamed: bool) -> None:
+    """A bundle that was cut or altered must not get a new name that is right for what it has become."""
+    wanted: str | None = None
+    with contextlib.suppress(OSError):
+        wanted = read_sidecar(path.with_name(path.name + SIDECAR_SUFFIX).read_bytes())
+    if wanted is not None and wanted != digest:
+        raise SourceDamaged(
+            f"{path} is damaged or another file: its SHA-256 is {digest}, {path.name}{SIDECAR_SUFFIX} says {wanted}",
+            hint="build it again (wingspan env bundle); nothing was published",
+        )
+    if wanted is not None or renamed:
+        return
+    with contextlib.suppress(InvalidContentName):
+        short = ContentName.parse(path.name).short
+        if not digest.startswith(short):
+            raise SourceDamaged(
+                f"{path} is damaged or another file: its SHA-256 is {digest}, its name says {short}…",
+                hint="build it again (wingspan env bundle); if these digits are no digest, say its name: --name",
+            )
 
 
 def _sending(

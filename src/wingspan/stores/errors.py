@@ -9,6 +9,7 @@ __all__ = [
     "ObjectExists",
     "ObjectNotFound",
     "SourceChanged",
+    "SourceDamaged",
     "StoreDamaged",
     "StoreError",
     "StoreFull",
@@ -47,6 +48,10 @@ class ObjectNotFound(StoreError, FileNotFoundError):
 
 class StoreDamaged(StoreError):
     """What the store gives back is not what its digest says."""
+
+
+class SourceDamaged(StoreError, ValueError):
+    """The file to be published is not what its name, or the digest beside it, says. Nothing was published."""
 
 
 class SourceChanged(StoreError):

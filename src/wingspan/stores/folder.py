@@ -76,6 +76,9 @@ class FolderBackend:
             )
         return self.folder
 
+    def check_writable(self) -> None:
+        self._folder()
+
     def size(self, name: str) -> int | None:
         try:
             return (self._folder() / name).stat().st_size

@@ -72,6 +72,9 @@ class PelicanBackend:
                 hint="check the address; where the namespace is not public, put a token in BEARER_TOKEN",
             ) from error
 
+    def check_writable(self) -> None:
+        raise self._refuse()
+
     def size(self, name: str) -> int | None:
         fs = self._fs
         try:

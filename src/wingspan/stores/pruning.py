@@ -14,7 +14,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import Settings
 from wingspan.stores.base import Leftover, Store, StoredObject
 
-__all__ = ["GRACE", "LEFTOVER_AGE", "PruneReport", "kept_digests", "mentioned_digests", "prune"]
+__all__ = ["GRACE", "LEFTOVER_AGE", "PruneReport", "digests_in", "kept_digests", "mentioned_digests", "prune"]
 
 #: What was published, or found again by a publication, more recently than this stays: whoever published it
 #: may be about to submit, on another machine too.
@@ -135,9 +135,17 @@ def mentioned_digests(folders: Iterable[Path], *, skip: Collection[str] = ()) ->
                     content = path.read_bytes()
                 except OSError:  # removed meanwhile, with the map
                     continue
-                for full, short in _MENTION.findall(content):
-                    found.add((full or short).decode())
+                found |= digests_in(content)
     return found
+
+
+def digests_in(content: bytes) -> set[str]:
+    """Digests, and 8-digit prefixes in content-hashed names, in a text.
+
+    >>> digests_in(b"osdf:///chtc/staging/b/bbadger/mnist-b8dd14a4.sif")
+    {'b8dd14a4'}
+    """
+    return {(full or short).decode() for full, short in _MENTION.findall(content)}
 
 
 def kept_digests(settings: Settings) -> set[str]:

@@ -86,6 +86,9 @@ class S3Backend:
                 raise FileExistsError(name) from error
             raise
 
+    def check_writable(self) -> None:
+        self.size(".wingspan")  # says whether anybody answers; what may be written only an upload tells
+
     def size(self, name: str) -> int | None:
         fs = self._fs
         try:

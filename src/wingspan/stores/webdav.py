@@ -130,7 +130,7 @@ class WebdavBackend:
         except ResourceAlreadyExists as error:
             raise FileExistsError(name) from error
         except (ResourceNotFound, FileNotFoundError) as error:
-            raise ObjectNotFound(f"{where} is not there") from error
+            raise (ObjectNotFound(f"{where} is not there") if name else self._no_folder()) from error
         except InsufficientStorage as error:
             raise self._full(error) from error
         except ForbiddenOperation as error:
@@ -148,10 +148,7 @@ class WebdavBackend:
                     hint="check user, password or token ([store.NAME] in config.toml); it must speak WebDAV",
                 ) from error
             if status in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
-                raise StoreUnavailable(
-                    f"{self.url} is not a folder there ({status})",
-                    hint="make the folder, or mend the address",
-                ) from error
+                raise self._no_folder() from error
             raise StoreUnavailable(
                 f"{where}: the server answers {status} {response.reason_phrase}"
             ) from error
@@ -160,10 +157,22 @@ class WebdavBackend:
                 f"{self.url} does not answer: {error}", hint="check the address and the network"
             ) from error
 
+    def _no_folder(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.url} is not a folder there",
+            hint=f"make the folder (curl -X MKCOL {self.url}, with your user or token), or mend the address",
+        )
+
     def _full(self, error: Exception) -> StoreFull:
         return StoreFull(
             f"{self.url} has no room: {error}", hint=f"make room: wingspan store prune {self.url}"
         )
+
+    def check_writable(self) -> None:
+        """The folder itself: an upload into one that is not there fails only at its end."""
+        fs = self._fs
+        with self._translated():
+            fs.info("")
 
     def size(self, name: str) -> int | None:
         fs = self._fs
