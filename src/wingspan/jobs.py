@@ -66,6 +66,7 @@ class JobDescription:
             where the pool can. None: no container.
         transfer_files: Send input files to the job's scratch folder; false where both sides see the same file system.
         custom: Further job attributes, ``{"WantGPULab": True}``.
+        profile: Site profile whose options of sbatch the jobs get; None: the one of the settings. For HTCondor it was applied before.
         submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
     """
 
@@ -89,6 +90,7 @@ class JobDescription:
     container_image: str | None = None
     transfer_files: bool = True
     custom: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
+    profile: str | None = None
     submit: Mapping[str, str] = attrs.field(factory=dict)
 
 

@@ -70,6 +70,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{path} is not UTF-8 text: {error}", hint="write it again with an editor, or move it away"
+        ) from None
     import tomlkit
     from tomlkit.exceptions import ParseError
 
@@ -85,6 +89,14 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path}: unknown setting {unknown[0]!r}",
             hint=f"known settings: {', '.join(sorted(_SCALARS))}, [options]",
         )
+    for name, value in document.items():
+        if not isinstance(value, str if name in _SCALARS else dict):
+            raise SettingsError(
+                f"{path}: {name} is {value!r:.40}",
+                hint=f'write {name} = "…"'
+                if name in _SCALARS
+                else f"write a table: [{name}], and below it name = value",
+            )
     return document
 
 

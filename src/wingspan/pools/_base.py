@@ -47,6 +47,8 @@ class JobEvent:
         reason: In words: why held, removed or evicted.
         signal: Signal that ended the job.
         host: Execution point.
+        notes: Of a job that was just submitted: what its submit description says in ``submit_event_user_notes``.
+        schedd: Of a job that was just submitted: the address of its schedd.
     """
 
     cluster: str
@@ -57,6 +59,8 @@ class JobEvent:
     reason: str | None = None
     signal: int | None = None
     host: str | None = None
+    notes: str | None = None
+    schedd: str | None = None
 
 
 class JobWatcher(Protocol):

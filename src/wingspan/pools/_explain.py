@@ -9,7 +9,7 @@ import sys
 import attrs
 
 from wingspan.errors import PoolError
-from wingspan.pools._select import KINDS, check_named, get_pool, site_condor
+from wingspan.pools._select import check_named, get_pool, site_condor, slurm_configured
 from wingspan.settings import load_settings
 
 __all__ = ["Candidate", "explain_choice"]
@@ -88,15 +88,21 @@ def _slurm() -> Candidate:
         return Candidate(
             kind="slurm", usable=False, reason="no sbatch on PATH", hint="work on the cluster's login node"
         )
-    if "slurm" not in KINDS:
+    cluster = slurm_configured()
+    if cluster is None:
         return Candidate(
-            kind="slurm", usable=False, reason=f"{program} is there, but maps do not run on Slurm yet"
+            kind="slurm",
+            usable=False,
+            reason=f"{program} is there, but no cluster is configured (slurm.conf)",
+            hint="work on the cluster's login node, or set SLURM_CONF",
         )
     try:
         get_pool("slurm").make_ready()
     except PoolError as error:
-        return Candidate(kind="slurm", usable=False, reason=f"{program}: {error.message}", hint=error.hint)
-    return Candidate(kind="slurm", usable=True, reason=f"{program} is there, and the cluster answers")
+        return Candidate(
+            kind="slurm", usable=False, reason=f"{cluster}, but {error.message}", hint=error.hint
+        )
+    return Candidate(kind="slurm", usable=True, reason=f"{cluster}, and the cluster answers")
 
 
 def explain_choice(*, ignore_named: bool = False) -> tuple[Candidate, ...]:

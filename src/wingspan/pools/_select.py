@@ -1,10 +1,11 @@
-"""Which pool is used: the one that was named, else the site's HTCondor, else the personal one, else this machine."""
+"""Which pool is used: the one that was named, else the site's HTCondor, its Slurm, the personal HTCondor, this machine."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import attrs
@@ -16,7 +17,7 @@ from wingspan.settings import Settings, load_settings
 
 __all__ = ["KINDS", "Choice", "choose_pool", "get_pool", "site_pool"]
 
-KINDS = ("personal", "htcondor", "local")
+KINDS = ("personal", "htcondor", "slurm", "local")
 
 
 @attrs.frozen
@@ -40,6 +41,10 @@ def _make(kind: str, place: Path) -> Pool:
         from wingspan.pools.local import LocalPool
 
         return LocalPool()
+    if kind == "slurm":
+        from wingspan.pools.slurm import SlurmPool
+
+        return SlurmPool()
     if importlib.util.find_spec("htcondor2") is None:
         raise PoolUnavailable(
             f"the {kind} pool needs HTCondor's Python bindings, which are not installed here",
@@ -58,7 +63,7 @@ def get_pool(kind: str, place: str | None = None) -> Pool:
     """The pool of this kind.
 
     Args:
-        kind: ``"personal"``, ``"htcondor"`` or ``"local"``.
+        kind: ``"personal"``, ``"htcondor"``, ``"slurm"`` or ``"local"``.
         place: Which of several of this kind (`Pool.place`); None is the one of the settings.
 
     Raises:
@@ -76,10 +81,24 @@ def site_condor() -> str | None:
     if schedd:
         return f"_condor_SCHEDD_HOST is {schedd}"
     configuration = os.environ.get("CONDOR_CONFIG")
-    if configuration and configuration.upper() != "ONLY_ENV":
+    # /dev/null: HTCondor's bindings say so in their own process when they are imported where nothing is configured.
+    if configuration and configuration.upper() != "ONLY_ENV" and configuration != os.devnull:
         return f"CONDOR_CONFIG is {configuration}"
     for path in (Path("/etc/condor/condor_config"), Path.home() / ".condor" / "user_config"):
         if path.is_file():
+            return f"{path} is there"
+    return None
+
+
+def slurm_configured() -> str | None:
+    """What names a Slurm cluster on this machine: a sentence, or None.
+
+    The places are those of slurm.conf(5) and of "configless" Slurm.
+    """
+    if named := os.environ.get("SLURM_CONF"):
+        return f"SLURM_CONF is {named}"
+    for folder in ("/etc/slurm", "/etc/slurm-llnl", "/run/slurm/conf"):
+        if (path := Path(folder) / "slurm.conf").is_file():
             return f"{path} is there"
     return None
 
@@ -140,6 +159,14 @@ def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Ch
             complaint = f"{site}, but {error.message}; "
         else:
             return Choice(pool, f"{site}, and its schedd answers")
+    if shutil.which("sbatch") is not None and (cluster := slurm_configured()) is not None:
+        try:
+            pool = get_pool("slurm")
+            pool.make_ready()
+        except PoolError as error:
+            complaint += f"{cluster}, but {error.message}; "
+        else:
+            return Choice(pool, f"{complaint}{cluster}, and the cluster answers", is_fallback=bool(complaint))
     try:
         pool = get_pool("personal")
         pool.make_ready(progress)

@@ -1,15 +1,121 @@
-"""Where the machines of a site's pool get a bundle: by size, as the site asks for it."""
+"""The bundle for the jobs of a pool, of maps and of runs alike: its kind, where machines get it, and the disk that it takes there."""
 
 from __future__ import annotations
 
+import platform as machine
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wingspan.pools.profiles import find_profile
+import attrs
+
+from wingspan.environments.bundles.manifest import Kind, check_kind
+from wingspan.errors import PoolError, SettingsError
+from wingspan.pools.machines import BundleChoice, explain_bundle_kind
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
-from wingspan.stores import Placement, Route, choose_route, configured_stores, open_store, place
 
-__all__ = ["source_of_bundle"]
+if TYPE_CHECKING:
+    from wingspan.environments.bundles import Bundle
+    from wingspan.pools._base import Pool
+    from wingspan.stores import Placement
+
+__all__ = ["bundle_disk", "choose_kind", "find_source", "machine_requirement", "source_of_bundle"]
+
+#: Kinds that are large files, and get to machines the way that a site asks for at their size.
+_FILES = ("squashfs", "pack", "oci", "sif")
+#: ``Arch`` of machine ads (HTCondor manual, "Machine ClassAd Attributes") by the architecture of conda's subdirs.
+_ARCH = {"64": "X86_64", "aarch64": "aarch64", "ppc64le": "ppc64le"}
+
+
+def choose_kind(asked: str | None, pool: Pool | None, size: int) -> tuple[Kind, str]:
+    """The kind of bundle for the jobs of `pool`, and why: the one that was asked for, or what its machines and the size suggest.
+
+    Args:
+        asked: Kind that the user names.
+        pool: Where the jobs run; None: nowhere yet (rendered files).
+        size: Bytes of the environment's packages.
+
+    Raises:
+        UnknownKind: There is none of that name.
+    """
+    if asked is not None:
+        return check_kind(asked), "asked for"
+    if pool is None:
+        return "squashfs", "it is used where it lies"
+    choice: BundleChoice = explain_bundle_kind(pool, size)
+    return check_kind(choice.kind), choice.reason
+
+
+def find_source(
+    bundle: Bundle, pool: Pool | None, *, progress: Progress = NO_PROGRESS
+) -> dict[str, str | None]:
+    """Where the machines of `pool` fetch `bundle`, as ``map.json`` and ``run.json`` have it.
+
+    Returns:
+        ``source``: an address; None: HTCondor sends it, or they see this machine's files. ``source_requirements``: what machines must
+        be to read it. ``source_warning``: what the site will not like, where no better way is open.
+
+    Raises:
+        As `source_of_bundle`.
+    """
+    found: dict[str, str | None] = {"source": None, "source_requirements": None, "source_warning": None}
+    if pool is None or pool.kind != "htcondor" or bundle.kind not in _FILES:
+        return found
+    from wingspan.stores import Route
+
+    placed = source_of_bundle(bundle.path, bundle.size, bundle.sha256, progress=progress)
+    if placed.route is not Route.TRANSFER:
+        found |= {"source": placed.source, "source_requirements": placed.requirements}
+    return {**found, "source_warning": placed.warning or _unread(placed.requirements, pool)}
+
+
+def _unread(requirements: str | None, pool: Pool) -> str | None:
+    """A warning where no machine of the pool says that it has the file system: jobs would wait, perhaps for ever."""
+    from wingspan.pools.htcondor import HTCondorPool
+
+    if requirements is None or not isinstance(pool, HTCondorPool):
+        return None
+    try:
+        if pool.machine_ads(requirements.replace("TARGET.", ""), ["Name"]):
+            return None
+    except PoolError:  # whoever submits hears of it
+        return None
+    return f"no machine of the pool fulfils {requirements} now, which reading the bundle there needs: jobs wait for one"
+
+
+def bundle_disk(bundle: Bundle, installed: int | None = None) -> int:
+    """Bytes of a job's disk that the bundle takes: the file, and what is unpacked of it.
+
+    Args:
+        bundle: The bundle.
+        installed: Bytes of the installed environment, where the bundle does not say.
+    """
+    return bundle.disk_bytes(installed)
+
+
+def machine_requirement(subdir: str, pool: Pool | None) -> str | None:
+    """What machines must be for the environment's architecture; None where it is this machine's, which HTCondor asks for by itself.
+
+    >>> machine_requirement("linux-riscv64", None)
+    '(TARGET.Arch == "riscv64")'
+
+    Args:
+        subdir: The environment's platform, ``linux-aarch64``.
+        pool: Where the jobs run; None: nowhere yet.
+
+    Raises:
+        SettingsError: They run on this machine, and it is another.
+    """
+    wanted = subdir.partition("-")[2]
+    wanted = _ARCH.get(wanted, wanted)
+    if wanted.lower() == machine.machine().lower():
+        return None
+    if pool is not None and pool.kind in ("personal", "local"):
+        raise SettingsError(
+            f"the environment is for {subdir}, and jobs of the {pool.kind} pool run on this machine, which is {machine.machine()}",
+            hint="name a platform of this machine, or a pool that has such machines (pool=…)",
+        )
+    return f'(TARGET.Arch == "{wanted}")'
 
 
 def source_of_bundle(
@@ -30,11 +136,21 @@ def source_of_bundle(
         SettingsError: A profile or store of the configuration file cannot be read.
         StoreError: The store cannot be written.
     """
+    # Here: whoever runs something on this machine needs neither profiles nor stores, and waits for what is imported.
+    from wingspan.pools.profiles import find_profile
+    from wingspan.stores import Route, choose_route, configured_stores, open_store, place
+
     settings = load_settings()
     limits = find_profile(settings).limits
     stores = configured_stores(settings)
-    if choose_route(size, limits) is Route.TRANSFER or len(stores) != 1:
+    if choose_route(size, limits) is Route.TRANSFER:
         return place(size, local=path, limits=limits)
+    if len(stores) != 1:
+        placed = place(size, local=path, limits=limits)
+        if not stores:
+            return placed
+        told = f"{placed.warning}; which of {', '.join(sorted(stores))} is meant? Keep one of them in {settings.config_file}"
+        return attrs.evolve(placed, warning=told)
     store = open_store(next(iter(stores)), settings)
     published = store.publish(path, digest=sha256, progress=progress)
     return place(size, local=path, store=store, published=published, limits=limits)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EventLog", "submitted_clusters"]
 
+#: At most so many unreadable events are passed over at a time.
+_MOST_UNREADABLE = 100
+
 
 class EventLog:
     """New events of one log, whenever asked. The log need not be there yet: HTCondor makes it at the first event."""
@@ -26,10 +29,10 @@ class EventLog:
         if self._log is None:
             if not self._path.exists():
                 return
-            import htcondor2
+            from wingspan.pools.personal.activation import import_bindings
 
-            self._log = htcondor2.JobEventLog(str(self._path))
-        for event in self._log.events(0):
+            self._log = import_bindings().JobEventLog(str(self._path))
+        for event in _events(self._log):
             told = _translate(event)
             if told is not None:
                 yield told
@@ -40,6 +43,18 @@ class EventLog:
             self._log = None
 
 
+def _events(log: JobEventLog) -> Iterator[Any]:
+    """New events of `log`, without those that cannot be read (written while the disk was full, or the machine died)."""
+    import htcondor2  # there already: by whoever made `log`
+
+    for _ in range(_MOST_UNREADABLE):
+        try:
+            yield from log.events(0)
+        except htcondor2.HTCondorException:
+            continue  # the reader is behind it now; what it would have told is asked for after a silence
+        return
+
+
 def submitted_clusters(path: Path) -> dict[str, tuple[int, str]]:
     """The clusters of jobs that a log tells of: how many jobs each has, and its ``submit_event_user_notes``.
 
@@ -47,11 +62,12 @@ def submitted_clusters(path: Path) -> dict[str, tuple[int, str]]:
     """
     if not path.exists():
         return {}
-    import htcondor2
+    from wingspan.pools.personal.activation import import_bindings
 
+    htcondor2 = import_bindings()
     found: dict[str, tuple[int, str]] = {}
     with htcondor2.JobEventLog(str(path)) as log:
-        for event in log.events(0):
+        for event in _events(log):
             if event.type is htcondor2.JobEventType.SUBMIT:
                 count, notes = found.get(str(event.cluster), (0, str(event.get("UserNotes") or "")))
                 found[str(event.cluster)] = (count + 1, notes)
@@ -59,7 +75,7 @@ def submitted_clusters(path: Path) -> dict[str, tuple[int, str]]:
 
 
 def _translate(event: Any) -> JobEvent | None:
-    from htcondor2 import JobEventType as Type
+    from htcondor2 import JobEventType as Type  # there already: by the reader of the log
 
     states = {
         Type.SUBMIT: JobState.IDLE,
@@ -97,4 +113,6 @@ def _translate(event: Any) -> JobEvent | None:
         reason=None if reason is None else str(reason),
         signal=None if signal is None else int(signal),
         host=event.get("SlotName") or event.get("ExecuteHost"),
+        notes=event.get("UserNotes") if event.type is Type.SUBMIT else None,
+        schedd=event.get("SubmitHost") if event.type is Type.SUBMIT else None,
     )

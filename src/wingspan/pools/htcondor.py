@@ -49,6 +49,7 @@ _PROJECTION = [
     "ExitCode",
     "ExitSignal",
     "RemoveReason",
+    "JobMaterializeNextProcId",
 ]
 
 
@@ -101,6 +102,19 @@ class HTCondorPool:
 
             return list(htcondor2.Collector().query(htcondor2.AdType.Startd, constraint, list(projection)))
 
+    def job_ads(self, constraint: str, projection: Sequence[str] = ()) -> list[ClassAd]:
+        """Ads of queued jobs.
+
+        Args:
+            constraint: ClassAd expression that they fulfil.
+            projection: Attributes wanted; none for all.
+
+        Raises:
+            PoolUnavailable: The schedd does not answer.
+        """
+        with self._schedd() as schedd:
+            return list(schedd.query(constraint, list(projection)))
+
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """See that the schedd answers."""
         with self._schedd() as schedd:
@@ -121,7 +135,10 @@ class HTCondorPool:
         self._check_gpus(job)
         with self._schedd() as schedd:
             try:
-                text = submit_description(job, common_files=_knows_common_files(schedd))
+                version = _version(schedd)
+                text = submit_description(
+                    job, common_files=version >= _COMMON_FILES, common_images=version >= _COMMON_IMAGES
+                )
                 description = htcondor2.Submit(text)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
                 raise SubmitError(f"HTCondor cannot read the submit description: {error}") from error
@@ -186,10 +203,15 @@ def _wait_for_shadows(schedd: Schedd, constraint: str) -> None:
         time.sleep(0.05)
 
 
-def _knows_common_files(schedd: Schedd) -> bool:
-    """Common files came with HTCondor 25.0 (its release notes)."""
-    match = re.search(r"(\d+)\.\d+\.\d+", str(getattr(schedd, "_version", "")))
-    return match is not None and int(match[1]) >= 25
+#: What is sent once to each execution point came with these versions of the schedd (HTCondor's sources: ``CommonInputFiles``,
+#: ``container_is_common``). An older one would not send a file that is named as common only.
+_COMMON_FILES, _COMMON_IMAGES = (25, 14), (25, 0)
+
+
+def _version(schedd: Schedd) -> tuple[int, int]:
+    """Major and minor version of the schedd; (0, 0) where it does not say."""
+    match = re.search(r"(\d+)\.(\d+)\.\d+", str(getattr(schedd, "_version", "")))
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _constraint(submissions: Sequence[Submission]) -> str:
@@ -210,9 +232,18 @@ class _Watcher:
     def ask(self) -> Iterable[JobEvent]:
         if not self._submissions:
             return []
+        import htcondor2
+
         constraint = _constraint(self._submissions)
         with self._pool._schedd() as schedd:
-            ads: list[Any] = list(schedd.query(constraint, _PROJECTION))
+            queue = list(schedd.query(constraint, _PROJECTION, opts=htcondor2.QueryOpts.IncludeClusterAd))
+            # A cluster that its schedd still makes jobs of (max_idle) says of which process on: those are in no list yet.
+            to_come = {
+                str(ad["ClusterId"]): int(ad["JobMaterializeNextProcId"])
+                for ad in queue
+                if "ProcId" not in ad and "JobMaterializeNextProcId" in ad
+            }
+            ads: list[Any] = [ad for ad in queue if "ProcId" in ad]
             known = {(ad["ClusterId"], ad["ProcId"]) for ad in ads}
             wanted = sum(submission.count for submission in self._submissions)
             if len(known) < wanted:
@@ -231,19 +262,24 @@ class _Watcher:
                     reason=ad.get("HoldReason") if state is JobState.HELD else ad.get("RemoveReason"),
                     signal=ad.get("ExitSignal"),
                 )
-        gone = [
-            JobEvent(
-                cluster=submission.cluster,
-                proc=process,
-                state=JobState.REMOVED,
-                time=time.time(),
-                reason="neither in the queue nor in the history of the schedd",
-            )
-            for submission in self._submissions
-            for process in range(submission.count)
-            if (submission.cluster, process) not in events
-        ]
-        return [*events.values(), *gone]
+        others = []
+        for submission in self._submissions:
+            begun = to_come.get(submission.cluster, submission.count)
+            for process in range(submission.count):
+                if (submission.cluster, process) not in events:
+                    is_gone = process < begun
+                    others.append(
+                        JobEvent(
+                            cluster=submission.cluster,
+                            proc=process,
+                            state=JobState.REMOVED if is_gone else JobState.UNMATERIALIZED,
+                            time=time.time(),
+                            reason="neither in the queue nor in the history of the schedd"
+                            if is_gone
+                            else None,
+                        )
+                    )
+        return [*events.values(), *others]
 
     def close(self) -> None:
         self._log.close()

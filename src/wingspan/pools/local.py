@@ -24,6 +24,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._cores import usable_cores
 from wingspan.errors import PoolError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
@@ -75,7 +76,7 @@ class LocalPool:
         self._spares: list[socket.socket] = []
         #: What the folder of idle workers was last asked for, and which it is.
         self._idle: tuple[tuple[Any, ...], Path] | None = None
-        self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.cpus = usable_cores()
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python."""

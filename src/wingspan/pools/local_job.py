@@ -21,6 +21,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._cores import usable_cores
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import JobEvent, JobState
 
@@ -77,7 +78,7 @@ class _Supervisor:
 
     def __init__(self, folder: Path, order: dict[str, Any]) -> None:
         self.folder, self.order = folder, order
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         self.at_once = max(1, cores // max(1, int(order["cpus"])))
         self.running: dict[int, tuple[int, subprocess.Popen[bytes], float]] = {}
         self.log = os.open(folder / "local.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

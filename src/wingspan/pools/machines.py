@@ -32,7 +32,7 @@ PROJECTION = (
     "HasCommonFilesTransfer",
     "CondorVersion",
 )
-#: Above this a bundle sent with every job, instead of once a machine, is worth a word (bytes).
+#: Above this a bundle sent with every job, instead of once a machine, is worth a word, and unpacking takes long (bytes).
 LARGE = 10**9
 
 
@@ -97,15 +97,18 @@ def choose_bundle_kind(machines: Sequence[Machine], size: int | None = None) -> 
 
     `squashfs` where most can mount it, by a user namespace or by Apptainer: the starter unpacks it on the others. `sif` where most have
     Apptainer and few have user namespaces: then HTCondor itself starts the container. `pack` where
-    most can do neither and everything would be unpacked anyhow.
+    most can do neither and everything would be unpacked anyhow; but a large environment, which takes minutes to unpack, is a `squashfs`
+    as soon as one machine can mount it.
 
     Args:
         machines: Those of the pool; none if they are not known.
-        size: Bytes of the environment, installed; None if not known.
+        size: Bytes of the environment's packages, about those of the bundle; None if not known.
 
     >>> a, b = Machine(name="a", user_namespaces=True), Machine(name="b")
     >>> choose_bundle_kind([a]).kind, choose_bundle_kind([a, b, b]).kind
     ('squashfs', 'pack')
+    >>> choose_bundle_kind([a, b, b], size=2 * 10**9).kind
+    'squashfs'
     >>> print(choose_bundle_kind([a, a, b]).reason)
     2 of 3 machines mount it, the others unpack it; it is sent with every job
     """
@@ -127,12 +130,15 @@ def choose_bundle_kind(machines: Sequence[Machine], size: int | None = None) -> 
             f"the container; {sent}",
             machines=total,
         )
-    if 2 * mounting > total:
+    large = size is not None and size > LARGE
+    if 2 * mounting > total or (large and mounting):
         who = (
             f"{everyone} can mount it"
             if mounting == total
             else f"{mounting} of {total} machines mount it, the others unpack it"
         )
+        if 2 * mounting <= total:
+            who += ", which takes long at this size"
         return BundleChoice(kind="squashfs", reason=f"{who}; {sent}", machines=total)
     return BundleChoice(
         kind="pack",
@@ -167,7 +173,7 @@ def explain_bundle_kind(pool: Pool, size: int | None = None) -> BundleChoice:
 
     Args:
         pool: Where the jobs run.
-        size: Bytes of the environment, installed.
+        size: Bytes of the environment's packages.
     """
     if pool.shares_files:
         return BundleChoice(

@@ -21,11 +21,11 @@ PROJECTION = (
 
 
 def _size(number: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if number < 1024:
-            return f"{number:.4g} {unit}"
+    for unit in ("bytes", "KB", "MB", "GB", "TB"):
+        if number < 1024 or unit == "TB":
+            break
         number /= 1024
-    return f"{number:.4g} TB"
+    return f"{number:.4g} {unit}" if number < 1024 else f"{number:,.0f} {unit}"
 
 
 def why_no_machine(job: JobDescription, slots: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
@@ -59,7 +59,7 @@ def why_no_machine(job: JobDescription, slots: Iterable[Mapping[str, Any]]) -> t
         if size and size > largest(attribute, unit):
             return (
                 f"no machine of the pool has {_size(size)} of {what}: the largest has {_size(largest(attribute, unit))}",
-                f"ask for less: Options(request_{what}=…)",
+                f"ask for less: wingspan run --{what}, or Options(request_{what}=…) of a map",
             )
     if job.requirements:
         import classad2

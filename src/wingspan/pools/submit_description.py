@@ -61,19 +61,22 @@ def _kibibytes(size: int) -> str:
     return f"{-(-size // 1024)}KB"
 
 
-def submit_description(job: JobDescription, *, common_files: bool = False) -> str:
+def submit_description(
+    job: JobDescription, *, common_files: bool = False, common_images: bool = False
+) -> str:
     """The submit description of `job`, one command a line, ending in ``queue``.
 
     Args:
         job: What to submit.
-        common_files: The schedd knows common input files (HTCondor 25.0 and later); else they are sent with each job.
+        common_files: The schedd knows common input files (HTCondor 25.14 and later); else they are sent with each job.
+        common_images: The schedd knows common container images (HTCondor 25.0 and later).
     """
     resources = job.resources
     lines: list[tuple[str, str | None]] = [
         ("universe", "container" if job.container_image else "vanilla"),
         ("container_image", job.container_image),
         # HTCondor 25: sent once to each execution point, like other common files.
-        ("container_is_common", "true" if job.container_image and common_files else None),
+        ("container_is_common", "true" if job.container_image and common_images else None),
         ("JobBatchName", classad_literal(job.name)),
         ("executable", job.executable),
         ("transfer_executable", "true" if job.transfer_executable else "false"),
@@ -116,7 +119,7 @@ def _transfer(job: JobDescription, common_files: bool) -> list[tuple[str, str | 
         ("should_transfer_files", "YES"),
         ("when_to_transfer_output", "ON_EXIT"),
         ("transfer_input_files", ", ".join(inputs) if inputs else None),
-        # HTCondor 25: sent once to each execution point and hard-linked into each job there.
+        # HTCondor 25.14: sent once to each execution point and hard-linked into each job there.
         ("MY.CommonInputFiles", classad_literal(", ".join(common)) if common else None),
         ("transfer_output_files", ", ".join(job.output_files) if job.output_files else '""'),
     ]

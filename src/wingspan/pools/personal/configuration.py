@@ -119,6 +119,8 @@ HIBERNATION_PLUGIN =
 JAVA =
 DOCKER =
 FILETRANSFER_PLUGINS = $(LIBEXEC)/curl_plugin, $(LIBEXEC)/data_plugin
+# How soon condor_ssh_to_job can find a job that has started (HTCondor: eight seconds).
+STARTER_INITIAL_UPDATE_INTERVAL = 1
 # Our cache may be touched while the pool runs; that is no new HTCondor to restart into.
 MASTER_NEW_BINARY_RESTART = NEVER
 # A daemon that died comes back at once, not after ten seconds.
@@ -136,6 +138,7 @@ def render(
     memory: int,
     port: int,
     settings: Mapping[str, str],
+    sshd: Path | None = None,
 ) -> str:
     """The text of ``condor_config``.
 
@@ -148,6 +151,7 @@ def render(
         memory: How many MiB of memory it offers.
         port: The collector's port.
         settings: Further settings, appended: the last one of a name counts.
+        sshd: What to start for condor_ssh_to_job; None: HTCondor's own choice, ``/usr/sbin/sshd``.
 
     Raises:
         SettingsError: A setting's name or value would reach over into other lines.
@@ -174,4 +178,6 @@ def render(
         memory=memory,
         marker=MARKER,
     )
+    if sshd is not None:
+        text += f"SSH_TO_JOB_SSHD = {sshd}\n"
     return text + "".join(f"{name} = {value}\n" for name, value in settings.items())

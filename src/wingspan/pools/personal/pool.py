@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingspan._cores import usable_cores
 from wingspan.errors import PoolError, SettingsError
 from wingspan.pools.personal import configuration
 from wingspan.pools.personal.activation import activated
@@ -22,6 +23,7 @@ from wingspan.pools.personal.identity import Identity, choose_identity
 from wingspan.pools.personal.installation import Installation, install
 from wingspan.pools.personal.locking import exclusive
 from wingspan.pools.personal.processes import MARKER, ProcessIdentity, boot_id, kill_all, marked
+from wingspan.pools.personal.shells import write_sshd
 from wingspan.pools.personal.state import PersonalPoolStatus, State
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
@@ -179,7 +181,7 @@ class PersonalPool:
             # HTCondor wants 0755 for execute; the pool's own folder keeps others out.
             (self.directory / name).mkdir(exist_ok=True, mode=0o755 if name == "execute" else 0o700)
         owner = choose_identity()
-        cpus = self.cpus or len(os.sched_getaffinity(0))
+        cpus = self.cpus or usable_cores()
         text = configuration.render(
             directory=self.directory,
             installation=installation,
@@ -189,6 +191,7 @@ class PersonalPool:
             memory=max(_memory_mib(), 256 * cpus),
             port=_free_port(),
             settings=self.settings,
+            sshd=write_sshd(self.directory, installation),
         )
         temporary = self.directory / "condor_config.tmp"
         temporary.write_text(text, encoding="utf-8")

@@ -18,7 +18,7 @@ from wingspan.pools.profiles._model import (
     WalltimeClass,
     WalltimeClasses,
 )
-from wingspan.settings import Settings
+from wingspan.settings import Settings, load_settings
 from wingspan.stores import SizeLimits
 
 __all__ = ["find_profile", "load_profile", "profiles"]
@@ -192,11 +192,14 @@ def profiles(settings: Settings | None = None) -> dict[str, Profile]:
 
     A table with ``extends = "chtc"`` begins as a copy of that profile.
 
+    Args:
+        settings: Hold the user's tables; None: the settings as they are now.
+
     Raises:
         SettingsError: A table that cannot be read; it says which key.
     """
     tables: dict[str, Any] = _shipped()
-    for name, own in (settings.profile if settings else {}).items():
+    for name, own in (settings or load_settings()).profile.items():
         if not isinstance(own, Mapping):
             raise SettingsError(f"[profile.{name}] is not a table")
         mine = dict(own)

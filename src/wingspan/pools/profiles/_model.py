@@ -179,6 +179,7 @@ class Profile:
             WalltimeNotAllowed: It does not.
             SettingsError: A switch that the profile does not have.
         """
+        chosen = self._chosen(switches)
         if resources.time_limit is None:
             return
         asked = duration_text(resources.time_limit)
@@ -191,7 +192,7 @@ class Profile:
                     f"{asked} is asked for",
                     hint="split the work, or checkpoint and go on: wingspan run --checkpoint",
                 )
-        for switch in self._chosen(switches):
+        for switch in chosen:
             if switch.time_limit is not None and resources.time_limit > switch.time_limit:
                 raise WalltimeNotAllowed(
                     f"{switch.name} ({switch.help}) is for jobs of at most "

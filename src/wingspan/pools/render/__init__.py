@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from wingspan.pools.render._environment import RenderedEnvironment
 from wingspan.pools.render._folder import (
+    SHELL_IN_ENVIRONMENT,
     FolderInUse,
     Target,
     check_empty,
     interact_script,
     put,
+    shell_script,
+    ssh_command,
     submit_script,
 )
 from wingspan.pools.render._htcondor import profile_lines, resource_lines
@@ -21,6 +24,7 @@ from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, Reasoned, 
 __all__ = [
     "DEFAULT_MEMORY",
     "DEFAULT_TIME",
+    "SHELL_IN_ENVIRONMENT",
     "FolderInUse",
     "Reasoned",
     "RenderedEnvironment",
@@ -34,5 +38,7 @@ __all__ = [
     "put",
     "resource_lines",
     "sbatch_options",
+    "shell_script",
+    "ssh_command",
     "submit_script",
 ]

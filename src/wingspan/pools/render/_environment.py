@@ -24,13 +24,19 @@ _HEAD = (
     '[ $# -gt 0 ] || set -- "${SHELL:-/bin/sh}"\n'
 )
 
+_CHECK = "# The bundle is checked against its SHA-256 before anything in it runs.\n"
+_CONTAINER = (
+    "# HTCondor has started the image already, and put it into the job's folder: it is compared with its SHA-256 before any command\n"
+    "# of the job runs.\n"
+)
+
 
 class RenderedEnvironment:
     """What becomes of a bundle, or of an image in which it lies, in a rendered folder.
 
     Attributes:
         container: The container universe starts the image; otherwise the starter makes the bundle available.
-        carried: Names of the files beside ``enter.sh``, or the address of the bundle.
+        carried: Names of the files beside ``enter.sh``; the bundle, or its address, is the last.
     """
 
     def __init__(
@@ -56,20 +62,48 @@ class RenderedEnvironment:
     @property
     def container_image(self) -> str:
         """The image for the container universe."""
-        return self.image or next(name for name in self.carried if name.endswith(".sif"))
+        return self.image or self.carried[-1]
+
+    def image_lines(self) -> list[str]:
+        """The lines of a submit description that name the image."""
+        lines = ["universe = container", f"container_image = {self.container_image}"]
+        if self._lies_here:  # what HTCondor itself sends: an image of a registry is fetched by the machine
+            lines += [
+                "# Sent once to each machine, where HTCondor knows how to.",
+                "if version >= 25.0",
+                "container_is_common = true",
+                "endif",
+            ]
+        return lines
+
+    def transfer_lines(self, others: Sequence[str]) -> list[str]:
+        """The lines of a submit description that send it, together with `others`, to each job."""
+        own = ["enter.sh", *self.carried[:-1]] if self else []
+        rest = ", ".join([*others, *own])
+        if self.bundle is None or self.image is not None or self.container:
+            return [f"transfer_input_files = {rest}"] if rest else []
+        bundle = self.carried[-1]
+        if not self._lies_here:
+            return [f"transfer_input_files = {rest}, {bundle}"]
+        return [
+            "# The bundle is the same for all jobs: sent once to each machine, where HTCondor knows how to.",
+            "if version >= 25.14",
+            f"transfer_common_input = {bundle}",
+            f"transfer_input_files = {rest}",
+            "else",
+            f"transfer_input_files = {rest}, {bundle}",
+            "endif",
+        ]
 
     @property
-    def sent(self) -> Sequence[str]:
-        """What goes to each job for it, by HTCondor's file transfer."""
-        if not self:
-            return []
-        carried = [name for name in self.carried if not (self.container and name.endswith(".sif"))]
-        return ["enter.sh", *carried]
+    def _lies_here(self) -> bool:
+        """The bundle is a file beside ``enter.sh``."""
+        return self.bundle is not None and self.image is None and self.bundle_url is None
 
     @property
     def size(self) -> int:
         """Bytes that it takes of a job's disk."""
-        return self.bundle.size if self.bundle is not None and not self.container else 0
+        return self.bundle.disk_bytes() if self.bundle is not None and self.image is None else 0
 
     def write(self, folder: Path) -> None:
         """Write ``enter.sh`` into `folder`, and put beside it what it needs.
@@ -79,16 +113,15 @@ class RenderedEnvironment:
         """
         if not self:
             return
-        if self.container:
-            if self.bundle is not None and self.image is None:
-                self._carry(folder, self.bundle.path)
+        if self.image is not None:
             put(folder, "enter.sh", self._enter_container(), 0o755)
             return
         from wingspan.environments.bundles import starter_command
 
         assert self.bundle is not None
-        start = starter_command(self.bundle, ["COMMAND"])
-        for path in (start.executable, *start.input_files):
+        start = starter_command(self.bundle, ["COMMAND"], container=self.container)
+        others = (path for path in start.input_files if path != self.bundle.path)
+        for path in (start.executable, *others, self.bundle.path):
             self._carry(folder, path)
         shown, beside = [], {path.name for path in start.input_files}
         for word in start.arguments[:-2]:
@@ -96,7 +129,7 @@ class RenderedEnvironment:
         text = (
             f"{_HEAD}"
             'here=$(cd "$(dirname "$0")" && pwd)\n'
-            "# The bundle is checked against its SHA-256 before anything in it runs.\n"
+            f"{_CONTAINER if self.container else _CHECK}"
             f'exec sh "$here/{start.executable.name}" {" ".join(shown)} -- "$@"\n'
         )
         put(folder, "enter.sh", text, 0o755)

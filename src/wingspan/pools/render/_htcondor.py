@@ -49,17 +49,15 @@ def _line(name: str, value: object) -> str | None:
 def profile_lines(
     text: Reasoned, name: str, resources: Resources, profile: str | None, switches: Collection[str]
 ) -> None:
-    """What a site wants beside HTCondor's own.
+    """What a site wants beside HTCondor's own; where no profile is named, the one of this machine, as for jobs that are submitted from it.
 
     Raises:
         SettingsError: There is no such profile or switch.
         WalltimeNotAllowed: The site ends jobs sooner than `resources` asks.
     """
-    if profile is None:
-        return
-    from wingspan.pools.profiles import load_profile
+    from wingspan.pools.profiles import find_profile, load_profile
 
-    site = load_profile(profile)
+    site = find_profile() if profile is None else load_profile(profile)
     job = site.apply(JobDescription(name=name, executable="job.sh", resources=resources), switches)
     wanted = [f"+{name} = {classad_literal(value)}" for name, value in job.custom.items()]
     wanted += [f"{name} = {value}" for name, value in job.submit.items()]

@@ -63,11 +63,9 @@ def sbatch_options(
 
 
 def _profile_options(name: str | None, resources: Resources) -> list[str]:
-    if name is None:
-        return []
-    from wingspan.pools.profiles import load_profile
+    from wingspan.pools.profiles import find_profile, load_profile
 
-    profile = load_profile(name)
+    profile = find_profile() if name is None else load_profile(name)
     options = [f"#SBATCH --{name}={value}" for name, value in profile.sbatch.items()]
     constraint = profile.slurm_constraint(resources)
     if constraint:

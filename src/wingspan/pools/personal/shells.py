@@ -1,0 +1,38 @@
+"""What a personal pool needs for shells in its jobs (condor_ssh_to_job, condor_submit -interactive): this machine's sshd."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+from wingspan.pools.personal.installation import Installation
+
+__all__ = ["find_sshd", "write_sshd"]
+
+
+def find_sshd() -> str | None:
+    """The machine's sshd, which is seldom on an ordinary user's PATH; None if it has none."""
+    places = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
+    return shutil.which("sshd", path=os.pathsep.join(places))
+
+
+def write_sshd(directory: Path, installation: Installation) -> Path | None:
+    """Write the program that HTCondor starts as sshd into the pool's folder; None if the machine has no sshd."""
+    path = directory / "sshd"
+    program = find_sshd()
+    if program is None:
+        path.unlink(missing_ok=True)
+        return None
+    # Debian's package has the library one folder above the one where HTCondor looks for it.
+    libraries = (installation.lib / "libgetpwnam.so", installation.lib.parent / "libgetpwnam.so")
+    accounts = next((str(library) for library in libraries if library.exists()), "")
+    text = Path(__file__).with_name("sshd.sh").read_text(encoding="utf-8")
+    for key, value in (("@PROGRAM@", program), ("@ACCOUNTS@", accounts)):
+        text = text.replace(key, shlex.quote(value))
+    temporary = directory / "sshd.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.chmod(0o755)
+    temporary.replace(path)
+    return path

@@ -1,0 +1,53 @@
+"""Bundles that queued jobs name: also of files that a person owns and submits, of which Wingspan knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wingspan.pools._select import site_condor
+from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
+from wingspan.stores.pruning import digests_in
+
+__all__ = ["queued_digests"]
+
+#: Where a submit description can name a file or an image (HTCondor manual, "Job ClassAd Attributes").
+_ATTRIBUTES = (
+    "TransferInput",
+    "ContainerImage",
+    "DockerImage",
+    "SingularityImage",
+    "Args",
+    "Arguments",
+    "WingspanBundle",
+    "WingspanBundleSHA256",
+)
+
+
+#: Jobs that speak of a content-hashed name; the schedd looks, and answers with these alone.
+_SPEAKS = 'regexp("-[0-9a-f]{{8}}[.]", strcat({})) || WingspanBundleSHA256 =!= undefined'.format(
+    ", ".join(f'{name} ?: ""' for name in _ATTRIBUTES)
+)
+
+
+def queued_digests() -> set[str]:
+    """SHA-256 digests (64 digits, or the 8 of a content-hashed name) that queued jobs name, whosever they are.
+
+    Asked are the site's schedd, where one is configured, and the personal pool, where it runs.
+
+    Raises:
+        PoolUnavailable: A schedd does not answer.
+    """
+    found: set[str] = set()
+    for pool in _pools():
+        for ad in pool.job_ads(_SPEAKS, _ATTRIBUTES):
+            for name in _ATTRIBUTES:
+                found |= digests_in(str(ad.get(name, "")).encode())
+    return found
+
+
+def _pools() -> Iterator[HTCondorPool]:
+    if site_condor() is not None:
+        yield HTCondorPool()
+    personal = PersonalHTCondorPool()
+    if personal.personal.status().state == "running":
+        yield personal

@@ -1,0 +1,163 @@
+"""What ``squeue --json`` says, as values: for every version since 21.08."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from wingspan.pools._base import JobState
+
+__all__ = ["Task", "read_queue"]
+
+#: Job states (squeue(1), "JOB STATE CODES") in HTCondor's words; the rest left the queue without an end of their own.
+_STATES = {
+    "PENDING": JobState.IDLE,
+    "CONFIGURING": JobState.IDLE,
+    "REQUEUED": JobState.IDLE,
+    "REQUEUE_FED": JobState.IDLE,
+    "SPECIAL_EXIT": JobState.HELD,
+    "REQUEUE_HOLD": JobState.HELD,
+    "RESV_DEL_HOLD": JobState.HELD,
+    "RUNNING": JobState.RUNNING,
+    "COMPLETING": JobState.RUNNING,
+    "STAGE_OUT": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING,
+    "RESIZING": JobState.RUNNING,
+    "SUSPENDED": JobState.SUSPENDED,
+    "STOPPED": JobState.SUSPENDED,
+    "COMPLETED": JobState.COMPLETED,
+    "FAILED": JobState.COMPLETED,
+}
+_IN_WORDS = {
+    "CANCELLED": "it was cancelled",
+    "TIMEOUT": "it ran for longer than its time limit",
+    "OUT_OF_MEMORY": "it took more memory than it asked for",
+    "NODE_FAIL": "its node failed",
+    "PREEMPTED": "it was preempted",
+    "BOOT_FAIL": "its node did not boot",
+    "DEADLINE": "its deadline was over",
+}
+#: Why a task waits that will not start by itself (squeue(1), "JOB REASON CODES"): the request has to be another one.
+_NEVER = frozenset(
+    {
+        "PartitionTimeLimit",
+        "PartitionNodeLimit",
+        "PartitionConfig",
+        "BadConstraints",
+        "InvalidAccount",
+        "InvalidQOS",
+        "AssocMaxWallDurationPerJobLimit",
+        "AssocMaxCpuPerJobLimit",
+        "AssocMaxMemPerJob",
+        "QOSMaxWallDurationPerJobLimit",
+        "QOSMaxCpuPerJobLimit",
+        "QOSMaxMemoryPerJob",
+    }
+)
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """One task of an array job.
+
+    Attributes:
+        cluster: The array job's id.
+        number: The task's.
+        state: In HTCondor's words.
+        reason: Why it is held or has gone, or waits for ever.
+        code: Exit code, when it has ended.
+        signal: Signal that ended it.
+        host: Where it runs or ran.
+        is_ending: Its node is cleaning up after it: it is about to be in another state.
+    """
+
+    cluster: str
+    number: int
+    state: JobState
+    reason: str | None = None
+    code: int | None = None
+    signal: int | None = None
+    host: str | None = None
+    is_ending: bool = False
+
+    @property
+    def name(self) -> str:
+        """As Slurm's commands want it: ``12_3``."""
+        return f"{self.cluster}_{self.number}"
+
+
+def read_queue(answer: Mapping[str, Any]) -> Iterator[Task]:
+    """The tasks of an answer of ``squeue --json``; those that wait come together, as ``"4-5,9%2"``.
+
+    >>> job = {"array_job_id": {"set": True, "number": 7}, "array_task_string": "4-5,9%2", "job_state": ["PENDING"],
+    ...        "state_reason": "JobHeldUser"}
+    >>> [(task.name, task.state.value) for task in read_queue({"jobs": [job]})]
+    [('7_4', 'held'), ('7_5', 'held'), ('7_9', 'held')]
+    """
+    for job in answer.get("jobs", ()):
+        array = _number(job.get("array_job_id"))
+        if not array:
+            continue
+        states = job.get("job_state") or "PENDING"
+        names = [states] if isinstance(states, str) else list(states)  # a list since 23.02
+        known = [_STATES.get(name, JobState.REMOVED) for name in names]
+        state = known[0]
+        because = str(job.get("state_reason") or "")
+        if JobState.HELD in known or (state is JobState.IDLE and because.startswith(("JobHeld", "JobHold"))):
+            state = JobState.HELD
+        reason = because if state is JobState.HELD else _IN_WORDS.get(names[0])
+        if state is JobState.IDLE and because in _NEVER:
+            reason = f"Slurm will not start it ({because}): another --time, --cpus, --memory or partition"
+        code, signal = _exit(job.get("exit_code")) if state is JobState.COMPLETED else (None, None)
+        single = _number(job.get("array_task_id"))
+        waiting = str(job.get("array_task_string") or "")
+        for number in _expand(waiting) if waiting else () if single is None else (single,):
+            yield Task(
+                cluster=str(array),
+                number=number,
+                state=state,
+                reason=reason,
+                code=code,
+                signal=signal,
+                host=str(job.get("nodes") or "") or None,
+                is_ending="COMPLETING" in names,
+            )
+
+
+def _number(value: object) -> int | None:
+    """A number, as it stands or in the form that versions since 23.02 write.
+
+    >>> _number(3), _number({"set": True, "infinite": False, "number": 0}), _number({"set": False, "number": 0})
+    (3, 0, None)
+    """
+    if isinstance(value, Mapping):
+        return int(value["number"]) if value.get("set") else None
+    return value if isinstance(value, int) else None
+
+
+def _exit(value: object) -> tuple[int | None, int | None]:
+    """Exit code and signal: the status of wait(2), or its parts since 23.02.
+
+    >>> _exit(768), _exit(9), _exit({"return_code": {"set": True, "number": 2}, "signal": {"id": {"set": False, "number": 0}}})
+    ((3, None), (None, 9), (2, None))
+    """
+    if isinstance(value, Mapping):
+        signal = value.get("signal") or value.get("signalled") or {}
+        number = _number(signal.get("id", signal.get("signal_id"))) if isinstance(signal, Mapping) else None
+        return (None, number) if number else (_number(value.get("return_code")), None)
+    status = _number(value) or 0
+    return (None, status & 127) if status & 127 else (status >> 8, None)
+
+
+def _expand(text: str) -> Iterator[int]:
+    """The numbers of an array expression (sbatch(1), ``--array``).
+
+    >>> list(_expand("0-2,7,10-14:2%3"))
+    [0, 1, 2, 7, 10, 12, 14]
+    """
+    for part in text.partition("%")[0].split(","):
+        numbers, _, step = part.partition(":")
+        first, _, last = numbers.partition("-")
+        yield from range(int(first), int(last or first) + 1, int(step or 1))
