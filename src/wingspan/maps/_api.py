@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["MapBuilder", "build_map", "map", "starmap"]
 
 _told: set[str] = set()
+#: By flag of a code object (inspect, "Code Objects Bit Flags"; that module is not imported for it): what cannot be a component, and what can.
+_NO_RESULT = {
+    0x20: ("a generator function", "a generator", "list({}(x))"),
+    0x80: ("an async function", "a coroutine", "asyncio.run({}(x))"),
+    0x200: ("an async generator function", "an async generator", "asyncio.run(…)"),
+}
 
 
 def map(
@@ -51,7 +57,8 @@ def map(
     Raises:
         EmptyMap: `inputs` has none.
         InvalidTag, TagExists: The tag cannot be had.
-        NotPicklable: The function or an input cannot travel; the message says what in it.
+        InvalidInputs: `inputs` cannot be iterated over.
+        NotPicklable: The function or an input cannot travel; the message says what in it. An async or a generator function cannot.
         PoolError: The pool that was named cannot be used.
     """
     _check_callable(func)
@@ -76,7 +83,9 @@ def starmap(
         raise SettingsError(
             "a starmap needs args, kwargs or both", hint="wingspan.starmap(f, [(1, 2), (3, 4)])"
         )
-    pairs = itertools.zip_longest(_iterable(args or ()), _iterable(kwargs or ()))
+    pairs = itertools.zip_longest(
+        _iterable(() if args is None else args), _iterable(() if kwargs is None else kwargs)
+    )
     calls = (_call(number, given, named) for number, (given, named) in enumerate(pairs))
     return _make(func, calls, "starmap", tag, pool, options)
 
@@ -87,6 +96,13 @@ def _check_callable(func: Any) -> None:
             f"the first argument must be a function, not {type(func).__name__}",
             hint="wingspan.map(function, inputs)",
         )
+    for flag, (kind, gives, instead) in _NO_RESULT.items():
+        if getattr(getattr(func, "__code__", None), "co_flags", 0) & flag:
+            name = getattr(func, "__name__", "the function")
+            raise NotPicklable(
+                f"{name} is {kind}: calling it gives {gives}, which cannot travel",
+                hint=f"pass lambda x: {instead.format(name)}",
+            )
 
 
 def _iterable(inputs: Iterable[Any]) -> Iterable[Any]:
@@ -103,14 +119,14 @@ def _iterable(inputs: Iterable[Any]) -> Iterable[Any]:
 def _call(number: int, given: Any, named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of one component of a starmap."""
     try:
-        args = tuple(given or ())
+        args = () if given is None else tuple(given)
     except TypeError:
         raise InvalidInputs(
             f"args {number} is {given!r:.60}, not a tuple of arguments",
             hint="wingspan.starmap(f, [(1,), (2,)])",
         ) from None
     try:
-        kwargs = dict(named or {})
+        kwargs = {} if named is None else dict(named)
     except (TypeError, ValueError):
         raise InvalidInputs(
             f"kwargs {number} is {named!r:.60}, not a dict of arguments",
@@ -171,6 +187,7 @@ def build_map(
             builder(a, seed=a + 1)
     m = builder.map
     """
+    _check_callable(func)
     return MapBuilder(func, tag, pool, options)
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingspan.pools import JobEvent, get_pool
+from wingspan.pools._select import site_condor
+from wingspan.pools.event_log import EventLog
 from wingspan.worker import formats
 
 if TYPE_CHECKING:
@@ -12,7 +18,21 @@ if TYPE_CHECKING:
     from wingspan.maps._jobs import Jobs
     from wingspan.maps._results import Results, WorkerStart
 
-__all__ = ["HINT", "PLANNED_WORKERS", "workers_by_hand"]
+__all__ = [
+    "HINT",
+    "NOTE",
+    "NUMBERS",
+    "PLANNED_WORKERS",
+    "HandSubmissions",
+    "is_owned",
+    "note_rendered",
+    "workers_by_hand",
+]
+
+#: What the event log says of their jobs (``submit_event_user_notes``).
+NOTE = "wingspan workers by hand"
+#: Appended to the number of a submission, to be no number that another worker of the map has; two schedulers may both count from 1.
+NUMBERS = {"htcondor": "000000", "slurm": "500000"}
 
 #: A map without workers of its own (``Options(workers=0)``) is cut into blocks for so many.
 PLANNED_WORKERS = 100
@@ -20,10 +40,90 @@ PLANNED_WORKERS = 100
 HINT = "wingspan render htcondor|slurm DIR --from {tag} writes the files that start some"
 
 
+class HandSubmissions:
+    """Jobs of rendered files that HTCondor tells of in the map's event log: they are written down like those submitted by us.
+
+    Status, hold, release, vacate and remove know them from then on.
+    """
+
+    def __init__(self, folder: MapFolder) -> None:
+        self._folder = folder
+        self._path = folder.path / "events.log"
+        self._log: EventLog | None = None
+        self._seen: dict[str, set[int]] = {}
+        self._schedds: dict[str, str] = {}
+        self._written: dict[str, int] = {}
+
+    def poll(self) -> list[JobEvent]:
+        """New events, where nobody else reads the log, as the map has no jobs of ours in HTCondor."""
+        if self._log is None:
+            if not self._path.exists():
+                return []
+            self._log = EventLog(self._path)
+        try:
+            return list(self._log.poll())
+        except ImportError:  # no bindings: their jobs are known by what they write only
+            return []
+
+    def take(self, events: Iterable[JobEvent], known: Iterable[dict[str, object]]) -> None:
+        """Write down jobs that were submitted by hand, if their schedd is one that we can speak with."""
+        for event in events:
+            if event.notes == NOTE and event.proc >= 0:
+                self._seen.setdefault(event.cluster, set()).add(event.proc)
+                self._schedds[event.cluster] = event.schedd or ""
+        if not self._seen:
+            return
+        for entry in known:
+            cluster, count = str(entry["cluster"]), int(str(entry["count"]))
+            self._written[cluster] = max(count, self._written.get(cluster, 0))
+        for cluster, processes in self._seen.items():
+            count = max(processes) + 1
+            if count > self._written.get(cluster, 0) and (pool := _pool_of(self._schedds[cluster])):
+                kind, place = pool
+                first = int(f"{cluster}{NUMBERS['htcondor']}")
+                entry = {"pool": kind, "place": place, "cluster": cluster, "count": count, "first": first}
+                self._folder.add_submission({**entry, "by_hand": True, "time": time.time()})
+                self._written[cluster] = count
+
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+def _pool_of(schedd: str) -> tuple[str, str | None] | None:
+    """Kind and place of the pool whose schedd has this address; None: not one that this process can speak with."""
+    place = get_pool("personal").place
+    if place is not None:
+        try:
+            address = (Path(place) / "log/.schedd_address").read_text(encoding="utf-8").split("\n")[0]
+        except OSError:
+            address = ""
+        if address and address.partition("?")[0].rstrip(">") == schedd.partition("?")[0].rstrip(">"):
+            return "personal", place
+    return ("htcondor", None) if site_condor() is not None else None
+
+
+def note_rendered(folder: Path, rendered: Path) -> None:
+    """Somebody has files in `rendered` that start workers for the map in `folder`."""
+    with (folder / "rendered").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(str(rendered.absolute())) + "\n")
+
+
+def is_owned(folder: Path) -> bool:
+    """Files that start workers for the map in `folder` are still somewhere: whoever has them counts on the map."""
+    try:
+        lines = (folder / "rendered").read_text(encoding="utf-8").splitlines()
+        return any(Path(json.loads(line)).is_dir() for line in lines)
+    except (OSError, ValueError):
+        return False
+
+
 def workers_by_hand(folder: MapFolder, results: Results, jobs: Jobs) -> list[WorkerStart]:
     """Starts of workers that belong to no submission of ours and have given a sign of life within the lease.
 
-    Nobody tells us of their jobs: what they write is all there is to know.
+    Nobody tells us of their jobs (Slurm's, or those of another HTCondor): what they write is all there is to know.
     """
     lease = float(folder.info.get("lease_seconds", formats.LEASE_SECONDS))
     alive = []

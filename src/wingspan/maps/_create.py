@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from wingspan.maps._by_hand import PLANNED_WORKERS
-from wingspan.maps._delivery import Delivery, check_python, keep, prepare
-from wingspan.maps._folder import create_map_folder, tags_root
+from wingspan.maps._delivery import Delivery, check_pythons, keep, prepare
+from wingspan.maps._folder import CODE_MARK, create_map_folder, tags_root
 from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
@@ -65,7 +65,7 @@ def create(
     from wingspan._version import __version__
 
     tags_folder, transient = tags_root(), tag is None
-    delivery = prepare(options, pool, progress)
+    delivery = prepare(options, pool, progress, holds_code=CODE_MARK in function)
     map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
     tag = tag or new_tag(tags_folder)
     folder = create_map_folder(
@@ -112,5 +112,5 @@ def _planned_workers(options: Options, pool: Pool, count: int) -> int:
 
 
 def _deliver(delivery: Delivery, folder: Path, holds_code: bool) -> None:
-    check_python(delivery, holds_code)
+    check_pythons(delivery.facts["name"], delivery.python, holds_code)
     keep(delivery, folder)

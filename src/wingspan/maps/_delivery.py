@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.errors import SettingsError
+from wingspan.errors import EnvironmentWarning, SettingsError
 from wingspan.jobs import JobDescription, with_needs
 from wingspan.maps._errors import MapDamaged, PythonsDiffer
 
@@ -61,17 +62,26 @@ class Delivery:
     facts: dict[str, Any]
 
 
-def prepare(options: Options, pool: Pool, progress: Progress) -> Delivery | None:
+def prepare(options: Options, pool: Pool, progress: Progress, *, holds_code: bool = False) -> Delivery | None:
     """Build (or find) the bundle that `options` ask for; None when the map runs in today's interpreter.
+
+    Args:
+        options: The map's.
+        pool: Where it runs.
+        progress: Hears of the build.
+        holds_code: The function travels as bytecode.
 
     Raises:
         EnvironmentError_: The environment cannot be read, or cannot be carried.
-        PythonsDiffer: It has no Python at all.
+        PythonsDiffer: It has no Python at all, or one that cannot read what travels.
+        SettingsError: It is for machines that the pool does not have.
+        UnknownKind: There is no such kind of bundle.
     """
     if options.environment is None:
         return None
     from wingspan.environments import derive_needs
     from wingspan.environments.bundles import build_bundle
+    from wingspan.pools.bundle_source import choose_kind, find_source, machine_requirement
 
     named = as_environment(options.environment)
     environment = named.load(gpus=options.request_gpus > 0)
@@ -80,26 +90,15 @@ def prepare(options: Options, pool: Pool, progress: Progress) -> Delivery | None
             f"the environment {environment.name!r} of {environment.workspace} has no Python",
             hint="add python to its dependencies: a map calls a Python function",
         )
-    kind, why = named.kind, "asked for"
-    if kind is None:
-        from wingspan.pools.machines import explain_bundle_kind
-
-        choice = explain_bundle_kind(pool)
-        kind, why = choice.kind, choice.reason
-    if kind not in ("squashfs", "sif", "pack", "install"):
-        raise SettingsError(
-            f"a map cannot start from a bundle of kind {kind!r}",
-            hint="use squashfs, sif, pack or install, or leave kind out",
-        )
+    # Before the packages are fetched: that may take minutes.
+    check_pythons(environment.name, environment.python, holds_code)
+    machines = machine_requirement(environment.platform.subdir, pool)
+    kind, why = choose_kind(named.kind, pool, environment.download_bytes)
     bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
-    needs = derive_needs(environment)
-    source = None
-    if pool.kind == "htcondor" and bundle.kind in ("squashfs", "pack"):
-        from wingspan.pools.bundle_source import source_of_bundle
-        from wingspan.stores import Route
-
-        placed = source_of_bundle(bundle.path, bundle.size, bundle.sha256, progress=progress)
-        source = placed if placed.route is not Route.TRANSFER else None
+    measured = bundle.manifest.installed_bytes if bundle.manifest else None
+    needs = derive_needs(environment, gpus=options.request_gpus > 0, measured=measured)
+    source = find_source(bundle, pool, progress=progress)
+    told = [*(needs.warnings if options.request_gpus else ()), *filter(None, [source["source_warning"]])]
     facts = {
         "workspace": environment.workspace,
         "name": environment.name,
@@ -112,33 +111,37 @@ def prepare(options: Options, pool: Pool, progress: Progress) -> Delivery | None
         "bundle_sha256": bundle.sha256,
         "bundle_bytes": bundle.size,
         "cache": str(bundle.path),
-        "source": source.source if source else None,
-        "source_requirements": source.requirements if source else None,
+        **source,
+        "warnings": told,
+        "machine_requirements": machines,
         "needs": needs.to_json(),
     }
+    for warning in told:
+        warnings.warn(f"environment {environment.name!r}: {warning}", EnvironmentWarning, stacklevel=5)
     return Delivery(bundle=bundle, python=environment.python, facts=facts)
 
 
-def check_python(delivery: Delivery, holds_code: bool) -> None:
-    """See that what was pickled here can be read there, before anything is submitted.
+def check_pythons(name: str, python: str | None, holds_code: bool) -> None:
+    """See that what was pickled here can be read in the environment `name`, which has `python`, before anything is submitted.
 
     Raises:
-        PythonsDiffer: The function travels by value, and the environment has another Python.
+        PythonsDiffer: The function, or an input, travels by value, and the environment has another Python.
     """
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    if holds_code and delivery.python != here:
+    if holds_code and python != here:
         raise PythonsDiffer(
-            f"this is Python {here} and the environment {delivery.facts['name']!r} has Python {delivery.python}: "
+            f"this is Python {here} and the environment {name!r} has Python {python}: "
             "the function travels as bytecode, which only its own version reads",
-            hint=f"make the map from inside the environment (pixi run -e {delivery.facts['name']} python …), or use a function "
+            hint=f"make the map from inside the environment (pixi run -e {name} python …), or use a function "
             "that a module of the environment has (from mypackage import f), which travels by name",
         )
 
 
 def keep(delivery: Delivery, folder: Path) -> None:
-    """Link the bundle into the map's folder, so that it lasts as long as the map."""
-    with contextlib.suppress(OSError):
-        os.link(delivery.bundle.path, folder / delivery.bundle.path.name)
+    """Link the bundle into the map's folder, so that it lasts as long as the map, and its digest, so that it is not computed again."""
+    for name in (delivery.bundle.path.name, f"{delivery.bundle.path.name}.sha256"):
+        with contextlib.suppress(OSError):
+            os.link(delivery.bundle.path.with_name(name), folder / name)
 
 
 def bundle_of(folder: MapFolder) -> Bundle:
@@ -166,6 +169,7 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
     if not facts:
         return job
     from wingspan.environments.bundles import starter_command
+    from wingspan.pools.bundle_source import bundle_disk
 
     bundle = bundle_of(folder)
     place = next(number for number, word in enumerate(job.arguments) if word.endswith("worker.pyz"))
@@ -177,11 +181,13 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
     sent = pool.shares_files or container or source
     common = () if sent else (str(bundle.path),)
     others = tuple(str(path) for path in start.input_files if path != bundle.path)
-    if source and not pool.shares_files:
+    if source and not pool.shares_files and not container:
         others += (source,)
     resources = job.resources
     if resources.disk is None and not pool.shares_files:
-        resources = attrs.evolve(resources, disk=bundle.size + _OWN_DISK)
+        resources = attrs.evolve(
+            resources, disk=bundle_disk(bundle, facts["needs"].get("installed_bytes")) + _OWN_DISK
+        )
     return attrs.evolve(
         job,
         # By its shell where it is used in place: an installed script need not have kept its mode.
@@ -190,9 +196,11 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
         arguments=(str(start.executable), *start.arguments) if pool.shares_files else start.arguments,
         input_files=(*job.input_files, *others),
         common_input_files=common,
-        container_image=str(bundle.path) if container else None,
+        container_image=(source or str(bundle.path)) if container else None,
         resources=with_needs(resources, facts["needs"], memory=not pool.shares_files),
-        requirements=_both(job.requirements, facts.get("source_requirements")),
+        requirements=_both(
+            _both(job.requirements, facts.get("source_requirements")), facts.get("machine_requirements")
+        ),
     )
 
 

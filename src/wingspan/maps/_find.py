@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from wingspan.errors import PoolError, WingspanError
+from wingspan.maps._by_hand import is_owned
 from wingspan.maps._errors import MapError, TagDamaged, TagNotFound
 from wingspan.maps._folder import MapFolder, maps_root, read_submissions, submission_of, tags_root
 from wingspan.maps._map import Map
@@ -95,12 +96,15 @@ def _remove_damaged(tag: str, force: bool) -> None:
 
 
 def _is_at_rest(found: Map) -> bool:
-    """Nobody named it, and no job works on it."""
+    """Nobody named it, and no job works on it. One that has never had any is being made this moment, or waits for some by hand."""
     if not found.is_transient:
         return False
     found._keeper.refresh()
     keeper = found._keeper
-    return keeper.finished or not (keeper.jobs.live() or keeper.by_hand())
+    if keeper.finished:
+        return True
+    begun = keeper.jobs.by_worker or time.time() - found.created.timestamp() > _STALE
+    return bool(begun) and not (keeper.jobs.live() or keeper.by_hand() or is_owned(found.path))
 
 
 def clean(*, all: bool = False) -> tuple[str, ...]:

@@ -393,20 +393,20 @@ class MapFolder:
     def reserve_workers(self, count: int) -> int:
         """Numbers for `count` new workers: the first. No two callers get the same.
 
-        A file ``workers/first-<number>`` is created exclusively for each set.
+        A file ``workers/first-<number>`` that holds the count stands for each set.
         """
         first = 0
         for entry in self.submissions():
-            first = max(first, int(entry["first"]) + int(entry["count"]))
+            if not entry.get("by_hand"):
+                first = max(first, int(entry["first"]) + int(entry["count"]))
         while True:
             names = self.transport.names("workers")
             if not names:
                 self.transport.make_folder("workers")  # somebody has tidied up
             for name in names:
                 if name.startswith("first-"):
-                    low, _, number = name[6:].partition("-")
-                    first = max(first, int(low) + int(number))
-            if self.transport.create_exclusively(f"workers/first-{first}-{count}", b""):
+                    first = max(first, int(name[6:]) + max(1, int(self.transport.read(f"workers/{name}"))))
+            if self.transport.create_whole(f"workers/first-{first}", str(count).encode()):
                 return first
 
 

@@ -7,8 +7,11 @@ import functools
 import os
 import sys
 import sysconfig
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from wingspan.maps._errors import NotPicklable
@@ -43,6 +46,8 @@ def _is_installed(path: str) -> bool:
     return path.startswith(_installed_folders()) or "/site-packages/" in path or "/dist-packages/" in path
 
 
+#: What a component that makes a map itself finds imported from its worker's archive (see `wingspan.pools.zipapp`): every worker has it.
+_OF_WORKERS = frozenset({"cloudpickle", "htchirp", "wingspan_worker"})
 #: Modules imported when `_own_modules` looked last, and what it found.
 _seen: tuple[int, str, list[Any]] = (0, "", [])
 
@@ -50,7 +55,7 @@ _seen: tuple[int, str, list[Any]] = (0, "", [])
 def _own_modules() -> list[Any]:
     """Modules of the user."""
     global _seen  # noqa: PLW0603 - a cache of one
-    newest = next(reversed(sys.modules))
+    newest = list(sys.modules)[-1]  # in one step, whatever other threads import
     if _seen[:2] != (len(sys.modules), newest):
         _seen = (len(sys.modules), newest, _look_for_own_modules())
     return _seen[2]
@@ -60,11 +65,18 @@ def _look_for_own_modules() -> list[Any]:
     return [
         module
         for name, module in list(sys.modules.items())
-        if name != "__main__"
+        if isinstance(module, ModuleType)
+        and name != "__main__"
+        and name.partition(".")[0] not in _OF_WORKERS
         and isinstance(file := getattr(module, "__file__", None), str)
         and getattr(module, "__name__", None) == name
         and is_own_file(file)
     ]
+
+
+#: How many `own_modules_by_value` there are at this moment for each module that is registered, by its name: one a thread that makes a map.
+_users: Counter[str] = Counter()
+_registry_lock = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -72,18 +84,23 @@ def own_modules_by_value() -> Iterator[None]:
     """Within, cloudpickle pickles by value what comes from the user's own modules: the worker does not have them."""
     import cloudpickle
 
-    registered = []
     own = _own_modules()
-    known = cloudpickle.list_registry_pickle_by_value() if own else ()
-    for module in own:
-        if module.__name__ not in known:
-            cloudpickle.register_pickle_by_value(module)
-            registered.append(module)
+    with _registry_lock:
+        known = cloudpickle.list_registry_pickle_by_value() if own else ()
+        registered = [module for module in own if module.__name__ in _users or module.__name__ not in known]
+        for module in registered:
+            if not _users[module.__name__]:
+                cloudpickle.register_pickle_by_value(module)
+            _users[module.__name__] += 1
     try:
         yield
     finally:
-        for module in registered:
-            cloudpickle.unregister_pickle_by_value(module)
+        with _registry_lock:
+            for module in registered:
+                _users[module.__name__] -= 1
+                if not _users[module.__name__]:
+                    del _users[module.__name__]
+                    cloudpickle.unregister_pickle_by_value(module)
 
 
 def _trackers() -> tuple[Any, Any] | None:
@@ -138,11 +155,6 @@ def pickle_function(function: Callable[..., Any]) -> bytes:
     """
     import cloudpickle
 
-    if not callable(function):
-        raise NotPicklable(
-            f"the first argument must be a function, not {type(function).__name__}",
-            hint="wingspan.map(function, inputs)",
-        )
     try:
         pickled = cloudpickle.dumps(function, protocol=PROTOCOL)
     except Exception as error:

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from wingspan.errors import PoolError
-from wingspan.jobs import JobDescription, Resources
-from wingspan.maps._by_hand import workers_by_hand
+from wingspan.jobs import Submission
+from wingspan.maps._by_hand import HandSubmissions, workers_by_hand
 from wingspan.maps._delivery import inside
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._failures import describe_refusal
@@ -22,6 +22,7 @@ from wingspan.maps._folder import MapFolder, submission_of
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results, WorkerStart
+from wingspan.maps._worker_job import output_name, worker_job
 from wingspan.pools import Action, JobState, JobWatcher, Pool, get_pool
 from wingspan.worker import failure, formats, rounds
 
@@ -42,6 +43,8 @@ MAX_REPAIRS = 3
 MAX_FRUITLESS = 10
 #: Workers that refuse before the map says so, if none succeeded.
 TELLING_REFUSALS = 3
+#: Jobs in these states cost a place in the queue and do nothing.
+_WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})
 #: A job ended and its claims are undone: wait so long for records on their way (s).
 SETTLE_SECONDS = 0.5
 
@@ -56,6 +59,7 @@ class Keeper:
         self.options = Options(**folder.info["options"])
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
+        self._hand = HandSubmissions(folder)
         self._submissions = 0
         self._entries: list[dict[str, Any]] = []
         self._next_tend = 0.0
@@ -119,9 +123,13 @@ class Keeper:
             for kind, submissions in by_pool.items():
                 with contextlib.suppress(PoolError):
                     self._watchers[kind] = self._pool(kind).watch(submissions, self.folder.path)
+        told = [list(watcher.poll()) for watcher in self._watchers.values()]
+        if not {"personal", "htcondor"} & self._watchers.keys():
+            told.append(self._hand.poll())
         changed = False
-        for watcher in self._watchers.values():
-            changed = self.jobs.apply_all(watcher.poll()) or changed
+        for events in told:
+            self._hand.take(events, self._entries)
+            changed = self.jobs.apply_all(events) or changed
         return changed
 
     def stopped_pools(self) -> dict[str, str]:
@@ -159,14 +167,14 @@ class Keeper:
         Raises:
             WorkersCannotStart: They refuse, or end before they say hello.
         """
+        if self.finished:
+            self.tidy()
+            return
         now = time.monotonic()
         if now < self._next_tend:
             return
         self._next_tend = now + TEND_SECONDS
         with self.lock:
-            if self.finished:
-                self._tidy()
-                return
             self.check_refusals()
             if now - self._last_news > self._ask_after:
                 self._last_news = now
@@ -179,21 +187,22 @@ class Keeper:
                     self._pool(kind).revive()
             self._repair_and_revive(now)
 
-    def _tidy(self) -> None:
-        """Take workers that still wait in the queue out of it: there is nothing left for them."""
-        if self._tidied:
+    def tidy(self) -> None:
+        """If the map is complete: take workers that still wait in the queue out of it, as there is nothing left for them."""
+        if self._tidied or not self.finished:
             return
-        waiting = [
-            job
-            for job in self.jobs.live()
-            if job.state in (JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED)
-        ]
-        if waiting:
-            with contextlib.suppress(PoolError):
-                self.act("remove", "the map is complete")
-                self._tidied = True
-        else:
-            self._tidied = not self.jobs.live()
+        with self.lock:
+            live = self.jobs.live()
+            if not any(job.state in _WAITING for job in live):
+                self._tidied = not live
+                return
+            # Whoever wants something done again publishes a round before he submits workers for it: those are not to be met.
+            known = self._entries
+            self.results.poll()
+            if self.finished:
+                with contextlib.suppress(PoolError):
+                    self._act_on(known, "remove", "the map is complete")
+                    self._tidied = True
 
     def check_refusals(self) -> None:
         """See whether the newest workers can do anything for this map.
@@ -244,8 +253,12 @@ class Keeper:
         """No job is left, and those of the newest submission that were taken out of the queue."""
         if self.jobs.live() or not self.jobs.by_worker:
             return []
-        newest = self.folder.submissions()[-1]
-        return [job for job in self.jobs.removed if job.worker >= int(newest["first"])]
+        # Whoever submits jobs by hand may take them away: others may come.
+        own = [entry for entry in self.folder.submissions() if not entry.get("by_hand")]
+        if not own:
+            return []
+        first, count = int(own[-1]["first"]), int(own[-1]["count"])
+        return [job for job in self.jobs.removed if first <= job.worker < first + count]
 
     @staticmethod
     def _is_lost(job: Job) -> bool:
@@ -267,15 +280,16 @@ class Keeper:
         if self._revived:
             self._revived = False  # they were stopped by their owner
             return
-        entries = self.folder.submissions()
-        newest = entries[-1]
+        newest = self.folder.submissions()[-1]
+        if newest.get("by_hand"):
+            return
         workers = range(int(newest["first"]), int(newest["first"]) + int(newest["count"]))
         if self.results.finished != self._finished_before:
             self._finished_before, self._fruitless = self.results.finished, 0
         self._fruitless += 1
         if any(self._starts_of(worker) for worker in workers) and self._fruitless < MAX_FRUITLESS:
             return
-        path = self.folder.path / "workers" / _output_name(workers[0], 0, "err")
+        path = self.folder.path / "workers" / output_name(workers[0], 0, "err")
         try:
             tail = path.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-10:]
         except OSError:
@@ -312,31 +326,34 @@ class Keeper:
         Components that were lost too often get an error instead. Returns whether a round was published.
         """
         with self.lock:
-            self.results.poll()
-            lost: list[int] = []
-            for number, plan in sorted(self.results.plans.items()):
-                if owners is None:
-                    continue
-                for block, owner in self._claims(number).items():
-                    if owner in owners:
-                        lost += [
-                            component
-                            for first, stop in plan.components(block)
-                            for component in range(first, stop)
-                            if not self.results.state[component]
-                            and not self.results.in_newer_round(component, number)
-                        ]
-            if owners is None:
-                # What nobody has taken is still on offer where it stands.
-                claimed = self._claimed_components()
-                lost = [component for component in self.results.unfinished() if component in claimed]
-                if self.results.retryable:
+            while True:
+                self.results.poll()
+                if owners is None and self.results.retryable:
                     return self.publish(rounds.RETRY, self.results.retryable)
-            hopeless = [component for component in lost if self.results.repairs(component) >= MAX_REPAIRS]
-            if hopeless:
-                self._give_up(hopeless)
-                lost = [component for component in lost if component not in set(hopeless)]
-            return self.publish(rounds.REPAIR, lost) if lost else False
+                lost = self._lost(owners)
+                hopeless = {component for component in lost if self.results.repairs(component) >= MAX_REPAIRS}
+                if hopeless:
+                    self._give_up(hopeless)
+                    lost = [component for component in lost if component not in hopeless]
+                # Where another writer's round was first, it need not be about what is lost here: look again.
+                if not lost or self.publish(rounds.REPAIR, lost):
+                    return bool(lost)
+
+    def _lost(self, owners: set[str] | None) -> list[int]:
+        """Unfinished components that `owners` had claimed; None: that anybody had."""
+        if owners is None:
+            # What nobody has taken is still on offer where it stands.
+            claimed = self._claimed_components()
+            return [component for component in self.results.unfinished() if component in claimed]
+        return [
+            component
+            for number, plan in sorted(self.results.plans.items())
+            for block, owner in self._claims(number).items()
+            if owner in owners
+            for first, stop in plan.components(block)
+            for component in range(first, stop)
+            if not self.results.state[component] and not self.results.in_newer_round(component, number)
+        ]
 
     def _claims(self, number: int) -> dict[int, str | None]:
         transport, claims = self.folder.transport, {}
@@ -358,7 +375,7 @@ class Keeper:
                         claimed.update(range(first, stop))
         return claimed
 
-    def _give_up(self, components: list[int]) -> None:
+    def _give_up(self, components: Iterable[int]) -> None:
         """Write an error record for components whose workers are lost every time."""
         name = f"c{os.getpid()}.{time.time_ns()}"
         payload = failure.dumps(
@@ -371,7 +388,7 @@ class Keeper:
             formats.RECORD.pack(
                 formats.ERROR,
                 0,
-                0,
+                1,
                 max(self.results.plans),
                 component,
                 time.time(),
@@ -411,7 +428,7 @@ class Keeper:
         if count is None:
             left = max(1, self.results.n - self.results.finished + len(self.results.retryable))
             count = min(left, self.options.workers or pool.default_workers(left))
-        return self._submit(pool, count)
+        return self._submit(pool, count) if count else 0
 
     def _submit(self, pool: Pool, count: int) -> int:
         with self.lock:
@@ -430,11 +447,7 @@ class Keeper:
         """Hold, release, vacate or remove all jobs."""
         with self.lock:
             self._poll_jobs()
-            by_pool: dict[str, list[Any]] = {}
-            for entry in self.folder.submissions():
-                by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
-            for kind, submissions in by_pool.items():
-                self._pool(kind).act(action, submissions, self.folder.path, reason)
+            by_pool = self._act_on(self.folder.submissions(), action, reason)
             # What was done is known before the log tells it.
             if action == "release":
                 for job in self.jobs.held:
@@ -447,55 +460,20 @@ class Keeper:
                 left = self.results.n - self.results.finished
                 self.add_workers(min(stopped, left), self._pool("local"))
 
+    def _act_on(
+        self, entries: list[dict[str, Any]], action: Action, reason: str
+    ) -> dict[str, list[Submission]]:
+        """Do it to the jobs of these submissions, which are answered by pool."""
+        by_pool: dict[str, list[Submission]] = {}
+        for entry in entries:
+            by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
+        for kind, submissions in by_pool.items():
+            self._pool(kind).act(action, submissions, self.folder.path, reason)
+        return by_pool
+
     def close(self) -> None:
         """Let go of open files."""
         self.results.close()
+        self._hand.close()
         for watcher in self._watchers.values():
             watcher.close()
-
-
-def _output_name(first: int, process: int | str, ending: str) -> str:
-    return f"{first}+{process}.{ending}" if first else f"{process}.{ending}"
-
-
-def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, count: int) -> JobDescription:
-    """The job description of `count` workers, numbered from `first`."""
-    path = folder.path
-    archive = str(path / "worker.pyz")
-    # A process that dies of a signal (an out-of-memory kill, an operator's kill -9) comes back and resumes what it claimed, five times.
-    submit = {
-        "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
-        **options.submit,
-    }
-    executable, before, send = pool.launch()
-    return JobDescription(
-        name=folder.info["tag"],
-        executable=executable,
-        transfer_executable=send,
-        arguments=(
-            *before,
-            archive if pool.shares_files else "worker.pyz",
-            pool.transport,
-            str(path),
-            str(first),
-            "$(Process)",
-        ),
-        input_files=() if pool.shares_files else (archive,),
-        transfer_files=not pool.shares_files,
-        count=count,
-        working_dir=path,
-        stdout=str(path / "workers" / _output_name(first, "$(Process)", "out")),
-        stderr=str(path / "workers" / _output_name(first, "$(Process)", "err")),
-        log=str(path / "events.log"),
-        resources=Resources(
-            cpus=options.request_cpus,
-            memory=options.request_memory,
-            disk=options.request_disk,
-            gpus=options.request_gpus,
-        ),
-        requirements=options.requirements,
-        max_idle=options.max_idle,
-        io_proxy=pool.transport == "chirp",
-        custom={"WingspanMap": folder.info["id"], **options.custom},
-        submit=submit,
-    )

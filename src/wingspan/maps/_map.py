@@ -130,7 +130,6 @@ class Map(Outputs):
                 return self._keeper.finished
 
             self._wait_for(ready, deadline_of(timeout), "the rest", holds_ok)
-        self._keeper.tend()
         if not errors_ok and self._keeper.results.failed:
             raise summary(self.errors, len(self), self.tag)
         return self.status()
@@ -216,7 +215,8 @@ class Map(Outputs):
             except MapError as error:
                 message = str(error)
             stopped = self._keeper.stopped_pools()
-            if message is None and self.options.workers == 0 and not workers:
+            live = by_hand or self._keeper.jobs.live()
+            if message is None and self.options.workers == 0 and not live:
                 message = f"nobody works on it: {HINT.format(tag=self.tag)}"
             if stopped:
                 message = "\n".join([*([message] if message else []), *stopped.values()])

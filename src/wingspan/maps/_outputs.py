@@ -67,6 +67,7 @@ class Outputs(Sequence[Any]):
             # Ready first: what is there is there, whatever has become of the jobs.
             news = self._keeper.refresh()
             if ready():
+                self._keeper.tidy()
                 return
             self._keeper.tend()
             if not holds_ok:

@@ -17,6 +17,7 @@ from typing import Any
 from wingspan._version import __version__
 from wingspan.errors import SettingsError
 from wingspan.jobs import Resources, with_needs
+from wingspan.maps._by_hand import NOTE, NUMBERS, note_rendered
 from wingspan.maps._delivery import bundle_of
 from wingspan.maps._map import Map
 from wingspan.pools.render import (
@@ -30,6 +31,7 @@ from wingspan.pools.render import (
     put,
     resource_lines,
     sbatch_options,
+    shell_script,
     submit_script,
 )
 from wingspan.pools.submit_description import classad_literal
@@ -38,8 +40,6 @@ __all__ = ["map_resources", "render_map"]
 
 #: Disk of a job beside its bundle, when nobody says (bytes).
 _OWN_DISK = 1 << 30
-#: Appended to the number of a submission, to be no number that another worker of the map has; two schedulers may both count from 1.
-_NUMBERS = {"htcondor": "000000", "slurm": "500000"}
 #: Jobs of one submission that are told apart in this way.
 _MOST_WORKERS = 500_000
 
@@ -87,6 +87,7 @@ def render_map(
     files = _Files(found, target, path, count, resources, profile, switches, bundle_url)
     path.mkdir(parents=True, exist_ok=True)
     files.write()
+    note_rendered(found.path, path)
     return sorted(entry for entry in path.iterdir() if entry.is_file())
 
 
@@ -158,6 +159,8 @@ class _Files:
             self.main, self.resources, entered=bool(self.environment), inputs=False, append="workers = 1"
         )
         put(self.folder, "interact.sh", interact, 0o755)
+        shell = shell_script(self.target, entered=bool(self.environment))
+        put(self.folder, "shell.sh", shell, 0o755)
         put(self.folder, "README.md", self._readme())
 
     # -- what a worker executes ----------------------------------------------------------------------------------------
@@ -218,8 +221,7 @@ class _Files:
         if self.environment.container:
             text.say(
                 "The worker runs inside this image. Its name says its content: caches take a name for unchangeable.",
-                "universe = container",
-                f"container_image = {self.environment.container_image}",
+                *self.environment.image_lines(),
             )
         else:
             text.say("Ordinary programs; what they need comes along as files.", "universe = vanilla")
@@ -231,23 +233,25 @@ class _Files:
         text.say(
             "The script beside this file. Its arguments make a number that no other worker of the map has.",
             "executable = worker.sh",
-            f'arguments = "$(Cluster){_NUMBERS["htcondor"]} $(Process)"',
+            f'arguments = "$(Cluster){NUMBERS["htcondor"]} $(Process)"',
         )
         text.say(
             "Workers claim components and append results through HTCondor's own channel, which has to be asked for.",
             "+WantIOProxy = true",
         )
         text.say(
-            "What HTCondor tells about the jobs, and what a worker itself has to say. What the function prints is in the map.",
-            f"log = {self.name}.log",
+            "What HTCondor tells about the jobs goes to the map, by the note it knows them: wingspan status, hold, release, rm. What a "
+            "worker itself has to say stays here; what the function prints is in the map.",
+            f"log = {self.map.path}/events.log",
+            f"submit_event_user_notes = {NOTE}",
             "output = logs/$(Cluster).$(Process).out",
             "error = logs/$(Cluster).$(Process).err",
         )
-        beside = self.environment.sent if self.environment else ["launcher.sh"]
+        beside = [] if self.environment else ["launcher.sh"]
         text.say(
             "The worker and what starts it go along; inputs and results take the channel, so no file comes back.",
             "should_transfer_files = YES",
-            f"transfer_input_files = {', '.join(['worker.pyz', *beside])}",
+            *self.environment.transfer_lines(["worker.pyz", *beside]),
             "when_to_transfer_output = ON_EXIT",
             'transfer_output_files = ""',
         )
@@ -297,7 +301,7 @@ class _Files:
             "# This folder, and the map's, must be on a file system that the nodes see.",
             'cd "$SLURM_SUBMIT_DIR"',
             "# The two make a number that no other worker of the map has.",
-            f'exec sh ./worker.sh "${{SLURM_ARRAY_JOB_ID}}{_NUMBERS["slurm"]}" "$SLURM_ARRAY_TASK_ID"',
+            f'exec sh ./worker.sh "${{SLURM_ARRAY_JOB_ID}}{NUMBERS["slurm"]}" "$SLURM_ARRAY_TASK_ID"',
             "",
         ]
         return "\n".join(lines)
@@ -311,6 +315,7 @@ class _Files:
             ("worker.pyz", "the worker: a Python program with all that it needs inside"),
             ("submit.sh", "submits workers"),
             ("interact.sh", "a shell with the same resources"),
+            ("shell.sh", "what interact.sh starts on the machine"),
         ]
         if self.environment:
             rows.append(("enter.sh", "starts a command in the map's environment"))
@@ -328,6 +333,12 @@ class _Files:
             else "The nodes must see this folder and the map's."
         )
         tag = self.map.tag
+        jobs = (
+            "HTCondor's log of the jobs is the map's, so that\n"
+            f"`wingspan hold`, `release` and `rm {tag}` reach them as well as HTCondor's own commands."
+            if htcondor
+            else "Jobs that were submitted so are removed by the scheduler's own\ncommand; when the map is removed they end by themselves."
+        )
         return (
             f"# {tag}\n\n"
             f"Workers of the map `{tag}`: `{self.info['function']}` on {len(self.map):,} inputs.\n\n"
@@ -335,6 +346,5 @@ class _Files:
             "Workers share what there is to do, whenever and however many there are; each ends when nothing is left.\n\n"
             f"| file | what it is |\n| --- | --- |\n{table}\n\n"
             f"Results are in the map's folder, `{self.map.path}`: `wingspan status {tag}`, or `wingspan.load({tag!r})` in Python.\n"
-            "What a worker itself has to say is in `logs/`. Jobs that were submitted so are removed by the scheduler's own command; when\n"
-            "the map is removed they end by themselves.\n"
+            f"What a worker itself has to say is in `logs/`. {jobs}\n"
         )

@@ -6,13 +6,16 @@ with a frame that is wrong is read up to there and no further.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pickle
+import threading
 import time
+import weakref
 from array import array
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
 
@@ -29,6 +32,23 @@ _WINDOW = 1 << 18
 _OPEN_FILES = 64
 #: Two changes of a folder within this time (s) may carry the same time stamp.
 _COARSE_CLOCK = 2.0
+
+
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+
+
+def _alone(
+    method: Callable[Concatenate[Results, _Given], _Answer],
+) -> Callable[Concatenate[Results, _Given], _Answer]:
+    """A method that no two threads are in at once: they share open files and what was read last."""
+
+    @functools.wraps(method)
+    def alone(self: Results, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return alone
 
 
 @attrs.frozen
@@ -58,6 +78,8 @@ class WorkerStart:
 
     Attributes:
         name: ``"<worker>.<start>"``.
+        number: Number of the worker; -1 for what a client wrote.
+        file: Number of its results file, in the order in which they were found.
         facts: Host, Python, process id and so on; None before it said hello.
         refused: Why it could not do anything, or None.
         component: The component it said it is at, or None.
@@ -71,6 +93,7 @@ class WorkerStart:
 
     name: str
     number: int
+    file: int
     facts: dict[str, Any] | None = None
     refused: dict[str, Any] | None = None
     component: int | None = None
@@ -100,6 +123,7 @@ class Results:
     def __init__(self, folder: MapFolder) -> None:
         n = folder.n
         self._folder = folder
+        self._lock = threading.RLock()
         self.n = n
         self.state = bytearray(n)
         self.finished = 0
@@ -111,7 +135,7 @@ class Results:
         self.starts: dict[str, WorkerStart] = {}
         self.starts_of: dict[int, list[WorkerStart]] = {}
         self._names: list[str] = []
-        self._file = array("H", bytes(2 * n))
+        self._file = array("I", bytes(4 * n))
         self._round = array("H", bytes(2 * n))
         self._header_at = array("Q", bytes(8 * n))
         self._payload_at = array("Q", bytes(8 * n))
@@ -119,12 +143,15 @@ class Results:
         self._attempts: array[int] | None = None
         self._printed: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
         self._descriptors: dict[int, int] = {}
+        # A session may make thousands of maps and never close one.
+        weakref.finalize(self, _close_all, self._descriptors)
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
         self._rounds_written: tuple[int, float] = (0, 0.0)
         self._run: tuple[tuple[int, int], list[Any], int] | None = None
 
     # -- finding new records -------------------------------------------------------------------------------------------
 
+    @_alone
     def poll(self) -> bool:
         """Take in what was appended since the last call; True if there was anything."""
         try:
@@ -146,7 +173,8 @@ class Results:
                 number, _, rest = name.partition(".")
                 if not (number.lstrip("c").isdigit() and rest.isdigit()):
                     continue
-                start = self.starts[name] = WorkerStart(name, int(number) if number.isdigit() else -1)
+                worker = int(number) if number.isdigit() else -1
+                start = self.starts[name] = WorkerStart(name, worker, len(self._names))
                 self._names.append(name)
                 self.starts_of.setdefault(start.number, []).append(start)
                 changed = True
@@ -194,7 +222,7 @@ class Results:
                     self.failed.discard(component)
 
     def _read(self, start: WorkerStart, size: int) -> bool:
-        descriptor = self._descriptor(self._names.index(start.name))
+        descriptor = self._descriptor(start.file)
         changed = False
         while start.frames_end < size:
             length = self._frame_length(descriptor, start)
@@ -225,7 +253,7 @@ class Results:
 
     def _take(self, start: WorkerStart, data: bytes, frame: tuple[int, int, int, int]) -> None:
         _, count, body, _ = frame
-        file = self._names.index(start.name)
+        file = start.file
         base = start.frames_end
         size = formats.RECORD.size
         header = body
@@ -301,7 +329,7 @@ class Results:
         for low, high in ranges:
             length = high - low
             state[low:high] = bytes([OUTPUT]) * length
-            self._file[low:high] = array("H", [file]) * length
+            self._file[low:high] = array("I", [file]) * length
             self._round[low:high] = array("H", [number]) * length
             self._header_at[low:high] = array("Q", [header]) * length
             self._payload_at[low:high] = array("Q", [payload]) * length
@@ -359,6 +387,7 @@ class Results:
             self._bytes(self._file[component], self._header_at[component], formats.RECORD.size)
         )
 
+    @_alone
     def payload(self, component: int) -> bytes:
         """The pickle of a finished component's output, or its error."""
         record = self._record(component)
@@ -367,6 +396,7 @@ class Results:
             return pickle.dumps(values[component - first], PROTOCOL)
         return self._bytes(self._file[component], self._payload_at[component], int(record[9]))
 
+    @_alone
     def run_of(self, component: int) -> tuple[list[Any], int]:
         """Outputs that lie in one record with that of `component`, and whose the first is."""
         where = (self._file[component], self._header_at[component])
@@ -381,6 +411,7 @@ class Results:
         self._run = (where, values, int(record[4]))
         return values, int(record[4])
 
+    @_alone
     def measures(self, component: int) -> Measures:
         """What a finished component took."""
         record = self._record(component)
@@ -402,6 +433,7 @@ class Results:
         """The worker start that finished a component."""
         return self.starts[self._names[self._file[component]]]
 
+    @_alone
     def printed(self, component: int, kind: int) -> bytes:
         """What a component has printed so far, in its newest round and newest start."""
         pieces = self._printed.get((component, kind), [])
@@ -433,11 +465,15 @@ class Results:
         """The round of a finished component's record."""
         return self._round[component]
 
+    @_alone
     def close(self) -> None:
         """Close the files."""
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+        _close_all(self._descriptors)
+
+
+def _close_all(descriptors: dict[int, int]) -> None:
+    while descriptors:
+        os.close(descriptors.popitem()[1])
 
 
 def sorted_numbers(components: Sequence[int], n: int) -> list[int]:

@@ -68,5 +68,6 @@ class MapStatus:
     def __str__(self) -> str:
         parts = [f"{count:,} {status.value.lower()}" for status, count in self.counts.items() if count]
         workers = ", ".join(f"{count:,} {state}" for state, count in self.workers.items()) or "none"
-        text = f"map {self.tag}: {self.components:,} components: {', '.join(parts)}; workers: {workers}"
+        many = "s" if self.components != 1 else ""
+        text = f"map {self.tag}: {self.components:,} component{many}: {', '.join(parts)}; workers: {workers}"
         return f"{text}\n{self.message}" if self.message else text

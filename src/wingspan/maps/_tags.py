@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wingspan.maps._errors import InvalidTag, TagDamaged, TagExists, TagNotFound
+from wingspan.worker.transports import FileTransport
 
 __all__ = ["check_tag", "find_tag", "list_tags", "new_tag", "read_tag", "remove_tag", "write_tag"]
 
@@ -48,11 +49,6 @@ def check_tag(tag: str) -> str:
         raise InvalidTag(f"a tag is a string, not {type(tag).__name__}", hint='for example tag="first"')
     if not tag:
         raise InvalidTag("the tag is empty", hint="leave tag out to get one made up")
-    if len(tag.encode()) > MAX_LENGTH:
-        raise InvalidTag(
-            f"the tag {tag[:20]!r}… has {len(tag.encode())} bytes",
-            hint=f"a tag has at most {MAX_LENGTH} bytes",
-        )
     if tag[0] in ".-":
         raise InvalidTag(f"the tag {tag!r} begins with {tag[0]!r}", hint="begin with a letter or a digit")
     bad = [character for character in tag if character in FORBIDDEN or not character.isprintable()]
@@ -60,6 +56,11 @@ def check_tag(tag: str) -> str:
         raise InvalidTag(
             f"the tag {tag!r} has the character {bad[0]!r}",
             hint="use letters, digits, dot, dash and underscore",
+        )
+    if len(tag.encode()) > MAX_LENGTH:  # only what is printable can be encoded for sure
+        raise InvalidTag(
+            f"the tag {tag[:20]!r}… has {len(tag.encode())} bytes",
+            hint=f"a tag has at most {MAX_LENGTH} bytes",
         )
     return tag
 
@@ -87,18 +88,11 @@ def write_tag(folder: Path, tag: str, map_id: str) -> None:
         TagExists: Another map has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{map_id}.{os.getpid()}"
-    with temporary.open("w", encoding="ascii") as file:
-        file.write(map_id)
-    try:
-        os.link(temporary, folder / tag)
-    except FileExistsError:
+    if not FileTransport(str(folder)).create_whole(tag, map_id.encode()):
         raise TagExists(
             f"there is a map with the tag {tag!r} already",
             hint=f"wingspan.load({tag!r}) opens it, wingspan.remove({tag!r}) removes it; or choose another tag",
-        ) from None
-    finally:
-        temporary.unlink()
+        )
 
 
 def find_tag(folder: Path, tag: str) -> str:
