@@ -16,6 +16,7 @@ from wingspan._version import __version__ as __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wingspan.environments import Environment as Environment
+    from wingspan.errors import EnvironmentWarning as EnvironmentWarning
     from wingspan.errors import PoolError as PoolError
     from wingspan.errors import PoolUnavailable as PoolUnavailable
     from wingspan.errors import SettingsError as SettingsError
@@ -62,7 +63,15 @@ if TYPE_CHECKING:
     from wingspan.runs import load_run as load_run
     from wingspan.runs import run as run
 
-_ERRORS = ("PoolError", "PoolUnavailable", "SettingsError", "SubmitError", "UnknownOption", "WingspanError")
+_ERRORS = (
+    "EnvironmentWarning",
+    "PoolError",
+    "PoolUnavailable",
+    "SettingsError",
+    "SubmitError",
+    "UnknownOption",
+    "WingspanError",
+)
 _MAPS = (
     "ComponentError",
     "ComponentErrors",

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("wingspan.cli.run", "run", "Execute a Pixi task, or any command, as a batch job."),
     "runs": ("wingspan.cli.run", "runs", "List your runs."),
     "logs": ("wingspan.cli.runs_act", "logs", "What a run has printed, also while it does."),
+    "ssh": ("wingspan.cli.runs_act", "ssh", "A shell beside a running job of a run."),
     "fetch": ("wingspan.cli.runs_act", "fetch", "Copy the outputs of a run to a folder."),
     "render": ("wingspan.cli.render", "render", "Write submit files and scripts for people to own."),
     "gpus": ("wingspan.cli.gpus", "gpus", "The GPUs of a pool, and which ones an environment can use."),
@@ -54,11 +56,18 @@ def _names_a_run(words: list[str]) -> bool:
     folder = load_settings().data_dir
     for word in words:
         if not word.startswith((".", "-")) and "/" not in word:
-            if (folder / "tags" / word).exists():
+            if _has(folder / "tags", word):
                 return False
-            if (folder / "runs" / word).is_dir():
+            if _has(folder / "runs", word):
                 return True
     return False
+
+
+def _has(folder: Path, name: str) -> bool:
+    """Something in the folder is called so, or matches a pattern that the shell has left."""
+    if any(character in name for character in "*?["):
+        return any(not found.name.startswith(".") for found in folder.glob(name))
+    return (folder / name).exists()
 
 
 class LazyGroup(click.Group):
@@ -97,9 +106,28 @@ class LazyGroup(click.Group):
             near = difflib.get_close_matches(args[0], self.table, n=1)
             ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         name, command, rest = super().resolve_command(ctx, args)
-        if self.table is COMMANDS and name in ALSO_FOR_RUNS and _names_a_run(rest):
-            command = getattr(importlib.import_module("wingspan.cli.runs_act"), name)
+        ctx.meta["wingspan.words"] = tuple(rest)  # the command takes words out of the list
+        if self.table is COMMANDS and name in ALSO_FOR_RUNS:
+            if _names_a_run(rest):
+                command = getattr(importlib.import_module("wingspan.cli.runs_act"), name)
+            elif command is not None and {"-h", "--help"} & set(rest):
+                other = getattr(importlib.import_module("wingspan.cli.runs_act"), name)
+                said = other.get_short_help_str(200)
+                command.epilog = f"With the NAME of a run: {said} (wingspan {name} NAME --help)"
         return name, command, rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What a name means both to maps and to runs, neither has: say so, and name the nearest of both."""
+        try:
+            return super().invoke(ctx)
+        except WingspanError as error:
+            if error.message.startswith("no map has ") and ctx.invoked_subcommand in ALSO_FOR_RUNS:
+                words = [word for word in ctx.meta["wingspan.words"] if repr(word) in error.message]
+                if words:
+                    from wingspan.cli._output import not_found
+
+                    raise not_found(words[0]) from None
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

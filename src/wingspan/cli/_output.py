@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -13,12 +15,14 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from wingspan.maps import Map, MapStatus
+    from wingspan.maps import Map, MapStatus, TagNotFound
 
 __all__ = [
     "TAG",
     "confirm",
     "facts",
+    "not_found",
+    "notes",
     "print_json",
     "progress_text",
     "selected",
@@ -93,7 +97,9 @@ def selected(tags: Sequence[str], patterns: Sequence[str], everything: bool) -> 
     from wingspan.maps import tags as matching
 
     if not tags and not patterns and not everything:
-        raise click.UsageError("which map? Give a TAG, --pattern or --all; wingspan maps lists them")
+        raise click.UsageError(
+            "which one? Give the TAG of a map or the NAME of a run, or (maps) --pattern or --all; wingspan maps and runs list them"
+        )
     found: list[str] = list(matching()) if everything else []
     for given in [*tags, *patterns]:
         if given in patterns or any(character in given for character in "*?["):
@@ -106,8 +112,26 @@ def selected(tags: Sequence[str], patterns: Sequence[str], everything: bool) -> 
     return list(dict.fromkeys(found))
 
 
-def confirm(what: str, tags: Sequence[str], yes: bool) -> None:
-    """Ask before many maps are removed at once; without a terminal, insist on --yes.
+def not_found(name: str) -> TagNotFound:
+    """Neither a map nor a run is called `name`."""
+    import difflib
+
+    from wingspan.maps import TagNotFound, tags
+    from wingspan.runs import run_names
+
+    if any(character in name for character in "*?["):
+        return TagNotFound(
+            f"no map and no run has a name like {name!r}", hint="wingspan maps and wingspan runs list them"
+        )
+    near = difflib.get_close_matches(name, [*tags(), *run_names()], n=1)
+    return TagNotFound(
+        f"no map and no run has the name {name!r}",
+        hint=f"did you mean {near[0]!r}?" if near else "wingspan maps and wingspan runs list them",
+    )
+
+
+def confirm(what: str, tags: Sequence[str], yes: bool, noun: str = "map") -> None:
+    """Ask before many maps (or runs: `noun`) are removed at once; without a terminal, insist on --yes.
 
     Raises:
         click.UsageError: There is nobody to ask.
@@ -117,10 +141,24 @@ def confirm(what: str, tags: Sequence[str], yes: bool) -> None:
         return
     shown = ", ".join(tags[:10]) + (f" and {len(tags) - 10:,} more" if len(tags) > 10 else "")
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{what} {len(tags):,} maps ({shown}) needs --yes where nobody can be asked")
-    if not click.confirm(f"{what} {len(tags):,} map{'s' if len(tags) > 1 else ''} ({shown})?"):
+        raise click.UsageError(
+            f"{what} {len(tags):,} {noun}s ({shown}) needs --yes where nobody can be asked"
+        )
+    if not click.confirm(f"{what} {len(tags):,} {noun}{'s' if len(tags) > 1 else ''} ({shown})?"):
         click.echo("Nothing was done.", err=True)
         raise click.exceptions.Exit(1)
+
+
+@contextlib.contextmanager
+def notes() -> Iterator[None]:
+    """Show warnings as notes on standard error, without the line of Python that they come from."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(one.message) for one in told):
+                click.echo(click.style("Note: ", fg="yellow") + text, err=True)
 
 
 def print_json(value: object) -> None:

@@ -32,6 +32,7 @@ def print_table(
     *,
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
+    cut: Sequence[str] = (),
 ) -> None:
     """Print rows under headings on standard output.
 
@@ -40,12 +41,14 @@ def print_table(
         rows: Cells, as many as there are headings.
         right: Headings of the columns that are set flush right.
         whole: Headings of the columns that are never folded, however narrow the terminal is.
+        cut: Headings of the columns that are cut off rather than folded where the terminal is narrow.
     """
     cells = [tuple(row) for row in rows]
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
@@ -54,10 +57,19 @@ def print_table(
                 justify="right" if column in right else "left",
                 overflow="fold",
                 no_wrap=column in whole,
+                min_width=len(column) if column in cut else None,
             )
         for row in cells:
-            # Cells are data: a package called "[red]" is not markup.
-            table.add_row(*(cell.replace("[", "\\[") for cell in row))
+            # Cells are data: a package called "[red]" is not markup. Only columns that may wrap are made narrower,
+            # and so it is the cell that does not.
+            table.add_row(
+                *(
+                    Text(cell, no_wrap=True, overflow="ellipsis")
+                    if column in cut
+                    else cell.replace("[", "\\[")
+                    for column, cell in zip(columns, row, strict=True)
+                )
+            )
         Console().print(table)
         return
     widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]

@@ -10,6 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -62,9 +64,9 @@ _PROGRAMS = {
         "mounting squashfs bundles without root",
         "conda install -c conda-forge squashfuse; without it bundles are unpacked",
     ),
-    "mksquashfs": (
-        ("mksquashfs", "-version"),
-        "building squashfs bundles",
+    "unsquashfs": (
+        ("unsquashfs", "-version"),
+        "unpacking squashfs and sif bundles",
         "nothing to do: obtained when it is needed",
     ),
     "podman": (("podman", "--version"), "running OCI images", "apt-get install podman, or ask the site"),
@@ -89,17 +91,19 @@ def _program(name: str) -> _Part:
     where = shutil.which(command[0])
     version = None
     if where is not None:
-        # CONDOR_CONFIG: without any configuration condor_version tells nothing.
-        environment = {"CONDOR_CONFIG": "/dev/null", **os.environ}
         try:
-            done = subprocess.run(
-                [where, *command[1:]],
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=False,
-                env=environment,
-            )
+            with tempfile.TemporaryDirectory() as folder:
+                # Without any configuration neither condor_version nor sbatch --version says anything; sbatch would look for one by DNS.
+                slurm = Path(folder) / "slurm.conf"
+                slurm.write_text("ClusterName=none\nSlurmctldHost=localhost\n", encoding="ascii")
+                done = subprocess.run(
+                    [where, *command[1:]],
+                    capture_output=True,
+                    text=True,
+                    timeout=10,
+                    check=False,
+                    env={"CONDOR_CONFIG": "/dev/null", **os.environ, "SLURM_CONF": str(slurm)},
+                )
             said = (done.stdout + done.stderr).strip().splitlines()
             version = next((line.strip("$ ") for line in said if re.search(r"\d\.\d", line)), "is here")
         except (OSError, subprocess.TimeoutExpired) as error:

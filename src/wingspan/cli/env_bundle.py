@@ -85,12 +85,24 @@ def bundle(
     from wingspan.environments import load_environment
     from wingspan.environments.bundles import build_bundle
 
+    wanted = dict.fromkeys(kinds or ("pack" if executable else "squashfs",))
+    if executable and "pack" not in wanted:
+        raise click.UsageError(f"--executable is for packs, not for {', '.join(wanted)}: add --kind pack")
+    if base is not None and not {"sif", "oci"} & set(wanted):
+        raise click.UsageError(f"--base is for sif and oci, not for {', '.join(wanted)}")
     env = load_environment(manifest, environment, platform, gpus=gpus, check_lock=not frozen)
     made = []
     with progress(quiet=quiet) as told:
-        for kind in kinds or ("pack" if executable else "squashfs",):
+        for kind in wanted:
             made.append(
-                build_bundle(env, kind, directory=output, executable=executable, base=base, progress=told)
+                build_bundle(
+                    env,
+                    kind,
+                    directory=output,
+                    executable=executable and kind == "pack",
+                    base=base if kind in ("sif", "oci") else None,
+                    progress=told,
+                )
             )
     if as_json:
         click.echo(json.dumps([one.to_json() for one in made], indent=2))
@@ -132,20 +144,38 @@ def unpack(file: Path, *, output: Path, env_name: str, quiet: bool) -> None:
 @click.argument("files", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_quiet
-def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> None:
-    """Check every byte of bundles against their digests; in packs, every package too."""
-    from wingspan.cli._progress import progress
-    from wingspan.environments.bundles import verify_bundle
+def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> int:
+    """Check every byte of bundles against their digests; in packs, every package too.
 
-    checked = []
+    All are checked; the exit code is 1 if one of them is not good.
+    """
+    from wingspan.cli._main import print_error
+    from wingspan.cli._progress import progress
+    from wingspan.environments.bundles import BundleError, verify_bundle
+
+    checked: list[Bundle | BundleError] = []
     with progress(quiet=quiet or as_json) as told:
         for file in files:
-            checked.append(verify_bundle(file, progress=told))
+            try:
+                checked.append(verify_bundle(file, progress=told))
+            except BundleError as error:
+                checked.append(error)
+    code = max((one.exit_code for one in checked if isinstance(one, BundleError)), default=0)
     if as_json:
-        click.echo(json.dumps([one.to_json() for one in checked], indent=2))
-        return
+        document = [
+            {"path": str(file.absolute()), "good": False, "error": one.message, "hint": one.hint}
+            if isinstance(one, BundleError)
+            else {**one.to_json(), "good": True}
+            for file, one in zip(files, checked, strict=True)
+        ]
+        click.echo(json.dumps(document, indent=2))
+        return code
     for one in checked:
-        click.echo(f"{one.path}: good")
+        if isinstance(one, BundleError):
+            print_error(one)
+        else:
+            click.echo(f"{one.path}: good")
+    return code
 
 
 @click.command("enter", context_settings={"ignore_unknown_options": True})
@@ -153,8 +183,8 @@ def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> None:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--method",
-    type=click.Choice(["kernel", "fuse", "apptainer", "unpack"]),
-    help="How a squashfs is made available.  [default: the first that works]",
+    type=click.Choice(["kernel", "fuse", "apptainer", "podman", "docker", "unpack"]),
+    help="How a squashfs or an oci is made available.  [default: the first that works]",
 )
 @click.option("--keep-environment", is_flag=True, help="Keep this shell's variables; jobs do not have them.")
 def enter(file: Path, command: tuple[str, ...], *, method: str | None, keep_environment: bool) -> None:

@@ -22,7 +22,13 @@ _manifest = click.option(
     help="A pixi.toml, a pyproject.toml, a pixi.lock, or their folder.  [default: here or above]",
 )
 _environment = click.option(
-    "-e", "--environment", default="default", show_default=True, help="Environment name."
+    "-e",
+    "--environment",
+    "--env",
+    "environment",
+    default="default",
+    show_default=True,
+    help="Environment name.",
 )
 _platform = click.option(
     "-p",
@@ -52,7 +58,7 @@ def _heading(one: LockedEnvironment) -> None:
 
 @click.command("list")
 @_manifest
-@click.option("-e", "--environment", help="Only this environment.")
+@click.option("-e", "--environment", "--env", "environment", help="Only this environment.")
 @click.option("-p", "--platform", help="Only this platform.")
 @_json
 def list_(manifest: Path, environment: str | None, platform: str | None, as_json: bool) -> None:
@@ -201,7 +207,7 @@ def needs(
         return
     _heading(one)
     runtime = found.cuda_runtime_min
-    driver = driver_floor(int(runtime.partition(".")[0])) if runtime else None
+    driver = driver_floor(runtime) if runtime else None
     print_table(
         ("need", "value"),
         [

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from wingspan.cli._complete import ENVIRONMENT
+
 __all__ = ["gpus"]
 
 
@@ -19,8 +21,10 @@ __all__ = ["gpus"]
 @click.option(
     "-e",
     "--env",
+    "--environment",
     "environment",
     metavar="NAME",
+    type=ENVIRONMENT,
     help="Say which ones this environment of the workspace here can use.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

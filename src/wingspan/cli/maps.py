@@ -117,6 +117,7 @@ def status(tag: str, each: bool, as_json: bool) -> None:
     seen = one.status()
     if as_json:
         record = status_record(one, seen)
+        record["environment"] = facts(one).get("environment")
         record["holds"] = {
             component: {"code": hold.code, "reason": hold.reason, "worker": hold.worker}
             for component, hold in one.holds.items()
@@ -134,8 +135,11 @@ def status(tag: str, each: bool, as_json: bool) -> None:
         if count:
             click.echo(f"  {name.value.lower():<10} {count:>11,}")
     click.echo(f"  workers    {workers} ({', '.join(seen.pools)})")
+    click.echo(f"  runs in    {_environment(known)}")
     click.echo(f"  created    {when(known.get('created'))}")
     click.echo(f"  folder     {one.path}")
+    for warning in (known.get("environment") or {}).get("warnings", ()):
+        click.echo(f"  warning    {warning}")
     if each:
         for name, components in one.components_by_status().items():
             click.echo(f"  {name.value.lower()}: {_ranges(components)}")
@@ -143,6 +147,22 @@ def status(tag: str, each: bool, as_json: bool) -> None:
         click.echo(seen.message)
     if seen.counts[wingspan.ComponentStatus.ERRORED]:
         click.echo(f"wingspan errors {seen.tag} shows what failed")
+
+
+def _environment(known: dict[str, Any]) -> str:
+    """Where the function is called: a locked environment and how it gets there, or the Python of whoever made the map."""
+    environment = known.get("environment")
+    if environment:
+        place = environment.get("source") or environment["bundle"]
+        return (
+            f"environment {environment['name']!r} of {environment['workspace']} ({environment['platform']}, "
+            f"Python {environment['python']}), as {environment['kind']}: {place}"
+        )
+    written = known.get("interpreter", {})
+    return (
+        f"the Python that made the map ({written.get('implementation', 'Python')} {written.get('python', '')}): "
+        "no environment was asked for"
+    )
 
 
 def _ranges(numbers: tuple[int, ...]) -> str:

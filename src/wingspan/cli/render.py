@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wingspan.cli._output import TAG
+from wingspan.cli._complete import WORDS_OR_NAME
+from wingspan.cli._output import TAG, not_found, notes
 from wingspan.cli.run import RunCommand, planned, run_options
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _ALWAYS = frozenset({"target", "folder", "existing", "image", "bundle_url", "wor
 @click.option(
     "--bundle-url", metavar="URL", help="Where the bundle was published; it is not copied into DIR then."
 )
-@click.argument("words", metavar="TASK [ARGUMENT]... | -- COMMAND... | NAME", nargs=-1)
+@click.argument("words", metavar="TASK [ARGUMENT]... | -- COMMAND... | NAME", nargs=-1, type=WORDS_OR_NAME)
 @click.pass_context
 def render(
     ctx: click.Context,
@@ -81,7 +82,7 @@ def render(
         raise click.UsageError("give --from NAME or a command, not both")
     if existing is None and not words:
         raise click.UsageError("what? Give a TASK, or -- and a COMMAND, or the NAME of a map or run")
-    with progress() as told:
+    with notes(), progress() as told:
         if existing is not None:
             options |= {"workers": workers}
             paths = _existing(kind, folder, existing, said - _ALWAYS, image, bundle_url, options, told)
@@ -173,8 +174,8 @@ def _is_task(word: str) -> bool:
 
 def _find(name: str) -> Map | Run:
     """The map or the run called `name`: they share one set of names."""
-    from wingspan.maps import TagNotFound, load, tags
-    from wingspan.runs import load_run, run_names
+    from wingspan.maps import TagNotFound, load
+    from wingspan.runs import load_run
     from wingspan.runs._errors import RunNotFound
 
     try:
@@ -183,10 +184,4 @@ def _find(name: str) -> Map | Run:
         try:
             return load_run(name)
         except RunNotFound:
-            import difflib
-
-            near = difflib.get_close_matches(name, [*tags(), *run_names()], n=1)
-            raise TagNotFound(
-                f"no map and no run has the name {name!r}",
-                hint=f"did you mean {near[0]!r}?" if near else "wingspan maps and wingspan runs list them",
-            ) from None
+            raise not_found(name) from None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wingspan.cli._output import print_json, when
+from wingspan.cli._complete import ENVIRONMENT, FILE, PROFILE, SWITCH, WORDS
+from wingspan.cli._output import notes, print_json, when
 
 if TYPE_CHECKING:
     from wingspan.runs import Run
@@ -22,12 +23,18 @@ def run_options(command: Any) -> Any:
     for decorate in reversed(
         (
             click.option(
-                "-e", "--env", "environment", metavar="NAME", help="Locked environment of the workspace here."
+                "-e",
+                "--env",
+                "--environment",
+                "environment",
+                metavar="NAME",
+                type=ENVIRONMENT,
+                help="Locked environment of the workspace here.",
             ),
             click.option(
                 "-k",
                 "--kind",
-                type=click.Choice(["squashfs", "sif", "pack", "install"]),
+                type=click.Choice(["squashfs", "sif", "oci", "pack", "install"]),
                 help="How the environment travels.  [default: squashfs]",
             ),
             click.option(
@@ -36,6 +43,7 @@ def run_options(command: Any) -> Any:
                 "inputs",
                 multiple=True,
                 metavar="PATH|URL",
+                type=FILE,
                 help="Goes along; relative paths are kept.",
             ),
             click.option(
@@ -44,6 +52,7 @@ def run_options(command: Any) -> Any:
                 "outputs",
                 multiple=True,
                 metavar="PATH",
+                type=FILE,
                 help="Comes back; may hold * and ?.",
             ),
             click.option("-n", "--name", help="Name of the run.  [default: made up]"),
@@ -65,7 +74,7 @@ def run_options(command: Any) -> Any:
                 "sweeps",
                 multiple=True,
                 metavar="NAME=A,B",
-                help="A job for each value, which {NAME} in the command stands for; several: each combination.",
+                help="A job for each value, which {NAME} in the command and in outputs stands for; several: each combination.",
             ),
             click.option(
                 "--sweep-file",
@@ -76,6 +85,7 @@ def run_options(command: Any) -> Any:
                 "--checkpoint",
                 multiple=True,
                 metavar="PATH",
+                type=FILE,
                 help="Kept when the command exits to be started again.",
             ),
             click.option(
@@ -86,13 +96,17 @@ def run_options(command: Any) -> Any:
                 help="Says that there is a checkpoint.",
             ),
             click.option(
-                "--profile", metavar="SITE", help="Site profile: chtc, ospool, cern, or one of yours."
+                "--profile",
+                metavar="SITE",
+                type=PROFILE,
+                help="Site profile: chtc, ospool, cern, or one of yours.",
             ),
             click.option(
                 "--switch",
                 "switches",
                 multiple=True,
                 metavar="NAME",
+                type=SWITCH,
                 help="Something that the profile lets one turn on.",
             ),
             click.option(
@@ -118,7 +132,14 @@ def planned(
         if not equals or not key.isidentifier():
             raise click.UsageError(f"--set {given}: write NAME=VALUE")
         variables[key] = value
-    sweep = dict(read_sweep(given) for given in options.pop("sweeps"))
+    sweep: dict[str, tuple[str, ...]] = {}
+    for given in options.pop("sweeps"):
+        name, values = read_sweep(given)
+        if name in sweep:
+            raise click.UsageError(
+                f"--sweep {name} is given twice; write --sweep {name}={','.join((*sweep[name], *values))}"
+            )
+        sweep[name] = values
     options |= {"variables": variables, "sweep": sweep or None}
     command: Any = list(words)
     if not after_dashes:
@@ -127,15 +148,21 @@ def planned(
 
 
 class RunCommand(click.Command):
-    """Knows whether ``--`` stood before the words: then they are a command, otherwise a task."""
+    """Knows whether ``--`` stood before the words: then they are a command; after a task it stands before arguments of the task."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        after = args[args.index("--") + 1 :] if "--" in args else None
+        after = len(args) - args.index("--") - 1 if "--" in args else None
         ctx.meta["wingspan.after_dashes"] = after is not None
-        rest: list[str] = super().parse_args(ctx, args)  # takes the words out of args
-        words = ctx.params.get("words", ())
-        if after is not None and len(words) > len(after):
-            raise click.UsageError(f"{words[0]!r} stands before --; give a task, or -- and a command")
+        try:
+            rest: list[str] = super().parse_args(ctx, args)  # takes the words out of args
+        except click.NoSuchOption as error:
+            if after is not None:
+                raise
+            told = (
+                f"{error.message} What belongs to a task or a command goes after --: -- {error.option_name} …"
+            )
+            raise click.NoSuchOption(error.option_name, told, error.possibilities, ctx) from None
+        ctx.meta["wingspan.after_dashes"] = after is not None and len(ctx.params.get("words", ())) <= after
         return rest
 
 
@@ -146,12 +173,18 @@ class RunCommand(click.Command):
 )
 @click.option("-f", "--follow", is_flag=True, help="Print what it prints, and end as it ends.")
 @click.option(
+    "--fetch",
+    is_flag=True,
+    help="Copy the outputs here as jobs end, and end as they end; with --follow, print too.",
+)
+@click.option("--overwrite", is_flag=True, help="With --fetch: replace files that are here.")
+@click.option(
     "--interactive",
     is_flag=True,
     help="A shell with the same files in the same environment, instead of the command.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print the name only, and no progress.")
-@click.argument("words", metavar="TASK [ARGUMENT]... | -- COMMAND...", nargs=-1)
+@click.argument("words", metavar="TASK [--] [ARGUMENT]... | -- COMMAND...", nargs=-1, type=WORDS)
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -160,11 +193,18 @@ def run(
     words: tuple[str, ...],
     pool: str | None,
     follow: bool,
+    fetch: bool,
+    overwrite: bool,
     interactive: bool,
     quiet: bool,
     **options: Any,
 ) -> int:
     """Execute a Pixi task, or any command, as a batch job.
+
+    \b
+      wingspan run train 0.1                          a task, and its arguments
+      wingspan run test -- --verbose                  arguments that look like options
+      wingspan run -i a.py -o b.csv -- python a.py    a command
 
     Nothing goes along but what --input names, or the task's inputs and [tool.wingspan] in the manifest. The run is kept under its
     name: wingspan status, logs, fetch, rerun, rm.
@@ -175,6 +215,8 @@ def run(
     after_dashes = ctx.meta["wingspan.after_dashes"]
     if not words and not interactive:
         raise click.UsageError("what? Give a TASK, or -- and a COMMAND")
+    if overwrite and not fetch:
+        raise click.UsageError("--overwrite says what --fetch may do; give both")
     if interactive:
         from wingspan.runs._interactive import open_shell
 
@@ -183,19 +225,20 @@ def run(
             shell = open_shell(command, pool=pool, progress=told, **keywords)
         return shell()
     command, keywords = planned(words, after_dashes, options)
-    with progress(quiet=quiet) as told:
+    with notes(), progress(quiet=quiet) as told:
         made = start(command, pool=pool, progress=told, **keywords)
-    for warning in made.spec.warnings:
-        click.echo(click.style("Note: ", fg="yellow") + warning, err=True)
     if quiet:
-        click.echo(made.name)
+        click.echo(made.name, err=follow)
     else:
         count = f"{len(made):,} jobs" if len(made) > 1 else "1 job"
-        click.echo(f"{made.name}: {count} in the {made.pool} pool; wingspan status {made.name}", err=follow)
-    if follow:
+        kept = "" if made.spec.outputs else " (no --output: what it prints is kept, and no files)"
+        click.echo(
+            f"{made.name}: {count} in the {made.pool} pool; wingspan status {made.name}{kept}", err=follow
+        )
+    if follow or fetch:
         from wingspan.cli.runs_act import follow_run
 
-        return follow_run(made)
+        return follow_run(made, printing=follow, fetching=fetch, overwrite=overwrite)
     return 0
 
 
@@ -211,6 +254,7 @@ def run_record(one: Run) -> dict[str, Any]:
         "pool": one.pool,
         "jobs": [attrs.asdict(job) for job in status.jobs],
         "counts": dict(status.counts),
+        "message": status.message,
         "outputs": list(one.spec.outputs),
         "environment": one.spec.environment and one.spec.environment["name"],
         "created": one.info["created"],
@@ -221,7 +265,7 @@ def run_record(one: Run) -> dict[str, Any]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(as_json: bool) -> None:
-    """List your runs."""
+    """List your runs, the newest last."""
     import wingspan
     from wingspan.cli._table import print_table
     from wingspan.runs import load_run, run_names
@@ -232,6 +276,7 @@ def runs(as_json: bool) -> None:
             records.append(run_record(load_run(name)))
         except wingspan.WingspanError as error:
             records.append({"name": name, "state": "damaged", "message": error.message})
+    records.sort(key=lambda record: record.get("created") or 0.0)
     if as_json:
         print_json(records)
     elif not records:
@@ -241,6 +286,8 @@ def runs(as_json: bool) -> None:
             ["NAME", "STATE", "DONE", "FAILED", "COMMAND", "POOL", "CREATED"],
             [_row(one) for one in records],
             right=["DONE", "FAILED"],
+            whole=["NAME", "STATE", "DONE", "FAILED", "POOL", "CREATED"],
+            cut=["COMMAND"],
         )
 
 

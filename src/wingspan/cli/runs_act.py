@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from wingspan.cli._output import confirm, print_json, when
+from wingspan.cli._progress import progress
+from wingspan.cli._streams import print_streams, stream
 from wingspan.cli.run import run_record
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from wingspan.runs import Run
+    from wingspan.progress import Progress
+    from wingspan.runs import Run, RunStatus
 
-__all__ = ["fetch", "hold", "logs", "release", "rerun", "rm", "status", "vacate", "wait"]
+__all__ = ["fetch", "follow_run", "hold", "logs", "release", "rerun", "rm", "ssh", "status", "vacate", "wait"]
 
 if TYPE_CHECKING:
     _StringType = click.ParamType[str]
@@ -40,9 +46,29 @@ class _NameType(_StringType):
         return [CompletionItem(name) for name in run_names() if name.startswith(incomplete)]
 
 
+def _matching(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Names, with those that match in the place of a pattern, which the shell found no file for."""
+    from wingspan.runs import run_names
+    from wingspan.runs._errors import RunNotFound
+
+    found: list[str] = []
+    for name in given:
+        if any(character in name for character in "*?["):
+            matches = [one for one in run_names() if fnmatch.fnmatchcase(one, name)]
+            if not matches:
+                raise RunNotFound(f"no run has a name like {name!r}", hint="wingspan runs lists them")
+            found += matches
+        else:
+            found.append(name)
+    return tuple(dict.fromkeys(found))
+
+
 NAME = _NameType()
 _one = click.argument("name", type=NAME)
-_several = click.argument("names", metavar="NAME...", nargs=-1, required=True, type=NAME)
+_several = click.argument("names", metavar="NAME...", nargs=-1, required=True, type=NAME, callback=_matching)
+#: Seconds of waiting before a progress bar is drawn anew.
+_TURN = 0.3
+_INTERRUPTED = 130
 
 
 def _load(name: str) -> Run:
@@ -68,60 +94,107 @@ def status(name: str, as_json: bool) -> None:
     click.echo(f"  pool       {one.pool}")
     click.echo(f"  created    {when(one.info['created'])}")
     click.echo(f"  folder     {one.path}")
+    if len(one) == 1 and seen.jobs[0].host:
+        click.echo(f"  host       {seen.jobs[0].host}")
+    if seen.message:
+        click.echo(seen.message)
     for job in seen.jobs:
         if job.reason:
             row = " ".join(f"{key}={value}" for key, value in job.parameters.items())
             click.echo(f"job {job.number}{f' ({row})' if row else ''} {job.state}: {job.reason}")
+    _tell_left(seen)
+
+
+def _tell_left(seen: RunStatus) -> None:
+    """Files that did not come back, as no output names them: of the first job that has any."""
+    told = next((job for job in seen.jobs if job.left and job.state == "completed"), None)
+    if told is not None:
+        names = ", ".join(told.left[:5]) + (", …" if len(told.left) > 5 else "")
+        text = f"job {told.number} of {seen.name} wrote {names} too, which no --output names: that did not come back"
+        click.echo(click.style("Note: ", fg="yellow") + text, err=True)
+
+
+class _BesideCommand(click.Command):
+    """What follows ``--`` is a command, which click does not look at."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        place = args.index("--") if "--" in args else len(args)
+        ctx.meta["wingspan.command"] = tuple(args[place + 1 :])
+        if place == len(args) - 1:
+            raise click.UsageError("give a COMMAND after --")
+        return super().parse_args(ctx, args[:place])
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
+@click.command(cls=_BesideCommand)
+@_one
+@click.argument("number", type=click.IntRange(min=0), default=0)
+@click.pass_context
+def ssh(ctx: click.Context, /, name: str, number: int) -> int:
+    """A shell in the folder and the environment of a job that is running, or a COMMAND there.
+
+    By HTCondor's condor_ssh_to_job: the machine must have an OpenSSH server.
+    """
+    from wingspan.runs._interactive import shell_in_job
+
+    return shell_in_job(_load(name), number, ctx.meta["wingspan.command"])()
 
 
 @click.command()
 @_one
-@click.argument("number", type=click.IntRange(min=0), default=0)
-@click.option("-f", "--follow", "live", is_flag=True, help="Go on printing until the job has ended.")
+@click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(min=0))
+@click.option("-f", "--follow", "live", is_flag=True, help="Go on printing until the jobs have ended.")
 @click.option("--stderr", "only_errors", is_flag=True, help="Standard error only.")
-def logs(name: str, number: int, live: bool, only_errors: bool) -> int:
-    """What a run has printed so far; NUMBER is that of a job of a sweep.
+def logs(name: str, numbers: tuple[int, ...], live: bool, only_errors: bool) -> int:
+    """What a run has printed so far: all its jobs, or those of a sweep that have a NUMBER.
 
-    Standard output goes to standard output, standard error to standard error.
+    Standard output goes to standard output, standard error to standard error. Of several jobs each line begins with the job's number.
     """
     one = _load(name)
-    one.log_path(number)
-    if live:
-        _stream(one, number, only_errors)
+    chosen = list(dict.fromkeys(numbers)) or list(range(len(one)))
+    for number in chosen:
+        one.log_path(number)
+    if not live:
+        print_streams(one, chosen, only_errors)
         return 0
-    if not only_errors:
-        click.echo(one.stdout(number), nl=False)
-    click.echo(one.stderr(number), nl=False, err=not only_errors)
+    with _leaving(name):
+        for job in stream(one, chosen, only_errors):
+            if job.state == "held":
+                click.echo(f"{name}: job {job.number} held: {job.reason}", err=True)
     return 0
 
 
-def _stream(one: Run, number: int, only_errors: bool = False) -> None:
-    """Both streams, as they come."""
-    which = ("err",) if only_errors else ("out", "err")
-    read = dict.fromkeys(which, 0)
-    while True:
-        ended = one.status().jobs[number].is_final
-        for each in which:
-            try:
-                with one.log_path(number, each).open("rb") as file:
-                    read[each] = min(read[each], file.seek(0, 2))
-                    file.seek(read[each])
-                    data = file.read()
-            except FileNotFoundError:
-                continue
-            read[each] += len(data)
-            if data:
-                click.echo(data.decode("utf-8", "replace"), nl=False, err=each == "err" and not only_errors)
-        if ended:
-            return
-        time.sleep(0.1)
+@contextlib.contextmanager
+def _leaving(*names: str) -> Iterator[None]:
+    """Ctrl-C ends the looking on, not the run: say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        goes = "The run goes" if len(names) == 1 else "The runs go"
+        back = f"wingspan wait {' '.join(names)}"
+        click.echo(
+            f"\n{goes} on without you. To come back: {back}; to end: wingspan rm {' '.join(names)}", err=True
+        )
+        raise click.exceptions.Exit(_INTERRUPTED) from None
 
 
-def follow_run(one: Run) -> int:
-    """Print what the run prints until it has ended; the exit code of the job, or 1 if one of several failed."""
-    if len(one) == 1:
-        _stream(one, 0)
-    return _report(one)
+def follow_run(one: Run, *, printing: bool = True, fetching: bool = False, overwrite: bool = False) -> int:
+    """Stay until the run has ended; the exit code of the job, or 1 if one of several failed.
+
+    Args:
+        one: The run.
+        printing: Print what its job prints.
+        fetching: Copy outputs into the working folder as jobs end.
+        overwrite: Replace files that are there.
+    """
+    with _leaving(one.name):
+        if printing:
+            stream(one, range(len(one)))
+        if fetching:
+            _fetch_all(one, Path(), overwrite=overwrite)
+        return _report(one)
 
 
 def _report(one: Run) -> int:
@@ -129,6 +202,7 @@ def _report(one: Run) -> int:
     for job in seen.jobs:
         if job.state != "completed":
             click.echo(f"{one.name}: job {job.number} {job.state}: {job.reason}", err=True)
+    _tell_left(seen)
     if seen.state == "completed":
         return 0
     code = seen.jobs[0].code if len(seen.jobs) == 1 else None
@@ -137,22 +211,52 @@ def _report(one: Run) -> int:
 
 @click.command()
 @_several
-@click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer; the exit code is then 124.")
-def wait(names: tuple[str, ...], timeout: float | None) -> int:
-    """Wait until runs have ended. Exit code 0: all did so well."""
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Wait no longer; the exit code is then 124.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def wait(names: tuple[str, ...], timeout: float | None, quiet: bool) -> int:
+    """Wait until runs have ended. Exit code 0: all did so well.
+
+    Ctrl-C only stops the waiting: the runs go on by themselves.
+    """
     from wingspan.runs import RunTimeout
 
     deadline = None if timeout is None else time.monotonic() + timeout
     code = 0
-    for name in names:
-        one = _load(name)
-        try:
-            one.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        except RunTimeout as error:
-            click.echo(error.message, err=True)
-            return 124
-        code = code or _report(one)
+    with _leaving(*names):
+        for name in names:
+            one = _load(name)
+            try:
+                with progress(quiet=quiet or not sys.stderr.isatty()) as told:
+                    _wait(one, deadline, told)
+            except RunTimeout:
+                click.echo(f"{name} is not done after {timeout:g} s; it goes on", err=True)
+                return 124
+            code = code or _report(one)
     return code
+
+
+def _wait(one: Run, deadline: float | None, told: Progress) -> None:
+    from wingspan.runs import RunTimeout
+
+    task, done = told.start(one.name, len(one)), 0
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            one.wait(_TURN if left is None else min(_TURN, left))
+        except RunTimeout:
+            if left is not None and left <= _TURN:
+                raise
+        ended = sum(job.is_final for job in one.status().jobs)
+        told.advance(task, ended - done)
+        done = ended
+        if done == len(one):
+            told.finish(task)
+            return
 
 
 @click.command()
@@ -174,7 +278,21 @@ def fetch(name: str, to: Path, waiting: bool, overwrite: bool) -> int:
 
     Those of a sweep go to NAME/NUMBER in it.
     """
-    one = _load(name)
+    code = 0
+    with _leaving(name):
+        seen = _fetch_all(_load(name), to, overwrite=overwrite, waiting=waiting)
+    for job in seen.jobs:
+        if job.state in ("failed", "removed", "held"):
+            click.echo(f"{name}: job {job.number} {job.state}: {job.reason}", err=True)
+            code = 1
+        elif not job.is_final:
+            click.echo(f"{name}: job {job.number} is {job.state}", err=True)
+    _tell_left(seen)
+    return code
+
+
+def _fetch_all(one: Run, to: Path, *, overwrite: bool = False, waiting: bool = True) -> RunStatus:
+    """Copy the outputs of jobs that have ended, and go on until all have if `waiting`."""
     done: set[int] = set()
     while True:
         seen = one.status()
@@ -182,17 +300,10 @@ def fetch(name: str, to: Path, waiting: bool, overwrite: bool) -> int:
             done.add(number)
             for file in files:
                 click.echo(str(file))
-        if not waiting or seen.is_done:
-            break
+        if not waiting or seen.is_done or seen.is_stuck:
+            return seen
+        one.attend(seen)
         time.sleep(0.25)
-    code = 0
-    for job in seen.jobs:
-        if job.state in ("failed", "removed", "held"):
-            click.echo(f"{name}: job {job.number} {job.state}: {job.reason}", err=True)
-            code = 1
-        elif not job.is_final:
-            click.echo(f"{name}: job {job.number} is {job.state}", err=True)
-    return code
 
 
 @click.command()
@@ -200,7 +311,11 @@ def fetch(name: str, to: Path, waiting: bool, overwrite: bool) -> int:
 def hold(names: tuple[str, ...]) -> None:
     """Hold the jobs of runs: they stop, keep their place in the queue, and go on after a release."""
     for name in names:
-        _load(name).hold()
+        one = _load(name)
+        if (seen := one.status()).is_done:
+            click.echo(f"{name}: there is nothing to hold, it is {seen.state}", err=True)
+            continue
+        one.hold()
         click.echo(f"{name}: held; wingspan release lets it go on")
 
 
@@ -247,7 +362,7 @@ def rm(names: tuple[str, ...], force: bool, yes: bool) -> None:
     from wingspan.runs import remove_run
 
     if len(names) > 1 and sys.stdin.isatty():
-        confirm("Remove", names, yes)
+        confirm("Remove", names, yes, noun="run")
     for name in names:
         remove_run(name, force=force)
         click.echo(f"{name}: removed")

@@ -22,12 +22,16 @@ def store() -> None:
 @store.command("ls")
 @click.argument("location", metavar="[STORE]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def ls(location: str | None, as_json: bool) -> None:
-    """List the objects of a store; without STORE, of all configured ones."""
+def ls(location: str | None, as_json: bool) -> int:
+    """List the objects of a store; without STORE, of all configured ones.
+
+    A store that cannot be read is told on standard error, and the others are listed; the exit code is then 1.
+    """
+    from wingspan.cli._main import print_error
     from wingspan.cli._table import print_table, size
     from wingspan.errors import SettingsError
     from wingspan.settings import load_settings
-    from wingspan.stores import configured_stores, open_store
+    from wingspan.stores import StoreError, configured_stores, open_store
 
     settings = load_settings()
     locations = [location] if location else sorted(configured_stores(settings))
@@ -37,7 +41,17 @@ def ls(location: str | None, as_json: bool) -> None:
             hint="name one (wingspan store ls FOLDER), or add a [store.NAME] with its url to "
             f"{settings.config_file}",
         )
-    found = [(where, each) for where in locations for each in open_store(where, settings).objects()]
+    found, failed = [], []
+    for where in locations:
+        try:
+            found += [(where, each) for each in open_store(where, settings).objects()]
+        except (StoreError, SettingsError) as error:
+            failed.append(error)
+    for trouble in failed:
+        print_error(trouble)
+    code = max((trouble.exit_code for trouble in failed), default=0)
+    if location is not None and failed:
+        return code
     if as_json:
         click.echo(
             json.dumps(
@@ -57,7 +71,7 @@ def ls(location: str | None, as_json: bool) -> None:
                 indent=2,
             )
         )
-        return
+        return code
     print_table(
         ["NAME", "SIZE", "LAST USED", "FOR JOBS"],
         [
@@ -71,6 +85,7 @@ def ls(location: str | None, as_json: bool) -> None:
         ],
         right=["SIZE"],
     )
+    return code
 
 
 @store.command("prune")
@@ -89,11 +104,12 @@ def ls(location: str | None, as_json: bool) -> None:
 def prune(location: str, older_than: float, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove what nothing needs any more, and the remains of uploads that died.
 
-    What a map or run kept on this access point names stays, whatever its age. Maps of other access points
-    that share the store
-    are not seen from here: --older-than is for them.
+    What a map or run kept on this access point names stays, whatever its age, and what a queued job names: of
+    files that you own and submit yourself, too. Other access points that share the store are not seen
+    from here: --older-than is for them.
     """
     from wingspan.cli._table import size
+    from wingspan.pools.queued_bundles import queued_digests
     from wingspan.settings import load_settings
     from wingspan.stores import PruneReport, kept_digests, open_store
     from wingspan.stores import prune as prune_store
@@ -105,7 +121,10 @@ def prune(location: str, older_than: float, dry_run: bool, yes: bool, as_json: b
 
     def run(*, dry: bool) -> PruneReport:
         return prune_store(
-            opened, lambda: kept_digests(settings), older_than=timedelta(days=older_than), dry_run=dry
+            opened,
+            lambda: kept_digests(settings) | queued_digests(),
+            older_than=timedelta(days=older_than),
+            dry_run=dry,
         )
 
     report = run(dry=dry_run or not yes)

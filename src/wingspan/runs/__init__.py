@@ -3,7 +3,8 @@
 _api.py     `run`                           _spec.py    what a run is               _run.py     what its user holds
 _tasks.py   Pixi tasks as commands          _files.py   inputs                      _folder.py  on disk
 _script.py  the jobs' script                _jobs.py    script and job description  _render.py  for people to own
-_environment.py  bundles                    _machines.py  can any machine do it     lint/       faults of such files
+_environment.py  bundles                    _machines.py  can any machine do it     _find.py    runs made before
+lint/       faults of such files
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from wingspan.runs._api import run
     from wingspan.runs._errors import RunError as RunError
     from wingspan.runs._errors import RunTimeout as RunTimeout
-    from wingspan.runs._run import Run, RunJob, RunStatus, load_run, load_runs, remove_run, run_names
+    from wingspan.runs._find import load_run, load_runs, remove_run, run_names
+    from wingspan.runs._run import Run, RunJob, RunStatus
 
 _ERRORS = (
     "CommandNotFound",
@@ -33,14 +35,14 @@ _ERRORS = (
     "RunFailed",
     "RunNotFound",
     "RunTimeout",
+    "RunWarning",
     "TaskCycle",
     "WouldOverwrite",
 )
 _HOME = {
     **dict.fromkeys(_ERRORS, "._errors"),
-    **dict.fromkeys(
-        ("Run", "RunJob", "RunStatus", "load_run", "load_runs", "remove_run", "run_names"), "._run"
-    ),
+    **dict.fromkeys(("Run", "RunJob", "RunStatus"), "._run"),
+    **dict.fromkeys(("load_run", "load_runs", "remove_run", "run_names"), "._find"),
     "run": "._api",
     "render": "._render",
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +19,13 @@ from wingspan.jobs import Resources, with_needs
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, site_pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare
-from wingspan.runs._errors import CommandNotFound, InvalidRun, InvalidSweep
-from wingspan.runs._files import collect_inputs, keep_inputs, not_sent
+from wingspan.runs._errors import CommandNotFound, InvalidRun, InvalidSweep, RunWarning
+from wingspan.runs._files import collect_inputs, keep_inputs, not_sent, rebased
 from wingspan.runs._folder import create_run_folder, new_name
 from wingspan.runs._jobs import describe_jobs, moves_files, write_script
 from wingspan.runs._machines import check_machines
 from wingspan.runs._run import Run
-from wingspan.runs._script import uses_parameter
+from wingspan.runs._script import filled, uses_parameter
 from wingspan.runs._spec import (
     CHECKPOINT_EXIT_CODE,
     RunSpec,
@@ -57,7 +59,7 @@ class Plan:
     stem: str | None = None
 
 
-def plan_run(  # noqa: PLR0915 - one decision after the other
+def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
     command: str | Sequence[str],
     *,
     arguments: Sequence[str] = (),
@@ -90,7 +92,7 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     Without `build` the environment's bundle is not built: it lies in a container image already. A site's `pool` is asked what its machines
     offer where nobody names the kind of bundle.
     """
-    base = Path(workspace).absolute()
+    base = here = Path(workspace).absolute()
     task = command if isinstance(command, str) else None
     if task is None and not list(command):
         raise InvalidRun("no command was given", hint="wingspan run TASK, or wingspan run -- COMMAND…")
@@ -107,8 +109,9 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
     table = tool_table(manifest, task)
     environment = environment if environment is not None else table.get("env")
     parameters, rows = sweep_rows(sweep, None if sweep_file is None else Path(sweep_file))
-    globs: tuple[str, ...] = ()
-    declared: list[str] = [*outputs] or [str(one) for one in table.get("outputs", ())]
+    globs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    outputs, checkpoint, switches = _several(outputs), _several(checkpoint), _several(switches)
+    declared = outputs or _several(table.get("outputs", ()))
     if task is not None:
         assert opened is not None
         base = opened.root
@@ -117,8 +120,8 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
         )
         with _command_meant(task):
             inside = named_environment or opened.task(task).default_environment or "default"
+            own_arguments = {argument.name for argument in opened.task(task, inside).args}
         environment = environment if environment is not None else inside
-        own_arguments = {argument.name for argument in opened.task(task, inside).args}
         plan = plan_task(
             opened,
             task,
@@ -126,13 +129,16 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
             arguments,
             {one: f"${{{one}}}" for one in parameters if one in own_arguments},
         )
-        steps, globs = plan.steps, plan.inputs
+        steps, globs = plan.steps, _globs_of_rows(plan.inputs, parameters, rows)
         declared = [*dict.fromkeys([*declared, *plan.outputs])]
     else:
         steps = (Step(words=tuple(map(str, [*command, *arguments]))),)
     _check_parameters(steps, parameters)
+    _check_rows([*declared, *checkpoint], parameters, rows)
     places, urls = collect_inputs(
-        [*(os.fspath(one) for one in inputs), *table.get("inputs", ())], globs, base
+        [*(rebased(one, here, base) for one in _several(inputs)), *_several(table.get("inputs", ()))],
+        globs,
+        base,
     )
     resources = Resources(
         cpus=_count("cpus", cpus, table, 1, least=1),
@@ -143,14 +149,21 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
         time_limit=parse_duration(time if time is not None else table.get("time")),
     )
     profile = profile if profile is not None else table.get("profile")
-    switches = tuple(switches) or tuple(table.get("switches", ()))
-    if profile is not None:
-        from wingspan.pools.profiles import load_profile
+    switches = tuple(switches) or tuple(_several(table.get("switches", ())))
+    if profile is not None or switches:
+        from wingspan.pools.profiles import find_profile, load_profile
 
-        load_profile(profile).check_time(resources, switches)
+        found = find_profile() if profile is None else load_profile(profile)
+        if profile is None and found.name == "generic":
+            raise InvalidRun(
+                f"the switch {switches[0]!r} is one of a site's profile, and none is named",
+                hint=f"--profile chtc --switch {switches[0]}",
+            )
+        found.check_time(resources, switches)
     words = [word for step in steps for word in _words(step)]
-    forgotten = not_sent(words, base, [place for _, place in places], declared)
-    warnings = [f"{one} is here and does not go along; --input {one} sends it" for one in forgotten]
+    made = [*declared, *(one for _, patterns in globs for one in patterns)]
+    forgotten = not_sent(words, base, [place for _, place in places], made)
+    told = [f"{one} is here and does not go along; --input {one} sends it" for one in forgotten]
     stem = None if name is not None else task or _stem(steps[0].words)
     spec = RunSpec(
         name=check_name(name) if name is not None else new_name(stem or "run"),
@@ -163,26 +176,33 @@ def plan_run(  # noqa: PLR0915 - one decision after the other
         rows=rows,
         resources=resources,
         checkpoint=tuple(
-            relative_path(path, "checkpoint") for path in (list(checkpoint) or table.get("checkpoint", ()))
+            relative_path(path, "checkpoint")
+            for path in (checkpoint or _several(table.get("checkpoint", ())))
         ),
-        checkpoint_exit_code=_count("checkpoint_exit_code", checkpoint_exit_code, {}, 85, least=1),
-        variables=dict(variables or {}),
+        checkpoint_exit_code=_exit_code(checkpoint_exit_code),
+        variables=_variables(variables),
         profile=profile,
         switches=switches,
         preflight=preflight,
-        warnings=tuple(warnings),
+        warnings=tuple(told),
     )
     _check_programs(spec)
     if environment is None:
+        if kind is not None:
+            raise InvalidRun(
+                f"kind = {kind!r} says how an environment travels, and none is named", hint="--env NAME"
+            )
         return Plan(spec=spec, stem=stem)
     named = as_environment(environment, base)
     if kind is not None:
         named = attrs.evolve(named, kind=kind)
     bundle, facts = prepare(named, gpus=resources.gpus > 0, build=build, pool=pool, progress=progress)
     if bundle is not None:
-        check_command(bundle, _programs(spec), name=facts["name"])
+        check_command(bundle, _programs(spec), named, gpus=resources.gpus > 0)
     if resources.gpus:
         spec = attrs.evolve(spec, warnings=(*spec.warnings, *facts["needs"].get("warnings", ())))
+    if facts.get("source_warning"):
+        spec = attrs.evolve(spec, warnings=(*spec.warnings, facts["source_warning"]))
     spec = attrs.evolve(
         spec,
         environment=facts,
@@ -196,7 +216,27 @@ def run(
     *,
     pool: str | Pool | None = None,
     progress: Progress = NO_PROGRESS,
-    **options: Any,
+    arguments: Sequence[str] = (),
+    environment: str | Environment | None = None,
+    kind: str | None = None,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    outputs: Iterable[str] = (),
+    name: str | None = None,
+    cpus: int | None = None,
+    memory: int | str | None = None,
+    disk: int | str | None = None,
+    time: int | str | None = None,
+    gpus: int | None = None,
+    gpu_memory: int | str | None = None,
+    variables: Mapping[str, str] | None = None,
+    sweep: Mapping[str, Sequence[object]] | None = None,
+    sweep_file: str | os.PathLike[str] | None = None,
+    checkpoint: Iterable[str] = (),
+    checkpoint_exit_code: int = CHECKPOINT_EXIT_CODE,
+    profile: str | None = None,
+    switches: Iterable[str] = (),
+    preflight: bool = True,
+    workspace: str | os.PathLike[str] = ".",
 ) -> Run:
     """Execute a command, or a Pixi task, as batch jobs; come back as soon as they are in the queue.
 
@@ -230,6 +270,9 @@ def run(
         UnknownTask: There is no such task.
         PoolError: The pool cannot be used.
 
+    Warns:
+        RunWarning: A file that the command names does not go along, the environment does not suit what is asked for, and the like.
+
     >>> r = run(["sh", "-c", "echo hello > greeting.txt"], outputs=["greeting.txt"], pool="local")
     >>> r.wait().state, r.outputs()["greeting.txt"].read_text()
     ('completed', 'hello\\n')
@@ -238,9 +281,38 @@ def run(
     if isinstance(pool, str):
         get_pool(pool)  # a name that nobody knows is said first; it is started when all else is in order
     site = site_pool(pool) if pool is None or isinstance(pool, str) else pool
-    plan = plan_run(command, progress=progress, pool=site, **options)
+    plan = plan_run(
+        command,
+        arguments=arguments,
+        environment=environment,
+        kind=kind,
+        inputs=inputs,
+        outputs=outputs,
+        name=name,
+        cpus=cpus,
+        memory=memory,
+        disk=disk,
+        time=time,
+        gpus=gpus,
+        gpu_memory=gpu_memory,
+        variables=variables,
+        sweep=sweep,
+        sweep_file=sweep_file,
+        checkpoint=checkpoint,
+        checkpoint_exit_code=checkpoint_exit_code,
+        profile=profile,
+        switches=switches,
+        preflight=preflight,
+        workspace=workspace,
+        pool=site,
+        progress=progress,
+    )
     choice = choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
-    return submit_plan(plan, choice.pool, progress, note=choice.reason if choice.is_fallback else None)
+    note = choice.reason if choice.is_fallback else None
+    for warning in (*plan.spec.warnings, *([note] if note else [])):
+        # Before anything is submitted: who makes warnings errors wants no run then.
+        warnings.warn(warning, RunWarning, stacklevel=2)
+    return submit_plan(plan, choice.pool, progress, note=note)
 
 
 def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: str | None = None) -> Run:
@@ -301,6 +373,21 @@ def _command_meant(task: str | None) -> Iterator[None]:
         raise
 
 
+def _several(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Paths, or one by itself: its letters are not meant."""
+    return [os.fspath(one) for one in ([given] if isinstance(given, str | os.PathLike) else given)]
+
+
+def _variables(given: Mapping[str, str] | None) -> dict[str, str]:
+    for name in given or {}:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
+            raise InvalidRun(
+                f"{name!r} cannot be the name of an environment variable",
+                hint="letters, digits and underscores, beginning with a letter",
+            )
+    return {name: str(value) for name, value in (given or {}).items()}
+
+
 def _count(what: str, value: int | None, table: Mapping[str, Any], default: int, *, least: int) -> int:
     found = value if value is not None else table.get(what, default)
     if isinstance(found, bool) or not isinstance(found, int) or found < least:
@@ -310,11 +397,40 @@ def _count(what: str, value: int | None, table: Mapping[str, Any], default: int,
     return found
 
 
+def _exit_code(code: int) -> int:
+    if isinstance(code, bool) or not isinstance(code, int) or not 1 <= code <= 255:
+        raise InvalidRun(
+            f"checkpoint_exit_code = {code!r} is no exit code that says something",
+            hint="1 to 255; 85 is the custom",
+        )
+    return code
+
+
 def _check_output(path: str) -> str:
     plain = relative_path(path, "output")
     if "**" in plain:
         raise InvalidRun(f"the output {path!r} has a **", hint="name the folder itself: all of it comes back")
     return plain
+
+
+def _globs_of_rows(
+    globs: Iterable[tuple[str, tuple[str, ...]]], parameters: Sequence[str], rows: Iterable[Sequence[str]]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """A task's inputs, with the values of every row where they name an argument that is swept."""
+    found = {
+        (filled(glob, parameters, row), tuple(filled(one, parameters, row) for one in made)): None
+        for row in rows
+        for glob, made in globs
+    }
+    return tuple(found)
+
+
+def _check_rows(paths: Iterable[str], parameters: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A value must not lead an output out of the job's folder."""
+    named = [path for path in paths if any(f"{{{name}}}" in path for name in parameters)]
+    for row in rows if named else ():
+        for path in named:
+            relative_path(filled(path, parameters, row), "output")
 
 
 def _check_parameters(steps: Sequence[Step], parameters: Sequence[str]) -> None:

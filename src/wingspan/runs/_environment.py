@@ -14,7 +14,7 @@ import attrs
 
 from wingspan.errors import SettingsError
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._errors import CommandNotFound, InvalidRun, RunDamaged
+from wingspan.runs._errors import CommandNotFound, RunDamaged
 from wingspan.settings import load_settings
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from wingspan.pools import Pool
 
 __all__ = ["as_environment", "bundle_of", "check_command", "keep_bundle", "prepare"]
-
-_KINDS = ("squashfs", "sif", "pack", "install")
 
 
 def as_environment(given: Any, base: Path) -> Environment:
@@ -59,47 +57,35 @@ def prepare(
 
     Raises:
         EnvironmentError_: The environment cannot be read, or cannot be carried.
-        InvalidRun: Its kind is not one that a job starts from.
+        UnknownKind: There is no such kind of bundle.
     """
     from wingspan.environments import derive_needs
+    from wingspan.pools.bundle_source import choose_kind, find_source, machine_requirement
 
-    kind, why = named.kind or "squashfs", "asked for" if named.kind else "it is used where it lies"
-    if named.kind is None and pool is not None:
-        from wingspan.pools.machines import explain_bundle_kind
-
-        choice = explain_bundle_kind(pool)
-        kind, why = choice.kind, choice.reason
-    if kind not in _KINDS:
-        raise InvalidRun(
-            f"a run cannot start from a bundle of kind {kind!r}",
-            hint=f"use {', '.join(_KINDS)}; for an image in a registry: wingspan render htcondor DIR --image docker://…",
-        )
     environment = named.load(gpus=gpus)
+    kind, why = choose_kind(named.kind, pool, environment.download_bytes)
+    machines = machine_requirement(environment.platform.subdir, pool)
     bundle = None
     if build:
         from wingspan.environments.bundles import build_bundle
 
         bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
-    needs: dict[str, Any] = dict(bundle.manifest.needs) if bundle and bundle.manifest else {}
-    if bundle and bundle.manifest:
-        needs.setdefault("installed_bytes", bundle.manifest.installed_bytes)
-    if gpus or not needs:  # else what was written down when the bundle was built will do
-        needs = derive_needs(environment, gpus=gpus).to_json()
-    source = None
-    if bundle is not None and pool is not None and pool.kind == "htcondor" and kind in ("squashfs", "pack"):
-        from wingspan.pools.bundle_source import source_of_bundle
-        from wingspan.stores import Route
-
-        placed = source_of_bundle(bundle.path, bundle.size, bundle.sha256, progress=progress)
-        source = placed if placed.route is not Route.TRANSFER else None
+    manifest = bundle.manifest if bundle else None
+    measured = manifest.installed_bytes if manifest else None
+    needs: dict[str, Any]
+    if gpus or manifest is None or measured is None:
+        needs = derive_needs(environment, gpus=gpus, measured=measured).to_json()
+    else:  # what was written down when the bundle was built will do
+        needs = {**manifest.needs, "installed_bytes": measured}
+    source = find_source(bundle, pool, progress=progress) if bundle is not None else {}
     return bundle, {
         "workspace": environment.workspace,
         "name": environment.name,
         "platform": environment.platform.name,
         "bundle": bundle.to_json() if bundle else None,
         "kind_reason": why,
-        "source": source.source if source else None,
-        "source_requirements": source.requirements if source else None,
+        **source,
+        "machine_requirements": machines,
         "needs": needs,
     }
 
@@ -136,19 +122,20 @@ def bundle_of(folder: Path, facts: dict[str, Any]) -> Bundle:
     )
 
 
-def check_command(bundle: Bundle, programs: Sequence[str], *, name: str) -> None:
-    """See that the environment has the programs, by starting it here; what was seen is remembered.
+def check_command(bundle: Bundle, programs: Sequence[str], named: Environment, *, gpus: bool = False) -> None:
+    """See that the environment has the programs; what was seen is remembered.
 
-    Only a `squashfs` bundle is looked into: the others would have to be unpacked first. Where it cannot be started
-    here, nothing is said: the jobs run elsewhere.
+    A `squashfs` bundle is started here. The others would have to be unpacked first: the lists of their packages are read instead.
+    Where neither is possible here, nothing is said: the jobs run elsewhere.
 
     Raises:
         CommandNotFound: It has not.
     """
     from wingspan.environments.bundles import starter_command
 
-    if bundle.kind != "squashfs" or not programs:
+    if not programs:
         return
+    name = named.name
     key = hashlib.sha256(repr((bundle.sha256, tuple(programs), os.environ.get("PATH"))).encode()).hexdigest()[
         :32
     ]
@@ -156,10 +143,20 @@ def check_command(bundle: Bundle, programs: Sequence[str], *, name: str) -> None
     if seen.exists():
         return
     look = 'for p; do command -v "$p" >/dev/null 2>&1 || echo "wingspan-lacks:$p"; done; echo wingspan-looked'
-    start = starter_command(bundle, ["sh", "-c", look, "sh", *programs], shared=True, quiet=True)
+    words, had = ["sh", "-c", look, "sh", *programs], frozenset[str]()
+    if bundle.kind != "squashfs":
+        from wingspan.environments.commands import programs_of
+
+        found = programs_of(named.load(gpus=gpus))
+        if found is None:
+            return
+        had = found  # and what any machine has, as this one: the shell's own words, and its programs
+    else:
+        start = starter_command(bundle, words, shared=True, quiet=True)
+        words = ["/bin/sh", str(start.executable), *start.arguments]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(
-            ["/bin/sh", str(start.executable), *start.arguments],
+            words,
             capture_output=True,
             text=True,
             timeout=60,
@@ -171,6 +168,7 @@ def check_command(bundle: Bundle, programs: Sequence[str], *, name: str) -> None
         lacking = [
             line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("wingspan-lacks:")
         ]
+        lacking = [program for program in lacking if program not in had]
         if lacking:
             raise CommandNotFound(
                 f"the environment {name!r} has no command {lacking[0]!r}",

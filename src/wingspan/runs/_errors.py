@@ -37,9 +37,14 @@ __all__ = [
     "RunFailed",
     "RunNotFound",
     "RunTimeout",
+    "RunWarning",
     "TaskCycle",
     "WouldOverwrite",
 ]
+
+
+class RunWarning(UserWarning):
+    """Something that whoever makes a run should know, and that keeps it from nothing."""
 
 
 class RunError(WingspanError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import InputMissing, InvalidRun, WouldOverwrite
 from wingspan.runs._spec import relative_path
 
-__all__ = ["collect_inputs", "copy_outputs", "keep_inputs", "not_sent"]
+__all__ = ["collect_inputs", "copy_outputs", "keep_inputs", "not_sent", "rebased"]
 
 #: Never part of a folder that is named: what version control and tools keep for themselves.
 _SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
@@ -22,14 +23,15 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def collect_inputs(
-    given: Iterable[str], globs: Iterable[str], base: Path
+    given: Iterable[str], globs: Iterable[tuple[str, tuple[str, ...]]], base: Path
 ) -> tuple[tuple[tuple[Path, str], ...], tuple[str, ...]]:
     """Files and folders with their places in the job's folder, and URLs.
 
     Args:
         given: Paths or URLs that a person named; relative ones keep their folders, absolute ones outside of
             `base` are put flat into the job's folder.
-        globs: Patterns of tasks, relative to `base`; each must match something.
+        globs: Patterns of tasks, relative to `base`, each with those of what other tasks of the job write before; what only these
+            match is not there yet, or is made anew, and is not sent. Each must match something else then.
         base: What is relative, is relative to this.
 
     Raises:
@@ -52,19 +54,55 @@ def collect_inputs(
             inside = here.is_relative_to(base)
             place = here.relative_to(base).as_posix() if inside else here.name
         else:
-            place = relative_path(one, "input")
+            place = _place_of(one, here)
         _add(found, place, here.absolute())
-    for pattern in globs:
+    for pattern, made in globs:
         relative_path(pattern, "input")
-        matches = [match for match in sorted(base.glob(pattern)) if not _is_skipped(match.relative_to(base))]
-        if not matches:
+        matches = [
+            match
+            for match in sorted(base.glob(pattern))
+            if not _is_skipped(match.relative_to(base))
+            and not any(_covers(one, match.relative_to(base).as_posix()) for one in made)
+        ]
+        if not matches and not any(_covers(pattern, one) or _covers(one, pattern) for one in made):
             raise InputMissing(
                 f"no file in {base} matches the input {pattern!r} of the task",
-                hint="correct the task's inputs, or make the file first",
+                hint="correct the task's inputs, or make the file first; what a task writes on which it depends, "
+                "belongs in the outputs of that one",
             )
         for match in matches:
             _add(found, match.relative_to(base).as_posix(), match.absolute())
     return tuple((here, place) for place, here in found.items()), tuple(dict.fromkeys(urls))
+
+
+def _covers(pattern: str, path: str) -> bool:
+    """Whether `path`, which may be a pattern itself, or a folder around it, matches `pattern`.
+
+    >>> _covers("made/*.txt", "made/five.txt"), _covers("made", "made/five.txt"), _covers("*.csv", "five.txt")
+    (True, True, False)
+    """
+    parts = path.split("/")
+    return any(fnmatch.fnmatchcase("/".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
+
+
+def _place_of(given: str, here: Path) -> str:
+    try:
+        return relative_path(given, "input")
+    except InvalidRun as error:
+        if ".." in given.split("/"):
+            error.hint = f"an absolute path goes into the job's folder itself: --input {here.resolve()}"
+        raise
+
+
+def rebased(given: str, here: Path, base: Path) -> str:
+    """An input that somebody in the folder `here` names, for a run whose paths are relative to `base`, a folder above.
+
+    What is not in `here` may be meant relative to `base`, as everything in the manifest is.
+    """
+    if here == base or _URL.match(given) or given.startswith(("/", "~")):
+        return given
+    path = os.path.normpath(here / given)
+    return path if Path(path).exists() or not (base / given).exists() else given
 
 
 def _is_skipped(path: Path) -> bool:
@@ -137,9 +175,16 @@ def _copy(source: Path, target: Path, size: int) -> None:
     shutil.copy2(source, target)
 
 
-def not_sent(words: Iterable[str], base: Path, places: Iterable[str], outputs: Iterable[str]) -> list[str]:
-    """Words of a command that are files here and do not go along: most likely forgotten."""
-    sent = {*places, *outputs}
+def not_sent(words: Iterable[str], base: Path, places: Iterable[str], made: Iterable[str]) -> list[str]:
+    """Words of a command that are files here and do not go along: most likely forgotten.
+
+    Args:
+        words: Of the commands of a run.
+        base: Where it is started from.
+        places: Of the files that go along.
+        made: Paths and patterns of what the job writes itself; what is here of it is of another time.
+    """
+    sent = {*places, *made}
     forgotten = []
     for word in words:
         if word.startswith(("/", "-")) or not word or _URL.match(word):
@@ -149,13 +194,14 @@ def not_sent(words: Iterable[str], base: Path, places: Iterable[str], outputs: I
             here = plain not in ("", ".") and (base / plain).exists()
         except (OSError, ValueError):
             continue
-        if here and not any(plain == one or plain.startswith(f"{one}/") for one in sent):
+        # Of a folder some part may be sent, or be made by the job itself.
+        if here and not any(_covers(one, plain) or one.startswith(f"{plain}/") for one in sent):
             forgotten.append(plain)
     return list(dict.fromkeys(forgotten))
 
 
-def copy_outputs(files: dict[str, Path], target: Path, overwrite: bool) -> tuple[Path, ...]:
-    """Copy files (relative path -> where it lies) below `target`, each whole or not at all; where they are now.
+def copy_outputs(name: str, files: dict[str, Path], target: Path, overwrite: bool) -> tuple[Path, ...]:
+    """Copy files of the run `name` (relative path -> where it lies) below `target`, each whole or not at all; where they are now.
 
     Raises:
         WouldOverwrite: A file with another content is in the way; nothing was copied.
@@ -171,7 +217,7 @@ def copy_outputs(files: dict[str, Path], target: Path, overwrite: bool) -> tuple
         ):
             raise WouldOverwrite(
                 f"{place} is there, with another content",
-                hint="--overwrite replaces it; --to fetches elsewhere",
+                hint=f"wingspan fetch {name} --overwrite replaces it; --to fetches elsewhere",
             )
     for source, place in wanted.items():
         place.parent.mkdir(parents=True, exist_ok=True)

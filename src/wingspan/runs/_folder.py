@@ -32,9 +32,19 @@ from wingspan.runs._errors import RunDamaged, RunError, RunExists, RunNotFound
 from wingspan.runs._spec import RunSpec, check_name
 from wingspan.settings import load_settings
 
-__all__ = ["RunFolder", "create_run_folder", "list_names", "name_in_use", "runs_root"]
+__all__ = [
+    "RunFolder",
+    "create_run_folder",
+    "is_aftermath",
+    "list_names",
+    "name_in_use",
+    "remove_run_folder",
+    "runs_root",
+]
 
 FORMAT = 1
+#: Seconds after which the jobs of a run that was removed have ended, and their log is of no use.
+_AFTERMATH = 600.0
 
 
 def runs_root() -> Path:
@@ -45,14 +55,31 @@ def runs_root() -> Path:
 def list_names() -> tuple[str, ...]:
     """Names of all runs, sorted."""
     try:
-        return tuple(sorted(path.name for path in runs_root().iterdir() if not path.name.startswith(".")))
+        return tuple(
+            sorted(
+                path.name
+                for path in runs_root().iterdir()
+                if not path.name.startswith(".") and not is_aftermath(path)
+            )
+        )
     except FileNotFoundError:
         return ()
 
 
+def is_aftermath(path: Path) -> bool:
+    """The folder is no run, but what HTCondor made anew to log the end of a removed run's jobs (seen with 25.14)."""
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in entries]
+    except OSError:
+        return False
+    return "events.log" in names and set(names) <= {"events.log", "logs"}
+
+
 def name_in_use(name: str) -> str | None:
     """What has that name already: ``"run"``, ``"map"``, or None."""
-    if os.path.lexists(runs_root() / name):
+    path = runs_root() / name
+    if os.path.lexists(path) and not is_aftermath(path):
         return "run"
     return "map" if os.path.lexists(load_settings().data_dir / "tags" / name) else None
 
@@ -89,6 +116,8 @@ def create_run_folder(
             target = root / spec.name
             used = name_in_use(spec.name)
             if used is None:
+                if is_aftermath(target):
+                    shutil.rmtree(target, ignore_errors=True)
                 fill(temporary, target)
                 plain = {"format": FORMAT, **facts, "spec": spec.to_json(), "created": time.time()}
                 (temporary / "run.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
@@ -118,6 +147,18 @@ def create_run_folder(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_run_folder(path: Path) -> None:
+    """Take a run away: first out of the list, what is half removed is no run. And what is left of those that were removed before."""
+    grave = path.with_name(f".removed-{path.name}-{time.time_ns()}")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(grave)
+        shutil.rmtree(grave, ignore_errors=True)
+    for old in path.parent.iterdir():
+        # Jobs of runs that were removed earlier have ended since.
+        if is_aftermath(old) and time.time() - old.stat().st_mtime > _AFTERMATH:
+            shutil.rmtree(old, ignore_errors=True)
+
+
 @attrs.define(eq=False)
 class RunFolder:
     """The folder of one run.
@@ -142,7 +183,7 @@ class RunFolder:
                 )
             self.spec = RunSpec.from_json(self.info["spec"])
         except FileNotFoundError:
-            if self.path.is_dir():
+            if self.path.is_dir() and not is_aftermath(self.path):
                 raise RunDamaged(f"{self.path} has no run.json", hint="wingspan rm removes it") from None
             raise _not_found(self.path.name) from None
         except (ValueError, KeyError, TypeError) as error:

@@ -1,23 +1,41 @@
-"""A shell with a run's files in its environment, where the run would execute."""
+"""Shells: with a run's files in its environment where the run would execute, and in a job that is running."""
 
 from __future__ import annotations
 
+import base64
 import os
+import re
+import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wingspan.pools import Pool, choose_pool
+from wingspan.pools import Pool, choose_pool, get_pool
+from wingspan.pools.render import SHELL_IN_ENVIRONMENT
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import Plan, plan_run
+from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import RunError
 from wingspan.runs._files import keep_inputs
-from wingspan.runs._jobs import start_words
+from wingspan.runs._jobs import in_container, start_words
 
-__all__ = ["open_shell"]
+if TYPE_CHECKING:
+    from wingspan.environments.bundles import Bundle
+    from wingspan.pools.render import Target
+    from wingspan.runs._run import Run
+
+__all__ = ["open_shell", "shell_in_job"]
+
+#: Seconds for HTCondor to be done with a job that was removed.
+_PATIENCE = 10.0
+_NEEDS = "the pool's machines need an OpenSSH server (sshd) and must allow condor_ssh_to_job (ENABLE_SSH_TO_JOB): ask the site"
 
 
 def open_shell(
@@ -31,47 +49,202 @@ def open_shell(
     """Prepare everything; what is returned opens the shell on this terminal and answers its exit code.
 
     Where jobs run on this machine (personal and local pool), so does the shell, in a folder of its own. On a site's
-    HTCondor it is an interactive job: ``condor_submit -interactive`` of the rendered files.
+    HTCondor it is an interactive job, ``condor_submit -interactive`` of the rendered files, on Slurm ``srun --pty``.
 
     Args:
         command, options: As for `run`; the command is not started, its files are there.
         pool: Kind of pool; None: chosen.
         progress: Hears of the environment being built.
-        shell: Program and arguments instead of an interactive shell.
+        shell: Program and arguments instead of an interactive shell; on this machine only.
 
     Raises:
-        RunError: The pool has no interactive jobs.
+        RunError: The scheduler's program for it is not here; from what is returned: HTCondor started no shell.
     """
     chosen = choose_pool(pool, progress).pool
     plan = plan_run(command, progress=progress, **options)
-    if chosen.shares_files:
-        return lambda: _here(plan, chosen, shell, progress)
-    if chosen.kind != "htcondor" or shutil.which("condor_submit") is None:
+    if chosen.kind in ("personal", "local"):
+        return lambda: _here(plan, shell, progress)
+    target: Target = "slurm" if chosen.kind == "slurm" else "htcondor"
+    program = "srun" if target == "slurm" else "condor_submit"
+    if shutil.which(program) is None:
         raise RunError(
-            f"the {chosen.kind} pool has no interactive jobs for Wingspan",
-            hint="render the files and use their interact.sh: wingspan render slurm DIR",
+            f"{program} is not on PATH, and starts the interactive jobs of the {chosen.kind} pool",
+            hint="use a machine from which jobs are submitted, or -p local",
         )
-    return lambda: _as_job(plan, progress)
+    return lambda: _as_job(target, plan, progress)
 
 
-def _here(plan: Plan, pool: Pool, shell: Sequence[str] | None, progress: Progress) -> int:
+def _here(plan: Plan, shell: Sequence[str] | None, progress: Progress) -> int:
     folder = Path(tempfile.mkdtemp(prefix="wingspan-shell-"))
     try:
         keep_inputs(plan.spec.inputs, folder, progress)
         words, _ = start_words(plan.bundle, shared=True)
-        program = list(shell or (os.environ.get("SHELL") or "sh", "-i"))
+        mine = os.environ.get("SHELL") or "sh"
+        inside = ("sh", "-c", SHELL_IN_ENVIRONMENT, "sh", mine) if words else (mine, "-i")
+        program = list(shell or inside)
         environment = {**os.environ, **plan.spec.variables, "PIXI_PROJECT_ROOT": str(folder)}
         return subprocess.run([*words, *program], cwd=folder, env=environment, check=False).returncode
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _as_job(plan: Plan, progress: Progress) -> int:
+def _as_job(target: Target, plan: Plan, progress: Progress) -> int:
     from wingspan.runs._render import write_files
 
     folder = Path(tempfile.mkdtemp(prefix="wingspan-shell-", dir="."))
     try:
-        write_files("htcondor", plan, folder, progress)
-        return subprocess.run(["sh", "./interact.sh"], cwd=folder, check=False).returncode
+        write_files(target, plan, folder, progress)
+        return _by_ssh(["sh", "./interact.sh"], folder, os.environ)
     finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which HTCondor may still be writing down that the job has gone."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
         shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists() or time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
+
+
+#: What HTCondor's programs print on this machine's standard error when there is no shell.
+_REFUSALS = re.compile(
+    r"sshd not correctly configured|SSH_TO_JOB|condor_ssh_to_job|Error executing SSH|^ERROR: "
+)
+
+
+def _by_ssh(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
+    """Run a command that ends in HTCondor's ssh, with this terminal.
+
+    Raises:
+        RunError: HTCondor says why there is no shell.
+    """
+    # Ctrl-C is for the command: it removes the job, and needs its time.
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda *_: None) if main else None
+    said = bytearray()
+    try:
+        with subprocess.Popen(words, cwd=folder, env=dict(environment), stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            while data := process.stderr.read1():  # type: ignore[attr-defined]
+                sys.stderr.buffer.write(data)
+                sys.stderr.flush()
+                said[:] = (said + data)[-4000:]
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    problem = next((line for line in reversed(lines) if _REFUSALS.search(line)), None)
+    if process.returncode not in (0, 130) and problem is not None:
+        raise RunError(f"HTCondor started no shell: {problem}", hint=_NEEDS)
+    return process.returncode
+
+
+def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Callable[[], int]:
+    """A shell beside a job that is running: in its folder, in its environment. By ``condor_ssh_to_job``, or ``srun --overlap``.
+
+    Args:
+        run: The run.
+        number: Which of its jobs.
+        command: Program and arguments instead of an interactive shell.
+
+    Returns:
+        What opens it on this terminal and answers its exit code; it raises `RunError` when HTCondor starts no shell.
+
+    Raises:
+        RunError: The job is not running, or its pool has no way into it.
+    """
+    if not 0 <= number < len(run):
+        raise RunError(
+            f"the run {run.name!r} has no job {number}", hint=f"it has {len(run)}, numbered from 0"
+        )
+    state = run.status().jobs[number].state
+    if state != "running":
+        raise RunError(
+            f"job {number} of the run {run.name!r} is {state}, not running",
+            hint=f"wingspan status {run.name}; for a shell with the files of a run: wingspan run --interactive",
+        )
+    cluster, process = next(
+        (str(entry["cluster"]), number - int(entry["first"]))
+        for entry in reversed(run._submissions())
+        if 0 <= number - int(entry["first"]) < int(entry["count"])
+    )
+    pool = get_pool(run.pool)
+    bundle = bundle_of(run.path, dict(run.spec.environment)) if run.spec.environment else None
+    remote = _remote(bundle, pool, command)
+    if pool.kind in ("personal", "htcondor"):
+        from wingspan.pools.render import ssh_command
+
+        tools = os.environ | (pool.personal.environment() if hasattr(pool, "personal") else {})
+        if shutil.which("condor_ssh_to_job", path=tools.get("PATH")) is None:
+            raise RunError("condor_ssh_to_job is not on PATH", hint="use the access point's HTCondor")
+        # HTCondor's own shell on the machine splits it at blanks and expands stars before it is executed.
+        wrapped = f'eval "$(echo {base64.b64encode(remote.encode()).decode()} | base64 -d)"'
+        environment = {**tools, "_CONDOR_SSH_TO_JOB_SSH_CMD": ssh_command(wrapped)}
+        return lambda: _by_ssh(
+            ["condor_ssh_to_job", "-auto-retry", f"{cluster}.{process}"], Path(), environment
+        )
+    if pool.kind == "slurm":
+        return lambda: _by_srun(f"{cluster}_{process}", remote)
+    raise RunError(
+        f"a job of the {pool.kind} pool is nothing but processes of this machine: there is no way into it",
+        hint=f"what it prints: wingspan logs -f {run.name}; its folder: {run.path}",
+    )
+
+
+#: A job of ours works in a folder that only its own processes know; the step of srun has the job's number.
+_INTO_FOLDER = """\
+for process in /proc/[0-9]*; do
+    folder=$(readlink "$process/cwd" 2>/dev/null) || continue
+    case $folder in */wingspan-run.*) ;; *) continue ;; esac
+    tr "\\0" "\\n" <"$process/environ" 2>/dev/null | grep -qx "SLURM_JOB_ID=$SLURM_JOB_ID" && cd "$folder" && break
+done
+"""
+
+
+def _by_srun(task: str, remote: str) -> int:
+    """A step beside those of a running task of an array, which srun knows by its own number only."""
+    asked = subprocess.run(
+        ["squeue", "--noheader", "--format=%A", f"--jobs={task}"], capture_output=True, text=True, check=False
+    )
+    number = asked.stdout.strip()
+    if not number.isdigit():
+        raise RunError(f"Slurm knows no job {task}: {asked.stderr.strip() or 'it has ended'}")
+    pty = ["--pty"] if sys.stdin.isatty() else []
+    # srun does not look into the word after -c: the shell on the node does.
+    step = [
+        "srun",
+        "--overlap",
+        "--quiet",
+        f"--jobid={number}",
+        *pty,
+        "sh",
+        "-c",
+        f"{_INTO_FOLDER}exec {remote}",
+    ]
+    return subprocess.run(step, check=False).returncode
+
+
+def _remote(bundle: Bundle | None, pool: Pool, command: Sequence[str]) -> str:
+    """What is executed beside the job: shell, in the job's folder and with its variables."""
+    words = shlex.join(command) if command else '"${_CONDOR_SHELL:-/bin/sh}" -i'
+    if bundle is None:
+        return words
+    if not command:
+        words = f'sh -c {shlex.quote(SHELL_IN_ENVIRONMENT)} sh "${{_CONDOR_SHELL:-/bin/sh}}"'
+    if bundle.kind in ("pack", "install"):
+        # The job has unpacked it already, beside its own files.
+        enter = (
+            'for script in "$_CONDOR_SCRATCH_DIR"/.wingspan-*/activate.sh; do\n'
+            '    [ -r "$script" ] || { echo "the job has not unpacked its environment yet: try again" >&2; exit 1; }\n'
+            '    . "$script"\n'
+            "done\n"
+            'exec "$@"'
+        )
+        return f"bash -c {shlex.quote(enter)} bash {words}"
+    start, _ = start_words(bundle, shared=pool.shares_files, container=in_container(bundle, pool))
+    # The job has the starter of the Wingspan that submitted it, which may be another one.
+    starter = shlex.quote(start[1]) if pool.shares_files else "starter-*.sh"
+    return f"sh {starter} {shlex.join(start[2:])} {words}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +55,10 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
         bundle = attrs.evolve(bundle, path=later / bundle.path.name)  # it lasts as long as the run
     words, _ = start_words(bundle, shared=pool.shares_files, container=in_container(bundle, pool))
     shared = None if moves_files(pool) else shlex.quote(str(later))
+    # Without an environment programs were looked for here, and here is where the jobs run: they find the same ones.
+    path = os.environ.get("PATH") if bundle is None and pool.shares_files else None
     script = now / "job.sh"
-    script.write_text(job_script(spec, words, shared=shared), encoding="utf-8")
+    script.write_text(job_script(spec, words, shared=shared, path=path), encoding="utf-8")
     script.chmod(0o755)
 
 
@@ -75,7 +78,7 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
     inputs += [*spec.urls, *(str(file) for file in files if bundle is None or file != bundle.path)]
     facts = spec.environment or {}
     source = facts.get("source") if moves and bundle is not None and bundle.path in files else None
-    if source:
+    if source and not container:
         inputs.append(source)
     submit: dict[str, str] = {}
     if moves:
@@ -97,19 +100,28 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         common_input_files=(str(bundle.path),)
         if bundle is not None and bundle.path in files and not container and not source
         else (),
-        container_image=str(bundle.path) if bundle is not None and container else None,
+        container_image=(source or str(bundle.path)) if bundle is not None and container else None,
         output_files=(f"outputs-{which}",) if moves else None,
         working_dir=path,
         stdout=str(path / "logs" / f"{which}.out"),
         stderr=str(path / "logs" / f"{which}.err"),
         log=str(path / "events.log"),
         resources=_with_disk(spec.resources, bundle, folder, pool),
-        requirements=facts.get("source_requirements") if source else None,
+        requirements=" && ".join(
+            part
+            for part in (
+                facts.get("source_requirements") if source else None,
+                facts.get("machine_requirements"),
+            )
+            if part
+        )
+        or None,
         transfer_files=moves,
         custom={"WingspanRun": spec.name},
+        profile=spec.profile,
         submit=submit,
     )
-    if spec.profile is None:
+    if spec.profile is None or not moves:
         return job
     from wingspan.pools.profiles import load_profile
 
@@ -119,4 +131,8 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
 def _with_disk(resources: Resources, bundle: Bundle | None, folder: RunFolder, pool: Pool) -> Resources:
     if resources.disk is not None or bundle is None or pool.shares_files:
         return resources
-    return attrs.evolve(resources, disk=bundle.size + int(folder.info.get("input_bytes", 0)) + _OWN_DISK)
+    from wingspan.pools.bundle_source import bundle_disk
+
+    needs = (folder.spec.environment or {}).get("needs", {})
+    size = bundle_disk(bundle, needs.get("installed_bytes"))
+    return attrs.evolve(resources, disk=size + int(folder.info.get("input_bytes", 0)) + _OWN_DISK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -96,7 +97,13 @@ def check_machines(spec: RunSpec, pool: Pool) -> None:
     if not resources.gpus or spec.switches or pool.kind == "slurm":
         return
     if pool.kind == "local":
-        return  # what this machine has, the preflight sees
+        devices = _devices_here()
+        if spec.preflight and resources.gpus > devices:
+            raise NoSuchMachine(
+                f"a job asks for {resources.gpus} GPU(s), and nvidia-smi shows {devices} on this machine",
+                hint="name another --pool; --no-preflight does not look",
+            )
+        return
     try:
         gpus = list_gpus(pool)
     except PoolError:
@@ -104,3 +111,14 @@ def check_machines(spec: RunSpec, pool: Pool) -> None:
     problem = why_no_gpu(resources, gpus, pool.kind)
     if problem is not None:
         raise NoSuchMachine(problem[0], hint=problem[1])
+
+
+def _devices_here() -> int:
+    """How many GPUs of NVIDIA this machine's driver lists."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from wingspan.pools.render import (
     put,
     resource_lines,
     sbatch_options,
+    shell_script,
     submit_script,
 )
 from wingspan.pools.submit_description import classad_literal, quote_arguments
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
-from wingspan.runs._errors import InvalidRun, InvalidSweep, RunExists
+from wingspan.runs._errors import InvalidRun, InvalidSweep, RunExists, RunWarning
 from wingspan.runs._files import keep_inputs
 from wingspan.runs._run import Run
 from wingspan.runs._script import CHECKPOINT_FOLDER, job_script
@@ -73,6 +75,8 @@ def render(
     """
     _check_empty(Path(folder))
     plan = plan_run(command, build=image is None, progress=progress, **options)
+    for warning in plan.spec.warnings:
+        warnings.warn(warning, RunWarning, stacklevel=2)
     return write_files(target, plan, Path(folder), progress, image=image, bundle_url=bundle_url)
 
 
@@ -142,9 +146,17 @@ class _Files:
             put(self.folder, "job.sh", job_script(spec, start, shared='"$PWD"'), 0o755)
             put(self.folder, self.main, _sbatch_script(spec), 0o755)
         put(self.folder, "submit.sh", self._submit_script(), 0o755)
-        one = "rows = :1" if spec.parameters else None
-        interact = interact_script(self.main, spec.resources, entered=bool(self.environment), append=one)
+        one, entered = "rows = :1" if spec.parameters else None, bool(self.environment)
+        interact = interact_script(
+            self.main, spec.resources, entered=entered, append=one, also="shell.sh, job.sh"
+        )
         put(self.folder, "interact.sh", interact, 0o755)
+        first = " ".join(("sh job.sh 0", *(spec.rows[0] if spec.parameters else ())))
+        if self.target == "slurm":
+            first = 'cd "$folder" && sh job.sh 0'
+        hint = f"In this shell: {first}  does what the job does."
+        shell = shell_script(self.target, entered=entered, variables=spec.variables, hint=hint)
+        put(self.folder, "shell.sh", shell, 0o755)
         put(self.folder, "README.md", self._readme())
 
     def _simple_rows(self) -> tuple[tuple[str, ...], ...]:
@@ -169,8 +181,7 @@ class _Files:
         if self.environment.container:
             say(
                 "The job runs inside this image. Its name says its content: caches take a name for unchangeable.",
-                "universe = container",
-                f"container_image = {self.environment.container_image}",
+                *self.environment.image_lines(),
             )
         else:
             say("An ordinary program; the environment comes along as a file.", "universe = vanilla")
@@ -205,11 +216,11 @@ class _Files:
 
     def _transfer(self, text: Reasoned) -> None:
         spec, say = self.spec, text.say
-        inputs = [*(["inputs/"] if spec.inputs else []), *spec.urls, *self.environment.sent]
+        inputs = [*(["inputs/"] if spec.inputs else []), *spec.urls]
         say(
             "Files go to the job and come back. The slash after inputs: what is in it, with its folders, not the folder itself.",
             "should_transfer_files = YES",
-            f"transfer_input_files = {', '.join(inputs)}" if inputs else None,
+            *self.environment.transfer_lines(inputs),
         )
         say(
             "job.sh moves what is to come back into one folder, so that a missing file is an error it can name; named here, "
@@ -256,6 +267,7 @@ class _Files:
             ("job.sh", "what a job executes: it prepares, runs the command, gathers the outputs"),
             ("submit.sh", "submits; puts earlier outputs aside"),
             ("interact.sh", "a shell with the same files and resources"),
+            ("shell.sh", "what interact.sh starts on the machine"),
         ]
         if spec.inputs:
             rows.append(("inputs/", "what the command reads, as it was when this was written"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import shutil
 import time
@@ -11,24 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan.errors import PoolError
 from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.pools.event_log import submitted_clusters
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import copy_outputs
-from wingspan.runs._folder import RunFolder, list_names, open_run_folder, runs_root
+from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._jobs import JOB_NOTE, describe_jobs
 from wingspan.runs._script import EXIT_MISSING_OUTPUT, OUTCOME
-from wingspan.runs._spec import RunSpec, check_name
-from wingspan.runs._status import RunJob, RunStatus
+from wingspan.runs._spec import RunSpec
+from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed
 
 if TYPE_CHECKING:
     from wingspan.pools import Action, JobWatcher
 
-__all__ = ["Run", "RunJob", "RunStatus", "load_run", "load_runs", "remove_run", "run_names"]
+__all__ = ["Run", "RunJob", "RunStatus"]
 
 #: Seconds of silence after which the scheduler itself is asked.
 _SILENCE = 30.0
+#: Seconds between two looks whether the pool itself is alive, and how often at first it is asked to look for machines.
+_REVIVE_SECONDS, _NUDGES = 3.0, 20
 
 
 class Run:
@@ -45,9 +49,13 @@ class Run:
         self._watched = 0
         self._asked = 0.0
         self._adopted = False
+        self._nudges, self._next_revival = 0, 0.0
 
     def __repr__(self) -> str:
         return f"<wingspan.Run {self.name!r}: {self.command}>"
+
+    def _repr_html_(self) -> str:
+        return run_html(self.status(), self.command, self.pool)
 
     def __len__(self) -> int:
         """How many jobs."""
@@ -102,7 +110,18 @@ class Run:
         if not entries:
             reason = "it was never submitted: whoever made it was interrupted"
             jobs = {number: attrs.evolve(job, state="removed", reason=reason) for number, job in jobs.items()}
-        return RunStatus(name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)))
+        obstacle = None
+        if entries and not all(job.is_final for job in jobs.values()):
+            with contextlib.suppress(PoolError):
+                obstacle = get_pool(self.pool).obstacle()
+        if obstacle is not None:  # nobody is there who could tell that they have stopped
+            jobs = {
+                number: attrs.evolve(job, state="idle") if job.state in ("running", "suspended") else job
+                for number, job in jobs.items()
+            }
+        return RunStatus(
+            name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)), message=obstacle
+        )
 
     def _row(self, number: int) -> dict[str, str]:
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
@@ -146,8 +165,9 @@ class Run:
             for kind, watcher in self._watchers.items():
                 if kind == "local" or silent:
                     self._asked = time.time()
-                    for event in watcher.ask():
-                        self._take(event)
+                    with contextlib.suppress(PoolError):
+                        for event in watcher.ask():
+                            self._take(event)
         return entries
 
     def _state_of(self, entry: dict[str, Any], process: int) -> JobState:
@@ -169,23 +189,27 @@ class Run:
         if event is None:
             return job
         if event.state is not JobState.COMPLETED:
+            told = {JobState.HELD, JobState.REMOVED}
+            if self.pool == "slurm":  # says so of what it will never start
+                told.add(JobState.IDLE)
             return attrs.evolve(
                 job,
                 state=event.state.value if event.state is not JobState.UNMATERIALIZED else "idle",
-                reason=event.reason if event.state in (JobState.HELD, JobState.REMOVED) else None,
+                reason=event.reason if event.state in told else None,
                 host=event.host,
             )
         outcome = self._outcome(number)
         missing = tuple(value for name, value in outcome if name == "missing")
+        left = tuple(value for name, value in outcome if name == "left")
         host = dict(outcome).get("host") or event.host
         if event.signal is None and event.code == 0:
-            return attrs.evolve(job, state="completed", code=0, host=host)
+            return attrs.evolve(job, state="completed", code=0, host=host, left=left)
         if event.code == EXIT_MISSING_OUTPUT and missing:
             reason = f"it did not write {', '.join(missing)}"
         elif event.signal is not None:
             reason = f"signal {event.signal} ended it"
         else:
-            reason = self._last_words(number) or f"it ended with exit code {event.code}"
+            reason = why_it_failed(self.stderr(number), event.code)
         return attrs.evolve(
             job,
             state="failed",
@@ -193,6 +217,7 @@ class Run:
             signal=event.signal,
             host=host,
             missing=missing,
+            left=left,
             reason=reason,
         )
 
@@ -203,14 +228,6 @@ class Run:
             return []
         return [(name, value) for name, _, value in (line.partition("=") for line in text.splitlines())]
 
-    def _last_words(self, number: int) -> str | None:
-        """What our own scripts said last: they know why they gave up."""
-        for line in reversed(self.stderr(number).splitlines()[-50:]):
-            for mark in ("wingspan-run: ", "wingspan-start: "):
-                if line.startswith(mark):
-                    return line.removeprefix(mark)
-        return None
-
     def wait(self, timeout: float | None = None) -> RunStatus:
         """Wait until every job has ended, however it did.
 
@@ -220,14 +237,15 @@ class Run:
         Raises:
             RunTimeout: The time is over; the run goes on.
             RunFailed: All that is left is held: it would wait for ever.
+            PoolUnavailable: The personal pool was stopped by its owner.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause, nudges = 0.01, 0
+        pause = 0.01
         while True:
             status = self.status()
             if status.is_done:
                 return status
-            if all(job.is_final or job.state == "held" for job in status.jobs):
+            if status.is_stuck:
                 held = next(job for job in status.jobs if job.state == "held")
                 raise RunFailed(
                     f"job {held.number} of {self.name} is held: {held.reason}",
@@ -237,11 +255,23 @@ class Run:
                 raise RunTimeout(
                     f"{self.name} is not done after {timeout:g} s", hint="it goes on; wait again"
                 )
-            if status.counts["idle"] and nudges < 20:
-                get_pool(self.pool).nudge()
-                nudges += 1
+            self.attend(status)
             time.sleep(pause)
             pause = min(0.25, pause * 1.3)
+
+    def attend(self, status: RunStatus) -> None:
+        """Somebody waits: new jobs get a machine sooner, and a personal pool that has crashed is started again.
+
+        Raises:
+            PoolUnavailable: Its owner has stopped it.
+        """
+        pool, now = get_pool(self.pool), time.monotonic()
+        if now >= self._next_revival:
+            self._next_revival = now + _REVIVE_SECONDS
+            pool.revive()
+        if status.counts["idle"] and self._nudges < _NUDGES:
+            self._nudges += 1
+            pool.nudge()
 
     def check(self) -> None:
         """Nothing, if all jobs that have ended did so well.
@@ -318,7 +348,7 @@ class Run:
         for job in self.status().jobs:
             if job.state in ("completed", "failed") and job.number not in skip:
                 target = base if len(self) == 1 else base / self.name / str(job.number)
-                fetched[job.number] = copy_outputs(self.outputs(job.number), target, overwrite)
+                fetched[job.number] = copy_outputs(self.name, self.outputs(job.number), target, overwrite)
         return fetched
 
     # -- what is done to it --------------------------------------------------------------------------------------------
@@ -337,6 +367,8 @@ class Run:
                 self._events[job] = attrs.evolve(event, state=JobState.IDLE, reason=None)
         if self.pool == "local":
             self._submit([job.number for job in before.jobs if job.state == "held"])
+        else:
+            get_pool(self.pool).nudge()
 
     def vacate(self) -> None:
         """Send its jobs off their machines; they start again, from their checkpoint if they have one."""
@@ -366,13 +398,32 @@ class Run:
                     f"job {number} of {self.name} is {jobs[number].state}",
                     hint="it can be done again when it has ended",
                 )
-        for number in numbers:
-            shutil.rmtree(self._outputs(number), ignore_errors=True)
-            for which in ("out", "err"):
-                self.log_path(number, which).unlink(missing_ok=True)
-        (self.path / "held").unlink(missing_ok=True)
-        self._submit(numbers)
+        with self._put_aside(numbers):
+            (self.path / "held").unlink(missing_ok=True)
+            self._submit(numbers)
         return numbers
+
+    @contextlib.contextmanager
+    def _put_aside(self, numbers: list[int]) -> Iterator[None]:
+        """Outputs and logs of jobs are given up, but for those that were not submitted again: a scheduler may refuse."""
+        aside = self.path / f".earlier-{time.time_ns()}"
+        (aside / "logs").mkdir(parents=True)
+        before, moved = len(self._folder.submissions()), []
+        for number in numbers:
+            for path in (self._outputs(number), *(self.log_path(number, which) for which in ("out", "err"))):
+                with contextlib.suppress(FileNotFoundError):
+                    moved.append((number, path, path.rename(aside / path.relative_to(self.path))))
+        try:
+            yield
+        except BaseException:
+            new = self._folder.submissions()[before:]
+            again = {int(entry["first"]) + place for entry in new for place in range(int(entry["count"]))}
+            for number, path, kept in moved:
+                if number not in again and not path.exists():
+                    kept.rename(path)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
     def _submit(self, numbers: list[int]) -> None:
         if not numbers:
@@ -405,7 +456,7 @@ class Run:
             if not force:
                 raise
         self._close()
-        _remove_folder(self.path)
+        remove_run_folder(self.path)
 
     def _close(self) -> None:
         for watcher in self._watchers.values():
@@ -415,15 +466,17 @@ class Run:
     def follow(self, number: int = 0, which: str = "out") -> Iterator[str]:
         """What a job prints, as it does, until it has ended."""
         position = 0
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a look may end within a character
         while True:
             ended = self.status().jobs[number].is_final
             with contextlib.suppress(FileNotFoundError), self.log_path(number, which).open("rb") as file:
                 if position > file.seek(0, 2):
                     position = 0  # the job was begun again
                 file.seek(position)
-                if data := file.read():
-                    position += len(data)
-                    yield data.decode("utf-8", "replace")
+                data = file.read()
+                position += len(data)
+                if text := decoder.decode(data, final=ended):
+                    yield text
             if ended:
                 return
             time.sleep(0.1)
@@ -431,49 +484,3 @@ class Run:
 
 def _submission(entry: dict[str, Any]) -> Submission:
     return Submission(pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"]))
-
-
-def _remove_folder(path: Path) -> None:
-    """First out of the list, then away: what is half removed is no run."""
-    grave = path.with_name(f".removed-{path.name}-{time.time_ns()}")
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(grave)
-        shutil.rmtree(grave, ignore_errors=True)
-
-
-def load_run(name: str) -> Run:
-    """Open the run of that name.
-
-    Raises:
-        RunNotFound: There is none; the message names the nearest.
-        RunDamaged: It cannot be read.
-    """
-    return Run(open_run_folder(name))
-
-
-def run_names() -> tuple[str, ...]:
-    """Names of all runs, sorted."""
-    return list_names()
-
-
-def load_runs() -> list[Run]:
-    """All runs that can be read, in the order of their names."""
-    runs = []
-    for name in list_names():
-        with contextlib.suppress(RunError):
-            runs.append(load_run(name))
-    return runs
-
-
-def remove_run(name: str, *, force: bool = False) -> None:
-    """Remove the run of that name, a damaged one too.
-
-    Raises:
-        RunNotFound: There is none.
-    """
-    from wingspan.runs._errors import RunDamaged
-
-    try:
-        load_run(name).remove(force=force)
-    except RunDamaged:
-        _remove_folder(runs_root() / check_name(name))

@@ -17,6 +17,7 @@ __all__ = [
     "EXIT_MISSING_OUTPUT",
     "EXIT_NO_CHECKPOINT",
     "OUTCOME",
+    "filled",
     "job_script",
     "uses_parameter",
 ]
@@ -61,15 +62,39 @@ def _word(word: str, parameters: Sequence[str]) -> str:
     return "".join(shown) or "''"
 
 
-def _pattern(path: str) -> str:
-    """A path for the shell in which ``*``, ``?`` and ``[`` still match.
+def _pattern(path: str, parameters: Sequence[str] = ()) -> str:
+    """A path for the shell in which ``*``, ``?`` and ``[`` still match, and ``{name}`` of a parameter is its value.
 
-    >>> print(_pattern("results/*.csv"), _pattern("my file"))
-    results/*.csv 'my file'
+    >>> print(_pattern("results/*.csv"), _pattern("my file"), _pattern("{lr}/*.csv", ["lr"]))
+    results/*.csv 'my file' "${lr}"/*.csv
     """
     if not any(character in path for character in "*?["):
-        return shlex.quote(path)
-    return re.sub(r"([^A-Za-z0-9_./=:@%+*?\[\]-])", r"\\\1", path)
+        return _path(path, parameters)
+    pieces = _split(path, parameters)
+    return "".join(
+        f'"${piece}"' if number % 2 else re.sub(r"([^A-Za-z0-9_./=:@%+*?\[\]-])", r"\\\1", piece)
+        for number, piece in enumerate(pieces)
+    )
+
+
+def _path(path: str, parameters: Sequence[str]) -> str:
+    """A path as a word for the shell; an argument of a task stands in it as ``${name}``."""
+    return _word("".join(_split(path, parameters)), parameters)
+
+
+def _split(path: str, parameters: Sequence[str]) -> list[str]:
+    """Text and parameters (``{name}``) in turns."""
+    return re.split(r"\$?(\{(?:" + "|".join(parameters) + r")\})", path) if parameters else [path]
+
+
+def filled(text: str, parameters: Sequence[str], row: Sequence[str]) -> str:
+    """`text` with the values of one row of the sweep, as the job's script fills them in.
+
+    >>> filled("model-{lr}-${seed}.pt", ["lr", "seed"], ["0.1", "7"])
+    'model-0.1-7.pt'
+    """
+    values = {f"{{{name}}}": value for name, value in zip(parameters, row, strict=True)}
+    return "".join(values.get(piece, piece) for piece in _split(text, parameters))
 
 
 def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
@@ -119,30 +144,54 @@ preflight() {{
             "no NVIDIA driver is installed, or the container was started without it (apptainer: --nv)" >&2
         return 1
     }}
-    devices=$(nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv,noheader 2>&1) || {{
-        echo "wingspan-run: the NVIDIA driver of $(hostname) does not answer: $devices" >&2
+    nvidia_query=name,compute_cap,driver_version,uuid,index,memory.total
+    # Drivers before 510 do not tell the capability: it is not judged then.
+    nvidia_devices=$(nvidia-smi --query-gpu="$nvidia_query" --format=csv,noheader 2>/dev/null ||
+        nvidia-smi --query-gpu="name,pstate${{nvidia_query#name,compute_cap}}" --format=csv,noheader 2>&1) || {{
+        echo "wingspan-run: the NVIDIA driver of $(hostname) does not answer: $nvidia_devices" >&2
         return 1
     }}
     # The highest CUDA runtime that the driver supports stands in nvidia-smi's heading.
-    runtime=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\\([0-9.]*\\).*/\\1/p' | head -n 1)
-    printf '%s\\n' "$devices" | awk -F', *' -v host="$(hostname)" -v runtime="$runtime" \\
-        -v lowest={lowest} -v highest={highest} -v cuda={runtime} '
+    nvidia_runtime=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\\([0-9.]*\\).*/\\1/p' | head -n 1)
+    # nvidia-smi lists what the machine has; the devices that this job was given stand in CUDA_VISIBLE_DEVICES.
+    printf '%s\\n' "$nvidia_devices" | awk -F', *' -v host="$(hostname)" -v runtime="$nvidia_runtime" \\
+        -v visible="${{CUDA_VISIBLE_DEVICES:-}}" -v wanted={gpus} \\
+        -v lowest={lowest} -v highest={highest} -v cuda={runtime} -v memory={memory} '
         function number(version, part) {{ split(version, part, "."); return part[1] * 1000 + part[2] }}
+        function bad(what) {{ why = why "wingspan-run: " $1 " on " host " " what "\\n" }}
+        BEGIN {{ count = split(visible, given, ",") }}
         {{
-            if (lowest != "" && number($2) < number(lowest)) {{
-                printf "wingspan-run: %s on %s has compute capability %s; the environment was compiled for %s and higher\\n", $1, host, $2, lowest
-                bad = 1
-            }}
-            if (highest != "" && number($2) > number(highest)) {{
-                printf "wingspan-run: %s on %s has compute capability %s; the environment was compiled for %s at most\\n", $1, host, $2, highest
-                bad = 1
-            }}
-            if (cuda != "" && runtime != "" && number(runtime) < number(cuda)) {{
-                printf "wingspan-run: the driver %s of %s on %s supports CUDA up to %s; the environment needs %s\\n", $3, $1, host, runtime, cuda
-                bad = 1
+            why = ""
+            known = ($2 ~ /^[0-9]+\\.[0-9]+$/)
+            if (known && lowest != "" && number($2) < number(lowest))
+                bad("has compute capability " $2 "; the environment was compiled for " lowest " and higher")
+            if (known && highest != "" && number($2) > number(highest))
+                bad("has compute capability " $2 "; the environment was compiled for " highest " at most")
+            if (cuda != "" && runtime != "" && number(runtime) < number(cuda))
+                bad("has the driver " $3 ", which supports CUDA up to " runtime "; the environment needs " cuda)
+            if (memory != "" && $6 + 0 > 0 && $6 + 0 < memory + 0)
+                bad("has " $6 " of memory; " memory " MiB are asked for")
+            mine = 0
+            for (i = 1; i <= count; i++)
+                if (given[i] == $5 || (length(given[i]) > 4 && index($4, given[i]) == 1)) mine = 1
+            listed++
+            if (why == "") good++
+            else said = said why
+            if (mine) {{
+                own++
+                if (why == "") own_good++
+                else own_said = own_said why
             }}
         }}
-        END {{ exit bad }}' >&2
+        END {{
+            if (own) {{ listed = own; good = own_good; said = own_said }}
+            else if (count) wanted = 1  # parts of a device have names of their own (MIG)
+            if (good >= wanted) exit 0
+            printf "%s", said
+            if (listed < wanted)
+                printf "wingspan-run: this job asked for %d GPU(s), and there are %d on %s\\n", wanted, listed, host
+            exit 1
+        }}' >&2
 }}
 preflight || finish {code}
 """
@@ -159,6 +208,7 @@ def _preflight(spec: RunSpec) -> str:
         lowest=text(resources.gpus_minimum_capability),
         highest=text(resources.gpus_maximum_capability),
         runtime=text(resources.gpus_minimum_runtime),
+        memory=text(resources.gpus_minimum_memory and resources.gpus_minimum_memory >> 20),
         code=EXIT_GPU,
     )
 
@@ -174,21 +224,21 @@ cd "$scratch"
 
 _KEEP_CHECKPOINT = """\
 # ---- Checkpoints: one folder holds them with their paths, which HTCondor alone would not keep ----------------------------
-checkpoint={folder}
-if [ -d "$checkpoint" ]; then cp -R "$checkpoint/." .; fi
+kept_checkpoint={folder}
+if [ -d "$kept_checkpoint" ]; then cp -R "$kept_checkpoint/." .; fi
 keep_checkpoint() {{
-    rm -rf "$checkpoint.new"
-    mkdir -p "$checkpoint.new"
+    rm -rf "$kept_checkpoint.new"
+    mkdir -p "$kept_checkpoint.new"
     for path in {paths}; do
         [ -e "$path" ] || {{
             echo "wingspan-run: the command says that it has a checkpoint, and $path was not written" >&2
             finish {missing_code}
         }}
-        mkdir -p "$checkpoint.new/$(dirname "$path")"
-        cp -R "$path" "$checkpoint.new/$path"
+        mkdir -p "$kept_checkpoint.new/$(dirname "$path")"
+        cp -R "$path" "$kept_checkpoint.new/$path"
     done
-    rm -rf "$checkpoint"
-    mv "$checkpoint.new" "$checkpoint"
+    rm -rf "$kept_checkpoint"
+    mv "$kept_checkpoint.new" "$kept_checkpoint"
 }}
 """
 
@@ -200,6 +250,7 @@ def job_script(
     shared: str | None = None,
     row_arguments: bool = False,
     gpu_check: bool | None = None,
+    path: str | None = None,
 ) -> str:
     """The script of the jobs of `spec`; its first argument is the job's number.
 
@@ -211,6 +262,7 @@ def job_script(
             into it. None: HTCondor moves files.
         row_arguments: The values of the sweep follow the number as arguments; otherwise the script has a table of them.
         gpu_check: Check the GPU; None: when one is asked for.
+        path: Where programs are looked for (``PATH``); None: where the job's machine looks.
     """
     parameters = spec.parameters
     parts = [
@@ -222,6 +274,12 @@ def job_script(
         "number=${1:-0}",
         "case $0 in /*) self=$0 ;; *) self=$PWD/$0 ;; esac",
     ]
+    if path is not None:
+        parts += [
+            "# Programs are those that whoever made the run has.",
+            f"PATH={shlex.quote(path)}",
+            "export PATH",
+        ]
     if parameters:
         parts.append("\n# ---- The parameters of this job " + "-" * 80)
         if row_arguments:
@@ -251,7 +309,9 @@ def job_script(
         _COLLECT.format(
             outcome=OUTCOME,
             missing_code=EXIT_MISSING_OUTPUT,
-            keeps="\n".join(f"    keep {shlex.quote(path)} {_pattern(path)}" for path in spec.outputs)
+            keeps="\n".join(
+                f"    keep {_path(path, parameters)} {_pattern(path, parameters)}" for path in spec.outputs
+            )
             or "    :",
             into_place=_INTO_PLACE if shared is not None else "",
         ),
@@ -260,7 +320,7 @@ def job_script(
         parts.append(
             _KEEP_CHECKPOINT.format(
                 folder='"$folder/checkpoint-$number"' if shared is not None else CHECKPOINT_FOLDER,
-                paths=" ".join(shlex.quote(path) for path in spec.checkpoint),
+                paths=" ".join(_path(path, parameters) for path in spec.checkpoint),
                 missing_code=EXIT_NO_CHECKPOINT,
             )
         )
@@ -277,8 +337,19 @@ _INTO_PLACE = """\
 
 _COLLECT = """\
 # ---- What is done at the end: outputs are gathered in one folder, with their paths -------------------------------------
-# A missing one is named, rather than left to HTCondor, which would hold the job.
+# A missing one is named, rather than left to HTCondor, which would hold the job. Files that no output names stay behind: they are named, too.
 missing=
+there=
+left_behind() {{
+    ls | while IFS= read -r path; do
+        case "
+$there
+" in *"
+$path
+"*) continue ;; esac
+        if [ "$path" != __pycache__ ] && [ -n "$(find "$path" -type f 2>/dev/null | head -n 1)" ]; then echo "left=$path"; fi
+    done | head -n 20
+}}
 keep() {{
     declared=$1
     shift
@@ -302,6 +373,7 @@ finish() {{
         echo "host=$(hostname)"
         echo "ended=$(date +%s)"
         printf '%s' "$missing" | sed 's/^/missing=/'
+        left_behind
     }} >"$outputs/{outcome}"
 {into_place}    exit "$code"
 }}
@@ -313,6 +385,7 @@ def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:
     inside = f'env WINGSPAN_INSIDE=yes {words + " " if words else ""}sh "$self" "$@"'
     lines = [
         "# ---- The work " + "-" * 98,
+        "there=$(ls)",
         "child=",
         "# HTCondor and Slurm tell this process to end: the command hears of it too.",
         "stopping=",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,22 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Names that the job's script uses itself.
 _TAKEN = frozenset(
-    {"number", "self", "outputs", "folder", "scratch", "code", "child", "missing", "path", "PATH", "HOME"}
+    {
+        "number",
+        "self",
+        "there",
+        "outputs",
+        "folder",
+        "scratch",
+        "code",
+        "child",
+        "declared",
+        "missing",
+        "path",
+        "stopping",
+        "PATH",
+        "HOME",
+    }
 )
 
 
@@ -191,9 +206,11 @@ def sweep_rows(
     if sweep and file is not None:
         raise InvalidSweep("--sweep and --sweep-file are both given", hint="put everything into the file")
     if sweep:
+        if not isinstance(sweep, Mapping):
+            raise InvalidSweep(f"sweep = {sweep!r} names no parameters", hint='sweep={"lr": [0.1, 0.01]}')
         for name, values in sweep.items():
             _check_parameter(name)
-            if isinstance(values, str) or not list(values):
+            if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
                 raise InvalidSweep(f"the sweep of {name!r} has no values", hint='sweep={"lr": [0.1, 0.01]}')
         columns = [[str(value) for value in values] for values in sweep.values()]
         return tuple(sweep), tuple(itertools.product(*columns))
@@ -203,10 +220,15 @@ def sweep_rows(
 
 
 def _check_parameter(name: str) -> None:
-    if not _PARAMETER.fullmatch(name) or name in _TAKEN:
+    if name in _TAKEN:
+        raise InvalidSweep(
+            f"{name!r} cannot be a parameter of a sweep: the job's script has a variable of that name",
+            hint=f"call it something else, such as my_{name}",
+        )
+    if not _PARAMETER.fullmatch(name):
         raise InvalidSweep(
             f"{name!r} cannot be a parameter of a sweep",
-            hint="letters, digits and underscores, beginning with a letter, and none of the job script's own words",
+            hint="letters, digits and underscores, beginning with a letter",
         )
 
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import attrs
 
-__all__ = ["RunJob", "RunStatus"]
+__all__ = ["RunJob", "RunStatus", "run_html", "why_it_failed"]
+
+#: How states are shown in notebooks, the most telling first; the colours are those of maps.
+_COLORS = {
+    "completed": "#2e7d32",
+    "failed": "#c62828",
+    "running": "#1565c0",
+    "held": "#ef6c00",
+    "removed": "#6d4c41",
+    "suspended": "#8e24aa",
+    "idle": "#bdbdbd",
+}
+#: So many jobs at most are named with their reasons.
+_NAMED = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -22,6 +36,7 @@ class RunJob:
         reason: Why it is held, removed or failed.
         host: Where it runs or ran.
         missing: Declared outputs that were not written.
+        left: What the command wrote into its folder and no output names: it did not come back. Twenty of them at most.
     """
 
     number: int
@@ -32,6 +47,7 @@ class RunJob:
     reason: str | None = None
     host: str | None = None
     missing: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -46,10 +62,26 @@ class RunStatus:
     Attributes:
         name: The run's name.
         jobs: Its jobs.
+        message: What keeps all of them, and what to do about it; None: nothing does.
     """
 
     name: str
     jobs: tuple[RunJob, ...]
+    message: str | None = None
+
+    def __str__(self) -> str:
+        count = f"{len(self.jobs):,} job{'s' if len(self.jobs) != 1 else ''}"
+        said = [self.message] if self.message else []
+        return "\n".join([f"run {self.name}: {count}: {self._counted()}", *self._reasons(), *said])
+
+    def _counted(self) -> str:
+        counts = self.counts
+        return ", ".join(f"{counts[state]:,} {state}" for state in _COLORS if counts[state])
+
+    def _reasons(self) -> list[str]:
+        told = [job for job in self.jobs if job.reason]
+        lines = [f"job {job.number} {job.state}: {job.reason}" for job in told[:_NAMED]]
+        return [*lines, f"and {len(told) - _NAMED:,} more"] if len(told) > _NAMED else lines
 
     @property
     def counts(self) -> Counter[str]:
@@ -62,6 +94,11 @@ class RunStatus:
         return all(job.is_final for job in self.jobs)
 
     @property
+    def is_stuck(self) -> bool:
+        """All that has not ended is held: it would stay so for ever."""
+        return not self.is_done and all(job.is_final or job.state == "held" for job in self.jobs)
+
+    @property
     def state(self) -> str:
         """In one word: the most telling state of its jobs."""
         counts = self.counts
@@ -69,3 +106,44 @@ class RunStatus:
             ("failed", "removed", "completed") if self.is_done else ("held", "running", "suspended", "idle")
         )
         return next((name for name in order if counts[name]), "idle")
+
+
+def why_it_failed(stderr: str, code: int | None) -> str:
+    """Why a job ended with an exit code, from its standard error: what our own scripts say, or the last line.
+
+    >>> why_it_failed("KeyError: 'a'", 1)
+    "it ended with exit code 1: KeyError: 'a'"
+    >>> why_it_failed("wingspan-run: there is no driver", 117)
+    'there is no driver'
+    """
+    lines = [line.strip() for line in stderr.splitlines()[-50:] if line.strip()]
+    for line in reversed(lines):
+        for mark in ("wingspan-run: ", "wingspan-start: "):
+            if line.startswith(mark):
+                return line.removeprefix(mark)
+    # A shell names its script first, with all of its path.
+    last = re.sub(r"^\S*/job\.sh: (\d+|line \d+): ", "", lines[-1]) if lines else ""
+    last = last if len(last) <= 200 else last[:199] + "…"
+    return f"it ended with exit code {code}" + (f": {last}" if last else "")
+
+
+def run_html(status: RunStatus, command: str, pool: str) -> str:
+    """A run as a notebook shows it: its name and command, a bar by state, and what is wrong.
+
+    >>> "width:50.00%" in run_html(RunStatus(name="a", jobs=(RunJob(number=0), RunJob(number=1, state="held"))), "ls", "local")
+    True
+    """
+    import html
+
+    bars = [
+        f'<div title="{count:,} {state}" style="width:{100 * count / len(status.jobs):.2f}%;background:{color};height:100%"></div>'
+        for state, color in _COLORS.items()
+        if (count := status.counts[state])
+    ]
+    reasons = html.escape("\n".join([*status._reasons(), *([status.message] if status.message else [])]))
+    said = f'<div style="color:#c62828;white-space:pre-wrap">{reasons}</div>' if reasons else ""
+    return (
+        f"<div><b>{html.escape(status.name)}</b>: <code>{html.escape(command)}</code>"
+        f'<div style="display:flex;height:10px;max-width:500px;background:#eee;margin:4px 0">{"".join(bars)}</div>'
+        f"<small>{status._counted()} ({html.escape(pool)})</small>{said}</div>"
+    )

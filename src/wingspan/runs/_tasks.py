@@ -32,11 +32,13 @@ class TaskPlan:
 
     Attributes:
         steps: Commands, in order.
-        inputs, outputs: Globs relative to the workspace, of all the tasks that are part of it.
+        inputs: Globs relative to the workspace, of all the tasks that are part of it; each with the outputs of the tasks that run
+            before the one that it belongs to.
+        outputs: Globs relative to the workspace, of all the tasks that are part of it.
     """
 
     steps: tuple[Step, ...]
-    inputs: tuple[str, ...]
+    inputs: tuple[tuple[str, tuple[str, ...]], ...]
     outputs: tuple[str, ...]
 
 
@@ -72,7 +74,7 @@ class _Planner:
     def __init__(self, workspace: Workspace, environment: str) -> None:
         self.workspace, self.environment = workspace, environment
         self.steps: list[Step] = []
-        self.inputs: list[str] = []
+        self.inputs: list[tuple[str, tuple[str, ...]]] = []
         self.outputs: list[str] = []
         self._done: set[tuple[object, ...]] = set()
 
@@ -95,7 +97,8 @@ class _Planner:
         self._done.add(identity)
         where = (task.cwd or "").strip("/")
         prefix = f"{where}/" if where not in ("", ".") else ""
-        self.inputs += [prefix + _fill(task, glob, values) for glob in task.inputs]
+        made = tuple(self.outputs)  # so far: by what this task depends on
+        self.inputs += [(prefix + _fill(task, glob, values), made) for glob in task.inputs]
         self.outputs += [prefix + _fill(task, glob, values) for glob in task.outputs]
         if task.cmd is None:
             return
@@ -140,6 +143,11 @@ def _bind(
     for argument in task.args:
         name = argument.name
         if name in named:
+            if name in values:
+                raise InvalidTask(
+                    f"the argument {name!r} of the task {task.name!r} is given twice: {values[name]!r}, and by name",
+                    hint="leave one of them out; what a sweep gives needs no place on the command line",
+                )
             values[name] = named[name]
         elif name not in values:
             if argument.default is None:
@@ -183,9 +191,9 @@ def tool_table(manifest: Path | None, task: str | None) -> dict[str, Any]:
     """
     if manifest is None:
         return {}
-    import tomlkit
+    from wingspan.environments.manifest_reader import parse_toml
 
-    document: dict[str, Any] = tomlkit.parse(manifest.read_text(encoding="utf-8")).unwrap()
+    document = parse_toml(manifest.read_text(encoding="utf-8"))
     table = dict(document.get("tool", {}).get("wingspan", {}))
     own = dict(table.pop("tasks", {}).get(task or "", {}))
     known = {

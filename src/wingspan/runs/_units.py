@@ -17,7 +17,7 @@ def parse_size(value: int | str | None, what: str) -> int | None:
     """Bytes of a size such as ``"2GB"`` (binary units, as HTCondor has them), or of a number of bytes.
 
     Raises:
-        InvalidRun: It is no size.
+        InvalidRun: It is no size, or a text without a unit: to HTCondor and Slurm plain numbers are megabytes.
 
     >>> parse_size("2GB", "memory"), parse_size("512 MiB", "disk"), parse_size(None, "disk")
     (2147483648, 536870912, None)
@@ -28,6 +28,12 @@ def parse_size(value: int | str | None, what: str) -> int | None:
     size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if size <= 0:
         raise InvalidRun(f"{what} = {value!r} is no size", hint='write "2GB" or "512MB"')
+    if isinstance(value, str) and value.strip().isdigit():
+        raise InvalidRun(f"{what} = {value!r} has no unit", hint=f'write "{value.strip()}MB" or "2GB"')
+    if size < _UNITS["M"]:
+        raise InvalidRun(
+            f"{what} = {value!r} is less than 1 MB", hint='write "2GB" or "512MB"; a plain number is bytes'
+        )
     return size
 
 
@@ -35,7 +41,7 @@ def parse_duration(value: int | str | None, what: str = "time") -> int | None:
     """Seconds of a time such as ``"12h"``, ``"1d 6h"``, ``"01:30:00"`` (as Slurm has it), or of a number of seconds.
 
     Raises:
-        InvalidRun: It is no time.
+        InvalidRun: It is no time, or a text without a unit: to Slurm plain numbers are minutes.
 
     >>> parse_duration("90 min"), parse_duration("1d 6h"), parse_duration("01:30:00"), parse_duration(60)
     (5400, 108000, 5400, 60)
@@ -47,8 +53,10 @@ def parse_duration(value: int | str | None, what: str = "time") -> int | None:
     if clock := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?", text):
         days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
         seconds = days * 86400 + hours * 3600 + minutes * 60 + rest
+    elif isinstance(value, int) and not isinstance(value, bool):
+        seconds = value
     elif text.isdigit():
-        seconds = int(text)
+        raise InvalidRun(f"{what} = {value!r} has no unit", hint=f'write "{text}min", "{text}s" or "12h"')
     elif re.fullmatch(r"(\d+(?:\.\d+)?\s*(?:s|min|m|h|d)\s*)+", text):
         parts = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[smhd])", text)
         seconds = int(sum(float(number) * _SECONDS[unit] for number, unit in parts))

@@ -73,6 +73,9 @@ def sent_flat(submit: SubmitFile) -> Iterator[Hit]:
         made = set()
     for command, entry in entries:
         name = PurePosixPath(entry).name
+        if "://" not in entry and entry.endswith("/") and name and "$" not in entry:
+            yield from _without_its_folder(submit, command, entry, places, folders | made)
+            continue
         if ("://" not in entry and (entry.endswith("/") or "*" in name)) or not name or "$" in name:
             continue
         used = re.compile(rf"(?<![\w./$}}-])(?:\./)?((?:[\w.-]+/)+){re.escape(name)}(?![\w.-])")
@@ -89,6 +92,30 @@ def sent_flat(submit: SubmitFile) -> Iterator[Hit]:
                 f"use {name}, or send the folder: transfer_input_files = …/{match[1].rstrip('/')}",
             )
             break
+
+
+def _without_its_folder(
+    submit: SubmitFile,
+    command: Command,
+    entry: str,
+    places: list[tuple[int | None, str, str]],
+    there: set[str],
+) -> Iterator[Hit]:
+    """``src/`` sends what is in the folder, and a script uses one of these files as ``src/…``."""
+    folder = submit.path.parent / entry
+    name = PurePosixPath(entry).name
+    if name in there or not folder.is_dir() or (folder / name).exists():
+        return
+    used = re.compile(rf"(?<![\w./$}}-])(?:\./)?({re.escape(name)}/([\w.-]+(?:/[\w.-]+)*))")
+    for at, text, words in places:
+        match = next((one for one in used.finditer(text) if (folder / one[2]).exists()), None)
+        if match is not None:
+            yield Hit(
+                at or _line_of(submit, command, entry),
+                f"{entry} sends what is in the folder without the folder, but {words} as {match[1]}",
+                f"send the folder itself, without the slash at its end: {entry.rstrip('/')}",
+            )
+            return
 
 
 #: Commands after which files may be there that were not sent.

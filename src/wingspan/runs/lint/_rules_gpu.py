@@ -25,6 +25,10 @@ _DRIVER = frozenset({"gpus_driverversion", "cudadriverversion", "driverversion",
 _CAPABILITY = frozenset({"gpus_capability", "cudacapability", "capability"})
 #: No CUDA version and no compute capability is as high; NVIDIA's drivers and "75" for 7.5 are.
 _TOO_HIGH = 20.0
+_EXAMPLES = {
+    "gpus_minimum_runtime": "a version of CUDA, such as 12.0",
+    "gpus_minimum_capability": "a capability, such as 7.5",
+}
 
 
 def _comparisons(command: Command) -> Iterator[tuple[str, str, str]]:
@@ -165,12 +169,17 @@ def gpu_in_requirements(submit: SubmitFile) -> Iterator[Hit]:
         for attribute, operator, value in _comparisons(command):
             if attribute in better and operator in {">=", ">"}:
                 number = value.strip('"')
-                if attribute in _DRIVER and number >= "11":  # see driver-minor
-                    number = f"{number.split('.')[0]}.0"
+                major = number.partition(".")[0]
+                if attribute in _DRIVER and major.isdigit() and int(major) >= 11:  # see driver-minor
+                    number = f"{major}.0"
+                wrong = "memory" not in attribute and major.isdigit() and int(major) > _TOO_HIGH
                 yield Hit(
                     command.line,
                     f"requirements tests {attribute} of the machine, not of the GPU that the job gets",
-                    f"write {better[attribute]} = {number}",
+                    # A number that is another rule's fault is not proposed anew.
+                    f"write {better[attribute]} with {_EXAMPLES[better[attribute]]}"
+                    if wrong
+                    else f"write {better[attribute]} = {number}",
                 )
 
 

@@ -311,8 +311,10 @@ def blank_after_backslash(submit: SubmitFile) -> Iterator[Hit]:
     source="HTCondor's own parser (htcondor2.Submit)",
 )
 def syntax(submit: SubmitFile) -> Iterator[Hit]:
+    from wingspan.pools.personal.activation import import_bindings
+
     try:
-        import htcondor2
+        htcondor2 = import_bindings()
     except ImportError:
         return
     body = "\n".join(line for line in submit.lines)

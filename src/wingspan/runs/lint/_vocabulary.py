@@ -153,6 +153,7 @@ COMMANDS: frozenset[str] = frozenset(
         "stream_input",
         "stream_output",
         "submit_event_notes",
+        "submit_event_user_notes",
         "success_exit_code",
         "success_exit_signal",
         "tool_daemon_args",

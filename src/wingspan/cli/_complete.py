@@ -1,0 +1,120 @@
+"""What the Tab key completes in commands about runs: tasks, environments, profiles and their switches, files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from wingspan.environments import Workspace
+
+__all__ = ["ENVIRONMENT", "FILE", "PROFILE", "SWITCH", "WORDS", "WORDS_OR_NAME"]
+
+if TYPE_CHECKING:
+    _StringType = click.ParamType[str]
+else:  # no generic in click before 8.4
+    _StringType = click.ParamType
+
+
+class _Completed(_StringType):
+    """Any text; subclasses say what the Tab key offers. Whatever goes wrong with that, nothing is offered."""
+
+    name = "text"
+
+    def choices(self, ctx: click.Context) -> Iterable[tuple[str, str | None]]:
+        """What could be given, and a line of help on it."""
+        raise NotImplementedError
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        with contextlib.suppress(Exception):
+            return [
+                CompletionItem(name, help=text)
+                for name, text in self.choices(ctx)
+                if name.startswith(incomplete)
+            ]
+        return []
+
+
+def _workspace() -> Workspace:
+    from wingspan.environments import Workspace
+
+    return Workspace.open()
+
+
+class _Environment(_Completed):
+    def choices(self, ctx: click.Context) -> Iterable[tuple[str, str | None]]:
+        return [(name, None) for name in _workspace().environments]
+
+
+class _Profile(_Completed):
+    def choices(self, ctx: click.Context) -> Iterable[tuple[str, str | None]]:
+        from wingspan.pools.profiles import profiles
+
+        return [(name, profile.title) for name, profile in profiles().items()]
+
+
+class _Switch(_Completed):
+    def choices(self, ctx: click.Context) -> Iterable[tuple[str, str | None]]:
+        from wingspan.pools.profiles import find_profile, load_profile
+
+        named = ctx.params.get("profile")
+        profile = load_profile(named) if named else find_profile()
+        return [(name, switch.help) for name, switch in profile.switches.items()]
+
+
+class _File(_StringType):
+    """A path, which the shell itself completes, or a URL."""
+
+    name = "path"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+class _Words(_File):
+    """A task and its arguments; with `names` also the name of a map or a run."""
+
+    def __init__(self, names: bool = False) -> None:
+        self._names = names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        found: list[CompletionItem] = []
+        if not ctx.params.get("words") and not ctx.meta.get("wingspan.after_dashes"):
+            with contextlib.suppress(Exception):
+                here = _workspace()
+                known = {
+                    name: task
+                    for environment in here.environments
+                    for name, task in here.tasks(environment).items()
+                }
+                found = [
+                    CompletionItem(name, help=task.description)
+                    for name, task in sorted(known.items())
+                    if name.startswith(incomplete) and not task.hidden
+                ]
+            if self._names:
+                from wingspan.cli._output import TAG
+
+                found += TAG.shell_complete(ctx, param, incomplete)
+        return found or super().shell_complete(ctx, param, incomplete)
+
+
+ENVIRONMENT, PROFILE, SWITCH, FILE = _Environment(), _Profile(), _Switch(), _File()
+WORDS, WORDS_OR_NAME = _Words(), _Words(names=True)

@@ -1,0 +1,97 @@
+"""What the jobs of a run print, passed on as they print it."""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from wingspan.runs import Run, RunJob
+
+__all__ = ["print_streams", "stream"]
+
+#: Seconds between two looks at files.
+_PAUSE = 0.1
+
+
+class _Stream:
+    """One file, read on from where it was left; with a prefix only whole lines of it."""
+
+    def __init__(self, one: Run, number: int, which: str, prefix: str, err: bool) -> None:
+        self._path, self._prefix, self._err = one.log_path(number, which), prefix, err
+        self._position = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def show(self, last: bool) -> None:
+        data = b""
+        try:
+            with self._path.open("rb") as file:
+                # Shorter than before: the job was begun again.
+                self._position = min(self._position, file.seek(0, 2))
+                file.seek(self._position)
+                data = file.read()
+        except FileNotFoundError:
+            pass
+        self._position += len(data)
+        text = self._decoder.decode(data, final=last)
+        if self._prefix:
+            *lines, self._rest = (self._rest + text).split("\n")
+            if last and self._rest:
+                lines.append(self._rest)
+                self._rest = ""
+            text = "".join(f"{self._prefix}{line}\n" for line in lines)
+        if text:
+            click.echo(text, nl=False, err=self._err)
+
+
+def _streams(one: Run, numbers: Sequence[int], only_errors: bool) -> dict[int, list[_Stream]]:
+    which = ("err",) if only_errors else ("out", "err")
+    # One job of several says by its number alone whose lines these are.
+    width = len(str(max(numbers)))
+    return {
+        number: [
+            _Stream(
+                one,
+                number,
+                each,
+                f"{number:>{width}}: " if len(numbers) > 1 else "",
+                each == "err" and not only_errors,
+            )
+            for each in which
+        ]
+        for number in numbers
+    }
+
+
+def print_streams(one: Run, numbers: Sequence[int], only_errors: bool = False) -> None:
+    """Print what jobs have printed so far; of several with their number before each line."""
+    for streams in _streams(one, numbers, only_errors).values():
+        for each in streams:
+            each.show(last=True)
+
+
+def stream(one: Run, numbers: Sequence[int], only_errors: bool = False) -> list[RunJob]:
+    """Print what jobs print until each of them has ended or is held; these jobs, as they are then."""
+    left = _streams(one, numbers, only_errors)
+    told: set[int] = set()
+    while True:
+        seen = one.status()
+        for number in list(left):
+            job = seen.jobs[number]
+            if job.state == "idle" and job.reason and number not in told:
+                told.add(number)
+                click.echo(f"{one.name}: job {number} waits: {job.reason}", err=True)
+            ended = job.is_final or job.state == "held"
+            for each in left[number]:
+                each.show(last=ended)
+            if ended:
+                del left[number]
+        if not left:
+            return [seen.jobs[number] for number in numbers]
+        one.attend(seen)
+        time.sleep(_PAUSE)
