@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint engines benchmark format constraints clean
+.PHONY: help demo digits test lint engines benchmark format constraints clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -25,13 +25,25 @@ $(VENV)/.demo: pyproject.toml tools/constraints.txt | $(BIN)/python
 	@$(PIP) --editable . --group demo
 	@touch $@
 
+$(VENV)/.digits: pyproject.toml tools/constraints.txt | $(BIN)/python
+	@echo "installing Wingspan and what makes environments travel …"
+	@$(PIP) --editable '.[environments]'
+	@touch $@
+
 $(VENV)/.dev: pyproject.toml tools/constraints.txt | $(BIN)/python
 	@echo "installing Wingspan and what the tests need …"
 	@$(PIP) --editable '.[all,s3]' --group dev
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.digits
 
 demo: $(VENV)/.demo ## Find the best classifier of handwritten digits on a pool of your own, and draw what was found.
 	@$(BIN)/python examples/demo.py
+
+# Most tests wait for an engine. A file's tests share what they start, so a file stays in one process; not those with few
+# tests last: they are the longest.
+PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+ROUTE ?= squashfs
+digits: $(VENV)/.digits ## Train a network in a locked environment, by ROUTE=squashfs, pack, apptainer, install or oci; mnist_cnn.pt comes back.
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/digits/routes/$(ROUTE).sh $(ARGS)
 
 engines: $(VENV)/.dev ## Obtain the real engines for the tests: HTCondor, Apptainer and what else tools/engines knows.
 	@$(BIN)/wingspan pool install || echo "engines: HTCondor could not be obtained; the tests that need it will say so"

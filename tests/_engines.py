@@ -6,7 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,37 @@ def personal_pool() -> Iterator[PersonalPool]:
     pool = PersonalPool(directory, cpus=4)
     try:
         pool.start()
+        yield pool
+    finally:
+        pool.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def find_sshd() -> str | None:
+    """OpenSSH's server: the machine's, or what ``tools/engines/openssh.py`` has unpacked."""
+    kept = [folder / "openssh/bin" for folder in _engine_folders()]
+    return shutil.which("sshd", path=os.pathsep.join(map(str, ["/usr/local/sbin", "/usr/sbin", *kept])))
+
+
+@pytest.fixture(scope="session")
+def shell_pool() -> Iterator[PersonalPool]:
+    """A running personal pool of this test session whose machine has an sshd: people may have shells in its jobs."""
+    program = find_sshd()
+    if program is None:
+        pytest.skip("no sshd: python tools/engines/openssh.py")
+    with pool_with_sshd(program, _disk()) as pool:
+        yield pool
+
+
+@contextmanager
+def pool_with_sshd(sshd: str, place: str | Path | None, **options: Any) -> Iterator[PersonalPool]:
+    """A running personal pool that finds `sshd`, in a folder of its own in `place`."""
+    directory = Path(tempfile.mkdtemp(prefix="wingspan-pool-", dir=place))
+    pool = PersonalPool(directory, cpus=2, **options)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(sshd).parent}")
+            pool.start()
         yield pool
     finally:
         pool.stop()
@@ -54,9 +87,12 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
 
 def find_apptainer() -> str | None:
     """Apptainer's program: on PATH, or where ``tools/engines/apptainer.py`` puts it."""
-    kept = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
-    places = os.pathsep.join([os.environ["PATH"], *(str(folder / "apptainer/bin") for folder in kept)])
-    return shutil.which("apptainer", path=places)
+    kept = [str(folder / "apptainer/bin") for folder in _engine_folders()]
+    return shutil.which("apptainer", path=os.pathsep.join([os.environ["PATH"], *kept]))
+
+
+def _engine_folders() -> list[Path]:
+    return [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
 
 
 @pytest.fixture(scope="session")

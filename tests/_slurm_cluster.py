@@ -18,8 +18,9 @@ PATIENCE = 60.0
 #: Where ``tools/engines/slurm.py`` unpacks Slurm for those who cannot install it.
 _ENGINES = [Path("/var/cache/wingspan-engines/slurm"), Path.home() / ".cache/wingspan-engines/slurm"]
 
-# auth/none: no munge, and no user but this one can reach the ports' secrets; for tests only. linuxproc: a job's children end
-# with it. Epilog: slurmctld looks for the next job as soon as one has ended, not a second later. /dev/null is a GPU that nobody has.
+# cred_expire: a requeued job waits as long. auth/none: no munge, and no user but this one can reach the ports' secrets;
+# for tests only. linuxproc: a job's children end with it. Epilog: slurmctld looks for the next job as soon as one has
+# ended, not a second later. /dev/null is a GPU that nobody has.
 _CONFIGURATION = """
 ClusterName=wingspan-test
 SlurmctldHost={host}(127.0.0.1)
@@ -27,6 +28,7 @@ SlurmctldPort={controller_port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
+AuthInfo=cred_expire=5
 CredType=cred/none
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool

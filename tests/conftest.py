@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from _engines import apptainer, apptainer_on_path, personal_pool, slurm_cluster
+from _engines import apptainer, apptainer_on_path, personal_pool, shell_pool, slurm_cluster
 
-__all__ = ["apptainer", "apptainer_on_path", "personal_pool", "slurm_cluster"]
+__all__ = ["apptainer", "apptainer_on_path", "personal_pool", "shell_pool", "slurm_cluster"]

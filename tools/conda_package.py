@@ -47,11 +47,12 @@ def write_package(
     entry_points: Sequence[str] = (),
     license_name: str = "",
     timestamp: int = 1_700_000_000_000,
+    site_packages: str | None = None,
 ) -> Path:
     """Pack the files under `source` into ``channel/subdir/name-version-build.conda``.
 
     Files that contain `PLACEHOLDER` are declared so, as text or as binary, and get the real prefix when
-    installed. Symbolic links stay links.
+    installed. Symbolic links stay links. `site_packages`: of a Python, where ``noarch: python`` packages go.
     """
     if noarch_python:
         subdir = "noarch"
@@ -73,6 +74,8 @@ def write_package(
     }
     if noarch_python:
         index["noarch"] = "python"
+    if site_packages is not None:
+        index["python_site_packages_path"] = site_packages
     files = sorted(p for p in source.rglob("*") if p.is_symlink() or p.is_file())
     info = {
         "info/index.json": _json(index),

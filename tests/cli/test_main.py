@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_errors_of_ours_are_no_tracebacks(no_color: str) -> None:
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("Error: no map has the tag 'nothing'\nHint: ")
+    assert done.stderr.startswith("Error: no map and no run has the name 'nothing'\nHint: ")
 
 
 def _complete(words: str, position: int) -> list[str]:
@@ -89,7 +90,7 @@ def _complete(words: str, position: int) -> list[str]:
     }
     command = [sys.executable, "-c", "from wingspan.cli import main; main()"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    return [line.split(",")[1] for line in done.stdout.splitlines()]
+    return [line.split(",")[1] for line in done.stdout.splitlines() if line]
 
 
 def test_the_tab_key_completes_commands_and_tags() -> None:
@@ -100,6 +101,30 @@ def test_the_tab_key_completes_commands_and_tags() -> None:
     assert {"rerun", "release"} <= set(_complete("wingspan re", 1))
     assert _complete("wingspan status di", 2) == ["digits", "digits-2"]
     assert _complete("wingspan rm digits ", 3) == ["digits-2", "other"]
+
+
+def test_the_tab_key_knows_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks, environments, profiles and switches are completed, and where a file is meant the shell does it."""
+    (tmp_path / "pixi.toml").write_text(
+        '[workspace]\nname = "w"\nchannels = []\nplatforms = ["linux-64"]\n'
+        '[tasks]\ntrain = "true"\ntest = "true"\n_own = "true"\n'
+        '[feature.f.tasks]\ntune = "true"\n[environments]\ngpu = ["f"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert _complete("wingspan run t", 2) == ["test", "train", "tune"]
+    assert _complete("wingspan run _", 2) == ["_"]  # a file, perhaps
+    assert _complete("wingspan run train ", 3) == [""]
+    assert _complete("wingspan run --env g", 3) == ["gpu"]
+    assert _complete("wingspan gpus --env g", 3) == ["gpu"]
+    assert _complete("wingspan run --profile cht", 3) == ["chtc"]
+    assert _complete("wingspan run --profile chtc --switch want_o", 5) == ["want_ospool"]
+    assert _complete("wingspan run --input tr", 3) == ["tr"]
+    assert _complete("wingspan run -- py", 3) == ["py"]
+    wingspan.map(abs, [-1], tag="tuned", pool="local").wait()
+    assert _complete("wingspan render htcondor made tu", 4) == ["tune", "tuned"]
+    monkeypatch.chdir("/")
+    assert _complete("wingspan run t", 2) == ["t"]
+    assert _complete("wingspan run --env g", 3) == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -139,6 +164,13 @@ def test_doctor_says_what_would_run_a_map(run: Run, tmp_path: Path) -> None:
     assert report["folders"]["data"] == str(tmp_path / "wingspan-data")
     assert not (tmp_path / "wingspan-data").exists()
     assert "A map runs on: " + chosen["kind"] in run("doctor").out
+
+
+@pytest.mark.skipif(shutil.which("sbatch") is None, reason="no sbatch on this machine")
+def test_doctor_tells_slurms_version_without_a_cluster(run: Run) -> None:
+    """sbatch itself says nothing where no cluster is configured."""
+    slurm = next(part for part in json.loads(run("doctor", "--json").out)["parts"] if part["name"] == "Slurm")
+    assert re.search(r"\d+\.\d+", slurm["version"])
 
 
 def test_doctor_follows_the_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

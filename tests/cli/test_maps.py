@@ -75,7 +75,9 @@ def test_status_in_words_and_as_json(run: Run, failing: wingspan.Map) -> None:
     assert "divide on 10 inputs" in out
     assert str(failing.path) in out
     assert "wingspan errors sums" in out
+    assert "the Python that made the map" in out
     record = json.loads(run("status", "sums", "--json", "--components").out)
+    assert record["environment"] is None
     assert record["counts"]["completed"] == 7
     assert record["counts"]["errored"] == 3
     assert record["statuses"][5] == "errored"

@@ -16,18 +16,34 @@ _PROGRAM = """
 from wingspan.cli._table import print_table
 print_table(["TAG", "FUNCTION"], [["a-rather-long-tag-of-a-sweep-2026-11-20", "q" * 60]], whole=["TAG"])
 """
+_CUT = _PROGRAM.replace('whole=["TAG"]', 'whole=["TAG"], cut=["FUNCTION"]')
 
 
-def test_a_whole_column_is_never_folded() -> None:
-    """On 60 columns the other column gives way."""
+def _shown(program: str) -> str:
+    """What a terminal of 60 columns shows."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
     environment.pop("COLUMNS", None)
-    subprocess.run([sys.executable, "-c", _PROGRAM], stdout=theirs, env=environment, check=True)
+    subprocess.run([sys.executable, "-c", program], stdout=theirs, env=environment, check=True)
     shown = click.unstyle(os.read(ours, 1 << 16).decode())
     os.close(ours)
     os.close(theirs)
+    return shown
+
+
+def test_a_whole_column_is_never_folded() -> None:
+    """On 60 columns the other column gives way."""
+    shown = _shown(_PROGRAM)
     assert "a-rather-long-tag-of-a-sweep-2026-11-20" in shown
     assert max(map(len, shown.splitlines())) <= 60
     assert shown.count("q") == 60
+
+
+def test_a_cut_column_gives_way_in_one_line() -> None:
+    """What nobody copies is cut off, and the row stays one line."""
+    shown = _shown(_CUT)
+    assert "a-rather-long-tag-of-a-sweep-2026-11-20" in shown
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "qqq…" in shown
+    assert sum("q" in line for line in shown.splitlines()) == 1

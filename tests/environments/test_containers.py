@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +16,11 @@ import pytest
 
 import wingspan
 from wingspan.jobs import JobDescription, Submission
+from wingspan.maps._render import render_map
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
+from wingspan.runs._render import render
+from wingspan.runs.lint import lint
 
 pytestmark = [pytest.mark.htcondor, pytest.mark.apptainer]
 
@@ -87,6 +93,40 @@ def test_a_map_runs_in_an_image(local_workspace: Path, site: PersonalPool) -> No
     assert log.count("Common files event: TransferFinished") == 1
 
 
+def test_a_large_image_comes_from_the_store(
+    local_workspace: Path,
+    site: PersonalPool,
+    public_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Above the site's limit for transfers HTCondor fetches the image by its address, for maps and for runs."""
+    store = public_folder / "images"
+    store.mkdir()
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "config.toml").write_text(
+        f'[store.lab]\nurl = "{store}"\njob_url = "file://{store}"\n[profile.generic]\ntransfer_limit = "1 MB"\n',
+        encoding="utf-8",
+    )
+    environment = wingspan.Environment(local_workspace, kind="sif")
+    m = wingspan.map(
+        where, range(2), pool="htcondor", options=wingspan.Options(environment=environment, workers=1)
+    )
+    m.wait(timeout=120)
+    assert all(output[3].endswith(".sif") for output in m[:])
+    facts = m._folder.info["environment"]
+    assert facts["source"] == f"file://{store}/{facts['bundle']}"
+    run = wingspan.run(
+        ["python", "-c", "import scipy; print(scipy.__file__)"], environment=environment, pool="htcondor"
+    )
+    try:
+        run.wait(120)
+        run.check()
+        assert run.stdout(0).startswith("/opt/wingspan/environment/")
+    finally:
+        run.remove(force=True)
+
+
 def test_a_run_is_in_an_image(
     local_workspace: Path, site: PersonalPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,3 +195,70 @@ def test_an_image_in_place_on_a_personal_pool(
         assert prefix == "/opt/wingspan/environment"
         assert scipy.startswith(prefix)
         assert container == str(m.path / m._folder.info["environment"]["bundle"])
+
+
+def _submitted(folder: Path, pool: PersonalPool, log: str) -> subprocess.CompletedProcess[str]:
+    """Submit a rendered folder with plain HTCondor, and wait for its jobs."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("WINGSPAN", "CONDOR"))}
+    environment = {**own, **pool.environment()}
+    for command in (["sh", "submit.sh"], ["condor_wait", "-wait", "200", log]):
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("damage", [None, "altered"])
+def test_a_rendered_run_compares_its_image(
+    damage: str | None,
+    local_workspace: Path,
+    bundle_cache: Path,
+    container_pool: PersonalPool,
+    tmp_path: Path,
+) -> None:
+    """Rendered files, submitted by hand: the image is sent once and compared before the command starts; an altered one is refused."""
+    folder = tmp_path / "out"
+    environment = wingspan.Environment(local_workspace, kind="sif")
+    command = ["python", "-c", "import scipy; open('out.txt', 'w').write(scipy.__file__)"]
+    render("htcondor", folder, command, environment=environment, outputs=["out.txt"], name="c")
+    assert lint([folder]) == []
+    text = (folder / "c.sub").read_text()
+    assert "if version >= 25.0\ncontainer_is_common = true\nendif\n" in text
+    if damage:
+        image = next(folder.glob("*.sif"))
+        content = bytearray(image.read_bytes())
+        content[40 + 8 * 3] ^= 1  # the identity in the header: Apptainer itself does not mind
+        image.unlink()  # a hard link of the one in the cache
+        image.write_bytes(content)
+    _submitted(folder, container_pool, "c.log")
+    errors = (folder / "logs/0.err").read_text()
+    if damage:
+        assert "nothing in it was run" in errors
+        assert not (folder / "outputs-0/out.txt").exists()
+        return
+    assert (folder / "outputs-0/out.txt").read_text().startswith("/opt/wingspan/environment/"), errors
+    assert (folder / "c.log").read_text().count("Common files event: TransferFinished") == 1
+
+
+def test_rendered_workers_compare_their_image(
+    local_workspace: Path, site: PersonalPool, tmp_path: Path
+) -> None:
+    """Workers of a map, submitted by hand, run in its image, which is sent once for both."""
+    folder = tmp_path / "out"
+    options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="sif"), workers=0)
+    m = wingspan.map(where, range(4), tag="by-hand", pool="htcondor", options=options)
+    render_map("htcondor", folder, m, workers=2)
+    assert lint([folder]) == []
+    assert "--stage container" in (folder / "enter.sh").read_text()
+    log = re.search(r"^log = (.+)$", (folder / "by-hand.sub").read_text(), re.MULTILINE)
+    assert log is not None
+    _submitted(folder, site, log[1])
+    found = wingspan.load("by-hand")
+    assert found.wait(timeout=0).is_done, [path.read_text() for path in folder.glob("logs/*.err")]
+    for _, prefix, _, container in found[:]:
+        assert prefix == "/opt/wingspan/environment"
+        assert container.endswith(".sif")
+    events = (folder / log[1]).read_text()
+    assert events.count("Common files event: TransferFinished") == 1
+    found.remove()

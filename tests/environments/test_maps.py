@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import lzma
+from pathlib import Path
+
 import attrs
+import click.testing
 import pytest
 
 import wingspan
+from wingspan.cli._main import cli
 from wingspan.maps import _delivery
+from wingspan.pools import get_pool
+from wingspan.pools.bundle_source import machine_requirement
 from wingspan.pools.htcondor import PersonalHTCondorPool
 
 
@@ -37,6 +44,11 @@ def test_local_processes_run_in_the_environment(environment, bundle_cache):
     m = wingspan.map(where, range(3), pool="local", options=wingspan.Options(environment=environment))
     _check(m[:])
     assert m._folder.info["environment"]["digest"] == environment.load().digest
+    shown = click.testing.CliRunner().invoke(cli, ["status", m.tag]).output
+    assert (
+        f"environment 'default' of local (linux-64, Python 3.11), as squashfs: {m._folder.info['environment']['bundle']}"
+        in shown
+    )
 
 
 def test_workers_added_later_find_the_bundle_in_the_map(environment, bundle_cache):
@@ -53,12 +65,34 @@ def test_workers_added_later_find_the_bundle_in_the_map(environment, bundle_cach
     _check(again[:])
 
 
+def test_a_bundle_that_was_altered_is_refused_by_its_workers(environment, bundle_cache, monkeypatch):
+    """One byte of the map's copy: the digest is checked where the bundle is used, and nothing in it runs."""
+    monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", "0")  # a worker that is warm has checked it already
+    m = wingspan.map(
+        where, range(2), tag="bad", pool="local", options=wingspan.Options(environment=environment)
+    )
+    m.wait()
+    bundle = m.path / m._folder.info["environment"]["bundle"]
+    assert (
+        bundle.with_name(bundle.name + ".sha256")
+        .read_text()
+        .startswith(m._folder.info["environment"]["bundle_sha256"])
+    )
+    content = bytearray(bundle.read_bytes())
+    content[len(content) // 2] ^= 1
+    bundle.unlink()  # the cache has the same file
+    bundle.write_bytes(content)
+    m.rerun([0])
+    with pytest.raises(wingspan.WingspanError, match="is damaged or another file"):
+        m.wait(timeout=100)
+
+
 def test_another_python_is_told_before_anything_is_submitted(environment, bundle_cache, monkeypatch):
     """Bytecode of this Python is not sent to an environment with another one; what travels by name is."""
     real = _delivery.prepare
 
-    def prepare(*arguments):
-        return attrs.evolve(real(*arguments), python="3.99")
+    def prepare(*arguments, **options):
+        return attrs.evolve(real(*arguments, **options), python="3.99")
 
     monkeypatch.setattr("wingspan.maps._create.prepare", prepare)
     options = wingspan.Options(environment=environment)
@@ -68,6 +102,34 @@ def test_another_python_is_told_before_anything_is_submitted(environment, bundle
     assert "from mypackage import f" in caught.value.hint
     assert wingspan.tags() == ()
     assert list(wingspan.map(abs, [-1], pool="local", options=options)) == [1]
+
+
+def test_another_python_is_told_before_packages_are_fetched(tmp_path, bundle_cache):
+    """The lock says which Python it is: nobody waits for a bundle that cannot be used. (Its channel is out of reach here.)"""
+    data = Path(__file__).parents[1] / "data/locks/prefix-dev__pixi--lightgbm"
+    (tmp_path / "pixi.lock").write_bytes(lzma.decompress((data / "pixi.lock.xz").read_bytes()))
+    options = wingspan.Options(environment=wingspan.Environment(tmp_path))
+    with pytest.raises(wingspan.PythonsDiffer, match=r"has Python 3\.12"):
+        wingspan.map(lambda x: x, [1], pool="local", options=options)
+
+
+@pytest.mark.htcondor
+def test_another_architecture_is_asked_of_machines(environment, bundle_cache, personal_pool):
+    """A site's machines must be what the environment is for; this machine's own pools refuse another one at once."""
+    for pool in (get_pool("local"), PersonalHTCondorPool(personal_pool)):
+        assert machine_requirement("linux-64", pool) is None
+        with pytest.raises(wingspan.SettingsError, match="linux-aarch64"):
+            machine_requirement("linux-aarch64", pool)
+    asked = machine_requirement("linux-aarch64", get_pool("htcondor"))
+    m = wingspan.map(
+        where,
+        range(2),
+        pool=PersonalHTCondorPool(personal_pool),
+        options=wingspan.Options(environment=environment, workers=0),
+    )
+    m._folder.update_info(environment={**m._folder.info["environment"], "machine_requirements": asked})
+    with pytest.raises(wingspan.SubmitError, match=r"TARGET\.Arch"):
+        m._keeper.add_workers(1, PersonalHTCondorPool(personal_pool))
 
 
 def test_an_environment_without_python_is_told(local_workspace, bundle_cache):
@@ -86,7 +148,7 @@ def test_an_unknown_environment_is_told(local_workspace, bundle_cache):
 
 
 @pytest.mark.htcondor
-@pytest.mark.parametrize("kind", ["squashfs", "pack"])
+@pytest.mark.parametrize("kind", ["squashfs", "pack", "oci"])
 def test_each_kind_carries_the_environment_to_a_personal_pool(kind, environment, bundle_cache, personal_pool):
     """Components on a real HTCondor pool import SciPy from the bundle."""
     options = wingspan.Options(environment=attrs.evolve(environment, kind=kind))
@@ -130,3 +192,72 @@ def test_a_large_bundle_comes_from_the_store(
     assert facts["source"] == f"file://{store}/{facts['bundle']}"
     assert (store / facts["bundle"]).stat().st_size == facts["bundle_bytes"]
     assert "Common files event" not in (m.path / "events.log").read_text()
+
+
+@pytest.mark.slurm
+def test_on_slurm_the_bundle_is_used_where_it_lies(environment, bundle_cache, slurm_cluster, monkeypatch):
+    """Workers of a Slurm array run in the environment, which the shared file system has."""
+    for name, value in slurm_cluster.environment().items():
+        monkeypatch.setenv(name, value)
+    options = wingspan.Options(environment=attrs.evolve(environment, kind="squashfs"), workers=2)
+    m = wingspan.map(where, range(4), pool="slurm", options=options)
+    m.wait(timeout=120)
+    _check(m[:])
+    m.remove()
+
+
+def test_gpus_that_the_environment_does_not_use_are_told(environment, bundle_cache):
+    """Whoever waits for a GPU hears before that nothing in the environment uses it; wingspan status says it later."""
+    options = wingspan.Options(environment=environment, request_gpus=1, workers=0)
+    with pytest.warns(wingspan.EnvironmentWarning, match="nothing in environment 'default'") as caught:
+        m = wingspan.map(where, range(2), pool="local", options=options)
+    assert caught[0].filename == __file__
+    assert "nothing in environment" in click.testing.CliRunner().invoke(cli, ["status", m.tag]).output
+
+
+@pytest.mark.htcondor
+def test_a_large_bundle_without_a_store_of_its_own_is_told(
+    environment, bundle_cache, personal_pool, tmp_path, monkeypatch
+):
+    """Above the site's limit and with two stores to choose from it goes through the access point, and that is said."""
+    monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "config.toml").write_text(
+        f'[store.lab]\nurl = "{tmp_path}"\n[store.mine]\nurl = "{tmp_path}"\n[profile.generic]\ntransfer_limit = "1 MB"\n',
+        encoding="utf-8",
+    )
+    options = wingspan.Options(environment=environment, workers=0)
+    with pytest.warns(wingspan.EnvironmentWarning, match="which of lab, mine is meant"):
+        m = wingspan.map(where, range(2), pool="htcondor", options=options)
+    assert m._folder.info["environment"]["source"] is None
+
+
+@pytest.mark.htcondor
+def test_the_largest_bundles_are_read_from_the_file_system(
+    environment, bundle_cache, personal_pool, public_folder, tmp_path, monkeypatch
+):
+    """Above the limit for URLs only machines that have the file system are asked, and they read the bundle there."""
+    monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    store = public_folder / "largest"
+    store.mkdir()
+    config = f'[store.lab]\nurl = "{store}"\nrequirement = "(TARGET.{{}})"\n[profile.generic]\n'
+    config += 'transfer_limit = "1 MB"\nurl_limit = "2 MB"\n'
+    (tmp_path / "config.toml").write_text(config.format("HasFileTransfer"), encoding="utf-8")
+    m = wingspan.map(
+        where, range(4), pool="htcondor", options=wingspan.Options(environment=environment, workers=2)
+    )
+    m.wait(timeout=200)
+    _check(m[:])
+    facts = m._folder.info["environment"]
+    assert facts["source"] == f"file://{store}/{facts['bundle']}"
+    assert facts["source_requirements"] == "(TARGET.HasFileTransfer)"
+    assert "Common files event" not in (m.path / "events.log").read_text()
+    assert facts["warnings"] == []
+    (tmp_path / "config.toml").write_text(config.format("HasWhatNoneHas"), encoding="utf-8")
+    with pytest.warns(
+        wingspan.EnvironmentWarning, match=r"no machine of the pool fulfils \(TARGET\.HasWhatNoneHas\)"
+    ):
+        wingspan.map(
+            where, range(4), pool="htcondor", options=wingspan.Options(environment=environment, workers=0)
+        )

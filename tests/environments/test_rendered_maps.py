@@ -37,7 +37,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle_cache: Path) ->
         wingspan.remove(tag, missing_ok=True, force=True)
 
 
-@pytest.fixture(params=["squashfs", "pack"])
+@pytest.fixture(params=["squashfs", "pack", "oci"])
 def made(request: pytest.FixtureRequest, local_workspace: Path) -> wingspan.Map:
     """A map in an environment, that nobody works on."""
     environment = attrs.evolve(wingspan.Environment(local_workspace), kind=request.param)
@@ -73,7 +73,7 @@ def test_plain_condor_submit_takes_the_environment_along(
     """The bundle goes to each job with the worker; nothing of this Python is used."""
     folder = tmp_path / "out"
     render_map("htcondor", folder, made, workers=2)
-    wait = ["condor_wait", "-wait", "200", "carried.log"]
+    wait = ["condor_wait", "-wait", "200", str(made.path / "events.log")]
     _check(folder, personal_pool.environment(), ["sh", "submit.sh"], wait)
 
 

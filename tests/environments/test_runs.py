@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import wingspan
+from wingspan.environments.commands import programs_of
 from wingspan.environments.errors import LockOutdated
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
@@ -20,8 +20,6 @@ from wingspan.runs import CommandNotFound, Run, load_runs
 from wingspan.runs._interactive import open_shell
 from wingspan.runs._render import render
 from wingspan.runs.lint import lint
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"
 
 _TASKS = """
 [tasks]
@@ -41,6 +39,22 @@ outputs = ["out.txt"]
 cmd = "cat data/x.txt src/out.txt > report.txt"
 depends-on = [{ task = "train", args = ["0.7"] }]
 outputs = ["report.txt"]
+
+[tasks.copy]
+cmd = "cat src/{{ which }}.py > {{ which }}.txt"
+args = ["which"]
+inputs = ["src/{{ which }}.py"]
+outputs = ["{{ which }}.txt"]
+
+[tasks.digest]
+cmd = "cat parts/*.txt > all.txt"
+depends-on = ["split"]
+inputs = ["parts/*.txt"]
+outputs = ["all.txt"]
+
+[tasks.split]
+cmd = "mkdir -p parts && echo one > parts/1.txt && echo two > parts/2.txt"
+outputs = ["parts/?.txt"]
 
 [tool.wingspan.tasks.train]
 memory = "300MB"
@@ -104,12 +118,61 @@ def test_a_task_runs_after_those_it_depends_on(workspace: Path, pool: str) -> No
     }
 
 
+def test_arguments_that_look_like_options_go_after_dashes(workspace: Path) -> None:
+    """wingspan run TASK -- --flag: everything after the task is the task's, as with Pixi."""
+    with (workspace / "pixi.toml").open("a") as manifest:
+        manifest.write('\n[tasks.show]\ncmd = "echo got"\n')
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "wingspan",
+            "run",
+            "-p",
+            "local",
+            "-qf",
+            "show",
+            "a b",
+            "--",
+            "--verbose",
+            "-x",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "got a b --verbose -x\n"), done.stderr
+
+
+def test_inputs_that_a_dependency_makes_need_not_be_there(workspace: Path) -> None:
+    """What a task reads and one that it depends on writes is not looked for here; what is here of it is stale, and stays here."""
+    run = _done(wingspan.run("digest", pool="local"))
+    assert run.outputs()["all.txt"].read_text() == "one\ntwo\n"
+    (workspace / "parts").mkdir()
+    (workspace / "parts/1.txt").write_text("stale")
+    (workspace / "parts/own.txt").write_text("mine\n")
+    again = _done(wingspan.run("digest", pool="local"))
+    assert [place for _, place in again.spec.inputs] == ["parts/own.txt"]
+    assert again.outputs()["all.txt"].read_text() == "one\ntwo\nmine\n"
+
+
 def test_a_task_of_a_folder_below(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a folder below the workspace the same task is found; paths are the workspace's; [tool.wingspan] is heeded."""
     monkeypatch.chdir(workspace / "src")
     run = _done(wingspan.run("train", arguments=["3"], pool="local"))
     assert run.outputs()["src/out.txt"].read_text() == "lr 3\n"
     assert run.spec.resources.memory == 300 << 20
+    # What is named on the command line is where whoever types it is, or in the workspace, and keeps its place.
+    (workspace / "src/here.txt").touch()
+    (workspace / "above.txt").touch()
+    given = ["here.txt", "../above.txt", "src/make.py"]
+    again = _done(wingspan.run("train", inputs=given, pool="local"))
+    assert [place for _, place in again.spec.inputs] == [
+        "src/here.txt",
+        "above.txt",
+        "src/make.py",
+        "src/train.py",
+    ]
 
 
 def test_a_sweep_gives_a_task_its_arguments(workspace: Path, pool: str) -> None:
@@ -118,12 +181,40 @@ def test_a_sweep_gives_a_task_its_arguments(workspace: Path, pool: str) -> None:
     assert [run.outputs(n)["src/out.txt"].read_text() for n in range(2)] == ["lr 5\n", "lr 6\n"]
 
 
+def test_a_sweep_gives_a_task_its_inputs_and_outputs(workspace: Path, pool: str) -> None:
+    """Where they name an argument of the task they are those of the job's row; the inputs of all rows go along."""
+    run = _done(wingspan.run("copy", sweep={"which": ["make", "train"]}, pool=pool))
+    run.check()
+    assert [list(run.outputs(number)) for number in range(2)] == [["make.txt"], ["train.txt"]]
+    assert [place for _, place in run.spec.inputs] == ["src/make.py", "src/train.py"]
+
+
 def test_a_command_in_an_environment(workspace: Path, pool: str) -> None:
     """Any command runs in the environment that is named; its Python is that of the bundle."""
     run = _done(
         wingspan.run(["python", "-c", "import sys; print(sys.prefix)"], environment="default", pool=pool)
     )
     assert run.stdout() == "/opt/wingspan/environment\n"
+
+
+@pytest.mark.parametrize("kind", ["pack", "sif", "oci", "install"])
+def test_a_command_that_is_in_none_of_the_packages(workspace: Path, kind: str) -> None:
+    """Bundles that are not looked into: the packages' own lists tell. What a shell knows by itself is no program that lacks."""
+    with pytest.raises(CommandNotFound, match="'no-such-program'"):
+        wingspan.run("absent", kind=kind, pool="local")
+    assert load_runs() == []
+    if kind == "pack":
+        command = ["sh", "-c", "exit 0"]
+        for words in (["prefix-probe"], ["type", "sh"], command):
+            wingspan.run(words, environment="small", kind=kind, pool="local")
+
+
+def test_the_programs_of_packages(workspace: Path) -> None:
+    """Those of conda packages, and the console scripts of wheels."""
+    found = programs_of(wingspan.Environment(workspace, "wheels").load())
+    assert found is not None
+    assert {"python", "python3.11", "prefix-probe", "tabulate"} <= found
+    assert "no-such-program" not in found
 
 
 def test_a_command_that_the_environment_lacks(workspace: Path) -> None:
@@ -160,6 +251,7 @@ def test_the_run_keeps_its_bundle(workspace: Path) -> None:
     [
         "squashfs",
         "pack",
+        "oci",
         pytest.param("sif", marks=pytest.mark.apptainer),
     ],
 )
@@ -223,60 +315,3 @@ def test_interactive_has_files_and_environment(workspace: Path, capfd: pytest.Ca
     printed = capfd.readouterr().out.split("\n")
     assert printed[:3] == ["make.py", "train.py", "/opt/wingspan/environment/bin/python"]
     assert not Path(printed[3]).exists()
-
-
-@pytest.fixture(scope="module")
-def torch_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """PyTorch for CPUs and what it needs, from PyPI; skips where PyPI has only the one with CUDA (900 MB)."""
-    folder = tmp_path_factory.mktemp("torch")
-    pip = [sys.executable, "-m", "pip", "download", "-q", "-d", str(folder), "--only-binary", ":all:"]
-    with contextlib.suppress(subprocess.CalledProcessError):
-        subprocess.run([*pip, "--no-deps", "torch==2.13.0+cpu"], check=True, capture_output=True)
-    if not list(folder.glob("torch-*")):
-        pytest.skip("there is no CPU build of PyTorch to be had from the package index of this machine")
-    names = [
-        "filelock",
-        "typing-extensions",
-        "setuptools<82",
-        "sympy",
-        "mpmath",
-        "networkx",
-        "jinja2",
-        "markupsafe",
-        "fsspec",
-    ]
-    subprocess.run([*pip, "--no-deps", *names], check=True)
-    return sorted(folder.glob("*.whl"))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_example_trains_and_its_model_predicts(
-    write_workspace: Callable[..., Path],
-    local_channel: Path,
-    torch_wheels: list[Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """examples/digits, with its own tasks: mnist_cnn.pt comes back, loads again in another run, and is right most of the time."""
-    folder = write_workspace(
-        tmp_path / "digits",
-        local_channel,
-        {"default": ["python 3.11.*", "scikit-learn"]},
-        pypi={"default": torch_wheels},
-    )
-    for script in ("train.py", "predict.py"):
-        shutil.copy(EXAMPLE / script, folder)
-    tasks = (EXAMPLE / "pixi.toml").read_text().partition("[tasks]")
-    with (folder / "pixi.toml").open("a") as manifest:
-        manifest.write("\n[tasks]" + tasks[2])
-    monkeypatch.chdir(folder)
-    run = wingspan.run("train", arguments=["3"], pool="local")
-    run.wait(600)
-    run.check()
-    run.fetch()
-    assert (folder / "mnist_cnn.pt").stat().st_size > 100_000
-    again = wingspan.run("predict", pool="local")
-    again.wait(300)
-    again.check()
-    assert float(again.stdout().split()[-1]) > 0.9

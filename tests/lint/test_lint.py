@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -232,6 +233,32 @@ def test_files_sent_flat_but_used_with_a_path(tmp_path: Path) -> None:
     assert rules_of(tmp_path, "pack.sub", text, run_sh=script) == [("sent-flat", 4)]
     [finding] = lint([tmp_path / "pack.sub"])
     assert "run.sh, line 4" in finding.message
+
+
+def test_a_folder_sent_without_itself_but_used_with_its_name(tmp_path: Path) -> None:
+    """``src/`` sends what is in src: a script that calls src/train.py is told so; without the slash, or with other files, nothing is."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/train.py").write_text("")
+    script = "#!/bin/bash\nset -e\npython src/train.py\n"
+
+    def text(entry: str) -> str:
+        return submit("executable = run.sh", "transfer_executable = true", f"transfer_input_files = {entry}")
+
+    assert rules_of(tmp_path, "a.sub", text("src/"), run_sh=script) == [("sent-flat", 3)]
+    [finding] = lint([tmp_path / "a.sub"])
+    assert finding.hint.endswith("without the slash at its end: src")
+    assert rules_of(tmp_path, "a.sub", text("src"), run_sh=script) == []
+    assert rules_of(tmp_path, "a.sub", text("src/"), run_sh=script.replace("src/", "")) == []
+    assert rules_of(tmp_path, "a.sub", text("src/"), run_sh=script.replace("train", "made")) == []
+
+
+def test_a_number_that_matches_nothing_is_not_proposed_anew(tmp_path: Path) -> None:
+    """NVIDIA's number of a driver in requirements: the hint does not make it one of CUDA."""
+    path = tmp_path / "a.sub"
+    path.write_text(submit("requirements = (GPUs_DriverVersion >= 550.54)", "request_gpus = 1"))
+    found = {finding.rule: finding.hint for finding in lint([path])}
+    assert found["gpu-in-requirements"] == "write gpus_minimum_runtime with a version of CUDA, such as 12.0"
+    assert "550" not in "".join(found.values())
 
 
 @pytest.mark.parametrize(
@@ -526,6 +553,20 @@ def test_the_sound_description_is_accepted(personal_pool: PersonalPool, tmp_path
     taken = dry_run(personal_pool, tmp_path, SOUND_SUBMIT)
     assert taken.returncode == 0, taken.stderr
     assert 'GPUJobLength="short"' in taken.stdout
+
+
+def test_looking_leaves_the_environment_alone(tmp_path: Path) -> None:
+    """HTCondor's bindings put CONDOR_CONFIG into the environment of whoever imports them; a map would then take it for a site's pool."""
+    (tmp_path / "a.sub").write_text("executable = /bin/true\nqueue\n")
+    code = (
+        "import os, sys; from pathlib import Path; from wingspan.runs.lint import lint; from wingspan.pools.event_log import EventLog\n"
+        "lint([Path(sys.argv[1])]); Path('log').touch(); print(list(EventLog(Path('log')).poll()), 'htcondor2' in sys.modules)\n"
+        "from wingspan.pools._select import site_condor; print(os.environ.get('CONDOR_CONFIG'), site_condor())"
+    )
+    clean = {key: value for key, value in os.environ.items() if "CONDOR" not in key.upper()}
+    command = [sys.executable, "-c", code, "a.sub"]
+    done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\nNone None\n"
 
 
 def test_the_documentation_has_every_rule() -> None:

@@ -66,6 +66,33 @@ def test_the_queue_is_empty_when_a_map_is_complete(pool, until):
     until(lambda: m.wait().is_done and not queue(pool, m), "the queue is empty")
 
 
+def test_the_queue_is_empty_when_all_outputs_were_read(pool, until, gate):
+    """The same where nobody calls `wait`: reading the last output is enough."""
+    wait = gate.wait
+    m = wingspan.map(lambda x: wait(), range(200), pool="personal", options=wingspan.Options(workers=200))
+    until(lambda: ComponentStatus.RUNNING in m.statuses, "some run")
+    gate.open()
+    assert list(m) == [None] * 200
+    until(lambda: not [ad for ad in queue(pool, m) if ad["JobStatus"] == 1], "nothing waits any more")
+    assert m.status().workers.get("removed")
+
+
+def test_workers_of_a_rerun_are_not_taken_for_left_over(pool, until, gate):
+    """A client that still believes the map complete, and empties the queue, leaves the workers of another client's rerun alone."""
+    wait = gate.wait
+    m = wingspan.map(
+        lambda x: wait(), range(200), pool="personal", tag="again", options=wingspan.Options(workers=200)
+    )
+    until(lambda: ComponentStatus.RUNNING in m.statuses, "some run")
+    gate.open()
+    until(lambda: m._keeper.refresh() is not None and m._keeper.finished, "all are done")
+    other = wingspan.load("again")
+    other.rerun([7])
+    m._keeper.tidy()
+    other.wait(timeout=60)
+    assert other.status().counts[ComponentStatus.COMPLETED] == 200
+
+
 def test_a_map_is_loaded_before_its_event_log_is_there(pool, until, gate):
     """A map that has just been submitted, whose events.log is not there yet, can be loaded and waited for."""
     wait = gate.wait
@@ -156,6 +183,20 @@ def test_a_long_map_can_be_done_by_few_idle_jobs(pool):
     m = wingspan.map(lambda x: x + 1, range(100), pool="personal", options=options)
     assert sum(m.iter(timeout=120)) == 5050
     assert len(queue(pool, m)) <= 8
+
+
+def test_jobs_that_are_not_made_yet_are_not_gone(pool, until, gate):
+    """Asked about a submission with max_idle, the schedd has no ads of the jobs that it is still to make: they are not lost."""
+    wait = gate.wait
+    options = wingspan.Options(workers=12, max_idle=1)
+    m = wingspan.map(lambda x: wait() or x, range(12), pool="personal", options=options)
+    until(lambda: ComponentStatus.RUNNING in m.statuses, "some run")
+    m._keeper.ask()
+    workers = m.status().workers
+    assert "removed" not in workers
+    assert workers["unmaterialized"] >= 1
+    gate.open()
+    assert list(m.iter(timeout=120)) == list(range(12))
 
 
 def test_options_reach_the_job(pool, gate, until):

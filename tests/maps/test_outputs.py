@@ -165,6 +165,23 @@ def test_as_available_does_not_wait_for_the_slow(gate):
     assert list(outputs) == [0]
 
 
+def test_nothing_waits_behind_a_slow_component_that_others_could_do(gate, until):
+    """Where each component is claimed by itself, none is claimed ahead, however quick those before were."""
+    wait = gate.wait
+
+    def slow_second(x):
+        if x == 1:
+            wait()
+        return x
+
+    m = wingspan.map(slow_second, range(3), pool="local", options=wingspan.Options(workers=1, block_size=1))
+    until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "the slow component")
+    m.add_workers(1)
+    assert m.get(2, timeout=60) == 2
+    gate.open()
+    assert list(m) == [0, 1, 2]
+
+
 def test_what_is_not_there_yet(gate, until):
     """Timeouts: 0 asks without waiting, others raise TimeoutError; the map goes on and its output comes."""
     wait = gate.wait

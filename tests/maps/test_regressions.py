@@ -239,6 +239,9 @@ def test_workers_that_refuse_late_are_told(until):
     """Workers that refuse, in a map that has outputs already, end in an error and not in ever new workers."""
     m = wingspan.map(lambda x: x, range(4), tag="late", pool="local")
     m.wait()
+    until(
+        lambda: set(m.status().workers) == {"completed"}, "the end of the workers that have read the function"
+    )
     path = m.path / "function.pkl"
     # Of the same length: a function.pkl that is cut is another fault.
     path.write_bytes(path.read_bytes().replace(b'"python": "3.', b'"python": "2.', 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from _slurm_cluster import SlurmCluster
 from wingspan.errors import SettingsError
 from wingspan.jobs import Resources
 from wingspan.maps._render import map_resources, render_map
+from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.render import FolderInUse
 from wingspan.runs.lint import lint
@@ -53,9 +55,9 @@ def _sh(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     return done.stdout + done.stderr
 
 
-def _complete_with_condor(folder: Path, name: str, environment: dict[str, str]) -> None:
+def _complete_with_condor(folder: Path, m: wingspan.Map, environment: dict[str, str]) -> None:
     _sh(["sh", "submit.sh"], folder, environment)
-    _sh(["condor_wait", "-wait", "120", f"{name}.log"], folder, environment)
+    _sh(["condor_wait", "-wait", "120", str(m.path / "events.log")], folder, environment)
 
 
 @pytest.fixture(params=["plain", "everything"])
@@ -179,12 +181,80 @@ def test_plain_condor_submit_completes_the_map(tmp_path: Path, condor: dict[str,
 
     m = wingspan.map(shifted, range(60), tag="grid", options=BY_HAND)
     render_map("htcondor", tmp_path / "out", m, workers=3)
-    _complete_with_condor(tmp_path / "out", "grid", condor)
+    _complete_with_condor(tmp_path / "out", m, condor)
     found = wingspan.load("grid")
     assert found.wait(timeout=0).is_done
     assert list(found) == list(range(5, 65))
     assert found.stdout(7) == "at 7\n"
-    assert not (found.path / "submissions").exists()
+    assert not (found.path / "submissions").exists()  # this process cannot speak with their schedd
+
+
+@pytest.mark.htcondor
+def test_jobs_by_hand_are_within_reach(
+    tmp_path: Path,
+    personal_pool: PersonalPool,
+    condor: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    gate: SimpleNamespace,
+    until: Callable[..., Any],
+) -> None:
+    """status, hold, release, clean and remove know the jobs of submissions by hand, two of them and of another session too."""
+    import wingspan.pools._select as select
+
+    pool, real = PersonalHTCondorPool(personal_pool), select._make
+    monkeypatch.setattr(
+        select, "_make", lambda kind, place: pool if kind == "personal" else real(kind, place)
+    )
+    wait = gate.wait
+
+    def slow(x: int) -> int:
+        wait()
+        return x
+
+    m = wingspan.map(
+        slow, range(9), options=wingspan.Options(workers=0, block_size=1, request_memory="100MB")
+    )
+    folder = tmp_path / "out"
+    render_map("htcondor", folder, m, workers=2)
+    _sh(["sh", "submit.sh", "-append", "requirements = false"], folder, condor)
+    until(lambda: m.status().workers == {"idle": 2}, "the waiting jobs")
+    assert m.status().pools == ("personal", "by hand")
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert wingspan.clean() == ()
+    shutil.move(tmp_path / "elsewhere", folder)
+    m.hold()
+    until(lambda: m.status().workers == {"held": 2}, "the hold")
+    mine = f'WingspanMap == "{m._folder.info["id"]}"'
+    _sh(["condor_rm", "-constraint", mine], folder, condor)
+    until(lambda: m.status().workers == {"removed": 2}, "their removal")
+    assert "wingspan render" in str(m.status().message)
+    _sh(["sh", "submit.sh"], folder, condor)
+    again = wingspan.load(m.tag)
+    until(lambda: again.status().workers == {"removed": 2, "running": 2}, "the second submission")
+    until(lambda: again.status().counts[wingspan.ComponentStatus.RUNNING] == 2, "two components under way")
+    again.hold()
+    until(lambda: again.status().workers == {"held": 2, "removed": 2}, "the hold of those that ran")
+    again.release()
+    until(lambda: again.status().workers == {"removed": 2, "running": 2}, "their new start")
+    # Numbers of our own workers stay apart from theirs.
+    again.add_workers(1, "local")
+    assert again._folder.submissions()[-1]["first"] == 0
+    gate.open()
+    assert list(again) == list(range(9))
+    again.remove()
+    left = _sh(["condor_q", "-constraint", mine, "-af", "JobStatus"], folder, condor)
+    assert set(left.split()) <= {"3", "4"}
+
+
+def test_clean_spares_a_map_somebody_has_files_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that wait in a queue that we do not see: as long as the rendered files are there, the map is not cleaned away."""
+    monkeypatch.setattr("wingspan.maps._find._STALE", 0)  # a map without jobs is left alone for a day
+    m = wingspan.map(abs, [-1], options=BY_HAND)
+    other = wingspan.map(abs, [-1], options=BY_HAND)
+    render_map("slurm", tmp_path / "out", m)
+    assert wingspan.clean() == (other.tag,)
+    shutil.rmtree(tmp_path / "out")
+    assert wingspan.clean() == (m.tag,)
 
 
 @pytest.mark.htcondor
@@ -206,7 +276,7 @@ def test_a_worker_that_htcondor_evicts_goes_on(
     _sh(["condor_vacate_job", "-constraint", f'WingspanMap == "{m._folder.info["id"]}"'], folder, condor)
     until(lambda: len(m._folder.transport.names("results")) == 2, "its second start")
     gate.open()
-    _sh(["condor_wait", "-wait", "120", "evicted.log"], folder, condor)
+    _sh(["condor_wait", "-wait", "120", str(m.path / "events.log")], folder, condor)
     assert list(m) == [0, 1, 2, 3]
     assert max(m._keeper.results.plans) == 0
 

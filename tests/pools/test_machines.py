@@ -51,6 +51,16 @@ def test_a_large_environment_without_common_files_belongs_into_a_store() -> None
     assert "env publish" not in choose_bundle_kind(machines, 10**8).reason
 
 
+def test_a_large_environment_is_mounted_wherever_one_machine_can() -> None:
+    """Unpacking gigabytes takes minutes: what few machines save is worth more than what `pack` saves the others."""
+    few = _machines(1, 0, 3)
+    assert choose_bundle_kind(few, 10**8).kind == "pack"
+    choice = choose_bundle_kind(few, 4 * 10**9)
+    assert choice.kind == "squashfs"
+    assert "1 of 4 machines mount it, the others unpack it, which takes long at this size" in choice.reason
+    assert choose_bundle_kind(_machines(0, 0, 4), 4 * 10**9).kind == "pack"
+
+
 def test_ads_without_any_of_it_offer_nothing() -> None:
     """Machines of an HTCondor that does not know the attributes can do nothing of it."""
     [machine] = read_machines([{"Machine": "old", "CondorVersion": "$CondorVersion: 9.0.17 2022-10-04 $"}])

@@ -170,6 +170,7 @@ def test_the_user_makes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         '[profile.lab.cpu]\ntime_limit = "30 min"\n',
     )
     lab = find_profile(settings, "submit.lab.example.org")
+    assert load_profile("lab") == lab  # without settings: those of the user
     assert (lab.name, lab.title, lab.cpu.time_limit) == ("lab", "Our lab", 1800)
     assert lab.gpu.attributes == {"WantGPULab": True}
     assert load_profile("chtc", settings).cpu.time_limit == 72 * HOUR

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
 import wingspan
 from wingspan.environments.errors import UnknownTask
+from wingspan.errors import SettingsError, SubmitError
 from wingspan.pools.profiles import WalltimeNotAllowed
 from wingspan.runs import (
     CommandNotFound,
     InputMissing,
     InvalidName,
     InvalidRun,
+    InvalidSweep,
     InvalidTask,
     NoSuchMachine,
     RunNotFound,
+    RunWarning,
     TaskCycle,
     load_run,
     run_names,
 )
+from wingspan.runs._render import render
 
 _MANIFEST = """
 [workspace]
@@ -55,6 +60,7 @@ def manifest(folders: Path) -> Path:
         ("a", {}, TaskCycle, "a → b → c → a"),
         ("wants", {}, InvalidTask, "'what'"),
         ("wants", {"arguments": ["1", "2"]}, InvalidTask, "takes 1"),
+        ("wants", {"arguments": ["1"], "sweep": {"what": [2, 3]}}, InvalidTask, "'what'.*twice"),
         ("choosy", {"arguments": ["z"]}, InvalidTask, "'z'"),
         ("clever", {}, InvalidTask, "template statement"),
         ("filtered", {"arguments": ["x"]}, InvalidTask, "upper"),
@@ -102,18 +108,47 @@ def test_a_command_given_as_a_task_is_told_how(manifest: Path, tmp_path: Path) -
         (["true"], {"name": ".hidden"}, InvalidName, "hidden"),
         (["true"], {"cpus": 0}, InvalidRun, "cpus"),
         (["true"], {"memory": "much"}, InvalidRun, "much"),
+        (["true"], {"memory": "4096"}, InvalidRun, "no unit"),
+        (["true"], {"memory": 4096}, InvalidRun, "less than 1 MB"),
+        (["true"], {"variables": {"A-B": "1"}}, InvalidRun, "A-B"),
+        (["true"], {"kind": "pack"}, InvalidRun, "none is named"),
+        (["echo", "{a}"], {"sweep": {"a": 3}}, InvalidSweep, "no values"),
+        (["echo", "{a}"], {"sweep": ["a"]}, InvalidSweep, "names no parameters"),
+        (["true"], {"inputs": "nowhere.csv"}, InputMissing, "nowhere.csv"),
+        (["true"], {"outputs": "/etc/passwd"}, InvalidRun, "/etc/passwd"),
         (["true"], {"time": "soon"}, InvalidRun, "soon"),
+        (["true"], {"time": "90"}, InvalidRun, "no unit"),
         (["true"], {"cpus": 100000}, NoSuchMachine, "100000 cores"),
         (["no-such-program-anywhere"], {}, CommandNotFound, "no-such-program"),
         (["./script.sh"], {}, CommandNotFound, "--input script.sh|does not go along"),
         (["true"], {"inputs": ["https://example.org/x"]}, InvalidRun, "URL"),
         (["true"], {"profile": "chtc", "time": "30 d", "gpus": 1}, WalltimeNotAllowed, "30 d"),
+        (["true"], {"profile": "chtc", "switches": ["want_osppol"]}, SettingsError, "want_osppol"),
+        (["true"], {"checkpoint_exit_code": 300, "checkpoint": ["x"]}, InvalidRun, "300"),
+        (["true"], {"switches": ["want_ospool"]}, InvalidRun, "want_ospool"),
     ],
 )
 def test_runs_that_cannot_be(command: list[str], options: dict, error: type, words: str) -> None:
     """Each kind of bad input is its own error, and leaves no run behind."""
     with pytest.raises(error, match=words):
         wingspan.run(command, pool="local", **options)
+    assert run_names() == ()
+
+
+def test_an_input_from_outside_is_told_how(folders: Path) -> None:
+    """A relative path that leads out of the folder: the hint has the absolute one, which can be given."""
+    (folders.parent / "x.txt").write_text("x")
+    with pytest.raises(InvalidRun) as caught:
+        wingspan.run(["true"], inputs=["../x.txt"], pool="local")
+    assert f"--input {folders.parent.resolve() / 'x.txt'}" in str(caught.value.hint)
+
+
+@pytest.mark.htcondor
+def test_more_memory_than_there_is(use_personal_pool) -> None:
+    """What no machine has is refused at once, in words and with the option of the command line; nothing is left."""
+    with pytest.raises(SubmitError, match="9,000 TB of memory") as caught:
+        wingspan.run(["true"], memory="9000TB", pool="personal")
+    assert "--memory" in str(caught.value.hint)
     assert run_names() == ()
 
 
@@ -140,9 +175,28 @@ def test_a_file_that_is_here_and_not_sent_is_mentioned(folders: Path) -> None:
     """A word of the command that is a file here, and does not go along, is a warning; one that is sent is none."""
     (folders / "train.py").write_text("")
     (folders / "data").mkdir()
-    run = wingspan.run(["echo", "train.py", "data/x", "data"], inputs=["data"], pool="local")
-    assert len(run.spec.warnings) == 1
-    assert "train.py" in run.spec.warnings[0]
+    with pytest.warns(RunWarning, match=r"train\.py is here") as told:
+        run = wingspan.run(["echo", "train.py", "data/x", "data"], inputs=["data"], pool="local")
+    assert len(told) == len(run.spec.warnings) == 1
+    assert told[0].filename == __file__
+    (folders / "res").mkdir()
+    wingspan.run(["mkdir", "-p", "res"], outputs=["res/o.txt"], pool="local")  # no warning: the job makes it
+    with pytest.warns(RunWarning, match=r"train\.py is here"):
+        render("slurm", folders / "made", ["echo", "train.py"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RunWarning):
+            wingspan.run(["echo", "train.py"], pool="local", name="not-made")
+    assert "not-made" not in run_names()
+
+
+def test_the_command_line_tells_what_one_should_know(folders: Path, wingspan_cli) -> None:
+    """Notes on standard error, of run and of render, without Python's own words around them."""
+    (folders / "train.py").write_text("")
+    note = "Note: train.py is here and does not go along; --input train.py sends it\n"
+    for words in (["run", "-q", "-p", "local"], ["render", "htcondor", "made"]):
+        done = wingspan_cli(*words, "--", "echo", "train.py")
+        assert (done.returncode, done.stderr) == (0, note)
 
 
 def test_an_unknown_run_names_the_nearest() -> None:
@@ -159,7 +213,8 @@ def test_the_command_line_says_it_in_words(wingspan_cli, folders: Path) -> None:
     for words, code, expected in (
         (["run", "god", "-p", "local"], 1, "no task 'god'"),
         (["run"], 2, "Give a TASK"),
-        (["run", "task", "--", "true"], 2, "stands before --"),
+        (["run", "task", "--verbose"], 2, "goes after --: -- --verbose"),
+        (["run", "sh", "--", "true"], 1, "wingspan run -- sh"),
         (["run", "--sweep", "lr", "-p", "local", "--", "echo", "{lr}"], 2, "--sweep lr=0.1,0.01"),
         (["logs", "nobody"], 1, "no run has the name"),
         (["fetch", "nobody"], 1, "no run has the name"),

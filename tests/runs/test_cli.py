@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import wingspan
+from wingspan.runs import run_names
 
 
 def test_a_run_from_beginning_to_end(folders: Path, wingspan_cli) -> None:
@@ -43,6 +48,116 @@ def test_follow_ends_as_the_job_does(wingspan_cli) -> None:
     assert "err\n" in done.stderr
 
 
+def test_one_command_brings_the_files(folders: Path, wingspan_cli) -> None:
+    """--fetch stays until the job has ended and leaves its outputs here; with --follow it prints and exits as the job does."""
+    script = "mkdir out; echo made > out/o.txt; echo said"
+    done = wingspan_cli("run", "-p", "local", "-o", "out/o.txt", "--fetch", "--", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert (folders / "out/o.txt").read_text() == "made\n"
+    assert "said" not in done.stdout
+    both = wingspan_cli(
+        "run", "-p", "local", "-o", "b", "--fetch", "-fq", "--", "sh", "-c", "touch b; echo said; exit 3"
+    )
+    assert both.returncode == 3
+    assert "said\n" in both.stdout
+    assert (folders / "b").exists()
+
+
+def test_who_follows_a_job_that_is_held_is_told(wingspan_cli) -> None:
+    """--follow, --fetch and logs -f end when a job is held, and say so, instead of waiting for ever."""
+    wingspan_cli("run", "-q", "-p", "local", "-n", "long", "--", "sleep", "100")
+    assert wingspan_cli("hold", "long").returncode == 0
+    followed = wingspan_cli("logs", "-f", "long")
+    assert (followed.returncode, "held" in followed.stderr) == (0, True)
+    fetched = wingspan_cli("fetch", "--wait", "long")
+    assert (fetched.returncode, "held" in fetched.stderr) == (1, True)
+
+
+def test_every_job_of_a_sweep_is_followed(wingspan_cli) -> None:
+    """--follow and logs pass on what all jobs print, whole lines with the job's number before them; numbers choose."""
+    script = "printf 'äa{n}\\nb'; echo err{n} >&2"
+    done = wingspan_cli(
+        "run", "-p", "local", "-n", "many", "-f", "--sweep", "n=1,2,3", "--", "sh", "-c", script
+    )
+    assert done.returncode == 0
+    assert sorted(done.stdout.splitlines()) == sorted(
+        f"{n}: {text}" for n in range(3) for text in (f"äa{n + 1}", "b")
+    )
+    assert "2: err3\n" in done.stderr
+    logs = wingspan_cli("logs", "many").stdout
+    assert logs == "0: äa1\n0: b\n1: äa2\n1: b\n2: äa3\n2: b\n"
+    assert wingspan_cli("logs", "many", "1").stdout == "äa2\nb"
+    assert wingspan_cli("logs", "many", "0", "2", "--stderr").stdout == "0: err1\n2: err3\n"
+    assert "0 to 2" in wingspan_cli("logs", "many", "3").stderr
+
+
+def test_ctrl_c_leaves_the_run_alone(folders: Path) -> None:
+    """Whoever looks on and presses Ctrl-C is told that the run goes on, and how to come back."""
+    wingspan.run(["sh", "-c", "echo begun; sleep 100"], name="long", pool="local")
+    for words in (["logs", "-f", "long"], ["wait", "long"], ["fetch", "--wait", "long"]):
+        with subprocess.Popen(
+            [sys.executable, "-m", "wingspan", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as looking:
+            assert looking.stdout is not None
+            assert looking.stderr is not None
+            if words[0] == "logs":
+                assert looking.stdout.readline() == "begun\n"
+            else:
+                time.sleep(2.0)  # nothing is printed that says that it waits
+            looking.send_signal(signal.SIGINT)
+            said = looking.stderr.read()
+            assert looking.wait() == 130
+        assert "wingspan wait long" in said
+        assert "Traceback" not in said
+    assert wingspan.load_run("long").status().state == "running"
+
+
+def test_patterns_stand_for_runs(wingspan_cli) -> None:
+    """A name with a star that no shell has expanded means the runs that match; of none, of maps and runs, that is said."""
+    for name in ("sweep-1", "sweep-2", "other"):
+        wingspan.run(["true"], name=name, pool="local").wait()
+    assert wingspan_cli("wait", "sweep-?").returncode == 0
+    assert wingspan_cli("rm", "sweep-*").stdout == "sweep-1: removed\nsweep-2: removed\n"
+    assert run_names() == ("other",)
+    none = wingspan_cli("rm", "sweep-*")
+    assert (none.returncode, "no map and no run has a name like 'sweep-*'" in none.stderr) == (1, True)
+
+
+def test_an_unknown_name_may_be_one_of_either(wingspan_cli) -> None:
+    """Commands of maps and runs alike say that neither has it, and name the nearest of both."""
+    wingspan.run(["true"], name="training", pool="local").wait()
+    for command in ("status", "wait", "hold", "release", "vacate", "rerun", "rm"):
+        done = wingspan_cli(command, "trainign")
+        assert done.returncode == 1
+        assert "no map and no run has the name 'trainign'" in done.stderr
+        assert "did you mean 'training'?" in done.stderr
+
+
+def test_files_without_an_output_are_a_surprise_that_is_told(wingspan_cli) -> None:
+    """At the submission that none will come back, and afterwards which ones did not."""
+    done = wingspan_cli("run", "-p", "local", "-n", "lost", "-f", "--", "sh", "-c", "touch model.pt")
+    assert done.returncode == 0
+    assert "no --output" in done.stderr
+    for said in (done, wingspan_cli("fetch", "lost"), wingspan_cli("status", "lost")):
+        assert "wrote model.pt too, which no --output names" in said.stderr
+
+
+def test_the_newest_run_is_the_last_of_the_list(wingspan_cli) -> None:
+    """Numbers that were made up grow: train-10 is not before train-2."""
+    for name in ("train-2", "train-10", "a"):
+        wingspan.run(["true"], name=name, pool="local")
+    assert [one["name"] for one in json.loads(wingspan_cli("runs", "--json").stdout)] == [
+        "train-2",
+        "train-10",
+        "a",
+    ]
+    lines = wingspan_cli("runs").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["NAME", "train-2", "train-10", "a"]
+
+
 def test_a_failure_is_an_exit_code(wingspan_cli) -> None:
     """wait and fetch of a run without its output exit with an error that names it; timeouts have their own code."""
     wingspan_cli("run", "-q", "-p", "local", "-n", "bad", "-o", "never.pt", "--", "true")
@@ -68,12 +183,26 @@ def test_maps_and_runs_share_commands(wingspan_cli) -> None:
     assert wingspan.tags() == ()
 
 
+def test_help_of_commands_that_runs_have_too_says_so(wingspan_cli) -> None:
+    """Without a name it is that of maps, and tells of runs; with the name of a run it is that of runs."""
+    assert "With the NAME of a run: Remove runs" in " ".join(wingspan_cli("rm", "--help").stdout.split())
+    wingspan_cli("run", "-p", "local", "-n", "here", "--follow", "--", "true")
+    assert wingspan_cli("rm", "here", "--help").stdout.startswith("Usage: wingspan rm [OPTIONS] NAME")
+
+
+def test_a_run_that_has_ended_is_not_held(wingspan_cli) -> None:
+    """There is nothing to hold, which is what hold says."""
+    wingspan_cli("run", "-p", "local", "-n", "over", "--follow", "--", "true")
+    held = wingspan_cli("hold", "over")
+    assert (held.stdout, "nothing to hold" in held.stderr) == ("", True)
+
+
 def test_render_on_the_command_line(folders: Path, wingspan_cli) -> None:
     """render writes the files and prints their names."""
     done = wingspan_cli("render", "htcondor", "made", "-n", "x", "--sweep", "a=1,2", "--", "echo", "{a}")
     assert done.returncode == 0, done.stderr
     assert {Path(line).name for line in done.stdout.split()} == {
-        *("x.sub", "job.sh", "submit.sh", "interact.sh", "README.md", "params.csv"),
+        *("x.sub", "job.sh", "submit.sh", "interact.sh", "shell.sh", "README.md", "params.csv"),
     }
 
 

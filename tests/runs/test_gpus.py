@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
 import pytest
 
+import wingspan
 from wingspan.jobs import Resources, with_needs
 from wingspan.pools.gpus import list_gpus
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -23,33 +24,39 @@ from wingspan.runs._spec import RunSpec, Step
 
 
 class FakeGPU:
-    """An nvidia-smi that tells of a device which is not there."""
+    """An nvidia-smi that tells of a device which is not there, and of others beside it: each model, capability, driver, uuid, index, memory."""
 
-    def __init__(self, folder: Path, model: str, capability: str, driver: str, cuda: str) -> None:
+    def __init__(
+        self, folder: Path, model: str, capability: str, driver: str, cuda: str, beside: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         folder.mkdir()
         program = folder / "nvidia-smi"
+        lines = [f"{model}, {capability}, {driver}, GPU-0aaaaaaa-1111, 0, 16384 MiB", *beside]
         program.write_text(
             "#!/bin/sh\n"
-            f"case ${{1:-}} in --query*) echo '{model}, {capability}, {driver}' ;;\n"
+            f"case ${{1:-}} in --query*) cat <<'END'\n{chr(10).join(lines)}\nEND\n;;\n"
+            f"--list-gpus) echo 'GPU 0: {model} (UUID: GPU-0aaaaaaa-1111)' ;;\n"
             f"*) echo '| NVIDIA-SMI {driver}   Driver Version: {driver}   CUDA Version: {cuda}     |' ;; esac\n"
         )
         program.chmod(0o755)
 
 
-def _run_check(tmp_path: Path, path: str, **needs: object) -> subprocess.CompletedProcess[str]:
+def _run_check(
+    tmp_path: Path, path: str, visible: str | None = None, gpus: int = 1, **needs: object
+) -> subprocess.CompletedProcess[str]:
     spec = RunSpec(
         name="g",
         base=tmp_path,
         steps=(Step(words=("echo", "began")),),
-        resources=Resources(gpus=1, **needs),  # type: ignore[arg-type]
+        resources=Resources(gpus=gpus, **needs),  # type: ignore[arg-type]
     )
     script = tmp_path / "job.sh"
     script.write_text(job_script(spec, ()))
     return subprocess.run(
         ["/bin/sh", str(script), "0"],
         cwd=tmp_path,
-        env={"PATH": path},
+        env={"PATH": path} | ({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {}),
         capture_output=True,
         text=True,
         check=False,
@@ -70,6 +77,8 @@ def _run_check(tmp_path: Path, path: str, **needs: object) -> subprocess.Complet
             {"gpus_minimum_runtime": "12.0"},
             "supports CUDA up to 11.4",
         ),
+        (("Tesla T4", "7.5", "550.54", "12.4"), {"gpus_minimum_memory": 40 << 30}, "16384 MiB of memory"),
+        (("Tesla T4", "7.5", "550.54", "12.4"), {"gpus": 2}, "asked for 2 GPU(s), and there are 1"),
     ],
 )
 def test_the_check_refuses_a_device_that_will_not_do(tmp_path: Path, device, needs: dict, words: str) -> None:
@@ -78,7 +87,7 @@ def test_the_check_refuses_a_device_that_will_not_do(tmp_path: Path, device, nee
     done = _run_check(tmp_path, f"{gpu.folder}:/usr/bin:/bin", **needs)
     assert done.returncode == 117
     assert words in done.stderr
-    assert device[0] in done.stderr
+    assert device[0] in done.stderr or "gpus" in needs
     assert "began" not in done.stdout
 
 
@@ -91,10 +100,60 @@ def test_the_check_lets_a_good_device_pass(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "began\n")
 
 
+@pytest.mark.parametrize(
+    ("visible", "code"),
+    [
+        ("GPU-1bbbbbbb", 0),  # HTCondor's short names
+        ("1", 0),
+        ("GPU-1bbbbbbb-2222", 0),
+        ("GPU-0aaaaaaa", 117),
+        ("0,1", 117),
+        ("MIG-33333333-4444", 0),
+        (None, 0),
+    ],
+)
+def test_the_check_looks_at_the_devices_that_the_job_was_given(
+    tmp_path: Path, visible: str | None, code: int
+) -> None:
+    """nvidia-smi lists all that the machine has: an old one beside the job's own keeps it from nothing."""
+    good = "NVIDIA A100, 8.0, 550.54, GPU-1bbbbbbb-2222, 1, 81920 MiB"
+    gpu = FakeGPU(tmp_path / "bin", "Tesla P100", "6.0", "550.54", "12.4", beside=[good])
+    count = len(visible.split(",")) if visible else 1
+    done = _run_check(
+        tmp_path, f"{gpu.folder}:/usr/bin:/bin", visible, gpus=count, gpus_minimum_capability=7.5
+    )
+    assert done.returncode == code, done.stderr
+    assert ("Tesla P100" in done.stderr) == bool(code)
+
+
+def test_the_check_lets_a_driver_pass_that_does_not_tell_the_capability(tmp_path: Path) -> None:
+    """nvidia-smi of drivers before 510 refuses to be asked for it: that says nothing about the device."""
+    gpu = FakeGPU(tmp_path / "bin", "Tesla T4", "P8", "470.82.01", "11.4")
+    program = gpu.folder / "nvidia-smi"
+    refusal = 'case "$*" in *compute_cap*) echo "Field \\"compute_cap\\" is not a valid field to query."; exit 2 ;; esac\n'
+    program.write_text(program.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{refusal}"))
+    path = f"{gpu.folder}:/usr/bin:/bin"
+    assert _run_check(tmp_path, path, gpus_minimum_capability=7.5).returncode == 0
+    assert _run_check(tmp_path, path, gpus_minimum_runtime="12.0").returncode == 117
+
+
+def test_more_gpus_than_this_machine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local pool is this machine: its driver is asked before anything is submitted."""
+    gpu = FakeGPU(tmp_path / "bin", "Tesla T4", "7.5", "550.54", "12.4")
+    monkeypatch.setenv("PATH", f"{gpu.folder}:/usr/bin:/bin")
+    with pytest.raises(NoSuchMachine, match="asks for 2 GPU"):
+        wingspan.run(["true"], gpus=2, pool="local")
+    run = wingspan.run(["true"], gpus=1, pool="local")
+    assert run.wait(60).state == "completed"
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NoSuchMachine, match="shows 0"):
+        wingspan.run(["/bin/true"], gpus=1, pool="local")
+
+
 def test_the_check_says_that_there_is_no_driver(tmp_path: Path) -> None:
     """Without nvidia-smi the job says so, and names the most common reason in a container."""
     (tmp_path / "bin").mkdir()
-    for tool in ("hostname", "mkdir", "date", "sed", "env", "sh", "awk", "dirname"):
+    for tool in ("hostname", "mkdir", "date", "sed", "env", "sh", "awk", "dirname", "ls", "head", "find"):
         (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
     done = _run_check(tmp_path, str(tmp_path / "bin"))
     assert done.returncode == 117

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,6 +178,21 @@ def test_a_run_that_exists_can_be_rendered(tmp_path: Path, folders: Path) -> Non
     write_files("htcondor", plan_of_run(run), tmp_path / "out")
     assert (tmp_path / "out/inputs/in.txt").read_text() == "then"
     assert (tmp_path / "out/mine.sub").exists()
+
+
+@pytest.mark.parametrize("target", ["htcondor", "slurm"])
+def test_this_machines_site_is_asked_for_nothing(tmp_path: Path, target: Any) -> None:
+    """On a site's own machine its profile is found by the name, as it is for jobs that are submitted from there."""
+    import socket
+
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.toml").write_text(
+        f'[profile.ours]\nhosts = ["{socket.getfqdn().lower()}"]\nsbatch = {{ account = "abc-1" }}\n'
+        '[profile.ours.every]\nattributes = { ProjectName = "abc-1" }\n'
+    )
+    render(target, tmp_path / "out", ["true"], name="mine")
+    text = next((tmp_path / "out").glob("mine.s*")).read_text()
+    assert ('+ProjectName = "abc-1"' if target == "htcondor" else "#SBATCH --account=abc-1") in text
 
 
 def test_what_cannot_be_rendered(tmp_path: Path, folders: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 import wingspan
+from wingspan.errors import PoolUnavailable
+from wingspan.pools import get_pool
 from wingspan.runs import (
     OutputMissing,
     RunExists,
@@ -92,6 +95,106 @@ def test_a_run_can_be_removed_while_it_runs(pool: str, until) -> None:
     with pytest.raises(RunNotFound, match="gone"):
         load_run("gone")
     assert not marker.exists()
+
+
+def test_a_name_is_free_again_when_its_run_was_removed(use_personal_pool, until, done) -> None:
+    """HTCondor makes the folder anew to log how the removed job ended: that is no run, and in nobody's way."""
+    run = wingspan.run(["sleep", "60"], name="mine", pool="personal")
+    until(lambda: run.status().state == "running", "the job's start")
+    run.remove()
+    until(lambda: (run.path / "events.log").exists(), "the event of the removal")
+    assert run_names() == ()
+    with pytest.raises(RunNotFound):
+        load_run("mine")
+    again = done(wingspan.run(["true"], name="mine", pool="personal"))
+    assert again.status().state == "completed"
+    run.path.with_name("other").mkdir()
+    (run.path.with_name("other") / "events.log").touch()
+    os.utime(run.path.with_name("other"), (0, 0))
+    again.remove()
+    assert not run.path.with_name("other").exists()
+
+
+@pytest.mark.htcondor
+def test_a_pool_that_was_stopped_is_told(folders: Path, until, done, wingspan_cli) -> None:
+    """Nothing runs in a pool that is stopped: status, list and wait say so, with what to do; started again, the run goes on."""
+    gate = folders / "gate"
+    command = f"while [ ! -e '{gate}' ]; do sleep 0.05; done"
+    run = wingspan.run(["sh", "-c", command], name="left", pool="personal")  # a pool of the test's own
+    personal = get_pool("personal").personal  # type: ignore[attr-defined]
+    try:
+        until(lambda: run.status().state == "running", "the job's start")
+        personal.stop()
+        assert run.status().state == "idle"
+        assert "wingspan pool start" in str(run.status())
+        assert "wingspan pool start" in wingspan_cli("status", "left").stdout
+        assert json.loads(wingspan_cli("runs", "--json").stdout)[0]["state"] == "idle"
+        with pytest.raises(PoolUnavailable, match="stopped"):
+            wingspan.load_run("left").wait(60)
+        assert "wingspan pool start" in wingspan_cli("logs", "-f", "left").stderr
+        personal.start()
+        gate.touch()
+        assert done(run).status().state == "completed"
+    finally:
+        personal.stop()
+
+
+@pytest.mark.parametrize("where", ["found", "given"])
+def test_programs_are_those_of_whoever_made_the_run(
+    folders: Path, pool: str, done, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Without an environment a job on this machine finds on PATH what was found when it was submitted; --set PATH wins."""
+    for name in ("mine", "other"):
+        (folders / name).mkdir()
+        (folders / name / "own-program").write_text(f"#!/bin/sh\necho {name}\n")
+        (folders / name / "own-program").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folders / 'mine'}:{os.environ['PATH']}")
+    given = {} if where == "found" else {"PATH": f"{folders / 'other'}:/usr/bin:/bin"}
+    run = done(wingspan.run(["own-program"], pool=pool, variables=given))
+    assert run.stdout() == ("mine\n" if where == "found" else "other\n")
+
+
+def test_a_failure_is_told_with_the_last_words(pool: str, done) -> None:
+    """The reason has the last line of standard error: mostly that is all one wants to know."""
+    run = done(wingspan.run([sys.executable, "-c", "print('hi'); 1/0"], pool=pool))
+    assert run.status().jobs[0].reason == "it ended with exit code 1: ZeroDivisionError: division by zero"
+    missing = done(wingspan.run(["sh", "-c", "exec no-such-program"], pool=pool))
+    assert "127: " in str(missing.status().jobs[0].reason)
+    assert "no-such-program" in str(missing.status())
+
+
+def test_what_no_output_names_is_told(folders: Path, pool: str, done) -> None:
+    """Files stay behind unless an output names them: they are told by name, without what was there before and what is of no use."""
+    (folders / "in.txt").touch()
+    script = "mkdir -p res sub/deep empty __pycache__; touch __pycache__/x 'a b' res/o.txt sub/deep/y"
+    run = done(wingspan.run(["sh", "-c", script], inputs=["in.txt"], outputs=["res/o.txt"], pool=pool))
+    assert list(run.outputs()) == ["res/o.txt"]
+    assert run.status().jobs[0].left == ("a b", "sub")
+
+
+def test_how_a_run_shows_itself(done) -> None:
+    """As text it counts its jobs and says what is wrong; in a notebook as well, with a bar, and nothing of it is taken for HTML."""
+    run = done(wingspan.run(["sh", "-c", "exit {how}; #<b>"], sweep={"how": [0, 3]}, pool="local"))
+    said = str(run.status())
+    assert said.startswith(
+        f"run {run.name}: 2 jobs: 1 completed, 1 failed\njob 1 failed: it ended with exit code 3"
+    )
+    shown = run._repr_html_()
+    assert "width:50.00%" in shown
+    assert "exit code 3" in shown
+    assert "<b>'" not in shown
+
+
+def test_run_names_all_its_keywords() -> None:
+    """An editor completes what `wingspan.run` takes, and a keyword that is not one is an error of `run`."""
+    import inspect
+
+    from wingspan.runs._api import plan_run
+
+    ours, inner = (set(inspect.signature(one).parameters) for one in (wingspan.run, plan_run))
+    assert inner - ours == {"build"}
+    with pytest.raises(TypeError, match=r"^run\(\)"):
+        wingspan.run(["true"], output=["x"])
 
 
 def test_hold_and_release(pool: str, until, done, folders: Path) -> None:
@@ -196,3 +299,9 @@ def test_variables_and_odd_arguments_arrive(pool: str, done) -> None:
     script = 'for word; do printf "%s|" "$word"; done; printf "%s" "$MINE"'
     run = done(wingspan.run(["sh", "-c", script, "sh", *odd], variables={"MINE": "a 'b' $c"}, pool=pool))
     assert run.stdout() == "".join(f"{word}|" for word in odd) + "a 'b' $c"
+
+
+def test_who_follows_gets_whole_characters() -> None:
+    """What a job prints may be looked at between two bytes of a character."""
+    run = wingspan.run(["sh", "-c", r"printf 'caf\303'; sleep 1; printf '\251!'"], pool="local")
+    assert "".join(run.follow()) == "café!"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from wingspan.runs import InvalidSweep
+from wingspan.runs import InvalidRun, InvalidSweep
 
 
 def test_every_combination_is_a_job(pool: str, done) -> None:
@@ -25,6 +25,29 @@ def test_every_combination_is_a_job(pool: str, done) -> None:
     assert len((run.path / "submissions").read_text().splitlines()) == 1
     run.fetch("all")
     assert Path(f"all/{run.name}/3/o.txt").read_text() == "0.01 size=it's\n"
+
+
+def test_outputs_and_checkpoints_may_be_named_by_a_parameter(pool: str, done) -> None:
+    """``{lr}`` in --output and --checkpoint is the job's value, a pattern beside it still matches; what is missing is named with it."""
+    command = '[ -e "s-$lr" ] || { echo x >"s-$lr"; exit 85; }; echo {lr} >"$lr-o.txt"; mkdir "$lr"; echo a >"$lr/a.log"'
+    run = done(
+        wingspan.run(
+            ["sh", "-c", command],
+            sweep={"lr": ["0.1", "a b"]},
+            outputs=["{lr}-o.txt", "{lr}/*.log", "gone-{lr}"],
+            checkpoint=["s-{lr}"],
+            pool=pool,
+        )
+    )
+    assert set(run.outputs(1)) == {"a b-o.txt", "a b/a.log"}
+    assert run.outputs(0)["0.1-o.txt"].read_text() == "0.1\n"
+    assert [job.missing for job in run.status().jobs] == [("gone-0.1",), ("gone-a b",)]
+
+
+def test_a_value_does_not_lead_an_output_out_of_the_folder() -> None:
+    """Said before anything is submitted."""
+    with pytest.raises(InvalidRun, match=r"'\.\./x\.txt'"):
+        wingspan.run(["echo", "{a}"], sweep={"a": ["b", "../x"]}, outputs=["{a}.txt"], pool="local")
 
 
 def test_rows_of_a_file(folders: Path, done) -> None:
@@ -57,3 +80,10 @@ def test_a_parameter_that_nobody_uses_is_refused() -> None:
         wingspan.run(["echo", "{lr}"], sweep={"lr": [1], "momentum": [2, 3]}, pool="local")
     with pytest.raises(InvalidSweep, match="cannot be read"):
         wingspan.run(["echo", "{lr}"], sweep_file="nowhere.csv", pool="local")
+
+
+def test_a_parameter_given_twice_is_refused(wingspan_cli) -> None:
+    """The second --sweep of a name would silently replace the first: the message has what was probably meant."""
+    done = wingspan_cli("run", "--sweep", "a=1", "--sweep", "a=2,3", "--", "echo", "{a}")
+    assert done.returncode == 2
+    assert "--sweep a=1,2,3" in done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from wingspan.cli import main
+from wingspan.pools.personal import PersonalPool
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
@@ -73,6 +74,21 @@ def test_ls(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert entry["size"] == bundle.stat().st_size
 
 
+def test_ls_lists_the_others_when_one_store_is_away(
+    folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str], refused_port: int
+) -> None:
+    """A store that does not answer is told, and does not hide what the others hold."""
+    run(capsys, "env", "publish", str(bundle), "--to", "lab")
+    with (folders / "config.toml").open("a") as file:
+        file.write(f'[store.away]\nurl = "http://127.0.0.1:{refused_port}/envs"\n')
+    code, table, err = run(capsys, "store", "ls")
+    assert code == 1
+    assert "mnist-" in table
+    assert str(refused_port) in err
+    code, out, _ = run(capsys, "store", "ls", "--json")
+    assert (code, [each["store"] for each in json.loads(out)]) == (1, ["lab"])
+
+
 def test_prune_keeps_what_a_map_names(
     folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,3 +130,32 @@ def test_an_unknown_store(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "store", "ls", "laab")
     assert code == 2
     assert "configured: lab" in err
+
+
+@pytest.mark.htcondor
+def test_prune_keeps_what_a_queued_job_names(
+    folders: Path,
+    bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    personal_pool: PersonalPool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job of somebody's own submit file waits for a published bundle; when it is gone, so may the bundle."""
+    import htcondor2
+
+    monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
+    [entry] = json.loads(run(capsys, "env", "publish", str(bundle), "--json")[1])
+    text = (
+        "executable = /bin/true\ntransfer_executable = false\nhold = true\n"
+        f"transfer_input_files = file://{entry['url']}\nqueue\n"
+    )
+    with personal_pool.activate():
+        schedd = personal_pool.schedd()
+        cluster = schedd.submit(htcondor2.Submit(text)).cluster()
+    prune = ("store", "prune", "lab", "--older-than", "0", "--yes", "--json")
+    try:
+        assert json.loads(run(capsys, *prune)[1])["needed"] == [entry["name"]]
+    finally:
+        with personal_pool.activate():
+            personal_pool.schedd().act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
+    assert json.loads(run(capsys, *prune)[1])["removed"] == [entry["name"]]

@@ -109,6 +109,12 @@ def test_publishing_through_caches_is_refused(osdf: Store, bundle: Path) -> None
         osdf.publish(bundle)
 
 
+def test_publishing_to_a_federation_asks_nobody(bundle: Path, refused_port: int) -> None:
+    """That it is for reading is said before the file is read or the network is used."""
+    with pytest.raises(StoreReadOnly, match="for reading"):
+        open_store(f"pelican://127.0.0.1:{refused_port}/chtc").publish(bundle)
+
+
 def test_a_federation_that_does_not_answer(refused_port: int) -> None:
     """A federation that cannot be reached is a ConnectionError that names the address."""
     with pytest.raises(StoreUnavailable, match=f"pelican://127.0.0.1:{refused_port}/chtc"):

@@ -19,6 +19,7 @@ from wingspan.stores import (
     ObjectExists,
     ObjectNotFound,
     SourceChanged,
+    SourceDamaged,
     Store,
     StoreDamaged,
     file_digest,
@@ -255,6 +256,24 @@ def test_a_file_without_suffix_needs_a_kind(store: Store, tmp_path: Path) -> Non
     with pytest.raises(InvalidContentName, match="no suffix"):
         store.publish(tmp_path / "image")
     assert str(store.publish(tmp_path / "image", kind="sif").name) == "image-2d711642.sif"
+
+
+def test_a_damaged_bundle_gets_no_new_name(store: Store, tmp_path: Path, bundle: Path) -> None:
+    """A bundle that is not what its name or the digest beside it says is refused, not published as something else."""
+    digest = hashlib.sha256(bundle.read_bytes()).hexdigest()
+    named = tmp_path / f"mnist-{digest[:8]}.squashfs"
+    named.write_bytes(bundle.read_bytes()[:-1] + b"?")
+    with pytest.raises(SourceDamaged, match=digest[:8]):
+        store.publish(named)
+    beside = tmp_path / "mnist.squashfs"
+    beside.write_bytes(named.read_bytes())
+    (tmp_path / "mnist.squashfs.sha256").write_text(f"{digest}  mnist.squashfs\n")
+    with pytest.raises(SourceDamaged, match=digest):
+        store.publish(beside, name="other")
+    assert store.backend.entries() == []
+    dated = tmp_path / "mnist-20261121.squashfs"
+    dated.write_bytes(b"x")
+    assert store.publish(dated, name="mnist").uploaded
 
 
 def test_publishing_what_is_not_there(store: Store, tmp_path: Path) -> None:

@@ -271,6 +271,9 @@ def test_wrong_password(tmp_path: Path, bundle: Path) -> None:
 
 
 def test_a_folder_of_the_server_that_is_not_there(webdav: WebdavServer, bundle: Path) -> None:
-    """A path that is no folder on the server is an error that names it."""
-    with pytest.raises(StoreError, match="missing"):
-        open_store(f"{webdav.url}/missing").publish(bundle)
+    """A path that is no folder on the server is an error that names it and says how to make it."""
+    store = open_store(f"{webdav.url}/missing")
+    for ask in (lambda: store.publish(bundle), store.objects):
+        with pytest.raises(StoreError, match="missing") as caught:
+            ask()
+        assert "MKCOL" in caught.value.hint

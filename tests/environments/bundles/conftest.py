@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,15 @@ def build(bundle_cache: Path, local_workspace: Path, public_folder: Path) -> Cal
         return build_bundle(env, kind, directory=public_folder / "bundles", **options)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def job_folder(public_folder: Path, request: pytest.FixtureRequest) -> Path:
+    """A job's working folder, open to every user."""
+    folder = public_folder / re.sub(r"\W+", "-", f"{request.node.path.stem}-{request.node.name}")
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,14 @@ from pathlib import Path
 import pytest
 
 from wingspan.environments import load_environment
-from wingspan.environments.bundles import Bundle, build_bundle, open_bundle, unpack_bundle, verify_bundle
+from wingspan.environments.bundles import (
+    Bundle,
+    build_bundle,
+    open_bundle,
+    remote,
+    unpack_bundle,
+    verify_bundle,
+)
 from wingspan.environments.bundles.errors import (
     BuildFailed,
     DiskFull,
@@ -131,6 +138,19 @@ def test_second_build_does_nothing(build: Build, bundle_cache: Path, local_works
     assert again == first
     assert Recorder.begun == []
     assert first.path.stat().st_mtime_ns == stamp
+
+
+def test_another_wingspan_builds_anew(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle with scripts of ours is found built by the Wingspan that has these scripts: an upgrade mends what they do."""
+    first = build("small", "install")
+    other = Path(shutil.copytree(remote._FOLDER, tmp_path / "remote"))
+    script = other / "install.sh"
+    script.write_text(script.read_text() + "# mended\n")
+    assert build("small", "install") == first
+    monkeypatch.setattr(remote, "_FOLDER", other)
+    again = build("small", "install")
+    assert again.sha256 != first.sha256
+    assert again.path.read_text().endswith("# mended\n")
 
 
 def test_an_altered_bundle_in_the_cache_is_built_again(build: Build, local_workspace: Path) -> None:
@@ -253,6 +273,23 @@ def test_an_altered_archive_in_the_cache_is_fetched_again(local_workspace: Path,
     flip_byte(archive.path, 100)
     again = next(a for a in fetch_packages(env) if a.package.name == "libzlib")
     assert hash_file(again.path) == again.package.sha256
+
+
+@pytest.mark.parametrize("time", ["of the change", "as it was"])
+def test_an_altered_extracted_package_is_not_used(
+    time: str, local_workspace: Path, tmp_path: Path, empty_cache: Path
+) -> None:
+    """py-rattler takes what it extracted before as it is, and files there are hard-linked into environments."""
+    env = load_environment(local_workspace, "small", "linux-64")
+    first = build_bundle(env, "squashfs")
+    victim = next((empty_cache / "environments/packages").glob("prefix-probe-*/bin/prefix-probe"))
+    status = victim.stat()
+    victim.write_bytes(b"#!/bin/sh\necho another\n")
+    if time == "as it was":
+        os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for name in ("bundles", "blobs", "shares"):
+        shutil.rmtree(empty_cache / "environments" / name)
+    assert build_bundle(env, "squashfs").sha256 == first.sha256
 
 
 def test_a_package_that_is_gone(
@@ -413,6 +450,24 @@ def test_two_processes_build_the_same_at_once(local_workspace: Path, tmp_path: P
     assert len(list((cache / "environments/bundles").glob("*.squashfs"))) == 1
 
 
+_FOLDERS = """
+import sys
+from pathlib import Path
+from wingspan.environments.bundles.storage import temporary_folder
+for _ in range(200):
+    with temporary_folder(Path(sys.argv[1])) as folder:
+        (folder / "file").write_text("x")
+"""
+
+
+def test_builds_that_begin_at_once_leave_each_others_folders(tmp_path: Path) -> None:
+    """Clearing away what dead processes left never takes the folder of one that has just been made."""
+    command = [sys.executable, "-c", _FOLDERS, str(tmp_path / "builds")]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.communicate()[1] for process in processes] == [""] * 4
+    assert list((tmp_path / "builds").iterdir()) == []
+
+
 def test_unpacking_a_squashfs_moves_it(build: Build) -> None:
     """An image unpacked elsewhere has its new place written in text, scripts and binaries; too long a path is refused."""
     bundle = build("small")
@@ -426,7 +481,7 @@ def test_unpacking_a_squashfs_moves_it(build: Build) -> None:
         assert b"\0tail\0" in binary
         with pytest.raises(BuildFailed, match="longer than"):
             unpack_bundle(bundle, folder / "a-folder-with-a-long-name")
-        assert not list((folder / "a-folder-with-a-long-name").iterdir())
+        assert not (folder / "a-folder-with-a-long-name").exists()
     finally:
         shutil.rmtree(folder)
 

@@ -79,5 +79,34 @@ def test_errors_are_messages(wingspan, tmp_path: Path) -> None:  # type: ignore[
     damaged = wingspan("verify", str(bad), code=1)
     assert "damaged" in damaged.stderr
     assert "Hint: " in damaged.stderr
+    # the digits in its name say what it should be where nothing lies beside it
+    assert "damaged" in wingspan("enter", str(bad), "true", code=1).stderr
     assert "no bundle" in wingspan("verify", str(tmp_path / "none"), code=1).stderr
     wingspan("bundle", "-k", "zip", code=2)
+
+
+def test_all_are_verified(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """One that is damaged does not keep the others from being checked; the exit code tells."""
+    good = Path(wingspan("bundle", "-e", "small", "-o", str(tmp_path), "-q").stdout.strip())
+    bad = tmp_path / "bad" / good.name
+    bad.parent.mkdir()
+    bad.write_bytes(good.read_bytes() + b"x")
+    done = wingspan("verify", "-q", str(bad), str(good), code=1)
+    assert done.stdout == f"{good}: good\n"
+    assert str(bad) in done.stderr
+    first, second = json.loads(wingspan("verify", "--json", str(bad), str(good), code=1).stdout)
+    assert (first["good"], second["good"]) == (False, True)
+    assert "damaged" in first["error"]
+
+
+def test_options_of_another_kind_are_refused(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """What would have no effect is said, before anything is built."""
+    assert (
+        "add --kind pack"
+        in wingspan("bundle", "-x", "-k", "squashfs", "-o", str(tmp_path / "o"), code=2).stderr
+    )
+    assert (
+        "for sif and oci"
+        in wingspan("bundle", "--base", str(tmp_path), "-o", str(tmp_path / "o"), code=2).stderr
+    )
+    assert not (tmp_path / "o").exists()

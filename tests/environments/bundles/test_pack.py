@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import io
@@ -11,12 +12,13 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from wingspan.environments.bundles import Bundle, open_bundle, unpack_bundle, verify_bundle
+from wingspan.environments import load_environment
+from wingspan.environments.bundles import Bundle, build_bundle, open_bundle, unpack_bundle, verify_bundle
 from wingspan.environments.bundles.errors import AlreadyThere, BundleDamaged, BundleNotFound, UnsafeBundle
 
 Build = Callable[..., Bundle]
@@ -162,6 +164,58 @@ def test_a_pack_unpacks_itself_in_little_memory(build: Build, tmp_path: Path) ->
     assert answer.stdout.splitlines()[0] == str(tmp_path / "out/mine")
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Makes a file system of so many bytes."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    mounted: list[Path] = []
+
+    def make(size: int) -> Path:
+        folder = tmp_path / f"disk-{size}"
+        folder.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _unpack_itself(script: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(script), "-o", str(folder), "-e", "env"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+
+
+def test_the_disk_that_is_asked_for_is_enough(build: Build, small_disk: Callable[[int], Path]) -> None:
+    """What `Bundle.disk_bytes` says holds the script, its archive and the environment while it is unpacked."""
+    bundle = build("default", "pack", executable=True)
+    installed = build("default").manifest.installed_bytes  # type: ignore[union-attr]
+    asked = bundle.disk_bytes(installed)
+    assert asked < 3 * installed
+    slack = 20_000_000  # a file takes whole pages
+    folder = small_disk(asked - bundle.size + slack)
+    done = _unpack_itself(bundle.path, folder)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in folder.iterdir()) == ["activate.sh", "env"]
+
+
+@pytest.mark.parametrize("size", [20_000_000, 150_000_000])
+def test_a_full_disk_is_told_as_such(build: Build, small_disk: Callable[[int], Path], size: int) -> None:
+    """No room for the archive, or for what is in it: exit code 123, how much is free, and nothing is left."""
+    folder = small_disk(size)
+    done = _unpack_itself(build("default", "pack", executable=True).path, folder)
+    assert done.returncode == 123, done.stderr
+    assert "no room" in done.stderr
+    assert list(folder.iterdir()) == []
+
+
 def test_both_unpackers_agree(
     build: Build, tmp_path: Path, files_below: Callable[[Path], dict[str, bytes]]
 ) -> None:
@@ -179,6 +233,114 @@ def test_both_unpackers_agree(
     assert {n for n in ours if not notes.search(n)} == {n for n in theirs if not notes.search(n)}
     different = [n for n in ours if not notes.search(n) and ours[n] != theirs[n]]
     assert different == []
+
+
+_FREE_THREADED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import conda_package, local_channel
+channel, source = Path(sys.argv[2]), Path(sys.argv[3])
+for name, content in {"python/bin/tool": "x", "pure/site-packages/pure.py": "x = 1", "pure/python-scripts/run": "x"}.items():
+    (source / name).parent.mkdir(parents=True, exist_ok=True)
+    (source / name).write_text(content)
+site = "lib/python3.13t/site-packages"
+conda_package.write_package(
+    source / "python", channel, name="python", version="3.13.1", build="h0_0_cp313t", site_packages=site
+)
+conda_package.write_package(
+    source / "pure", channel, name="pure", version="1.0", build="pyh0_0", noarch_python=True, depends=["python"],
+    entry_points=["pure = pure:main"],
+)
+local_channel.index(channel)
+os._exit(0)
+"""
+
+
+def test_a_free_threaded_python(
+    write_workspace: Callable[..., Path],
+    tmp_path: Path,
+    empty_cache: Path,
+    files_below: Callable[[Path], dict[str, bytes]],
+) -> None:
+    """Packages go where this Python looks for them (lib/python3.13t), whoever unpacks: its record says where that is."""
+    tools = Path(__file__).resolve().parents[3] / "tools"
+    channel = tmp_path / "channel"
+    subprocess.run([sys.executable, "-c", _FREE_THREADED, tools, channel, tmp_path / "source"], check=True)
+    env = load_environment(write_workspace(tmp_path / "w", channel, {"default": ["pure"]}))
+    script = build_bundle(env, "pack", executable=True).path
+    subprocess.run(["bash", script, "-o", tmp_path / "ours"], check=True, env={"PATH": "/usr/bin:/bin"})
+    unpack_bundle(script, tmp_path / "theirs")
+    ours, theirs = (
+        {n for n in files_below(tmp_path / who / "env") if "CACHEDIR" not in n} for who in ("ours", "theirs")
+    )
+    assert "lib/python3.13t/site-packages/pure.py" in theirs
+    assert ours == theirs
+
+
+_REPLACE = """
+import importlib.util, re, sys
+spec = importlib.util.spec_from_file_location("program", sys.argv[1])
+program = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(program)
+program.replace_in_binary(sys.argv[2], sys.argv[3].encode(), sys.argv[4].encode())
+print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])  # since it was executed
+"""
+
+
+def test_prefixes_in_large_binaries_take_little_memory(tmp_path: Path) -> None:
+    """A library of 300 MB (PyTorch has some of 1 GB) is patched wherever the prefix lies, in a job that asked for little memory."""
+    import wingspan.environments.bundles.remote as remote
+
+    old, new, piece = b"/opt/placeholder", b"/opt/here", 1 << 20
+    texts = [old + b"/lib:" + old + b"/lib64", old, b"/opt/placehol", old + b"/" + b"x" * 9000]
+    places = [
+        0,
+        5000,
+        piece - 8,
+        2 * piece - len(old),
+        3 * piece,
+        7 * piece + 11,
+        300_000_000 - len(texts[0]),
+    ]
+    content = {place: texts[number % 4] for number, place in enumerate(places)}
+    content[places[-1]] = texts[0]  # the very end, without a zero behind it
+    path = tmp_path / "library.so"
+    with path.open("wb") as file:
+        for place, text in content.items():
+            file.seek(place)
+            file.write(text)
+    before = path.read_bytes()
+    command = [
+        sys.executable,
+        "-c",
+        _REPLACE,
+        str(Path(remote.__path__[0]) / "in_place.py"),
+        str(path),
+        old.decode(),
+    ]
+    done = subprocess.run([*command, new.decode()], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 50_000
+    expected = re.sub(
+        re.escape(old) + rb"[^\0]*", lambda m: m[0].replace(old, new).ljust(len(m[0]), b"\0"), before
+    )
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize("name", ["unpacker.py", "relocate.py", "in_place.py"])
+def test_what_runs_on_workers_is_grammar_of_their_python(name: str) -> None:
+    """Clusters still have 3.6, and what its parser refuses ends every job there."""
+    import wingspan.environments.bundles.remote as remote
+
+    ast.parse((Path(remote.__path__[0]) / name).read_text(), feature_version=(3, 6))
+
+
+def test_a_script_of_any_name_is_unpacked(build: Build, tmp_path: Path) -> None:
+    """What it is is seen in the file: pixi-pack calls its scripts as people like."""
+    script = tmp_path / "environment"
+    script.write_bytes(build("small", "pack", executable=True).path.read_bytes())
+    prefix = unpack_bundle(script, tmp_path / "out")
+    assert (prefix / "bin/prefix-probe").is_file()
 
 
 def test_an_altered_script_refuses_to_unpack(build: Build, tmp_path: Path) -> None:
@@ -283,6 +445,18 @@ def test_members_that_would_break_out(kind: str, build: Build, tmp_path: Path) -
     assert not Path("/tmp/wingspan-evil").exists()
 
 
+def test_a_refused_pack_leaves_no_folder(build: Build, tmp_path: Path) -> None:
+    """Not even the folder that it would have been unpacked into."""
+    bad = rewritten(
+        build("small", "pack").path,
+        tmp_path / "bad.tar",
+        lambda m, c: (m, c[:-1] if "channel/linux" in m.name else c),
+    )
+    with pytest.raises(BundleDamaged):
+        unpack_bundle(bad, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_target_is_never_overwritten(build: Build, tmp_path: Path) -> None:
     """Something of that name stays as it is."""
     (tmp_path / "env").mkdir()
@@ -290,6 +464,16 @@ def test_the_target_is_never_overwritten(build: Build, tmp_path: Path) -> None:
     with pytest.raises(AlreadyThere):
         unpack_bundle(build("small", "pack"), tmp_path)
     assert (tmp_path / "env/mine").read_text() == "precious"
+    own = tmp_path / "own/activate.sh"
+    own.parent.mkdir()
+    own.write_text("module load gcc\n")
+    with pytest.raises(AlreadyThere):
+        unpack_bundle(build("small", "pack"), own.parent)
+    assert [*own.parent.iterdir()] == [own]
+    assert own.read_text() == "module load gcc\n"
+    again = unpack_bundle(build("small", "pack"), tmp_path / "twice")
+    again.rename(tmp_path / "elsewhere")
+    assert unpack_bundle(build("small", "pack"), tmp_path / "twice") == again
 
 
 @pytest.mark.parametrize(

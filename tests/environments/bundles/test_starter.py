@@ -39,15 +39,6 @@ def apptainer_folder() -> str | None:
 
 
 @pytest.fixture
-def job_folder(public_folder: Path, request: pytest.FixtureRequest) -> Path:
-    """A job's working folder, open to every user."""
-    folder = public_folder / re.sub(r"\W+", "-", request.node.name)
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    return folder
-
-
-@pytest.fixture
 def bare_path(public_folder: Path) -> str:
     """A PATH of a machine with the usual small tools only."""
     folder = public_folder / "bin"
@@ -456,6 +447,53 @@ def test_a_machine_without_fuse(build: Build, job_folder: Path, as_ordinary_user
     assert done.stdout.startswith("/opt/wingspan/environment ")
     assert "not fuse (/dev/fuse is not there, or not open to this user)" in done.stderr
     assert "unpacked into" in done.stderr
+
+
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_mounts_that_fail_after_all(
+    ordinary: bool, build: Build, job_folder: Path, as_ordinary_user: AsUser
+) -> None:
+    """Devices that are there and do not work: what is left is tried, and the log says why."""
+    if os.geteuid() != 0:
+        pytest.skip("breaking devices, for this test only, needs root")
+
+    def broken(command: Sequence[str]) -> list[str]:
+        hide = 'for d in /dev/fuse /dev/loop*; do mount --bind /dev/null "$d"; done; exec "$@"'
+        return [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            hide,
+            "sh",
+            *(as_ordinary_user(command) if ordinary else command),
+        ]
+
+    done = run(build(), ["python", "-c", PROBE], job_folder, user=broken)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"/opt/wingspan/environment {65534 if ordinary else 0} ")
+    assert "squashfuse_ll " in done.stderr
+    assert "unpacked into" in done.stderr
+
+
+def test_a_security_policy_against_mounts(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
+    """Namespaces that may be made and not used: the environment is unpacked and moved, and the command is the user's again."""
+    if os.geteuid() != 0:
+        pytest.skip("hiding /opt, for this test only, needs root")
+    fake = job_folder / "bin/mount"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+
+    def refused(command: Sequence[str]) -> list[str]:
+        hide = 'mount -t tmpfs tmpfs /opt; PATH="$1:$PATH"; shift; exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", hide, "sh", str(fake.parent), *as_ordinary_user(command)]
+
+    done = run(build(), ["python", "-c", PROBE], job_folder, user=refused)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"/tmp/ws\w+ 65534 ", done.stdout)
+    assert "cannot be made in a mount namespace" in done.stderr
+    assert "moved to" in done.stderr
 
 
 def test_without_namespaces_the_environment_moves(build: Build, job_folder: Path, bare_path: str) -> None:

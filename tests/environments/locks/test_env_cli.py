@@ -107,6 +107,8 @@ def test_needs_for_people_and_programs(wingspan: Any, locks: Path) -> None:
     assert document["cuda_runtime_min"] == "12.9"
     assert document["gpu_capability_min"] == "7.5"
     assert isinstance(document["warnings"], list)
+    strict = wingspan("needs", "-m", folder, "-e", "gpu", "--strict-ptx")
+    assert ">= 12.9 (NVIDIA driver 575.51.03 or later)" in strict.stdout
 
 
 def test_diff_tells_packages_and_needs(wingspan: Any, locks: Path) -> None:

@@ -120,6 +120,16 @@ def test_unknown_gpu_code_is_said_to_be_unknown(locks: Path) -> None:
     assert any("cuda129py313h2550629_201" in w and "unknown" in w for w in needs.warnings)
 
 
+def test_a_measured_size_is_no_estimate(locks: Path) -> None:
+    """What was installed once is known: no estimate, and no warning of one."""
+    env = load_environment(locks / "prefix-dev__pixi--lightgbm")
+    assert any("installed size is an estimate" in w for w in derive_needs(env, caches=[]).warnings)
+    needs = derive_needs(env, caches=[], measured=12345)
+    assert needs.installed_bytes == 12345
+    assert needs.download_bytes == derive_needs(env, caches=[]).download_bytes
+    assert not any("size" in w for w in needs.warnings)
+
+
 def test_unknown_glibc_is_said_to_be_unknown(locks: Path) -> None:
     """Conda packages of 2024 do not state their glibc: None and a warning, not a guess."""
     needs = derive_needs(load_environment(locks / "prefix-dev__pixi--lightgbm"))

@@ -111,6 +111,15 @@ def test_the_value_class_travels_and_loads(real: Callable[[str], Path]) -> None:
     assert Environment(folder, frozen=True).load().platform.name == "linux-64"
 
 
+def test_jobs_execute_on_linux_only(locks: Path) -> None:
+    """A platform that no worker has is refused at once, and not when its packages have been fetched."""
+    folder = locks / "prefix-dev__pixi--multi-machine"
+    for platform in ("osx-arm64", "cuda-win-64"):
+        with pytest.raises(UnknownPlatform, match="workers are Linux machines") as caught:
+            Environment(folder, platform=platform).load()
+        assert "cuda-linux-64 or linux-64" in str(caught.value.hint)
+
+
 # -- selection -------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,153 @@
+"""examples/digits: its lock is its manifest's, and each of its routes ends with a trained network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from wingspan.environments import Workspace
+from wingspan.environments.bundles.install import PIXI_VERSION
+from wingspan.environments.needs import derive_needs
+from wingspan.pools.personal import PersonalPool
+from wingspan.runs import load_run, load_runs
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import standin_pixi
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"
+SCRIPTS = EXAMPLE / "routes"
+
+
+@pytest.fixture(scope="module")
+def torch_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """PyTorch for CPUs and what it needs, from PyPI; skips where PyPI has only the one with CUDA (900 MB)."""
+    folder = tmp_path_factory.mktemp("torch")
+    pip = [sys.executable, "-m", "pip", "download", "-q", "-d", str(folder), "--only-binary", ":all:"]
+    with contextlib.suppress(subprocess.CalledProcessError):
+        subprocess.run([*pip, "--no-deps", "torch==2.13.0+cpu"], check=True, capture_output=True)
+    if not list(folder.glob("torch-*")):
+        pytest.skip("there is no CPU build of PyTorch to be had from the package index of this machine")
+    names = [
+        "filelock",
+        "typing-extensions",
+        "setuptools<82",
+        "sympy",
+        "mpmath",
+        "networkx",
+        "jinja2",
+        "markupsafe",
+        "fsspec",
+    ]
+    subprocess.run([*pip, "--no-deps", *names], check=True)
+    return sorted(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def digits(
+    write_workspace: Callable[..., Path],
+    local_channel: Path,
+    torch_wheels: list[Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The example as it is, but locked against a channel that can be reached from here: conda-forge may not be."""
+    folder = write_workspace(
+        tmp_path_factory.mktemp("example") / "digits",
+        local_channel,
+        {"default": ["python 3.11.*", "numpy"]},
+        pypi={"default": torch_wheels},
+    )
+    for name in ("train.py", "predict.py", "digits.csv.gz"):
+        shutil.copy(EXAMPLE / name, folder)
+    shutil.copytree(SCRIPTS, folder / "routes")
+    with (folder / "pixi.toml").open("a") as manifest:
+        manifest.write("\n[tasks]" + (EXAMPLE / "pixi.toml").read_text().partition("[tasks]")[2])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def machine(apptainer: str) -> Iterator[PersonalPool]:
+    """A personal pool on a machine that has everything the routes start environments with."""
+    folder = Path(tempfile.mkdtemp(prefix="pool-", dir=platformdirs.user_cache_path("wingspan-tests")))
+    standin_pixi.write(folder / "bin/pixi", PIXI_VERSION)  # the real one cannot be had here
+    path = f"{folder}/bin:{Path(apptainer).parent}:/usr/local/bin:/usr/bin:/bin"
+    variables = f'"PATH={path} WINGSPAN_NODE_CACHE={folder}/node"'
+    pool = PersonalPool(folder, cpus=2, settings={"STARTER_JOB_ENVIRONMENT": variables})
+    try:
+        pool.start()
+        yield pool
+    finally:
+        pool.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def data(
+    tmp_path: Path, machine: PersonalPool, bundle_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A data folder of the test's own whose personal pool is that machine's."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "personal-pool").symlink_to(machine.directory)
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(folder))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.delenv("WINGSPAN_POOL", raising=False)
+    yield folder
+    for run in load_runs():
+        run.remove(force=True)
+
+
+def test_the_lock_is_that_of_the_manifest() -> None:
+    """`pixi.lock` has what `pixi.toml` asks for, and the CUDA of `gpu`."""
+    workspace = Workspace.open(EXAMPLE)
+    for name, torch in (("default", "pytorch"), ("gpu", "pytorch-gpu")):
+        environment = workspace.load(name, gpus=name == "gpu")
+        assert workspace.mismatches(environment) == ()
+        assert torch in {package.name for package in environment.packages}
+    assert derive_needs(workspace.load("gpu", gpus=True)).cuda_runtime_min == "12.0"
+
+
+def test_every_route_has_a_line_in_the_readme() -> None:
+    """The scripts are those of the table."""
+    text = (EXAMPLE / "README.md").read_text()
+    assert len(list(SCRIPTS.iterdir())) == 5
+    for script in SCRIPTS.iterdir():
+        assert f"| `{script.name}` |" in text
+
+
+@pytest.mark.slow
+@pytest.mark.htcondor
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("route", ["squashfs", "pack", "apptainer", "install", "oci"])
+def test_one_command_ends_with_a_network_that_predicts(
+    route: str, digits: Path, data: Path, apptainer_on_path: str, tmp_path: Path
+) -> None:
+    """The script of each route leaves mnist_cnn.pt; it loads again in another run, and is right most of the time."""
+    folder = shutil.copytree(digits, tmp_path / "digits")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    trained = subprocess.run(
+        ["sh", str(folder / "routes" / f"{route}.sh"), "3", "--name", "trained", "--pool", "personal"],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert "epoch 3: " in trained.stdout
+    assert (folder / "mnist_cnn.pt").stat().st_size > 100_000
+    assert load_run("trained").status().state == "completed"
+    predicted = subprocess.run(
+        [*(sys.executable, "-m", "wingspan", "run", "predict", "--pool", "personal", "--follow", "-q")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert predicted.returncode == 0, predicted.stdout + predicted.stderr
+    assert float(predicted.stdout.split()[-1]) > 0.9

@@ -1,0 +1,155 @@
+"""Several clients of one map at the same moment."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import random
+import signal
+import sys
+import threading
+import time
+
+import cloudpickle
+
+import wingspan
+from wingspan import ComponentStatus
+from wingspan.maps._functions import own_modules_by_value
+from wingspan.pools.local import LocalPool
+from wingspan.worker import formats, rounds
+
+RUNNING = ComponentStatus.RUNNING
+
+
+def together(*calls):
+    """Answers of `calls`, made at the same moment by a thread each."""
+    barrier, answers = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def make(number):
+        barrier.wait()
+        answers[number] = calls[number]()
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_no_two_workers_have_one_number():
+    """Clients that add workers at the same moment, each another count of them, get numbers of their own."""
+    m = wingspan.map(abs, [1], pool="local", tag="race")
+    m.wait(60)
+    folder = wingspan.load("race")._folder
+    taken = {0}
+    for _ in range(60):
+        sets = together(*(lambda count=count: (folder.reserve_workers(count), count) for count in (0, 2, 3)))
+        for first, count in sets:
+            numbers = set(range(first, first + count))
+            assert not numbers & taken
+            taken |= numbers
+
+
+def test_what_each_of_several_lost_workers_had_is_repaired(gate, until):
+    """Clients that repair different losses at the same moment: only one can publish the next round, the others publish those after it."""
+    wait = gate.wait
+    m = wingspan.map(
+        lambda x: wait(),
+        range(6),
+        pool="local",
+        tag="lost",
+        options=wingspan.Options(workers=6, block_size=1),
+    )
+    until(lambda: all(status is RUNNING for status in m.statuses), "all run")
+    names = list(m._keeper.results.starts)
+    for start in list(m._keeper.results.starts.values()):
+        os.kill(start.facts["pid"], signal.SIGKILL)
+    keepers = [wingspan.load("lost")._keeper for _ in names]
+    for keeper in keepers:
+        keeper.refresh()
+    published = together(
+        *(
+            lambda keeper=keeper, name=name: keeper.repair({name})
+            for keeper, name in zip(keepers, names, strict=True)
+        )
+    )
+    assert all(published)
+    m._keeper.refresh()
+    repaired = sorted(
+        component
+        for plan in m._keeper.results.plans.values()
+        if plan.kind == rounds.REPAIR
+        for first, stop in plan.ranges
+        for component in range(first, stop)
+    )
+    assert repaired == list(range(6))
+    gate.open()
+    m.wait(60)
+
+
+def by_many_workers(m, workers, each):
+    """Let `workers` more worker starts have done `each` components of `m`, one after the other."""
+    folder = m._folder
+    for worker in range(workers):
+        name, first = f"{worker + 1}.0", worker * each
+        payloads = [pickle.dumps([component] * 50) for component in range(first, first + each)]
+        headers = [
+            formats.RECORD.pack(formats.OUTPUT, 0, 1, 0, first + at, time.time(), 0.0, 0.0, 0, len(payload))
+            for at, payload in enumerate(payloads)
+        ]
+        frame = formats.frame(folder.key, name, 0, headers, payloads)
+        (folder.path / "results" / name).write_bytes(frame)
+
+
+def test_threads_may_read_one_map():
+    """Threads read outputs through one `Map` object, of more workers than it keeps files open of; each gets what it asked for."""
+    m = wingspan.map(abs, range(1000), pool="local", options=wingspan.Options(workers=0))
+    by_many_workers(m, 100, 10)
+    before = len(os.listdir("/proc/self/fd"))
+
+    def read(seed):
+        numbers = random.Random(seed)
+        return all(
+            m[component] == [component] * 50 for component in (numbers.randrange(1000) for _ in range(4000))
+        )
+
+    assert together(*(lambda seed=seed: read(seed) for seed in range(8))) == [True] * 8
+    assert len(os.listdir("/proc/self/fd")) - before < 80
+
+
+def test_threads_may_make_maps_of_the_user_s_own_modules(tmp_path, monkeypatch):
+    """While one thread is done with pickling a module by value, another is in the middle of it."""
+    (tmp_path / "own_of_threads.py").write_text("def double(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    double = importlib.import_module("own_of_threads").double
+    before = sys.getswitchinterval()
+
+    def pickles():
+        for _ in range(2000):
+            with own_modules_by_value():
+                if b"own_of_threads" in cloudpickle.dumps(double)[:40]:
+                    return "by name"
+        return "by value"
+
+    sys.setswitchinterval(1e-5)
+    try:
+        assert together(*[pickles] * 6) == ["by value"] * 6
+    finally:
+        sys.setswitchinterval(before)
+        del sys.modules["own_of_threads"]
+    assert not cloudpickle.list_registry_pickle_by_value()
+
+
+def test_clean_leaves_a_map_that_is_being_submitted():
+    """Between its folder and its first job a map that nobody named looks as if nobody worked on it."""
+
+    class Cleaned(LocalPool):
+        def submit(self, job):
+            assert wingspan.clean() == ()
+            return super().submit(job)
+
+    m = wingspan.map(abs, [-1], pool=Cleaned())
+    assert list(m) == [1]
+    assert wingspan.clean() == (m.tag,)

@@ -1,0 +1,225 @@
+"""Runs and maps on a real Slurm cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from _slurm_cluster import SlurmCluster
+from wingspan.errors import PoolUnavailable, SubmitError
+from wingspan.pools import choose_pool
+from wingspan.pools._explain import explain_choice
+from wingspan.runs import Run, load_runs
+
+pytestmark = pytest.mark.slurm
+
+#: Seconds after which a test gives up waiting. Long: a busy machine must not fail a test.
+PATIENCE = 120.0
+
+
+@pytest.fixture(autouse=True)
+def cluster(
+    slurm_cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SlurmCluster]:
+    """A login node of the cluster, with a data folder of the test's own; its jobs are gone afterwards."""
+    for name, value in slurm_cluster.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WINGSPAN_POOL", raising=False)
+    monkeypatch.delenv("CONDOR_CONFIG", raising=False)
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "my data"))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path / "config"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    yield slurm_cluster
+    for run in load_runs():
+        run.remove(force=True)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.1)
+
+
+def shell(script: str, **options: object) -> Run:
+    return wingspan.run(["sh", "-c", script], pool="slurm", **options)
+
+
+def test_a_run_goes_there_and_its_files_come_back() -> None:
+    """A command runs in an allocation, with its inputs; its outputs, its words and its exit code come back."""
+    Path("in.txt").write_text("payload")
+    run = shell(
+        "cp in.txt out.txt; echo $SLURM_JOB_NAME; nproc >&2",
+        inputs=["in.txt"],
+        outputs=["out.txt"],
+        name="first",
+    )
+    status = run.wait(PATIENCE)
+    assert (status.state, status.jobs[0].code) == ("completed", 0)
+    assert run.stdout() == "first\n"
+    run.fetch()
+    assert Path("out.txt").read_text() == "payload"
+
+
+def test_a_sweep_is_one_array(cluster: SlurmCluster) -> None:
+    """Each row is a task of one array job, with its parameters, and fails by itself."""
+    run = shell('echo "it is {x}"; exit {x}', sweep={"x": ["0", "3", "0"]})
+    jobs = run.wait(PATIENCE).jobs
+    assert [(job.state, job.code) for job in jobs] == [("completed", 0), ("failed", 3), ("completed", 0)]
+    assert [run.stdout(number) for number in range(3)] == ["it is 0\n", "it is 3\n", "it is 0\n"]
+
+
+def test_held_jobs_stop_and_go_on() -> None:
+    """A hold takes a running job off its node and keeps it in the queue; released, it begins again; rm empties the queue."""
+    run = shell('if [ -e "$MARK" ]; then exit 0; fi; sleep 600', variables={"MARK": str(Path.cwd() / "mark")})
+    until(lambda: run.status().state == "running")
+    run.hold()
+    until(lambda: run.status().state == "held")
+    Path("mark").touch()
+    run.release()
+    assert run.wait(PATIENCE).state == "completed"
+
+
+def test_a_vacated_job_comes_back() -> None:
+    """It is requeued, and begins again."""
+    run = shell('if [ -e "$MARK" ]; then exit 0; fi; sleep 600', variables={"MARK": str(Path.cwd() / "mark")})
+    until(lambda: run.status().state == "running")
+    Path("mark").touch()
+    run.vacate()
+    assert run.wait(PATIENCE).state == "completed"
+
+
+def test_a_job_that_others_cancel_is_known_to_be_gone(
+    cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm is asked when the job is silent: whoever waits does not wait for ever, and learns why."""
+    import wingspan.runs._run as module
+
+    monkeypatch.setattr(module, "_SILENCE", 1.0)
+    run = shell("sleep 600")
+    until(lambda: run.status().state == "running")
+    cluster.command("scancel", run._submissions()[0]["cluster"])
+    (job,) = run.wait(PATIENCE).jobs
+    assert (job.state, job.reason) == ("removed", "it was cancelled")
+
+
+def test_a_job_that_slurm_will_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More time than the partition gives: sbatch takes the job, it waits for ever, and the status names the limit."""
+    import wingspan.runs._run as module
+
+    monkeypatch.setattr(module, "_SILENCE", 1.0)
+    run = shell("true", time="30 d")
+    until(lambda: run.status().jobs[0].reason is not None)
+    (job,) = run.status().jobs
+    assert job.state == "idle"
+    assert "PartitionTimeLimit" in str(job.reason)
+    assert str(job.reason) in str(run.status())
+
+
+def test_a_record_that_a_killed_job_left_unfinished_is_passed_over() -> None:
+    """What such a job wrote (seen: no time, as the signal ended date, too) does not keep the status from being read."""
+    run = shell("while [ ! -e %s ]; do sleep 0.1; done" % (Path.cwd() / "gate"))
+    until(lambda: run.status().state == "running")
+    (record,) = (run.path / "slurm").iterdir()
+    with record.open("a") as file:
+        file.write('{"state": "running", "time": , "host": "a"}\n[]\n')
+    assert run.status().state == "running"
+    Path("gate").touch()
+    assert run.wait(PATIENCE).state == "completed"
+
+
+def test_a_rerun_that_slurm_refuses_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler is not there: outputs and logs of the job that was to be done again are as they were."""
+    run = shell("echo a >o.txt; echo said", outputs=["o.txt"])
+    assert run.wait(PATIENCE).state == "completed"
+    with monkeypatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(Path.cwd() / "nowhere.conf"))
+        with pytest.raises(PoolUnavailable):
+            run.rerun([0])
+    assert run.outputs()["o.txt"].read_text() == "a\n"
+    assert run.stdout() == "said\n"
+    assert run.status().state == "completed"
+    run.rerun([0])
+    assert run.wait(PATIENCE).state == "completed"
+    assert not list(run.path.glob(".earlier*"))
+
+
+def test_rm_empties_the_queue(cluster: SlurmCluster) -> None:
+    """No job of a run that was removed is left."""
+    run = shell("sleep 600")
+    job = run._submissions()[0]["cluster"]
+    until(lambda: run.status().state == "running")
+    run.remove()
+    cluster.wait_for(job)
+
+
+def test_what_no_node_has_is_refused() -> None:
+    """The error is Slurm's, and nothing is left behind."""
+    with pytest.raises(SubmitError, match="Requested node configuration is not available"):
+        shell("true", memory="900 GB")
+    assert load_runs() == []
+
+
+def test_a_profile_speaks_to_sbatch(tmp_path: Path) -> None:
+    """Options of the site's profile are given to sbatch, which refuses a partition that is not there."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.toml").write_text(
+        '[profile.here]\ntitle = "here"\n[profile.here.sbatch]\npartition = "absent"\n'
+    )
+    with pytest.raises(SubmitError, match="partition"):
+        shell("true", profile="here")
+
+
+def test_a_map_runs_there() -> None:
+    """Workers are tasks of an array; they share the components by the file system, and failures are told."""
+
+    def double(number: int) -> tuple[int, bool]:
+        return 2 * number, "SLURM_JOB_ID" in os.environ
+
+    m = wingspan.map(double, range(500), pool="slurm", options=wingspan.Options(workers=3))
+    m.wait(timeout=PATIENCE)
+    assert m[:] == [(2 * number, True) for number in range(500)]
+    m.remove()
+
+
+def test_it_is_chosen_on_a_login_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where nobody names a pool, a configured cluster that answers is used, and doctor says why."""
+    assert choose_pool().pool.kind == "slurm"
+    (chosen,) = [one for one in explain_choice() if one.chosen]
+    assert (chosen.kind, "the cluster answers" in chosen.reason) == ("slurm", True)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "absent.conf"))
+    with pytest.raises(PoolUnavailable, match="absent"):
+        choose_pool("slurm")
+    assert [one.chosen for one in explain_choice() if one.kind == "slurm"] == [False]
+
+
+def test_workers_that_slurm_takes_away_come_back() -> None:
+    """Held, released and sent off their nodes, workers resume what they had claimed; every component is there once."""
+    gate = Path.cwd() / "gate"
+
+    def wait_at(number: int, gate: str = str(gate)) -> int:
+        import os
+        import time
+
+        while not os.path.exists(gate):  # noqa: PTH110 - in a worker
+            time.sleep(0.05)
+        return number
+
+    options = wingspan.Options(workers=2, block_size=5)
+    m = wingspan.map(wait_at, range(20), pool="slurm", options=options)
+    until(lambda: m.status().workers.get("running", 0) == 2)
+    m.hold()
+    until(lambda: m.status().workers.get("held", 0) == 2)
+    m.release()
+    until(lambda: m.status().workers.get("running", 0) == 2)
+    gate.touch()
+    m.vacate()
+    m.wait(timeout=PATIENCE)
+    assert m[:] == list(range(20))
+    m.remove()
