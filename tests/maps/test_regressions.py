@@ -578,3 +578,13 @@ def test_maps_and_runs_share_their_names():
         wingspan.map(abs, [1], tag="taken", pool="local")
     run.wait()
     run.remove()
+
+
+def test_a_map_of_an_earlier_commit_gets_workers():
+    """Sets of workers had their count in the name: first-<number>-<count>."""
+    m = wingspan.map(abs, range(4), pool="local", options=wingspan.Options(workers=2))
+    assert list(m) == [0, 1, 2, 3]
+    (m.path / "workers/first-0").rename(m.path / "workers/first-0-2")
+    (m.path / "workers/first-0-2").write_bytes(b"")
+    m.rerun()
+    assert list(m) == [0, 1, 2, 3]

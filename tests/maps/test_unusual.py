@@ -33,6 +33,34 @@ def test_a_fork_that_comes_back_from_the_function_is_not_the_executor(tmp_path):
     assert sorted(map(int, calls)) == list(range(40))
 
 
+def test_a_fork_of_a_fork_keeps_its_own_files():
+    """The numbers of the executor's pipes, closed in a child, are the child's to use: also in what it starts in turn."""
+
+    def nested(x):
+        import multiprocessing
+        import os
+        import subprocess
+
+        def outer(connection):
+            try:
+                done = subprocess.run(["cat"], input=b"hello", stdout=subprocess.PIPE, preexec_fn=os.setsid)
+                connection.send(done.stdout)
+            except BaseException as error:
+                connection.send(repr(error))
+
+        context = multiprocessing.get_context("fork")
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=outer, args=(there,))
+        process.start()
+        there.close()
+        answer = here.recv()
+        process.join()
+        return answer
+
+    m = wingspan.map(nested, range(2), pool="local", options=wingspan.Options(workers=1))
+    assert list(m) == [b"hello"] * 2
+
+
 def test_fast_components_may_fork():
     """The same among components that are so fast that their outputs are gathered."""
 

@@ -159,3 +159,19 @@ def test_prune_keeps_what_a_queued_job_names(
         with personal_pool.activate():
             personal_pool.schedd().act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
     assert json.loads(run(capsys, *prune)[1])["removed"] == [entry["name"]]
+
+
+def test_prune_keeps_what_a_stopped_pools_queue_names(
+    folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The personal pool keeps its queue when it is stopped, and starts with it again."""
+    [entry] = json.loads(run(capsys, "env", "publish", str(bundle), "--json")[1])
+    pool = PersonalPool()
+    assert pool.status().state == "stopped"
+    queue = pool.directory / "spool/job_queue.log"
+    queue.parent.mkdir(parents=True)
+    queue.write_text(f'103 1.0 TransferInput "file://{entry["url"]}"\n')
+    prune = ("store", "prune", "lab", "--older-than", "0", "--yes", "--json")
+    assert json.loads(run(capsys, *prune)[1])["needed"] == [entry["name"]]
+    queue.unlink()
+    assert json.loads(run(capsys, *prune)[1])["removed"] == [entry["name"]]

@@ -87,11 +87,27 @@ def test_what_becomes_needed_meanwhile_stays(store: Store, tmp_path: Path) -> No
 
     def needed() -> set[str]:
         asked.append(1)
-        return set() if len(asked) == 1 else {old, new}
+        return set() if len(asked) <= 2 else {old, new}  # the listing, and the first removal
 
     report = prune(store, needed, now=LATER)
     assert [each.name.name for each in report.removed] == ["new"]
     assert names(store) == ["old"]
+
+
+def test_it_is_asked_no_more_often_than_something_is_removed(store: Store, tmp_path: Path) -> None:
+    """Whoever is asked may be a scheduler: once for all that is there, and again only before a removal."""
+    two(store, tmp_path)
+    asked = []
+
+    def needed() -> set[str]:
+        asked.append(1)
+        return set()
+
+    assert len(prune(store, needed).recent) == 2
+    assert prune(store, needed, now=LATER, dry_run=True).removed
+    assert len(asked) == 2
+    prune(store, needed, now=LATER)
+    assert len(asked) == 5
 
 
 def test_others_files_stay(store: Store, tmp_path: Path) -> None:

@@ -405,7 +405,11 @@ class MapFolder:
                 self.transport.make_folder("workers")  # somebody has tidied up
             for name in names:
                 if name.startswith("first-"):
-                    first = max(first, int(name[6:]) + max(1, int(self.transport.read(f"workers/{name}"))))
+                    # maps of earlier commits have the count in the name: first-<number>-<count>
+                    number, _, held = name[6:].partition("-")
+                    first = max(
+                        first, int(number) + max(1, int(held or self.transport.read(f"workers/{name}")))
+                    )
             if self.transport.create_whole(f"workers/first-{first}", str(count).encode()):
                 return first
 

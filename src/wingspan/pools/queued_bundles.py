@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
 
 from wingspan.pools._select import site_condor
 from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
@@ -25,29 +25,29 @@ _ATTRIBUTES = (
 
 #: Jobs that speak of a content-hashed name; the schedd looks, and answers with these alone.
 _SPEAKS = 'regexp("-[0-9a-f]{{8}}[.]", strcat({})) || WingspanBundleSHA256 =!= undefined'.format(
-    ", ".join(f'{name} ?: ""' for name in _ATTRIBUTES)
+    ", ".join(f'ifThenElse(isString({name}), {name}, "")' for name in _ATTRIBUTES)
 )
 
 
 def queued_digests() -> set[str]:
     """SHA-256 digests (64 digits, or the 8 of a content-hashed name) that queued jobs name, whosever they are.
 
-    Asked are the site's schedd, where one is configured, and the personal pool, where it runs.
+    Asked are the site's schedd, where one is configured, and the personal pool; where it is stopped, the queue that it will
+    start with again is read.
 
     Raises:
         PoolUnavailable: A schedd does not answer.
     """
     found: set[str] = set()
-    for pool in _pools():
+    personal = PersonalHTCondorPool()
+    pools = [HTCondorPool()] if site_condor() is not None else []
+    if personal.personal.status().state == "running":
+        pools.append(personal)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            found |= digests_in((personal.personal.directory / "spool/job_queue.log").read_bytes())
+    for pool in pools:
         for ad in pool.job_ads(_SPEAKS, _ATTRIBUTES):
             for name in _ATTRIBUTES:
                 found |= digests_in(str(ad.get(name, "")).encode())
     return found
-
-
-def _pools() -> Iterator[HTCondorPool]:
-    if site_condor() is not None:
-        yield HTCondorPool()
-    personal = PersonalHTCondorPool()
-    if personal.personal.status().state == "running":
-        yield personal

@@ -79,8 +79,10 @@ def prune(
     """
     now = now or datetime.now(timezone.utc)
 
-    def is_needed(each: StoredObject) -> bool:
-        wanted = needed() if callable(needed) else needed
+    def ask() -> Collection[str]:
+        return needed() if callable(needed) else needed
+
+    def is_needed(each: StoredObject, wanted: Collection[str]) -> bool:
         return each.name.short in wanted or (
             # the first eight digits of a full digest are enough to keep something
             any(digest.startswith(each.name.short) for digest in wanted)
@@ -91,12 +93,15 @@ def prune(
 
     removed, kept, recent, gone = [], [], [], []
     objects = store.objects()
+    wanted = ask() if objects else ()
     task = progress.start("pruning", len(objects))
     for each in objects:
-        if is_needed(each):
+        if is_needed(each, wanted):
             kept.append(each)
         elif lately(each.last_used, older_than):
             recent.append(each)
+        elif not dry_run and is_needed(each, ask()):  # by what was submitted since
+            kept.append(each)
         else:
             if not dry_run:
                 store.remove(each.name)

@@ -214,6 +214,8 @@ def _silence_forks(commands: "int", results: "int") -> "None":
     """Let no process that the user's code forks off take inputs or tell results, should it come back from the function."""
 
     def after_in_child() -> "None":
+        if _forked_off[0]:  # a fork of a fork: those numbers are its own files now
+            return
         _forked_off[0] = _Stream.written[0] = True  # the second ends a run of fast components here and now
         os.close(commands)
         os.close(results)

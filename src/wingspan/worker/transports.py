@@ -98,13 +98,18 @@ class FileTransport(object):
         """As `create_exclusively`, but the file is never seen without its `data`, whenever this process may die."""
         folder, name = os.path.split(path)
         temporary = os.path.join(folder, ".%s.%s" % (name, os.urandom(4).hex()))
-        self.create_exclusively(temporary, data)
         try:
-            os.link(self._path(temporary), self._path(path))
-        except FileExistsError:
-            return False
+            self.create_exclusively(temporary, data)
+            try:
+                os.link(self._path(temporary), self._path(path))
+            except FileExistsError:
+                # Or NFS asked twice, since the first answer was lost: then it is ours after all.
+                return os.stat(self._path(temporary)).st_nlink > 1
         finally:
-            os.unlink(self._path(temporary))
+            try:
+                os.unlink(self._path(temporary))
+            except FileNotFoundError:
+                pass
         return True
 
     def write_whole(self, path: "str", data: "bytes") -> "None":

@@ -33,7 +33,7 @@ case ${1##*/} in
 bash)
     export WINGSPAN_PATH="$PATH" WINGSPAN_PREFIX="${CONDA_PREFIX:-}"
     if rc=$(mktemp); then
-        printf "%s\\n" "rm -f $rc" "rc=~/.bashrc; [ ! -r \\"\\$rc\\" ] || . \\"\\$rc\\"" "PATH=\\$WINGSPAN_PATH" \\
+        printf "%s\\n" "rm -f \\"$rc\\"" "rc=~/.bashrc; [ ! -r \\"\\$rc\\" ] || . \\"\\$rc\\"" "PATH=\\$WINGSPAN_PATH" \\
             "[ -z \\"\\$WINGSPAN_PREFIX\\" ] || CONDA_PREFIX=\\$WINGSPAN_PREFIX" \\
             "unset rc WINGSPAN_PATH WINGSPAN_PREFIX" >"$rc"
         exec "$1" --rcfile "$rc" -i
