@@ -1,4 +1,5 @@
-"""`install` bundles on a real HTCondor pool, on a node that has neither Python nor packages; a StandinPixi installs for real."""
+"""Each kind of bundle on a real HTCondor pool, on a node that has neither Python nor packages; for `install`, which is most of
+this, a StandinPixi installs for real."""
 
 from __future__ import annotations
 
@@ -31,12 +32,14 @@ pytestmark = pytest.mark.htcondor
 #: What HTCondor starts jobs with: no Python and nothing that was installed beside the distribution is left on the machine.
 _NODE = """#!/bin/sh
 exec unshare --user --map-root-user --mount /bin/sh -c '
-    uid=$1 gid=$2
-    shift 2
-    for python in /usr/bin/python*; do [ -L "$python" ] || mount --bind /dev/null "$python" || exit 99; done
+    uid=$1 gid=$2 programs=$3
+    shift 3
+    for python in /usr/bin/python*; do
+        [ -L "$python" ] || [ -e "$programs/.python" ] || mount --bind /dev/null "$python" || exit 99
+    done
     for folder in /usr/local /usr/lib/python3; do [ ! -d "$folder" ] || mount -t tmpfs none "$folder" || exit 99; done
     exec unshare --user --map-user="$uid" --map-group="$gid" -- "$@"
-' sh "$(id -u)" "$(id -g)" "$@"
+' sh "$(id -u)" "$(id -g)" '@programs@' "$@"
 """
 
 
@@ -70,6 +73,10 @@ class Node:
         """There is a Pixi on PATH."""
         standin_pixi.write(self.programs / "pixi", version)
 
+    def has_python(self) -> None:
+        """The distribution's own Python is there, without any package."""
+        (self.programs / ".python").touch()
+
     def may_fetch(self, *, digest: str | None = None) -> None:
         """The pinned Pixi can be fetched, with a SHA-256 beside it."""
         name = f"pixi-{platform.machine()}-unknown-linux-musl"
@@ -93,7 +100,7 @@ def pool_and_node() -> Iterator[tuple[PersonalPool, Node]]:
     )
     node = Node(folder / "programs", folder / "releases")
     wrapper = folder / "node.sh"
-    wrapper.write_text(_NODE)
+    wrapper.write_text(_NODE.replace("@programs@", str(node.programs)))
     wrapper.chmod(0o755)
     for made in (node.programs, node.releases):
         made.mkdir()
@@ -160,6 +167,27 @@ def test_a_map_installs_from_the_lock(environment: wingspan.Environment, node: N
         assert python == f"{prefix}/bin/python3"
         assert others == []
         assert shell == "1"  # Pixi's own activation
+    assert [output[0] for output in m[:]] == [0, 1, 2, 3]
+    m.remove()
+
+
+@pytest.mark.parametrize("kind", ["squashfs", "pack", "oci"])
+def test_other_kinds_need_nothing_of_the_node_either(kind: str, local_workspace: Path, node: Node) -> None:
+    """Components find SciPy there, the Python of the bundle and no other; only a pack needs one to unpack itself."""
+    if kind == "pack":
+        node.has_python()
+    environment = wingspan.Environment(local_workspace, kind=kind)
+    options = wingspan.Options(environment=environment, workers=2, block_size=1)
+    m = wingspan.map(where, range(4), pool="htcondor", options=options)
+    m.wait(timeout=200)
+    for number, prefix, scipy, python, others, shell in m[:]:
+        assert ("/.wingspan-" in prefix) if kind == "pack" else (prefix == "/opt/wingspan/environment"), (
+            number
+        )
+        assert scipy.startswith(prefix)
+        assert python == f"{prefix}/bin/python3"
+        assert (others == []) or kind == "pack"
+        assert shell is None  # no Pixi is there
     assert [output[0] for output in m[:]] == [0, 1, 2, 3]
     m.remove()
 
