@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import math
 from pathlib import Path
 
 import attrs
@@ -261,3 +262,24 @@ def test_the_largest_bundles_are_read_from_the_file_system(
         wingspan.map(
             where, range(4), pool="htcondor", options=wingspan.Options(environment=environment, workers=0)
         )
+
+
+@pytest.mark.htcondor
+def test_memory_and_disk_follow_from_the_environment(environment, bundle_cache, personal_pool, monkeypatch):
+    """The job's ad asks for the bundle and room for outputs, and for memory by what is installed; what somebody says holds."""
+    monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
+
+    def asked(**options):
+        held = wingspan.Options(environment=environment, workers=1, submit={"hold": "true"}, **options)
+        m = wingspan.map(where, range(2), pool="htcondor", options=held)
+        cluster = m._folder.submissions()[0]["cluster"]
+        with personal_pool.activate():
+            [ad] = personal_pool.schedd().query(f"ClusterId == {cluster}")
+        facts = m._folder.info["environment"]
+        m.remove(force=True)
+        return ad.eval("RequestMemory"), ad.eval("RequestDisk") << 10, facts
+
+    memory, disk, facts = asked()
+    assert disk >> 20 == (facts["bundle_bytes"] + (1 << 30)) >> 20
+    assert memory == math.ceil(256 + facts["needs"]["installed_bytes"] / 4 / (1 << 20))
+    assert asked(request_memory="3GB", request_disk="5GB")[:2] == (3 << 10, 5 << 30)

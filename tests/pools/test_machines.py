@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import click.testing
 import pytest
 
 import wingspan
+from wingspan.cli._main import cli
 from wingspan.pools import get_pool
 from wingspan.pools.machines import (
     Machine,
@@ -69,12 +71,16 @@ def test_ads_without_any_of_it_offer_nothing() -> None:
 
 @pytest.mark.htcondor
 def test_a_real_pool_tells_what_it_offers(personal_pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reached as a site's pool, its one machine has a version, and a kind follows from its ad."""
+    """Reached as a site's pool, its one machine has a version, and a kind follows from its ad; doctor says which, and why."""
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
     site = get_pool("htcondor")
     [machine] = machines_of(site)
     assert machine.version is not None
-    assert explain_bundle_kind(site).machines == 1
+    choice = explain_bundle_kind(site)
+    assert choice.machines == 1
+    monkeypatch.setenv("WINGSPAN_POOL", "htcondor")
+    told = click.testing.CliRunner().invoke(cli, ["doctor"]).output
+    assert f"An environment goes there as {choice.kind}: {choice.reason}" in told
 
 
 @pytest.mark.htcondor

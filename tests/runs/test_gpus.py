@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 import wingspan
-from wingspan.jobs import Resources, with_needs
+from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.pools.gpus import list_gpus
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
@@ -263,6 +263,22 @@ def test_a_request_that_no_gpu_meets_is_refused(
     )
     with pytest.raises(NoSuchMachine, match=words):
         submit_plan(plan, pool_with_a_slot_that_advertises_a_gpu)
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize(
+    ("needs", "words"),
+    [({"gpu_capability_min": "8.0"}, "compute capability 7.5"), ({"cuda_runtime_min": "13.0"}, "CUDA 12.4")],
+)
+def test_workers_of_an_environment_that_no_gpu_suits_are_refused(
+    pool_with_a_slot_that_advertises_a_gpu, needs: dict, words: str
+) -> None:
+    """The pool itself refuses jobs of maps, too, whose environment none of its devices can run."""
+    asked = with_needs(Resources(gpus=1), needs)
+    with pytest.raises(wingspan.SubmitError, match=words):
+        pool_with_a_slot_that_advertises_a_gpu.submit(
+            JobDescription(name="worker", executable="/bin/true", resources=asked)
+        )
 
 
 @pytest.mark.htcondor

@@ -53,6 +53,47 @@ def real(locks: Path, tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
+#: PyTorch's and NumPy's own wheels beside conda-forge's Python.
+WHEELS = """\
+version: 6
+environments:
+  default:
+    channels:
+    - url: https://conda.anaconda.org/conda-forge/
+    indexes:
+    - https://pypi.org/simple
+    packages:
+      linux-64:
+      - conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.12.3-hab00c5b_0_cpython.conda
+      - pypi: https://download.pytorch.org/whl/{cu}/torch-{torch}-cp312-cp312-manylinux_2_28_x86_64.whl
+      - pypi: https://files.pythonhosted.org/packages/a/numpy-2.0.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+packages:
+- conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.12.3-hab00c5b_0_cpython.conda
+  md5: 2540b74d304f71d3e89c81209db4db84
+  depends:
+  - __glibc >=2.17,<3.0.a0
+  size: 31991381
+- pypi: https://download.pytorch.org/whl/{cu}/torch-{torch}-cp312-cp312-manylinux_2_28_x86_64.whl
+  name: torch
+  version: {torch}
+  sha256: c865d2e9b8b5c8fd6c2e6e0a9f6e7d3d4bd2a9b4a11f2e7a3d3d3c1f5a2b3c4d
+- pypi: https://files.pythonhosted.org/packages/a/numpy-2.0.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+  name: numpy
+  version: 2.0.0
+  sha256: c865d2e9b8b5c8fd6c2e6e0a9f6e7d3d4bd2a9b4a11f2e7a3d3d3c1f5a2b3c4d
+"""
+
+
+@pytest.fixture
+def wheels_workspace(write_workspace: Callable[..., Path]) -> Callable[[str, str], Path]:
+    """Writes a lock with a PyTorch wheel of this version, from this index; answers the folder."""
+
+    def write(torch: str, cu: str) -> Path:
+        return write_workspace(None, WHEELS.format(torch=torch, cu=cu))
+
+    return write
+
+
 @pytest.fixture
 def write_workspace(tmp_path: Path) -> Callable[..., Path]:
     """Writes a manifest and the text of a lock; answers the folder."""

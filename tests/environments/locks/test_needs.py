@@ -265,43 +265,13 @@ def test_mixed_cuda_majors_are_named(channel: Any, tmp_path: Path) -> None:
     assert any("CUDA 11 and 12 are mixed" in w for w in needs.warnings)
 
 
-WHEELS = """\
-version: 6
-environments:
-  default:
-    channels:
-    - url: https://conda.anaconda.org/conda-forge/
-    indexes:
-    - https://pypi.org/simple
-    packages:
-      linux-64:
-      - conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.12.3-hab00c5b_0_cpython.conda
-      - pypi: https://download.pytorch.org/whl/{cu}/torch-{torch}-cp312-cp312-manylinux_2_28_x86_64.whl
-      - pypi: https://files.pythonhosted.org/packages/a/numpy-2.0.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
-packages:
-- conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.12.3-hab00c5b_0_cpython.conda
-  md5: 2540b74d304f71d3e89c81209db4db84
-  depends:
-  - __glibc >=2.17,<3.0.a0
-  size: 31991381
-- pypi: https://download.pytorch.org/whl/{cu}/torch-{torch}-cp312-cp312-manylinux_2_28_x86_64.whl
-  name: torch
-  version: {torch}
-  sha256: c865d2e9b8b5c8fd6c2e6e0a9f6e7d3d4bd2a9b4a11f2e7a3d3d3c1f5a2b3c4d
-- pypi: https://files.pythonhosted.org/packages/a/numpy-2.0.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
-  name: numpy
-  version: 2.0.0
-  sha256: c865d2e9b8b5c8fd6c2e6e0a9f6e7d3d4bd2a9b4a11f2e7a3d3d3c1f5a2b3c4d
-"""
+def _wheel_needs(write: Callable[[str, str], Path], torch: str, cu: str, **options: Any) -> Needs:
+    return derive_needs(load_environment(write(torch, cu)), **options)
 
 
-def _wheel_needs(write: Callable[..., Path], torch: str, cu: str, **options: Any) -> Needs:
-    return derive_needs(load_environment(write(None, WHEELS.format(torch=torch, cu=cu))), **options)
-
-
-def test_wheels_tell_glibc_cuda_and_capabilities(write_workspace: Callable[..., Path]) -> None:
+def test_wheels_tell_glibc_cuda_and_capabilities(wheels_workspace: Callable[[str, str], Path]) -> None:
     """PyTorch's own cu126 wheel ends at Hopper, since it carries no PTX; manylinux tags tell the glibc."""
-    needs = _wheel_needs(write_workspace, "2.7.1+cu126", "cu126")
+    needs = _wheel_needs(wheels_workspace, "2.7.1+cu126", "cu126")
     assert needs.glibc_min == "2.28"
     assert needs.cuda_runtime_min == "12.0"
     assert (needs.gpu_capability_min, needs.gpu_capability_max) == ("5.0", "9.9")
@@ -313,15 +283,16 @@ def test_wheels_tell_glibc_cuda_and_capabilities(write_workspace: Callable[..., 
     "padding", [b"", b"word", b"\0" * (1 << 22), b"\0" * ((1 << 22) - 5), b"\0" * ((1 << 22) - 11)]
 )
 def test_a_wheel_on_this_machine_tells_what_it_was_compiled_for(
-    write_workspace: Callable[..., Path], padding: bytes
+    wheels_workspace: Callable[[str, str], Path], padding: bytes
 ) -> None:
     """PyTorch keeps its compiler flags as a string: a wheel at hand beats the table, wherever the string lies."""
     flags = padding + b"sm_80 sm_90 compute_90\0more"
     wheel = "wheels/torch-9.0.0+cu126-cp312-cp312-manylinux_2_28_x86_64.whl"
-    lock = WHEELS.format(torch="9.0.0+cu126", cu="cu126")
+    folder = wheels_workspace("9.0.0+cu126", "cu126")
+    lock = (folder / "pixi.lock").read_text()
     address = "https://download.pytorch.org/whl/cu126/torch-9.0.0+cu126-cp312-cp312-manylinux_2_28_x86_64.whl"
     assert address in lock
-    folder = write_workspace(None, lock.replace(address, f"./{wheel}"))
+    (folder / "pixi.lock").write_text(lock.replace(address, f"./{wheel}"))
     (folder / "wheels").mkdir()
     with zipfile.ZipFile(folder / wheel, "w") as archive:
         archive.writestr("torch/lib/libtorch_python.so", flags)
@@ -347,16 +318,16 @@ def test_an_extracted_pytorch_tells_what_libtorch_was_compiled_for(channel: Any,
     assert (needs.gpu_capability_min, needs.gpu_capability_max) == ("8.6", "10.9")
 
 
-def test_a_cpu_wheel_is_a_cpu_build(write_workspace: Callable[..., Path]) -> None:
+def test_a_cpu_wheel_is_a_cpu_build(wheels_workspace: Callable[[str, str], Path]) -> None:
     """torch +cpu asks nothing of GPUs, and is named when GPUs are asked for."""
-    needs = _wheel_needs(write_workspace, "2.7.1+cpu", "cpu", gpus=True)
+    needs = _wheel_needs(wheels_workspace, "2.7.1+cpu", "cpu", gpus=True)
     assert needs.cuda_runtime_min is None
     assert any("2.7.1+cpu" in w for w in needs.warnings)
 
 
-def test_a_wheel_of_an_unknown_release_is_unknown(write_workspace: Callable[..., Path]) -> None:
+def test_a_wheel_of_an_unknown_release_is_unknown(wheels_workspace: Callable[[str, str], Path]) -> None:
     """No row, no number: only CUDA's own floor and a warning."""
-    needs = _wheel_needs(write_workspace, "9.0.0+cu126", "cu126")
+    needs = _wheel_needs(wheels_workspace, "9.0.0+cu126", "cu126")
     assert (needs.gpu_capability_min, needs.gpu_capability_max) == ("5.0", None)
     assert any("torch 9.0.0+cu126" in w and "unknown" in w for w in needs.warnings)
 

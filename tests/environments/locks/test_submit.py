@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wingspan.environments import Workspace, derive_needs
+from wingspan.environments import Workspace, derive_needs, load_environment
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.submit_description import submit_description
@@ -20,7 +20,7 @@ WORKSPACES = (
     "prefix-dev__pixi--multi-machine",
 )
 #: Devices as machines advertise them: capability, and the CUDA runtime that the driver supports, times 1000.
-P100, V100, A100, H100 = ((6.0, 12040), (7.0, 12080), (8.0, 12040), (9.0, 13000))
+P100, V100, A100, H100, B200 = ((6.0, 12040), (7.0, 12080), (8.0, 12040), (9.0, 13000), (10.0, 13000))
 
 
 def describe(env: Any) -> tuple[str, Any]:
@@ -48,14 +48,26 @@ def accepts(job: Any, device: tuple[float, int]) -> bool:
     return ad.eval("Wanted") is True
 
 
+def submitted(pool: PersonalPool, text: str) -> Any:
+    """The ad that the schedd makes of a submit description; the job does not stay."""
+    import htcondor2
+
+    with pool.activate():
+        schedd = pool.schedd()
+        cluster = schedd.submit(htcondor2.Submit(text)).cluster()
+        try:
+            [ad] = schedd.query(f"ClusterId == {cluster}")
+        finally:
+            schedd.act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
+    return ad
+
+
 @pytest.mark.htcondor
 @pytest.mark.parametrize("name", WORKSPACES)
 def test_a_real_schedd_takes_what_real_locks_need(
     name: str, locks: Path, personal_pool: PersonalPool
 ) -> None:
     """Every Linux environment of every real lock: the job's ad asks for devices that can run it, and for memory by its size."""
-    import htcondor2
-
     workspace = Workspace.open(locks / name)
     seen = 0
     for environment in workspace.environments:
@@ -63,13 +75,7 @@ def test_a_real_schedd_takes_what_real_locks_need(
             if not platform.subdir.startswith("linux"):
                 continue
             text, needs = describe(workspace.load(environment, platform.name))
-            with personal_pool.activate():
-                schedd = personal_pool.schedd()
-                cluster = schedd.submit(htcondor2.Submit(text)).cluster()
-                try:
-                    [ad] = schedd.query(f"ClusterId == {cluster}")
-                finally:
-                    schedd.act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
+            ad = submitted(personal_pool, text)
             seen += 1
             assert 256 <= ad.eval("RequestMemory") <= 2048
             if needs.cuda_runtime_min is None:
@@ -84,3 +90,21 @@ def test_a_real_schedd_takes_what_real_locks_need(
             assert accepts(ad, V100) is old
             assert not accepts(ad, (8.0, 11080))
     assert seen
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize(
+    ("torch", "cu", "fitting", "unfit"),
+    [
+        ("2.7.1+cu126", "cu126", (P100, V100, A100, H100), (B200, (9.0, 11080))),
+        ("2.9.1+cu128", "cu128", (V100, A100, H100, B200), (P100,)),
+    ],
+)
+def test_a_real_schedd_takes_what_locks_with_wheels_need(
+    torch: str, cu: str, fitting: Any, unfit: Any, wheels_workspace: Any, personal_pool: PersonalPool
+) -> None:
+    """PyTorch's own wheels have no PTX: a device that is newer than their code is not asked for, nor one that is older."""
+    text, _ = describe(load_environment(wheels_workspace(torch, cu)))
+    ad = submitted(personal_pool, text)
+    assert all(accepts(ad, device) for device in fitting)
+    assert not any(accepts(ad, device) for device in unfit)
