@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -27,6 +28,7 @@ from wingspan.environments.bundles import (
 from wingspan.environments.bundles.access import sif_partition
 from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError, UnsafeBundle
 from wingspan.environments.bundles.oci import dockerfile
+from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.sif import definition_file
 
 Build = Callable[..., Bundle]
@@ -145,20 +147,19 @@ def test_what_is_not_unpacked(build: Build, tmp_path: Path) -> None:
     assert not (tmp_path / "here/activate.sh").exists()
 
 
-def test_layers_that_lead_out_are_refused(build: Build, tmp_path: Path) -> None:
-    """A layer that writes through a link to somewhere else writes nothing there, though the archive's digest is right."""
-    bundle = build("small", "oci")
-    prefix = str(bundle.prefix).lstrip("/")
+def made_archive(bundle: Bundle, members: Sequence[tuple[str, str | bytes]], folder: Path) -> Path:
+    """An `oci` whose only layer has these below the prefix: links (a text, where they lead) and files; its digest beside it."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w:gz") as tar:
-        link = tarfile.TarInfo(f"{prefix}/out")
-        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "elsewhere")
-        tar.addfile(link)
-        file = tarfile.TarInfo(f"{prefix}/out/file")
-        file.size = 4
-        tar.addfile(file, io.BytesIO(b"evil"))
-    (tmp_path / "elsewhere").mkdir()
-    made = tmp_path / "made.oci.tar"
+        for name, content in members:
+            info = tarfile.TarInfo(f"{str(bundle.prefix).lstrip('/')}/{name}")
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+                tar.addfile(info)
+            else:
+                info.size, info.mode = len(content), 0o755
+                tar.addfile(info, io.BytesIO(content))
+    made = folder / "made.oci.tar"
     with tarfile.open(bundle.path) as good, tarfile.open(made, "w", format=tarfile.USTAR_FORMAT) as tar:
         for member in good:
             content = good.extractfile(member)
@@ -171,11 +172,92 @@ def test_layers_that_lead_out_are_refused(build: Build, tmp_path: Path) -> None:
         member.size = len(layer.getvalue())
         tar.addfile(member, io.BytesIO(layer.getvalue()))
     digest = hashlib.sha256(made.read_bytes()).hexdigest()
-    (tmp_path / "made.oci.tar.sha256").write_text(f"{digest}  made.oci.tar\n")
-    with pytest.raises(UnsafeBundle, match="out/file"):
-        unpack_bundle(made, tmp_path / "here")
-    assert not list((tmp_path / "elsewhere").iterdir())
-    assert not (tmp_path / "here/env").exists()
+    (folder / "made.oci.tar.sha256").write_text(f"{digest}  made.oci.tar\n")
+    return made
+
+
+@pytest.mark.parametrize("members", [["out/file"], ["out/new/deep/file"], ["gone/file"], ["."]])
+def test_layers_that_lead_out_are_refused(members: list[str], build: Build, tmp_path: Path) -> None:
+    """A layer that writes through a link to somewhere else writes nothing there, though the archive's digest is right."""
+    bundle = build("small", "oci")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    links = [("out", str(elsewhere)), ("gone", str(elsewhere / "gone"))]
+    if members == ["."]:
+        links, written = [(".", str(elsewhere))], []
+    else:
+        written = [(name, b"evil") for name in members]
+    with pytest.raises(UnsafeBundle, match=re.escape(members[0])):
+        unpack_bundle(made_archive(bundle, [*links, *written], tmp_path), tmp_path / "here")
+    assert not list(elsewhere.iterdir())
+    assert not (tmp_path / "here").exists()
+
+
+_NOTHING = (".wingspan/prefix-files.json", b'{"text": [], "binary": []}')
+
+
+def test_a_later_layer_replaces_links(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the name of an earlier link takes its place, and is not written where that leads."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    members = [_NOTHING, ("x", str(victim)), ("x", b"new"), ("y", str(tmp_path / "gone")), ("y", b"new")]
+    made = made_archive(build("small", "oci"), members, tmp_path)
+    monkeypatch.chdir(victim.parent)
+    prefix = unpack_bundle(made, f"../{tmp_path.name}/here")
+    assert victim.read_bytes() == b"mine"
+    assert not (tmp_path / "gone").exists()
+    for name in ("x", "y"):
+        assert not (prefix / name).is_symlink()
+        assert (prefix / name).read_bytes() == b"new"
+
+
+def test_layers_in_their_own_way(build: Build, tmp_path: Path) -> None:
+    """A layer with a file where another has a folder is damaged; nothing is left."""
+    for members in ([("x", b""), ("x/y", b"")], [("x/y", b""), ("x", b"")], [("x", "x"), ("x/y", b"")]):
+        made = made_archive(build("small", "oci"), [_NOTHING, *members], tmp_path)
+        with pytest.raises(BundleDamaged):
+            unpack_bundle(made, tmp_path / "here")
+        assert not (tmp_path / "here").exists()
+
+
+def test_unpacking_runs_nothing_of_an_image(build: Build, tmp_path: Path) -> None:
+    """The program that moves an environment is ours, whatever the image has in its place."""
+    ran = tmp_path / "ran"
+    program = f"open({str(ran)!r}, 'w')".encode()
+    members = [_NOTHING, (".wingspan/relocate.py", program), ("json.py", program)]
+    unpack_bundle(made_archive(build("small", "oci"), members, tmp_path), tmp_path / "here")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("name", ["../../../../../victim", "{elsewhere}/victim", "link/victim", "victim"])
+@pytest.mark.parametrize("kind", ["text", "binary"])
+def test_only_files_inside_are_rewritten(kind: str, name: str, build: Build, tmp_path: Path) -> None:
+    """An image that has files elsewhere in its list, by their names or through links, is refused; they stay as they are."""
+    bundle = build("small", "oci")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for victim in (elsewhere / "victim", tmp_path / "victim"):
+        victim.write_text(f"{bundle.prefix}\n")
+    listed = {"text": [], "binary": [], kind: [name.format(elsewhere=elsewhere)]}
+    members: list[tuple[str, str | bytes]] = [
+        (".wingspan/prefix-files.json", json.dumps(listed).encode()),
+        (".wingspan/relocate.py", remote_program("relocate.py")),
+        ("link", str(elsewhere)),
+        ("victim", str(bundle.prefix).encode()),
+        ("victim.relocated", str(elsewhere / "victim")),
+    ]
+    with pytest.raises(UnsafeBundle, match="victim"):
+        unpack_bundle(made_archive(bundle, members, tmp_path), tmp_path / "h", environment="e")
+    for victim in (elsewhere / "victim", tmp_path / "victim"):
+        assert victim.read_text() == f"{bundle.prefix}\n"
+    assert not (tmp_path / "h").exists()
+
+
+def test_an_image_without_its_list(build: Build, tmp_path: Path) -> None:
+    """What is no image of ours is told as damaged."""
+    with pytest.raises(BundleDamaged, match="prefix-files"):
+        unpack_bundle(made_archive(build("small", "oci"), [("x", b"")], tmp_path), tmp_path / "here")
+    assert not (tmp_path / "here").exists()
 
 
 @pytest.mark.parametrize("kind", ["sif", "oci"])

@@ -25,10 +25,14 @@ from wingspan.environments.bundles.link import install_wheels, link_conda
 from wingspan.environments.bundles.manifest import Bundle
 from wingspan.environments.bundles.pack import extract_pack
 from wingspan.environments.bundles.programs import find_program
+from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import disk_full, hash_file, no_room, temporary_folder
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["unpack_bundle"]
+
+#: A file where a folder should be, and the other way round.
+_IN_THE_WAY = (FileExistsError, NotADirectoryError, IsADirectoryError)
 
 _WAYS_OUT = {
     "install": "it is a program: bash {path} -o {directory} -e {name} installs the environment there",
@@ -159,15 +163,50 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
     target = (
         _extract_layers(bundle, work) if bundle.kind == "oci" else _extract_squashfs(bundle, prefix, work)
     )
-    relocate = [sys.executable, str(target / FOLDER / "relocate.py"), str(target), bundle.prefix, str(prefix)]
-    done = subprocess.run(relocate, capture_output=True, text=True, check=False)
+    _check_prefix_files(target, work, bundle.path)
+    # our own, not the one in the bundle: unpacking runs nothing of it on the user's machine
+    done = subprocess.run(
+        [sys.executable, "-I", "-", str(target), bundle.prefix, str(prefix)],
+        input=remote_program("relocate.py"),
+        capture_output=True,
+        check=False,
+    )
     if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip()[-300:]
         raise BuildFailed(
-            f"the environment cannot be moved to {prefix}: {done.stderr.strip()[-300:]}",
+            f"the environment cannot be moved to {prefix}: {reason}",
             hint=f"a path longer than {bundle.prefix} does not fit into its programs: choose a shorter one",
         )
     target.rename(prefix)
     progress.finish(task)
+
+
+def _check_prefix_files(folder: Path, work: Path, path: Path) -> None:
+    """See that the files which the bundle wants rewritten are in its own folder, below `work`.
+
+    Raises:
+        BundleDamaged: There is no list of them. UnsafeBundle: One is elsewhere.
+    """
+    try:
+        listed = json.loads((folder / FOLDER / "prefix-files.json").read_bytes())
+        names = [str(name) for kind in ("text", "binary") for name in listed[kind]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BundleDamaged(
+            f"{path} has no readable {FOLDER}/prefix-files.json", hint="is it the right file?"
+        ) from None
+    within = f"{os.path.realpath(work)}/"
+    for name in (".", *names):
+        place = os.path.realpath(folder / name)
+        # what relocate.py writes, and then renames
+        if not place.startswith(within) or os.path.lexists(folder / f"{name}.relocated"):
+            raise _leads_out(path, name)
+
+
+def _leads_out(path: Path, name: str) -> UnsafeBundle:
+    return UnsafeBundle(
+        f"{path} has a member {name!r} that would be written outside the target folder, or is a device",
+        hint="do not use this file, and ask where it comes from",
+    )
 
 
 def _extract_squashfs(bundle: Bundle, prefix: Path, work: Path) -> Path:
@@ -203,38 +242,39 @@ def _extract_layers(bundle: Bundle, work: Path) -> Path:
                 with tarfile.open(fileobj=archive.extractfile(name), mode="r:gz") as layer:
                     for member in layer:
                         if member.name.startswith(f"{within}/"):
-                            _extract_member(layer, member, work, bundle.path)
+                            _extract_member(layer, member, work, within, bundle.path)
         except UnsafeBundle:
             raise
-        except (KeyError, IndexError, TypeError, ValueError, tarfile.TarError):
+        except (KeyError, IndexError, TypeError, ValueError, tarfile.TarError, *_IN_THE_WAY):
             raise BundleDamaged(
                 f"{bundle.path} has no readable layers", hint="is it the right file?"
             ) from None
     return work / within
 
 
-def _extract_member(layer: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path: Path) -> None:
-    """Write a file, folder or symbolic link of a layer below `folder`, and nowhere else.
+def _extract_member(
+    layer: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, within: str, path: Path
+) -> None:
+    """Write a file, folder or symbolic link of a layer below `within` in `folder`, and nowhere else.
 
     Raises:
         UnsafeBundle: It would be written outside, or is something else.
     """
     target = folder / member.name
-    inside = ".." not in member.name.split("/")
-    if inside:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        inside = target.parent.resolve().is_relative_to(folder.resolve())  # not through a link that leads out
+    # where links of earlier members lead, also those to what is not there (yet)
+    parent = f"{os.path.realpath(target.parent)}/"
+    inside = ".." not in member.name.split("/") and parent.startswith(f"{os.path.realpath(folder)}/{within}/")
     source = layer.extractfile(member) if member.isfile() else None
     if not inside or not (source or member.isdir() or member.issym()):
-        raise UnsafeBundle(
-            f"{path} has a member {member.name!r} that would be written outside the target folder, or is a device",
-            hint="do not use this file, and ask where it comes from",
-        )
-    if source is not None:
-        with source, target.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        target.chmod(member.mode & 0o777)
-    elif member.issym():
-        target.symlink_to(member.linkname)
-    else:
+        raise _leads_out(path, member.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if member.isdir():
         target.mkdir(exist_ok=True)
+        return
+    target.unlink(missing_ok=True)  # of an earlier layer; nothing is written through a link
+    if source is None:
+        target.symlink_to(member.linkname)
+        return
+    with source, target.open("xb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+    target.chmod(member.mode & 0o777)
