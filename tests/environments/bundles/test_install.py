@@ -237,7 +237,40 @@ def test_the_oldest_pixi_that_will_do(local_workspace: Path, tmp_path: Path) -> 
     assert oldest_pixi(named) == "0.71.0"
     old = tmp_path / "pixi.lock"
     old.write_text("version: 6\nenvironments: {}\n")
+    assert oldest_pixi(attrs.evolve(env, lock_path=old)) == "0.39.0"
+    old.write_text("version: 5\nenvironments: {}\n")
     assert oldest_pixi(attrs.evolve(env, lock_path=old)) == "0"
     manifest = tmp_path / "pixi.toml"
     manifest.write_text('[workspace]\nname = "x"\nrequires-pixi = ">=0.100,<1"\n')
     assert oldest_pixi(attrs.evolve(named, manifest_path=manifest)) == "0.100"
+
+
+@pytest.mark.parametrize(
+    ("said", "oldest"),
+    [
+        (">=0.55", "0.55"),
+        ("<0.70,>=0.55", "0.55"),
+        (">=0.55, >=0.60.1", "0.60.1"),
+        ("==0.80.0", "0.80.0"),
+        (">0.80", "0.80.1"),
+        (">0.80.3", "0.80.4"),
+        ("~=0.60", "0.60"),
+        (">=0.60.*", "0.60"),
+        ("0.60.*", "0.60"),
+        ("=0.60", "0.60"),
+        ("<0.70", "0.39.0"),
+        ("!=0.60.*", "0.39.0"),
+        ("*", "0.39.0"),
+        (">=0..6", "0.39.0"),
+        (">=0.50|<0.70", "0.39.0"),
+    ],
+)
+def test_the_pixi_that_a_workspace_requires(
+    said: str, oldest: str, local_workspace: Path, tmp_path: Path
+) -> None:
+    """It is read as conda reads versions; what is not understood is left to Pixi."""
+    lock, manifest = tmp_path / "pixi.lock", tmp_path / "pixi.toml"
+    lock.write_text("version: 6\n")
+    manifest.write_text(f'[workspace]\nname = "x"\n# requires-pixi = ">=9"\nrequires-pixi = "{said}"\n')
+    env = load_environment(local_workspace, "small", "linux-64")
+    assert oldest_pixi(attrs.evolve(env, lock_path=lock, manifest_path=manifest)) == oldest

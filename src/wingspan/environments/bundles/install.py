@@ -6,9 +6,14 @@ For a few jobs only: each fetches every package anew. The lock and the workspace
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import shlex
+from collections.abc import Iterator
+
+from packaging.specifiers import Specifier
+from packaging.version import Version
 
 from wingspan.environments.bundles.access import INSTALL_MARK
 from wingspan.environments.bundles.errors import BuildFailed
@@ -22,9 +27,9 @@ __all__ = ["PIXI_VERSION", "install_script"]
 PIXI_VERSION = "0.77.0"
 
 
-#: The oldest Pixi that reads a lock, by the lock's version (Pixi's changelog: 0.68.0), and one whose platforms have names of
-#: their own (0.71.0).
-_OLDEST_BY_VERSION = {7: "0.68.0"}
+#: The oldest Pixi that reads a lock, by the lock's version (Pixi's changelog: 0.39.0 changed the format; on 10 December 2024 Pixis
+#: of the month before refused version 6, prefix-dev/pixi issue 2679; 0.68.0), and one whose platforms have names of their own (0.71.0).
+_OLDEST_BY_VERSION = {6: "0.39.0", 7: "0.68.0"}
 _OLDEST_WITH_NAMES = "0.71.0"
 
 
@@ -37,8 +42,24 @@ def oldest_pixi(env: LockedEnvironment) -> str:
         needed.append(_OLDEST_WITH_NAMES)
     if env.manifest_path is not None:
         manifest = env.manifest_path.read_text(encoding="utf-8")
-        needed += re.findall(r"""^\s*requires-pixi\s*=\s*["']>=\s*(\d[\d.]*)""", manifest, re.MULTILINE)
-    return max(needed, key=lambda version: [int(part) for part in version.strip(".").split(".")])
+        for said in re.findall(r"""^\s*requires-pixi\s*=\s*["']([^"'\n]*)""", manifest, re.MULTILINE):
+            needed += _lower_bounds(said)
+    return max(needed, key=Version)
+
+
+def _lower_bounds(requirement: str) -> Iterator[str]:
+    """The versions that `requirement` begins at; what is not understood is left to Pixi, which reads it, too."""
+    for part in requirement.split(","):
+        # conda writes 0.60.* and =0.60 for ==0.60.*, and >=0.60.* for >=0.60
+        text = re.sub(r"^=?(?=\d)", "==", part.strip()).removesuffix(".*")
+        with contextlib.suppress(ValueError):
+            specifier = Specifier(text)
+            version = Version(specifier.version).base_version
+            if specifier.operator == ">":
+                first, second, third = (*Version(version).release, 0, 0)[:3]
+                yield f"{first}.{second}.{third + 1}"
+            elif specifier.operator in (">=", "==", "~="):
+                yield version
 
 
 def install_script(env: LockedEnvironment, manifest: Manifest) -> bytes:
