@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ from wingspan.environments.bundles import build_bundle
 print(build_bundle(load_environment(sys.argv[1], sys.argv[2], "linux-64"), "squashfs").sha256)
 """
 
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
 WriteWorkspace = Callable[..., Path]
 
 
@@ -201,6 +204,30 @@ os._exit(0)
 """
 
 
+def write_channel(folder: Path) -> Path:
+    """A channel of the packages that are folders in ``source``."""
+    subprocess.run(
+        [sys.executable, "-c", _PACKAGES, TOOLS, folder / "channel", folder / "source"], check=True
+    )
+    return folder / "channel"
+
+
+def test_a_binary_that_begins_as_text(
+    write_workspace: WriteWorkspace, tmp_path: Path, empty_cache: Path
+) -> None:
+    """It is moved as a binary only: the same is written of it whether it was installed or put together."""
+    sys.path.insert(0, str(TOOLS))
+    from conda_package import PLACEHOLDER
+
+    program = tmp_path / "source/one/bin/program"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(f"#!/bin/sh\n# {PLACEHOLDER}\n".encode() + b"#" * 5000 + b"\n\0")
+    workspace = write_workspace(tmp_path / "w", write_channel(tmp_path), {"default": ["one"]})
+    first, _ = built(workspace, "default")
+    forget(empty_cache, "bundles")
+    assert built(workspace, "default") == (first, False)
+
+
 def test_two_conda_packages_want_the_same_file(
     write_workspace: WriteWorkspace, tmp_path: Path, empty_cache: Path
 ) -> None:
@@ -216,9 +243,7 @@ def test_two_conda_packages_want_the_same_file(
             path = tmp_path / "source" / package / (name if name != "share/d/own" else f"share/d/{package}")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"x = {package!r}\n" if content is None else content)
-    tools = Path(__file__).resolve().parents[3] / "tools"
-    channel = tmp_path / "channel"
-    subprocess.run([sys.executable, "-c", _PACKAGES, tools, channel, tmp_path / "source"], check=True)
+    channel = write_channel(tmp_path)
     names = {"both": ["one", "two"], "one": ["one"], "two": ["two"]}
     workspace = write_workspace(tmp_path / "w", channel, names)
     digest, _ = built(workspace, "both")
@@ -240,6 +265,7 @@ def test_a_wheel_that_spells_its_name_otherwise(
     """Wheels like ruamel_yaml-1.whl with ruamel.yaml-1.dist-info are compiled, kept, and have their programs and data."""
     files = {
         "dotty.py": b"def main():\n    print('here')\n",
+        "dotty_data/large": bytes(9_000_000),
         "dot.ty-1.0.dist-info/entry_points.txt": b"[console_scripts]\ndotty = dotty:main\n",
         "dot.ty-1.0.data/data/share/dotty.txt": b"data",
         "dotty_vendor/other-2.0.dist-info/WHEEL": b"",
@@ -262,3 +288,9 @@ def test_a_wheel_that_spells_its_name_otherwise(
     for prefix in (image, tmp_path / "pack/env"):
         assert (prefix / "share/dotty.txt").read_bytes() == b"data"
         assert subprocess.check_output([prefix / "bin/dotty"], text=True) == "here\n"
+    base = tmp_path / "base"
+    base.mkdir()
+    with tarfile.open(build_bundle(env, "oci", base=base).path) as archive:
+        description = json.loads(archive.extractfile("manifest.json").read())[0]  # type: ignore[union-attr]
+        config = json.loads(archive.extractfile(description["Config"]).read())  # type: ignore[union-attr]
+    assert "dot-ty 1.0 (PyPI)" in {layer["created_by"] for layer in config["history"]}

@@ -10,13 +10,14 @@ import socket
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wingspan.environments import load_environment
-from wingspan.environments.bundles import build_bundle
+from wingspan.environments.bundles import build_bundle, squashfs
 from wingspan.environments.bundles.errors import BuildFailed
-from wingspan.environments.bundles.image import BLOCK
+from wingspan.environments.bundles.image import BLOCK, Image
 from wingspan.environments.bundles.programs import find_program
 from wingspan.environments.bundles.squashfs import make_squashfs
 
@@ -225,6 +226,39 @@ def test_an_altered_blob_is_made_again(where: float, local_workspace: Path, empt
     again = build_bundle(env, "squashfs")
     assert again.sha256 == first.sha256
     assert again.path.read_bytes() == good
+
+
+def without_blobs(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Somebody clears the cache between the first layout of an image and its writing."""
+    lay_out = squashfs.lay_out
+
+    def cleared(*args: Any) -> Image:
+        monkeypatch.setattr(squashfs, "lay_out", lay_out)
+        shutil.rmtree(cache / "environments/blobs")
+        return lay_out(*args)
+
+    monkeypatch.setattr(squashfs, "lay_out", cleared)
+
+
+def test_a_blob_that_is_gone_is_made_again(
+    tree: Path, tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another build that found it altered removes it, too: an image is made all the same."""
+    origins = by_first_letter(tree)
+    first = make_squashfs(tree, tmp_path / "first", origins=origins)
+    without_blobs(monkeypatch, empty_cache)
+    assert make_squashfs(tree, tmp_path / "second", origins=origins) == first
+
+
+def test_blobs_that_are_gone_are_installed_again(
+    local_workspace: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they were all that there was of the packages."""
+    env = load_environment(local_workspace, "small", "linux-64")
+    first = build_bundle(env, "squashfs")
+    shutil.rmtree(empty_cache / "environments/bundles")
+    without_blobs(monkeypatch, empty_cache)
+    assert build_bundle(env, "squashfs").sha256 == first.sha256
 
 
 def test_what_a_killed_process_left(tmp_path: Path, empty_cache: Path) -> None:

@@ -154,11 +154,15 @@ def _key(env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str
     # Scripts of ours that go into it: a new Wingspan does not find what an old one wrote.
     parts.append([hashlib.sha256(remote_program(name)).hexdigest() for name in _INSIDE[kind]])
     if kind == "install":
-        parts.append(env.platform.name)
+        from wingspan.environments.bundles.install import PIXI_VERSION, oldest_pixi
+
+        parts += [env.platform.name, oldest_pixi(env), PIXI_VERSION]
     if kind in ("sif", "oci"):
-        parts.append("recipe 2")  # the first told Pixi of CUDA 12 always
+        # 1 told Pixi of CUDA 12 always; in 2, wheels that spell their names otherwise were in no layer of their own
+        parts.append("recipe 3")
     if kind in ("squashfs", "sif"):
-        parts.append("image 1")  # mksquashfs made other bytes
+        # mksquashfs made other bytes; 1 could have a binary that begins as text in both lists of what a relocation rewrites
+        parts.append("image 2")
     if kind == "sif":
         parts.append(
             "with a test and variables"

@@ -64,7 +64,8 @@ def _files_with_prefix(folder: Path, prefix: str) -> dict[str, list[str]]:
             if entry.get("prefix_placeholder") and entry.get("path_type") != "softlink":
                 found["binary" if entry.get("file_mode") == "binary" else "text"].add(entry["_path"])
     for path in (folder / "bin").glob("*"):  # entry points of noarch packages and of wheels
-        if path.is_file() and not path.is_symlink():
+        # binaries may begin as text
+        if path.is_file() and not path.is_symlink() and f"bin/{path.name}" not in found["binary"]:
             with path.open("rb") as file:
                 head = file.read(4096)
             if b"\0" not in head and prefix.encode() in head:

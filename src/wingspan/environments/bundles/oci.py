@@ -13,12 +13,13 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from wingspan.environments.bundles.claims import claimed_files, compiled
 from wingspan.environments.bundles.fetch import Archive
 from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.storage import cache_folder, hash_file, replacing
@@ -160,20 +161,16 @@ def _groups(root: Path, inside: str, archives: Sequence[Archive]) -> list[tuple[
     owned: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
     available = set(everything)
-    for record_path in sorted((root / inside / "conda-meta").glob("*.json")):
-        record = json.loads(record_path.read_text(encoding="utf-8"))
-        names = [f"{inside}/{name}" for name in record.get("files", [])]
-        names += [_compiled(name) for name in names if name.endswith(".py")]
-        mine = sorted({n for n in names if n in available} | {f"{inside}/conda-meta/{record_path.name}"})
-        label = f"{record['name']} {record['version']} {record.get('build', '')}".strip()
-        owned[label] = mine
-        sizes[label] = sum(os.lstat(root / name).st_size for name in mine)
-    for archive in archives:
-        if archive.package.kind == "pypi":
-            label = f"{archive.package.name} {archive.package.version} (PyPI)"
-            names = list(_wheel_names(root, inside, archive.path))
-            owned[label] = sorted(n for n in names if n in available)
-            sizes[label] = sum(os.lstat(root / name).st_size for name in owned[label])
+    for claim in claimed_files(archives, root / inside):
+        package = claim.package
+        names = {
+            *claim.files,
+            claim.record,
+            *(compiled(name) for name in claim.files if name.endswith(".py")),
+        }
+        label = f"{package.name} {package.version} {package.build or '(PyPI)'}"
+        owned[label] = sorted(available & {f"{inside}/{name}" for name in names})
+        sizes[label] = sum(os.lstat(root / name).st_size for name in owned[label])
     large = sorted((label for label in owned if sizes[label] > _OWN_LAYER), key=lambda label: -sizes[label])
     large = sorted(large[:_MOST_LAYERS])
     groups = [("the base", [n for n in everything if not n.startswith(f"{inside}/")])]
@@ -184,28 +181,6 @@ def _groups(root: Path, inside: str, archives: Sequence[Archive]) -> list[tuple[
         groups.append((label, mine))
     groups.append(("all other packages", [n for n in everything if n not in taken]))
     return [(what, names) for what, names in groups if names]
-
-
-def _compiled(name: str) -> str:
-    folder, _, file = name.rpartition("/")
-    tag = next((p for p in name.split("/") if p.startswith("python3.")), "python3").replace(
-        "python3.", "cpython-3"
-    )
-    return f"{folder}/__pycache__/{file[:-3]}.{tag}.pyc"
-
-
-def _wheel_names(root: Path, inside: str, wheel: Path) -> Iterable[str]:
-    import csv
-
-    name, version = wheel.name.split("-")[:2]
-    for record in (root / inside).glob(f"lib/python*/site-packages/{name}-{version}.dist-info/RECORD"):
-        site = record.parent.parent.relative_to(root).as_posix()
-        with record.open(newline="", encoding="utf-8") as file:
-            for row in csv.reader(file):
-                path = os.path.normpath(f"{site}/{row[0]}")
-                yield path
-                if path.endswith(".py"):
-                    yield _compiled(path)
 
 
 def _names(root: Path) -> list[str]:

@@ -202,10 +202,18 @@ def _copy(
     threads: ThreadPoolExecutor,
     advance: Callable[[int], object],
 ) -> int:
-    """Give a blob's content to each of `takers`, side by side; answers its checksum."""
+    """Give a blob's content to each of `takers`, side by side; answers its checksum.
+
+    Raises:
+        _Altered: It is not there any more.
+    """
     checksum = 0
     left = blob.size
-    with blob.path.open("rb", buffering=0) as source:
+    try:
+        source = blob.path.open("rb", buffering=0)
+    except FileNotFoundError:  # another build found it altered, or somebody cleared the cache
+        raise _Altered(blob.path) from None
+    with source:
         while left:
             piece = source.read(min(_PIECE, left))
             if not piece:
