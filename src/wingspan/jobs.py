@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["ClassAdValue", "JobDescription", "Resources", "Submission", "with_needs"]
+__all__ = ["ClassAdValue", "JobDescription", "Resources", "Submission", "all_of", "with_needs"]
 
 #: What a custom attribute may be; strings are quoted for ClassAds when rendered.
 ClassAdValue = bool | int | float | str
@@ -51,6 +51,7 @@ class JobDescription:
         arguments: Its arguments. ``"$(Process)"`` stands for the number of the job within the set.
         transfer_executable: Send the program along with the job.
         count: How many jobs.
+        first: Number of the first one, where `Pool.largest_submission` wants a set in several parts.
         input_files: Local paths or URLs put into the job's working folder before it starts.
         common_input_files: Local paths that are the same for all jobs: sent once to each execution point where the pool can.
         output_files: Paths in the job's working folder that come back. None: nothing.
@@ -75,6 +76,7 @@ class JobDescription:
     arguments: tuple[str, ...] = ()
     transfer_executable: bool = False
     count: int = 1
+    first: int = 0
     input_files: tuple[str, ...] = ()
     common_input_files: tuple[str, ...] = ()
     output_files: tuple[str, ...] | None = None
@@ -107,6 +109,16 @@ class Submission:
     pool: str
     cluster: str
     count: int
+
+
+def all_of(*expressions: str | None) -> str | None:
+    """The ClassAd expression that holds where all of these do; None of none.
+
+    >>> all_of(None, "TARGET.HasX"), all_of("a || b", None, "c", "c"), all_of(None)
+    ('TARGET.HasX', '(a || b) && (c)', None)
+    """
+    parts = list(dict.fromkeys(filter(None, expressions)))
+    return " && ".join(f"({part})" for part in parts) if len(parts) > 1 else next(iter(parts), None)
 
 
 #: Memory of a Python that has imported little (bytes), and what a large environment may come to at most.

@@ -120,7 +120,9 @@ def test_patterns_stand_for_runs(wingspan_cli) -> None:
     for name in ("sweep-1", "sweep-2", "other"):
         wingspan.run(["true"], name=name, pool="local").wait()
     assert wingspan_cli("wait", "sweep-?").returncode == 0
-    assert wingspan_cli("rm", "sweep-*").stdout == "sweep-1: removed\nsweep-2: removed\n"
+    unasked = wingspan_cli("rm", "sweep-*")
+    assert (unasked.returncode, "needs --yes where nobody can be asked" in unasked.stderr) == (2, True)
+    assert wingspan_cli("rm", "sweep-*", "--yes").stdout == "sweep-1: removed\nsweep-2: removed\n"
     assert run_names() == ("other",)
     none = wingspan_cli("rm", "sweep-*")
     assert (none.returncode, "no map and no run has a name like 'sweep-*'" in none.stderr) == (1, True)
@@ -181,6 +183,100 @@ def test_maps_and_runs_share_commands(wingspan_cli) -> None:
     assert wingspan_cli("rm", "amap").returncode == 0
     assert wingspan_cli("rm", "arun").returncode == 0
     assert wingspan.tags() == ()
+
+
+def test_maps_and_runs_in_one_command_are_refused_whole(wingspan_cli) -> None:
+    """Nothing is done to either, whichever is named first, and what to write instead is said."""
+    wingspan.map(abs, [-1], tag="amap", pool="local").wait()
+    wingspan.run(["true"], name="arun", pool="local").wait()
+    for words in (("amap", "arun"), ("arun", "amap")):
+        for command in ("rm", "wait", "hold"):
+            done = wingspan_cli(command, *words)
+            assert done.returncode == 2
+            assert f"wingspan {command} amap, and wingspan {command} arun" in done.stderr
+    assert (wingspan.tags(), run_names()) == (("amap",), ("arun",))
+
+
+def test_nothing_is_done_where_one_of_several_names_is_wrong(wingspan_cli) -> None:
+    """A mistyped name is noticed before the other runs are touched or waited for."""
+    wingspan.run(["sleep", "100"], name="long", pool="local")
+    for command in ("wait", "hold", "vacate", "release"):
+        done = wingspan_cli(command, "long", "logn")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "'logn'" in done.stderr
+    assert wingspan.load_run("long").status().state in ("idle", "running")
+
+
+def test_every_failure_is_told(wingspan_cli) -> None:
+    """`wait` of several runs tells of each one that failed, and exits as the last of them did."""
+    for name, code in (("one", "3"), ("two", "4")):
+        wingspan.run(["sh", "-c", f"exit {code}"], name=name, pool="local")
+    done = wingspan_cli("wait", "one", "two")
+    assert done.returncode == 4
+    assert "one: job 0 failed" in done.stderr
+    assert "two: job 0 failed" in done.stderr
+
+
+def test_a_stray_file_among_the_runs_is_none(folders: Path, wingspan_cli) -> None:
+    """The list shows runs, whatever else somebody has put there."""
+    wingspan.run(["true"], name="arun", pool="local").wait()
+    (wingspan.load_run("arun").path.parent / "notes.txt").write_text("mine\n")
+    assert [one["name"] for one in json.loads(wingspan_cli("runs", "--json").stdout)] == ["arun"]
+
+
+def test_an_output_that_is_here_already_is_told_at_once(folders: Path, wingspan_cli) -> None:
+    """Not only when the job has ended; it stays, and how to replace it is said."""
+    (folders / "o.txt").write_text("mine\n")
+    words = ("run", "-p", "local", "-n", "again", "-o", "o.txt", "--fetch")
+    done = wingspan_cli(*words, "--", "sh", "-c", "echo new > o.txt")
+    assert done.returncode == 1
+    assert "o.txt is here already" in done.stderr
+    assert (folders / "o.txt").read_text() == "mine\n"
+    assert wingspan_cli("fetch", "again", "--overwrite").returncode == 0
+    assert (folders / "o.txt").read_text() == "new\n"
+
+
+def test_a_job_that_begins_again_is_followed_from_its_beginning(folders: Path) -> None:
+    """Its file is shorter then: what was printed before does not hide what is printed now."""
+    from wingspan.cli._streams import _Stream
+
+    run = wingspan.run(["echo", "a long first line"], name="again", pool="local")
+    run.wait()
+    shown: list[str] = []
+    looking = _Stream(run, 0, "out", "0: ", False)
+    import click
+
+    real, click.echo = click.echo, lambda text, **_: shown.append(text)
+    try:
+        looking.show(last=False)
+        run.log_path(0, "out").write_text("SECOND\n")
+        looking.show(last=True)
+    finally:
+        click.echo = real
+    assert shown == ["0: a long first line\n", "0: SECOND\n"]
+
+
+def test_the_manifest_of_a_folder_above_counts_for_commands_too(folders: Path, wingspan_cli) -> None:
+    """[tool.wingspan] of pyproject.toml, from a folder below it: its inputs are relative to where it stands."""
+    (folders / "pyproject.toml").write_text(
+        '[tool.pixi.workspace]\nname = "w"\nchannels = []\nplatforms = ["linux-64"]\n'
+        '[tool.wingspan]\nmemory = "123MB"\ninputs = ["data.txt", "below/near.txt"]\n'
+    )
+    (folders / "data.txt").write_text("data\n")
+    below = folders / "below"
+    below.mkdir()
+    (below / "near.txt").write_text("near\n")
+    run = wingspan.run(["cat", "data.txt", "near.txt"], name="below", pool="local", workspace=below)
+    run.wait()
+    assert run.stdout() == "data\nnear\n"
+    assert run.spec.resources.memory == 123 << 20
+
+
+def test_a_time_of_two_numbers_is_refused(wingspan_cli) -> None:
+    """30:00 are minutes to Slurm and hours to others."""
+    done = wingspan_cli("run", "-p", "local", "--time", "30:00", "--", "true")
+    assert done.returncode == 2
+    assert "minutes or hours" in done.stderr
 
 
 def test_help_of_commands_that_runs_have_too_says_so(wingspan_cli) -> None:

@@ -12,7 +12,8 @@ import pytest
 import wingspan
 from _slurm_cluster import SlurmCluster
 from wingspan.pools.personal import PersonalPool
-from wingspan.runs import InvalidRun, InvalidSweep, RunExists
+from wingspan.pools.render import FolderInUse
+from wingspan.runs import InvalidRun, InvalidSweep
 from wingspan.runs._render import plan_of_run, render, write_files
 from wingspan.runs.lint import lint
 
@@ -199,12 +200,58 @@ def test_what_cannot_be_rendered(tmp_path: Path, folders: Path) -> None:
     """A folder that is not empty, values that a queue statement cannot hold, and URLs on Slurm are errors."""
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").touch()
-    with pytest.raises(RunExists, match="full"):
+    with pytest.raises(FolderInUse, match="full"):
         render("htcondor", tmp_path / "full", ["true"])
     with pytest.raises(InvalidSweep, match="a b"):
         render("htcondor", tmp_path / "a", ["echo", "{x}"], sweep={"x": ["a b"]})
+    assert not (tmp_path / "a").exists()  # the next try may have that name
     with pytest.raises(InvalidRun, match=r"example\.org"):
         render("slurm", tmp_path / "b", ["true"], inputs=["https://example.org/x"])
+
+
+@pytest.mark.htcondor
+def test_parameters_may_be_called_like_submit_commands(tmp_path: Path, personal_pool: PersonalPool) -> None:
+    """They stand beside them in one file: a rank is a number of ours, not HTCondor's preference for machines."""
+    names = (
+        "rank",
+        "input",
+        "error",
+        "priority",
+        "shell",
+        "hold",
+        "arguments",
+        "executable",
+        "Process",
+        "rows",
+    )
+    command = ["echo", *(f"{{{name}}}" for name in names)]
+    render("htcondor", tmp_path / "out", command, sweep={name: ["1"] for name in names}, name="s")
+    assert lint([tmp_path / "out"]) == []
+    done = subprocess.run(
+        ["condor_submit", "-dry-run", "-", "s.sub"],
+        cwd=tmp_path / "out",
+        env={**os.environ, **personal_pool.environment()},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    ad = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    assert ad["Arguments"] == f'"0 {" ".join("1" for _ in names)}"'
+    assert ad["Cmd"].endswith('/job.sh"')
+    assert ad["Err"] == '"logs/0.err"'
+    assert "In" not in ad or ad["In"] == '"/dev/null"'
+    assert ad.get("Rank", "0.0") == "0.0"
+    assert ad.get("JobPrio", "0") == "0"
+
+
+def test_what_is_read_from_a_mount_is_asked_of_machines(tmp_path: Path, folders: Path) -> None:
+    """/staging by its path is not on every machine: one requirements line says so, and our own lint is content."""
+    render(
+        "htcondor", tmp_path / "out", ["true"], inputs=["file:///staging/groups/lab/a-0badcafe.tar"], name="m"
+    )
+    text = (tmp_path / "out/m.sub").read_text()
+    assert text.count("\nrequirements = (TARGET.HasCHTCStaging == true)\n") == 1
+    assert lint([tmp_path / "out"]) == []
 
 
 @pytest.mark.htcondor

@@ -48,19 +48,28 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 #: Commands that runs have too: the first word that is a run's name decides.
 ALSO_FOR_RUNS = frozenset({"status", "wait", "hold", "release", "vacate", "rerun", "rm"})
+#: Those whose words are all names.
+_OF_SEVERAL = ALSO_FOR_RUNS - {"status", "rerun"}
 
 
-def _names_a_run(words: list[str]) -> bool:
+def _names_a_run(command: str, words: list[str]) -> bool:
+    """Whether the first word that names something names a run.
+
+    Raises:
+        click.UsageError: Maps and runs are named at once.
+    """
     from wingspan.settings import load_settings
 
     folder = load_settings().data_dir
-    for word in words:
-        if not word.startswith((".", "-")) and "/" not in word:
-            if _has(folder / "tags", word):
-                return False
-            if _has(folder / "runs", word):
-                return True
-    return False
+    names = [word for word in words if not word.startswith((".", "-")) and "/" not in word]
+    maps = [word for word in names if _has(folder / "tags", word)]
+    runs = [word for word in names if word not in maps and _has(folder / "runs", word)]
+    if maps and runs and command in _OF_SEVERAL:
+        raise click.UsageError(
+            f"{maps[0]} is a map and {runs[0]} a run; nothing was done: wingspan {command} {' '.join(maps)}, "
+            f"and wingspan {command} {' '.join(runs)}"
+        )
+    return bool(runs) and not any(names.index(one) < names.index(runs[0]) for one in maps)
 
 
 def _has(folder: Path, name: str) -> bool:
@@ -108,7 +117,7 @@ class LazyGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         ctx.meta["wingspan.words"] = tuple(rest)  # the command takes words out of the list
         if self.table is COMMANDS and name in ALSO_FOR_RUNS:
-            if _names_a_run(rest):
+            if _names_a_run(name or "", rest):
                 command = getattr(importlib.import_module("wingspan.cli.runs_act"), name)
             elif command is not None and {"-h", "--help"} & set(rest):
                 other = getattr(importlib.import_module("wingspan.cli.runs_act"), name)

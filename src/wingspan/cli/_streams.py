@@ -31,8 +31,9 @@ class _Stream:
         data = b""
         try:
             with self._path.open("rb") as file:
-                # Shorter than before: the job was begun again.
-                self._position = min(self._position, file.seek(0, 2))
+                if file.seek(0, 2) < self._position:  # the job was begun again, and its file with it
+                    self._position, self._rest = 0, ""
+                    self._decoder.reset()
                 file.seek(self._position)
                 data = file.read()
         except FileNotFoundError:

@@ -235,6 +235,14 @@ def run(
         click.echo(
             f"{made.name}: {count} in the {made.pool} pool; wingspan status {made.name}{kept}", err=follow
         )
+    here = [
+        path
+        for path in made.spec.outputs
+        if fetch and not overwrite and len(made) == 1 and Path(path).exists()
+    ]
+    if here:
+        told = f"{', '.join(here)} is here already and stays if the new one differs; wingspan fetch {made.name} --overwrite replaces it"
+        click.echo(click.style("Note: ", fg="yellow") + told, err=True)
     if follow or fetch:
         from wingspan.cli.runs_act import follow_run
 

@@ -120,7 +120,7 @@ class _BesideCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         place = args.index("--") if "--" in args else len(args)
         ctx.meta["wingspan.command"] = tuple(args[place + 1 :])
-        if place == len(args) - 1:
+        if place == len(args) - 1 and not ctx.resilient_parsing:  # the Tab key asks what may follow
             raise click.UsageError("give a COMMAND after --")
         return super().parse_args(ctx, args[:place])
 
@@ -227,16 +227,16 @@ def wait(names: tuple[str, ...], timeout: float | None, quiet: bool) -> int:
 
     deadline = None if timeout is None else time.monotonic() + timeout
     code = 0
+    ones = [_load(name) for name in names]
     with _leaving(*names):
-        for name in names:
-            one = _load(name)
+        for name, one in zip(names, ones, strict=True):
             try:
                 with progress(quiet=quiet or not sys.stderr.isatty()) as told:
                     _wait(one, deadline, told)
             except RunTimeout:
                 click.echo(f"{name} is not done after {timeout:g} s; it goes on", err=True)
                 return 124
-            code = code or _report(one)
+            code = _report(one) or code
     return code
 
 
@@ -310,8 +310,8 @@ def _fetch_all(one: Run, to: Path, *, overwrite: bool = False, waiting: bool = T
 @_several
 def hold(names: tuple[str, ...]) -> None:
     """Hold the jobs of runs: they stop, keep their place in the queue, and go on after a release."""
-    for name in names:
-        one = _load(name)
+    for one in [_load(name) for name in names]:
+        name = one.name
         if (seen := one.status()).is_done:
             click.echo(f"{name}: there is nothing to hold, it is {seen.state}", err=True)
             continue
@@ -323,18 +323,18 @@ def hold(names: tuple[str, ...]) -> None:
 @_several
 def release(names: tuple[str, ...]) -> None:
     """Let held jobs of runs go on."""
-    for name in names:
-        _load(name).release()
-        click.echo(f"{name}: released")
+    for one in [_load(name) for name in names]:
+        one.release()
+        click.echo(f"{one.name}: released")
 
 
 @click.command()
 @_several
 def vacate(names: tuple[str, ...]) -> None:
     """Send the jobs of runs off their machines; they start again, from their checkpoint if they have one."""
-    for name in names:
-        _load(name).vacate()
-        click.echo(f"{name}: vacated")
+    for one in [_load(name) for name in names]:
+        one.vacate()
+        click.echo(f"{one.name}: vacated")
 
 
 @click.command()
@@ -356,12 +356,13 @@ def rerun(name: str, numbers: tuple[int, ...], everything: bool) -> None:
 @click.command()
 @_several
 @click.option("--force", is_flag=True, help="Remove the files even where the scheduler does not answer.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before removing several.")
-def rm(names: tuple[str, ...], force: bool, yes: bool) -> None:
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before removing what a pattern found.")
+@click.pass_context
+def rm(ctx: click.Context, /, names: tuple[str, ...], force: bool, yes: bool) -> None:
     """Remove runs: their jobs, outputs and names."""
     from wingspan.runs import remove_run
 
-    if len(names) > 1 and sys.stdin.isatty():
+    if set(names) - set(ctx.meta["wingspan.words"]):  # found by a pattern
         confirm("Remove", names, yes, noun="run")
     for name in names:
         remove_run(name, force=force)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import EnvironmentWarning, SettingsError
-from wingspan.jobs import JobDescription, with_needs
+from wingspan.jobs import JobDescription, all_of, with_needs
 from wingspan.maps._errors import MapDamaged, PythonsDiffer
 
 if TYPE_CHECKING:
@@ -198,11 +198,7 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
         common_input_files=common,
         container_image=(source or str(bundle.path)) if container else None,
         resources=with_needs(resources, facts["needs"], memory=not pool.shares_files),
-        requirements=_both(
-            _both(job.requirements, facts.get("source_requirements")), facts.get("machine_requirements")
+        requirements=all_of(
+            job.requirements, facts.get("source_requirements"), facts.get("machine_requirements")
         ),
     )
-
-
-def _both(one: str | None, other: str | None) -> str | None:
-    return f"({one}) && ({other})" if one and other else one or other

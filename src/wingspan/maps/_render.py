@@ -26,9 +26,11 @@ from wingspan.pools.render import (
     Target,
     check_empty,
     interact_script,
+    new_folder,
     one_line,
     profile_lines,
     put,
+    requirement_lines,
     resource_lines,
     sbatch_options,
     shell_script,
@@ -85,8 +87,8 @@ def render_map(
             f"{count:,} workers cannot be rendered", hint=f"give at least 1, at most {_MOST_WORKERS:,}"
         )
     files = _Files(found, target, path, count, resources, profile, switches, bundle_url)
-    path.mkdir(parents=True, exist_ok=True)
-    files.write()
+    with new_folder(path):
+        files.write()
     note_rendered(found.path, path)
     return sorted(entry for entry in path.iterdir() if entry.is_file())
 
@@ -256,8 +258,9 @@ class _Files:
             'transfer_output_files = ""',
         )
         resource_lines(text, self.resources, self._disk())
-        if options.requirements is not None:
-            text.say("What the map's options require of a machine.", f"requirements = {options.requirements}")
+        facts = self.info.get("environment") or {}
+        urls = self.environment.carried[-1:]
+        requirement_lines(text, urls, options.requirements, facts.get("machine_requirements"))
         again = {
             "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
             **options.submit,

@@ -22,7 +22,7 @@ from wingspan.runs._environment import as_environment, check_command, keep_bundl
 from wingspan.runs._errors import CommandNotFound, InvalidRun, InvalidSweep, RunWarning
 from wingspan.runs._files import collect_inputs, keep_inputs, not_sent, rebased
 from wingspan.runs._folder import create_run_folder, new_name
-from wingspan.runs._jobs import describe_jobs, moves_files, write_script
+from wingspan.runs._jobs import moves_files, submit_jobs, write_script
 from wingspan.runs._machines import check_machines
 from wingspan.runs._run import Run
 from wingspan.runs._script import filled, uses_parameter
@@ -96,16 +96,18 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
     task = command if isinstance(command, str) else None
     if task is None and not list(command):
         raise InvalidRun("no command was given", hint="wingspan run TASK, or wingspan run -- COMMAND…")
-    manifest, opened = None, None
-    if task is not None or environment is not None:
-        from wingspan.environments import Workspace
+    from wingspan.environments import Workspace
+    from wingspan.environments.errors import ManifestNotFound
 
-        named_workspace = getattr(environment, "workspace", None)  # of an Environment; a name has none
+    opened = None
+    named_workspace = getattr(environment, "workspace", None)  # of an Environment; a name has none
+    try:
         with _command_meant(task):
             opened = Workspace.open(base if named_workspace is None else named_workspace)
-        manifest = opened.manifest_path
-    elif (base / "pixi.toml").is_file():
-        manifest = base / "pixi.toml"
+    except ManifestNotFound:
+        if task is not None or environment is not None:
+            raise
+    manifest = None if opened is None else opened.manifest_path
     table = tool_table(manifest, task)
     environment = environment if environment is not None else table.get("env")
     parameters, rows = sweep_rows(sweep, None if sweep_file is None else Path(sweep_file))
@@ -136,7 +138,13 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
     _check_parameters(steps, parameters)
     _check_rows([*declared, *checkpoint], parameters, rows)
     places, urls = collect_inputs(
-        [*(rebased(one, here, base) for one in _several(inputs)), *_several(table.get("inputs", ()))],
+        [
+            *(rebased(one, here, base) for one in _several(inputs)),
+            *(
+                rebased(one, base if manifest is None else manifest.parent, base)
+                for one in _several(table.get("inputs", ()))
+            ),
+        ],
         globs,
         base,
     )
@@ -351,11 +359,10 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
 
     made = Run(create_run_folder(spec, facts, fill, stem=plan.stem))
     try:
-        submission = pool.submit(describe_jobs(made._folder, pool))
+        submit_jobs(made._folder, pool)
     except BaseException:
         made.remove(force=True)
         raise
-    made._folder.add_submission(submission, 0)
     pool.nudge()
     return made
 

@@ -59,7 +59,7 @@ def list_names() -> tuple[str, ...]:
             sorted(
                 path.name
                 for path in runs_root().iterdir()
-                if not path.name.startswith(".") and not is_aftermath(path)
+                if not path.name.startswith(".") and path.is_dir() and not is_aftermath(path)
             )
         )
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from wingspan.jobs import JobDescription, Resources
+from wingspan.jobs import JobDescription, Resources, all_of
 from wingspan.runs._environment import bundle_of
 from wingspan.runs._script import CHECKPOINT_FOLDER, job_script
 from wingspan.runs._spec import RunSpec
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wingspan.pools import Pool
     from wingspan.runs._folder import RunFolder
 
-__all__ = ["describe_jobs", "moves_files", "start_words", "write_script"]
+__all__ = ["describe_jobs", "moves_files", "start_words", "submit_jobs", "write_script"]
 
 #: Disk of a job beside its bundle and inputs, when nobody says.
 _OWN_DISK = 1 << 30
@@ -66,12 +66,30 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
 JOB_NOTE = "wingspan job "
 
 
+def submit_jobs(folder: RunFolder, pool: Pool) -> None:
+    """Submit all jobs of the run, in as few submissions as the pool takes, and write down each.
+
+    Raises:
+        PoolError: One was refused; those before it are in the queue.
+    """
+    count = len(folder.spec.rows)
+    most = pool.largest_submission(count)
+    for first in range(0, count, most):
+        job = attrs.evolve(describe_jobs(folder, pool), first=first, count=min(most, count - first))
+        folder.add_submission(pool.submit(job), first)
+
+
 def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> JobDescription:
     """All jobs of the run, or the one with `number`."""
     spec, path = folder.spec, folder.path
     moves = moves_files(pool)
     which = "$(Process)" if number is None else str(number)
     bundle = bundle_of(path, dict(spec.environment)) if spec.environment else None
+    mounted = None
+    if spec.urls:
+        from wingspan.stores import mount_requirement
+
+        mounted = mount_requirement(spec.urls)
     container = in_container(bundle, pool)
     _, files = start_words(bundle, shared=pool.shares_files)
     inputs = [f"{path / 'inputs'}/"] if spec.inputs else []  # the slash: what is in it, not the folder
@@ -107,15 +125,11 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         stderr=str(path / "logs" / f"{which}.err"),
         log=str(path / "events.log"),
         resources=_with_disk(spec.resources, bundle, folder, pool),
-        requirements=" && ".join(
-            part
-            for part in (
-                facts.get("source_requirements") if source else None,
-                facts.get("machine_requirements"),
-            )
-            if part
-        )
-        or None,
+        requirements=all_of(
+            facts.get("source_requirements") if source else None,
+            facts.get("machine_requirements"),
+            mounted,
+        ),
         transfer_files=moves,
         custom={"WingspanRun": spec.name},
         profile=spec.profile,

@@ -19,10 +19,13 @@ from wingspan.pools.render import (
     Reasoned,
     RenderedEnvironment,
     Target,
+    check_empty,
     interact_script,
+    new_folder,
     one_line,
     profile_lines,
     put,
+    requirement_lines,
     resource_lines,
     sbatch_options,
     shell_script,
@@ -32,7 +35,7 @@ from wingspan.pools.submit_description import classad_literal, quote_arguments
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
-from wingspan.runs._errors import InvalidRun, InvalidSweep, RunExists, RunWarning
+from wingspan.runs._errors import InvalidRun, InvalidSweep, RunWarning
 from wingspan.runs._files import keep_inputs
 from wingspan.runs._run import Run
 from wingspan.runs._script import CHECKPOINT_FOLDER, job_script
@@ -41,6 +44,8 @@ from wingspan.runs._spec import RunSpec
 __all__ = ["plan_of_run", "render", "write_files"]
 
 _OWN_DISK = 1 << 30
+#: Before the names of parameters in a submit description, where ``rank`` or ``input`` alone would be submit commands.
+_PARAMETER = "p_"
 #: Values that HTCondor's ``queue … from`` reads back as they are.
 _SIMPLE = re.compile(r"[A-Za-z0-9_.:/=@%^~-]+")
 
@@ -69,11 +74,11 @@ def render(
         What was written.
 
     Raises:
-        RunExists: The folder holds something.
+        FolderInUse: The folder holds something.
         InvalidRun: What was asked for cannot be said to `target`.
         Others as `wingspan.run`, but for those of pools.
     """
-    _check_empty(Path(folder))
+    check_empty(Path(folder))
     plan = plan_run(command, build=image is None, progress=progress, **options)
     for warning in plan.spec.warnings:
         warnings.warn(warning, RunWarning, stacklevel=2)
@@ -85,11 +90,6 @@ def plan_of_run(run: Run) -> Plan:
     bundle = bundle_of(run.path, dict(run.spec.environment)) if run.spec.environment else None
     inputs = tuple((run.path / "inputs" / place, place) for _, place in run.spec.inputs)
     return Plan(spec=attrs.evolve(run.spec, inputs=inputs), bundle=bundle)
-
-
-def _check_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunExists(f"{folder} holds something already", hint="name a new folder")
 
 
 def write_files(
@@ -110,10 +110,9 @@ def write_files(
         raise InvalidRun(
             f"Slurm does not fetch the input {plan.spec.urls[0]}", hint="download it and give the file"
         )
-    _check_empty(folder)
     files = _Files(plan, target, folder, image, bundle_url)
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write(progress)
+    with new_folder(folder):
+        files.write(progress)
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
@@ -186,7 +185,7 @@ class _Files:
         else:
             say("An ordinary program; the environment comes along as a file.", "universe = vanilla")
         say("What condor_q shows.", f"JobBatchName = {classad_literal(spec.name)}")
-        row = (f"$({name})" for name in spec.parameters)
+        row = (f"$({_PARAMETER}{name})" for name in spec.parameters)
         arguments = quote_arguments(("$(Process)", *row)) if spec.parameters else "$(Process)"
         say(
             "The script beside this file; its first argument is the number of the job.",
@@ -203,12 +202,17 @@ class _Files:
         )
         self._transfer(text)
         resource_lines(text, spec.resources, self._disk())
+        facts = spec.environment or {}
+        requirement_lines(
+            text, [*spec.urls, *self.environment.carried[-1:]], facts.get("machine_requirements")
+        )
         profile_lines(text, spec.name, spec.resources, spec.profile, spec.switches)
         if spec.parameters:
             say(
-                "One job for each line of params.csv; a slice as Python has them leaves some out.",
+                f"One job for each line of params.csv; a slice as Python has them leaves some out. {_PARAMETER}: a name alone may be a "
+                "submit command.",
                 "rows = :",
-                f"queue {', '.join(spec.parameters)} from [$(rows)] params.csv",
+                f"queue {', '.join(_PARAMETER + name for name in spec.parameters)} from [$(rows)] params.csv",
             )
         else:
             say("One job.", "queue")

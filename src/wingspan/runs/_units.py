@@ -38,10 +38,11 @@ def parse_size(value: int | str | None, what: str) -> int | None:
 
 
 def parse_duration(value: int | str | None, what: str = "time") -> int | None:
-    """Seconds of a time such as ``"12h"``, ``"1d 6h"``, ``"01:30:00"`` (as Slurm has it), or of a number of seconds.
+    """Seconds of a time such as ``"12h"``, ``"1d 6h"``, ``"01:30:00"`` or ``"1-06:00"`` (as Slurm has them), or of a number of seconds.
 
     Raises:
-        InvalidRun: It is no time, or a text without a unit: to Slurm plain numbers are minutes.
+        InvalidRun: It is no time, or a text without a unit: to Slurm plain numbers are minutes, and so is the first of two
+            (sbatch's manual, ``--time``), which others take for hours.
 
     >>> parse_duration("90 min"), parse_duration("1d 6h"), parse_duration("01:30:00"), parse_duration(60)
     (5400, 108000, 5400, 60)
@@ -50,7 +51,12 @@ def parse_duration(value: int | str | None, what: str = "time") -> int | None:
         return None
     text = str(value).strip().lower()
     seconds = 0
-    if clock := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?", text):
+    if re.fullmatch(r"\d+:\d\d", text):
+        raise InvalidRun(
+            f"{what} = {value!r}: are these minutes or hours?", hint=f'write "0:{text}" or "{text}:00"'
+        )
+    clock = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?", text)
+    if clock and not text.isdigit():
         days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
         seconds = days * 86400 + hours * 3600 + minutes * 60 + rest
     elif isinstance(value, int) and not isinstance(value, bool):

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
         StoreReadOnly,
         StoreUnavailable,
     )
-    from wingspan.stores.locations import StoreSettings, configured_stores, open_store, staging_folder
+    from wingspan.stores.locations import (
+        StoreSettings,
+        configured_stores,
+        mount_requirement,
+        open_store,
+        staging_folder,
+    )
     from wingspan.stores.names import ContentName, content_name, file_digest
     from wingspan.stores.placement import Placement, Route, SizeLimits, choose_route, place
     from wingspan.stores.pruning import PruneReport, kept_digests, mentioned_digests, prune
@@ -61,6 +67,7 @@ _HOME = {
     "file_digest": ".names",
     "kept_digests": ".pruning",
     "mentioned_digests": ".pruning",
+    "mount_requirement": ".locations",
     "open_store": ".locations",
     "place": ".placement",
     "prune": ".pruning",
@@ -92,6 +99,7 @@ __all__ = [
     "file_digest",
     "kept_digests",
     "mentioned_digests",
+    "mount_requirement",
     "open_store",
     "place",
     "prune",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from wingspan.errors import SettingsError
+from wingspan.jobs import all_of
 from wingspan.settings import Settings
 from wingspan.stores.base import Backend, Store
 from wingspan.stores.folder import FolderBackend
@@ -20,6 +21,7 @@ __all__ = [
     "SharedFolder",
     "StoreSettings",
     "configured_stores",
+    "mount_requirement",
     "open_store",
     "staging_folder",
 ]
@@ -213,6 +215,22 @@ def open_store(location: str | os.PathLike[str], settings: Settings | None = Non
             hint="a folder, s3://, https:// (WebDAV), osdf:// or pelican://",
         )
     return Store(backend=backend, job_url=(entry.job_url or backend.url).rstrip("/"))
+
+
+def mount_requirement(urls: Iterable[str]) -> str | None:
+    """The ClassAd expression that holds on machines that have mounted what these addresses read; None: nothing of the kind.
+
+    >>> mount_requirement(["file:///staging/groups/lab/a.tar", "osdf:///chtc/staging/b/bbadger/b.tar"])
+    '(TARGET.HasCHTCStaging == true)'
+    """
+    paths = [Path(unquote(urlsplit(url).path)) for url in urls if url.startswith("file://")]
+    return all_of(
+        *(
+            shared.requirement
+            for shared in SHARED_FOLDERS
+            if any(path.is_relative_to(shared.root) for path in paths)
+        )
+    )
 
 
 def staging_folder(user: str, root: str = "/staging") -> str:

@@ -12,12 +12,13 @@ from wingspan.pools.render._folder import (
     Target,
     check_empty,
     interact_script,
+    new_folder,
     put,
     shell_script,
     ssh_command,
     submit_script,
 )
-from wingspan.pools.render._htcondor import profile_lines, resource_lines
+from wingspan.pools.render._htcondor import profile_lines, requirement_lines, resource_lines
 from wingspan.pools.render._slurm import sbatch_options
 from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, Reasoned, clock, mebibytes, one_line
 
@@ -33,9 +34,11 @@ __all__ = [
     "clock",
     "interact_script",
     "mebibytes",
+    "new_folder",
     "one_line",
     "profile_lines",
     "put",
+    "requirement_lines",
     "resource_lines",
     "sbatch_options",
     "shell_script",

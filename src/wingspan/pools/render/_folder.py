@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,7 @@ __all__ = [
     "Target",
     "check_empty",
     "interact_script",
+    "new_folder",
     "put",
     "shell_script",
     "ssh_command",
@@ -56,6 +59,29 @@ def check_empty(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FolderInUse(f"{folder} holds something already", hint="name a new folder")
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """`folder` while files are put into it: it holds all of them in the end, or is what it was.
+
+    Raises:
+        FolderInUse: It holds something.
+    """
+    check_empty(folder)
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        if not was_there:
+            folder.rmdir()
+        raise
 
 
 def put(folder: Path, name: str, text: str, mode: int = 0o644) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from wingspan.jobs import JobDescription, Resources
+from wingspan.jobs import JobDescription, Resources, all_of
 from wingspan.pools.render._text import DEFAULT_MEMORY, Reasoned, mebibytes
 from wingspan.pools.submit_description import classad_literal
 
-__all__ = ["profile_lines", "resource_lines"]
+__all__ = ["profile_lines", "requirement_lines", "resource_lines"]
 
 
 def resource_lines(text: Reasoned, resources: Resources, disk: int) -> None:
@@ -39,6 +39,21 @@ def resource_lines(text: Reasoned, resources: Resources, disk: int) -> None:
             None
             if resources.gpus_minimum_memory is None
             else f"gpus_minimum_memory = {mebibytes(resources.gpus_minimum_memory)}MB",
+        )
+
+
+def requirement_lines(text: Reasoned, urls: Collection[str], *others: str | None) -> None:
+    """What machines must be beside the resources, in one line: what is mounted to read `urls`, and `others`.
+
+    HTCondor takes the last ``requirements`` of a submit description and forgets those before.
+    """
+    from wingspan.stores import mount_requirement
+
+    wanted = all_of(*others, mount_requirement(urls))
+    if wanted is not None:
+        text.say(
+            "What a machine must be beside that. One line: a second one would replace it.",
+            f"requirements = {wanted}",
         )
 
 
