@@ -346,6 +346,53 @@ def test_what_htcondor_cannot_parse(tmp_path: Path) -> None:
     assert "syntax" in dict(rules_of(tmp_path, "a.sub", submit("if defined x", "arguments = 1")))
 
 
+@pytest.mark.htcondor
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["include command : touch EXECUTED"],
+        ["include command into made.txt : touch EXECUTED"],
+        ["include output : touch EXECUTED"],
+        ["include : touch EXECUTED |"],
+        ["include : touch_it.sub"],
+        ["include ifexist : touch_it.sub"],
+        ["include command from EXECUTED : touch EXECUTED"],
+        ["@include command : touch EXECUTED"],
+        ["\x0b\tInclude Command: touch EXECUTED"],
+        ["incl\\", "ude command : touch EXECUTED"],
+        ["I\\", "NCLUDE command : touch EXECUTED"],
+        ["incl\\ ", "ude command : touch EXECUTED"],
+        ["incl\\", "# between \\", "ude command : touch EXECUTED"],
+        ["\\", "include command : touch EXECUTED"],
+        ["# a comment \\", "include command : touch EXECUTED"],
+        ["if true", "include command : touch EXECUTED", "endif"],
+        ["if true", " : include command : touch EXECUTED", "endif"],
+        ["if false", "else", "  include command : touch EXECUTED", "endif"],
+        ["text @=end", "@end", "include command : touch EXECUTED"],
+        ["use feature : touch_it"],
+        ["@use feature : touch_it"],
+        ["queue", "include command : touch EXECUTED"],
+        ["queue x from touch EXECUTED |"],
+        ["queue x from (", "include command : touch EXECUTED", ")"],
+        ["queue x from touch_it.sub"],
+        ["queue x in `touch EXECUTED`"],
+        ["queue x matching files *.sub"],
+        ["executable = touch EXECUTED |", "arguments = `touch EXECUTED` $(touch EXECUTED)"],
+        ["x = $RANDOM_CHOICE(a,b) $F(touch_it.sub) $ENV(HOME) $EVAL(1)", "if defined x", "endif"],
+        ["warning : touch EXECUTED"],
+    ],
+)
+def test_nothing_of_the_file_is_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]
+) -> None:
+    """Whatever a description would have executed when it is submitted: looking at it starts nothing and writes nothing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "touch_it.sub").write_text("include command : touch EXECUTED\n")
+    (tmp_path / "a.sub").write_text(submit(*lines))
+    lint([Path("a.sub")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.sub", "touch_it.sub"]
+
+
 @pytest.mark.parametrize(
     ("rule", "line", "script"),
     [
