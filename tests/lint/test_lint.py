@@ -118,6 +118,7 @@ def test_sound_files_have_no_findings(tmp_path: Path) -> None:
             ["requirements = (Target.HasCHTCStaging == true)", "requirements = (OpSysMajorVer > 7)"],
         ),
         ("lost-line", ["request_memory = 4GB", "request_memory = 8GB"]),
+        ("lost-line", ["request_memory = 4GB", "if defined x", "endif", "request_memory = 8GB"]),
         ("lost-line", ['+ProjectName = "a"', 'MY.ProjectName = "b"']),
         ("doubled-name", ["transfer_input_files = transfer_input_files = a.py, b.py"]),
         ("unknown-command", ["transfer_input_file = a.py"]),
@@ -138,9 +139,13 @@ def test_sound_files_have_no_findings(tmp_path: Path) -> None:
         ("one-file-for-all", ["output = job_$(Cluster).out", "queue seed from seeds.txt"]),
         ("getenv", ["getenv = True"]),
         ("checkpoint-files", ["checkpoint_exit_code = 85"]),
-        ("submit-blank-after-backslash", ["arguments = a \\ "]),
+        ("one-file-for-all", ["output = $(name).out", "name = job", "queue 10"]),
+        ("one-file-for-all", ["output = /tmp/x.out", "initialdir = run_$(Process)", "queue 10"]),
+        ("one-file-for-all", ["output = $ENV(HOME)/x.out", "queue 10"]),
         ("matches-nothing", ["requirements = (GPUs_DriverVersion >= 550.54)", "request_gpus = 1"]),
         ("matches-nothing", ["requirements = (Target.CUDADriverVersion >= 525)", "request_gpus = 1"]),
+        ("matches-nothing", ["require_gpus = (525.0 <= DriverVersion)", "request_gpus = 1"]),
+        ("matches-nothing", ["require_gpus = 75 <= Capability", "request_gpus = 1"]),
         ("matches-nothing", ['requirements = (GPUs_DriverVersion >= "12.0")', "request_gpus = 1"]),
         ("matches-nothing", ["require_gpus = (Capability >= 75)", "request_gpus = 1"]),
         ("matches-nothing", ["gpus_minimum_capability = 80", "request_gpus = 1"]),
@@ -182,13 +187,26 @@ def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lin
     [
         ["requirements = (a)", "requirements = $(requirements) && (b)"],
         ["if defined x", "requirements = (a)", "else", "requirements = (b)", "endif"],
+        ["request_memory = 4GB", "if defined big", "request_memory = 64GB", "endif"],
+        ["request_memory = 4GB", "request_memory = $(request_memory:8GB)"],
         ["arguments = 1", "queue", "arguments = 2"],
+        ["arguments = a \\ ", "  b"],
+        ["include : common.sub", "gpus_minimum_capability = 7.5", "checkpoint_exit_code = 85"],
         ["lr = 0.1", "arguments = $(lr)"],
         ["+Wanted = TARGET.Memory", "+Other = 5", "+Third = undefined"],
         ["output = $(Process).out", "queue 10"],
         ["output = $(seed).out", "queue seed from seeds.txt"],
         ["output = $(a)-$(b).out", "queue a, b from (", "1, 2", "3, 4", ")"],
         ["output = x.out", "queue 1"],
+        ["output = x.out", "error = x.err", "initialdir = run_$(Process)", "queue 10"],
+        ["output = x.out", "initialdir = $(dir)", "queue dir from list.txt"],
+        ["error = $(name).err", "name = $(stem)", "stem = x_$(Process)", "queue 10"],
+        ["output = $(base).out", "error = $(f).err", "queue 1 base, f in (", "a b", ")"],
+        ["output = $(f).out", "queue 1 f matching *.dat"],
+        ["output = $(Item).out", "queue from list.txt"],
+        ["output = /dev/null", "queue 10"],
+        ["output = first.out", "queue", "output = $(Process).out", "queue 10"],
+        ["require_gpus = 7.5 <= Capability && 9 > Capability", "request_gpus = 1"],
         ["require_gpus = (Capability >= 7.5) && (Capability < 9)", "request_gpus = 1"],
         ["require_gpus = (DriverVersion >= 10.2)", "request_gpus = 1"],
         ["gpus_minimum_runtime = 12.0", "gpus_minimum_capability = 8.6", "request_gpus = 1"],
@@ -338,6 +356,15 @@ def test_what_is_missing_is_told_at_the_queue(tmp_path: Path) -> None:
 def test_no_queue(tmp_path: Path) -> None:
     """A file that submits nothing says so at its end."""
     assert rules_of(tmp_path, "a.sub", "executable = /bin/true\nlog = a.log\n") == [("no-queue", 2)]
+
+
+def test_what_may_be_in_an_included_file(tmp_path: Path) -> None:
+    """What a description lacks may be in the file that it includes; a job of the local universe needs no request; and an
+    absolute path is one of the machine that submits."""
+    assert rules_of(tmp_path, "a.sub", "include : common.sub\nexecutable = /not/here\nqueue\n") == []
+    assert rules_of(tmp_path, "a.sub", "include : all.sub\n") == []
+    local = "universe = local\nexecutable = /bin/true\nlog = a.log\nqueue\n"
+    assert rules_of(tmp_path, "a.sub", local) == []
 
 
 @pytest.mark.htcondor
@@ -591,6 +618,8 @@ def test_the_real_condor_submit_agrees(personal_pool: PersonalPool, tmp_path: Pa
     ignored = dry_run(personal_pool, tmp_path, submit("request_gpu = 1"))
     assert "RequestGPUs" not in ignored.stdout
     assert dry_run(personal_pool, tmp_path, submit("stream_output = yes")).returncode != 0
+    joined = dry_run(personal_pool, tmp_path, submit("arguments = a \\ ", "  b"))
+    assert 'Args="a b"' in joined.stdout
 
 
 @pytest.mark.htcondor

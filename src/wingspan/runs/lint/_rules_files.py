@@ -172,6 +172,8 @@ def no_such_script(submit: SubmitFile) -> Iterator[Hit]:
     if sent is not None and sent.value.lower() in {"false", "no"}:
         return
     name = executable.value.strip('"')
+    if name.startswith("/"):
+        return  # of the machine that submits, which need not be this one
     base = submit.last("initialdir")
     candidates = [submit.path.parent / name]
     if base is not None:
@@ -255,7 +257,7 @@ def cached_name(submit: SubmitFile) -> Iterator[Hit]:
 )
 def staging_requirement(submit: SubmitFile) -> Iterator[Hit]:
     wanted = submit.last("requirements")
-    if wanted is not None and "hasch" in wanted.value.lower():
+    if submit.includes or (wanted is not None and "hasch" in wanted.value.lower()):
         return
     for command, entry in _inputs(submit):
         if entry.startswith(("/staging/", "file:///staging/")):

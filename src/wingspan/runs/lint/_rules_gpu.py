@@ -21,6 +21,10 @@ _COMPARISON = re.compile(
     r"(?P<attribute>(?:TARGET\.)?[A-Za-z_]\w*)\s*(?P<operator>>=|<=|==|=\?=|>|<)\s*(?P<value>\"[^\"]*\"|\d+(?:\.\d+)?)",
     re.IGNORECASE,
 )
+_REVERSED = re.compile(
+    r"(?<![\w.])(?P<value>\d+(?:\.\d+)?)\s*(?P<operator>>=|<=|==|=\?=|>|<)\s*(?P<attribute>(?:TARGET\.)?[A-Za-z_]\w*)",
+    re.IGNORECASE,
+)
 _DRIVER = frozenset({"gpus_driverversion", "cudadriverversion", "driverversion", "cudaruntimeversion"})
 _CAPABILITY = frozenset({"gpus_capability", "cudacapability", "capability"})
 #: No CUDA version and no compute capability is as high; NVIDIA's drivers and "75" for 7.5 are.
@@ -32,9 +36,12 @@ _EXAMPLES = {
 
 
 def _comparisons(command: Command) -> Iterator[tuple[str, str, str]]:
+    """Attribute (lower case), operator and value, also of those that begin with the value."""
     for match in _COMPARISON.finditer(command.value):
-        attribute = match["attribute"].lower().removeprefix("target.")
-        yield attribute, match["operator"], match["value"]
+        yield match["attribute"].lower().removeprefix("target."), match["operator"], match["value"]
+    for match in _REVERSED.finditer(command.value):
+        operator = match["operator"].translate(str.maketrans("<>", "><"))
+        yield match["attribute"].lower().removeprefix("target."), operator, match["value"]
 
 
 def _expressions(submit: SubmitFile) -> list[Command]:
@@ -190,7 +197,7 @@ def gpu_in_requirements(submit: SubmitFile) -> Iterator[Hit]:
     source=_GPUS,
 )
 def gpu_without_request(submit: SubmitFile) -> Iterator[Hit]:
-    if submit.last("request_gpus") is not None:
+    if submit.last("request_gpus") is not None or submit.includes:
         return
     about = [
         *submit.of(

@@ -16,19 +16,10 @@ __all__ = ["SUBMIT"]
 SUBMIT: RuleTable[SubmitFile] = RuleTable()
 
 _MANUAL = "https://htcondor.readthedocs.io/en/latest/man-pages/condor_submit.html"
-#: A line at which HTCondor's parser reads another file or executes a command (colons may stand before it), or that becomes one
-#: when it is joined with the next.
-_INCLUDES = re.compile(
-    r"^[^a-z#\n]*(?:include|use\b|(?:i(?:n(?:c(?:l(?:ud?)?)?)?)?|us?)\s*\\)", re.IGNORECASE | re.MULTILINE
-)
 #: Variables of HTCondor that differ from job to job.
-_PER_JOB = re.compile(r"\$\((process|procid|step|row|item|itemindex)\b|\$\$|\$[a-z]+\(", re.IGNORECASE)
-
-
-def _exclusive(one: Command, other: Command) -> bool:
-    """Whether the two stand in different branches of if-blocks."""
-    shared = min(len(one.branch), len(other.branch))
-    return one.branch[:shared] != other.branch[:shared]
+_PER_JOB = re.compile(
+    r"\$\((process|procid|step|row|item|itemindex)\b|\$\$|\$(?!env\()[a-z]+\(", re.IGNORECASE
+)
 
 
 def _lost(submit: SubmitFile) -> Iterator[tuple[Command, Command]]:
@@ -40,8 +31,9 @@ def _lost(submit: SubmitFile) -> Iterator[tuple[Command, Command]]:
         if (
             before is not None
             and before.segment == command.segment
-            and not _exclusive(before, command)
-            and f"$({command.key})" not in command.value.lower()
+            # in an if-block that the other is not in, it may be a default and what overrides it
+            and command.branch == before.branch[: len(command.branch)]
+            and not re.search(rf"\$\({re.escape(command.key)}[):]", command.value, re.IGNORECASE)
         ):
             yield before, command
         last[key] = command
@@ -199,7 +191,7 @@ def quoted_boolean(submit: SubmitFile) -> Iterator[Hit]:
     source=_MANUAL,
 )
 def no_queue(submit: SubmitFile) -> Iterator[Hit]:
-    if not submit.queues:
+    if not submit.queues and not submit.includes:
         yield Hit(max(len(submit.lines) - (submit.lines[-1:] == [""]), 1), "there is no queue statement")
 
 
@@ -211,7 +203,9 @@ def no_queue(submit: SubmitFile) -> Iterator[Hit]:
     source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
 )
 def no_request(submit: SubmitFile) -> Iterator[Hit]:
-    if not submit.queues:
+    universe = submit.last("universe")
+    on_this_machine = universe is not None and universe.value.lower() in {"local", "scheduler"}
+    if not submit.queues or submit.includes or on_this_machine:
         return
     missing = [
         name for name in ("request_cpus", "request_memory", "request_disk") if submit.last(name) is None
@@ -248,18 +242,27 @@ def small_unit(submit: SubmitFile) -> Iterator[Hit]:
     source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
 )
 def one_file_for_all(submit: SubmitFile) -> Iterator[Hit]:
-    many = [rest for _, rest in submit.queues if rest and not re.fullmatch(r"[01]", rest)]
-    if not many:
-        return
-    variables = {
-        name.strip().lower()
-        for rest in many
-        for name in re.split(r"\s+(?:in|from|matching)\b", rest)[0].split(",")
-    }
-    for command in submit.of("output", "error"):
-        used = {name.lower() for name in re.findall(r"\$\((\w+)", command.value)}
-        if command.value and not _PER_JOB.search(command.value) and not used & variables:
-            yield Hit(command.line, f"all jobs of the cluster write {command.written} to {command.value}")
+    for segment, (_, rest) in enumerate(submit.queues):
+        if not rest or re.fullmatch(r"[01]", rest):
+            continue
+        variables = re.findall(r"[a-z_]\w*", re.split(r"\b(?:in|from|matching)\b", rest.lower())[0])
+        for key in ("output", "error"):
+            before = [command for command in submit.of(key) if command.segment <= segment]
+            for command in before:
+                if command.segment == before[-1].segment and _is_shared(submit, command.value, variables):
+                    yield Hit(
+                        command.line, f"all jobs of the cluster write {command.written} to {command.value}"
+                    )
+
+
+def _is_shared(submit: SubmitFile, value: str, variables: list[str]) -> bool:
+    """Whether a file has one name, in one folder, for all jobs of a queue statement with these variables."""
+    base = submit.last("initialdir")
+    path = submit.expanded(value)
+    if base is not None and not path.startswith("/"):
+        path = f"{submit.expanded(base.value)}/{path}"
+    used = {name.lower() for name in re.findall(r"\$\((\w+)", path)}
+    return bool(value) and value != "/dev/null" and not _PER_JOB.search(path) and not used & set(variables)
 
 
 @SUBMIT.rule(
@@ -269,7 +272,7 @@ def one_file_for_all(submit: SubmitFile) -> Iterator[Hit]:
     source="https://htcondor.readthedocs.io/en/latest/users-manual/managing-a-job.html",
 )
 def no_log(submit: SubmitFile) -> Iterator[Hit]:
-    if submit.queues and submit.last("log") is None:
+    if submit.queues and submit.last("log") is None and not submit.includes:
         yield Hit(submit.queues[0][0], "there is no event log")
 
 
@@ -293,20 +296,8 @@ def getenv(submit: SubmitFile) -> Iterator[Hit]:
 )
 def checkpoint_files(submit: SubmitFile) -> Iterator[Hit]:
     code = submit.last("checkpoint_exit_code")
-    if code is not None and submit.last("transfer_checkpoint_files") is None:
+    if code is not None and submit.last("transfer_checkpoint_files") is None and not submit.includes:
         yield Hit(code.line, "checkpoint_exit_code without transfer_checkpoint_files")
-
-
-@SUBMIT.rule(
-    "submit-blank-after-backslash",
-    hint="remove the blank",
-    why="A backslash continues a line only if nothing follows it.",
-    source=_MANUAL,
-)
-def blank_after_backslash(submit: SubmitFile) -> Iterator[Hit]:
-    for number, line in enumerate(submit.lines, 1):
-        if re.search(r"\\[ \t]+$", line) and not line.lstrip().startswith("#"):
-            yield Hit(number, "a blank after the backslash: the line is not continued")
 
 
 @SUBMIT.rule(
@@ -319,7 +310,7 @@ def syntax(submit: SubmitFile) -> Iterator[Hit]:
     from wingspan.pools.personal.activation import import_bindings
 
     body = "\n".join(submit.lines)
-    if _INCLUDES.search(body):
+    if submit.includes:
         return  # the parser would do what the file says, and nothing of the file may be executed here
     try:
         htcondor2 = import_bindings()

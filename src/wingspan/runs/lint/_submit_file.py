@@ -14,6 +14,11 @@ __all__ = ["Command", "SubmitFile", "parse_submit", "split_list"]
 _COMMAND = re.compile(r"\s*(?P<key>[+-]?[A-Za-z_][\w.]*)\s*(?P<tag>@?=)(?P<value>.*)", re.DOTALL)
 _STATEMENT = re.compile(r"\s*(if|elif|else|endif|include|use|error|warning)\b", re.IGNORECASE)
 _QUEUE = re.compile(r"\s*queue\b(?!\s*=)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+#: A line at which HTCondor's parser reads another file or executes a command (colons may stand before it), or that becomes one
+#: when it is joined with the next.
+_INCLUDES = re.compile(
+    r"^[^a-z#\n]*(?:include|use\b|(?:i(?:n(?:c(?:l(?:ud?)?)?)?)?|us?)\s*\\)", re.IGNORECASE | re.MULTILINE
+)
 _MACRO = re.compile(r"\$\$?\(?\[?\(([\w.+]+)")
 
 
@@ -75,6 +80,23 @@ class SubmitFile:
     def custom(self, key: str) -> list[Command]:
         """The job attributes of this name."""
         return [each for each in self.commands if each.custom and each.key == key.lower()]
+
+    @cached_property
+    def includes(self) -> bool:
+        """Whether the file takes something from elsewhere: what it lacks may be there, and HTCondor's parser would read or
+        execute what is named.
+        """
+        return _INCLUDES.search("\n".join(self.lines)) is not None
+
+    def expanded(self, value: str) -> str:
+        """`value` with the macros that the file sets itself replaced, some levels deep."""
+        known = {each.key: each.value for each in self.commands if not each.custom}
+        for _ in range(5):
+            if len(value) < 10_000:
+                value = re.sub(
+                    r"\$\((\w+)(?::[^()]*)?\)", lambda match: known.get(match[1].lower(), match[0]), value
+                )
+        return value
 
     @cached_property
     def referenced(self) -> frozenset[str]:
