@@ -37,6 +37,7 @@ from wingspan.environments.bundles.fetch import fetch_packages
 from wingspan.environments.bundles.programs import find_program
 from wingspan.environments.bundles.storage import hash_file
 
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
 Build = Callable[..., Bundle]
 
 _BUILD = """
@@ -289,6 +290,74 @@ def test_an_altered_extracted_package_is_not_used(
         os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
     for name in ("bundles", "blobs", "shares"):
         shutil.rmtree(empty_cache / "environments" / name)
+    assert build_bundle(env, "squashfs").sha256 == first.sha256
+
+
+def test_modes_in_the_cache_are_not_believed(local_workspace: Path, empty_cache: Path) -> None:
+    """A program that somebody made no program is one in the next bundle; so it is in the one after that, which is put together from kept content."""
+    env = load_environment(local_workspace, "small", "linux-64")
+    first = build_bundle(env, "squashfs")
+    victim = next((empty_cache / "environments/packages").glob("prefix-probe-*/bin/prefix-probe"))
+    mode = victim.stat().st_mode
+    victim.chmod(0o644)
+    for names in (("bundles", "shares"), ("bundles",)):
+        for name in names:
+            shutil.rmtree(empty_cache / "environments" / name)
+        assert build_bundle(env, "squashfs").sha256 == first.sha256
+        if victim.exists():
+            victim.chmod(mode)
+
+
+_OLD_PACKAGE = """
+import io, os, sys, tarfile
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import local_channel
+channel = Path(sys.argv[2])
+(channel / "noarch").mkdir(parents=True)
+(channel / "linux-64").mkdir()
+index = '{"name": "old", "version": "1.0", "build": "0", "build_number": 0, "depends": [], "subdir": "linux-64"}'
+with tarfile.open(channel / "linux-64/old-1.0-0.tar.bz2", "w:bz2") as tar:
+    for name, text in (("info/index.json", index), ("info/files", "share/old.txt\\n"), ("share/old.txt", "old")):
+        member = tarfile.TarInfo(name)
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text.encode()))
+local_channel.index(channel)
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def test_an_old_package_without_a_list(
+    write_workspace: Callable[..., Path], tmp_path: Path, empty_cache: Path
+) -> None:
+    """Nothing says what its extracted files should be: they are not believed."""
+    subprocess.run([sys.executable, "-c", _OLD_PACKAGE, TOOLS, tmp_path / "channel"], check=True)
+    workspace = write_workspace(tmp_path / "w", tmp_path / "channel", {"default": ["old"]})
+    env = load_environment(workspace, "default", "linux-64")
+    first = build_bundle(env, "squashfs")
+    (empty_cache / "environments/packages/old-1.0-0/share/old.txt").write_text("new")
+    for name in ("bundles", "blobs", "shares"):
+        shutil.rmtree(empty_cache / "environments" / name)
+    assert build_bundle(env, "squashfs").sha256 == first.sha256
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "how"), [("uv", "zeros"), ("bytecode", "zeros"), ("bytecode", "gone")])
+def test_what_was_kept_of_python_packages_is_not_believed(
+    name: str, how: str, local_workspace: Path, empty_cache: Path
+) -> None:
+    """Wheels that were unpacked and modules that were compiled go into bundles as they were, whatever became of the files in the cache."""
+    env = load_environment(local_workspace, "wheels", "linux-64")
+    first = build_bundle(env, "squashfs")
+    ending = ".py" if name == "uv" else ".pyc"
+    for path in (empty_cache / "environments" / name).rglob(f"[st]*{ending}"):
+        if how == "gone":
+            path.unlink()
+        else:  # what a crash of the machine leaves
+            path.write_bytes(bytes(path.stat().st_size))
+    for other in ("bundles", "blobs", "shares"):
+        shutil.rmtree(empty_cache / "environments" / other)
     assert build_bundle(env, "squashfs").sha256 == first.sha256
 
 

@@ -3,7 +3,7 @@
 
 The ``.pyc`` are of the *unchecked-hash* kind: they hold whatever the times of the files become in an image.
 They are made package by package and kept, so the next environment with the same package (and Python, and
-prefix) takes them from the cache.
+prefix) takes them from the cache, if they are what was put there: a list of their digests lies with them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ import attrs
 from wingspan._cores import usable_cores
 from wingspan.environments.bundles.claims import Claim
 from wingspan.environments.bundles.errors import BuildFailed
-from wingspan.environments.bundles.storage import cache_folder
+from wingspan.environments.bundles.storage import cache_folder, interprocess_lock
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["compile_packages"]
 
-_FORMAT = "1"
+_FORMAT = "2"  # 1: without digests
+#: The list: SHA-256 by name.
+_DIGESTS = "digests.json"
 #: Files that one process compiles. What a .pyc holds depends a little on what the process compiled before,
 #: so the cut is fixed: the same package gives the same bytes whatever else is built and on however many
 #: cores.
@@ -78,17 +80,17 @@ def compile_packages(
         contested.update(name for name in found if counts[name] > 1)
         if files:
             work.append(_Work(files, cache / _key(recipe, claim.package.digest, files)))
-    missing = [item for item in work if not item.cache.is_dir()]
-    task = progress.start("Compiling Python files", sum(len(item.files) for item in missing) + len(contested))
     with contextlib.ExitStack() as stack:
         if contested:  # whose content is there depends on this environment: nothing to be kept of a package
             passing = stack.enter_context(tempfile.TemporaryDirectory(prefix=".part-", dir=cache))
-            item = _Work(tuple(sorted(contested)), Path(passing) / "contested")
-            work.append(item)
-            missing.append(item)
+            work.append(_Work(tuple(sorted(contested)), Path(passing) / "contested"))
         threads = stack.enter_context(ThreadPoolExecutor(max_workers=usable_cores()))
+        whole = threads.map(_is_whole, (item.cache for item in work))
+        missing = [item for item, good in zip(work, whole, strict=True) if not good]
+        task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
         try:
             for item in missing:
+                _forget(item.cache)
                 _compile(item, folder, prefix, threads=threads, progress=progress, task=task)
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the rest
@@ -96,6 +98,28 @@ def compile_packages(
         progress.finish(task)
         for item in work:
             _place(item.cache, folder)
+
+
+def _is_whole(cache: Path) -> bool:
+    """Whether byte code is there, all as it was written."""
+    try:
+        digests = json.loads((cache / _DIGESTS).read_bytes())
+        return all(_digest(f"{cache}/{name}") == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123 - tens of thousands of files
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _forget(cache: Path) -> None:
+    """Remove what is not whole, but not what another process has put in its place."""
+    if cache.is_dir():
+        with interprocess_lock(cache.with_name("lock")):
+            if not _is_whole(cache):
+                shutil.rmtree(cache, ignore_errors=True)
 
 
 def _key(recipe: str, digest: str, files: Sequence[str]) -> str:
@@ -143,11 +167,14 @@ def _compile(
         batches = [item.files[start : start + _BATCH] for start in range(0, len(item.files), _BATCH)]
         for _ in threads.map(run, batches):
             pass
+        names = (path.relative_to(output).as_posix() for path in output.rglob("*.pyc"))
+        digests = {name: _digest(f"{output}/{name}") for name in names}
+        (output / _DIGESTS).write_text(json.dumps(digests), encoding="ascii")
         output.chmod(0o755)
         try:
             output.rename(item.cache)
         except OSError:
-            if not item.cache.is_dir():  # another process was faster: as good
+            if not _is_whole(item.cache):  # another process was faster: as good
                 raise
     finally:
         shutil.rmtree(output, ignore_errors=True)
@@ -155,16 +182,15 @@ def _compile(
 
 def _place(source: Path, folder: Path) -> None:
     """Hard-link (else copy) the compiled files into their places; older ones of the package make way."""
-    for root, _, files in os.walk(source):
-        target = os.path.join(folder, os.path.relpath(root, source))  # noqa: PTH118 - many files
-        if files:
-            os.makedirs(target, exist_ok=True)  # noqa: PTH103
-        for name in files:
-            old, new = f"{root}/{name}", f"{target}/{name}"
-            try:
-                os.link(old, new)
-            except FileExistsError:
-                os.unlink(new)  # noqa: PTH108
-                os.link(old, new)
-            except OSError:
-                shutil.copyfile(old, new)
+    names = json.loads((source / _DIGESTS).read_bytes())
+    for parent in {name.rpartition("/")[0] for name in names}:
+        (folder / parent).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        old, new = f"{source}/{name}", f"{folder}/{name}"
+        try:
+            os.link(old, new)
+        except FileExistsError:
+            os.unlink(new)  # noqa: PTH108
+            os.link(old, new)
+        except OSError:
+            shutil.copyfile(old, new)

@@ -26,7 +26,8 @@ from wingspan.environments.bundles.storage import cache_folder, replacing
 
 __all__ = ["Composition", "compose", "keep_shares"]
 
-_FORMAT = "2"  # 1: also where a conda package had given way to another
+#: 1: also where a conda package had given way to another; 2: with modes that somebody gave to extracted files.
+_FORMAT = "3"
 _HISTORY = "conda-meta/history"
 
 

@@ -68,7 +68,7 @@ def link_environment(
 
     Args:
         archives: Checked packages of one environment.
-        folder: Where the files go; made, must not hold anything.
+        folder: Where the files go; made, must not hold anything. Beside it a folder ``uv`` is made, which is of no use afterwards.
         prefix: Where the environment will be on the worker.
         platform: Subdir, such as ``linux-64``.
         progress: Told of packages.
@@ -80,15 +80,20 @@ def link_environment(
     with no_room(folder):
         conda = [a for a in archives if a.package.kind == "conda"]
         wheels = [a for a in archives if a.package.kind == "pypi"]
-        forget_altered(conda, cache_folder("packages"), progress=progress)
+        forget_altered(conda, cache_folder("packages"))
         link_conda(
             [conda_item(a) for a in conda], folder, prefix=prefix, platform=platform, progress=progress
         )
+        _settle_modes(folder)  # which most files share with the cache
         remember(conda, cache_folder("packages"))
         _forget_the_builder(folder, conda)
         if wheels:
             install_wheels(
-                {a.path: a.package.sha256 for a in wheels}, folder, prefix=prefix, progress=progress
+                {a.path: a.package.sha256 for a in wheels},
+                folder,
+                prefix=prefix,
+                cache=folder.with_name("uv"),
+                progress=progress,
             )
         claims = claimed_files(archives, folder)
         if (folder / _PYTHON).exists():
@@ -191,7 +196,7 @@ def install_wheels(
     folder: Path,
     *,
     prefix: str,
-    cache: Path | None = None,
+    cache: Path,
     progress: Progress = NO_PROGRESS,
 ) -> None:
     """Install checked wheels with uv: offline, no index, hashes required, scripts for `prefix`.
@@ -200,8 +205,7 @@ def install_wheels(
         wheels: SHA-256 by wheel; None where only its own file says it.
         folder: The environment, with its Python.
         prefix: Where it will lie.
-        cache: uv's cache. uv knows unpacked wheels by the folder they came from, so what comes from a temporary
-            folder gets a temporary cache; default: the common one.
+        cache: A folder for uv to unpack wheels in, to be removed by the caller: uv takes what lies there as it is, altered or not.
         progress: Told of wheels.
     """
     python = folder / _PYTHON
@@ -213,7 +217,7 @@ def install_wheels(
     task = progress.start("Installing wheels", len(wheels))
     before = {p.name for p in _dist_infos(folder)}
     for batch in _in_turn(list(wheels)):
-        _run_uv({wheel: wheels[wheel] for wheel in batch}, python, cache or cache_folder("uv"))
+        _run_uv({wheel: wheels[wheel] for wheel in batch}, python, cache)
     for dist_info in _dist_infos(folder):
         if dist_info.name not in before:
             _settle_wheel(dist_info, folder, prefix)

@@ -3,9 +3,8 @@
 Below the user's cache folder; all of it can be removed and is made again::
 
     environments/archives/<digest>/<file>    packages and wheels, checked against a lock when they came in
-    environments/packages/                   py-rattler's extracted packages
-    environments/extracted/<key>             how their files were when they were extracted
-    environments/bytecode/<key>/             .pyc files by package
+    environments/packages/                   py-rattler's extracted packages; <package>.state: how their files were then
+    environments/bytecode/<key>/             .pyc files by package, and their digests
     environments/blobs/<key>                 the content of packages, compressed for images
     environments/shares/<key>                what else an installed package consists of
     environments/bundles/                    bundles, and <key>.json which of them is which
