@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from wingspan.errors import PoolError
+from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import Submission
 from wingspan.maps._by_hand import HandSubmissions, workers_by_hand
 from wingspan.maps._delivery import inside
@@ -300,7 +300,7 @@ class Keeper:
             if job.signal
             else f"exit code {job.code}"
             if job.code is not None
-            else "ended"
+            else job.reason or "ended"
         )
         words = "\n".join(f"  {line}" for line in tail if line)
         self._silent_ends += 1
@@ -378,12 +378,14 @@ class Keeper:
     def _give_up(self, components: Iterable[int]) -> None:
         """Write an error record for components whose workers are lost every time."""
         name = f"c{os.getpid()}.{time.time_ns()}"
-        payload = failure.dumps(
-            failure.crash(
-                "lost",
-                f"its worker was lost {MAX_REPAIRS + 1} times without a word: killed, or its machine went down",
-            )
-        )
+        # What the scheduler says of a worker that did not end by itself.
+        told = [
+            job.reason
+            for job in self.jobs.by_worker.values()
+            if job.state is JobState.COMPLETED and job.code is None and job.signal is None and job.reason
+        ]
+        why = f": {told[-1]}" if told else " without a word: killed, or its machine went down"
+        payload = failure.dumps(failure.crash("lost", f"its worker was lost {MAX_REPAIRS + 1} times{why}"))
         headers = [
             formats.RECORD.pack(
                 formats.ERROR,
@@ -432,16 +434,30 @@ class Keeper:
 
     def _submit(self, pool: Pool, count: int) -> int:
         with self.lock:
-            first = self.folder.reserve_workers(count)
-            job = inside(worker_job(self.folder, self.options, pool, first, count), self.folder, pool)
-            submission = pool.submit(job)
-            entry = {"pool": submission.pool, "cluster": submission.cluster, "count": count, "first": first}
-            self.folder.add_submission({**entry, "place": pool.place, "time": time.time()})
+            most, left = pool.largest_submission(count), count
+            while left:
+                some = min(most, left)
+                first = self.folder.reserve_workers(some)
+                job = inside(worker_job(self.folder, self.options, pool, first, some), self.folder, pool)
+                try:
+                    submission = pool.submit(job)
+                except SubmitError:
+                    if left == count:
+                        raise
+                    break  # those before it can do it all
+                entry = {
+                    "pool": submission.pool,
+                    "cluster": submission.cluster,
+                    "count": some,
+                    "first": first,
+                }
+                self.folder.add_submission({**entry, "place": pool.place, "time": time.time()})
+                left -= some
             self._poll_jobs()
             self._last_news = time.monotonic()
             self._nudged, self._nudge_until = pool, self._last_news + 2.0
             self._next_nudge = self._last_news + NUDGE_SECONDS
-            return count
+            return count - left
 
     def act(self, action: Action, reason: str) -> None:
         """Hold, release, vacate or remove all jobs."""

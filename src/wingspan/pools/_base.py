@@ -115,6 +115,14 @@ class Pool(Protocol):
         """How many workers a map of `count` components gets when nobody says."""
         ...
 
+    def largest_submission(self, count: int) -> int:
+        """How many of `count` jobs one submission may have.
+
+        Raises:
+            PoolUnavailable: No scheduler answers.
+        """
+        ...
+
     def submit(self, job: JobDescription) -> Submission:
         """Submit jobs.
 

@@ -129,6 +129,9 @@ class HTCondorPool:
     def default_workers(self, count: int) -> int:
         return max(1, min(count, DEFAULT_WORKERS))
 
+    def largest_submission(self, count: int) -> int:
+        return count
+
     def submit(self, job: JobDescription) -> Submission:
         import htcondor2
 

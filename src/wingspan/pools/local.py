@@ -88,6 +88,9 @@ class LocalPool:
     def default_workers(self, count: int) -> int:
         return max(1, min(count, self.cpus))
 
+    def largest_submission(self, count: int) -> int:
+        return count
+
     def submit(self, job: JobDescription) -> Submission:
         if "WingspanRun" in job.custom:  # any command; what follows is for the workers of maps
             return submit_local_job(job)

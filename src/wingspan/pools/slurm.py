@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -32,6 +34,12 @@ __all__ = ["SlurmPool"]
 DEFAULT_WORKERS = 100
 #: Seconds after which a command of Slurm's is given up: it retries by itself before.
 _PATIENCE = 60.0
+#: Arrays up to so many tasks are taken to be allowed everywhere: MaxArraySize is 1001 where a site says nothing.
+_SMALL_ARRAY = 100
+#: So often it is looked at what a command has left undone: tasks may change between a question and a command.
+_TURNS = 3
+#: States of tasks that are on a node.
+_ON_NODE = frozenset({JobState.RUNNING, JobState.SUSPENDED})
 _FOLDER = "slurm"
 _PROCESS = "$(Process)"
 
@@ -39,7 +47,9 @@ _SCRIPT = """\
 #!/bin/sh
 # Written by Wingspan: a job that says in a file when it begins and ends.
 record={folder}/$SLURM_ARRAY_JOB_ID.$SLURM_ARRAY_TASK_ID
-tell() {{
+# What is done is not done again: a job can be put back into the queue after its end (scontrol requeue, a node that fails).
+grep -q '"state": "completed"' "$record" 2>/dev/null && exit 0
+{redirection}tell() {{
     # A signal to all of the job ends date, too.
     now=$(date +%s) || now=$(date +%s) || now=0
     printf '{{"state": "%s", "time": %s, "host": "%s"%s}}\\n' "$1" "${{now:-0}}" "$(hostname)" "$2" >>"$record"
@@ -67,28 +77,79 @@ def _call(*words: str, given: str | None = None) -> str:
         PoolError: It refuses.
     """
     hint = "work on the cluster's login node, where sinfo answers; wingspan doctor tells more"
+    # Else squeue cuts the numbers of an array at 64 bytes (SLURM_BITSTR_LEN in its manual).
+    environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}
     try:
         done = subprocess.run(
-            words, input=given, capture_output=True, text=True, timeout=_PATIENCE, check=False
+            words,
+            input=None if given is None else os.fsencode(given),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+            env=environment,
         )
     except FileNotFoundError:
         raise PoolUnavailable(f"there is no {words[0]} on PATH", hint=hint) from None
     except subprocess.TimeoutExpired:
         raise PoolUnavailable(f"{words[0]} does not answer within {_PATIENCE:.0f} s", hint=hint) from None
+    # Whatever the encoding: names of other people's jobs are in it.
+    printed, complaint = (stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).removeprefix(f"{words[0]}: ")
+        said = (complaint.strip() or printed.strip()).removeprefix(f"{words[0]}: ")
         if "ontact" in said or "configuration source" in said or "connect" in said:
             raise PoolUnavailable(f"{words[0]}: {said}", hint=hint)
         raise PoolError(f"{words[0]}: {said}")
-    return done.stdout
+    return printed
 
 
 def _queue(clusters: Iterable[str]) -> list[Task]:
-    """The tasks of these array jobs that Slurm still knows."""
+    """The tasks of these array jobs that Slurm still knows.
+
+    Raises:
+        PoolError: It does not answer, or in words that nobody knows.
+    """
     wanted = set(clusters)
-    # Without --states finished ones are left out by newer versions, which Slurm remembers for MinJobAge seconds.
-    answer = _call("squeue", "--json", "--states=all", f"--jobs={','.join(sorted(wanted))}")
-    return [task for task in read_queue(json.loads(answer)) if task.cluster in wanted]
+    try:
+        # Without --states finished ones are left out by newer versions, which Slurm remembers for MinJobAge seconds.
+        answer = _call("squeue", "--json", "--states=all", f"--jobs={','.join(sorted(wanted))}")
+    except PoolError as error:
+        if "Invalid job id" in error.message:  # since 23.02, of a single job that it has forgotten
+            return []
+        raise
+    try:
+        return list(read_queue(json.loads(answer), wanted))
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise PoolError(
+            f"what squeue --json answers cannot be read: {error}",
+            hint="squeue --version tells Slurm's; 21.08 and later are known",
+        ) from error
+
+
+def _largest_array() -> int:
+    """How many tasks an array may have here."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _call("scontrol", "show", "config"), re.MULTILINE)
+    return max(1, int(found[1])) if found else _SMALL_ARRAY
+
+
+def _facts(line: bytes) -> dict[str, Any] | None:
+    """A line of a record; None if it is none."""
+    try:
+        facts = json.loads(line)
+        return {**facts, "state": JobState(facts["state"]), "time": float(facts["time"])}
+    except (ValueError, KeyError, TypeError):
+        return None  # of a job that was killed while it wrote: Slurm knows the rest
+
+
+def _said(folder: Path, task: Task) -> JobState | None:
+    """The state that a task's record tells: the last one, but an end stays an end."""
+    try:
+        lines = (folder / _FOLDER / f"{task.cluster}.{task.number}").read_bytes().splitlines()
+    except FileNotFoundError:
+        return None
+    states = [facts["state"] for facts in map(_facts, lines) if facts]
+    if JobState.COMPLETED in states:
+        return JobState.COMPLETED
+    return states[-1] if states else None
 
 
 class SlurmPool:
@@ -126,18 +187,21 @@ class SlurmPool:
     def default_workers(self, count: int) -> int:
         return max(1, min(count, DEFAULT_WORKERS))
 
+    def largest_submission(self, count: int) -> int:
+        return count if count <= _SMALL_ARRAY else min(count, _largest_array())
+
     def submit(self, job: JobDescription) -> Submission:
         if job.requirements:
             raise SubmitError(
                 f"Slurm knows no requirements as HTCondor does: {job.requirements}",
                 hint="a site profile says which nodes: [profile.….sbatch] with constraint or partition",
             )
-        folder = job.working_dir
+        folder, options = job.working_dir, _options(job)
         assert folder is not None
         records = folder / _FOLDER
         records.mkdir(exist_ok=True, mode=0o700)
         try:
-            answer = _call("sbatch", *_options(job), given=_script(job, records))
+            answer = _call("sbatch", *options, given=_script(job, records))
         except PoolUnavailable:
             raise
         except PoolError as error:
@@ -166,37 +230,86 @@ class SlurmPool:
         clusters = [submission.cluster for submission in submissions]
         if action == "remove":
             _call("scancel", *clusters)
-        elif action == "release":
-            deadline = time.monotonic() + _PATIENCE
-            tasks = _queue(clusters)
-            while any(task.is_ending for task in tasks) and time.monotonic() < deadline:
-                time.sleep(0.2)  # held a moment ago: it can be released when its node is done with it
-                tasks = _queue(clusters)
-            held = [task for task in tasks if task.state is JobState.HELD]
-            _for_each(held, "release", folder, JobState.IDLE, None)
+            return
+        # Sent off its node a moment ago: it can be held and released when the node is done with it.
+        leaving = {"release": JobState.HELD, "hold": JobState.IDLE}.get(action)
+        deadline = time.monotonic() + _PATIENCE
+        while (
+            leaving
+            and time.monotonic() < deadline
+            and any(task.is_ending and _said(folder, task) is leaving for task in _queue(clusters))
+        ):
+            time.sleep(1.0)
+        if action == "release":
+            _move(clusters, folder, {"release": {JobState.HELD}}, JobState.IDLE, None)
+        elif action == "vacate":
+            _move(clusters, folder, {"requeue incomplete": _ON_NODE}, JobState.IDLE, None)
         else:
-            tasks = _queue(clusters)
-            running = [task for task in tasks if task.state in (JobState.RUNNING, JobState.SUSPENDED)]
-            if action == "vacate":
-                _for_each(running, "requeue", folder, JobState.IDLE, None)
-                return
-            waiting = [task for task in tasks if task.state is JobState.IDLE]
-            _for_each(running, "requeuehold", folder, JobState.HELD, reason)
-            _for_each(waiting, "hold", folder, JobState.HELD, reason)
+            orders = {"requeuehold incomplete": _ON_NODE, "hold": {JobState.IDLE}}
+            _move(clusters, folder, orders, JobState.HELD, reason)
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
         return _Watcher(list(submissions), folder / _FOLDER)
 
 
-def _for_each(tasks: Sequence[Task], command: str, folder: Path, state: JobState, reason: str | None) -> None:
-    """Give `command` to scontrol, and write down what the tasks are now: nobody else would tell before Slurm is asked."""
-    for begin in range(0, len(tasks), 500):
-        some = tasks[begin : begin + 500]
-        _call("scontrol", command, ",".join(task.name for task in some))
-        for task in some:
-            facts = {"state": state.value, "time": time.time(), "reason": reason}
-            with (folder / _FOLDER / f"{task.cluster}.{task.number}").open("ab") as file:
-                file.write(json.dumps(facts).encode() + b"\n")
+def _move(
+    clusters: Sequence[str],
+    folder: Path,
+    orders: Mapping[str, Collection[JobState]],
+    state: JobState,
+    reason: str | None,
+) -> None:
+    """Bring tasks into `state`, and write it down: nobody else would tell before Slurm is asked.
+
+    Slurm does what it can of a command, and refuses all of it in words about one task that has changed meanwhile.
+
+    Args:
+        clusters: Array jobs.
+        folder: Of the map or run.
+        orders: Words for scontrol, and the states of the tasks that they are for.
+        state: What the tasks are to be.
+        reason: Why, for who asks.
+
+    Raises:
+        PoolError: A task is not in it; the records of the others are written.
+    """
+    tried: set[str] = set()
+    refusal: PoolError | None = None
+    for turn in range(_TURNS + 1):
+        tasks = {task.name: task for task in _queue(clusters)}
+        open_ = [
+            task
+            for task in tasks.values()
+            if not task.state.is_final
+            and not (task.is_ending and task.state in _ON_NODE)
+            and _said(folder, task) is not JobState.COMPLETED  # Slurm may not have seen its end yet
+        ]
+        left = {
+            order: [task.name for task in open_ if task.state in states] for order, states in orders.items()
+        }
+        if turn == _TURNS or not any(left.values()):
+            break
+        for order, names in left.items():
+            tried.update(names)
+            for begin in range(0, len(names), 500):
+                try:
+                    _call("scontrol", *order.split(), ",".join(names[begin : begin + 500]))
+                except PoolUnavailable:
+                    raise
+                except PoolError as error:
+                    refusal = error
+    undone = {name for names in left.values() for name in names}
+    for name in sorted(tried - undone):
+        task = tasks.get(name)
+        if task is None or task.state.is_final or _said(folder, task) is JobState.COMPLETED:
+            continue  # it has ended
+        facts = {"state": state.value, "time": time.time(), "reason": reason}
+        with (folder / _FOLDER / f"{task.cluster}.{task.number}").open("ab") as file:
+            file.write(json.dumps(facts).encode() + b"\n")
+    if undone:
+        raise refusal or PoolError(
+            f"{len(undone):,} tasks are not {state.value} yet, {min(undone)} for one", hint="try again"
+        )
 
 
 def _options(job: JobDescription) -> list[str]:
@@ -206,8 +319,16 @@ def _options(job: JobDescription) -> list[str]:
     resources = job.resources
 
     def output(path: str | None) -> str:
+        if job.first:  # sbatch cannot count from there; the script does
+            return "/dev/null"
         return (path or "/dev/null").replace("%", "%%").replace(_PROCESS, "%a")
 
+    profile = load_profile(job.profile) if job.profile else find_profile()
+    if {"clusters", "cluster"} & profile.sbatch.keys():
+        raise SubmitError(
+            f"the profile {profile.name} sends jobs to other clusters (clusters = …), and there nobody would look after them",
+            hint="take it out of the profile and work on that cluster's own login node; files of wingspan render may have it",
+        )
     options = [
         "--parsable",
         f"--job-name={job.name}",
@@ -227,19 +348,39 @@ def _options(job: JobDescription) -> list[str]:
         options.append(f"--time={clock(resources.time_limit)}")
     if resources.gpus:
         options.append(f"--gpus-per-node={resources.gpus}")
-    profile = load_profile(job.profile) if job.profile else find_profile()
     options += [f"--{name}={value}" for name, value in profile.sbatch.items()]
     constraint = profile.slurm_constraint(resources)
     return [*options, f"--constraint={constraint}"] if constraint else options
 
 
 def _script(job: JobDescription, records: Path) -> str:
-    words = " ".join(
-        shlex.quote(word).replace(_PROCESS, "'\"$SLURM_ARRAY_TASK_ID\"'")  # it stands in single quotes
-        for word in (job.executable, *job.arguments)
-    )
+    number = f"$((SLURM_ARRAY_TASK_ID + {job.first}))" if job.first else "$SLURM_ARRAY_TASK_ID"
+
+    def word(text: str) -> str:
+        return shlex.quote(text).replace(_PROCESS, f"'\"{number}\"'")  # it stands in single quotes
+
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in job.environment.items())
-    return _SCRIPT.format(folder=shlex.quote(str(records)), exports=exports, command=words)
+    redirection = (
+        f"exec >>{word(job.stdout or os.devnull)} 2>>{word(job.stderr or os.devnull)}\n" if job.first else ""
+    )
+    return _SCRIPT.format(
+        folder=shlex.quote(str(records)),
+        redirection=redirection,
+        exports=exports,
+        command=" ".join(map(word, (job.executable, *job.arguments))),
+    )
+
+
+def _vanished(job: tuple[str, int], told: JobState | None) -> Task:
+    """A task that Slurm has forgotten and that never said how it ended."""
+    began = told in _ON_NODE
+    return Task(
+        cluster=job[0],
+        number=job[1],
+        state=JobState.COMPLETED if began else JobState.REMOVED,
+        reason="it left Slurm's queue without a word: "
+        + ("its time was over, its node failed, or it was cancelled" if began else "it was cancelled"),
+    )
 
 
 @attrs.define
@@ -254,16 +395,19 @@ class _Watcher:
     #: What was told of jobs that will not start.
     _waiting: dict[tuple[str, int], str] = attrs.field(factory=dict)
     _next_look: float = 0.0
+    _opened: int = 0
 
-    #: Seconds between two looks at the folder: it is on a shared file system.
-    INTERVAL = 0.2
+    #: Seconds between two looks at the folder, and how many files are opened in a second: it is on a shared file system.
+    INTERVAL, OPENED = 0.2, 500
 
     def poll(self) -> Iterable[JobEvent]:
         now = time.monotonic()
         if now < self._next_look:
             return []
-        self._next_look = now + self.INTERVAL
-        return list(self._new())
+        self._opened = 0
+        events = list(self._new())
+        self._next_look = now + max(self.INTERVAL, self._opened / self.OPENED)
+        return events
 
     def _new(self) -> Iterator[JobEvent]:
         wanted = {submission.cluster for submission in self.submissions}
@@ -278,18 +422,20 @@ class _Watcher:
                 JobState.REMOVED,
             ):
                 continue
+            self._opened += 1
             with Path(entry.path).open("rb") as file:
                 file.seek(self._read.get(entry.name, 0))
                 for line in file:
                     if not line.endswith(b"\n"):
                         break
                     self._read[entry.name] = self._read.get(entry.name, 0) + len(line)
-                    try:
-                        facts = json.loads(line)
-                        said = {**facts, "state": JobState(facts["state"]), "time": float(facts["time"])}
-                    except (ValueError, KeyError, TypeError):
-                        continue  # of a job that was killed while it wrote: Slurm knows the rest
-                    yield self._tell(JobEvent(cluster=cluster, proc=int(task), **said))
+                    facts = _facts(line)
+                    if facts is None:
+                        continue
+                    event = self._tell(JobEvent(cluster=cluster, proc=int(task), **facts))
+                    yield event
+                    if event.state.is_final:  # what was written down after it had ended does not count
+                        break
 
     def _tell(self, event: JobEvent) -> JobEvent:
         self._told[(event.cluster, event.proc)] = event.state
@@ -308,12 +454,9 @@ class _Watcher:
                 told = self._told.get(job)
                 if told is not None and told.is_final:
                     continue
-                task = known.get(job) or Task(
-                    cluster=submission.cluster,
-                    number=number,
-                    state=JobState.REMOVED,
-                    reason="it left Slurm's queue without a word: cancelled, or its node failed",
-                )
+                task = known.get(job) or _vanished(job, told)
+                if task.is_ending and not task.state.is_final:
+                    continue  # sent off its node, or at its end: it says so, or the next answer does
                 waits = task.reason if task.state is JobState.IDLE else None
                 news = waits is not None and self._waiting.get(job) != waits
                 if waits is not None:

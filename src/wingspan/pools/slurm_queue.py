@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -11,7 +11,7 @@ from wingspan.pools._base import JobState
 
 __all__ = ["Task", "read_queue"]
 
-#: Job states (squeue(1), "JOB STATE CODES") in HTCondor's words; the rest left the queue without an end of their own.
+#: Job states (squeue(1), "JOB STATE CODES") in HTCondor's words; the rest ended without an exit code of their own.
 _STATES = {
     "PENDING": JobState.IDLE,
     "CONFIGURING": JobState.IDLE,
@@ -29,11 +29,14 @@ _STATES = {
     "STOPPED": JobState.SUSPENDED,
     "COMPLETED": JobState.COMPLETED,
     "FAILED": JobState.COMPLETED,
+    "CANCELLED": JobState.REMOVED,
 }
+#: States whose exit code is the program's.
+_BY_ITSELF = frozenset({"COMPLETED", "FAILED"})
 _IN_WORDS = {
     "CANCELLED": "it was cancelled",
-    "TIMEOUT": "it ran for longer than its time limit",
-    "OUT_OF_MEMORY": "it took more memory than it asked for",
+    "TIMEOUT": 'it ran for longer than its time limit: ask for more (--time 4h, Options(time="4h"))',
+    "OUT_OF_MEMORY": 'it took more memory than it asked for: ask for more (--memory 8GB, Options(request_memory="8GB"))',
     "NODE_FAIL": "its node failed",
     "PREEMPTED": "it was preempted",
     "BOOT_FAIL": "its node did not boot",
@@ -66,8 +69,8 @@ class Task:
         cluster: The array job's id.
         number: The task's.
         state: In HTCondor's words.
-        reason: Why it is held or has gone, or waits for ever.
-        code: Exit code, when it has ended.
+        reason: Why it is held, was ended or taken away, or waits for ever.
+        code: Exit code, when it has ended by itself.
         signal: Signal that ended it.
         host: Where it runs or ran.
         is_ending: Its node is cleaning up after it: it is about to be in another state.
@@ -88,29 +91,36 @@ class Task:
         return f"{self.cluster}_{self.number}"
 
 
-def read_queue(answer: Mapping[str, Any]) -> Iterator[Task]:
-    """The tasks of an answer of ``squeue --json``; those that wait come together, as ``"4-5,9%2"``.
+def read_queue(answer: Mapping[str, Any], clusters: Container[str]) -> Iterator[Task]:
+    """The tasks of these array jobs in an answer of ``squeue --json``; those that wait come together, as ``"4-5,9%2"``.
+
+    Before 23.02 it holds everybody's jobs, whatever was asked for.
+
+    Raises:
+        ValueError: It says something else of one of these jobs than is known; others' may be as they like.
 
     >>> job = {"array_job_id": {"set": True, "number": 7}, "array_task_string": "4-5,9%2", "job_state": ["PENDING"],
     ...        "state_reason": "JobHeldUser"}
-    >>> [(task.name, task.state.value) for task in read_queue({"jobs": [job]})]
+    >>> [(task.name, task.state.value) for task in read_queue({"jobs": [job]}, {"7"})]
     [('7_4', 'held'), ('7_5', 'held'), ('7_9', 'held')]
     """
     for job in answer.get("jobs", ()):
         array = _number(job.get("array_job_id"))
-        if not array:
+        if str(array) not in clusters:
             continue
         states = job.get("job_state") or "PENDING"
         names = [states] if isinstance(states, str) else list(states)  # a list since 23.02
-        known = [_STATES.get(name, JobState.REMOVED) for name in names]
+        known = [_STATES.get(name, JobState.COMPLETED) for name in names]
         state = known[0]
         because = str(job.get("state_reason") or "")
         if JobState.HELD in known or (state is JobState.IDLE and because.startswith(("JobHeld", "JobHold"))):
             state = JobState.HELD
         reason = because if state is JobState.HELD else _IN_WORDS.get(names[0])
+        if names[0] not in _STATES and reason is None:
+            reason = f"Slurm ended it ({names[0]})"
         if state is JobState.IDLE and because in _NEVER:
             reason = f"Slurm will not start it ({because}): another --time, --cpus, --memory or partition"
-        code, signal = _exit(job.get("exit_code")) if state is JobState.COMPLETED else (None, None)
+        code, signal = _exit(job.get("exit_code")) if names[0] in _BY_ITSELF else (None, None)
         single = _number(job.get("array_task_id"))
         waiting = str(job.get("array_task_string") or "")
         for number in _expand(waiting) if waiting else () if single is None else (single,):

@@ -19,7 +19,7 @@ from wingspan.pools.event_log import submitted_clusters
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import copy_outputs
 from wingspan.runs._folder import RunFolder, remove_run_folder
-from wingspan.runs._jobs import JOB_NOTE, describe_jobs
+from wingspan.runs._jobs import JOB_NOTE, describe_jobs, submit_jobs
 from wingspan.runs._script import EXIT_MISSING_OUTPUT, OUTCOME
 from wingspan.runs._spec import RunSpec
 from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed
@@ -208,6 +208,8 @@ class Run:
             reason = f"it did not write {', '.join(missing)}"
         elif event.signal is not None:
             reason = f"signal {event.signal} ended it"
+        elif event.code is None and event.reason:
+            reason = event.reason  # the scheduler's
         else:
             reason = why_it_failed(self.stderr(number), event.code)
         return attrs.evolve(
@@ -431,7 +433,7 @@ class Run:
         pool = get_pool(self.pool)
         pool.make_ready()
         if numbers == list(range(len(self))):
-            self._folder.add_submission(pool.submit(describe_jobs(self._folder, pool)), 0)
+            submit_jobs(self._folder, pool)
         else:
             for number in numbers:
                 self._folder.add_submission(pool.submit(describe_jobs(self._folder, pool, number)), number)
