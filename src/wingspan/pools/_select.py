@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import attrs
@@ -16,6 +17,18 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import Settings, load_settings
 
 __all__ = ["KINDS", "Choice", "choose_pool", "get_pool", "site_pool"]
+
+#: Where slurm.conf may be, beside the folder of its own programs.
+_SLURM_FOLDERS = (
+    "/etc/slurm",
+    "/etc/slurm-llnl",
+    "/run/slurm/conf",
+    "/usr/local/etc",
+    "/usr/local/etc/slurm",
+    "/opt/slurm/etc",
+)
+#: So long sinfo may look for a cluster where no file names one: it has to find it by DNS, and retries for a minute.
+_SINFO_SECONDS = 3.0
 
 KINDS = ("personal", "htcondor", "slurm", "local")
 
@@ -93,14 +106,29 @@ def site_condor() -> str | None:
 def slurm_configured() -> str | None:
     """What names a Slurm cluster on this machine: a sentence, or None.
 
-    The places are those of slurm.conf(5) and of "configless" Slurm.
+    The places are those of slurm.conf(5), of Slurm that was built by itself, and of "configless" Slurm, which may have none at all: then
+    sinfo is asked for a moment, where there is one.
     """
     if named := os.environ.get("SLURM_CONF"):
         return f"SLURM_CONF is {named}"
-    for folder in ("/etc/slurm", "/etc/slurm-llnl", "/run/slurm/conf"):
+    program = shutil.which("sbatch")
+    if program is None:
+        return None
+    own = Path(program).resolve().parent.parent / "etc"
+    for folder in (*_SLURM_FOLDERS, own, own / "slurm"):
         if (path := Path(folder) / "slurm.conf").is_file():
             return f"{path} is there"
-    return None
+    try:
+        asked = subprocess.run(
+            ["sinfo", "--noheader", "--format=%R"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_SINFO_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return "sinfo knows a cluster" if asked.returncode == 0 else None
 
 
 def _named_pool(name: str | None, settings: Settings) -> Pool:
@@ -159,7 +187,7 @@ def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Ch
             complaint = f"{site}, but {error.message}; "
         else:
             return Choice(pool, f"{site}, and its schedd answers")
-    if shutil.which("sbatch") is not None and (cluster := slurm_configured()) is not None:
+    if (cluster := slurm_configured()) is not None:
         try:
             pool = get_pool("slurm")
             pool.make_ready()
