@@ -101,14 +101,14 @@ def machine_requirement(subdir: str, pool: Pool | None) -> str | None:
 
     Args:
         subdir: The environment's platform, ``linux-aarch64``.
-        pool: Where the jobs run; None: nowhere yet.
+        pool: Where the jobs run; None: nowhere yet. Slurm has no such words: a partition has machines of one kind.
 
     Raises:
         SettingsError: They run on this machine, and it is another.
     """
     wanted = subdir.partition("-")[2]
     wanted = _ARCH.get(wanted, wanted)
-    if wanted.lower() == machine.machine().lower():
+    if wanted.lower() == machine.machine().lower() or (pool is not None and pool.kind == "slurm"):
         return None
     if pool is not None and pool.kind in ("personal", "local"):
         raise SettingsError(
