@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from wingspan.cli import main
 from wingspan.pools.personal import PersonalPool
+from wingspan.runs import RunWarning
 from wingspan.runs.lint import RULES, LintError, lint
 
 SOUND_SUBMIT = """\
@@ -535,6 +536,44 @@ def test_data_in_a_folder_is_passed_over(tmp_path: Path) -> None:
     assert lint([tmp_path]) == []
     with pytest.raises(LintError, match="too large"):
         lint([tmp_path / "environment.sh"])
+
+
+def test_what_tools_keep_in_a_folder_is_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders of Git and Pixi are not looked into; a file beside the job files that is not UTF-8 is named, and is no reason to
+    end: neither from Python nor in the command.
+    """
+    (tmp_path / "train.sub").write_text(submit())
+    for kept in (".git/hooks", ".pixi/envs/default/etc", "src/__pycache__"):
+        (tmp_path / kept).mkdir(parents=True)
+        (tmp_path / kept / "theirs.sh").write_bytes(b"caf\xe9\n")
+    assert lint([tmp_path]) == []
+    (tmp_path / "latin.sh").write_bytes(b"#!/bin/sh\n# caf\xe9\n")
+    with pytest.warns(RunWarning, match=r"left out: .*latin\.sh is not text"):
+        assert lint([tmp_path]) == []
+    code, out, err = run(capsys, str(tmp_path))
+    assert (code, out) == (0, "")
+    assert err.startswith("Note: left out: ")
+
+
+def test_the_first_line_says_more_than_the_suffix(tmp_path: Path) -> None:
+    """Slurm sites call their scripts .sub too; and sbatch takes scripts in Python, for which a shell's rules are none."""
+    slurm = "#!/bin/bash\n#SBATCH --mem=1G\nset -e\nsrun x\n"
+    assert rules_of(tmp_path, "job.sub", slurm) == [("sbatch-no-time", 2)]
+    python = "#!/usr/bin/env python3\n#SBATCH --mem=1G\nimport os\nx = 1\n--x\nprint(x)\n"
+    assert rules_of(tmp_path, "job.sbatch", python) == [("sbatch-no-time", 2)]
+
+
+def test_an_executable_that_is_no_script(tmp_path: Path) -> None:
+    """A program, or a file that is too large for a script, is not read as one; nor is a name too long for a file."""
+    (tmp_path / "run").write_bytes(b"\x7fELF\0\npython src/a.py\n")
+    lines = ("transfer_executable = true", "transfer_input_files = src/a.py")
+    assert rules_of(tmp_path, "a.sub", submit("executable = run", *lines)) == []
+    (tmp_path / "run").write_bytes(b"python src/a.py\n" + b"#" * (4 << 20))
+    assert rules_of(tmp_path, "a.sub", submit("executable = run", *lines)) == []
+    long = submit(f"executable = {'x' * 300}", *lines)
+    assert rules_of(tmp_path, "a.sub", long) == [("no-such-script", 1)]
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

@@ -23,13 +23,15 @@ __all__ = ["lint"]
 def lint(*, files: tuple[Path, ...], kind: str | None, as_json: bool, list_rules: bool) -> int:
     """Look for faults in submit descriptions, the scripts they execute, and sbatch scripts.
 
-    FILE may be a folder: its submit files and scripts are meant. A comment
+    FILE may be a folder: its submit files and scripts are meant, without
+    .git, .pixi and caches. A comment
     "# wingspan: ignore=RULE" in a line, or above it, keeps that rule quiet there.
 
     Exit code: 0 nothing found, 1 something found, 2 a file cannot be read.
     """
     import attrs
 
+    from wingspan.cli._output import notes
     from wingspan.runs import lint as room
 
     if list_rules:
@@ -43,7 +45,8 @@ def lint(*, files: tuple[Path, ...], kind: str | None, as_json: bool, list_rules
         return 0
     if not files:
         raise click.UsageError("Missing argument 'FILE...'.")
-    findings = room.lint(files, kind="submit" if kind == "submit" else "shell" if kind else None)
+    with notes():
+        findings = room.lint(files, kind="submit" if kind == "submit" else "shell" if kind else None)
     if as_json:
         click.echo(json.dumps([attrs.asdict(each) for each in findings], indent=2, ensure_ascii=False))
     else:

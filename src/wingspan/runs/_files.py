@@ -13,10 +13,10 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import InputMissing, InvalidRun, WouldOverwrite
 from wingspan.runs._spec import relative_path
 
-__all__ = ["collect_inputs", "copy_outputs", "keep_inputs", "not_sent", "rebased"]
+__all__ = ["SKIPPED", "collect_inputs", "copy_outputs", "keep_inputs", "not_sent", "rebased"]
 
 #: Never part of a folder that is named: what version control and tools keep for themselves.
-_SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 #: Larger files are linked rather than copied where that is possible: they are data, and seldom edited in place.
 _LINK_BYTES = 64 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -38,14 +38,20 @@ def collect_inputs(
         InputMissing: There is no such file, or a pattern matches nothing.
         InvalidRun: A relative path leads out of `base`, or two inputs would have one place.
     """
+    base = Path(os.path.normpath(base))
     found: dict[str, Path] = {}
     urls: list[str] = []
     for one in given:
         if _URL.match(one):
+            if re.search(r"[,\s]", one):
+                raise InvalidRun(
+                    f"the input {one!r} has a comma or a blank, at which submit files part two names",
+                    hint="in a URL %2C is a comma and %20 a blank",
+                )
             urls.append(one)
             continue
-        path = Path(one).expanduser()
-        here = path if path.is_absolute() else base / path
+        path = Path(os.path.expanduser(one))  # noqa: PTH111 - that of Path raises what nobody expects where there is no such user
+        here = Path(os.path.normpath(path)) if path.is_absolute() else base / path
         if not here.exists():
             raise InputMissing(
                 f"there is no input {one!r} in {base}", hint="correct the path, or make the file first"
@@ -53,6 +59,10 @@ def collect_inputs(
         if path.is_absolute():
             inside = here.is_relative_to(base)
             place = here.relative_to(base).as_posix() if inside else here.name
+            if not place:
+                raise InvalidRun(
+                    f"the input {one!r} is all of this machine", hint="name what the command reads"
+                )
         else:
             place = _place_of(one, here)
         _add(found, place, here.absolute())
@@ -106,7 +116,7 @@ def rebased(given: str, here: Path, base: Path) -> str:
 
 
 def _is_skipped(path: Path) -> bool:
-    return any(part in _SKIPPED for part in path.parts)
+    return any(part in SKIPPED for part in path.parts)
 
 
 def _add(found: dict[str, Path], place: str, here: Path) -> None:
@@ -124,15 +134,14 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
     Files of more than 64 MiB are hard-linked where that is possible. Answers how many bytes there are.
 
     Raises:
-        InputMissing: One vanished meanwhile.
+        InputMissing: One vanished meanwhile, or is a link to nothing.
+        InvalidRun: A link in a folder leads to a folder around it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found: list[tuple[Path, Path, int]] = []
     try:
         for here, place in inputs:
-            found += [
-                (source, target, source.stat().st_size) for source, target in _files(here, folder / place)
-            ]
+            found += [(source, target, _size(source)) for source, target in _files(here, folder / place)]
         total = sum(size for _, _, size in found)
         task = progress.start("copying inputs", total) if total > _LINK_BYTES else None
         for source, target, size in found:
@@ -149,17 +158,33 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
     return total
 
 
-def _files(here: Path, target: Path) -> Iterable[tuple[Path, Path]]:
+def _files(here: Path, target: Path, around: tuple[str, ...] = ()) -> Iterable[tuple[Path, Path]]:
+    """Files of an input and where they go; `around` are the folders in which `here` is, by their real paths."""
     if not here.is_dir():
         yield here, target
         return
+    real = os.path.realpath(here)
+    if real in around:
+        raise InvalidRun(
+            f"the input {here} is a link to {real}, a folder around it: there would be no end to copying",
+            hint="remove the link, or name what is needed of the folder",
+        )
     target.mkdir(parents=True, exist_ok=True)
-    for root, folders, names in os.walk(here, followlinks=True):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED)
-        below = target / Path(root).relative_to(here)
-        below.mkdir(parents=True, exist_ok=True)
-        for name in sorted(names):
-            yield Path(root, name), below / name
+    for name in sorted(os.listdir(here)):
+        if name not in SKIPPED or not (here / name).is_dir():
+            yield from _files(here / name, target / name, (*around, real))
+
+
+def _size(source: Path) -> int:
+    try:
+        return source.stat().st_size
+    except OSError:
+        if not source.is_symlink():
+            raise
+        raise InputMissing(
+            f"the input {source} is a link to {source.readlink()}, and there is nothing",
+            hint="remove the link, or mend it; nothing was submitted",
+        ) from None
 
 
 def _copy(source: Path, target: Path, size: int) -> None:

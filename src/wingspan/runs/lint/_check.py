@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import wingspan.runs.lint._rules_files
 import wingspan.runs.lint._rules_gpu  # noqa: F401  both add to the table of _rules_submit
+from wingspan.runs._errors import RunWarning
+from wingspan.runs._files import SKIPPED
 from wingspan.runs.lint._errors import LintError
 from wingspan.runs.lint._rule import Finding, RuleTable
 from wingspan.runs.lint._rules_sbatch import SBATCH
 from wingspan.runs.lint._rules_shell import SHELL
 from wingspan.runs.lint._rules_submit import SUBMIT
 from wingspan.runs.lint._script import parse_script
-from wingspan.runs.lint._submit_file import parse_submit
+from wingspan.runs.lint._submit_file import LARGEST, parse_submit
 
 __all__ = ["Kind", "kind_of", "lint"]
 
@@ -25,20 +29,19 @@ _T = TypeVar("_T")
 _SUBMIT_SUFFIXES = frozenset({".sub", ".submit", ".jdl", ".condor", ".cmd"})
 _SHELL_SUFFIXES = frozenset({".sh", ".bash", ".sbatch", ".slurm", ".slurmjob"})
 _IGNORE = re.compile(r"#\s*wingspan:\s*ignore=([\w,-]+)")
-#: Job files are small; what is larger is data.
-_LARGEST = 4 << 20
+_SHELL = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
 
 
 def kind_of(path: Path, text: str) -> Kind | None:
-    """What a file is, by its suffix, else by its content; None: neither.
+    """What a file is, by its first line, its suffix, else its content; None: neither.
 
-    >>> kind_of(Path("train.sub"), ""), kind_of(Path("train"), "#!/bin/bash"), kind_of(Path("a"), "queue")
+    >>> kind_of(Path("train.sub"), ""), kind_of(Path("train.sub"), "#!/bin/bash"), kind_of(Path("a"), "queue")
     ('submit', 'shell', 'submit')
     """
+    if path.suffix in _SHELL_SUFFIXES or _SHELL.match(text):
+        return "shell"
     if path.suffix in _SUBMIT_SUFFIXES:
         return "submit"
-    if path.suffix in _SHELL_SUFFIXES or re.match(r"#!.*\b(ba|da|z|k)?sh\b", text):
-        return "shell"
     if re.search(r"^\s*queue\b(?!\s*=)", text, re.MULTILINE | re.IGNORECASE):
         return "submit"
     return None
@@ -46,7 +49,7 @@ def kind_of(path: Path, text: str) -> Kind | None:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > _LARGEST:
+        if path.stat().st_size > LARGEST:
             raise LintError(f"{path} is too large for a job file", hint="name submit files and scripts only")
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -75,24 +78,35 @@ def _ignored(lines: list[str], finding: Finding) -> bool:
     return False
 
 
-def _is_job_file(path: Path) -> bool:
-    """Whether a file found in a folder is small enough; a self-extracting environment is a .sh too."""
-    return path.is_file() and path.stat().st_size <= _LARGEST
+def _job_files(folder: Path) -> list[Path]:
+    """What is a job file by its name, and small enough; a self-extracting environment is a .sh too."""
+    found: list[Path] = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in SKIPPED]
+        found += [
+            path
+            for path in (Path(here) / name for name in names)
+            if path.suffix in _SUBMIT_SUFFIXES | _SHELL_SUFFIXES
+            and path.is_file()
+            and path.stat().st_size <= LARGEST
+        ]
+    return sorted(found)
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The paths, with folders replaced by the job files in them."""
+def _texts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """The paths, with folders replaced by the job files in them, and what they say."""
     for path in paths:
-        if path.is_dir():
-            suffixes = _SUBMIT_SUFFIXES | _SHELL_SUFFIXES
-            inside = sorted(
-                each for each in path.rglob("*") if each.suffix in suffixes and _is_job_file(each)
-            )
-            if not inside:
-                raise LintError(f"there is no submit file and no script in {path}", hint="name the files")
-            yield from inside
-        else:
-            yield path
+        if not path.is_dir():
+            yield path, _read(path)
+            continue
+        inside = _job_files(path)
+        if not inside:
+            raise LintError(f"there is no submit file and no script in {path}", hint="name the files")
+        for each in inside:
+            try:
+                yield each, _read(each)
+            except LintError as error:
+                warnings.warn(f"left out: {error}", RunWarning, stacklevel=3)
 
 
 def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
@@ -102,7 +116,7 @@ def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
     comment line above it) with ``# wingspan: ignore=RULE`` is not complained of for that rule.
 
     Args:
-        paths: Files; folders stand for the submit files and scripts in them.
+        paths: Files; folders stand for the submit files and scripts in them, but for what version control and tools keep.
         kind: What they are; by default told from suffix and content.
 
     Returns:
@@ -110,10 +124,12 @@ def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
 
     Raises:
         LintError: A file that cannot be read, or is neither a submit description nor a shell script.
+
+    Warns:
+        RunWarning: A file in a folder that cannot be read; it is left out.
     """
     findings: list[Finding] = []
-    for path in _files(paths):
-        text = _read(path)
+    for path, text in _texts(paths):
         what = kind or kind_of(path, text)
         if what is None:
             raise LintError(
@@ -125,7 +141,9 @@ def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
             lines, found = submit.lines, list(_apply(SUBMIT, submit, str(path)))
         else:
             script = parse_script(path, text)
-            lines, found = script.lines, list(_apply(SHELL, script, str(path)))
+            lines, found = script.lines, []
+            if _SHELL.match(text) or not text.startswith("#!"):  # sbatch takes scripts in any language
+                found += _apply(SHELL, script, str(path))
             if script.sbatch:
                 found += _apply(SBATCH, script, str(path))
         found = [each for each in dict.fromkeys(found) if not _ignored(lines, each)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from wingspan.runs.lint._rule import Hit
@@ -32,6 +33,11 @@ def _inputs(submit: SubmitFile) -> Iterator[tuple[Command, str]]:
         for entry in split_list(command.value):
             # a doubled name is another rule's; what stands behind it is meant
             yield command, re.sub(rf"^{command.key}\s*=\s*", "", entry, flags=re.IGNORECASE)
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; a value of a job file may be no name for one at all."""
+    return os.path.exists(path)  # noqa: PTH110  Path.exists() does not take long names
 
 
 def _line_of(submit: SubmitFile, command: Command, entry: str) -> int:
@@ -104,11 +110,11 @@ def _without_its_folder(
     """``src/`` sends what is in the folder, and a script uses one of these files as ``src/…``."""
     folder = submit.path.parent / entry
     name = PurePosixPath(entry).name
-    if name in there or not folder.is_dir() or (folder / name).exists():
+    if name in there or not _exists(folder / ".") or _exists(folder / name):
         return
     used = re.compile(rf"(?<![\w./$}}-])(?:\./)?({re.escape(name)}/([\w.-]+(?:/[\w.-]+)*))")
     for at, text, words in places:
-        match = next((one for one in used.finditer(text) if (folder / one[2]).exists()), None)
+        match = next((one for one in used.finditer(text) if _exists(folder / one[2])), None)
         if match is not None:
             yield Hit(
                 at or _line_of(submit, command, entry),
@@ -178,7 +184,7 @@ def no_such_script(submit: SubmitFile) -> Iterator[Hit]:
     candidates = [submit.path.parent / name]
     if base is not None:
         candidates.append(submit.path.parent / base.value / name)
-    if not any(each.exists() for each in candidates):
+    if not any(_exists(each) for each in candidates):
         yield Hit(executable.line, f"executable = {name}: there is no such file")
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Command", "SubmitFile", "parse_submit", "split_list"]
+__all__ = ["LARGEST", "Command", "SubmitFile", "parse_submit", "split_list"]
 
+#: Job files are small; what has more bytes is data.
+LARGEST = 4 << 20
 _COMMAND = re.compile(r"\s*(?P<key>[+-]?[A-Za-z_][\w.]*)\s*(?P<tag>@?=)(?P<value>.*)", re.DOTALL)
 _STATEMENT = re.compile(r"\s*(if|elif|else|endif|include|use|error|warning)\b", re.IGNORECASE)
 _QUEUE = re.compile(r"\s*queue\b(?!\s*=)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
@@ -116,9 +118,17 @@ class SubmitFile:
             name = next((word for word in words if word.endswith(".sh")), "")
         base = self.last("initialdir")
         for folder in (self.path.parent, self.path.parent / base.value if base else self.path.parent):
-            if name and (folder / name).is_file():
+            if name and _is_text(folder / name):
                 return folder / name
         return None
+
+
+def _is_text(path: Path) -> bool:
+    """Whether it is a file that can be a script: readable, small, and no program."""
+    try:
+        return path.is_file() and path.stat().st_size <= LARGEST and b"\0" not in path.read_bytes()
+    except OSError:
+        return False
 
 
 def _logical(lines: list[str]) -> Iterator[tuple[int, str]]:
