@@ -14,7 +14,7 @@ from _slurm_cluster import SlurmCluster
 from wingspan.errors import PoolUnavailable, SubmitError
 from wingspan.pools import choose_pool
 from wingspan.pools._explain import explain_choice
-from wingspan.runs import Run, load_runs
+from wingspan.runs import Run, RunFailed, load_runs
 
 pytestmark = pytest.mark.slurm
 
@@ -223,3 +223,89 @@ def test_workers_that_slurm_takes_away_come_back() -> None:
     m.wait(timeout=PATIENCE)
     assert m[:] == list(range(20))
     m.remove()
+
+
+def test_what_is_done_is_not_done_again(cluster: SlurmCluster) -> None:
+    """A run that has ended stays ended, whoever vacates, holds or requeues it: its outputs are those of its only execution."""
+    run = shell("echo once; echo once >>o.txt", outputs=["o.txt"])
+    assert run.wait(PATIENCE).state == "completed"
+    run.vacate()
+    run.hold()
+    task = f"{run._submissions()[0]['cluster']}_0"
+    until(lambda: "JobState=COMPLETED" in cluster.command("scontrol", "show", "job", task))
+    cluster.command("scontrol", "requeue", task)
+    cluster.wait_for(task)
+    assert (run.status().state, run.stdout()) == ("completed", "once\n")
+
+
+def test_time_that_is_over_fails_a_run_and_not_a_map(
+    cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run says what to ask for; other workers of a map go on with what those had begun whose time was over."""
+    import wingspan.maps._keeper as keeper
+    import wingspan.runs._run as module
+
+    monkeypatch.setattr(module, "_SILENCE", 1.0)
+    monkeypatch.setattr(keeper, "ASK_AFTER_SECONDS", 1.0)
+    gate = Path.cwd() / "gate"
+
+    def wait_at(number: int, gate: str = str(gate)) -> int:
+        import os
+        import time
+
+        while number > 4 and not os.path.exists(gate):  # noqa: PTH110 - in a worker
+            time.sleep(0.05)
+        return number
+
+    run = shell("sleep 600", time="1 h")
+    options = wingspan.Options(workers=2, block_size=5)
+    m = wingspan.map(wait_at, range(20), pool="slurm", options=options)
+    until(lambda: run.status().state == "running" and m.status().workers.get("running", 0) == 2)
+    workers = m._keeper.folder.submissions()[0]["cluster"]
+    # Slurm looks at its clock twice a minute: both at once.
+    cluster.command("scontrol", "update", f"jobid={workers}", "endtime=now")
+    cluster.command("scontrol", "update", f"jobid={run._submissions()[0]['cluster']}", "endtime=now")
+    (job,) = run.wait(PATIENCE).jobs
+    assert (job.state, job.code) == ("failed", None)
+    assert "--time" in str(job.reason)
+    with pytest.raises(RunFailed, match="time limit"):
+        run.check()
+    cluster.wait_for(workers)
+    gate.touch()
+    m.wait(timeout=PATIENCE)
+    assert m[:] == list(range(20))
+    assert len(m._keeper.folder.submissions()) > 1
+    m.remove()
+
+
+def test_long_arrays_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cluster takes two tasks in an array, a sweep of five is three arrays, each job with its own row, words and outputs."""
+    from wingspan.pools import slurm
+
+    assert slurm._largest_array() == 1001  # what Slurm has where nothing is configured
+    monkeypatch.setattr(slurm, "_SMALL_ARRAY", 1)
+    monkeypatch.setattr(slurm, "_largest_array", lambda: 2)
+    rows = ["a", "b b", "c", "d", "e"]
+    run = shell('echo "it is {x}"; echo {x} >o.txt; echo "not {x}" >&2', sweep={"x": rows}, outputs=["o.txt"])
+    assert [job.state for job in run.wait(PATIENCE).jobs] == ["completed"] * 5
+    assert [(entry["first"], entry["count"]) for entry in run._submissions()] == [(0, 2), (2, 2), (4, 1)]
+    assert [run.stdout(each) for each in range(5)] == [f"it is {row}\n" for row in rows]
+    assert [run.stderr(each) for each in range(5)] == [f"not {row}\n" for row in rows]
+    assert [run.outputs(each)["o.txt"].read_text() for each in range(5)] == [f"{row}\n" for row in rows]
+    m = wingspan.map(abs, range(-50, 0), pool="slurm", options=wingspan.Options(workers=3))
+    m.wait(timeout=PATIENCE)
+    assert [(entry["first"], entry["count"]) for entry in m._keeper.folder.submissions()] == [(0, 2), (2, 1)]
+    assert sorted(m[:]) == list(range(1, 51))
+    m.remove()
+
+
+def test_scattered_arrays_are_read_in_full(cluster: SlurmCluster) -> None:
+    """squeue cuts their numbers at 64 bytes where it is not asked for all."""
+    from wingspan.pools.slurm import _queue
+
+    numbers = [*range(0, 60, 2), *range(100, 160, 3)]
+    listed = ",".join(map(str, numbers))
+    job = cluster.command("sbatch", "--parsable", "--hold", f"--array={listed}", "--wrap", "true").strip()
+    assert sorted(task.number for task in _queue([job])) == numbers
+    cluster.command("scancel", job)
+    cluster.wait_for(job)
