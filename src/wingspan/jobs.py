@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-__all__ = ["ClassAdValue", "JobDescription", "Resources", "Submission", "all_of", "with_needs"]
+from wingspan.errors import SettingsError
+
+__all__ = [
+    "ClassAdValue",
+    "JobDescription",
+    "Resources",
+    "Submission",
+    "all_of",
+    "parse_duration",
+    "with_needs",
+]
+
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 #: What a custom attribute may be; strings are quoted for ClassAds when rendered.
 ClassAdValue = bool | int | float | str
@@ -148,3 +161,37 @@ def with_needs(resources: Resources, needs: Mapping[str, Any], *, memory: bool =
         gpus_maximum_capability=resources.gpus_maximum_capability or (float(highest) if highest else None),
         gpus_minimum_runtime=resources.gpus_minimum_runtime or needs.get("cuda_runtime_min"),
     )
+
+
+def parse_duration(value: int | str | None, what: str = "time") -> int | None:
+    """Seconds of a time such as ``"12h"``, ``"1d 6h"``, ``"01:30:00"`` or ``"1-06:00"`` (as Slurm has them), or of a number of seconds.
+
+    Raises:
+        SettingsError: It is no time, or a text without a unit: to Slurm plain numbers are minutes, and so is the first of two
+            (sbatch's manual, ``--time``), which others take for hours.
+
+    >>> parse_duration("90 min"), parse_duration("1d 6h"), parse_duration("01:30:00"), parse_duration(60)
+    (5400, 108000, 5400, 60)
+    """
+    if value is None:
+        return None
+    text = str(value).strip().lower()
+    seconds = 0
+    if re.fullmatch(r"\d+:\d\d", text):
+        raise SettingsError(
+            f"{what} = {value!r}: are these minutes or hours?", hint=f'write "0:{text}" or "{text}:00"'
+        )
+    clock = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?", text)
+    if clock and not text.isdigit():
+        days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
+        seconds = days * 86400 + hours * 3600 + minutes * 60 + rest
+    elif isinstance(value, int) and not isinstance(value, bool):
+        seconds = value
+    elif text.isdigit():
+        raise SettingsError(f"{what} = {value!r} has no unit", hint=f'write "{text}min", "{text}s" or "12h"')
+    elif re.fullmatch(r"(\d+(?:\.\d+)?\s*(?:s|min|m|h|d)\s*)+", text):
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[smhd])", text)
+        seconds = int(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    if seconds <= 0:
+        raise SettingsError(f"{what} = {value!r} is no time", hint='write "90 min", "12h" or "1d 6h"')
+    return seconds

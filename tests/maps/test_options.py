@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -130,10 +131,44 @@ def test_submit_commands_are_one_line_and_no_options():
     assert "request_memory" in caught.value.hint
 
 
+def test_times_are_those_of_runs():
+    """With a unit, or seconds: what wingspan run takes for --time."""
+    assert [Options(time=each).time for each in ("2h", 90, "1-06:00:00", None)] == [7200, 90, 108000, None]
+    for wrong in ("90", "soon", 0, True, 1.5):
+        with pytest.raises(SettingsError, match="time") as caught:
+            Options(time=wrong)
+        assert caught.value.hint
+
+
+def test_a_time_becomes_what_the_site_makes_of_it(tmp_path, monkeypatch):
+    """The worker's time chooses the class that the site's profile has for it; more than the site gives is refused."""
+    from wingspan.maps._worker_job import worker_job
+    from wingspan.pools import profiles
+    from wingspan.pools.htcondor import HTCondorPool
+
+    monkeypatch.setattr(profiles, "find_profile", lambda: profiles.load_profile("chtc"))
+    folder = SimpleNamespace(path=tmp_path, info={"tag": "a", "id": "b"})
+
+    def custom(**options):
+        return dict(worker_job(folder, Options(request_gpus=1, **options), HTCondorPool(), 0, 1).custom)
+
+    assert custom() == {"WingspanMap": "b"}
+    assert custom(time="10h") == {"WingspanMap": "b", "WantGPULab": True, "GPUJobLength": "short"}
+    assert custom(time="10h", custom={"GPUJobLength": "long"})["GPUJobLength"] == "long"
+    with pytest.raises(profiles.WalltimeNotAllowed, match="8 d"):
+        custom(time="8d")
+
+
 def test_options_survive_json():
     """Options are written to map.json and read again."""
     options = Options(
-        request_memory="2GB", workers=3, retries=1, custom={"A": "b"}, submit={"c": "d"}, requirements="HasX"
+        time="2h",
+        request_memory="2GB",
+        workers=3,
+        retries=1,
+        custom={"A": "b"},
+        submit={"c": "d"},
+        requirements="HasX",
     )
     again = Options(**json.loads(json.dumps(options.as_dict())))
     assert again == options

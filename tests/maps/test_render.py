@@ -78,6 +78,16 @@ def made(request: pytest.FixtureRequest) -> wingspan.Map:
     return wingspan.map(abs, range(-9, 0), tag=f"a#b,{request.param}=1", options=options)
 
 
+def test_long_arrays_are_told(tmp_path: Path) -> None:
+    """More workers than arrays have tasks: the README says what to do. A map's time is that of its workers."""
+    m = wingspan.map(abs, [-1], tag="mine", options=wingspan.Options(workers=0, time="2h"))
+    render_map("slurm", tmp_path / "few", m, workers=1000)
+    render_map("slurm", tmp_path / "many", m, workers=1500)
+    assert "MaxArraySize" not in (tmp_path / "few/README.md").read_text()
+    assert "`sh submit.sh --array=0-999`" in (tmp_path / "many/README.md").read_text()
+    assert "--time=02:00:00" in (tmp_path / "few/mine.sbatch").read_text()
+
+
 def test_a_map_without_workers_waits_for_them(tmp_path: Path) -> None:
     """Options(workers=0) submits nothing, not when somebody waits either, starts no pool, and says what to do."""
     m = wingspan.map(abs, [-1, -2], tag="mine", options=BY_HAND)

@@ -188,6 +188,15 @@ def test_a_map_runs_there() -> None:
     m.remove()
 
 
+def test_a_worker_has_the_time_that_was_asked_for(cluster: SlurmCluster) -> None:
+    """It is --time."""
+    m = wingspan.map(abs, [1], pool="slurm", options=wingspan.Options(time="2h"))
+    job = m._keeper.folder.submissions()[0]["cluster"]
+    assert "TimeLimit=02:00:00" in cluster.command("scontrol", "show", "job", job)
+    m.wait(timeout=PATIENCE)
+    m.remove()
+
+
 def test_it_is_chosen_on_a_login_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where nobody names a pool, a configured cluster that answers is used, and doctor says why."""
     assert choose_pool().pool.kind == "slurm"

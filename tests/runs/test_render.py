@@ -135,6 +135,27 @@ def test_the_sbatch_script_runs(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out/.outputs*"))
 
 
+def test_sweeps_that_are_too_long_for_an_array_go_in_parts(tmp_path: Path) -> None:
+    """The README says how, and a part's tasks do its rows; our lint finds nothing."""
+    folder = tmp_path / "out"
+    rows = [str(number) for number in range(1500)]
+    render(
+        "slurm", folder, ["sh", "-c", "echo {x} >o.txt"], outputs=["o.txt"], sweep={"x": rows}, name="long"
+    )
+    readme = (folder / "README.md").read_text()
+    assert "MaxArraySize" in readme
+    assert "`WINGSPAN_FIRST=1000 sbatch --array=0-999 long.sbatch`" in readme
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SLURM_SUBMIT_DIR": str(folder),
+        "SLURM_ARRAY_TASK_ID": "7",
+    }
+    for first in ({}, {"WINGSPAN_FIRST": "1000"}):
+        subprocess.run(["sh", "long.sbatch"], cwd=folder, env={**environment, **first}, check=True)
+    assert [(folder / f"outputs-{row}/o.txt").read_text() for row in (7, 1007)] == ["7\n", "1007\n"]
+    assert lint([folder]) == []
+
+
 @pytest.mark.slurm
 @pytest.mark.parametrize("kind", sorted(_RUNS))
 def test_sbatch_accepts_it(tmp_path: Path, slurm_cluster: SlurmCluster, kind: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from wingspan.errors import SettingsError, UnknownOption
-from wingspan.jobs import ClassAdValue
+from wingspan.jobs import ClassAdValue, parse_duration
 from wingspan.settings import Settings
 
 __all__ = ["Options", "default_options", "parse_size"]
@@ -86,6 +86,8 @@ class Options:
         request_memory: Memory of each worker: ``"2GB"``, or bytes.
         request_disk: Scratch disk of each worker: ``"10GB"``, or bytes.
         request_gpus: GPU devices of each worker.
+        time: Longest wall time of each worker: ``"2h"``, or seconds. On Slurm it is ``--time``, and another takes the place of a worker whose
+            time is over; what it had finished counts. On HTCondor it is what the site's profile makes of it.
         workers: How many workers. None: the pool's cores on this machine, up to 1,000 on a site's pool, never more than components.
             0: none are submitted, now or later; you start them by hand with what ``wingspan render --from TAG`` writes.
         block_size: Components that a worker claims at once. None: so that each worker finds about 32 blocks.
@@ -110,6 +112,7 @@ class Options:
     request_memory: int | None
     request_disk: int | None
     request_gpus: int
+    time: int | None
     workers: int | None
     block_size: int | None
     retries: int
@@ -126,6 +129,7 @@ class Options:
         request_memory: int | str | None = None,
         request_disk: int | str | None = None,
         request_gpus: int = 0,
+        time: int | str | None = None,
         workers: int | None = None,
         block_size: int | None = None,
         retries: int = 0,
@@ -151,6 +155,7 @@ class Options:
             request_memory=None if request_memory is None else parse_size(request_memory, "request_memory"),
             request_disk=None if request_disk is None else parse_size(request_disk, "request_disk"),
             request_gpus=_positive("request_gpus", request_gpus, 0),
+            time=parse_duration(time),
             workers=None if workers is None else _positive("workers", workers, 0),
             block_size=None if block_size is None else _positive("block_size", block_size),
             retries=_positive("retries", retries, 0),

@@ -26,6 +26,7 @@ from wingspan.pools.render import (
     Target,
     check_empty,
     interact_script,
+    long_array,
     new_folder,
     one_line,
     profile_lines,
@@ -101,6 +102,7 @@ def map_resources(found: Map) -> Resources:
         memory=options.request_memory,
         disk=options.request_disk,
         gpus=options.request_gpus,
+        time_limit=options.time,
     )
     return with_environment(found, asked)
 
@@ -350,4 +352,5 @@ class _Files:
             f"| file | what it is |\n| --- | --- |\n{table}\n\n"
             f"Results are in the map's folder, `{self.map.path}`: `wingspan status {tag}`, or `wingspan.load({tag!r})` in Python.\n"
             f"What a worker itself has to say is in `logs/`. {jobs}\n"
+            + ("" if htcondor else long_array(self.count, "`sh submit.sh --array=0-999`, again and again"))
         )

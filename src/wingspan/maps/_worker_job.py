@@ -25,7 +25,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         **options.submit,
     }
     executable, before, send = pool.launch()
-    return JobDescription(
+    job = JobDescription(
         name=folder.info["tag"],
         executable=executable,
         transfer_executable=send,
@@ -49,6 +49,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
             memory=options.request_memory,
             disk=options.request_disk,
             gpus=options.request_gpus,
+            time_limit=options.time,
         ),
         requirements=options.requirements,
         max_idle=options.max_idle,
@@ -56,3 +57,8 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         custom={"WingspanMap": folder.info["id"], **options.custom},
         submit=submit,
     )
+    if options.time is None or pool.kind != "htcondor":
+        return job
+    from wingspan.pools.profiles import find_profile
+
+    return find_profile().apply(job)

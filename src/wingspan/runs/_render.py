@@ -21,6 +21,7 @@ from wingspan.pools.render import (
     Target,
     check_empty,
     interact_script,
+    long_array,
     new_folder,
     one_line,
     profile_lines,
@@ -285,6 +286,7 @@ class _Files:
         if spec.parameters and self.target == "htcondor":
             rows.append(("params.csv", f"one job a line: {', '.join(spec.parameters)}"))
         table = "\n".join(f"| `{name}` | {what} |" for name, what in rows)
+        parts = f"`sh submit.sh --array=0-999`, `WINGSPAN_FIRST=1000 sbatch --array=0-999 {main}`, and so on"
         outputs = ", ".join(f"`{path}`" for path in spec.outputs) or "nothing: no outputs were declared"
         return (
             f"# {spec.name}\n\n"
@@ -294,6 +296,7 @@ class _Files:
             f"| file | what it is |\n| --- | --- |\n{table}\n\n"
             f"What comes back, in `outputs-0/` (a folder for each job, by its number): {outputs}.\n"
             "`.wingspan-outcome` in it says how the command ended. What it prints is in `logs/`.\n"
+            + (long_array(len(spec.rows), parts) if self.target == "slurm" else "")
         )
 
 
@@ -315,7 +318,12 @@ def _sbatch_script(spec: RunSpec) -> str:
         "",
         "# The folder with inputs and job.sh must be on a file system that the nodes see.",
         'cd "$SLURM_SUBMIT_DIR"',
-        'exec sh ./job.sh "${SLURM_ARRAY_TASK_ID:-0}"',
-        "",
     ]
-    return "\n".join(lines)
+    if long_array(len(spec.rows), ""):
+        lines += [
+            "# Arrays have a limit: the sweep goes in parts, each with the number of its first row (README.md).",
+            'exec sh ./job.sh "$((SLURM_ARRAY_TASK_ID + ${WINGSPAN_FIRST:-0}))"',
+        ]
+    else:
+        lines.append('exec sh ./job.sh "${SLURM_ARRAY_TASK_ID:-0}"')
+    return "\n".join(lines) + "\n"

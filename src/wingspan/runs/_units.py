@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+from wingspan import jobs
+from wingspan.errors import SettingsError
 from wingspan.runs._errors import InvalidRun
 
 __all__ = ["parse_duration", "parse_size"]
 
 #: HTCondor's units are binary: its manual, condor_submit, request_memory ("K or KB … 1024").
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def parse_size(value: int | str | None, what: str) -> int | None:
@@ -38,34 +39,12 @@ def parse_size(value: int | str | None, what: str) -> int | None:
 
 
 def parse_duration(value: int | str | None, what: str = "time") -> int | None:
-    """Seconds of a time such as ``"12h"``, ``"1d 6h"``, ``"01:30:00"`` or ``"1-06:00"`` (as Slurm has them), or of a number of seconds.
+    """As `wingspan.jobs.parse_duration`.
 
     Raises:
-        InvalidRun: It is no time, or a text without a unit: to Slurm plain numbers are minutes, and so is the first of two
-            (sbatch's manual, ``--time``), which others take for hours.
-
-    >>> parse_duration("90 min"), parse_duration("1d 6h"), parse_duration("01:30:00"), parse_duration(60)
-    (5400, 108000, 5400, 60)
+        InvalidRun: It is no time.
     """
-    if value is None:
-        return None
-    text = str(value).strip().lower()
-    seconds = 0
-    if re.fullmatch(r"\d+:\d\d", text):
-        raise InvalidRun(
-            f"{what} = {value!r}: are these minutes or hours?", hint=f'write "0:{text}" or "{text}:00"'
-        )
-    clock = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?", text)
-    if clock and not text.isdigit():
-        days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
-        seconds = days * 86400 + hours * 3600 + minutes * 60 + rest
-    elif isinstance(value, int) and not isinstance(value, bool):
-        seconds = value
-    elif text.isdigit():
-        raise InvalidRun(f"{what} = {value!r} has no unit", hint=f'write "{text}min", "{text}s" or "12h"')
-    elif re.fullmatch(r"(\d+(?:\.\d+)?\s*(?:s|min|m|h|d)\s*)+", text):
-        parts = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[smhd])", text)
-        seconds = int(sum(float(number) * _SECONDS[unit] for number, unit in parts))
-    if seconds <= 0:
-        raise InvalidRun(f"{what} = {value!r} is no time", hint='write "90 min", "12h" or "1d 6h"')
-    return seconds
+    try:
+        return jobs.parse_duration(value, what)
+    except SettingsError as error:
+        raise InvalidRun(error.message, hint=error.hint) from None

@@ -19,7 +19,7 @@ from wingspan.pools.render._folder import (
     submit_script,
 )
 from wingspan.pools.render._htcondor import profile_lines, requirement_lines, resource_lines
-from wingspan.pools.render._slurm import sbatch_options
+from wingspan.pools.render._slurm import long_array, sbatch_options
 from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, Reasoned, clock, mebibytes, one_line
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "check_empty",
     "clock",
     "interact_script",
+    "long_array",
     "mebibytes",
     "new_folder",
     "one_line",

@@ -6,7 +6,20 @@ from wingspan._version import __version__
 from wingspan.jobs import Resources
 from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, clock, mebibytes
 
-__all__ = ["sbatch_options"]
+__all__ = ["long_array", "sbatch_options"]
+
+#: Tasks that an array may have where a site says nothing (MaxArraySize in slurm.conf's manual).
+_MOST_TASKS = 1001
+
+
+def long_array(count: int, parts: str) -> str:
+    """What a README says of arrays that Slurm may refuse: how to submit `parts`; nothing of short ones."""
+    if count <= _MOST_TASKS:
+        return ""
+    return (
+        f"Slurm takes arrays of up to `MaxArraySize` tasks (`scontrol show config` has it; {_MOST_TASKS:,} where a site says nothing). "
+        f"{count:,} go in parts: {parts}.\n"
+    )
 
 
 def sbatch_options(
