@@ -125,7 +125,7 @@ def blank_after_backslash(script: Script) -> Iterator[Hit]:
 def lost_option(script: Script) -> Iterator[Hit]:
     for each in script.code:
         match = re.match(r"\s*(--?[A-Za-z][\w-]*)(\s|=|$)", each.text)
-        if match:
+        if match and not re.match(r"[^()]*\)", each.text):  # the label of a case ends so
             yield Hit(
                 each.line, f"{match[1]} is read as a command: the line before does not end in a backslash"
             )

@@ -12,9 +12,14 @@ import attrs
 
 __all__ = ["Sbatch", "Script", "ScriptLine", "parse_script"]
 
-_HEREDOC = re.compile(r"<<(?P<dash>-?)\s*(?P<quote>['\"]?)(?P<word>\w+)(?P=quote)")
-#: A # that begins a comment: at the start of a word, and not in quotes as far as one line can tell.
-_COMMENT = re.compile(r"""((?:[^'"\\#]|\\.|'[^']*'|"(?:[^"\\]|\\.)*"|(?<=[^\s;&|(])#)*)(?:#.*)?""", re.DOTALL)
+#: What opens or closes something in a shell's line, or begins a comment.
+_MARK = re.compile(
+    r"""\\.|(?P<word>\$'(?:[^'\\]|\\.)*'|'|<<<|<<|#)|(?P<bracket>"|\$?\(\(|\$[({]|[(}]|\)\)?)"""
+)
+_CLOSES = {'"': '"', "((": "))", "(": ")", "=(": ")", "${": "}"}
+_HEREDOC = re.compile(
+    r"<<(?P<dash>-?)[ \t]*(?:(?P<quote>['\"])(?P<quoted>.+?)(?P=quote)|\\?(?P<word>[\w.+-]+))"
+)
 _SBATCH = re.compile(r"#SBATCH\s+(?P<rest>.*)")
 #: sbatch's one-letter options, by their long names (sbatch manual page).
 _LONG = {
@@ -40,7 +45,7 @@ _LONG = {
 
 @attrs.frozen(kw_only=True)
 class ScriptLine:
-    """A logical line: its number, and its text without comment, continuations joined."""
+    """A logical line: its number, and its text without comment; continuations, and quotes and arrays over several lines, joined."""
 
     line: int
     text: str
@@ -84,16 +89,97 @@ class Script:
 _LONGEST = 2000
 
 
-def _without_comment(line: str) -> str:
-    line = line[:_LONGEST]
-    match = _COMMENT.match(line)
-    # an open quote reaches over the end of the line: leave it as it is
-    return match[1] if match and match.end() == len(line) else line
+def _scan(line: str, inside: list[str], documents: list[tuple[bool, str]]) -> str:
+    """The line without its comment.
+
+    Args:
+        line: A line of the file.
+        inside: What is open where it begins, outermost first, and after the call where it ends: ``'``, ``"``, ``(``, ``((``,
+            ``${``, and ``=(`` for an array.
+        documents: Here-documents that begin in the line are added: whether tabs may stand before the end line, and that line.
+    """
+    at = 0
+    while match := _MARK.search(line, at):
+        mark, start, at = match[0], match.start(), match.end()
+        top = inside[-1] if inside else ""
+        quoted = _is_quoted(inside)
+        if top == "'":
+            end = line.find("'", start)
+            if end < 0:
+                break
+            inside.pop()
+            at = end + 1
+        elif quoted and mark == match["word"]:
+            at = start + 1  # of these marks, nothing means anything in double quotes
+        elif mark == "'":
+            inside.append(mark)
+        elif mark == "<<" and top not in {"((", "${"} and (document := _HEREDOC.match(line, start)):
+            documents.append((bool(document["dash"]), document["quoted"] or document["word"]))
+            at = document.end()
+        elif mark == "#" and top not in {"((", "${"} and line[start - 1 : start] in " \t;&|()":
+            return line[:start]
+        elif match["bracket"]:
+            at = start + _nest(mark, inside, array=line[start - 1 : start] == "=")
+    return line
+
+
+def _is_quoted(inside: list[str]) -> bool:
+    return next((each for each in reversed(inside) if each != "${"), "") == '"'
+
+
+def _nest(mark: str, inside: list[str], *, array: bool) -> int:
+    """Open or close what `mark` does; how many characters of it that took."""
+    top = inside[-1] if inside else ""
+    if mark == '"' and top != '"':
+        inside.append(mark)
+    elif mark in {"$((", "$(", "${"}:
+        inside.append(mark.replace("$(", "("))
+    elif mark in {"((", "("} and not _is_quoted(inside) and top != "${":
+        inside.append("=(" if array and mark == "(" else mark)
+    elif mark == _CLOSES.get(top):
+        inside.pop()
+    elif mark in {"))", ")"} and top in {"((", "(", "=("}:
+        inside[-1:] = ["("] if top == "((" else []  # a subshell in another one, and no arithmetic
+        return 1
+    else:
+        return 1
+    return len(mark)
+
+
+def _after(lines: list[str], number: int, documents: list[tuple[bool, str]]) -> int:
+    """The number of the line after here-documents that begin with line `number`; what has no end line is none."""
+    for tabs, word in documents:
+        for end in range(number, len(lines)):
+            if (lines[end].lstrip("\t") if tabs else lines[end]) == word:
+                number = end + 1
+                break
+    return number
+
+
+def _logical(lines: list[str], number: int, *, over_lines: bool) -> tuple[str, int, bool]:
+    """The line `number` without comment, joined with those that it is continued by; the number of the line after; and
+    whether all is closed there. Only with `over_lines` do quotes and arrays go on in the next line.
+    """
+    inside: list[str] = []
+    documents: list[tuple[bool, str]] = []
+    text = ""
+    while number < len(lines):
+        line = _scan(lines[number], inside, documents)
+        number += 1
+        if re.search(r"(?<!\\)(\\\\)*\\$", line):
+            text += line[:-1] + " "
+            continue
+        text += line
+        number, documents = _after(lines, number, documents), []
+        if not over_lines or not {"'", '"', "=("} & set(inside):
+            return text, number, True
+        text += "\n"
+    return text, number, not {"'", '"', "=("} & set(inside)
 
 
 def _options(rest: str) -> Iterator[tuple[str, str]]:
     """What a ``#SBATCH`` line says; a word after an option that takes one is its value."""
-    words = re.findall(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""", _without_comment(rest))
+    words = re.findall(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""", _scan(rest, [], []))
     while words:
         word = words.pop(0)
         if word.startswith("--"):
@@ -121,6 +207,7 @@ def parse_script(path: Path, text: str) -> Script:
     code: list[ScriptLine] = []
     sbatch: list[Sbatch] = []
     number = 0
+    over_lines = True
     while number < len(lines):
         first, line = number, lines[number]
         number += 1
@@ -130,14 +217,9 @@ def parse_script(path: Path, text: str) -> Script:
             continue
         if line.lstrip().startswith("#") or not line.strip():
             continue
-        joined = line
-        while joined.endswith("\\") and number < len(lines):
-            joined = joined[:-1] + " " + lines[number]
-            number += 1
-        joined = _without_comment(joined)
-        code.append(ScriptLine(line=first + 1, text=joined))
-        for heredoc in _HEREDOC.finditer(joined):
-            while number < len(lines) and lines[number].strip() != heredoc["word"]:
-                number += 1
-            number += 1
+        joined, number, closed = _logical(lines, first, over_lines=over_lines)
+        if not closed:  # a quote that is none, as far as can be told: from here on a line is a line
+            over_lines = False
+            joined, number, _ = _logical(lines, first, over_lines=False)
+        code.append(ScriptLine(line=first + 1, text=joined[:_LONGEST]))
     return Script(path=path, lines=lines, code=code, sbatch=sbatch, carriage_returns="\r\n" in text)
