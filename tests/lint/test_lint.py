@@ -427,6 +427,26 @@ def test_nothing_of_the_file_is_executed(
         ("unpinned-installer", 3, "curl -fsSL https://pixi.sh/install.sh | bash"),
         ("unpinned-installer", 3, "wget -qO- https://example.org/install.sh | sudo sh -s -- -y"),
         ("unpinned-installer", 3, "bash <(curl -sL https://example.org/install)"),
+        *(
+            ("unpinned-installer", 3, line)
+            for line in (
+                "curl -fsSL https://example.org/install.sh | sudo -E bash -",
+                "curl -fsSL https://example.org/install.sh | /bin/bash",
+                "curl -fsSL https://example.org/install.sh | env A=b /usr/bin/env bash -s -- -y",
+                'eval "$(curl -fsSL https://example.org/hook)"',
+                "source <(curl -fsSL https://example.org/hook)",
+                ". <(curl -fsSL https://example.org/hook)",
+                'bash <<< "$(wget -qO- https://example.org/hook)"',
+                "curl -sSL https://install.python-poetry.org | python3 -",
+                "curl -sSL https://install.python-poetry.org | python3.11",
+                'curl -fsSL "https://example.org/install?os=linux&arch=x86_64" | bash',
+                "curl -fsSL https://example.org/install?os=linux&arch=x86_64 | bash",
+                "curl -fsSL https://example.org/install.sh 2>&1 | tee log | bash",
+                "V=3.11; curl -fsSL https://example.org/install.sh | bash",
+                "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y",
+                "curl -LsSf https://astral.sh/uv/install.sh | env UV_INSTALL_DIR=$PWD sh && uv sync --python 3.12",
+            )
+        ),
         ("unpinned-installer", 3, 'sh -c "$(curl -fsSL https://example.org/install.sh)"'),
         ("moving-download", 3, "wget https://repo.anaconda.com/miniconda/Miniconda3-latest-Linux-x86_64.sh"),
         ("moving-download", 3, "curl -O https://raw.githubusercontent.com/a/b/refs/heads/main/probe.py"),
@@ -434,6 +454,8 @@ def test_nothing_of_the_file_is_executed(
         ("unfrozen-install", 3, "pixi install --environment gpu"),
         ("unlocked-environment", 3, "conda env create -f environment.yml"),
         ("unlocked-environment", 3, "pip install torch torchvision"),
+        ("unlocked-environment", 3, "pip install --target deps 'torch>=2' > log"),
+        ("unlocked-environment", 3, "python3 -m pip install -q numpy 2>&1"),
         ("blank-after-backslash", 3, "python main.py \\ \n  data"),
         ("lost-option", 4, "python main.py\n  --epochs 20"),
         ("lost-option", 4, "python main.py\n  --epochs $(cat n)"),
@@ -484,6 +506,22 @@ def test_a_fault_of_a_script_is_found(tmp_path: Path, rule: str, line: int, scri
     [
         "curl -fsSL https://pixi.sh/install.sh | PIXI_VERSION=v0.77.0 bash",
         "curl -fsSL https://example.org/v1.2.3/install.sh | bash",
+        "export PIXI_VERSION=v0.77.0\ncurl -fsSL https://pixi.sh/install.sh | bash",
+        "V=1.2\ncurl -fsSL https://example.org/$V/install.sh | bash",
+        "curl -fsSL https://example.org/install.sh | bash -s -- --version 1.2.3",
+        "curl -s https://example.org/status | python3 -m json.tool",
+        "curl -s https://example.org/data | python3 -c 'import sys' | python3 read.py",
+        "curl -fO https://example.org/data.csv || bash get_elsewhere.sh",
+        "curl -fO https://example.org/data.csv && bash run.sh",
+        "curl -s https://example.org/list | grep sh | sort.sh",
+        "x=$(curl -s https://example.org/list)",
+        'echo "first: curl https://example.org/i.sh | bash; then pip install torch, then pixi run x"',
+        "echo now pip install torch > log; printf '%s' 'conda env create'",
+        "pip install --target deps torch==2.5.1",
+        "pip install torch==2.5.1 > log 2>&1",
+        "pip install -t deps -r requirements.txt --no-binary :all: torch==2.5.1 2> err.txt",
+        "pip install --no-index --find-links wheels mine",
+        "pip install .[test] $EXTRA 'torch==2.5.1'",
         "curl -fsSL https://example.org/data.csv -o data.csv",
         "# curl https://example.org/install.sh | bash",
         'echo "pixi is a tool"',
@@ -512,6 +550,28 @@ def test_a_script_without_first_line_and_errexit(tmp_path: Path) -> None:
     """What a script lacks as a whole is told at its first line."""
     found = rules_of(tmp_path, "a.sh", "tar -xf a.tar\npython x.py\necho done\n")
     assert found == [("goes-on-after-failure", 1), ("no-shebang", 1)]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "set -o pipefail -e\ntar -xf a.tar\npython x.py",
+        "set -u -o errexit\ntar -xf a.tar\npython x.py",
+        "set -Eeuo pipefail\ntar -xf a.tar\npython x.py",
+        "trap 'exit 1' ERR\ntar -xf a.tar\npython x.py",
+        "tar -xf a.tar || exit 1\npython x.py\nrc=$?\nrm -r a\nexit $rc",
+        "echo hello\nhostname\nexport A=1\nmodule load cuda\npython x.py",
+    ],
+)
+def test_a_script_that_ends_with_what_failed(tmp_path: Path, script: str) -> None:
+    """However a script sees to it that a failure is its own, and if nothing before its last command can fail, it is left alone."""
+    assert rules_of(tmp_path, "a.sh", f"#!/bin/bash\n{script}\n") == []
+
+
+@pytest.mark.parametrize("script", ["set -o pipefail\ntar -xf a.tar\npython x.py", "python x.py\necho\ndate"])
+def test_a_script_that_hides_a_failure(tmp_path: Path, script: str) -> None:
+    """A failure before the last command is lost: pipefail alone does not end a script."""
+    assert rules_of(tmp_path, "a.sh", f"#!/bin/bash\n{script}\n") == [("goes-on-after-failure", 2)]
 
 
 def test_windows_line_ends(tmp_path: Path) -> None:

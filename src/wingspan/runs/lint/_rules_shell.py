@@ -17,8 +17,30 @@ _PIXI = "https://pixi.prefix.dev/latest/reference/cli/pixi/install/"
 _VERSION = re.compile(
     r"(?<![\w.])v?\d+\.\d+(\.\d+)?(?![\w.]*\.(com|org|dev|io|sh)\b)|[0-9a-f]{12,64}|\b[A-Z]+_VERSION="
 )
-_PIPED = re.compile(r"\b(curl|wget)\b[^|;&]*\|\s*(?:sudo\s+)?(?:\w+=\S+\s+)*(ba|z|da|k)?sh\b")
-_SUBSTITUTED = re.compile(r"\b(ba|z|da|k)?sh\b\s+(-c\s+)?[\"']?(<\(|\$\()\s*(curl|wget)\b")
+#: A version that is kept elsewhere: exported to the installer, or in a variable of the address.
+_EXPORTED = re.compile(r"\bexport\s+(?:\w+=\S*\s+)*\w*VERSION=")
+_IN_ADDRESS = re.compile(r"https?://[^\s|;]*\$\{?[A-Za-z_]")
+_SHELL = r"(?:\S*/)?(?:ba|z|da|k)?sh(?![\w.-])"
+_PIPED = re.compile(
+    r"\b(?:curl|wget)\b(?:\"[^\"]*\"|'[^']*'|[^;&\"'|]|&(?=\w)|\|(?!\|))*(?<!\|)\|&?\s*"
+    rf"(?:(?:\S*/)?(?:sudo|env)\s+(?:-\S+\s+)*|\w+=\S+\s+)*(?:{_SHELL}|(?:\S*/)?python[\d.]*\s*(?:-(?=\s|$)|(?=$|[;&|)])))[^;&|]*"
+)
+_SUBSTITUTED = re.compile(
+    rf"(?:^|[\s;&|(])(?:{_SHELL}(?:\s+-\w+)*|eval|source|\.)\s+(?:/dev/stdin\s+)?(?:<{{1,3}}\s*)?"
+    r"[\"']?(?:<\(|\$\(|`)\s*(?:curl|wget)\b[^;&]*"
+)
+#: Options of pip that take the next word, where it is no package.
+_PIP_VALUES = re.compile(
+    r"-[tricfC]|--(target|requirement|constraint|index-url|extra-index-url|find-links|prefix|root|src|platform|python-version"
+    r"|implementation|abi|progress-bar|log|cache-dir|timeout|retries|trusted-host|proxy|no-binary|only-binary"
+    r"|upgrade-strategy|config-settings?|report|python|exists-action|group|cert|client-cert)"
+)
+#: Lines whose failure is no loss, or that are no commands of their own.
+_HARMLESS = re.compile(
+    r"\s*(?:(?:echo|printf|date|hostname|whoami|id|pwd|ls|uname|env|printenv|sleep|module|ml|nvidia-smi|lscpu|free|df|set|shopt"
+    r"|ulimit|umask|unset|true|trap|if|then|else|elif|fi|for|while|until|do|done|case|esac|function|return|exit|exec|shift|local)\b"
+    r"|(?:export|readonly|declare)\s|\w+(?:\[[^]]*\])?\+?=\S*\s*$|\w+(?:\[[^]]*\])?\+?=[\"'(]|\w+\s*\(\)|[{}():;]|\[)"
+)
 
 
 @SHELL.rule(
@@ -31,9 +53,11 @@ _SUBSTITUTED = re.compile(r"\b(ba|z|da|k)?sh\b\s+(-c\s+)?[\"']?(<\(|\$\()\s*(cur
     source="found in published templates (curl … install.sh | bash)",
 )
 def unpinned_installer(script: Script) -> Iterator[Hit]:
+    if _EXPORTED.search(script.text):
+        return
     for each in script.code:
         piped = _PIPED.search(each.text) or _SUBSTITUTED.search(each.text)
-        if piped and not _VERSION.search(each.text):
+        if piped and not _VERSION.search(piped[0]) and not _IN_ADDRESS.search(piped[0]):
             hint = None
             if "pixi.sh" in each.text:
                 hint = "pin it: curl -fsSL https://pixi.sh/install.sh | PIXI_VERSION=v0.77.0 bash"
@@ -89,17 +113,23 @@ def unlocked_environment(script: Script) -> Iterator[Hit]:
         if re.search(r"\b(conda|mamba|micromamba)\s+(env\s+(create|update)|create|install)\b", each.text):
             if not re.search(r"(--file|-f)[ =]\S*(explicit|lock|spec)\S*", each.text):
                 yield Hit(each.line, "an environment is solved on the worker, without a lock")
-        elif match := re.search(r"\bpip3?\s+install\b(?P<rest>[^;&|]*)", each.text):
-            rest = match["rest"]
-            packages = [word for word in rest.split() if not word.startswith("-") and word not in {".", "-e"}]
-            if "--require-hashes" not in rest and any(
-                "==" not in word
-                and "@" not in word
-                and "/" not in word
-                and not word.endswith((".whl", ".txt"))
-                for word in packages
-            ):
-                yield Hit(each.line, "packages are installed on the worker without a version")
+        elif any(
+            not re.search(r"==|[@/$]|^\.|\.(whl|txt|zip|tar\.gz)$", word) for word in _pip_packages(each.text)
+        ):
+            yield Hit(each.line, "packages are installed on the worker without a version")
+
+
+def _pip_packages(text: str) -> Iterator[str]:
+    """What ``pip install`` is told to fetch, without options, their values, and where its output goes."""
+    match = re.search(r"\bpip3?\s+install\b(?P<rest>[^;&|]*)", text)
+    if match is None or re.search(r"--(require-hashes|no-index)\b", match["rest"]):
+        return
+    before = ""
+    for word in re.findall(r"(?:[^\s'\"]|'[^']*'|\"[^\"]*\")+", match["rest"]):
+        redirects = re.match(r"\d?[<>]", before) and before[-1] in "<>"
+        if not redirects and not _PIP_VALUES.fullmatch(before) and not re.match(r"-|\d?[<>]", word):
+            yield word.strip("'\"")
+        before = word
 
 
 @SHELL.rule(
@@ -142,10 +172,11 @@ def goes_on_after_failure(script: Script) -> Iterator[Hit]:
     if not script.code or len(script.code) < 3:
         return
     shebang = script.lines[0] if script.lines and script.lines[0].startswith("#!") else ""
-    stops = re.search(r"\bset\s+(-\w*e|-o\s+errexit)|\bset\s+-\w+\s+-\w*e", script.text) or re.search(
-        r"\s-\w*e", shebang
-    )
-    if not stops and not all("&&" in each.text or "||" in each.text for each in script.code[1:]):
+    stops = re.search(
+        r"\bset\s(?:[^;&|\n]*\s)?(?:-[A-Za-z]*e|-o\s+errexit)|\btrap\s.*\bERR\b|=[\"']?\$\?", script.text
+    ) or re.search(r"\s-\w*e", shebang)
+    matters = [each for each in script.code[:-1] if not _HARMLESS.match(each.text)]
+    if not stops and not all("&&" in each.text or "||" in each.text for each in matters):
         yield Hit(script.code[0].line, "the script goes on after a command that failed")
 
 

@@ -20,6 +20,10 @@ _CLOSES = {'"': '"', "((": "))", "(": ")", "=(": ")", "${": "}"}
 _HEREDOC = re.compile(
     r"<<(?P<dash>-?)[ \t]*(?:(?P<quote>['\"])(?P<quoted>.+?)(?P=quote)|\\?(?P<word>[\w.+-]+))"
 )
+#: What is told to whoever reads the output, and not executed.
+_SAID = re.compile(
+    r"""((?:^|[\s;&|({])(?:echo|printf)\s)(?:"(?:[^"\\`$]|\\.|\$(?!\())*"|'[^']*'|[^"'`;&|<>()$\n]|\$(?!\())*"""
+)
 _SBATCH = re.compile(r"#SBATCH\s+(?P<rest>.*)")
 #: sbatch's one-letter options, by their long names (sbatch manual page).
 _LONG = {
@@ -221,5 +225,5 @@ def parse_script(path: Path, text: str) -> Script:
         if not closed:  # a quote that is none, as far as can be told: from here on a line is a line
             over_lines = False
             joined, number, _ = _logical(lines, first, over_lines=False)
-        code.append(ScriptLine(line=first + 1, text=joined[:_LONGEST]))
+        code.append(ScriptLine(line=first + 1, text=_SAID.sub(r"\1 ", joined[:_LONGEST])))
     return Script(path=path, lines=lines, code=code, sbatch=sbatch, carriage_returns="\r\n" in text)
