@@ -234,8 +234,7 @@ keep_checkpoint() {{
             echo "wingspan-run: the command says that it has a checkpoint, and $path was not written" >&2
             finish {missing_code}
         }}
-        mkdir -p "$kept_checkpoint.new/$(dirname "$path")"
-        cp -R "$path" "$kept_checkpoint.new/$path"
+        copy "./$path" "$kept_checkpoint.new"
     done
     rm -rf "$kept_checkpoint"
     mv "$kept_checkpoint.new" "$kept_checkpoint"
@@ -294,7 +293,11 @@ def job_script(
         "unset WINGSPAN_INSIDE",
         *(f"export {name}={shlex.quote(value)}" for name, value in spec.variables.items()),
         "# Programs that write to HOME fill a quota, or fail where there is none: the job's folder is its home.",
-        'export HOME="$PWD" PIXI_PROJECT_ROOT="$PWD" INIT_CWD="$PWD"',
+        *(
+            f'export {name}="$PWD"'
+            for name in ("HOME", "PIXI_PROJECT_ROOT", "INIT_CWD")
+            if name not in spec.variables
+        ),
         *(_step(step, parameters, step is spec.steps[-1]) for step in spec.steps),
         "fi",
     ]
@@ -309,10 +312,9 @@ def job_script(
         _COLLECT.format(
             outcome=OUTCOME,
             missing_code=EXIT_MISSING_OUTPUT,
-            keeps="\n".join(
-                f"    keep {_path(path, parameters)} {_pattern(path, parameters)}" for path in spec.outputs
-            )
-            or "    :",
+            keeps=_keeps(spec),
+            checkpoint=CHECKPOINT_FOLDER,
+            gather=_GATHER.format(checkpoint=CHECKPOINT_FOLDER) if spec.outputs or spec.checkpoint else "",
             into_place=_INTO_PLACE if shared is not None else "",
         ),
     ]
@@ -330,44 +332,109 @@ def job_script(
     return "\n".join(parts).replace("\n\n\n", "\n\n")
 
 
+def _keeps(spec: RunSpec) -> str:
+    parameters = spec.parameters
+    lines = [f"{_path(path, parameters)} {_pattern(path, parameters)}" for path in spec.outputs]
+    if not lines:
+        return ""
+    return "\n".join(
+        [
+            "    for doing in links place; do  # a link may lead to what another output moves",
+            *(f"        keep {line}" for line in lines),
+            "    done\n",
+        ]
+    )
+
+
 _INTO_PLACE = """\
     rm -rf "$folder/outputs-$number"
     mv "$outputs" "$folder/outputs-$number"  # whole, or not at all
+"""
+
+_GATHER = """\
+# A path into the folder $2. Of links, what they lead to; find goes around in no circle.
+copy() {{
+    mkdir -p "$2/$(dirname "$1")"
+    uncopied=$(find -L "$1" \\( -type d -o -type f \\) -exec sh -c 'for one; do
+        if [ -d "$one" ]; then mkdir -p "$0/$one"; else cp -p "$one" "$0/$one"; fi || echo "$one"
+    done' "$2" {{}} + || :)
+    [ -z "$uncopied" ] || exit 1
+}}
+# Links in a path: what they lead to comes back, as the link alone would be of no use elsewhere (and HTCondor holds jobs for some).
+links() {{
+    if [ -L "$1" ]; then
+        mkdir -p "$outputs/$(dirname "$1")"
+        if [ -d "$1" ]; then
+            leads=$(cd "$1" && pwd -P) || leads=
+            case $(cd "$(dirname "$1")" && pwd -P)/ in "${{leads%/}}"/*)
+                echo "wingspan-run: the link $1 leads around in a circle, or cannot be read: it does not come back" >&2
+                return ;;
+            esac
+        fi
+        copy "$1" "$outputs"
+    elif [ -d "$1" ]; then
+        for path in "$1"/* "$1"/.[!.]* "$1"/..?*; do links "$path"; done
+    fi
+}}
+# What is no link is moved; into a folder that is there already, as another output lay in it.
+place() {{
+    if [ -d "$1" ] && [ -d "$outputs/$1" ] && [ ! -L "$1" ]; then
+        for path in "$1"/* "$1"/.[!.]* "$1"/..?*; do place "$path"; done
+    elif [ -e "$1" ] && [ ! -L "$1" ]; then
+        mkdir -p "$outputs/$(dirname "$1")"
+        mv "$1" "$outputs/$1"
+    fi
+}}
+keep() {{
+    declared=$1
+    shift
+    matched=
+    for path; do
+        case $path in
+            "$declared") ;;
+            # A pattern does not mean what was there before, nor what this script makes.
+            . | .. | */. | */.. | "$outputs"/* | {checkpoint}/*) continue ;;
+            *) if was_there "$path"; then continue; fi ;;
+        esac
+        if [ -e "$path" ]; then
+            matched=yes
+            "$doing" "./$path"
+        fi
+    done
+    if [ "$doing" = links ] && [ -z "$matched" ]; then
+        [ "$code" -ne 0 ] || echo "wingspan-run: the output $declared was not written" >&2
+        missing="$missing$declared
+"
+    fi
+}}
 """
 
 _COLLECT = """\
 # ---- What is done at the end: outputs are gathered in one folder, with their paths -------------------------------------
 # A missing one is named, rather than left to HTCondor, which would hold the job. Files that no output names stay behind: they are named, too.
 missing=
-there=
-left_behind() {{
-    ls | while IFS= read -r path; do
-        case "
+# What is there before the command, which may be begun again in this folder, from a checkpoint.
+[ -e .wingspan-there ] || {{
+    echo {checkpoint}
+    ls -A
+}} >.wingspan-there
+there=$(cat .wingspan-there)
+was_there() {{
+    case "
 $there
 " in *"
-$path
-"*) continue ;; esac
-        if [ "$path" != __pycache__ ] && [ -n "$(find "$path" -type f 2>/dev/null | head -n 1)" ]; then echo "left=$path"; fi
+$1
+"*) ;; *) return 1 ;; esac
+}}
+left_behind() {{
+    ls | while IFS= read -r path; do
+        if was_there "$path" || [ "$path" = __pycache__ ]; then continue; fi
+        if [ -n "$(find "./$path" -type f 2>/dev/null | head -n 1)" ]; then echo "left=$path"; fi
     done | head -n 20
 }}
-keep() {{
-    declared=$1
-    shift
-    for path; do
-        if [ -e "$path" ] || [ -L "$path" ]; then
-            mkdir -p "$outputs/$(dirname "$path")"
-            mv "$path" "$outputs/$path"
-        elif [ ! -e "$outputs/$path" ]; then
-            [ "$code" -ne 0 ] || echo "wingspan-run: the output $declared was not written" >&2
-            missing="$missing$declared
-"
-        fi
-    done
-}}
-finish() {{
+{gather}finish() {{
     code=$1
-{keeps}
-    if [ "$code" -eq 0 ] && [ -n "$missing" ]; then code={missing_code}; fi
+{keeps}    if [ "$code" -eq 0 ] && [ -n "$missing" ]; then code={missing_code}; fi
     {{
         echo "code=$code"
         echo "host=$(hostname)"
@@ -385,7 +452,6 @@ def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:
     inside = f'env WINGSPAN_INSIDE=yes {words + " " if words else ""}sh "$self" "$@"'
     lines = [
         "# ---- The work " + "-" * 98,
-        "there=$(ls)",
         "child=",
         "# HTCondor and Slurm tell this process to end: the command hears of it too.",
         "stopping=",

@@ -43,6 +43,11 @@ _TAKEN = frozenset(
         "missing",
         "path",
         "stopping",
+        "doing",
+        "leads",
+        "matched",
+        "uncopied",
+        "kept_checkpoint",
         "PATH",
         "HOME",
     }
