@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import wingspan
-from wingspan.runs import InvalidRun, InvalidSweep
+from wingspan.environments import Workspace
+from wingspan.runs import InvalidRun, InvalidSweep, InvalidTask
+from wingspan.runs._script import job_script
+from wingspan.runs._spec import RunSpec, sweep_rows
+from wingspan.runs._tasks import plan_task
 
 
 def test_every_combination_is_a_job(pool: str, done) -> None:
@@ -87,3 +93,78 @@ def test_a_parameter_given_twice_is_refused(wingspan_cli) -> None:
     done = wingspan_cli("run", "--sweep", "a=1", "--sweep", "a=2,3", "--", "echo", "{a}")
     assert done.returncode == 2
     assert "--sweep a=1,2,3" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["a=1,", "a=,1", "a=1,,2"])
+def test_an_empty_value_is_refused(wingspan_cli, given: str) -> None:
+    """A comma too many would be one more job, with nothing for a value."""
+    done = wingspan_cli("run", "-p", "local", "--sweep", given, "--", "echo", "{a}")
+    assert (done.returncode, "empty value" in done.stderr) == (2, True)
+
+
+def test_a_parameter_that_is_also_set_is_refused() -> None:
+    """The value that is set would be that of every job."""
+    with pytest.raises(InvalidSweep, match="'lr' is a parameter of the sweep"):
+        wingspan.run(["echo", "{lr}"], sweep={"lr": [1, 2]}, variables={"lr": "5"}, pool="local")
+
+
+def test_what_a_shell_reads_itself_is_left_to_it(done) -> None:
+    """``${lr}`` in a command is a variable of the shell that the command starts; ``{lr}`` is the value, wherever it stands."""
+    script = """echo "${lr}" '${lr}' '{lr}'"""
+    run = done(wingspan.run(["sh", "-c", script], sweep={"lr": ["0.1", "a  b"]}, pool="local"))
+    assert [run.stdout(number) for number in range(2)] == ["0.1 ${lr} 0.1\n", "a  b ${lr} a  b\n"]
+
+
+@pytest.fixture
+def printed(folders: Path) -> Callable[..., list[str]]:
+    """What the jobs of a task print, which is ``task = {…}`` with an argument ``lr``, in the shell alone."""
+
+    def call(task: str, values: list[str], **variables: str) -> list[str]:
+        (folders / "pixi.toml").write_text(
+            '[workspace]\nname = "w"\nchannels = []\nplatforms = ["linux-64"]\n'
+            f'[tasks.task]\nargs = [{{ arg = "lr", default = "1", choices = ["0.1", "a  b", "1"] }}]\n{task}\n'
+        )
+        parameters, rows = sweep_rows({"lr": values} if values else None, None)
+        plan = plan_task(Workspace.open(folders), "task", "default", (), parameters, rows)
+        spec = RunSpec(
+            name="r", base=folders, steps=plan.steps, parameters=parameters, rows=rows, variables=variables
+        )
+        (folders / "job.sh").write_text(job_script(spec, ()))
+        return [
+            subprocess.run(
+                ["sh", "job.sh", str(number)], cwd=folders, check=True, capture_output=True, text=True
+            ).stdout
+            for number in range(len(rows))
+        ]
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ('cmd = ["echo", "{{ lr }}", "--lr={{ lr }}"]', "{} --lr={}\n"),
+        ("""cmd = "printf '%s|' '{{ lr }}' '<{{ lr }}>'" """, "{}|<{}>|"),
+        ('cmd = ["printenv", "LR"]\nenv = { LR = "x{{ lr }}}" }', "x{}}\n"),
+        ('cmd = \'echo "$LR {{ lr }}"\'\nenv = { LR = "{{ lr }}/" }', "{}/ {}\n"),
+    ],
+)
+@pytest.mark.parametrize("values", [["0.1", "a  b"], []])
+def test_a_tasks_argument_is_the_value_wherever_it_stands(
+    printed: Callable[..., list[str]], task: str, expected: str, values: list[str]
+) -> None:
+    """In words, inside of quotes and in variables the swept argument is its value, as one is that is not swept."""
+    assert printed(task, values) == [expected.replace("{}", value) for value in values or ["1"]]
+
+
+def test_a_tasks_variables_may_name_others(printed: Callable[..., list[str]], folders: Path) -> None:
+    """``${NAME}`` in a task's env is the other variable's value; one that the job is given wins over the task's."""
+    task = 'cmd = \'echo "$D $E"\'\nenv = { D = "${HOME}/data}", E = "task" }'
+    assert printed(task, [], E="given", HOME="/somewhere") == ["/somewhere/data} given\n"]
+    assert printed(task, []) == [f"{folders}/data}} task\n"]
+
+
+def test_swept_values_are_among_the_choices(printed: Callable[..., list[str]]) -> None:
+    """A value that the task's argument cannot have is named before anything is submitted."""
+    with pytest.raises(InvalidTask, match=r"'0\.7' is no lr"):
+        printed('cmd = "echo {{ lr }}"', ["0.1", "0.7"])

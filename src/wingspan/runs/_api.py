@@ -122,15 +122,9 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
         )
         with _command_meant(task):
             inside = named_environment or opened.task(task).default_environment or "default"
-            own_arguments = {argument.name for argument in opened.task(task, inside).args}
+            opened.task(task, inside)
         environment = environment if environment is not None else inside
-        plan = plan_task(
-            opened,
-            task,
-            inside,
-            arguments,
-            {one: f"${{{one}}}" for one in parameters if one in own_arguments},
-        )
+        plan = plan_task(opened, task, inside, arguments, parameters, rows)
         steps, globs = plan.steps, _globs_of_rows(plan.inputs, parameters, rows)
         declared = [*dict.fromkeys([*declared, *plan.outputs])]
     else:
@@ -188,7 +182,7 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
             for path in (checkpoint or _several(table.get("checkpoint", ())))
         ),
         checkpoint_exit_code=_exit_code(checkpoint_exit_code),
-        variables=_variables(variables),
+        variables=_variables(variables, parameters),
         profile=profile,
         switches=switches,
         preflight=preflight,
@@ -385,8 +379,13 @@ def _several(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -
     return [os.fspath(one) for one in ([given] if isinstance(given, str | os.PathLike) else given)]
 
 
-def _variables(given: Mapping[str, str] | None) -> dict[str, str]:
-    for name in given or {}:
+def _variables(given: Mapping[str, str] | None, parameters: Sequence[str]) -> dict[str, str]:
+    for name, value in (given or {}).items():
+        if name in parameters:
+            raise InvalidSweep(
+                f"{name!r} is a parameter of the sweep, and a variable that is set to {value!r}",
+                hint="leave one of them out: a parameter is a variable of the job, too",
+            )
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
             raise InvalidRun(
                 f"{name!r} cannot be the name of an environment variable",

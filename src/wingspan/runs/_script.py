@@ -46,14 +46,14 @@ def uses_parameter(text: str, name: str) -> bool:
 
 
 def _word(word: str, parameters: Sequence[str]) -> str:
-    """A word for the shell, with ``{name}`` of a parameter as its variable.
+    """A word for the shell, with ``{name}`` of a parameter as its variable; ``${name}`` is left to a shell that the command starts.
 
-    >>> print(_word("--lr={lr} or so", ("lr",)))
-    --lr="${lr}"' or so'
+    >>> print(_word("--lr={lr} or so", ("lr",)), _word("echo ${lr}", ("lr",)))
+    --lr="${lr}"' or so' 'echo ${lr}'
     """
     if not parameters:
         return shlex.quote(word)
-    pieces = re.split(r"(\{(?:" + "|".join(parameters) + r")\})", word)
+    pieces = re.split(r"((?<!\$)\{(?:" + "|".join(parameters) + r")\})", word)
     shown = [
         f'"${piece}"' if number % 2 else (piece if _PLAIN.fullmatch(piece) else shlex.quote(piece))
         for number, piece in enumerate(pieces)
@@ -78,7 +78,7 @@ def _pattern(path: str, parameters: Sequence[str] = ()) -> str:
 
 
 def _path(path: str, parameters: Sequence[str]) -> str:
-    """A path as a word for the shell; an argument of a task stands in it as ``${name}``."""
+    """A path as a word for the shell; ``${name}`` is the parameter's value, too."""
     return _word("".join(_split(path, parameters)), parameters)
 
 
@@ -101,18 +101,17 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
     lines = []
     if step.task:
         lines.append(f"# task {step.task}")
-    if step.line is not None:
-        text = step.line
-        for name in parameters:
-            text = re.sub(rf"(?<!\$)\{{{name}\}}", f"${{{name}}}", text)
-        command = f"sh -c {shlex.quote(text)}"
-    else:
-        command = " ".join(_word(word, parameters) for word in step.words)
+    # A value becomes part of the line, as Pixi has it: also where it stands inside of quotes.
+    words = step.words if step.line is None else ("sh", "-c", step.line)
+    command = " ".join(_word(word, parameters) for word in words)
     setup = []
     if step.cwd:
         setup.append(f"mkdir -p {shlex.quote(step.cwd)} && cd {shlex.quote(step.cwd)}")
     # A variable that the job has already wins over the task's: so it is with Pixi.
-    setup += [f'export {name}="${{{name}-{_inside_quotes(value)}}}"' for name, value in step.env.items()]
+    setup += [
+        f'[ -n "${{{name}+set}}" ] || export {name}="{_inside_quotes(value, parameters)}"'
+        for name, value in step.env.items()
+    ]
     body = [*setup, f"exec {command}"]
     if not last:  # the last one takes the place of this shell: it gets the signals
         margin = "" if "\n" in command else "    "  # a line's beginning may be inside of quotes
@@ -120,8 +119,11 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
     return "\n".join([*lines, *body])
 
 
-def _inside_quotes(value: str) -> str:
-    return re.sub(r'([\\"`}])', r"\\\1", value) if "$" in value else re.sub(r'([\\"`$}])', r"\\\1", value)
+def _inside_quotes(value: str, parameters: Sequence[str]) -> str:
+    """A value for double quotes, in which variables are filled in."""
+    pieces = enumerate(_split(value, parameters))
+    text = "".join(f"${piece}" if number % 2 else piece for number, piece in pieces)
+    return re.sub(r'([\\"`])', r"\\\1", text)
 
 
 def _rows(spec: RunSpec) -> str:

@@ -197,7 +197,13 @@ def read_sweep(given: str) -> tuple[str, tuple[str, ...]]:
     name, equals, values = given.partition("=")
     if not equals or not _PARAMETER.fullmatch(name) or not values:
         raise InvalidSweep(f"the sweep {given!r} cannot be read", hint="write --sweep lr=0.1,0.01")
-    return name, tuple(value.strip() for value in values.split(","))
+    found = tuple(value.strip() for value in values.split(","))
+    if "" in found:
+        raise InvalidSweep(
+            f"the sweep {given!r} has an empty value",
+            hint="take a comma out; a line of a --sweep-file may leave a value empty",
+        )
+    return name, found
 
 
 def sweep_rows(

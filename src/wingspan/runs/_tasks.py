@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.runs._errors import InvalidTask, TaskCycle
-from wingspan.runs._spec import Step
+from wingspan.runs._errors import InvalidRun, InvalidTask, TaskCycle
+from wingspan.runs._script import filled
+from wingspan.runs._spec import Step, relative_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,8 @@ def plan_task(
     name: str,
     environment: str,
     arguments: Sequence[str] = (),
-    named: Mapping[str, str] | None = None,
+    parameters: Sequence[str] = (),
+    rows: Sequence[Sequence[str]] = ((),),
 ) -> TaskPlan:
     """The steps of a task.
 
@@ -56,23 +58,32 @@ def plan_task(
         name: The task.
         environment: The environment that the job runs in.
         arguments: What follows the task's name on the command line.
-        named: Arguments by name (parameters of a sweep).
+        parameters: Those of a sweep; one that is called like an argument of the task is that: ``{name}`` stands for its value.
+        rows: Their values.
 
     Raises:
         UnknownTask: There is no such task.
         TaskCycle: Tasks wait for each other.
-        InvalidTask: An argument is missing or unknown, or a dependency wants another environment.
+        InvalidTask: An argument is missing or unknown, a dependency wants another environment, or its folder is not in the workspace.
     """
-    planner = _Planner(workspace, environment)
-    planner.add(name, tuple(arguments), dict(named or {}), ())
+    planner = _Planner(workspace, environment, parameters, rows)
+    own = {argument.name for argument in workspace.task(name, environment).args}
+    planner.add(name, tuple(arguments), {one: f"{{{one}}}" for one in parameters if one in own}, ())
     if not planner.steps:
         raise InvalidTask(f"the task {name!r} has no command", hint="give it one, or name a task that has")
     return TaskPlan(steps=tuple(planner.steps), inputs=tuple(planner.inputs), outputs=tuple(planner.outputs))
 
 
 class _Planner:
-    def __init__(self, workspace: Workspace, environment: str) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        environment: str,
+        parameters: Sequence[str],
+        rows: Sequence[Sequence[str]],
+    ) -> None:
         self.workspace, self.environment = workspace, environment
+        self.parameters, self.rows = parameters, rows
         self.steps: list[Step] = []
         self.inputs: list[tuple[str, tuple[str, ...]]] = []
         self.outputs: list[str] = []
@@ -92,11 +103,11 @@ class _Planner:
             return
         task = self.workspace.task(name, self.environment)
         values, rest = _bind(task, arguments, named)
+        self._check_choices(task, values)
         for dependency in task.depends_on:
             self._add_dependency(task, dependency, values, (*above, name))
         self._done.add(identity)
-        where = (task.cwd or "").strip("/")
-        prefix = f"{where}/" if where not in ("", ".") else ""
+        prefix = _prefix(task)
         made = tuple(self.outputs)  # so far: by what this task depends on
         self.inputs += [(prefix + _fill(task, glob, values), made) for glob in task.inputs]
         self.outputs += [prefix + _fill(task, glob, values) for glob in task.outputs]
@@ -109,6 +120,16 @@ class _Planner:
         else:
             words = (*(_fill(task, word, values) for word in task.cmd), *rest)
             self.steps.append(Step(words=words, cwd=prefix.rstrip("/") or None, env=env, task=name))
+
+    def _check_choices(self, task: Task, values: Mapping[str, str]) -> None:
+        for argument in task.args:
+            given = values[argument.name]
+            for value in dict.fromkeys(filled(given, self.parameters, row) for row in self.rows):
+                if argument.choices and value not in argument.choices:
+                    raise InvalidTask(
+                        f"{value!r} is no {argument.name} of the task {task.name!r}",
+                        hint=f"one of: {', '.join(argument.choices)}",
+                    )
 
     def _add_dependency(
         self, task: Task, dependency: TaskDependency, values: dict[str, str], above: tuple[str, ...]
@@ -156,12 +177,20 @@ def _bind(
                     hint=f"wingspan run {task.name} VALUE, or --sweep {name}=A,B",
                 )
             values[name] = argument.default
-        if argument.choices and not values[name].startswith("${") and values[name] not in argument.choices:
-            raise InvalidTask(
-                f"{values[name]!r} is no {name} of the task {task.name!r}",
-                hint=f"one of: {', '.join(argument.choices)}",
-            )
     return values, ()
+
+
+def _prefix(task: Task) -> str:
+    """The task's folder, as what its paths begin with."""
+    if task.cwd is None or not set(task.cwd.split("/")) - {"."}:
+        return ""
+    try:
+        return relative_path(task.cwd, "cwd") + "/"
+    except InvalidRun:
+        raise InvalidTask(
+            f"the task {task.name!r} has cwd = {task.cwd!r}, which is no folder below the workspace's",
+            hint="the job has only what goes along: name a relative folder in the workspace",
+        ) from None
 
 
 def _fill(task: Task, text: str, values: Mapping[str, str]) -> str:
@@ -183,37 +212,68 @@ def _fill(task: Task, text: str, values: Mapping[str, str]) -> str:
     return _TEMPLATE.sub(replace, text)
 
 
+#: What [tool.wingspan] may have, and of which type that is.
+_KNOWN: dict[str, tuple[type, ...]] = {
+    "inputs": (str, list),
+    "outputs": (str, list),
+    "checkpoint": (str, list),
+    "cpus": (int,),
+    "memory": (str, int),
+    "disk": (str, int),
+    "time": (str, int),
+    "gpus": (int,),
+    "env": (str,),
+    "profile": (str,),
+    "switches": (str, list),
+}
+_WORDS = {
+    (str,): "a text",
+    (int,): "a whole number",
+    (str, int): "a text with a unit",
+    (str, list): "a list of texts",
+}
+
+
 def tool_table(manifest: Path | None, task: str | None) -> dict[str, Any]:
     """``[tool.wingspan]`` of a manifest, with ``[tool.wingspan.tasks.TASK]`` on top of it.
 
     Raises:
-        InvalidTask: It has a key that nobody knows.
+        InvalidTask: It has a key that nobody knows, or something that is no value for its key; or it is not TOML.
     """
     if manifest is None:
         return {}
     from wingspan.environments.manifest_reader import parse_toml
 
-    document = parse_toml(manifest.read_text(encoding="utf-8"))
-    table = dict(document.get("tool", {}).get("wingspan", {}))
-    own = dict(table.pop("tasks", {}).get(task or "", {}))
-    known = {
-        "inputs",
-        "outputs",
-        "checkpoint",
-        "cpus",
-        "memory",
-        "disk",
-        "time",
-        "gpus",
-        "env",
-        "profile",
-        "switches",
-    }
-    for name, part in (("[tool.wingspan]", table), (f"[tool.wingspan.tasks.{task}]", own)):
-        unknown = sorted(set(part) - known)
-        if unknown:
-            raise InvalidTask(
-                f"{manifest}: {name} has a key {unknown[0]!r}",
-                hint=f"it may have: {', '.join(sorted(known))}",
-            )
+    try:
+        document = parse_toml(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidTask(f"{manifest} cannot be read: {error}", hint="correct the manifest") from error
+
+    def part(table: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+        found = table.get(key, {})
+        if not isinstance(found, dict):
+            raise InvalidTask(f"{manifest}: {name} = {found!r} is no table", hint=f"write [{name}]")
+        return dict(found)
+
+    table = part(part(document, "tool", "tool"), "wingspan", "tool.wingspan")
+    tasks = part(table, "tasks", "tool.wingspan.tasks")
+    table.pop("tasks", None)
+    own = part(tasks, task or "", f"tool.wingspan.tasks.{task}")
+    for name, entries in (("[tool.wingspan]", table), (f"[tool.wingspan.tasks.{task}]", own)):
+        for key, value in entries.items():
+            if key not in _KNOWN:
+                raise InvalidTask(
+                    f"{manifest}: {name} has a key {key!r}",
+                    hint=f"it may have: {', '.join(sorted(_KNOWN))}",
+                )
+            texts = value if isinstance(value, list) else []
+            if (
+                not isinstance(value, _KNOWN[key])
+                or isinstance(value, bool)
+                or not all(isinstance(one, str) for one in texts)
+            ):
+                raise InvalidTask(
+                    f"{manifest}: {name} has {key} = {value!r}",
+                    hint=f"{key} is " + _WORDS[_KNOWN[key]],
+                )
     return {**table, **own}
