@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import wingspan
 from wingspan.environments.errors import UnknownTask
 from wingspan.errors import SettingsError, SubmitError
 from wingspan.pools.profiles import WalltimeNotAllowed
+from wingspan.progress import NoProgress
 from wingspan.runs import (
     CommandNotFound,
     InputMissing,
@@ -43,6 +45,8 @@ clever = { cmd = "{% if x %}true{% endif %}" }
 filtered = { cmd = "echo {{ what | upper }}", args = ["what"] }
 empty = { depends-on = [] }
 hungry = { cmd = "true", inputs = ["nothing/*.csv"] }
+absolute = { cmd = "true", cwd = "/tmp/x" }
+outside = { cmd = "true", cwd = "../up" }
 """
 
 
@@ -66,6 +70,9 @@ def manifest(folders: Path) -> Path:
         ("filtered", {"arguments": ["x"]}, InvalidTask, "upper"),
         ("empty", {}, InvalidTask, "no command"),
         ("hungry", {}, InputMissing, "nothing/"),
+        ("choosy", {"sweep": {"what": ["x", "z"]}}, InvalidTask, "'z'"),
+        ("absolute", {}, InvalidTask, "cwd = '/tmp/x'"),
+        ("outside", {}, InvalidTask, r"cwd = '\.\./up'"),
     ],
 )
 def test_tasks_that_cannot_be_run(manifest: Path, task: str, options: dict, error: type, words: str) -> None:
@@ -122,6 +129,11 @@ def test_a_command_given_as_a_task_is_told_how(manifest: Path, tmp_path: Path) -
         (["no-such-program-anywhere"], {}, CommandNotFound, "no-such-program"),
         (["./script.sh"], {}, CommandNotFound, "--input script.sh|does not go along"),
         (["true"], {"inputs": ["https://example.org/x"]}, InvalidRun, "URL"),
+        (["true"], {"inputs": ["https://example.org/a,b"]}, InvalidRun, "comma"),
+        (["true"], {"inputs": ["https://example.org/a b"]}, InvalidRun, "blank"),
+        (["true"], {"inputs": ["https://example.org/a\n"]}, InvalidRun, "blank"),
+        (["true"], {"inputs": ["~nobody-has-this-name/x"]}, InputMissing, "~nobody-has-this-name/x"),
+        (["true"], {"inputs": ["/"]}, InvalidRun, "all of this machine"),
         (["true"], {"profile": "chtc", "time": "30 d", "gpus": 1}, WalltimeNotAllowed, "30 d"),
         (["true"], {"profile": "chtc", "switches": ["want_osppol"]}, SettingsError, "want_osppol"),
         (["true"], {"checkpoint_exit_code": 300, "checkpoint": ["x"]}, InvalidRun, "300"),
@@ -141,6 +153,108 @@ def test_an_input_from_outside_is_told_how(folders: Path) -> None:
     with pytest.raises(InvalidRun) as caught:
         wingspan.run(["true"], inputs=["../x.txt"], pool="local")
     assert f"--input {folders.parent.resolve() / 'x.txt'}" in str(caught.value.hint)
+
+
+def test_an_absolute_path_does_not_lead_out_of_the_runs_folder(folders: Path) -> None:
+    """``$PWD/../x.txt`` is outside of the folder here, and goes flat into the job's; nothing is written beside the inputs."""
+    (folders.parent / "x.txt").write_text("x")
+    (folders / "sub").mkdir()
+    (folders / "sub/y.txt").write_text("y")
+    given = [f"{folders}/../x.txt", f"{folders}/sub/../sub/y.txt"]
+    run = wingspan.run(["true"], inputs=given, pool="local")
+    assert [place for _, place in run.spec.inputs] == ["x.txt", "sub/y.txt"]
+    assert (run.path / "inputs/x.txt").read_text() == "x"
+
+
+def test_an_input_that_vanishes_while_it_is_copied(folders: Path) -> None:
+    """It is named, nothing is submitted, and nothing is left."""
+    with (folders / "large").open("wb") as file:
+        file.truncate(65 << 20)  # so much that progress is told, and linked rather than copied
+    (folders / "small").touch()
+
+    class Vanishing(NoProgress):
+        def start(self, description: str, total: float | None = None) -> int:
+            (folders / "small").unlink()
+            return 0
+
+    with pytest.raises(InputMissing, match="small vanished"):
+        wingspan.run(["true"], inputs=["large", "small"], pool="local", progress=Vanishing())
+    assert run_names() == ()
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "error", "words"),
+    [
+        ("in/again", ".", InvalidRun, "in/again is a link to .*, a folder around it"),
+        ("in/deep/up", "..", InvalidRun, "in/deep/up is a link to .*, a folder around it"),
+        ("in/itself", "itself", InputMissing, "in/itself is a link to itself, and there is nothing"),
+        ("in/dangling", "nowhere", InputMissing, "in/dangling is a link to nowhere, and there is nothing"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_named(
+    folders: Path, link: str, target: str, error: type, words: str
+) -> None:
+    """A link in a folder that cannot be copied is what the message is about: no disk is full, and nothing vanished."""
+    (folders / "in/deep").mkdir(parents=True)
+    (folders / link).symlink_to(target)
+    with pytest.raises(error, match=words):
+        wingspan.run(["true"], inputs=["in"], pool="local")
+    assert run_names() == ()
+
+
+def test_links_that_lead_somewhere_go_along(folders: Path) -> None:
+    """Two links to one folder are two copies of it."""
+    (folders / "in/data").mkdir(parents=True)
+    (folders / "in/data/x").write_text("x")
+    for name in ("one", "two"):
+        (folders / "in" / name).symlink_to("data")
+    run = wingspan.run(["true"], inputs=["in"], pool="local")
+    assert [(run.path / "inputs/in" / name / "x").read_text() for name in ("one", "two")] == ["x", "x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[tool]\nwingspan = 3", "tool.wingspan = 3"),
+        ("[tool.wingspan]\ntasks = 3", "tool.wingspan.tasks = 3"),
+        ("[tool.wingspan.tasks]\ngood = 3", "tool.wingspan.tasks.good = 3"),
+        ("[tool.wingspan]\ninputs = 3", "inputs = 3"),
+        ("[tool.wingspan]\noutputs = [3]", r"outputs = \[3\]"),
+        ("[tool.wingspan]\nswitches = 3", "switches = 3"),
+        ("[tool.wingspan]\ncheckpoint = 4", "checkpoint = 4"),
+        ("[tool.wingspan]\ngpus = true", "gpus = True"),
+        ("[tool.wingspan.tasks.good]\nprofile = 4", "profile = 4"),
+        ("[tool.wingspan", "pixi.toml"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read(folders: Path, text: str, words: str) -> None:
+    """What is wrong with [tool.wingspan], or that it is no TOML, is said with the file's name."""
+    (folders / "pixi.toml").write_text(f"{_MANIFEST}\n{text}\n")
+    with pytest.raises(wingspan.WingspanError, match=words) as caught:
+        wingspan.run("good", pool="local")
+    assert str(folders / "pixi.toml") in str(caught.value)
+
+
+def test_a_manifest_that_is_no_toml_is_named_for_a_command(folders: Path) -> None:
+    """A command may have its inputs from [tool.wingspan]: a manifest that cannot be read is not passed over."""
+    (folders / "pixi.toml").write_text("[tool.wingspan")
+    with pytest.raises(wingspan.WingspanError, match=r"pixi\.toml"):
+        wingspan.run(["true"], pool="local")
+
+
+@pytest.mark.parametrize("key", ["pool", "created"])
+def test_a_run_whose_file_lacks_something_is_damaged(wingspan_cli, key: str) -> None:
+    """runs, status and rm of a run.json that somebody edited say so, and rm removes it."""
+    run = wingspan.run(["true"], name="mine", pool="local")
+    run.wait()
+    facts = json.loads((run.path / "run.json").read_text())
+    del facts[key]
+    (run.path / "run.json").write_text(json.dumps(facts))
+    assert json.loads(wingspan_cli("runs", "--json").stdout)[0]["state"] == "damaged"
+    shown = wingspan_cli("status", "mine")
+    assert (shown.returncode, f"run.json cannot be read: '{key}'" in shown.stderr) == (1, True)
+    assert wingspan_cli("rm", "mine").returncode == 0
+    assert run_names() == ()
 
 
 @pytest.mark.htcondor

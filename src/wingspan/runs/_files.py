@@ -151,6 +151,8 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
                 progress.advance(task, size)
         if task is not None:
             progress.finish(task)
+    except InputMissing:
+        raise
     except FileNotFoundError as error:
         raise InputMissing(
             f"the input {error.filename} vanished", hint="make it again; nothing was submitted"

@@ -182,6 +182,8 @@ class RunFolder:
                     hint="use the Wingspan that made it, or a newer one",
                 )
             self.spec = RunSpec.from_json(self.info["spec"])
+            for key in ("pool", "created"):
+                self.info[key]
         except FileNotFoundError:
             if self.path.is_dir() and not is_aftermath(self.path):
                 raise RunDamaged(f"{self.path} has no run.json", hint="wingspan rm removes it") from None
