@@ -65,3 +65,13 @@ def test_checkpoint_paths_are_below_the_job(path: str) -> None:
     """A checkpoint outside of the job's folder cannot be kept, and is refused."""
     with pytest.raises(wingspan.WingspanError, match="checkpoint"):
         wingspan.run(["true"], checkpoint=[path], pool="local")
+
+
+def test_a_rerun_begins_anew(folders: Path, done) -> None:
+    """The checkpoint of a job that is done again is given up with its outputs."""
+    command = (
+        "if [ -e state ]; then cat state; exit 3; fi; echo from-the-checkpoint >state; echo anew; exit 85"
+    )
+    run = done(wingspan.run(["sh", "-c", command], checkpoint=["state"], pool="local"))
+    run.rerun([0])
+    assert done(run).stdout() == "anew\nfrom-the-checkpoint\n"

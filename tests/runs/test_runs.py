@@ -14,6 +14,7 @@ from wingspan.errors import PoolUnavailable
 from wingspan.pools import get_pool
 from wingspan.runs import (
     OutputMissing,
+    RunError,
     RunExists,
     RunFailed,
     RunNotFound,
@@ -154,6 +155,13 @@ def test_programs_are_those_of_whoever_made_the_run(
     assert run.stdout() == ("mine\n" if where == "found" else "other\n")
 
 
+def test_a_home_that_is_set_is_the_jobs_home(done) -> None:
+    """The job's folder is its HOME unless --set says otherwise."""
+    command = ["sh", "-c", 'echo "$HOME"']
+    assert done(wingspan.run(command, variables={"HOME": "/x"}, pool="local")).stdout() == "/x\n"
+    assert "wingspan-run." in done(wingspan.run(command, pool="local")).stdout()
+
+
 def test_a_failure_is_told_with_the_last_words(pool: str, done) -> None:
     """The reason has the last line of standard error: mostly that is all one wants to know."""
     run = done(wingspan.run([sys.executable, "-c", "print('hi'); 1/0"], pool=pool))
@@ -223,6 +231,45 @@ def test_rerun_does_only_what_failed(folders: Path, pool: str, done) -> None:
     assert run.rerun() == [1]
     assert [job.state for job in done(run).status().jobs] == ["completed", "completed"]
     assert run.outputs(0)["o.txt"].read_text() == before
+
+
+def test_a_job_that_is_named_twice_is_done_again_once(done) -> None:
+    """Two copies of a job would write the same files."""
+    run = done(wingspan.run(["sh", "-c", "exit 3"], pool="local"))
+    assert run.rerun([0, 0]) == [0]
+    done(run)
+    assert len((run.path / "submissions").read_text().splitlines()) == 2
+
+
+def test_a_rerun_leaves_what_is_held(folders: Path, until) -> None:
+    """On this machine all jobs of a run are held or none: one of them is not done again meanwhile, and what to do first is said."""
+    command = f"[ {{n}} = 0 ] && exit 3; touch '{folders}/begun'; sleep 60"
+    run = wingspan.run(["sh", "-c", command], sweep={"n": [0, 1]}, pool="local")
+    until(lambda: run.status().jobs[0].state == "failed" and (folders / "begun").exists(), "the failure")
+    run.hold()
+    with pytest.raises(RunError, match=r"job 1 .* is held") as caught:
+        run.rerun([0])
+    assert f"wingspan release {run.name}" in str(caught.value.hint)
+    assert [job.state for job in run.status().jobs] == ["failed", "held"]
+
+
+def test_vacate_is_for_jobs_that_run(done) -> None:
+    """A job that was ended by its time limit is not begun again."""
+    run = done(wingspan.run(["sleep", "60"], time=1, pool="local"))
+    assert run.status().state == "removed"
+    run.vacate()
+    assert run.status().state == "removed"
+    assert len((run.path / "submissions").read_text().splitlines()) == 1
+
+
+def test_who_follows_a_held_job_is_let_go(until) -> None:
+    """`Run.follow` ends when the job is held, as --follow does."""
+    run = wingspan.run(["sh", "-c", "echo begun; sleep 60"], pool="local")
+    until(lambda: run.stdout() == "begun\n", "the start")
+    run.hold()
+    assert "".join(run.follow()) == "begun\n"
+    with pytest.raises(RunError, match="0 to 0"):
+        next(run.follow(1))
 
 
 def test_output_is_seen_while_the_job_runs(folders: Path, pool: str, until) -> None:

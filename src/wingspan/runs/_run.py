@@ -374,9 +374,12 @@ class Run:
 
     def vacate(self) -> None:
         """Send its jobs off their machines; they start again, from their checkpoint if they have one."""
+        # Those that have ended before, or are held, stay as they are.
+        going = {job.number for job in self.status().jobs if not (job.is_final or job.state == "held")}
         self._act("vacate")
         if self.pool == "local":
-            self._submit([job.number for job in self.status().jobs if job.state == "removed"])
+            jobs = self.status().jobs
+            self._submit([job.number for job in jobs if job.state == "removed" and job.number in going])
 
     def rerun(self, numbers: list[int] | None = None) -> list[int]:
         """Do jobs again, with the inputs as they were; their outputs and logs so far are given up.
@@ -388,11 +391,12 @@ class Run:
             Which are done again.
 
         Raises:
-            RunError: One of them has not ended yet, or there is no such job.
+            RunError: One of them has not ended yet, or there is no such job; in the local pool also: others are held.
         """
         jobs = self.status().jobs
         if numbers is None:
             numbers = [job.number for job in jobs if job.state in ("failed", "removed")]
+        numbers = list(dict.fromkeys(numbers))
         for number in numbers:
             self.log_path(number)
             if not jobs[number].is_final:
@@ -400,6 +404,12 @@ class Run:
                     f"job {number} of {self.name} is {jobs[number].state}",
                     hint="it can be done again when it has ended",
                 )
+        held = next((job for job in jobs if job.state == "held"), None)
+        if numbers and held is not None and self.pool == "local":  # it holds all of a run or nothing
+            raise RunError(
+                f"job {held.number} of {self.name} is held, and would not be any more",
+                hint=f"wingspan release {self.name} lets it go on; jobs can be done again then",
+            )
         with self._put_aside(numbers):
             (self.path / "held").unlink(missing_ok=True)
             self._submit(numbers)
@@ -412,7 +422,8 @@ class Run:
         (aside / "logs").mkdir(parents=True)
         before, moved = len(self._folder.submissions()), []
         for number in numbers:
-            for path in (self._outputs(number), *(self.log_path(number, which) for which in ("out", "err"))):
+            logs = (self.log_path(number, which) for which in ("out", "err"))
+            for path in (self._outputs(number), self.path / f"checkpoint-{number}", *logs):
                 with contextlib.suppress(FileNotFoundError):
                     moved.append((number, path, path.rename(aside / path.relative_to(self.path))))
         try:
@@ -466,11 +477,13 @@ class Run:
         self._watchers.clear()
 
     def follow(self, number: int = 0, which: str = "out") -> Iterator[str]:
-        """What a job prints, as it does, until it has ended."""
+        """What a job prints, as it does, until it has ended or is held."""
+        self.log_path(number, which)
         position = 0
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a look may end within a character
         while True:
-            ended = self.status().jobs[number].is_final
+            job = self.status().jobs[number]
+            ended = job.is_final or job.state == "held"
             with contextlib.suppress(FileNotFoundError), self.log_path(number, which).open("rb") as file:
                 if position > file.seek(0, 2):
                     position = 0  # the job was begun again
