@@ -12,6 +12,7 @@ import pytest
 import wingspan
 from _slurm_cluster import SlurmCluster
 from wingspan.errors import PoolUnavailable, SubmitError
+from wingspan.jobs import JobDescription, Submission
 from wingspan.pools import choose_pool
 from wingspan.pools._explain import explain_choice
 from wingspan.runs import Run, RunFailed, load_runs
@@ -306,6 +307,34 @@ def test_long_arrays_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(entry["first"], entry["count"]) for entry in m._keeper.folder.submissions()] == [(0, 2), (2, 1)]
     assert sorted(m[:]) == list(range(1, 51))
     m.remove()
+
+
+def test_of_parts_one_is_refused(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map goes on with the workers that it has; of a run nothing is left in the queue."""
+    from wingspan.pools import slurm
+
+    took: list[str] = []
+    submit = slurm.SlurmPool.submit
+
+    def once(self: slurm.SlurmPool, job: JobDescription) -> Submission:
+        if len(took) % 2:
+            took.append("")
+            raise SubmitError("Slurm refused the jobs: QOSMaxSubmitJobPerUserLimit")
+        submission = submit(self, job)
+        took.append(submission.cluster)
+        return submission
+
+    monkeypatch.setattr(slurm, "_SMALL_ARRAY", 1)
+    monkeypatch.setattr(slurm, "_largest_array", lambda: 2)
+    monkeypatch.setattr(slurm.SlurmPool, "submit", once)
+    m = wingspan.map(abs, range(-50, 0), pool="slurm", options=wingspan.Options(workers=3))
+    m.wait(timeout=PATIENCE)
+    assert [entry["count"] for entry in m._keeper.folder.submissions()] == [2]
+    m.remove()
+    with pytest.raises(SubmitError, match="QOSMaxSubmit"):
+        shell("sleep 60{x}", sweep={"x": [1, 2, 3]})
+    assert load_runs() == []
+    cluster.wait_for(took[2])
 
 
 def test_scattered_arrays_are_read_in_full(cluster: SlurmCluster) -> None:

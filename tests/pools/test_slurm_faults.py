@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+import wingspan
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Submission
+from wingspan.maps._jobs import Job
 from wingspan.pools import JobState, slurm
 from wingspan.pools._select import slurm_configured
 from wingspan.pools.bundle_source import machine_requirement
@@ -303,3 +305,20 @@ def test_a_cluster_is_found_wherever_it_was_installed(
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "slurm.conf").touch()
     assert slurm_configured() == f"{tmp_path}/etc/slurm.conf is there"
+
+
+def test_a_component_that_is_given_up_says_what_ended_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes longer than a worker's time ends with what to ask for, not with a guess."""
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path))
+    m = wingspan.map(abs, [-1], pool="local", options=wingspan.Options(workers=0))
+    (ended,) = read_queue({"jobs": [task(7, 0, "TIMEOUT")]}, {"7"})
+    m._keeper.jobs.by_worker[0] = Job(worker=0, pool="slurm", state=ended.state, reason=ended.reason)
+    m._keeper.refresh()
+    m._keeper._give_up([0])
+    assert (
+        'times: it ran for longer than its time limit: ask for more (--time 4h, Options(time="4h"))'
+        in str(m.errors[0].text)
+    )
+    m.remove()
