@@ -89,7 +89,7 @@ def rules_of(folder: Path, name: str, text: str, **others: str) -> list[tuple[st
 
 def submit(*lines: str) -> str:
     """A submit description that is sound but for `lines`, which begin at line 1."""
-    given = {line.split("=")[0].strip().lower() for line in lines}
+    given = {line.split("=")[0].strip().lower().replace("_", "") for line in lines}
     rest = {
         "executable": "/bin/true",
         "transfer_executable": "false",
@@ -98,7 +98,9 @@ def submit(*lines: str) -> str:
         "request_memory": "1GB",
         "request_disk": "1GB",
     }
-    text = "\n".join([*lines, *(f"{key} = {value}" for key, value in rest.items() if key not in given)])
+    text = "\n".join(
+        [*lines, *(f"{key} = {value}" for key, value in rest.items() if key.replace("_", "") not in given)]
+    )
     return text + ("\n" if any(line.startswith("queue") for line in lines) else "\nqueue\n")
 
 
@@ -139,7 +141,10 @@ def test_sound_files_have_no_findings(tmp_path: Path) -> None:
         ("one-file-for-all", ["output = job.out", "queue 10"]),
         ("one-file-for-all", ["output = job_$(Cluster).out", "queue seed from seeds.txt"]),
         ("getenv", ["getenv = True"]),
-        ("checkpoint-files", ["checkpoint_exit_code = 85"]),
+        ("checkpoint-files", ["checkpoint_exit_code = 85", "transfer_output_files = a.pt"]),
+        ("unknown-command", ["StreamOutput = true"]),
+        ("small-unit", ["RequestMemory = 10"]),
+        ("one-file-for-all", ["stdout = job.out", "queue 10"]),
         ("one-file-for-all", ["output = $(name).out", "name = job", "queue 10"]),
         ("one-file-for-all", ["output = /tmp/x.out", "initialdir = run_$(Process)", "queue 10"]),
         ("one-file-for-all", ["output = $ENV(HOME)/x.out", "queue 10"]),
@@ -218,7 +223,18 @@ def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lin
         ["docker_image = example/tools@sha256:" + "ab" * 32, "universe = docker"],
         ["transfer_input_files = osdf:///chtc/staging/b/bbadger/data.h5"],
         ["transfer_input_files = osdf:///chtc/staging/groups/lab/env-2026-11-20.tar"],
-        ["checkpoint_exit_code = 85", "transfer_checkpoint_files = a.pt"],
+        ["checkpoint_exit_code = 85", "transfer_checkpoint_files = a.pt", "transfer_output_files = b.pt"],
+        ["checkpoint_exit_code = 85"],
+        [
+            "RequestMemory = 4000",
+            "RequestCpus = 2",
+            "RequestDisk = 4GB",
+            "ShouldTransferFiles = YES",
+            "KillSig = 9",
+        ],
+        ["args = 1 2", "arguments = $(args)"],
+        ["stdout = x.out", "iwd = run_$(Process)", "queue 10"],
+        ["output = $(x).out", "queue x in (a, b", "  c", "  requirements", "  requirement, d)"],
         ["request_memory = 4096", "request_disk = 4194304"],
         ["batch_name = x", "JobBatchName = y", "want_ospool = true", "max_idle = 3"],
         ["queue 3 arguments in (a b c)"],
@@ -449,6 +465,8 @@ def test_nothing_of_the_file_is_executed(
         ),
         ("unpinned-installer", 3, 'sh -c "$(curl -fsSL https://example.org/install.sh)"'),
         ("moving-download", 3, "wget https://repo.anaconda.com/miniconda/Miniconda3-latest-Linux-x86_64.sh"),
+        ("moving-download", 3, "curl -Ls https://micro.mamba.pm/api/micromamba/linux-64/latest | tar -xvj"),
+        ("moving-download", 3, "wget https://github.com/a/b/archive/master.tar.gz"),
         ("moving-download", 3, "curl -O https://raw.githubusercontent.com/a/b/refs/heads/main/probe.py"),
         ("unfrozen-install", 3, "time pixi run train"),
         ("unfrozen-install", 3, "pixi install --environment gpu"),
@@ -523,6 +541,7 @@ def test_a_fault_of_a_script_is_found(tmp_path: Path, rule: str, line: int, scri
         "pip install --no-index --find-links wheels mine",
         "pip install .[test] $EXTRA 'torch==2.5.1'",
         "curl -fsSL https://example.org/data.csv -o data.csv",
+        "curl -fO https://example.org/latest_results.csv -o latest/a",
         "# curl https://example.org/install.sh | bash",
         'echo "pixi is a tool"',
         "export PIXI_FROZEN=true\npixi run train",
@@ -585,6 +604,7 @@ def test_windows_line_ends(tmp_path: Path) -> None:
         ("sbatch-too-late", 5, "#SBATCH -t 10\n#SBATCH --mem=1G\nset -e\n#SBATCH --gpus=1\n"),
         ("sbatch-twice", 2, "#SBATCH --time=10\n#SBATCH -t 20\n#SBATCH --mem=1G\n"),
         ("sbatch-variable", 4, "#SBATCH -t 10\n#SBATCH --mem=1G\n#SBATCH --output=/scratch/$USER/x.out\n"),
+        ("sbatch-variable", 4, "#SBATCH -t 10\n#SBATCH --mem=1G\n#SBATCH -o ~/logs/x.out\n"),
         ("sbatch-no-time", 2, "#SBATCH --mem=1G\n"),
         ("sbatch-no-memory", 2, "#SBATCH --time=10\n"),
         ("sbatch-gpus-twice", 4, "#SBATCH -t 10\n#SBATCH --mem=1G\n#SBATCH --gres=gpu:1\n#SBATCH --gpus=1\n"),
@@ -595,6 +615,29 @@ def test_windows_line_ends(tmp_path: Path) -> None:
 def test_a_fault_of_an_sbatch_script_is_found(tmp_path: Path, rule: str, line: int, text: str) -> None:
     """Each fault alone is the only finding, at its line."""
     assert rules_of(tmp_path, "fault.sbatch", f"#!/bin/bash\n{text}") == [(rule, line)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#SBATCH --mail-type=END\n#SBATCH --mail-type=FAIL\n",
+        "#SBATCH --array=7\n#SBATCH -o x.out\n",
+        "#SBATCH --array=0-9\n#SBATCH -o x_%a.out\n#SBATCH -e /dev/null\n",
+        "#SBATCH --array=0-9\n#SBATCH -o x.out\n#SBATCH --open-mode=append\n",
+        "#SBATCH -o x~/y.out\n",
+    ],
+)
+def test_sbatch_options_that_are_no_fault(tmp_path: Path, text: str) -> None:
+    """Options that add to each other, arrays of one task, and files that nobody reads or all append to are left alone."""
+    text = f"#!/bin/bash\n#SBATCH -t 10\n#SBATCH --mem=1G\n{text}\n./run\n"
+    assert rules_of(tmp_path, "sound.sbatch", text) == []
+
+
+def test_a_file_that_scripts_read(tmp_path: Path) -> None:
+    """A file of settings that others read needs no first line and stops at nothing; with a command in it, it is a script."""
+    text = "# settings\nexport A=1\nmodule load cuda\nsource env/bin/activate\nB=2\n"
+    assert rules_of(tmp_path, "settings.sh", text) == []
+    assert ("no-shebang", 1) in rules_of(tmp_path, "settings.sh", text + "python x.py\n")
 
 
 def test_ignoring_a_rule(tmp_path: Path) -> None:
@@ -643,6 +686,7 @@ def test_what_tools_keep_in_a_folder_is_passed_over(
     end: neither from Python nor in the command.
     """
     (tmp_path / "train.sub").write_text(submit())
+    (tmp_path / "mvnw.cmd").write_text("@REM of Windows\n@echo off\n")
     for kept in (".git/hooks", ".pixi/envs/default/etc", "src/__pycache__"):
         (tmp_path / kept).mkdir(parents=True)
         (tmp_path / kept / "theirs.sh").write_bytes(b"caf\xe9\n")
@@ -755,6 +799,8 @@ def test_the_real_condor_submit_agrees(personal_pool: PersonalPool, tmp_path: Pa
     ignored = dry_run(personal_pool, tmp_path, submit("request_gpu = 1"))
     assert "RequestGPUs" not in ignored.stdout
     assert dry_run(personal_pool, tmp_path, submit("stream_output = yes")).returncode != 0
+    named = dry_run(personal_pool, tmp_path, submit("RequestMemory = 7", "iwd = /", "stdout = x.out"))
+    assert all(f"\n{line}\n" in named.stdout for line in ("RequestMemory=7", 'Iwd="/"', 'Out="x.out"'))
     joined = dry_run(personal_pool, tmp_path, submit("arguments = a \\ ", "  b"))
     assert 'Args="a b"' in joined.stdout
 

@@ -40,6 +40,8 @@ def kind_of(path: Path, text: str) -> Kind | None:
     """
     if path.suffix in _SHELL_SUFFIXES or _SHELL.match(text):
         return "shell"
+    if path.suffix == ".cmd" and re.match(r"\s*(@|::|rem\b)", text, re.IGNORECASE):
+        return None  # a batch file of Windows
     if path.suffix in _SUBMIT_SUFFIXES:
         return "submit"
     if re.search(r"^\s*queue\b(?!\s*=)", text, re.MULTILINE | re.IGNORECASE):
@@ -104,9 +106,12 @@ def _texts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
             raise LintError(f"there is no submit file and no script in {path}", hint="name the files")
         for each in inside:
             try:
-                yield each, _read(each)
+                text = _read(each)
             except LintError as error:
                 warnings.warn(f"left out: {error}", RunWarning, stacklevel=3)
+                continue
+            if kind_of(each, text) is not None:
+                yield each, text
 
 
 def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:

@@ -145,7 +145,11 @@ def not_sent(submit: SubmitFile) -> Iterator[Hit]:
     sent = [entry for _, entry in _inputs(submit)]
     no_transfer = submit.last("should_transfer_files")
     image = submit.of("container_image", "docker_image")
-    if submit.script is None or (no_transfer is not None and no_transfer.value.lower() == "no"):
+    if (
+        submit.script is None
+        or submit.includes
+        or (no_transfer is not None and no_transfer.value.lower() == "no")
+    ):
         return
     if any("$" in entry or "*" in entry or entry.endswith("/") or "pack=auto" in entry for entry in sent):
         return  # what is in them cannot be seen from here

@@ -35,6 +35,7 @@ def too_late(script: Script) -> Iterator[Hit]:
 )
 def twice(script: Script) -> Iterator[Hit]:
     last = {option.name: option for option in script.sbatch if option.effective}
+    last.pop("mail-type", None)  # of these, all count
     for option in script.sbatch:
         after = last.get(option.name)
         if option.effective and after is not None and after is not option and after.value != option.value:
@@ -44,12 +45,12 @@ def twice(script: Script) -> Iterator[Hit]:
 @SBATCH.rule(
     "sbatch-variable",
     hint="write the value, use sbatch's own %u %j %a %x, or give the option on sbatch's command line",
-    why="No shell reads these lines: a variable stays as it is written.",
+    why="No shell reads these lines: a variable, or ~, stays as it is written.",
     source=_MANUAL,
 )
 def variable(script: Script) -> Iterator[Hit]:
     for option in script.sbatch:
-        match = re.search(r"\$\{?[A-Za-z_]\w*", option.value)
+        match = re.search(r"\$\{?[A-Za-z_]\w*|^~(?=/|$)", option.value)
         if match:
             yield Hit(option.line, f"{match[0]} in --{option.name} is not replaced")
 
@@ -97,10 +98,12 @@ def gpus_twice(script: Script) -> Iterator[Hit]:
     source=_MANUAL,
 )
 def one_file_for_all(script: Script) -> Iterator[Hit]:
-    if not any(option.name == "array" for option in script.sbatch):
+    said = {option.name: option.value for option in script.sbatch}
+    if said.get("array", "0").isdigit() or said.get("open-mode") == "append":
         return
     for option in script.sbatch:
-        if option.name in {"output", "error"} and not re.search(r"%\d*[ajJ]", option.value):
+        one_name = not re.search(r"%\d*[ajJ]", option.value) and option.value != "/dev/null"
+        if option.name in {"output", "error"} and one_name:
             yield Hit(option.line, f"all tasks of the array write --{option.name} to {option.value}")
 
 

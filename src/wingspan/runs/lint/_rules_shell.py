@@ -77,8 +77,9 @@ def moving_download(script: Script) -> Iterator[Hit]:
         if not re.search(r"\b(curl|wget|git clone)\b", each.text):
             continue
         match = re.search(
-            r"https?://\S*(?:[-_/]latest[-_./]|raw\.githubusercontent\.com/\S+?/(?:refs/heads/)?(?:main|master)/"
-            r"|/(?:blob|raw|archive/refs/heads)/(?:main|master)\b)\S*",
+            r"https?://[^\s|;]*(?:[-_/]latest(?!\w)|[-_]latest_"
+            r"|raw\.githubusercontent\.com/\S+?/(?:refs/heads/)?(?:main|master|HEAD)/"
+            r"|/(?:blob|raw|archive|archive/refs/heads)/(?:main|master)\b)[^\s|;]*",
             each.text,
         )
         if match:
@@ -169,7 +170,7 @@ def lost_option(script: Script) -> Iterator[Hit]:
     source=f"{_BASH}#The-Set-Builtin",
 )
 def goes_on_after_failure(script: Script) -> Iterator[Hit]:
-    if not script.code or len(script.code) < 3:
+    if not script.code or len(script.code) < 3 or _is_read_by_others(script):
         return
     shebang = script.lines[0] if script.lines and script.lines[0].startswith("#!") else ""
     stops = re.search(
@@ -211,6 +212,12 @@ def home_in_job(script: Script) -> Iterator[Hit]:
             return
 
 
+def _is_read_by_others(script: Script) -> bool:
+    """Whether the file only sets things: another script reads it, and nothing starts it."""
+    sets = r"\s*(?:(?:export|alias|module|ml|source|unset|umask|if|then|else|fi|ulimit|conda activate)\b|\.\s|\w+=|[{}[]|\w+\s*\(\))"
+    return not script.lines[0].startswith("#!") and all(re.match(sets, each.text) for each in script.code)
+
+
 @SHELL.rule(
     "no-shebang",
     hint="begin with: #!/bin/bash",
@@ -219,7 +226,7 @@ def home_in_job(script: Script) -> Iterator[Hit]:
     source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
 )
 def no_shebang(script: Script) -> Iterator[Hit]:
-    if script.code and not script.lines[0].startswith("#!"):
+    if script.code and not script.lines[0].startswith("#!") and not _is_read_by_others(script):
         yield Hit(1, "the first line does not say which program reads the script")
 
 

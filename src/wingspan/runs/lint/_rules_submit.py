@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from wingspan.runs.lint._rule import Hit, RuleTable
 from wingspan.runs.lint._submit_file import Command, SubmitFile
-from wingspan.runs.lint._vocabulary import COMMANDS, VALUES
+from wingspan.runs.lint._vocabulary import COMMANDS, OTHER_NAMES, VALUES
 
 __all__ = ["SUBMIT"]
 
@@ -88,7 +88,7 @@ def doubled_name(submit: SubmitFile) -> Iterator[Hit]:
 )
 def unknown_command(submit: SubmitFile) -> Iterator[Hit]:
     for command in submit.commands:
-        if command.custom or command.key in COMMANDS or command.key in submit.referenced:
+        if command.custom or command.key in COMMANDS | OTHER_NAMES.keys() | submit.referenced:
             continue
         # Only what is nearly a command: other names may be a site's own.
         near = difflib.get_close_matches(command.key, COMMANDS, n=1, cutoff=0.86)
@@ -291,13 +291,18 @@ def getenv(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "checkpoint-files",
     hint="add: transfer_checkpoint_files = …",
-    why="When the job exits to say that it has a checkpoint, only the files named there are kept.",
-    source="https://htcondor.readthedocs.io/en/latest/users-manual/self-checkpointing-applications.html",
+    why="Without transfer_checkpoint_files the output is what is kept at each checkpoint: all that transfer_output_files names "
+    "must be there already, and nothing else is kept.",
+    source=f"{_MANUAL} (transfer_checkpoint_files)",
 )
 def checkpoint_files(submit: SubmitFile) -> Iterator[Hit]:
     code = submit.last("checkpoint_exit_code")
-    if code is not None and submit.last("transfer_checkpoint_files") is None and not submit.includes:
-        yield Hit(code.line, "checkpoint_exit_code without transfer_checkpoint_files")
+    if code is None or submit.last("transfer_output_files") is None or submit.includes:
+        return
+    if submit.last("transfer_checkpoint_files") is None:
+        yield Hit(
+            code.line, "checkpoint_exit_code and transfer_output_files without transfer_checkpoint_files"
+        )
 
 
 @SUBMIT.rule(

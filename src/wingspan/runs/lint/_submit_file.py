@@ -9,6 +9,8 @@ from pathlib import Path
 
 import attrs
 
+from wingspan.runs.lint._vocabulary import OTHER_NAMES
+
 __all__ = ["LARGEST", "Command", "SubmitFile", "parse_submit", "split_list"]
 
 #: Job files are small; what has more bytes is data.
@@ -30,7 +32,8 @@ class Command:
 
     Attributes:
         line: Number of its first line.
-        key: As written, without a leading ``+`` or ``MY.``; lower case, since submit commands have no case.
+        key: As written, without a leading ``+`` or ``MY.``; lower case, since submit commands have no case. Of a command that has
+            several names, the one of the manual page.
         written: As written.
         value: The value, continuation lines joined, without surrounding blanks.
         custom: A job attribute (``+Name``, ``MY.Name``), not a submit command.
@@ -181,7 +184,7 @@ def parse_submit(path: Path, text: str) -> SubmitFile:
     for number, logical in _logical(lines):
         stripped = logical.strip()
         if until is not None:
-            if stripped == until:
+            if stripped == until or (until == ")" and stripped.endswith(")")):
                 until = None
             continue
         if not stripped or stripped.startswith("#"):
@@ -193,7 +196,7 @@ def parse_submit(path: Path, text: str) -> SubmitFile:
         if queue := _QUEUE.fullmatch(logical):
             rest = queue["rest"].strip()
             queues.append((number, rest))
-            if rest.endswith("("):
+            if rest.count("(") > rest.count(")"):
                 until = ")"
             continue
         if command := _COMMAND.fullmatch(logical):
@@ -213,9 +216,21 @@ def parse_submit(path: Path, text: str) -> SubmitFile:
             )
             if command["tag"] == "@=":
                 until = "@" + command["value"].strip()
-    return SubmitFile(
+    submit = SubmitFile(
         path=path, lines=lines, commands=commands, queues=queues, carriage_returns="\r\n" in text
     )
+    keys = {each.key for each in commands}
+    submit.commands = [
+        # condor_submit looks for the other name where the first is not there; one that is used as a macro is a variable
+        attrs.evolve(each, key=OTHER_NAMES[each.key])
+        if not each.custom
+        and each.key in OTHER_NAMES
+        and OTHER_NAMES[each.key] not in keys
+        and each.key not in submit.referenced
+        else each
+        for each in commands
+    ]
+    return submit
 
 
 def split_list(value: str) -> list[str]:

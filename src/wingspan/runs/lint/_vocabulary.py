@@ -6,7 +6,7 @@ From HTCondor's manual page of condor_submit
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "VALUES"]
+__all__ = ["COMMANDS", "OTHER_NAMES", "VALUES"]
 
 #: Names of submit commands.
 COMMANDS: frozenset[str] = frozenset(
@@ -197,6 +197,37 @@ COMMANDS: frozenset[str] = frozenset(
         "want_campus_pools",
     ]
 )
+
+#: Other names that condor_submit takes for some commands; most are those of the job's attributes (tried with version 25.14).
+OTHER_NAMES: dict[str, str] = {
+    **dict.fromkeys(("initial_dir", "iwd", "job_iwd"), "initialdir"),
+    "args": "arguments",
+    "env": "environment",
+    "stderr": "error",
+    "stdin": "input",
+    "stdout": "output",
+    "userlog": "log",
+}
+OTHER_NAMES |= {
+    name.replace("_", ""): name
+    for name in """
+        accounting_group allowed_execute_duration allowed_job_duration append_files aws_region buffer_block_size buffer_files
+        buffer_size checkpoint_destination container_image container_is_common container_target_dir cron_day_of_month
+        cron_day_of_week cron_hour cron_minute cron_month cuda_version deferral_time docker_image docker_network_type
+        docker_override_entrypoint docker_pull_policy docker_send_credentials dont_encrypt_input_files
+        dont_encrypt_output_files email_attributes encrypt_execute_directory encrypt_input_files encrypt_output_files
+        erase_output_and_error_on_restart fetch_files hold_kill_sig image_size job_ad_information_attrs job_lease_duration
+        job_machine_attrs job_machine_attrs_history_length job_max_vacate_time keep_claim_idle kill_sig kill_sig_timeout
+        load_profile manifest_dir max_job_retirement_time max_transfer_input_mb max_transfer_output_mb mount_under_scratch
+        next_job_start_delay nice_user noop_job_exit_code noop_job_exit_signal notify_user on_exit_hold on_exit_hold_reason
+        on_exit_hold_subcode on_exit_remove output_destination periodic_hold periodic_hold_reason periodic_hold_subcode
+        periodic_release periodic_remove periodic_vacate preserve_relative_paths primary_unix_group public_input_files
+        request_cpus request_disk request_gpus request_memory run_as_owner should_transfer_files skip_if_dataflow stack_size
+        submit_event_notes submit_event_user_notes tool_daemon_cmd transfer_container transfer_executable transfer_input_files
+        transfer_output_files transfer_output_remaps transfer_plugins use_oauth_services want_graceful_removal
+        when_to_transfer_output
+    """.split()
+}
 
 #: The values that the manual page documents, by command.
 VALUES: dict[str, tuple[str, ...]] = {
