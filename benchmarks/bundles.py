@@ -2,6 +2,8 @@
 
     python benchmarks/bundles.py                     SciPy and scikit-learn from the local channel
     python benchmarks/bundles.py --with torch==2.13.0 pandas pyarrow matplotlib    and these wheels from PyPI
+    python benchmarks/bundles.py --jobs 100          also what HTCondor sends for so many jobs on one machine
+    python benchmarks/bundles.py --ballast 4         also the memory that a self-extracting archive of 4 GB takes
 
 The environment is made with tools/local_channel.py, so neither conda-forge nor Pixi is needed. "cold" drops the kernel's page
 cache first, which needs root.
@@ -154,10 +156,77 @@ def pack_figures(path: Path, folder: Path) -> dict[str, object]:
     return {"unpack_s": round(float(seconds), 2), "peak_memory_kB": int(memory), "bytes": path.stat().st_size}
 
 
+_BALLAST = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import local_channel
+from conda_package import write_package
+folder, gigabytes = Path(sys.argv[2]), int(sys.argv[3])
+for number in range(2 * gigabytes):
+    tree = folder / "tree"
+    (tree / "share").mkdir(parents=True, exist_ok=True)
+    for old in (tree / "share").iterdir():
+        old.unlink()
+    (tree / f"share/ballast-{number}").write_bytes(os.urandom(500_000_000))
+    write_package(tree, folder / "channel", name=f"ballast{number}", version="1", build="0")
+local_channel.index(folder / "channel")
+names = [f"ballast{number}" for number in range(2 * gigabytes)]
+local_channel.write_workspace(folder / "w", folder / "channel", {"default": names}, name="ballast")
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def ballast_figures(gigabytes: int, folder: Path) -> dict[str, object]:
+    """A self-extracting pack of so many 10**9 bytes that nothing compresses."""
+    subprocess.run([sys.executable, "-c", _BALLAST, str(TOOLS), str(folder), str(gigabytes)], check=True)
+    built = build(folder / "w", "pack", folder / "cache")
+    return pack_figures(Path(str(built["path"])), folder)
+
+
+def delivery_figures(workspace: Path, jobs: int, folder: Path, cache: Path) -> dict[str, object]:
+    """What a site's access point sends for `jobs` jobs in the environment that one machine executes."""
+    import re
+
+    os.environ |= {"WINGSPAN_DATA_DIR": str(folder / "data"), "WINGSPAN_CACHE_DIR": str(cache)}
+    import wingspan
+    from wingspan.pools.personal import PersonalPool
+
+    place = Path(tempfile.mkdtemp(prefix="wingspan-benchmark-", dir="/var/tmp"))
+    pool = PersonalPool(place)
+    pool.start()
+    os.environ["CONDOR_CONFIG"] = str(pool.config_file)
+    try:
+        run = wingspan.run(
+            ["python", "-c", "print({n})"],
+            environment=wingspan.Environment(workspace, kind="squashfs"),
+            sweep={"n": [str(number) for number in range(jobs)]},
+            pool="htcondor",
+        )
+        assert run.wait().state == "completed"
+        log = (run.path / "events.log").read_text()
+        bundle = int(run.spec.environment["bundle"]["size"])  # type: ignore[index]
+    finally:
+        pool.stop()
+        shutil.rmtree(place, ignore_errors=True)
+    common = log.count("Common files event: TransferFinished")
+    others = sum(int(number) for number in re.findall(r"(\d+)  -  Run Bytes Received By Job", log))
+    return {
+        "jobs": jobs,
+        "bundle_bytes": bundle,
+        "bundle_transfers": common,
+        "other_bytes": others,
+        "bytes_over_bundle": round((common * bundle + others) / bundle, 3),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--with", dest="wheels", nargs="*", default=[], metavar="REQUIREMENT")
     parser.add_argument("--keep", type=Path, help="folder for channel, wheels and caches, to be used again")
+    parser.add_argument("--jobs", type=int, default=0, help="measure what is sent for so many jobs")
+    parser.add_argument("--ballast", type=int, default=0, metavar="GB", help="measure a pack of this size")
     arguments = parser.parse_args()
     import platformdirs
 
@@ -185,6 +254,10 @@ def main() -> None:
         report["start"] = start_figures(Path(str(warm["path"])), job)
         report["pack"] = build(folder / "w", "pack", cache)
         report["self_extracting"] = pack_figures(Path(str(report["pack"]["path"])), job)  # type: ignore[index]
+        if arguments.jobs:
+            report["delivery"] = delivery_figures(folder / "w", arguments.jobs, folder, cache)
+        if arguments.ballast:
+            report["ballast"] = ballast_figures(arguments.ballast, folder / "ballast")
         print(json.dumps(report, indent=1))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -241,8 +241,8 @@ def run(
         if fetch and not overwrite and len(made) == 1 and Path(path).exists()
     ]
     if here:
-        told = f"{', '.join(here)} is here already and stays if the new one differs; wingspan fetch {made.name} --overwrite replaces it"
-        click.echo(click.style("Note: ", fg="yellow") + told, err=True)
+        stays = f"{', '.join(here)} is here already and stays if the new one differs; wingspan fetch {made.name} --overwrite replaces it"
+        click.echo(click.style("Note: ", fg="yellow") + stays, err=True)
     if follow or fetch:
         from wingspan.cli.runs_act import follow_run
 

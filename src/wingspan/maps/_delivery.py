@@ -178,11 +178,9 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
         bundle, ["python", *job.arguments[place:]], shared=pool.shares_files, quiet=True, container=container
     )
     source = facts.get("source")
-    sent = pool.shares_files or container or source
-    common = () if sent else (str(bundle.path),)
-    others = tuple(str(path) for path in start.input_files if path != bundle.path)
-    if source and not pool.shares_files and not container:
-        others += (source,)
+    # The same for all workers: the bundle, and what helps to mount it.
+    common = [path for path in start.input_files if path != bundle.path or not (container or source)]
+    others = (source,) if source and not pool.shares_files and not container else ()
     resources = job.resources
     if resources.disk is None and not pool.shares_files:
         resources = attrs.evolve(
@@ -195,7 +193,7 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
         transfer_executable=not pool.shares_files,
         arguments=(str(start.executable), *start.arguments) if pool.shares_files else start.arguments,
         input_files=(*job.input_files, *others),
-        common_input_files=common,
+        common_input_files=tuple(map(str, common)),
         container_image=(source or str(bundle.path)) if container else None,
         resources=with_needs(resources, facts["needs"], memory=not pool.shares_files),
         requirements=all_of(

@@ -93,11 +93,13 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
     container = in_container(bundle, pool)
     _, files = start_words(bundle, shared=pool.shares_files)
     inputs = [f"{path / 'inputs'}/"] if spec.inputs else []  # the slash: what is in it, not the folder
-    inputs += [*spec.urls, *(str(file) for file in files if bundle is None or file != bundle.path)]
+    inputs += spec.urls
     facts = spec.environment or {}
     source = facts.get("source") if moves and bundle is not None and bundle.path in files else None
     if source and not container:
         inputs.append(source)
+    # The same for all jobs: the bundle, what starts it, and what helps to mount it.
+    common = [file for file in files if bundle is None or file != bundle.path or not (container or source)]
     submit: dict[str, str] = {}
     if moves:
         submit = {"stream_output": "true", "stream_error": "true"}
@@ -115,9 +117,7 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         arguments=(which,),
         count=len(spec.rows) if number is None else 1,
         input_files=tuple(inputs) if moves else (),
-        common_input_files=(str(bundle.path),)
-        if bundle is not None and bundle.path in files and not container and not source
-        else (),
+        common_input_files=tuple(map(str, common)) if moves else (),
         container_image=(source or str(bundle.path)) if bundle is not None and container else None,
         output_files=(f"outputs-{which}",) if moves else None,
         working_dir=path,

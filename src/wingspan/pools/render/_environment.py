@@ -86,10 +86,10 @@ class RenderedEnvironment:
         if not self._lies_here:
             return [f"transfer_input_files = {rest}, {bundle}"]
         return [
-            "# The bundle is the same for all jobs: sent once to each machine, where HTCondor knows how to.",
+            "# The environment is the same for all jobs: sent once to each machine, where HTCondor knows how to.",
             "if version >= 25.14",
-            f"transfer_common_input = {bundle}",
-            f"transfer_input_files = {rest}",
+            f"transfer_common_input = {', '.join([*own, bundle])}",
+            *([f"transfer_input_files = {', '.join(others)}"] if others else []),
             "else",
             f"transfer_input_files = {rest}, {bundle}",
             "endif",
