@@ -182,6 +182,23 @@ def goes_on_after_failure(script: Script) -> Iterator[Hit]:
 
 
 @SHELL.rule(
+    "not-waited-for",
+    hint="end with: wait",
+    why="The job is over when its script is: what still runs in the background is killed then.",
+    source=f"{_BASH}#Lists",
+)
+def not_waited_for(script: Script) -> Iterator[Hit]:
+    if re.search(r"\b(wait|nohup|disown|setsid)\b", script.text) or _is_read_by_others(script):
+        return
+    for each in reversed(script.code):
+        if re.search(r"[^&>|\\]&\s*(?:done|fi)?\s*$", each.text):
+            yield Hit(each.line, "the script ends without waiting for this command")
+            return
+        if not re.match(r"\s*(done|fi|[})]|esac|echo|date)(\s|;|$)", each.text):
+            return
+
+
+@SHELL.rule(
     "gpu-chosen-by-hand",
     hint="leave CUDA_VISIBLE_DEVICES as HTCondor or Slurm has set it",
     why="It says which device the job was given; another value makes two jobs share one GPU.",

@@ -277,6 +277,19 @@ def no_log(submit: SubmitFile) -> Iterator[Hit]:
 
 
 @SUBMIT.rule(
+    "log-overwritten",
+    hint="give the log a name of its own: log = $(Cluster).log",
+    why="When the job has ended, its output is written over the events that are in the log.",
+    source="tried with HTCondor 25.14; found in published submit files",
+)
+def log_overwritten(submit: SubmitFile) -> Iterator[Hit]:
+    for log in submit.of("log"):
+        for other in submit.of("output", "error"):
+            if other.segment == log.segment and other.value == log.value != "":
+                yield Hit(log.line, f"{log.written} and {other.written} (line {other.line}) are one file")
+
+
+@SUBMIT.rule(
     "getenv",
     hint='name the variables that the job needs: environment = "NAME=value", or getenv = NAME',
     why="The whole environment of the shell that submits goes along: paths of this machine, and secrets.",
