@@ -2,7 +2,7 @@
 @MARK@
 # Installs a locked environment with Pixi:  bash THIS -o FOLDER -e NAME   makes FOLDER/NAME and FOLDER/activate.sh
 # Pixi is the one that $PIXI names, on PATH or in ~/.pixi/bin if it is new enough for this lock, else version @VERSION@ is fetched
-# ($PIXI_REPOURL: from a mirror of its releases).
+# ($PIXI_REPOURL: from a mirror of its releases; $PIXI_SHA256: the digest that it must have, instead of the one beside it there).
 # Exit codes: 121 what was fetched is damaged, 122 it cannot be done here; the last line on standard error is the reason.
 set -euo pipefail
 
@@ -65,11 +65,12 @@ if [ -z "$pixi" ]; then
     address=${PIXI_REPOURL:-https://github.com/prefix-dev/pixi}/releases/download/v@VERSION@/pixi-$(uname -m)-unknown-linux-musl
     pixi=$folder/.pixi-program version=@VERSION@
     echo "install: $lacking; fetching $address" >&2
-    if ! said=$(fetch "$address" "$pixi.part") || ! said=$(fetch "$address.sha256" "$pixi.sha256"); then
+    [ -z "${PIXI_SHA256:-}" ] || printf '%s\n' "$PIXI_SHA256" >"$pixi.sha256"
+    if ! said=$(fetch "$address" "$pixi.part") || { [ -z "${PIXI_SHA256:-}" ] && ! said=$(fetch "$address.sha256" "$pixi.sha256"); }; then
         give_up 122 "$lacking, and $address cannot be fetched: ${said//$'\n'/ }; bundles of other kinds need no network"
     fi
     if [ "$(sha256sum <"$pixi.part" | cut -d' ' -f1)" != "$(cut -c1-64 "$pixi.sha256")" ]; then
-        give_up 121 "$address is damaged: its SHA-256 is not the one beside it; nothing in it was run"
+        give_up 121 "$address is damaged: its SHA-256 is not ${PIXI_SHA256:+\$PIXI_SHA256, }${PIXI_SHA256:-the one beside it}; nothing in it was run"
     fi
     chmod +x "$pixi.part"
     mv "$pixi.part" "$pixi"

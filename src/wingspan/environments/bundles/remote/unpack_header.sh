@@ -23,12 +23,13 @@ trap 'rm -rf "$temporary"' EXIT
 
 free_kib() { df -P -k "$folder" | awk 'NR == 2 { print $4 }'; }
 no_room() {
-    echo "unpack: no room in $folder: $(($(free_kib) / 1024)) MiB are free, the archive alone has $((archive / 1024)) MiB" >&2
+    echo "unpack: no room in $folder: $(($(free_kib) / 1024)) MiB are free, the archive alone has $((archive / 1024)) MiB${1:+: $1}" >&2
     exit 123
 }
 decode() {
-    if ! sed -n "$1p" "$0" | base64 -d >"$temporary/$2"; then
-        [ "$(free_kib)" -ge 1024 ] || no_room
+    if ! { sed -n "$1p" "$0" | base64 -d >"$temporary/$2"; } 2>"$temporary/said"; then
+        # What can be decoded is not damaged: it could not be written, for want of room, by a quota or by a limit on the size of files.
+        if sed -n "$1p" "$0" | base64 -d >/dev/null 2>&1; then no_room "$(tail -n 1 "$temporary/said")"; fi
         echo "unpack: $0 is damaged; fetch it again" >&2
         exit 121
     fi

@@ -129,7 +129,13 @@ def zstd_reader(source):
 # -----------------------------------------------------------------------------------------------------
 
 
+def file_name_of(text):
+    """`text` as the name of a file: UTF-8, in every locale (Python 3.6 has ASCII where the locale is C)."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def safe_path(folder, name, what):
+    name = file_name_of(name)
     path = os.path.normpath(os.path.join(folder, name))
     if os.path.isabs(name) or not (path + os.sep).startswith(folder + os.sep):
         raise Refused(
@@ -148,10 +154,9 @@ def extract_tar(tar, folder, what):
             os.makedirs(path, exist_ok=True)
         elif member.issym():
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            safe_path(
-                folder, os.path.relpath(os.path.join(os.path.dirname(path), member.linkname), folder), what
-            )
-            os.symlink(member.linkname, path)
+            link = file_name_of(member.linkname)
+            safe_path(folder, os.path.relpath(os.path.join(os.path.dirname(path), link), folder), what)
+            os.symlink(link, path)
         elif member.islnk():
             os.link(safe_path(folder, member.linkname, what), path)
         elif member.isfile():
@@ -166,14 +171,14 @@ def extract_tar(tar, folder, what):
 def extract_conda(path, folder):
     name = os.path.basename(path)
     if name.endswith(".tar.bz2"):
-        with tarfile.open(path, "r:bz2") as tar:
+        with tarfile.open(path, "r:bz2", encoding="utf-8") as tar:
             extract_tar(tar, folder, name)
         return
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
             if member.endswith(".tar.zst"):
                 with archive.open(member) as source:
-                    with tarfile.open(fileobj=zstd_reader(source), mode="r|") as tar:
+                    with tarfile.open(fileobj=zstd_reader(source), mode="r|", encoding="utf-8") as tar:
                         extract_tar(tar, folder, name)
 
 
@@ -190,7 +195,7 @@ def digest(path, algorithm):
 
 
 def replace_prefix(path, placeholder, prefix, binary):
-    old, new = placeholder.encode(), prefix.encode()
+    old, new = placeholder.encode(), os.fsencode(prefix)
     if binary:
         if len(new) > len(old):
             raise Refused(EXIT_NO_WAY, "%s is too long a path for the programs of the environment" % prefix)
@@ -214,7 +219,7 @@ def script(path, prefix, module, function):
         if len(interpreter) < 126
         else "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''" % interpreter
     )
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(
             "%s\nimport sys\nfrom %s import %s\nif __name__ == '__main__':\n    sys.exit(%s())\n"
             % (first, module, function.split(".")[0], function)
@@ -226,7 +231,7 @@ def entry_point(text, prefix):
     name, target = text.split("=", 1)
     module, function = target.split("[")[0].strip().split(":")
     os.makedirs(prefix + "/bin", exist_ok=True)
-    script(os.path.join(prefix, "bin", name.strip()), prefix, module.strip(), function.strip())
+    script(os.path.join(prefix, "bin", file_name_of(name.strip())), prefix, module.strip(), function.strip())
 
 
 def site_packages(record):
@@ -236,7 +241,7 @@ def site_packages(record):
 
 
 def install_conda(record, file_name, source, prefix, site):
-    with open(source + "/info/paths.json") as file:
+    with open(source + "/info/paths.json", encoding="utf-8") as file:
         paths = json.load(file)
     noarch = record.get("noarch") == "python"
     files = []
@@ -256,7 +261,7 @@ def install_conda(record, file_name, source, prefix, site):
         if entry.get("prefix_placeholder") and not os.path.islink(target):
             replace_prefix(target, entry["prefix_placeholder"], prefix, entry.get("file_mode") == "binary")
     if noarch and os.path.exists(source + "/info/link.json"):
-        with open(source + "/info/link.json") as file:
+        with open(source + "/info/link.json", encoding="utf-8") as file:
             for point in json.load(file).get("noarch", {}).get("entry_points", []):
                 entry_point(point, prefix)
                 files.append("bin/" + point.split("=", 1)[0].strip())
@@ -300,13 +305,13 @@ def install_wheel(path, prefix, site):
                 if folder == places["scripts"]:
                     line = source.readline()
                     if line.startswith(b"#!python"):
-                        line = ("#!%s/bin/python\n" % prefix).encode()
+                        line = b"#!" + os.fsencode(prefix) + b"/bin/python\n"
                     file.write(line)
                 shutil.copyfileobj(source, file, 1 << 20)
             os.chmod(target, 0o755 if executable else 0o644)
     points = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     points.optionxform = str
-    points.read("%s/%s/entry_points.txt" % (site, tops[0]))
+    points.read("%s/%s/entry_points.txt" % (site, tops[0]), encoding="utf-8")
     for section in ("console_scripts", "gui_scripts"):
         if points.has_section(section):
             for item in points.items(section):
@@ -320,7 +325,7 @@ def install_wheel(path, prefix, site):
 def read_pack(path, folder):
     if os.path.isdir(path):
         return os.path.abspath(path)
-    with tarfile.open(path, "r:") as tar:
+    with tarfile.open(path, "r:", encoding="utf-8") as tar:
         for member in tar:
             if not (member.isfile() or member.isdir()):
                 raise Refused(
@@ -336,7 +341,7 @@ def read_pack(path, folder):
 
 def check(pack):
     """Every package against its digest. Returns [(record, file name, path)]."""
-    with open(pack + "/pixi-pack.json") as file:
+    with open(pack + "/pixi-pack.json", encoding="utf-8") as file:
         description = json.load(file)
     if description.get("version") != "1":
         raise Refused(EXIT_NO_WAY, "this is a pack of version %r, not '1'" % description.get("version"))
@@ -347,7 +352,7 @@ def check(pack):
     if platform != machine:
         raise Refused(EXIT_NO_WAY, "the pack is for %s, and this machine is %s" % (platform, machine))
     if os.path.exists(pack + "/sha256sums"):
-        with open(pack + "/sha256sums") as file:
+        with open(pack + "/sha256sums", encoding="utf-8") as file:
             for line in file:
                 wanted, name = line.rstrip("\n").split("  ", 1)
                 path = safe_path(pack, name, "sha256sums")
@@ -356,7 +361,7 @@ def check(pack):
     found = []
     for subdir in sorted(os.listdir(pack + "/channel")):
         folder = "%s/channel/%s" % (pack, subdir)
-        with open(folder + "/repodata.json") as file:
+        with open(folder + "/repodata.json", encoding="utf-8") as file:
             repodata = json.load(file)
         records = dict(repodata.get("packages", {}), **repodata.get("packages.conda", {}))
         for file_name, record in sorted(records.items()):
@@ -377,7 +382,7 @@ def activate_script(prefix):
     lines += ["export PYTHONNOUSERSITE=1", "unset PYTHONHOME"]
     variables, scripts = prefix + "/etc/conda/env_vars.d", prefix + "/etc/conda/activate.d"
     for name in sorted(os.listdir(variables)) if os.path.isdir(variables) else []:
-        with open(os.path.join(variables, name)) as file:
+        with open(os.path.join(variables, name), encoding="utf-8") as file:
             for key, value in sorted(json.load(file).items()):
                 lines.append("export %s='%s'" % (key, str(value).replace("'", "'\\''")))
     for name in sorted(os.listdir(scripts)) if os.path.isdir(scripts) else []:
@@ -420,7 +425,7 @@ def main():
             for name in sorted(os.listdir(pack + "/pypi")):
                 install_wheel(os.path.join(pack, "pypi", name), prefix, site)
         open(prefix + "/conda-meta/history", "w").close()
-        with open(output + "/activate.sh", "w") as file:
+        with open(output + "/activate.sh", "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(activate_script(prefix))
     except BaseException:
         shutil.rmtree(prefix, ignore_errors=True)
