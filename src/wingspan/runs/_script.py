@@ -357,8 +357,12 @@ _GATHER = """\
 # A path into the folder $2. Of links, what they lead to; find goes around in no circle.
 copy() {{
     mkdir -p "$2/$(dirname "$1")"
+    if [ ! -e "$2/$1" ] && [ -z "$(find "$1" -type l | head -n 1)" ]; then
+        cp -R "$1" "$2/$1"
+        return
+    fi
     uncopied=$(find -L "$1" \\( -type d -o -type f \\) -exec sh -c 'for one; do
-        if [ -d "$one" ]; then mkdir -p "$0/$one"; else cp -p "$one" "$0/$one"; fi || echo "$one"
+        if [ -d "$one" ]; then mkdir -p "$0/$one"; else cp "$one" "$0/$one"; fi || echo "$one"
     done' "$2" {{}} + || :)
     [ -z "$uncopied" ] || exit 1
 }}
