@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -151,3 +155,45 @@ def test_one_command_ends_with_a_network_that_predicts(
     )
     assert predicted.returncode == 0, predicted.stdout + predicted.stderr
     assert float(predicted.stdout.split()[-1]) > 0.9
+
+
+def _idx(array: Sequence[Sequence[int]]) -> bytes:
+    """Rows of bytes as MNIST's files have them: images of 28 x 28 pixels, or, of one byte each, labels."""
+    images = len(array[0]) > 1
+    shape = (len(array), 28, 28) if images else (len(array),)
+    return struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + b"".join(map(bytes, array))
+
+
+@pytest.mark.slow
+@pytest.mark.htcondor
+@pytest.mark.timeout(900)
+def test_mnist_is_what_it_trains_on_where_it_is_given(
+    digits: Path, data: Path, apptainer_on_path: str, tmp_path: Path
+) -> None:
+    """With MNIST_data.tar.gz as an input the same script reads MNIST's files, gzipped or not, and learns from them."""
+    folder = shutil.copytree(digits, tmp_path / "digits")
+    with tarfile.open(folder / "MNIST_data.tar.gz", "w:gz") as tar:
+        for name, count in (("train", 400), ("t10k", 100)):
+            labels = [[number % 10] for number in range(count)]
+            # A digit is a bright line in its own place: quickly learnt.
+            images = [[255 * (place // 28 // 2 == label + 1) for place in range(784)] for (label,) in labels]
+            for member, content in (
+                (f"MNIST/raw/{name}-images-idx3-ubyte.gz", gzip.compress(_idx(images))),
+                (f"MNIST/raw/{name}-labels-idx1-ubyte", _idx(labels)),
+            ):
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    trained = subprocess.run(
+        [
+            *(sys.executable, "-m", "wingspan", "run", "train", "3", "--input", "MNIST_data.tar.gz"),
+            *("--pool", "personal", "--follow", "--fetch", "-q"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert "400 images of 28 pixels" in trained.stdout
+    assert float(trained.stdout.partition("epoch 3: ")[2].split("test accuracy ")[1].split()[0]) > 0.5
+    assert (folder / "mnist_cnn.pt").stat().st_size > 1_000_000
