@@ -711,9 +711,12 @@ def test_what_tools_keep_in_a_folder_is_passed_over(
 
 
 def test_the_first_line_says_more_than_the_suffix(tmp_path: Path) -> None:
-    """Slurm sites call their scripts .sub too; and sbatch takes scripts in Python, for which a shell's rules are none."""
+    """Slurm sites call their scripts .sub too, and people their submit descriptions .sh; sbatch takes scripts in Python, to which
+    a shell's rules do not apply."""
     slurm = "#!/bin/bash\n#SBATCH --mem=1G\nset -e\nsrun x\n"
     assert rules_of(tmp_path, "job.sub", slurm) == [("sbatch-no-time", 2)]
+    described = "#-*-shell-script-*-\n" + submit("getenv = True")
+    assert rules_of(tmp_path, "job.sh", described) == [("getenv", 2)]
     python = "#!/usr/bin/env python3\n#SBATCH --mem=1G\nimport os\nx = 1\n--x\nprint(x)\n"
     assert rules_of(tmp_path, "job.sbatch", python) == [("sbatch-no-time", 2)]
 

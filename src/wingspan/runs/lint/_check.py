@@ -38,15 +38,16 @@ def kind_of(path: Path, text: str) -> Kind | None:
     >>> kind_of(Path("train.sub"), ""), kind_of(Path("train.sub"), "#!/bin/bash"), kind_of(Path("a"), "queue")
     ('submit', 'shell', 'submit')
     """
+    queue = re.search(r"^\s*queue\b(?!\s*=)", text, re.MULTILINE | re.IGNORECASE)
+    if queue and re.search(r"^executable\s+=", text, re.MULTILINE | re.IGNORECASE) and text[:2] != "#!":
+        return "submit"
     if path.suffix in _SHELL_SUFFIXES or _SHELL.match(text):
         return "shell"
     if path.suffix == ".cmd" and re.match(r"\s*(@|::|rem\b)", text, re.IGNORECASE):
         return None  # a batch file of Windows
     if path.suffix in _SUBMIT_SUFFIXES:
         return "submit"
-    if re.search(r"^\s*queue\b(?!\s*=)", text, re.MULTILINE | re.IGNORECASE):
-        return "submit"
-    return None
+    return "submit" if queue else None
 
 
 def _read(path: Path) -> str:
