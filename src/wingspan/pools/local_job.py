@@ -30,6 +30,8 @@ __all__ = ["LocalJobWatcher", "is_alive", "is_local_job", "submit_local_job"]
 _PREFIX = "process-"
 #: The job's number, as everywhere in a `JobDescription`.
 _PROCESS = "$(Process)"
+#: Seconds for a job to end by itself before it is killed, and then for what clears up behind it.
+_PATIENCE, _CLEARING = 3.0, 1.5
 
 
 def is_local_job(submission: Submission) -> bool:
@@ -81,6 +83,9 @@ class _Supervisor:
         cores = usable_cores()
         self.at_once = max(1, cores // max(1, int(order["cpus"])))
         self.running: dict[int, tuple[int, subprocess.Popen[bytes], float]] = {}
+        #: When they are killed: processes that were told to end, and groups of processes whose first has ended.
+        self.told: dict[int, float] = {}
+        self.left: dict[int, float] = {}
         self.log = os.open(folder / "local.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.ending = False
 
@@ -97,12 +102,16 @@ class _Supervisor:
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self.end)
         waiting = list(range(self.order["count"]))
-        while (waiting or self.running) and not self.ending:
+        while (waiting or self.running or self.left) and not self.ending:
             while waiting and len(self.running) < self.at_once:
                 self.start(waiting.pop(0))
             self.reap()
-        if self.ending:
-            self.stop_all()
+            time.sleep(0.02)
+        while self.running or self.left:  # its owner ends it
+            for pid in self.running:
+                self.tell_to_end(pid)
+            self.reap()
+            time.sleep(0.01)
 
     def start(self, process: int) -> None:
         command = [word.replace(_PROCESS, str(process)) for word in self.order["command"]]
@@ -120,45 +129,49 @@ class _Supervisor:
         self.running[started.pid] = (process, started, time.monotonic())
         self.tell(process, JobState.RUNNING, pid=started.pid)
 
+    def tell_to_end(self, pid: int) -> None:
+        """SIGTERM first, as the batch systems do it: who has something to clear away does that then."""
+        if pid not in self.told:
+            self.told[pid] = time.monotonic() + _PATIENCE
+            _kill(pid, signal.SIGTERM)
+
     def reap(self) -> None:
-        limit = self.order["time_limit"]
+        now, limit = time.monotonic(), self.order["time_limit"]
         for pid, (process, child, started) in list(self.running.items()):
             code = child.poll()
+            over = limit is not None and now - started > limit
             if code is None:
-                if limit is not None and time.monotonic() - started > limit:
-                    _kill(pid, signal.SIGKILL)
-                    child.wait()
-                    del self.running[pid]
-                    reason = f"it ran for longer than its limit of {limit} s"
-                    self.tell(process, JobState.REMOVED, reason=reason)
+                if over:
+                    self.tell_to_end(pid)
+                if now > self.told.get(pid, now):
+                    child.kill()  # and not yet what is to clear up behind it
                 continue
             del self.running[pid]
-            _kill(pid, signal.SIGKILL)  # what it left behind, as HTCondor does
-            facts = {"signal": -code} if code < 0 else {"code": code}
-            self.tell(process, JobState.COMPLETED, **facts)
-        time.sleep(0.02)
+            self.left[pid] = now + _CLEARING
+            _kill(pid, signal.SIGTERM)
+            if self.told.pop(pid, None) is None:
+                facts = {"signal": -code} if code < 0 else {"code": code}
+                self.tell(process, JobState.COMPLETED, **facts)
+            elif over:
+                reason = f"it ran for longer than its limit of {limit} s"
+                self.tell(process, JobState.REMOVED, reason=reason)
+            else:
+                self.tell(process, JobState.IDLE, reason="ended by its owner")
+        for pid, deadline in list(self.left.items()):
+            # what it left behind ends with it, as with HTCondor
+            if not _kill(pid, signal.SIGKILL if now > deadline else 0) or now > deadline:
+                del self.left[pid]
 
     def end(self, *_: object) -> None:
         self.ending = True
 
-    def stop_all(self) -> None:
-        deadline = time.monotonic() + 3.0
-        for pid in self.running:
-            _kill(pid, signal.SIGTERM)
-        while self.running:
-            for pid, (process, child, _) in list(self.running.items()):
-                if child.poll() is not None:
-                    del self.running[pid]
-                    _kill(pid, signal.SIGKILL)
-                    self.tell(process, JobState.IDLE, reason="ended by its owner")
-                elif time.monotonic() > deadline:
-                    _kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
 
-
-def _kill(group: int, which: int) -> None:
+def _kill(group: int, which: int) -> bool:
+    """Whether there is anybody in it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, which)
+        return True
+    return False
 
 
 @attrs.define
