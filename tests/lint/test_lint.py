@@ -698,9 +698,10 @@ def test_what_tools_keep_in_a_folder_is_passed_over(
     """
     (tmp_path / "train.sub").write_text(submit())
     (tmp_path / "mvnw.cmd").write_text("@REM of Windows\n@echo off\n")
-    for kept in (".git/hooks", ".pixi/envs/default/etc", "src/__pycache__"):
+    for kept in (".git/hooks", ".pixi/envs/default/etc", "src/__pycache__", "venv/bin"):
         (tmp_path / kept).mkdir(parents=True)
         (tmp_path / kept / "theirs.sh").write_bytes(b"caf\xe9\n")
+    (tmp_path / "venv/pyvenv.cfg").touch()
     assert lint([tmp_path]) == []
     (tmp_path / "latin.sh").write_bytes(b"#!/bin/sh\n# caf\xe9\n")
     with pytest.warns(RunWarning, match=r"left out: .*latin\.sh is not text"):

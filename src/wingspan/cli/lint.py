@@ -24,7 +24,7 @@ def lint(*, files: tuple[Path, ...], kind: str | None, as_json: bool, list_rules
     """Look for faults in submit descriptions, the scripts they execute, and sbatch scripts.
 
     FILE may be a folder: its submit files and scripts are meant, without
-    .git, .pixi and caches. A comment
+    .git, .pixi, caches and environments. A comment
     "# wingspan: ignore=RULE" in a line, or above it, keeps that rule quiet there.
 
     Exit code: 0 nothing found, 1 something found, 2 a file cannot be read.

@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 _SUBMIT_SUFFIXES = frozenset({".sub", ".submit", ".jdl", ".condor", ".cmd"})
 _SHELL_SUFFIXES = frozenset({".sh", ".bash", ".sbatch", ".slurm", ".slurmjob"})
 _IGNORE = re.compile(r"#\s*wingspan:\s*ignore=([\w,-]+)")
+#: What is in the folder of an environment: the scripts there are not the user's.
+_ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 _SHELL = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
 
 
@@ -85,7 +87,11 @@ def _job_files(folder: Path) -> list[Path]:
     """What is a job file by its name, and small enough; a self-extracting environment is a .sh too."""
     found: list[Path] = []
     for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in SKIPPED]
+        folders[:] = [
+            name
+            for name in folders
+            if name not in SKIPPED and not any((Path(here) / name / mark).exists() for mark in _ENVIRONMENT)
+        ]
         found += [
             path
             for path in (Path(here) / name for name in names)
@@ -122,7 +128,7 @@ def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
     comment line above it) with ``# wingspan: ignore=RULE`` is not complained of for that rule.
 
     Args:
-        paths: Files; folders stand for the submit files and scripts in them, but for what version control and tools keep.
+        paths: Files; folders stand for the submit files and scripts in them, but for what version control and tools keep, and environments.
         kind: What they are; by default told from suffix and content.
 
     Returns:
