@@ -94,14 +94,16 @@ def test_a_pattern_means_what_was_written_before_a_checkpoint(pool: str, done) -
     assert set(run.outputs()) == {"first.csv", "second.csv"}
 
 
-def test_a_pattern_that_matches_only_inputs_is_missing(folders: Path, pool: str, done) -> None:
-    """An input that is to come back, changed, is named in full."""
-    (folders / "a.csv").write_text("old\n")
-    command = ["sh", "-c", "echo new >>a.csv"]
-    run = done(wingspan.run(command, inputs=["a.csv"], outputs=["*.csv"], pool=pool))
-    assert run.status().jobs[0].missing == ("*.csv",)
-    named = done(wingspan.run(command, inputs=["a.csv"], outputs=["a.csv"], pool=pool))
-    assert _texts(named) == {"a.csv": "old\nnew\n"}
+def test_a_pattern_means_inputs_that_the_command_changes(folders: Path, pool: str, done) -> None:
+    """One that stays as it was is no output; named in full it is."""
+    for name in ("a.csv", "b.csv"):
+        (folders / name).write_text("old\n")
+    options = {"inputs": ["a.csv", "b.csv"], "pool": pool}
+    changed = done(wingspan.run(["sh", "-c", "echo new >>a.csv"], outputs=["*.csv"], **options))
+    assert _texts(changed) == {"a.csv": "old\nnew\n"}
+    nothing = done(wingspan.run(["true"], outputs=["*.csv"], **options))
+    assert nothing.status().jobs[0].missing == ("*.csv",)
+    assert _texts(done(wingspan.run(["true"], outputs=["b.csv"], **options))) == {"b.csv": "old\n"}
 
 
 @pytest.mark.parametrize(

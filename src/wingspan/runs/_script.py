@@ -398,9 +398,9 @@ keep() {{
     for path; do
         case $path in
             "$declared") ;;
-            # A pattern does not mean what was there before, nor what this script makes.
-            . | .. | */. | */.. | "$outputs"/* | {checkpoint}/*) continue ;;
-            *) if was_there "$path"; then continue; fi ;;
+            # A pattern means files that the command has written or changed, not what HTCondor and this script make.
+            . | .. | */. | */.. | "$outputs"/* | {checkpoint}/* | _condor_*) continue ;;
+            *) if was_there "$path" && {{ [ ! -f "$path" ] || [ ! "$path" -nt .wingspan-there ]; }}; then continue; fi ;;
         esac
         if [ -e "$path" ]; then
             matched=yes
