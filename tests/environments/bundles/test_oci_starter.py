@@ -177,7 +177,7 @@ def test_by_podman(
     """podman runs it where there is no Apptainer, as root and for a user without subordinate numbers; nothing of it stays."""
     user = as_ordinary_user if ordinary else list
     # what a job that was killed had no time to clear away
-    stale = 'd=$(mktemp -d /tmp/wsXXXXXX) && echo "$$ $(readlink /proc/self/ns/pid)" >$d/owner && echo $d'
+    stale = 'd=$(mktemp -d /tmp/wsXXXXXX) && echo "$$ $(readlink /proc/self/ns/pid) $(cat /proc/sys/kernel/random/boot_id)" >$d/.owner && echo $d'
     old = Path(
         subprocess.run(user(["sh", "-c", stale]), capture_output=True, text=True, check=True).stdout.strip()
     )

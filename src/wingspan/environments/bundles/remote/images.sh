@@ -24,8 +24,9 @@ add_folders() {
 }
 add_named_folders() {
     for word in "$bundle" "$@"; do
-        case $word in
-        / | /bin* | /boot* | /dev* | /etc* | /lib* | /proc* | /root | /run* | /sbin* | /sys* | /usr*) continue ;; # the image has its own
+        case $word/ in # the image has its own of these
+        // | /root/ | /bin/* | /boot/* | /dev/* | /etc/* | /lib/* | /lib32/* | /lib64/* | /libx32/* | /proc/*) continue ;;
+        /run/* | /sbin/* | /sys/* | /usr/*) continue ;;
         /*) [ -d "$word" ] || word=${word%/*} ;;
         *) continue ;;
         esac
@@ -37,9 +38,8 @@ add_named_folders() {
 quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
 # $line: words of a shell that run a command in $1, an image or a folder with one
-line=''
 by_apptainer() {
-    line="$program -s exec --pwd $(quoted "$PWD")"
+    line="exec $program -s exec --pwd $(quoted "$PWD")"
     while read -r folder; do
         case $folder in '' | /nowhere) ;; *) line="$line --bind $(quoted "$folder")" ;; esac
     done <<END
@@ -57,7 +57,7 @@ start_sif() {
     add_named_folders "$@"
     by_apptainer "$bundle"
     say "sif: run by Apptainer"
-    eval "exec $line \"\$@\""
+    eval "$line \"\$@\""
 }
 
 # An archive's layers become a folder, $work/root, that Apptainer and podman run as it is. Their own ways to take an archive in take
@@ -75,20 +75,23 @@ unpack_layers() {
     for layer in $layers; do
         if ! { tar -xOf "$bundle" "$layer" | gzip -dc | tar -xof - -C "$work/root"; } 2>"$work/log"; then
             log=$(tail -n 1 "$work/log")
-            chmod -R u+w "$work" 2>/dev/null
             die $EXIT_NO_ROOM "unpacking into $work failed: $log"
         fi
     done
 }
 
 # An engine may be there and not work for this user: it is tried first, with `true`. What worked is remembered on this machine
-# ($known), for trying takes as long as starting.
-known=''
+# ($known), for trying takes as long as starting. It is doubted when the engine fails: $doubt tries it then.
+forgotten=''
 recall() {
-    notes=$(notes_folder)
+    known='' notes=$(notes_folder)
     [ -n "$notes" ] || return 1
     known="$notes/$(printf '%s %s' "$1" "$(uname -r)" | tr -c 'a-zA-Z0-9.\n' _)"
-    [ -e "$known" ]
+    [ -z "$forgotten" ] && [ -s "$known" ]
+}
+remember() {
+    [ -n "$known" ] || return 0
+    { printf '%s\n' "$1" >"$known.$$" && mv -f "$known.$$" "$known"; } 2>/dev/null || rm -f "$known.$$"
 }
 works() {
     if ! reason=$(eval "$line true" 2>&1 </dev/null); then
@@ -104,14 +107,15 @@ try_oci_apptainer() {
     unpack_layers || return
     by_apptainer "$work/root"
     line="$line $prefix/.wingspan/entrypoint.sh"
-    if ! recall "oci $(command -v "$program")"; then
+    if recall "oci $(command -v "$program")"; then
+        doubt="$line true"
+    else
         works Apptainer || return
-        [ -z "$known" ] || : >"$known"
+        remember works
     fi
     say "$1: run by Apptainer"
     shift
-    afterwards "chmod -R u+w '$work'; rm -rf '$work'"
-    eval "exec $line \"\$@\""
+    stay "$@"
 }
 
 # Words that podman and Docker both know: this machine's network, the job's folders and variables, its terminal if it has one.
@@ -153,15 +157,10 @@ try_oci_podman() {
     own=$work/podman brief=$work/r
     mkdir "$own"
     if [ ${#brief} -ge 50 ]; then
-        space=$(readlink /proc/self/ns/pid)
-        for old in /tmp/ws??????; do # of this user's jobs that had no time to clear it away
-            # shellcheck disable=SC3067
-            [ -O "$old" ] && [ ! -L "$old" ] && read -r first second <"$old/owner" || continue
-            [ "$second" = "$space" ] && ! kill -0 "$first" && rm -rf "$old"
-        done 2>/dev/null
+        sweep /tmp/ws??????
         reason='no folder can be made in /tmp'
         brief=$(mktemp -d /tmp/wsXXXXXX) || return
-        printf '%s %s\n' $$ "$space" >"$brief/owner"
+        printf '%s\n' "$owner" >"$brief/.owner"
     fi
     # It does not start with a HOME in which it may not look for settings.
     home=$own
@@ -170,15 +169,15 @@ try_oci_podman() {
     podman="$podman --root '$own/s' --runroot '$brief' --tmpdir '$own/t'"
     # A process of podman's own stays behind otherwise, to keep the user's namespace.
     clear="kill -9 \$(cat '$own/t/pause.pid' '$own/libpod/tmp/pause.pid'); rm -rf '$brief' '$own'"
-    trap 'eval "$clear" >/dev/null 2>&1 </dev/null; exit 143' HUP INT TERM
-    line="$podman run"
+    clear_away_on_signals
+    line="exec $podman run"
     add_common_words
     [ ! -d /dev/shm ] || line="$line --volume /dev/shm:/dev/shm"
     line="$line --log-driver none --ulimit host --security-opt label=disable --security-opt seccomp=unconfined $device"
     common=$line
     # The user in it is the job's; or looks like root, where nobody gave the job's user more numbers than one (/etc/subuid): then
     # unshare gives it its number back. Processes are this machine's; or, where that is refused, of a space of their own.
-    become="unshare --user --map-user=$(id -u) --map-group=$(id -g)"
+    back="unshare --user --map-user=$(id -u) --map-group=$(id -g)"
     choices='--pid=host --userns=keep-id
 --pid=host become
 --pid=host
@@ -186,16 +185,15 @@ try_oci_podman() {
 --cgroups=disabled become
 --cgroups=disabled'
     [ "$(id -u)" != 0 ] || choices=$(printf '%s\n' "$choices" | grep -v 'keep-id\|become')
-    remembered=''
     if recall "oci $(command -v podman)"; then
-        choices=$(cat "$known") remembered=1
+        choices=$(cat "$known") doubt=remembered
     fi
     found='' first=''
     while read -r choice; do
         line="$common ${choice% become} --rootfs $(quoted "$work/root")"
-        case $choice in *become) line="$line $become" ;; esac
+        case $choice in *become) line="$line $back" ;; esac
         line="$line $prefix/.wingspan/entrypoint.sh"
-        if [ -n "$remembered" ] || works podman; then
+        if [ -n "$doubt" ] || works podman; then
             found=$choice
             break
         fi
@@ -205,35 +203,20 @@ $choices
 END
     if [ -z "$found" ]; then
         reason=$first
-        trap - HUP INT TERM
         eval "$clear" >/dev/null 2>&1 </dev/null
+        clear=''
         return
     fi
-    [ -n "$remembered" ] || [ -z "$known" ] || printf '%s\n' "$found" >"$known"
+    if [ -n "$doubt" ]; then doubt="$line true"; else remember "$found"; fi
     say "$1: run by podman"
     shift
-    afterwards "$podman rm --all --force --time 0; $clear; chmod -R u+w '$work'; rm -rf '$work'; rm -rf '$brief'"
-    if [ -t 0 ] && [ -t 1 ]; then tty=--tty; fi
-    # It is not replaced by podman: with the job's first process HTCondor ends all others, and /tmp would not be cleared.
-    exec 3<&0
-    eval "exec $line \"\$@\"" <&3 3<&- &
-    child=$!
-    for signal in HUP INT QUIT TERM USR1 USR2 ALRM; do
-        # shellcheck disable=SC2064
-        trap "kill -s $signal $child" $signal
-    done
-    while :; do
-        wait "$child"
-        code=$?
-        kill -0 "$child" 2>/dev/null || break # or else a signal came for it
-    done
-    eval "$clear" >/dev/null 2>&1 </dev/null
-    if [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then # a signal ended the command: this ends so too
-        trap - HUP INT QUIT TERM USR1 USR2 ALRM
-        kill -"$((code - 128))" $$
-    fi
-    exit "$code"
+    # one that was killed leaves its container
+    clear="[ \"\${code:-137}\" -lt 128 ] || $podman rm --all --force --time 0; $clear"
+    with_terminal
+    stay "$@"
 }
+
+with_terminal() { if [ -t 0 ] && [ -t 1 ]; then line="tty=--tty; $line"; fi; }
 
 # Docker takes the archive into its own store, and keeps it there, as it does with every image; the next job finds it.
 try_oci_docker() {
@@ -259,8 +242,14 @@ try_oci_docker() {
     done
     reason='Docker does not find what it has loaded'
     [ -n "$image" ] || return
-    container=wingspan-$(id -u)-$$-$(date +%s)
-    line="docker run --name $container --init --user $(id -u):$(id -g)"
+    # containers of this user's jobs that had no time to clear them away
+    [ -n "$owner" ] || name_owner
+    containers=wingspan-$(id -u)
+    docker ps --all --filter "name=$containers-" --format '{{.Names}} {{.Label "wingspan.owner"}}' 2>/dev/null | while read -r name whose; do
+        [ -z "$whose" ] || ! is_nobodys "$whose" || docker rm --force "$name" </dev/null
+    done >/dev/null 2>&1
+    container=$containers-$$-$(date +%s)
+    line="exec docker run --name $container --label $(quoted "wingspan.owner=$owner") --init --user $(id -u):$(id -g)"
     add_common_words
     [ -e /dev/nvidiactl ] && line="$line --gpus all"
     [ ! -d /dev/shm ] || line="$line --volume /dev/shm:/dev/shm"
@@ -268,9 +257,9 @@ try_oci_docker() {
     works Docker || return
     say "$1: run by Docker"
     shift
-    afterwards "docker rm --force $container"
-    if [ -t 0 ] && [ -t 1 ]; then tty=--tty; fi
-    eval "exec $line \"\$@\""
+    clear="docker rm --force $container"
+    with_terminal
+    stay "$@"
 }
 
 # Without the image around it: what the environment loads of the system is the machine's.

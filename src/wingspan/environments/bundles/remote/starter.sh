@@ -18,13 +18,14 @@ PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
 bundle='' sha256='' kind=squashfs prefix=/opt/wingspan/environment helper='' installed=0 method=auto quiet='' stage=main
 work='' uid='' gid='' others=''
+line='' clear='' doubt='' known='' tty='' code=''
 
 say() { [ -n "$quiet" ] || printf 'wingspan-start: %s\n' "$*" >&2; }
 die() {
     code=$1
     shift
     printf 'wingspan-start: %s\n' "$*" >&2
-    [ -z "$work" ] || rm -rf "$work"
+    clear_away
     exit "$code"
 }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -50,6 +51,10 @@ while [ $# -gt 0 ]; do
     --uid) uid=$2 ;;
     --gid) gid=$2 ;;
     --others) others=$2 ;;
+    --line) line=$2 ;;
+    --clear) clear=$2 ;;
+    --doubt) doubt=$2 ;;
+    --known) known=$2 ;;
     *) die 2 "unknown option $1" ;;
     esac
     shift 2
@@ -123,12 +128,13 @@ check_digest() {
 
 # ---- becoming the command --------------------------------------------------------------------------------------------
 # $become: words put before the command, to leave the root identity that a user namespace needs for mounting
+# $script: what activates the environment, where it is not in it
 
-become=''
+become='' script=''
 launch() {
     WINGSPAN_PREFIX=$prefix
     export WINGSPAN_PREFIX
-    script="$prefix/.wingspan/activate.sh"
+    script=${script:-$prefix/.wingspan/activate.sh}
     if [ ! -r "$script" ]; then
         die $EXIT_DAMAGED "$prefix holds no environment of Wingspan's"
     fi
@@ -143,7 +149,28 @@ launch() {
     exec $become "$@"
 }
 
-# When this process, which becomes the command, is gone: do the rest. Holds none of its files open.
+# ---- what must be cleared away when the command has ended: $work, and by what $clear says ---------------------------------
+
+# Its owner goes last: what is left when this is interrupted is still known to be nobody's.
+remove_work() {
+    rm -rf "$1"/* "$1"/.[!.o]* || {
+        chmod -R u+w "$1"
+        rm -rf "$1"/* "$1"/.[!.o]*
+    }
+    rm -rf "$1"
+}
+clear_away() {
+    [ -z "$clear" ] || eval "$clear"
+    [ -z "$work" ] || remove_work "$work"
+} >/dev/null 2>&1 </dev/null
+clear_away_on_signals() {
+    for signal in HUP INT TERM; do
+        # shellcheck disable=SC2064
+        trap "clear_away; trap - $signal; kill -s $signal $$" $signal
+    done
+}
+
+# When this process is gone: do the rest. Holds none of its files open.
 afterwards() {
     (
         exec </dev/null >/dev/null 2>&1
@@ -153,12 +180,112 @@ afterwards() {
     ) &
 }
 
+# Whose a thing is: of a process, by its number, in a space of numbers, on a machine since its start.
+owner=''
+name_owner() {
+    boot=''
+    read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id
+    owner="$$ $(readlink /proc/self/ns/pid) $boot"
+}
+is_nobodys() { [ "${1#* }" = "${owner#* }" ] && ! kill -0 "${1%% *}" 2>/dev/null; }
+
+# Folders of this user's jobs that had no time to clear them away.
+sweep() {
+    for old in "$@"; do
+        # shellcheck disable=SC3067
+        [ -O "$old" ] && [ ! -L "$old" ] && read -r whose <"$old/.owner" && is_nobodys "$whose" && remove_work "$old"
+    done 2>/dev/null
+}
+
 new_work() {
     [ -n "$work" ] && return
     for base in "${_CONDOR_SCRATCH_DIR:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp "$PWD"; do
-        [ -n "$base" ] && work=$(mktemp -d "$base/.wingspan-XXXXXX" 2>/dev/null) && return
+        [ -n "$base" ] && work=$(mktemp -d "$base/.wingspan-XXXXXX" 2>/dev/null) || continue
+        name_owner
+        [ "$base" != "${_CONDOR_SCRATCH_DIR:-}" ] || return 0 # HTCondor clears that one itself
+        printf '%s\n' "$owner" >"$work/.owner"
+        clear_away_on_signals
+        sweep "$base"/.wingspan-??????
+        return 0
     done
     die $EXIT_NO_ROOM "no folder can be made in the scratch folder, in /tmp, or here"
+}
+
+# Waits for the command, $line in front of it, and clears away. A process in the background that waits for the end of this one would
+# not live to do that: with a job's first process pools end all others.
+stay() {
+    shell=/bin/sh
+    ! have bash || shell='bash --posix' # other shells cannot give SIGINT back to what they start in the background
+    anew "$shell" wait "$method" --line "$line" --clear "$clear" --doubt "$doubt" --known "$known" -- "$@"
+}
+
+pass_on() {
+    case $1 in
+    INT | QUIT)
+        [ ! -t 0 ] || return 0 # a terminal's keys reach the command by themselves
+        [ -n "${BASH_VERSION:-}" ] || set -- TERM
+        ;;
+    esac
+    if [ -n "$child" ]; then kill -s "$1" "$child"; else early="$early $1"; fi
+} 2>/dev/null
+
+stage_wait() {
+    afterwards clear_away # all the same, should this process be killed
+    cleaner=$!
+    child='' early='' code=''
+    for signal in HUP INT QUIT TERM USR1 USR2 ALRM; do
+        # shellcheck disable=SC2064
+        trap "pass_on $signal" $signal
+    done
+    # the standard input is given by hand to what is in the background, by a number that nobody uses
+    for spare in 9 8 7 6 5 4 3; do [ -e "/proc/$$/fd/$spare" ] || break; done
+    eval "exec $spare<&0"
+    (
+        trap - HUP INT QUIT TERM USR1 USR2 ALRM
+        eval "exec $spare<&-"
+        eval "$line \"\$@\""
+    ) <&"$spare" &
+    # until it has let go of this process's traps, signals would be lost on it
+    begun=$! tries=0
+    while [ -e "/proc/$begun/fd/$spare" ] && [ "$tries" -lt 20000 ]; do tries=$((tries + 1)); done
+    child=$begun
+    for signal in $early; do pass_on "$signal"; done
+    {
+        # while the command lives nobody else clears its folder away
+        read -r whose <"$work/.owner" && printf '%s %s\n' "$child" "${whose#* }" >"$work/.owner"
+        while :; do
+            wait "$child"
+            code=$?
+            kill -0 "$child" || break # or else a signal came for it
+        done
+        # Its end may have come between the two. bash can have lost it then, and would wait for what else it has started.
+        kill -9 "$cleaner"
+        wait "$child"
+        last=$?
+        wait "$cleaner"
+        case $last in 127 | -1) ;; *) code=$last ;; esac
+    } 2>/dev/null
+    case $code in
+    125 | 126 | 127 | 255) # by these, engines say that they did not start it
+        if [ -n "$doubt" ] && ! (eval "$doubt") >/dev/null 2>&1 </dev/null; then
+            say "what worked on this machine before does not any more; the other ways are tried"
+            rm -f "$known"
+            clear_away
+            forgotten=1 work='' clear='' doubt=''
+            return
+        fi
+        ;;
+    esac
+    clear_away
+    case $code in
+    14[5-9] | 15[016]) ;; # of the signals these end nothing
+    129 | 1[345]?)
+        ulimit -c 0
+        trap - HUP INT QUIT TERM USR1 USR2 ALRM
+        kill -"$((code - 128))" $$
+        ;;
+    esac
+    exit "$code"
 }
 
 # ---- mounting at the prefix, in a mount namespace of ours -------------------------------------------------------------
@@ -274,14 +401,24 @@ find_namespace() {
     fi
 }
 
+# Becomes this program anew, started by the words $1, at the stage $2, with the method $3; options and the command follow.
+anew() {
+    by=$1 next=$2 how=$3
+    shift 3
+    trap - HUP INT TERM # a shell that is about to become another program forgets signals that its traps wait for
+    # shellcheck disable=SC2086
+    exec $by "$self" --stage "$next" --method "$how" --bundle "$bundle" --sha256 "$sha256" --kind "$kind" --prefix "$prefix" \
+        --work "$work" --helper "$helper" --installed "$installed" --uid "${uid:-$(id -u)}" --gid "${gid:-$(id -g)}" \
+        ${quiet:+--quiet} "$@"
+}
+
 enter() {
     how=$1
     shift
     others=''
     [ "$method" != auto ] || others='--others yes'
     # shellcheck disable=SC2086
-    exec $namespace /bin/sh "$self" --stage mount --method "$how" --bundle "$bundle" --prefix "$prefix" --work "$work" \
-        --helper "$helper" --installed "$installed" --uid "${uid:-$(id -u)}" --gid "${gid:-$(id -g)}" $others ${quiet:+--quiet} -- "$@"
+    anew "$namespace /bin/sh" mount "$how" $others -- "$@"
 }
 
 # ---- the ways, best first; each returns with $reason if it is not to be had here ---------------------------------------------
@@ -328,7 +465,7 @@ try_apptainer() {
     label=$1
     shift
     # the container is this machine's own root, folder by folder, and the environment at its prefix
-    command_line="'$program' -s exec --pwd '$PWD'"
+    line="exec '$program' -s exec --pwd '$PWD'"
     for entry in /* /.[!.]*; do
         case $entry in /proc | /sys | /dev | /tmp | "/${prefix#/}") continue ;; esac
         if [ -L "$entry" ]; then
@@ -339,30 +476,26 @@ try_apptainer() {
                 for inner in "$entry"/*; do
                     [ -d "$inner" ] || continue
                     case $prefix in "$inner"/*) continue ;; esac
-                    mkdir -p "$root$inner" && command_line="$command_line --bind '$inner'"
+                    mkdir -p "$root$inner" && line="$line --bind '$inner'"
                 done
                 continue
                 ;;
             esac
-            mkdir "$root$entry" 2>/dev/null && command_line="$command_line --bind '$entry'"
+            mkdir "$root$entry" 2>/dev/null && line="$line --bind '$entry'"
         fi
     done
-    [ -e /dev/nvidiactl ] && command_line="$command_line --nv"
-    [ -e /dev/kfd ] && command_line="$command_line --rocm"
-    command_line="$command_line --bind '$bundle:$prefix:image-src=/,ro' '$root'"
-    # tried once per machine, because that takes as long as the real start
-    notes=$(notes_folder)
-    tried="${notes:-$work}/$(printf '%s %s' "$(command -v "$program")" "$(uname -r)" | tr -c 'a-zA-Z0-9.\n' _)"
-    if [ ! -e "$tried" ]; then
-        if ! reason=$(eval "$command_line /bin/sh -c true" 2>&1); then
-            reason="Apptainer: $(printf '%s' "$reason" | tail -n 1)"
-            return
-        fi
-        : >"$tried"
-    fi 2>/dev/null
+    [ -e /dev/nvidiactl ] && line="$line --nv"
+    [ -e /dev/kfd ] && line="$line --rocm"
+    line="$line --bind '$bundle:$prefix:image-src=/,ro' '$root'"
+    line="$line /bin/sh $(quoted "$self") --stage run --prefix '$prefix' ${quiet:+--quiet} --"
+    if recall "$(command -v "$program")"; then
+        doubt="$line true"
+    else
+        works Apptainer || return
+        remember works
+    fi
     say "$label: mounted by Apptainer"
-    afterwards "rm -rf '$work'"
-    eval "exec $command_line /bin/sh \"\$self\" --stage run --prefix \"\$prefix\" ${quiet:+--quiet} -- \"\$@\""
+    stay "$@"
 }
 
 check_room() {
@@ -389,25 +522,26 @@ try_unpack() {
 start_unpacked() {
     label=$1
     shift
-    afterwards "chmod -R u+w '$work'; rm -rf '$work'"
     # that it is slow has a reason, which is told in any case
     [ "$method" != auto ] || quiet=''
     if [ -z "$here" ] && find_namespace; then
         say "$label: unpacked into $work"
-        enter unpacked "$@"
+        line="namespace='$namespace'; enter unpacked"
+        stay "$@"
     fi
     old=$prefix
     prefix=$work/environment
     if [ ${#prefix} -gt ${#old} ]; then # binaries have room for a path as long as the old one only
         link=$(mktemp -u /tmp/wsXXXXXX) && ln -s "$prefix" "$link" && prefix=$link
-        afterwards "rm -f '$link'"
+        clear="rm -f '$link'"
     fi
     python=$work/environment/bin/python
     [ -x "$python" ] || python=python3
     "$python" "$work/environment/.wingspan/relocate.py" "$work/environment" "$old" "$prefix" ||
         die $EXIT_NO_WAY "the environment cannot be moved to $prefix"
     say "$label: unpacked into $work and moved to $prefix"
-    launch "$@"
+    line="become='$become'; launch"
+    stay "$@"
 }
 
 start_squashfs() {
@@ -433,25 +567,19 @@ start_script() {
     121 | 122 | 123) die "$code" "$(tail -n 1 "$work/.said") (${bundle##*/})" ;;
     *) die $EXIT_NO_WAY "$bundle could not be unpacked or installed (exit status $code): $(tail -n 1 "$work/.said")" ;;
     esac
-    afterwards "rm -rf '$work'"
     say "$kind: unpacked into $work"
-    WINGSPAN_PREFIX=$work/environment
-    export WINGSPAN_PREFIX
-    script=$work/activate.sh
-    if grep -q 'activate\.d/' "$script"; then
-        # shellcheck disable=SC2016
-        exec bash -c 'script=$1; shift; . "$script"; exec "$@"' bash "$script" "$@"
-    fi
-    # shellcheck disable=SC1090
-    . "$script"
-    exec "$@"
+    prefix=$work/environment
+    # shellcheck disable=SC2016
+    line='script=$work/activate.sh; launch'
+    stay "$@"
 }
 
 case $stage in
 mount) stage_mount "$@" ;;
 run) launch "$@" ;;
+wait) stage_wait "$@" ;; # comes back when there is another way to try
+*) check_digest ;;
 esac
-check_digest
 # HTCondor has started the image already, and put it into the job's folder.
 [ "$stage" != container ] || launch "$@"
 case $kind in
