@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -18,14 +17,23 @@ import attrs
 from wingspan.jobs import Resources, with_needs
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, site_pool
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.runs._arguments import (
+    check_output,
+    check_parameters,
+    check_rows,
+    count,
+    exit_code,
+    globs_of_rows,
+    job_variables,
+    several,
+)
 from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare
-from wingspan.runs._errors import CommandNotFound, InvalidRun, InvalidSweep, RunWarning
+from wingspan.runs._errors import CommandNotFound, InvalidRun, RunWarning
 from wingspan.runs._files import collect_inputs, keep_inputs, not_sent, rebased
 from wingspan.runs._folder import create_run_folder, new_name
 from wingspan.runs._jobs import moves_files, submit_jobs, write_script
 from wingspan.runs._machines import check_machines
 from wingspan.runs._run import Run
-from wingspan.runs._script import filled, uses_parameter
 from wingspan.runs._spec import (
     CHECKPOINT_EXIT_CODE,
     RunSpec,
@@ -112,8 +120,8 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
     environment = environment if environment is not None else table.get("env")
     parameters, rows = sweep_rows(sweep, None if sweep_file is None else Path(sweep_file))
     globs: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    outputs, checkpoint, switches = _several(outputs), _several(checkpoint), _several(switches)
-    declared = outputs or _several(table.get("outputs", ()))
+    outputs, checkpoint, switches = several(outputs), several(checkpoint), several(switches)
+    declared = outputs or several(table.get("outputs", ()))
     if task is not None:
         assert opened is not None
         base = opened.root
@@ -125,33 +133,33 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
             opened.task(task, inside)
         environment = environment if environment is not None else inside
         plan = plan_task(opened, task, inside, arguments, parameters, rows)
-        steps, globs = plan.steps, _globs_of_rows(plan.inputs, parameters, rows)
+        steps, globs = plan.steps, globs_of_rows(plan.inputs, parameters, rows)
         declared = [*dict.fromkeys([*declared, *plan.outputs])]
     else:
         steps = (Step(words=tuple(map(str, [*command, *arguments]))),)
-    _check_parameters(steps, parameters)
-    _check_rows([*declared, *checkpoint], parameters, rows)
+    check_parameters(steps, parameters)
+    check_rows([*declared, *checkpoint], parameters, rows)
     places, urls = collect_inputs(
         [
-            *(rebased(one, here, base) for one in _several(inputs)),
+            *(rebased(one, here, base) for one in several(inputs)),
             *(
                 rebased(one, base if manifest is None else manifest.parent, base)
-                for one in _several(table.get("inputs", ()))
+                for one in several(table.get("inputs", ()))
             ),
         ],
         globs,
         base,
     )
     resources = Resources(
-        cpus=_count("cpus", cpus, table, 1, least=1),
+        cpus=count("cpus", cpus, table, 1, least=1),
         memory=parse_size(memory if memory is not None else table.get("memory"), "memory"),
         disk=parse_size(disk if disk is not None else table.get("disk"), "disk"),
-        gpus=_count("gpus", gpus, table, 0, least=0),
+        gpus=count("gpus", gpus, table, 0, least=0),
         gpus_minimum_memory=parse_size(gpu_memory, "gpu_memory"),
         time_limit=parse_duration(time if time is not None else table.get("time")),
     )
     profile = profile if profile is not None else table.get("profile")
-    switches = tuple(switches) or tuple(_several(table.get("switches", ())))
+    switches = tuple(switches) or tuple(several(table.get("switches", ())))
     if profile is not None or switches:
         from wingspan.pools.profiles import find_profile, load_profile
 
@@ -173,16 +181,15 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
         steps=steps,
         inputs=places,
         urls=urls,
-        outputs=tuple(_check_output(path) for path in dict.fromkeys(declared)),
+        outputs=tuple(check_output(path) for path in dict.fromkeys(declared)),
         parameters=parameters,
         rows=rows,
         resources=resources,
         checkpoint=tuple(
-            relative_path(path, "checkpoint")
-            for path in (checkpoint or _several(table.get("checkpoint", ())))
+            relative_path(path, "checkpoint") for path in (checkpoint or several(table.get("checkpoint", ())))
         ),
-        checkpoint_exit_code=_exit_code(checkpoint_exit_code),
-        variables=_variables(variables, parameters),
+        checkpoint_exit_code=exit_code(checkpoint_exit_code),
+        variables=job_variables(variables, parameters),
         profile=profile,
         switches=switches,
         preflight=preflight,
@@ -372,82 +379,6 @@ def _command_meant(task: str | None) -> Iterator[None]:
         if task is not None and (any(map(str.isspace, task)) or shutil.which(task)):
             error.hint = f"a command goes after --: wingspan run -- {task} …; in Python it is a list of words"
         raise
-
-
-def _several(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Paths, or one by itself: its letters are not meant."""
-    return [os.fspath(one) for one in ([given] if isinstance(given, str | os.PathLike) else given)]
-
-
-def _variables(given: Mapping[str, str] | None, parameters: Sequence[str]) -> dict[str, str]:
-    for name, value in (given or {}).items():
-        if name in parameters:
-            raise InvalidSweep(
-                f"{name!r} is a parameter of the sweep, and a variable that is set to {value!r}",
-                hint="leave one of them out: a parameter is a variable of the job, too",
-            )
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
-            raise InvalidRun(
-                f"{name!r} cannot be the name of an environment variable",
-                hint="letters, digits and underscores, beginning with a letter",
-            )
-    return {name: str(value) for name, value in (given or {}).items()}
-
-
-def _count(what: str, value: int | None, table: Mapping[str, Any], default: int, *, least: int) -> int:
-    found = value if value is not None else table.get(what, default)
-    if isinstance(found, bool) or not isinstance(found, int) or found < least:
-        raise InvalidRun(
-            f"{what} = {found!r} must be a whole number, at least {least}", hint=f"for example {least}"
-        )
-    return found
-
-
-def _exit_code(code: int) -> int:
-    if isinstance(code, bool) or not isinstance(code, int) or not 1 <= code <= 255:
-        raise InvalidRun(
-            f"checkpoint_exit_code = {code!r} is no exit code that says something",
-            hint="1 to 255; 85 is the custom",
-        )
-    return code
-
-
-def _check_output(path: str) -> str:
-    plain = relative_path(path, "output")
-    if "**" in plain:
-        raise InvalidRun(f"the output {path!r} has a **", hint="name the folder itself: all of it comes back")
-    return plain
-
-
-def _globs_of_rows(
-    globs: Iterable[tuple[str, tuple[str, ...]]], parameters: Sequence[str], rows: Iterable[Sequence[str]]
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """A task's inputs, with the values of every row where they name an argument that is swept."""
-    found = {
-        (filled(glob, parameters, row), tuple(filled(one, parameters, row) for one in made)): None
-        for row in rows
-        for glob, made in globs
-    }
-    return tuple(found)
-
-
-def _check_rows(paths: Iterable[str], parameters: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A value must not lead an output out of the job's folder."""
-    named = [path for path in paths if any(f"{{{name}}}" in path for name in parameters)]
-    for row in rows if named else ():
-        for path in named:
-            relative_path(filled(path, parameters, row), "output")
-
-
-def _check_parameters(steps: Sequence[Step], parameters: Sequence[str]) -> None:
-    texts = [text for step in steps for text in (*step.words, step.line or "", *step.env.values())]
-    for name in parameters:
-        # A program that is started through a shell may read the variable itself; a plain word can only name it.
-        if not any(uses_parameter(text, name) for text in texts):
-            raise InvalidSweep(
-                f"the command does not use the parameter {name!r}",
-                hint=f"write {{{name}}} where its value belongs: --{name} {{{name}}}",
-            )
 
 
 def _words(step: Step) -> list[str]:
