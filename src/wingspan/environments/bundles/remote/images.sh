@@ -168,7 +168,7 @@ try_oci_podman() {
     podman="env HOME=$(quoted "$home") XDG_RUNTIME_DIR='$own' podman --log-level fatal --storage-driver vfs"
     podman="$podman --root '$own/s' --runroot '$brief' --tmpdir '$own/t'"
     # A process of podman's own stays behind otherwise, to keep the user's namespace.
-    clear="kill -9 \$(cat '$own/t/pause.pid' '$own/libpod/tmp/pause.pid'); rm -rf '$brief' '$own'"
+    clear="kill -9 \$(cat '$own/t/pause.pid' '$own/libpod/tmp/pause.pid'); remove_work '$brief'; rm -rf '$own'"
     clear_away_on_signals
     line="exec $podman run"
     add_common_words
