@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import json
+import marshal
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -294,3 +297,52 @@ def test_a_wheel_that_spells_its_name_otherwise(
         description = json.loads(archive.extractfile("manifest.json").read())[0]  # type: ignore[union-attr]
         config = json.loads(archive.extractfile(description["Config"]).read())  # type: ignore[union-attr]
     assert "dot-ty 1.0 (PyPI)" in {layer["created_by"] for layer in config["history"]}
+
+
+#: What tools/conda_package.py gives every file.
+_TIME = 315_532_800
+
+
+def _byte_code(source: str, time: int, size: int) -> bytes:
+    """A ``.pyc`` as compilers write it beside a source of that time and size (PEP 552)."""
+    code = marshal.dumps(compile(source, "module.py", "exec"))
+    return importlib.util.MAGIC_NUMBER + bytes(4) + struct.pack("<LL", time, size) + code
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="the channel's Python is 3.11: byte code of another would not do"
+)
+def test_byte_code_of_the_package_itself(
+    write_workspace: WriteWorkspace, local_channel: Path, tmp_path: Path, empty_cache: Path
+) -> None:
+    """What a package brings is taken where Python would take it for that of its source; if not, the source is compiled."""
+    site = tmp_path / "source/one/lib/python3.11/site-packages"
+    (site / "__pycache__").mkdir(parents=True)
+    source, brought = "x = 'compiled'\n", "x = 'brought'\n"
+    for name, time, size in (
+        ("good", _TIME, len(source)),
+        ("older", _TIME - 1, len(source)),
+        ("longer", _TIME, len(source) + 1),
+    ):
+        (site / f"{name}.py").write_text(source)
+        (site / f"__pycache__/{name}.cpython-311.pyc").write_bytes(_byte_code(brought, time, size))
+    (site / "cut.py").write_text(source)
+    (site / "__pycache__/cut.cpython-311.pyc").write_bytes(_byte_code(brought, _TIME, len(source))[:9])
+    shutil.copytree(local_channel, tmp_path / "channel")
+    workspace = write_workspace(
+        tmp_path / "w", write_channel(tmp_path), {"default": ["python 3.11.*", "one"]}
+    )
+    digest, _ = built(workspace, "default")
+    prefix = unpack_bundle(
+        build_bundle(load_environment(workspace, "default", "linux-64"), "squashfs"), tmp_path / "unpacked"
+    )
+    program = "import good, older, longer, cut; print(good.x, older.x, longer.x, cut.x)"
+    said = subprocess.check_output([prefix / "bin/python", "-c", program], text=True)
+    assert said.split() == ["brought", "compiled", "compiled", "compiled"]
+    for name in ("good", "older", "longer", "cut"):
+        header = (prefix / f"lib/python3.11/site-packages/__pycache__/{name}.cpython-311.pyc").read_bytes()[
+            :16
+        ]
+        assert int.from_bytes(header[4:8], "little") == 0b01, name
+        assert header[8:] == importlib.util.source_hash(source.encode())
+    assert built_from_nothing(workspace, "default", tmp_path / "elsewhere") == digest
