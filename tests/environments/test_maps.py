@@ -86,6 +86,8 @@ def test_a_bundle_that_was_altered_is_refused_by_its_workers(environment, bundle
     m.rerun([0])
     with pytest.raises(wingspan.WingspanError, match="is damaged or another file"):
         m.wait(timeout=100)
+    # who only looks, next week, hears of it too
+    assert "is damaged or another file" in click.testing.CliRunner().invoke(cli, ["status", "bad"]).output
 
 
 def test_another_python_is_told_before_anything_is_submitted(environment, bundle_cache, monkeypatch):

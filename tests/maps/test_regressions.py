@@ -15,6 +15,7 @@ import time
 import pytest
 
 import wingspan
+from wingspan.maps._display import LateProgress
 from wingspan.pools.submit_description import classad_literal
 
 
@@ -588,3 +589,24 @@ def test_a_map_of_an_earlier_commit_gets_workers():
     (m.path / "workers/first-0-2").write_bytes(b"")
     m.rerun()
     assert list(m) == [0, 1, 2, 3]
+
+
+def test_progress_of_one_piece_of_work_after_another(monkeypatch, capsys):
+    """A terminal shows each: also those that begin after an earlier one has ended, or while others go on."""
+    monkeypatch.setattr(LateProgress, "PATIENCE", 0.0)
+    drawn = LateProgress()
+    for name in ("checking", "linking"):
+        task = drawn.start(name, 2)
+        drawn.advance(task)
+        drawn.finish(task)
+    first, second = drawn.start("first", 1), drawn.start("second", 2)
+    drawn.advance(second)
+    drawn.finish(first)
+    third = drawn.start("third", 1)
+    for task in (third, second):
+        drawn.advance(task)
+        drawn.finish(task)
+    drawn.start("broken off", 1)
+    drawn.close()
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in ("checking", "linking", "second", "third"))

@@ -178,9 +178,9 @@ def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> int:
     return code
 
 
-@click.command("enter", context_settings={"ignore_unknown_options": True})
+@click.command("enter", context_settings={"allow_interspersed_args": False})
 @click.argument("file", metavar="BUNDLE", type=click.Path(path_type=Path))
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.argument("command", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--method",
     type=click.Choice(["kernel", "fuse", "apptainer", "podman", "docker", "unpack"]),
@@ -190,10 +190,14 @@ def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> int:
 def enter(file: Path, command: tuple[str, ...], *, method: str | None, keep_environment: bool) -> None:
     """A shell (or COMMAND) inside a bundle, as a worker would see it.
 
-    The same starter does it that starts jobs; what it did is the first line it prints.
+    Options stand before BUNDLE: what follows it is the command's. The same starter does it that starts jobs; what it did is the
+    first line it prints.
     """
     from wingspan.environments.bundles import open_bundle, starter_command
 
+    command = command[1:] if command[:1] == ("--",) else command
+    if command and command[0].startswith("-"):
+        raise click.UsageError(f"{command[0]} is no command: options of enter stand before BUNDLE")
     shell = [os.environ.get("SHELL") or "/bin/sh"]
     if shell[0].endswith("bash"):
         shell += ["--norc", "--noprofile"]

@@ -214,20 +214,20 @@ def _make(
         from wingspan.maps._create import create, pickled
 
         function = pickled(func)  # what cannot travel is told before a pool is started for it
-        progress = default_progress()
-        # Workers that are submitted by hand need no pool of ours to be there.
-        by_hand = options.workers == 0 and pool is None
-        chosen = get_pool("local") if by_hand else _resolve(pool, progress)
-        return create(
-            func,
-            function,
-            inputs,
-            call=call,
-            tag=tag,
-            pool=chosen,
-            options=options,
-            progress=progress,
-        )
+        with default_progress() as progress:
+            # Workers that are submitted by hand need no pool of ours to be there.
+            by_hand = options.workers == 0 and pool is None
+            chosen = get_pool("local") if by_hand else _resolve(pool, progress)
+            return create(
+                func,
+                function,
+                inputs,
+                call=call,
+                tag=tag,
+                pool=chosen,
+                options=options,
+                progress=progress,
+            )
     finally:
         if warmed is not None:
             warmed.cool_down()

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import EnvironmentWarning, SettingsError
-from wingspan.jobs import JobDescription, all_of, with_needs
+from wingspan.jobs import JobDescription, Resources, all_of, with_needs
 from wingspan.maps._errors import MapDamaged, PythonsDiffer
 
 if TYPE_CHECKING:
-    from wingspan.environments import Environment
+    from wingspan.environments import Environment, LockedEnvironment
     from wingspan.environments.bundles import Bundle
     from wingspan.maps._folder import MapFolder
     from wingspan.maps._options import Options
@@ -75,6 +75,7 @@ def prepare(options: Options, pool: Pool, progress: Progress, *, holds_code: boo
         EnvironmentError_: The environment cannot be read, or cannot be carried.
         PythonsDiffer: It has no Python at all, or one that cannot read what travels.
         SettingsError: It is for machines that the pool does not have.
+        SubmitError: No machine of the pool has such GPUs.
         UnknownKind: There is no such kind of bundle.
     """
     if options.environment is None:
@@ -92,6 +93,7 @@ def prepare(options: Options, pool: Pool, progress: Progress, *, holds_code: boo
         )
     # Before the packages are fetched: that may take minutes.
     check_pythons(environment.name, environment.python, holds_code)
+    _check_gpus(environment, options, pool)
     machines = machine_requirement(environment.platform.subdir, pool)
     kind, why = choose_kind(named.kind, pool, environment.download_bytes)
     bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
@@ -119,6 +121,23 @@ def prepare(options: Options, pool: Pool, progress: Progress, *, holds_code: boo
     for warning in told:
         warnings.warn(f"environment {environment.name!r}: {warning}", EnvironmentWarning, stacklevel=5)
     return Delivery(bundle=bundle, python=environment.python, facts=facts)
+
+
+def _check_gpus(environment: LockedEnvironment, options: Options, pool: Pool) -> None:
+    """See that the pool has GPUs that suit the lock, as `pool.submit` does, which comes when the bundle is built."""
+    if not options.request_gpus or options.workers == 0:
+        return
+    from wingspan.environments import derive_needs
+    from wingspan.maps._worker_job import for_site
+    from wingspan.pools.htcondor import HTCondorPool
+
+    if isinstance(pool, HTCondorPool):
+        needs = derive_needs(environment, gpus=True, caches=(), installed=False).to_json()
+        resources = with_needs(Resources(gpus=options.request_gpus, time_limit=options.time), needs)
+        job = JobDescription(
+            name="", executable="", resources=resources, custom=options.custom, submit=options.submit
+        )
+        pool.check_gpus(for_site(job, options, pool))
 
 
 def check_pythons(name: str, python: str | None, holds_code: bool) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +63,10 @@ class LateProgress:
         self._tasks: dict[int, tuple[str, float | None]] = {}
         self._drawn: dict[int, Any] = {}
         self._done: dict[int, float] = {}
+        self._numbers = itertools.count()
 
     def start(self, description: str, total: float | None = None) -> int:
-        task = len(self._tasks)
+        task = next(self._numbers)
         self._tasks[task] = (description, total)
         self._done[task] = 0.0
         self._started = time.monotonic()
@@ -84,16 +88,30 @@ class LateProgress:
         if task in self._drawn:
             self._bar.update(self._drawn[task], total=self._done[task] or 1, completed=self._done[task] or 1)
         del self._tasks[task]
-        if not self._tasks and self._bar is not None:
+        if not self._tasks:
+            self.close()
+
+    def close(self) -> None:
+        """Draw no more of what was begun: an error, or Ctrl-C, has ended it."""
+        if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        self._drawn.clear()
 
 
-def default_progress() -> Progress:
+@contextlib.contextmanager
+def default_progress() -> Iterator[Progress]:
     """Late progress where a person looks, else none."""
     from wingspan.progress import NO_PROGRESS
 
-    return LateProgress() if is_watched() else NO_PROGRESS
+    if not is_watched():
+        yield NO_PROGRESS
+        return
+    drawn = LateProgress()
+    try:
+        yield drawn
+    finally:
+        drawn.close()
 
 
 class WaitDisplay:

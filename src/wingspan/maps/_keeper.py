@@ -289,12 +289,31 @@ class Keeper:
         self._fruitless += 1
         if any(self._starts_of(worker) for worker in workers) and self._fruitless < MAX_FRUITLESS:
             return
-        path = self.folder.path / "workers" / output_name(workers[0], 0, "err")
+        error, words = self._broken_start(workers[0])
+        self._silent_ends += 1
+        if not words and self._silent_ends < 2 and self._fruitless < MAX_FRUITLESS:
+            return  # killed in its first moments, perhaps: a start that is broken fails the next time too
+        raise error
+
+    def left_without_a_word(self) -> WorkersCannotStart | None:
+        """For who only looks: all workers have ended and the newest ones never began, for a reason that they wrote down."""
+        entries = self._entries
+        if self.finished or not entries or entries[-1].get("by_hand") or self.jobs.live() or self.removed:
+            return None
+        workers = range(int(entries[-1]["first"]), int(entries[-1]["first"]) + int(entries[-1]["count"]))
+        if any(self._starts_of(worker) for worker in workers) or workers[0] not in self.jobs.by_worker:
+            return None
+        error, words = self._broken_start(workers[0])
+        return error if words else None
+
+    def _broken_start(self, worker: int) -> tuple[WorkersCannotStart, str]:
+        """What is said of a worker that ended before it began, and what it wrote to standard error."""
+        path = self.folder.path / "workers" / output_name(worker, 0, "err")
         try:
             tail = path.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-10:]
         except OSError:
             tail = []
-        job = self.jobs.by_worker[workers[0]]
+        job = self.jobs.by_worker[worker]
         ended = (
             f"killed by signal {job.signal}"
             if job.signal
@@ -303,10 +322,7 @@ class Keeper:
             else job.reason or "ended"
         )
         words = "\n".join(f"  {line}" for line in tail if line)
-        self._silent_ends += 1
-        if not words and self._silent_ends < 2 and self._fruitless < MAX_FRUITLESS:
-            return  # killed in its first moments, perhaps: a start that is broken fails the next time too
-        raise WorkersCannotStart(
+        error = WorkersCannotStart(
             f"the workers of map {self.folder.info['tag']!r} end before they begin ({ended})"
             + (
                 f"; the last lines of their standard error:\n{words}"
@@ -315,6 +331,7 @@ class Keeper:
             ),
             hint="mend what their standard error says, then m.rerun()",
         )
+        return error, words
 
     def by_hand(self) -> list[WorkerStart]:
         """Workers at work that were not submitted by us."""

@@ -214,6 +214,8 @@ class Map(Outputs):
                 self._keeper.check_refusals()
             except MapError as error:
                 message = str(error)
+            if message is None and not by_hand and (left := self._keeper.left_without_a_word()) is not None:
+                message = str(left)
             stopped = self._keeper.stopped_pools()
             live = by_hand or self._keeper.jobs.live()
             if message is None and self.options.workers == 0 and not live:

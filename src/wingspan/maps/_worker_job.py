@@ -7,7 +7,7 @@ from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
 from wingspan.pools import Pool
 
-__all__ = ["output_name", "worker_job"]
+__all__ = ["for_site", "output_name", "worker_job"]
 
 
 def output_name(first: int, process: int | str, ending: str) -> str:
@@ -57,6 +57,11 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         custom={"WingspanMap": folder.info["id"], **options.custom},
         submit=submit,
     )
+    return for_site(job, options, pool)
+
+
+def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescription:
+    """`job` with what the site's profile makes of a time limit, which HTCondor has no word for."""
     if options.time is None or pool.kind != "htcondor":
         return job
     from wingspan.pools.profiles import find_profile

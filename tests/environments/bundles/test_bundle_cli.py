@@ -53,6 +53,15 @@ def test_bundle_verify_unpack_enter(wingspan, tmp_path: Path) -> None:  # type: 
     )
 
 
+def test_options_after_the_bundle_are_the_commands(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """--method and --help of a program are not those of `enter`; an option alone is no command."""
+    path = wingspan("bundle", "-e", "small", "-o", str(tmp_path), "-q").stdout.strip()
+    said = ["echo", "--method", "fuse", "--help", "-x"]
+    assert wingspan("enter", path, *said).stdout == "--method fuse --help -x\n"
+    assert wingspan("enter", "--method", "unpack", path, "--", *said).stdout == "--method fuse --help -x\n"
+    assert "stand before BUNDLE" in wingspan("enter", path, "--method", "fuse", code=2).stderr
+
+
 def test_plain_output_is_the_path(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """Standard output is the path alone, to be used in scripts; the rest goes to standard error."""
     done = wingspan("bundle", "-e", "small", "-o", str(tmp_path))
