@@ -135,6 +135,19 @@ def test_another_architecture_is_asked_of_machines(environment, bundle_cache, pe
         m._keeper.add_workers(1, PersonalHTCondorPool(personal_pool))
 
 
+@pytest.mark.htcondor
+def test_gpus_that_nobody_has_are_refused_before_anything_is_fetched(
+    local_workspace, empty_cache, personal_pool
+):
+    """The lock says what is needed, and the pool what it has: nobody waits for a bundle that cannot be used."""
+    named, pool = wingspan.Environment(local_workspace), PersonalHTCondorPool(personal_pool)
+    with pytest.raises(wingspan.SubmitError, match="asks for 1 GPU"):
+        wingspan.map(where, [1], pool=pool, options=wingspan.Options(environment=named, request_gpus=1))
+    with pytest.raises(wingspan.WingspanError, match="asks for 1 GPU"):
+        wingspan.run(["python", "--version"], environment=named, gpus=1, pool=pool)
+    assert not list(empty_cache.glob("environments/*"))
+
+
 def test_an_environment_without_python_is_told(local_workspace, bundle_cache):
     """A map needs a Python to call the function with."""
     options = wingspan.Options(environment=wingspan.Environment(local_workspace, "small"))

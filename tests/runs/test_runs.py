@@ -200,7 +200,7 @@ def test_run_names_all_its_keywords() -> None:
     from wingspan.runs._api import plan_run
 
     ours, inner = (set(inspect.signature(one).parameters) for one in (wingspan.run, plan_run))
-    assert inner - ours == {"build"}
+    assert inner - ours == {"build", "look"}
     with pytest.raises(TypeError, match=r"^run\(\)"):
         wingspan.run(["true"], output=["x"])
 

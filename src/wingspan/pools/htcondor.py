@@ -135,7 +135,7 @@ class HTCondorPool:
     def submit(self, job: JobDescription) -> Submission:
         import htcondor2
 
-        self._check_gpus(job)
+        self.check_gpus(job)
         with self._schedd() as schedd:
             try:
                 version = _version(schedd)
@@ -151,7 +151,7 @@ class HTCondorPool:
                 raise SubmitError(f"the schedd refused the jobs: {error}") from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
 
-    def _check_gpus(self, job: JobDescription) -> None:
+    def check_gpus(self, job: JobDescription) -> None:
         """Say at once when no machine has such GPUs; jobs that may leave for other pools are not judged by this one.
 
         Raises:

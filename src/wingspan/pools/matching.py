@@ -28,6 +28,10 @@ def _size(number: float) -> str:
     return f"{number:.4g} {unit}" if number < 1024 else f"{number:,.0f} {unit}"
 
 
+def _several(count: float, what: str) -> str:
+    return f"{count:g} {what}" + ("" if count == 1 else "s")
+
+
 def why_no_machine(job: JobDescription, slots: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
     """Why no slot could run `job` even if it were idle: what is wrong, and what to do; None if one could.
 
@@ -43,13 +47,13 @@ def why_no_machine(job: JobDescription, slots: Iterable[Mapping[str, Any]]) -> t
     def largest(attribute: str, unit: int = 1) -> float:
         return max(float(machine.get(attribute) or 0) for machine in machines) * unit
 
-    for wanted, there, text in (
-        (resources.cpus, largest("TotalSlotCpus"), "{:g} cores"),
-        (resources.gpus, largest("TotalSlotGPUs"), "{:g} GPUs"),
+    for wanted, there, what in (
+        (resources.cpus, largest("TotalSlotCpus"), "core"),
+        (resources.gpus, largest("TotalSlotGPUs"), "GPU"),
     ):
         if wanted > there:
             return (
-                f"no machine of the pool has {text.format(wanted)}: the largest has {text.format(there)}",
+                f"no machine of the pool has {_several(wanted, what)}: the largest has {_several(there, what)}",
                 "ask for less, or use a pool that has more (pool=…)",
             )
     for size, attribute, unit, what in (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +94,13 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
     workspace: str | os.PathLike[str] = ".",
     build: bool = True,
     pool: Pool | None = None,
+    look: Callable[[RunSpec], None] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Plan:
     """Everything of `run` that comes before jobs are submitted; the arguments are those of `run`.
 
     Without `build` the environment's bundle is not built: it lies in a container image already. A site's `pool` is asked what its machines
-    offer where nobody names the kind of bundle.
+    offer where nobody names the kind of bundle. `look` gets a run that asks for GPUs before its bundle is built.
     """
     base = here = Path(workspace).absolute()
     task = command if isinstance(command, str) else None
@@ -205,7 +207,19 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
     named = as_environment(environment, base)
     if kind is not None:
         named = attrs.evolve(named, kind=kind)
-    bundle, facts = prepare(named, gpus=resources.gpus > 0, build=build, pool=pool, progress=progress)
+
+    def look_at(needs: dict[str, Any]) -> None:
+        assert look is not None
+        look(attrs.evolve(spec, resources=with_needs(resources, needs)))
+
+    bundle, facts = prepare(
+        named,
+        gpus=resources.gpus > 0,
+        build=build,
+        pool=pool,
+        look=look_at if look is not None and resources.gpus else None,
+        progress=progress,
+    )
     if bundle is not None:
         check_command(bundle, _programs(spec), named, gpus=resources.gpus > 0)
     if resources.gpus:
@@ -290,6 +304,11 @@ def run(
     if isinstance(pool, str):
         get_pool(pool)  # a name that nobody knows is said first; it is started when all else is in order
     site = site_pool(pool) if pool is None or isinstance(pool, str) else pool
+
+    @functools.cache
+    def choose() -> Choice:
+        return choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
+
     plan = plan_run(
         command,
         arguments=arguments,
@@ -314,9 +333,10 @@ def run(
         preflight=preflight,
         workspace=workspace,
         pool=site,
+        look=lambda spec: check_machines(spec, choose().pool),
         progress=progress,
     )
-    choice = choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
+    choice = choose()
     note = choice.reason if choice.is_fallback else None
     for warning in (*plan.spec.warnings, *([note] if note else [])):
         # Before anything is submitted: who makes warnings errors wants no run then.

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +49,13 @@ def prepare(
     gpus: bool,
     build: bool = True,
     pool: Pool | None = None,
+    look: Callable[[dict[str, Any]], None] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[Bundle | None, dict[str, Any]]:
     """Build (or find) the bundle, and what ``run.json`` says of it. Without `build` there is none, only what is needed.
 
-    The kind that nobody names is the one that suits the machines of `pool`, a site's.
+    `look` gets what the lock alone says of the needs, before anything is built. The kind that nobody names is the one that suits the
+    machines of `pool`, a site's.
 
     Raises:
         EnvironmentError_: The environment cannot be read, or cannot be carried.
@@ -63,6 +65,8 @@ def prepare(
     from wingspan.pools.bundle_source import choose_kind, find_source, machine_requirement
 
     environment = named.load(gpus=gpus)
+    if look is not None:
+        look(derive_needs(environment, gpus=gpus, caches=(), installed=False).to_json())
     kind, why = choose_kind(named.kind, pool, environment.download_bytes)
     machines = machine_requirement(environment.platform.subdir, pool)
     bundle = None
