@@ -411,6 +411,21 @@ class TestLife:
             PersonalPool(folder / "pool", settings={"A": "1\nB = 2"}).start()
         assert pool.processes() == []
 
+    def test_jobs_find_what_its_starter_finds(
+        self, own_pool: PersonalPool, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """PATH of whoever starts the pool is that of its jobs, whatever characters are in it."""
+        programs = folder / """it's a "$HOME" 100%"""
+        programs.mkdir()
+        program = programs / "apptainer-of-a-module"
+        program.write_text("#!/bin/sh\necho found\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        own_pool.start()
+        cluster = submit(own_pool, folder, "apptainer-of-a-module")
+        wait_for(lambda: finished(folder, cluster), "the job")
+        assert (folder / "out.0").read_text() == "found\n"
+
     @as_root
     def test_a_host_name_that_does_not_resolve(self, own_pool: PersonalPool, folder: Path) -> None:
         """The pool starts and runs a job on a machine whose own name is unknown to it."""

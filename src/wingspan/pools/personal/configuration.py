@@ -93,7 +93,8 @@ MachineMaxVacateTime = 10
 # How long the files that jobs have in common stay on their slot after the last such job (HTCondor: five
 # minutes).
 KEEP_DATA_CLAIM_IDLE = 15
-STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory}"
+# Jobs find the programs that whoever started the pool finds: Apptainer of a module, say.
+STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory} PATH={quoted_path}"
 
 # A person waits: look for work at once, and again every second.
 NEGOTIATOR_INTERVAL = 1
@@ -128,6 +129,11 @@ MASTER_BACKOFF_CONSTANT = 1
 """
 
 
+def _quoted(text: str) -> str:
+    """A value in HTCondor's environment syntax: a quote within it is doubled."""
+    return "'" + text.replace("'", "''").replace('"', '""') + "'"
+
+
 def render(
     *,
     directory: Path,
@@ -138,6 +144,7 @@ def render(
     memory: int,
     port: int,
     settings: Mapping[str, str],
+    path: str,
     sshd: Path | None = None,
 ) -> str:
     """The text of ``condor_config``.
@@ -151,6 +158,7 @@ def render(
         memory: How many MiB of memory it offers.
         port: The collector's port.
         settings: Further settings, appended: the last one of a name counts.
+        path: ``PATH`` of the jobs.
         sshd: What to start for condor_ssh_to_job; None: HTCondor's own choice, ``/usr/sbin/sshd``.
 
     Raises:
@@ -170,8 +178,8 @@ def render(
         share=installation.share,
         condor_ids="CONDOR_IDS = 0.0" if client_is_root else "",
         directory=directory,
-        # A quote within HTCondor's environment syntax is doubled.
-        quoted_directory="'" + str(directory).replace("'", "''").replace('"', '""') + "'",
+        quoted_directory=_quoted(str(directory)),
+        quoted_path=_quoted(path.replace("\n", "").replace("$", "$(DOLLAR)")),
         port=port,
         owner=owner.name,
         cpus=cpus,

@@ -191,6 +191,7 @@ class PersonalPool:
             memory=max(_memory_mib(), 256 * cpus),
             port=_free_port(),
             settings=self.settings,
+            path=os.environ.get("PATH", os.defpath),
             sshd=write_sshd(self.directory, installation),
         )
         temporary = self.directory / "condor_config.tmp"
