@@ -231,8 +231,10 @@ def test_a_lock_that_is_outdated(workspace: Path) -> None:
     manifest.write_text(
         manifest.read_text().replace("[dependencies]\n", '[dependencies]\nnew-thing = "*"\n', 1)
     )
-    with pytest.raises(LockOutdated):
+    with pytest.raises(LockOutdated, match="new-thing") as caught:
         wingspan.run("train", pool="local")
+    assert "--frozen" in str(caught.value.hint)
+    _done(wingspan.run("train", pool="local", frozen=True)).check()
 
 
 def test_the_run_keeps_its_bundle(workspace: Path) -> None:

@@ -235,8 +235,11 @@ def test_a_shell_on_this_machine(workspace: Path, bundle_cache: Path) -> None:
         terminal.expect("mauve")
         folder = terminal.expect("/.*/wingspan-shell-[^/\r\n]+")[0]
         terminal.expect("/dev/pts/")
+        terminal.send("sh job.sh 0 && cat outputs-0/.wingspan-outcome")
+        terminal.expect("code=0")
         terminal.send("exit 6")
         assert terminal.end() == 6
+    assert "sh job.sh 0  does what the job does" in terminal.text
     assert not Path(folder).exists()
 
 

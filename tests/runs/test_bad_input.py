@@ -169,7 +169,7 @@ def test_an_absolute_path_does_not_lead_out_of_the_runs_folder(folders: Path) ->
 def test_an_input_that_vanishes_while_it_is_copied(folders: Path) -> None:
     """It is named, nothing is submitted, and nothing is left."""
     with (folders / "large").open("wb") as file:
-        file.truncate(65 << 20)  # so much that progress is told, and linked rather than copied
+        file.truncate(65 << 20)  # so much that progress is told
     (folders / "small").touch()
 
     class Vanishing(NoProgress):

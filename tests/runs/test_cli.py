@@ -287,10 +287,11 @@ def test_help_of_commands_that_runs_have_too_says_so(wingspan_cli) -> None:
 
 
 def test_a_run_that_has_ended_is_not_held(wingspan_cli) -> None:
-    """There is nothing to hold, which is what hold says."""
+    """There is nothing to hold, to release or to send away, which is what these commands say."""
     wingspan_cli("run", "-p", "local", "-n", "over", "--follow", "--", "true")
-    held = wingspan_cli("hold", "over")
-    assert (held.stdout, "nothing to hold" in held.stderr) == ("", True)
+    for action in ("hold", "release", "vacate"):
+        done = wingspan_cli(action, "over")
+        assert (done.stdout, f"nothing to {action}" in done.stderr) == ("", True)
 
 
 def test_render_on_the_command_line(folders: Path, wingspan_cli) -> None:

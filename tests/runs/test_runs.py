@@ -171,6 +171,17 @@ def test_a_failure_is_told_with_the_last_words(pool: str, done) -> None:
     assert "no-such-program" in str(missing.status())
 
 
+def test_inputs_are_those_of_the_submission(folders: Path, done) -> None:
+    """A large file that is written anew in place afterwards is not what the run, or its repetition, reads."""
+    data = folders / "data.bin"
+    data.write_bytes(b"A" * (65 << 20))
+    run = done(wingspan.run(["head", "-c", "1", "data.bin"], inputs=["data.bin"], pool="local"))
+    with data.open("r+b") as file:
+        file.write(b"B")
+    run.rerun([0])
+    assert done(run).stdout() == "A"
+
+
 def test_what_no_output_names_is_told(folders: Path, pool: str, done) -> None:
     """Files stay behind unless an output names them: they are told by name, without what was there before and what is of no use."""
     (folders / "in.txt").touch()

@@ -37,6 +37,7 @@ def run_options(command: Any) -> Any:
                 type=click.Choice(["squashfs", "sif", "oci", "pack", "install"]),
                 help="How the environment travels.  [default: squashfs]",
             ),
+            click.option("--frozen", is_flag=True, help="Do not compare the lock with the manifest."),
             click.option(
                 "-i",
                 "--input",

@@ -306,17 +306,22 @@ def _fetch_all(one: Run, to: Path, *, overwrite: bool = False, waiting: bool = T
         time.sleep(0.25)
 
 
+def _has_ended(one: Run, action: str) -> bool:
+    if not (seen := one.status()).is_done:
+        return False
+    click.echo(f"{one.name}: there is nothing to {action}, it is {seen.state}", err=True)
+    return True
+
+
 @click.command()
 @_several
 def hold(names: tuple[str, ...]) -> None:
     """Hold the jobs of runs: they stop, keep their place in the queue, and go on after a release."""
     for one in [_load(name) for name in names]:
-        name = one.name
-        if (seen := one.status()).is_done:
-            click.echo(f"{name}: there is nothing to hold, it is {seen.state}", err=True)
+        if _has_ended(one, "hold"):
             continue
         one.hold()
-        click.echo(f"{name}: held; wingspan release lets it go on")
+        click.echo(f"{one.name}: held; wingspan release lets it go on")
 
 
 @click.command()
@@ -324,6 +329,8 @@ def hold(names: tuple[str, ...]) -> None:
 def release(names: tuple[str, ...]) -> None:
     """Let held jobs of runs go on."""
     for one in [_load(name) for name in names]:
+        if _has_ended(one, "release"):
+            continue
         one.release()
         click.echo(f"{one.name}: released")
 
@@ -333,6 +340,8 @@ def release(names: tuple[str, ...]) -> None:
 def vacate(names: tuple[str, ...]) -> None:
     """Send the jobs of runs off their machines; they start again, from their checkpoint if they have one."""
     for one in [_load(name) for name in names]:
+        if _has_ended(one, "vacate"):
+            continue
         one.vacate()
         click.echo(f"{one.name}: vacated")
 

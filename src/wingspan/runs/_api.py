@@ -74,6 +74,7 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
     arguments: Sequence[str] = (),
     environment: str | Environment | None = None,
     kind: str | None = None,
+    frozen: bool = False,
     inputs: Iterable[str | os.PathLike[str]] = (),
     outputs: Iterable[str] = (),
     name: str | None = None,
@@ -207,6 +208,8 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
     named = as_environment(environment, base)
     if kind is not None:
         named = attrs.evolve(named, kind=kind)
+    if frozen:
+        named = attrs.evolve(named, frozen=True)
 
     def look_at(needs: dict[str, Any]) -> None:
         assert look is not None
@@ -242,6 +245,7 @@ def run(
     arguments: Sequence[str] = (),
     environment: str | Environment | None = None,
     kind: str | None = None,
+    frozen: bool = False,
     inputs: Iterable[str | os.PathLike[str]] = (),
     outputs: Iterable[str] = (),
     name: str | None = None,
@@ -267,7 +271,8 @@ def run(
         command: A list is program and arguments; a string is the name of a task of the workspace.
         arguments: Further arguments; those of the task, if it is one.
         environment: Locked environment: its name, or a `wingspan.Environment`. None: a task's own, or none.
-        kind: How it travels: ``"squashfs"``, ``"sif"``, ``"pack"`` or ``"install"``.
+        kind: How it travels: ``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"`` or ``"install"``.
+        frozen: Take the lock as it is, though the manifest has changed since.
         inputs: Files, folders and URLs that go along. Relative ones keep their folders; they are copied now.
         outputs: Paths and patterns that come back.
         name: The run's name; None: made up.
@@ -314,6 +319,7 @@ def run(
         arguments=arguments,
         environment=environment,
         kind=kind,
+        frozen=frozen,
         inputs=inputs,
         outputs=outputs,
         name=name,

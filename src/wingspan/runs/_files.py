@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import os
 import re
@@ -17,8 +18,10 @@ __all__ = ["SKIPPED", "collect_inputs", "copy_outputs", "keep_inputs", "not_sent
 
 #: Never part of a folder that is named: what version control and tools keep for themselves.
 SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
-#: Larger files are linked rather than copied where that is possible: they are data, and seldom edited in place.
-_LINK_BYTES = 64 << 20
+#: Copying more than this (bytes) is worth a progress bar.
+_LARGE = 64 << 20
+#: ioctl_ficlone(2): the file system shares the blocks of both files until one of them is written to (Btrfs, XFS, bcachefs).
+_FICLONE = 0x40049409
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -131,7 +134,8 @@ def _add(found: dict[str, Path], place: str, here: Path) -> None:
 def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progress = NO_PROGRESS) -> int:
     """Put the inputs into `folder` under their places: what is submitted now is what runs, whatever is edited meanwhile.
 
-    Files of more than 64 MiB are hard-linked where that is possible. Answers how many bytes there are.
+    No links: a file that is written anew in place would change with them. File systems that can share blocks. Answers how many
+    bytes there are.
 
     Raises:
         InputMissing: One vanished meanwhile, or is a link to nothing.
@@ -143,10 +147,10 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
         for here, place in inputs:
             found += [(source, target, _size(source)) for source, target in _files(here, folder / place)]
         total = sum(size for _, _, size in found)
-        task = progress.start("copying inputs", total) if total > _LINK_BYTES else None
+        task = progress.start("copying inputs", total) if total > _LARGE else None
         for source, target, size in found:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _copy(source, target, size)
+            _copy(source, target)
             if task is not None:
                 progress.advance(task, size)
         if task is not None:
@@ -189,17 +193,15 @@ def _size(source: Path) -> int:
         ) from None
 
 
-def _copy(source: Path, target: Path, size: int) -> None:
+def _copy(source: Path, target: Path) -> None:
     if target.exists():
         return  # a folder and a file in it were both named
-    if size > _LINK_BYTES:
-        try:
-            os.link(source.resolve(), target)
-        except OSError:
-            pass
-        else:
-            return
-    shutil.copy2(source, target)
+    try:
+        with source.open("rb") as old, target.open("xb") as new:
+            fcntl.ioctl(new, _FICLONE, old.fileno())
+        shutil.copystat(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def not_sent(words: Iterable[str], base: Path, places: Iterable[str], made: Iterable[str]) -> list[str]:

@@ -25,6 +25,7 @@ from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import RunError
 from wingspan.runs._files import keep_inputs
 from wingspan.runs._jobs import in_container, start_words
+from wingspan.runs._script import job_script
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
@@ -79,8 +80,12 @@ def _here(plan: Plan, shell: Sequence[str] | None, progress: Progress) -> int:
     try:
         keep_inputs(plan.spec.inputs, folder, progress)
         words, _ = start_words(plan.bundle, shared=True)
-        mine = os.environ.get("SHELL") or "sh"
-        inside = ("sh", "-c", SHELL_IN_ENVIRONMENT, "sh", mine) if words else (mine, "-i")
+        script = folder / "job.sh"
+        script.write_text(job_script(plan.spec, ()), encoding="utf-8")  # the shell is in the environment already
+        script.chmod(0o755)
+        start = SHELL_IN_ENVIRONMENT if words else 'exec "$1" -i\n'
+        hint = "In this shell: sh job.sh 0  does what the job does. This folder goes when the shell ends."
+        inside = ("sh", "-c", f"echo '{hint}' >&2\n{start}", "sh", os.environ.get("SHELL") or "sh")
         program = list(shell or inside)
         environment = {**os.environ, **plan.spec.variables, "PIXI_PROJECT_ROOT": str(folder)}
         return subprocess.run([*words, *program], cwd=folder, env=environment, check=False).returncode

@@ -249,9 +249,12 @@ class Run:
                 return status
             if status.is_stuck:
                 held = next(job for job in status.jobs if job.state == "held")
+                late = "allowed execute duration" in (held.reason or "")
                 raise RunFailed(
                     f"job {held.number} of {self.name} is held: {held.reason}",
-                    hint=f"wingspan release {self.name} lets it go on, once that is mended",
+                    hint=f"run it again with a longer --time; wingspan rm {self.name} removes this one"
+                    if late
+                    else f"wingspan release {self.name} lets it go on, once that is mended",
                 )
             if deadline is not None and time.monotonic() >= deadline:
                 raise RunTimeout(
