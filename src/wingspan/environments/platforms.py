@@ -14,7 +14,7 @@ from wingspan.environments.errors import UnknownPlatform
 from wingspan.environments.lock import LockedPlatform
 from wingspan.environments.manifest import PlatformSpec
 
-__all__ = ["choose_platform", "label_platforms", "nearest", "same_version"]
+__all__ = ["choose_platform", "label_platforms", "native_subdir", "nearest", "same_version"]
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -128,7 +128,7 @@ def choose_platform(
             hint=f"pixi workspace platform add linux-64 (it has: {', '.join(names) or 'none'})",
         )
     subdirs = {p.subdir for p in linux}
-    subdir = subdirs.pop() if len(subdirs) == 1 else _native_subdir()
+    subdir = subdirs.pop() if len(subdirs) == 1 else native_subdir()
     candidates = [p for p in linux if p.subdir == subdir]
     if not candidates:
         raise UnknownPlatform(
@@ -144,7 +144,8 @@ def choose_platform(
     return chosen[0]
 
 
-def _native_subdir() -> str:
+def native_subdir() -> str:
+    """The subdir of Linux machines like this one: where jobs execute, unless something else is said."""
     if not sys.platform.startswith("linux"):
         return "linux-64"
     architecture = machine.machine()

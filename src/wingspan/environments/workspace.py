@@ -19,7 +19,7 @@ from wingspan.environments.lock import LockedEnvironment, LockedPlatform
 from wingspan.environments.lockfile import Lock
 from wingspan.environments.manifest import Activation, Manifest
 from wingspan.environments.manifest_reader import read_manifest
-from wingspan.environments.platforms import choose_platform, label_platforms, nearest
+from wingspan.environments.platforms import choose_platform, label_platforms, native_subdir, nearest
 from wingspan.environments.tasks import Task
 
 __all__ = ["Workspace", "load_environment"]
@@ -172,8 +172,10 @@ class Workspace:
         return freshness.compare(self.manifest, self.lock, env) if self.manifest else ()
 
     def tasks(self, environment: str = "default", platform: LockedPlatform | None = None) -> dict[str, Task]:
-        """The tasks of an environment by name; with `platform` those of its targets too."""
-        return self.manifest.tasks(environment, platform) if self.manifest else {}
+        """The tasks of an environment by name, with those of its targets for `platform`: by default a Linux machine like this one."""
+        if self.manifest is None:
+            return {}
+        return self.manifest.tasks(environment, platform or _HERE)
 
     def task(self, name: str, environment: str = "default", platform: LockedPlatform | None = None) -> Task:
         """One task.
@@ -210,6 +212,10 @@ class Workspace:
                 f"{self.manifest_path} has environment {name!r}, {self.lock_path} has not",
                 hint="the manifest changed after the lock was written: pixi lock",
             )
+
+
+#: Where tasks are executed: jobs, by whatever name the workspace calls their platform.
+_HERE = LockedPlatform(name=native_subdir(), subdir=native_subdir())
 
 
 def _manifest_in(folder: Path) -> Path | None:

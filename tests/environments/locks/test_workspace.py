@@ -649,3 +649,15 @@ def test_the_platform_with_cuda_is_found_wherever_it_stands(channel: Any, tmp_pa
     )
     assert load_environment(lock, gpus=True).platform.name == "a1"
     assert load_environment(lock).platform.name == "linux-64"
+
+
+def test_tasks_of_a_target(write_workspace: Callable[..., Path]) -> None:
+    """What [target.…tasks] has for Linux, where jobs execute, are tasks; those of other systems are not."""
+    folder = write_workspace(
+        '[workspace]\nname = "w"\nchannels = []\nplatforms = ["linux-64", "linux-aarch64", "win-64"]\n'
+        '[tasks]\nboth = "echo all"\n'
+        '[target.linux.tasks]\nlin = "echo linux"\nboth = "echo linux"\n[target.win-64.tasks]\nwin = "echo windows"\n',
+        None,
+    )
+    tasks = Workspace.open(folder).tasks()
+    assert {name: task.cmd for name, task in tasks.items()} == {"both": "echo linux", "lin": "echo linux"}
