@@ -238,3 +238,16 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
         error = refused(wingspan.MapError, "cannot be written", abs, [1])
     assert "WINGSPAN_DATA_DIR" in error.hint
     assert os.strerror(errno.ENOTDIR) in str(error)
+
+
+def test_gpus_that_this_machine_has_not_are_refused(data_dir, tmp_path, monkeypatch):
+    """The local pool hands out no GPUs, but a map that asks for more than are here is not run without: nvidia-smi counts."""
+    smi = tmp_path / "bin/nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\necho 'GPU 0: a device (UUID: GPU-0)'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{smi.parent}:{os.environ['PATH']}")
+    with pytest.raises(wingspan.SubmitError, match=r"asks for 2 GPU\(s\), and nvidia-smi shows 1"):
+        wingspan.map(abs, [1], tag="g", pool="local", options=wingspan.Options(request_gpus=2))
+    assert wingspan.tags() == ()
+    assert list(wingspan.map(abs, [-1], pool="local", options=wingspan.Options(request_gpus=1))) == [1]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from wingspan.errors import SubmitError
 from wingspan.maps._by_hand import PLANNED_WORKERS
 from wingspan.maps._delivery import Delivery, check_pythons, keep, prepare
 from wingspan.maps._folder import CODE_MARK, create_map_folder, tags_root
@@ -61,9 +62,15 @@ def create(
         NotPicklable: An input cannot travel.
         EmptyMap: There are no inputs.
         MapError: The folder cannot be written.
+        SubmitError: This machine has not the GPUs that the local pool is asked for.
     """
     from wingspan._version import __version__
 
+    if pool.kind == "local" and options.request_gpus and options.workers != 0:
+        from wingspan.pools.gpus import why_no_gpu_here
+
+        if (told := why_no_gpu_here(options.request_gpus)) is not None:
+            raise SubmitError(told, hint="leave request_gpus out, or name another pool (pool=…)")
     tags_folder, transient = tags_root(), tag is None
     delivery = prepare(options, pool, progress, holds_code=CODE_MARK in function)
     map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"

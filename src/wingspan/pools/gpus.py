@@ -7,6 +7,7 @@ highest CUDA runtime that the driver supports, not NVIDIA's number of the driver
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from wingspan.jobs import Resources
 if TYPE_CHECKING:
     from wingspan.pools._base import Pool
 
-__all__ = ["Gpu", "gpus_of_slot", "list_gpus", "unsuitable", "why_no_gpu"]
+__all__ = ["Gpu", "gpus_of_slot", "list_gpus", "unsuitable", "why_no_gpu", "why_no_gpu_here"]
 
 
 @attrs.frozen(kw_only=True)
@@ -197,3 +198,24 @@ def why_no_gpu(resources: Resources, gpus: Sequence[Gpu], kind: str) -> tuple[st
             f"ask for {most}, or name another pool",
         )
     return None
+
+
+def why_no_gpu_here(count: int) -> str | None:
+    """Why this machine has not `count` GPUs for a job of the local pool, which hands out none; None if it has."""
+    devices = _devices_here()
+    return (
+        None
+        if count <= devices
+        else f"a job asks for {count} GPU(s), and nvidia-smi shows {devices} on this machine"
+    )
+
+
+def _devices_here() -> int:
+    """How many GPUs of NVIDIA this machine's driver lists."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())

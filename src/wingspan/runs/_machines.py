@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from wingspan.errors import PoolError
-from wingspan.pools.gpus import Gpu, list_gpus, unsuitable, why_no_gpu
+from wingspan.pools.gpus import Gpu, list_gpus, unsuitable, why_no_gpu, why_no_gpu_here
 from wingspan.runs._errors import NoSuchMachine
 
 if TYPE_CHECKING:
@@ -97,12 +96,9 @@ def check_machines(spec: RunSpec, pool: Pool) -> None:
     if not resources.gpus or spec.switches or pool.kind == "slurm":
         return
     if pool.kind == "local":
-        devices = _devices_here()
-        if spec.preflight and resources.gpus > devices:
-            raise NoSuchMachine(
-                f"a job asks for {resources.gpus} GPU(s), and nvidia-smi shows {devices} on this machine",
-                hint="name another --pool; --no-preflight does not look",
-            )
+        told = why_no_gpu_here(resources.gpus) if spec.preflight else None
+        if told is not None:
+            raise NoSuchMachine(told, hint="name another --pool; --no-preflight does not look")
         return
     try:
         gpus = list_gpus(pool)
@@ -111,14 +107,3 @@ def check_machines(spec: RunSpec, pool: Pool) -> None:
     problem = why_no_gpu(resources, gpus, pool.kind)
     if problem is not None:
         raise NoSuchMachine(problem[0], hint=problem[1])
-
-
-def _devices_here() -> int:
-    """How many GPUs of NVIDIA this machine's driver lists."""
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
