@@ -40,6 +40,19 @@ def test_a_whole_column_is_never_folded() -> None:
     assert shown.count("q") == 60
 
 
+def test_columns_that_do_not_fit_are_dropped() -> None:
+    """The first that is named goes first, and no more than have to: what is left is in one line each."""
+    program = (
+        "from wingspan.cli._table import print_table\n"
+        "print_table(['NAME', 'AGE', 'WHAT', 'WHERE'], [['n' * 20, 'a' * 20, 'w' * 12, 'x' * 15]], drop=['AGE', 'WHAT'])"
+    )
+    lines = _shown(program).split("\n")
+    assert [line.split() for line in lines if "N" in line or "n" in line] == [
+        ["NAME", "WHAT", "WHERE"],
+        ["n" * 20, "w" * 12, "x" * 15],
+    ]
+
+
 def test_a_cut_column_gives_way_in_one_line() -> None:
     """What nobody copies is cut off, and the row stays one line."""
     shown = _shown(_CUT)

@@ -33,6 +33,7 @@ def print_table(
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
     cut: Sequence[str] = (),
+    drop: Sequence[str] = (),
 ) -> None:
     """Print rows under headings on standard output.
 
@@ -42,6 +43,7 @@ def print_table(
         right: Headings of the columns that are set flush right.
         whole: Headings of the columns that are never folded, however narrow the terminal is.
         cut: Headings of the columns that are cut off rather than folded where the terminal is narrow.
+        drop: Headings of the columns that are left out where it is narrower than all together, the first of them first.
     """
     cells = [tuple(row) for row in rows]
     if sys.stdout.isatty():
@@ -50,6 +52,16 @@ def print_table(
         from rich.table import Table
         from rich.text import Text
 
+        console = Console()
+        for heading in drop:
+            needed = [
+                max(map(len, (heading_of, *(() if heading_of in cut else column))))
+                for heading_of, *column in zip(columns, *cells, strict=True)
+            ]
+            if sum(needed) + 3 * len(needed) - 1 <= console.width:
+                break
+            place = columns.index(heading)
+            columns, *cells = ((*row[:place], *row[place + 1 :]) for row in (columns, *cells))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             table.add_column(
@@ -70,7 +82,7 @@ def print_table(
                     for column, cell in zip(columns, row, strict=True)
                 )
             )
-        Console().print(table)
+        console.print(table)
         return
     widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
     for line in [tuple(columns), *cells]:

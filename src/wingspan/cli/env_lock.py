@@ -80,8 +80,10 @@ def list_(manifest: Path, environment: str | None, platform: str | None, as_json
         )
         return
     click.echo(f"{workspace.name}: {workspace.lock_path} (lock version {workspace.lock.version})")
+    outdated = any(row.mismatches for row in rows)
     print_table(
-        ("environment", "platform", "conda", "PyPI", "download", "python", "CUDA", "identity", ""),
+        ("environment", "platform", "conda", "PyPI", "download", "python", "CUDA", "identity")
+        + (("",) if outdated else ()),
         [
             (
                 row.environment.name,
@@ -92,11 +94,13 @@ def list_(manifest: Path, environment: str | None, platform: str | None, as_json
                 row.environment.python or "-",
                 row.cuda or "-",
                 row.environment.digest[:8],
-                "lock outdated" if row.mismatches else "",
             )
+            + (("lock outdated" if row.mismatches else "",) if outdated else ())
             for row in rows
         ],
         right=("conda", "PyPI", "download"),
+        whole=("environment", "download"),
+        drop=("conda", "PyPI", "identity", "CUDA", "python"),
     )
 
 

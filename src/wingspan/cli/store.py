@@ -84,6 +84,9 @@ def ls(location: str | None, as_json: bool) -> int:
             for _, each in found
         ],
         right=["SIZE"],
+        whole=["NAME", "SIZE", "LAST USED"],
+        cut=["FOR JOBS"],
+        drop=["LAST USED"],
     )
     return code
 
