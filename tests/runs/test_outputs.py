@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,114 @@ def test_a_folder_and_something_in_it(pool: str, done, outputs: list[str]) -> No
     run.check()
     assert set(run.outputs()) == {"results/a.csv", "results/.hidden", "results/deep/b.csv"}
     assert run.status().jobs[0].left == ()
+
+
+#: A file that nobody can read to its end.
+_UNREADABLE = "/proc/self/mem"
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_what_cannot_be_read_loses_nothing_else(pool: str, done, code: int) -> None:
+    """All else comes back, what is behind the link is named, and the command's own code stays if it has failed."""
+    script = f"mkdir -p out/deep; echo m >out/model.pt; echo n >out/deep/n; ln -s {_UNREADABLE} out/link; exit {code}"
+    run = done(wingspan.run(["sh", "-c", script], outputs=["out"], pool=pool))
+    job = run.status().jobs[0]
+    assert (job.code, job.missing) == (code or 120, ("out/link",))
+    assert _texts(run) == {"out/model.pt": "m\n", "out/deep/n": "n\n"}
+    assert "out/link does not come back whole" in run.stderr()
+
+
+def test_names_and_rights_lose_nothing(pool: str, done) -> None:
+    """Folders that nobody may read or write, and names with a newline, come back as everything else."""
+    script = (
+        "mkdir shut fast; echo a >shut/a; echo b >fast/b; echo c >'line\nbreak'; echo d >hidden; mkdir 'end\n'; echo e >'end\n/e'; "
+        "chmod 0 shut hidden; chmod 555 fast; rm -r .wingspan-there outputs-* || :; exit 0"
+    )
+    run = done(wingspan.run(["sh", "-c", script], outputs=["shut", "*s*", "*i*", "end*"], pool=pool))
+    run.check()
+    expected = {"shut/a": "a\n", "fast/b": "b\n", "line\nbreak": "c\n", "hidden": "d\n", "end\n/e": "e\n"}
+    assert {name: text for name, text in _texts(run).items() if name != "job.sh"} == expected
+
+
+def test_a_checkpoint_that_cannot_be_kept_ends_the_job(pool: str, done) -> None:
+    """With its own exit code; the outputs are there."""
+    script = f"echo log >log; ln -s {_UNREADABLE} state; exit 85"
+    run = done(wingspan.run(["sh", "-c", script], outputs=["log"], checkpoint=["state"], pool=pool))
+    assert (run.status().jobs[0].code, _texts(run)) == (118, {"log": "log\n"})
+    assert "the checkpoint state cannot be kept whole" in run.stderr()
+
+
+@pytest.mark.parametrize("pattern", ["res*", "*", "results/*"])
+def test_a_pattern_means_a_folder_of_inputs_that_the_command_changes(
+    folders: Path, pool: str, done, pattern: str
+) -> None:
+    """It comes back if anything in it is new or changed; named by no output, it is told of; unchanged, neither."""
+    (folders / "results").mkdir()
+    (folders / "results/old.csv").write_text("old\n")
+    (folders / "data").mkdir()
+    (folders / "data/x").touch()
+    options = {"inputs": ["results", "data"], "pool": pool}
+    for script in (
+        "echo new >results/new.csv",
+        "echo new >results/old.csv",
+        "touch one; mv one results/old.csv",
+    ):
+        run = done(wingspan.run(["sh", "-c", script], outputs=[pattern], **options))
+        run.check()
+        name = script.split()[-1].strip(">")
+        assert name in run.outputs()
+        assert set(run.outputs()) <= {name, "results/old.csv"}
+        assert run.status().jobs[0].left == ()
+    nothing = done(wingspan.run(["true"], outputs=[pattern], **options))
+    assert nothing.status().jobs[0].missing == (pattern,)
+    left = done(wingspan.run(["sh", "-c", "touch results/new.csv x"], outputs=["x"], **options))
+    assert left.status().jobs[0].left == ("results",)
+
+
+def test_a_pattern_does_not_mean_htcondors_folders(use_personal_pool: object, folders: Path, done) -> None:
+    """What a program leaves in the tmp and var that HTCondor makes is no output; what it writes into the input var is."""
+    script = "for folder in tmp var _condor_x .condor_x; do mkdir -p $folder; touch $folder/x; done; touch y"
+    made = Path("make")
+    made.write_text(f"#!/bin/sh\n{script}\n")
+    run = wingspan.run(["sh", "make"], inputs=["make"], outputs=["*"], pool="local")
+    assert set(done(run).outputs()) == {"tmp/x", "var/x", "y"}  # of its own
+    text = (run.path / "job.sh").read_text()
+    # As HTCondor does with MOUNT_UNDER_SCRATCH: they are there, and empty.
+    there = text.replace("[ -e .wingspan-there ] ||", "mkdir -p tmp var/tmp\n[ -e .wingspan-there ] ||", 1)
+    (run.path / "job.sh").write_text(there)
+    subprocess.run(["sh", str(run.path / "job.sh"), "0"], check=True)
+    assert set(run.outputs()) == {"y"}
+    Path("var").mkdir()
+    Path("var/input").touch()
+    run = done(wingspan.run(["sh", "make"], inputs=["make", "var"], outputs=["v*"], pool="personal"))
+    assert "var/x" in run.outputs()
+
+
+@pytest.mark.parametrize("seconds", [False, True])
+def test_a_change_is_seen_whatever_the_times(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, done, seconds: bool
+) -> None:
+    """Older times that tar, cp -p and touch leave, a change at once of the same size, and an ls that tells whole seconds."""
+    if seconds:
+        programs = folders.parent / "bin"
+        programs.mkdir()
+        (programs / "ls").write_text(
+            f"#!/bin/sh\n{shutil.which('ls')} \"$@\" | sed 's/\\(:[0-9][0-9]\\)[.][0-9]* /\\1 /'\n"
+        )
+        (programs / "ls").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    for name in "abcde":
+        Path(f"{name}.csv").write_text("old\n")
+    script = "echo new >a.csv; echo new >x; touch -d 2001-01-01 x; cp -p x b.csv; mv x c.csv; echo new >d.csv; touch -d 2001-01-01 d.csv"
+    inputs = [f"{name}.csv" for name in "abcde"]
+    run = done(wingspan.run(["sh", "-c", script], inputs=inputs, outputs=["*.csv"], pool="local"))
+    assert _texts(run) == {f"{name}.csv": "new\n" for name in "abcd"}
+
+
+@pytest.mark.parametrize("outputs", [["a", "l/x"], ["l/x", "a"], ["l/*", "a"]])
+def test_a_link_on_the_way_to_an_output(pool: str, done, outputs: list[str]) -> None:
+    """What another output moves is there under both paths."""
+    script = "mkdir a; echo x >a/x; ln -s a l"
+    run = done(wingspan.run(["sh", "-c", script], outputs=outputs, pool=pool))
+    run.check()
+    assert _texts(run) == {"a/x": "x\n", "l/x": "x\n"}

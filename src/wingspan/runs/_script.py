@@ -236,7 +236,10 @@ keep_checkpoint() {{
             echo "wingspan-run: the command says that it has a checkpoint, and $path was not written" >&2
             finish {missing_code}
         }}
-        copy "./$path" "$kept_checkpoint.new"
+        copy "./$path" "$kept_checkpoint.new" || {{
+            echo "wingspan-run: the checkpoint $path cannot be kept whole" >&2
+            finish {missing_code}
+        }}
     done
     rm -rf "$kept_checkpoint"
     mv "$kept_checkpoint.new" "$kept_checkpoint"
@@ -317,7 +320,7 @@ def job_script(
             keeps=_keeps(spec),
             checkpoint=CHECKPOINT_FOLDER,
             gather=_GATHER.format(checkpoint=CHECKPOINT_FOLDER) if spec.outputs or spec.checkpoint else "",
-            into_place=_INTO_PLACE if shared is not None else "",
+            into_place=_INTO_PLACE.format(missing_code=EXIT_MISSING_OUTPUT) if shared is not None else "",
         ),
     ]
     if spec.checkpoint:
@@ -349,35 +352,44 @@ def _keeps(spec: RunSpec) -> str:
 
 
 _INTO_PLACE = """\
-    rm -rf "$folder/outputs-$number"
-    mv "$outputs" "$folder/outputs-$number"  # whole, or not at all
+    rm -rf "$folder/outputs-$number" && mv "$outputs" "$folder/outputs-$number" || {{  # whole, or not at all
+        echo "wingspan-run: the outputs stay in $outputs: they cannot become $folder/outputs-$number" >&2
+        [ "$code" -ne 0 ] || code={missing_code}
+    }}
 """
 
 _GATHER = """\
-# A path into the folder $2. Of links, what they lead to; find goes around in no circle.
+# A path into the folder $2. Of links, what they lead to; find goes around in no circle. What can be read is copied, whatever else cannot.
 copy() {{
-    mkdir -p "$2/$(dirname "$1")"
+    mkdir -p "$2/${{1%/*}}"
     if [ ! -e "$2/$1" ] && [ -z "$(find "$1" -type l | head -n 1)" ]; then
-        cp -R "$1" "$2/$1"
-        return
+        if cp -R "$1" "$2/$1" 2>/dev/null; then return; fi
     fi
+    chmod -R u+rwX "$2/$1" 2>/dev/null || :
     uncopied=$(find -L "$1" \\( -type d -o -type f \\) -exec sh -c 'for one; do
-        if [ -d "$one" ]; then mkdir -p "$0/$one"; else cp "$one" "$0/$one"; fi || echo "$one"
+        if [ -d "$one" ]; then mkdir -p "$0/$one" && [ -r "$one" ] && [ -x "$one" ]
+        else cp -f "$one" "$0/$one" || {{ rm -f "$0/$one"; false; }}
+        fi || echo "$one"
     done' "$2" {{}} + || :)
-    [ -z "$uncopied" ] || exit 1
+    [ -z "$uncopied" ]
+}}
+lost() {{
+    echo "wingspan-run: the output ${{1#./}} does not come back whole" >&2
+    missing="$missing${{1#./}}
+"
 }}
 # Links in a path: what they lead to comes back, as the link alone would be of no use elsewhere (and HTCondor holds jobs for some).
 links() {{
     if [ -L "$1" ]; then
-        mkdir -p "$outputs/$(dirname "$1")"
+        mkdir -p "$outputs/${{1%/*}}"
         if [ -d "$1" ]; then
             leads=$(cd "$1" && pwd -P) || leads=
-            case $(cd "$(dirname "$1")" && pwd -P)/ in "${{leads%/}}"/*)
+            case $(cd "${{1%/*}}" && pwd -P)/ in "${{leads%/}}"/*)
                 echo "wingspan-run: the link $1 leads around in a circle, or cannot be read: it does not come back" >&2
                 return ;;
             esac
         fi
-        copy "$1" "$outputs"
+        copy "$1" "$outputs" || lost "$1"
     elif [ -d "$1" ]; then
         for path in "$1"/* "$1"/.[!.]* "$1"/..?*; do links "$path"; done
     fi
@@ -385,26 +397,36 @@ links() {{
 # What is no link is moved; into a folder that is there already, as another output lay in it.
 place() {{
     if [ -d "$1" ] && [ -d "$outputs/$1" ] && [ ! -L "$1" ]; then
+        chmod u+rwx "$1" 2>/dev/null
         for path in "$1"/* "$1"/.[!.]* "$1"/..?*; do place "$path"; done
     elif [ -e "$1" ] && [ ! -L "$1" ]; then
-        mkdir -p "$outputs/$(dirname "$1")"
-        mv "$1" "$outputs/$1"
+        mkdir -p "$outputs/${{1%/*}}"
+        mv "$1" "$outputs/$1" || {{
+            # Also a folder that nobody may read or write.
+            chmod -R u+rwX "$1" 2>/dev/null
+            copy "$1" "$outputs" || lost "$1"
+        }}
     fi
+}}
+# The way to a path is through a link: what it leads to may be another output's.
+through_link() {{
+    case $1 in */*) [ "$(cd "./${{1%/*}}" 2>/dev/null && pwd -P)" != "$(pwd -P)/${{1%/*}}" ] ;; *) return 1 ;; esac
 }}
 keep() {{
     declared=$1
     shift
     matched=
     for path; do
-        case $path in
-            "$declared") ;;
-            # A pattern means files that the command has written or changed, not what HTCondor and this script make.
-            . | .. | */. | */.. | "$outputs"/* | {checkpoint}/* | _condor_*) continue ;;
-            *) if was_there "$path" && {{ [ ! -f "$path" ] || [ ! "$path" -nt .wingspan-there ]; }}; then continue; fi ;;
-        esac
-        if [ -e "$path" ]; then
-            matched=yes
-            "$doing" "./$path"
+        path=${{path%/}}
+        # A pattern means files that the command has written or changed, not what HTCondor and this script make.
+        if [ "$path" != "$declared" ]; then
+            case $path in . | .. | */. | */..) continue ;; esac
+            if ours "$path" || ! {{ through_link "$path" || written "$path"; }}; then continue; fi
+        fi
+        [ -e "$path" ] || continue
+        matched=yes
+        if ! through_link "$path"; then "$doing" "./$path"
+        elif [ "$doing" = links ]; then copy "./$path" "$outputs" || lost "$path"
         fi
     done
     if [ "$doing" = links ] && [ -z "$matched" ]; then
@@ -419,28 +441,60 @@ _COLLECT = """\
 # ---- What is done at the end: outputs are gathered in one folder, with their paths -------------------------------------
 # A missing one is named, rather than left to HTCondor, which would hold the job. Files that no output names stay behind: they are named, too.
 missing=
+# Folders, and how files look: a changed one has another time of change (-c), also if the time of its content (tar, cp -p, mv) is old.
+for full in --full-time -T ''; do
+    if ls -dn $full . >/dev/null 2>&1; then break; fi
+done
+look() {{
+    find . -type d -print -o -exec ls -nidc $full {{}} + 2>/dev/null |
+        sed -e 's/^ *//' -e :a -e 's,^\\([^/]*\\)  ,\\1 ,' -e ta | LC_ALL=C sort  # without the columns' widths
+}}
 # What is there before the command, which may be begun again in this folder, from a checkpoint.
 [ -e .wingspan-there ] || {{
-    echo {checkpoint}
-    ls -A
-}} >.wingspan-there
-there=$(cat .wingspan-there)
-was_there() {{
-    case "
-$there
-" in *"
+    look >.wingspan-there
+    # Times in whole seconds: a change must be in another one.
+    ls -dnc $full . | grep -q ':[0-9][0-9][.]0*[1-9]' || sleep 1
+}}
+# The paths that are new or look different now.
+news() {{
+    new="
+$(look | LC_ALL=C comm -23 - .wingspan-there | sed 's,^[^/]*\\./,,')
+"
+}}
+written() {{
+    case $1 in *"
+"*) return 0 ;; esac
+    case $new in *"
 $1
-"*) ;; *) return 1 ;; esac
+"* | *"
+$1/"* | *"
+$1 -> "*) ;; *) return 1 ;; esac
+}}
+# What HTCondor and this script make. HTCondor's tmp and var were there, and no file in them.
+ours() {{
+    case $1 in
+        "$outputs" | "$outputs"/* | {checkpoint} | {checkpoint}/* | .wingspan-there) ;;
+        _condor_* | .condor* | .chirp* | .update.ad) ;;
+        tmp | tmp/* | var | var/*)
+            grep -qx "\\./${{1%%/*}}" .wingspan-there && ! grep -q " \\./${{1%%/*}}/" .wingspan-there ;;
+        *) return 1 ;;
+    esac
 }}
 left_behind() {{
-    ls | while IFS= read -r path; do
-        if was_there "$path" || [ "$path" = __pycache__ ]; then continue; fi
-        if [ -n "$(find "./$path" -type f 2>/dev/null | head -n 1)" ]; then echo "left=$path"; fi
+    news
+    for path in *; do
+        if [ "$path" = __pycache__ ] || ours "$path" || ! written "$path"; then continue; fi
+        [ -z "$(find "./$path" -type f 2>/dev/null | head -n 1)" ] || echo "left=$(printf '%s' "$path" | tr '\\n' '?')"
     done | head -n 20
 }}
 {gather}finish() {{
+    set +e  # whatever fails from here on: the rest is saved, and the code is the command's
     code=$1
-{keeps}    if [ "$code" -eq 0 ] && [ -n "$missing" ]; then code={missing_code}; fi
+    mkdir -p "$outputs"
+    [ -e .wingspan-there ] || : >.wingspan-there
+    news
+{keeps}    chmod -R u+rX "$outputs" 2>/dev/null
+    if [ "$code" -eq 0 ] && [ -n "$missing" ]; then code={missing_code}; fi
     {{
         echo "code=$code"
         echo "host=$(hostname)"
