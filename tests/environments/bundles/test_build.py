@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -35,7 +36,8 @@ from wingspan.environments.bundles.errors import (
 )
 from wingspan.environments.bundles.fetch import fetch_packages
 from wingspan.environments.bundles.programs import find_program
-from wingspan.environments.bundles.storage import hash_file
+from wingspan.environments.bundles.storage import hash_file, interprocess_lock
+from wingspan.progress import NoProgress
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 Build = Callable[..., Bundle]
@@ -476,6 +478,47 @@ def test_a_full_disk(local_workspace: Path, tmp_path: Path, monkeypatch: pytest.
         assert not list(small.rglob("*.part"))
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_full_output_folder_gets_nothing(local_workspace: Path, bundle_cache: Path, tmp_path: Path) -> None:
+    """Where there is room for the digest and not for the bundle, neither is left."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
+    try:
+        with pytest.raises(DiskFull, match=str(small)):
+            build_bundle(
+                load_environment(local_workspace, "default", "linux-64"), "squashfs", directory=small
+            )
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_build_that_waits_for_another_says_so(local_workspace: Path, empty_cache: Path) -> None:
+    """Once, and only where there is something to wait for."""
+    env, told, other = (
+        load_environment(local_workspace, "small", "linux-64"),
+        list[str](),
+        contextlib.ExitStack(),
+    )
+
+    class Listener(NoProgress):
+        def start(self, description: str, total: float | None = None) -> int:
+            told.append(description)
+            other.close()
+            return 0
+
+    build_bundle(env, "install", progress=Listener())
+    assert not any("another build" in one for one in told)
+    told.clear()
+    bundles = empty_cache / "environments/bundles"
+    next(bundles.glob("*.json")).unlink()
+    other.enter_context(interprocess_lock(next(bundles.glob("locks/*"))))
+    build_bundle(env, "install", progress=Listener())
+    assert [one for one in told if "another build of this environment" in one] == told[:1]
 
 
 def test_a_killed_build_leaves_nothing_in_the_way(

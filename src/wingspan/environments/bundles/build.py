@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -110,7 +111,9 @@ def build_bundle(
     cache = cache_folder("bundles")
     bundle = _built_before(cache, key)
     if bundle is None:
-        with interprocess_lock(cache / "locks" / key):
+        with interprocess_lock(
+            cache / "locks" / key, waiting="Waiting for another build of this environment", progress=progress
+        ):
             bundle = _built_before(cache, key) or _build(
                 env,
                 checked,
@@ -303,7 +306,7 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
     """Put a bundle and what lies beside it into `directory`: hard links where that is possible."""
     directory = directory.absolute()
     beside = bundle.path.with_name(f"{bundle.path.name}.sha256")
-    with no_room(directory):
+    with no_room(directory), contextlib.ExitStack() as undo:
         directory.mkdir(parents=True, exist_ok=True)
         for path in (*bundle.sources, beside, bundle.path):
             target = directory / path.name
@@ -315,9 +318,12 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
                     os.link(path, part)
                 except OSError:
                     shutil.copy2(path, part)
+                if not target.exists():
+                    undo.callback(target.unlink, missing_ok=True)
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
+        undo.pop_all()
     return attrs.evolve(
         bundle,
         path=directory / bundle.path.name,

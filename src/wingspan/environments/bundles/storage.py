@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from wingspan.environments.bundles.errors import DiskFull
+from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = [
     "CHUNK",
@@ -133,10 +134,26 @@ def temporary_folder(parent: Path, prefix: str = ".build-") -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def interprocess_lock(path: Path) -> Iterator[None]:
-    """Hold `path` against other processes; the system frees it when this process ends, however it ends."""
+def interprocess_lock(
+    path: Path, *, waiting: str = "Waiting", progress: Progress = NO_PROGRESS
+) -> Iterator[None]:
+    """Hold `path` against other processes; the system frees it when this process ends, however it ends.
+
+    Args:
+        path: Any file; made if it is not there.
+        waiting: What `progress` is told where another process has it.
+        progress: Told when there is something to wait for.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file, _flock(file, wait=True):
+    with path.open("ab") as file, contextlib.ExitStack() as held:
+        try:
+            held.enter_context(_flock(file, wait=False))
+        except BlockingIOError:
+            task = progress.start(waiting)
+            try:
+                held.enter_context(_flock(file, wait=True))
+            finally:
+                progress.finish(task)
         yield
 
 
