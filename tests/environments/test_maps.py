@@ -12,7 +12,7 @@ import pytest
 
 import wingspan
 from wingspan.cli._main import cli
-from wingspan.maps import _delivery
+from wingspan.maps import MapDamaged, _delivery
 from wingspan.pools import get_pool
 from wingspan.pools.bundle_source import machine_requirement
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -88,6 +88,27 @@ def test_a_bundle_that_was_altered_is_refused_by_its_workers(environment, bundle
         m.wait(timeout=100)
     # who only looks, next week, hears of it too
     assert "is damaged or another file" in click.testing.CliRunner().invoke(cli, ["status", "bad"]).output
+
+
+def test_a_bundle_that_was_cut_costs_no_result(environment, bundle_cache):
+    """Done again it is from the cache's; where that is gone too, what was good stays."""
+    m = wingspan.map(
+        where, range(2), tag="cut", pool="local", options=wingspan.Options(environment=environment)
+    )
+    m.wait()
+    facts = m._folder.info["environment"]
+    bundle = m.path / facts["bundle"]
+    content = bundle.read_bytes()
+    bundle.unlink()  # the cache has the same file
+    bundle.write_bytes(content[: len(content) // 2])
+    m.rerun([0])
+    _check(m[:])
+    m._folder.update_info(environment={**facts, "cache": "/nowhere"})
+    again = wingspan.load("cut")
+    with pytest.raises(MapDamaged, match="cut"):
+        again.rerun([0])
+    assert again.is_done
+    _check(again[:])
 
 
 def test_another_python_is_told_before_anything_is_submitted(environment, bundle_cache, monkeypatch):

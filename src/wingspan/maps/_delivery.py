@@ -165,19 +165,23 @@ def keep(delivery: Delivery, folder: Path) -> None:
 
 def bundle_of(folder: MapFolder) -> Bundle:
     from wingspan.environments.bundles import open_bundle
+    from wingspan.environments.bundles.errors import BundleDamaged, BundleNotFound
 
-    facts = folder.info["environment"]
+    facts, bad = folder.info["environment"], None
     for path in (folder.path / facts["bundle"], Path(facts["cache"])):
-        if path.exists():
+        try:
             opened = open_bundle(path)
-            if opened.sha256 != facts["bundle_sha256"]:
-                raise MapDamaged(
-                    f"{path} is not the bundle that the map {folder.info['tag']!r} was made with",
-                    hint="make the map again",
-                )
+        except BundleNotFound:
+            continue
+        except BundleDamaged as error:
+            bad = bad or error.message
+            continue
+        if opened.sha256 == facts["bundle_sha256"]:
             return opened
+        bad = bad or f"{path} is not the bundle that the map {folder.info['tag']!r} was made with"
     raise MapDamaged(
-        f"the bundle {facts['bundle']} of map {folder.info['tag']!r} is neither in its folder nor in the cache",
+        bad
+        or f"the bundle {facts['bundle']} of map {folder.info['tag']!r} is neither in its folder nor in the cache",
         hint="wingspan env bundle builds it again from the same lock",
     )
 

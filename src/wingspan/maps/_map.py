@@ -9,6 +9,7 @@ from typing import Any
 
 from wingspan.errors import PoolError
 from wingspan.maps._by_hand import HINT
+from wingspan.maps._delivery import bundle_of
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._errors import (
     ComponentError,
@@ -317,7 +318,7 @@ class Map(Outputs):
 
         Raises:
             IndexError: There is no such component.
-            MapDamaged: The inputs or the function are not all there any more.
+            MapDamaged: The inputs, the function or the environment's bundle are not all there any more.
         """
         self._keeper.refresh()
         results = self._keeper.results
@@ -328,6 +329,8 @@ class Map(Outputs):
         if not chosen:
             return
         self._folder.check_inputs()
+        if self._folder.info.get("environment") and self.options.workers != 0:
+            bundle_of(self._folder)  # what was good is not given up for workers that cannot start
         while not self._keeper.publish(rounds.RERUN, chosen):
             continue  # another process published a round at the same moment: ours is the next
         # Workers that seem to run may have looked for work for the last time: others come too, and end at once if they are not needed.
