@@ -270,7 +270,7 @@ def test_no_room_to_unpack(build: Build, job_folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 123
-    assert "ask for more disk" in done.stderr
+    assert re.search(r"needs \d+ MB in .*, \d+ MB are free; ask for more disk", done.stderr)
     assert not list(job_folder.glob("*/environment"))
 
 
@@ -411,6 +411,25 @@ def test_what_the_starter_does_not_start(build: Build) -> None:
     with pytest.raises(BundleError, match="plain pack") as caught:
         starter_command(build("small", "pack"), ["true"])
     assert "executable=True" in str(caught.value)
+
+
+def test_methods_that_a_kind_does_not_have(build: Build) -> None:
+    """A method of another kind is an error that names those there are; a kind with one way takes none."""
+    with pytest.raises(BundleError, match="podman") as caught:
+        starter_command(build("small"), ["true"], method="podman")
+    assert "kernel, fuse, apptainer, unpack" in str(caught.value)
+    with pytest.raises(BundleError, match="fuse") as caught:
+        starter_command(build("small", "pack", executable=True), ["true"], method="fuse")
+    assert "one way" in str(caught.value)
+
+
+def test_a_method_that_does_not_work_here(build: Build, job_folder: Path, bare_path: str) -> None:
+    """The reason is the end of the sentence."""
+    if shutil.which("apptainer", path="/usr/sbin:/sbin:/usr/bin:/bin"):
+        pytest.skip("the starter finds Apptainer")
+    done = run(build("small"), ["true"], job_folder, method="apptainer", path=bare_path)
+    assert done.returncode == 122
+    assert done.stderr.endswith("here: not apptainer (no Apptainer)\n")
 
 
 def test_the_helper_is_small_and_the_same(

@@ -34,6 +34,12 @@ EXIT_NO_WAY = 122
 #: No room to unpack.
 EXIT_NO_ROOM = 123
 
+#: How a kind can be made available where there is a choice.
+_METHODS = {
+    "squashfs": ("kernel", "fuse", "apptainer", "unpack"),
+    "oci": ("apptainer", "podman", "docker", "unpack"),
+}
+
 
 @attrs.frozen(kw_only=True)
 class Start:
@@ -91,12 +97,20 @@ def starter_command(
             HTCondor puts into the job's folder, and to activate the environment.
 
     Raises:
-        BundleError: The bundle is a pack that does not unpack itself.
+        BundleError: The bundle is a pack that does not unpack itself, or its kind has no such method.
     """
     if bundle.kind == "pack" and bundle.path.suffix != ".sh":
         raise BundleError(
             f"a plain pack is not started by the starter: {bundle.path}",
             hint="a pack must unpack itself (executable=True, wingspan env bundle --kind pack --executable)",
+        )
+    methods = _METHODS.get(bundle.kind, ())
+    if method is not None and method not in methods:
+        raise BundleError(
+            f"{bundle.kind} is not started by the method {method!r}: {bundle.path}",
+            hint=f"its methods are {', '.join(methods)}"
+            if methods
+            else "it has one way only: leave the method out",
         )
     files = [bundle.path]
 
