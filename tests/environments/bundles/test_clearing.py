@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from wingspan.jobs import JobDescription, Resources
 from wingspan.pools.local_job import LocalJobWatcher, submit_local_job
 
 Build = Callable[..., Bundle]
+AsUser = Callable[[Sequence[str]], list[str]]
 REMOTE = Path(starter_command.__code__.co_filename).with_name("remote")
 
 #: A command that says that it has begun, and waits.
@@ -253,6 +255,64 @@ def test_the_next_job_clears_away_what_a_kill_left(build: Build, job_folder: Pat
     assert left(job_folder) == [foreign]
 
 
+@pytest.mark.parametrize("method", ["kernel", "fuse"])
+def test_a_mount_does_not_wait_for_what_a_kill_left(method: str, build: Build, job_folder: Path) -> None:
+    """Removing another job's folder may take long: what starts in a blink leaves that to jobs that unpack."""
+    if method == "kernel" and os.geteuid() != 0:
+        pytest.skip("the kernel mounts for root")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    variables(job_folder)
+    old = job_folder / "tmp/.wingspan-abcdef"
+    old.mkdir()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    (old / ".owner").write_text(f"{gone.pid} {SPACE} {boot}\n")
+    bundle = bundle_of(build, "squashfs")
+    for kind, exists in ((method, True), ("unpack", False)):
+        done = run(command_for(bundle, ["true"], kind), job_folder)
+        assert (done.returncode, old.exists()) == (0, exists), done.stderr
+
+
+@pytest.mark.parametrize("unreadable", ["", "boot_id", "ns/pid"])
+def test_whose_a_folder_is(unreadable: str, as_ordinary_user: AsUser) -> None:
+    """A process that does not take this user's signals lives; where machines cannot be told apart every folder is somebody's."""
+    text = (REMOTE / "starter.sh").read_text()
+    functions = text[text.index("owner=''\n") : text.index("# Folders of this user's jobs")]
+    if unreadable:
+        functions = functions.replace(unreadable, "nowhere")
+    words = 'name_owner; for p in 1 4194999; do ! is_nobodys "$p ${owner#* }" || echo "$p"; done'
+    done = subprocess.run(
+        as_ordinary_user(["sh", "-c", f"{functions}\n{words}"]), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ("" if unreadable else "4194999\n")
+
+
+def test_without_an_input(build: Build, job_folder: Path) -> None:
+    """A job whose standard input is closed runs, with nothing to read."""
+    words = command_for(bundle_of(build, "pack"), ["sh", "-c", "cat; echo yes"])
+    done = run(["sh", "-c", 'exec "$@" <&-', "sh", *words], job_folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "yes\n", "")
+
+
+def test_the_command_ends_with_the_starter(build: Build, job_folder: Path) -> None:
+    """When the starter alone is killed its command ends, too, before what it lives in is removed."""
+    process = begun(command_for(bundle_of(build, "pack"), ["sh", "-c", WAITS]), job_folder)
+    owner = left(job_folder)[0] / ".owner"
+    until(lambda: owner.read_text().split()[:1] not in ([], [str(process.pid)]), "the command is not named")
+    command = owner.read_text().split()[0]
+    process.kill()
+    process.wait()
+    until(lambda: not left(job_folder), "its folder is still there")
+    until(lambda: not _words_of(command), "the command is still there")
+
+
+def test_a_command_that_waits_for_all_its_children(build: Build, job_folder: Path) -> None:
+    """What looks after the mount is no child of the command."""
+    waits = "import os\ntry:\n    while True: os.wait()\nexcept ChildProcessError:\n    print('has none')\n"
+    words = command_for(bundle_of(build, "squashfs"), [sys.executable, "-I", "-S", "-c", waits], "fuse")
+    assert run(words, job_folder).stdout == "has none\n"
+
+
 def test_a_job_that_is_ended_while_it_unpacks(build: Build, job_folder: Path) -> None:
     """Told to end before its command began, it takes away what it has unpacked so far."""
     path = fake(job_folder, "unsquashfs", 'touch "$0.begun"; exec sleep 600\n')
@@ -403,6 +463,94 @@ def test_apptainer_that_stopped_working(kind: str, build: Build, job_folder: Pat
     assert done.returncode == 0, done.stderr
     assert "not apptainer (Apptainer: FATAL: not today)" in done.stderr
     assert Path(done.stdout.strip()).is_absolute()
+    assert left(job_folder) == []
+
+
+#: Runs the last word, a program, as a container would.
+CONTAINER = """
+for word; do
+    case $word in */.waits) : >"$word" ;; esac
+    last=$word
+done
+case $last in /*) exec "$last" ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine"), [("squashfs", "apptainer"), ("oci", "apptainer"), ("oci", "podman")]
+)
+def test_a_command_is_executed_once(kind: str, engine: str, build: Build, job_folder: Path) -> None:
+    """A command that has begun is not executed again, whatever its code, and whatever became of the engine meanwhile."""
+    for name in ("apptainer", "podman", "docker", "unshare"):
+        path = fake(job_folder, name, "exit 1\n")
+    works, ran = job_folder / "tools/works", job_folder / "ran"
+    works.touch()
+    fake(job_folder, engine, f"[ -e {works} ] || exit 255\n{CONTAINER}")
+    program = fake_program(
+        job_folder, f"echo ran >>{ran}\n[ ! -e {job_folder}/fails ] || rm {works}\nexit 255\n"
+    )
+    words = command_for(bundle_of(build, kind), [program], "apptainer" if kind == "squashfs" else None)
+    for count in (1, 2):
+        done = run(words, job_folder, path)
+        assert (done.returncode, ran.read_text()) == (255, "ran\n" * count), done.stderr
+        (job_folder / "fails").touch()
+    assert left(job_folder) == []
+
+
+def fake_program(folder: Path, script: str) -> str:
+    fake(folder, "program", script)
+    return str(folder / "tools/program")
+
+
+def test_a_doubt_keeps_its_folder(build: Build, job_folder: Path) -> None:
+    """While it is tried whether the engine works, the job's folder has an owner that lives: no other job removes it."""
+    seen, works = job_folder / "seen", job_folder / "tools/works"
+    path = fake(
+        job_folder,
+        "podman",
+        f"""case "$*" in *" rm --all "*) exit 0 ;; esac
+[ ! -e {works} ] || exit 0
+pid=$(cut -d' ' -f1 "$TMPDIR"/.wingspan-*/.owner)
+case "$*" in *" true") kill -0 "$pid" && echo alive >>{seen} || echo dead >>{seen} ;; esac
+exit 125
+""",
+    )
+    works.touch()
+    words = command_for(bundle_of(build, "oci"), ["sleep", "0"], "podman")
+    assert run(words, job_folder, path).returncode == 0
+    works.unlink()
+    assert run(words, job_folder, path).returncode == 122
+    assert set(seen.read_text().split()) == {"alive"}
+
+
+def test_signals_after_coming_back(build: Build, job_folder: Path) -> None:
+    """A signal that comes while the next way is tried ends the job; it is not kept for the command that did not begin."""
+    works, tried = job_folder / "tools/works", job_folder / "tried"
+    path = fake(job_folder, "apptainer", f"[ -e {works} ] || exit 255\n")
+    fake(job_folder, "podman", "exit 1\n")
+    fake(job_folder, "docker", f"touch {tried}; exec sleep 600\n")
+    works.touch()
+    words = command_for(bundle_of(build, "oci"), ["sleep", "0"])
+    assert run(words, job_folder, path).returncode == 0
+    works.unlink()
+    process = subprocess.Popen(words, cwd=job_folder, env=variables(job_folder, path), start_new_session=True)
+    try:
+        until(tried.exists, "Docker is not tried")
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(30) == -signal.SIGUSR1
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_sif_that_apptainer_does_not_run(begins: bool, build: Build, job_folder: Path) -> None:
+    """Apptainer that fails before the command began is code 122 with its reason; a command's own 255 is its own."""
+    path = fake(job_folder, "apptainer", CONTAINER if begins else 'echo "FATAL: no fuse" >&2; exit 255\n')
+    program = fake_program(job_folder, f"echo ran >>{job_folder}/ran; exit 255\n")
+    done = run(command_for(build("small", "sif"), [program]), job_folder, path)
+    assert done.returncode == (255 if begins else 122)
+    assert (job_folder / "ran").exists() == begins
+    assert ("Apptainer: FATAL: no fuse" in done.stderr) != begins
     assert left(job_folder) == []
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from wingspan.environments.bundles import Bundle, starter_command
+from wingspan.environments.bundles import Bundle, open_bundle, starter_command
 from wingspan.environments.bundles.starter import starter_script
 
 Build = Callable[..., Bundle]
@@ -332,6 +332,20 @@ def test_a_damaged_archive_is_not_run(damage: str, build: Build, job_folder: Pat
     assert "nothing in it was run" in done.stderr
     assert not (job_folder / "ran").exists()
     assert not list(job_folder.glob(".wingspan-*"))
+
+
+def test_a_damaged_archive_that_nothing_tells_apart(build: Build, job_folder: Path) -> None:
+    """A damaged file under another name, without its digest beside it, cannot be unpacked: that is damage, and no want of room."""
+    content = bytearray(build("small", "oci").path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    (job_folder / "renamed.oci.tar").write_bytes(content)
+    bundle = open_bundle(job_folder / "renamed.oci.tar")
+    done = run(bundle, ["touch", "ran"], job_folder, method="unpack")
+    assert done.returncode == 121, done.stderr
+    assert "is damaged" in done.stderr
+    assert not (job_folder / "ran").exists()
+    nothing_is_left(job_folder)
 
 
 def test_no_room(build: Build, job_folder: Path) -> None:

@@ -37,8 +37,17 @@ add_named_folders() {
 
 quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
+# The first thing done in a container is to empty $work/.waits. While there is something in it the command has not begun, and nothing
+# is lost by another way. (Emptied, not made or removed: this needs no room on the disk, and no program.)
+begins() {
+    add_folder "$work"
+    case $work in *[:,\"]* | *\'*) return 0 ;; esac # the container does not see it
+    waits="/bin/sh -c ': >\"\$0\"; exec \"\$@\"' $(quoted "$work/.waits")"
+}
+
 # $line: words of a shell that run a command in $1, an image or a folder with one
 by_apptainer() {
+    begins
     line="exec $program -s exec --pwd $(quoted "$PWD")"
     while read -r folder; do
         case $folder in '' | /nowhere) ;; *) line="$line --bind $(quoted "$folder")" ;; esac
@@ -47,7 +56,7 @@ $folders
 END
     [ -e /dev/nvidiactl ] && line="$line --nv"
     [ -e /dev/kfd ] && line="$line --rocm"
-    line="$line $(quoted "$1")"
+    line="$line $(quoted "$1") $waits"
 }
 
 start_sif() {
@@ -55,17 +64,23 @@ start_sif() {
     [ -n "$program" ] || die $EXIT_NO_WAY "there is no Apptainer here to run $bundle"
     add_folders
     add_named_folders "$@"
+    new_work_swept
     by_apptainer "$bundle"
-    say "sif: run by Apptainer"
-    eval "$line \"\$@\""
+    if [ -z "$forgotten" ]; then
+        doubt="$line true"
+        say "sif: run by Apptainer"
+    else
+        works Apptainer || die $EXIT_NO_WAY "nothing here runs $bundle: $reason"
+    fi
+    stay "$@"
 }
 
 # An archive's layers become a folder, $work/root, that Apptainer and podman run as it is. Their own ways to take an archive in take
 # much longer, because they make an image of it first (110 MB: 82 s for Apptainer, 20 s for podman, 4 s so). Wingspan's layers only add
 # files; nothing in them takes away what an earlier one has.
 unpack_layers() {
-    new_work
-    [ ! -d "$work/root" ] || return 0
+    [ -z "$work" ] || [ ! -d "$work/root" ] || return 0
+    new_work_swept
     reason='no tar or gzip to unpack it with'
     have tar && have gzip || return 1
     check_room
@@ -73,8 +88,12 @@ unpack_layers() {
     [ -n "$layers" ] || die $EXIT_DAMAGED "$bundle names no layers"
     mkdir "$work/root"
     for layer in $layers; do
-        if ! { tar -xOf "$bundle" "$layer" | gzip -dc | tar -xof - -C "$work/root"; } 2>"$work/log"; then
+        tar -xOf "$bundle" "$layer" 2>/dev/null | { gzip -dc || : >"$work/cut"; } 2>/dev/null | tar -xof - -C "$work/root" 2>"$work/log" ||
+            : >"$work/cut"
+        if [ -e "$work/cut" ]; then
             log=$(tail -n 1 "$work/log")
+            # what can be read is not damaged
+            { tar -xOf "$bundle" "$layer" | gzip -t; } 2>/dev/null || die $EXIT_DAMAGED "$bundle is damaged: a layer of it cannot be read"
             die $EXIT_NO_ROOM "unpacking into $work failed: $log"
         fi
     done
@@ -171,6 +190,7 @@ try_oci_podman() {
     clear="kill -9 \$(cat '$own/t/pause.pid' '$own/libpod/tmp/pause.pid'); remove_work '$brief'; rm -rf '$own'"
     clear_away_on_signals
     line="exec $podman run"
+    begins
     add_common_words
     [ ! -d /dev/shm ] || line="$line --volume /dev/shm:/dev/shm"
     line="$line --log-driver none --ulimit host --security-opt label=disable --security-opt seccomp=unconfined $device"
@@ -192,7 +212,7 @@ try_oci_podman() {
     while read -r choice; do
         line="$common ${choice% become} --rootfs $(quoted "$work/root")"
         case $choice in *become) line="$line $back" ;; esac
-        line="$line $prefix/.wingspan/entrypoint.sh"
+        line="$line $waits $prefix/.wingspan/entrypoint.sh"
         if [ -n "$doubt" ] || works podman; then
             found=$choice
             break
@@ -280,5 +300,5 @@ start_oci() {
         "try_oci_$way" "${said}oci" "$@"
         said="${said}not ${way} (${reason}); "
     done
-    die $EXIT_NO_WAY "nothing here runs or unpacks $bundle: $said"
+    die $EXIT_NO_WAY "nothing here runs or unpacks $bundle: ${said%; }"
 }

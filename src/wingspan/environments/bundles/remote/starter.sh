@@ -18,7 +18,7 @@ PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
 bundle='' sha256='' kind=squashfs prefix=/opt/wingspan/environment helper='' installed=0 method=auto quiet='' stage=main
 work='' uid='' gid='' others=''
-line='' clear='' doubt='' known='' tty='' code=''
+line='' clear='' doubt='' known='' tty='' code='' waits=''
 
 say() { [ -n "$quiet" ] || printf 'wingspan-start: %s\n' "$*" >&2; }
 die() {
@@ -55,6 +55,7 @@ while [ $# -gt 0 ]; do
     --clear) clear=$2 ;;
     --doubt) doubt=$2 ;;
     --known) known=$2 ;;
+    --waits) waits=$2 ;;
     *) die 2 "unknown option $1" ;;
     esac
     shift 2
@@ -138,6 +139,7 @@ launch() {
     if [ ! -r "$script" ]; then
         die $EXIT_DAMAGED "$prefix holds no environment of Wingspan's"
     fi
+    [ -z "$waits" ] || : >"$waits"
     # packages' own activation scripts are written for bash
     if grep -q 'activate\.d/' "$script" && have bash; then
         # shellcheck disable=SC2086,SC2016
@@ -187,7 +189,11 @@ name_owner() {
     read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id
     owner="$$ $(readlink /proc/self/ns/pid) $boot"
 }
-is_nobodys() { [ "${1#* }" = "${owner#* }" ] && ! kill -0 "${1%% *}" 2>/dev/null; }
+is_nobodys() {
+    case $owner in *' pid:['*'] '?*) ;; *) return 1 ;; esac # where this cannot be read, nothing can be told apart
+    # a process of another user's, as a command that sudo runs, refuses the signal and lives
+    [ "${1#* }" = "${owner#* }" ] && ! kill -0 "${1%% *}" 2>/dev/null && [ ! -e "/proc/${1%% *}" ]
+}
 
 # Folders of this user's jobs that had no time to clear them away.
 sweep() {
@@ -205,10 +211,15 @@ new_work() {
         [ "$base" != "${_CONDOR_SCRATCH_DIR:-}" ] || return 0 # HTCondor clears that one itself
         printf '%s\n' "$owner" >"$work/.owner"
         clear_away_on_signals
-        sweep "$base"/.wingspan-??????
         return 0
     done
     die $EXIT_NO_ROOM "no folder can be made in the scratch folder, in /tmp, or here"
+}
+
+# Not by the kernel or squashfuse_ll: these start too quickly to wait for the rests of other jobs.
+new_work_swept() {
+    new_work
+    sweep "${work%/*}"/.wingspan-??????
 }
 
 # Waits for the command, $line in front of it, and clears away. A process in the background that waits for the end of this one would
@@ -229,14 +240,22 @@ pass_on() {
     if [ -n "$child" ]; then kill -s "$1" "$child"; else early="$early $1"; fi
 } 2>/dev/null
 
+# Should this process be killed: its command lives in what is cleared away.
+end_and_clear_away() {
+    read -r whose <"$work/.owner" && [ "${whose%% *}" != $$ ] && kill -9 "${whose%% *}"
+    clear_away
+}
+
 stage_wait() {
-    afterwards clear_away # all the same, should this process be killed
+    afterwards end_and_clear_away
     cleaner=$!
     child='' early='' code=''
+    case $line in *"$work/.waits"*) echo yes >"$work/.waits" ;; esac
     for signal in HUP INT QUIT TERM USR1 USR2 ALRM; do
         # shellcheck disable=SC2064
         trap "pass_on $signal" $signal
     done
+    [ -e "/proc/$$/fd/0" ] || exec </dev/null
     # the standard input is given by hand to what is in the background, by a number that nobody uses
     for spare in 9 8 7 6 5 4 3; do [ -e "/proc/$$/fd/$spare" ] || break; done
     eval "exec $spare<&0"
@@ -267,11 +286,14 @@ stage_wait() {
     } 2>/dev/null
     case $code in
     125 | 126 | 127 | 255) # by these, engines say that they did not start it
-        if [ -n "$doubt" ] && ! (eval "$doubt") >/dev/null 2>&1 </dev/null; then
-            say "what worked on this machine before does not any more; the other ways are tried"
+        # the folder, which the trial needs, is this process's again: the command has ended
+        [ ! -e "$work/.owner" ] || printf '%s %s\n' $$ "${whose#* }" >"$work/.owner"
+        if [ -s "$work/.waits" ] && [ -n "$doubt" ] && ! (eval "$doubt") >/dev/null 2>&1 </dev/null; then
+            [ -z "$known" ] || say "what worked on this machine before does not any more; the other ways are tried"
             rm -f "$known"
             clear_away
             forgotten=1 work='' clear='' doubt=''
+            trap - HUP INT QUIT TERM USR1 USR2 ALRM
             return
         fi
         ;;
@@ -331,7 +353,7 @@ mount_fuse() {
     find_tool squashfuse_ll || return 1
     # shellcheck disable=SC2086
     $tool "$bundle" "$prefix" -o ro,nodev,nosuid || return 1
-    afterwards "umount -l '$prefix'"
+    (afterwards "umount -l '$prefix'") # not the command's child, which may wait for all that it has
 }
 
 mount_kernel() { mount -t squashfs -o loop,ro,nodev,nosuid "$bundle" "$prefix" 2>/dev/null; }
@@ -385,7 +407,7 @@ after_all() {
         "try_$way" "${said}squashfs" "$@"
         said="${said}not ${way} (${reason}); "
     done
-    die $EXIT_NO_WAY "there is no way to mount or unpack $bundle here: $said"
+    die $EXIT_NO_WAY "there is no way to mount or unpack $bundle here: ${said%; }"
 }
 
 namespace='' # how to get a mount namespace here
@@ -459,7 +481,7 @@ try_apptainer() {
     reason='no Apptainer'
     for program in apptainer singularity ''; do have "$program" && break; done
     [ -n "$program" ] || return
-    new_work
+    new_work_swept
     root="$work/root"
     mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root$prefix"
     label=$1
@@ -486,8 +508,9 @@ try_apptainer() {
     done
     [ -e /dev/nvidiactl ] && line="$line --nv"
     [ -e /dev/kfd ] && line="$line --rocm"
+    case $work in /tmp/*) mkdir -p "$root$work" && line="$line --bind '$work'" ;; esac # its /tmp may be one of its own
     line="$line --bind '$bundle:$prefix:image-src=/,ro' '$root'"
-    line="$line /bin/sh $(quoted "$self") --stage run --prefix '$prefix' ${quiet:+--quiet} --"
+    line="$line /bin/sh $(quoted "$self") --stage run --waits '$work/.waits' --prefix '$prefix' ${quiet:+--quiet} --"
     if recall "$(command -v "$program")"; then
         doubt="$line true"
     else
@@ -501,13 +524,13 @@ try_apptainer() {
 check_room() {
     free=$(df -P -k "$work" | awk 'NR == 2 { print $4 }')
     [ "$((installed / 1024))" -le "${free:-0}" ] ||
-        die $EXIT_NO_ROOM "unpacking needs $((installed / 1000000)) MB in $work, ${free} KiB are free; ask for more disk"
+        die $EXIT_NO_ROOM "unpacking needs $((installed / 1000000)) MB in $work, $((${free:-0} * 1024 / 1000000)) MB are free; ask for more disk"
 }
 
 try_unpack() {
     label=$1
     shift
-    new_work
+    new_work_swept
     reason='no unsquashfs, and no helper with it'
     find_tool unsquashfs || return
     check_room
@@ -551,14 +574,14 @@ start_squashfs() {
         "try_$way" "${said}squashfs" "$@"
         said="${said}not ${way} (${reason}); "
     done
-    die $EXIT_NO_WAY "there is no way to mount or unpack $bundle here: $said"
+    die $EXIT_NO_WAY "there is no way to mount or unpack $bundle here: ${said%; }"
 }
 
 # @include images.sh
 
 # A script that puts an environment and its activate.sh into a folder: a self-extracting pack, or an installer.
 start_script() {
-    new_work
+    new_work_swept
     have bash || die $EXIT_NO_WAY "there is no bash here to run $bundle"
     # What it says is shown as it comes, and its last line is the reason if it fails.
     code=$({ { bash "$bundle" -o "$work" -e environment 3>&- 2>&1; echo $? >&3; } | tee "$work/.said" >&2; } 3>&1)
