@@ -99,5 +99,5 @@ def bundle(tmp_path: Path) -> Path:
     import random
 
     path = tmp_path / "mnist.squashfs"
-    path.write_bytes(random.Random(7).randbytes(3 * (1 << 20) + 17))
+    path.write_bytes(b"hsqs" + random.Random(7).randbytes(3 * (1 << 20) + 17))
     return path

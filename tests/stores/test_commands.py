@@ -61,6 +61,40 @@ def test_publish_without_a_store_says_what_to_write(
     code, _, err = run(capsys, "env", "publish", str(bundle))
     assert code == 2
     assert "--to" in err
+    assert str(folders / "config.toml") in err
+
+
+def test_publish_prints_the_addresses_of_what_came_before_a_failure(
+    folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first is published, and its address is told, although the second cannot be."""
+    bad = bundle.with_name("other-00000000.squashfs")
+    bad.write_bytes(bundle.read_bytes())
+    bad.with_name(f"{bad.name}.sha256").write_text(f"{'0' * 64}  {bad.name}\n")
+    code, out, err = run(capsys, "env", "publish", str(bundle), str(bad))
+    assert code != 0
+    assert bad.name in err
+    [line] = out.splitlines()
+    assert Path(line).read_bytes() == bundle.read_bytes()
+
+
+def test_publish_takes_bundles_only(folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no bundle is told before anything is published."""
+    manifest = bundle.with_name("pixi.toml")
+    manifest.write_text("[workspace]\n")
+    code, _, err = run(capsys, "env", "publish", str(bundle), str(manifest))
+    assert code != 0
+    assert "pixi.toml is not a bundle" in err
+    assert list((folders / "lab").iterdir()) == []
+
+
+def test_addresses_have_no_way_up(
+    folders: Path, bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs get the folder itself, not the way to it from here."""
+    (folders / "here").mkdir()
+    monkeypatch.chdir(folders / "here")
+    assert run(capsys, "env", "publish", str(bundle), "--to", "../lab")[1].startswith(f"{folders}/lab/mnist-")
 
 
 def test_ls(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,15 +142,15 @@ def test_prune_keeps_what_a_map_names(
 def test_prune_asks_first(
     bundle: Path, folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without an answer nothing is removed, and --dry-run never asks."""
+    """Where nobody can answer nothing is removed, and --dry-run never asks."""
     run(capsys, "env", "publish", str(bundle))
     code, out, _ = run(capsys, "store", "prune", "lab", "--older-than", "0", "--dry-run")
     assert code == 0
     assert "Would remove 1" in out
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     code, _, err = run(capsys, "store", "prune", "lab", "--older-than", "0")
-    assert code == 130
-    assert "Interrupted" in err
+    assert code == 2
+    assert "--yes" in err
     assert len(list((folders / "lab").iterdir())) == 2
 
 

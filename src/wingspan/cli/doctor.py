@@ -56,7 +56,7 @@ _PROGRAMS = {
     "Slurm": (("sbatch", "--version"), "jobs on a Slurm cluster", "the cluster's login node has it"),
     "Apptainer": (
         ("apptainer", "--version"),
-        "building and running .sif images",
+        "running .sif images",
         "conda install -c conda-forge apptainer, or ask the site",
     ),
     "squashfuse": (

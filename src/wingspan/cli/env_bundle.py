@@ -79,10 +79,11 @@ def bundle(
     install   a small script that installs from the lock on the worker
 
     Every package is checked against the lock. The name says the content:
-    <name>-<first 8 of the SHA-256>.<kind>.
+    NAME-HASH.squashfs, .tar or .sh (a pack), .sif, .oci.tar, NAME-install-HASH.sh;
+    HASH is the first 8 digits of its SHA-256.
     """
     from wingspan.cli._progress import progress
-    from wingspan.environments import load_environment
+    from wingspan.environments import derive_needs, load_environment
     from wingspan.environments.bundles import build_bundle
 
     wanted = dict.fromkeys(kinds or ("pack" if executable else "squashfs",))
@@ -104,6 +105,8 @@ def bundle(
                     progress=told,
                 )
             )
+    for warning in derive_needs(env, gpus=True, measured=0).warnings if gpus else ():
+        click.echo(f"Warning: {warning}", err=True)
     if as_json:
         click.echo(json.dumps([one.to_json() for one in made], indent=2))
         return

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from wingspan.stores import Placement, StoredObject
 
 __all__ = ["publish"]
 
@@ -28,13 +33,13 @@ def publish(
     no_verify: bool,
     as_json: bool,
 ) -> None:
-    """Put bundles into a store as <name>-<first 8 of the SHA-256>.<kind>.
+    """Put bundles into a store as <name>-<first 8 of the SHA-256>.<suffix>.
 
     What is there already is checked and left; nothing is ever overwritten. Prints the address for jobs.
     """
     from wingspan.cli._progress import progress
-    from wingspan.cli._table import size
-    from wingspan.errors import SettingsError
+    from wingspan.environments.bundles.access import detect_kind
+    from wingspan.errors import SettingsError, WingspanError
     from wingspan.settings import load_settings
     from wingspan.stores import configured_stores, open_store, place
 
@@ -46,18 +51,33 @@ def publish(
                 "which store?" if names else "no store is configured",
                 hint=f"say it: --to {' or --to '.join(names)}"
                 if names
-                else "say where: --to /staging/<letter>/<user>",
+                else "say where (--to FOLDER, --to /staging/<letter>/<user>), or add a [store.NAME] with its url to "
+                f"{settings.config_file}",
             )
         location = names[0]
     if name is not None and len(files) > 1:
         raise click.UsageError("--name is for one bundle")
     opened = open_store(location, settings)
-    answers = []
+    for file in files:
+        detect_kind(file)  # what is no bundle is told before anything is published
+    answers, trouble = [], None
     with progress() as told:
         for file in files:
-            done = opened.publish(file, name=name, kind=kind, verify=not no_verify, progress=told)
-            placed = place(done.size, local=file.absolute(), store=opened, published=done)
+            try:
+                done = opened.publish(file, name=name, kind=kind, verify=not no_verify, progress=told)
+                placed = place(done.size, local=file.absolute(), store=opened, published=done)
+            except WingspanError as error:
+                trouble = error  # after the addresses of those before it
+                break
             answers.append((done, placed))
+    _show(answers, as_json)
+    if trouble is not None:
+        raise trouble
+
+
+def _show(answers: Sequence[tuple[StoredObject, Placement]], as_json: bool) -> None:
+    from wingspan.cli._table import size
+
     if as_json:
         click.echo(
             json.dumps(

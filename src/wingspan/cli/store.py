@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
 
 import click
@@ -137,6 +138,8 @@ def prune(location: str, older_than: float, dry_run: bool, yes: bool, as_json: b
         for leftover in report.leftovers:
             click.echo(f"{leftover.name}  {size(leftover.size)}  (an upload that died)")
     if not dry_run and not yes and (report.removed or report.leftovers):
+        if not sys.stdin.isatty():
+            raise click.UsageError("removing these needs --yes where nobody can be asked")
         click.confirm(f"Remove these ({size(report.freed)}) from {opened.url}?", abort=True)
         report = run(dry=False)
     if as_json:

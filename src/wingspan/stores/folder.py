@@ -99,7 +99,7 @@ class FolderBackend:
         free = shutil.disk_usage(folder).free
         if free < size:
             raise StoreFull(
-                f"{folder} has {free / 1e9:.1f} GB free; {name} needs {size / 1e9:.1f} GB",
+                f"{folder} has {free / 1e6:,.1f} MB free; {name} needs {size / 1e6:,.1f} MB",
                 hint=f"make room: wingspan store prune {folder}",
             )
         with _translated(folder):

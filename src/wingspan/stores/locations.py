@@ -134,6 +134,8 @@ def _secret(variable: str | None, file: str | None, store: str) -> str | None:
 
 def _folder(text: str) -> tuple[Path, SharedFolder | None]:
     path = Path(unquote(urlsplit(text).path) if text.startswith("file:") else text).expanduser().absolute()
+    if ".." in path.parts:
+        path = path.resolve()  # where it leads out of a link, too
     for candidate in (path, path.resolve()):
         for shared in SHARED_FOLDERS:
             if candidate.is_relative_to(shared.root):

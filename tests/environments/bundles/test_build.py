@@ -6,8 +6,10 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -436,6 +438,18 @@ def test_http_hash_mismatch(served: tuple[Path, list[str], Path], empty_cache: P
     with pytest.raises(PackageMismatch, match="libzlib"):
         fetch_packages(load_environment(workspace, "small", "linux-64"))
     assert not [p for p in (empty_cache / "environments/archives").rglob("*libzlib*") if p.is_file()]
+
+
+def test_an_address_where_nobody_answers(served: tuple[Path, list[str], Path], empty_cache: Path) -> None:
+    """Why is said, which py-rattler leaves out."""
+    workspace, _, _ = served
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        lock = workspace / "pixi.lock"
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        lock.write_text(re.sub(r"http://127\.0\.0\.1:\d+/", address, lock.read_text()))
+        with pytest.raises(PackageUnavailable, match=r"127\.0\.0\.1: Connection refused"):
+            fetch_packages(load_environment(workspace, "small", "linux-64", check_lock=False))
 
 
 def test_unknown_kind(local_workspace: Path, bundle_cache: Path) -> None:

@@ -53,6 +53,17 @@ def test_bundle_verify_unpack_enter(wingspan, tmp_path: Path) -> None:  # type: 
     )
 
 
+def test_what_is_told_of_a_bundle(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """GPUs that nothing in it uses; a folder without the way to it; and a base that is none, in one line before anything is made."""
+    (tmp_path / "here").mkdir()
+    made = wingspan("bundle", "-e", "small", "-k", "install", "--gpus", "-o", f"{tmp_path}/here/..", "-q")
+    assert "GPUs are asked for, but nothing in environment 'small'" in made.stderr
+    assert Path(made.stdout.strip()).parent == tmp_path
+    no_base = wingspan("bundle", "-e", "small", "-k", "oci", "--base", "/etc/passwd", code=1)
+    assert no_base.stderr.splitlines()[0].endswith("/etc/passwd is not a tar of a root file system")
+    assert len(no_base.stderr.splitlines()) == 2
+
+
 def test_options_after_the_bundle_are_the_commands(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """--method and --help of a program are not those of `enter`; an option alone is no command."""
     path = wingspan("bundle", "-e", "small", "-o", str(tmp_path), "-q").stdout.strip()

@@ -104,10 +104,16 @@ def _make(debs: list[Path], root: Path) -> None:
 
 
 def base_digest(base: Path | None) -> str:
-    """What tells one base from another, for the cache of bundles."""
+    """What tells one base from another, for the cache of bundles.
+
+    Raises:
+        BuildFailed: It is a file and no tar.
+    """
     if base is None:
         root = debian_base()
         return f"{root.name} {(root / 'etc/debian_version').read_text(encoding='utf-8').strip()}"
+    if base.is_file() and not tarfile.is_tarfile(base):
+        raise BuildFailed(f"{base} is not a tar of a root file system", hint="podman export makes one")
     return hash_file(base) if base.is_file() else f"{base.absolute()} {_state(base)}"
 
 

@@ -304,7 +304,7 @@ def _writer(kind: Kind) -> Callable[[Order], tuple[Product, Manifest]]:
 
 def _deliver(bundle: Bundle, directory: Path) -> Bundle:
     """Put a bundle and what lies beside it into `directory`: hard links where that is possible."""
-    directory = directory.absolute()
+    directory = directory.resolve() if ".." in directory.parts else directory.absolute()
     beside = bundle.path.with_name(f"{bundle.path.name}.sha256")
     with no_room(directory), contextlib.ExitStack() as undo:
         directory.mkdir(parents=True, exist_ok=True)

@@ -173,7 +173,7 @@ def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progre
                 request = requests[int(event["item"])]
                 if "error" in event:
                     raise PackageUnavailable(
-                        f"{package.name} {package.version}: {source} cannot be fetched: {event['error']}",
+                        f"{package.name} {package.version}: {source} cannot be fetched: {event['error']}{_unreachable(source)}",
                         hint="call again: packages that did come are kept",
                     )
                 if event["got"] != request["digest"]:
@@ -184,6 +184,22 @@ def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progre
     finally:
         for request in requests:
             Path(request["path"]).unlink(missing_ok=True)
+
+
+def _unreachable(source: str) -> str:
+    """Why nobody answers at an address, which py-rattler leaves out; empty where somebody does, or where a proxy is to."""
+    import socket
+    from urllib.request import getproxies
+
+    parts = urlsplit(source)
+    if parts.hostname is None or getproxies():
+        return ""
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        socket.create_connection((parts.hostname, port), timeout=5).close()
+    except OSError as error:
+        return f" ({parts.hostname}: {error.strerror or error})"
+    return ""
 
 
 def run_rattler(request: dict[str, object]) -> Iterator[dict[str, str]]:
