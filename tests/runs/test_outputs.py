@@ -151,6 +151,7 @@ def test_names_and_rights_lose_nothing(pool: str, done) -> None:
     run.check()
     expected = {"shut/a": "a\n", "fast/b": "b\n", "line\nbreak": "c\n", "hidden": "d\n", "end\n/e": "e\n"}
     assert {name: text for name, text in _texts(run).items() if name != "job.sh"} == expected
+    assert run.status().jobs[0].left == ()
 
 
 def test_a_checkpoint_that_cannot_be_kept_ends_the_job(pool: str, done) -> None:

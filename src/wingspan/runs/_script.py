@@ -383,9 +383,9 @@ links() {{
     if [ -L "$1" ]; then
         mkdir -p "$outputs/${{1%/*}}"
         if [ -d "$1" ]; then
-            leads=$(cd "$1" && pwd -P) || leads=
+            leads=$(cd "$1" 2>/dev/null && pwd -P) || leads=nowhere
             case $(cd "${{1%/*}}" && pwd -P)/ in "${{leads%/}}"/*)
-                echo "wingspan-run: the link $1 leads around in a circle, or cannot be read: it does not come back" >&2
+                echo "wingspan-run: the link $1 leads around in a circle: it does not come back" >&2
                 return ;;
             esac
         fi
@@ -401,10 +401,10 @@ place() {{
         for path in "$1"/* "$1"/.[!.]* "$1"/..?*; do place "$path"; done
     elif [ -e "$1" ] && [ ! -L "$1" ]; then
         mkdir -p "$outputs/${{1%/*}}"
-        mv "$1" "$outputs/$1" || {{
-            # Also a folder that nobody may read or write.
+        mv "$1" "$outputs/$1" 2>/dev/null || {{
+            # Also a folder that nobody may read or write. If there is no room for a file, there is for others, once that is away.
             chmod -R u+rwX "$1" 2>/dev/null
-            copy "$1" "$outputs" || lost "$1"
+            if copy "$1" "$outputs" 2>/dev/null || copy "$1" "$outputs"; then rm -rf "$1"; else lost "$1"; fi
         }}
     fi
 }}
@@ -447,21 +447,22 @@ for full in --full-time -T ''; do
 done
 look() {{
     find . -type d -print -o -exec ls -nidc $full {{}} + 2>/dev/null |
-        sed -e 's/^ *//' -e :a -e 's,^\\([^/]*\\)  ,\\1 ,' -e ta | LC_ALL=C sort  # without the columns' widths
+        sed -e 's/^ *//' -e :a -e 's,^\\([^/]*\\)  ,\\1 ,' -e ta  # without the columns' widths
 }}
 # What is there before the command, which may be begun again in this folder, from a checkpoint.
 [ -e .wingspan-there ] || {{
-    look >.wingspan-there
+    look >.wingspan-there || :
     # Times in whole seconds: a change must be in another one.
     ls -dnc $full . | grep -q ':[0-9][0-9][.]0*[1-9]' || sleep 1
 }}
-# The paths that are new or look different now.
+# The paths that are new or look different now; all, where nobody can tell.
 news() {{
     new="
-$(look | LC_ALL=C comm -23 - .wingspan-there | sed 's,^[^/]*\\./,,')
+$(look | LC_ALL=C awk '!now {{ there[$0]; next }} !($0 in there)' .wingspan-there now=1 - | sed 's,^[^/]*\\./,,')
 "
 }}
 written() {{
+    [ -s .wingspan-there ] || return 0
     case $1 in *"
 "*) return 0 ;; esac
     case $new in *"
