@@ -248,6 +248,19 @@ def test_what_is_done_is_not_done_again(cluster: SlurmCluster) -> None:
     assert (run.status().state, run.stdout()) == ("completed", "once\n")
 
 
+def test_a_failure_that_is_requeued_stays_one(cluster: SlurmCluster) -> None:
+    """For Slurm, too: jobs that depend on it (afterok) are not begun."""
+    run = shell("echo once; exit 3")
+    assert run.wait(PATIENCE).jobs[0].code == 3
+    task = f"{run._submissions()[0]['cluster']}_0"
+    until(lambda: "JobState=FAILED" in cluster.command("scontrol", "show", "job", task))
+    cluster.command("scontrol", "requeue", task)
+    until(lambda: "Restarts=1" in cluster.command("scontrol", "show", "job", task))
+    cluster.wait_for(task)
+    assert "ExitCode=3:0" in cluster.command("scontrol", "show", "job", task)
+    assert (run.status().jobs[0].code, run.stdout()) == (3, "once\n")
+
+
 def test_time_that_is_over_fails_a_run_and_not_a_map(
     cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

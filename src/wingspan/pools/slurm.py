@@ -48,7 +48,8 @@ _SCRIPT = """\
 # Written by Wingspan: a job that says in a file when it begins and ends.
 record={folder}/$SLURM_ARRAY_JOB_ID.$SLURM_ARRAY_TASK_ID
 # What is done is not done again: a job can be put back into the queue after its end (scontrol requeue, a node that fails).
-grep -q '"state": "completed"' "$record" 2>/dev/null && exit 0
+code=$(sed -n 's/^{{"state": "completed".*"code": \\([0-9]*\\)}}$/\\1/p' "$record" 2>/dev/null)
+[ -z "$code" ] || exit "$code"
 {redirection}tell() {{
     # A signal to all of the job ends date, too.
     now=$(date +%s) || now=$(date +%s) || now=0
