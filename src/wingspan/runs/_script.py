@@ -451,14 +451,19 @@ look() {{
 }}
 # What is there before the command, which may be begun again in this folder, from a checkpoint.
 [ -e .wingspan-there ] || {{
-    look >.wingspan-there || :
+    {{ command -v awk >/dev/null && look; }} >.wingspan-there || :
     # Times in whole seconds: a change must be in another one.
     ls -dnc $full . | grep -q ':[0-9][0-9][.]0*[1-9]' || sleep 1
 }}
-# The paths that are new or look different now; all, where nobody can tell.
+# The paths that are new or look different now, and the folders they are in; all, where nobody can tell.
 news() {{
     new="
-$(look | LC_ALL=C awk '!now {{ there[$0]; next }} !($0 in there)' .wingspan-there now=1 - | sed 's,^[^/]*\\./,,')
+$(look | LC_ALL=C awk '
+        !now {{ there[$0]; next }}
+        $0 in there {{ next }}
+        {{ sub(/^[^\\/]*[.]\\//, "") }}
+        / -> / {{ link = $0; sub(/ -> .*/, "", link); print link }}
+        {{ while (!seen[$0]++) {{ print; if (!sub(/\\/[^\\/]*$/, "")) next }} }}' .wingspan-there now=1 -)
 "
 }}
 written() {{
@@ -467,9 +472,7 @@ written() {{
 "*) return 0 ;; esac
     case $new in *"
 $1
-"* | *"
-$1/"* | *"
-$1 -> "*) ;; *) return 1 ;; esac
+"*) ;; *) return 1 ;; esac
 }}
 # What HTCondor and this script make. HTCondor's tmp and var were there, and no file in them.
 ours() {{
@@ -483,9 +486,10 @@ ours() {{
 }}
 left_behind() {{
     news
-    for path in *; do
-        if [ "$path" = __pycache__ ] || ours "$path" || ! written "$path"; then continue; fi
-        [ -z "$(find "./$path" -type f 2>/dev/null | head -n 1)" ] || echo "left=$(printf '%s' "$path" | tr '\\n' '?')"
+    printf '%s\\n' "$new" | sort | while IFS= read -r path; do
+        case $path in '' | .* | */* | __pycache__) continue ;; esac
+        if ours "$path"; then continue; fi
+        if [ -n "$(find "./$path" -type f 2>/dev/null | head -n 1)" ]; then echo "left=$path"; fi
     done | head -n 20
 }}
 {gather}finish() {{
