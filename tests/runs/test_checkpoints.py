@@ -46,6 +46,13 @@ def test_a_job_that_was_evicted_goes_on_from_its_checkpoint(folders: Path, pool:
     assert run.stdout().splitlines()[-1] == "started from 4 with input"
 
 
+def test_a_checkpoint_is_not_what_was_left_behind(pool: str, done) -> None:
+    """It is kept for the command, and nobody misses it afterwards."""
+    script = "mkdir -p state; echo 1 >state/count; touch forgotten"
+    run = done(wingspan.run(["sh", "-c", script], checkpoint=["state/count"], pool=pool))
+    assert run.status().jobs[0].left == ("forgotten",)
+
+
 def test_a_checkpoint_that_was_not_written_is_an_error(pool: str, done) -> None:
     """The exit code of a checkpoint without the file fails the job; HTCondor alone would hold it."""
     run = done(wingspan.run(["sh", "-c", "exit 85"], checkpoint=["state.pt"], pool=pool))

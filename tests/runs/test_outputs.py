@@ -97,6 +97,12 @@ def test_a_pattern_means_what_was_written_before_a_checkpoint(pool: str, done) -
     assert set(run.outputs()) == {"first.csv", "second.csv"}
 
 
+def test_a_pipe_is_no_output(pool: str, done) -> None:
+    """What cannot come back counts as missing, and the job is not held for it."""
+    run = done(wingspan.run(["mkfifo", "pipe"], outputs=["pipe"], pool=pool))
+    assert run.status().jobs[0].missing == ("pipe",)
+
+
 def test_a_pattern_means_inputs_that_the_command_changes(folders: Path, pool: str, done) -> None:
     """One that stays as it was is no output; named in full it is."""
     for name in ("a.csv", "b.csv"):

@@ -297,6 +297,7 @@ def runs(as_json: bool) -> None:
             right=["DONE", "FAILED"],
             whole=["NAME", "STATE", "DONE", "FAILED", "POOL", "CREATED"],
             cut=["COMMAND"],
+            drop=["POOL", "CREATED", "FAILED"],
         )
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_shell", "shell_in_job"]
 
-#: Seconds for HTCondor to be done with a job that was removed.
-_PATIENCE = 10.0
+#: Seconds for HTCondor to be done with a job whose shell has ended.
+_PATIENCE = 60.0
 _NEEDS = "the pool's machines need an OpenSSH server (sshd) and must allow condor_ssh_to_job (ENABLE_SSH_TO_JOB): ask the site"
 
 
@@ -81,7 +81,9 @@ def _here(plan: Plan, shell: Sequence[str] | None, progress: Progress) -> int:
         keep_inputs(plan.spec.inputs, folder, progress)
         words, _ = start_words(plan.bundle, shared=True)
         script = folder / "job.sh"
-        script.write_text(job_script(plan.spec, ()), encoding="utf-8")  # the shell is in the environment already
+        script.write_text(
+            job_script(plan.spec, ()), encoding="utf-8"
+        )  # the shell is in the environment already
         script.chmod(0o755)
         start = SHELL_IN_ENVIRONMENT if words else 'exec "$1" -i\n'
         hint = "In this shell: sh job.sh 0  does what the job does. This folder goes when the shell ends."
@@ -105,13 +107,17 @@ def _as_job(target: Target, plan: Plan, progress: Progress) -> int:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder in which HTCondor may still be writing down that the job has gone."""
+    """Remove the folder of an interactive job, once HTCondor is done with it: what the job printed comes after the shell has ended."""
     deadline = time.monotonic() + _PATIENCE
-    while True:
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists() or time.monotonic() > deadline:
-            return
+    while time.monotonic() < deadline and any(map(_goes_on, folder.glob("*.log"))):
         time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _goes_on(log: Path) -> bool:
+    """An event log has the submission of a job (000), and neither its end (005) nor that it was removed (009) or held (012)."""
+    events = re.findall(r"^(\d{3}) \(", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return "000" in events and not {"005", "009", "012"} & set(events)
 
 
 #: What HTCondor's programs print on this machine's standard error when there is no shell.

@@ -319,6 +319,7 @@ def job_script(
             missing_code=EXIT_MISSING_OUTPUT,
             keeps=_keeps(spec),
             checkpoint=CHECKPOINT_FOLDER,
+            kept="".join(f" | {_path(path.partition('/')[0], parameters)}" for path in spec.checkpoint),
             gather=_GATHER.format(checkpoint=CHECKPOINT_FOLDER) if spec.outputs or spec.checkpoint else "",
             into_place=_INTO_PLACE.format(missing_code=EXIT_MISSING_OUTPUT) if shared is not None else "",
         ),
@@ -423,7 +424,7 @@ keep() {{
             case $path in . | .. | */. | */..) continue ;; esac
             if ours "$path" || ! {{ through_link "$path" || written "$path"; }}; then continue; fi
         fi
-        [ -e "$path" ] || continue
+        [ -f "$path" ] || [ -d "$path" ] || continue  # a pipe is no output
         matched=yes
         if ! through_link "$path"; then "$doing" "./$path"
         elif [ "$doing" = links ]; then copy "./$path" "$outputs" || lost "$path"
@@ -487,7 +488,7 @@ ours() {{
 left_behind() {{
     news
     printf '%s\\n' "$new" | sort | while IFS= read -r path; do
-        case $path in '' | .* | */* | __pycache__) continue ;; esac
+        case $path in '' | .* | */* | __pycache__{kept}) continue ;; esac
         if ours "$path"; then continue; fi
         if [ -n "$(find "./$path" -type f 2>/dev/null | head -n 1)" ]; then echo "left=$path"; fi
     done | head -n 20
