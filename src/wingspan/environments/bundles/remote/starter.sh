@@ -272,6 +272,11 @@ stage_wait() {
     {
         # while the command lives nobody else clears its folder away
         read -r whose <"$work/.owner" && printf '%s %s\n' "$child" "${whose#* }" >"$work/.owner"
+        # bash can lose the status of a command whose end and a signal come at once while it waits: it looks from time to time instead.
+        if [ -n "${BASH_VERSION:-}" ] && [ -n "$work" ] && mkfifo "$work/.tick" && eval "exec $spare<>\"\$work/.tick\""; then
+            # shellcheck disable=SC3045
+            while kill -0 "$child"; do read -r -t 0.05 -u "$spare"; done
+        fi
         while :; do
             wait "$child"
             code=$?
