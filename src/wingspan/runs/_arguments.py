@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wingspan.runs._errors import InvalidRun, InvalidSweep
-from wingspan.runs._script import filled, uses_parameter
 from wingspan.runs._spec import Step, relative_path
+from wingspan.runs._words import filled, uses_parameter
 
 __all__ = [
     "check_output",

@@ -11,7 +11,8 @@ import attrs
 
 from wingspan.jobs import JobDescription, Resources, all_of
 from wingspan.runs._environment import bundle_of
-from wingspan.runs._script import CHECKPOINT_FOLDER, job_script
+from wingspan.runs._gather import CHECKPOINT_FOLDER
+from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec
 
 if TYPE_CHECKING:

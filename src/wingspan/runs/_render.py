@@ -38,8 +38,9 @@ from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import InvalidRun, InvalidSweep, RunWarning
 from wingspan.runs._files import keep_inputs
+from wingspan.runs._gather import CHECKPOINT_FOLDER
 from wingspan.runs._run import Run
-from wingspan.runs._script import CHECKPOINT_FOLDER, job_script
+from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec
 
 __all__ = ["plan_of_run", "render", "write_files"]

@@ -19,8 +19,8 @@ from wingspan.pools.event_log import submitted_clusters
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import copy_outputs
 from wingspan.runs._folder import RunFolder, remove_run_folder
+from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
 from wingspan.runs._jobs import JOB_NOTE, describe_jobs, submit_jobs
-from wingspan.runs._script import EXIT_MISSING_OUTPUT, OUTCOME
 from wingspan.runs._spec import RunSpec
 from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed
 

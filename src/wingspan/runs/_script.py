@@ -5,96 +5,19 @@ It runs twice: the outer part prepares, checks and collects; it starts itself (`
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 
+from wingspan.runs._gather import CHECKPOINT_FOLDER, gathering
 from wingspan.runs._spec import RunSpec, Step
+from wingspan.runs._words import inside_quotes, path_word, word
 
-__all__ = [
-    "CHECKPOINT_FOLDER",
-    "EXIT_GPU",
-    "EXIT_MISSING_OUTPUT",
-    "EXIT_NO_CHECKPOINT",
-    "OUTCOME",
-    "filled",
-    "job_script",
-    "uses_parameter",
-]
+__all__ = ["EXIT_GPU", "EXIT_NO_CHECKPOINT", "job_script"]
 
 #: The GPU is not one that the environment can use.
 EXIT_GPU = 117
 #: The command said that it has a checkpoint, and has none.
 EXIT_NO_CHECKPOINT = 118
-#: The command ended well, and an output is missing.
-EXIT_MISSING_OUTPUT = 120
-#: Beside the outputs: what became of the job, as ``name=value`` lines.
-OUTCOME = ".wingspan-outcome"
-#: In the job's folder: what HTCondor keeps while the job is not running.
-CHECKPOINT_FOLDER = "wingspan-checkpoint"
-
-_PLAIN = re.compile(r"[A-Za-z0-9_./=:@%+,-]+")
-
-
-def uses_parameter(text: str, name: str) -> bool:
-    """Whether a command uses a sweep's parameter: as ``{name}``, ``$name`` or ``${name}``.
-
-    >>> uses_parameter("train.py --lr {lr}", "lr"), uses_parameter("echo $lrs", "lr")
-    (True, False)
-    """
-    return re.search(rf"\{{{name}\}}|\${name}\b|\$\{{{name}\}}", text) is not None
-
-
-def _word(word: str, parameters: Sequence[str]) -> str:
-    """A word for the shell, with ``{name}`` of a parameter as its variable; ``${name}`` is left to a shell that the command starts.
-
-    >>> print(_word("--lr={lr} or so", ("lr",)), _word("echo ${lr}", ("lr",)))
-    --lr="${lr}"' or so' 'echo ${lr}'
-    """
-    if not parameters:
-        return shlex.quote(word)
-    pieces = re.split(r"((?<!\$)\{(?:" + "|".join(parameters) + r")\})", word)
-    shown = [
-        f'"${piece}"' if number % 2 else (piece if _PLAIN.fullmatch(piece) else shlex.quote(piece))
-        for number, piece in enumerate(pieces)
-        if piece
-    ]
-    return "".join(shown) or "''"
-
-
-def _pattern(path: str, parameters: Sequence[str] = ()) -> str:
-    """A path for the shell in which ``*``, ``?`` and ``[`` still match, and ``{name}`` of a parameter is its value.
-
-    >>> print(_pattern("results/*.csv"), _pattern("my file"), _pattern("{lr}/*.csv", ["lr"]))
-    results/*.csv 'my file' "${lr}"/*.csv
-    """
-    if not any(character in path for character in "*?["):
-        return _path(path, parameters)
-    pieces = _split(path, parameters)
-    return "".join(
-        f'"${piece}"' if number % 2 else re.sub(r"([^A-Za-z0-9_./=:@%+*?\[\]-])", r"\\\1", piece)
-        for number, piece in enumerate(pieces)
-    )
-
-
-def _path(path: str, parameters: Sequence[str]) -> str:
-    """A path as a word for the shell; ``${name}`` is the parameter's value, too."""
-    return _word("".join(_split(path, parameters)), parameters)
-
-
-def _split(path: str, parameters: Sequence[str]) -> list[str]:
-    """Text and parameters (``{name}``) in turns."""
-    return re.split(r"\$?(\{(?:" + "|".join(parameters) + r")\})", path) if parameters else [path]
-
-
-def filled(text: str, parameters: Sequence[str], row: Sequence[str]) -> str:
-    """`text` with the values of one row of the sweep, as the job's script fills them in.
-
-    >>> filled("model-{lr}-${seed}.pt", ["lr", "seed"], ["0.1", "7"])
-    'model-0.1-7.pt'
-    """
-    values = {f"{{{name}}}": value for name, value in zip(parameters, row, strict=True)}
-    return "".join(values.get(piece, piece) for piece in _split(text, parameters))
 
 
 def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
@@ -103,13 +26,13 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
         lines.append(f"# task {step.task}")
     # A value becomes part of the line, as Pixi has it: also where it stands inside of quotes.
     words = step.words if step.line is None else ("sh", "-c", step.line)
-    command = " ".join(_word(word, parameters) for word in words)
+    command = " ".join(word(one, parameters) for one in words)
     setup = []
     if step.cwd:
         setup.append(f"mkdir -p {shlex.quote(step.cwd)} && cd {shlex.quote(step.cwd)}")
     # A variable that the job has already wins over the task's: so it is with Pixi.
     setup += [
-        f'[ -n "${{{name}+set}}" ] || export {name}="{_inside_quotes(value, parameters)}"'
+        f'[ -n "${{{name}+set}}" ] || export {name}="{inside_quotes(value, parameters)}"'
         for name, value in step.env.items()
     ]
     body = [*setup, f"exec {command}"]
@@ -117,13 +40,6 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
         margin = "" if "\n" in command else "    "  # a line's beginning may be inside of quotes
         body = ["(", *(margin + line for line in body), ")"]
     return "\n".join([*lines, *body])
-
-
-def _inside_quotes(value: str, parameters: Sequence[str]) -> str:
-    """A value for double quotes, in which variables are filled in."""
-    pieces = enumerate(_split(value, parameters))
-    text = "".join(f"${piece}" if number % 2 else piece for number, piece in pieces)
-    return re.sub(r'([\\"`])', r"\\\1", text)
 
 
 def _rows(spec: RunSpec) -> str:
@@ -314,21 +230,13 @@ def job_script(
         f"outputs={destination}",
         'mkdir -p "$outputs"',
         "",
-        _COLLECT.format(
-            outcome=OUTCOME,
-            missing_code=EXIT_MISSING_OUTPUT,
-            keeps=_keeps(spec),
-            checkpoint=CHECKPOINT_FOLDER,
-            kept="".join(f" | {_path(path.partition('/')[0], parameters)}" for path in spec.checkpoint),
-            gather=_GATHER.format(checkpoint=CHECKPOINT_FOLDER) if spec.outputs or spec.checkpoint else "",
-            into_place=_INTO_PLACE.format(missing_code=EXIT_MISSING_OUTPUT) if shared is not None else "",
-        ),
+        gathering(spec, shared=shared is not None),
     ]
     if spec.checkpoint:
         parts.append(
             _KEEP_CHECKPOINT.format(
                 folder='"$folder/checkpoint-$number"' if shared is not None else CHECKPOINT_FOLDER,
-                paths=" ".join(_path(path, parameters) for path in spec.checkpoint),
+                paths=" ".join(path_word(path, parameters) for path in spec.checkpoint),
                 missing_code=EXIT_NO_CHECKPOINT,
             )
         )
@@ -336,181 +244,6 @@ def job_script(
         parts.append(_preflight(spec))
     parts.append(_run(spec, start, shared is not None))
     return "\n".join(parts).replace("\n\n\n", "\n\n")
-
-
-def _keeps(spec: RunSpec) -> str:
-    parameters = spec.parameters
-    lines = [f"{_path(path, parameters)} {_pattern(path, parameters)}" for path in spec.outputs]
-    if not lines:
-        return ""
-    return "\n".join(
-        [
-            "    for doing in links place; do  # a link may lead to what another output moves",
-            *(f"        keep {line}" for line in lines),
-            "    done\n",
-        ]
-    )
-
-
-_INTO_PLACE = """\
-    rm -rf "$folder/outputs-$number" && mv "$outputs" "$folder/outputs-$number" || {{  # whole, or not at all
-        echo "wingspan-run: the outputs stay in $outputs: they cannot become $folder/outputs-$number" >&2
-        [ "$code" -ne 0 ] || code={missing_code}
-    }}
-"""
-
-_GATHER = """\
-# A path into the folder $2. Of links, what they lead to; find goes around in no circle. What can be read is copied, whatever else cannot.
-copy() {{
-    mkdir -p "$2/${{1%/*}}"
-    if [ ! -e "$2/$1" ] && [ -z "$(find "$1" -type l | head -n 1)" ]; then
-        if cp -R "$1" "$2/$1" 2>/dev/null; then return; fi
-    fi
-    chmod -R u+rwX "$2/$1" 2>/dev/null || :
-    uncopied=$(find -L "$1" \\( -type d -o -type f \\) -exec sh -c 'for one; do
-        if [ -d "$one" ]; then mkdir -p "$0/$one" && [ -r "$one" ] && [ -x "$one" ]
-        else cp -f "$one" "$0/$one" || {{ rm -f "$0/$one"; false; }}
-        fi || echo "$one"
-    done' "$2" {{}} + || :)
-    [ -z "$uncopied" ]
-}}
-lost() {{
-    echo "wingspan-run: the output ${{1#./}} does not come back whole" >&2
-    missing="$missing${{1#./}}
-"
-}}
-# Links in a path: what they lead to comes back, as the link alone would be of no use elsewhere (and HTCondor holds jobs for some).
-links() {{
-    if [ -L "$1" ]; then
-        mkdir -p "$outputs/${{1%/*}}"
-        if [ -d "$1" ]; then
-            leads=$(cd "$1" 2>/dev/null && pwd -P) || leads=nowhere
-            case $(cd "${{1%/*}}" && pwd -P)/ in "${{leads%/}}"/*)
-                echo "wingspan-run: the link $1 leads around in a circle: it does not come back" >&2
-                return ;;
-            esac
-        fi
-        copy "$1" "$outputs" || lost "$1"
-    elif [ -d "$1" ]; then
-        for path in "$1"/* "$1"/.[!.]* "$1"/..?*; do links "$path"; done
-    fi
-}}
-# What is no link is moved; into a folder that is there already, as another output lay in it.
-place() {{
-    if [ -d "$1" ] && [ -d "$outputs/$1" ] && [ ! -L "$1" ]; then
-        chmod u+rwx "$1" 2>/dev/null
-        for path in "$1"/* "$1"/.[!.]* "$1"/..?*; do place "$path"; done
-    elif [ -e "$1" ] && [ ! -L "$1" ]; then
-        mkdir -p "$outputs/${{1%/*}}"
-        mv "$1" "$outputs/$1" 2>/dev/null || {{
-            # Also a folder that nobody may read or write. If there is no room for a file, there is for others, once that is away.
-            chmod -R u+rwX "$1" 2>/dev/null
-            if copy "$1" "$outputs" 2>/dev/null || copy "$1" "$outputs"; then rm -rf "$1"; else lost "$1"; fi
-        }}
-    fi
-}}
-# The way to a path is through a link: what it leads to may be another output's.
-through_link() {{
-    case $1 in */*) [ "$(cd "./${{1%/*}}" 2>/dev/null && pwd -P)" != "$(pwd -P)/${{1%/*}}" ] ;; *) return 1 ;; esac
-}}
-keep() {{
-    declared=$1
-    shift
-    matched=
-    for path; do
-        path=${{path%/}}
-        # A pattern means files that the command has written or changed, not what HTCondor and this script make.
-        if [ "$path" != "$declared" ]; then
-            case $path in . | .. | */. | */..) continue ;; esac
-            if ours "$path" || ! {{ through_link "$path" || written "$path"; }}; then continue; fi
-        fi
-        [ -f "$path" ] || [ -d "$path" ] || continue  # a pipe is no output
-        matched=yes
-        if ! through_link "$path"; then "$doing" "./$path"
-        elif [ "$doing" = links ]; then copy "./$path" "$outputs" || lost "$path"
-        fi
-    done
-    if [ "$doing" = links ] && [ -z "$matched" ]; then
-        [ "$code" -ne 0 ] || echo "wingspan-run: the output $declared was not written" >&2
-        missing="$missing$declared
-"
-    fi
-}}
-"""
-
-_COLLECT = """\
-# ---- What is done at the end: outputs are gathered in one folder, with their paths -------------------------------------
-# A missing one is named, rather than left to HTCondor, which would hold the job. Files that no output names stay behind: they are named, too.
-missing=
-# Folders, and how files look: a changed one has another time of change (-c), also if the time of its content (tar, cp -p, mv) is old.
-for full in --full-time -T ''; do
-    if ls -dn $full . >/dev/null 2>&1; then break; fi
-done
-look() {{
-    find . -type d -print -o -exec ls -nidc $full {{}} + 2>/dev/null |
-        sed -e 's/^ *//' -e :a -e 's,^\\([^/]*\\)  ,\\1 ,' -e ta  # without the columns' widths
-}}
-# What is there before the command, which may be begun again in this folder, from a checkpoint.
-[ -e .wingspan-there ] || {{
-    {{ command -v awk >/dev/null && look; }} >.wingspan-there || :
-    # Times in whole seconds: a change must be in another one.
-    ls -dnc $full . | grep -q ':[0-9][0-9][.]0*[1-9]' || sleep 1
-}}
-# The paths that are new or look different now, and the folders they are in; all, where nobody can tell.
-news() {{
-    new="
-$(look | LC_ALL=C awk '
-        !now {{ there[$0]; next }}
-        $0 in there {{ next }}
-        {{ sub(/^[^\\/]*[.]\\//, "") }}
-        / -> / {{ link = $0; sub(/ -> .*/, "", link); print link }}
-        {{ while (!seen[$0]++) {{ print; if (!sub(/\\/[^\\/]*$/, "")) next }} }}' .wingspan-there now=1 -)
-"
-}}
-written() {{
-    [ -s .wingspan-there ] || return 0
-    case $1 in *"
-"*) return 0 ;; esac
-    case $new in *"
-$1
-"*) ;; *) return 1 ;; esac
-}}
-# What HTCondor and this script make. HTCondor's tmp and var were there, and no file in them.
-ours() {{
-    case $1 in
-        "$outputs" | "$outputs"/* | {checkpoint} | {checkpoint}/* | .wingspan-there) ;;
-        _condor_* | .condor* | .chirp* | .update.ad) ;;
-        tmp | tmp/* | var | var/*)
-            grep -qx "\\./${{1%%/*}}" .wingspan-there && ! grep -q " \\./${{1%%/*}}/" .wingspan-there ;;
-        *) return 1 ;;
-    esac
-}}
-left_behind() {{
-    news
-    printf '%s\\n' "$new" | sort | while IFS= read -r path; do
-        case $path in '' | .* | */* | __pycache__{kept}) continue ;; esac
-        if ours "$path"; then continue; fi
-        if [ -n "$(find "./$path" -type f 2>/dev/null | head -n 1)" ]; then echo "left=$path"; fi
-    done | head -n 20
-}}
-{gather}finish() {{
-    set +e  # whatever fails from here on: the rest is saved, and the code is the command's
-    code=$1
-    mkdir -p "$outputs"
-    [ -e .wingspan-there ] || : >.wingspan-there
-    news
-{keeps}    chmod -R u+rX "$outputs" 2>/dev/null
-    if [ "$code" -eq 0 ] && [ -n "$missing" ]; then code={missing_code}; fi
-    {{
-        echo "code=$code"
-        echo "host=$(hostname)"
-        echo "ended=$(date +%s)"
-        printf '%s' "$missing" | sed 's/^/missing=/'
-        left_behind
-    }} >"$outputs/{outcome}"
-{into_place}    exit "$code"
-}}
-"""
 
 
 def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.runs._errors import InvalidRun, InvalidTask, TaskCycle
-from wingspan.runs._script import filled
 from wingspan.runs._spec import Step, relative_path
+from wingspan.runs._words import filled
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,79 @@
+"""Words of a command or a path for the shell, in which a sweep's parameters stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+__all__ = ["filled", "inside_quotes", "path_word", "pattern", "split", "uses_parameter", "word"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./=:@%+,-]+")
+
+
+def uses_parameter(text: str, name: str) -> bool:
+    """Whether a command uses a sweep's parameter: as ``{name}``, ``$name`` or ``${name}``.
+
+    >>> uses_parameter("train.py --lr {lr}", "lr"), uses_parameter("echo $lrs", "lr")
+    (True, False)
+    """
+    return re.search(rf"\{{{name}\}}|\${name}\b|\$\{{{name}\}}", text) is not None
+
+
+def word(word: str, parameters: Sequence[str]) -> str:
+    """A word for the shell, with ``{name}`` of a parameter as its variable; ``${name}`` is left to a shell that the command starts.
+
+    >>> print(word("--lr={lr} or so", ("lr",)), word("echo ${lr}", ("lr",)))
+    --lr="${lr}"' or so' 'echo ${lr}'
+    """
+    if not parameters:
+        return shlex.quote(word)
+    pieces = re.split(r"((?<!\$)\{(?:" + "|".join(parameters) + r")\})", word)
+    shown = [
+        f'"${piece}"' if number % 2 else (piece if _PLAIN.fullmatch(piece) else shlex.quote(piece))
+        for number, piece in enumerate(pieces)
+        if piece
+    ]
+    return "".join(shown) or "''"
+
+
+def pattern(path: str, parameters: Sequence[str] = ()) -> str:
+    """A path for the shell in which ``*``, ``?`` and ``[`` still match, and ``{name}`` of a parameter is its value.
+
+    >>> print(pattern("results/*.csv"), pattern("my file"), pattern("{lr}/*.csv", ["lr"]))
+    results/*.csv 'my file' "${lr}"/*.csv
+    """
+    if not any(character in path for character in "*?["):
+        return path_word(path, parameters)
+    pieces = split(path, parameters)
+    return "".join(
+        f'"${piece}"' if number % 2 else re.sub(r"([^A-Za-z0-9_./=:@%+*?\[\]-])", r"\\\1", piece)
+        for number, piece in enumerate(pieces)
+    )
+
+
+def path_word(path: str, parameters: Sequence[str]) -> str:
+    """A path as a word for the shell; ``${name}`` is the parameter's value, too."""
+    return word("".join(split(path, parameters)), parameters)
+
+
+def split(path: str, parameters: Sequence[str]) -> list[str]:
+    """Text and parameters (``{name}``) in turns."""
+    return re.split(r"\$?(\{(?:" + "|".join(parameters) + r")\})", path) if parameters else [path]
+
+
+def filled(text: str, parameters: Sequence[str], row: Sequence[str]) -> str:
+    """`text` with the values of one row of the sweep, as the job's script fills them in.
+
+    >>> filled("model-{lr}-${seed}.pt", ["lr", "seed"], ["0.1", "7"])
+    'model-0.1-7.pt'
+    """
+    values = {f"{{{name}}}": value for name, value in zip(parameters, row, strict=True)}
+    return "".join(values.get(piece, piece) for piece in split(text, parameters))
+
+
+def inside_quotes(value: str, parameters: Sequence[str]) -> str:
+    """A value for double quotes, in which variables are filled in."""
+    pieces = enumerate(split(value, parameters))
+    text = "".join(f"${piece}" if number % 2 else piece for number, piece in pieces)
+    return re.sub(r'([\\"`])', r"\\\1", text)
