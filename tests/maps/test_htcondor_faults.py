@@ -226,6 +226,13 @@ def test_one_held_worker_does_not_hold_the_map(shared_pool, begun, gate, until):
         lambda: len(m._keeper.jobs.held) == 1 or (not m._keeper.refresh() and m._keeper.jobs.held),
         "one is held",
     )
+
+    def offered_anew():
+        m._keeper.refresh()
+        m._keeper.tend()
+        return m._keeper._repaired
+
+    until(offered_anew, "what the held one had claimed is offered to the other, while that is there")
     gate.open()
     assert_complete(m)
 
