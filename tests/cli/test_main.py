@@ -101,6 +101,8 @@ def test_the_tab_key_completes_commands_and_tags() -> None:
     assert {"rerun", "release"} <= set(_complete("wingspan re", 1))
     assert _complete("wingspan status di", 2) == ["digits", "digits-2"]
     assert _complete("wingspan rm digits ", 3) == ["digits-2", "other"]
+    wingspan.run(["true"], name="arun", pool="local").wait()
+    assert _complete("wingspan rm digits arun o", 4) == ["other"]  # refused when it is called, and not before
 
 
 def test_the_tab_key_knows_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

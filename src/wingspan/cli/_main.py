@@ -52,8 +52,12 @@ ALSO_FOR_RUNS = frozenset({"status", "wait", "hold", "release", "vacate", "rerun
 _OF_SEVERAL = ALSO_FOR_RUNS - {"status", "rerun"}
 
 
-def _names_a_run(command: str, words: list[str]) -> bool:
+def _names_a_run(words: list[str], *, instead_of: str | None) -> bool:
     """Whether the first word that names something names a run.
+
+    Args:
+        words: Of the command line.
+        instead_of: The command, where all its words are names of one kind.
 
     Raises:
         click.UsageError: Maps and runs are named at once.
@@ -64,10 +68,10 @@ def _names_a_run(command: str, words: list[str]) -> bool:
     names = [word for word in words if not word.startswith((".", "-")) and "/" not in word]
     maps = [word for word in names if _has(folder / "tags", word)]
     runs = [word for word in names if word not in maps and _has(folder / "runs", word)]
-    if maps and runs and command in _OF_SEVERAL:
+    if maps and runs and instead_of is not None:
         raise click.UsageError(
-            f"{maps[0]} is a map and {runs[0]} a run; nothing was done: wingspan {command} {' '.join(maps)}, "
-            f"and wingspan {command} {' '.join(runs)}"
+            f"{maps[0]} is a map and {runs[0]} a run; nothing was done: wingspan {instead_of} {' '.join(maps)}, "
+            f"and wingspan {instead_of} {' '.join(runs)}"
         )
     return bool(runs) and not any(names.index(one) < names.index(runs[0]) for one in maps)
 
@@ -117,7 +121,9 @@ class LazyGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         ctx.meta["wingspan.words"] = tuple(rest)  # the command takes words out of the list
         if self.table is COMMANDS and name in ALSO_FOR_RUNS:
-            if _names_a_run(name or "", rest):
+            # The Tab key asks what could follow, whatever stands there already.
+            judged = name if name in _OF_SEVERAL and not ctx.resilient_parsing else None
+            if _names_a_run(rest, instead_of=judged):
                 command = getattr(importlib.import_module("wingspan.cli.runs_act"), name)
             elif command is not None and {"-h", "--help"} & set(rest):
                 other = getattr(importlib.import_module("wingspan.cli.runs_act"), name)
