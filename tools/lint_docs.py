@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import wingspan.runs.lint  # fills the tables
-from wingspan.runs.lint._rule import RuleTable
-from wingspan.runs.lint._rules_sbatch import SBATCH
-from wingspan.runs.lint._rules_shell import SHELL
-from wingspan.runs.lint._rules_submit import SUBMIT
+import wingspan.lint  # fills the tables
+from wingspan.lint._rule import RuleTable
+from wingspan.lint._rules_sbatch import SBATCH
+from wingspan.lint._rules_shell import SHELL
+from wingspan.lint._rules_submit import SUBMIT
 
 PAGE = Path(__file__).parents[1] / "docs" / "lint.md"
 HEADING = "## The rules\n"
@@ -31,5 +31,5 @@ def page(before: str) -> str:
 
 
 if __name__ == "__main__":
-    assert wingspan.runs.lint.RULES
+    assert wingspan.lint.RULES
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -16,11 +16,11 @@ import pytest
 
 import wingspan
 from wingspan.jobs import JobDescription, Submission
+from wingspan.lint import lint
 from wingspan.maps._render import render_map
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs._render import render
-from wingspan.runs.lint import lint
 
 pytestmark = [pytest.mark.htcondor, pytest.mark.apptainer]
 

@@ -16,9 +16,9 @@ import pytest
 
 import wingspan
 from _jobs import wait_for
+from wingspan.lint import lint
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs._render import render
-from wingspan.runs.lint import lint
 
 pytestmark = pytest.mark.htcondor
 PREFIX = "/opt/wingspan/environment"

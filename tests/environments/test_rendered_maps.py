@@ -13,9 +13,9 @@ import pytest
 
 import wingspan
 from _slurm_cluster import SlurmCluster
+from wingspan.lint import lint
 from wingspan.maps._render import render_map
 from wingspan.pools.personal import PersonalPool
-from wingspan.runs.lint import lint
 
 
 def where(number: int) -> tuple[int, str, str]:

@@ -14,12 +14,12 @@ import pytest
 import wingspan
 from wingspan.environments.commands import programs_of
 from wingspan.environments.errors import LockOutdated
+from wingspan.lint import lint
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import CommandNotFound, Run, load_runs
 from wingspan.runs._interactive import open_shell
 from wingspan.runs._render import render
-from wingspan.runs.lint import lint
 
 _TASKS = """
 [tasks]

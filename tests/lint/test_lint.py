@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wingspan.cli import main
+from wingspan.lint import RULES, LintError, LintWarning, lint
 from wingspan.pools.personal import PersonalPool
-from wingspan.runs import RunWarning
-from wingspan.runs.lint import RULES, LintError, lint
 
 SOUND_SUBMIT = """\
 # Trains a network on one GPU.
@@ -704,7 +703,7 @@ def test_what_tools_keep_in_a_folder_is_passed_over(
     (tmp_path / "venv/pyvenv.cfg").touch()
     assert lint([tmp_path]) == []
     (tmp_path / "latin.sh").write_bytes(b"#!/bin/sh\n# caf\xe9\n")
-    with pytest.warns(RunWarning, match=r"left out: .*latin\.sh is not text"):
+    with pytest.warns(LintWarning, match=r"left out: .*latin\.sh is not text"):
         assert lint([tmp_path]) == []
     code, out, err = run(capsys, str(tmp_path))
     assert (code, out) == (0, "")
@@ -833,7 +832,7 @@ def test_looking_leaves_the_environment_alone(tmp_path: Path) -> None:
     """HTCondor's bindings put CONDOR_CONFIG into the environment of whoever imports them; a map would then take it for a site's pool."""
     (tmp_path / "a.sub").write_text("executable = /bin/true\nqueue\n")
     code = (
-        "import os, sys; from pathlib import Path; from wingspan.runs.lint import lint; from wingspan.pools.event_log import EventLog\n"
+        "import os, sys; from pathlib import Path; from wingspan.lint import lint; from wingspan.pools.event_log import EventLog\n"
         "lint([Path(sys.argv[1])]); Path('log').touch(); print(list(EventLog(Path('log')).poll()), 'htcondor2' in sys.modules)\n"
         "from wingspan.pools._select import site_condor; print(os.environ.get('CONDOR_CONFIG'), site_condor())"
     )

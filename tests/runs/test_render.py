@@ -11,11 +11,11 @@ import pytest
 
 import wingspan
 from _slurm_cluster import SlurmCluster
+from wingspan.lint import lint
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.render import FolderInUse
 from wingspan.runs import InvalidRun, InvalidSweep
 from wingspan.runs._render import plan_of_run, render, write_files
-from wingspan.runs.lint import lint
 
 #: What one of each kind of run is asked for; the script copies and counts.
 _RUNS = {

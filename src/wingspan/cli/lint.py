@@ -31,8 +31,8 @@ def lint(*, files: tuple[Path, ...], kind: str | None, as_json: bool, list_rules
     """
     import attrs
 
+    from wingspan import lint as room
     from wingspan.cli._output import notes
-    from wingspan.runs import lint as room
 
     if list_rules:
         rules = [room.RULES[name] for name in sorted(room.RULES)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wingspan.runs.lint._rule import Hit
-from wingspan.runs.lint._rules_submit import SUBMIT
-from wingspan.runs.lint._submit_file import Command, SubmitFile
+from wingspan.lint._rule import Hit
+from wingspan.lint._rules_submit import SUBMIT
+from wingspan.lint._submit_file import Command, SubmitFile
 
 __all__: list[str] = []
 

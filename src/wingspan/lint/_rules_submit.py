@@ -7,9 +7,9 @@ import functools
 import re
 from collections.abc import Iterator
 
-from wingspan.runs.lint._rule import Hit, RuleTable
-from wingspan.runs.lint._submit_file import Command, SubmitFile
-from wingspan.runs.lint._vocabulary import COMMANDS, OTHER_NAMES, VALUES
+from wingspan.lint._rule import Hit, RuleTable
+from wingspan.lint._submit_file import Command, SubmitFile
+from wingspan.lint._vocabulary import COMMANDS, OTHER_NAMES, VALUES
 
 __all__ = ["SUBMIT"]
 

@@ -2,7 +2,7 @@
 
 ::
 
-    from wingspan.runs.lint import lint
+    from wingspan.lint import lint
 
     for finding in lint([Path("train.sub")]):
         print(finding.file, finding.line, finding.rule, finding.message)
@@ -13,8 +13,8 @@ is written.
 
 from __future__ import annotations
 
-from wingspan.runs.lint._check import lint
-from wingspan.runs.lint._errors import LintError
-from wingspan.runs.lint._rule import RULES, Finding, Rule
+from wingspan.lint._check import lint
+from wingspan.lint._errors import LintError, LintWarning
+from wingspan.lint._rule import RULES, Finding, Rule
 
-__all__ = ["RULES", "Finding", "LintError", "Rule", "lint"]
+__all__ = ["RULES", "Finding", "LintError", "LintWarning", "Rule", "lint"]

@@ -9,17 +9,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import wingspan.runs.lint._rules_files
-import wingspan.runs.lint._rules_gpu  # noqa: F401  both add to the table of _rules_submit
-from wingspan.runs._errors import RunWarning
-from wingspan.runs._files import SKIPPED
-from wingspan.runs.lint._errors import LintError
-from wingspan.runs.lint._rule import Finding, RuleTable
-from wingspan.runs.lint._rules_sbatch import SBATCH
-from wingspan.runs.lint._rules_shell import SHELL
-from wingspan.runs.lint._rules_submit import SUBMIT
-from wingspan.runs.lint._script import parse_script
-from wingspan.runs.lint._submit_file import LARGEST, parse_submit
+import wingspan.lint._rules_files
+import wingspan.lint._rules_gpu  # noqa: F401  both add to the table of _rules_submit
+from wingspan.lint._errors import LintError, LintWarning
+from wingspan.lint._rule import Finding, RuleTable
+from wingspan.lint._rules_sbatch import SBATCH
+from wingspan.lint._rules_shell import SHELL
+from wingspan.lint._rules_submit import SUBMIT
+from wingspan.lint._script import parse_script
+from wingspan.lint._submit_file import LARGEST, parse_submit
 
 __all__ = ["Kind", "kind_of", "lint"]
 
@@ -28,6 +26,8 @@ _T = TypeVar("_T")
 
 _SUBMIT_SUFFIXES = frozenset({".sub", ".submit", ".jdl", ".condor", ".cmd"})
 _SHELL_SUFFIXES = frozenset({".sh", ".bash", ".sbatch", ".slurm", ".slurmjob"})
+#: What version control and tools keep for themselves.
+_SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 _IGNORE = re.compile(r"#\s*wingspan:\s*ignore=([\w,-]+)")
 #: What is in the folder of an environment: the scripts there are not the user's.
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
@@ -90,7 +90,7 @@ def _job_files(folder: Path) -> list[Path]:
         folders[:] = [
             name
             for name in folders
-            if name not in SKIPPED and not any((Path(here) / name / mark).exists() for mark in _ENVIRONMENT)
+            if name not in _SKIPPED and not any((Path(here) / name / mark).exists() for mark in _ENVIRONMENT)
         ]
         found += [
             path
@@ -115,7 +115,7 @@ def _texts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
             try:
                 text = _read(each)
             except LintError as error:
-                warnings.warn(f"left out: {error}", RunWarning, stacklevel=3)
+                warnings.warn(f"left out: {error}", LintWarning, stacklevel=3)
                 continue
             if kind_of(each, text) is not None:
                 yield each, text
@@ -138,7 +138,7 @@ def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
         LintError: A file that cannot be read, or is neither a submit description nor a shell script.
 
     Warns:
-        RunWarning: A file in a folder that cannot be read; it is left out.
+        LintWarning: A file in a folder that cannot be read; it is left out.
     """
     findings: list[Finding] = []
     for path, text in _texts(paths):

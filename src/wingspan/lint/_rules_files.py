@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from wingspan.runs.lint._rule import Hit
-from wingspan.runs.lint._rules_submit import SUBMIT
-from wingspan.runs.lint._script import parse_script
-from wingspan.runs.lint._submit_file import Command, SubmitFile, split_list
+from wingspan.lint._rule import Hit
+from wingspan.lint._rules_submit import SUBMIT
+from wingspan.lint._script import parse_script
+from wingspan.lint._submit_file import Command, SubmitFile, split_list
 
 __all__: list[str] = []
 

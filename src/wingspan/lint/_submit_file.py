@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from wingspan.runs.lint._vocabulary import OTHER_NAMES
+from wingspan.lint._vocabulary import OTHER_NAMES
 
 __all__ = ["LARGEST", "Command", "SubmitFile", "parse_submit", "split_list"]
 

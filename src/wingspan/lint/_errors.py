@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from wingspan.errors import WingspanError
 
-__all__ = ["LintError"]
+__all__ = ["LintError", "LintWarning"]
 
 
 class LintError(WingspanError, ValueError):
     """A file that cannot be read, or of which nobody can tell what it is."""
 
     exit_code = 2
+
+
+class LintWarning(UserWarning):
+    """A file in a folder that is left out."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wingspan.runs.lint._rule import Hit, RuleTable
-from wingspan.runs.lint._script import Script
+from wingspan.lint._rule import Hit, RuleTable
+from wingspan.lint._script import Script
 
 __all__ = ["SBATCH"]
 
