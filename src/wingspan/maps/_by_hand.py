@@ -127,8 +127,8 @@ def workers_by_hand(folder: MapFolder, results: Results, jobs: Jobs) -> list[Wor
     """
     lease = float(folder.info.get("lease_seconds", formats.LEASE_SECONDS))
     alive = []
-    for start in list(results.starts.values()):
-        if start.number < 0 or start.left or start.refused is not None or start.number in jobs.by_worker:
+    for start in results.newest_starts():
+        if start.left or start.refused is not None or start.number in jobs.by_worker:
             continue
         seen = folder.transport.modified(f"results/{start.name}")
         if seen is not None and time.time() - seen < lease:

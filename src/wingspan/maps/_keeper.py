@@ -271,7 +271,7 @@ class Keeper:
         """Starts of the workers that were submitted last."""
         entries = self._entries
         first = int(entries[-1]["first"]) if entries else 0
-        return [start for start in self.results.starts.values() if start.number >= first]
+        return [start for start in self.results.newest_starts() if start.number >= first]
 
     def _check_start(self) -> None:
         """If the newest workers ended without a word, twice in a row, say so instead of starting others for ever."""

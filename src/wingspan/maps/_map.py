@@ -151,16 +151,16 @@ class Map(Outputs):
         rest = self._status_of_the_rest()
         exceptions = dict.fromkeys(self._keeper.results.retryable, rest)
         stopped = self._keeper.stopped_pools()
-        for start in self._keeper.by_hand():
-            if start.component is not None and results.state[start.component] != OUTPUT:
-                exceptions[start.component] = ComponentStatus.RUNNING
-        for start in results.starts.values():
+        by_hand = {start.name for start in self._keeper.by_hand()}
+        for start in results.at_work():
             component, job = start.component, jobs.by_worker.get(start.number)
-            if component is None or job is None or results.state[component] == OUTPUT:
+            if component is None or self._is_final(component):
                 continue
-            if job.pool in stopped:
+            if start.name in by_hand:
+                exceptions[component] = ComponentStatus.RUNNING
+            elif job is None or job.pool in stopped:
                 continue
-            if job.state is JobState.RUNNING:
+            elif job.state is JobState.RUNNING:
                 exceptions[component] = ComponentStatus.RUNNING
             elif job.state is JobState.HELD:
                 exceptions.setdefault(component, ComponentStatus.HELD)
@@ -262,7 +262,7 @@ class Map(Outputs):
         at = {
             start.component: job
             for job in held
-            for start in self._keeper.results.starts.values()
+            for start in self._keeper.results.at_work()
             if start.number == job.worker and start.component is not None
         }
         holds = {}
@@ -290,7 +290,7 @@ class Map(Outputs):
     def memory(self) -> Mapping[int, int]:
         """Peak resident memory of each finished component, bytes; of a running one, so far."""
         memory = {component: measures.peak_memory for component, measures in self._measured().items()}
-        for start in self._keeper.results.starts.values():
+        for start in self._keeper.results.at_work():
             if start.component is not None and start.peak_memory:
                 memory.setdefault(start.component, start.peak_memory)
         return memory

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
@@ -22,7 +22,7 @@ import attrs
 from wingspan.maps._folder import MapFolder
 from wingspan.worker import failure, formats, rounds
 from wingspan.worker.pickling import PROTOCOL
-from wingspan.worker.transports import Gone
+from wingspan.worker.transports import Gone, read_at
 
 __all__ = ["Measures", "Results", "WorkerStart"]
 
@@ -83,6 +83,7 @@ class WorkerStart:
         facts: Host, Python, process id and so on; None before it said hello.
         refused: Why it could not do anything, or None.
         component: The component it said it is at, or None.
+        round: The round for which it is at that one.
         since: When that one started, Unix time.
         left: It ended in order.
         frames_end: How far its file has been read.
@@ -97,6 +98,7 @@ class WorkerStart:
     facts: dict[str, Any] | None = None
     refused: dict[str, Any] | None = None
     component: int | None = None
+    round: int = 0
     since: float = 0.0
     peak_memory: int = 0
     left: bool = False
@@ -229,7 +231,7 @@ class Results:
             if length is None or start.frames_end + length > size:
                 break  # not all there yet
             end = min(size, start.frames_end + max(length, 1 << 23))
-            data = os.pread(descriptor, end - start.frames_end, start.frames_end)
+            data = read_at(descriptor, end - start.frames_end, start.frames_end)
             try:
                 used = 0
                 for frame in formats.whole_frames(start.name, self._folder.key, data, start.frames_end):
@@ -346,6 +348,7 @@ class Results:
             start.facts = json.loads(payload)
         elif kind == formats.HEARTBEAT:
             start.component = component if component < self.n else None
+            start.round = number
             start.since = record[5]
             start.peak_memory = record[8] * 1024
         elif kind == formats.REFUSED:
@@ -374,7 +377,7 @@ class Results:
         window_file, window_at, window = self._window
         if file == window_file and window_at <= at and at + length <= window_at + len(window):
             return window[at - window_at : at - window_at + length]
-        data = os.pread(self._descriptor(file), max(length, _WINDOW), at)
+        data = read_at(self._descriptor(file), max(length, _WINDOW), at)
         if len(data) < length:
             raise self._folder.damaged(
                 f"the file results/{self._names[file]} is cut at byte {at + len(data)}"
@@ -432,6 +435,28 @@ class Results:
     def start_of(self, component: int) -> WorkerStart:
         """The worker start that finished a component."""
         return self.starts[self._names[self._file[component]]]
+
+    def newest_starts(self) -> list[WorkerStart]:
+        """The newest start of each worker: what an older one said last is long over.
+
+        Who was evicted in the middle of a component said that it is at it, and never that it left.
+        """
+        return [
+            max(starts, key=lambda one: int(one.name.rpartition(".")[2]))
+            for number, starts in self.starts_of.items()
+            if number >= 0
+        ]
+
+    def at_work(self) -> Iterator[WorkerStart]:
+        """The newest starts that are at a component whose outcome, in that round, is not known and counts."""
+        for start in self.newest_starts():
+            component = start.component
+            if component is None:
+                continue
+            done = self.state[component] and self._round[component] >= start.round
+            outdated = self._epoch is not None and self._epoch[component] > start.round
+            if not done and not outdated:
+                yield start
 
     @_alone
     def printed(self, component: int, kind: int) -> bytes:

@@ -51,6 +51,21 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
+def _current_folder() -> str | None:
+    """Where this process is; None where that folder is no more."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
+
+
+def _import_folders(here: str | None) -> list[str]:
+    """``sys.path`` for another process that starts in `here`. Anything may be in it: of what is no string Python takes no notice."""
+    entries = [os.fspath(entry) if isinstance(entry, os.PathLike) else entry for entry in sys.path]
+    folders = [entry or here for entry in entries if isinstance(entry, str)]
+    return [folder for folder in folders if folder is not None]
+
+
 _digests: dict[tuple[int, int, int], bytes] = {}
 
 
@@ -104,14 +119,15 @@ class LocalPool:
         if not own:  # another environment: this one's packages must not leak into it
             environ = {name: value for name, value in environ.items() if name not in _LEAKS}
         idle_folder = self._idle_folder(command, environ)
+        here = _current_folder()
         orders = [
             {
                 "map": map_folder,
                 "worker": int(first) + process,
                 "job": {"cluster": cluster, "proc": process},
-                "folder": str(Path.cwd()),
+                "folder": here,
                 "environ": None,
-                "path": [entry or str(Path.cwd()) for entry in sys.path] if own else [],
+                "path": _import_folders(here) if own else [],
                 "stdout": str(job.stdout).replace("$(Process)", str(process)),
                 "stderr": str(job.stderr).replace("$(Process)", str(process)),
             }

@@ -133,8 +133,14 @@ class Executor(object):
 
 
 def scratch_folder() -> "str":
-    """Where a job may put temporary files."""
-    return os.environ.get("_CONDOR_SCRATCH_DIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    """Where a job may put temporary files: the first folder that is there and can be written to."""
+    folders = (os.environ.get("_CONDOR_SCRATCH_DIR"), os.environ.get("TMPDIR"), "/tmp")  # noqa: S108
+    for folder in folders:
+        if folder and os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    import tempfile
+
+    return tempfile.gettempdir()  # it knows some more
 
 
 def _unnamed_file(scratch: "str", what: "str") -> "int":

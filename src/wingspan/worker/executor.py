@@ -39,6 +39,17 @@ RUN_SECONDS = 0.001
 #: Whether the user's code has forked this process off: it must not speak for the executor. In a list, as it is looked at after each component.
 _forked_off = [False]
 
+#: How the libraries that threadpoolctl knows are told, before they are imported, how many threads to start.
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "FLEXIBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
 _BOARD = struct.Struct("<qQQd")
 #: In place of a component: one of a run of fast ones.
 SOME = -2
@@ -113,6 +124,7 @@ def setup_message(
     folder: "Optional[str]" = None,
     environ: "Optional[Dict[str, str]]" = None,
     path: "Sequence[str]" = (),
+    cores: "Optional[int]" = None,
 ) -> "bytes":
     """The first thing an executor is told.
 
@@ -124,8 +136,10 @@ def setup_message(
         folder: Working folder, or None to stay.
         environ: Environment variables to take over, or None.
         path: Further entries for ``sys.path``.
+        cores: How many cores the map's owner has asked for: so many threads do libraries start that have pools of them. None: as many as
+            they like.
     """
-    fields = pickle.dumps((function, facts, starred, careful, folder, environ, list(path)), 4)
+    fields = pickle.dumps((function, facts, starred, careful, folder, environ, list(path), cores), 4)
     return SETUP.pack(len(fields)) + fields
 
 
@@ -180,12 +194,17 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", pickle.dumps, skip))
     (length,) = SETUP.unpack(_read_exactly(commands, SETUP.size))
-    function, facts, starred, careful, folder, environ, path = pickle.loads(_read_exactly(commands, length))
+    function, facts, starred, careful, folder, environ, path, cores = pickle.loads(
+        _read_exactly(commands, length)
+    )
     if environ is not None and environ != dict(os.environ):
         os.environ.clear()
         os.environ.update(environ)
     if folder is not None and os.path.isdir(folder):
         os.chdir(folder)
+    for name in THREAD_LIMITS:
+        if cores:
+            os.environ.setdefault(name, str(cores))
     sys.path.extend(entry for entry in path if entry not in sys.path)
     obstacle = compatibility.obstacle(facts, here)
     if obstacle is not None:
@@ -222,6 +241,45 @@ def _silence_forks(commands: "int", results: "int") -> "None":
 
     if hasattr(os, "register_at_fork"):  # Python 3.7
         os.register_at_fork(after_in_child=after_in_child)
+
+
+def _end_as_python_ends(error: "Optional[BaseException]") -> "NoReturn":
+    """A process that the user's code forked off came back from the function, or `error` did: it ends as a script would at its end."""
+    code = 0
+    try:
+        if isinstance(error, SystemExit):
+            if isinstance(error.code, int):
+                code = error.code
+            elif error.code is not None:
+                sys.stderr.write("%s\n" % (error.code,))
+                code = 1
+        elif error is not None:
+            code = 1
+            sys.excepthook(type(error), error, error.__traceback__)
+    except BaseException:
+        code = 1
+    try:
+        import threading
+
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        import atexit
+
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            code = code or 120  # as Python says it
+    if isinstance(error, KeyboardInterrupt):
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(code & 0xFF)
 
 
 def _starred(function: "Callable[..., Any]") -> "Callable[[Any], Any]":
@@ -302,6 +360,8 @@ class _Caller(object):
             payload = self._dumper.dumps(value)
             kind = formats.OUTPUT
         except BaseException as error:
+            if _forked_off[0]:
+                _end_as_python_ends(error)
             if stage != "output":
                 wall = clock() - begin
             payload = self._failure(error, stage, given, has_input, value)
@@ -341,6 +401,8 @@ class _Caller(object):
                 stage = "call"
                 value = call(given)
             except BaseException as error:
+                if _forked_off[0]:
+                    _end_as_python_ends(error)
                 called = stage == "call"
                 failed = self._failure(error, stage, given if called else None, called, None)
                 value = self  # as good as anything that is not plain
@@ -436,7 +498,7 @@ class _Caller(object):
         ranges: "Tuple[int, int, int, int]",
     ) -> "None":
         if _forked_off[0]:
-            os._exit(0)
+            _end_as_python_ends(None)
         failed = FAILED.pack(index) if kind == formats.ERROR else b""
         head = GROUP.pack(count, 1, len(failed) // FAILED.size, len(payload), wall, *ranges)
         header = formats.RECORD.pack(

@@ -19,6 +19,7 @@ from .child import Chunk, Executor, scratch_folder
 from .inputs import Inputs
 from .measures import MAXRSS_PER_KIB, peak_kib
 from .outbox import Outbox
+from .transports import read_at
 from .work import WorkSource
 
 TYPE_CHECKING = False
@@ -153,7 +154,11 @@ class Supervisor(object):
         if self.executor is None:
             self.executor = Executor(scratch_folder(), self.not_for_executor)
         function, facts, starred = self.setup
-        self.executor.send(executor.setup_message(function, facts, starred, careful=careful, **self.setting))
+        cores = self.info.get("options", {}).get("request_cpus")
+        message = executor.setup_message(
+            function, facts, starred, careful=careful, cores=cores, **self.setting
+        )
+        self.executor.send(message)
         self.announced = -1
 
     @property
@@ -468,4 +473,4 @@ def _how_it_ended(status: "int") -> "str":
 def _tail(descriptor: "int", start: "int", limit: "int" = 4000) -> "str":
     end = os.fstat(descriptor).st_size
     begin = max(start, end - limit)
-    return os.pread(descriptor, end - begin, begin).decode("utf-8", "replace")
+    return read_at(descriptor, end - begin, begin).decode("utf-8", "replace")

@@ -9,7 +9,7 @@ import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Union
 
     class Transport(Protocol):
         """What the supervisor and both ends of a map ask of the map's folder."""
@@ -29,8 +29,38 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
+#: The kernel moves at most 2 GiB less a page in one call (read(2), write(2)), and may move less: no call is taken for all of it.
+_ONE_CALL = 1 << 28
+
+
 class Gone(Exception):
     """The map's folder is not there any more: somebody removed the map."""
+
+
+def read_at(descriptor: "int", length: "int", offset: "int") -> "bytes":
+    """`length` bytes from `offset` of an open file; fewer only where the file ends."""
+    if length <= _ONE_CALL:
+        data = os.pread(descriptor, length, offset)
+        if len(data) == length or not data:
+            return data
+        parts = [data]
+    else:
+        parts = []
+    got = sum(map(len, parts))
+    while got < length:
+        part = os.pread(descriptor, min(length - got, _ONE_CALL), offset + got)
+        if not part:
+            break
+        parts.append(part)
+        got += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def write_all(descriptor: "int", data: "Union[bytes, memoryview]") -> "None":
+    """Write `data`, in as many calls as it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view[:_ONE_CALL]) :]
 
 
 class FileTransport(object):
@@ -52,16 +82,8 @@ class FileTransport(object):
         descriptor = os.open(self._path(path), os.O_RDONLY)
         try:
             if length is None:
-                length = os.fstat(descriptor).st_size - offset
-            parts = []
-            while length > 0:
-                part = os.pread(descriptor, min(length, 1 << 28), offset)
-                if not part:
-                    break
-                parts.append(part)
-                offset += len(part)
-                length -= len(part)
-            return b"".join(parts)
+                length = max(0, os.fstat(descriptor).st_size - offset)
+            return read_at(descriptor, length, offset)
         finally:
             os.close(descriptor)
 
@@ -76,7 +98,7 @@ class FileTransport(object):
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(descriptor, view) :]
+                view = view[os.write(descriptor, view[:_ONE_CALL]) :]
         except OSError:
             # The disk is full: behind a part of it nothing could be read, not even that this worker says so.
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - (len(data) - len(view)))
@@ -89,7 +111,7 @@ class FileTransport(object):
         except FileExistsError:
             return False
         try:
-            os.write(descriptor, data)
+            write_all(descriptor, data)
         finally:
             os.close(descriptor)
         return True
@@ -116,9 +138,7 @@ class FileTransport(object):
         """Write a file that nobody else writes."""
         descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            write_all(descriptor, data)
         finally:
             os.close(descriptor)
 

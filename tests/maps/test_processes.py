@@ -1,0 +1,138 @@
+"""Components and processes: what they fork off, what they find set, where they are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wingspan
+from wingspan.worker.executor import THREAD_LIMITS
+
+PATIENCE = 60.0
+ONE = wingspan.Options(workers=1)
+
+
+def _forks(how):
+    """Let a forked child end in the way `how`: what its parent is told of it (`os.waitstatus_to_exitcode`)."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    kind, value = how
+    if kind == "exit":
+        sys.exit(value)
+    if kind == "_exit":
+        os._exit(value)
+    if kind == "raise":
+        raise ValueError(value)
+    if kind == "interrupt":
+        raise KeyboardInterrupt
+    if kind == "atexit":
+        import atexit
+
+        atexit.register(os._exit, value)
+    return None
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_forked_child_ends_as_in_a_script(fast):
+    """The exit code of a child is what it would be without Wingspan: of sys.exit, of an exception, of a return."""
+    given_codes = {
+        ("exit", 4): 4,
+        ("exit", None): 0,
+        ("exit", 256 + 3): 3,
+        ("exit", "words"): 1,
+        ("_exit", 9): 9,
+        ("raise", 1): 1,
+        ("interrupt", 0): -2,
+        ("atexit", 7): 7,
+        ("return", 0): 0,
+    }
+
+    def component(how):
+        return _forks(how) if how else 0
+
+    inputs = [None] * (500 if fast else 0) + list(given_codes)
+    m = wingspan.map(component, inputs, pool="local", options=ONE)
+    m.wait(PATIENCE)
+    assert (
+        dict(zip(inputs[-len(given_codes) :], m[len(inputs) - len(given_codes) :], strict=True))
+        == given_codes
+    )
+    assert "ValueError: 1" in m.stderr(inputs.index(("raise", 1)))
+    assert "words" in m.stderr(inputs.index(("exit", "words")))
+
+
+@settings(max_examples=int(os.environ.get("WINGSPAN_EXAMPLES", "3")), deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["exit", "_exit"]), st.integers(0, 255)), min_size=1, max_size=20))
+def test_every_exit_code_comes_through(ways):
+    """Whatever code a child ends with, its parent is told that one."""
+    m = wingspan.map(_forks, ways, pool="local", options=ONE)
+    assert list(m) == [code for _, code in ways]
+    m.remove()
+
+
+def _limits(_):
+    return {name: os.environ.get(name) for name in THREAD_LIMITS}
+
+
+def test_libraries_start_as_many_threads_as_cores_were_asked_for(monkeypatch):
+    """The variables that such libraries read say request_cpus, but for those that the user has set."""
+    for name in THREAD_LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    m = wingspan.map(_limits, [0], pool="local", options=wingspan.Options(workers=1, request_cpus=3))
+    assert m[0] == {**dict.fromkeys(THREAD_LIMITS, "3"), "MKL_NUM_THREADS": "7"}
+
+
+def test_a_warm_worker_takes_the_next_maps_number_of_cores(monkeypatch):
+    """A worker that stayed from a map that asked for other cores obeys the new one."""
+    for name in THREAD_LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    for cores in (1, 2):
+        m = wingspan.map(_limits, [0], pool="local", options=wingspan.Options(workers=1, request_cpus=cores))
+        assert set(m[0].values()) == {str(cores)}
+
+
+def test_a_blas_has_so_many_threads():
+    """numpy's own BLAS has one thread in a component of one core."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    pytest.importorskip("numpy")
+
+    def threads(_):
+        import numpy  # noqa: F401
+
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+
+    m = wingspan.map(threads, [0], pool="local", options=ONE)
+    assert set(m[0]) == {1}
+
+
+@pytest.mark.parametrize("odd", [Path("/somewhere"), None, 7, b"/bytes"])
+def test_anything_may_be_in_the_path(monkeypatch, odd):
+    """What Python takes no notice of in sys.path does not keep a map from being made."""
+    monkeypatch.setattr(sys, "path", [*sys.path, odd])
+    assert wingspan.map(lambda x: x, [1], pool="local", options=ONE)[0] == 1
+
+
+@pytest.mark.parametrize("where", ["not-there", "a-file"])
+def test_a_tmpdir_that_is_no_folder(monkeypatch, tmp_path, where):
+    """A TMPDIR that is not there is passed over, as the module tempfile does."""
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / where))
+    m = wingspan.map(lambda x: print("said") or x, [1], pool="local", options=ONE)
+    assert m[0] == 1
+    assert m.stdout(0) == "said\n"
+
+
+def test_a_folder_that_is_no_more(monkeypatch, tmp_path):
+    """A session whose current folder was removed can make maps."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert wingspan.map(lambda x: x, [1], pool="local", options=ONE)[0] == 1
