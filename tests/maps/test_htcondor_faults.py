@@ -362,3 +362,17 @@ def test_two_processes_wait_through_a_fault(shared_pool, begun, gate):
     gate.open()
     assert_complete(m)
     assert [waiter.communicate(timeout=180)[0] for waiter in waiters] == [b"55\n", b"55\n"]
+
+
+def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate, until):
+    """Jobs that left the queue because the map was complete are no reason for others to stop waiting when its owner does it again."""
+    options = wingspan.Options(workers=12, request_memory="64MB")
+    m = wingspan.map(lambda x: x * x, range(N), tag="tidied", pool="personal", options=options)
+    m.wait(120)
+    until(lambda: m._keeper.tidy() or not m._keeper.refresh() and not m._keeper.jobs.live(), "all have left")
+    other = wingspan.load("tidied")
+    other._keeper.refresh()
+    # As somebody does who reruns, and who has not submitted workers yet, or dies before.
+    m._keeper.publish("rerun", range(N))
+    assert other.wait(120).is_done
+    assert_complete(other)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 from wingspan.errors import SubmitError
 from wingspan.maps._by_hand import PLANNED_WORKERS
 from wingspan.maps._delivery import Delivery, check_pythons, keep, prepare
-from wingspan.maps._folder import CODE_MARK, create_map_folder, tags_root
+from wingspan.maps._folder import CODE_MARK, create_map_folder, remove_map_folder, tags_root
 from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
-from wingspan.maps._tags import new_tag, remove_tag, write_tag
+from wingspan.maps._tags import new_tag, write_tag
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import Progress
@@ -106,8 +105,7 @@ def create(
         if options.workers != 0:
             made._keeper.add_workers(int(folder.info["workers"]), pool)
     except BaseException:
-        remove_tag(tags_folder, tag, map_id)
-        shutil.rmtree(folder.path, ignore_errors=True)
+        remove_map_folder(folder.path, tag)
         raise
     return made
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from wingspan.errors import PoolError, WingspanError
 from wingspan.maps._by_hand import is_owned
 from wingspan.maps._errors import MapError, TagDamaged, TagNotFound
-from wingspan.maps._folder import MapFolder, maps_root, read_submissions, submission_of, tags_root
+from wingspan.maps._folder import (
+    MapFolder,
+    maps_root,
+    read_submissions,
+    remove_map_folder,
+    submission_of,
+    tags_root,
+)
 from wingspan.maps._map import Map
 from wingspan.maps._tags import find_tag, list_tags, read_tag, remove_tag
 from wingspan.pools import get_pool
@@ -91,8 +98,7 @@ def _remove_damaged(tag: str, force: bool) -> None:
         except PoolError:
             if not force:
                 raise
-    remove_tag(tags_root(), tag, map_id)
-    shutil.rmtree(path, ignore_errors=True)
+    remove_map_folder(path, tag)
 
 
 def _is_at_rest(found: Map) -> bool:

@@ -21,9 +21,11 @@ from typing import Any
 
 import attrs
 
+from wingspan._files import append_line, write_atomically
 from wingspan.jobs import Submission
 from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
 from wingspan.maps._functions import own_modules_by_value, travelled_classes
+from wingspan.maps._tags import remove_tag
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 from wingspan.worker import compatibility, formats, rounds
@@ -53,17 +55,6 @@ def maps_root() -> Path:
 def tags_root() -> Path:
     """Where their tags lie."""
     return load_settings().data_dir / "tags"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file, or leave the one that is there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class _FromInputs(Exception):
@@ -381,14 +372,7 @@ class MapFolder:
 
     def add_submission(self, entry: dict[str, Any]) -> None:
         """Append a line to ``submissions``; whole lines, so that two processes may."""
-        data = json.dumps(entry).encode() + b"\n"
-        descriptor = os.open(self.path / "submissions", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            size = os.fstat(descriptor).st_size
-            torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-            os.write(descriptor, (b"\n" if torn else b"") + data)
-        finally:
-            os.close(descriptor)
+        append_line(self.path / "submissions", json.dumps(entry).encode())
 
     def reserve_workers(self, count: int) -> int:
         """Numbers for `count` new workers: the first. No two callers get the same.
@@ -412,6 +396,21 @@ class MapFolder:
                     )
             if self.transport.create_whole(f"workers/first-{first}", str(count).encode()):
                 return first
+
+
+def remove_map_folder(path: Path, tag: str) -> None:
+    """Take a map away: first out of its place, so that it is there whole or not at all, then its tag, then what is in it.
+
+    Whoever dies in between leaves a tag without a map, which `load` takes away, or a folder that `clean` does.
+
+    Raises:
+        OSError: It cannot be taken out of its place; nothing has happened then.
+    """
+    doomed = path.with_name(f".removed-{path.name}-{time.time_ns()}")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(doomed)
+    remove_tag(tags_root(), tag, path.name)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def read_submissions(path: Path) -> list[dict[str, Any]]:

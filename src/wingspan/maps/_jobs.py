@@ -20,6 +20,7 @@ class Job:
     Attributes:
         worker: Its number in the map.
         pool: Kind of the pool it is in.
+        cluster: The submission that it belongs to.
         state: What it is now.
         started: It has been running at least once.
         code: Exit code or hold reason code.
@@ -31,6 +32,7 @@ class Job:
 
     worker: int
     pool: str
+    cluster: str = ""
     state: JobState = JobState.IDLE
     started: bool = False
     code: int | None = None
@@ -52,7 +54,7 @@ class Jobs:
         """Jobs were submitted; their workers are numbered from `first`."""
         for process in range(submission.count):
             if (submission.cluster, process) not in self._by_id:
-                job = Job(worker=first + process, pool=submission.pool)
+                job = Job(worker=first + process, pool=submission.pool, cluster=submission.cluster)
                 self._by_id[(submission.cluster, process)] = self.by_worker[job.worker] = job
         # A job's first events may be read before whoever submitted it has written down that it did.
         early, self._early = self._early, []

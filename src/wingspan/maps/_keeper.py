@@ -15,6 +15,7 @@ from typing import Any
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import Submission
 from wingspan.maps._by_hand import HandSubmissions, workers_by_hand
+from wingspan.maps._deeds import COMPLETE, Deeds, stopped_by_owner
 from wingspan.maps._delivery import inside
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._failures import describe_refusal
@@ -60,6 +61,7 @@ class Keeper:
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
         self._hand = HandSubmissions(folder)
+        self._deeds = Deeds(folder.path)
         self._submissions = 0
         self._entries: list[dict[str, Any]] = []
         self._next_tend = 0.0
@@ -201,6 +203,7 @@ class Keeper:
             self.results.poll()
             if self.finished:
                 with contextlib.suppress(PoolError):
+                    self._deeds.note(COMPLETE, [str(entry["cluster"]) for entry in known])
                     self._act_on(known, "remove", "the map is complete")
                     self._tidied = True
 
@@ -227,11 +230,7 @@ class Keeper:
     def _repair_and_revive(self, now: float) -> None:
         if self.jobs.live():
             self._gone_since = None
-            gone = [job for job in self.jobs.by_worker.values() if self._is_lost(job)]
-            names = {start.name for job in gone for start in self._starts_of(job.worker) if not start.left}
-            if names - self._repaired and self.jobs.can_progress:
-                self._repaired |= names
-                self.repair(names)
+            self._repair_lost()
             return
         if self.removed:
             return  # its owner, or an administrator, took the jobs away: starting others is not ours to decide
@@ -244,9 +243,28 @@ class Keeper:
             self._next_tend = self._gone_since + SETTLE_SECONDS
             return
         self._check_start()
-        self.repair(None)
+        newest = self._jobs_of(self._entries[-1:])
+        by_owner = bool(newest) and all(stopped_by_owner(job, self._deeds) for job in newest)
+        self.repair(None, rounds.RESUME if by_owner else rounds.REPAIR)
         self._gone_since = None
         self.add_workers(None)
+
+    def _repair_lost(self) -> None:
+        """Offer anew what those have claimed that are gone, while others are there to take it."""
+        gone = [job for job in self.jobs.by_worker.values() if self._is_lost(job)]
+        if not gone or not self.jobs.can_progress:
+            return
+        for kind, by_owner in ((rounds.RESUME, True), (rounds.REPAIR, False)):
+            names = {
+                start.name
+                for job in gone
+                if stopped_by_owner(job, self._deeds) is by_owner
+                for start in self._starts_of(job.worker)
+                if not start.left
+            }
+            if names - self._repaired:
+                self._repaired |= names
+                self.repair(names, kind)
 
     @property
     def removed(self) -> list[Job]:
@@ -258,7 +276,16 @@ class Keeper:
         if not own:
             return []
         first, count = int(own[-1]["first"]), int(own[-1]["count"])
-        return [job for job in self.jobs.removed if first <= job.worker < first + count]
+        tidied = self._deeds.clusters(COMPLETE)
+        return [
+            job
+            for job in self.jobs.removed
+            if first <= job.worker < first + count and job.cluster not in tidied
+        ]
+
+    def _jobs_of(self, entries: list[dict[str, Any]]) -> list[Job]:
+        clusters = {str(entry["cluster"]) for entry in entries}
+        return [job for job in self.jobs.by_worker.values() if job.cluster in clusters]
 
     @staticmethod
     def _is_lost(job: Job) -> bool:
@@ -337,10 +364,11 @@ class Keeper:
         """Workers at work that were not submitted by us."""
         return workers_by_hand(self.folder, self.results, self.jobs)
 
-    def repair(self, owners: set[str] | None) -> bool:
-        """Publish a round for what lost workers had claimed: those of `owners`, or (None) everything unfinished.
+    def repair(self, owners: set[str] | None, kind: str = rounds.REPAIR) -> bool:
+        """Publish a round for what workers had claimed that are gone: those of `owners`, or (None) everything unfinished.
 
-        Components that were lost too often get an error instead. Returns whether a round was published.
+        Components that were lost too often get an error instead, unless the map's owner stopped their workers (`kind` is
+        `rounds.RESUME`). Returns whether a round was published.
         """
         with self.lock:
             while True:
@@ -348,12 +376,16 @@ class Keeper:
                 if owners is None and self.results.retryable:
                     return self.publish(rounds.RETRY, self.results.retryable)
                 lost = self._lost(owners)
-                hopeless = {component for component in lost if self.results.repairs(component) >= MAX_REPAIRS}
+                hopeless = {
+                    component
+                    for component in (lost if kind == rounds.REPAIR else ())
+                    if self.results.repairs(component) >= MAX_REPAIRS
+                }
                 if hopeless:
                     self._give_up(hopeless)
                     lost = [component for component in lost if component not in hopeless]
                 # Where another writer's round was first, it need not be about what is lost here: look again.
-                if not lost or self.publish(rounds.REPAIR, lost):
+                if not lost or self.publish(kind, lost):
                     return bool(lost)
 
     def _lost(self, owners: set[str] | None) -> list[int]:
@@ -488,7 +520,7 @@ class Keeper:
             if "local" in by_pool and action in ("release", "vacate") and not self.finished:
                 # Local workers were ended: others take their place, whether or not somebody waits.
                 self._revived = True
-                self.repair(None)
+                self.repair(None, rounds.RESUME)
                 stopped = sum(submission.count for submission in by_pool["local"])
                 left = self.results.n - self.results.finished
                 self.add_workers(min(stopped, left), self._pool("local"))
@@ -500,6 +532,8 @@ class Keeper:
         by_pool: dict[str, list[Submission]] = {}
         for entry in entries:
             by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
+        if action in ("hold", "vacate") and "local" in by_pool:
+            self._deeds.note(action, [submission.cluster for submission in by_pool["local"]])
         for kind, submissions in by_pool.items():
             self._pool(kind).act(action, submissions, self.folder.path, reason)
         return by_pool

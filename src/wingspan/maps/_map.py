@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from wingspan.maps._errors import (
     MapRemoved,
 )
 from wingspan.maps._failures import summary
-from wingspan.maps._folder import tags_root
+from wingspan.maps._folder import remove_map_folder, tags_root
 from wingspan.maps._outputs import Outputs
 from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
@@ -388,13 +387,7 @@ class Map(Outputs):
             )  # a damaged map can be removed
         self._keeper.close()
         self._folder.read_info()
-        remove_tag(tags_root(), self.tag, self._folder.info["id"])
-        doomed = self._folder.path.with_name(f".removed-{self._folder.info['id']}")
-        try:
-            self._folder.path.rename(doomed)
-        except FileNotFoundError:
-            return
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_map_folder(self._folder.path, self.tag)
 
     def retag(self, tag: str) -> None:
         """Give it another tag; it is then no longer transient.

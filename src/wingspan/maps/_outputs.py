@@ -242,14 +242,16 @@ class Outputs(Sequence[Any]):
 
     def _finished_from(self, component: int, with_inputs: bool, return_exceptions: bool) -> Iterator[Any]:
         """The outcome of a finished component, and of those that lie in one record with it."""
-        state = self._keeper.results.state
-        if state[component] == OUTPUT and not with_inputs:
-            values, first = self._keeper.results.run_of(component)
-            for value in values[component - first :]:  # millions may pass here
-                if state[component] != OUTPUT:
+        results = self._keeper.results
+        if results.state[component] == OUTPUT and not with_inputs:
+            replaced = results.replaced
+            values = results.outputs_from(component)
+            for value in values:  # millions may pass here
+                if (
+                    results.replaced != replaced
+                ):  # while the caller had it, somebody had components done again
                     return
                 yield value
-                component += 1
             if values:
                 return
         yield self._told(component, with_inputs, return_exceptions)

@@ -120,6 +120,7 @@ class Results:
         plans: Rounds by number.
         starts: Worker starts by name.
         starts_of: Worker starts by number of the worker.
+        replaced: Changes whenever a record that counted does so no longer.
     """
 
     def __init__(self, folder: MapFolder) -> None:
@@ -150,6 +151,7 @@ class Results:
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
         self._rounds_written: tuple[int, float] = (0, 0.0)
         self._run: tuple[tuple[int, int], list[Any], int] | None = None
+        self.replaced = 0
 
     # -- finding new records -------------------------------------------------------------------------------------------
 
@@ -219,6 +221,7 @@ class Results:
                 self._attempts[component] = self._attempts[component] + 1 if plan.kind == rounds.RETRY else 0
                 self.retryable.discard(component)
                 if self.state[component] and self._round[component] < number:
+                    self.replaced += 1
                     self.state[component] = NOTHING
                     self.finished -= 1
                     self.failed.discard(component)
@@ -283,6 +286,7 @@ class Results:
 
     def _settle(self, component: int, kind: int, file: int, number: int, header: int, payload: int) -> None:
         """This is the record of the component that counts."""
+        self.replaced += bool(self.state[component])
         self.state[component] = kind + 1
         self._file[component] = file
         self._round[component] = number
@@ -415,6 +419,30 @@ class Results:
         return values, int(record[4])
 
     @_alone
+    def outputs_from(self, component: int) -> list[Any]:
+        """Outputs of `component` and of those after it whose records are in one with its own; none where it has a record of its own.
+
+        What is answered holds as long as `replaced` stays as it is.
+        """
+        values, first = self.run_of(component)
+        stop = min(first + len(values), self.n)
+        if stop <= component:
+            return []
+        length = stop - component
+        state, file, header = self.state[component], self._file[component], self._header_at[component]
+        if (
+            self.state.count(state, component, stop) < length
+            or self._file[component:stop] != array("I", [file]) * length
+            or self._header_at[component:stop] != array("Q", [header]) * length
+        ):  # some were done again: their records are elsewhere
+            stop = next(
+                at
+                for at in range(component, stop)
+                if (self.state[at], self._file[at], self._header_at[at]) != (state, file, header)
+            )
+        return values[component - first : stop - first]
+
+    @_alone
     def measures(self, component: int) -> Measures:
         """What a finished component took."""
         record = self._record(component)
@@ -479,8 +507,12 @@ class Results:
         return 0 if self._attempts is None else self._attempts[component]
 
     def repairs(self, component: int) -> int:
-        """How often whoever did a component was lost."""
-        return sum(plan.kind == rounds.REPAIR and component in plan for plan in self.plans.values())
+        """How often whoever did a component was lost, since it was last wanted afresh."""
+        lost = 0
+        for _, plan in sorted(self.plans.items()):
+            if component in plan and plan.kind in (rounds.REPAIR, rounds.RERUN):
+                lost = lost + 1 if plan.kind == rounds.REPAIR else 0
+        return lost
 
     def in_newer_round(self, component: int, number: int) -> bool:
         """Some round after `number` does this component."""

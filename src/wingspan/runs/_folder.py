@@ -27,6 +27,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._files import append_line
 from wingspan.jobs import Submission
 from wingspan.runs._errors import RunDamaged, RunError, RunExists, RunNotFound
 from wingspan.runs._spec import RunSpec, check_name
@@ -209,13 +210,7 @@ class RunFolder:
     def add_submission(self, submission: Submission, first: int) -> None:
         """Append a line to ``submissions``; a whole one, so that two processes may."""
         entry = {**attrs.asdict(submission), "first": first, "time": time.time()}
-        descriptor = os.open(self.path / "submissions", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            size = os.fstat(descriptor).st_size
-            torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-            os.write(descriptor, (b"\n" if torn else b"") + json.dumps(entry).encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        append_line(self.path / "submissions", json.dumps(entry).encode())
 
 
 def open_run_folder(name: str) -> RunFolder:

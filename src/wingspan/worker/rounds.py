@@ -20,6 +20,7 @@ INITIAL = "initial"
 RERUN = "rerun"  # the owner wants them again: what older rounds made no longer counts
 RETRY = "retry"  # they failed and may try again: an older error no longer counts
 REPAIR = "repair"  # whoever claimed them is gone: what older rounds make still counts
+RESUME = "resume"  # as a repair, but their owner stopped whoever claimed them: that is no loss
 
 #: Blocks a worker of the plan gets, when there are enough components: small enough to balance, few enough to claim quickly.
 BLOCKS_PER_WORKER = 32
@@ -30,7 +31,7 @@ class Plan(object):
     """What one round does.
 
     Attributes:
-        kind: `INITIAL`, `RERUN`, `RETRY` or `REPAIR`.
+        kind: `INITIAL`, `RERUN`, `RETRY`, `REPAIR` or `RESUME`.
         ranges: ``[(first, stop), …]``: the components, in the order in which they are cut into blocks.
         block_size: Components of a block (the last may have fewer).
         workers: How many workers the plan expects: worker w starts at block ``w * blocks // workers``.

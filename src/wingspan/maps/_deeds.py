@@ -1,0 +1,62 @@
+"""What was done to a map's jobs on purpose, and by whom it was not: every process that looks at the map asks here before it infers a loss.
+
+The file ``actions`` in the map's folder has a line for each action, written before it is done: the action, and the clusters it is for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from wingspan._files import append_line
+from wingspan.maps._jobs import Job
+from wingspan.pools import JobState
+
+__all__ = ["COMPLETE", "Deeds", "stopped_by_owner"]
+
+#: The action that takes jobs of a complete map out of the queue: nobody wanted the map to stop.
+COMPLETE = "complete"
+#: HoldReasonCode of a job that a person holds (HTCondor manual, "HoldReasonCode": UserRequest).
+_USER_REQUEST = 1
+
+
+class Deeds:
+    """The file ``actions`` of one map."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "actions"
+        self._read = -1
+        self._clusters: dict[str, set[str]] = {}
+
+    def note(self, action: str, clusters: Iterable[str]) -> None:
+        """Write down what is about to be done. Where that is not possible it is done all the same."""
+        entry = {"action": action, "clusters": sorted(clusters), "time": time.time()}
+        with contextlib.suppress(OSError):
+            append_line(self._path, json.dumps(entry).encode())
+
+    def clusters(self, *actions: str) -> set[str]:
+        """Clusters to which one of these was done."""
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            size = 0
+        if size != self._read:
+            self._read = size
+            self._clusters = {}
+            for line in self._path.read_bytes().split(b"\n")[:-1] if size else ():
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    entry = json.loads(line)
+                    self._clusters.setdefault(entry["action"], set()).update(entry["clusters"])
+        return set().union(*(self._clusters.get(action, set()) for action in actions))
+
+
+def stopped_by_owner(job: Job, deeds: Deeds) -> bool:
+    """Somebody wanted this job to stop: what it had claimed is not lost, and not a component's fault."""
+    if job.pool == "local":  # there a job that is held or vacated ends, and another takes its place
+        return job.cluster in deeds.clusters("hold", "vacate")
+    if job.state is JobState.HELD:
+        return job.code == _USER_REQUEST or (job.pool == "slurm" and "launch" not in (job.reason or ""))
+    return job.state is JobState.REMOVED
