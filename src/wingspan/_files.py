@@ -9,24 +9,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["append_line", "lock", "reason", "write_atomically"]
+from wingspan.worker import trust
+
+__all__ = ["append_line", "lock", "reason"]
 
 #: What flock(2) answers on file systems that have no locks.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file, or leave the one that is there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -35,7 +23,7 @@ def append_line(path: Path, line: bytes) -> None:
     Raises:
         OSError: It cannot be written. A reader passes over what there is of it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = trust.open_file(str(path), os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
         torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -59,7 +47,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
         wait: Until whoever has it lets go.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = trust.open_file(str(path), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
             yield True

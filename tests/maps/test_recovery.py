@@ -13,9 +13,7 @@ RUNNING = ComponentStatus.RUNNING
 
 def test_every_way_to_read_gives_what_was_done_again():
     """After a rerun of one of many quick components all ways to read outputs give its new value, and the others their old one."""
-    m = wingspan.map(
-        lambda x: time.time_ns(), range(1000), pool="local", options=wingspan.Options(workers=1)
-    )
+    m = wingspan.map(lambda x: time.time_ns(), range(1000), pool="local", options=wingspan.Options(workers=1))
     m.wait(60)
     before = m[:]
     assert list(m) == before

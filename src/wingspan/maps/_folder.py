@@ -21,14 +21,14 @@ from typing import Any
 
 import attrs
 
-from wingspan._files import append_line, write_atomically
+from wingspan._files import append_line
 from wingspan.jobs import Submission
 from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
 from wingspan.maps._functions import own_modules_by_value, travelled_classes
 from wingspan.maps._tags import remove_tag
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
-from wingspan.worker import compatibility, formats, rounds
+from wingspan.worker import compatibility, formats, rounds, trust
 from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
 from wingspan.worker.transports import FileTransport
 
@@ -329,7 +329,7 @@ class MapFolder:
     def update_info(self, **changes: Any) -> None:
         """Rewrite ``map.json`` with `changes`."""
         self.info = {**self.info, **changes}
-        write_atomically(self.path / "map.json", json.dumps(self.info).encode())
+        trust.write_whole(str(self.path / "map.json"), json.dumps(self.info).encode())
 
     def input_pickles(self, first: int, stop: int) -> Iterator[bytes]:
         """The pickles of inputs ``first … stop - 1``, read in pieces."""
