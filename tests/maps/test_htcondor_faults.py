@@ -369,7 +369,9 @@ def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate, unti
     options = wingspan.Options(workers=12, request_memory="64MB")
     m = wingspan.map(lambda x: x * x, range(N), tag="tidied", pool="personal", options=options)
     m.wait(120)
-    until(lambda: m._keeper.tidy() or not m._keeper.refresh() and not m._keeper.jobs.live(), "all have left")
+    until(
+        lambda: m._keeper.tidy() or (not m._keeper.refresh() and not m._keeper.jobs.live()), "all have left"
+    )
     other = wingspan.load("tidied")
     other._keeper.refresh()
     # As somebody does who reruns, and who has not submitted workers yet, or dies before.
