@@ -93,6 +93,9 @@ MachineMaxVacateTime = 10
 # How long the files that jobs have in common stay on their slot after the last such job (HTCondor: five
 # minutes).
 KEEP_DATA_CLAIM_IDLE = 15
+# A pool of one person: no job keeps a slot for jobs that may follow it, whatever tool submitted it.
+JOB_TRANSFORM_NAMES = $(JOB_TRANSFORM_NAMES) NoIdleClaims
+JOB_TRANSFORM_NoIdleClaims = DELETE KeepClaimIdle
 # Jobs find the programs that whoever started the pool finds: Apptainer of a module, say.
 STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory} PATH={quoted_path}"
 
@@ -146,6 +149,7 @@ def render(
     settings: Mapping[str, str],
     path: str,
     sshd: Path | None = None,
+    shadow: Path | None = None,
 ) -> str:
     """The text of ``condor_config``.
 
@@ -160,6 +164,7 @@ def render(
         settings: Further settings, appended: the last one of a name counts.
         path: ``PATH`` of the jobs.
         sshd: What to start for condor_ssh_to_job; None: HTCondor's own choice, ``/usr/sbin/sshd``.
+        shadow: What to start as shadow of a job; None: HTCondor's own.
 
     Raises:
         SettingsError: A setting's name or value would reach over into other lines.
@@ -188,4 +193,6 @@ def render(
     )
     if sshd is not None:
         text += f"SSH_TO_JOB_SSHD = {sshd}\n"
+    if shadow is not None:
+        text += f"SHADOW = {shadow}\n"
     return text + "".join(f"{name} = {value}\n" for name, value in settings.items())

@@ -23,6 +23,7 @@ from wingspan.pools.personal.identity import Identity, choose_identity
 from wingspan.pools.personal.installation import Installation, install
 from wingspan.pools.personal.locking import exclusive
 from wingspan.pools.personal.processes import MARKER, ProcessIdentity, boot_id, kill_all, marked
+from wingspan.pools.personal.shadow import write_shadow
 from wingspan.pools.personal.shells import write_sshd
 from wingspan.pools.personal.state import PersonalPoolStatus, State
 from wingspan.progress import NO_PROGRESS, Progress
@@ -193,6 +194,7 @@ class PersonalPool:
             settings=self.settings,
             path=os.environ.get("PATH", os.defpath),
             sshd=write_sshd(self.directory, installation),
+            shadow=write_shadow(self.directory, installation),
         )
         temporary = self.directory / "condor_config.tmp"
         temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,33 @@
+"""The shadow that a personal pool starts for each job: HTCondor's own, told not to let the job wait after its files have come."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from wingspan.pools.personal.installation import Installation
+
+__all__ = ["write_shadow"]
+
+#: With this option a shadow answers "carry on" when the starter asks what to do after the transfer of a job's files; all other
+#: questions, such as those about common files, are answered as ever. Without it HTCondor 25 often answers "ask again in five
+#: seconds", because the shadow has not yet collected the process that sent the files (HTCondor's sources: pseudo_ops.cpp).
+_OPTION = "--use-guidance-in-job-ad"
+
+
+def write_shadow(directory: Path, installation: Installation) -> Path | None:
+    """Write the program that the schedd starts as shadow into the pool's folder; None if this HTCondor does not know the option."""
+    path = directory / "shadow"
+    program = installation.sbin / "condor_shadow"
+    try:
+        known = _OPTION.encode() in program.read_bytes()
+    except OSError:
+        known = False
+    if not known:
+        path.unlink(missing_ok=True)
+        return None
+    temporary = directory / "shadow.tmp"
+    temporary.write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} {_OPTION} "$@"\n', encoding="utf-8")
+    temporary.chmod(0o755)
+    temporary.replace(path)
+    return path
