@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from wingspan.maps import MapRemoved as MapRemoved
     from wingspan.maps import MapStatus as MapStatus
     from wingspan.maps import MapTimeout as MapTimeout
+    from wingspan.maps import MapWarning as MapWarning
     from wingspan.maps import Measures as Measures
     from wingspan.maps import NotPicklable as NotPicklable
     from wingspan.maps import Options as Options
@@ -89,6 +90,7 @@ _MAPS = (
     "MapRemoved",
     "MapStatus",
     "MapTimeout",
+    "MapWarning",
     "Measures",
     "NotPicklable",
     "Options",

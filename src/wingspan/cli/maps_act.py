@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wingspan.cli._output import TAG, confirm, selected, several_maps
+from wingspan.cli._output import TAG, confirm, notes, selected, several_maps
 
 if TYPE_CHECKING:
     _RangeType = click.ParamType[range]
@@ -66,12 +66,30 @@ class _Components(_RangeType):
 @click.argument("components", metavar="[COMPONENT]...", nargs=-1, type=_Components())
 @click.option("--errors", "failed", is_flag=True, help="Those that failed.")
 @click.option("--all", "everything", is_flag=True, help="All, also those that have an output.")
-def rerun(tag: str, components: tuple[range, ...], failed: bool, everything: bool) -> None:
+@click.option(
+    "--with-current-inputs",
+    "--with-current-function",
+    "current",
+    is_flag=True,
+    help="Call the function as its file has it now.",
+)
+@click.option("--function", metavar="FILE:NAME", help="Call this function instead: train.py:simulate.")
+def rerun(
+    *,
+    tag: str,
+    components: tuple[range, ...],
+    failed: bool,
+    everything: bool,
+    current: bool,
+    function: str | None,
+) -> None:
     """Do components of a map again: numbers and ranges (7 3-9), or those that have no output.
 
-    What is done again gives up what it had; everything else is kept.
+    What is done again gives up what it had; everything else is kept. The function is the one that the map was given last, however its
+    file has changed since.
     """
     import wingspan
+    from wingspan.maps._again import current_function, import_function
 
     if bool(components) + failed + everything > 1:
         raise click.UsageError("give components, --errors or --all, not several of them")
@@ -91,10 +109,18 @@ def rerun(tag: str, components: tuple[range, ...], failed: bool, everything: boo
         count = len(one) - done
     else:
         count = len(set(chosen))
-    if count:
-        one.rerun(chosen)
-    again = f"{count:,} component{'s' if count != 1 else ''} again; wingspan wait {tag} waits for them"
-    click.echo(f"{tag}: {again if count else 'there is nothing to do again'}")
+    if not count:
+        click.echo(f"{tag}: there is nothing to do again")
+        return
+    if function is not None and current:
+        raise click.UsageError("give --function or --with-current-inputs, not both")
+    func = import_function(function) if function else current_function(one.functions[-1]) if current else None
+    with notes():
+        again = one.rerun(chosen, function=func)
+    click.echo(
+        f"{tag}: {count:,} component{'s' if count != 1 else ''} again, with {again.function}; "
+        f"wingspan wait {tag} waits for them"
+    )
 
 
 @click.command()

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from wingspan._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from wingspan.maps._again import Rerun
     from wingspan.maps._api import MapBuilder, build_map, map, starmap
+    from wingspan.maps._code import FunctionVersion
     from wingspan.maps._errors import (
         ComponentError,
         ComponentErrors,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         MapError,
         MapRemoved,
         MapTimeout,
+        MapWarning,
         NotPicklable,
         OutputNotReady,
         PythonsDiffer,
@@ -44,6 +47,7 @@ __all__ = [
     "ComponentRemoved",
     "ComponentStatus",
     "EmptyMap",
+    "FunctionVersion",
     "Hold",
     "InvalidInputs",
     "InvalidTag",
@@ -54,12 +58,14 @@ __all__ = [
     "MapRemoved",
     "MapStatus",
     "MapTimeout",
+    "MapWarning",
     "Measures",
     "NotPicklable",
     "Options",
     "OutputNotReady",
     "PythonsDiffer",
     "RemoteTraceback",
+    "Rerun",
     "TagDamaged",
     "TagError",
     "TagExists",
@@ -81,9 +87,11 @@ _HOMES = {
     **dict.fromkeys(("MapBuilder", "build_map", "map", "starmap"), "._api"),
     **dict.fromkeys(("clean", "load", "load_maps", "remove", "tags"), "._find"),
     **dict.fromkeys(("ComponentStatus", "Hold", "MapStatus"), "._status"),
+    "FunctionVersion": "._code",
     "Map": "._map",
     "Measures": "._results",
     "Options": "._options",
+    "Rerun": "._again",
 }
 
 if not TYPE_CHECKING:  # a checker would take any name for one that is there

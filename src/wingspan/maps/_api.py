@@ -61,7 +61,7 @@ def map(
         NotPicklable: The function or an input cannot travel; the message says what in it. An async or a generator function cannot.
         PoolError: The pool that was named cannot be used.
     """
-    _check_callable(func)
+    check_callable(func)
     return _make(func, _iterable(inputs), "map", tag, pool, options)
 
 
@@ -78,7 +78,7 @@ def starmap(
 
     The shorter of the two is filled up with nothing. Everything else is as for `map`.
     """
-    _check_callable(func)
+    check_callable(func)
     if args is None and kwargs is None:
         raise SettingsError(
             "a starmap needs args, kwargs or both", hint="wingspan.starmap(f, [(1, 2), (3, 4)])"
@@ -90,7 +90,12 @@ def starmap(
     return _make(func, calls, "starmap", tag, pool, options)
 
 
-def _check_callable(func: Any) -> None:
+def check_callable(func: Any) -> None:
+    """See that `func` can be called, and gives something that travels.
+
+    Raises:
+        NotPicklable: It cannot.
+    """
     if not callable(func):
         raise NotPicklable(
             f"the first argument must be a function, not {type(func).__name__}",
@@ -187,7 +192,7 @@ def build_map(
             builder(a, seed=a + 1)
     m = builder.map
     """
-    _check_callable(func)
+    check_callable(func)
     return MapBuilder(func, tag, pool, options)
 
 

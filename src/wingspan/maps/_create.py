@@ -10,6 +10,7 @@ from typing import Any
 
 from wingspan.errors import SubmitError
 from wingspan.maps._by_hand import PLANNED_WORKERS
+from wingspan.maps._code import describe
 from wingspan.maps._delivery import Delivery, check_pythons, keep, prepare
 from wingspan.maps._folder import CODE_MARK, create_map_folder, remove_map_folder, tags_root
 from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
@@ -90,6 +91,8 @@ def create(
             "lease_seconds": float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
             "wingspan": __version__,
             "environment": delivery.facts if delivery else None,
+            "functions": True,  # its workers know what a round is that names another function
+            "code": describe(func),
         },
         archive=worker_zipapp(),
         workers=lambda count: min(count, _planned_workers(options, pool, count)),

@@ -25,6 +25,7 @@ __all__ = [
     "MapError",
     "MapRemoved",
     "MapTimeout",
+    "MapWarning",
     "NotPicklable",
     "OutputNotReady",
     "PythonsDiffer",
@@ -36,6 +37,10 @@ __all__ = [
     "WorkersCannotStart",
     "WrongInterpreter",
 ]
+
+
+class MapWarning(UserWarning):
+    """Something that whoever uses a map should know, and that keeps it from nothing: it is done again with older code, for instance."""
 
 
 class TagError(WingspanError):

@@ -454,11 +454,17 @@ class Keeper:
         self.folder.transport.write_whole("results/" + name, data)
         self.results.poll()
 
-    def publish(self, kind: str, components: Iterable[int]) -> bool:
-        """Publish the next round; True if ours was put in place (another writer may have been first)."""
+    def publish(self, kind: str, components: Iterable[int], function: str = rounds.FUNCTION) -> bool:
+        """Publish the next round; True if ours was put in place (another writer may have been first).
+
+        Args:
+            kind: Of the round.
+            components: What it does.
+            function: File of the function that a `rounds.RERUN` calls.
+        """
         newest = max(self.results.plans)
         workers = self.options.workers or int(self.folder.info["workers"])
-        plan = rounds.plan_for(kind, components, workers, self.options.block_size)
+        plan = rounds.plan_for(kind, components, workers, self.options.block_size, function)
         nonce = f"c{os.getpid()}-{time.time_ns()}"
         won = rounds.publish(self.folder.transport, self.folder.key, newest + 1, plan, nonce)
         self.results.poll()

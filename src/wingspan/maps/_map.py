@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from wingspan.errors import PoolError
+from wingspan.maps._again import Rerun, add_function, check_function, notices, tell, versions
 from wingspan.maps._by_hand import HINT
+from wingspan.maps._code import FunctionVersion
 from wingspan.maps._delivery import bundle_of
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._errors import (
@@ -16,7 +18,7 @@ from wingspan.maps._errors import (
     MapRemoved,
 )
 from wingspan.maps._failures import summary
-from wingspan.maps._folder import remove_map_folder, tags_root
+from wingspan.maps._folder import CODE_MARK, remove_map_folder, tags_root
 from wingspan.maps._outputs import Outputs
 from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
@@ -310,14 +312,42 @@ class Map(Outputs):
 
     # -- doing something to it -------------------------------------------------------------------------------------------
 
-    def rerun(self, components: Iterable[int] | None = None) -> None:
+    @property
+    def functions(self) -> tuple[FunctionVersion, ...]:
+        """The functions it was given: the one it was made with, then those given to `rerun`."""
+        self._keeper.refresh()
+        return tuple(versions(self._folder, self._keeper.results.plans).values())
+
+    def function_of(self, component: int) -> FunctionVersion:
+        """Which of its `functions` a component was, or will be, done with."""
+        self._keeper.refresh()
+        number, results = self._component(component), self._keeper.results
+        done_in = results.round_of(number) if results.state[number] else max(results.plans)
+        file = rounds.function_of(results.plans, number, done_in)
+        return versions(self._folder, results.plans)[file]
+
+    def rerun(
+        self, components: Iterable[int] | None = None, *, function: Callable[..., Any] | None = None
+    ) -> Rerun:
         """Do components again, or (None) all that have no output.
 
         ``m.rerun(m.errors)`` does again what failed, ``m.rerun(m.components)`` everything. What they gave before no longer counts.
 
+        Args:
+            components: Their numbers.
+            function: Called from now on instead of the map's own, for these components and those done again later. Outputs of others
+                stay as they are. None: the one that was given last.
+
+        Returns:
+            Which components, and with the function of when.
+
         Raises:
             IndexError: There is no such component.
             MapDamaged: The inputs, the function or the environment's bundle are not all there any more.
+            NotPicklable, PythonsDiffer: `function` cannot travel, or its workers could not read it.
+
+        Warns:
+            MapWarning: The function in hand, or its file, is another than the one that this is done with.
         """
         self._keeper.refresh()
         results = self._keeper.results
@@ -325,15 +355,36 @@ class Map(Outputs):
             chosen = [component for component in self.components if results.state[component] != OUTPUT]
         else:
             chosen = sorted_numbers([self._component(component) for component in components], len(self))
+        known = versions(self._folder, results.plans)
+        file = rounds.newest_function(results.plans)
         if not chosen:
-            return
+            return Rerun(tag=self.tag, components=(), function=known[file])
         self._folder.check_inputs()
         if self._folder.info.get("environment") and self.options.workers != 0:
             bundle_of(self._folder)  # what was good is not given up for workers that cannot start
-        while not self._keeper.publish(rounds.RERUN, chosen):
+        if function is not None:
+            file = self._take_function(function)
+            self._keeper.refresh()
+        else:
+            check_function(self._folder, file, known[file])
+        while not self._keeper.publish(rounds.RERUN, chosen, file):
             continue  # another process published a round at the same moment: ours is the next
         # Workers that seem to run may have looked for work for the last time: others come too, and end at once if they are not needed.
         self._keeper.add_workers(None)
+        version = versions(self._folder, results.plans)[file]
+        told = notices(version, function)
+        for one in told:
+            tell(one)
+        return Rerun(tag=self.tag, components=tuple(chosen), function=version, notices=told)
+
+    def _take_function(self, function: Callable[..., Any]) -> str:
+        """Keep a function that was given later: its file."""
+        from wingspan.maps._api import check_callable
+        from wingspan.maps._create import pickled
+
+        check_callable(function)
+        content = pickled(function)
+        return add_function(self._folder, function, content, CODE_MARK in content)
 
     def add_workers(self, count: int, pool: str | None = None) -> None:
         """Let more workers join, from this map's pool or another: all share the same blocks.

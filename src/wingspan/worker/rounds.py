@@ -1,18 +1,19 @@
 """Rounds: which components are to be done, how they are cut into blocks, and who has taken which block.
 
 ``rounds/<r>/plan`` says what round r does; it is put in place together with its folder by one rename, so a round is there whole or not at
-all and only one of several writers wins. ``rounds/<r>/claims/<block>`` is created exclusively by the worker that takes the
-block, which then signs it with its name. ``rounds/<r>/done/<worker>.<start>`` lists the blocks a worker has finished, a line each,
-after their records are safe: ``<block> [failed component …]``.
+all and only one of several writers wins. A `RERUN` may name another function than the map was made with. ``rounds/<r>/claims/<block>`` is
+created exclusively by the worker that takes the block, which then signs it with its name. ``rounds/<r>/done/<worker>.<start>`` lists the
+blocks a worker has finished, a line each, after their records are safe: ``<block> [failed component …]``.
 """
 
+import hashlib
 import json
 
 from . import formats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+    from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
     from .transports import Transport
 
@@ -26,6 +27,10 @@ RESUME = "resume"  # as a repair, but their owner stopped whoever claimed them: 
 BLOCKS_PER_WORKER = 32
 MAX_BLOCKS = 20000
 
+#: The file of the function that the map was made with. Later ones lie in `FUNCTIONS`, each named by its digest.
+FUNCTION = "function.pkl"
+FUNCTIONS = "functions"
+
 
 class Plan(object):
     """What one round does.
@@ -35,14 +40,31 @@ class Plan(object):
         ranges: ``[(first, stop), …]``: the components, in the order in which they are cut into blocks.
         block_size: Components of a block (the last may have fewer).
         workers: How many workers the plan expects: worker w starts at block ``w * blocks // workers``.
+        function: File of the function, of an `INITIAL` or a `RERUN`. For the other kinds see `function_of`.
     """
 
-    __slots__ = ("_firsts", "_starts", "block_size", "blocks", "kind", "length", "ranges", "workers")
+    __slots__ = (
+        "_firsts",
+        "_starts",
+        "block_size",
+        "blocks",
+        "function",
+        "kind",
+        "length",
+        "ranges",
+        "workers",
+    )
 
     def __init__(
-        self, kind: "str", ranges: "Iterable[Sequence[int]]", block_size: "int", workers: "int"
+        self,
+        kind: "str",
+        ranges: "Iterable[Sequence[int]]",
+        block_size: "int",
+        workers: "int",
+        function: "str" = FUNCTION,
     ) -> "None":
         self.kind = kind
+        self.function = function
         self.ranges = [(int(first), int(stop)) for first, stop in ranges]
         self.block_size = int(block_size)
         self.workers = max(1, int(workers))
@@ -90,6 +112,8 @@ class Plan(object):
             "block_size": self.block_size,
             "workers": self.workers,
         }
+        if self.function != FUNCTION:
+            fields["function"] = self.function
         return formats.sign(key, json.dumps(fields))
 
     @classmethod
@@ -99,7 +123,8 @@ class Plan(object):
         if text is None:
             return None
         fields = json.loads(text.decode())
-        return cls(fields["kind"], fields["ranges"], fields["block_size"], fields["workers"])
+        function = fields.get("function", FUNCTION)
+        return cls(fields["kind"], fields["ranges"], fields["block_size"], fields["workers"], function)
 
 
 def ranges_of(components: "Iterable[int]") -> "List[Tuple[int, int]]":
@@ -120,7 +145,11 @@ def choose_block_size(count: "int", workers: "int") -> "int":
 
 
 def plan_for(
-    kind: "str", components: "Iterable[int]", workers: "int", block_size: "Optional[int]" = None
+    kind: "str",
+    components: "Iterable[int]",
+    workers: "int",
+    block_size: "Optional[int]" = None,
+    function: "str" = FUNCTION,
 ) -> "Plan":
     """A plan for `components` (a range or numbers) and about so many workers."""
     if isinstance(components, range):
@@ -131,7 +160,32 @@ def plan_for(
     if kind == REPAIR:
         # Whoever took their worker down is lost again: alone this time.
         block_size = max(1, -(-count // MAX_BLOCKS))
-    return Plan(kind, ranges, block_size or choose_block_size(count, workers), workers)
+    return Plan(kind, ranges, block_size or choose_block_size(count, workers), workers, function)
+
+
+def function_of(plans: "Mapping[int, Plan]", component: "int", number: "int") -> "str":
+    """File of the function that round `number` calls for `component`.
+
+    A retry and a repair call what the round called that wanted the component afresh.
+    """
+    for other in sorted(plans, reverse=True):
+        plan = plans[other]
+        if other <= number and plan.kind in (INITIAL, RERUN) and component in plan:
+            return plan.function
+    return FUNCTION
+
+
+def newest_function(plans: "Mapping[int, Plan]") -> "str":
+    """File of the function that was given last."""
+    for number in sorted(plans, reverse=True):
+        if plans[number].kind in (INITIAL, RERUN):
+            return plans[number].function
+    return FUNCTION
+
+
+def function_name(content: "bytes") -> "str":
+    """The file that a later function of a map lies in: its name says what is in it, so that two writers cannot disagree."""
+    return "%s/%s.pkl" % (FUNCTIONS, hashlib.blake2b(content, digest_size=16).hexdigest())
 
 
 def publish(transport: "Transport", key: "bytes", number: "int", plan: "Plan", nonce: "str") -> "bool":

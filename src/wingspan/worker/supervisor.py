@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 
-from . import executor, failure, formats
+from . import compatibility, executor, failure, formats, rounds
 from .child import Chunk, Executor, scratch_folder
 from .inputs import Inputs
 from .measures import MAXRSS_PER_KIB, peak_kib
@@ -74,6 +74,8 @@ class Supervisor(object):
         self.transport = transport
         self.info = info
         self.setup: "Tuple[Any, ...]" = ()
+        #: File of the function that the executor has.
+        self.loaded = rounds.FUNCTION
         self.setting = setting or {}
         self.not_for_executor = not_for_executor
         self.name = self._first_free_name(worker)
@@ -124,10 +126,12 @@ class Supervisor(object):
 
         Args:
             facts: What wrote the pickle; the caller has found it readable by this interpreter.
-            function: The pickle of the function.
+            function: The pickle of the function that the map was made with.
         """
-        starred = self.info["call"] == "starmap"
-        self.setup = (function, facts, starred)
+        self.loaded = rounds.FUNCTION
+        self.setup = (function, facts, self.info["call"] == "starmap")
+        # The one that the next blocks call, most likely: it may be given because the first cannot even be loaded.
+        self._load_function(self.source.newest_function)
         try:
             self._start_executor()
             while not self.refused:
@@ -149,6 +153,16 @@ class Supervisor(object):
             self.outbox.add(formats.BYE)
         self.outbox.flush()
         return not self.refused
+
+    def _load_function(self, name: "str") -> "None":
+        """Have executors that are started from now on call the function of this file."""
+        if name == self.loaded:
+            return
+        content = self.transport.read(name)
+        if name != rounds.FUNCTION and rounds.function_name(content) != name:
+            raise ValueError("the function in %s of the map is cut or altered" % name)
+        facts, function = compatibility.split(content)
+        self.loaded, self.setup = name, (function, facts, self.setup[2])
 
     def _start_executor(self, careful: "bool" = False) -> "None":
         if self.executor is None:
@@ -195,6 +209,12 @@ class Supervisor(object):
                     self.outbox.block_done(block)
                     continue
                 self.block = block
+            if self.block.function != self.loaded:
+                if self.chunks:
+                    return  # what the executor has been sent it does with the function that it has
+                self._stop_executor()
+                self._load_function(self.block.function)
+                self._start_executor()
             chunk = self._next_chunk(self.block)
             if self.block.exhausted:
                 self.block = None

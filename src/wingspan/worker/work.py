@@ -16,7 +16,7 @@ class Block(object):
     """A block that this worker has claimed.
 
     One that is to be done `alone` may hold what took an earlier worker down: nothing is claimed or kept back beside it.
-    A `single` one is of a round whose components are claimed one by one.
+    A `single` one is of a round whose components are claimed one by one. `functions` are the files of the functions of its runs.
     """
 
     def __init__(
@@ -27,6 +27,7 @@ class Block(object):
         runs: "Sequence[Tuple[int, int]]",
         alone: "bool",
         single: "bool",
+        functions: "Sequence[str]" = (),
     ) -> "None":
         self.round = number
         self.number = block
@@ -35,6 +36,7 @@ class Block(object):
         self.alone = alone
         self.single = single
         self._runs = list(runs)
+        self._functions = list(functions) or [rounds.FUNCTION] * len(self._runs)
         self.remaining = sum(stop - first for first, stop in runs)
 
     @property
@@ -46,6 +48,11 @@ class Block(object):
         """The next components that have not been taken: ``(first, stop)``."""
         return self._runs[0]
 
+    @property
+    def function(self) -> "str":
+        """File of the function of `next_run`."""
+        return self._functions[0]
+
     def take(self, first: "int", stop: "int") -> "None":
         """The components ``first … stop - 1`` are on their way."""
         low, high = self._runs[0]
@@ -53,7 +60,7 @@ class Block(object):
         if stop < high:
             self._runs[0] = (stop, high)
         else:
-            del self._runs[0]
+            del self._runs[0], self._functions[0]
 
 
 class Round(object):
@@ -197,11 +204,48 @@ class WorkSource(object):
             runs = rounds.ranges_of(components)
         attempt = self._attempt(runs[0][0], state.number) if runs and state.number else 0
         plan = state.plan
+        runs, functions = self._with_functions(runs, state.number)
         made = Block(
-            state.number, block, attempt, runs, alone=plan.kind == rounds.REPAIR, single=plan.block_size == 1
+            state.number,
+            block,
+            attempt,
+            runs,
+            alone=plan.kind == rounds.REPAIR,
+            single=plan.block_size == 1,
+            functions=functions,
         )
         made.failed += failed
         return made
+
+    def _with_functions(
+        self, runs: "Sequence[Tuple[int, int]]", number: "int"
+    ) -> "Tuple[List[Tuple[int, int]], List[str]]":
+        """The runs, cut where the function changes, and the function's file of each."""
+        plans = {other: state.plan for other, state in self._rounds.items()}
+        named = {plan.function for plan in plans.values()}
+        if len(named) == 1:
+            return list(runs), list(named) * len(runs)
+        plan = plans[number]
+        if plan.kind in (rounds.INITIAL, rounds.RERUN):
+            return list(runs), [plan.function] * len(runs)
+        cut: "List[Tuple[int, int]]" = []
+        functions: "List[str]" = []
+        for first, stop in runs:
+            begin, current = first, rounds.function_of(plans, first, number)
+            for component in range(first + 1, stop):
+                function = rounds.function_of(plans, component, number)
+                if function != current:
+                    cut.append((begin, component))
+                    functions.append(current)
+                    begin, current = component, function
+            cut.append((begin, stop))
+            functions.append(current)
+        return cut, functions
+
+    @property
+    def newest_function(self) -> "str":
+        """File of the function that was given last."""
+        return rounds.newest_function({number: state.plan for number, state in self._rounds.items()})
 
     # -- what was left undone ----------------------------------------------------------------------------------------
 
