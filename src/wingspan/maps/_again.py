@@ -118,7 +118,7 @@ def add_function(folder: MapFolder, func: Callable[..., Any], pickled: bytes, ho
     first = compatibility.split((folder.path / rounds.FUNCTION).read_bytes())[1]
     name = rounds.FUNCTION if first == pickled else rounds.function_name(content)
     facts = {**describe(func), "bytes": len(content)}
-    (folder.path / rounds.FUNCTIONS).mkdir(mode=0o700, exist_ok=True)
+    folder.transport.make_folder(rounds.FUNCTIONS)
     if not (folder.path / name).exists():
         folder.transport.write_whole(str(Path(name).with_suffix(".json")), json.dumps(facts).encode())
         folder.transport.write_whole(name, content)
