@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from wingspan.maps import MapRemoved as MapRemoved
     from wingspan.maps import MapStatus as MapStatus
     from wingspan.maps import MapTimeout as MapTimeout
-    from wingspan.maps import MapWarning as MapWarning
     from wingspan.maps import Measures as Measures
     from wingspan.maps import NotPicklable as NotPicklable
     from wingspan.maps import Options as Options
@@ -90,7 +89,6 @@ _MAPS = (
     "MapRemoved",
     "MapStatus",
     "MapTimeout",
-    "MapWarning",
     "Measures",
     "NotPicklable",
     "Options",
