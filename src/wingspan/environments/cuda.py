@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import attrs
 
 from wingspan.environments.lock import LockedEnvironment, LockedPackage
+from wingspan.environments.specs import lower_bound, required_name, virtual_bounds
 
 __all__ = ["CudaUse", "cpu_build", "cuda_of_build", "find_cuda"]
 
@@ -24,6 +25,7 @@ class CudaUse:
         minor: Its minor, where the lock says it; else None.
         majors: All majors found: more than one is a mixture that seldom works.
         floor: The highest ``__cuda >=X`` that a package demands: ``(12, 0)``, or None.
+        floor_of: Who demands it and how: ``"torchvision 0.21.0 …: __cuda >=12.4"``; empty: nobody.
         users: Packages that are built for CUDA or belong to it.
         evidence: Where the version was seen.
     """
@@ -32,6 +34,7 @@ class CudaUse:
     minor: int | None = None
     majors: tuple[int, ...] = ()
     floor: tuple[int, int] | None = None
+    floor_of: str = ""
     users: tuple[LockedPackage, ...] = attrs.field(default=(), repr=False)
     evidence: str = ""
 
@@ -45,21 +48,21 @@ def find_cuda(env: LockedEnvironment) -> CudaUse:
     """Look through the packages of `env`."""
     found: list[tuple[int, int | None, str]] = []
     users: list[LockedPackage] = []
-    floor: tuple[int, int] | None = None
+    bounds = list(virtual_bounds(env.packages, "__cuda", env.platform))
+    asking = {bound.package.name for bound in bounds if bound.field == "depends"}
+    locked = env.package("cuda-version")
     for package in env.packages:
-        versions = list(_versions(package))
+        versions = list(_versions(package, locked))
         found += [(major, minor, str(package)) for major, minor in versions]
-        if (versions and package.name != "cuda-version") or any(
-            re.match(r"__cuda\b", d) for d in package.depends
-        ):
+        if (versions and package is not locked) or (package.kind == "conda" and package.name in asking):
             users.append(package)
-        for spec in (*package.depends, *package.constrains):
-            bound = re.match(r"__cuda\s*>=\s*(\d+)(?:\.(\d+))?", spec)
-            if bound:
-                asked = (int(bound.group(1)), int(bound.group(2) or 0))
-                floor = asked if floor is None else max(floor, asked)
+    floor, floor_of = None, ""
+    for bound in bounds:
+        asked = (*bound.version, 0, 0)[:2] if bound.version else None
+        if asked is not None and (floor is None or asked > floor):
+            floor, floor_of = (asked[0], asked[1]), f"{bound.package} ({bound.field}: {bound.spec})"
     if not found:
-        return CudaUse(floor=floor, users=tuple(users))
+        return CudaUse(floor=floor, floor_of=floor_of, users=tuple(users))
     major = max(m for m, _, _ in found)
     # Of several minors the highest counts: libraries of 12.8 beside a runtime of 12.9 were made for that.
     best = max((f for f in found if f[0] == major), key=lambda f: -1 if f[1] is None else f[1])
@@ -68,23 +71,29 @@ def find_cuda(env: LockedEnvironment) -> CudaUse:
         minor=best[1],
         majors=tuple(sorted({m for m, _, _ in found})),
         floor=floor,
+        floor_of=floor_of,
         users=tuple(users),
         evidence=best[2],
     )
 
 
-def _versions(package: LockedPackage) -> Iterator[tuple[int, int | None]]:
-    """(major, minor) of the CUDA that one package speaks of; minor None: it names the major only."""
+def _versions(package: LockedPackage, locked: LockedPackage | None) -> Iterator[tuple[int, int | None]]:
+    """(major, minor) of the CUDA that one package speaks of; minor None: it names the major only.
+
+    `locked` is the environment's ``cuda-version``, if it has one.
+    """
     if package.kind == "conda":
         if package.name in {"cuda-version", "cudatoolkit", "pytorch-cuda", "cuda-runtime", "cuda-toolkit"}:
             yield _major_minor(package.version)
         elif (version := cuda_of_build(package.build)) is not None:
             yield version
         else:
-            # CUDA's own libraries say which one they belong to: "cuda-version >=12.9,<12.10.0a0".
+            # CUDA's own libraries say which one they belong to: "cuda-version >=12.9,<12.10.0a0". A range of several
+            # majors belongs to none of them; where cuda-version is locked, that says it.
             for spec in package.depends:
-                if bound := re.match(r"cuda-version\s*>=\s*(\d+)(?:\.(\d+))?", spec):
-                    yield int(bound.group(1)), None
+                major = _only_major(spec) if required_name(spec) == "cuda-version" else None
+                if major is not None:
+                    yield (_major_minor(locked.version)[0] if locked else major), None
         return
     if local := re.search(r"\+cu(\d{2,3})\b", package.version):
         yield int(local.group(1)[:2]), int(local.group(1)[2:] or 0)
@@ -92,6 +101,26 @@ def _versions(package: LockedPackage) -> Iterator[tuple[int, int | None]]:
         yield _major_minor(package.version)
     elif named := re.search(r"-cu(?:da)?(\d{2})x?(?:-|$)", package.name):
         yield int(named.group(1)), None
+
+
+def _only_major(spec: str) -> int | None:
+    """The one CUDA major that a match spec allows; None: several.
+
+    >>> _only_major("cuda-version >=12.9,<12.10.0a0"), _only_major("cuda-version 12.*")
+    (12, 12)
+    >>> _only_major("cuda-version >=12.0,<14") is _only_major("cuda-version >=12") is None
+    True
+    """
+    text = re.split(r"[;\[]", spec, maxsplit=1)[0].partition("cuda-version")[2].strip()
+    low = lower_bound(text)
+    if not low:
+        return None
+    below = [re.match(r"\s*(<=?)\s*(\d+)(?:\.(\d+))?", part) for part in text.split(",")]
+    highest = [
+        int(found[2]) - (1 if found[1] == "<" and not int(found[3] or 0) else 0) for found in below if found
+    ]
+    exact = re.match(r"(?:==?|~=)?\s*\d", text)  # 12.9.*, ==12.9, ~=12.9
+    return low[0] if (highest and min(highest) == low[0]) or (exact and "|" not in text) else None
 
 
 def _major_minor(version: str) -> tuple[int, int | None]:

@@ -1,8 +1,8 @@
 """Does a lock satisfy its manifest? What can be told without solving.
 
-Compared are environments, platforms, channels, dependency and constraint versions, and packages that nothing
-asks for any more. Not compared: what a solver would choose today, PyPI requirements with markers, and what is
-inside source dependencies.
+Compared are environments, platforms, channels, dependency and constraint versions with their conditions, and packages
+that nothing asks for any more. Not compared: what a solver would choose today, conditions that the lock does not decide,
+and what is inside source dependencies.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from wingspan.environments.errors import LockOutdated
 from wingspan.environments.lock import Form, LockedEnvironment, LockedPackage, normalize
 from wingspan.environments.manifest import Dependency, Manifest
 from wingspan.environments.platforms import same_version
+from wingspan.environments.specs import condition_holds, marker_holds, required_name
 
 if TYPE_CHECKING:
     from wingspan.environments.lockfile import Lock
@@ -65,8 +66,17 @@ def refuse_mismatches(env: LockedEnvironment, mismatches: tuple[Mismatch, ...]) 
 
 
 def _compare_platform(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
-    """A platform whose declared virtual packages changed; locks before version 7 do not record them."""
-    for spec in manifest.platforms_of(env.name):
+    """A platform that is another machine's, or whose virtual packages changed; locks before version 7 do not record those."""
+    specs = manifest.platforms_of(env.name)
+    named = [spec for spec in specs if env.platform.label in {spec.name, spec.subdir}]
+    if all(spec.subdir != env.platform.subdir for spec in named or specs):
+        told = f"is of {named[0].subdir}" if named else "does not list it"
+        yield Mismatch(
+            subject=f"platform {env.platform.label}",
+            manifest=told,
+            lock=f"has it for {env.platform.subdir}",
+        )
+    for spec in specs:
         if spec.name == env.platform.label and env.platform.virtual_packages:
             for name, version in spec.virtual_packages.items():
                 locked = env.platform.virtual_package(name)
@@ -93,11 +103,15 @@ def _channel_name(channel: str) -> str:
 def _compare_conda(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
     packages = {p.name: p for p in env.conda_packages}
     for dependency in manifest.conda_dependencies(env.name, env.platform):
+        held = True if dependency.when is None else condition_holds(dependency.when, env.platform, packages)
         package = packages.get(dependency.name)
         asked = f"asks for {dependency}"
         if package is None:
-            yield Mismatch(subject=dependency.name, manifest=asked, lock="does not have it")
-        elif (package.form == "conda-source") != (dependency.source in {"path", "git"}):
+            if held:
+                yield Mismatch(subject=dependency.name, manifest=asked, lock="does not have it")
+        elif held is False:
+            continue  # something else asks for it
+        elif not _same_origin(package, dependency):
             yield Mismatch(
                 subject=dependency.name, manifest=asked, lock=f"has {package} from {package.location}"
             )
@@ -107,6 +121,17 @@ def _compare_conda(manifest: Manifest, env: LockedEnvironment) -> Iterator[Misma
         package = packages.get(constraint.name)
         if package is not None and not _satisfies(package, constraint):
             yield Mismatch(subject=constraint.name, manifest=f"allows {constraint}", lock=f"has {package}")
+
+
+def _same_origin(package: LockedPackage, dependency: Dependency) -> bool:
+    """Whether a conda package comes from where the manifest takes it: built or to be built, from git, an address or a folder."""
+    if (package.form == "conda-source") == dependency.binary:
+        return False
+    if dependency.binary:  # of an archive that is named its name counts: the lock may have its path otherwise
+        name = dependency.location.split("#")[0].rpartition("/")[2]
+        return dependency.source is None or package.file_name == name
+    git, address = package.location.startswith("git+"), "://" in package.location
+    return {"git": git, "url": address and not git, "path": not address}[str(dependency.source)]
 
 
 def _satisfies(package: LockedPackage, dependency: Dependency) -> bool:
@@ -134,14 +159,18 @@ _FORMS: dict[str | None, tuple[Form, ...]] = {
 
 def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Iterator[Mismatch]:
     packages = {p.name: p for p in env.pypi_packages}
-    conda = {normalize(p.name) for p in env.conda_packages}
+    conda = {normalize(p.name): p for p in env.conda_packages}
     for dependency in manifest.pypi_dependencies(env.name, env.platform):
+        marker = dependency.marker
+        held = True if marker is None else marker_holds(marker, env.platform, conda.get("python"))
         package = packages.get(dependency.name)
         asked = f"asks for {dependency} from PyPI"
+        if held is False:
+            continue
         if package is None:
             # A conda package may stand in for it, under another name: the lock then has its package URL.
             stand_in = rf"pkg:pypi/{re.escape(dependency.name)}\b(?!-)"
-            if dependency.name not in conda and not re.search(stand_in, lock.text):
+            if held and dependency.name not in conda and not re.search(stand_in, lock.text):
                 yield Mismatch(subject=dependency.name, manifest=asked, lock="does not have it")
             continue
         if package.form not in _FORMS[dependency.source]:
@@ -164,27 +193,16 @@ def _version_fits(version: str, specifier: str) -> bool:
 
 def _not_wanted(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
     """Packages that neither the manifest nor another package asks for: dependencies that were removed."""
-    if any(feature.dev for feature in manifest.features_of(env.name)):
+    # PyPI packages of a lock may lack requirements (extras, dynamic metadata), and so do source packages whose
+    # metadata it does not have; conda records are whole.
+    unknown = any(p.form == "conda-source" and not (p.version or p.depends) for p in env.packages)
+    if unknown or env.pypi_packages or any(feature.dev for feature in manifest.features_of(env.name)):
         return
     asked = {d.name for d in manifest.conda_dependencies(env.name, env.platform)}
     asked |= {d.name for d in manifest.pypi_dependencies(env.name, env.platform)}
     for package in env.packages:
-        asked |= {_required_name(r) for r in package.depends} - {package.name}
+        asked |= {required_name(r) for r in (*package.depends, *package.extra_depends)} - {package.name}
     asked |= {normalize(name) for name in asked}
     for package in env.packages:
-        # PyPI packages of a lock may lack requirements (extras, dynamic metadata); conda records are whole.
-        if (
-            package.kind == "conda"
-            and not {package.name, normalize(package.name)} & asked
-            and not env.pypi_packages
-        ):
+        if not {package.name, normalize(package.name)} & asked:
             yield Mismatch(subject=package.name, manifest="asks for it no more", lock=f"has {package}")
-
-
-def _required_name(requirement: str) -> str:
-    """Name of a match spec or a PEP 508 requirement.
-
-    >>> _required_name("conda-forge::numpy >=2"), _required_name("numpy[extra]>=2; python_version<'4'")
-    ('numpy', 'numpy')
-    """
-    return re.split(r"[\s\[<>=!~;@(]", requirement.strip().rpartition("::")[2], maxsplit=1)[0].lower()

@@ -56,6 +56,7 @@ class LockedPackage:
         size: Bytes of the archive, or None: locks have no sizes of PyPI packages.
         depends: conda: match specs. PyPI: requirement strings.
         constrains: conda: match specs that hold *if* that package is there (``__cuda >=12``).
+        extra_depends: conda: match specs of its extras, whichever of them are asked for.
         requires_python: PyPI: the specifier, or None.
         record: conda: the lock's record, as `rattler.install` wants it; None for sources and PyPI packages.
     """
@@ -73,6 +74,7 @@ class LockedPackage:
     size: int | None = None
     depends: tuple[str, ...] = attrs.field(default=(), repr=False)
     constrains: tuple[str, ...] = attrs.field(default=(), repr=False)
+    extra_depends: tuple[str, ...] = attrs.field(default=(), repr=False)
     requires_python: str | None = attrs.field(default=None, repr=False)
     record: rattler.RepoDataRecord | None = attrs.field(default=None, eq=False, repr=False)
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from wingspan.environments.errors import (
     LockDamaged,
@@ -100,7 +103,10 @@ class Lock:
         with self._parsing():
             chosen = next((p for p in locked.platforms() if p.name == platform), None)
             if chosen is not None:
-                found = [_convert(package) for package in locked.packages(chosen) or ()]
+                found = [
+                    self._with_facts(_convert(package, self.path.parent), environment, platform)
+                    for package in locked.packages(chosen) or ()
+                ]
                 return tuple(sorted(found, key=lambda p: (p.kind, p.name, p.version, p.location)))
         raise UnknownPlatform(f"{self.path}: environment {environment!r} is not locked for {platform!r}")
 
@@ -111,6 +117,46 @@ class Lock:
             raise UnknownEnvironment(
                 f"{self.path} has no environment {name!r}", hint=f"it has: {', '.join(self.environments)}"
             ) from None
+
+    def _with_facts(self, package: LockedPackage, environment: str, platform: str) -> LockedPackage:
+        """A source package with what the lock says of it: py-rattler answers nothing where there is no version."""
+        if package.form != "conda-source" or package.version:
+            return package
+        facts = self._sources.get((environment, platform, package.name))
+        if not facts:
+            return package
+        extras = facts.get("extra_depends") or {}
+        return attrs.evolve(
+            package,
+            version=str(facts.get("version") or ""),
+            build=str(facts.get("build") or ""),
+            subdir=str(facts.get("subdir") or ""),
+            depends=_texts(facts.get("depends")),
+            constrains=_texts(facts.get("constrains")),
+            extra_depends=tuple(spec for specs in extras.values() for spec in _texts(specs)),
+        )
+
+    @cached_property
+    def _sources(self) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+        """The entries of source packages (version 7) by environment, platform and name."""
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        document = yaml.load(self.text, loader)  # noqa: S506 - both are safe loaders
+        entries = {
+            entry["conda_source"]: entry
+            for entry in document.get("packages") or ()
+            if "conda_source" in entry
+        }
+        found: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        for name, environment in document["environments"].items():
+            for platform, packages in (environment.get("packages") or {}).items():
+                for package in packages:
+                    selector = package.get("conda_source")
+                    if selector is not None:
+                        key = name, platform, re.split(r"[\[\s@]", selector, maxsplit=1)[0]
+                        found[key] = entries.get(selector, {})
+        return found
 
     @contextlib.contextmanager
     def _parsing(self) -> Iterator[None]:
@@ -141,8 +187,12 @@ class Lock:
         )
 
 
-def _convert(package: Any) -> LockedPackage:
-    """py-rattler's package as ours."""
+def _texts(found: Iterable[object] | None) -> tuple[str, ...]:
+    return tuple(map(str, found or ()))
+
+
+def _convert(package: Any, folder: Path) -> LockedPackage:
+    """py-rattler's package as ours; `folder` is the one that the lock lies in."""
     import rattler
 
     sha256, md5 = _hashes(package)
@@ -171,14 +221,22 @@ def _convert(package: Any) -> LockedPackage:
             "size": record.size,
             "depends": tuple(record.depends),
             "constrains": tuple(record.constrains),
+            "extra_depends": tuple(s for specs in (record.extra_depends or {}).values() for s in specs),
         }
     if isinstance(package, rattler.CondaLockedBinaryPackage):
-        repodata = package.repo_data_record()
+        location = package.location
+        if "://" in location or Path(location).is_absolute():
+            repodata = package.repo_data_record()
+            location, file_name = repodata.url or location, repodata.file_name
+        else:  # an archive in the workspace; py-rattler makes no record of a relative path
+            path = folder / location
+            file_name = path.name
+            repodata = rattler.RepoDataRecord(record, file_name, path.as_uri(), path.parent.as_uri())
         return LockedPackage(
             name=package.name,
             form="conda",
-            location=repodata.url or package.location,
-            file_name=repodata.file_name,
+            location=location,
+            file_name=file_name,
             sha256=sha256,
             md5=md5,
             record=repodata,

@@ -11,7 +11,7 @@ import fnmatch
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -41,6 +41,10 @@ class Dependency:
         version: The version part: ``">=2.7,<3"``; ``"*"`` where none is given.
         build: conda build pattern, or None.
         source: ``"path"``, ``"git"`` or ``"url"`` where it comes from neither channel nor index; else None.
+        location: The path or address that it comes from then; empty: none, or for the index to say.
+        when: Pixi's condition: it is asked for only where this holds (see `condition_holds`); None: always.
+        marker: The environment marker of a PyPI requirement, or None.
+        extras: Extras that are asked for.
         feature: The feature that states it.
     """
 
@@ -49,11 +53,27 @@ class Dependency:
     version: str = "*"
     build: str | None = None
     source: str | None = None
+    location: str = ""
+    when: Any = None
+    marker: str | None = None
+    extras: tuple[str, ...] = ()
     feature: str = "default"
+
+    @property
+    def binary(self) -> bool:
+        """Whether it is a conda package that is built already: in a channel, or an archive that is named.
+
+        >>> Dependency(name="a", kind="conda", source="path", location="pkgs/a-1-0.conda").binary
+        True
+        """
+        if self.source is None:
+            return True
+        return self.source != "git" and self.location.split("#")[0].endswith((".conda", ".tar.bz2"))
 
     def __str__(self) -> str:
         where = self.source and f"from a {self.source}"
-        return " ".join(part for part in (self.name, where or self.version, self.build) if part)
+        condition = f"where {self.when or self.marker} holds" if self.when or self.marker else None
+        return " ".join(part for part in (self.name, where or self.version, self.build, condition) if part)
 
 
 @attrs.frozen(kw_only=True)
@@ -236,10 +256,15 @@ def _targets(feature: Feature, platform: LockedPlatform | None) -> Iterator[Targ
 
 def _merge(feature: Feature, platform: LockedPlatform, table: str) -> tuple[Dependency, ...]:
     """Within a feature, the table of a later target replaces what an earlier one says of the same package."""
-    found: dict[str, Dependency] = {}
+    found: dict[str, list[Dependency]] = {}
     for target in _targets(feature, platform):
-        found.update({d.name: d for d in getattr(target, table)})
-    return tuple(found.values())
+        own: dict[
+            str, list[Dependency]
+        ] = {}  # a list of requirements has a name more than once, with other markers
+        for dependency in getattr(target, table):
+            own.setdefault(dependency.name, []).append(dependency)
+        found.update(own)
+    return tuple(dependency for those in found.values() for dependency in those)
 
 
 def selects(selector: str, platform: LockedPlatform) -> bool:

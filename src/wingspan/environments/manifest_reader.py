@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,10 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Parse with the standard library where it can (tomlkit takes longer to import than a manifest to read).
+    """Parse TOML 1.1, with the standard library where it can (tomlkit takes longer to import than a manifest to read).
+
+    >>> parse_toml('pixi = {\\n  version = "*",\\n}')
+    {'pixi': {'version': '*'}}
 
     Raises:
         ValueError: It is not TOML.
@@ -65,7 +69,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
 
-        return tomllib.loads(text)
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # Pythons before 3.15 read TOML 1.0 only
+            return tomllib.loads(text)
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -88,6 +93,15 @@ _VIRTUAL = {
 }
 
 
+#: What an environment says of itself; all else is content, as a feature has it (Pixi 0.74).
+_OF_ENVIRONMENTS = {"features", "solve-group", "no-default-feature"}
+
+
+def _inline(environment: str) -> str:
+    """The name of the feature that an environment's own content is kept as: no feature that a manifest has can be called so."""
+    return f"environments.{environment}"
+
+
 class _Reader:
     def __init__(self, path: Path, document: dict[str, Any], project: dict[str, Any]) -> None:
         self.path, self.document, self.project = path, document, project
@@ -104,6 +118,9 @@ class _Reader:
         for name, table in (self.document.get("feature") or {}).items():
             features[name] = self.feature(name, table)
         features = self.add_project(features)
+        for name, table in (self.document.get("environments") or {}).items():
+            if isinstance(table, dict) and set(table) - _OF_ENVIRONMENTS:
+                features[_inline(name)] = self.feature(_inline(name), table)
         return Manifest(
             path=self.path,
             name=str(
@@ -195,6 +212,10 @@ class _Reader:
                     version=str(facts.get("version") or "*"),
                     build=str(facts["build"]) if "build" in facts else None,
                     source=source,
+                    location=str(facts[source]) if source else "",
+                    when=facts.get("when"),
+                    marker=str(facts["env-markers"]) if facts.get("env-markers") else None,
+                    extras=tuple(map(str, facts.get("extras", ()))),
                     feature=feature,
                 )
             )
@@ -202,15 +223,18 @@ class _Reader:
 
     def environments(self, features: Mapping[str, Feature]) -> dict[str, EnvironmentSpec]:
         found = {"default": EnvironmentSpec(name="default")}
-        for name, entry in (self.document.get("environments") or {}).items():
+        entries = self.document.get("environments") or {}
+        for name, entry in entries.items():
             table = entry if isinstance(entry, dict) else {"features": entry}
             names = [str(f) for f in table.get("features", ())]
             for feature in names:
                 if feature not in features:
-                    known = ", ".join(features)
+                    known = ", ".join(f for f in features if f not in map(_inline, entries))
                     raise self.invalid(f"environment {name!r}: no feature {feature!r}", f"features: {known}")
             if not table.get("no-default-feature") and "default" not in names:
                 names.append("default")
+            if _inline(name) in features:  # it comes before what the features say
+                names.insert(0, _inline(name))
             found[name] = EnvironmentSpec(name=name, features=tuple(names))
         return found
 
@@ -226,7 +250,7 @@ class _Reader:
         lists.update({name: _flatten(groups, name, ()) for name in groups})
         own = normalize(str(project.get("name", "")))
         for name, requirements in lists.items():
-            found = [d for d in (_requirement(str(r), name) for r in requirements) if d and d.name != own]
+            found = [d for d in (_requirement(str(r), name) for r in requirements) if d.name != own]
             features[name] = _prepend(features.get(name) or Feature(name=name), pypi=tuple(found))
         return features
 
@@ -250,20 +274,21 @@ def _flatten(groups: Mapping[str, Any], name: str, seen: tuple[str, ...]) -> lis
     return found
 
 
-def _requirement(text: str, feature: str) -> Dependency | None:
-    """A PEP 508 requirement, or None if its marker can only hold off Linux."""
+def _requirement(text: str, feature: str) -> Dependency:
+    """A PEP 508 requirement."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         raise ValueError(f"requirement {text!r}: {error}") from None
-    if requirement.marker is not None:
-        return None  # whether it holds depends on the machine: that is left to Pixi
     return Dependency(
         name=normalize(requirement.name),
         kind="pypi",
         version=str(requirement.specifier) or "*",
         source="url" if requirement.url else None,
+        location=requirement.url or "",
+        marker=str(requirement.marker) if requirement.marker else None,
+        extras=tuple(sorted(requirement.extras)),
         feature=feature,
     )

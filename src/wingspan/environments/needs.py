@@ -26,6 +26,7 @@ from wingspan.environments.capabilities import (
 )
 from wingspan.environments.cuda import CudaUse, cpu_build, cuda_of_build, find_cuda
 from wingspan.environments.lock import LockedEnvironment, LockedPackage
+from wingspan.environments.specs import required_name, virtual_bounds
 
 __all__ = ["EXPANSION", "Needs", "derive_needs"]
 
@@ -152,6 +153,12 @@ class _Derivation:
         asked = cuda.floor
         if cuda.major is not None:
             by_major = (cuda.major, cuda.minor or 0) if strict_ptx else (cuda.major, 0)
+            if asked is not None and asked > by_major:
+                rule = f"CUDA {by_major[0]}.{by_major[1]}, which is what CUDA {cuda.version or cuda.major} itself needs"
+                self.warnings.append(
+                    f"{cuda.floor_of} asks for a driver of CUDA {asked[0]}.{asked[1]} or later: machines whose driver "
+                    f"has less are left out, though they have {rule}"
+                )
             asked = by_major if asked is None else max(asked, by_major)
             if strict_ptx and cuda.minor is None:
                 self.warnings.append(
@@ -200,6 +207,10 @@ class _Derivation:
                 if known[0] != cuda_floor(cuda.major or 0):
                     self.warnings.append(f"{package} needs compute capability {known[0]}: {known[1]}")
                 break
+        for bound in virtual_bounds(self.env.packages, "__cuda_arch", self.env.platform):
+            if bound.version:
+                major, minor = (*bound.version, 0)[:2]
+                lowest.append(f"{major}.{minor}")
         torch = self.torch()
         archs = self.arch_list(torch, cuda) if torch is not None else None
         if archs is not None:
@@ -261,18 +272,16 @@ class _Derivation:
             yield torch
         for package in cuda.users:
             if package.name not in _FOLLOW_TORCH and (
-                cuda_of_build(package.build) or any(re.match(r"__cuda\b", d) for d in package.depends)
+                cuda_of_build(package.build) or any(required_name(d) == "__cuda" for d in package.depends)
             ):
                 yield package
 
     def glibc(self) -> str | None:
         if not self.env.platform.subdir.startswith("linux"):
             return None
-        found: list[tuple[int, ...]] = []
+        bounds = virtual_bounds(self.env.packages, "__glibc", self.env.platform)
+        found = [bound.version for bound in bounds if bound.version]
         for package in self.env.packages:
-            for spec in package.depends if package.kind == "conda" else ():
-                if bound := re.match(r"__glibc\s*>=\s*([\d.]+)", spec):
-                    found.append(_version(bound.group(1)))
             if package.form == "wheel" and (needed := _wheel_glibc(package.file_name)):
                 found.append(needed)
         if not found:

@@ -18,7 +18,7 @@ from wingspan.environments.freshness import Mismatch
 from wingspan.environments.lock import LockedEnvironment, LockedPlatform
 from wingspan.environments.lockfile import Lock
 from wingspan.environments.manifest import Activation, Manifest
-from wingspan.environments.manifest_reader import read_manifest
+from wingspan.environments.manifest_reader import parse_toml, read_manifest
 from wingspan.environments.platforms import choose_platform, label_platforms, native_subdir, nearest
 from wingspan.environments.tasks import Task
 
@@ -227,8 +227,14 @@ def _manifest_in(folder: Path) -> Path | None:
         path = folder / name
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
-            if name == "pixi.toml" and ("[workspace" in text or "[project" in text or "[package" not in text):
+            try:
+                document = parse_toml(text) if name == "pixi.toml" or "pixi" in text else {}
+            except ValueError:  # to be complained of by who reads it
                 return path
-            if name == "pyproject.toml" and "[tool.pixi" in text:
+            if name == "pixi.toml" and (
+                "package" not in document or {"workspace", "project"} & set(document)
+            ):
+                return path
+            if name == "pyproject.toml" and "pixi" in document.get("tool", {}):
                 return path
     return None
