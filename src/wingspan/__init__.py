@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wingspan.environments import Environment as Environment
     from wingspan.errors import EnvironmentWarning as EnvironmentWarning
+    from wingspan.errors import OnAccessPoint as OnAccessPoint
     from wingspan.errors import PoolError as PoolError
     from wingspan.errors import PoolUnavailable as PoolUnavailable
     from wingspan.errors import SettingsError as SettingsError
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 
 _ERRORS = (
     "EnvironmentWarning",
+    "OnAccessPoint",
     "PoolError",
     "PoolUnavailable",
     "SettingsError",

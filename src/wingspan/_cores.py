@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 
-__all__ = ["usable_cores"]
+__all__ = ["limited_cores", "usable_cores"]
+
+_limit: ContextVar[int | None] = ContextVar("_limit", default=None)
+
+
+@contextlib.contextmanager
+def limited_cores(count: int) -> Iterator[None]:
+    """Within, `usable_cores` answers `count` at most: for work on a machine that others share.
+
+    >>> with limited_cores(1):
+    ...     usable_cores()
+    1
+    """
+    token = _limit.set(count)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
 
 
 def usable_cores() -> int:
@@ -13,4 +33,6 @@ def usable_cores() -> int:
     >>> usable_cores() >= 1
     True
     """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = _limit.get()
+    return cores if limit is None else min(cores, limit)

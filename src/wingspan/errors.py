@@ -105,5 +105,9 @@ class PoolUnavailable(PoolError):
     """No engine of the wanted kind answers."""
 
 
+class OnAccessPoint(PoolError):
+    """This machine is an access point that many people share: no computation of this kind has a place there."""
+
+
 class SubmitError(PoolError):
     """The scheduler refused the jobs."""

@@ -140,8 +140,8 @@ def test_times_are_those_of_runs():
         assert caught.value.hint
 
 
-def test_a_time_becomes_what_the_site_makes_of_it(tmp_path, monkeypatch):
-    """The worker's time chooses the class that the site's profile has for it; more than the site gives is refused."""
+def test_workers_have_what_the_site_wants(tmp_path, monkeypatch):
+    """With a time or without one; the time chooses the class that the site's profile has for it; more than the site gives is refused."""
     from wingspan.maps._worker_job import worker_job
     from wingspan.pools import profiles
     from wingspan.pools.htcondor import HTCondorPool
@@ -152,11 +152,15 @@ def test_a_time_becomes_what_the_site_makes_of_it(tmp_path, monkeypatch):
     def custom(**options):
         return dict(worker_job(folder, Options(request_gpus=1, **options), HTCondorPool(), 0, 1).custom)
 
-    assert custom() == {"WingspanMap": "b"}
+    assert custom() == {"WingspanMap": "b", "WantGPULab": True}
+    assert custom(custom={"wantgpulab": False}) == {"WingspanMap": "b", "wantgpulab": False}
+    assert custom(profile="cern")["JobFlavour"] == "workday"
     assert custom(time="10h") == {"WingspanMap": "b", "WantGPULab": True, "GPUJobLength": "short"}
     assert custom(time="10h", custom={"GPUJobLength": "long"})["GPUJobLength"] == "long"
     with pytest.raises(profiles.WalltimeNotAllowed, match="8 d"):
         custom(time="8d")
+    job = worker_job(folder, Options(switches=["want_ospool"]), HTCondorPool(), 0, 1)
+    assert job.submit["want_ospool"] == "true"
 
 
 def test_options_survive_json():

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wingspan.errors import SettingsError
+import wingspan
+from wingspan._cores import usable_cores
+from wingspan.errors import OnAccessPoint, PoolUnavailable, SettingsError
 from wingspan.jobs import JobDescription, Resources
+from wingspan.pools import choose_pool, explain_choice
 from wingspan.pools.profiles import WalltimeNotAllowed, find_profile, load_profile, profiles
 from wingspan.pools.submit_description import submit_description
 from wingspan.settings import Settings, load_settings
@@ -227,3 +231,80 @@ def test_slurm_gpus_by_the_sites_table(tmp_path: Path, monkeypatch: pytest.Monke
     assert delta.slurm_constraint(Resources()) is None
     with pytest.raises(SettingsError, match="no GPU of delta is good enough"):
         delta.slurm_constraint(Resources(gpus=1, gpus_minimum_capability=10.0))
+
+
+_OURS = """
+[profile.ours]
+title = "Our lab"
+hosts = ["*"]
+is_access_point = true
+"""
+
+
+def test_an_access_point_is_no_place_for_computation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the personal pool nor local processes are used there, asked for or not; in a job they are."""
+    configured(tmp_path, monkeypatch, _OURS)
+    for name in ("personal", "local", None):
+        monkeypatch.delenv("_CONDOR_SCRATCH_DIR", raising=False)
+        with pytest.raises(OnAccessPoint, match="access point of Our lab"):
+            choose_pool(name)
+    with pytest.raises(OnAccessPoint):
+        wingspan.map(abs, [-1], pool="local")
+    with pytest.raises(OnAccessPoint):
+        wingspan.run(["true"], pool="local")
+    assert [one.usable for one in explain_choice() if one.kind in ("personal", "local")] == [False, False]
+    monkeypatch.setenv("_CONDOR_SCRATCH_DIR", str(tmp_path))
+    assert choose_pool("local").pool.kind == "local"
+
+
+def test_access_points_have_patterns_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's execution points are none: is_access_point may be a list of patterns."""
+    chtc = load_profile("chtc")
+    assert chtc.is_access_point("ap2001.chtc.wisc.edu")
+    assert not chtc.is_access_point("e2042.chtc.wisc.edu")
+    assert not load_profile("generic").is_access_point()
+    configured(tmp_path, monkeypatch, _OURS.replace("true", '"yes"'))
+    with pytest.raises(SettingsError, match="is_access_point"):
+        profiles()
+
+
+def test_builds_on_an_access_point_take_one_core_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One core where the site says nothing of builds; none where it wants them elsewhere, but what was built before is there."""
+    from wingspan.environments import bundles
+    from wingspan.pools.bundle_source import build_here
+
+    seen = []
+
+    def recorded(environment: object, kind: str, *, before: object = None, **_: object) -> str:
+        seen.append((usable_cores(), before is not None))
+        if before is not None:
+            before()  # type: ignore[operator]
+        return kind
+
+    monkeypatch.setattr(bundles, "build_bundle", recorded)
+    environment: Any = None
+    configured(tmp_path, monkeypatch, _OURS)
+    assert build_here(environment, "squashfs") == "squashfs"
+    configured(tmp_path, monkeypatch, _OURS + 'builds = false\nbuild_hint = "elsewhere"\n')
+    with pytest.raises(OnAccessPoint) as caught:
+        build_here(environment, "squashfs")
+    assert caught.value.hint == "elsewhere"
+    assert build_here(environment, "pack") == "pack"
+    assert seen == [(1, False), (1, True), (1, False)]
+
+
+@pytest.mark.parametrize("variable", ["_condor_SCHEDD_HOST", "CONDOR_CONFIG"])
+def test_a_silent_site_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """A site that is configured and does not answer does not become work on this machine."""
+    monkeypatch.setenv("_CONDOR_QUERY_TIMEOUT", "2")
+    value = "submit.example.invalid" if variable.startswith("_") else str(tmp_path / "not-there")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(PoolUnavailable, match=variable) as caught:
+        choose_pool()
+    assert "WINGSPAN_POOL" in str(caught.value.hint)
+    with pytest.raises(PoolUnavailable, match=variable):
+        wingspan.map(abs, [-1])
+    (chosen,) = (one for one in explain_choice() if one.chosen)
+    assert (chosen.kind, chosen.usable) == ("htcondor", False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import wingspan
 from _slurm_cluster import SlurmCluster
 from wingspan.lint import lint
 from wingspan.pools.personal import PersonalPool
+from wingspan.pools.profiles import DiskNotAllowed, FolderNotAllowed, WalltimeNotAllowed, load_profile
 from wingspan.pools.render import FolderInUse
-from wingspan.runs import InvalidRun, InvalidSweep
+from wingspan.runs import InputTooLarge, InvalidRun, InvalidSweep, RunWarning
 from wingspan.runs._render import plan_of_run, render, write_files
 
 #: What one of each kind of run is asked for; the script copies and counts.
@@ -101,24 +103,46 @@ def test_a_shell_is_one_job(tmp_path: Path, personal_pool: PersonalPool, kind: s
 @pytest.mark.htcondor
 @pytest.mark.parametrize("kind", ["plain", "sweep"])
 def test_it_works_with_plain_condor_submit(tmp_path_factory, personal_pool: PersonalPool, kind: str) -> None:
-    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; a second time puts them aside."""
+    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; twice at once gives them twice."""
     folder = tmp_path_factory.mktemp("rendered") / "out"
     _write("htcondor", folder, kind)
     environment = {**os.environ, **personal_pool.environment()}
     for _ in range(2):
         subprocess.run(["sh", str(folder / "submit.sh")], env=environment, check=True, capture_output=True)
-        subprocess.run(
-            ["condor_wait", "-wait", "120", f"{kind}.log"],
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-        )
-        (folder / f"{kind}.log").unlink()
-    words = _jobs(kind)
+    _wait(folder, kind, environment)
+    _check_outputs(folder, _jobs(kind), 2)
+    assert len(list(folder.glob("logs/*.out"))) == 2 * len(_jobs(kind))
+
+
+def _wait(folder: Path, kind: str, environment: dict[str, str]) -> None:
+    command = ["condor_wait", "-wait", "120", f"{kind}.log"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+
+
+def _check_outputs(folder: Path, words: list[str], submissions: int) -> None:
+    """Each submission has the outputs of all its jobs."""
     for number, word in enumerate(words):
-        assert (folder / f"outputs-{number}/res/o.txt").read_text() == f"content\n{word}\n"
-    assert len(list(folder.glob("earlier-*/outputs-0/res/o.txt"))) == 1
+        found = list(folder.glob(f"outputs-*-{number}/res/o.txt"))
+        assert len(found) == submissions
+        assert {path.read_text() for path in found} == {f"content\n{word}\n"}
+
+
+@pytest.mark.htcondor
+def test_a_part_of_a_sweep_has_the_numbers_of_its_rows(
+    tmp_path_factory: pytest.TempPathFactory, personal_pool: PersonalPool
+) -> None:
+    """Submitted from row 1 on, row 1 stands in the outputs and logs with the number 1."""
+    folder = tmp_path_factory.mktemp("rendered") / "out"
+    _write("htcondor", folder, "sweep")
+    environment = {**os.environ, **personal_pool.environment()}
+    command = ["sh", str(folder / "submit.sh"), "-append", "rows = 1:"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    _wait(folder, "sweep", environment)
+    (found,) = folder.glob("outputs-*")
+    assert found.name.endswith("-1")
+    assert (found / "res/o.txt").read_text() == "content\ntwo\n"
+    (printed,) = folder.glob("logs/*.out")
+    assert printed.name.endswith(".1.out")
 
 
 def test_the_sbatch_script_runs(tmp_path: Path) -> None:
@@ -178,7 +202,7 @@ def test_sbatch_accepts_it(tmp_path: Path, slurm_cluster: SlurmCluster, kind: st
 def test_it_works_with_plain_sbatch(
     tmp_path_factory: pytest.TempPathFactory, slurm_cluster: SlurmCluster, kind: str
 ) -> None:
-    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; a second time puts them aside."""
+    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; a second time gives others."""
     folder = tmp_path_factory.mktemp("rendered") / "out"
     _write("slurm", folder, kind)
     environment = {**os.environ, **slurm_cluster.environment()}
@@ -186,10 +210,7 @@ def test_it_works_with_plain_sbatch(
         subprocess.run(
             ["sh", str(folder / "submit.sh"), "--wait"], env=environment, check=True, capture_output=True
         )
-    words = _jobs(kind)
-    for number, word in enumerate(words):
-        assert (folder / f"outputs-{number}/res/o.txt").read_text() == f"content\n{word}\n"
-    assert len(list(folder.glob("earlier-*/outputs-0/res/o.txt"))) == 1
+    _check_outputs(folder, _jobs(kind), 2)
 
 
 def test_a_run_that_exists_can_be_rendered(tmp_path: Path, folders: Path) -> None:
@@ -259,7 +280,7 @@ def test_parameters_may_be_called_like_submit_commands(tmp_path: Path, personal_
     ad = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     assert ad["Arguments"] == f'"0 {" ".join("1" for _ in names)}"'
     assert ad["Cmd"].endswith('/job.sh"')
-    assert ad["Err"] == '"logs/0.err"'
+    assert re.fullmatch(r'"logs/\d+\.0\.err"', ad["Err"])
     assert "In" not in ad or ad["In"] == '"/dev/null"'
     assert ad.get("Rank", "0.0") == "0.0"
     assert ad.get("JobPrio", "0") == "0"
@@ -292,3 +313,79 @@ def test_an_image_is_run_by_the_container_universe(tmp_path: Path, personal_pool
         check=True,
         capture_output=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"image": "docker://example.org/e@sha256:" + "0" * 64}, "request_disk = 1024MB"),
+        ({"inputs": ["file://{here}/big.tar"]}, "request_disk = 1124MB"),
+        ({"inputs": ["big.tar"]}, "request_disk = 1124MB"),
+    ],
+)
+def test_staged_inputs_count(folders: Path, options: dict[str, Any], line: str) -> None:
+    """A file that machines read by its path takes as much of a job's disk as one that HTCondor sends."""
+    with (folders / "big.tar").open("wb") as file:
+        file.truncate(100 << 20)
+    if "inputs" in options:
+        options = {"inputs": [one.format(here=folders) for one in options["inputs"]]}
+    render("htcondor", folders / "out", ["true"], name="m", **options)
+    assert line in (folders / "out/m.sub").read_text().splitlines()
+
+
+def test_large_inputs_take_the_sites_way(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the site says from which size on, a larger input is refused with the place to put it; elsewhere it is a warning."""
+    with (folders / "big.tar").open("wb") as file:
+        file.truncate(2 * 10**9)
+    monkeypatch.setenv("USER", "jane")
+    monkeypatch.setenv("LOGNAME", "jane")
+    with pytest.raises(InputTooLarge, match=r"big\.tar has 2\.0 GB") as caught:
+        render("htcondor", folders / "out", ["true"], inputs=["big.tar"], profile="chtc")
+    assert "/staging/j/jane" in str(caught.value.hint)
+    assert not (folders / "out").exists()
+    monkeypatch.setattr("wingspan.runs._render.keep_inputs", lambda *_: 0)
+    with pytest.warns(RunWarning, match="through the access point"):
+        render("htcondor", folders / "out", ["true"], inputs=["big.tar"], profile="generic")
+
+
+def test_outputs_are_paths(tmp_path: Path) -> None:
+    """An address as output would end every job with an error: it is refused."""
+    for address in ("osdf:///ospool/x", "file:///staging/x", "root://eos/x"):
+        with pytest.raises(InvalidRun, match="is an address"):
+            render("htcondor", tmp_path / "out", ["true"], outputs=[address])
+
+
+def test_cern_has_disk_by_cores_and_no_submission_from_eos(tmp_path: Path) -> None:
+    """20 GB a core is what a job gets; EOS is no folder to submit from."""
+    with pytest.raises(DiskNotAllowed, match="100 GB with 1 core") as caught:
+        render("htcondor", tmp_path / "out", ["true"], disk="100GB", profile="cern")
+    assert "5 cores" in str(caught.value.hint)
+    render("htcondor", tmp_path / "out", ["true"], disk="100GB", cpus=5, profile="cern")
+    with pytest.raises(FolderNotAllowed, match="EOS"):
+        load_profile("cern").check_folder(Path("/eos/user/j/jane/run"))
+    load_profile("cern").check_folder(Path("/eosx/run"))
+
+
+def test_the_ospool_counts_from_checkpoint_to_checkpoint(tmp_path: Path) -> None:
+    """A job that writes checkpoints may take longer than the longest category, which it then is in; each job says one."""
+    render("htcondor", tmp_path / "a", ["true"], profile="ospool", name="m")
+    assert '+JobDurationCategory = "Medium"' in (tmp_path / "a/m.sub").read_text()
+    options: dict[str, Any] = {"profile": "ospool", "name": "m", "time": "30h"}
+    with pytest.raises(WalltimeNotAllowed, match="20 h") as caught:
+        render("htcondor", tmp_path / "b", ["true"], **options)
+    assert "--checkpoint" in str(caught.value.hint)
+    render("htcondor", tmp_path / "b", ["true"], checkpoint=["state"], **options)
+    assert '+JobDurationCategory = "Long"' in (tmp_path / "b/m.sub").read_text()
+    with pytest.raises(WalltimeNotAllowed) as caught:
+        render("htcondor", tmp_path / "c", ["true"], checkpoint=["state"], profile="chtc", time="80h")
+    assert "--checkpoint" not in str(caught.value.hint)
+
+
+def test_comments_are_true(tmp_path: Path) -> None:
+    """Without an environment none comes along, and a job that goes back into Slurm's queue keeps what it printed."""
+    render("htcondor", tmp_path / "a", ["true"], name="m")
+    assert "environment comes along" not in (tmp_path / "a/m.sub").read_text()
+    render("slurm", tmp_path / "b", ["true"], checkpoint=["state"], name="m")
+    lines = (tmp_path / "b/m.sbatch").read_text().splitlines()
+    assert "#SBATCH --requeue" in lines
+    assert "#SBATCH --open-mode=append" in lines

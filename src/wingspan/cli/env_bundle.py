@@ -84,7 +84,8 @@ def bundle(
     """
     from wingspan.cli._progress import progress
     from wingspan.environments import derive_needs, load_environment
-    from wingspan.environments.bundles import build_bundle
+    from wingspan.environments.bundles.manifest import check_kind
+    from wingspan.pools.bundle_source import build_here
 
     wanted = dict.fromkeys(kinds or ("pack" if executable else "squashfs",))
     if executable and "pack" not in wanted:
@@ -96,9 +97,9 @@ def bundle(
     with progress(quiet=quiet) as told:
         for kind in wanted:
             made.append(
-                build_bundle(
+                build_here(
                     env,
-                    kind,
+                    check_kind(kind),
                     directory=output,
                     executable=executable and kind == "pack",
                     base=base if kind in ("sif", "oci") else None,

@@ -15,7 +15,7 @@ from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, MapError, NotPicklable, TagExists
 from wingspan.maps._options import Options, default_options
 from wingspan.maps._tags import check_tag, read_tag
-from wingspan.pools import choose_pool, get_pool
+from wingspan.pools import choose_pool, get_pool, refuse_computation_here
 from wingspan.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -275,6 +275,7 @@ def _refuse_used(settings: Settings, tag: str) -> None:
 
 def _resolve(pool: str | Pool | None, progress: Progress) -> Pool:
     if pool is not None and not isinstance(pool, str):
+        refuse_computation_here(pool)
         pool.make_ready(progress)
         return pool
     choice = choose_pool(pool, progress)

@@ -17,9 +17,12 @@ from wingspan.maps._functions import function_name, own_modules_by_value, pickle
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
 from wingspan.maps._tags import new_tag, write_tag
+from wingspan.maps._tags import new_tag, remove_tag, write_tag
+from wingspan.maps._worker_job import check_site
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import Progress
+from wingspan.settings import load_settings
 from wingspan.worker import compatibility, formats
 
 __all__ = ["create", "pickled"]
@@ -62,6 +65,7 @@ def create(
         NotPicklable: An input cannot travel.
         EmptyMap: There are no inputs.
         MapError: The folder cannot be written.
+        SettingsError: The site does not let workers have what the options ask for.
         SubmitError: This machine has not the GPUs that the local pool is asked for.
     """
     from wingspan._version import __version__
@@ -71,6 +75,7 @@ def create(
 
         if (told := why_no_gpu_here(options.request_gpus)) is not None:
             raise SubmitError(told, hint="leave request_gpus out, or name another pool (pool=…)")
+    check_site(options, pool, load_settings().data_dir)
     tags_folder, transient = tags_root(), tag is None
     delivery = prepare(options, pool, progress, holds_code=CODE_MARK in function)
     map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"

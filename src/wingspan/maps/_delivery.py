@@ -81,8 +81,7 @@ def prepare(options: Options, pool: Pool, progress: Progress, *, holds_code: boo
     if options.environment is None:
         return None
     from wingspan.environments import derive_needs
-    from wingspan.environments.bundles import build_bundle
-    from wingspan.pools.bundle_source import choose_kind, find_source, machine_requirement
+    from wingspan.pools.bundle_source import build_here, choose_kind, find_source, machine_requirement
 
     named = as_environment(options.environment)
     environment = named.load(gpus=options.request_gpus > 0)
@@ -96,7 +95,7 @@ def prepare(options: Options, pool: Pool, progress: Progress, *, holds_code: boo
     _check_gpus(environment, options, pool)
     machines = machine_requirement(environment.platform.subdir, pool)
     kind, why = choose_kind(named.kind, pool, environment.download_bytes)
-    bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
+    bundle = build_here(environment, kind, executable=kind == "pack", progress=progress)
     measured = bundle.manifest.installed_bytes if bundle.manifest else None
     needs = derive_needs(environment, gpus=options.request_gpus > 0, measured=measured)
     source = find_source(bundle, pool, progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -96,6 +96,8 @@ class Options:
         requirements: A ClassAd expression that machines must fulfil, joined to what Wingspan requires.
         environment: Locked Pixi environment that the map runs in: the name of one in the workspace here, or a `wingspan.Environment`. None:
             today's interpreter, which the workers must have.
+        profile: Site profile, ``"chtc"``; None: that of the machine, where the site's pool is used.
+        switches: Names of what the profile lets one turn on, ``["want_ospool"]``.
         custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.`` may be left out,
             strings are quoted for you.
         submit: Submit commands that Wingspan has no word for, taken as they stand: ``{"accounting_group": "physics"}``.
@@ -119,6 +121,8 @@ class Options:
     max_idle: int | None
     requirements: str | None
     environment: Any
+    profile: str | None
+    switches: tuple[str, ...]
     custom: Mapping[str, ClassAdValue]
     submit: Mapping[str, str]
 
@@ -136,6 +140,8 @@ class Options:
         max_idle: int | None = None,
         requirements: str | None = None,
         environment: Any = None,
+        profile: str | None = None,
+        switches: Iterable[str] = (),
         custom: Mapping[str, ClassAdValue] | None = None,
         submit: Mapping[str, str] | None = None,
         **unknown: object,
@@ -150,6 +156,11 @@ class Options:
                 hint='for example requirements="HasSingularity"',
             )
         _check_expression(requirements)
+        if profile is not None and not isinstance(profile, str):
+            raise SettingsError(
+                f"profile={profile!r} is no name of a site profile", hint='for example profile="chtc"'
+            )
+        switches = (switches,) if isinstance(switches, str) else tuple(switches)
         self.__attrs_init__(
             request_cpus=_positive("request_cpus", request_cpus),
             request_memory=None if request_memory is None else parse_size(request_memory, "request_memory"),
@@ -162,13 +173,20 @@ class Options:
             max_idle=None if max_idle is None else _positive("max_idle", max_idle),
             requirements=requirements,
             environment=environment,
+            profile=profile,
+            switches=switches,
             custom=_check_custom(custom or {}),
             submit=_check_submit(submit or {}),
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; ``Options(**options.as_dict())`` makes it again, but for the environment."""
-        plain = {"environment": None, "custom": dict(self.custom), "submit": dict(self.submit)}
+        plain = {
+            "environment": None,
+            "switches": list(self.switches),
+            "custom": dict(self.custom),
+            "submit": dict(self.submit),
+        }
         return {**attrs.asdict(self, recurse=False), **plain}
 
 

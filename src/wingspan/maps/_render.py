@@ -14,12 +14,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from wingspan._version import __version__
 from wingspan.errors import SettingsError
-from wingspan.jobs import Resources, with_needs
+from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._by_hand import NOTE, NUMBERS, note_rendered
 from wingspan.maps._delivery import bundle_of
 from wingspan.maps._map import Map
+from wingspan.maps._worker_job import resources_of
 from wingspan.pools.render import (
     Reasoned,
     RenderedEnvironment,
@@ -35,6 +38,7 @@ from wingspan.pools.render import (
     resource_lines,
     sbatch_options,
     shell_script,
+    site_profile,
     submit_script,
 )
 from wingspan.pools.submit_description import classad_literal
@@ -96,15 +100,7 @@ def render_map(
 
 def map_resources(found: Map) -> Resources:
     """What a worker of `found` asks of a machine, by the map's options and its environment."""
-    options = found.options
-    asked = Resources(
-        cpus=options.request_cpus,
-        memory=options.request_memory,
-        disk=options.request_disk,
-        gpus=options.request_gpus,
-        time_limit=options.time,
-    )
-    return with_environment(found, asked)
+    return with_environment(found, resources_of(found.options))
 
 
 def with_environment(found: Map, resources: Resources) -> Resources:
@@ -131,7 +127,10 @@ class _Files:
         self.info: dict[str, Any] = found._folder.info
         self.options = found.options
         self.resources = map_resources(found) if resources is None else with_environment(found, resources)
-        self.profile, self.switches = profile, switches
+        self.profile = profile or self.options.profile
+        self.switches = switches or self.options.switches
+        if target == "htcondor":
+            site_profile(self.profile).check_folder(folder.absolute())
         bundle = bundle_of(found._folder) if self.info.get("environment") else None
         self.environment = RenderedEnvironment(target, bundle, bundle_url=bundle_url)
         if bundle_url is not None and bundle is None:
@@ -160,7 +159,11 @@ class _Files:
         why = "Submits the workers. More of them may be submitted at any time; those that find nothing to do end at once."
         put(self.folder, "submit.sh", submit_script(self.main, why=why), 0o755)
         interact = interact_script(
-            self.main, self.resources, entered=bool(self.environment), inputs=False, append="workers = 1"
+            self.main,
+            self.resources,
+            entered=bool(self.environment),
+            inputs=False,
+            append="workers = 1",
         )
         put(self.folder, "interact.sh", interact, 0o755)
         shell = shell_script(self.target, entered=bool(self.environment))
@@ -277,7 +280,14 @@ class _Files:
             text.say("What the map's options say beside that.", *given)
         if options.max_idle is not None and options.max_idle < self.count:
             text.say("So many at most wait in the queue at a time.", f"max_idle = {options.max_idle}")
-        profile_lines(text, self.name, self.resources, self.profile, self.switches)
+        job = JobDescription(
+            name=self.name,
+            executable="worker.sh",
+            resources=attrs.evolve(self.resources, disk=self._disk()),
+            custom=options.custom,
+            submit=options.submit,
+        )
+        profile_lines(text, job, self.profile, self.switches)
         text.say(
             "How many workers. Any number will do: they share what there is to do.",
             f"workers = {self.count}",
@@ -324,11 +334,7 @@ class _Files:
         ]
         if self.environment:
             rows.append(("enter.sh", "starts a command in the map's environment"))
-            rows += [
-                (name, "the environment, and what starts it")
-                for name in self.environment.carried
-                if "://" not in name
-            ]
+            rows += self.environment.described()
         else:
             rows.append(("launcher.sh", "finds the Python for the worker"))
         table = "\n".join(f"| `{name}` | {what} |" for name, what in rows)

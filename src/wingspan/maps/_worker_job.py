@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import attrs
+
 from wingspan.jobs import JobDescription, Resources
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
 from wingspan.pools import Pool
 
-__all__ = ["for_site", "output_name", "worker_job"]
+__all__ = ["check_site", "for_site", "output_name", "resources_of", "worker_job"]
 
 
 def output_name(first: int, process: int | str, ending: str) -> str:
@@ -44,13 +48,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         stdout=str(path / "workers" / output_name(first, "$(Process)", "out")),
         stderr=str(path / "workers" / output_name(first, "$(Process)", "err")),
         log=str(path / "events.log"),
-        resources=Resources(
-            cpus=options.request_cpus,
-            memory=options.request_memory,
-            disk=options.request_disk,
-            gpus=options.request_gpus,
-            time_limit=options.time,
-        ),
+        resources=resources_of(options),
         requirements=options.requirements,
         max_idle=options.max_idle,
         io_proxy=pool.transport == "chirp",
@@ -61,9 +59,48 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
 
 
 def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescription:
-    """`job` with what the site's profile makes of a time limit, which HTCondor has no word for."""
-    if options.time is None or pool.kind != "htcondor":
-        return job
-    from wingspan.pools.profiles import find_profile
+    """`job` with what the site wants of every job: attributes, accounting, how it is told of the time.
 
-    return find_profile().apply(job)
+    Raises:
+        SettingsError: The site does not let a job have what `options` ask for, or the profile that they name cannot be used.
+    """
+    from wingspan.pools.profiles import find_profile, load_profile
+
+    profile = options.profile
+    if pool.kind == "slurm":
+        return attrs.evolve(job, profile=profile)  # sbatch's options are made from it there
+    if pool.kind != "htcondor" and profile is None:
+        return job
+    site = find_profile() if profile is None else load_profile(profile)
+    return site.apply(job, options.switches)
+
+
+def check_site(options: Options, pool: Pool, folder: Path) -> None:
+    """See that the site takes such workers, before anything is written.
+
+    Args:
+        options: What each worker gets.
+        pool: Where they run.
+        folder: Where maps are kept, and submitted from.
+
+    Raises:
+        SettingsError: It does not; its subclasses say why.
+    """
+    if options.workers == 0 or (pool.kind not in ("htcondor", "slurm") and options.profile is None):
+        return
+    from wingspan.pools.profiles import find_profile, load_profile
+
+    site = find_profile() if options.profile is None else load_profile(options.profile)
+    site.check_folder(folder)
+    site.check(resources_of(options), options.switches)
+
+
+def resources_of(options: Options) -> Resources:
+    """What each worker asks of a machine."""
+    return Resources(
+        cpus=options.request_cpus,
+        memory=options.request_memory,
+        disk=options.request_disk,
+        gpus=options.request_gpus,
+        time_limit=options.time,
+    )

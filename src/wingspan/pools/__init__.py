@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wingspan._lazy import lazy_names
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher, Pool
-from wingspan.pools._select import Choice, choose_pool, get_pool, site_pool
+from wingspan.pools._select import Choice, choose_pool, get_pool, refuse_computation_here, site_pool
 
 if TYPE_CHECKING:
     from wingspan.pools._explain import Candidate, explain_choice
@@ -22,6 +22,7 @@ __all__ = [
     "choose_pool",
     "explain_choice",
     "get_pool",
+    "refuse_computation_here",
     "site_pool",
 ]
 

@@ -8,8 +8,14 @@ import sys
 
 import attrs
 
-from wingspan.errors import PoolError
-from wingspan.pools._select import check_named, get_pool, site_condor, slurm_configured
+from wingspan.errors import OnAccessPoint, PoolError, SettingsError
+from wingspan.pools._select import (
+    check_named,
+    get_pool,
+    refuse_computation_here,
+    site_condor,
+    slurm_configured,
+)
 from wingspan.settings import load_settings
 
 __all__ = ["Candidate", "explain_choice"]
@@ -22,6 +28,7 @@ class Candidate:
     Attributes:
         kind: ``"htcondor"``, ``"personal"``, ``"slurm"`` or ``"local"``.
         usable: Jobs can be submitted to it, now or once it has been started.
+        configured: This machine's configuration names it. A map is not sent elsewhere when it does not answer.
         chosen: A map that names no pool gets this one.
         reason: Why, or why not, as a sentence.
         hint: What makes it usable, where something does.
@@ -29,6 +36,7 @@ class Candidate:
 
     kind: str
     usable: bool
+    configured: bool = False
     chosen: bool = False
     reason: str
     hint: str | None = None
@@ -40,6 +48,7 @@ def _no_bindings(kind: str) -> Candidate | None:
     return Candidate(
         kind=kind,
         usable=False,
+        configured=kind == "htcondor" and site_condor() is not None,
         reason="HTCondor's Python bindings are not installed",
         hint="pip install htcondor (wheels are for Linux only)",
     )
@@ -58,9 +67,13 @@ def _site() -> Candidate:
         get_pool("htcondor").make_ready()
     except PoolError as error:
         return Candidate(
-            kind="htcondor", usable=False, reason=f"{named}, but {error.message}", hint=error.hint
+            kind="htcondor",
+            usable=False,
+            configured=True,
+            reason=f"{named}, but {error.message}",
+            hint=error.hint,
         )
-    return Candidate(kind="htcondor", usable=True, reason=f"{named}, and its schedd answers")
+    return Candidate(kind="htcondor", usable=True, configured=True, reason=f"{named}, and its schedd answers")
 
 
 def _personal() -> Candidate:
@@ -100,9 +113,24 @@ def _slurm() -> Candidate:
         get_pool("slurm").make_ready()
     except PoolError as error:
         return Candidate(
-            kind="slurm", usable=False, reason=f"{cluster}, but {error.message}", hint=error.hint
+            kind="slurm",
+            usable=False,
+            configured=True,
+            reason=f"{cluster}, but {error.message}",
+            hint=error.hint,
         )
-    return Candidate(kind="slurm", usable=True, reason=f"{cluster}, and the cluster answers")
+    return Candidate(kind="slurm", usable=True, configured=True, reason=f"{cluster}, and the cluster answers")
+
+
+def _on_access_point(kind: str) -> Candidate | None:
+    """On an access point that many people share nothing is computed."""
+    try:
+        refuse_computation_here(get_pool(kind))
+    except OnAccessPoint as error:
+        return Candidate(kind=kind, usable=False, reason=error.message, hint=error.hint)
+    except (PoolError, SettingsError):
+        pass  # told elsewhere
+    return None
 
 
 def explain_choice(*, ignore_named: bool = False) -> tuple[Candidate, ...]:
@@ -127,8 +155,9 @@ def explain_choice(*, ignore_named: bool = False) -> tuple[Candidate, ...]:
     found = [
         _no_bindings("htcondor") or _site(),
         _slurm(),
-        _no_bindings("personal") or _personal(),
-        Candidate(kind="local", usable=True, reason="plain processes on this machine, always there"),
+        _on_access_point("personal") or _no_bindings("personal") or _personal(),
+        _on_access_point("local")
+        or Candidate(kind="local", usable=True, reason="plain processes on this machine, always there"),
     ]
     if named is not None:
         return tuple(
@@ -137,5 +166,6 @@ def explain_choice(*, ignore_named: bool = False) -> tuple[Candidate, ...]:
             else one
             for one in found
         )
-    first = next(one for one in found if one.usable)
+    # None is usable on an access point whose pool is not configured: then it is the first that is told of.
+    first = next((one for one in found if one.configured or one.usable), found[0])
     return tuple(attrs.evolve(one, chosen=one is first) for one in found)

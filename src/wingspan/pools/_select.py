@@ -1,4 +1,8 @@
-"""Which pool is used: the one that was named, else the site's HTCondor, its Slurm, the personal HTCondor, this machine."""
+"""Which pool is used: the one that was named, else the site's HTCondor, its Slurm, the personal HTCondor, this machine.
+
+A site that is configured and does not answer is an error. Who has a site's pool does not want the work on the machine that all people of the
+site share, just because its scheduler is silent for a moment.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,12 @@ from pathlib import Path
 
 import attrs
 
-from wingspan.errors import PoolError, PoolUnavailable, SettingsError
+from wingspan.errors import OnAccessPoint, PoolError, PoolUnavailable, SettingsError
 from wingspan.pools._base import Pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import Settings, load_settings
 
-__all__ = ["KINDS", "Choice", "choose_pool", "get_pool", "site_pool"]
+__all__ = ["KINDS", "Choice", "choose_pool", "get_pool", "refuse_computation_here", "site_pool"]
 
 #: Where slurm.conf may be, beside the folder of its own programs.
 _SLURM_FOLDERS = (
@@ -160,6 +164,43 @@ def site_pool(name: str | None = None) -> Pool | None:
     return None
 
 
+def _answering(kind: str, reason: str) -> Pool:
+    """The site's pool of this kind, which `reason` names.
+
+    Raises:
+        PoolUnavailable: It cannot be used now.
+    """
+    try:
+        pool = get_pool(kind)
+        pool.make_ready()
+    except PoolError as error:
+        raise PoolUnavailable(
+            f"{reason}, but {error.message}",
+            hint="try again later, or mend that setting; --pool personal, pool='personal' or WINGSPAN_POOL=personal computes on this "
+            "machine instead",
+        ) from error
+    return pool
+
+
+def refuse_computation_here(pool: Pool) -> None:
+    """Nothing, unless jobs of `pool` would run on an access point that many people share.
+
+    Raises:
+        OnAccessPoint: They would.
+    """
+    if pool.kind not in ("personal", "local"):
+        return
+    from wingspan.pools.profiles import find_profile
+
+    profile = find_profile()
+    if profile.is_access_point():
+        raise OnAccessPoint(
+            f"this machine is an access point of {profile.title or profile.name}, which many people share: "
+            f"the {pool.kind} pool would compute on it",
+            hint="leave the pool out, and the site's is used; or work on a machine of your own",
+        )
+
+
 def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Choice:
     """The pool to use, ready to take jobs (the personal one is started if need be).
 
@@ -169,41 +210,30 @@ def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Ch
 
     Raises:
         SettingsError: There is no pool of that name.
-        PoolError: The pool that was named cannot be used.
+        PoolError: The pool that was named cannot be used, or the site's does not answer.
+        OnAccessPoint: This machine is a site's access point, and the pool would compute on it.
     """
     settings = load_settings()
     named = name or settings.pool
     if named is not None:
         pool = _named_pool(name, settings)
+        refuse_computation_here(pool)
         pool.make_ready(progress)
         return Choice(pool, f"{named} was asked for" if name else f"the settings name {named}")
-    site = site_condor()
-    complaint = ""
-    if site is not None:
-        try:
-            pool = get_pool("htcondor")
-            pool.make_ready()
-        except PoolError as error:
-            complaint = f"{site}, but {error.message}; "
-        else:
-            return Choice(pool, f"{site}, and its schedd answers")
+    if (site := site_condor()) is not None:
+        pool = _answering("htcondor", site)
+        return Choice(pool, f"{site}, and its schedd answers")
     if (cluster := slurm_configured()) is not None:
-        try:
-            pool = get_pool("slurm")
-            pool.make_ready()
-        except PoolError as error:
-            complaint += f"{cluster}, but {error.message}; "
-        else:
-            return Choice(pool, f"{complaint}{cluster}, and the cluster answers", is_fallback=bool(complaint))
+        pool = _answering("slurm", cluster)
+        return Choice(pool, f"{cluster}, and the cluster answers")
+    refuse_computation_here(get_pool("local"))
     try:
         pool = get_pool("personal")
         pool.make_ready(progress)
     except PoolError as error:
         return Choice(
             get_pool("local"),
-            f"{complaint}no HTCondor is to be had ({error.message}): this map runs as processes on this machine",
+            f"no HTCondor is to be had ({error.message}): this map runs as processes on this machine",
             is_fallback=True,
         )
-    return Choice(
-        pool, f"{complaint}nothing else is configured: the personal pool", is_fallback=bool(complaint)
-    )
+    return Choice(pool, "nothing else is configured: the personal pool")

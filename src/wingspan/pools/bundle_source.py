@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import platform as machine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._cores import limited_cores
 from wingspan.environments.bundles.manifest import Kind, check_kind
-from wingspan.errors import PoolError, SettingsError
+from wingspan.errors import OnAccessPoint, PoolError, SettingsError
 from wingspan.pools.machines import BundleChoice, explain_bundle_kind
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 
 if TYPE_CHECKING:
+    from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
     from wingspan.pools._base import Pool
     from wingspan.stores import Placement
 
-__all__ = ["bundle_disk", "choose_kind", "find_source", "machine_requirement", "source_of_bundle"]
+__all__ = [
+    "build_here",
+    "bundle_disk",
+    "choose_kind",
+    "find_source",
+    "machine_requirement",
+    "source_of_bundle",
+]
 
 #: Kinds that are large files, and get to machines the way that a site asks for at their size.
 _FILES = ("squashfs", "pack", "oci", "sif")
+#: Kinds whose making takes a processor for a while; the others are packages as they were fetched.
+_COMPUTED = ("squashfs", "oci", "sif")
 #: ``Arch`` of machine ads (HTCondor manual, "Machine ClassAd Attributes") by the architecture of conda's subdirs.
 _ARCH = {"64": "X86_64", "aarch64": "aarch64", "ppc64le": "ppc64le"}
 
@@ -44,6 +55,41 @@ def choose_kind(asked: str | None, pool: Pool | None, size: int) -> tuple[Kind, 
         return "squashfs", "it is used where it lies"
     choice: BundleChoice = explain_bundle_kind(pool, size)
     return check_kind(choice.kind), choice.reason
+
+
+def build_here(
+    environment: LockedEnvironment, kind: Kind, *, progress: Progress = NO_PROGRESS, **options: Any
+) -> Bundle:
+    """`build_bundle`, by the rules of the site whose machine this is.
+
+    On an access point that many people share one core is used; where the site wants no builds there at all, only what was built before is
+    answered.
+
+    Args:
+        environment, kind, options: As for `wingspan.environments.bundles.build_bundle`.
+        progress: Told how far it is.
+
+    Raises:
+        OnAccessPoint: The site wants it built elsewhere.
+        Others as `wingspan.environments.bundles.build_bundle`.
+    """
+    from wingspan.environments.bundles import build_bundle
+    from wingspan.pools.profiles import find_profile
+
+    site = find_profile()
+    if not site.is_access_point():
+        return build_bundle(environment, kind, progress=progress, **options)
+
+    def refuse() -> None:
+        raise OnAccessPoint(
+            f"{site.title or site.name} wants no {kind} bundle built on its access points, which many people share",
+            hint=site.build_hint
+            or "build it on your own machine or in a job (wingspan env bundle), and publish it: wingspan env publish",
+        )
+
+    with limited_cores(1):
+        before = None if site.builds or kind not in _COMPUTED else refuse
+        return build_bundle(environment, kind, progress=progress, before=before, **options)
 
 
 def find_source(

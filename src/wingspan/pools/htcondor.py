@@ -22,7 +22,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from classad2 import ClassAd
-    from htcondor2 import Schedd
+    from htcondor2 import Schedd, Submit
 
     from wingspan.pools.personal import PersonalPool
 
@@ -145,6 +145,7 @@ class HTCondorPool:
                 description = htcondor2.Submit(text)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
                 raise SubmitError(f"HTCondor cannot read the submit description: {error}") from error
+            _issue_credentials(description)
             try:
                 result = schedd.submit(description)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
@@ -191,6 +192,28 @@ class HTCondorPool:
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
         return _Watcher(self, list(submissions), folder / "events.log")
+
+
+def _issue_credentials(description: Submit) -> None:
+    """Give the access point what the jobs will authenticate with, as condor_submit does: Kerberos tickets, tokens of OAuth2 services.
+
+    Raises:
+        SubmitError: They cannot be had, or the user has to log in at a service first.
+    """
+    import htcondor2
+
+    try:
+        address = description.issue_credentials()
+    except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
+        raise SubmitError(
+            f"the credentials of the jobs cannot be issued: {error}",
+            hint="log in again (kinit, htgettoken, or what the site has), then submit again",
+        ) from error
+    if address:
+        raise SubmitError(
+            "the jobs need credentials of a service where you have not logged in yet",
+            hint=f"open {address} in a browser, log in, and submit again",
+        )
 
 
 def _wait_for_shadows(schedd: Schedd, constraint: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ERRORS = (
     "CommandNotFound",
     "InputMissing",
+    "InputTooLarge",
     "InvalidName",
     "InvalidRun",
     "InvalidSweep",

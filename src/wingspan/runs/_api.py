@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.jobs import Resources, with_needs
-from wingspan.pools import Choice, Pool, choose_pool, get_pool, site_pool
+from wingspan.pools import Choice, Pool, choose_pool, get_pool, refuse_computation_here, site_pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._arguments import (
     check_output,
@@ -30,7 +30,7 @@ from wingspan.runs._arguments import (
 )
 from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare
 from wingspan.runs._errors import CommandNotFound, InvalidRun, RunWarning
-from wingspan.runs._files import collect_inputs, keep_inputs, not_sent, rebased
+from wingspan.runs._files import check_input_sizes, collect_inputs, keep_inputs, not_sent, rebased
 from wingspan.runs._folder import create_run_folder, new_name
 from wingspan.runs._jobs import moves_files, submit_jobs, write_script
 from wingspan.runs._machines import check_machines
@@ -45,6 +45,7 @@ from wingspan.runs._spec import (
 )
 from wingspan.runs._tasks import plan_task, tool_table
 from wingspan.runs._units import parse_duration, parse_size
+from wingspan.settings import load_settings
 
 if TYPE_CHECKING:
     from wingspan.environments import Environment
@@ -161,6 +162,9 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
         gpus_minimum_memory=parse_size(gpu_memory, "gpu_memory"),
         time_limit=parse_duration(time if time is not None else table.get("time")),
     )
+    checkpoints = tuple(
+        relative_path(path, "checkpoint") for path in (checkpoint or several(table.get("checkpoint", ())))
+    )
     profile = profile if profile is not None else table.get("profile")
     switches = tuple(switches) or tuple(several(table.get("switches", ())))
     if profile is not None or switches:
@@ -172,7 +176,7 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
                 f"the switch {switches[0]!r} is one of a site's profile, and none is named",
                 hint=f"--profile chtc --switch {switches[0]}",
             )
-        found.check_time(resources, switches)
+        found.check(resources, switches, checkpoints=bool(checkpoints))
     words = [word for step in steps for word in _words(step)]
     made = [*declared, *(one for _, patterns in globs for one in patterns)]
     forgotten = not_sent(words, base, [place for _, place in places], made)
@@ -188,9 +192,7 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
         parameters=parameters,
         rows=rows,
         resources=resources,
-        checkpoint=tuple(
-            relative_path(path, "checkpoint") for path in (checkpoint or several(table.get("checkpoint", ())))
-        ),
+        checkpoint=checkpoints,
         checkpoint_exit_code=exit_code(checkpoint_exit_code),
         variables=job_variables(variables, parameters),
         profile=profile,
@@ -312,7 +314,10 @@ def run(
 
     @functools.cache
     def choose() -> Choice:
-        return choose_pool(pool, progress) if pool is None or isinstance(pool, str) else Choice(pool, "given")
+        if pool is None or isinstance(pool, str):
+            return choose_pool(pool, progress)
+        refuse_computation_here(pool)
+        return Choice(pool, "given")
 
     plan = plan_run(
         command,
@@ -365,13 +370,14 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
             f"the input {spec.urls[0]} is a URL, which only HTCondor fetches",
             hint="download it and give the file",
         )
-    if spec.profile is None and pool.kind == "htcondor":
-        from wingspan.pools.profiles import find_profile
+    if pool.kind == "htcondor":
+        from wingspan.pools.profiles import find_profile, load_profile
 
-        found = find_profile()
-        if found.name != "generic":
-            found.check_time(spec.resources, spec.switches)
-            spec = attrs.evolve(spec, profile=found.name)
+        found = find_profile() if spec.profile is None else load_profile(spec.profile)
+        found.check(spec.resources, spec.switches, checkpoints=bool(spec.checkpoint))
+        found.check_folder(load_settings().data_dir)
+        check_input_sizes(spec, found)
+        spec = attrs.evolve(spec, profile=found.name)
     check_machines(spec, pool)
     if note:
         spec = attrs.evolve(spec, warnings=(*spec.warnings, note))

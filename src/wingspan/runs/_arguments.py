@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wingspan.runs._errors import InvalidRun, InvalidSweep
+from wingspan.runs._files import is_url
 from wingspan.runs._spec import Step, relative_path
 from wingspan.runs._words import filled, uses_parameter
 
@@ -81,8 +82,13 @@ def check_output(path: str) -> str:
     """A path or pattern that comes back, as it is compared.
 
     Raises:
-        InvalidRun: It leads out of the job's folder, or has a ``**``.
+        InvalidRun: It leads out of the job's folder, has a ``**``, or is a URL.
     """
+    if is_url(path):
+        raise InvalidRun(
+            f"the output {path!r} is an address; an output is a path that the command writes in the job's folder",
+            hint="name that path, and publish the file when it is back; or let the command itself write to the address",
+        )
     plain = relative_path(path, "output")
     if "**" in plain:
         raise InvalidRun(f"the output {path!r} has a **", hint="name the folder itself: all of it comes back")

@@ -62,7 +62,7 @@ def prepare(
         UnknownKind: There is no such kind of bundle.
     """
     from wingspan.environments import derive_needs
-    from wingspan.pools.bundle_source import choose_kind, find_source, machine_requirement
+    from wingspan.pools.bundle_source import build_here, choose_kind, find_source, machine_requirement
 
     environment = named.load(gpus=gpus)
     if look is not None:
@@ -71,9 +71,7 @@ def prepare(
     machines = machine_requirement(environment.platform.subdir, pool)
     bundle = None
     if build:
-        from wingspan.environments.bundles import build_bundle
-
-        bundle = build_bundle(environment, kind, executable=kind == "pack", progress=progress)
+        bundle = build_here(environment, kind, executable=kind == "pack", progress=progress)
     manifest = bundle.manifest if bundle else None
     measured = manifest.installed_bytes if manifest else None
     needs: dict[str, Any]

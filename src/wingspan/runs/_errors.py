@@ -10,6 +10,7 @@ RunError (WingspanError)
 ├── RunNotFound (KeyError)              no run has that name
 ├── RunDamaged                          a file of the run is missing or cut
 ├── InputMissing (FileNotFoundError)    an input is not there, or not inside the folder
+├── InputTooLarge                       the site wants files of that size to come another way
 ├── CommandNotFound (LookupError)       the environment has no such command
 ├── NoSuchMachine                       no machine of the pool has what is asked for
 ├── OutputMissing (FileNotFoundError)   the command ended well and did not write what was declared
@@ -25,6 +26,7 @@ from wingspan.errors import WingspanError
 __all__ = [
     "CommandNotFound",
     "InputMissing",
+    "InputTooLarge",
     "InvalidName",
     "InvalidRun",
     "InvalidSweep",
@@ -87,6 +89,10 @@ class RunDamaged(RunError):
 
 class InputMissing(RunError, FileNotFoundError):
     """A declared input is not there."""
+
+
+class InputTooLarge(RunError):
+    """The site wants files of that size to come another way than through its access point."""
 
 
 class CommandNotFound(RunError, LookupError):

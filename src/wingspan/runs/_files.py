@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import fnmatch
+import getpass
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._errors import InputMissing, InvalidRun, WouldOverwrite
+from wingspan.runs._errors import InputMissing, InputTooLarge, InvalidRun, RunWarning, WouldOverwrite
 from wingspan.runs._spec import relative_path
 
-__all__ = ["SKIPPED", "collect_inputs", "copy_outputs", "keep_inputs", "not_sent", "rebased"]
+if TYPE_CHECKING:
+    from wingspan.pools.profiles import Profile
+    from wingspan.runs._spec import RunSpec
+
+__all__ = [
+    "SKIPPED",
+    "check_input_sizes",
+    "collect_inputs",
+    "copy_outputs",
+    "is_url",
+    "keep_inputs",
+    "not_sent",
+    "rebased",
+    "url_bytes",
+]
 
 #: Never part of a folder that is named: what version control and tools keep for themselves.
 SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
@@ -23,6 +42,15 @@ _LARGE = 64 << 20
 #: ioctl_ficlone(2): the file system shares the blocks of both files until one of them is written to (Btrfs, XFS, bcachefs).
 _FICLONE = 0x40049409
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_url(text: str) -> bool:
+    """It begins with a scheme, as ``osdf:///…`` does.
+
+    >>> is_url("osdf:///ospool/x.tar"), is_url("data/x.tar")
+    (True, False)
+    """
+    return _URL.match(text) is not None
 
 
 def collect_inputs(
@@ -45,7 +73,7 @@ def collect_inputs(
     found: dict[str, Path] = {}
     urls: list[str] = []
     for one in given:
-        if _URL.match(one):
+        if is_url(one):
             if re.search(r"[,\s]", one):
                 raise InvalidRun(
                     f"the input {one!r} has a comma or a blank, at which submit files part two names",
@@ -112,7 +140,7 @@ def rebased(given: str, here: Path, base: Path) -> str:
 
     What is not in `here` may be meant relative to `base`, as everything in the manifest is.
     """
-    if here == base or _URL.match(given) or given.startswith(("/", "~")):
+    if here == base or is_url(given) or given.startswith(("/", "~")):
         return given
     path = os.path.normpath(here / given)
     return path if Path(path).exists() or not (base / given).exists() else given
@@ -129,6 +157,59 @@ def _add(found: dict[str, Path], place: str, here: Path) -> None:
             hint="rename one of them, or give a relative path, which keeps its folders",
         )
     found[place] = here
+
+
+def check_input_sizes(spec: RunSpec, site: Profile) -> None:
+    """See that files which HTCondor's own transfer carries, from the access point to each job, are not larger than the site wants them.
+
+    Raises:
+        InputTooLarge: The profile of a site says that they are.
+
+    Warns:
+        RunWarning: Nobody says what the site wants, and there is a file above the general limit.
+    """
+    sizes = _input_sizes(spec.inputs)
+    if not sizes:
+        return
+    largest = max(sizes, key=lambda path: sizes[path])
+    if sizes[largest] <= site.limits.transfer:
+        return
+    size = f"{sizes[largest] / 1e9:.1f} GB"
+    said = f"the input {largest} has {size}, which would go through the access point for each job"
+    if site.name == "generic":
+        warnings.warn(
+            f"{said}; where the site has a place for large files, name it there: --input osdf:///… or file:///…",
+            RunWarning,
+            stacklevel=4,
+        )
+        return
+    staging = site.staging_folder(getpass.getuser())
+    raise InputTooLarge(
+        f"{said}; {site.title or site.name} wants at most {site.limits.transfer / 1e9:.0f} GB to come that way",
+        hint=(f"put it into {staging} and name it there: " if staging else "put it where jobs can fetch it: ")
+        + "--input file:///… or osdf:///…"
+        + (f"; {site.page}" if site.page else ""),
+    )
+
+
+def url_bytes(urls: Iterable[str]) -> int:
+    """Bytes of those of `urls` that lie in a folder of this machine (``file://``). What the others have is not known."""
+    total = 0
+    for url in urls:
+        if url.startswith("file://"):
+            with contextlib.suppress(OSError):
+                total += Path(unquote(urlsplit(url).path)).stat().st_size
+    return total
+
+
+def _input_sizes(inputs: Iterable[tuple[Path, str]]) -> dict[Path, int]:
+    """Bytes of each file among the inputs, of those in folders too. What vanishes meanwhile is left out."""
+    sizes: dict[Path, int] = {}
+    for here, place in inputs:
+        for source, _ in _files(here, Path(place), make=False):
+            with contextlib.suppress(OSError):
+                sizes[source] = source.stat().st_size
+    return sizes
 
 
 def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progress = NO_PROGRESS) -> int:
@@ -164,8 +245,13 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
     return total
 
 
-def _files(here: Path, target: Path, around: tuple[str, ...] = ()) -> Iterable[tuple[Path, Path]]:
-    """Files of an input and where they go; `around` are the folders in which `here` is, by their real paths."""
+def _files(
+    here: Path, target: Path, around: tuple[str, ...] = (), *, make: bool = True
+) -> Iterable[tuple[Path, Path]]:
+    """Files of an input and where they go; `around` are the folders in which `here` is, by their real paths.
+
+    With `make` the folders are made where they go.
+    """
     if not here.is_dir():
         yield here, target
         return
@@ -175,10 +261,11 @@ def _files(here: Path, target: Path, around: tuple[str, ...] = ()) -> Iterable[t
             f"the input {here} is a link to {real}, a folder around it: there would be no end to copying",
             hint="remove the link, or name what is needed of the folder",
         )
-    target.mkdir(parents=True, exist_ok=True)
+    if make:
+        target.mkdir(parents=True, exist_ok=True)
     for name in sorted(os.listdir(here)):
         if name not in SKIPPED or not (here / name).is_dir():
-            yield from _files(here / name, target / name, (*around, real))
+            yield from _files(here / name, target / name, (*around, real), make=make)
 
 
 def _size(source: Path) -> int:
@@ -216,7 +303,7 @@ def not_sent(words: Iterable[str], base: Path, places: Iterable[str], made: Iter
     sent = {*places, *made}
     forgotten = []
     for word in words:
-        if word.startswith(("/", "-")) or not word or _URL.match(word):
+        if word.startswith(("/", "-")) or not word or is_url(word):
             continue
         plain = word.removeprefix("./").rstrip("/")
         try:

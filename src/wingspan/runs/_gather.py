@@ -43,8 +43,8 @@ def _keeps(spec: RunSpec) -> str:
 
 
 _INTO_PLACE = """\
-    rm -rf "$folder/outputs-$number" && mv "$outputs" "$folder/outputs-$number" || {{  # whole, or not at all
-        echo "wingspan-run: the outputs stay in $outputs: they cannot become $folder/outputs-$number" >&2
+    rm -rf "$folder/outputs-$wingspan_job" && mv "$outputs" "$folder/outputs-$wingspan_job" || {{  # whole, or not at all
+        echo "wingspan-run: the outputs stay in $outputs: they cannot become $folder/outputs-$wingspan_job" >&2
         [ "$code" -ne 0 ] || code={missing_code}
     }}
 """

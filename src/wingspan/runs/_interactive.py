@@ -185,6 +185,15 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
     pool = get_pool(run.pool)
     bundle = bundle_of(run.path, dict(run.spec.environment)) if run.spec.environment else None
     remote = _remote(bundle, pool, command)
+    if pool.kind == "htcondor":
+        from wingspan.pools.render import site_profile
+
+        reason = site_profile(run.spec.profile).no_ssh(run.spec.resources)
+        if reason is not None:
+            raise RunError(
+                f"nobody gets a shell in job {number} of the run {run.name!r}: {reason}",
+                hint=f"wingspan logs -f {run.name} shows what it prints; condor_tail {cluster}.{process} FILE shows a file of its folder",
+            )
     if pool.kind in ("personal", "htcondor"):
         from wingspan.pools.render import ssh_command
 

@@ -11,6 +11,7 @@ import attrs
 
 from wingspan.jobs import JobDescription, Resources, all_of
 from wingspan.runs._environment import bundle_of
+from wingspan.runs._files import url_bytes
 from wingspan.runs._gather import CHECKPOINT_FOLDER
 from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from wingspan.pools import Pool
     from wingspan.runs._folder import RunFolder
 
-__all__ = ["describe_jobs", "moves_files", "start_words", "submit_jobs", "write_script"]
+__all__ = [
+    "checkpoint_commands",
+    "describe_jobs",
+    "moves_files",
+    "start_words",
+    "submit_jobs",
+    "write_script",
+]
 
 #: Disk of a job beside its bundle and inputs, when nobody says.
 _OWN_DISK = 1 << 30
@@ -80,6 +88,16 @@ def submit_jobs(folder: RunFolder, pool: Pool) -> None:
         folder.add_submission(pool.submit(job), first)
 
 
+def checkpoint_commands(spec: RunSpec) -> dict[str, str]:
+    """The submit commands of jobs that write checkpoints, and go on from them."""
+    if not spec.checkpoint:
+        return {}
+    return {
+        "checkpoint_exit_code": str(spec.checkpoint_exit_code),
+        "transfer_checkpoint_files": CHECKPOINT_FOLDER,
+    }
+
+
 def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> JobDescription:
     """All jobs of the run, or the one with `number`."""
     spec, path = folder.spec, folder.path
@@ -106,9 +124,7 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         submit = {"stream_output": "true", "stream_error": "true"}
         if spec.resources.time_limit:
             submit["allowed_execute_duration"] = str(spec.resources.time_limit)
-        if spec.checkpoint:
-            submit["checkpoint_exit_code"] = str(spec.checkpoint_exit_code)
-            submit["transfer_checkpoint_files"] = CHECKPOINT_FOLDER
+        submit |= checkpoint_commands(spec)
     if number is not None:
         submit["submit_event_user_notes"] = f"{JOB_NOTE}{number}"
     job = JobDescription(
@@ -144,10 +160,13 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
 
 
 def _with_disk(resources: Resources, bundle: Bundle | None, folder: RunFolder, pool: Pool) -> Resources:
-    if resources.disk is not None or bundle is None or pool.shares_files:
+    inputs = int(folder.info.get("input_bytes", 0)) + url_bytes(folder.spec.urls)
+    if resources.disk is not None or pool.shares_files or (bundle is None and not inputs):
         return resources
-    from wingspan.pools.bundle_source import bundle_disk
+    size = 0
+    if bundle is not None:
+        from wingspan.pools.bundle_source import bundle_disk
 
-    needs = (folder.spec.environment or {}).get("needs", {})
-    size = bundle_disk(bundle, needs.get("installed_bytes"))
-    return attrs.evolve(resources, disk=size + int(folder.info.get("input_bytes", 0)) + _OWN_DISK)
+        needs = (folder.spec.environment or {}).get("needs", {})
+        size = bundle_disk(bundle, needs.get("installed_bytes"))
+    return attrs.evolve(resources, disk=size + inputs + _OWN_DISK)

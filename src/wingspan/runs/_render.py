@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from wingspan._version import __version__
+from wingspan.jobs import JobDescription
 from wingspan.pools.render import (
     Reasoned,
     RenderedEnvironment,
@@ -30,6 +31,7 @@ from wingspan.pools.render import (
     resource_lines,
     sbatch_options,
     shell_script,
+    site_profile,
     submit_script,
 )
 from wingspan.pools.submit_description import classad_literal, quote_arguments
@@ -37,8 +39,8 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import InvalidRun, InvalidSweep, RunWarning
-from wingspan.runs._files import keep_inputs
-from wingspan.runs._gather import CHECKPOINT_FOLDER
+from wingspan.runs._files import check_input_sizes, keep_inputs, url_bytes
+from wingspan.runs._jobs import checkpoint_commands
 from wingspan.runs._run import Run
 from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec
@@ -127,6 +129,9 @@ class _Files:
         self.spec, self.target, self.folder = plan.spec, target, folder
         self.environment = RenderedEnvironment(target, plan.bundle, image, bundle_url)
         self.input_bytes = 0
+        if target == "htcondor":
+            site_profile(self.spec.profile).check_folder(folder.absolute())
+            check_input_sizes(self.spec, site_profile(self.spec.profile))
         self.main = f"{plan.spec.name}.{'sub' if target == 'htcondor' else 'sbatch'}"
 
     def write(self, progress: Progress) -> None:
@@ -137,14 +142,14 @@ class _Files:
         self.environment.write(self.folder)
         start = self.environment.start
         if self.target == "htcondor":
-            text = job_script(spec, start, row_arguments=bool(spec.parameters))
+            text = job_script(spec, start, row_arguments=bool(spec.parameters), by_submission=True)
             put(self.folder, "job.sh", text, 0o755)
             put(self.folder, self.main, self._submit_description())
             if spec.parameters:
                 rows = "".join(", ".join(row) + "\n" for row in self._simple_rows())
                 put(self.folder, "params.csv", rows)
         else:
-            put(self.folder, "job.sh", job_script(spec, start, shared='"$PWD"'), 0o755)
+            put(self.folder, "job.sh", job_script(spec, start, shared='"$PWD"', by_submission=True), 0o755)
             put(self.folder, self.main, _sbatch_script(spec), 0o755)
         put(self.folder, "submit.sh", self._submit_script(), 0o755)
         one, entered = "rows = :1" if spec.parameters else None, bool(self.environment)
@@ -185,20 +190,26 @@ class _Files:
                 *self.environment.image_lines(),
             )
         else:
-            say("An ordinary program; the environment comes along as a file.", "universe = vanilla")
+            along = "; the environment comes along as a file" if self.environment else ""
+            say(f"An ordinary program{along}.", "universe = vanilla")
         say("What condor_q shows.", f"JobBatchName = {classad_literal(spec.name)}")
         row = (f"$({_PARAMETER}{name})" for name in spec.parameters)
-        arguments = quote_arguments(("$(Process)", *row)) if spec.parameters else "$(Process)"
+        arguments = quote_arguments((self.number, *row)) if spec.parameters else self.number
         say(
-            "The script beside this file; its first argument is the number of the job.",
+            "The script beside this file; its first argument is the number of the job"
+            + (", that of its row in params.csv." if spec.parameters else "."),
             "executable = job.sh",
             f"arguments = {arguments}",
         )
         say(
+            "The number of the submission: each has outputs of its own.",
+            'environment = "WINGSPAN_SUBMISSION=$(Cluster)"',
+        )
+        say(
             "What HTCondor tells about the jobs, and what they print. Streamed: it can be read while they run.",
             f"log = {spec.name}.log",
-            "output = logs/$(Process).out",
-            "error = logs/$(Process).err",
+            f"output = logs/$(Cluster).{self.number}.out",
+            f"error = logs/$(Cluster).{self.number}.err",
             "stream_output = true",
             "stream_error = true",
         )
@@ -208,7 +219,13 @@ class _Files:
         requirement_lines(
             text, [*spec.urls, *self.environment.carried[-1:]], facts.get("machine_requirements")
         )
-        profile_lines(text, spec.name, spec.resources, spec.profile, spec.switches)
+        job = JobDescription(
+            name=spec.name,
+            executable="job.sh",
+            resources=attrs.evolve(spec.resources, disk=self._disk()),
+            submit=checkpoint_commands(spec),
+        )
+        profile_lines(text, job, spec.profile, spec.switches)
         if spec.parameters:
             say(
                 f"One job for each line of params.csv; a slice as Python has them leaves some out. {_PARAMETER}: a name alone may be a "
@@ -232,34 +249,34 @@ class _Files:
             "job.sh moves what is to come back into one folder, so that a missing file is an error it can name; named here, "
             "HTCondor would hold the job.",
             "when_to_transfer_output = ON_EXIT",
-            "transfer_output_files = outputs-$(Process)",
+            f"transfer_output_files = outputs-$(Cluster)-{self.number}",
         )
         if spec.checkpoint:
             say(
                 f"The command exits with {spec.checkpoint_exit_code} when it has written a checkpoint; job.sh puts it into this "
                 "folder, which HTCondor keeps; the command is started again with it, here or elsewhere.",
-                f"checkpoint_exit_code = {spec.checkpoint_exit_code}",
-                f"transfer_checkpoint_files = {CHECKPOINT_FOLDER}",
+                *(f"{name} = {value}" for name, value in checkpoint_commands(spec).items()),
             )
 
+    @property
+    def number(self) -> str:
+        """HTCondor's macro for the number of a job: that of its row, whatever rows are left out, or of the process."""
+        return "$(Row)" if self.spec.parameters else "$(Process)"
+
     def _disk(self) -> int:
-        if self.spec.resources.disk is not None:
-            return self.spec.resources.disk
-        return self.environment.size + self.input_bytes + _OWN_DISK
+        """Bytes of disk: what was asked for, else the environment (an image's, as it is installed), the inputs, and some more."""
+        spec = self.spec
+        if spec.resources.disk is not None:
+            return spec.resources.disk
+        size = self.environment.size
+        if not size and spec.environment is not None:
+            size = int(spec.environment["needs"].get("installed_bytes") or 0)
+        return size + self.input_bytes + url_bytes(spec.urls) + _OWN_DISK
 
     # -- around it -----------------------------------------------------------------------------------------------------
 
     def _submit_script(self) -> str:
-        aside = (
-            "for old in outputs-*; do\n"
-            '    [ -e "$old" ] || continue\n'
-            "    aside=${aside:-earlier-$(date +%Y%m%d-%H%M%S)}\n"
-            '    mkdir -p "$aside"\n'
-            '    mv "$old" "$aside/"\n'
-            "done\n"
-        )
-        why = "Submits the jobs; outputs of an earlier submission are put aside first."
-        return submit_script(self.main, why=why, before=aside)
+        return submit_script(self.main, why="Submits the jobs.")
 
     def _readme(self) -> str:
         spec, main = self.spec, self.main
@@ -271,7 +288,7 @@ class _Files:
                 + ", each line with its reason",
             ),
             ("job.sh", "what a job executes: it prepares, runs the command, gathers the outputs"),
-            ("submit.sh", "submits; puts earlier outputs aside"),
+            ("submit.sh", "submits"),
             ("interact.sh", "a shell with the same files and resources"),
             ("shell.sh", "what interact.sh starts on the machine"),
         ]
@@ -279,11 +296,7 @@ class _Files:
             rows.append(("inputs/", "what the command reads, as it was when this was written"))
         if self.environment:
             rows.append(("enter.sh", "starts a command in the environment"))
-        rows += [
-            (name, "the environment, and what starts it")
-            for name in self.environment.carried
-            if "://" not in name
-        ]
+        rows += self.environment.described()
         if spec.parameters and self.target == "htcondor":
             rows.append(("params.csv", f"one job a line: {', '.join(spec.parameters)}"))
         table = "\n".join(f"| `{name}` | {what} |" for name, what in rows)
@@ -295,9 +308,19 @@ class _Files:
             f"Submit with `sh submit.sh`. It needs {'condor_submit' if self.target == 'htcondor' else 'sbatch'} and nothing else; "
             "everything may be edited.\n\n"
             f"| file | what it is |\n| --- | --- |\n{table}\n\n"
-            f"What comes back, in `outputs-0/` (a folder for each job, by its number): {outputs}.\n"
+            "What comes back, in a folder for each job, `outputs-SUBMISSION-JOB/` (the number of the submission, and that of the job, "
+            f"which begin with 0): {outputs}.\n"
             "`.wingspan-outcome` in it says how the command ended. What it prints is in `logs/`.\n"
+            + self._sizes()
             + (long_array(len(spec.rows), parts) if self.target == "slurm" else "")
+        )
+
+    def _sizes(self) -> str:
+        unknown = [url for url in self.spec.urls if not url.startswith("file://")]
+        if not unknown or self.target != "htcondor" or self.spec.resources.disk is not None:
+            return ""
+        return (
+            f"`request_disk` has no room for {', '.join(unknown)}: how large that is was not asked. Add it.\n"
         )
 
 
@@ -317,8 +340,12 @@ def _sbatch_script(spec: RunSpec) -> str:
     )
     lines += [
         "",
+        "set -eu",
         "# The folder with inputs and job.sh must be on a file system that the nodes see.",
         'cd "$SLURM_SUBMIT_DIR"',
+        "# The number of the submission: each has outputs of its own.",
+        "WINGSPAN_SUBMISSION=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-}}",
+        "export WINGSPAN_SUBMISSION",
     ]
     if long_array(len(spec.rows), ""):
         lines += [

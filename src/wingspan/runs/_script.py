@@ -171,6 +171,7 @@ def job_script(
     row_arguments: bool = False,
     gpu_check: bool | None = None,
     path: str | None = None,
+    by_submission: bool = False,
 ) -> str:
     """The script of the jobs of `spec`; its first argument is the job's number.
 
@@ -183,6 +184,7 @@ def job_script(
         row_arguments: The values of the sweep follow the number as arguments; otherwise the script has a table of them.
         gpu_check: Check the GPU; None: when one is asked for.
         path: Where programs are looked for (``PATH``); None: where the job's machine looks.
+        by_submission: The variable ``WINGSPAN_SUBMISSION`` has the number of the submission, and outputs are told apart by it.
     """
     parameters = spec.parameters
     parts = [
@@ -192,6 +194,14 @@ def job_script(
         "set -eu  # a failure in here is the job's failure",
         "",
         "number=${1:-0}",
+        *(
+            [
+                "# Outputs of several submissions do not get into each other's way.",
+                "wingspan_job=${WINGSPAN_SUBMISSION:+$WINGSPAN_SUBMISSION-}$number",
+            ]
+            if by_submission
+            else ["wingspan_job=$number"]
+        ),
         "case $0 in /*) self=$0 ;; *) self=$PWD/$0 ;; esac",
     ]
     if path is not None:
@@ -211,7 +221,7 @@ def job_script(
         "",
         "# ---- The commands, inside the environment " + "-" * 70,
         'if [ "${WINGSPAN_INSIDE:-}" = yes ]; then',
-        "unset WINGSPAN_INSIDE",
+        "unset WINGSPAN_INSIDE WINGSPAN_SUBMISSION",
         *(f"export {name}={shlex.quote(value)}" for name, value in spec.variables.items()),
         "# Programs that write to HOME fill a quota, or fail where there is none: the job's folder is its home.",
         *(
@@ -225,7 +235,7 @@ def job_script(
     parts.append("")
     if shared is not None:
         parts.append(_SHARED.format(folder=shared))
-    destination = '"$folder/.outputs-$number.$$"' if shared is not None else '"outputs-$number"'
+    destination = '"$folder/.outputs-$wingspan_job.$$"' if shared is not None else '"outputs-$wingspan_job"'
     parts += [
         f"outputs={destination}",
         'mkdir -p "$outputs"',
@@ -235,7 +245,7 @@ def job_script(
     if spec.checkpoint:
         parts.append(
             _KEEP_CHECKPOINT.format(
-                folder='"$folder/checkpoint-$number"' if shared is not None else CHECKPOINT_FOLDER,
+                folder='"$folder/checkpoint-$wingspan_job"' if shared is not None else CHECKPOINT_FOLDER,
                 paths=" ".join(path_word(path, parameters) for path in spec.checkpoint),
                 missing_code=EXIT_NO_CHECKPOINT,
             )

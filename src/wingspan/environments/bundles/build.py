@@ -79,6 +79,7 @@ def build_bundle(
     directory: str | os.PathLike[str] | None = None,
     executable: bool = False,
     base: str | os.PathLike[str] | None = None,
+    before: Callable[[], None] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Bundle:
     """Build one file that carries `env`.
@@ -93,6 +94,7 @@ def build_bundle(
         directory: Put the bundle there as well; default: only into the cache.
         executable: A `pack` that unpacks itself: a shell script (``.sh``) with the archive inside.
         base: Root file system under a `sif` or `oci`: a folder or a tar. Default: a small one of this machine's Debian suite.
+        before: Called before anything is fetched and built, and not where it was built already: it may raise.
         progress: Told how far it is.
 
     Raises:
@@ -111,6 +113,8 @@ def build_bundle(
     cache = cache_folder("bundles")
     bundle = _built_before(cache, key)
     if bundle is None:
+        if before is not None:
+            before()
         with interprocess_lock(
             cache / "locks" / key, waiting="Waiting for another build of this environment", progress=progress
         ):

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from wingspan.pools.profiles._load import find_profile, load_profile, profiles
 from wingspan.pools.profiles._model import (
+    DiskNotAllowed,
+    FolderNotAllowed,
     JobRules,
     Profile,
     SlurmGpu,
@@ -23,6 +25,8 @@ from wingspan.pools.profiles._model import (
 )
 
 __all__ = [
+    "DiskNotAllowed",
+    "FolderNotAllowed",
     "JobRules",
     "Profile",
     "SlurmGpu",

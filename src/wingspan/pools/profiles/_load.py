@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
+import functools
 import re
 import socket
 from collections.abc import Mapping
@@ -25,6 +27,9 @@ __all__ = ["find_profile", "load_profile", "profiles"]
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+#: As request_disk has them in a submit file, and in what jobs ask for.
+_DISK = {"MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
 
 class _Reader:
@@ -103,6 +108,15 @@ def _flat(reader: _Reader, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
     return table.table
 
 
+def _patterns(reader: _Reader, key: str) -> tuple[str, ...]:
+    """A list of patterns of host names."""
+    found = reader.take(key, list, [])
+    if not all(isinstance(pattern, str) for pattern in found):
+        reader.table[key] = found
+        raise reader.fail(key, "a list of strings")
+    return tuple(found)
+
+
 _VALUES = (bool, int, float, str)
 
 
@@ -112,6 +126,9 @@ def _rules(reader: _Reader) -> JobRules:
         submit=_flat(reader, "submit", (str,)),
         walltime=_walltime(reader.sub("walltime")),
         time_limit=reader.measure("time_limit", _SECONDS),
+        limit_per_checkpoint=reader.take("limit_per_checkpoint", bool, False),
+        disk_per_cpu=reader.measure("disk_per_cpu", _DISK),
+        no_ssh=reader.take("no_ssh", str),
     )
     reader.end()
     return rules
@@ -143,10 +160,21 @@ def _profile(name: str, table: object) -> Profile:
     defaults = SizeLimits()
     switches = reader.sub("switches")
     gpus = reader.take("slurm_gpus", list, [])
+    hosts = _patterns(reader, "hosts")
+    # true: all machines that the profile is for; a list: those of these names.
+    every = reader.table.get("is_access_point") is True
+    if isinstance(reader.table.get("is_access_point"), bool):
+        del reader.table["is_access_point"]
+    access_points = hosts if every else _patterns(reader, "is_access_point")
     profile = Profile(
         name=name,
         title=reader.take("title", str, ""),
-        hosts=tuple(reader.take("hosts", list, [])),
+        hosts=hosts,
+        access_points=access_points,
+        builds=reader.take("builds", bool, True),
+        build_hint=reader.take("build_hint", str),
+        no_submit_from=_flat(reader, "no_submit_from", (str,)),
+        page=reader.take("page", str),
         staging=reader.take("staging", str),
         limits=SizeLimits(
             transfer=reader.measure("transfer_limit", _BYTES, defaults.transfer) or 0,
@@ -177,6 +205,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return both
 
 
+@functools.cache
 def _shipped() -> dict[str, dict[str, Any]]:
     import tomlkit
 
@@ -198,7 +227,7 @@ def profiles(settings: Settings | None = None) -> dict[str, Profile]:
     Raises:
         SettingsError: A table that cannot be read; it says which key.
     """
-    tables: dict[str, Any] = _shipped()
+    tables: dict[str, Any] = copy.deepcopy(_shipped())
     for name, own in (settings or load_settings()).profile.items():
         if not isinstance(own, Mapping):
             raise SettingsError(f"[profile.{name}] is not a table")
@@ -238,6 +267,6 @@ def find_profile(settings: Settings | None = None, host: str | None = None) -> P
     host = (host or socket.getfqdn()).lower()
     known = profiles(settings)
     for profile in known.values():
-        if any(fnmatch.fnmatchcase(host, pattern) for pattern in profile.hosts):
+        if any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in profile.hosts):
             return profile
     return known["generic"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
+import os
 import socket
 from collections.abc import Collection, Mapping
+from pathlib import PurePath
+from typing import TypeVar
 
 import attrs
 
@@ -12,6 +16,8 @@ from wingspan.jobs import ClassAdValue, JobDescription, Resources
 from wingspan.stores import SizeLimits
 
 __all__ = [
+    "DiskNotAllowed",
+    "FolderNotAllowed",
     "JobRules",
     "Profile",
     "SlurmGpu",
@@ -23,8 +29,22 @@ __all__ = [
 ]
 
 
+_Value = TypeVar("_Value")
+
+#: Variables that HTCondor and Slurm set in jobs: whatever the machine is, this is the place for computation.
+_IN_A_JOB = ("_CONDOR_JOB_AD", "_CONDOR_SCRATCH_DIR", "SLURM_JOB_ID")
+
+
 class WalltimeNotAllowed(SettingsError):
     """The site ends jobs sooner than is asked for."""
+
+
+class DiskNotAllowed(SettingsError):
+    """The site gives a job less disk than is asked for."""
+
+
+class FolderNotAllowed(SettingsError):
+    """Jobs cannot be submitted from this folder."""
 
 
 def duration_text(seconds: int) -> str:
@@ -82,12 +102,18 @@ class JobRules:
         submit: Submit commands as they stand.
         walltime: How it wants to be told of the time.
         time_limit: Seconds after which it ends a job, where no class says so.
+        limit_per_checkpoint: The time limit holds from one checkpoint to the next; a job that writes checkpoints may take longer.
+        disk_per_cpu: Bytes of disk that a job gets for each of its cores.
+        no_ssh: Why nobody gets a shell in such a job; None: `condor_ssh_to_job` works, as far as the site says.
     """
 
     attributes: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
     submit: Mapping[str, str] = attrs.field(factory=dict)
     walltime: WalltimeClasses | None = None
     time_limit: int | None = None
+    limit_per_checkpoint: bool = False
+    disk_per_cpu: int | None = None
+    no_ssh: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +157,13 @@ class Profile:
     Attributes:
         name: How users ask for it.
         title: Its name in full.
-        hosts: Patterns of the names of its access points.
+        hosts: Patterns of the names of its machines.
+        access_points: Patterns of the names of those that many people share to submit from. Computation has no place there: neither the
+            personal pool nor local processes are started, and environments are built on one core, if at all.
+        builds: Environments may be built on its access points.
+        build_hint: Where they are built instead, as a sentence.
+        no_submit_from: Folders below which no job may be submitted, each with the reason.
+        page: Address of the page that people are sent to.
         staging: Folder for large files, with ``{user}``, ``{letter}`` (its first) and ``{host}`` (the access
             point's, short).
         limits: From which sizes on it wants files to come another way.
@@ -144,6 +176,11 @@ class Profile:
     name: str
     title: str = ""
     hosts: tuple[str, ...] = ()
+    access_points: tuple[str, ...] = ()
+    builds: bool = True
+    build_hint: str | None = None
+    no_submit_from: Mapping[str, str] = attrs.field(factory=dict)
+    page: str | None = None
     staging: str | None = None
     limits: SizeLimits = attrs.field(factory=SizeLimits)
     every: JobRules = attrs.field(factory=JobRules)
@@ -165,6 +202,35 @@ class Profile:
         short = (host or socket.gethostname()).split(".")[0]
         return self.staging.format(user=user, letter=user[:1], host=short)
 
+    def is_access_point(self, host: str | None = None) -> bool:
+        """This machine is one that many people share to submit from, and this process is not a job on it.
+
+        Args:
+            host: Full name of the machine; by default this one's.
+        """
+        if any(os.environ.get(name) for name in _IN_A_JOB):
+            return False
+        name = (host or socket.getfqdn()).lower()
+        return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in self.access_points)
+
+    def check_folder(self, folder: PurePath) -> None:
+        """Nothing, if jobs may be submitted from `folder`.
+
+        Raises:
+            FolderNotAllowed: They may not; the message has the site's reason.
+        """
+        for place, why in self.no_submit_from.items():
+            if folder == PurePath(place) or PurePath(place) in folder.parents:
+                raise FolderNotAllowed(
+                    f"jobs of {self.title or self.name} cannot be submitted from {folder}: {why}",
+                    hint="choose a folder elsewhere; WINGSPAN_DATA_DIR says where maps and runs are kept",
+                )
+
+    def no_ssh(self, resources: Resources) -> str | None:
+        """Why nobody gets a shell in a job that asks for `resources`; None if the site says nothing against it."""
+        rules = self.gpu if resources.gpus else self.cpu
+        return rules.no_ssh or self.every.no_ssh
+
     def _chosen(self, switches: Collection[str]) -> list[Switch]:
         unknown = sorted(set(switches) - set(self.switches))
         if unknown:
@@ -172,8 +238,37 @@ class Profile:
             raise SettingsError(f"profile {self.name} has no switch {unknown[0]!r}", hint=f"it has: {known}")
         return [self.switches[name] for name in switches]
 
-    def check_time(self, resources: Resources, switches: Collection[str] = ()) -> None:
-        """Nothing, if the site lets a job run as long as `resources` asks.
+    def check(
+        self, resources: Resources, switches: Collection[str] = (), *, checkpoints: bool = False
+    ) -> None:
+        """Nothing, if the site lets a job run as long, and have as much disk, as `resources` asks.
+
+        Args:
+            resources: What is asked for.
+            switches: Names of what the user turns on.
+            checkpoints: The job writes checkpoints, and goes on from them.
+
+        Raises:
+            WalltimeNotAllowed, DiskNotAllowed: It does not.
+            SettingsError: A switch that the profile does not have.
+        """
+        self.check_time(resources, switches, checkpoints=checkpoints)
+        for rules in (self.every, self.gpu if resources.gpus else self.cpu):
+            if rules.disk_per_cpu is None or resources.disk is None:
+                continue
+            cores = -(-resources.disk // rules.disk_per_cpu)
+            if cores > resources.cpus:
+                raise DiskNotAllowed(
+                    f"{self.title or self.name} gives jobs {rules.disk_per_cpu >> 30} GB of disk for each core; "
+                    f"{-(-resources.disk >> 30)} GB with {resources.cpus} "
+                    f"{'core' if resources.cpus == 1 else 'cores'} is asked for",
+                    hint=f"ask for {cores} cores, or for less disk",
+                )
+
+    def check_time(
+        self, resources: Resources, switches: Collection[str] = (), *, checkpoints: bool = False
+    ) -> None:
+        """Nothing, if the site lets a job run as long as `resources` asks; the arguments are those of `check`.
 
         Raises:
             WalltimeNotAllowed: It does not.
@@ -185,13 +280,18 @@ class Profile:
         asked = duration_text(resources.time_limit)
         for rules in (self.every, self.gpu if resources.gpus else self.cpu):
             longest = rules.walltime.classes[-1].up_to if rules.walltime else rules.time_limit
-            if longest is not None and resources.time_limit > longest:
-                kind = "GPU jobs" if rules is self.gpu else "jobs"
-                raise WalltimeNotAllowed(
-                    f"{self.title or self.name} lets {kind} run for {duration_text(longest)}; "
-                    f"{asked} is asked for",
-                    hint="split the work, or checkpoint and go on: wingspan run --checkpoint",
-                )
+            if longest is None or resources.time_limit <= longest:
+                continue
+            if checkpoints and rules.limit_per_checkpoint:
+                continue
+            kind = "GPU jobs" if rules is self.gpu else "jobs"
+            raise WalltimeNotAllowed(
+                f"{self.title or self.name} lets {kind} run for {duration_text(longest)}; "
+                f"{asked} is asked for",
+                hint=f"give --time {_short(longest)} or less: a job is started again after each checkpoint"
+                if checkpoints
+                else "split the work, or checkpoint and go on: wingspan run --checkpoint",
+            )
         for switch in chosen:
             if switch.time_limit is not None and resources.time_limit > switch.time_limit:
                 raise WalltimeNotAllowed(
@@ -201,7 +301,7 @@ class Profile:
                 )
 
     def apply(self, job: JobDescription, switches: Collection[str] = ()) -> JobDescription:
-        """`job` with what the site wants; what the job says itself wins.
+        """`job` with what the site wants; what the job says itself wins, in whatever letter case.
 
         Args:
             job: The job.
@@ -209,10 +309,11 @@ class Profile:
 
         Raises:
             WalltimeNotAllowed: The site ends jobs sooner than `job` asks.
+            DiskNotAllowed: The site gives less disk.
             SettingsError: A switch that the profile does not have.
         """
         resources = job.resources
-        self.check_time(resources, switches)
+        self.check(resources, switches, checkpoints=_writes_checkpoints(job))
         attributes: dict[str, ClassAdValue] = {}
         submit: dict[str, str] = {}
         for rules in (self.every, self.gpu if resources.gpus else self.cpu):
@@ -225,7 +326,7 @@ class Profile:
         for switch in self._chosen(switches):
             attributes |= switch.attributes
             submit |= switch.submit
-        return attrs.evolve(job, custom=attributes | dict(job.custom), submit=submit | dict(job.submit))
+        return attrs.evolve(job, custom=_under(attributes, job.custom), submit=_under(submit, job.submit))
 
     def slurm_constraint(self, resources: Resources) -> str | None:
         """``--constraint`` for the GPUs that `resources` asks for; None if the table has nothing to say.
@@ -253,5 +354,20 @@ class Profile:
 
 def _class_of(walltime: WalltimeClasses, seconds: int | None) -> str | None:
     if seconds is not None:
-        return walltime.choose(seconds)
+        # None is long enough for a job that goes on from its checkpoints: the longest.
+        return walltime.choose(seconds) or walltime.classes[-1].value
     return walltime.default if walltime.always else None
+
+
+def _writes_checkpoints(job: JobDescription) -> bool:
+    return any(name.lower() == "checkpoint_exit_code" for name in job.submit)
+
+
+def _under(site: Mapping[str, _Value], own: Mapping[str, _Value]) -> dict[str, _Value]:
+    """What the site wants and the job does not say itself, and all that the job says. HTCondor's names have no letter case."""
+    said = {name.lower() for name in own}
+    return {name: value for name, value in site.items() if name.lower() not in said} | dict(own)
+
+
+def _short(seconds: int) -> str:
+    return duration_text(seconds).replace(" ", "")

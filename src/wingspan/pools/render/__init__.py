@@ -18,7 +18,7 @@ from wingspan.pools.render._folder import (
     ssh_command,
     submit_script,
 )
-from wingspan.pools.render._htcondor import profile_lines, requirement_lines, resource_lines
+from wingspan.pools.render._htcondor import profile_lines, requirement_lines, resource_lines, site_profile
 from wingspan.pools.render._slurm import long_array, sbatch_options
 from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, Reasoned, clock, mebibytes, one_line
 
@@ -43,6 +43,7 @@ __all__ = [
     "resource_lines",
     "sbatch_options",
     "shell_script",
+    "site_profile",
     "ssh_command",
     "submit_script",
 ]

@@ -52,6 +52,12 @@ class RenderedEnvironment:
         """There is something to enter."""
         return self.bundle is not None or self.image is not None
 
+    def described(self) -> list[tuple[str, str]]:
+        """The files beside ``enter.sh``, each with what it is."""
+        *programs, bundle = self.carried or [""]
+        rows = [(name, "what makes the environment available where a job runs") for name in programs]
+        return [*rows, (bundle, "the environment")] if bundle and "://" not in bundle else rows
+
     @property
     def start(self) -> tuple[str, ...]:
         """What stands before a command in a script of the job, quoted for a shell."""

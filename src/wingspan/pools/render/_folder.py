@@ -138,6 +138,8 @@ def shell_script(
         "#!/bin/sh",
         "# What interact.sh starts on the machine: a shell with what the job has.",
         "set -eu",
+        "# What is done by hand in this shell belongs to no submission.",
+        "unset WINGSPAN_SUBMISSION",
         'export PIXI_PROJECT_ROOT="$PWD" INIT_CWD="$PWD"',
         *exports,
         "# The shell that HTCondor found for the user, or the user's own; the machine need not have it.",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from wingspan.jobs import JobDescription, Resources, all_of
 from wingspan.pools.render._text import DEFAULT_MEMORY, Reasoned, mebibytes
 from wingspan.pools.submit_description import classad_literal
 
-__all__ = ["profile_lines", "requirement_lines", "resource_lines"]
+if TYPE_CHECKING:
+    from wingspan.pools.profiles import Profile
+
+__all__ = ["profile_lines", "requirement_lines", "resource_lines", "site_profile"]
 
 
 def resource_lines(text: Reasoned, resources: Resources, disk: int) -> None:
@@ -62,19 +66,37 @@ def _line(name: str, value: object) -> str | None:
 
 
 def profile_lines(
-    text: Reasoned, name: str, resources: Resources, profile: str | None, switches: Collection[str]
+    text: Reasoned, job: JobDescription, profile: str | None, switches: Collection[str] = ()
 ) -> None:
     """What a site wants beside HTCondor's own; where no profile is named, the one of this machine, as for jobs that are submitted from it.
 
+    Args:
+        text: The submit description so far.
+        job: What the description asks for. Attributes and commands of its own stand there already: HTCondor takes the last line, so what the
+            site would say in their place is left out.
+        profile, switches: The site's profile, and what is turned on in it.
+
     Raises:
-        SettingsError: There is no such profile or switch.
-        WalltimeNotAllowed: The site ends jobs sooner than `resources` asks.
+        SettingsError: There is no such profile or switch, or the site does not let a job have what `job` asks for.
+    """
+    applied = site_profile(profile).apply(job, switches)
+    wanted = [
+        f"+{name} = {classad_literal(value)}"
+        for name, value in applied.custom.items()
+        if name not in job.custom
+    ]
+    wanted += [f"{name} = {value}" for name, value in applied.submit.items() if name not in job.submit]
+    if wanted:
+        site = site_profile(profile)
+        text.say(f"What {site.title or site.name} wants to know beside HTCondor's own.", *wanted)
+
+
+def site_profile(name: str | None) -> Profile:
+    """The profile of that name, or of this machine.
+
+    Raises:
+        SettingsError: There is no such profile.
     """
     from wingspan.pools.profiles import find_profile, load_profile
 
-    site = find_profile() if profile is None else load_profile(profile)
-    job = site.apply(JobDescription(name=name, executable="job.sh", resources=resources), switches)
-    wanted = [f"+{name} = {classad_literal(value)}" for name, value in job.custom.items()]
-    wanted += [f"{name} = {value}" for name, value in job.submit.items()]
-    if wanted:
-        text.say(f"What {site.title or site.name} wants to know beside HTCondor's own.", *wanted)
+    return find_profile() if name is None else load_profile(name)

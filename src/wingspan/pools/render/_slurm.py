@@ -71,7 +71,11 @@ def sbatch_options(
     if resources.gpus:
         lines += [f"# {gpus_why}", f"#SBATCH --gpus-per-node={resources.gpus}"]
     if requeue_why is not None:
-        lines += [f"# {requeue_why}", "#SBATCH --requeue"]
+        lines += [
+            f"# {requeue_why} What it printed before stays.",
+            "#SBATCH --requeue",
+            "#SBATCH --open-mode=append",
+        ]
     return [*lines, *_profile_options(profile, resources)]
 
 
