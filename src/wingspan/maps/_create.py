@@ -17,7 +17,6 @@ from wingspan.maps._functions import function_name, own_modules_by_value, pickle
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
 from wingspan.maps._tags import new_tag, write_tag
-from wingspan.maps._tags import new_tag, remove_tag, write_tag
 from wingspan.maps._worker_job import check_site
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
