@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wingspan.cli._output import confirm, print_json, when
+from wingspan._words import counted, moment
+from wingspan.cli._output import confirm, notes, print_json, when
 from wingspan.cli._progress import progress
 from wingspan.cli._streams import print_streams, stream
 from wingspan.cli.run import run_record
@@ -350,13 +351,24 @@ def vacate(names: tuple[str, ...]) -> None:
 @_one
 @click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(min=0))
 @click.option("--all", "everything", is_flag=True, help="All jobs, also those that completed.")
-def rerun(name: str, numbers: tuple[int, ...], everything: bool) -> None:
-    """Do jobs of a run again: those with a NUMBER, or those that failed. Their outputs so far are given up."""
+@click.option("--errors", "failed", is_flag=True, help="Those that failed, which is what is done without.")
+@click.option(
+    "--with-current-inputs", "current", is_flag=True, help="Take the inputs anew, as the files are now."
+)
+def rerun(*, name: str, numbers: tuple[int, ...], everything: bool, failed: bool, current: bool) -> None:
+    """Do jobs of a run again: those with a NUMBER, or those that failed. Their outputs so far are given up.
+
+    The inputs are those that were taken when the run was made, or last with --with-current-inputs.
+    """
     one = _load(name)
+    if bool(numbers) + everything + failed > 1:
+        raise click.UsageError("give numbers, --errors or --all, not several of them")
     chosen = list(range(len(one))) if everything else list(numbers) or None
-    again = one.rerun(chosen)
+    with notes():
+        again = one.rerun(chosen, with_current_inputs=current)
+    taken = f", with the inputs of {moment(one.inputs_taken)}" if one.spec.inputs else ""
     click.echo(
-        f"{name}: {len(again):,} job{'s' if len(again) != 1 else ''} again"
+        f"{name}: {counted(len(again), 'job')} again{taken}; wingspan wait {name} waits for it"
         if again
         else f"{name}: there is nothing to do again"
     )

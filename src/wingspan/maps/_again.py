@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._words import counted
 from wingspan.maps._code import FunctionVersion, describe, in_hand, later_code, what_differs
-from wingspan.maps._errors import MapDamaged, MapError, MapWarning, NotPicklable
+from wingspan.maps._errors import MapDamaged, MapError, NotPicklable
 from wingspan.maps._functions import function_name, travelled_classes
 from wingspan.worker import compatibility, rounds
 
@@ -27,7 +27,6 @@ __all__ = [
     "current_function",
     "import_function",
     "notices",
-    "tell",
     "versions",
 ]
 
@@ -51,18 +50,9 @@ class Rerun:
     def __str__(self) -> str:
         if not self.components:
             return f"map {self.tag}: there is nothing to do again"
-        count = f"{len(self.components):,} component{'s' if len(self.components) != 1 else ''}"
-        return f"map {self.tag}: {count} again, with {self.function}"
+        return f"map {self.tag}: {counted(len(self.components), 'component')} again, with {self.function}"
 
     __repr__ = __str__
-
-
-def tell(message: str, category: type[Warning] = MapWarning) -> None:
-    """Warn whoever called Wingspan, each time that there is reason to: not only the first time, as Python does by itself."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "wingspan":
-        frame = frame.f_back
-    warnings.warn_explicit(message, category, frame.f_code.co_filename, frame.f_lineno, registry={})
 
 
 def versions(folder: MapFolder, plans: Mapping[int, rounds.Plan]) -> dict[str, FunctionVersion]:

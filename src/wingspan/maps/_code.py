@@ -20,6 +20,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._words import moment
 from wingspan.maps._functions import function_name, is_own_file
 
 __all__ = ["FunctionVersion", "describe", "in_hand", "later_code", "what_differs"]
@@ -56,9 +57,7 @@ class FunctionVersion:
     python: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.name} as of {time.strftime('%d %b %Y %H:%M:%S', time.localtime(self.given))}{self.place}"
-        )
+        return f"{self.name} as of {moment(self.given)}{self.place}"
 
     @property
     def place(self) -> str:

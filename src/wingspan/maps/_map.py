@@ -6,8 +6,9 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from wingspan._words import warn_caller
 from wingspan.errors import PoolError
-from wingspan.maps._again import Rerun, add_function, check_function, notices, tell, versions
+from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
 from wingspan.maps._by_hand import HINT
 from wingspan.maps._code import FunctionVersion
 from wingspan.maps._delivery import bundle_of
@@ -16,6 +17,7 @@ from wingspan.maps._errors import (
     ComponentError,
     MapError,
     MapRemoved,
+    MapWarning,
 )
 from wingspan.maps._failures import summary
 from wingspan.maps._folder import CODE_MARK, remove_map_folder, tags_root
@@ -374,7 +376,7 @@ class Map(Outputs):
         version = versions(self._folder, results.plans)[file]
         told = notices(version, function)
         for one in told:
-            tell(one)
+            warn_caller(one, MapWarning)
         return Rerun(tag=self.tag, components=tuple(chosen), function=version, notices=told)
 
     def _take_function(self, function: Callable[..., Any]) -> str:

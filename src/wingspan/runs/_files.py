@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SKIPPED",
+    "changed_inputs",
     "check_input_sizes",
     "collect_inputs",
     "copy_outputs",
@@ -289,6 +290,35 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copystat(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def changed_inputs(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str]:
+    """Inputs of which other content is here now than is kept in `folder`: their places, those of folders file by file.
+
+    What is not here any more has no other content. Files of the time and size that they were copied with are not read.
+    """
+    changed: list[str] = []
+    for here, place in inputs:
+        try:
+            pairs = list(_files(here, folder / place)) if here.exists() else []
+            for source, kept in pairs:
+                if not _same(source, kept):
+                    changed.append(kept.relative_to(folder).as_posix())
+        except (OSError, InvalidRun):
+            continue
+    return changed
+
+
+def _same(source: Path, kept: Path) -> bool:
+    import filecmp
+
+    try:
+        now, then = source.stat(), kept.stat()
+    except FileNotFoundError:
+        return not source.exists()
+    if now.st_size != then.st_size:
+        return False
+    return now.st_mtime_ns == then.st_mtime_ns or filecmp.cmp(source, kept, shallow=False)
 
 
 def not_sent(words: Iterable[str], base: Path, places: Iterable[str], made: Iterable[str]) -> list[str]:

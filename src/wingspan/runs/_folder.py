@@ -5,6 +5,7 @@
     runs/<name>/run.json          what was asked for (`RunSpec`), pool, versions, created
                job.sh             the jobs' script
                inputs/            what they read, as it was when the run was made
+               inputs-<k>/        the same, taken anew for jobs that were done again; job-<k>.sh, where the script copies them
                submissions        append-only: which jobs work on it
                events.log         HTCondor's event log (local.log: the local pool's)
                logs/<n>.{out,err} what the jobs print, while they do
@@ -207,9 +208,31 @@ class RunFolder:
                 entries.setdefault(str(entry["cluster"]), entry)
         return list(entries.values())
 
-    def add_submission(self, submission: Submission, first: int) -> None:
+    def inputs(self, version: int) -> Path:
+        """The folder of inputs: 0 are those that the run was made with, later ones were taken for jobs that are done again."""
+        return self.path / (f"inputs-{version}" if version else "inputs")
+
+    def script(self, version: int) -> Path:
+        """The jobs' script that copies those inputs, where the pool's engine moves no files."""
+        return self.path / (f"job-{version}.sh" if version else "job.sh")
+
+    def newest_inputs(self) -> int:
+        """The number of the inputs that were taken last."""
+        versions = [path.name.removeprefix("inputs-") for path in self.path.glob("inputs-*")]
+        return max((int(version) for version in versions if version.isdigit()), default=0)
+
+    def inputs_taken(self, version: int) -> float:
+        """When those inputs were taken, Unix time."""
+        try:
+            return self.inputs(version).stat().st_mtime if version else float(self.info["created"])
+        except OSError:
+            return float(self.info["created"])
+
+    def add_submission(self, submission: Submission, first: int, inputs: int = 0) -> None:
         """Append a line to ``submissions``; a whole one, so that two processes may."""
         entry = {**attrs.asdict(submission), "first": first, "time": time.time()}
+        if inputs:
+            entry["inputs"] = inputs
         append_line(self.path / "submissions", json.dumps(entry).encode())
 
 

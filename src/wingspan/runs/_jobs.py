@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,12 @@ import attrs
 
 from wingspan.jobs import JobDescription, Resources, all_of
 from wingspan.runs._environment import bundle_of
-from wingspan.runs._files import url_bytes
+from wingspan.runs._errors import InputMissing, RunError
+from wingspan.runs._files import keep_inputs, url_bytes
 from wingspan.runs._gather import CHECKPOINT_FOLDER
 from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
@@ -27,6 +31,7 @@ __all__ = [
     "moves_files",
     "start_words",
     "submit_jobs",
+    "take_inputs",
     "write_script",
 ]
 
@@ -71,11 +76,58 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
     script.chmod(0o755)
 
 
+#: The line of a job's script that names the inputs it copies.
+_COPIES = '"$folder/inputs'
+
+
+def take_inputs(folder: RunFolder, *, shared: bool) -> int:
+    """Take the run's inputs anew, as the files are now: the number of that version. Nothing uses it before jobs are submitted with it.
+
+    Args:
+        folder: The run's.
+        shared: The jobs' script copies the inputs: it gets a version of its own.
+
+    Raises:
+        InputMissing: One is not there any more.
+    """
+    if not folder.spec.inputs:
+        return 0
+    temporary = folder.path / f".new-inputs-{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        for here, _ in folder.spec.inputs:
+            if not here.exists():
+                raise InputMissing(
+                    f"the input {here} of {folder.spec.name} is not there any more",
+                    hint="bring it back, or do it again with the inputs as they were",
+                )
+        keep_inputs(folder.spec.inputs, temporary)
+        while True:
+            version = folder.newest_inputs() + 1
+            if shared:
+                text = folder.script(0).read_text(encoding="utf-8")
+                if _COPIES not in text:
+                    raise RunError(
+                        f"the script of {folder.spec.name} is of a Wingspan whose jobs know only the inputs they were made with",
+                        hint="make a new run",
+                    )
+                text = text.replace(_COPIES, f"{_COPIES}-{version}")
+                trust.write_whole(str(folder.script(version)), text.encode(), trust.PROGRAM)
+            try:
+                temporary.rename(folder.inputs(version))
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                continue  # another process has taken them at the same moment
+            return version
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 #: In the event log, before the number of a job that was submitted by itself.
 JOB_NOTE = "wingspan job "
 
 
-def submit_jobs(folder: RunFolder, pool: Pool) -> None:
+def submit_jobs(folder: RunFolder, pool: Pool, inputs: int = 0) -> None:
     """Submit all jobs of the run, in as few submissions as the pool takes, and write down each.
 
     Raises:
@@ -84,8 +136,9 @@ def submit_jobs(folder: RunFolder, pool: Pool) -> None:
     count = len(folder.spec.rows)
     most = pool.largest_submission(count)
     for first in range(0, count, most):
-        job = attrs.evolve(describe_jobs(folder, pool), first=first, count=min(most, count - first))
-        folder.add_submission(pool.submit(job), first)
+        job = describe_jobs(folder, pool, inputs=inputs)
+        job = attrs.evolve(job, first=first, count=min(most, count - first))
+        folder.add_submission(pool.submit(job), first, inputs)
 
 
 def checkpoint_commands(spec: RunSpec) -> dict[str, str]:
@@ -98,8 +151,10 @@ def checkpoint_commands(spec: RunSpec) -> dict[str, str]:
     }
 
 
-def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> JobDescription:
-    """All jobs of the run, or the one with `number`."""
+def describe_jobs(
+    folder: RunFolder, pool: Pool, number: int | None = None, inputs: int = 0
+) -> JobDescription:
+    """All jobs of the run, or the one with `number`; `inputs` says which (`RunFolder.inputs`)."""
     spec, path = folder.spec, folder.path
     moves = moves_files(pool)
     which = "$(Process)" if number is None else str(number)
@@ -111,12 +166,14 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         mounted = mount_requirement(spec.urls)
     container = in_container(bundle, pool)
     _, files = start_words(bundle, shared=pool.shares_files)
-    inputs = [f"{path / 'inputs'}/"] if spec.inputs else []  # the slash: what is in it, not the folder
-    inputs += spec.urls
+    files_in = (
+        [f"{folder.inputs(inputs)}/"] if spec.inputs else []
+    )  # the slash: what is in it, not the folder
+    files_in += spec.urls
     facts = spec.environment or {}
     source = facts.get("source") if moves and bundle is not None and bundle.path in files else None
     if source and not container:
-        inputs.append(source)
+        files_in.append(source)
     # The same for all jobs: the bundle, what starts it, and what helps to mount it.
     common = [file for file in files if bundle is None or file != bundle.path or not (container or source)]
     submit: dict[str, str] = {}
@@ -129,11 +186,11 @@ def describe_jobs(folder: RunFolder, pool: Pool, number: int | None = None) -> J
         submit["submit_event_user_notes"] = f"{JOB_NOTE}{number}"
     job = JobDescription(
         name=spec.name,
-        executable=str(path / "job.sh"),
+        executable=str(folder.script(0 if moves else inputs)),
         transfer_executable=moves,
         arguments=(which,),
         count=len(spec.rows) if number is None else 1,
-        input_files=tuple(inputs) if moves else (),
+        input_files=tuple(files_in) if moves else (),
         common_input_files=tuple(map(str, common)) if moves else (),
         container_image=(source or str(bundle.path)) if bundle is not None and container else None,
         output_files=(f"outputs-{which}",) if moves else None,

@@ -90,9 +90,10 @@ def render(
 
 
 def plan_of_run(run: Run) -> Plan:
-    """The plan of a run that exists, with its inputs as they were."""
+    """The plan of a run that exists, with its inputs as they were taken last."""
     bundle = bundle_of(run.path, dict(run.spec.environment)) if run.spec.environment else None
-    inputs = tuple((run.path / "inputs" / place, place) for _, place in run.spec.inputs)
+    kept = run._folder.inputs(run._folder.newest_inputs())
+    inputs = tuple((kept / place, place) for _, place in run.spec.inputs)
     return Plan(spec=attrs.evolve(run.spec, inputs=inputs), bundle=bundle)
 
 

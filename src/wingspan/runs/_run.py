@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._words import moment, warn_caller
 from wingspan.errors import PoolError
 from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.pools.event_log import submitted_clusters
-from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
-from wingspan.runs._files import copy_outputs
+from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout, RunWarning
+from wingspan.runs._files import changed_inputs, copy_outputs
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
-from wingspan.runs._jobs import JOB_NOTE, describe_jobs, submit_jobs
+from wingspan.runs._jobs import JOB_NOTE, describe_jobs, moves_files, submit_jobs, take_inputs
 from wingspan.runs._spec import RunSpec
 from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed
 
@@ -384,17 +385,22 @@ class Run:
             jobs = self.status().jobs
             self._submit([job.number for job in jobs if job.state == "removed" and job.number in going])
 
-    def rerun(self, numbers: list[int] | None = None) -> list[int]:
-        """Do jobs again, with the inputs as they were; their outputs and logs so far are given up.
+    def rerun(self, numbers: list[int] | None = None, *, with_current_inputs: bool = False) -> list[int]:
+        """Do jobs again, with the inputs as they were taken last; their outputs and logs so far are given up.
 
         Args:
             numbers: Which; None: those that failed or were removed.
+            with_current_inputs: Take the inputs anew, as the files are now. The other jobs' outputs stay.
 
         Returns:
             Which are done again.
 
         Raises:
             RunError: One of them has not ended yet, or there is no such job; in the local pool also: others are held.
+            InputMissing: An input is not there any more, and is to be taken anew.
+
+        Warns:
+            RunWarning: Inputs have another content now than the ones that this is done with.
         """
         jobs = self.status().jobs
         if numbers is None:
@@ -413,10 +419,34 @@ class Run:
                 f"job {held.number} of {self.name} is held, and would not be any more",
                 hint=f"wingspan release {self.name} lets it go on; jobs can be done again then",
             )
+        if not numbers:
+            return numbers
+        if with_current_inputs:
+            take_inputs(self._folder, shared=not moves_files(get_pool(self.pool)))
+        else:
+            self._tell_of_changes()
+        inputs = self._folder.newest_inputs()
         with self._put_aside(numbers):
             (self.path / "held").unlink(missing_ok=True)
-            self._submit(numbers)
+            self._submit(numbers, inputs)
         return numbers
+
+    @property
+    def inputs_taken(self) -> float:
+        """When the inputs were taken that jobs are done again with, Unix time."""
+        return self._folder.inputs_taken(self._folder.newest_inputs())
+
+    def _tell_of_changes(self) -> None:
+        version = self._folder.newest_inputs()
+        changed = changed_inputs(self.spec.inputs, self._folder.inputs(version))
+        if changed:
+            named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
+            warn_caller(
+                f"{named} {'have' if len(changed) > 1 else 'has'} changed since; {self.name} is done again with the inputs of "
+                f"{moment(self._folder.inputs_taken(version))}. With them as they are now: rerun(…, with_current_inputs=True), "
+                f"or wingspan rerun {self.name} --with-current-inputs",
+                RunWarning,
+            )
 
     @contextlib.contextmanager
     def _put_aside(self, numbers: list[int]) -> Iterator[None]:
@@ -441,16 +471,27 @@ class Run:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
-    def _submit(self, numbers: list[int]) -> None:
+    def _inputs_of(self, number: int) -> int:
+        """Which inputs a job was submitted with last."""
+        found = 0
+        for entry in self._folder.submissions():
+            if int(entry["first"]) <= number < int(entry["first"]) + int(entry["count"]):
+                found = int(entry.get("inputs", 0))
+        return found
+
+    def _submit(self, numbers: list[int], inputs: int | None = None) -> None:
+        """Submit jobs, with these inputs, or (None) each with those that it had."""
         if not numbers:
             return
         pool = get_pool(self.pool)
         pool.make_ready()
-        if numbers == list(range(len(self))):
-            submit_jobs(self._folder, pool)
+        chosen = {number: self._inputs_of(number) if inputs is None else inputs for number in numbers}
+        if numbers == list(range(len(self))) and len(set(chosen.values())) == 1:
+            submit_jobs(self._folder, pool, chosen[0])
         else:
-            for number in numbers:
-                self._folder.add_submission(pool.submit(describe_jobs(self._folder, pool, number)), number)
+            for number, version in chosen.items():
+                job = describe_jobs(self._folder, pool, number, version)
+                self._folder.add_submission(pool.submit(job), number, version)
         pool.nudge()
 
     def _act(self, action: Action) -> None:

@@ -1,0 +1,61 @@
+"""Numbers, sizes and times as people read them, near words for mistyped ones, and warnings that name the caller's line."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Iterable
+
+__all__ = ["counted", "moment", "nearest", "sized", "warn_caller"]
+
+
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "map"), counted(12000, "component"), counted(2, "process", "processes"), counted(0, "GPU")
+    ('1 map', '12,000 components', '2 processes', '0 GPUs')
+    """
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
+
+
+def sized(count: int | None) -> str:
+    """Bytes, in powers of 1000 as registries and disks give them.
+
+    >>> sized(4000703925), sized(512), sized(-45078187), sized(None)
+    ('4.0 GB', '512 B', '-45 MB', '?')
+    """
+    if count is None:
+        return "?"
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if abs(value) < 999.5:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def moment(seconds: float | None) -> str:
+    """A point in time: Unix time in, this machine's time out."""
+    return "?" if seconds is None else time.strftime("%d %b %Y %H:%M:%S", time.localtime(seconds))
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was most likely meant; None where none is near.
+
+    >>> nearest("stauts", ["status", "stop"]), nearest("qqq", ["status"])
+    ('status', None)
+    """
+    import difflib
+
+    folded = {one.lower().replace("-", "_"): one for one in known}
+    near = difflib.get_close_matches(word.lower().replace("-", "_"), folded, n=1, cutoff=0.7)
+    return folded[near[0]] if near else None
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line that called Wingspan, each time there is reason to: not only the first time, as Python does by itself."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "wingspan":
+        frame = frame.f_back
+    warnings.warn_explicit(message, category, frame.f_code.co_filename, frame.f_lineno, registry={})
