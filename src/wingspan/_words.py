@@ -1,13 +1,11 @@
-"""Numbers, sizes and times as people read them, near words for mistyped ones, and warnings that name the caller's line."""
+"""Numbers, sizes and times as people read them, near words for mistyped ones, and notices."""
 
 from __future__ import annotations
 
-import sys
 import time
-import warnings
 from collections.abc import Iterable
 
-__all__ = ["counted", "moment", "nearest", "sized", "warn_caller"]
+__all__ = ["counted", "moment", "nearest", "notice", "sized"]
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:
@@ -53,9 +51,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
-def warn_caller(message: str, category: type[Warning]) -> None:
-    """Warn at the line that called Wingspan, each time there is reason to: not only the first time, as Python does by itself."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "wingspan":
-        frame = frame.f_back
-    warnings.warn_explicit(message, category, frame.f_code.co_filename, frame.f_lineno, registry={})
+def notice(text: str) -> None:
+    """Tell a person something that keeps nothing from being done; each time there is reason to.
+
+    The logger ``wingspan`` tells it: on standard error, unless the program has set it up otherwise.
+    """
+    import logging
+
+    logging.getLogger("wingspan").warning("%s", text)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
 import wingspan
-from wingspan.runs import InputMissing, Run, RunWarning
+from wingspan.runs import InputMissing, Run
 
 
 @pytest.fixture
@@ -33,25 +32,24 @@ def mend(folders: Path) -> None:
     (folders / "job.txt").write_text("echo second >o.txt\n")
 
 
-def test_the_inputs_of_then_are_used_and_that_is_said(folders: Path, half: Run, done) -> None:
-    """The script is mended, the failure done again: it fails as before, and a warning says why and what to do."""
+def test_the_inputs_of_then_are_used_and_that_is_said(folders: Path, half: Run, done, caplog) -> None:
+    """The script is mended, the failure done again: it fails as before, and a notice says why and what to do."""
     mend(folders)
-    with pytest.warns(RunWarning, match="job.txt has changed since.*with_current_inputs=True"):
-        assert half.rerun() == [1]
+    assert half.rerun() == [1]
+    (told,) = caplog.messages
+    assert told.startswith("job.txt has changed since")
+    assert "with_current_inputs=True" in told
     assert [job.state for job in done(half).status().jobs] == ["completed", "failed"]
 
 
-def test_current_inputs_do_what_was_meant(folders: Path, half: Run, done) -> None:
+def test_current_inputs_do_what_was_meant(folders: Path, half: Run, done, caplog) -> None:
     """With the inputs as they are now the failure is mended; the output of the other job stays, and so does what comes later."""
     mend(folders)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert half.rerun(with_current_inputs=True) == [1]
+    assert half.rerun(with_current_inputs=True) == [1]
     done(half)
     assert [half.outputs(number)["o.txt"].read_text() for number in (0, 1)] == ["first\n", "second\n"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert wingspan.load_run("half").rerun([0]) == [0]
+    assert wingspan.load_run("half").rerun([0]) == [0]
+    assert caplog.messages == []
     assert done(half).outputs(0)["o.txt"].read_text() == "second\n"
 
 
@@ -65,7 +63,7 @@ def test_inputs_that_are_gone_are_an_error_and_give_nothing_up(folders: Path, ha
     assert not list(half.path.glob(".new-*"))
 
 
-def test_files_in_folders_are_compared(folders: Path, done) -> None:
+def test_files_in_folders_are_compared(folders: Path, done, caplog) -> None:
     """A file of a folder that was named counts; one with the same content and another time does not, nor does one that is gone."""
     (folders / "data").mkdir()
     for name in ("a", "b", "c"):
@@ -73,14 +71,13 @@ def test_files_in_folders_are_compared(folders: Path, done) -> None:
     run = done(wingspan.run(["sh", "-c", "exit 3"], inputs=["data"], pool="local"))
     (folders / "data" / "b").touch()
     (folders / "data" / "c").unlink()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        run.rerun()
+    run.rerun()
+    assert caplog.messages == []
     done(run)
     (folders / "data" / "a").write_text("A")
     (folders / "data" / "d").write_text("d")
-    with pytest.warns(RunWarning, match=r"data/a, data/d have changed"):
-        run.rerun()
+    run.rerun()
+    assert caplog.messages[0].startswith("data/a, data/d have changed")
 
 
 def test_vacated_jobs_keep_the_inputs_they_began_with(folders: Path, until, done) -> None:

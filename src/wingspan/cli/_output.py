@@ -151,13 +151,20 @@ def confirm(what: str, tags: Sequence[str], yes: bool, noun: str = "map") -> Non
 
 @contextlib.contextmanager
 def notes() -> Iterator[None]:
-    """Show warnings as notes on standard error, without the line of Python that they come from."""
+    """Show warnings and notices as notes on standard error, without the line of Python that they come from."""
+    import logging
+
+    logger, texts = logging.getLogger("wingspan"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
             yield
         finally:
-            for text in dict.fromkeys(str(one.message) for one in told):
+            logger.removeHandler(handler)
+            for text in dict.fromkeys([*(str(one.message) for one in told), *texts]):
                 click.echo(click.style("Note: ", fg="yellow") + text, err=True)
 
 

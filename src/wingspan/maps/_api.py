@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from wingspan._words import notice
 from wingspan.errors import SettingsError
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, MapError, NotPicklable, TagExists
@@ -281,7 +282,5 @@ def _resolve(pool: str | Pool | None, progress: Progress) -> Pool:
     choice = choose_pool(pool, progress)
     if choice.is_fallback and choice.reason not in _told:
         _told.add(choice.reason)
-        import logging
-
-        logging.getLogger("wingspan").warning(choice.reason)
+        notice(choice.reason)
     return choice.pool

@@ -25,7 +25,6 @@ __all__ = [
     "MapError",
     "MapRemoved",
     "MapTimeout",
-    "MapWarning",
     "NotPicklable",
     "OutputNotReady",
     "PythonsDiffer",
@@ -37,10 +36,6 @@ __all__ = [
     "WorkersCannotStart",
     "WrongInterpreter",
 ]
-
-
-class MapWarning(UserWarning):
-    """Something that whoever uses a map should know, and that keeps it from nothing: it is done again with older code, for instance."""
 
 
 class TagError(WingspanError):

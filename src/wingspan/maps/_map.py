@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wingspan._words import warn_caller
+from wingspan._words import notice
 from wingspan.errors import PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
 from wingspan.maps._by_hand import HINT
@@ -17,7 +17,6 @@ from wingspan.maps._errors import (
     ComponentError,
     MapError,
     MapRemoved,
-    MapWarning,
 )
 from wingspan.maps._failures import summary
 from wingspan.maps._folder import CODE_MARK, remove_map_folder, tags_root
@@ -348,8 +347,7 @@ class Map(Outputs):
             MapDamaged: The inputs, the function or the environment's bundle are not all there any more.
             NotPicklable, PythonsDiffer: `function` cannot travel, or its workers could not read it.
 
-        Warns:
-            MapWarning: The function in hand, or its file, is another than the one that this is done with.
+        Where the function in hand, or its file, is another than the one that this is done with, a notice on standard error says so.
         """
         self._keeper.refresh()
         results = self._keeper.results
@@ -376,7 +374,7 @@ class Map(Outputs):
         version = versions(self._folder, results.plans)[file]
         told = notices(version, function)
         for one in told:
-            warn_caller(one, MapWarning)
+            notice(one)
         return Rerun(tag=self.tag, components=tuple(chosen), function=version, notices=told)
 
     def _take_function(self, function: Callable[..., Any]) -> str:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan._words import moment, warn_caller
+from wingspan._words import moment, notice
 from wingspan.errors import PoolError
 from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.pools.event_log import submitted_clusters
-from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout, RunWarning
+from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import changed_inputs, copy_outputs
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
@@ -399,8 +399,7 @@ class Run:
             RunError: One of them has not ended yet, or there is no such job; in the local pool also: others are held.
             InputMissing: An input is not there any more, and is to be taken anew.
 
-        Warns:
-            RunWarning: Inputs have another content now than the ones that this is done with.
+        Where inputs have another content now than the ones that this is done with, a notice on standard error says so.
         """
         jobs = self.status().jobs
         if numbers is None:
@@ -441,11 +440,10 @@ class Run:
         changed = changed_inputs(self.spec.inputs, self._folder.inputs(version))
         if changed:
             named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
-            warn_caller(
+            notice(
                 f"{named} {'have' if len(changed) > 1 else 'has'} changed since; {self.name} is done again with the inputs of "
                 f"{moment(self._folder.inputs_taken(version))}. With them as they are now: rerun(…, with_current_inputs=True), "
-                f"or wingspan rerun {self.name} --with-current-inputs",
-                RunWarning,
+                f"or wingspan rerun {self.name} --with-current-inputs"
             )
 
     @contextlib.contextmanager
