@@ -16,8 +16,9 @@ from typing import Any
 import attrs
 
 from wingspan.errors import SettingsError
+from wingspan.worker import trust
 
-__all__ = ["Settings", "ignoring_config_file", "load_settings"]
+__all__ = ["Settings", "ignoring_config_file", "load_settings", "private_folder"]
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +120,25 @@ def load_settings() -> Settings:
     _known.clear()
     _known[environment] = (config_file, _written(config_file), settings)
     return settings
+
+
+def private_folder(root: Path, *parts: str) -> Path:
+    """A folder below `root` (the data or the cache folder), made if it is not there, and closed to others on the whole way from `root`.
+
+    Raises:
+        SettingsError: One of them belongs to somebody else. OSError: It cannot be made.
+    """
+    try:
+        trust.close_folder(str(root))
+        for part in parts:
+            root /= part
+            trust.make_folder(str(root))
+    except trust.NotClosed as error:
+        raise SettingsError(
+            f"{error.filename} cannot be used: {error.strerror}",
+            hint="set WINGSPAN_DATA_DIR and WINGSPAN_CACHE_DIR to folders of yours",
+        ) from None
+    return root
 
 
 #: What the folders depend on: ours, and those that platformdirs reads.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wingspan.pools import JobEvent, get_pool
 from wingspan.pools._select import site_condor
 from wingspan.pools.event_log import EventLog
-from wingspan.worker import formats
+from wingspan.worker import formats, trust
 
 if TYPE_CHECKING:
     from wingspan.maps._folder import MapFolder
@@ -107,7 +107,7 @@ def _pool_of(schedd: str) -> tuple[str, str | None] | None:
 
 def note_rendered(folder: Path, rendered: Path) -> None:
     """Somebody has files in `rendered` that start workers for the map in `folder`."""
-    with (folder / "rendered").open("a", encoding="utf-8") as file:
+    with open(folder / "rendered", "a", encoding="utf-8", opener=trust.opener) as file:
         file.write(json.dumps(str(rendered.absolute())) + "\n")
 
 

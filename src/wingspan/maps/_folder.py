@@ -27,7 +27,7 @@ from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, No
 from wingspan.maps._functions import own_modules_by_value, travelled_classes
 from wingspan.maps._tags import remove_tag
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.settings import load_settings
+from wingspan.settings import load_settings, private_folder
 from wingspan.worker import compatibility, formats, rounds, trust
 from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
 from wingspan.worker.transports import FileTransport
@@ -92,8 +92,8 @@ def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> tu
     size = 16
     try:
         with (
-            (folder / "inputs.bin").open("wb", buffering=0) as data,
-            (folder / "inputs.idx").open("wb") as index,
+            open(folder / "inputs.bin", "wb", buffering=0, opener=trust.opener) as data,
+            open(folder / "inputs.idx", "wb", opener=trust.opener) as index,
         ):
             array("Q", [0]).tofile(index)
             while some := list(itertools.islice(remaining, size)):
@@ -178,7 +178,8 @@ def create_map_folder(
     root = maps_root()
     temporary = root / f".new-{map_id}"
     try:
-        temporary.mkdir(parents=True, mode=0o700)
+        private_folder(root.parent, root.name)
+        trust.make_folder(str(temporary))
         new = FileTransport(str(temporary))
         for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/done"):
             new.make_folder(name)
@@ -197,10 +198,7 @@ def create_map_folder(
         plan = rounds.plan_for(rounds.INITIAL, range(count), planned, block_size)
         new.write_whole("rounds/0/plan", plan.dumps(key))
         worker = temporary / "worker.pyz"
-        try:
-            os.link(archive, worker)
-        except OSError:  # another file system
-            shutil.copyfile(archive, worker)
+        new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
         facts = {
             "format": FORMAT,
             "id": map_id,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -42,6 +41,7 @@ from wingspan.pools.render import (
     submit_script,
 )
 from wingspan.pools.submit_description import classad_literal
+from wingspan.worker import trust
 
 __all__ = ["map_resources", "render_map"]
 
@@ -145,19 +145,19 @@ class _Files:
         self.title = one_line(f"workers of the map {found.tag}, {len(found):,} {calls}")
 
     def write(self) -> None:
-        (self.folder / "logs").mkdir()
+        trust.make_folder(str(self.folder / "logs"))
         self.environment.write(self.folder)
-        shutil.copyfile(self.map.path / "worker.pyz", self.folder / "worker.pyz")
+        trust.write_whole(str(self.folder / "worker.pyz"), (self.map.path / "worker.pyz").read_bytes())
         if not self.environment:
             launcher = Path(__file__).parents[1] / "pools" / "launcher.sh"
-            put(self.folder, "launcher.sh", launcher.read_text(encoding="utf-8"), 0o755)
-        put(self.folder, "worker.sh", self._worker_script(), 0o755)
+            put(self.folder, "launcher.sh", launcher.read_text(encoding="utf-8"), trust.PROGRAM)
+        put(self.folder, "worker.sh", self._worker_script(), trust.PROGRAM)
         if self.target == "htcondor":
             put(self.folder, self.main, self._submit_description())
         else:
-            put(self.folder, self.main, self._sbatch_script(), 0o755)
+            put(self.folder, self.main, self._sbatch_script(), trust.PROGRAM)
         why = "Submits the workers. More of them may be submitted at any time; those that find nothing to do end at once."
-        put(self.folder, "submit.sh", submit_script(self.main, why=why), 0o755)
+        put(self.folder, "submit.sh", submit_script(self.main, why=why), trust.PROGRAM)
         interact = interact_script(
             self.main,
             self.resources,
@@ -165,9 +165,9 @@ class _Files:
             inputs=False,
             append="workers = 1",
         )
-        put(self.folder, "interact.sh", interact, 0o755)
+        put(self.folder, "interact.sh", interact, trust.PROGRAM)
         shell = shell_script(self.target, entered=bool(self.environment))
-        put(self.folder, "shell.sh", shell, 0o755)
+        put(self.folder, "shell.sh", shell, trust.PROGRAM)
         put(self.folder, "README.md", self._readme())
 
     # -- what a worker executes ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wingspan.maps._errors import InvalidTag, TagDamaged, TagExists, TagNotFound
+from wingspan.settings import private_folder
 from wingspan.worker.transports import FileTransport
 
 __all__ = ["check_tag", "find_tag", "list_tags", "new_tag", "read_tag", "remove_tag", "write_tag"]
@@ -87,7 +88,7 @@ def write_tag(folder: Path, tag: str, map_id: str) -> None:
     Raises:
         TagExists: Another map has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder.parent, folder.name)
     if not FileTransport(str(folder)).create_whole(tag, map_id.encode()):
         raise TagExists(
             f"there is a map with the tag {tag!r} already",

@@ -30,7 +30,8 @@ from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
 from wingspan.pools.local_job import LocalJobWatcher, is_alive, is_local_job, submit_local_job
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.settings import load_settings
+from wingspan.settings import load_settings, private_folder
+from wingspan.worker import trust
 from wingspan.worker.idle import run_facts, socket_address
 
 __all__ = ["LocalPool"]
@@ -166,7 +167,7 @@ class LocalPool:
             if name in _START_VARIABLES or name.startswith(_START_PREFIXES)
         )
         key = hashlib.sha256(repr((worker, command[:-1], sys.prefix, variables)).encode()).hexdigest()[:16]
-        folder = cache / "idle" / key
+        folder = private_folder(cache, "idle", key)
         self._idle = (facts_now, folder)
         return folder
 
@@ -176,7 +177,7 @@ class LocalPool:
         try:
             return [name for name in os.listdir(folder) if name.endswith(".sock")]
         except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            trust.make_folder(str(folder))
             return []
 
     def warm_up(self, archive: Path, count: int) -> None:
@@ -271,7 +272,7 @@ class LocalPool:
         pairs = [socket.socketpair() for _ in range(count)]
         numbers = tuple(theirs.fileno() for _, theirs in pairs)
         try:
-            with Path(stderr).open("ab") as file:
+            with open(stderr, "ab", opener=None if stderr == os.devnull else trust.opener) as file:
                 process = subprocess.Popen(
                     [*command, "idle", str(idle_folder), ",".join(map(str, numbers))],
                     stdin=subprocess.DEVNULL,
@@ -303,7 +304,7 @@ class LocalPool:
             marker.unlink(missing_ok=True)
             return
         if action == "hold":
-            marker.write_text(reason, encoding="utf-8")
+            trust.write_whole(str(marker), reason.encode())
         # A worker that is only starting has not said its process id yet: look again.
         begin, told = time.monotonic(), set[int]()
         while running := [facts for _, facts in self._running(folder)]:

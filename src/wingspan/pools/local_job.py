@@ -24,6 +24,7 @@ import attrs
 from wingspan._cores import usable_cores
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import JobEvent, JobState
+from wingspan.worker import trust
 
 __all__ = ["LocalJobWatcher", "is_alive", "is_local_job", "submit_local_job"]
 
@@ -44,7 +45,7 @@ def submit_local_job(job: JobDescription) -> Submission:
     folder = job.working_dir
     assert folder is not None
     cluster = f"{_PREFIX}{os.getpid()}-{time.time_ns()}"
-    (folder / "workers").mkdir(exist_ok=True, mode=0o700)
+    trust.make_folder(str(folder / "workers"))
     order = {
         "cluster": cluster,
         "count": job.count,
@@ -58,7 +59,7 @@ def submit_local_job(job: JobDescription) -> Submission:
     lock = os.open(folder / "workers" / f"{cluster}.run", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with (folder / "workers" / "supervisor.err").open("ab") as errors:
+        with open(folder / "workers" / "supervisor.err", "ab", opener=trust.opener) as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(folder), json.dumps(order)],
                 stdin=subprocess.DEVNULL,
@@ -116,7 +117,10 @@ class _Supervisor:
     def start(self, process: int) -> None:
         command = [word.replace(_PROCESS, str(process)) for word in self.order["command"]]
         names = [self.order[which].replace(_PROCESS, str(process)) for which in ("stdout", "stderr")]
-        with Path(names[0]).open("ab") as out, Path(names[1]).open("ab") as err:
+        with (
+            open(names[0], "ab", opener=trust.opener) as out,
+            open(names[1], "ab", opener=trust.opener) as err,
+        ):
             started = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

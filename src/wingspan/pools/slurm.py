@@ -27,6 +27,7 @@ from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.render._text import clock, mebibytes
 from wingspan.pools.slurm_queue import Task, read_queue
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.worker import trust
 
 __all__ = ["SlurmPool"]
 
@@ -200,7 +201,7 @@ class SlurmPool:
         folder, options = job.working_dir, _options(job)
         assert folder is not None
         records = folder / _FOLDER
-        records.mkdir(exist_ok=True, mode=0o700)
+        trust.make_folder(str(records))
         try:
             answer = _call("sbatch", *options, given=_script(job, records))
         except PoolUnavailable:
@@ -305,7 +306,7 @@ def _move(
         if task is None or task.state.is_final or _said(folder, task) is JobState.COMPLETED:
             continue  # it has ended
         facts = {"state": state.value, "time": time.time(), "reason": reason}
-        with (folder / _FOLDER / f"{task.cluster}.{task.number}").open("ab") as file:
+        with open(folder / _FOLDER / f"{task.cluster}.{task.number}", "ab", opener=trust.opener) as file:
             file.write(json.dumps(facts).encode() + b"\n")
     if undone:
         raise refusal or PoolError(

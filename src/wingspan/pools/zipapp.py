@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
+import stat
 import sys
+import tempfile
 from pathlib import Path
 
-from wingspan.settings import load_settings
+from wingspan.settings import load_settings, private_folder
+from wingspan.worker import trust
 
 __all__ = ["worker_zipapp"]
 
@@ -69,27 +71,36 @@ def _find_or_build(cache: Path) -> Path:
     for name, source in members:
         facts = source.stat()
         digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode())
-    path = cache / "worker" / f"worker-{digest.hexdigest()[:16]}.pyz"
-    if not path.exists():
+    path = private_folder(cache, "worker") / f"worker-{digest.hexdigest()[:16]}.pyz"
+    if not _is_ours(path):
         _build(path, members)
     return path
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is there, and nobody else can have changed it: it is executed."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and trust.is_closed(str(path))
 
 
 def _build(path: Path, members: list[tuple[str, Path]]) -> None:
     import py_compile
     import zipfile
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent) as folder,
+        trust.replacing(str(path), sync=False) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        compiled = Path(folder, "compiled")
         for name, source in members:
             text = source.read_bytes()
             archive.writestr(zipfile.ZipInfo(name), text)
-            compiled = temporary.with_name(f"{temporary.name}.pyc")
-            mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
             py_compile.compile(
                 str(source), cfile=str(compiled), dfile=name, doraise=True, invalidation_mode=mode
             )
             archive.writestr(zipfile.ZipInfo(name + "c"), compiled.read_bytes())
-            compiled.unlink()
-    temporary.replace(path)

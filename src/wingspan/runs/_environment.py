@@ -15,7 +15,8 @@ import attrs
 from wingspan.errors import SettingsError
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import CommandNotFound, RunDamaged
-from wingspan.settings import load_settings
+from wingspan.settings import load_settings, private_folder
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.environments import Environment
@@ -176,5 +177,5 @@ def check_command(bundle: Bundle, programs: Sequence[str], named: Environment, *
                 f"the environment {name!r} has no command {lacking[0]!r}",
                 hint=f"add the package that has it (pixi add), or send it along: --input {lacking[0]} and ./{lacking[0]}",
             )
-        seen.parent.mkdir(parents=True, exist_ok=True)
-        seen.touch()
+        private_folder(load_settings().cache_dir, "commands")
+        trust.write_whole(str(seen), b"")

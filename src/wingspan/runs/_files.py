@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import fnmatch
 import getpass
 import os
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import InputMissing, InputTooLarge, InvalidRun, RunWarning, WouldOverwrite
 from wingspan.runs._spec import relative_path
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.pools.profiles import Profile
@@ -40,8 +40,6 @@ __all__ = [
 SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 #: Copying more than this (bytes) is worth a progress bar.
 _LARGE = 64 << 20
-#: ioctl_ficlone(2): the file system shares the blocks of both files until one of them is written to (Btrfs, XFS, bcachefs).
-_FICLONE = 0x40049409
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -223,7 +221,7 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
         InputMissing: One vanished meanwhile, or is a link to nothing.
         InvalidRun: A link in a folder leads to a folder around it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    trust.make_folder(str(folder))
     found: list[tuple[Path, Path, int]] = []
     try:
         for here, place in inputs:
@@ -231,7 +229,7 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
         total = sum(size for _, _, size in found)
         task = progress.start("copying inputs", total) if total > _LARGE else None
         for source, target, size in found:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            trust.make_folder(str(target.parent))
             _copy(source, target)
             if task is not None:
                 progress.advance(task, size)
@@ -263,7 +261,7 @@ def _files(
             hint="remove the link, or name what is needed of the folder",
         )
     if make:
-        target.mkdir(parents=True, exist_ok=True)
+        trust.make_folder(str(target))
     for name in sorted(os.listdir(here)):
         if name not in SKIPPED or not (here / name).is_dir():
             yield from _files(here / name, target / name, (*around, real), make=make)
@@ -284,12 +282,7 @@ def _size(source: Path) -> int:
 def _copy(source: Path, target: Path) -> None:
     if target.exists():
         return  # a folder and a file in it were both named
-    try:
-        with source.open("rb") as old, target.open("xb") as new:
-            fcntl.ioctl(new, _FICLONE, old.fileno())
-        shutil.copystat(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    trust.copy_file(str(source), str(target))
 
 
 def changed_inputs(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str]:

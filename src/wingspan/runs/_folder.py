@@ -32,7 +32,8 @@ from wingspan._files import append_line
 from wingspan.jobs import Submission
 from wingspan.runs._errors import RunDamaged, RunError, RunExists, RunNotFound
 from wingspan.runs._spec import RunSpec, check_name
-from wingspan.settings import load_settings
+from wingspan.settings import load_settings, private_folder
+from wingspan.worker import trust
 
 __all__ = [
     "RunFolder",
@@ -113,7 +114,9 @@ def create_run_folder(
     root = runs_root()
     temporary = root / f".new-{spec.name}-{secrets.token_hex(4)}"
     try:
-        (temporary / "logs").mkdir(parents=True, mode=0o700)
+        private_folder(root.parent, root.name)
+        for folder in (temporary, temporary / "logs"):
+            trust.make_folder(str(folder))
         while True:
             target = root / spec.name
             used = name_in_use(spec.name)
@@ -122,7 +125,7 @@ def create_run_folder(
                     shutil.rmtree(target, ignore_errors=True)
                 fill(temporary, target)
                 plain = {"format": FORMAT, **facts, "spec": spec.to_json(), "created": time.time()}
-                (temporary / "run.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
+                trust.write_whole(str(temporary / "run.json"), json.dumps(plain, indent=1).encode())
                 try:
                     temporary.rename(target)  # onto a folder that has something in it this fails
                 except OSError as error:

@@ -26,6 +26,7 @@ from wingspan.runs._errors import RunError
 from wingspan.runs._files import keep_inputs
 from wingspan.runs._jobs import in_container, start_words
 from wingspan.runs._script import job_script
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
@@ -81,10 +82,8 @@ def _here(plan: Plan, shell: Sequence[str] | None, progress: Progress) -> int:
         keep_inputs(plan.spec.inputs, folder, progress)
         words, _ = start_words(plan.bundle, shared=True)
         script = folder / "job.sh"
-        script.write_text(
-            job_script(plan.spec, ()), encoding="utf-8"
-        )  # the shell is in the environment already
-        script.chmod(0o755)
+        # The shell is in the environment already.
+        trust.write_whole(str(script), job_script(plan.spec, ()).encode(), mode=trust.PROGRAM)
         start = SHELL_IN_ENVIRONMENT if words else 'exec "$1" -i\n'
         hint = "In this shell: sh job.sh 0  does what the job does. This folder goes when the shell ends."
         inside = ("sh", "-c", f"echo '{hint}' >&2\n{start}", "sh", os.environ.get("SHELL") or "sh")

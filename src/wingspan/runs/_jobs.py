@@ -72,8 +72,8 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
     # Without an environment programs were looked for here, and here is where the jobs run: they find the same ones.
     path = os.environ.get("PATH") if bundle is None and pool.shares_files else None
     script = now / "job.sh"
-    script.write_text(job_script(spec, words, shared=shared, path=path), encoding="utf-8")
-    script.chmod(0o755)
+    text = job_script(spec, words, shared=shared, path=path)
+    trust.write_whole(str(script), text.encode(), mode=trust.PROGRAM)
 
 
 #: The line of a job's script that names the inputs it copies.

@@ -44,6 +44,7 @@ from wingspan.runs._jobs import checkpoint_commands
 from wingspan.runs._run import Run
 from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec
+from wingspan.worker import trust
 
 __all__ = ["plan_of_run", "render", "write_files"]
 
@@ -139,31 +140,32 @@ class _Files:
         spec = self.spec
         if spec.inputs:
             self.input_bytes = keep_inputs(spec.inputs, self.folder / "inputs", progress)
-        (self.folder / "logs").mkdir()
+        trust.make_folder(str(self.folder / "logs"))
         self.environment.write(self.folder)
         start = self.environment.start
         if self.target == "htcondor":
             text = job_script(spec, start, row_arguments=bool(spec.parameters), by_submission=True)
-            put(self.folder, "job.sh", text, 0o755)
+            put(self.folder, "job.sh", text, trust.PROGRAM)
             put(self.folder, self.main, self._submit_description())
             if spec.parameters:
                 rows = "".join(", ".join(row) + "\n" for row in self._simple_rows())
                 put(self.folder, "params.csv", rows)
         else:
-            put(self.folder, "job.sh", job_script(spec, start, shared='"$PWD"', by_submission=True), 0o755)
-            put(self.folder, self.main, _sbatch_script(spec), 0o755)
-        put(self.folder, "submit.sh", self._submit_script(), 0o755)
+            text = job_script(spec, start, shared='"$PWD"', by_submission=True)
+            put(self.folder, "job.sh", text, trust.PROGRAM)
+            put(self.folder, self.main, _sbatch_script(spec), trust.PROGRAM)
+        put(self.folder, "submit.sh", self._submit_script(), trust.PROGRAM)
         one, entered = "rows = :1" if spec.parameters else None, bool(self.environment)
         interact = interact_script(
             self.main, spec.resources, entered=entered, append=one, also="shell.sh, job.sh"
         )
-        put(self.folder, "interact.sh", interact, 0o755)
+        put(self.folder, "interact.sh", interact, trust.PROGRAM)
         first = " ".join(("sh job.sh 0", *(spec.rows[0] if spec.parameters else ())))
         if self.target == "slurm":
             first = 'cd "$folder" && sh job.sh 0'
         hint = f"In this shell: {first}  does what the job does."
         shell = shell_script(self.target, entered=entered, variables=spec.variables, hint=hint)
-        put(self.folder, "shell.sh", shell, 0o755)
+        put(self.folder, "shell.sh", shell, trust.PROGRAM)
         put(self.folder, "README.md", self._readme())
 
     def _simple_rows(self) -> tuple[tuple[str, ...], ...]:

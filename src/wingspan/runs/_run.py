@@ -24,6 +24,7 @@ from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
 from wingspan.runs._jobs import JOB_NOTE, describe_jobs, moves_files, submit_jobs, take_inputs
 from wingspan.runs._spec import RunSpec
 from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.pools import Action, JobWatcher
@@ -450,7 +451,8 @@ class Run:
     def _put_aside(self, numbers: list[int]) -> Iterator[None]:
         """Outputs and logs of jobs are given up, but for those that were not submitted again: a scheduler may refuse."""
         aside = self.path / f".earlier-{time.time_ns()}"
-        (aside / "logs").mkdir(parents=True)
+        for folder in (aside, aside / "logs"):
+            trust.make_folder(str(folder))
         before, moved = len(self._folder.submissions()), []
         for number in numbers:
             logs = (self.log_path(number, which) for which in ("out", "err"))

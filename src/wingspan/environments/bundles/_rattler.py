@@ -16,6 +16,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from wingspan.worker import trust
+
 _AT_ONCE = 8
 _ATTEMPTS = 3
 
@@ -29,7 +31,7 @@ class _HashingFile:
     """What py-rattler writes a download to: the file and its digest grow together."""
 
     def __init__(self, path: str, algorithm: str) -> None:
-        self.file = Path(path).open("wb")  # noqa: SIM115 - closed by the caller
+        self.file = open(path, "wb", opener=trust.opener)  # noqa: SIM115 - closed by the caller
         self.digest = hashlib.new(algorithm, usedforsecurity=False)
         self.untold = 0
 

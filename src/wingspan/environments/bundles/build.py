@@ -34,6 +34,7 @@ from wingspan.environments.bundles.storage import (
 from wingspan.environments.lock import LockedEnvironment
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.stores.names import ContentName, sidecar
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles.fetch import Archive
@@ -248,7 +249,7 @@ def _build(
             env=env, archives=archives, manifest=manifest, work=work, progress=progress, options=options
         )
         product, manifest = writer(order)
-        product.path.chmod(product.mode)
+        product.path.chmod(trust.PROGRAM if product.mode & 0o111 else trust.FILE)
         task = progress.start("Hashing the bundle", product.path.stat().st_size)
         # Both wait for the disk, and hashing for the processor.
         with ThreadPoolExecutor(2) as others:
@@ -311,7 +312,8 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
     directory = directory.resolve() if ".." in directory.parts else directory.absolute()
     beside = bundle.path.with_name(f"{bundle.path.name}.sha256")
     with no_room(directory), contextlib.ExitStack() as undo:
-        directory.mkdir(parents=True, exist_ok=True)
+        if not directory.is_dir():
+            trust.make_folder(str(directory))
         for path in (*bundle.sources, beside, bundle.path):
             target = directory / path.name
             if target.exists() and path.exists() and target.samefile(path):
@@ -321,7 +323,7 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
                 try:
                     os.link(path, part)
                 except OSError:
-                    shutil.copy2(path, part)
+                    trust.copy_file(str(path), str(part))
                 if not target.exists():
                     undo.callback(target.unlink, missing_ok=True)
                 part.replace(target)

@@ -212,7 +212,6 @@ def _compile(
         names = (path.relative_to(output).as_posix() for path in output.rglob("*.pyc"))
         digests = {name: _digest(f"{output}/{name}") for name in names}
         (output / _DIGESTS).write_text(json.dumps(digests), encoding="ascii")
-        output.chmod(0o755)
         try:
             output.rename(item.cache)
         except OSError:

@@ -31,6 +31,7 @@ from wingspan.environments.bundles.storage import (
 )
 from wingspan.environments.lock import LockedEnvironment, LockedPackage
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.worker import trust
 
 __all__ = ["Archive", "fetch_packages"]
 
@@ -160,7 +161,7 @@ def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progre
     requests = []
     for package, source, path in items:
         algorithm, digest = _digest(package)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        trust.make_folder(str(path.parent))
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         requests.append({"url": source, "path": str(part), "algorithm": algorithm, "digest": digest})
     try:

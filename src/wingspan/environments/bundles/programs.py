@@ -19,6 +19,7 @@ from pathlib import Path
 from wingspan.environments.bundles import debian
 from wingspan.environments.bundles.errors import BundleError, ProgramMissing
 from wingspan.environments.bundles.storage import cache_folder, interprocess_lock, replacing, temporary_folder
+from wingspan.worker import trust
 
 __all__ = ["find_program", "mount_helper"]
 
@@ -83,7 +84,7 @@ def _obtain(name: str, debs: list[str], conda: str, folder: Path, script: Path) 
             libraries = ":".join(
                 sorted({str(home / p.parent.relative_to(root)) for p in home_libraries(home, root)})
             )
-            with replacing(script, mode=0o755) as file:
+            with replacing(script, mode=trust.PROGRAM) as file:
                 run = home / program.relative_to(root)
                 file.write(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{run}" "$@"\n'.encode())
             return

@@ -24,6 +24,7 @@ from wingspan.environments.bundles.errors import BundleError, ProgramMissing
 from wingspan.environments.bundles.manifest import Bundle
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import cache_folder, replacing
+from wingspan.worker import trust
 
 __all__ = ["EXIT_DAMAGED", "EXIT_NO_ROOM", "EXIT_NO_WAY", "Start", "starter_command", "starter_script"]
 
@@ -67,7 +68,7 @@ def starter_script() -> Path:
     content = remote_program("starter.sh")
     path = cache_folder("programs") / f"starter-{hashlib.sha256(content).hexdigest()[:8]}.sh"
     if not os.access(path, os.X_OK) or path.read_bytes() != content:
-        with replacing(path, mode=0o755) as file:
+        with replacing(path, mode=trust.PROGRAM) as file:
             file.write(content)
     return path
 

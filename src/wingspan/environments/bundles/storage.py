@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +24,8 @@ from typing import IO, Any
 
 from wingspan.environments.bundles.errors import DiskFull
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.settings import load_settings, private_folder
+from wingspan.worker import trust
 
 __all__ = [
     "CHUNK",
@@ -41,11 +42,7 @@ CHUNK = 1 << 20
 
 def cache_folder(*parts: str) -> Path:
     """A folder below ``environments/`` in the user's cache; made if it is not there."""
-    from wingspan.settings import load_settings
-
-    folder = load_settings().cache_dir.joinpath("environments", *parts)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return private_folder(load_settings().cache_dir, "environments", *parts)
 
 
 @contextlib.contextmanager
@@ -91,7 +88,7 @@ def hash_file(
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, mode: int = 0o644, sync: bool = True) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, mode: int = trust.FILE, sync: bool = True) -> Iterator[IO[bytes]]:
     """Write a file beside `path` and put it in its place when all went well; else leave no trace.
 
     Args:
@@ -99,26 +96,17 @@ def replacing(path: Path, *, mode: int = 0o644, sync: bool = True) -> Iterator[I
         mode: Its mode.
         sync: Wait for the disk. False: a crash of the machine may leave half of it, which its reader has to notice.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with no_room(path), os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    if not path.parent.is_dir():
+        trust.make_folder(str(path.parent))
+    with no_room(path), trust.replacing(str(path), mode=mode, sync=sync) as file:
+        yield file
 
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, prefix: str = ".build-") -> Iterator[Path]:
     """A folder of its own in `parent`, removed at the end; leftovers of dead processes go too."""
-    parent.mkdir(parents=True, exist_ok=True)
+    if not parent.is_dir():
+        trust.make_folder(str(parent))
     for leftover in parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError), (leftover / "in-use").open("rb") as held, _flock(held, wait=False):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -144,8 +132,9 @@ def interprocess_lock(
         waiting: What `progress` is told where another process has it.
         progress: Told when there is something to wait for.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file, contextlib.ExitStack() as held:
+    if not path.parent.is_dir():
+        trust.make_folder(str(path.parent))
+    with open(path, "ab", opener=trust.opener) as file, contextlib.ExitStack() as held:
         try:
             held.enter_context(_flock(file, wait=False))
         except BlockingIOError:

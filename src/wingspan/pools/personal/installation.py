@@ -18,6 +18,7 @@ from wingspan.pools.personal.errors import InstallationError, SourceError
 from wingspan.pools.personal.locking import exclusive
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
+from wingspan.worker import trust
 
 __all__ = ["MINIMUM_VERSION", "Installation", "cached", "install"]
 
@@ -161,14 +162,13 @@ def _put_in_place(source: Source, cache_dir: Path, progress: Progress) -> Instal
     try:
         version, prefix = source.obtain(work, place, progress)
         record = {"version": version, "source": source.name, "prefix": prefix}
-        (work / _RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
+        trust.write_whole(str(work / _RECORD), json.dumps(record).encode() + b"\n")
         target = place(version)
         if (target / prefix).exists() and (target / _RECORD).exists():
             shutil.rmtree(work)  # the same version again: a pool may be running from that one
             return Installation(target / prefix, version, source.name)
         if target.exists():
             shutil.rmtree(target)
-        work.chmod(0o755)
         work.rename(target)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -198,7 +198,7 @@ def install(
     if not upgrade and (found := cached(cache_dir)) is not None:
         return found
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
+        trust.make_folder(str(cache_dir))
     except OSError as error:
         raise SettingsError(
             f"the cache folder {cache_dir} cannot be made: {error.strerror}",

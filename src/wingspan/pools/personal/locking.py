@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wingspan.worker import trust
+
 __all__ = ["exclusive"]
 
 
@@ -18,8 +20,9 @@ def exclusive(path: Path) -> Iterator[None]:
     The file itself stays: removing it would let two processes lock two different files of one name.
     Python opens files close-on-exec, so no daemon that is started under the lock inherits it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    if not path.parent.is_dir():
+        trust.make_folder(str(path.parent))
+    descriptor = trust.open_file(str(path), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

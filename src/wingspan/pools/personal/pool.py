@@ -28,6 +28,7 @@ from wingspan.pools.personal.shells import write_sshd
 from wingspan.pools.personal.state import PersonalPoolStatus, State
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     import htcondor2
@@ -143,7 +144,7 @@ class PersonalPool:
                 hint="use the local pool: wingspan.map(..., pool='local')",
             )
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            trust.make_folder(str(self.directory))
             with exclusive(self._lock_file):
                 self._start_locked(progress, timeout)
         except PermissionError as error:
@@ -196,9 +197,7 @@ class PersonalPool:
             sshd=write_sshd(self.directory, installation),
             shadow=write_shadow(self.directory, installation),
         )
-        temporary = self.directory / "condor_config.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.config_file)
+        trust.write_whole(str(self.config_file), text.encode())
 
         command = [str(installation.sbin / "condor_master"), "-f"]
         if owner.namespace:

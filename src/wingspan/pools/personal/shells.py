@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from wingspan.pools.personal.installation import Installation
+from wingspan.worker import trust
 
 __all__ = ["find_sshd", "write_sshd"]
 
@@ -31,8 +32,5 @@ def write_sshd(directory: Path, installation: Installation) -> Path | None:
     text = Path(__file__).with_name("sshd.sh").read_text(encoding="utf-8")
     for key, value in (("@PROGRAM@", program), ("@ACCOUNTS@", accounts)):
         text = text.replace(key, shlex.quote(value))
-    temporary = directory / "sshd.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.chmod(0o755)
-    temporary.replace(path)
+    trust.write_whole(str(path), text.encode(), mode=trust.PROGRAM)
     return path

@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 
 from wingspan.pools.personal.processes import ProcessIdentity
+from wingspan.worker import trust
 
 __all__ = ["PersonalPoolStatus", "State"]
 
@@ -66,6 +67,4 @@ class State:
 
     def write(self, path: Path) -> None:
         text = json.dumps({**attrs.asdict(self), "prefix": str(self.prefix)}, indent=1)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
+        trust.write_whole(str(path), text.encode() + b"\n")

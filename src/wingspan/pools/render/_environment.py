@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingspan.errors import SettingsError
 from wingspan.pools.render._folder import Target, put
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
@@ -120,7 +120,7 @@ class RenderedEnvironment:
         if not self:
             return
         if self.image is not None:
-            put(folder, "enter.sh", self._enter_container(), 0o755)
+            put(folder, "enter.sh", self._enter_container(), trust.PROGRAM)
             return
         from wingspan.environments.bundles import starter_command
 
@@ -138,7 +138,7 @@ class RenderedEnvironment:
             f"{_CONTAINER if self.container else _CHECK}"
             f'exec sh "$here/{start.executable.name}" {" ".join(shown)} -- "$@"\n'
         )
-        put(folder, "enter.sh", text, 0o755)
+        put(folder, "enter.sh", text, trust.PROGRAM)
 
     def _enter_container(self) -> str:
         prefix = (self.bundle.prefix if self.bundle else None) or "/opt/wingspan/environment"
@@ -168,9 +168,9 @@ class RenderedEnvironment:
             # For those who lint the folder: the starter looks at each failure itself.
             text = path.read_text(encoding="utf-8")
             excuse = "\n# wingspan: ignore=goes-on-after-failure (every failure is looked at)\nEXIT_DAMAGED="
-            put(folder, path.name, text.replace("\nEXIT_DAMAGED=", excuse, 1), 0o755)
+            put(folder, path.name, text.replace("\nEXIT_DAMAGED=", excuse, 1), trust.PROGRAM)
             return
         try:
             os.link(path, folder / path.name)
         except OSError:
-            shutil.copy2(path, folder / path.name)
+            trust.copy_file(str(path), str(folder / path.name))

@@ -13,6 +13,7 @@ from wingspan.errors import WingspanError
 from wingspan.jobs import Resources
 from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, clock, mebibytes
 from wingspan.pools.submit_description import quote_arguments
+from wingspan.worker import trust
 
 __all__ = [
     "SHELL_IN_ENVIRONMENT",
@@ -70,7 +71,10 @@ def new_folder(folder: Path) -> Iterator[None]:
     """
     check_empty(folder)
     was_there = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        trust.make_folder(str(folder))
+    except trust.NotClosed as error:
+        raise FolderInUse(f"{folder} cannot be used: {error.strerror}", hint="name a new folder") from None
     try:
         yield
     except BaseException:
@@ -84,11 +88,9 @@ def new_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def put(folder: Path, name: str, text: str, mode: int = 0o644) -> None:
+def put(folder: Path, name: str, text: str, mode: int = trust.FILE) -> None:
     """Write a file of the rendering."""
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    path.chmod(mode)
+    trust.write_whole(str(folder / name), text.encode(), mode=mode)
 
 
 def submit_script(main: str, *, why: str, before: str = "") -> str:
