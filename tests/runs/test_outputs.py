@@ -242,3 +242,72 @@ def test_a_link_on_the_way_to_an_output(pool: str, done, outputs: list[str]) -> 
     run = done(wingspan.run(["sh", "-c", script], outputs=outputs, pool=pool))
     run.check()
     assert _texts(run) == {"a/x": "x\n", "l/x": "x\n"}
+
+
+def test_only_what_an_output_names_comes_back(folders: Path, pool: str, done) -> None:
+    """What a command puts into the folder of the outputs itself is no output: it does not come back, and is not fetched."""
+    script = (
+        "mkdir -p outputs-0/.git/hooks; echo evil >outputs-0/.envrc; echo evil >outputs-0/.git/hooks/post-checkout; "
+        "echo evil >.envrc; echo good >result.txt; ln -sfn /etc outputs-0/etc"
+    )
+    run = done(wingspan.run(["sh", "-c", script], outputs=["*.txt"], pool=pool))
+    run.check()
+    assert _texts(run) == {"result.txt": "good\n"}
+    names = {path.name for path in run._outputs(0).rglob("*")}
+    assert names == {"result.txt", ".wingspan-outcome"}
+    run.fetch("fetched")
+    assert [path.name for path in Path("fetched").rglob("*")] == ["result.txt"]
+
+
+def test_what_a_machine_adds_to_the_outputs_is_not_handed_on(pool: str, done) -> None:
+    """The access point looks for itself: files that no output names, and links, are not fetched, whoever put them there."""
+    run = done(wingspan.run(["sh", "-c", "mkdir d; echo good >d/x"], outputs=["d/*", "e"], pool=pool))
+    folder = run._outputs(0)
+    (folder / ".envrc").write_text("evil")
+    (folder / "d/.hidden").write_text("evil")
+    (folder / "d/link").symlink_to("/etc/passwd")
+    (folder / "e").symlink_to("/etc")
+    assert set(run.outputs()) == {"d/x"}
+
+
+def test_a_value_of_a_sweep_is_no_pattern(pool: str, done) -> None:
+    """A parameter's value in an output's path means itself, and not what it would match as a pattern."""
+    run = done(
+        wingspan.run(
+            ["sh", "-c", "echo x >$1; echo y >a", "sh", "{v}"],
+            outputs=["{v}"],
+            sweep={"v": ["[ab]"]},
+            pool=pool,
+        )
+    )
+    assert set(run.outputs()) == {"[ab]"}
+
+
+def test_others_can_read_nothing_of_a_run(folders: Path, pool: str, done) -> None:
+    """Whatever the umask, what a run keeps is its owner's alone: secrets in variables, inputs, scripts, outputs."""
+    (folders / "secret").mkdir(mode=0o700)
+    (folders / "secret/in").write_text("x")
+    (folders / "secret/tool").write_text("#!/bin/sh\n")
+    (folders / "secret/tool").chmod(0o755)
+    before = os.umask(0)
+    try:
+        run = done(
+            wingspan.run(
+                ["sh", "-c", "umask 0; mkdir out; cp secret/in out; secret/tool"],
+                inputs=["secret"],
+                outputs=["out"],
+                variables={"API_TOKEN": "hush"},
+                pool=pool,
+            )
+        )
+    finally:
+        os.umask(before)
+    run.check()
+    assert run.path.stat().st_mode & 0o777 == 0o700
+    ours = [
+        run.path / name
+        for name in ("run.json", "job.sh", "inputs", "inputs/secret", "inputs/secret/in", "logs")
+    ]
+    ours += list(run._outputs(0).rglob("*"))
+    assert [path for path in ours if path.lstat().st_mode & 0o077] == []
+    assert os.access(run.path / "inputs/secret/tool", os.X_OK)

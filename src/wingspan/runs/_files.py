@@ -8,8 +8,9 @@ import getpass
 import os
 import re
 import shutil
+import stat
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import InputMissing, InputTooLarge, InvalidRun, RunWarning, WouldOverwrite
 from wingspan.runs._spec import relative_path
+from wingspan.runs._words import pattern_parts
 from wingspan.worker import trust
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ __all__ = [
     "check_input_sizes",
     "collect_inputs",
     "copy_outputs",
+    "declared_files",
     "is_url",
     "keep_inputs",
     "not_sent",
@@ -337,6 +340,36 @@ def not_sent(words: Iterable[str], base: Path, places: Iterable[str], made: Iter
         if here and not any(_covers(one, plain) or one.startswith(f"{plain}/") for one in sent):
             forgotten.append(plain)
     return list(dict.fromkeys(forgotten))
+
+
+def declared_files(folder: Path, spec: RunSpec, number: int) -> dict[str, Path]:
+    """Plain files below `folder` that the outputs of job `number` name: relative path -> where it lies."""
+    patterns = [
+        pattern_parts(path, spec.parameters, spec.rows[number] if spec.parameters else ())
+        for path in spec.outputs
+    ]
+    found: dict[str, Path] = {}
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(place, name)
+            parts = path.relative_to(folder).parts
+            named = any(_names(pattern, parts) for pattern in patterns)
+            if named and stat.S_ISREG(path.lstat().st_mode):
+                found["/".join(parts)] = path
+    return dict(sorted(found.items()))
+
+
+def _names(pattern: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a shell would match `pattern` with a path, or with a folder around it: what begins with a dot, the pattern has to say.
+
+    >>> _names(["out", "*"], ["out", "a", ".b"]), _names(["*"], [".envrc"]), _names([".*"], [".envrc"])
+    (True, False, True)
+    """
+    return len(parts) >= len(pattern) and all(
+        fnmatch.fnmatchcase(part, one) and (part[0] != "." or one[0] == ".")
+        for one, part in zip(pattern, parts, strict=False)
+    )
 
 
 def copy_outputs(name: str, files: dict[str, Path], target: Path, overwrite: bool) -> tuple[Path, ...]:

@@ -186,10 +186,12 @@ left_behind() {{
 {gather}finish() {{
     set +e  # whatever fails from here on: the rest is saved, and the code is the command's
     code=$1
+    umask 077
+    rm -rf "$outputs"  # what the command put there is no output: only what is named comes back
     mkdir -p "$outputs"
     [ -e .wingspan-there ] || : >.wingspan-there
     news
-{keeps}    chmod -R u+rX "$outputs" 2>/dev/null
+{keeps}    chmod -R u+rX,go-rwx "$outputs" 2>/dev/null
     if [ "$code" -eq 0 ] && [ -n "$missing" ]; then code={missing_code}; fi
     {{
         echo "code=$code"

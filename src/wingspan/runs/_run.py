@@ -18,7 +18,7 @@ from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.pools.event_log import submitted_clusters
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
-from wingspan.runs._files import changed_inputs, copy_outputs
+from wingspan.runs._files import changed_inputs, copy_outputs, declared_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
 from wingspan.runs._jobs import JOB_NOTE, describe_jobs, moves_files, submit_jobs, take_inputs
@@ -325,14 +325,13 @@ class Run:
         return self.path / f"outputs-{number}"
 
     def outputs(self, number: int = 0) -> dict[str, Path]:
-        """Outputs of a job that has ended: relative path -> where it lies in the run's folder."""
+        """Outputs of a job that has ended: relative path -> where it lies in the run's folder.
+
+        Only files that a declared output names, or that lie in a folder that one names: whatever else a job or its machine puts there
+        is not handed on, and no symbolic link (the job's script has replaced them by what they lead to).
+        """
         self.log_path(number)
-        folder = self._outputs(number)
-        return {
-            path.relative_to(folder).as_posix(): path
-            for path in sorted(folder.rglob("*"))
-            if (path.is_symlink() or path.is_file()) and path.relative_to(folder).as_posix() != OUTCOME
-        }
+        return declared_files(self._outputs(number), self.spec, number)
 
     def fetch(
         self, to: str | Path = ".", *, overwrite: bool = False, skip: frozenset[int] = frozenset()

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shlex
 from collections.abc import Sequence
 
-__all__ = ["filled", "inside_quotes", "path_word", "pattern", "split", "uses_parameter", "word"]
+__all__ = [
+    "filled",
+    "inside_quotes",
+    "path_word",
+    "pattern",
+    "pattern_parts",
+    "split",
+    "uses_parameter",
+    "word",
+]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=:@%+,-]+")
 
@@ -70,6 +80,17 @@ def filled(text: str, parameters: Sequence[str], row: Sequence[str]) -> str:
     """
     values = {f"{{{name}}}": value for name, value in zip(parameters, row, strict=True)}
     return "".join(values.get(piece, piece) for piece in split(text, parameters))
+
+
+def pattern_parts(path: str, parameters: Sequence[str], row: Sequence[str]) -> list[str]:
+    """The parts of an output's path, with the values of one row of the sweep, as patterns of `fnmatch`; values stand for themselves.
+
+    >>> pattern_parts("{lr}/*.csv", ["lr"], ["[1]"]), pattern_parts("a//b", [], [])
+    (['[[]1]', '*.csv'], ['a', 'b'])
+    """
+    values = {f"{{{name}}}": glob.escape(value) for name, value in zip(parameters, row, strict=True)}
+    text = "".join(values.get(piece, piece) for piece in split(path, parameters))
+    return [part for part in text.split("/") if part not in ("", ".")]
 
 
 def inside_quotes(value: str, parameters: Sequence[str]) -> str:
