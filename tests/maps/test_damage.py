@@ -215,7 +215,7 @@ def test_a_record_of_no_component_of_this_map_is_ignored(finished):
 def test_a_map_of_a_newer_format_is_refused(finished):
     """A map.json of another format says which Wingspan is needed."""
     path = finished.path / "map.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(wingspan.MapError, match="format 99") as caught:
         wingspan.load("ten")
     assert "newer" in caught.value.hint

@@ -124,3 +124,68 @@ def test_the_layout_of_a_record_does_not_change_by_accident():
     """Maps of last year are read by this year's Wingspan: sizes are part of the format."""
     assert formats.FRAME.size == 32
     assert formats.RECORD.size == 40
+
+
+def old_frame(key, name, offset, headers, payloads):
+    """A frame as maps of format 1 have it (Wingspan before 2026-12): keyed BLAKE2b over everything."""
+    import hashlib
+
+    body = b"".join(headers) + b"".join(payloads)
+    code = hashlib.blake2b(key=key, digest_size=16)
+    code.update(b"%s\0%d\0%d\0%d\0" % (name.encode(), offset, len(body), len(headers)))
+    code.update(body)
+    return formats.FRAME.pack(b"WSF1", len(body), len(headers), code.digest()) + body
+
+
+@given(st.lists(records, max_size=5), st.data())
+def test_frames_of_old_maps_are_read(frames, data):
+    """Frames of format 1 are read like those of today, and refused where a bit is flipped."""
+    whole = b""
+    for numbered in frames:
+        whole += old_frame(KEY, "0.0", len(whole), *packed(numbered))
+    assert read(whole) == [record for numbered in frames for record in numbered]
+    if whole:
+        bit = data.draw(st.integers(8 * formats.FRAME.size, 8 * len(whole) - 1))
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            assert len(read(bytes(flipped))) < sum(map(len, frames))
+        except ValueError:
+            pass
+
+
+@given(records, st.data())
+def test_headers_are_known_without_their_payloads(numbered, data):
+    """Headers are checked by themselves; a bit flipped in a payload is seen when the payloads are."""
+    whole = bytearray(written([numbered]))
+    frame = formats.Frame("0.0", 0, bytes(whole))
+    frame.check(KEY, "0.0", 0, bytes(whole[: frame.signed]))
+    if frame.payloads == frame.end:
+        return
+    bit = data.draw(st.integers(8 * frame.payloads, 8 * frame.end - 1))
+    whole[bit // 8] ^= 1 << bit % 8
+    frame.check(KEY, "0.0", 0, bytes(whole))
+    with pytest.raises(ValueError, match="is damaged"):
+        frame.check_payloads("0.0", 0, bytes(whole), [bytes(whole[frame.payloads :])])
+
+
+@given(st.binary(min_size=1, max_size=2000), st.data())
+def test_a_piece_counts_only_as_it_was_written(content, data):
+    """A piece with a flipped bit, elsewhere, or signed with another key is refused."""
+    head = formats.piece_head(KEY, "0.0", 64, content)
+    assert formats.is_piece(KEY, "0.0", 64, head, content)
+    assert not formats.is_piece(OTHER_KEY, "0.0", 64, head, content)
+    assert not formats.is_piece(KEY, "0.1", 64, head, content)
+    assert not formats.is_piece(KEY, "0.0", 65, head, content)
+    whole = bytearray(head + content)
+    bit = data.draw(st.integers(0, 8 * len(whole) - 1))
+    whole[bit // 8] ^= 1 << bit % 8
+    assert not formats.is_piece(KEY, "0.0", 64, bytes(whole[: len(head)]), bytes(whole[len(head) :]))
+
+
+def test_pieces_are_passed_over():
+    """A reader of records takes no notice of the pieces between their frames."""
+    first = formats.frame(KEY, "0.0", 0, *packed([(1, b"a")]))
+    piece = formats.piece_head(KEY, "0.0", len(first), b"x" * 100) + b"x" * 100
+    second = formats.frame(KEY, "0.0", len(first + piece), *packed([(2, b"b")]))
+    assert read(first + piece + second) == [(1, b"a"), (2, b"b")]

@@ -106,7 +106,7 @@ def add_function(folder: MapFolder, func: Callable[..., Any], pickled: bytes, ho
         )
     content = compatibility.header({**here, "code": holds_code}) + pickled
     first = compatibility.split((folder.path / rounds.FUNCTION).read_bytes())[1]
-    name = rounds.FUNCTION if first == pickled else rounds.function_name(content)
+    name = rounds.FUNCTION if first == pickled else rounds.function_name([content])
     facts = {**describe(func), "bytes": len(content)}
     folder.transport.make_folder(rounds.FUNCTIONS)
     if not (folder.path / name).exists():
@@ -133,7 +133,7 @@ def check_function(folder: MapFolder, file: str, version: FunctionVersion) -> No
         content = (folder.path / file).read_bytes()
     except FileNotFoundError:
         content = b""
-    if rounds.function_name(content) != file:
+    if rounds.function_name([content]) != file:
         raise MapDamaged(
             f"the map {folder.info['tag']!r} in {folder.path} is damaged: {file}, {version}, is missing or cut",
             hint="give the function again: m.rerun(…, function=f)",

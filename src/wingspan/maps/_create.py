@@ -12,10 +12,11 @@ from wingspan.errors import SubmitError
 from wingspan.maps._by_hand import PLANNED_WORKERS
 from wingspan.maps._code import describe
 from wingspan.maps._delivery import Delivery, check_pythons, keep, prepare
-from wingspan.maps._folder import CODE_MARK, create_map_folder, remove_map_folder, tags_root
+from wingspan.maps._folder import create_map_folder, remove_map_folder, tags_root
 from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
+from wingspan.maps._pickled import PickledFunction
 from wingspan.maps._tags import new_tag, write_tag
 from wingspan.maps._worker_job import check_site
 from wingspan.pools import Pool
@@ -27,19 +28,21 @@ from wingspan.worker import compatibility, formats
 __all__ = ["create", "pickled"]
 
 
-def pickled(func: Callable[..., Any]) -> bytes:
+def pickled(func: Callable[..., Any]) -> PickledFunction:
     """The pickle of the function; what comes from the user's own modules is in it by value.
 
     Raises:
         NotPicklable: It cannot travel.
     """
+    function = PickledFunction()
     with own_modules_by_value():
-        return pickle_function(func)
+        pickle_function(func, function)
+    return function
 
 
 def create(
     func: Callable[..., Any],
-    function: bytes,
+    function: PickledFunction,
     inputs: Iterable[Any],
     *,
     call: str,
@@ -76,7 +79,7 @@ def create(
             raise SubmitError(told, hint="leave request_gpus out, or name another pool (pool=…)")
     check_site(options, pool, load_settings().data_dir)
     tags_folder, transient = tags_root(), tag is None
-    delivery = prepare(options, pool, progress, holds_code=CODE_MARK in function)
+    delivery = prepare(options, pool, progress, holds_code=function.holds_code)
     map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
     tag = tag or new_tag(tags_folder)
     folder = create_map_folder(

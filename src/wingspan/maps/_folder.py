@@ -25,24 +25,28 @@ from wingspan._files import append_line
 from wingspan.jobs import Submission
 from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
 from wingspan.maps._functions import own_modules_by_value, travelled_classes
+from wingspan.maps._pickled import Pickled, PickledFunction
 from wingspan.maps._tags import remove_tag
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import compatibility, formats, rounds, trust
+from wingspan.worker.executor import LARGE_INPUT
 from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
+from wingspan.worker.streams import CODE_MARK, Gathering, has_mark
 from wingspan.worker.transports import FileTransport
 
 __all__ = ["MapFolder", "create_map_folder", "maps_root", "tags_root"]
 
-FORMAT = 1
-#: cloudpickle's own name is in every pickle that holds code.
-CODE_MARK = b"cloudpickle"
+#: What is made, and what can be read. In format 1 all records lie in frames of the older kind, and nothing in pieces.
+FORMAT, FORMATS = 2, frozenset({1, 2})
 #: What ``map.json`` must say for the map to be of any use.
 _FIELDS = frozenset(
     {"format", "id", "tag", "n", "function", "call", "pool", "options", "interpreter", "workers"}
 )
 #: Pickles are gathered to about this many bytes before they are written.
 _WRITE_BYTES = 1 << 18
+#: Those of the simple types that may be large.
+_SIZED = frozenset({bytes, str})
 #: At most so many inputs are taken from the iterable before they are written.
 _AT_ONCE = 4096
 
@@ -86,60 +90,105 @@ def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> tu
     except TypeError:
         total = None
     task = progress.start("writing inputs", total)
-    dump = _InputDumper()
     remaining = _guarded(inputs)
-    offset = count = 0
-    size = 16
+    size = 1
     try:
         with (
             open(folder / "inputs.bin", "wb", buffering=0, opener=trust.opener) as data,
             open(folder / "inputs.idx", "wb", opener=trust.opener) as index,
         ):
+            writer = _InputWriter(data)
             array("Q", [0]).tofile(index)
             while some := list(itertools.islice(remaining, size)):
-                parts = dump(some, count)
-                offsets = array("Q", itertools.accumulate(map(len, parts), initial=offset))
-                offsets[1:].tofile(index)
-                length = offsets[-1] - offset
-                offset = offsets[-1]
-                count += len(some)
-                _write_all(data, b"".join(parts))
+                offset = writer.offset
+                writer.write(some).tofile(index)
                 progress.advance(task, len(some))
                 # As many at a time as make up the size of a good write; one, if each is large.
-                size = max(1, min(_AT_ONCE, 2 * size, _WRITE_BYTES * len(some) // max(1, length)))
-        return count, dump.holds_code
+                size = max(1, min(_AT_ONCE, 2 * size, _WRITE_BYTES * len(some) // (writer.offset - offset)))
+        return writer.count, writer.holds_code
     finally:
         progress.finish(task)
 
 
-class _InputDumper:
-    """Pickles inputs, naming the one that cannot be."""
+class _InputWriter:
+    """Pickles inputs to a file, naming the one that cannot be pickled. One that is large is written as it is pickled.
 
-    def __init__(self) -> None:
-        self._dumps = Dumper().dumps
+    Attributes:
+        count: How many so far.
+        offset: Bytes so far.
+        holds_code: There is code in any.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._dumper = Dumper()
+        self._gathering = Gathering(self._send)
+        self._parts: list[bytes] = []
+        self.count = self.offset = 0
         self.holds_code = False
 
-    def __call__(self, inputs: list[Any], first: int) -> list[bytes]:
-        """The pickles of `inputs`, of which the first has the number `first`."""
-        if SIMPLE.issuperset(map(type, inputs)):
-            return list(map(pickle.dumps, inputs, itertools.repeat(PROTOCOL)))
-        return [self._one(given, number) for number, given in enumerate(inputs, first)]
+    def write(self, inputs: list[Any]) -> array[int]:
+        """Where each of `inputs` ends in the file."""
+        if _are_small_and_simple(inputs):
+            self._parts = list(map(pickle.dumps, inputs, itertools.repeat(PROTOCOL)))
+            lengths = list(map(len, self._parts))
+        else:
+            lengths = [self._one(given, number) for number, given in enumerate(inputs, self.count)]
+        self._flush()
+        ends = array("Q", itertools.accumulate(lengths, initial=self.offset))[1:]
+        self.offset = ends[-1]
+        self.count += len(inputs)
+        return ends
 
-    def _one(self, given: Any, number: int) -> bytes:
+    def _one(self, given: Any, number: int) -> int:
+        gathering = self._gathering
+        gathering.begin()
         try:
-            part = self._dumps(given)
+            self._dumper.dump(given, gathering.write)
+        except OSError as error:
+            if error is self._failed:
+                raise
+            raise self._refusal(given, number, error) from error
         except Exception as error:
-            where, kind = culprit(given, f"input {number}", self._dumps)
-            raise NotPicklable(
-                f"{where} of type {kind} cannot be pickled: {error}",
-                hint="pass what it is made from (a path, parameters) and make it inside the function",
-            ) from error
-        if len(part) > len(CODE_MARK) and CODE_MARK in part:
-            self.holds_code = True
-        return part
+            raise self._refusal(given, number, error) from error
+        if not gathering.is_large:
+            self._parts.append(gathering.kept())
+        self.holds_code = self.holds_code or gathering.holds_code
+        return gathering.length
+
+    def _refusal(self, given: Any, number: int, error: Exception) -> NotPicklable:
+        where, kind = culprit(given, f"input {number}", self._dumper.try_out)
+        return NotPicklable(
+            f"{where} of type {kind} cannot be pickled: {error}",
+            hint="pass what it is made from (a path, parameters) and make it inside the function",
+        )
+
+    #: What kept a large input from being written.
+    _failed: OSError | None = None
+
+    def _send(self, data: memoryview) -> None:
+        try:
+            self._flush()
+            _write_all(self._file, data)
+        except OSError as error:
+            self._failed = error
+            raise
+
+    def _flush(self) -> None:
+        if self._parts:
+            parts, self._parts = self._parts, []
+            _write_all(self._file, b"".join(parts))
 
 
-def _write_all(file: Any, data: bytes) -> None:
+def _are_small_and_simple(inputs: list[Any]) -> bool:
+    kinds = set(map(type, inputs))
+    return kinds <= SIMPLE and (
+        kinds.isdisjoint(_SIZED)
+        or all(len(given) < formats.LARGE_BYTES for given in inputs if type(given) in _SIZED)
+    )
+
+
+def _write_all(file: Any, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
@@ -148,7 +197,7 @@ def _write_all(file: Any, data: bytes) -> None:
 def create_map_folder(
     *,
     map_id: str,
-    function: bytes,
+    function: PickledFunction,
     inputs: Iterable[Any],
     info: dict[str, Any],
     archive: Path,
@@ -190,9 +239,11 @@ def create_map_folder(
         if count >= formats.NO_COMPONENT:
             raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
         key = os.urandom(formats.KEY_BYTES)
-        holds_code = CODE_MARK in function or inputs_hold_code
-        function = compatibility.header({**info["interpreter"], "code": holds_code}) + function
-        new.write_whole("function.pkl", function)
+        holds_code = function.holds_code or inputs_hold_code
+        with (temporary / "function.pkl").open("wb") as file:
+            file.write(compatibility.header({**info["interpreter"], "code": holds_code}))
+            function.write_to(file)
+            function_bytes = file.tell()
         new.write_whole("key", key)
         planned = workers(count)
         plan = rounds.plan_for(rounds.INITIAL, range(count), planned, block_size)
@@ -206,7 +257,7 @@ def create_map_folder(
             "n": count,
             "workers": planned,
             "holds_code": holds_code,
-            "function_bytes": len(function),
+            "function_bytes": function_bytes,
             "archive_bytes": worker.stat().st_size,
             "classes": travelled_classes(),
             "created": time.time(),
@@ -257,7 +308,7 @@ class MapFolder:
         if missing:
             self.info = {}
             raise self.damaged(f"map.json does not say {', '.join(sorted(missing))}")
-        if self.info.get("format") != FORMAT:
+        if self.info.get("format") not in FORMATS:
             raise MapError(
                 f"the map in {self.path} has format {self.info.get('format')}, this Wingspan reads {FORMAT}",
                 hint="use the Wingspan that made it, or a newer one",
@@ -329,14 +380,20 @@ class MapFolder:
         self.info = {**self.info, **changes}
         trust.write_whole(str(self.path / "map.json"), json.dumps(self.info).encode())
 
-    def input_pickles(self, first: int, stop: int) -> Iterator[bytes]:
-        """The pickles of inputs ``first … stop - 1``, read in pieces."""
+    def input_pickles(self, first: int, stop: int) -> Iterator[Pickled]:
+        """The pickles of inputs ``first … stop - 1``."""
         from wingspan.worker.inputs import Inputs
 
         reader = Inputs(self.transport, self.n)
         try:
             for component in range(first, stop):
-                yield reader.read(component, component + 1)
+                begin, end = reader.bounds(component, component + 1)
+                if end - begin > LARGE_INPUT:
+                    holds_code = has_mark(reader.pieces(component))
+                    yield Pickled(holds_code, reader.pieces(component))
+                else:
+                    data = bytes(reader.read(component, component + 1))
+                    yield Pickled(CODE_MARK in data, [data])
         except FileNotFoundError as error:
             if not self.path.is_dir():
                 raise self.removed() from None

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from wingspan.maps._errors import NotPicklable
-from wingspan.worker.pickling import PROTOCOL, culprit
+from wingspan.maps._errors import MapError, NotPicklable
+from wingspan.maps._pickled import PickledFunction
+from wingspan.worker.pickling import Dumper, culprit
 
 __all__ = ["adopt_classes", "function_name", "own_modules_by_value", "pickle_function", "travelled_classes"]
 
@@ -147,20 +148,20 @@ def function_name(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
-def pickle_function(function: Callable[..., Any]) -> bytes:
-    """The pickle of the function.
+def pickle_function(function: Callable[..., Any], pickled: PickledFunction) -> None:
+    """Pickle the function.
 
     Raises:
         NotPicklable: It holds something that cannot be pickled; the message names it.
     """
-    import cloudpickle
-
+    dumper = Dumper()
     try:
-        pickled = cloudpickle.dumps(function, protocol=PROTOCOL)
+        dumper.dump(function, pickled.write)
+    except MapError:
+        raise
     except Exception as error:
-        where, kind = culprit(function, f"function {function_name(function)}", cloudpickle.dumps)
+        where, kind = culprit(function, f"function {function_name(function)}", dumper.try_out)
         raise NotPicklable(
             f"{where} of type {kind} cannot be pickled: {error}",
             hint="make it inside the function, so that each worker makes its own",
         ) from error
-    return bytes(pickled)

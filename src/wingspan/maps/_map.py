@@ -19,7 +19,7 @@ from wingspan.maps._errors import (
     MapRemoved,
 )
 from wingspan.maps._failures import summary
-from wingspan.maps._folder import CODE_MARK, remove_map_folder, tags_root
+from wingspan.maps._folder import remove_map_folder, tags_root
 from wingspan.maps._outputs import Outputs
 from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
@@ -384,7 +384,7 @@ class Map(Outputs):
 
         check_callable(function)
         content = pickled(function)
-        return add_function(self._folder, function, content, CODE_MARK in content)
+        return add_function(self._folder, function, content.content(), content.holds_code)
 
     def add_workers(self, count: int, pool: str | None = None) -> None:
         """Let more workers join, from this map's pool or another: all share the same blocks.

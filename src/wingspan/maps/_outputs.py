@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, overload
@@ -22,6 +21,7 @@ from wingspan.maps._failures import component_error, raisable
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._functions import adopt_classes
 from wingspan.maps._keeper import Keeper
+from wingspan.maps._pickled import Pickled
 from wingspan.maps._results import ERROR, OUTPUT
 from wingspan.maps._waiting import Arrivals, Pauses, Timeout, deadline_of, seconds_of
 from wingspan.worker import compatibility
@@ -168,13 +168,11 @@ class Outputs(Sequence[Any]):
     def _output(self, component: int) -> Any:
         if self._keeper.results.state[component] == ERROR:
             raise raisable(self._fresh_error(component))
-        return self._load(self._keeper.results.payload(component), f"the output of component {component}")
+        return self._load(self._keeper.results.output(component), f"the output of component {component}")
 
-    def _load(self, pickled: bytes, what: str) -> Any:
+    def _load(self, pickled: Pickled, what: str) -> Any:
         written = self._folder.info["interpreter"]
-        if (
-            b"cloudpickle" in pickled
-        ):  # code travels by value in there: only its own Python version may read it
+        if pickled.holds_code:
             obstacle = compatibility.obstacle(written, {**written, **compatibility.this_python()})
             if obstacle:
                 raise WrongInterpreter(
@@ -183,7 +181,9 @@ class Outputs(Sequence[Any]):
                 )
             adopt_classes(self._folder.info.get("classes", {}))
         try:
-            return pickle.loads(pickled)  # noqa: S301 - the record was signed with the map's key
+            return pickled.load()
+        except MapError:
+            raise
         except Exception as error:
             raise MapError(
                 f"{what} of map {self.tag!r} cannot be unpickled here: {type(error).__name__}: {error}",

@@ -20,8 +20,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import attrs
 
 from wingspan.maps._folder import MapFolder
+from wingspan.maps._pickled import Pickled
 from wingspan.worker import failure, formats, rounds
+from wingspan.worker.history import OUTCOMES
 from wingspan.worker.pickling import PROTOCOL
+from wingspan.worker.streams import CODE_MARK, signed_pieces
 from wingspan.worker.transports import Gone, read_at
 
 __all__ = ["Measures", "Results", "WorkerStart"]
@@ -30,6 +33,8 @@ NOTHING, OUTPUT, ERROR = 0, 1, 2
 #: Read this much around a record: the next one asked for usually lies behind it.
 _WINDOW = 1 << 18
 _OPEN_FILES = 64
+#: Read so much of a file at a time; of one that is mostly pieces of large outputs, so much at each frame of records (bytes).
+_READ_BYTES, _AROUND_PIECES = 1 << 23, 1 << 12
 #: Two changes of a folder within this time (s) may carry the same time stamp.
 _COARSE_CLOCK = 2.0
 
@@ -87,6 +92,7 @@ class WorkerStart:
         since: When that one started, Unix time.
         left: It ended in order.
         frames_end: How far its file has been read.
+        has_pieces: There are large outputs in its file.
         productive: It has finished at least one component.
         trouble: Why the rest of its file is not read.
         last_seen: When its file was last seen to grow, Unix time.
@@ -104,6 +110,7 @@ class WorkerStart:
     left: bool = False
     productive: bool = False
     frames_end: int = 0
+    has_pieces: bool = False
     trouble: str | None = None
     last_seen: float = 0.0
 
@@ -228,49 +235,81 @@ class Results:
 
     def _read(self, start: WorkerStart, size: int) -> bool:
         descriptor = self._descriptor(start.file)
-        changed = False
-        while start.frames_end < size:
-            length = self._frame_length(descriptor, start)
-            if length is None or start.frames_end + length > size:
-                break  # not all there yet
-            end = min(size, start.frames_end + max(length, 1 << 23))
-            data = read_at(descriptor, end - start.frames_end, start.frames_end)
-            try:
-                used = 0
-                for frame in formats.whole_frames(start.name, self._folder.key, data, start.frames_end):
-                    self._take(start, data, frame)
-                    used = frame[3]
-                    changed = True
-            except ValueError as error:
-                start.trouble = str(error)
-                break
-            finally:
-                start.frames_end += used
-        if changed:
-            start.last_seen = os.fstat(descriptor).st_mtime
-        return changed
+        before = start.frames_end
+        try:
+            while start.frames_end < size:
+                # Pieces of large outputs are passed over: they are checked when somebody wants the output.
+                length = _AROUND_PIECES if start.has_pieces else _READ_BYTES
+                data = read_at(descriptor, min(length, size - start.frames_end), start.frames_end)
+                if not self._take_frames(start, descriptor, data, size):
+                    break
+        except ValueError as error:
+            start.trouble = str(error)
+        if start.frames_end == before:
+            return False
+        start.last_seen = os.fstat(descriptor).st_mtime
+        return True
 
-    def _frame_length(self, descriptor: int, start: WorkerStart) -> int | None:
-        head = os.pread(descriptor, formats.FRAME.size, start.frames_end)
-        if len(head) < formats.FRAME.size:
-            return None
-        return formats.FRAME.size + int(formats.FRAME.unpack(head)[1])
+    def _take_frames(self, start: WorkerStart, descriptor: int, data: bytes, size: int) -> bool:
+        """Take in what is whole of `data`, which lies at the end of what has been read; False if no whole frame begins there.
 
-    def _take(self, start: WorkerStart, data: bytes, frame: tuple[int, int, int, int]) -> None:
-        _, count, body, _ = frame
+        Raises:
+            ValueError: A frame is wrong.
+        """
+        key, name, base, position = self._folder.key, start.name, start.frames_end, 0
+        while position + formats.FRAME.size <= len(data):
+            at = base + position
+            frame = formats.Frame(name, at, data, position)
+            if at + frame.end > size:
+                return False  # not all there yet
+            if frame.is_piece:
+                start.has_pieces = True
+                position += frame.end
+                start.frames_end = base + position
+                continue
+            if position + frame.signed > len(data):
+                if position:
+                    return True  # the next read begins with it
+                data = read_at(descriptor, min(frame.end, max(frame.signed, _READ_BYTES)), at)
+            frame.check(key, name, at, data, position)
+            frame.check_payloads(
+                name, at, data, self._payloads_of(frame, descriptor, data, position, at), position
+            )
+            self._take(start, descriptor, data, frame, position)
+            position += frame.end
+            start.frames_end = base + position
+        return position > 0
+
+    @staticmethod
+    def _payloads_of(
+        frame: formats.Frame, descriptor: int, data: bytes, position: int, at: int
+    ) -> Iterator[bytes | memoryview]:
+        """The payloads of a frame, in pieces: from `data` as far as they are in it."""
+        yield (known := memoryview(data)[position + frame.payloads : position + frame.end])
+        done = frame.payloads + len(known)
+        while done < frame.end:
+            piece = read_at(descriptor, min(_READ_BYTES, frame.end - done), at + done)
+            if not piece:
+                raise ValueError(f"the frame at byte {at} was cut while it was read")
+            done += len(piece)
+            yield piece
+
+    def _take(
+        self, start: WorkerStart, descriptor: int, data: bytes, frame: formats.Frame, position: int
+    ) -> None:
         file = start.file
-        base = start.frames_end
+        base = start.frames_end - position
         size = formats.RECORD.size
-        header = body
-        payload = body + count * size
+        header = position + frame.headers
+        payload = position + frame.payloads
         state, epoch = self.state, self._epoch
-        for record in formats.RECORD.iter_unpack(memoryview(data)[body:payload]):
+        for record in formats.RECORD.iter_unpack(memoryview(data)[header:payload]):
             kind, number, component, length = record[0], record[3], record[4], record[9]
-            if kind in (formats.RUN, formats.OUTPUT, formats.ERROR):
+            if kind in OUTCOMES:
                 start.productive = True
             if kind == formats.RUN:
                 self._take_run(start.name, file, record, base + header, base + payload)
-            elif kind <= formats.ERROR:
+            elif kind in OUTCOMES:
                 if component < self.n and (epoch is None or number >= epoch[component]):
                     if not state[component]:
                         self.finished += 1
@@ -280,14 +319,17 @@ class Results:
                 if component == start.component:
                     start.component = None
             else:
-                self._take_other(start, file, record, base + payload, data[payload : payload + length])
+                content = data[payload : payload + length]
+                if len(content) < length:
+                    content = read_at(descriptor, length, base + payload)
+                self._take_other(start, file, record, base + payload, content)
             header += size
             payload += length
 
     def _settle(self, component: int, kind: int, file: int, number: int, header: int, payload: int) -> None:
         """This is the record of the component that counts."""
         self.replaced += bool(self.state[component])
-        self.state[component] = kind + 1
+        self.state[component] = ERROR if kind == formats.ERROR else OUTPUT
         self._file[component] = file
         self._round[component] = number
         self._header_at[component] = header
@@ -386,6 +428,8 @@ class Results:
             raise self._folder.damaged(
                 f"the file results/{self._names[file]} is cut at byte {at + len(data)}"
             )
+        if length > _WINDOW:
+            return data  # nothing lies behind it, and a large one is not to be kept
         self._window = (file, at, data)
         return data[:length]
 
@@ -402,6 +446,33 @@ class Results:
             values, first = self.run_of(component)
             return pickle.dumps(values[component - first], PROTOCOL)
         return self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+
+    @_alone
+    def output(self, component: int) -> Pickled:
+        """The pickle of a finished component's output, to be read as it is wanted."""
+        record = self._record(component)
+        if record[0] != formats.LARGE:
+            data = self.payload(component)
+            return Pickled(CODE_MARK in data, [data])
+        table = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+        name = self._names[self._file[component]]
+        pieces = list(formats.PIECE.iter_unpack(table[1:]))
+        return Pickled(table[0] == 1, self._checked(component, self._file[component], name, pieces))
+
+    def _checked(
+        self, component: int, file: int, name: str, pieces: list[tuple[int, int]]
+    ) -> Iterator[memoryview]:
+        # A descriptor of its own: others are closed when there are many, and this may be read slowly.
+        with self._lock:
+            descriptor = os.dup(self._descriptor(file))
+        try:
+            yield from signed_pieces(descriptor, self._folder.key, name, pieces)
+        except ValueError as error:
+            told = self._folder.damaged(f"the output of component {component} is not whole: {error}")
+            told.hint = f"m.rerun([{component}]) does it again"
+            raise told from None
+        finally:
+            os.close(descriptor)
 
     @_alone
     def run_of(self, component: int) -> tuple[list[Any], int]:

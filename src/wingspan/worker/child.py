@@ -1,19 +1,28 @@
 """The supervisor's end of an executor: the process, its pipes and files, and the chunks on their way through it."""
 
 import collections
+import fcntl
+import itertools
 import os
 import signal
 import traceback
 
 from . import executor
+from .slots import Slots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from array import array
     from resource import struct_rusage
-    from typing import Deque, Optional, Sequence, Tuple
+    from typing import Deque, Iterable, Iterator, Optional, Sequence, Tuple, Union
 
+    from .inputs import Inputs
     from .work import Block
+
+    _Bytes = Union[bytes, memoryview]
+
+#: F_SETPIPE_SZ of fcntl(2), which Python 3.9 does not name yet; and what a pipe may hold without being asked (pipe(7)).
+_SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 20
 
 
 class Chunk(object):
@@ -23,31 +32,45 @@ class Chunk(object):
         block: Theirs.
         indices: Their numbers.
         bounds: See `Inputs.bounds`.
-        data: Their inputs, joined.
+        data: Their inputs, joined; or None, where it is one that is too large to be held: it is read while it is sent.
+        inputs: Where such a one is read.
     """
 
-    __slots__ = ("block", "bounds", "data", "done", "indices")
+    __slots__ = ("block", "bounds", "data", "done", "indices", "inputs")
 
-    def __init__(self, block: "Block", indices: "range", bounds: "array[int]", data: "bytes") -> "None":
+    def __init__(
+        self,
+        block: "Block",
+        indices: "range",
+        bounds: "array[int]",
+        data: "Optional[_Bytes]",
+        inputs: "Inputs",
+    ) -> "None":
         self.block = block
         self.indices = indices
         self.bounds = bounds
         self.data = data
+        self.inputs = inputs
         self.done = 0
 
-    def encode(self, attempt: "int") -> "bytes":
+    def encode(self, attempt: "int") -> "Iterator[_Bytes]":
+        """What the executor is told, in parts."""
         bounds = self.bounds.tobytes()
-        length = len(bounds) + len(self.data)
+        length = len(bounds) + self.bounds[-1] - self.bounds[0]
         head = executor.CHUNK.pack(length, self.block.round, attempt, len(self.indices), self.indices[0])
-        return head + bounds + self.data
+        if self.data is not None:
+            return iter((head + bounds, self.data))
+        return itertools.chain((head + bounds,), self.inputs.pieces(self.indices[0]))
 
     def rest(self, skip: "int") -> "Optional[Chunk]":
         """What is left, without the first `skip` unfinished components; None if that is nothing."""
         begin = self.done + skip
         if begin >= len(self.indices):
             return None
-        data = self.data[self.bounds[begin] - self.bounds[0] :]
-        return Chunk(self.block, self.indices[begin:], self.bounds[begin:], data)
+        data = self.data
+        if data is not None:
+            data = memoryview(data)[self.bounds[begin] - self.bounds[0] :]
+        return Chunk(self.block, self.indices[begin:], self.bounds[begin:], data, self.inputs)
 
 
 class Executor(object):
@@ -60,7 +83,9 @@ class Executor(object):
 
     def __init__(self, scratch: "str", not_for_executor: "Sequence[int]" = ()) -> "None":
         self.board = board = executor.Board()
+        self.slots = Slots()
         command_read, self.commands = os.pipe()
+        _widen(self.commands)
         self.results, results_write = os.pipe()
         self.out = _unnamed_file(scratch, "out")
         self.err = _unnamed_file(scratch, "err")
@@ -74,36 +99,45 @@ class Executor(object):
                 executor.die_with_parent(parent)
                 os.close(self.commands)
                 os.close(self.results)
+                self.slots.in_executor()
                 for descriptor in not_for_executor:
                     os.close(descriptor)
-                executor.run(command_read, results_write, board, self.out, self.err)
+                executor.run(command_read, results_write, board, self.slots, self.out, self.err)
             except BaseException:
                 traceback.print_exc()  # ours, not the user's: it is told with the last lines of standard error
             finally:
                 os._exit(70)
         os.close(command_read)
         os.close(results_write)
+        self.slots.in_supervisor()
         os.set_blocking(self.commands, False)
-        self.pending: "Deque[memoryview]" = collections.deque()
+        self.pending: "Deque[Iterator[_Bytes]]" = collections.deque()
+        self._part = memoryview(b"")
         self.buffer = bytearray()
         self.ended: "Optional[Tuple[int, struct_rusage]]" = None
 
-    def send(self, data: "bytes") -> "None":
-        self.pending.append(memoryview(data))
+    def send(self, parts: "Iterable[_Bytes]") -> "None":
+        """Let it have these, one after the other, as it takes them."""
+        self.pending.append(iter(parts))
         self.write()
 
     def write(self) -> "None":
+        """Write as much as the pipe takes now."""
         while self.pending:
-            try:
-                written = os.write(self.commands, self.pending[0])
-            except BlockingIOError:
-                return
-            except BrokenPipeError:
-                self.pending.clear()
-                return
-            rest = self.pending.popleft()[written:]
-            if rest:
-                self.pending.appendleft(rest)
+            while not self._part:
+                part = next(self.pending[0], None)
+                if part is None:
+                    self.pending.popleft()
+                    break
+                self._part = memoryview(part)
+            else:
+                try:
+                    self._part = self._part[os.write(self.commands, self._part) :]
+                except BlockingIOError:
+                    return
+                except BrokenPipeError:
+                    self.pending.clear()
+                    self._part = memoryview(b"")
 
     def has_ended(self) -> "bool":
         """The process is dead, though its pipe may be open."""
@@ -122,6 +156,7 @@ class Executor(object):
                 pass
         os.close(self.commands)
         os.close(self.results)
+        self.slots.close()
         if self.ended is None:
             _, status, usage = os.wait4(self.pid, 0)
             self.ended = status, usage
@@ -141,6 +176,14 @@ def scratch_folder() -> "str":
     import tempfile
 
     return tempfile.gettempdir()  # it knows some more
+
+
+def _widen(pipe: "int") -> "None":
+    """Let a pipe hold as much as a large input comes in, where the kernel allows it."""
+    try:
+        fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_BYTES)
+    except OSError:
+        pass
 
 
 def _unnamed_file(scratch: "str", what: "str") -> "int":

@@ -28,6 +28,7 @@ def work(
 ) -> "int":
     """Be worker number `worker` of the map in `folder` until nothing is left to do: an exit code."""
     from . import compatibility, failure, transports
+    from .streams import Function
     from .supervisor import Stopped, Supervisor
 
     try:
@@ -43,7 +44,8 @@ def work(
         supervisor = Supervisor(transport, worker, info, transport.read("key"), **supervisor_arguments)
         if notify is not None:
             notify(supervisor)
-        facts, function = compatibility.split(transport.read("function.pkl"))
+        function = Function(transport, "function.pkl", info.get("function_bytes"))
+        facts = function.facts
         supervisor.hello()
         # The Python version first, without importing cloudpickle; the executor compares everything.
         obstacle = compatibility.obstacle(facts, dict(facts, **compatibility.this_python()))

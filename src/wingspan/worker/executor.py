@@ -17,19 +17,26 @@ from itertools import islice
 from . import failure, formats
 from .measures import Measures
 from .pickling import PROTOCOL, SIMPLE, Dumper, culprit
+from .streams import Gathering, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Container, Dict, List, NoReturn, Optional, Sequence, Tuple
+    from typing import Any, Callable, Container, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple
+
+    from .slots import Slots
 
 #: length of what follows, round, attempt, number of components, the first of them. Then follow the bounds of their inputs (u64 each, one
 #: more than there are components, in this machine's byte order) and the inputs.
 CHUNK = struct.Struct("<QIHII")
 #: What precedes records on the pipe: components finished, headers, failures, bytes of payload, seconds of wall time, and where in the
 #: executor's two files the last component's output lies. Then follow the failed components (u32 each), all headers, all payloads.
-#: A group that finishes no component says why the executor refuses.
+#: A group that finishes no component says why the executor refuses. One that finishes `PIECE` says that a piece of the output that
+#: comes next, `length` bytes, lies in the slot whose number stands for the failures.
 GROUP = struct.Struct("<IIIQdQQQQ")
 FAILED = struct.Struct("<I")
+PIECE = 2**32 - 1
+#: A chunk of one input that is larger than so many bytes is unpickled as it comes.
+LARGE_INPUT = 1 << 22
 #: Components faster than this on average (s) are not worth a system call each: their outputs are gathered.
 FAST_SECONDS = 50e-6
 #: How many to look at before saying so.
@@ -84,15 +91,23 @@ def die_with_parent(parent: "int") -> "None":
         os._exit(0)
 
 
-def _read_exactly(descriptor: "int", length: "int") -> "bytes":
-    parts = []
-    while length:
-        part = os.read(descriptor, min(length, 1 << 20))
-        if not part:
+def _read_exactly(descriptor: "int", length: "int") -> "bytearray":
+    data = bytearray(length)
+    view = memoryview(data)
+    while view:
+        got = os.readv(descriptor, [view])
+        if not got:
             os._exit(0)  # the supervisor is gone
-        parts.append(part)
-        length -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        view = view[got:]
+    return data
+
+
+def _coming(descriptor: "int", length: "int") -> "Iterator[bytearray]":
+    """What comes next on a pipe, in pieces."""
+    while length:
+        piece = _read_exactly(descriptor, min(length, formats.PIECE_BYTES))
+        length -= len(piece)
+        yield piece
 
 
 def _write_all(descriptor: "int", data: "bytes") -> "None":
@@ -112,12 +127,12 @@ def _sources() -> "Container[str]":
     )
 
 
-#: What precedes the setup: its length.
-SETUP = struct.Struct("<Q")
+#: What precedes the setup: its length, and that of the pickle of the function, which follows it.
+SETUP = struct.Struct("<QQ")
 
 
 def setup_message(
-    function: "bytes",
+    function: "int",
     facts: "Dict[str, Any]",
     starred: "bool",
     careful: "bool" = False,
@@ -129,7 +144,7 @@ def setup_message(
     """The first thing an executor is told.
 
     Args:
-        function: The pickle of the function.
+        function: Length of the pickle of the function, which is to follow.
         facts: What wrote it (see `compatibility`).
         starred: Inputs are ``(args, kwargs)``.
         careful: Gather nothing: an executor before this one died among fast components.
@@ -139,8 +154,8 @@ def setup_message(
         cores: How many cores the map's owner has asked for: so many threads do libraries start that have pools of them. None: as many as
             they like.
     """
-    fields = pickle.dumps((function, facts, starred, careful, folder, environ, list(path), cores), 4)
-    return SETUP.pack(len(fields)) + fields
+    fields = pickle.dumps((facts, starred, careful, folder, environ, list(path), cores), 4)
+    return SETUP.pack(len(fields), function) + fields
 
 
 class _Stream(io.TextIOWrapper):
@@ -160,12 +175,15 @@ class _Stream(io.TextIOWrapper):
             pass
 
 
-def run(commands: "int", results: "int", board: "Board", out_file: "int", err_file: "int") -> "NoReturn":
+def run(
+    commands: "int", results: "int", board: "Board", slots: "Slots", out_file: "int", err_file: "int"
+) -> "NoReturn":
     """Call the function on what comes; never returns.
 
     Args:
         commands, results: Pipe ends.
         board: The shared `Board`.
+        slots: The shared `Slots`.
         out_file, err_file: Files that stdout and stderr go to.
     """
     from . import compatibility
@@ -186,17 +204,15 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
     )
     sys.stdout, sys.stderr = out, err
     skip = _sources()
-    _silence_forks(commands, results)
+    _silence_forks(commands, results, slots.free)
     try:
         # Before the setup is read: an executor is often started before anybody knows what for.
         here = compatibility.this_interpreter()
         dumper = Dumper()
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", pickle.dumps, skip))
-    (length,) = SETUP.unpack(_read_exactly(commands, SETUP.size))
-    function, facts, starred, careful, folder, environ, path, cores = pickle.loads(
-        _read_exactly(commands, length)
-    )
+    length, function_length = SETUP.unpack(_read_exactly(commands, SETUP.size))
+    facts, starred, careful, folder, environ, path, cores = pickle.loads(_read_exactly(commands, length))
     if environ is not None and environ != dict(os.environ):
         os.environ.clear()
         os.environ.update(environ)
@@ -210,14 +226,24 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
     if obstacle is not None:
         _refuse(results, failure.crash("interpreter", obstacle, executable=sys.executable))
     try:
-        call = pickle.loads(function)
+        function = Stream(_coming(commands, function_length))
+        call = pickle.load(function)
+        function.drain()
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", dumper.dumps, skip))
     if starred:
         call = _starred(call)
-    caller = _Caller(call, results, board, (out, err), (out_file, err_file), dumper, skip, not careful)
+    caller = _Caller(call, results, board, slots, (out, err), (out_file, err_file), dumper, skip, not careful)
     while True:
         length, number, attempt, count, first = CHUNK.unpack(_read_exactly(commands, CHUNK.size))
+        if count == 1 and length > LARGE_INPUT:
+            bounds = 2 * array("Q").itemsize
+            _read_exactly(commands, bounds)
+            stream = Stream(_coming(commands, length - bounds))
+            caller.begin_large(number, attempt, first, stream)
+            caller.call_one(0)
+            board.set(-1, 0, 0, 0.0)
+            continue
         caller.begin_chunk(number, attempt, first, count, memoryview(_read_exactly(commands, length)))
         done = 0
         while done < count:
@@ -229,15 +255,15 @@ def run(commands: "int", results: "int", board: "Board", out_file: "int", err_fi
         board.set(-1, 0, 0, 0.0)
 
 
-def _silence_forks(commands: "int", results: "int") -> "None":
+def _silence_forks(*pipes: "int") -> "None":
     """Let no process that the user's code forks off take inputs or tell results, should it come back from the function."""
 
     def after_in_child() -> "None":
         if _forked_off[0]:  # a fork of a fork: those numbers are its own files now
             return
         _forked_off[0] = _Stream.written[0] = True  # the second ends a run of fast components here and now
-        os.close(commands)
-        os.close(results)
+        for pipe in pipes:
+            os.close(pipe)
 
     if hasattr(os, "register_at_fork"):  # Python 3.7
         os.register_at_fork(after_in_child=after_in_child)
@@ -303,6 +329,7 @@ class _Caller(object):
         call: "Callable[[Any], Any]",
         results: "int",
         board: "Board",
+        slots: "Slots",
         streams: "Tuple[_Stream, _Stream]",
         files: "Tuple[int, int]",
         dumper: "Dumper",
@@ -316,7 +343,12 @@ class _Caller(object):
         self._board = board
         self._out, self._err = streams
         self._out_file, self._err_file = files
+        self._slots = slots
+        self._slot: "Optional[int]" = None
+        self._filled = 0
         self._dumper = dumper
+        self._outgoing = Gathering(self._send_large)
+        self._large: "Optional[Stream]" = None
         self._skip = skip
         self._measures = Measures()
         self._clock = perf_counter
@@ -342,6 +374,50 @@ class _Caller(object):
         self._bounds = [bound - base for bound in bounds]
         self._inputs = data[bounds.itemsize * (count + 1) :]
 
+    def begin_large(self, number: "int", attempt: "int", first: "int", stream: "Stream") -> "None":
+        """A chunk of one component, whose input is too large to be held beside its pickle."""
+        self._round, self._attempt, self._first = number, attempt, first
+        self._large = stream
+
+    def _given(self, place: "int") -> "Any":
+        stream, self._large = self._large, None
+        if stream is None:
+            return pickle.loads(self._inputs[self._bounds[place] : self._bounds[place + 1]])
+        try:
+            return pickle.load(stream)
+        finally:
+            stream.drain()
+
+    def _send_large(self, data: "memoryview") -> "None":
+        """Put a part of an output's pickle into slots; those that are full are the supervisor's."""
+        while data:
+            if self._slot is None:
+                self._slot, self._filled = self._slots.take(), 0
+            some = data[: formats.PIECE_BYTES - self._filled]
+            self._slots.view(self._slot, formats.PIECE_BYTES)[self._filled : self._filled + len(some)] = some
+            self._filled += len(some)
+            data = data[len(some) :]
+            if self._filled == formats.PIECE_BYTES:
+                self._send_slot()
+
+    def _send_slot(self) -> "None":
+        if self._slot is not None and self._filled:
+            _write_all(self._results, GROUP.pack(PIECE, 0, self._slot, self._filled, 0.0, 0, 0, 0, 0))
+            self._slot = None
+
+    def _pickled(self, value: "Any") -> "Tuple[int, bytes]":
+        """``(kind, payload)`` of the record of this output; what is large has gone out before."""
+        if type(value) in SIMPLE and (type(value) not in (bytes, str) or len(value) < formats.LARGE_BYTES):
+            return formats.OUTPUT, pickle.dumps(value, PROTOCOL)
+        outgoing = self._outgoing
+        outgoing.begin()
+        self._filled = 0  # of an output that could not be pickled after all
+        self._dumper.dump(value, outgoing.write)
+        if not outgoing.is_large:
+            return formats.OUTPUT, outgoing.kept()
+        self._send_slot()
+        return formats.LARGE, b"\1" if outgoing.holds_code else b"\0"
+
     def call_one(self, place: "int") -> "None":
         """Component number `place` of the chunk, told at once."""
         index = self._first + place
@@ -352,13 +428,14 @@ class _Caller(object):
         value: "Any" = None
         has_input, stage = False, "input"
         try:
-            given = pickle.loads(self._inputs[self._bounds[place] : self._bounds[place + 1]])
+            given = self._given(place)
             has_input, stage = True, "call"
             value = self._call(given)
             wall = clock() - begin
+            if _forked_off[0]:
+                _end_as_python_ends(None)
             stage = "output"
-            payload = self._dumper.dumps(value)
-            kind = formats.OUTPUT
+            kind, payload = self._pickled(value)
         except BaseException as error:
             if _forked_off[0]:
                 _end_as_python_ends(error)
@@ -382,6 +459,7 @@ class _Caller(object):
         """
         clock, call, loads, simple = self._clock, self._call, pickle.loads, SIMPLE
         inputs, written = self._inputs, _Stream.written
+        sized = (bytes, str)  # a run of large ones would be as large as all of them
         values: "List[Any]" = []
         walls: "List[float]" = []
         begun = place
@@ -408,7 +486,7 @@ class _Caller(object):
                 value = self  # as good as anything that is not plain
             end = clock()
             at = stop
-            if type(value) in simple and not written[0]:
+            if type(value) in simple and not written[0] and (type(value) not in sized or len(value) < 65536):
                 values.append(value)
                 walls.append(end - begin)
                 if end < run_ends:
@@ -443,7 +521,7 @@ class _Caller(object):
         kind, payload = formats.ERROR, failed
         if payload is None:
             try:
-                kind, payload = formats.OUTPUT, self._dumper.dumps(value)
+                kind, payload = self._pickled(value)
             except BaseException as error:
                 payload = self._failure(error, "output", None, False, value)
         self._tell(kind, index, 1, begin, wall, payload)

@@ -1,25 +1,37 @@
 """Records and frames: how results lie in ``results/<worker>.<start>``.
 
 A *record* is one fact: the output or the error of a component, what it printed, or a sign of life of its worker. A worker
-appends records in *frames* of at most about a megabyte. One frame is::
+appends records in *frames* of at most about a megabyte, and outputs that are larger than that in *pieces* before their record. Both
+begin with::
 
-    b"WSF1"  body length (u64)  number of records (u32)  MAC (16 bytes)  body
-    body = all record headers (40 bytes each), then all payloads in the same order
+    magic (4 bytes)  length of the body (u64)  number of records (u32)  MAC (16 bytes)
 
-The MAC is keyed BLAKE2b (RFC 7693, `hashlib.blake2b`) over the file's name, the frame's offset in it, the two numbers and the body. It finds a
-torn tail (the machine died while appending), a flipped bit, a frame moved to another place and a frame written by
-somebody who does not have the map's key; readers take frames up to the last whole one.
+    b"WSF2"  body = SHA-256 of the payloads (32 bytes), all record headers (40 bytes each), then all payloads in the same order
+    b"WSP2"  body = a piece of the pickle of one output
+    b"WSF1"  as WSF2, without the SHA-256 and with another MAC: older maps
+
+The MAC is HMAC-SHA-256, cut to 16 bytes, over the magic, the file's name, the frame's offset in it, the two numbers, and the body: of records
+without their payloads, for which their SHA-256 stands, so that the headers can be trusted without reading the payloads.
+It finds a torn tail (the machine died while appending), a flipped bit, a frame moved to another place and a frame written by
+somebody who does not have the map's key; readers take frames up to the last whole one. (SHA-256 since processors have instructions for it:
+twice as quick as BLAKE2b, with which WSF1 is signed.)
 """
 
 import hashlib
+import hmac
 import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator, Optional, Tuple, Union
+    from typing import Iterable, Iterator, List, Optional, Tuple, Union
+
+    _Bytes = Union[bytes, bytearray, memoryview]
 
 FRAME = struct.Struct("<4sQI16s")
-FRAME_MAGIC = b"WSF1"
+FRAME_MAGIC = b"WSF2"
+PIECE_MAGIC = b"WSP2"
+OLD_FRAME_MAGIC = b"WSF1"
+DIGEST_BYTES = 32
 #: kind, attempt, count, round, index, started (Unix time), wall (s), CPU (s), peak memory (KiB), payload length.
 #: count is 1, but for a `RUN`.
 RECORD = struct.Struct("<BBHIIdffIQ")
@@ -34,6 +46,14 @@ BYE = 8
 #: Outputs of `count` components from `index` on that took microseconds each. Wall and CPU time are their sums; the payload is each
 #: one's wall time (f32), then a pickle of the list of outputs, all of them of plain immutable types.
 RUN = 9
+#: An output whose pickle lies in pieces before this record. The payload is one byte (1 if there is code in it), then where each piece
+#: begins (u64) and how long it is (u32).
+LARGE = 10
+PIECE = struct.Struct("<QI")
+#: A piece has so many bytes, but for the last.
+PIECE_BYTES = 1 << 20
+#: Smaller pickles are payloads of their records.
+LARGE_BYTES = 1 << 18
 #: Index of a record that is about no component.
 NO_COMPONENT = 2**32 - 1
 #: Seconds between two signs of life of a worker whose component is long.
@@ -45,13 +65,17 @@ KEY_BYTES = 32
 
 
 def mac(
-    key: "bytes", name: "str", offset: "int", length: "int", count: "int", body: "Union[bytes, memoryview]"
+    key: "bytes", magic: "bytes", name: "str", offset: "int", length: "int", count: "int", signed: "_Bytes"
 ) -> "bytes":
-    """The 16 bytes that prove a frame."""
-    code = hashlib.blake2b(key=key, digest_size=16)
-    code.update(b"%s\0%d\0%d\0%d\0" % (name.encode(), offset, length, count))
-    code.update(body)
-    return code.digest()
+    """The 16 bytes that prove a frame; `signed` is what of its body is signed."""
+    where = b"%s\0%d\0%d\0%d\0" % (name.encode(), offset, length, count)
+    if magic == OLD_FRAME_MAGIC:
+        old = hashlib.blake2b(where, key=key, digest_size=16)
+        old.update(signed)
+        return old.digest()
+    code = hmac.new(key, magic + where, "sha256")
+    code.update(signed)
+    return code.digest()[:16]
 
 
 def sign(key: "bytes", text: "Union[str, bytes]") -> "bytes":
@@ -71,7 +95,14 @@ def verify(key: "bytes", data: "bytes") -> "Optional[bytes]":
 def frame(
     key: "bytes", name: "str", offset: "int", headers: "Iterable[bytes]", payloads: "Iterable[bytes]"
 ) -> "bytes":
-    """Pack records into one frame.
+    """`frame_parts`, joined."""
+    return b"".join(frame_parts(key, name, offset, headers, payloads))
+
+
+def frame_parts(
+    key: "bytes", name: "str", offset: "int", headers: "Iterable[bytes]", payloads: "Iterable[bytes]"
+) -> "List[bytes]":
+    """Pack records into one frame, whose bytes are answered in parts.
 
     Args:
         key: The map's key.
@@ -81,31 +112,95 @@ def frame(
         payloads: The payloads in the same order, in pieces.
     """
     joined = b"".join(headers)
-    body = joined + b"".join(payloads)
+    pieces = [payload for payload in payloads if payload]
+    digest, length = hashlib.sha256(), DIGEST_BYTES + len(joined)
+    for payload in pieces:
+        digest.update(payload)
+        length += len(payload)
+    signed = digest.digest() + joined
     count = len(joined) // RECORD.size
-    return FRAME.pack(FRAME_MAGIC, len(body), count, mac(key, name, offset, len(body), count, body)) + body
+    code = mac(key, FRAME_MAGIC, name, offset, length, count, signed)
+    return [FRAME.pack(FRAME_MAGIC, length, count, code) + signed] + pieces
+
+
+def piece_head(key: "bytes", name: "str", offset: "int", data: "_Bytes") -> "bytes":
+    """What precedes a piece of a large output that is to lie at `offset`."""
+    return FRAME.pack(PIECE_MAGIC, len(data), 0, mac(key, PIECE_MAGIC, name, offset, len(data), 0, data))
+
+
+def is_piece(key: "bytes", name: "str", offset: "int", head: "_Bytes", data: "_Bytes") -> "bool":
+    """A piece of a large output is whole, and where its worker put it."""
+    return hmac.compare_digest(bytes(head), piece_head(key, name, offset, data))
+
+
+class Frame(object):
+    """A frame of records, as its first bytes tell it.
+
+    Attributes:
+        count: How many records.
+        headers, payloads, end: Where these begin, and where the frame ends, from its start.
+        is_piece: It holds a piece of a large output, and no record.
+    """
+
+    __slots__ = ("_code", "_length", "_magic", "count", "end", "headers", "is_piece", "payloads")
+
+    def __init__(self, name: "str", offset: "int", data: "_Bytes", position: "int" = 0) -> "None":
+        """Of the frame at `offset` of file `name`, which begins at `position` of `data`; ValueError where there is none."""
+        self._magic, self._length, self.count, self._code = FRAME.unpack_from(data, position)
+        self.is_piece = self._magic == PIECE_MAGIC
+        self.headers = FRAME.size + (DIGEST_BYTES if self._magic == FRAME_MAGIC else 0)
+        self.payloads = self.headers + self.count * RECORD.size
+        self.end = FRAME.size + self._length
+        known = self._magic in (FRAME_MAGIC, PIECE_MAGIC, OLD_FRAME_MAGIC)
+        if not known or self.payloads > self.end:
+            raise ValueError("no frame at byte %d of %s" % (offset, name))
+
+    @property
+    def signed(self) -> "int":
+        """Where what must be read before `check` can tell anything ends."""
+        end: "int" = self.end if self._magic == OLD_FRAME_MAGIC else self.payloads
+        return end
+
+    def check(self, key: "bytes", name: "str", offset: "int", data: "_Bytes", position: "int" = 0) -> "None":
+        """The headers, in `data`, are signed with the map's key; ValueError if not."""
+        body = memoryview(data)[position + FRAME.size : position + self.signed]
+        if not hmac.compare_digest(
+            mac(key, self._magic, name, offset, self._length, self.count, body), self._code
+        ):
+            raise ValueError("the frame at byte %d of %s is not signed with this map's key" % (offset, name))
+
+    def check_payloads(
+        self, name: "str", offset: "int", data: "_Bytes", payloads: "Iterable[_Bytes]", position: "int" = 0
+    ) -> "None":
+        """The payloads, which come in pieces, are those that the headers were signed with; ValueError if not."""
+        if self._magic == OLD_FRAME_MAGIC:
+            return  # `check` has seen them
+        digest = hashlib.sha256()
+        for payload in payloads:
+            digest.update(payload)
+        start = position + FRAME.size
+        if digest.digest() != data[start : start + DIGEST_BYTES]:
+            raise ValueError("the frame at byte %d of %s is damaged" % (offset, name))
 
 
 def whole_frames(
     name: "str", key: "bytes", data: "bytes", offset: "int"
 ) -> "Iterator[Tuple[int, int, int, int]]":
-    """Yield ``(start, count, body_start, next_start)`` for each whole frame in `data`, which lies at `offset` of file `name`.
+    """Yield ``(start, count, headers, next start)`` for each whole frame of records in `data`, which lies at `offset` of file `name`.
 
     Positions are within `data`. Stops before a frame that is not all there yet. Raises ValueError at a frame that is all there and wrong:
     what follows it cannot be trusted.
     """
-    position, end, head = 0, len(data), FRAME.size
+    position, end = 0, len(data)
     view = memoryview(data)
-    while end - position >= head:
-        magic, length, count, code = FRAME.unpack_from(data, position)
-        if magic != FRAME_MAGIC or count * RECORD.size > length:
-            raise ValueError("no frame at byte %d of %s" % (offset + position, name))
-        body = position + head
-        if body + length > end:
+    while end - position >= FRAME.size:
+        frame = Frame(name, offset + position, data, position)
+        after = position + frame.end
+        if after > end:
             return
-        if mac(key, name, offset + position, length, count, view[body : body + length]) != code:
-            raise ValueError(
-                "the frame at byte %d of %s is not signed with this map's key" % (offset + position, name)
-            )
-        yield position, count, body, body + length
-        position = body + length
+        if not frame.is_piece:
+            frame.check(key, name, offset + position, data, position)
+            payloads = view[position + frame.payloads : after]
+            frame.check_payloads(name, offset + position, data, [payloads], position)
+            yield position, frame.count, position + frame.headers, after
+        position = after

@@ -9,30 +9,40 @@ if TYPE_CHECKING:
     from .transports import Transport
 
 
-def finished_components(transport: "Transport", name: "str", number: "int") -> "Dict[int, bool]":
-    """Components that ``results/<name>`` has a record of for round `number`; true where that is an error."""
+def finished_components(
+    transport: "Transport", key: "bytes", name: "str", number: "int"
+) -> "Dict[int, bool]":
+    """Components that ``results/<name>`` has a record of for round `number`; true where that is an error.
+
+    A record counts if it is signed. The payloads are not read.
+    """
     finished: "Dict[int, bool]" = {}
     path = "results/" + name
-    offset, head = 0, formats.FRAME.size
-    size = formats.RECORD.size
+    offset, size = 0, formats.RECORD.size
+    first = formats.FRAME.size + formats.DIGEST_BYTES + 64 * size
     while True:
         try:
-            data = transport.read(path, head + 64 * size, offset)
+            data = transport.read(path, first, offset)
         except FileNotFoundError:
             return finished
-        if len(data) < head:
+        if len(data) < formats.FRAME.size:
             return finished
-        magic, length, count, _ = formats.FRAME.unpack_from(data)
-        if magic != formats.FRAME_MAGIC:
-            return finished
-        need = head + count * size
-        if len(data) < need:
-            data += transport.read(path, need - len(data), offset + len(data))
-        last = transport.read(path, 1, offset + head + length - 1)
-        if len(data) < need or not last:
-            return finished  # a torn tail: not all of this frame arrived
-        for record in formats.RECORD.iter_unpack(data[head:need]):
-            if record[0] in (formats.OUTPUT, formats.ERROR, formats.RUN) and record[3] == number:
+        try:
+            frame = formats.Frame(name, offset, data)
+            if not frame.is_piece:
+                if len(data) < frame.signed:
+                    data += transport.read(path, frame.signed - len(data), offset + len(data))
+                if len(data) < frame.payloads or not transport.read(path, 1, offset + frame.end - 1):
+                    return finished  # a torn tail: not all of this frame arrived
+                frame.check(key, name, offset, data)
+        except ValueError:
+            return finished  # nor does anybody read on behind it
+        for record in formats.RECORD.iter_unpack(data[frame.headers : frame.payloads]) if frame.count else ():
+            if record[0] in OUTCOMES and record[3] == number:
                 failed = record[0] == formats.ERROR
                 finished.update((component, failed) for component in range(record[4], record[4] + record[2]))
-        offset += head + length
+        offset += frame.end
+
+
+#: Kinds of records that say what became of components.
+OUTCOMES = frozenset([formats.OUTPUT, formats.ERROR, formats.RUN, formats.LARGE])

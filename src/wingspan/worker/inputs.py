@@ -2,8 +2,12 @@
 
 from array import array
 
+from .streams import stored_pieces
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Iterator, Union
+
     from .transports import Transport
 
 #: Read this far ahead: the next blocks are usually the next to be claimed.
@@ -41,7 +45,13 @@ class Inputs(object):
         self._load_offsets(first, stop)
         return self._offsets[first - self._first : stop - self._first + 1]
 
-    def read(self, first: "int", stop: "int") -> "bytes":
+    def pieces(self, component: "int") -> "Iterator[bytes]":
+        """The pickle of one input, read piece by piece."""
+        self._load_offsets(component, component + 1)
+        begin, end = self._offset(component), self._offset(component + 1)
+        return stored_pieces(self._transport, "inputs.bin", begin, end - begin)
+
+    def read(self, first: "int", stop: "int") -> "Union[bytes, memoryview]":
         """The pickles of ``first … stop - 1``, joined."""
         self._load_offsets(first, stop)
         begin, end = self._offset(first), self._offset(stop)
@@ -52,4 +62,6 @@ class Inputs(object):
             if len(data) != length:
                 raise EOFError("inputs.bin of the map is cut")
             self._data, self._data_first, self._data_stop = data, begin, begin + length
-        return self._data[begin - self._data_first : end - self._data_first]
+        if (begin, end) == (self._data_first, self._data_stop):
+            return self._data
+        return memoryview(self._data)[begin - self._data_first : end - self._data_first]

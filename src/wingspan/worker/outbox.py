@@ -6,7 +6,7 @@ from . import formats, rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional
+    from typing import Dict, List, Optional, Tuple
 
     from .transports import Transport
     from .work import Block
@@ -58,6 +58,16 @@ class Outbox(object):
         if self._bytes >= FRAME_BYTES:
             self._append_frame()
 
+    def append_piece(self, data: "memoryview") -> "Tuple[int, int]":
+        """Append a piece of a large output now: where it lies, and how long it is. Its record is added when all pieces are there."""
+        path, length = "results/" + self.name, len(data)
+        head = formats.piece_head(self._key, self.name, self._offset, data)
+        begin = self._offset + len(head)
+        self._transport.append(path, head, data)
+        self._offset = begin + length
+        self._last = time.monotonic()
+        return begin, length
+
     def block_done(self, block: "Block") -> "None":
         """All records of `block` are in the outbox: tell the other workers, once they are safe."""
         self._done.setdefault(block.round, []).append(rounds.done_line(block.number, block.failed))
@@ -73,13 +83,13 @@ class Outbox(object):
         return now - self._last
 
     def _append_frame(self) -> "None":
-        data = formats.frame(self._key, self.name, self._offset, self._headers, self._payloads)
+        parts = formats.frame_parts(self._key, self.name, self._offset, self._headers, self._payloads)
         # Should it fail (a full disk) the worker ends: what it then still says must not carry this along, nor call its blocks done.
         self._headers, self._payloads, self._bytes, self._oldest = [], [], 0, None
         done, self._done = self._done, {}
-        self._transport.append("results/" + self.name, data)
+        self._transport.append("results/" + self.name, *parts)
         self._done = done
-        self._offset += len(data)
+        self._offset += sum(map(len, parts))
         self._last = time.monotonic()
 
     def flush(self) -> "None":

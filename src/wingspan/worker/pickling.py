@@ -23,7 +23,28 @@ class Dumper(object):
         import cloudpickle
 
         self._buffer = io.BytesIO()
-        self._pickler = cloudpickle.Pickler(self._buffer, protocol=PROTOCOL)
+        self._write: "Callable[[Any], Any]" = self._buffer.write
+        self._pickler = cloudpickle.Pickler(self, protocol=PROTOCOL)
+
+    def write(self, data: "Any") -> "None":
+        """The pickler's file is this object: it goes wherever the present pickle is to go."""
+        self._write(data)
+
+    def dump(self, value: "Any", write: "Callable[[Any], Any]") -> "None":
+        """Pickle `value` to `write`, as it comes: large bytes and arrays are handed over as they are, uncopied."""
+        self._write = write
+        try:
+            self._pickler.dump(value)
+        except BaseException:
+            self._start()  # it may be left half-way
+            raise
+        finally:
+            self._pickler.clear_memo()
+            self._write = self._buffer.write
+
+    def try_out(self, value: "Any") -> "None":
+        """Raises what keeps `value` from being pickled."""
+        self.dump(value, id)
 
     def dumps(self, value: "Any") -> "bytes":
         """The pickle of `value`; raises whatever keeps it from being pickled."""
@@ -43,9 +64,7 @@ class Dumper(object):
             buffer.truncate()
 
 
-def culprit(
-    value: "Any", name: "str", dumps: "Callable[[Any], bytes]", depth: "int" = 6
-) -> "Tuple[str, str]":
+def culprit(value: "Any", name: "str", dumps: "Callable[[Any], Any]", depth: "int" = 6) -> "Tuple[str, str]":
     """Where in `value` the thing is that cannot be pickled.
 
     Args:

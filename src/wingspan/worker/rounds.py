@@ -183,9 +183,12 @@ def newest_function(plans: "Mapping[int, Plan]") -> "str":
     return FUNCTION
 
 
-def function_name(content: "bytes") -> "str":
-    """The file that a later function of a map lies in: its name says what is in it, so that two writers cannot disagree."""
-    return "%s/%s.pkl" % (FUNCTIONS, hashlib.blake2b(content, digest_size=16).hexdigest())
+def function_name(content: "Iterable[bytes]") -> "str":
+    """The file that a later function of a map, in pieces, lies in: its name says what is in it, so that two writers cannot disagree."""
+    digest = hashlib.blake2b(digest_size=16)
+    for piece in content:
+        digest.update(piece)
+    return "%s/%s.pkl" % (FUNCTIONS, digest.hexdigest())
 
 
 def publish(transport: "Transport", key: "bytes", number: "int", plan: "Plan", nonce: "str") -> "bool":

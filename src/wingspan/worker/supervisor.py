@@ -6,6 +6,7 @@ component's error record, and a new executor goes on with the next.
 
 import bisect
 import collections
+import itertools
 import json
 import os
 import select
@@ -14,11 +15,12 @@ import socket
 import sys
 import time
 
-from . import compatibility, executor, failure, formats, rounds
+from . import executor, failure, formats, rounds
 from .child import Chunk, Executor, scratch_folder
 from .inputs import Inputs
 from .measures import MAXRSS_PER_KIB, peak_kib
 from .outbox import Outbox
+from .streams import Function
 from .transports import read_at
 from .work import WorkSource
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from .work import Block
 
 #: Bytes of inputs that go to the executor at once, unless one input alone is larger.
-CHUNK_BYTES = 1 << 22
+CHUNK_BYTES = executor.LARGE_INPUT
 #: A second chunk is sent ahead when the executor will need it within this time (s).
 AHEAD_SECONDS = 0.2
 #: A component that takes longer than this is announced as running (s).
@@ -85,6 +87,7 @@ class Supervisor(object):
         self.inputs = Inputs(transport, info["n"])
         self.executor = ready
         self.chunks: "Deque[Chunk]" = collections.deque()
+        self.pieces: "List[Tuple[int, int]]" = []
         self.block: "Optional[Block]" = None
         self.start_crashes = 0
         self.refused = False
@@ -121,7 +124,7 @@ class Supervisor(object):
         self.outbox.flush()
         self.refused = True
 
-    def run(self, facts: "Dict[str, Any]", function: "bytes") -> "bool":
+    def run(self, facts: "Dict[str, Any]", function: "Function") -> "bool":
         """Work until nothing is left; True unless the worker had to refuse.
 
         Args:
@@ -158,11 +161,10 @@ class Supervisor(object):
         """Have executors that are started from now on call the function of this file."""
         if name == self.loaded:
             return
-        content = self.transport.read(name)
-        if name != rounds.FUNCTION and rounds.function_name(content) != name:
-            raise ValueError("the function in %s of the map is cut or altered" % name)
-        facts, function = compatibility.split(content)
-        self.loaded, self.setup = name, (function, facts, self.setup[2])
+        function = Function(self.transport, name, None)
+        if name != rounds.FUNCTION:
+            function.check()
+        self.loaded, self.setup = name, (function, function.facts, self.setup[2])
 
     def _start_executor(self, careful: "bool" = False) -> "None":
         if self.executor is None:
@@ -170,9 +172,9 @@ class Supervisor(object):
         function, facts, starred = self.setup
         cores = self.info.get("options", {}).get("request_cpus")
         message = executor.setup_message(
-            function, facts, starred, careful=careful, cores=cores, **self.setting
+            function.length, facts, starred, careful=careful, cores=cores, **self.setting
         )
-        self.executor.send(message)
+        self.executor.send(itertools.chain((message,), function.pieces()))
         self.announced = -1
 
     @property
@@ -232,7 +234,10 @@ class Supervisor(object):
         count = max(1, bisect.bisect_right(bounds, bounds[0] + CHUNK_BYTES) - 1)
         stop = min(stop, first + count)
         block.take(first, stop)
-        return Chunk(block, range(first, stop), bounds[: stop - first + 1], self.inputs.read(first, stop))
+        bounds = bounds[: stop - first + 1]
+        large = stop - first == 1 and bounds[1] - bounds[0] > CHUNK_BYTES
+        data = None if large else self.inputs.read(first, stop)
+        return Chunk(block, range(first, stop), bounds, data, self.inputs)
 
     def _send(self, chunk: "Chunk") -> "None":
         self.chunks.append(chunk)
@@ -281,18 +286,27 @@ class Supervisor(object):
         size = executor.GROUP.size
         while end - position >= size:
             count, records, failures, length, wall, *ranges = executor.GROUP.unpack_from(buffer, position)
+            if count == executor.PIECE:
+                self._take_piece(process, failures, length)
+                position += size
+                continue
             headers = position + size + executor.FAILED.size * failures
             payloads = headers + formats.RECORD.size * records
             after = payloads + length
             if after > end:
                 break
+            arrived = memoryview(buffer)
+            header, payload = bytes(arrived[headers:payloads]), bytes(arrived[payloads:after])
+            arrived.release()
             if not count:
-                self.refuse(failure.loads(bytes(buffer[payloads:after])))
+                self.refuse(failure.loads(payload))
                 return total
             if ranges[1] > ranges[0] or ranges[3] > ranges[2]:
-                record = formats.RECORD.unpack_from(buffer, headers)
+                record = formats.RECORD.unpack(header)
                 self._print(record[3], record[4], *ranges)
-            self.outbox.add_packed(bytes(buffer[headers:payloads]), bytes(buffer[payloads:after]))
+            if self.pieces:
+                header, payload = self._with_pieces(header, payload)
+            self.outbox.add_packed(header, payload)
             failed = [item[0] for item in executor.FAILED.iter_unpack(buffer[position + size : headers])]
             self._count(count, failed)
             self.seconds += wall
@@ -303,6 +317,21 @@ class Supervisor(object):
         if total:
             self.start_crashes = 0
         return total
+
+    def _take_piece(self, process: "Executor", slot: "int", length: "int") -> "None":
+        """A piece of a large output lies in a slot: into the results with it."""
+        self.pieces.append(self.outbox.append_piece(process.slots.view(slot, length)))
+        process.slots.give_back(slot)
+
+    def _with_pieces(self, header: "bytes", payload: "bytes") -> "Tuple[bytes, bytes]":
+        """The record of a large output, with where its pieces lie; one that is an error has none, whatever was written before it."""
+        pieces, self.pieces = self.pieces, []
+        fields = list(formats.RECORD.unpack(header))
+        if fields[0] != formats.LARGE:
+            return header, payload
+        payload += b"".join(formats.PIECE.pack(*piece) for piece in pieces)
+        fields[-1] = len(payload)
+        return formats.RECORD.pack(*fields), payload
 
     def _count(self, count: "int", failed: "List[int]") -> "None":
         """So many more components are done, those of the oldest chunk first."""
@@ -349,6 +378,7 @@ class Supervisor(object):
                 process.close_files()
                 return
         process.close_files()
+        self.pieces = []
         self._start_executor(careful)
         chunks, self.chunks = self.chunks, collections.deque()
         for old in chunks:

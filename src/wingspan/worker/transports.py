@@ -9,7 +9,7 @@ import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Union
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Sequence, Union
 
     class Transport(Protocol):
         """What the supervisor and both ends of a map ask of the map's folder."""
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
         flush_seconds: float
 
         def read(self, path: str, length: Optional[int] = None, offset: int = 0) -> bytes: ...
-        def append(self, path: str, data: bytes) -> None: ...
+        def size(self, path: str) -> int: ...
+        def append(self, path: str, *parts: Union[bytes, memoryview]) -> None: ...
         def create_exclusively(self, path: str, data: bytes) -> bool: ...
         def write_whole(self, path: str, data: bytes) -> None: ...
         def names(self, path: str) -> List[str]: ...
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: The kernel moves at most 2 GiB less a page in one call (read(2), write(2)), and may move less: no call is taken for all of it.
 _ONE_CALL = 1 << 28
+#: So many parts writev(2) takes at least (IOV_MAX).
+_MOST_PARTS = 1000
 
 
 class Gone(Exception):
@@ -63,6 +66,20 @@ def write_all(descriptor: "int", data: "Union[bytes, memoryview]") -> "None":
         view = view[os.write(descriptor, view[:_ONE_CALL]) :]
 
 
+def _write_parts(descriptor: "int", parts: "Sequence[Union[bytes, memoryview]]") -> "None":
+    """Write all `parts`, in one call where the kernel takes them."""
+    while len(parts) > 1:
+        some = parts[:_MOST_PARTS]
+        written = os.writev(descriptor, some)
+        for part in some:
+            if written < len(part):
+                write_all(descriptor, memoryview(part)[written:])
+            written = max(0, written - len(part))
+        parts = parts[_MOST_PARTS:]
+    for part in parts:
+        write_all(descriptor, part)
+
+
 class FileTransport(object):
     """The map's folder is on a file system that this machine sees."""
 
@@ -87,7 +104,11 @@ class FileTransport(object):
         finally:
             os.close(descriptor)
 
-    def append(self, path: "str", data: "bytes") -> "None":
+    def size(self, path: "str") -> "int":
+        """Bytes of a file."""
+        return os.stat(self._path(path)).st_size
+
+    def append(self, path: "str", *parts: "Union[bytes, memoryview]") -> "None":
         """Append to a file that only this worker writes."""
         descriptor = self._appending.get(path)
         if descriptor is None:
@@ -95,13 +116,12 @@ class FileTransport(object):
             self._appending[path] = descriptor
         if not os.path.exists(self._path(path)):
             raise Gone(self.folder)
-        view = memoryview(data)
+        begin = os.fstat(descriptor).st_size
         try:
-            while view:
-                view = view[os.write(descriptor, view[:_ONE_CALL]) :]
+            _write_parts(descriptor, parts)
         except OSError:
             # The disk is full: behind a part of it nothing could be read, not even that this worker says so.
-            os.ftruncate(descriptor, os.fstat(descriptor).st_size - (len(data) - len(view)))
+            os.ftruncate(descriptor, begin)
             raise
 
     def create_exclusively(self, path: "str", data: "bytes") -> "bool":
@@ -203,6 +223,24 @@ class ChirpTransport(object):
                 # A write is two small packets: without this each waits for the other side's delayed acknowledgement, 40 ms.
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+            def _simple_response(self) -> "str":
+                # What comes is a number and a newline, or two: it is read byte by byte, as data may follow.
+                line = bytearray()
+                while not line.endswith(b"\n"):
+                    byte = self.socket.recv(1)
+                    if not byte:  # htchirp waits for ever
+                        raise ConnectionError("the chirp channel to the access point closed")
+                    line += byte
+                    if len(line) > self.CHIRP_LINE_MAX:
+                        raise ConnectionError("the access point answers with no end by chirp")
+                text = bytes(line).decode().rstrip()
+                try:
+                    number = int(text)
+                except ValueError:
+                    return text
+                self._check_response(number)
+                return text
+
             def _get_fixed_data(self, length: "int", output_file: "Any" = None) -> "bytes":
                 length = int(length)
                 data = bytearray(length)
@@ -256,13 +294,20 @@ class ChirpTransport(object):
         finally:
             self._close(descriptor)
 
-    def append(self, path: "str", data: "bytes") -> "None":
+    def size(self, path: "str") -> "int":
+        try:
+            return int(self._chirp.stat(self._path(path))["size"])
+        except self._missing:
+            raise FileNotFoundError(errno.ENOENT, "no such file on the access point", self._path(path))
+
+    def append(self, path: "str", *parts: "Union[bytes, memoryview]") -> "None":
         descriptor = self._appending.get(path)
         if descriptor is None:
             descriptor = self._appending[path] = self._open(path, "cwa")
-        self._write(descriptor, data)
+        # Each write is a round trip to the access point.
+        self._write(descriptor, parts[0] if len(parts) == 1 else b"".join(parts))
 
-    def _write(self, descriptor: "int", data: "bytes") -> "None":
+    def _write(self, descriptor: "int", data: "Union[bytes, memoryview]") -> "None":
         view = memoryview(data)
         while view:
             part = view[: 1 << 20]

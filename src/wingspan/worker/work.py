@@ -272,7 +272,7 @@ class WorkSource(object):
                     continue
                 key = (owner, number)
                 if key not in histories:
-                    histories[key] = finished_components(self._transport, owner, number)
+                    histories[key] = finished_components(self._transport, self._key, owner, number)
                 unfinished.append((self._rounds[number], block, histories[key]))
         return unfinished
 
@@ -319,7 +319,7 @@ class WorkSource(object):
                 seen = self._transport.modified(path)
                 if now is None or seen is None or now - seen < self._lease:
                     continue
-                finished = finished_components(self._transport, owner, number) if owner else {}
+                finished = finished_components(self._transport, self._key, owner, number) if owner else {}
                 components += [
                     component
                     for first, stop in self._rounds[number].plan.components(block)
