@@ -646,3 +646,22 @@ def test_the_marker_is_ours_alone(personal_pool: PersonalPool) -> None:
     """The variable by which a pool's processes are known is not among those given to a user's shell."""
     assert MARKER not in personal_pool.environment()
     assert os.getpid() not in personal_pool.processes()
+
+
+def test_stopping_ends_the_workers_that_wait_for_maps(own_pool: PersonalPool) -> None:
+    """A pool that is stopped leaves no warm worker behind."""
+    from wingspan.pools.htcondor import PersonalHTCondorPool
+
+    pool = PersonalHTCondorPool(own_pool)
+    own_pool.start()
+
+    def parent(x: int) -> int:
+        return os.getppid()
+
+    for _ in range(3):
+        worker = wingspan.map(parent, [0], pool=pool)[0]
+    identity = ProcessIdentity.of(worker)
+    assert identity is not None
+    assert worker in own_pool.processes()
+    own_pool.stop()
+    assert not identity.alive()

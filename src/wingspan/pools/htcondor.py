@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from htcondor2 import Schedd, Submit
 
     from wingspan.pools.personal import PersonalPool
+    from wingspan.pools.warm import WarmWorkers
 
 __all__ = ["HTCondorPool", "PersonalHTCondorPool"]
 
@@ -322,6 +323,7 @@ class PersonalHTCondorPool(HTCondorPool):
 
         self.personal = pool or PersonalPool()
         self.place = str(self.personal.directory)
+        self._warm: WarmWorkers | None = None
 
     @contextlib.contextmanager
     def _schedd(self) -> Iterator[Schedd]:
@@ -370,7 +372,43 @@ class PersonalHTCondorPool(HTCondorPool):
     def submit(self, job: JobDescription) -> Submission:
         self._check_machines(job)
         # After a crash of the whole machine there is nothing to reconnect to: do not wait the usual 40 minutes for it.
-        return super().submit(attrs.evolve(job, submit={"job_lease_duration": "40", **job.submit}))
+        job = attrs.evolve(job, submit={"job_lease_duration": "40", **job.submit})
+        warm = self._warm_workers()
+        if not warm.suits(job):
+            return super().submit(job)
+        lent = warm.lend(job, min(job.count, self._room(job)))
+        if lent is None:
+            return super().submit(warm.prepared(job))
+        try:
+            submission = super().submit(job)
+            lent.begin(submission)
+        finally:
+            lent.close()
+        return submission
+
+    def _warm_workers(self) -> WarmWorkers:
+        from wingspan.pools.warm import WarmWorkers
+
+        if self._warm is None:
+            self._warm = WarmWorkers(self.personal)
+        return self._warm
+
+    def _room(self, job: JobDescription) -> int:
+        """How many such jobs could start now, beside all that run and wait."""
+        from wingspan.pools.personal.pool import memory_mib
+        from wingspan.pools.warm import PROJECTION, room
+
+        cpus = self.personal.status().cpus or 1
+        with self._schedd() as schedd:
+            # So many jobs leave no room, however many there are.
+            ads = schedd.query("JobStatus == 1 || JobStatus == 2", list(PROJECTION), limit=4 * cpus)
+        return room(ads, job, cpus, memory_mib())
+
+    def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
+        """To the jobs, and to the warm workers that stand for them."""
+        super().act(action, submissions, folder, reason)
+        if action != "release":
+            self._warm_workers().end(submissions, folder)
 
     def nudge(self) -> None:
         """Ask negotiator and schedd to look for work this moment."""

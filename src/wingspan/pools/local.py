@@ -232,7 +232,7 @@ class LocalPool:
         names = self._waiting(idle_folder)
         if not names:
             return False
-        data = json.dumps({**order, "environ": environ}).encode() + b"\n"
+        data = json.dumps({**order, "environ": order["environ"] or environ}).encode() + b"\n"
         descriptor = os.open(idle_folder, os.O_RDONLY)
         try:
             for name in names:

@@ -89,6 +89,13 @@ def main(argv: "List[str]") -> "int":
         os.chdir(
             scratch
         )  # where HTCondor starts a job without file transfer, its relative paths would lead into the map
+    if "_WINGSPAN_PERSONAL_POOL" in os.environ:
+        from . import idle
+
+        remembered = os.environ.pop(idle.REMEMBER, None)
+        if remembered is not None:
+            idle.remember(remembered)
+        idle.give_way(folder, int(first) + int(process))
     state: "Dict[str, Supervisor]" = {}
 
     def stop(number: "int", frame: "Optional[FrameType]") -> "None":

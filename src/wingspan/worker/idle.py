@@ -1,14 +1,20 @@
-"""A local worker that stays for a while after its map, so that the next map of the same interpreter starts at once.
+"""A worker that stays for a while after its map, so that the next map of the same interpreter starts at once.
+
+On `local` it is a worker like any other. On a personal pool it lends a hand until HTCondor has started the map's job: it works as the
+worker that the job is to be, and the job, once it has a slot, waits in it until the warm worker has ended (`give_way`).
 
 It listens on a Unix socket in a folder that only its user can enter. Who connects sends one JSON line (what to work on) and the open
 lock file that says "this worker is alive" (see `wingspan.pools.local`), and reads the worker's process id. A worker whose wait is over
 takes its socket away first: a connection that is not answered was too late, and its sender starts a new worker.
 """
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
+import time
 
 from . import entry
 
@@ -19,6 +25,13 @@ if TYPE_CHECKING:
 
     from .supervisor import Supervisor
 
+#: In a job's environment: the file that is to hold this environment, for workers that are no jobs but stand for such.
+REMEMBER = "_WINGSPAN_REMEMBER"
+#: What a job asks of its warm worker is asked again, less kindly, after so long (s).
+PATIENCE = 3.0
+#: A warm worker looks so often whether the job is there whose work it does (s), and waits so long for it to come.
+LOOK_SECONDS = 1.0
+JOB_SECONDS = 30.0
 #: Seconds that a worker waits for the next map.
 WAIT_SECONDS = float(os.environ.get("WINGSPAN_IDLE_SECONDS", "20"))
 
@@ -31,6 +44,113 @@ def socket_address(folder_descriptor: "int", name: "str") -> "str":
 def run_facts(job: "Dict[str, Any]", pid: "Optional[int]") -> "bytes":
     """What a lock's file says; always as long, so that a reader never sees half of it."""
     return json.dumps(dict(job, pid=pid)).encode().ljust(256)
+
+
+def _warm_process(lock: "int") -> "Optional[int]":
+    """The process that holds the lock: None while it has not said so."""
+    try:
+        pid = json.loads(os.pread(lock, 1024, 0).decode()).get("pid")
+    except ValueError:
+        return None
+    return pid if isinstance(pid, int) else None
+
+
+def give_way(folder: "str", worker: "int") -> "None":
+    """A job of a personal pool: wait as long as a warm worker does the work of `worker`. What ends the job ends that worker."""
+    try:
+        lock = os.open("%s/workers/%d.run" % (folder, worker), os.O_RDONLY)
+    except OSError:
+        return
+
+    def end(number: "int", frame: "Optional[FrameType]") -> "None":
+        begun = time.monotonic()
+        while not _is_free(lock) and time.monotonic() < begun + 2 * PATIENCE:
+            pid = _warm_process(lock)
+            if pid is not None:
+                less_kindly = time.monotonic() > begun + PATIENCE
+                try:
+                    os.kill(pid, signal.SIGKILL if less_kindly else signal.SIGTERM)
+                except OSError:
+                    pass
+            time.sleep(0.05)
+        os._exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    path = _job_lock(folder, worker)
+    try:
+        # However this process ends, the kernel lets go of the lock, and the warm worker sees it.
+        here = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(here, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.unlink(path)
+        finally:
+            os.close(here)
+    except OSError:
+        pass  # the map was removed meanwhile
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        os.close(lock)
+
+
+def _job_lock(folder: "str", worker: "int") -> "str":
+    """The file that the job of `worker` keeps locked while it waits for its warm worker."""
+    return "%s/workers/%d.job" % (folder, worker)
+
+
+class _Job(object):
+    """What a warm worker knows of the job whose work it does."""
+
+    def __init__(self, folder: "str", worker: "int") -> "None":
+        self._path = _job_lock(folder, worker)
+        self._comes_until = time.monotonic() + JOB_SECONDS
+        self._next_look = 0.0
+        self._was_free = False
+
+    def is_gone(self) -> "bool":
+        """It was ended behind our back, or it does not come: other jobs have the slots, or it is held."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
+        try:
+            lock = os.open(self._path, os.O_RDONLY)
+        except OSError:
+            return now > self._comes_until
+        free = _is_free(lock)
+        os.close(lock)
+        gone = free and self._was_free  # once may be the moment before it is locked
+        self._was_free = free
+        return gone
+
+
+def _is_free(lock: "int") -> "bool":
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def remember(path: "str") -> "None":
+    """Write down what a job of this pool finds: its environment, and what HTCondor puts into its folder."""
+    scratch = os.environ.get("_CONDOR_SCRATCH_DIR", "")
+    files = {}
+    for name in (".job.ad", ".machine.ad"):
+        try:
+            with open(os.path.join(scratch, name)) as file:
+                files[name] = file.read()
+        except (OSError, ValueError):
+            pass
+    told = {"environment": dict(os.environ), "scratch": scratch, "files": files}
+    temporary = "%s.%d" % (path, os.getpid())
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(told, file)
+        os.rename(temporary, path)
+    except OSError:
+        pass  # the pool was stopped meanwhile, or its disk is full: the next job tries again
 
 
 class _Listener(object):
@@ -94,6 +214,14 @@ def _one_of(connections: "List[socket.socket]") -> "socket.socket":
     return own
 
 
+def _make_scratch(folder: "str", files: "Dict[str, str]") -> "None":
+    """A folder like the one that HTCondor gives a job."""
+    os.makedirs(folder, 0o700)
+    for name, text in files.items():
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(text)
+
+
 def main(argv: "List[str]") -> "int":
     """``idle FOLDER SOCKET,SOCKET…``: be as many workers as there are open sockets.
 
@@ -125,6 +253,9 @@ def main(argv: "List[str]") -> "int":
     while accepted is not None:
         order, lock = accepted
         os.pwrite(lock, run_facts(order["job"], os.getpid()), 0)
+        scratch = order.get("scratch")
+        if scratch:
+            _make_scratch(scratch, order["files"])
         for name in ("stdout", "stderr"):
             descriptor = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(descriptor, 1 if name == "stdout" else 2)
@@ -137,11 +268,17 @@ def main(argv: "List[str]") -> "int":
             setting={"folder": order["folder"], "environ": order["environ"], "path": order["path"]},
             ready=ready,
             not_for_executor=(lock,),
+            retires=order.get("retires"),
+            must_leave=_Job(order["map"], order["worker"]).is_gone if scratch else None,
         )
-        supervisor, state["supervisor"] = state["supervisor"], None
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+        supervisor = state["supervisor"]
         # Who removes a map that is complete means the map, not its workers.
-        stopped = supervisor is not None and supervisor.stop and not supervisor.ran_dry
+        stopped = supervisor is not None and supervisor.stop and supervisor.at_work
+        os.pwrite(lock, run_facts(dict(order["job"], dry=not stopped), None), 0)
         os.close(lock)
+        state["supervisor"] = None
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)

@@ -27,7 +27,7 @@ from .work import WorkSource
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from resource import struct_rusage
-    from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
     from .transports import Transport
     from .work import Block
@@ -61,6 +61,8 @@ class Supervisor(object):
         setting: What the executor takes over: ``folder``, ``environ``, ``path`` of `executor.setup_message`.
         ready: An executor that waits for its setup, if there is one.
         not_for_executor: See `Executor`.
+        retires: Seconds after which it takes no more work: somebody else waits to go on.
+        must_leave: Asked often: true when this worker may not go on.
     """
 
     def __init__(
@@ -72,8 +74,12 @@ class Supervisor(object):
         setting: "Optional[Dict[str, Any]]" = None,
         ready: "Optional[Executor]" = None,
         not_for_executor: "Sequence[int]" = (),
+        retires: "Optional[float]" = None,
+        must_leave: "Optional[Callable[[], bool]]" = None,
     ) -> "None":
         self.transport = transport
+        self.must_leave = must_leave
+        self.retires_at = float("inf") if retires is None else time.monotonic() + retires
         self.info = info
         self.setup: "Tuple[Any, ...]" = ()
         #: File of the function that the executor has.
@@ -143,6 +149,8 @@ class Supervisor(object):
                 self._fill()
                 if not self.chunks:
                     self.outbox.flush()
+                    if self.block is None and self._retires():
+                        break
                     if self.block is None and not self.source.another_round():
                         self.ran_dry = True
                         break
@@ -189,6 +197,14 @@ class Supervisor(object):
             self.executor.close_files()
             self.executor = None
 
+    @property
+    def at_work(self) -> "bool":
+        """Something that it has claimed is not done."""
+        return bool(self.chunks) or self.block is not None
+
+    def _retires(self) -> "bool":
+        return time.monotonic() > self.retires_at
+
     # -- feeding ---------------------------------------------------------------------------------------------------
 
     def _fill(self) -> "None":
@@ -203,6 +219,8 @@ class Supervisor(object):
             if self.block is None:
                 # What is claimed waits behind what runs, which may take long after all, and nobody else can do it.
                 if self.chunks and self.chunks[-1].block.single:
+                    return
+                if self._retires():
                     return
                 block = self.source.next_block()
                 if block is None:
@@ -247,6 +265,8 @@ class Supervisor(object):
 
     def _pump(self) -> "None":
         process = self._running
+        if self.must_leave is not None and self.must_leave():
+            self.stop = True
         if self.stop:
             raise Stopped()
         now = time.monotonic()

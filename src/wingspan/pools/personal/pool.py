@@ -39,7 +39,8 @@ _STATE = "state.json"
 _FOLDERS = ("log", "spool", "execute", "lock", "run", "tokens.d", "passwords.d")
 
 
-def _memory_mib() -> int:
+def memory_mib() -> int:
+    """Memory of this machine."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return pages * size // 2**20
 
@@ -190,7 +191,7 @@ class PersonalPool:
             owner=owner,
             client_is_root=os.getuid() == 0,
             cpus=cpus,
-            memory=max(_memory_mib(), 256 * cpus),
+            memory=max(memory_mib(), 256 * cpus),
             port=_free_port(),
             settings=self.settings,
             path=os.environ.get("PATH", os.defpath),
@@ -334,7 +335,7 @@ class PersonalPool:
         self._state_file.unlink(missing_ok=True)
         for path in (self.directory / "log").glob(".*_address*"):
             path.unlink(missing_ok=True)
-        for name in ("lock", "run", "execute"):
+        for name in ("lock", "run", "execute", "warm"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def processes(self) -> list[int]:
