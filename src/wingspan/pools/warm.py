@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -198,6 +199,16 @@ class WarmWorkers(LocalPool):
         if unshare is None:
             return []
         return [unshare, "--user", f"--map-user={owner.uid}", f"--map-group={owner.gid}", "--"]
+
+    def _spawn(
+        self, command: Sequence[str], idle_folder: Path, count: int, environ: dict[str, str], stderr: str
+    ) -> list[socket.socket]:
+        """Start `count` workers as children of nobody: who waits for their end must not find zombies."""
+        orphans = ["/bin/sh", "-c", '"$@" & ', "sh", *command]
+        sockets = super()._spawn(orphans, idle_folder, count, environ, stderr)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._children.pop(), 0)
+        return sockets
 
     def end(self, submissions: Sequence[Submission], folder: Path) -> None:
         """End the warm workers that work for these jobs, as HTCondor ends the jobs; they are gone when this returns."""

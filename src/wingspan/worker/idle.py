@@ -248,6 +248,9 @@ def main(argv: "List[str]") -> "int":
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(
+        signal.SIGQUIT, signal.SIG_DFL
+    )  # a shell that starts something in the background has it ignored
     ready = Executor(scratch_folder())
     accepted = _receive(connection, WAIT_SECONDS, answer=False)
     while accepted is not None:
