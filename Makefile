@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits test lint engines benchmark format constraints clean
+.PHONY: help demo digits test lint engines matrix coverage types benchmark format constraints clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -41,6 +41,7 @@ demo: $(VENV)/.demo ## Find the best classifier of handwritten digits on a pool 
 # Most tests wait for an engine. A file's tests share what they start, so a file stays in one process; not those with few
 # tests last: they are the longest.
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+SESSIONS ?= short oldest
 ROUTE ?= squashfs
 digits: $(VENV)/.digits ## Train a network in a locked environment, by ROUTE=squashfs, pack, apptainer, install or oci; mnist_cnn.pt comes back.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/digits/routes/$(ROUTE).sh $(ARGS)
@@ -64,6 +65,15 @@ test: $(VENV)/.dev engines ## Everything: engines, linters, the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS) </dev/null; tests=$$?; \
 	[ $$tests -ne 0 ] || [ $$lint -eq 0 ] || tests=1; exit $$tests
 
+matrix: $(VENV)/.dev ## What a Python version or an old package can break, on each Python there is; SESSIONS="oldest whole" and the like.
+	@$(BIN)/nox --sessions $(SESSIONS)
+
+coverage: $(VENV)/.dev engines ## The whole test suite, and which branches it takes; less than the floor in pyproject.toml is a failure.
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term </dev/null
+
+types: $(VENV)/.dev ## How much of the public surface has known types.
+	@$(BIN)/python tools/type_completeness.py --verbose
+
 benchmark: $(VENV)/.dev ## Measure this machine: maps, the personal pool, environments. Some minutes; JSON.
 	@for what in "maps.py start" "maps.py local" "maps.py personal" personal_pool.py "environments.py --json"; do \
 		echo "benchmarks/$$what"; $(BIN)/python benchmarks/$$what || exit 1; \
@@ -80,5 +90,5 @@ constraints: $(VENV)/.dev ## Choose new versions of everything, for all Pythons 
 		--output-file tools/constraints.txt pyproject.toml
 
 clean: ## Remove what was built here; the user's cache and maps stay.
-	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .nox build dist demo-output .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests tools examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
