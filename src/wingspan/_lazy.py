@@ -22,7 +22,13 @@ def lazy_names(namespace: "dict[str, Any]", homes: "Mapping[str, str]") -> "Call
 
     def get(name: str) -> "Any":
         if name not in homes:
-            raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
+            hint = None
+            if namespace["__name__"] == "wingspan" and not name.startswith("_"):
+                from wingspan._foreign import hint_for_name
+
+                hint = hint_for_name(name, homes)
+            told = f"module {namespace['__name__']!r} has no attribute {name!r}"
+            raise AttributeError(f"{told}: {hint}" if hint else told)
         import importlib
 
         value = getattr(importlib.import_module(homes[name], namespace["__name__"]), name)

@@ -83,7 +83,29 @@ def _has(folder: Path, name: str) -> bool:
     return (folder / name).exists()
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group that has an answer for words of other tools, and for ``help``."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(ctx)
+        if args and args[0] == "help" and "help" not in names:
+            args[:] = [*args[1:], "--help"]
+            if args == ["--help"]:
+                click.echo(ctx.get_help())
+                ctx.exit()
+        if args and args[0] not in names and not args[0].startswith("-"):
+            from wingspan._foreign import hint_for_command
+
+            hint = (
+                hint_for_command(args[0], names, ctx.command_path) or f"{ctx.command_path} --help lists them"
+            )
+            ctx.fail(f"no command {args[0]!r}. {hint.replace('did you', 'Did you', 1)}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """A group that knows its commands by name and imports one only to run it, or to show its own help."""
 
     table: Mapping[str, tuple[str, str, str]] = COMMANDS
@@ -113,11 +135,6 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.table and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.table, n=1)
-            ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         name, command, rest = super().resolve_command(ctx, args)
         ctx.meta["wingspan.words"] = tuple(rest)  # the command takes words out of the list
         if self.table is COMMANDS and name in ALSO_FOR_RUNS:
@@ -170,6 +187,19 @@ def cli() -> None:
         click.get_current_context().color = False
 
 
+def _with_option_meant(error: click.NoSuchOption, ctx: click.Context) -> click.NoSuchOption:
+    """The error with the option that an unknown one may have meant, whatever tool it is a word of."""
+    from wingspan._foreign import advice_for_switch, hint_for_switch
+
+    if "goes after --" in error.message:
+        return error
+    options = [param for param in ctx.command.get_params(ctx) if isinstance(param, click.Option)]
+    meant = hint_for_switch(error.option_name, [name for option in options for name in option.opts])
+    advice = None if meant else advice_for_switch(error.option_name)
+    told = f"{error.message} {advice}" if advice else error.message
+    return click.NoSuchOption(error.option_name, told, [meant] if meant else None, ctx)
+
+
 def print_error(error: WingspanError) -> None:
     """Print what is wrong, and the next step, on standard error."""
     color = False if os.environ.get("NO_COLOR") else None
@@ -183,6 +213,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         code: Any = cli.main(args=argv, prog_name="wingspan", standalone_mode=False)
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+            error = _with_option_meant(error, error.ctx)
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wingspan.cli._main import Group
+
 if TYPE_CHECKING:
     from wingspan.pools.personal import PersonalPool, PersonalPoolStatus
 
@@ -22,7 +24,7 @@ _directory = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def pool() -> None:
     """The personal pool: a real HTCondor on this machine, yours alone, without root.
 

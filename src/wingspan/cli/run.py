@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from wingspan._words import moment
 from wingspan.cli._complete import ENVIRONMENT, FILE, PROFILE, SWITCH, WORDS
 from wingspan.cli._output import notes, print_json, when
 
@@ -154,17 +157,40 @@ class RunCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         after = len(args) - args.index("--") - 1 if "--" in args else None
         ctx.meta["wingspan.after_dashes"] = after is not None
+        given = list(args)
         try:
             rest: list[str] = super().parse_args(ctx, args)  # takes the words out of args
         except click.NoSuchOption as error:
-            if after is not None:
+            place = self._word_before(ctx, given, error.option_name)
+            if after is not None or place is None:
                 raise
-            told = (
-                f"{error.message} What belongs to a task or a command goes after --: -- {error.option_name} …"
-            )
-            raise click.NoSuchOption(error.option_name, told, error.possibilities, ctx) from None
+            told = f"{error.message} What belongs to a command goes after --: wingspan run {' '.join([*given[:place], '--', *given[place:]])}"
+            if not shutil.which(given[place]):
+                told = (
+                    f"{error.message} What belongs to a task goes after --: "
+                    f"wingspan run {' '.join([*given[: place + 1], '--', *given[place + 1 :]])}"
+                )
+            raise click.NoSuchOption(error.option_name, told, None, ctx) from None
         ctx.meta["wingspan.after_dashes"] = after is not None and len(ctx.params.get("words", ())) <= after
         return rest
+
+    def _word_before(self, ctx: click.Context, given: list[str], option: str) -> int | None:
+        """Where the task or the command begins, if that is before an unknown option."""
+        takes = {
+            name
+            for param in self.get_params(ctx)
+            if isinstance(param, click.Option) and not param.is_flag
+            for name in param.opts
+        }
+        place = 0
+        while place < len(given):
+            one = given[place]
+            if one == option or one.startswith(f"{option}="):
+                return None
+            if not one.startswith("-"):
+                return place
+            place += 2 if one in takes else 1
+        return None
 
 
 @click.command(cls=RunCommand)
@@ -179,6 +205,11 @@ class RunCommand(click.Command):
     help="Copy the outputs here as jobs end, and end as they end; with --follow, print too.",
 )
 @click.option("--overwrite", is_flag=True, help="With --fetch: replace files that are here.")
+@click.option(
+    "--exist-ok",
+    is_flag=True,
+    help="Take up the run that has this --name already, if command and inputs are the same.",
+)
 @click.option(
     "--interactive",
     is_flag=True,
@@ -196,6 +227,7 @@ def run(
     follow: bool,
     fetch: bool,
     overwrite: bool,
+    exist_ok: bool,
     interactive: bool,
     quiet: bool,
     **options: Any,
@@ -226,10 +258,16 @@ def run(
             shell = open_shell(command, pool=pool, progress=told, **keywords)
         return shell()
     command, keywords = planned(words, after_dashes, options)
+    began = time.time()
     with notes(), progress(quiet=quiet) as told:
-        made = start(command, pool=pool, progress=told, **keywords)
+        made = start(command, pool=pool, progress=told, exist_ok=exist_ok, **keywords)
     if quiet:
         click.echo(made.name, err=follow)
+    elif exist_ok and made.info["created"] < began:
+        click.echo(
+            f"{made.name}: it is there already, of {moment(made.info['created'])}: {made.status().state}",
+            err=follow,
+        )
     else:
         count = f"{len(made):,} jobs" if len(made) > 1 else "1 job"
         kept = "" if made.spec.outputs else " (no --output: what it prints is kept, and no files)"

@@ -8,10 +8,12 @@ from datetime import timedelta
 
 import click
 
+from wingspan.cli._main import Group
+
 __all__ = ["store"]
 
 
-@click.group()
+@click.group(cls=Group)
 def store() -> None:
     """Where bundles are published, under names that say their content.
 

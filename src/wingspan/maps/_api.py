@@ -8,10 +8,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sized
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from wingspan._words import notice
-from wingspan.errors import SettingsError
+from wingspan.errors import SettingsError, UnknownOption
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, MapError, NotPicklable, TagExists
 from wingspan.maps._options import Options, default_options
@@ -38,10 +38,12 @@ _NO_RESULT = {
 def map(
     func: Callable[[Any], Any],
     inputs: Iterable[Any],
-    *,
+    *more: NoReturn,
     tag: str | None = None,
     pool: str | Pool | None = None,
     options: Options | None = None,
+    exist_ok: bool = False,
+    **unknown: NoReturn,
 ) -> Map:
     """Apply `func` to each of `inputs`, on a pool.
 
@@ -54,16 +56,26 @@ def map(
         tag: Name of the map. None: one is made up, and `clean` removes the map.
         pool: ``"personal"``, ``"htcondor"``, ``"local"``, or a `Pool`; None chooses (see ``wingspan doctor``).
         options: What each worker gets.
+        exist_ok: Where there is a map with this tag already, of the same function and inputs, answer that one, with all its results: so a
+            script or a cell can be executed again. It keeps the pool and the options that it was made with.
 
     Raises:
         EmptyMap: `inputs` has none.
-        InvalidTag, TagExists: The tag cannot be had.
-        InvalidInputs: `inputs` cannot be iterated over.
+        InvalidTag, TagExists: The tag cannot be had; with `exist_ok`: the map that has it is another one, and the message says in what.
+        InvalidInputs: `inputs` cannot be iterated over, or `func` does not take one argument.
+        UnknownOption: An argument of a name that nobody knows.
         NotPicklable: The function or an input cannot travel; the message says what in it. An async or a generator function cannot.
         PoolError: The pool that was named cannot be used.
     """
+    if more:
+        raise InvalidInputs(
+            "map takes one iterable of inputs, and several were given",
+            hint="wingspan.starmap(f, zip(xs, ys)) passes several arguments",
+        )
+    _refuse_unknown("map", unknown)
     check_callable(func)
-    return _make(func, _iterable(inputs), "map", tag, pool, options)
+    _check_one_argument(func)
+    return _make(func, _iterable(inputs), "map", tag, pool, options, exist_ok)
 
 
 def starmap(
@@ -74,11 +86,14 @@ def starmap(
     tag: str | None = None,
     pool: str | Pool | None = None,
     options: Options | None = None,
+    exist_ok: bool = False,
+    **unknown: NoReturn,
 ) -> Map:
     """Apply `func` to each of `args` (positional arguments) and `kwargs` (keyword arguments) together, on a pool.
 
     The shorter of the two is filled up with nothing. Everything else is as for `map`.
     """
+    _refuse_unknown("starmap", unknown)
     check_callable(func)
     if args is None and kwargs is None:
         raise SettingsError(
@@ -88,7 +103,55 @@ def starmap(
         _iterable(() if args is None else args), _iterable(() if kwargs is None else kwargs)
     )
     calls = (_call(number, given, named) for number, (given, named) in enumerate(pairs))
-    return _make(func, calls, "starmap", tag, pool, options)
+    return _make(func, calls, "starmap", tag, pool, options, exist_ok)
+
+
+def _refuse_unknown(name: str, unknown: Mapping[str, Any]) -> None:
+    for word in unknown:
+        import attrs
+
+        from wingspan._foreign import hint_for_argument
+
+        known = ["tag", "pool", "options", "exist_ok"]
+        options = [field.name for field in attrs.fields(Options)]
+        raise UnknownOption(
+            f"wingspan.{name} has no argument {word!r}", hint=hint_for_argument(word, known, options)
+        )
+
+
+def _check_one_argument(func: Any) -> None:
+    """See that a function can be called with one argument, where it says what it takes.
+
+    Raises:
+        InvalidInputs: It needs another number of arguments.
+    """
+    code = getattr(func, "__code__", None)
+    if code is not None:
+        bound = hasattr(func, "__self__")
+        count = code.co_argcount - bound
+        needed = count - len(func.__defaults__ or ())
+        takes = count > 0 or bool(code.co_flags & 0x04)
+        names = ", ".join(code.co_varnames[bound : code.co_argcount + code.co_kwonlyargcount])
+        keywords = code.co_kwonlyargcount - len(func.__kwdefaults__ or ())
+    elif (text := getattr(func, "__text_signature__", None)) is None:
+        return
+    else:
+        names = (
+            text.strip("()").replace("$module, /, ", "").replace("$self, /, ", "").replace("$module, ", "")
+        )
+        positional = [one.strip() for one in names.split(", *")[0].split(",") if one.strip() not in ("/", "")]
+        if not positional or any(one.startswith(("$", "*")) for one in positional):
+            return
+        needed, keywords, takes = sum("=" not in one for one in positional), 0, True
+    if takes and needed <= 1 and keywords <= 0:
+        return
+    name = getattr(func, "__name__", "the function")
+    spread = f"wingspan.starmap({name}, [(1, 2), (3, 4)]) spreads a tuple over several arguments"
+    named = f"wingspan.starmap({name}, kwargs=[{{…}}, {{…}}]) passes arguments by name"
+    raise InvalidInputs(
+        f"{name}({names}) cannot be called with one argument, and that is what map does: an input, whatever it is",
+        hint=named if keywords > 0 else spread if takes else "give it a parameter",
+    )
 
 
 def check_callable(func: Any) -> None:
@@ -145,9 +208,15 @@ class MapBuilder:
     """Records calls, and makes a map of them when its ``with`` block ends without an exception."""
 
     def __init__(
-        self, func: Callable[..., Any], tag: str | None, pool: str | Pool | None, options: Options | None
+        self,
+        func: Callable[..., Any],
+        tag: str | None,
+        pool: str | Pool | None,
+        options: Options | None,
+        exist_ok: bool = False,
     ) -> None:
         self._func, self._tag, self._pool, self._options = func, tag, pool, options
+        self._exist_ok = exist_ok
         self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         self._map: Map | None = None
 
@@ -176,7 +245,9 @@ class MapBuilder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
-            self._map = _make(self._func, self._calls, "starmap", self._tag, self._pool, self._options)
+            self._map = _make(
+                self._func, self._calls, "starmap", self._tag, self._pool, self._options, self._exist_ok
+            )
 
 
 def build_map(
@@ -185,6 +256,8 @@ def build_map(
     tag: str | None = None,
     pool: str | Pool | None = None,
     options: Options | None = None,
+    exist_ok: bool = False,
+    **unknown: NoReturn,
 ) -> MapBuilder:
     """Make a map call by call::
 
@@ -193,8 +266,9 @@ def build_map(
             builder(a, seed=a + 1)
     m = builder.map
     """
+    _refuse_unknown("build_map", unknown)
     check_callable(func)
-    return MapBuilder(func, tag, pool, options)
+    return MapBuilder(func, tag, pool, options, exist_ok)
 
 
 def _make(
@@ -204,8 +278,10 @@ def _make(
     tag: str | None,
     pool: str | Pool | None,
     options: Options | None,
+    exist_ok: bool,
 ) -> Map:
     settings = load_settings()
+    given = options
     if options is None:
         options = default_options(settings)
     elif not isinstance(options, Options):
@@ -214,7 +290,12 @@ def _make(
         )
     if tag is not None:
         check_tag(tag)
-        _refuse_used(settings, tag)
+        if _is_used(settings, tag, exist_ok):
+            from wingspan.maps._attach import attach
+
+            return attach(tag, func, inputs, call, given)
+    elif exist_ok:
+        raise SettingsError("exist_ok takes up a map again by its tag, and none is given", hint='tag="sweep"')
     warmed = _warm_up(pool or settings.pool, options, inputs)
     try:
         from wingspan.maps._create import create, pickled
@@ -255,7 +336,12 @@ def _length(inputs: Iterable[Any]) -> int:
     return len(inputs) if isinstance(inputs, Sized) else 1_000_000
 
 
-def _refuse_used(settings: Settings, tag: str) -> None:
+def _is_used(settings: Settings, tag: str, exist_ok: bool) -> bool:
+    """There is a map with this tag, and that is in order.
+
+    Raises:
+        TagExists: It is not; or a run has the name.
+    """
     if (settings.data_dir / "runs" / tag).exists():
         raise TagExists(
             f"there is a run with the name {tag!r} already",
@@ -265,13 +351,17 @@ def _refuse_used(settings: Settings, tag: str) -> None:
     try:
         map_id = read_tag(path)
     except FileNotFoundError:
-        return
+        return False
     if map_id is not None and (settings.data_dir / "maps" / map_id).exists():
+        if exist_ok:
+            return True
         raise TagExists(
             f"there is a map with the tag {tag!r} already",
-            hint=f"wingspan.load({tag!r}) opens it, wingspan.remove({tag!r}) removes it; or choose another tag",
+            hint=f"exist_ok=True takes it up again if function and inputs are the same; wingspan.load({tag!r}) opens it, "
+            f"wingspan.remove({tag!r}) removes it and its results; or choose another tag",
         )
     path.unlink(missing_ok=True)  # its map was removed half-way, or the machine died while it was written
+    return False
 
 
 def _resolve(pool: str | Pool | None, progress: Progress) -> Pool:

@@ -23,7 +23,7 @@ import attrs
 from wingspan._words import moment
 from wingspan.maps._functions import function_name, is_own_file
 
-__all__ = ["FunctionVersion", "describe", "in_hand", "later_code", "what_differs"]
+__all__ = ["FunctionVersion", "describe", "in_hand", "later_code", "value_digest", "what_differs"]
 
 #: So many parts of a function are compared at most, and so much of each value's pickle (bytes).
 _MOST_PARTS, _MOST_BYTES = 300, 1 << 28
@@ -238,7 +238,7 @@ class _Parts:
             if not isinstance(value, _PLAIN):
                 self._seen.add(id(value))
                 self.add(type(value), type(value).__name__)
-            self._put(f"the value of {name}", {"digest": _value_digest(value)})
+            self._put(f"the value of {name}", {"digest": value_digest(value)})
 
     def _put(self, name: str, facts: dict[str, Any]) -> None:
         if self.parts.setdefault(name, facts) is not facts and len(self.parts) < _MOST_PARTS:
@@ -320,7 +320,8 @@ def _referred(code: CodeType, scope: Mapping[str, Any]) -> Iterator[tuple[str, A
                     yield f"{name}.{other}", vars(value)[other]
 
 
-def _value_digest(value: Any) -> str:
+def value_digest(value: Any) -> str:
+    """Of a value: the same for the same value in every session."""
     sink = _Sink()
     try:
         _feed(sink, value, 0)
@@ -348,7 +349,7 @@ def _feed(sink: _Sink, value: Any, depth: int) -> None:
             _feed(sink, key, depth + 1)
             _feed(sink, one, depth + 1)
     elif depth < 50 and type(value) in (set, frozenset):
-        for one in sorted(map(_value_digest, value)):
+        for one in sorted(map(value_digest, value)):
             sink.write(one.encode())
     elif isinstance(value, FunctionType):
         sink.write(code_digest(value.__code__).encode())

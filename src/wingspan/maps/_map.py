@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wingspan._words import notice
 from wingspan.errors import PoolError
@@ -80,6 +80,17 @@ class Map(Outputs):
     def components(self) -> range:
         """The numbers of its components."""
         return range(len(self))
+
+    if not TYPE_CHECKING:  # a checker would take any name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            told = f"a Map has no attribute {name!r}"
+            if not name.startswith("_"):
+                from wingspan._foreign import hint_for_attribute
+
+                hint = hint_for_attribute(name, dir(type(self)))
+                told += f": {hint}" if hint else ""
+            raise AttributeError(told, name=name, obj=None)
 
     def __repr__(self) -> str:
         return f"<wingspan.Map {self.tag!r}: {self.function_name} × {len(self):,}>"

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.jobs import ClassAdValue, parse_duration
 from wingspan.settings import Settings
@@ -209,9 +210,8 @@ def _unknown(name: str) -> UnknownOption:
     if name.lower() in RESERVED:
         return UnknownOption(f"the option {name!r} is set by Wingspan itself", hint="leave it out")
     known = [field.name for field in attrs.fields(Options)]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(known)}"
-    return UnknownOption(f"there is no option {name!r}", hint=hint)
+    hint = hint_for_option(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name), known)
+    return UnknownOption(f"there is no option {name!r}", hint=hint or f"known options: {', '.join(known)}")
 
 
 def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
 import shlex
 import shutil
@@ -11,10 +12,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
+from wingspan._foreign import hint_for_run_argument
+from wingspan.errors import UnknownOption
 from wingspan.jobs import Resources, with_needs
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, refuse_computation_here, site_pool
 from wingspan.progress import NO_PROGRESS, Progress
@@ -28,10 +31,11 @@ from wingspan.runs._arguments import (
     job_variables,
     several,
 )
+from wingspan.runs._attach import same_run
 from wingspan.runs._environment import as_environment, check_command, keep_bundle, prepare
 from wingspan.runs._errors import CommandNotFound, InvalidRun, RunWarning
 from wingspan.runs._files import check_input_sizes, collect_inputs, keep_inputs, not_sent, rebased
-from wingspan.runs._folder import create_run_folder, new_name
+from wingspan.runs._folder import create_run_folder, name_in_use, new_name
 from wingspan.runs._jobs import moves_files, submit_jobs, write_script
 from wingspan.runs._machines import check_machines
 from wingspan.runs._run import Run
@@ -266,6 +270,8 @@ def run(
     switches: Iterable[str] = (),
     preflight: bool = True,
     workspace: str | os.PathLike[str] = ".",
+    exist_ok: bool = False,
+    **unknown: NoReturn,
 ) -> Run:
     """Execute a command, or a Pixi task, as batch jobs; come back as soon as they are in the queue.
 
@@ -288,6 +294,8 @@ def run(
         profile, switches: Site profile, and what is turned on in it.
         preflight: Check the GPU before the command begins.
         workspace: Folder that relative paths are relative to, and in or above which the workspace is.
+        exist_ok: Where there is a run of this name already, of the same command and inputs, answer that one, with its outputs: so a script
+            can be executed again. It keeps the resources and the pool that it was made with.
         pool: Kind of pool; None: chosen.
         progress: Hears of the environment being built.
 
@@ -296,7 +304,8 @@ def run(
         InputMissing: An input is not there.
         CommandNotFound: The environment does not have the command.
         NoSuchMachine: No machine of the pool has what is asked for.
-        RunExists: The name is in use.
+        RunExists: The name is in use; with `exist_ok`: by another run, and the message says in what it differs.
+        UnknownOption: An argument of a name that nobody knows.
         UnknownTask: There is no such task.
         PoolError: The pool cannot be used.
 
@@ -308,6 +317,13 @@ def run(
     ('completed', 'hello\\n')
     >>> r.remove()
     """
+    for word in unknown:
+        raise UnknownOption(
+            f"wingspan.run has no argument {word!r}",
+            hint=hint_for_run_argument(word, inspect.signature(run).parameters),
+        )
+    if exist_ok and name is None:
+        raise InvalidRun("exist_ok takes up a run again by its name, and none is given", hint='name="train"')
     if isinstance(pool, str):
         get_pool(pool)  # a name that nobody knows is said first; it is started when all else is in order
     site = site_pool(pool) if pool is None or isinstance(pool, str) else pool
@@ -347,6 +363,8 @@ def run(
         look=lambda spec: check_machines(spec, choose().pool),
         progress=progress,
     )
+    if exist_ok and name_in_use(plan.spec.name) == "run":
+        return same_run(plan.spec)
     choice = choose()
     note = choice.reason if choice.is_fallback else None
     for warning in (*plan.spec.warnings, *([note] if note else [])):

@@ -137,7 +137,12 @@ def create_run_folder(
             if stem is None:
                 raise RunExists(
                     f"there is a {used} with the name {spec.name!r} already",
-                    hint=f"choose another --name, or remove it: wingspan rm {spec.name}",
+                    hint=f"choose another --name, or remove it and its results: wingspan rm {spec.name}"
+                    + (
+                        "; --exist-ok (exist_ok=True) takes it up again if it is the same"
+                        if used == "run"
+                        else ""
+                    ),
                 )
             spec = attrs.evolve(spec, name=new_name(stem))
     except OSError as error:

@@ -53,6 +53,17 @@ class Run:
         self._adopted = False
         self._nudges, self._next_revival = 0, 0.0
 
+    if not TYPE_CHECKING:  # a checker would take any name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            told = f"a Run has no attribute {name!r}"
+            if not name.startswith("_"):
+                from wingspan._foreign import hint_for_attribute
+
+                hint = hint_for_attribute(name, dir(type(self)), of_run=True)
+                told += f": {hint}" if hint else ""
+            raise AttributeError(told, name=name, obj=None)
+
     def __repr__(self) -> str:
         return f"<wingspan.Run {self.name!r}: {self.command}>"
 

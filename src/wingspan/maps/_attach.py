@@ -1,0 +1,106 @@
+"""The same map again: a script or a cell that is executed a second time finds the map that it made the first time."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from wingspan._words import counted, notice
+from wingspan.maps._again import versions
+from wingspan.maps._code import describe, value_digest, what_differs
+from wingspan.maps._errors import TagExists
+from wingspan.maps._find import load
+from wingspan.maps._functions import own_modules_by_value
+from wingspan.worker import rounds
+from wingspan.worker.pickling import Dumper
+
+if TYPE_CHECKING:
+    from wingspan.maps._map import Map
+    from wingspan.maps._options import Options
+
+__all__ = ["attach"]
+
+_NOTHING = object()
+
+
+def attach(
+    tag: str, func: Callable[..., Any], inputs: Iterable[Any], call: str, options: Options | None
+) -> Map:
+    """The map with this tag, if it is of the same function and inputs.
+
+    Args:
+        tag: Its tag.
+        func: The function.
+        inputs: Read once, as far as they are the same.
+        call: ``"map"`` or ``"starmap"``.
+        options: Those that were given; None: none were.
+
+    Raises:
+        TagExists: It is another one; the message says what differs.
+    """
+    found = load(tag)
+    found._keeper.refresh()
+    plans = found._keeper.results.plans
+    version = versions(found._folder, plans)[rounds.newest_function(plans)]
+    if not version.parts:
+        raise _other(
+            tag, "does not say what code it was made with", f"wingspan.load({tag!r}) opens it as it is"
+        )
+    differs = what_differs(version.parts, describe(func)["parts"])
+    if differs:
+        named = ", ".join(differs[:5]) + (f" and {len(differs) - 5} more" if len(differs) > 5 else "")
+        raise _other(
+            tag,
+            f"is of another function, {version}: what differs is {named}",
+            f"m = wingspan.load({tag!r}); m.rerun(function={version.name.rpartition('.')[2]}) does what has no output with "
+            "yours and keeps the rest, m.rerun(m.components, function=…) everything; or choose another tag",
+        )
+    if found._folder.info["call"] != call:
+        raise _other(
+            tag, f"was made by wingspan.{found._folder.info['call']}", "call that, or choose another tag"
+        )
+    _compare_inputs(found, inputs)
+    if options is not None and options.as_dict() != found.options.as_dict():
+        notice(f"the map {tag!r} is there already and keeps the options that it was made with")
+    return found
+
+
+def _other(tag: str, what: str, hint: str) -> TagExists:
+    return TagExists(f"the map with the tag {tag!r} {what}", hint=hint)
+
+
+def _compare_inputs(found: Map, inputs: Iterable[Any]) -> None:
+    dumps = Dumper().dumps
+    kept = found._folder.input_pickles(0, len(found))
+    with own_modules_by_value():
+        for number, (old, new) in enumerate(itertools.zip_longest(kept, inputs, fillvalue=_NOTHING)):
+            if old is _NOTHING or new is _NOTHING:
+                more = "more" if old is _NOTHING else f"only {number:,}"
+                raise _other(
+                    found.tag,
+                    f"has {counted(len(found), 'component')}, and there are {more} inputs now",
+                    "choose another tag for these inputs",
+                )
+            if not _same(old, new, dumps):
+                raise _other(
+                    found.tag,
+                    f"has another input in component {number}",
+                    f"choose another tag for these inputs; wingspan.load({found.tag!r}).input({number}) is the one that it has",
+                )
+
+
+def _same(old: Any, new: Any, dumps: Callable[[Any], bytes]) -> bool:
+    try:
+        pickled = dumps(new)
+    except Exception:  # noqa: BLE001 - what cannot be pickled is in no map
+        return False
+    if pickled == old:
+        return True
+    # The same values may be pickled otherwise in another session: sets, text that two places share, classes by value.
+    try:
+        value = pickle.loads(old)  # noqa: S301 - it lies in the map's folder, which is this user's
+    except Exception:  # noqa: BLE001
+        return False
+    return value_digest(value) == value_digest(new)
