@@ -231,3 +231,45 @@ def test_a_configuration_that_is_not_there_is_told_in_one_line() -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.stderr == ""
     assert "the file /nonexistent that CONDOR_CONFIG names is not there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("errors a-run", "wingspan logs a-run --stderr"),
+        ("stdout a-run 0", "wingspan logs a-run"),
+        ("stderr a-run 0", "wingspan logs a-run --stderr"),
+        ("retag a-run other", "keeps its name"),
+        ("logs a-map", "wingspan stdout a-map 0"),
+        ("fetch a-map", "list(wingspan.load('a-map'))"),
+        ("ssh a-map", "of a run"),
+    ],
+)
+def test_a_command_of_the_other_kind_says_what_the_name_is(run: Run, words: str, named: str) -> None:
+    """The name of a run where a map is wanted, and the other way round: said, with the command that does it there."""
+    wingspan.map(abs, [1], tag="a-map", pool="local").wait(PATIENCE)
+    started = wingspan.run(["true"], name="a-run", pool="local")
+    try:
+        code, _, err = run(*words.split())
+    finally:
+        started.remove(force=True)
+    kind = ("run", "map") if "a-run" in words else ("map", "run")
+    assert code == 1
+    assert f"is a {kind[0]}, not a {kind[1]}" in err
+    assert named in err
+
+
+def test_load_says_that_a_name_is_of_the_other_kind() -> None:
+    """The same in Python, for loading and for removing."""
+    wingspan.map(abs, [1], tag="a-map", pool="local").wait(PATIENCE)
+    started = wingspan.run(["true"], name="a-run", pool="local")
+    try:
+        for call in (wingspan.load, wingspan.remove):
+            with pytest.raises(wingspan.TagNotFound, match="'a-run' is a run, not a map") as caught:
+                call("a-run")
+            assert "load_run('a-run')" in str(caught.value.hint)
+        with pytest.raises(wingspan.WingspanError, match="'a-map' is a map, not a run") as told:
+            wingspan.load_run("a-map")
+        assert "wingspan.load('a-map')" in str(told.value.hint)
+    finally:
+        started.remove(force=True)

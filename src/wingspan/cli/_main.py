@@ -52,6 +52,18 @@ ALSO_FOR_RUNS = frozenset({"status", "wait", "hold", "release", "vacate", "rerun
 _OF_SEVERAL = ALSO_FOR_RUNS - {"status", "rerun"}
 
 
+#: Commands of one kind, given the name of the other: what to do instead.
+_OF_THE_OTHER_KIND = {
+    "errors": "wingspan status {name} says what failed, wingspan logs {name} --stderr what it printed",
+    "stdout": "wingspan logs {name} shows what it printed",
+    "stderr": "wingspan logs {name} --stderr shows what it wrote there",
+    "retag": "a run keeps its name",
+    "logs": "wingspan stdout {name} 0 and stderr {name} 0 show what component 0 printed; wingspan errors {name} shows what failed",
+    "fetch": "the outputs of a map are in Python: list(wingspan.load({name!r}))",
+    "ssh": "a shell can be had beside the jobs of a run; wingspan status {name} says on which pool the map is",
+}
+
+
 def _names_a_run(words: list[str], *, instead_of: str | None) -> bool:
     """Whether the first word that names something names a run.
 
@@ -159,6 +171,12 @@ class LazyGroup(Group):
                     from wingspan.cli._output import not_found
 
                     raise not_found(words[0]) from None
+            name = next(
+                (word for word in ctx.meta["wingspan.words"] if error.message.startswith(repr(word))), ""
+            )
+            instead = _OF_THE_OTHER_KIND.get(ctx.invoked_subcommand or "")
+            if instead and error.message.endswith((" is a run, not a map", " is a map, not a run")):
+                error.hint = instead.format(name=name)
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from wingspan._words import counted, notice
 from wingspan.maps._again import versions
-from wingspan.maps._code import describe, value_digest, what_differs
+from wingspan.maps._code import UNKNOWN, describe, value_digest, what_differs
 from wingspan.maps._errors import TagExists
 from wingspan.maps._find import load
 from wingspan.maps._functions import own_modules_by_value
+from wingspan.maps._pickled import Pickled
 from wingspan.worker import rounds
 from wingspan.worker.pickling import Dumper
 
@@ -72,18 +72,23 @@ def _other(tag: str, what: str, hint: str) -> TagExists:
 
 
 def _compare_inputs(found: Map, inputs: Iterable[Any]) -> None:
+    """Compare one by one, as they come.
+
+    Raises:
+        TagExists: There are more or fewer, or one is another.
+    """
     dumps = Dumper().dumps
     kept = found._folder.input_pickles(0, len(found))
     with own_modules_by_value():
         for number, (old, new) in enumerate(itertools.zip_longest(kept, inputs, fillvalue=_NOTHING)):
-            if old is _NOTHING or new is _NOTHING:
-                more = "more" if old is _NOTHING else f"only {number:,}"
+            if not isinstance(old, Pickled) or new is _NOTHING:
+                more = f"only {number:,}" if isinstance(old, Pickled) else "more"
                 raise _other(
                     found.tag,
                     f"has {counted(len(found), 'component')}, and there are {more} inputs now",
                     "choose another tag for these inputs",
                 )
-            if not _same(old, new, dumps):
+            if not _same(found, old, new, dumps):
                 raise _other(
                     found.tag,
                     f"has another input in component {number}",
@@ -91,16 +96,12 @@ def _compare_inputs(found: Map, inputs: Iterable[Any]) -> None:
                 )
 
 
-def _same(old: Any, new: Any, dumps: Callable[[Any], bytes]) -> bool:
+def _same(found: Map, old: Pickled, new: Any, dumps: Callable[[Any], bytes]) -> bool:
+    """Whether two inputs are the same: pickled, or as values, as sets and classes are pickled otherwise in another session."""
     try:
-        pickled = dumps(new)
-    except Exception:  # noqa: BLE001 - what cannot be pickled is in no map
+        if isinstance(old.pieces, list) and old.pieces[0] == dumps(new):
+            return True
+        digest = value_digest(new)
+        return digest == value_digest(found._load(old, "an input")) and not digest.startswith(UNKNOWN)
+    except Exception:  # noqa: BLE001 - what cannot be pickled, or read, is not known to be the same
         return False
-    if pickled == old:
-        return True
-    # The same values may be pickled otherwise in another session: sets, text that two places share, classes by value.
-    try:
-        value = pickle.loads(old)  # noqa: S301 - it lies in the map's folder, which is this user's
-    except Exception:  # noqa: BLE001
-        return False
-    return value_digest(value) == value_digest(new)

@@ -29,6 +29,8 @@ __all__ = ["FunctionVersion", "describe", "in_hand", "later_code", "value_digest
 _MOST_PARTS, _MOST_BYTES = 300, 1 << 28
 #: About when this session began, ns: files that are older are as they were imported.
 _STARTED = time.time_ns()
+#: How the digest of a value begins that cannot be pickled.
+UNKNOWN = "of type "
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -328,7 +330,7 @@ def value_digest(value: Any) -> str:
     except _Enough:
         pass
     except Exception:  # noqa: BLE001 - it cannot be pickled, or raises: its type has to do
-        return f"of type {type(value).__qualname__}"
+        return f"{UNKNOWN}{type(value).__qualname__}"
     return sink.hash.hexdigest()
 
 

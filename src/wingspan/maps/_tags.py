@@ -92,7 +92,8 @@ def write_tag(folder: Path, tag: str, map_id: str) -> None:
     if not FileTransport(str(folder)).create_whole(tag, map_id.encode()):
         raise TagExists(
             f"there is a map with the tag {tag!r} already",
-            hint=f"wingspan.load({tag!r}) opens it, wingspan.remove({tag!r}) removes it; or choose another tag",
+            hint=f"exist_ok=True takes it up again if function and inputs are the same; wingspan.load({tag!r}) opens it, "
+            f"wingspan.remove({tag!r}) removes it and its results; or choose another tag",
         )
 
 
@@ -114,6 +115,11 @@ def find_tag(folder: Path, tag: str) -> str:
     except FileNotFoundError:
         import difflib
 
+        if (folder.parent / "runs" / tag / "run.json").exists():
+            raise TagNotFound(
+                f"{tag!r} is a run, not a map",
+                hint=f"wingspan.load_run({tag!r}) opens it; wingspan status {tag} and logs {tag} show how it fares",
+            ) from None
         near = difflib.get_close_matches(tag, list_tags(folder), n=1)
         raise TagNotFound(
             f"no map has the tag {tag!r}",

@@ -258,6 +258,11 @@ def open_run_folder(name: str) -> RunFolder:
 def _not_found(name: str) -> RunNotFound:
     import difflib
 
+    if (load_settings().data_dir / "tags" / name).exists():
+        return RunNotFound(
+            f"{name!r} is a map, not a run",
+            hint=f"wingspan.load({name!r}) opens it; wingspan status {name} and errors {name} show how it fares",
+        )
     near = difflib.get_close_matches(name, list_names(), n=1)
     return RunNotFound(
         f"no run has the name {name!r}",
