@@ -6,12 +6,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from wingspan.errors import DiskError
 from wingspan.worker import trust
 
-__all__ = ["append_line", "lock", "reason"]
+__all__ = ["append_line", "disk_error", "lock"]
 
 #: What flock(2) answers on file systems that have no locks.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
@@ -36,7 +38,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+def lock(path: Path, *, shared: bool = False, patience: float = 0.0) -> Iterator[bool]:
     """Hold the lock (flock(2)) on a file, which is made if need be: whether it was to be had; the kernel drops it when this process dies.
 
     Where the folder cannot be written, or its file system has no locks, it counts as held: nobody else can have it either.
@@ -44,7 +46,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
     Args:
         path: The file.
         shared: Several may hold it at once, but nobody who wants it alone.
-        wait: Until whoever has it lets go.
+        patience: Wait so long (s) for whoever has it.
     """
     try:
         descriptor = trust.open_file(str(path), os.O_RDWR | os.O_CREAT)
@@ -54,20 +56,23 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
             return
         raise
     try:
-        try:
-            fcntl.flock(
-                descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
-            )
-            held = True
-        except BlockingIOError:
-            held = False
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            held = True
+        deadline = time.monotonic() + patience
+        while not (held := _take(descriptor, shared)) and time.monotonic() < deadline:
+            time.sleep(0.02)
         yield held
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, shared: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
 
 
 #: In words, by number of the error.
@@ -84,17 +89,29 @@ _REASONS = {
 }
 
 
-def reason(error: OSError) -> tuple[str, str]:
-    """Why the operating system refused something, and what to do about it.
+def disk_error(error: OSError, what: str, place: Path, kept: str) -> DiskError:
+    """What to raise for an error of the operating system.
 
-    >>> reason(OSError(errno.ENOSPC, "No space left on device"))
-    ('the disk is full', 'free some space')
+    Args:
+        error: What it said.
+        what: What could not be done, such as ``"the map 'a' cannot be held"``.
+        place: The folder that it is about, where the error names no file.
+        kept: What is not lost, as a sentence.
+
+    >>> full = OSError(errno.ENOSPC, "No space left on device")
+    >>> print(disk_error(full, "it cannot be held", Path("/data/maps/1"), "What is finished is kept"))
+    it cannot be held: /data/maps/1: the disk is full
+    Hint: free some space and try again. What is finished is kept
     """
     why = _REASONS.get(error.errno or 0) or error.strerror or str(error)
+    todo = "see what is wrong there"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return why, "free some space"
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return why, "make it writable"
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return why, "close some, or raise the limit"
-    return why, "mend that"
+        todo = "free some space"
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        todo = "make it writable"
+    elif error.errno in (errno.EMFILE, errno.ENFILE):
+        todo = "close some, or raise the limit"
+    named = error.filename if isinstance(error.filename, str) and os.path.isabs(error.filename) else place  # noqa: PTH117
+    made = DiskError(f"{what}: {named}: {why}", hint=f"{todo} and try again. {kept}")
+    made.errno, made.strerror, made.filename = error.errno, error.strerror, str(named)
+    return made

@@ -10,6 +10,7 @@ An error also inherits the builtin that a Python programmer would expect, so tha
     ├── PoolError                           an engine that cannot be obtained, started or reached
     │   ├── PoolUnavailable                 nothing answers
     │   └── SubmitError                     the scheduler refused the jobs
+    ├── DiskError (OSError)                 a file of ours cannot be read or written: the disk is full, say
     ├── TagError
     │   ├── InvalidTag (ValueError)
     │   ├── TagExists (FileExistsError)
@@ -37,6 +38,7 @@ An error also inherits the builtin that a Python programmer would expect, so tha
 from __future__ import annotations
 
 __all__ = [
+    "DiskError",
     "EnvironmentWarning",
     "PoolError",
     "PoolUnavailable",
@@ -95,6 +97,16 @@ class SettingsError(WingspanError, ValueError):
 
 class UnknownOption(SettingsError, TypeError):
     """An option whose name nobody knows, or that Wingspan sets itself."""
+
+
+class DiskError(WingspanError, OSError):
+    """A file or folder of Wingspan's cannot be read or written: the disk is full, it can only be read, too many files are open.
+
+    Attributes:
+        errno, strerror, filename: As the operating system told them.
+    """
+
+    __str__ = WingspanError.__str__
 
 
 class PoolError(WingspanError):

@@ -79,6 +79,7 @@ class JobDescription:
         container_image: A local image that HTCondor runs the job in (container universe); it is sent once to each execution point
             where the pool can. None: no container.
         transfer_files: Send input files to the job's scratch folder; false where both sides see the same file system.
+        note: Kept with the jobs by their scheduler: whoever finds jobs that nobody has written down sees what they are.
         custom: Further job attributes, ``{"WantGPULab": True}``.
         profile: Site profile whose options of sbatch the jobs get; None: the one of the settings. For HTCondor it was applied before.
         submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
@@ -104,6 +105,7 @@ class JobDescription:
     io_proxy: bool = False
     container_image: str | None = None
     transfer_files: bool = True
+    note: str = ""
     custom: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
     profile: str | None = None
     submit: Mapping[str, str] = attrs.field(factory=dict)

@@ -152,6 +152,13 @@ class Pool(Protocol):
         """Hold, release, vacate or remove all jobs of `submissions`, which belong to the map or run in `folder`."""
         ...
 
+    def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
+        """Jobs that work on the map or run in `folder`, each submission with its note: also those whose submitter died before he knew.
+
+        With `ask` the scheduler is asked, and else those are found of which it has written something to the folder. Never raises.
+        """
+        ...
+
     def watch(self, submissions: Sequence[Submission], folder: Path) -> JobWatcher:
         """Follow the jobs of `submissions`."""
         ...

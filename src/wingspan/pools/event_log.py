@@ -31,7 +31,11 @@ class EventLog:
                 return
             from wingspan.pools.personal.activation import import_bindings
 
-            self._log = import_bindings().JobEventLog(str(self._path))
+            htcondor2 = import_bindings()
+            try:
+                self._log = htcondor2.JobEventLog(str(self._path))
+            except htcondor2.HTCondorException:
+                return  # it was there a moment ago: its map or run was removed
         for event in _events(self._log):
             told = _translate(event)
             if told is not None:
@@ -62,11 +66,13 @@ def submitted_clusters(path: Path) -> dict[str, tuple[int, str]]:
     """
     if not path.exists():
         return {}
+    import contextlib
+
     from wingspan.pools.personal.activation import import_bindings
 
     htcondor2 = import_bindings()
     found: dict[str, tuple[int, str]] = {}
-    with htcondor2.JobEventLog(str(path)) as log:
+    with contextlib.suppress(htcondor2.HTCondorException), htcondor2.JobEventLog(str(path)) as log:
         for event in _events(log):
             if event.type is htcondor2.JobEventType.SUBMIT:
                 count, notes = found.get(str(event.cluster), (0, str(event.get("UserNotes") or "")))

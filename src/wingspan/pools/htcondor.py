@@ -15,7 +15,7 @@ import attrs
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
-from wingspan.pools.event_log import EventLog
+from wingspan.pools.event_log import EventLog, submitted_clusters
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
 from wingspan.pools.submit_description import submit_description
 from wingspan.progress import NO_PROGRESS, Progress
@@ -190,6 +190,27 @@ class HTCondorPool:
                 _wait_for_shadows(schedd, _constraint(submissions))
             # A plain string as reason is dropped by htcondor2 25: it takes (reason, code).
             schedd.act(getattr(htcondor2.JobAction, name), _constraint(submissions), (reason, 0))
+
+    def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
+        found = submitted_clusters(folder / "events.log")
+        if not ask:
+            return self._found(found)
+        with contextlib.suppress(PoolError):
+            import_bindings()
+            import classad2
+
+            constraint = f"UserLog == {classad2.quote(str(folder / 'events.log'))}"
+            for ad in self.job_ads(constraint, ["ClusterId", "ProcId", "SubmitEventUserNotes"]):
+                cluster, note = str(ad["ClusterId"]), str(ad.get("SubmitEventUserNotes") or "")
+                count, known = found.get(cluster, (0, note))
+                found[cluster] = max(count, int(ad["ProcId"]) + 1), known or note
+        return self._found(found)
+
+    def _found(self, found: dict[str, tuple[int, str]]) -> list[tuple[Submission, str]]:
+        return [
+            (Submission(pool=self.kind, cluster=cluster, count=count), note)
+            for cluster, (count, note) in found.items()
+        ]
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
         return _Watcher(self, list(submissions), folder / "events.log")

@@ -28,7 +28,7 @@ from wingspan._cores import usable_cores
 from wingspan.errors import PoolError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
-from wingspan.pools.local_job import LocalJobWatcher, is_alive, is_local_job, submit_local_job
+from wingspan.pools.local_job import LocalJobWatcher, end_orphans, is_alive, is_local_job, submit_local_job
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import trust
@@ -125,7 +125,7 @@ class LocalPool:
             {
                 "map": map_folder,
                 "worker": int(first) + process,
-                "job": {"cluster": cluster, "proc": process},
+                "job": {"cluster": cluster, "proc": process, "note": job.note},
                 "folder": here,
                 "environ": None,
                 "path": _import_folders(here) if own else [],
@@ -304,7 +304,7 @@ class LocalPool:
             marker.unlink(missing_ok=True)
             return
         if action == "hold":
-            trust.write_whole(str(marker), reason.encode())
+            trust.write_whole(str(marker), reason.encode())  # whole or not at all: an empty one would count
         # A worker that is only starting has not said its process id yet: look again.
         begin, told = time.monotonic(), set[int]()
         while running := [facts for _, facts in self._running(folder)]:
@@ -321,6 +321,30 @@ class LocalPool:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL if waited > _PATIENCE else signal.SIGTERM)
             time.sleep(0.005)
+        while end_orphans(folder):
+            if time.monotonic() - begin > 3 * _PATIENCE:
+                raise PoolError(
+                    f"processes of the run in {folder} do not end, though they were killed",
+                    hint="they wait for the kernel (a network disk?); try again later",
+                )
+            time.sleep(0.02)
+
+    def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
+        counts: dict[tuple[str, str], int] = {}
+        for path in (folder / "workers").glob("*.run"):
+            try:
+                alive = is_alive(path)
+                facts = json.loads(path.read_bytes())
+                if facts["pid"] is None and not alive:
+                    continue  # whoever was about to start it died before
+                job = str(facts["cluster"]), str(facts.get("note", ""))
+                counts[job] = max(counts.get(job, 0), int(facts["proc"]) + 1)
+            except (OSError, ValueError, LookupError, TypeError):
+                continue
+        return [
+            (Submission(pool=self.kind, cluster=cluster, count=count), note)
+            for (cluster, note), count in counts.items()
+        ]
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> JobWatcher:
         if submissions and all(map(is_local_job, submissions)):

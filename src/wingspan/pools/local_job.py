@@ -3,6 +3,9 @@
 A supervisor, detached from the caller, starts the processes of a submission, as many at a time as there are cores for
 them, and appends what happens to ``local.log`` in the run's folder. That it is alive is known by a lock on ``workers/<cluster>.run``,
 as with the workers of maps (see `wingspan.pools.local`), so that the same code ends it.
+
+Each process and its children hold the lock on ``workers/<cluster>.<process>.job``, a file that goes when they have ended. If the supervisor is killed
+nobody is left who could tell how they end: then they are ended, on Linux at once, else by whoever looks at the run next.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +28,9 @@ from wingspan._cores import usable_cores
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import JobEvent, JobState
 from wingspan.worker import trust
+from wingspan.worker.idle import run_facts
 
-__all__ = ["LocalJobWatcher", "is_alive", "is_local_job", "submit_local_job"]
+__all__ = ["LocalJobWatcher", "end_orphans", "is_alive", "is_local_job", "submit_local_job"]
 
 _PREFIX = "process-"
 #: The job's number, as everywhere in a `JobDescription`.
@@ -48,6 +52,7 @@ def submit_local_job(job: JobDescription) -> Submission:
     trust.make_folder(str(folder / "workers"))
     order = {
         "cluster": cluster,
+        "note": job.note,
         "count": job.count,
         "cpus": job.resources.cpus,
         "command": [job.executable, *job.arguments],
@@ -56,9 +61,12 @@ def submit_local_job(job: JobDescription) -> Submission:
         "stderr": str(job.stderr),
         "time_limit": job.resources.time_limit,
     }
+    facts = {"cluster": cluster, "proc": job.count - 1, "note": job.note}
     lock = os.open(folder / "workers" / f"{cluster}.run", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.pwrite(lock, run_facts(facts, None), 0)
+        # Its process id is for the supervisor to write: who dies here leaves nothing half said.
         with open(folder / "workers" / "supervisor.err", "ab", opener=trust.opener) as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(folder), json.dumps(order)],
@@ -70,7 +78,6 @@ def submit_local_job(job: JobDescription) -> Submission:
                 cwd=folder,  # `python -m` imports from there first: not from the user's own files
             )
         process.returncode = 0  # it outlives us: nobody waits for it here, and that is meant
-        os.pwrite(lock, json.dumps({"pid": process.pid, "cluster": cluster, "proc": 0}).encode(), 0)
     finally:
         os.close(lock)
     return Submission(pool="local", cluster=cluster, count=job.count)
@@ -86,9 +93,12 @@ class _Supervisor:
         self.running: dict[int, tuple[int, subprocess.Popen[bytes], float]] = {}
         #: When they are killed: processes that were told to end, and groups of processes whose first has ended.
         self.told: dict[int, float] = {}
-        self.left: dict[int, float] = {}
+        self.left: dict[int, tuple[float, int]] = {}
         self.log = os.open(folder / "local.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.ending = False
+        facts = {"cluster": order["cluster"], "proc": order["count"] - 1, "note": order["note"]}
+        with (folder / "workers" / f"{order['cluster']}.run").open("r+b") as file:
+            file.write(run_facts(facts, os.getpid()))
 
     def tell(self, process: int, state: JobState, **more: object) -> None:
         entry = {
@@ -117,21 +127,32 @@ class _Supervisor:
     def start(self, process: int) -> None:
         command = [word.replace(_PROCESS, str(process)) for word in self.order["command"]]
         names = [self.order[which].replace(_PROCESS, str(process)) for which in ("stdout", "stderr")]
-        with (
-            open(names[0], "ab", opener=trust.opener) as out,
-            open(names[1], "ab", opener=trust.opener) as err,
-        ):
-            started = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                cwd=self.folder,
-                env={**os.environ, **self.order["environment"]},
-            )
+        lock = os.open(self.lock_of(process), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with (
+                open(names[0], "ab", opener=trust.opener) as out,
+                open(names[1], "ab", opener=trust.opener) as err,
+            ):
+                started = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    cwd=self.folder,
+                    env={**os.environ, **self.order["environment"]},
+                    pass_fds=(lock,),
+                    preexec_fn=_end_with_parent(),  # noqa: PLW1509 - this process has one thread
+                )
+            os.pwrite(lock, b"%d" % started.pid, 0)
+        finally:
+            os.close(lock)
         self.running[started.pid] = (process, started, time.monotonic())
         self.tell(process, JobState.RUNNING, pid=started.pid)
+
+    def lock_of(self, process: int) -> Path:
+        return self.folder / "workers" / f"{self.order['cluster']}.{process}.job"
 
     def tell_to_end(self, pid: int) -> None:
         """SIGTERM first, as the batch systems do it: who has something to clear away does that then."""
@@ -151,7 +172,7 @@ class _Supervisor:
                     child.kill()  # and not yet what is to clear up behind it
                 continue
             del self.running[pid]
-            self.left[pid] = now + _CLEARING
+            self.left[pid] = now + _CLEARING, process
             _kill(pid, signal.SIGTERM)
             if self.told.pop(pid, None) is None:
                 facts = {"signal": -code} if code < 0 else {"code": code}
@@ -161,10 +182,11 @@ class _Supervisor:
                 self.tell(process, JobState.REMOVED, reason=reason)
             else:
                 self.tell(process, JobState.IDLE, reason="ended by its owner")
-        for pid, deadline in list(self.left.items()):
+        for pid, (deadline, process) in list(self.left.items()):
             # what it left behind ends with it, as with HTCondor
             if not _kill(pid, signal.SIGKILL if now > deadline else 0) or now > deadline:
                 del self.left[pid]
+                self.lock_of(process).unlink(missing_ok=True)
 
     def end(self, *_: object) -> None:
         self.ending = True
@@ -176,6 +198,64 @@ def _kill(group: int, which: int) -> bool:
         os.killpg(group, which)
         return True
     return False
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """What a new process does so that it gets SIGTERM when its parent dies (prctl(2), PR_SET_PDEATHSIG); None where that is not to be had."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def end_with_parent() -> None:
+        prctl(1, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return end_with_parent
+
+
+def orphans(folder: Path, cluster: str = "*") -> list[Path]:
+    """Lock files of processes that run on though their supervisor is gone."""
+    return [
+        path
+        for path in sorted((folder / "workers").glob(f"{cluster}.*.job"))
+        if not is_alive(path.with_name(f"{path.name.split('.')[0]}.run")) and is_alive(path)
+    ]
+
+
+def end_orphans(folder: Path, cluster: str = "*") -> list[Path]:
+    """Tell processes to end whose supervisor is gone; those that were told `_PATIENCE` seconds ago are killed. Which are still there."""
+    left = orphans(folder, cluster)
+    for path in left:
+        try:
+            pid, told = ([*map(float, path.read_bytes().split()), 0.0, 0.0])[:2]
+        except (OSError, ValueError):
+            continue
+        if told and time.time() - told > _PATIENCE:
+            _kill(int(pid), signal.SIGKILL)
+            for holder in _holders(path):  # what has left its group
+                with contextlib.suppress(OSError):
+                    os.kill(holder, signal.SIGKILL)
+        elif pid and not told:
+            with contextlib.suppress(OSError):
+                path.write_bytes(b"%d %.3f" % (pid, time.time()))
+            _kill(int(pid), signal.SIGTERM)
+    return left
+
+
+def _holders(path: Path) -> list[int]:
+    """Processes that have this file open, where the kernel tells (Linux)."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError), os.scandir(process / "fd") as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if path.samefile(entry.path):
+                        found.append(int(process.name))
+                        break
+    return [pid for pid in found if pid != os.getpid()]
 
 
 @attrs.define
@@ -204,6 +284,8 @@ class LocalJobWatcher:
 
     def ask(self) -> Iterable[JobEvent]:
         """Those whose supervisor is gone: held by their owner, or lost (the machine was restarted)."""
+        if is_alive(self.folder / "lock"):
+            return []  # somebody ends jobs, or starts others in their place, this moment
         # Locks first: a supervisor that ends between the two looks has written everything down.
         gone = [
             submission
@@ -221,9 +303,10 @@ class LocalJobWatcher:
         )
         events = []
         for submission in gone:
+            ending = {path.name for path in end_orphans(self.folder, submission.cluster)}
             for process in range(submission.count):
                 state = told.get((submission.cluster, process), JobState.IDLE)
-                if not state.is_final:
+                if not state.is_final and f"{submission.cluster}.{process}.job" not in ending:
                     events.append(
                         JobEvent(
                             cluster=submission.cluster,

@@ -25,7 +25,7 @@ from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.render._text import clock, mebibytes
-from wingspan.pools.slurm_queue import Task, read_queue
+from wingspan.pools.slurm_queue import Task, read_jobs_in, read_queue
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.worker import trust
 
@@ -250,6 +250,19 @@ class SlurmPool:
             orders = {"requeuehold incomplete": _ON_NODE, "hold": {JobState.IDLE}}
             _move(clusters, folder, orders, JobState.HELD, reason)
 
+    def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
+        if not ask:
+            return []
+        try:
+            answer = json.loads(_call("squeue", "--json", "--states=all", "--me"))
+            found = read_jobs_in(answer, str(folder))
+        except (PoolError, ValueError, TypeError, AttributeError, LookupError):
+            return []
+        return [
+            (Submission(pool=self.kind, cluster=cluster, count=count), note)
+            for cluster, (count, note) in found.items()
+        ]
+
     def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
         return _Watcher(list(submissions), folder / _FOLDER)
 
@@ -350,6 +363,8 @@ def _options(job: JobDescription) -> list[str]:
         options.append(f"--time={clock(resources.time_limit)}")
     if resources.gpus:
         options.append(f"--gpus-per-node={resources.gpus}")
+    if job.note:
+        options.append(f"--comment={job.note}")
     options += [f"--{name}={value}" for name, value in profile.sbatch.items()]
     constraint = profile.slurm_constraint(resources)
     return [*options, f"--constraint={constraint}"] if constraint else options

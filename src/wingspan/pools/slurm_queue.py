@@ -9,7 +9,7 @@ import attrs
 
 from wingspan.pools._base import JobState
 
-__all__ = ["Task", "read_queue"]
+__all__ = ["Task", "read_jobs_in", "read_queue"]
 
 #: Job states (squeue(1), "JOB STATE CODES") in HTCondor's words; the rest ended without an exit code of their own.
 _STATES = {
@@ -134,6 +134,26 @@ def read_queue(answer: Mapping[str, Any], clusters: Container[str]) -> Iterator[
                 host=str(job.get("nodes") or "") or None,
                 is_ending="COMPLETING" in names,
             )
+
+
+def read_jobs_in(answer: Mapping[str, Any], folder: str) -> dict[str, tuple[int, str]]:
+    """Array jobs that work in a folder: by id, how many tasks each has at least, and its comment.
+
+    >>> job = {"array_job_id": 7, "array_task_string": "4-5", "current_working_directory": "/a", "comment": "first 3"}
+    >>> read_jobs_in({"jobs": [job, {**job, "array_task_string": "", "array_task_id": 2}]}, "/a")
+    {'7': (6, 'first 3')}
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for job in answer.get("jobs", ()):
+        array = _number(job.get("array_job_id"))
+        if job.get("current_working_directory") != folder or not array:
+            continue
+        comment = job.get("comment") or ""
+        note = str(comment.get("job") or "") if isinstance(comment, Mapping) else str(comment)
+        waiting, single = str(job.get("array_task_string") or ""), _number(job.get("array_task_id"))
+        most = max(_expand(waiting)) if waiting else single or 0
+        found[str(array)] = max(most + 1, found.get(str(array), (0, ""))[0]), note
+    return found
 
 
 def _number(value: object) -> int | None:

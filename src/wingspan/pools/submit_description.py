@@ -101,6 +101,7 @@ def submit_description(
         ("requirements", job.requirements),
         ("max_idle", str(job.max_idle) if job.max_idle is not None and job.max_idle < job.count else None),
         ("notification", "never"),
+        ("submit_event_user_notes", job.note or None),
     ]
     lines += list(job.submit.items())
     if job.io_proxy:

@@ -123,7 +123,7 @@ def take_inputs(folder: RunFolder, *, shared: bool) -> int:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-#: In the event log, before the number of a job that was submitted by itself.
+#: What the scheduler keeps with the jobs, before the number of the first one, how many they are, and which inputs they have.
 JOB_NOTE = "wingspan job "
 
 
@@ -136,8 +136,13 @@ def submit_jobs(folder: RunFolder, pool: Pool, inputs: int = 0) -> None:
     count = len(folder.spec.rows)
     most = pool.largest_submission(count)
     for first in range(0, count, most):
-        job = describe_jobs(folder, pool, inputs=inputs)
-        job = attrs.evolve(job, first=first, count=min(most, count - first))
+        some = min(most, count - first)
+        job = attrs.evolve(
+            describe_jobs(folder, pool, inputs=inputs),
+            first=first,
+            count=some,
+            note=f"{JOB_NOTE}{first} {some} {inputs}",
+        )
         folder.add_submission(pool.submit(job), first, inputs)
 
 
@@ -182,8 +187,6 @@ def describe_jobs(
         if spec.resources.time_limit:
             submit["allowed_execute_duration"] = str(spec.resources.time_limit)
         submit |= checkpoint_commands(spec)
-    if number is not None:
-        submit["submit_event_user_notes"] = f"{JOB_NOTE}{number}"
     job = JobDescription(
         name=spec.name,
         executable=str(folder.script(0 if moves else inputs)),
@@ -205,6 +208,7 @@ def describe_jobs(
             mounted,
         ),
         transfer_files=moves,
+        note=f"{JOB_NOTE}{number or 0} {1 if number is not None else len(spec.rows)} {inputs}",
         custom={"WingspanRun": spec.name},
         profile=spec.profile,
         submit=submit,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,30 +13,26 @@ import attrs
 
 from wingspan._words import moment, notice
 from wingspan.errors import PoolError
-from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
-from wingspan.pools.event_log import submitted_clusters
-from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
+from wingspan.runs._aside import put_aside, something_lies_aside, take_back
+from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunTimeout
 from wingspan.runs._files import changed_inputs, copy_outputs, declared_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
-from wingspan.runs._jobs import JOB_NOTE, describe_jobs, moves_files, submit_jobs, take_inputs
-from wingspan.runs._spec import RunSpec
+from wingspan.runs._jobs import describe_jobs, moves_files, submit_jobs, take_inputs
 from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed
-from wingspan.worker import trust
+from wingspan.runs._watch import RunJobs, removed, told
 
 if TYPE_CHECKING:
-    from wingspan.pools import Action, JobWatcher
+    pass
 
 __all__ = ["Run", "RunJob", "RunStatus"]
 
-#: Seconds of silence after which the scheduler itself is asked.
-_SILENCE = 30.0
 #: Seconds between two looks whether the pool itself is alive, and how often at first it is asked to look for machines.
 _REVIVE_SECONDS, _NUDGES = 3.0, 20
 
 
-class Run:
+class Run(RunJobs):
     """One command, or a sweep of it, executed as batch jobs. It is kept on disk under its name.
 
     Args:
@@ -45,12 +40,7 @@ class Run:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._watchers: dict[str, JobWatcher] = {}
-        self._events: dict[tuple[str, int], JobEvent] = {}
-        self._watched = 0
-        self._asked = 0.0
-        self._adopted = False
+        super().__init__(folder)
         self._nudges, self._next_revival = 0, 0.0
 
     if not TYPE_CHECKING:  # a checker would take any name for one that is there
@@ -75,21 +65,6 @@ class Run:
         return len(self.spec.rows)
 
     @property
-    def name(self) -> str:
-        """What it is called: ``wingspan status NAME``."""
-        return self.spec.name
-
-    @property
-    def path(self) -> Path:
-        """The run's folder."""
-        return self._folder.path
-
-    @property
-    def spec(self) -> RunSpec:
-        """What was asked for."""
-        return self._folder.spec
-
-    @property
     def info(self) -> dict[str, Any]:
         """What ``run.json`` says."""
         return dict(self._folder.info)
@@ -99,13 +74,9 @@ class Run:
         """What is executed, in one line."""
         return self.spec.command
 
-    @property
-    def pool(self) -> str:
-        """Kind of the pool that it is in."""
-        return str(self._folder.info["pool"])
-
     # -- how it fares --------------------------------------------------------------------------------------------------
 
+    @told
     def status(self) -> RunStatus:
         """How each job fares now, from the event log; the scheduler is asked only when the log has been silent for long.
 
@@ -113,7 +84,7 @@ class Run:
             RunNotFound: The run was removed meanwhile.
         """
         if not self.path.is_dir():
-            raise RunNotFound(f"the run {self.name!r} was removed", hint="make it again")
+            raise removed(self.name)
         entries = self._look()
         jobs = {number: RunJob(number=number, parameters=self._row(number)) for number in range(len(self))}
         for entry in entries:
@@ -138,64 +109,6 @@ class Run:
 
     def _row(self, number: int) -> dict[str, str]:
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
-
-    def _submissions(self) -> list[dict[str, Any]]:
-        """Which jobs work on the run; those too whose submitter was killed before it could write them down."""
-        entries = self._folder.submissions()
-        if self._adopted or self.pool not in ("personal", "htcondor"):
-            return entries
-        self._adopted = True
-        known = {str(entry["cluster"]) for entry in entries}
-        for cluster, (count, note) in submitted_clusters(self.path / "events.log").items():
-            if cluster in known:
-                continue
-            first = int(note.removeprefix(JOB_NOTE)) if note.startswith(JOB_NOTE) else 0
-            self._folder.add_submission(Submission(pool=self.pool, cluster=cluster, count=count), first)
-        return self._folder.submissions()
-
-    def _look(self) -> list[dict[str, Any]]:
-        entries = self._submissions()
-        if len(entries) != self._watched:
-            self._close()
-            self._events.clear()
-            self._watched = len(entries)
-            for kind in {entry["pool"] for entry in entries}:
-                own = [_submission(entry) for entry in entries if entry["pool"] == kind]
-                self._watchers[kind] = get_pool(kind).watch(own, self.path)
-        for watcher in self._watchers.values():
-            for event in watcher.poll():
-                self._take(event)
-        open_jobs = any(
-            not self._state_of(entry, process).is_final
-            for entry in entries
-            for process in range(int(entry["count"]))
-        )
-        if open_jobs:
-            newest = max(
-                [event.time for event in self._events.values()] + [float(entry["time"]) for entry in entries]
-            )
-            silent = time.time() - max(newest, self._asked) > _SILENCE
-            for kind, watcher in self._watchers.items():
-                if kind == "local" or silent:
-                    self._asked = time.time()
-                    with contextlib.suppress(PoolError):
-                        for event in watcher.ask():
-                            self._take(event)
-        return entries
-
-    def _state_of(self, entry: dict[str, Any], process: int) -> JobState:
-        event = self._events.get((str(entry["cluster"]), process))
-        return JobState.IDLE if event is None else event.state
-
-    def _take(self, event: JobEvent) -> None:
-        if event.proc < 0:
-            for (cluster, process), known in list(self._events.items()):
-                if cluster == event.cluster and not known.state.is_final:
-                    self._events[(cluster, process)] = attrs.evolve(event, proc=process)
-            return
-        before = self._events.get((event.cluster, event.proc))
-        host = event.host or (before.host if before else None)
-        self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host)
 
     def _job(self, number: int, event: JobEvent | None) -> RunJob:
         job = RunJob(number=number, parameters=self._row(number))
@@ -243,6 +156,7 @@ class Run:
             return []
         return [(name, value) for name, _, value in (line.partition("=") for line in text.splitlines())]
 
+    @told
     def wait(self, timeout: float | None = None) -> RunStatus:
         """Wait until every job has ended, however it did.
 
@@ -277,6 +191,7 @@ class Run:
             time.sleep(pause)
             pause = min(0.25, pause * 1.3)
 
+    @told
     def attend(self, status: RunStatus) -> None:
         """Somebody waits: new jobs get a machine sooner, and a personal pool that has crashed is started again.
 
@@ -291,6 +206,7 @@ class Run:
             self._nudges += 1
             pool.nudge()
 
+    @told
     def check(self) -> None:
         """Nothing, if all jobs that have ended did so well.
 
@@ -310,10 +226,12 @@ class Run:
 
     # -- what it gave --------------------------------------------------------------------------------------------------
 
+    @told
     def stdout(self, number: int = 0) -> str:
         """What a job has printed so far."""
         return self._log(number, "out")
 
+    @told
     def stderr(self, number: int = 0) -> str:
         """What a job has written to standard error so far."""
         return self._log(number, "err")
@@ -335,6 +253,7 @@ class Run:
     def _outputs(self, number: int) -> Path:
         return self.path / f"outputs-{number}"
 
+    @told
     def outputs(self, number: int = 0) -> dict[str, Path]:
         """Outputs of a job that has ended: relative path -> where it lies in the run's folder.
 
@@ -344,6 +263,7 @@ class Run:
         self.log_path(number)
         return declared_files(self._outputs(number), self.spec, number)
 
+    @told
     def fetch(
         self, to: str | Path = ".", *, overwrite: bool = False, skip: frozenset[int] = frozenset()
     ) -> dict[int, tuple[Path, ...]]:
@@ -362,40 +282,73 @@ class Run:
         """
         base = Path(to).expanduser()
         fetched: dict[int, tuple[Path, ...]] = {}
-        for job in self.status().jobs:
-            if job.state in ("completed", "failed") and job.number not in skip:
-                target = base if len(self) == 1 else base / self.name / str(job.number)
-                fetched[job.number] = copy_outputs(self.name, self.outputs(job.number), target, overwrite)
+        with self._alone(shared=True):  # what a rerun is about to give up is there whole or not at all
+            jobs = self.status().jobs
+            if something_lies_aside(self._folder):
+                raise RunError(
+                    f"a rerun of {self.name} was interrupted, and what it had put aside cannot be put back",
+                    hint=f"it lies in {self.path / 'earlier'}; make {self.path} writable and try again",
+                )
+            for job in jobs:
+                if job.state in ("completed", "failed") and job.number not in skip:
+                    target = base if len(self) == 1 else base / self.name / str(job.number)
+                    fetched[job.number] = copy_outputs(self.name, self.outputs(job.number), target, overwrite)
         return fetched
 
     # -- what is done to it --------------------------------------------------------------------------------------------
 
+    @told
     def hold(self) -> None:
         """Hold its jobs: they stop, keep their place in the queue, and go on after `release`."""
-        self._act("hold")
+        with self._alone():
+            self._act("hold")
 
+    @told
     def release(self) -> None:
         """Let held jobs go on."""
-        before = self.status()
-        self._act("release")
+        if self.pool == "local":
+            self._submit_anew({"held"})
+        else:
+            with self._alone():
+                self._act("release")
+            get_pool(self.pool).nudge()
         # What was done is known before the event log tells it: a wait right after this must not find the jobs held.
         for job, event in list(self._events.items()):
             if event.state is JobState.HELD:
                 self._events[job] = attrs.evolve(event, state=JobState.IDLE, reason=None)
-        if self.pool == "local":
-            self._submit([job.number for job in before.jobs if job.state == "held"])
-        else:
-            get_pool(self.pool).nudge()
 
+    @told
     def vacate(self) -> None:
         """Send its jobs off their machines; they start again, from their checkpoint if they have one."""
-        # Those that have ended before, or are held, stay as they are.
-        going = {job.number for job in self.status().jobs if not (job.is_final or job.state == "held")}
-        self._act("vacate")
         if self.pool == "local":
-            jobs = self.status().jobs
-            self._submit([job.number for job in jobs if job.state == "removed" and job.number in going])
+            # Those that have ended before, or are held, stay as they are.
+            self._submit_anew({"idle", "running"})
+        else:
+            with self._alone():
+                self._act("vacate")
 
+    def _submit_anew(self, states: set[str]) -> None:
+        """Let the local pool do anew what is in one of these states: there jobs that are held or sent away end.
+
+        Whoever dies on the way leaves them held.
+        """
+        while True:
+            numbers = [job.number for job in self.status().jobs if job.state in states]
+            seen = self._watched
+            if not numbers and "held" not in states:
+                return
+            with self._alone():
+                if len(self._folder.submissions()) != seen:
+                    continue  # somebody did something at the same moment
+                if "held" not in states:
+                    self._act("hold")
+                    ended = {job.number for job in self.status().jobs if job.is_final}
+                    numbers = [number for number in numbers if number not in ended]
+                self._submit(numbers)
+                self._act("release")
+                return
+
+    @told
     def rerun(self, numbers: list[int] | None = None, *, with_current_inputs: bool = False) -> list[int]:
         """Do jobs again, with the inputs as they were taken last; their outputs and logs so far are given up.
 
@@ -412,6 +365,30 @@ class Run:
 
         Where inputs have another content now than the ones that this is done with, a notice on standard error says so.
         """
+        while True:
+            chosen = self._to_be_done_again(numbers)
+            seen = self._watched
+            if not chosen:
+                return chosen
+            with self._alone():
+                if len(self._folder.submissions()) != seen:
+                    continue  # somebody did something at the same moment
+                if with_current_inputs:
+                    take_inputs(self._folder, shared=not moves_files(get_pool(self.pool)))
+                else:
+                    self._tell_of_changes()
+                put_aside(self._folder, chosen)
+                try:
+                    self._submit(chosen, self._folder.newest_inputs())
+                except BaseException:
+                    self._adopt(ask=True)  # an interrupt may come when the scheduler has them already
+                    take_back(self._folder)
+                    raise
+                take_back(self._folder)
+                (self.path / "held").unlink(missing_ok=True)
+                return chosen
+
+    def _to_be_done_again(self, numbers: list[int] | None) -> list[int]:
         jobs = self.status().jobs
         if numbers is None:
             numbers = [job.number for job in jobs if job.state in ("failed", "removed")]
@@ -429,16 +406,6 @@ class Run:
                 f"job {held.number} of {self.name} is held, and would not be any more",
                 hint=f"wingspan release {self.name} lets it go on; jobs can be done again then",
             )
-        if not numbers:
-            return numbers
-        if with_current_inputs:
-            take_inputs(self._folder, shared=not moves_files(get_pool(self.pool)))
-        else:
-            self._tell_of_changes()
-        inputs = self._folder.newest_inputs()
-        with self._put_aside(numbers):
-            (self.path / "held").unlink(missing_ok=True)
-            self._submit(numbers, inputs)
         return numbers
 
     @property
@@ -456,30 +423,6 @@ class Run:
                 f"{moment(self._folder.inputs_taken(version))}. With them as they are now: rerun(…, with_current_inputs=True), "
                 f"or wingspan rerun {self.name} --with-current-inputs"
             )
-
-    @contextlib.contextmanager
-    def _put_aside(self, numbers: list[int]) -> Iterator[None]:
-        """Outputs and logs of jobs are given up, but for those that were not submitted again: a scheduler may refuse."""
-        aside = self.path / f".earlier-{time.time_ns()}"
-        for folder in (aside, aside / "logs"):
-            trust.make_folder(str(folder))
-        before, moved = len(self._folder.submissions()), []
-        for number in numbers:
-            logs = (self.log_path(number, which) for which in ("out", "err"))
-            for path in (self._outputs(number), self.path / f"checkpoint-{number}", *logs):
-                with contextlib.suppress(FileNotFoundError):
-                    moved.append((number, path, path.rename(aside / path.relative_to(self.path))))
-        try:
-            yield
-        except BaseException:
-            new = self._folder.submissions()[before:]
-            again = {int(entry["first"]) + place for entry in new for place in range(int(entry["count"]))}
-            for number, path, kept in moved:
-                if number not in again and not path.exists():
-                    kept.rename(path)
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     def _inputs_of(self, number: int) -> int:
         """Which inputs a job was submitted with last."""
@@ -504,31 +447,23 @@ class Run:
                 self._folder.add_submission(pool.submit(job), number, version)
         pool.nudge()
 
-    def _act(self, action: Action) -> None:
-        by_pool: dict[str, list[Submission]] = {}
-        for entry in self._submissions():
-            by_pool.setdefault(entry["pool"], []).append(_submission(entry))
-        for kind, submissions in by_pool.items():
-            get_pool(kind).act(action, submissions, self.path, f"wingspan {action} {self.name}")
-
+    @told
     def remove(self, *, force: bool = False) -> None:
         """Remove the run: its jobs, its outputs, its name.
 
         Args:
             force: Remove the files even where the scheduler does not answer.
         """
-        try:
-            self._act("remove")
-        except Exception:
-            if not force:
-                raise
-        self._close()
-        remove_run_folder(self.path)
-
-    def _close(self) -> None:
-        for watcher in self._watchers.values():
-            watcher.close()
-        self._watchers.clear()
+        with self._alone(force=force):
+            try:
+                self._adopt(ask=not self._folder.submissions())
+                self._act("remove")
+                self._wait_for_the_end()
+            except Exception:
+                if not force:
+                    raise
+            self._close()
+            remove_run_folder(self.path)
 
     def follow(self, number: int = 0, which: str = "out") -> Iterator[str]:
         """What a job prints, as it does, until it has ended or is held."""
@@ -549,7 +484,3 @@ class Run:
             if ended:
                 return
             time.sleep(0.1)
-
-
-def _submission(entry: dict[str, Any]) -> Submission:
-    return Submission(pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"]))

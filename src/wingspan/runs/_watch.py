@@ -1,0 +1,205 @@
+"""The jobs of a run: which they are, what becomes of them, and who may do something to them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import attrs
+
+from wingspan._files import disk_error, lock
+from wingspan.errors import PoolError, WingspanError
+from wingspan.jobs import Submission
+from wingspan.pools import JobEvent, JobState, get_pool
+from wingspan.runs._aside import something_lies_aside, take_back
+from wingspan.runs._errors import RunError, RunNotFound
+from wingspan.runs._folder import RunFolder
+from wingspan.runs._jobs import JOB_NOTE
+from wingspan.runs._spec import RunSpec
+
+if TYPE_CHECKING:
+    from wingspan.pools import Action, JobWatcher
+
+__all__ = ["RunJobs", "removed", "told"]
+
+#: Seconds of silence after which the scheduler itself is asked.
+_SILENCE = 30.0
+#: Seconds that whoever does something to a run waits for somebody else who does.
+_PATIENCE = 60.0
+#: Seconds that the removal of a run waits for its jobs to be gone.
+_END_SECONDS = 10.0
+
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+_Run = TypeVar("_Run", bound="RunJobs")
+
+
+def told(
+    method: Callable[Concatenate[_Run, _Given], _Answer],
+) -> Callable[Concatenate[_Run, _Given], _Answer]:
+    """A method that tells errors of the operating system in words of ours."""
+
+    @functools.wraps(method)
+    def words(self: _Run, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
+        try:
+            return method(self, *args, **kwargs)
+        except OSError as error:
+            if isinstance(error, WingspanError):
+                raise
+            if not (self.path / "run.json").exists():
+                raise removed(self.name) from None
+            what = f"{method.__name__} of the run {self.name!r} cannot be done"
+            raise disk_error(error, what, self.path, "What it has written is kept") from error
+
+    return words
+
+
+def removed(name: str) -> RunNotFound:
+    """The error for a run that is gone."""
+    return RunNotFound(f"the run {name!r} was removed", hint="make it again")
+
+
+def _submission(entry: dict[str, Any]) -> Submission:
+    return Submission(pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"]))
+
+
+class RunJobs:
+    """The jobs of one run."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._watchers: dict[str, JobWatcher] = {}
+        self._events: dict[tuple[str, int], JobEvent] = {}
+        self._watched = 0
+        self._asked = 0.0
+        self._adopted = False
+
+    @property
+    def name(self) -> str:
+        """What it is called: ``wingspan status NAME``."""
+        return self.spec.name
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self._folder.path
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was asked for."""
+        return self._folder.spec
+
+    @property
+    def pool(self) -> str:
+        """Kind of the pool that it is in."""
+        return str(self._folder.info["pool"])
+
+    def _submissions(self) -> list[dict[str, Any]]:
+        """Which jobs work on the run; those too whose submitter was killed before it could write them down."""
+        if something_lies_aside(self._folder):
+            with contextlib.suppress(OSError), lock(self.path / "lock") as alone:
+                if alone:  # whoever began to do jobs again has died
+                    self._adopt(ask=True)
+                    take_back(self._folder)
+        elif not self._adopted:
+            self._adopt(ask=not self._folder.submissions())
+        return self._folder.submissions()
+
+    def _adopt(self, *, ask: bool) -> None:
+        """Write down jobs that nobody has written down; with `ask` those too that only the scheduler knows."""
+        self._adopted = True
+        known = {str(entry["cluster"]) for entry in self._folder.submissions()}
+        for found, note in get_pool(self.pool).find(self.path, ask=ask):
+            if found.cluster not in known:
+                words = note.removeprefix(JOB_NOTE).split() if note.startswith(JOB_NOTE) else []
+                said = [int(word) for word in words if word.isdigit()]
+                first, count, inputs = [*said, *(0, found.count, 0)[len(said) :]][:3]
+                self._folder.add_submission(attrs.evolve(found, count=count), first, inputs)
+
+    @contextlib.contextmanager
+    def _alone(self, *, shared: bool = False, force: bool = False) -> Iterator[None]:
+        """While this lasts, nobody else does anything to the run, or (`shared`) to its outputs.
+
+        Raises:
+            RunError: Somebody else is at it for long.
+        """
+        with lock(self.path / "lock", shared=shared, patience=_PATIENCE) as held:
+            if not held and not force:
+                raise RunError(
+                    f"another process is doing something to {self.name} for {_PATIENCE:g} s, or was stopped while it did",
+                    hint=f"see what holds {self.path / 'lock'} (lslocks), and try again",
+                )
+            yield
+
+    def _look(self) -> list[dict[str, Any]]:
+        entries = self._submissions()
+        if len(entries) != self._watched:
+            self._close()
+            self._events.clear()
+            self._watched = len(entries)
+            for kind in {entry["pool"] for entry in entries}:
+                own = [_submission(entry) for entry in entries if entry["pool"] == kind]
+                self._watchers[kind] = get_pool(kind).watch(own, self.path)
+        for watcher in self._watchers.values():
+            for event in watcher.poll():
+                self._take(event)
+        open_jobs = any(
+            not self._state_of(entry, process).is_final
+            for entry in entries
+            for process in range(int(entry["count"]))
+        )
+        if open_jobs:
+            newest = max(
+                [event.time for event in self._events.values()] + [float(entry["time"]) for entry in entries]
+            )
+            silent = time.time() - max(newest, self._asked) > _SILENCE
+            for kind, watcher in self._watchers.items():
+                if kind == "local" or silent:
+                    self._asked = time.time()
+                    with contextlib.suppress(PoolError):
+                        for event in watcher.ask():
+                            self._take(event)
+        return entries
+
+    def _state_of(self, entry: dict[str, Any], process: int) -> JobState:
+        event = self._events.get((str(entry["cluster"]), process))
+        return JobState.IDLE if event is None else event.state
+
+    def _take(self, event: JobEvent) -> None:
+        if event.proc < 0:
+            for (cluster, process), known in list(self._events.items()):
+                if cluster == event.cluster and not known.state.is_final:
+                    self._events[(cluster, process)] = attrs.evolve(event, proc=process)
+            return
+        before = self._events.get((event.cluster, event.proc))
+        host = event.host or (before.host if before else None)
+        self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host)
+
+    def _act(self, action: Action) -> None:
+        by_pool: dict[str, list[Submission]] = {}
+        for entry in self._submissions():
+            by_pool.setdefault(entry["pool"], []).append(_submission(entry))
+        for kind, submissions in by_pool.items():
+            get_pool(kind).act(action, submissions, self.path, f"wingspan {action} {self.name}")
+
+    def _wait_for_the_end(self) -> None:
+        """Until HTCondor has written the end of removed jobs: it would make the folder anew to do so."""
+        deadline = time.monotonic() + _END_SECONDS
+        while self.pool in ("personal", "htcondor") and time.monotonic() < deadline:
+            entries = self._look()
+            if all(
+                self._state_of(entry, process).is_final
+                for entry in entries
+                for process in range(int(entry["count"]))
+            ):
+                return
+            time.sleep(0.05)
+
+    def _close(self) -> None:
+        for watcher in self._watchers.values():
+            watcher.close()
+        self._watchers.clear()
