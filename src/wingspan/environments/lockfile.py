@@ -24,6 +24,7 @@ from wingspan.environments.errors import (
     UnknownPlatform,
 )
 from wingspan.environments.lock import Form, LockedPackage, LockedPlatform, normalize
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     import rattler
@@ -104,7 +105,9 @@ class Lock:
             chosen = next((p for p in locked.platforms() if p.name == platform), None)
             if chosen is not None:
                 found = [
-                    self._with_facts(_convert(package, self.path.parent), environment, platform)
+                    self._checked(
+                        self._with_facts(_convert(package, self.path.parent), environment, platform)
+                    )
                     for package in locked.packages(chosen) or ()
                 ]
                 return tuple(sorted(found, key=lambda p: (p.kind, p.name, p.version, p.location)))
@@ -135,6 +138,24 @@ class Lock:
             constrains=_texts(facts.get("constrains")),
             extra_depends=tuple(spec for specs in extras.values() for spec in _texts(specs)),
         )
+
+    def _checked(self, package: LockedPackage) -> LockedPackage:
+        """`package`, if what the lock says of it can be made into names of files."""
+        label = f"{package.name}-{package.version}-{package.build}"
+        record = package.record
+        place = getattr(record, "python_site_packages_path", None) if record is not None else None
+        try:
+            trust.check_name(label)
+            for name in (package.file_name, package.subdir):
+                if name:
+                    trust.check_name(name)
+            if place:
+                trust.check_path(place)
+        except trust.BadName as error:
+            raise self._damaged(
+                f"the package {label!r:.200} (file {package.file_name!r:.200}) has a name that leads elsewhere: {error}"
+            ) from None
+        return package
 
     @cached_property
     def _sources(self) -> dict[tuple[str, str, str], Mapping[str, Any]]:

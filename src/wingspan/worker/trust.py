@@ -10,6 +10,7 @@ who knows the package, bundle or map says so around it.
 import contextlib
 import errno
 import os
+import re
 import stat
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ FOLDER, FILE, PROGRAM = 0o700, 0o600, 0o700
 LONGEST_PART, LONGEST_PATH = 255, 3072
 #: Categories of Unicode that are not to be seen, or change how the rest is seen: control, format, surrogate, line and paragraph separators.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+_PLAIN = re.compile("[ -~]*\\Z")
 
 
 class BadName(ValueError):
@@ -53,7 +55,7 @@ def check_path(name: "str") -> "str":
         raise BadName("it is no text")
     if not name:
         raise BadName("it is empty")
-    plain = all(" " <= character <= "~" for character in name)
+    plain = _PLAIN.match(name) is not None
     if not plain:
         import unicodedata
 
@@ -89,7 +91,7 @@ def check_name(name: "str") -> "str":
 
 def folded(name: "str") -> "str":
     """What two names share that are one name to some file system: no case, one form of Unicode."""
-    if all(character <= "~" for character in name):
+    if _PLAIN.match(name):
         return name.lower()
     import unicodedata
 

@@ -12,10 +12,13 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
 
+from wingspan.environments.bundles.errors import UnsafePackage
+from wingspan.environments.bundles.foreign import Contents, add_extracted, site_packages
 from wingspan.worker import trust
 
 _AT_ONCE = 8
@@ -104,11 +107,37 @@ async def _link(request: dict[str, Any]) -> None:
     for record in records:
         record.url = Path(places[(record.subdir, record.file_name)]).as_uri()
 
+    known = {item["record"]["name"]: item["record"] for item in request["items"]}
+    contents = Contents(site_packages(known.values()))
+    looking = threading.Lock()
+    populated: list[str] = []
+
     class Reporter:
         def __getattr__(self, name: str) -> Any:
             if not name.startswith("on_"):
                 raise AttributeError(name)
             return lambda *_, **__: 0
+
+        def on_populate_cache_start(self, operation: int, package_name: str) -> int:
+            with looking:
+                populated.append(package_name)
+                return len(populated) - 1
+
+        def on_populate_cache_complete(self, cache_entry: int) -> None:
+            # It is extracted, and not linked yet. py-rattler would go on after an exception of ours.
+            try:
+                with looking:
+                    record = known[populated[cache_entry]]
+                    folder = "{name}-{version}-{build}".format(**record)
+                    add_extracted(contents, record, Path(request["cache"], folder))
+                    contents.check()
+            except UnsafePackage as error:
+                _tell({"unsafe": error.message})
+                os._exit(1)
+            except BaseException as error:  # noqa: BLE001 - what could not be looked at is not linked
+                sys.stderr.write(f"{populated[cache_entry]} cannot be looked at: {error!r}\n")
+                sys.stderr.flush()
+                os._exit(1)
 
         def on_link_complete(self, index: int) -> None:
             _tell({"linked": 1})

@@ -8,6 +8,7 @@ BundleError (EnvironmentError_)
 ├── BundleNotFound (FileNotFoundError)     there is no such file
 ├── BundleDamaged (ValueError)             cut, altered, or not a bundle at all
 ├── UnsafeBundle (ValueError)              a member of it would be written outside the target folder
+│   └── UnsafePackage                      so would a file of a package
 ├── ProgramMissing (FileNotFoundError)     a program that this kind needs is not there and cannot be obtained
 └── DiskFull (OSError)                     no room for what was to be written
 """
@@ -28,6 +29,7 @@ __all__ = [
     "ProgramMissing",
     "UnknownKind",
     "UnsafeBundle",
+    "UnsafePackage",
 ]
 
 
@@ -67,6 +69,10 @@ class BundleDamaged(BundleError, ValueError):
 
 class UnsafeBundle(BundleError, ValueError):
     """A bundle with a member that would be written outside the target folder."""
+
+
+class UnsafePackage(UnsafeBundle):
+    """A package with a file that would not stay where it belongs: an absolute name, ``..``, or one below a symbolic link."""
 
 
 class ProgramMissing(BundleError, FileNotFoundError):

@@ -20,7 +20,12 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from wingspan._cores import usable_cores
-from wingspan.environments.bundles.errors import BuildFailed, PackageMismatch, PackageUnavailable
+from wingspan.environments.bundles.errors import (
+    BuildFailed,
+    PackageMismatch,
+    PackageUnavailable,
+    UnsafePackage,
+)
 from wingspan.environments.bundles.storage import (
     CHUNK,
     cache_folder,
@@ -228,6 +233,10 @@ def run_rattler(request: dict[str, object]) -> Iterator[dict[str, str]]:
             if event.get("done"):
                 done = True
                 break
+            if "unsafe" in event:
+                raise UnsafePackage(
+                    event["unsafe"], hint="do not use this lock or bundle, and ask where it comes from"
+                )
             yield event
     finally:
         if not done:

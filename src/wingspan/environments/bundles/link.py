@@ -33,6 +33,7 @@ from wingspan.environments.bundles.claims import CLOBBERS, Claim, claimed_files,
 from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing
 from wingspan.environments.bundles.extracted import forget_altered, remember
 from wingspan.environments.bundles.fetch import Archive, run_rattler
+from wingspan.environments.bundles.foreign import check_archives
 from wingspan.environments.bundles.storage import cache_folder, hash_file, no_room
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -82,7 +83,12 @@ def link_environment(
         wheels = [a for a in archives if a.package.kind == "pypi"]
         forget_altered(conda, cache_folder("packages"))
         link_conda(
-            [conda_item(a) for a in conda], folder, prefix=prefix, platform=platform, progress=progress
+            [conda_item(a) for a in conda],
+            folder,
+            prefix=prefix,
+            platform=platform,
+            wheels=[a.path for a in wheels],
+            progress=progress,
         )
         _settle_modes(folder)  # which most files share with the cache
         remember(conda, cache_folder("packages"))
@@ -125,9 +131,16 @@ def link_conda(
     prefix: str,
     platform: str,
     cache: Path | None = None,
+    wheels: Sequence[Path] = (),
     progress: Progress = NO_PROGRESS,
 ) -> None:
-    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`."""
+    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`; `wheels` are to come after them.
+
+    Raises:
+        UnsafePackage: A name in one of them leads out of the folder; nothing was linked.
+    """
+    cache = cache or cache_folder("packages")
+    check_archives(items, cache, wheels)
     folder.mkdir(parents=True, exist_ok=True)
     task = progress.start("Linking packages", len(items))
     request: dict[str, object] = {
@@ -136,7 +149,7 @@ def link_conda(
         "prefix": str(folder),
         "target": prefix,
         "platform": platform,
-        "cache": str(cache or cache_folder("packages")),
+        "cache": str(cache),
     }
     for event in run_rattler(request):
         progress.advance(task, int(event.get("linked", 0)))

@@ -12,6 +12,7 @@ import attrs
 from wingspan.environments.bundles.errors import BundleDamaged, UnknownKind
 from wingspan.environments.lock import LockedEnvironment
 from wingspan.environments.needs import EXPANSION
+from wingspan.worker import trust
 
 __all__ = ["FORMAT", "KINDS", "PREFIX", "Bundle", "Kind", "Manifest", "bundle_name", "check_kind"]
 
@@ -102,7 +103,9 @@ class Manifest:
                     hint="pip install --upgrade wingspan",
                 )
             known = {a.name for a in attrs.fields(cls)}
-            return cls(**{key: value for key, value in document.items() if key in known})
+            found = cls(**{key: value for key, value in document.items() if key in known})
+            found._check()
+            return found
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, BundleDamaged):
                 raise
@@ -110,6 +113,35 @@ class Manifest:
                 f"{where}: what it says of itself cannot be read ({error})",
                 hint="build it again: wingspan env bundle",
             ) from None
+
+    def _check(self) -> None:
+        """Raise ValueError or TypeError where something is not what it should be: whoever made the bundle wrote it."""
+        check_kind(self.kind)
+        for text in (
+            self.workspace,
+            self.environment,
+            self.platform,
+            self.environment_digest,
+            self.lock_sha256,
+        ):
+            if not isinstance(text, str) or not text.isprintable():
+                raise TypeError(f"{text!r:.100} is no text")
+        if self.prefix is not None:
+            if not _PREFIX.fullmatch(self.prefix):
+                raise ValueError(f"{self.prefix!r:.100} is no place for an environment")
+            trust.check_path(self.prefix[1:])
+        if self.python is not None and not _PYTHON.fullmatch(self.python):
+            raise ValueError(f"{self.python!r:.100} is no version of Python")
+        for number in (self.packages, self.installed_bytes, self.installed_files):
+            if number is not None and (type(number) is not int or not 0 <= number < 1 << 60):
+                raise ValueError(f"{number!r:.100} is no number of something")
+        if not isinstance(self.needs, dict):
+            raise TypeError("needs is no table")
+
+
+#: What an absolute path of a bundle may be made of: it is written into scripts, and into what packages compiled.
+_PREFIX = re.compile(r"/[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)+")
+_PYTHON = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}[a-z]?")
 
 
 @attrs.frozen(kw_only=True)

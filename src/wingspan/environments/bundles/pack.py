@@ -32,6 +32,7 @@ from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import CHUNK, hash_file
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.worker import trust
 
 __all__ = [
     "check_member",
@@ -244,12 +245,14 @@ def check_member(member: tarfile.TarInfo, path: Path) -> str:
         UnsafeBundle: It would be written outside the folder, or is a link or a device.
     """
     name = member.name[2:] if member.name.startswith("./") else member.name
-    parts = name.split("/")
-    if name.startswith("/") or ".." in parts:
+    try:
+        if name not in ("", ".") or not member.isdir():
+            trust.check_path(name)
+    except trust.BadName as error:
         raise UnsafeBundle(
-            f"{path} has a member {member.name!r}, which would be written outside the target folder",
+            f"{path} has a member {member.name!r:.200}, which would be written outside the target folder: {error}",
             hint="do not use this file, and ask where it comes from",
-        )
+        ) from None
     if not (member.isfile() or member.isdir()):
         what = f"a link to {member.linkname!r}" if member.islnk() or member.issym() else "a device"
         raise UnsafeBundle(

@@ -21,6 +21,7 @@ from wingspan.environments.bundles.errors import (
     BundleError,
     UnsafeBundle,
 )
+from wingspan.environments.bundles.foreign import check_names
 from wingspan.environments.bundles.link import install_wheels, link_conda
 from wingspan.environments.bundles.manifest import Bundle
 from wingspan.environments.bundles.pack import extract_pack
@@ -28,6 +29,7 @@ from wingspan.environments.bundles.programs import find_program
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import disk_full, hash_file, no_room, temporary_folder
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.worker import trust
 
 __all__ = ["unpack_bundle"]
 
@@ -134,14 +136,26 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
             **document.get("packages", {}),
             **document.get("packages.conda", {}),
         }.items():
+            check_names(record, file_name, subdir)
             path = root / "channel" / subdir / file_name
+            if f"channel/{subdir}/{file_name}" not in sums:
+                raise BundleDamaged(
+                    f"{bundle.path} lists the package {file_name!r}, and does not have it",
+                    hint="fetch or build it again",
+                )
             items.append({"subdir": subdir, "file_name": file_name, "record": record, "path": str(path)})
+    wheels = sorted((root / "pypi").glob("*.whl"))
     link_conda(
-        items, prefix, prefix=str(prefix), platform=platform, cache=work / "packages", progress=progress
+        items,
+        prefix,
+        prefix=str(prefix),
+        platform=platform,
+        cache=work / "packages",
+        wheels=wheels,
+        progress=progress,
     )
     (prefix / "conda-meta").mkdir(exist_ok=True)
     (prefix / "conda-meta/history").write_text("", encoding="utf-8")
-    wheels = sorted((root / "pypi").glob("*.whl"))
     if wheels:
         known = {wheel: sums[f"pypi/{wheel.name}"] for wheel in wheels}
         install_wheels(known, prefix, prefix=str(prefix), cache=work / "uv", progress=progress)
@@ -263,7 +277,11 @@ def _extract_member(
     target = folder / member.name
     # where links of earlier members lead, also those to what is not there (yet)
     parent = f"{os.path.realpath(target.parent)}/"
-    inside = ".." not in member.name.split("/") and parent.startswith(f"{os.path.realpath(folder)}/{within}/")
+    try:
+        trust.check_path(member.name.rstrip("/"))
+        inside = parent.startswith(f"{os.path.realpath(folder)}/{within}/")
+    except trust.BadName:
+        inside = False
     source = layer.extractfile(member) if member.isfile() else None
     if not inside or not (source or member.isdir() or member.issym()):
         raise _leads_out(path, member.name)

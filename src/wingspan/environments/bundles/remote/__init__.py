@@ -9,8 +9,8 @@ from pathlib import Path
 __all__ = ["remote_program"]
 
 _FOLDER = Path(__file__).parent
-#: In Python an import, so that the file works where it lies, too.
-_INCLUDE = re.compile(rb"^(?:from \w+ import \w+  )?# @include (\S+)\n", re.MULTILINE)
+#: In Python an import: linters see whole programs.
+_INCLUDE = re.compile(rb"^(?:from \w+ import [\w, ]+  )?# @include (\S+)\n", re.MULTILINE)
 
 
 def remote_program(name: str) -> bytes:

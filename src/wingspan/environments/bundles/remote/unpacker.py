@@ -27,6 +27,7 @@ import tempfile
 import zipfile
 
 from in_place import replace_in_binary  # @include in_place.py
+from trust import BadName, check_name, check_path  # @include ../../../worker/trust.py
 
 EXIT_DAMAGED = 121
 EXIT_NO_WAY = 122
@@ -135,30 +136,59 @@ def file_name_of(text):
 
 
 def safe_path(folder, name, what):
-    name = file_name_of(name)
-    path = os.path.normpath(os.path.join(folder, name))
-    if os.path.isabs(name) or not (path + os.sep).startswith(folder + os.sep):
-        raise Refused(
-            EXIT_DAMAGED, "%s has a member %r, which would be written outside its folder" % (what, name)
-        )
+    """Where the foreign `name` lies below `folder`, on a way without links."""
+    try:
+        check_path(name)
+    except BadName as error:
+        raise outside(what, name, error)
+    path = os.path.join(folder, file_name_of(name))
+    above = os.path.dirname(path)
+    while len(above) > len(folder):
+        if above in _no_links:
+            break
+        if os.path.islink(above):
+            raise outside(what, name, "it lies below a symbolic link")
+        if os.path.isdir(above):
+            _no_links.add(above)
+        above = os.path.dirname(above)
     return path
+
+
+#: Folders that were looked at. A folder does not become a link: nothing here removes one.
+_no_links = set()
+
+
+def outside(what, name, why):
+    text = "%s has a member %r, which would be written outside its folder: %s" % (what, name, why)
+    return Refused(EXIT_DAMAGED, text)
+
+
+def stays_inside(folder, path, link):
+    """Whether the link at `path` leads to a place below `folder`, whatever other links are on the way."""
+    return (os.path.realpath(os.path.join(os.path.dirname(path), link)) + os.sep).startswith(
+        os.path.realpath(folder) + os.sep
+    )
 
 
 def extract_tar(tar, folder, what):
     """Extract; refuse what would land outside, or a link that points out of `folder`."""
     for member in tar:
-        path = safe_path(folder, member.name, what)
-        if os.path.islink(os.path.dirname(path)):
-            raise Refused(EXIT_DAMAGED, "%s writes through a link: %r" % (what, member.name))
+        name = member.name[2:] if member.name.startswith("./") else member.name
+        if member.isdir() and name in ("", "."):
+            continue
+        path = safe_path(folder, name.rstrip("/"), what)
+        if os.path.islink(path):
+            os.unlink(path)  # nothing is written through it
         if member.isdir():
             os.makedirs(path, exist_ok=True)
         elif member.issym():
             os.makedirs(os.path.dirname(path), exist_ok=True)
             link = file_name_of(member.linkname)
-            safe_path(folder, os.path.relpath(os.path.join(os.path.dirname(path), link), folder), what)
+            if not stays_inside(folder, path, link):
+                raise outside(what, name, "it is a link to %r" % link)
             os.symlink(link, path)
         elif member.islnk():
-            os.link(safe_path(folder, member.linkname, what), path)
+            os.link(safe_path(folder, member.linkname, what), path, follow_symlinks=False)
         elif member.isfile():
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as file:
@@ -230,14 +260,17 @@ def script(path, prefix, module, function):
 def entry_point(text, prefix):
     name, target = text.split("=", 1)
     module, function = target.split("[")[0].strip().split(":")
+    path = safe_path(prefix, "bin/" + check_name(name.strip()), "an entry point")
     os.makedirs(prefix + "/bin", exist_ok=True)
-    script(os.path.join(prefix, "bin", file_name_of(name.strip())), prefix, module.strip(), function.strip())
+    if os.path.lexists(path):
+        os.unlink(path)
+    script(path, prefix, module.strip(), function.strip())
 
 
 def site_packages(record):
     """Where this Python has its packages: a free-threaded one says so (lib/python3.13t/site-packages)."""
     minor = ".".join(record["version"].split(".")[:2])
-    return record.get("python_site_packages_path") or "lib/python%s/site-packages" % minor
+    return check_path(record.get("python_site_packages_path") or "lib/python%s/site-packages" % minor)
 
 
 def install_conda(record, file_name, source, prefix, site):
@@ -365,6 +398,11 @@ def check(pack):
             repodata = json.load(file)
         records = dict(repodata.get("packages", {}), **repodata.get("packages.conda", {}))
         for file_name, record in sorted(records.items()):
+            for name in (file_name, "{name}-{version}-{build}".format(**dict({"build": ""}, **record))):
+                try:
+                    check_name(name)
+                except BadName as error:
+                    raise outside("repodata.json", name, error)
             path = safe_path(folder, file_name, "repodata.json")
             for algorithm in ("sha256", "md5"):
                 if record.get(algorithm):
@@ -400,6 +438,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="count")
     parser.add_argument("-q", "--quiet", action="count")
     arguments = parser.parse_args()
+    os.umask(os.umask(0o022) | 0o022)  # what is executed here, nobody else may write
     output = os.path.abspath(arguments.output_directory)
     prefix = os.path.join(output, arguments.env_name)
     if os.path.exists(prefix):

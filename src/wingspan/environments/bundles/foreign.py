@@ -1,0 +1,274 @@
+"""What packages say of themselves, looked at before anything of them is put into an environment.
+
+Whoever wrote a lock or a pack chose every name in it. py-rattler takes names of files as they stand, so each of them is checked here
+(`wingspan.worker.trust` says what a name may be): first as the archives list them, before anything is linked, then (in `_rattler`) as the
+packages lie there when they are extracted, before each is linked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wingspan.environments.archives import LocalPackage, console_scripts, read_member
+from wingspan.environments.bundles.errors import UnsafePackage
+from wingspan.worker import trust
+
+__all__ = ["Contents", "add_extracted", "check_archives", "check_names", "site_packages"]
+
+#: Wingspan's own folder in an environment: what lies there is executed when a job starts.
+_RESERVED = (".wingspan",)
+#: As the specification of wheels names them, and where they are: below the environment, or below site-packages.
+_SCHEMES = {"data": "", "scripts": "bin/", "headers": "include/"}
+
+
+def _unsafe(label: str, name: object, what: str) -> UnsafePackage:
+    return UnsafePackage(
+        f"the package {label} cannot be used: its file {name!r:.200} would not stay where it belongs: {what}",
+        hint="do not use this lock or bundle, and ask where it comes from",
+    )
+
+
+def check_names(record: Mapping[str, Any], file_name: object, subdir: object) -> str:
+    """The package's label for messages, if what the record says can be made into names of files.
+
+    Raises:
+        UnsafePackage: It cannot.
+    """
+    name, version, build = (str(record.get(key, "")) for key in ("name", "version", "build"))
+    label = f"{name} {version} {build}"
+    for text in (file_name, subdir, f"{name}-{version}-{build}"):
+        try:
+            trust.check_name(text)  # type: ignore[arg-type]
+        except trust.BadName as error:
+            raise _unsafe(f"{label!r:.200}", text, str(error)) from None
+    place = record.get("python_site_packages_path")
+    if place is not None:
+        try:
+            trust.check_path(place)
+        except trust.BadName as error:
+            raise _unsafe(label, place, str(error)) from None
+    return label
+
+
+def site_packages(records: Iterable[Mapping[str, Any]]) -> str:
+    """Where the Python among `records` has its packages, below the environment."""
+    for record in records:
+        if record.get("name") == "python":
+            minor = ".".join(str(record.get("version", "")).split(".")[:2])
+            return str(record.get("python_site_packages_path") or f"lib/python{minor}/site-packages")
+    return "lib/python/site-packages"
+
+
+class Contents:
+    """The names that packages want in one environment, as they become known.
+
+    Args:
+        site: Where packages for any Python go, below the environment.
+    """
+
+    def __init__(self, site: str) -> None:
+        self.site = site
+        self._tree = trust.Tree(_RESERVED)
+
+    def add(
+        self,
+        label: str,
+        noarch: bool,
+        paths: str | None,
+        files: str | None,
+        link: str | None,
+        folder: Path | None = None,
+    ) -> None:
+        """Add a conda package, by the texts of ``info/paths.json``, or of ``info/files`` (before 2018), and of ``info/link.json``.
+
+        Args:
+            label: The package, for messages.
+            noarch: It is for any Python.
+            paths, files, link: The texts; None where there is none.
+            folder: Where it was extracted to: what lies there has to be what the list says.
+
+        Raises:
+            UnsafePackage: A name leads elsewhere, or what lies there is something else than the list says.
+        """
+        try:
+            if paths is not None:
+                listed = [(entry["_path"], entry.get("path_type")) for entry in json.loads(paths)["paths"]]
+            else:
+                listed = [(line, None) for line in (files or "").splitlines() if line]
+            points = json.loads(link).get("noarch", {}).get("entry_points", []) if noarch and link else []
+            programs = [str(point).partition("=")[0].strip() for point in points]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _unsafe(
+                label, "info/paths.json", f"the list of its files cannot be read ({error!r:.200})"
+            ) from None
+        for name, kind in listed:
+            try:
+                trust.check_path(name)
+                self._add(label, name, kind, noarch, folder)
+            except trust.BadName as error:
+                raise _unsafe(label, name, str(error)) from None
+        for program in programs:
+            self._add_program(label, program)
+
+    def _add(self, label: str, name: str, kind: str | None, noarch: bool, folder: Path | None) -> None:
+        place = name
+        if noarch and name.startswith("site-packages/"):
+            place = self.site + name[len("site-packages") :]
+        elif noarch and name.startswith("python-scripts/"):
+            place = f"bin/{name[len('python-scripts/') :]}"
+        target = "" if kind == "softlink" else None
+        if folder is not None:
+            target = _looked_at(folder, name, kind)
+        if target is not None and trust.folded(place.rpartition("/")[2]) == "__pycache__":
+            raise trust.BadName("it is a symbolic link in the place of a folder that Python writes to")
+        self._tree.add(label, place, target)
+
+    def _add_program(self, label: str, name: str) -> None:
+        try:
+            self._tree.add(label, f"bin/{trust.check_name(name)}")
+        except trust.BadName as error:
+            raise _unsafe(label, name, str(error)) from None
+
+    def add_wheel(self, wheel: Path) -> None:
+        """Add a wheel.
+
+        Raises:
+            UnsafePackage: A name in it leads elsewhere.
+            zipfile.BadZipFile, ValueError: It is no wheel.
+        """
+        label = wheel.name
+        with zipfile.ZipFile(wheel) as archive:
+            for member in archive.infolist():
+                name = member.filename
+                try:
+                    if not member.is_dir():
+                        trust.check_path(name)
+                        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                            raise trust.BadName("it is no plain file")
+                        self._tree.add(label, self._place(name))
+                except trust.BadName as error:
+                    raise _unsafe(label, name, str(error)) from None
+            for program in console_scripts(archive):
+                self._add_program(label, program)
+
+    def _place(self, name: str) -> str:
+        top, _, rest = name.partition("/")
+        if top.endswith(".data"):
+            scheme, _, rest = rest.partition("/")
+            if scheme in _SCHEMES:
+                return _SCHEMES[scheme] + rest
+            if scheme not in ("purelib", "platlib"):
+                raise trust.BadName(f"{scheme!r} is no place that wheels know")
+            return f"{self.site}/{rest}"
+        return f"{self.site}/{name}"
+
+    def check(self) -> None:
+        """See that nothing of what was added so far would be written through a symbolic link.
+
+        Raises:
+            UnsafePackage: Something would.
+        """
+        fault = self._tree.first_fault()
+        if fault is not None:
+            raise _unsafe(*fault)
+
+
+def _looked_at(folder: Path, name: str, kind: str | None) -> str | None:
+    """Where the link `name` of an extracted package leads; None for a file.
+
+    Raises:
+        BadName: It is something else than the list says, or has rights that no file of a package has.
+    """
+    try:
+        status = os.lstat(f"{folder}/{name}")
+    except OSError as error:
+        if kind == "directory" or isinstance(error, FileNotFoundError):
+            return None  # py-rattler says so
+        raise trust.BadName(str(error)) from None
+    if stat.S_ISLNK(status.st_mode):
+        if kind not in ("softlink", None):
+            raise trust.BadName("it is a symbolic link, and the list of files says that it is none")
+        return os.readlink(f"{folder}/{name}")  # noqa: PTH115 - asked for tens of thousands of files
+    if not stat.S_ISREG(status.st_mode) and not (stat.S_ISDIR(status.st_mode) and kind == "directory"):
+        raise trust.BadName("it is no plain file")
+    if status.st_mode & (stat.S_ISUID | stat.S_ISGID) and stat.S_ISREG(status.st_mode):
+        os.chmod(f"{folder}/{name}", stat.S_IMODE(status.st_mode) & 0o777)  # noqa: PTH101 - as above
+    return None
+
+
+def add_extracted(contents: Contents, record: Mapping[str, Any], folder: Path) -> None:
+    """Add the package that was extracted to `folder`.
+
+    Raises:
+        UnsafePackage: See `Contents.add`; also: one of the folders in it is a link.
+    """
+    label = check_names(record, "x", "x")
+    for inner in ("info", "info/index.json", "info/paths.json", "info/files", "info/link.json"):
+        if (folder / inner).is_symlink():
+            raise _unsafe(label, inner, "it is a symbolic link")
+    paths, files, link = (_text(folder / f"info/{name}") for name in ("paths.json", "files", "link.json"))
+    try:
+        said = json.loads(_text(folder / "info/index.json") or "{}")
+        name, noarch = said.get("name"), said.get("noarch")
+    except (ValueError, AttributeError):
+        raise _unsafe(label, "info/index.json", "it cannot be read") from None
+    if name != record["name"]:  # py-rattler goes by what the package says, too
+        raise _unsafe(label, "info/index.json", f"it says that the package is {name!r:.100}")
+    contents.add(label, noarch == "python", paths, files, link, folder)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
+
+
+def check_archives(items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iterable[Path] = ()) -> None:
+    """See that all names in conda packages (items as of `link_conda`) and wheels stay in the environment. Nothing is written.
+
+    Args:
+        items: The packages, with their archives.
+        cache: Extracted packages that are as they were; their lists are read from there.
+        wheels: What is installed beside them.
+
+    Raises:
+        UnsafePackage: One does not; package and name are named.
+        BuildFailed: An archive cannot be read.
+    """
+    from wingspan.environments.bundles.errors import BuildFailed
+
+    contents = Contents(site_packages(item["record"] for item in items))
+    for item in items:
+        record, path = item["record"], Path(item["path"])
+        label = check_names(record, item["file_name"], item["subdir"])
+        known = cache / re.sub(r"\.(conda|tar\.bz2)$", "", item["file_name"])
+        package = LocalPackage(known if (known / "info/paths.json").is_file() else path)
+        try:
+            paths = read_member(package, "info/paths.json")
+            files = read_member(package, "info/files") if paths is None else None
+            noarch = record.get("noarch") == "python"
+            link = read_member(package, "info/link.json") if noarch else None
+        except Exception as error:  # noqa: BLE001 - zip, tar, bz2, zstd: each has errors of its own
+            raise BuildFailed(
+                f"{path.name} is no conda package: {error}",
+                hint="the lock names it: look where it comes from",
+            ) from None
+        contents.add(label, noarch, paths, files, link)
+    for wheel in wheels:
+        try:
+            contents.add_wheel(wheel)
+        except (zipfile.BadZipFile, ValueError) as error:
+            if isinstance(error, UnsafePackage):
+                raise
+            raise BuildFailed(
+                f"{wheel.name} is not a wheel: {error}", hint="the lock names it: look where it comes from"
+            ) from None
+    contents.check()

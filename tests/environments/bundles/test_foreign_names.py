@@ -1,0 +1,444 @@
+"""Names that come from locks, packs, packages and wheels: none of them leads out of the environment, whatever its author wrote."""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wingspan.environments import load_environment
+from wingspan.environments.bundles import build_bundle, unpack_bundle
+from wingspan.environments.bundles.errors import BundleDamaged, BundleError, UnsafeBundle, UnsafePackage
+from wingspan.environments.bundles.manifest import Manifest
+from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.errors import LockDamaged
+
+MANY = int(os.environ.get("WINGSPAN_TEST_EXAMPLES", "15"))
+SUBDIR = f"linux-{'64' if platform.machine() == 'x86_64' else platform.machine()}"
+LINK = object()
+
+#: What a package has: its files by name; (LINK, target) is a symbolic link.
+Files = dict[str, Any]
+
+
+def said(name: str, **more: Any) -> bytes:
+    """What a package says of itself."""
+    return json.dumps(
+        {"name": name, "version": "1", "build": "0", "build_number": 0, "subdir": SUBDIR, **more}
+    ).encode()
+
+
+def package(
+    files: Files,
+    name: str = "i1",
+    *,
+    noarch: str | None = None,
+    listed: list[dict[str, Any]] | None = None,
+    link: dict[str, Any] | None = None,
+) -> bytes:
+    """A conda package (.tar.bz2) of these files; `listed` stands in its list of them instead."""
+    entries = [
+        {"_path": name, "path_type": "softlink" if isinstance(content, tuple) else "hardlink"}
+        for name, content in files.items()
+    ]
+    paths = {"paths": entries if listed is None else listed, "paths_version": 1}
+    inside: Files = {
+        "info/paths.json": json.dumps(paths).encode(),
+        "info/index.json": said(name, noarch=noarch),
+    }
+    if link is not None:
+        inside["info/link.json"] = json.dumps(link).encode()
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, data in {**inside, **files}.items():
+            member = tarfile.TarInfo(name)
+            if isinstance(data, tuple):
+                member.type, member.linkname = tarfile.SYMTYPE, data[1]
+                tar.addfile(member)
+            else:
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return bz2.compress(content.getvalue())
+
+
+def index(name: str, archive: bytes, depends: list[str], **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": "1",
+        "build": "0",
+        "build_number": 0,
+        "depends": depends,
+        "subdir": SUBDIR,
+        "size": len(archive),
+        "sha256": hashlib.sha256(archive).hexdigest(),
+        **more,
+    }
+
+
+def pack(
+    path: Path,
+    packages: dict[str, bytes],
+    *,
+    file_names: dict[str, str] | None = None,
+    records: dict[str, Any] | None = None,
+) -> Path:
+    """A pack of these packages, each of which depends on those before it."""
+    table, members = {}, {}
+    for name, archive in packages.items():
+        file_name = (file_names or {}).get(name, f"{name}-1-0.tar.bz2")
+        table[file_name] = {
+            **index(name, archive, list(packages)[: list(packages).index(name)]),
+            **(records or {}).get(name, {}),
+        }
+        members[f"channel/{SUBDIR}/{file_name}"] = archive
+    members["pixi-pack.json"] = json.dumps({"version": "1", "platform": SUBDIR}).encode()
+    members[f"channel/{SUBDIR}/repodata.json"] = json.dumps({"packages": table}).encode()
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def workspace(folder: Path, packages: dict[str, bytes]) -> Path:
+    """A workspace whose lock has these packages, as archives of a channel on this machine."""
+    channel = folder / "channel" / SUBDIR
+    channel.mkdir(parents=True)
+    listed, described = "", ""
+    for name, archive in packages.items():
+        place = channel / f"{name}-1-0.tar.bz2"
+        place.write_bytes(archive)
+        listed += f"      - conda: {place.as_uri()}\n"
+        described += f"- conda: {place.as_uri()}\n  sha256: {hashlib.sha256(archive).hexdigest()}\n  size: {len(archive)}\n  subdir: {SUBDIR}\n"
+        before = list(packages)[: list(packages).index(name)]
+        described += "".join(["  depends:\n", *(f"  - {one}\n" for one in before)]) if before else ""
+    (folder / "pixi.toml").write_text(
+        f'[workspace]\nname = "w"\nchannels = ["{channel.parent.as_uri()}"]\nplatforms = ["{SUBDIR}"]\n'
+    )
+    (folder / "pixi.lock").write_text(
+        f"version: 6\nenvironments:\n  default:\n    channels:\n    - url: {channel.parent.as_uri()}/\n"
+        f"    packages:\n      {SUBDIR}:\n{listed}packages:\n{described}"
+    )
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder of the user's with a file that must stay as it is."""
+    folder = tmp_path / "home/.ssh"
+    folder.mkdir(parents=True)
+    (folder / "authorized_keys").write_text("mine\n")
+    return folder
+
+
+def below(folder: Path) -> dict[str, bytes | str]:
+    """Everything below a folder: content of files, where links lead to."""
+    return {
+        path.relative_to(folder).as_posix(): str(path.readlink()) if path.is_symlink() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def through_a_link(home: Path) -> dict[str, bytes]:
+    return {
+        "i1": package({"x": (LINK, str(home))}),
+        "i2": package({"x/authorized_keys": b"theirs\n" * 100_000}, "i2"),
+    }
+
+
+EVIL = {
+    "below another package's link": lambda home: (through_a_link(home), "i2", "x/authorized_keys"),
+    "a dot before it": lambda home: (
+        {
+            "i1": package({"x": (LINK, str(home))}),
+            "i2": package({"x/authorized_keys": b"theirs\n"}, "i2", listed=[{"_path": "./x/authorized_keys", "path_type": "hardlink"}]),
+        },
+        "i2",
+        "./x/authorized_keys",
+    ),
+    "up": lambda home: (
+        {"i1": package({"a": b"theirs"}, listed=[{"_path": "../../other/place", "path_type": "hardlink"}])},
+        "i1",
+        "../../other/place",
+    ),
+    "absolute": lambda home: (
+        {"i1": package({"a": b"theirs"}, listed=[{"_path": f"{home}/authorized_keys", "path_type": "hardlink"}])},
+        "i1",
+        "authorized_keys",
+    ),
+    "the name of a link that leads out": lambda home: (
+        {"i1": package({"x": (LINK, f"{home}/authorized_keys")}), "i2": package({"x": b"theirs"}, "i2")},
+        "i2",
+        "x",
+    ),
+    "below a link of its own": lambda home: (
+        {"i1": package({"x": (LINK, str(home)), "y": b""}, listed=[
+            {"_path": "x", "path_type": "softlink"}, {"_path": "x/authorized_keys", "path_type": "hardlink"}])},
+        "i1",
+        "x/authorized_keys",
+    ),
+    "a program of another name": lambda home: (
+        {
+            "i1": package({"site-packages/a.py": b""}, link={
+                "noarch": {"type": "python", "entry_points": ["../../evil = a:main"]}, "package_metadata_version": 1}),
+        },
+        "i1",
+        "../../evil",
+    ),
+    "our own folder": lambda home: ({"i1": package({".wingspan/activate.sh": b"evil"})}, "i1", ".wingspan"),
+    "a control character": lambda home: ({"i1": package({"a\x1b]0;x\x07": b""})}, "i1", "\\x1b"),
+    "a place for byte code": lambda home: ({"i1": package({"lib/__pycache__": (LINK, str(home))})}, "i1", "__pycache__"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EVIL)
+def test_a_pack_writes_nothing_outside(kind: str, tmp_path: Path, home: Path, empty_cache: Path) -> None:
+    """Refused before anything is linked, naming the package and the path; nothing is left, nothing else is touched."""
+    packages, guilty, name = EVIL[kind](home)
+    records = {"i1": {"noarch": "python"}} if "program" in kind else None
+    path = pack(tmp_path / "pack.tar", packages, records=records)
+    before = below(home.parent)
+    with pytest.raises(UnsafePackage) as caught:
+        unpack_bundle(path, tmp_path / "target")
+    assert guilty in caught.value.message
+    assert name in caught.value.message
+    assert below(home.parent) == before
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("kind", EVIL)
+def test_nor_on_a_worker(kind: str, tmp_path: Path, home: Path) -> None:
+    """The program that unpacks on workers refuses the same."""
+    packages, _, _ = EVIL[kind](home)
+    if kind in ("our own folder", "the name of a link that leads out", "a place for byte code"):
+        pytest.skip("on a worker the pack's own code is what is wanted; files are put in place by renaming")
+    records = {"i1": {"noarch": "python"}} if "program" in kind else None
+    path = pack(tmp_path / "pack.tar", packages, records=records)
+    program = tmp_path / "unpack"
+    program.write_bytes(remote_program("unpacker.py"))
+    before = below(home.parent)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", program, "-o", tmp_path / "target", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 121, done.stderr
+    assert "outside" in done.stderr or "damaged" in done.stderr
+    assert below(home.parent) == before
+    assert not (tmp_path / "target/env").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVIL if "program" not in kind])
+def test_a_lock_writes_nothing_outside(kind: str, tmp_path: Path, home: Path, empty_cache: Path) -> None:
+    """A bundle of such packages is not built, and nothing of the user's is touched."""
+    packages, guilty, name = EVIL[kind](home)
+    env = load_environment(workspace(tmp_path / "w", packages), check_lock=False)
+    before = below(home.parent)
+    with pytest.raises(UnsafePackage) as caught:
+        build_bundle(env, "squashfs")
+    assert guilty in caught.value.message
+    assert name in caught.value.message
+    assert below(home.parent) == before
+
+
+def test_a_list_that_lies_is_seen_when_the_package_is_extracted(
+    tmp_path: Path, home: Path, empty_cache: Path
+) -> None:
+    """A link that a package calls a file is found before it is linked: nobody writes through it, nothing behind it is copied."""
+    listed = [{"_path": "x", "path_type": "hardlink"}]
+    packages = {
+        "i1": package({"x": (LINK, str(home))}, listed=listed),
+        "i2": package({"y/z": b"1" * 10_000_000}, "i2"),
+    }
+    with pytest.raises(UnsafePackage, match=r"i1 .*'x'.* symbolic link"):
+        unpack_bundle(pack(tmp_path / "pack.tar", packages), tmp_path / "target")
+    env = load_environment(workspace(tmp_path / "w", packages), check_lock=False)
+    for _ in range(2):  # also when py-rattler has it in its cache
+        with pytest.raises(UnsafePackage, match=r"i1 .*'x'.* symbolic link"):
+            build_bundle(env, "squashfs")
+
+
+def test_no_file_of_a_package_is_setuid(tmp_path: Path, empty_cache: Path) -> None:
+    """Rights of the archive's author do not come with its files."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, data, mode in (
+            ("info/paths.json", json.dumps({"paths": [{"_path": "su", "path_type": "hardlink"}], "paths_version": 1}).encode(), 0o644),
+            ("info/index.json", said("i1"), 0o644),
+            ("su", b"#!/bin/sh\n", 0o6777),
+        ):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), mode
+            tar.addfile(member, io.BytesIO(data))
+    path = pack(tmp_path / "pack.tar", {"i1": bz2.compress(content.getvalue())})
+    prefix = unpack_bundle(path, tmp_path / "target")
+    assert (prefix / "su").stat().st_mode & 0o7777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("file_name", "record"),
+    [
+        ("../../../../evil-1-0.tar.bz2", {}),
+        ("i1-1-0.tar.bz2", {"build": "../../../evil"}),
+        ("i1-1-0.tar.bz2", {"python_site_packages_path": "../../evil"}),
+        ("i\n1-1-0.tar.bz2", {}),
+    ],
+)
+def test_names_in_records(file_name: str, record: dict[str, Any], tmp_path: Path, empty_cache: Path) -> None:
+    """What a record says of its package becomes names in caches and in conda-meta: it leads nowhere else either."""
+    path = pack(
+        tmp_path / "pack.tar",
+        {"i1": package({"a": b""})},
+        file_names={"i1": file_name},
+        records={"i1": record},
+    )
+    with pytest.raises((UnsafeBundle, BundleDamaged)):
+        unpack_bundle(path, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "- conda: https://h/c/linux-64/i1-1-0.conda\n  sha256: {sha}\n  build: ../../evil\n",
+        "- conda: https://h/c/linux-64/..%2F..%2Fi1-1-0.conda\n  sha256: {sha}\n",
+        "- pypi: https://h/..%2F..%2Fi1-1-py3-none-any.whl\n  sha256: {sha}\n  name: i1\n  version: '1'\n",
+        "- pypi: https://h/a%0Ab-1-py3-none-any.whl\n  sha256: {sha}\n  name: i1\n  version: '1'\n",
+        "- conda: https://h/c/linux-64/i1-1-0.conda\n  sha256: {sha}\n  python_site_packages_path: ../../evil\n",
+    ],
+)
+def test_names_in_locks(entry: str, tmp_path: Path) -> None:
+    """A lock whose names lead out of a folder is refused when it is read, or has lost them."""
+    text = entry.format(sha="ab" * 32)
+    first = text.splitlines()[0].removeprefix("- ")
+    (tmp_path / "pixi.toml").write_text(
+        '[workspace]\nname = "w"\nchannels = ["https://h/c"]\nplatforms = ["linux-64"]\n'
+    )
+    (tmp_path / "pixi.lock").write_text(
+        "version: 6\nenvironments:\n  default:\n    channels:\n    - url: https://h/c/\n    packages:\n      linux-64:\n"
+        f"      - {first}\npackages:\n{text}"
+    )
+    try:
+        env = load_environment(tmp_path, platform="linux-64", check_lock=False)
+    except LockDamaged:
+        return
+    for one in env.packages:
+        for name in (one.file_name, one.build, one.subdir, one.version, one.name):
+            assert "/" not in name
+            assert "\n" not in name
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("prefix", "/../../x"),
+        ("prefix", "relative/x"),
+        ("prefix", "/opt/$(touch x)/y"),
+        ("prefix", "/opt/a'b/c"),
+        ("prefix", "/opt"),
+        ("prefix", 7),
+        ("kind", "../x"),
+        ("python", "3.12; import os"),
+        ("workspace", "a\x1b[31m"),
+        ("installed_bytes", "$(x)"),
+        ("installed_bytes", -1),
+        ("needs", "x"),
+    ],
+)
+def test_what_a_bundle_says_of_itself(key: str, value: object, tmp_path: Path) -> None:
+    """A manifest whose values could not have been written by Wingspan is damaged; no path or script is made of them."""
+    good = Manifest(
+        kind="squashfs", workspace="w", environment="default", platform="linux-64", environment_digest="x", lock_sha256="y",
+        prefix="/opt/wingspan/environment", python="3.12", packages=1,
+    )  # fmt: skip
+    assert Manifest.from_json(good.to_json(), tmp_path) == good
+    document = {**json.loads(good.to_json()), key: value}
+    with pytest.raises(BundleDamaged):
+        Manifest.from_json(json.dumps(document), tmp_path)
+
+
+wheel_names = [
+    "a.py",
+    "../evil.py",
+    "/evil.py",
+    "a/../../evil.py",
+    "w-1.data/scripts/../../evil",
+    "w-1.data/data/../evil",
+    "w-1.data/where/x",
+]
+
+
+@pytest.mark.parametrize("name", wheel_names[1:])
+def test_names_in_wheels(name: str, tmp_path: Path, empty_cache: Path) -> None:
+    """A wheel that wants a file elsewhere is refused, by its name and the file's."""
+    path = tmp_path / "pack.tar"
+    pack(path, {"python": package({"bin/python": b"#!/bin/sh\n"}, "python")}, records={"python": {"version": "3.11.0"}},
+         file_names={"python": "python-3.11.0-0.tar.bz2"})  # fmt: skip
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(
+            "w-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("w-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: w\nVersion: 1\n")
+        archive.writestr("w-1.dist-info/RECORD", "")
+        archive.writestr(name, "evil")
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo("pypi/w-1-py3-none-any.whl")
+        member.size = len(wheel.getvalue())
+        tar.addfile(member, io.BytesIO(wheel.getvalue()))
+    with pytest.raises(UnsafePackage, match=r"w-1-py3-none-any\.whl"):
+        unpack_bundle(path, tmp_path / "target")
+    assert not list(tmp_path.rglob("evil*"))
+
+
+parts = st.sampled_from(["a", "b", "A", "..", ".", "", "\uff0e\uff0e", "lib"])
+names = st.lists(parts, min_size=1, max_size=3).map("/".join)
+contents = st.one_of(
+    st.just(b"x"), st.sampled_from(["a", "b", "..", "../..", "/", "a/.."]).map(lambda target: (LINK, target))
+)
+
+
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(names, contents, min_size=1, max_size=3), min_size=1, max_size=3))
+def test_any_pack_stays_in_its_folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, packages: list[Files]
+) -> None:
+    """Whatever packages call their files and links, all that an unpacking writes is below its folder, or it is refused."""
+    folder = tmp_path_factory.mktemp("any")
+    monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(folder / "cache"))
+    (folder / "deep/er").mkdir(parents=True)
+    path = pack(
+        folder / "deep/pack.tar", {f"i{n}": package(files, f"i{n}") for n, files in enumerate(packages)}
+    )
+    before = below(folder)
+    try:
+        prefix = unpack_bundle(path, folder / "deep/er/target")
+    except BundleError:
+        prefix = None
+    after = {
+        name: content
+        for name, content in below(folder).items()
+        if not name.startswith(("cache/", "deep/er/target/"))
+    }
+    assert after == before
+    if prefix is not None:
+        for place, folders, files in os.walk(prefix):
+            for name in (*folders, *files):
+                above = os.path.realpath(place)
+                assert above == place  # no way in it leads through a link
