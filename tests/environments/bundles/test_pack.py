@@ -20,6 +20,7 @@ import pytest
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import Bundle, build_bundle, open_bundle, unpack_bundle, verify_bundle
 from wingspan.environments.bundles.errors import AlreadyThere, BundleDamaged, BundleNotFound, UnsafeBundle
+from wingspan.environments.bundles.remote import remote_program
 
 Build = Callable[..., Bundle]
 
@@ -330,9 +331,7 @@ def test_prefixes_in_large_binaries_take_little_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["unpacker.py", "relocate.py", "in_place.py"])
 def test_what_runs_on_workers_is_grammar_of_their_python(name: str) -> None:
     """Clusters still have 3.6, and what its parser refuses ends every job there."""
-    import wingspan.environments.bundles.remote as remote
-
-    ast.parse((Path(remote.__path__[0]) / name).read_text(), feature_version=(3, 6))
+    ast.parse(remote_program(name), feature_version=(3, 6))
 
 
 def test_a_script_of_any_name_is_unpacked(build: Build, tmp_path: Path) -> None:
@@ -432,7 +431,8 @@ def test_members_that_would_break_out(kind: str, build: Build, tmp_path: Path) -
         unpack_bundle(bad, tmp_path / "out")
     assert is_empty(tmp_path / "out")
     assert not (tmp_path / "evil").exists()
-    unpacker = Path(unpack_bundle.__code__.co_filename).with_name("remote") / "unpacker.py"
+    unpacker = tmp_path / "unpacker.py"
+    unpacker.write_bytes(remote_program("unpacker.py"))
     done = subprocess.run(
         [sys.executable, str(unpacker), "-o", str(tmp_path / "out"), str(bad)],
         capture_output=True,

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from wingspan.environments.bundles import Bundle, unpack_bundle
+from wingspan.environments.bundles import Bundle
 from wingspan.environments.bundles.install import PIXI_VERSION
+from wingspan.environments.bundles.remote import remote_program
 
 Build = Callable[..., Bundle]
 NAME = "share/café.txt"
@@ -60,7 +61,8 @@ def pack(tmp_path: Path) -> Path:
 
 def test_names_of_files_in_the_c_locale(pack: Path, tmp_path: Path) -> None:
     """An old Python in the C locale unpacks names that are not ASCII, into a folder whose name is not either."""
-    unpacker = Path(unpack_bundle.__code__.co_filename).with_name("remote") / "unpacker.py"
+    unpacker = tmp_path / "unpacker.py"
+    unpacker.write_bytes(remote_program("unpacker.py"))
     target = tmp_path / "träger"
     done = subprocess.run(
         [sys.executable, "-S", str(unpacker), "-o", str(target), str(pack)],
