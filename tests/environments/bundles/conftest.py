@@ -19,7 +19,10 @@ def build(bundle_cache: Path, local_workspace: Path, public_folder: Path) -> Cal
 
     def make(environment: str = "default", kind: str = "squashfs", **options: object) -> Bundle:
         env = load_environment(local_workspace, environment, "linux-64")
-        return build_bundle(env, kind, directory=public_folder / "bundles", **options)  # type: ignore[arg-type]
+        bundle = build_bundle(env, kind, directory=public_folder / "bundles", **options)  # type: ignore[arg-type]
+        bundle.path.parent.chmod(0o755)  # both are the builder's alone at first
+        bundle.path.chmod(0o755)
+        return bundle
 
     return make
 

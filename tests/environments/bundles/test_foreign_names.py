@@ -8,6 +8,8 @@ import io
 import json
 import os
 import platform
+import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -24,6 +26,7 @@ from wingspan.environments.bundles import build_bundle, unpack_bundle
 from wingspan.environments.bundles.errors import BundleDamaged, BundleError, UnsafeBundle, UnsafePackage
 from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.bundles.squashfs import trailer
 from wingspan.environments.errors import LockDamaged
 
 MANY = int(os.environ.get("WINGSPAN_TEST_EXAMPLES", "15"))
@@ -46,6 +49,7 @@ def package(
     name: str = "i1",
     *,
     noarch: str | None = None,
+    version: str = "1",
     listed: list[dict[str, Any]] | None = None,
     link: dict[str, Any] | None = None,
 ) -> bytes:
@@ -57,7 +61,7 @@ def package(
     paths = {"paths": entries if listed is None else listed, "paths_version": 1}
     inside: Files = {
         "info/paths.json": json.dumps(paths).encode(),
-        "info/index.json": said(name, noarch=noarch),
+        "info/index.json": said(name, noarch=noarch, version=version),
     }
     if link is not None:
         inside["info/link.json"] = json.dumps(link).encode()
@@ -134,6 +138,23 @@ def workspace(folder: Path, packages: dict[str, bytes]) -> Path:
         f"    packages:\n      {SUBDIR}:\n{listed}packages:\n{described}"
     )
     return folder
+
+
+def add_wheel(path: Path, files: dict[str, str]) -> None:
+    """Add a wheel of these files to a pack."""
+    told = {
+        "w-1.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "w-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: w\nVersion: 1\n",
+        "w-1.dist-info/RECORD": "",
+    }
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in {**told, **files}.items():
+            archive.writestr(name, content)
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo("pypi/w-1-py3-none-any.whl")
+        member.size = len(wheel.getvalue())
+        tar.addfile(member, io.BytesIO(wheel.getvalue()))
 
 
 @pytest.fixture
@@ -390,18 +411,7 @@ def test_names_in_wheels(name: str, tmp_path: Path, empty_cache: Path) -> None:
     path = tmp_path / "pack.tar"
     pack(path, {"python": package({"bin/python": b"#!/bin/sh\n"}, "python")}, records={"python": {"version": "3.11.0"}},
          file_names={"python": "python-3.11.0-0.tar.bz2"})  # fmt: skip
-    wheel = io.BytesIO()
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(
-            "w-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr("w-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: w\nVersion: 1\n")
-        archive.writestr("w-1.dist-info/RECORD", "")
-        archive.writestr(name, "evil")
-    with tarfile.open(path, "a") as tar:
-        member = tarfile.TarInfo("pypi/w-1-py3-none-any.whl")
-        member.size = len(wheel.getvalue())
-        tar.addfile(member, io.BytesIO(wheel.getvalue()))
+    add_wheel(path, {name: "evil"})
     with pytest.raises(UnsafePackage, match=r"w-1-py3-none-any\.whl"):
         unpack_bundle(path, tmp_path / "target")
     assert not list(tmp_path.rglob("evil*"))
@@ -442,3 +452,82 @@ def test_any_pack_stays_in_its_folder(
             for name in (*folders, *files):
                 above = os.path.realpath(place)
                 assert above == place  # no way in it leads through a link
+
+
+def test_nothing_of_a_pack_is_executed_while_it_is_unpacked(tmp_path: Path, empty_cache: Path) -> None:
+    """A pack with a wheel is unpacked by this Python: the program that the pack calls python leaves no trace."""
+    trace = tmp_path / "trace"
+    script = f"#!/bin/sh\ntouch {trace}\n".encode()
+    python = package(
+        {"bin/python": script, "bin/python3": script, "bin/python3.11": script}, "python", version="3.11.0"
+    )
+    path = pack(
+        tmp_path / "pack.tar",
+        {"python": python},
+        records={"python": {"version": "3.11.0"}},
+        file_names={"python": "python-3.11.0-0.tar.bz2"},
+    )
+    add_wheel(path, {"w.py": "x = 1\n", "w-1.dist-info/entry_points.txt": "[console_scripts]\nw = w:main\n"})
+    prefix = unpack_bundle(path, tmp_path / "target")
+    assert (prefix / "lib/python3.11/site-packages/w.py").read_text() == "x = 1\n"
+    assert (prefix / "bin/w").read_text().startswith(f"#!{prefix}/bin/python\n")
+    assert not trace.exists()
+
+
+def image(path: Path, folder: Path) -> Path:
+    """A squashfs bundle of what is in `folder`, as somebody else may make one."""
+    subprocess.run(
+        ["mksquashfs", folder, path, "-quiet", "-no-progress", "-comp", "gzip"],
+        check=True,
+        capture_output=True,
+    )
+    manifest = Manifest(
+        kind="squashfs", workspace="w", environment="default", platform=SUBDIR, environment_digest="x", lock_sha256="y",
+        prefix="/opt/wingspan/environment", python=None, packages=0,
+    )  # fmt: skip
+    with path.open("ab") as file:
+        file.write(trailer(manifest))
+    Path(f"{path}.sha256").write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An environment that can be unpacked, in which a test puts what does not belong there."""
+    folder = tmp_path / "root"
+    (folder / ".wingspan").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    (folder / ".wingspan/prefix-files.json").write_text('{"text": [], "binary": []}')
+    return folder
+
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("mksquashfs") is None, reason="needs root and mksquashfs"
+)
+
+
+@needs_root
+def test_rights_and_owners_of_an_image_are_not_taken_over(
+    tmp_path: Path, root: Path, empty_cache: Path
+) -> None:
+    """What root unpacks of an image is root's, not setuid, and nobody else may write it."""
+    (root / "bin/su").write_bytes(b"#!/bin/sh\n")
+    os.chown(root / "bin/su", 4321, 4321)
+    (root / "bin/su").chmod(0o6777)
+    os.chown(root / "bin", 4321, 4321)
+    (root / "bin").chmod(0o3777)
+    prefix = unpack_bundle(image(tmp_path / "i.squashfs", root), tmp_path / "target")
+    for path, mode in ((prefix / "bin/su", 0o755), (prefix / "bin", 0o755), (prefix, 0o755)):
+        status = path.lstat()
+        assert (status.st_uid, status.st_mode & 0o7777) == (0, mode)
+
+
+@needs_root
+@pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_an_image_with_a_device_is_refused(kind: int, tmp_path: Path, root: Path, empty_cache: Path) -> None:
+    """Devices, pipes and sockets have no place in an environment; nothing is left of it."""
+    os.mknod(root / "bin/null", kind | 0o666, os.makedev(1, 3))
+    path = image(tmp_path / "i.squashfs", root)
+    with pytest.raises(UnsafeBundle, match="bin/null"):
+        unpack_bundle(path, tmp_path / "target")
+    assert not (tmp_path / "target").exists()

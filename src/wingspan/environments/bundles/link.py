@@ -30,14 +30,14 @@ import attrs
 from wingspan.environments.archives import console_scripts
 from wingspan.environments.bundles.bytecode import compile_packages
 from wingspan.environments.bundles.claims import CLOBBERS, Claim, claimed_files, origins_of
-from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing
+from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing, UnsafeBundle
 from wingspan.environments.bundles.extracted import forget_altered, remember
 from wingspan.environments.bundles.fetch import Archive, run_rattler
 from wingspan.environments.bundles.foreign import check_archives
 from wingspan.environments.bundles.storage import cache_folder, hash_file, no_room
 from wingspan.progress import NO_PROGRESS, Progress
 
-__all__ = ["Installed", "conda_item", "install_wheels", "link_conda", "link_environment"]
+__all__ = ["Installed", "conda_item", "install_wheels", "link_conda", "link_environment", "settle_modes"]
 
 _PYTHON = "bin/python"
 _SHEBANG_BYTES = 127
@@ -90,7 +90,7 @@ def link_environment(
             wheels=[a.path for a in wheels],
             progress=progress,
         )
-        _settle_modes(folder)  # which most files share with the cache
+        settle_modes(folder)  # which most files share with the cache
         remember(conda, cache_folder("packages"))
         _forget_the_builder(folder, conda)
         if wheels:
@@ -105,7 +105,7 @@ def link_environment(
         if (folder / _PYTHON).exists():
             _check_python_runs(folder, platform)
             compile_packages(claims, folder, prefix=prefix, progress=progress)
-        size, files = _settle_modes(folder)
+        size, files = settle_modes(folder)
     return Installed(size=size, files=files, origins=origins_of(claims, prefix), claims=claims)
 
 
@@ -367,11 +367,18 @@ def _check_python_runs(folder: Path, platform: str) -> None:
         )
 
 
-def _settle_modes(folder: Path) -> tuple[int, int]:
-    """Give modes that do not depend on anybody's umask: 0755 for folders and programs, 0644 for the rest.
+def settle_modes(folder: Path, *, owner: bool = False) -> tuple[int, int]:
+    """Give modes that do not depend on anybody's umask: 0755 for folders and programs, 0644 for the rest; nothing is setuid.
+
+    Args:
+        folder: An environment.
+        owner: Make this user the owner of everything: where root unpacks, an image says who it is.
 
     Returns:
         Bytes and number of the files; a file of several links counts each time.
+
+    Raises:
+        UnsafeBundle: There is a device, a pipe or a socket.
     """
     size = files = 0
     folder.chmod(0o755)
@@ -381,6 +388,13 @@ def _settle_modes(folder: Path) -> tuple[int, int]:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
                 directory = stat.S_ISDIR(status.st_mode)
+                if not (directory or stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                    raise UnsafeBundle(
+                        f"{os.path.relpath(entry.path, folder)!r} is a device, a pipe or a socket; environments have none",
+                        hint="do not use this file, and ask where it comes from",
+                    )
+                if owner and status.st_uid != os.geteuid():
+                    os.chown(entry.path, os.geteuid(), os.getegid(), follow_symlinks=False)
                 if directory:
                     stack.append(entry.path)
                 else:

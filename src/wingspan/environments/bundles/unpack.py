@@ -21,8 +21,8 @@ from wingspan.environments.bundles.errors import (
     BundleError,
     UnsafeBundle,
 )
-from wingspan.environments.bundles.foreign import check_names
-from wingspan.environments.bundles.link import install_wheels, link_conda
+from wingspan.environments.bundles.foreign import check_names, site_packages
+from wingspan.environments.bundles.link import link_conda, settle_modes
 from wingspan.environments.bundles.manifest import Bundle
 from wingspan.environments.bundles.pack import extract_pack
 from wingspan.environments.bundles.programs import find_program
@@ -157,8 +157,21 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
     (prefix / "conda-meta").mkdir(exist_ok=True)
     (prefix / "conda-meta/history").write_text("", encoding="utf-8")
     if wheels:
-        known = {wheel: sums[f"pypi/{wheel.name}"] for wheel in wheels}
-        install_wheels(known, prefix, prefix=str(prefix), cache=work / "uv", progress=progress)
+        _install_wheels(wheels, prefix, site_packages(item["record"] for item in items))
+    settle_modes(prefix)
+
+
+def _install_wheels(wheels: list[Path], prefix: Path, site: str) -> None:
+    """Install wheels whose names were checked, as the worker's unpacker does; the environment's Python is not executed."""
+    command = [sys.executable, "-I", "-S", "-B", "-", "--install-wheels", str(prefix), site]
+    done = subprocess.run(
+        [*command, *map(str, wheels)], input=remote_program("unpacker.py"), capture_output=True, check=False
+    )
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip()[-500:]
+        if "no room: " in reason:
+            raise disk_full(prefix)
+        raise BuildFailed(f"the PyPI packages cannot be installed: {reason}")
 
 
 def _md5_only(texts: dict[str, bytes], member: str) -> bool:
@@ -177,6 +190,10 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
     target = (
         _extract_layers(bundle, work) if bundle.kind == "oci" else _extract_squashfs(bundle, prefix, work)
     )
+    # One rule for all kinds: plain files, folders and links, of this user, with no more rights than they need.
+    if os.path.realpath(target) != f"{os.path.realpath(work)}/{target.relative_to(work)}":
+        raise _leads_out(bundle.path, bundle.prefix)
+    settle_modes(target, owner=os.geteuid() == 0)
     _check_prefix_files(target, work, bundle.path)
     # our own, not the one in the bundle: unpacking runs nothing of it on the user's machine
     done = subprocess.run(

@@ -429,7 +429,15 @@ def activate_script(prefix):
     return "\n".join(lines) + "\n"
 
 
+def install_wheels(prefix, site, *wheels):
+    """What unpacks on the access point asks for: the environment's own Python is not executed there."""
+    for wheel in wheels:
+        install_wheel(wheel, prefix, site)
+
+
 def main():
+    if sys.argv[1:2] == ["--install-wheels"]:
+        return install_wheels(*sys.argv[2:])
     parser = argparse.ArgumentParser(description="Unpack a pixi-pack archive.")
     parser.add_argument("pack")
     parser.add_argument("-o", "--output-directory", default=".")
