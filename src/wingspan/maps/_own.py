@@ -1,0 +1,494 @@
+"""The user's own modules, as they go to workers: as source, with what of their globals is another than the source makes it.
+
+A function of an own module travels by its name, and the module's source with it; so do packages with everything in them, and what is imported
+inside a function. The worker's side is `wingspan.worker.own`; the rules stand in ``docs/values.md``.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import importlib.machinery
+import importlib.util
+import io
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import attrs
+
+from wingspan.maps._functions import is_own_file
+from wingspan.worker.pickling import SIMPLE
+
+__all__ = ["OwnCode", "travels_by_value"]
+
+_log = logging.getLogger("wingspan")
+#: What else than source goes along of a package: so many files, so many bytes together.
+MOST_FILES, MOST_BYTES = 5_000, 64 << 20
+#: What a component that makes a map itself finds imported from its worker's archive (see `wingspan.pools.zipapp`): every worker has it.
+_OF_WORKERS = frozenset({"cloudpickle", "htchirp", "wingspan_worker", "wingspan", "__main__", "__mp_main__"})
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
+_SOURCE_LOADERS = (importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader)
+_IMPORT = re.compile(
+    rb"^[ \t]*(?:from[ \t]+([A-Za-z_][\w.]*)[ \t]+import|import[ \t]+([A-Za-z_][^\n#;]*))", re.MULTILINE
+)
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
+# -- which modules ---------------------------------------------------------------------------------------------------------
+
+
+def _is_own(module: Any) -> bool:
+    if not isinstance(module, ModuleType):
+        return False
+    file = getattr(module, "__file__", None)
+    if isinstance(file, str):
+        return is_own_file(file)
+    paths = list(getattr(module, "__path__", ()) or ())
+    return bool(paths) and all(isinstance(path, str) and is_own_file(f"{path}/x") for path in paths)
+
+
+#: Name of a module -> the module as it was looked at, whether it is own, whether its source can go along.
+_looked_at: dict[str, tuple[Any, bool, bool]] = {}
+
+
+def _facts(name: str) -> tuple[bool, bool]:
+    """``(the module is the user's own, its source can go along)``."""
+    module = sys.modules.get(name)
+    known = _looked_at.get(name)
+    if known is None or known[0] is not module:
+        own = name.partition(".")[0] not in _OF_WORKERS and _is_own(module)
+        known = _looked_at[name] = (module, own, own and _has_source(module))
+    return known[1], known[2]
+
+
+def _has_source(module: Any) -> bool:
+    spec = getattr(module, "__spec__", None)
+    if spec is None or spec.name != module.__name__:
+        return False
+    if spec.origin is None or not spec.has_location:
+        return spec.submodule_search_locations is not None  # a namespace package
+    if type(spec.loader) not in _SOURCE_LOADERS or not Path(spec.origin).is_file():
+        return False
+    return not isinstance(spec.loader, importlib.machinery.SourceFileLoader) or _code(module) is not None
+
+
+def travels_by_value(module: str) -> bool:
+    """What comes from this module travels by value: nobody else can import it, nor does its source say what it is."""
+    from wingspan.worker.values import stays_by_value
+
+    if stays_by_value(module):
+        return True
+    own, has_source = _facts(module)
+    if own:
+        return not has_source
+    import cloudpickle
+
+    registered = cloudpickle.list_registry_pickle_by_value()
+    return bool(registered) and any(
+        module == name or module.startswith(f"{name}.") for name in registered
+    )
+
+
+@functools.lru_cache(maxsize=5_000)
+def _code_of_file(loader_name: str, path: str, mtime_ns: int, size: int) -> CodeType | None:
+    try:
+        return importlib.machinery.SourceFileLoader(loader_name, path).get_code(loader_name)
+    except (SyntaxError, ImportError, OSError, ValueError):
+        return None
+
+
+def _code(module: Any) -> CodeType | None:
+    """The code that the module's source has now."""
+    path = module.__spec__.origin
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - for every own module of every map
+    except OSError:
+        return None
+    return _code_of_file(module.__name__, path, facts.st_mtime_ns, facts.st_size)
+
+
+# -- their files -----------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class _Unit:
+    """A module or a package at the top: its files, and which modules they are.
+
+    Attributes:
+        root: Folder that it lies in.
+        modules: Name -> path below `root`, and which kind of module.
+        files: Path below `root` -> time of last change (s) and content.
+        imports: Names at the top of what it imports.
+    """
+
+    root: str
+    modules: dict[str, tuple[str, str]] = attrs.field(factory=dict)
+    files: dict[str, tuple[int, bytes]] = attrs.field(factory=dict)
+    imports: set[str] = attrs.field(factory=set)
+
+
+def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if entry.name not in _SKIPPED_FOLDERS and not os.path.exists(f"{entry.path}/pyvenv.cfg"):  # noqa: PTH110
+                    yield from _walk(entry.path)
+            elif entry.is_file():
+                yield entry
+
+
+_BINARY = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+
+
+@functools.lru_cache(maxsize=5_000)
+def _read(path: str, mtime_ns: int, size: int) -> tuple[bytes, frozenset[str]]:
+    """The content of a file, and what it imports if it is source."""
+    data = Path(path).read_bytes()
+    return data, _imports(data) if path.endswith(".py") else frozenset()
+
+
+def _imports(source: bytes) -> frozenset[str]:
+    found = set()
+    for one, several in _IMPORT.findall(source):
+        for name in (one or several).split(b","):
+            found.add(name.split(b".")[0].split()[0].decode("ascii", "replace") if name.strip(b" .") else "")
+    return frozenset(found - {""})
+
+
+def _locate(top: str) -> tuple[str | None, list[str]]:
+    """``(file, folders)`` of an own module or package at the top; nothing if it is not own."""
+    if top in _OF_WORKERS or top in sys.stdlib_module_names:
+        return None, []
+    module = sys.modules.get(top)
+    try:
+        spec = getattr(module, "__spec__", None) or importlib.machinery.PathFinder.find_spec(top)
+    except (ImportError, ValueError, AttributeError, OSError):
+        return None, []
+    if spec is None:
+        return None, []
+    origin = spec.origin if spec.has_location else None
+    folders = [path for path in spec.submodule_search_locations or () if os.path.isdir(path)]  # noqa: PTH112
+    if origin is not None:
+        if not is_own_file(origin) or not os.path.isfile(origin):  # noqa: PTH113
+            return None, []
+        return origin, folders[:1]
+    # A folder without __init__.py is a package only where a module of it is imported.
+    loaded = any(name.startswith(f"{top}.") for name in list(sys.modules)) or module is not None
+    return None, [folder for folder in folders if loaded and is_own_file(f"{folder}/x")]
+
+
+def _unit(top: str, file: str | None, folder: str | None) -> _Unit:
+    """Read a module, or a package with everything in it."""
+    unit = _Unit(os.path.dirname(folder or file or ""))  # noqa: PTH120
+    if folder is None:
+        assert file is not None
+        _take(unit, file, os.stat(file))  # noqa: PTH116
+        kind = "source" if file.endswith(".py") else "binary"
+        unit.modules[top] = (os.path.basename(file), kind)  # noqa: PTH119
+        return unit
+    left_bytes, left_files, left_out = MOST_BYTES, MOST_FILES, []
+    others = []
+    if file is None:
+        unit.modules[top] = (os.path.relpath(folder, unit.root), "namespace")
+    for entry in _walk(folder):
+        if entry.name.endswith(".py") or entry.name.endswith(_BINARY):
+            relative = _take(unit, entry.path, entry.stat())
+            _name_module(unit, relative, entry.name)
+        else:
+            others.append(entry)
+    for entry in sorted(others, key=lambda entry: entry.stat().st_size):
+        facts = entry.stat()
+        left_bytes -= facts.st_size
+        left_files -= 1
+        if left_bytes < 0 or left_files < 0:
+            left_out.append(entry.path)
+            continue
+        _take(unit, entry.path, facts)
+    if left_out:
+        _tell_left_out(folder, tuple(left_out))
+    return unit
+
+
+@functools.lru_cache(maxsize=100)
+def _tell_left_out(folder: str, files: tuple[str, ...]) -> None:
+    _log.warning(
+        "%d files of the package in %s do not travel with it: it has more than %d files or %d MB beside its source. "
+        "A worker that does not see this folder lacks the largest, such as %s; pass them as inputs, or put them elsewhere",
+        len(files),
+        folder,
+        MOST_FILES,
+        MOST_BYTES >> 20,
+        files[0],
+    )
+
+
+def _take(unit: _Unit, path: str, facts: os.stat_result) -> str:
+    data, imports = _read(path, facts.st_mtime_ns, facts.st_size)
+    relative = os.path.relpath(path, unit.root)
+    unit.files[relative] = (int(facts.st_mtime) & 0xFFFFFFFF, data)
+    unit.imports |= imports
+    return relative
+
+
+def _name_module(unit: _Unit, relative: str, name: str) -> None:
+    parts = relative.split("/")
+    if not all(part.isidentifier() for part in parts[:-1]):
+        return
+    stem = name.partition(".")[0]
+    if stem == "__init__" and name.endswith(".py"):
+        unit.modules[".".join(parts[:-1])] = (relative, "package")
+    elif stem.isidentifier() and stem != "__init__":
+        kind = "source" if name.endswith(".py") else "binary"
+        unit.modules[".".join([*parts[:-1], stem])] = (relative, kind)
+    for depth in range(1, len(parts)):
+        unit.modules.setdefault(".".join(parts[:depth]), ("/".join(parts[:depth]), "namespace"))
+
+
+# -- their globals -----------------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=5_000)
+def _constants(code: CodeType) -> dict[str, Any]:
+    """Names that a module or a class gives a constant (or an empty list or dict), once."""
+    found: dict[str, Any] = {}
+    stored: set[str] = set()
+    before: Any = None
+    for step in dis.get_instructions(code):
+        if step.opname == "STORE_NAME":
+            if step.argval in stored or before is None:
+                found.pop(step.argval, None)
+            elif before.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
+                found[step.argval] = before.argval
+            elif before.opname in ("BUILD_LIST", "BUILD_MAP") and before.arg == 0:
+                found[step.argval] = [] if before.opname == "BUILD_LIST" else {}
+            stored.add(step.argval)
+        before = step
+    return found
+
+
+@functools.lru_cache(maxsize=5_000)
+def _inner(code: CodeType) -> tuple[frozenset[CodeType], frozenset[str], dict[str, CodeType]]:
+    """Of a module: all code in it, names that its functions use, its functions and classes at the top."""
+    from wingspan.worker.values import codes_of
+
+    every = frozenset(one for one in codes_of(code) if one is not code)
+    names = frozenset(name for one in every for name in one.co_names)
+    top = {one.co_name: one for one in code.co_consts if isinstance(one, CodeType)}
+    return every, names, top
+
+
+_CONTAINERS = (dict, list, set, frozenset, tuple, bytearray)
+
+
+def _is_data(value: Any) -> bool:
+    """A value that may have become another since its module was imported."""
+    kind = type(value)
+    if kind in SIMPLE or isinstance(value, _CONTAINERS):
+        return True
+    if isinstance(value, type | ModuleType | FunctionType | BuiltinFunctionType | io.IOBase | logging.Logger):
+        return False
+    # Generators of random numbers are made anew, with all that is typing's.
+    return kind.__module__ not in ("typing", "random", "functools", "contextvars") and not kind.__module__.startswith(
+        ("numpy.random", "weakref")
+    )
+
+
+def _is_below(value: Any, roots: Iterable[str]) -> bool:
+    """A path of the module's own place: the worker finds its own."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    return isinstance(text, str) and any(text == root or text.startswith(f"{root}/") for root in roots)
+
+
+class OwnCode:
+    """Collects what the pickles of one map need of the user's own modules.
+
+    Attributes:
+        names: Modules that pickles name.
+        codes: Code that travels by value.
+    """
+
+    def __init__(self, tops: Iterable[str] = ()) -> None:
+        self.names: set[str] = set()
+        self.codes: list[CodeType] = []
+        self._tops = set(tops)
+
+    def saw(self, module: str) -> None:
+        """A pickle names something of `module`."""
+        if module not in self.names and _facts(module)[0]:
+            self.names.add(module)
+
+    def tops(self) -> set[str]:
+        """Names at the top of the modules that are needed, as far as pickles and code by value name them."""
+        found = self._tops | {name.partition(".")[0] for name in self.names}
+        for code in self.codes:
+            found |= _named_in(code)
+        return found
+
+    def pack(self) -> dict[str, Any] | None:
+        """What a worker is told (see `wingspan.worker.own`): plain values. None if no own module is needed."""
+        units: dict[str, list[_Unit]] = {}
+        wanted = self.tops()
+        seen: set[str] = set()
+        while wanted - seen:
+            top = (wanted - seen).pop()
+            seen.add(top)
+            file, folders = _locate(top)
+            if file is None and not folders:
+                continue
+            units[top] = [_unit(top, file, folder) for folder in folders or [None]]  # type: ignore[list-item]
+            for unit in units[top]:
+                wanted |= unit.imports
+        if not units:
+            return None
+        roots: list[str] = sorted({unit.root for those in units.values() for unit in those})
+        modules: dict[str, tuple[int, str, str]] = {}
+        files: dict[tuple[int, str], tuple[int, bytes]] = {}
+        for those in units.values():
+            for unit in those:
+                number = roots.index(unit.root)
+                for name, (relative, kind) in unit.modules.items():
+                    modules.setdefault(name, (number, relative, kind))
+                for relative, content in unit.files.items():
+                    files[number, relative] = content
+        return {
+            "roots": roots,
+            "modules": modules,
+            "files": files,
+            "state": self._state(set(units), roots),
+            "wingspan": "wingspan" in wanted,
+        }
+
+    # -- what is another than the source says ---------------------------------------------------------------------------
+
+    def _state(self, tops: set[str], roots: list[str]) -> dict[str, list[tuple[str, bytes]]]:
+        loaded = [
+            module
+            for name, module in list(sys.modules.items())
+            if name.partition(".")[0] in tops and _facts(name)[1] and getattr(module, "__file__", None)
+        ]
+        codes = {module.__name__: code for module in loaded if (code := _code(module)) is not None}
+        used: set[str] = {name for code in self.codes for name in code.co_names}
+        for code in codes.values():
+            used |= _inner(code)[1]
+        state = {}
+        for module in loaded:
+            if module.__name__ in codes:
+                changes = list(self._changes(module, codes[module.__name__], used, roots))
+                if changes:
+                    state[module.__name__] = changes
+        return state
+
+    def _changes(
+        self, module: ModuleType, code: CodeType, used: set[str], roots: list[str]
+    ) -> Iterator[tuple[str, bytes]]:
+        constants = _constants(code)
+        every, _, top = _inner(code)
+        for name, value in list(vars(module).items()):
+            if name.startswith("__"):
+                continue
+            if isinstance(value, type):
+                if value.__module__ == module.__name__ and value.__qualname__ == name:
+                    for attribute, pickled in self._class_changes(module, value, top.get(name), every, used):
+                        yield f"{name}.{attribute}", pickled
+                elif travels_by_value(value.__module__):
+                    yield from self._pickled(name, value)
+            elif isinstance(value, FunctionType):
+                if self._is_replaced(module, name, value, every, top):
+                    yield from self._pickled(name, value)
+            elif (
+                name in used
+                and _is_data(value)
+                and not _is_below(value, roots)
+                and not (name in constants and _same(constants[name], value))
+            ):
+                yield from self._pickled(name, value)
+
+    def _class_changes(
+        self,
+        module: ModuleType,
+        kind: type,
+        body: CodeType | None,
+        every: frozenset[CodeType],
+        used: set[str],
+    ) -> Iterator[tuple[str, bytes]]:
+        import enum
+
+        if issubclass(kind, enum.Enum):
+            return
+        constants = _constants(body) if body is not None else {}
+        slots = getattr(kind, "__slots__", ())
+        for name, value in list(vars(kind).items()):
+            if isinstance(value, FunctionType):
+                if self._is_replaced(module, name, value, every, {}):
+                    yield from self._pickled(name, value)
+            elif (
+                name in used
+                and not name.startswith(("__", "_abc_"))
+                and name not in slots
+                and (type(value) in SIMPLE or isinstance(value, _CONTAINERS))
+                and not (name in constants and _same(constants[name], value))
+            ):
+                yield from self._pickled(name, value)
+
+    def _is_replaced(
+        self,
+        module: ModuleType,
+        name: str,
+        function: FunctionType,
+        every: frozenset[CodeType],
+        top: dict[str, CodeType],
+    ) -> bool:
+        """The function is another than the source makes it: put in its place since, or its file has changed on disk."""
+        if function.__code__ in every:
+            return False
+        if function.__globals__ is vars(module):
+            return function.__code__.co_filename == module.__file__
+        if travels_by_value(str(function.__globals__.get("__name__"))):
+            return True
+        wrapped: Any = function
+        while wrapped is not None:
+            if getattr(wrapped, "__code__", None) in every:
+                return False
+            wrapped = getattr(wrapped, "__wrapped__", None)
+        return name in top
+
+    def _pickled(self, name: str, value: Any) -> Iterator[tuple[str, bytes]]:
+        from wingspan.worker.pickling import Dumper
+
+        try:
+            yield name, Dumper(by_value=travels_by_value, spread=True, on_own=self.saw).dumps(value)
+        except Exception:  # noqa: BLE001 - a lock, a connection: what the worker makes when it imports the module has to do
+            return
+
+
+def _same(constant: Any, value: Any) -> bool:
+    try:
+        return type(constant) is type(value) and bool(constant == value)
+    except Exception:  # noqa: BLE001 - objects of the user's may raise anything
+        return False
+
+
+@functools.lru_cache(maxsize=5_000)
+def _named_in(code: CodeType) -> frozenset[str]:
+    """Names at the top of modules that the code imports, or names in a string as importlib takes it."""
+    from wingspan.worker.values import codes_of
+
+    found = set()
+    for one in codes_of(code):
+        for step in dis.get_instructions(one):
+            if step.opname == "IMPORT_NAME" and step.argval:
+                found.add(step.argval.partition(".")[0])
+        for constant in one.co_consts:
+            if isinstance(constant, str) and len(constant) < 200 and _DOTTED.fullmatch(constant):
+                found.add(constant.partition(".")[0])
+    return frozenset(found)
+
+

@@ -1,0 +1,442 @@
+"""The user's own modules on a worker: imported from the source that came with the function, as it was when the map was made.
+
+What comes is one value of plain types (see `wingspan.maps._own`): the text of the files, which module lies in which, and what of the modules'
+globals is another than their source makes it. Where the worker sees the caller's files, modules keep their paths, so that what lies beside them
+is found; elsewhere the files are written to the worker's scratch folder.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import pickle
+import sys
+import types
+import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+#: Ends a function's file that own modules follow; before it stands how long they are.
+MAGIC = b"WSOWN1"
+_LENGTH_BYTES = 8
+#: The module that children of `multiprocessing` import in place of the user's ``__main__``.
+MAIN = "wingspan_main"
+
+
+def join(function: "bytes", own: "Optional[Dict[str, Any]]") -> "bytes":
+    """The pickle of a function and the own modules that it needs."""
+    if own is None:
+        return function
+    data = zlib.compress(pickle.dumps(own, 4), 1)
+    return function + data + len(data).to_bytes(_LENGTH_BYTES, "little") + MAGIC
+
+
+def split(data: "bytes") -> "Tuple[bytes, Optional[bytes]]":
+    """``(pickle of the function, packed own modules or None)``."""
+    if not data.endswith(MAGIC):
+        return data, None
+    end = len(data) - len(MAGIC) - _LENGTH_BYTES
+    begin = end - int.from_bytes(data[end : end + _LENGTH_BYTES], "little")
+    return data[:begin], data[begin:end]
+
+
+def unpack(data: "bytes") -> "Dict[str, Any]":
+    own = pickle.loads(zlib.decompress(data))  # type: Dict[str, Any]
+    return own
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module from text in memory; its file is only where it says it is from."""
+
+    def __init__(self, finder: "Finder", name: "str", path: "str", text: "bytes", mtime: "int") -> "None":
+        importlib.machinery.SourceFileLoader.__init__(self, name, path)
+        self._finder, self._text, self._mtime = finder, text, mtime
+
+    def get_data(self, path: "Any") -> "bytes":
+        if path == self.path:
+            return self._text
+        return importlib.machinery.SourceFileLoader.get_data(self, path)
+
+    def path_stats(self, path: "Any") -> "Mapping[str, Any]":
+        # With these the compiled file that the caller's Python left beside the source is found, if it is of this text.
+        return {"mtime": self._mtime, "size": len(self._text)}
+
+    def set_data(self, path: "Any", data: "Any", *, _mode: "int" = 0o666) -> "None":
+        pass  # not beside the caller's files
+
+    def exec_module(self, module: "types.ModuleType") -> "None":
+        with self._finder.importing(module.__name__):
+            importlib.machinery.SourceFileLoader.exec_module(self, module)
+
+
+class _Importing(object):
+    def __init__(self, finder: "Finder", name: "str") -> "None":
+        self._finder, self._name = finder, name
+
+    def __enter__(self) -> "None":
+        if not self._finder.depth:
+            self._finder.random_states = _random_states()
+        self._finder.depth += 1
+
+    def __exit__(self, kind: "Any", error: "Any", traceback: "Any") -> "None":
+        self._finder.depth -= 1
+        if error is None:
+            self._finder.waiting.append(self._name)
+        if not self._finder.depth:
+            self._finder.apply_state()
+            _restore_random_states(self._finder.random_states)
+
+
+class Finder(object):
+    """Finds own modules by their names (see `importlib.abc.MetaPathFinder`).
+
+    Args:
+        own: See `wingspan.maps._own.pack`.
+        folders: Where the files of each root are, for this process.
+    """
+
+    def __init__(self, own: "Dict[str, Any]", folders: "Sequence[str]") -> "None":
+        self.modules = own["modules"]  # type: Dict[str, Tuple[int, str, str]]
+        self.files = own["files"]  # type: Dict[Tuple[int, str], Tuple[int, Optional[bytes]]]
+        self.state = dict(own["state"])  # type: Dict[str, List[Tuple[str, bytes]]]
+        self.roots = own["roots"]  # type: List[str]
+        self.folders = folders
+        self.depth = 0
+        self.waiting = []  # type: List[str]
+        self.random_states = ()  # type: Tuple[Any, ...]
+
+    def importing(self, name: "str") -> "_Importing":
+        return _Importing(self, name)
+
+    def find_spec(self, name: "str", path: "Any" = None, target: "Any" = None) -> "Any":
+        found = self.modules.get(name)
+        if found is None:
+            return None
+        root, relative, kind = found
+        location = os.path.join(self.folders[root], relative)
+        if kind == "namespace":
+            spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [location]
+            return spec
+        mtime, text = self.files[root, relative]
+        if kind == "binary" or text is None:
+            return importlib.util.spec_from_file_location(name, location)
+        return importlib.util.spec_from_file_location(
+            name,
+            location,
+            loader=_Loader(self, name, location, text, mtime),
+            submodule_search_locations=[os.path.dirname(location)] if kind == "package" else None,
+        )
+
+    def invalidate_caches(self) -> "None":
+        pass
+
+    def apply_state(self) -> "None":
+        """Give modules that are imported now the globals that they had where the map was made."""
+        from . import rebuild
+
+        while self.waiting:
+            name = self.waiting.pop(0)
+            module = sys.modules.get(name)
+            changes = self.state.pop(name, [])
+            _make_generators_differ(module)
+            for path, pickled in changes:
+                if self._is_of_another_place(pickled):
+                    continue
+                value = rebuild.loads(pickled)
+                holder, _, last = path.rpartition(".")
+                try:
+                    target = rebuild.by_path(name, holder) if holder else module
+                except AttributeError:
+                    continue
+                _put(target, last, value)
+
+    def _is_of_another_place(self, pickled: "bytes") -> "bool":
+        """It names the caller's files, which are elsewhere here: what the module made of its own place when it was imported is right."""
+        return any(
+            folder != root and os.fsencode(root) in pickled
+            for folder, root in zip(self.folders, self.roots)
+        )
+
+
+def _put(target: "Any", name: "str", value: "Any") -> "None":
+    """Set an attribute; what others may refer to as well is changed in its place."""
+    present = vars(target).get(name)
+    if present is value:
+        return
+    if type(present) is type(value):
+        if isinstance(value, dict):
+            dict.clear(present)
+            dict.update(present, value)
+        elif isinstance(value, list):
+            present[:] = value
+        elif isinstance(value, set):
+            set.clear(present)
+            set.update(present, value)
+        elif isinstance(value, (bytearray,)):
+            present[:] = value
+        elif _is_plain_object(value):
+            vars(present).clear()
+            vars(present).update(vars(value))
+            return
+        else:
+            _set(target, name, value)
+            return
+        if hasattr(value, "__dict__"):
+            vars(present).update(vars(value))
+        return
+    _set(target, name, value)
+
+
+def _is_plain_object(value: "Any") -> "bool":
+    """All that it holds is in its ``__dict__``."""
+    kind = type(value)
+    if isinstance(value, (type, types.FunctionType, types.ModuleType)) or not hasattr(value, "__dict__"):
+        return False
+    return all(base is object or "__slots__" not in vars(base) for base in kind.__mro__) and all(
+        base is object or base.__flags__ & (1 << 9) for base in kind.__mro__
+    )
+
+
+def _set(target: "Any", name: "str", value: "Any") -> "None":
+    if isinstance(target, type):
+        type.__setattr__(target, name, value)
+    else:
+        setattr(target, name, value)
+
+
+# -- random numbers: each worker imports the same source, and must not draw the same numbers ------------------------------
+
+
+def _random_states() -> "Tuple[Any, ...]":
+    import random
+
+    numpy_random = sys.modules.get("numpy.random")
+    return random.getstate(), numpy_random.get_state() if numpy_random else None
+
+
+def _restore_random_states(before: "Tuple[Any, ...]") -> "None":
+    """A module that sets the seed when it is imported does not set it for all workers alike."""
+    import random
+
+    if random.getstate() != before[0]:
+        random.setstate(before[0])
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        if before[1] is not None:
+            numpy_random.set_state(before[1])
+        else:
+            numpy_random.seed()
+
+
+def _make_generators_differ(module: "Any") -> "None":
+    """Generators that a module makes when it is imported, with a seed perhaps, become others on each worker."""
+    import random
+
+    numpy_random = sys.modules.get("numpy.random")
+    for value in list(vars(module).values()) if isinstance(module, types.ModuleType) else ():
+        if type(value) is random.Random:
+            value.seed()
+        elif numpy_random is not None:
+            if type(value) is numpy_random.Generator:
+                value.bit_generator.state = type(value.bit_generator)().state
+            elif type(value) is numpy_random.RandomState:
+                value.seed()
+
+
+# -- installing --------------------------------------------------------------------------------------------------------
+
+
+def install(data: "bytes", scratch: "str") -> "Finder":
+    """Make own modules importable in this process, before everything else of their names.
+
+    Args:
+        data: What `split` gave.
+        scratch: Folder for files, where the caller's are not seen.
+    """
+    own = unpack(data)
+    folders = []
+    for number, root in enumerate(own["roots"]):
+        there, same = _is_seen(own, number, root)
+        if there and same:
+            folders.append(root)
+            sys.path.insert(1, root)
+            continue
+        written = _write(own, number, scratch)
+        sys.path.insert(1, written)  # children of `multiprocessing` import from there
+        folders.append(root if there else written)
+    finder = Finder(own, folders)
+    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+    if own.get("wingspan"):
+        sys.meta_path.append(_Without(finder))  # type: ignore[arg-type]
+    return finder
+
+
+def _is_seen(own: "Dict[str, Any]", number: "int", root: "str") -> "Tuple[bool, bool]":
+    """``(all files are where the caller has them, none has changed since)``."""
+    same = True
+    for (of_root, relative), (mtime, text) in own["files"].items():
+        if of_root != number:
+            continue
+        try:
+            facts = os.stat(os.path.join(root, relative))
+        except OSError:
+            return False, False
+        if int(facts.st_mtime) & 0xFFFFFFFF != mtime or (text is not None and facts.st_size != len(text)):
+            same = False
+    return os.path.isdir(root), same
+
+
+def _write(own: "Dict[str, Any]", number: "int", scratch: "str") -> "str":
+    import tempfile
+
+    folder = tempfile.mkdtemp(prefix=own_prefix(os.getpid()), dir=scratch)
+    for (of_root, relative), (mtime, text) in own["files"].items():
+        if of_root == number and text is not None:
+            path = os.path.join(folder, *relative.split("/"))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(text)
+            os.utime(path, (mtime, mtime))
+    return folder
+
+
+class _Without(object):
+    """Last of all finders: a stand-in for Wingspan itself, which own modules may import at their top and workers need not have."""
+
+    def __init__(self, finder: "Finder") -> "None":
+        self._finder = finder
+
+    def find_spec(self, name: "str", path: "Any" = None, target: "Any" = None) -> "Any":
+        if name.partition(".")[0] != "wingspan":
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
+
+    def create_module(self, spec: "Any") -> "types.ModuleType":
+        return _AbsentModule(spec.name, self._finder)
+
+    def exec_module(self, module: "types.ModuleType") -> "None":
+        pass
+
+    def invalidate_caches(self) -> "None":
+        pass
+
+
+class _AbsentModule(types.ModuleType):
+    def __init__(self, name: "str", finder: "Finder") -> "None":
+        types.ModuleType.__init__(self, name)
+        self.__dict__["_finder"] = finder
+
+    def __getattr__(self, name: "str") -> "Any":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Absent(self.__name__ + "." + name, self.__dict__["_finder"])
+
+
+class _Absent(object):
+    """Anything of Wingspan where it is not installed: may be named and called while modules are imported."""
+
+    def __init__(self, name: "str", finder: "Finder") -> "None":
+        self._name, self._finder = name, finder
+
+    def __getattr__(self, name: "str") -> "Any":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Absent(self._name + "." + name, self._finder)
+
+    def __mro_entries__(self, bases: "Any") -> "Tuple[type, ...]":
+        return ()
+
+    def __call__(self, *args: "Any", **kwargs: "Any") -> "Any":
+        if not self._finder.depth:
+            raise ImportError("%s cannot be called: Wingspan is not installed on this worker" % self._name)
+        return _Absent(self._name + "()", self._finder)
+
+
+# -- __main__ ----------------------------------------------------------------------------------------------------------
+
+
+#: Names the file from which children of `multiprocessing` take their ``__main__``.
+MAIN_VARIABLE = "WINGSPAN_MAIN"
+
+
+class _MainSpec(importlib.machinery.ModuleSpec):
+    """Tells `multiprocessing` which module its children import as ``__main__``, and writes it when it asks."""
+
+    module = None  # type: Any
+    scratch = ""
+    written = -1
+
+    @property
+    def parent(self) -> "str":
+        return vars(self.module).get("__package__") or ""  # relative imports go by the caller's package
+
+    @property
+    def name(self) -> "str":
+        values = vars(self.module)
+        if self.written != len(values):
+            os.environ[MAIN_VARIABLE] = _write_main(values, self.scratch)
+            self.written = len(values)
+        return MAIN
+
+    @name.setter
+    def name(self, name: "str") -> "None":
+        pass
+
+
+def own_prefix(pid: "int") -> "str":
+    """Begins the names of what process `pid` leaves in its scratch folder."""
+    return ".wingspan-own-%d-" % pid
+
+
+def become_main(scratch: "str") -> "None":
+    """Let this process have a ``__main__`` of the user's, empty at first."""
+    from . import rebuild
+
+    rebuild.on_worker[0] = True
+    module = types.ModuleType("__main__")
+    spec = _MainSpec(MAIN, None)
+    spec.module, spec.scratch = module, scratch
+    vars(module).update(__spec__=spec, __package__=None)
+    rebuild.stand_in_for_main(module)
+    # Children of `multiprocessing` find this archive wherever they are.
+    sys.path[:] = [os.path.abspath(path) for path in sys.path]
+
+
+def _write_main(values: "Dict[str, Any]", scratch: "str") -> "str":
+    import tempfile
+
+    from .pickling import Dumper
+
+    dumper = Dumper()
+    parts = {}
+    for name, value in list(values.items()):
+        if name in ("__spec__", "__builtins__", "__loader__", "__name__"):
+            continue
+        try:
+            dumper.dumps(value)
+        except Exception:
+            continue  # children of `multiprocessing` never have it
+        parts[name] = value
+    descriptor, path = tempfile.mkstemp(prefix=own_prefix(os.getpid()), dir=scratch)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(dumper.dumps(parts))
+    return path
+
+
+def main_in_child(values: "Dict[str, Any]") -> "None":
+    """Fill the ``__main__`` of a child of `multiprocessing` that was not forked."""
+    from . import rebuild
+
+    if MAIN_VARIABLE in os.environ and not rebuild.on_worker[0]:
+        rebuild.on_worker[0] = True
+        before = sys.modules["__main__"]
+        module = types.ModuleType("__main__")
+        rebuild.stand_in_for_main(module)
+        with open(os.environ[MAIN_VARIABLE], "rb") as file:
+            parts = rebuild.loads(file.read())
+        for name, value in parts.items():
+            vars(module).setdefault(name, value)
+        values.update({name: value for name, value in vars(module).items() if name not in ("__name__", "__spec__")})
+        sys.modules["__main__"] = before

@@ -1,0 +1,561 @@
+"""Pickling what the reader cannot import: own classes, functions, enums, exceptions and what functools makes of them.
+
+This is cloudpickle's pickler with reducers of ours for what it loses, or changes where the reader knows it already. The rules stand in
+``docs/values.md``; what the pickles call when they are read is in `rebuild`.
+"""
+
+import copyreg
+import dis
+import enum
+import functools
+import marshal
+import random
+import re
+import sys
+import types
+import weakref
+
+import cloudpickle
+
+from . import rebuild as _rebuild_here
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+
+    from . import rebuild
+else:
+    rebuild = sys.modules[_rebuild_here.NAME]  # pickles name the one that is registered, should this process have two
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+#: Operations whose name may be that of a global; LOAD_NAME is what the body of a class in a function has.
+_GLOBAL_OPERATIONS = frozenset(
+    ["LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"]
+)
+_NAMESPACE_FACTS = ("__name__", "__package__", "__path__", "__file__")
+#: Entries of a class that Python makes itself.
+_MADE_BY_PYTHON = frozenset(
+    [
+        "__dict__",
+        "__weakref__",
+        "__module__",
+        "__qualname__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "_abc_impl",
+        "_abc_registry",
+        "_abc_cache",
+        "_abc_negative_cache",
+        "_abc_negative_cache_version",
+    ]
+)
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_LRU = type(functools.lru_cache()(len))
+_SINGLE_DISPATCH = functools.singledispatch(len).__code__
+_WEAK_MAPPINGS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
+
+_globals_of_code = weakref.WeakKeyDictionary()  # type: weakref.WeakKeyDictionary[types.CodeType, List[str]]
+
+
+def codes_of(code: "types.CodeType") -> "Iterator[types.CodeType]":
+    """A code object and all that lie in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            for inner in codes_of(constant):
+                yield inner
+
+
+def global_names(code: "types.CodeType") -> "List[str]":
+    """Names of globals that a code object, or one in it, may use, in the order of their use."""
+    names = _globals_of_code.get(code)
+    if names is None:
+        found = {}  # type: Dict[str, None]
+        for one in codes_of(code):
+            for step in dis.get_instructions(one):
+                if step.opname in _GLOBAL_OPERATIONS:
+                    found[step.argval] = None
+        names = _globals_of_code[code] = list(found)
+    return names
+
+
+def stays_by_value(module: "str") -> "bool":
+    """Things of this module travel by value wherever they are written: nobody can import it."""
+    return module in ("__main__", "__mp_main__") or module not in sys.modules or rebuild.is_stand_in(module)
+
+
+def _is_heap_type(kind: "type") -> "bool":
+    return bool(kind.__flags__ & _HEAP_TYPE)
+
+
+def first_built_in(kind: "type") -> "type":
+    """The first class written in C among those that `kind` is derived from."""
+    return next(base for base in kind.__mro__ if not _is_heap_type(base))
+
+
+class _Globals(object):
+    """Stands for the globals of some functions: each pickle makes them once."""
+
+    def __init__(self, module: "str", facts: "Dict[str, Any]", importable: "bool") -> "None":
+        self.arguments = module, facts, importable
+
+    def __reduce__(self) -> "Any":
+        return rebuild.namespace, self.arguments
+
+
+class Pickler(cloudpickle.Pickler):
+    """Writes any value such that a worker, or a session that may lack its classes, can read it.
+
+    Args:
+        file: What is written to.
+        protocol: Of pickle.
+        by_value: Name of a module -> whether its things travel by value.
+        spread: A generator of random numbers arrives as a new one, on each worker another: so for what a function refers to.
+        on_own: Told of each function and class that travels by name.
+    """
+
+    def __init__(
+        self,
+        file: "IO[bytes]",
+        protocol: "int",
+        by_value: "Callable[[str], bool]" = stays_by_value,
+        spread: "bool" = False,
+        on_own: "Optional[Callable[[str], None]]" = None,
+        buffer_callback: "Any" = None,
+    ) -> "None":
+        super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
+        self._by_value = by_value
+        self._spread = spread
+        self._on_own = on_own
+        self._globals = {}  # type: Dict[int, Tuple[Dict[str, Any], _Globals]]
+        self._begun = set()  # type: Set[type]
+        #: Whether the exceptions that led to an exception go with it.
+        self.with_chain = True
+        #: Modules by value that are being looked into.
+        self._testing = set()  # type: Set[str]
+        #: Code that travels by value: what it imports may have to come along.
+        self.codes = []  # type: List[types.CodeType]
+
+    def start_anew(self) -> "None":
+        """Forget what the last object was made of."""
+        self.clear_memo()
+        self._begun.clear()
+        self._globals.clear()
+
+    def reducer_override(self, obj: "Any") -> "Any":
+        kind = type(obj)
+        reducer = _REDUCERS.get(kind)
+        if reducer is not None:
+            return reducer(self, obj)
+        if issubclass(kind, type):
+            return self._class(obj)
+        if isinstance(obj, BaseException):
+            return self._exception(obj)
+        if isinstance(obj, enum.Enum):
+            return self._enum_member(obj)
+        if isinstance(obj, functools.cached_property):
+            attributes = {name: value for name, value in vars(obj).items() if name not in ("func", "lock")}
+            return rebuild.cached_property, (kind, obj.func, attributes)
+        if isinstance(obj, property) and kind is not property:
+            return (
+                rebuild.property_like,
+                (kind, (obj.fget, obj.fset, obj.fdel, obj.__doc__), dict(getattr(obj, "__dict__", {}))),
+            )
+        if kind.__module__.startswith("numpy.random"):
+            return self._numpy_random(obj)
+        if kind.__basicsize__ <= _STATELESS and not getattr(obj, "__dict__", None):
+            return self._without_state(obj)
+        return NotImplemented
+
+    # -- by name or by value ---------------------------------------------------------------------------------------------
+
+    def _is_named(self, module: "Optional[str]", obj: "Any") -> "bool":
+        """`obj` stands under its own name in its module."""
+        name = getattr(obj, "__qualname__", None)
+        return isinstance(name, str) and rebuild.lookup(module, name) is obj
+
+    def _travels_by_name(self, obj: "Any") -> "bool":
+        module = getattr(obj, "__module__", None)
+        if not isinstance(module, str) or self._by_value(module) or not self._is_named(module, obj):
+            return False
+        if self._on_own is not None:
+            self._on_own(module)
+        return True
+
+    def _class(self, obj: "Any") -> "Any":
+        if self._travels_by_name(obj):
+            return NotImplemented
+        if not _is_heap_type(obj) or obj.__module__ == "builtins":
+            return super().reducer_override(obj)
+        self._begun.add(obj)
+        named = self._is_named(obj.__module__, obj)
+        base = super(obj, obj).__init_subclass__
+        hook = getattr(base, "__func__", None)
+        quiet = isinstance(hook, types.FunctionType) and hook.__module__ not in ("typing", "enum", "abc")
+        head, attributes, registered = _contents(obj)
+        arguments = (
+            rebuild.key_of(obj),
+            named,
+            obj.__module__,
+            obj.__qualname__,
+            type(obj),
+            obj.__bases__,
+            head,
+            quiet,
+        )
+        return (
+            rebuild.class_by_value,
+            arguments,
+            (attributes, registered, named),
+            None,
+            None,
+            rebuild.set_class,
+        )
+
+    def _function(self, obj: "types.FunctionType") -> "Any":
+        if self._travels_by_name(obj):
+            return NotImplemented
+        if obj.__code__ is _SINGLE_DISPATCH:
+            registry = list(obj.registry.items())  # type: ignore[attr-defined]
+            made = functools.singledispatch(len).__dict__
+            extra = {name: value for name, value in obj.__dict__.items() if name not in made or name == "__wrapped__"}
+            return rebuild.single_dispatch, (registry, extra)
+        code = obj.__code__
+        self.codes.append(code)
+        module = obj.__module__ if isinstance(obj.__module__, str) else obj.__globals__.get("__name__", "")
+        key = rebuild.key_of(obj) if obj.__closure__ is None and self._is_named(module, obj) else None
+        arguments = (key, module, obj.__qualname__, code, self._globals_of(obj, module), obj.__closure__)
+        annotations, values = _annotations(obj), {}  # type: Tuple[Any, Dict[str, Any]]
+        names = global_names(code)
+        for text in annotations.values():
+            if isinstance(text, str):
+                names = names + _IDENTIFIER.findall(text)
+        for name in names:
+            if name in obj.__globals__ and name not in values:
+                values[name] = obj.__globals__[name]
+        attributes = {
+            "__name__": obj.__name__,
+            "__qualname__": obj.__qualname__,
+            "__module__": obj.__module__,
+            "__doc__": obj.__doc__,
+            "__defaults__": obj.__defaults__,
+            "__kwdefaults__": obj.__kwdefaults__,
+            "__annotations__": annotations,
+            "__dict__": dict(obj.__dict__),
+        }
+        type_params = getattr(obj, "__type_params__", None)
+        if type_params:
+            attributes["__type_params__"] = type_params
+        state = (values, attributes, _submodules(code, values, obj.__closure__))
+        return rebuild.function, arguments, state, None, None, rebuild.set_function
+
+    def _globals_of(self, function: "types.FunctionType", module: "str") -> "_Globals":
+        known = self._globals.get(id(function.__globals__))
+        if known is None:
+            own = function.__globals__
+            facts = {name: own[name] for name in _NAMESPACE_FACTS if name in own}
+            home = own.get("__name__")
+            home = home if isinstance(home, str) else module
+            # Of a module that travels by name, one function may be another than in its source.
+            importable = not self._by_value(home) and vars(sys.modules[home]) is own
+            if importable and self._on_own is not None:
+                self._on_own(home)
+            known = self._globals[id(own)] = own, _Globals(home, facts, importable)
+        return known[1]
+
+    def _code(self, obj: "types.CodeType") -> "Any":
+        return rebuild.code_by_value, (marshal.dumps(obj),)
+
+    def _cell(self, obj: "types.CellType") -> "Any":
+        try:
+            content = obj.cell_contents
+        except ValueError:
+            return rebuild.empty_cell, ()
+        return rebuild.empty_cell, (), (content,), None, None, rebuild.set_cell
+
+    def _module(self, obj: "types.ModuleType") -> "Any":
+        name = obj.__name__
+        if sys.modules.get(name) is obj and not self._by_value(name):
+            if self._on_own is not None:
+                self._on_own(name)
+            return NotImplemented
+        values, reasons = {}, {}  # type: Tuple[Dict[str, Any], Dict[str, str]]
+        if name not in self._testing:
+            self._testing.add(name)
+            try:
+                for attribute, value in list(vars(obj).items()):
+                    if attribute in ("__builtins__", "__loader__", "__spec__", "__cached__"):
+                        continue
+                    reason = self._obstacle(value)
+                    if reason is None:
+                        values[attribute] = value
+                    else:
+                        reasons[attribute] = reason
+            finally:
+                self._testing.discard(name)
+        return rebuild.module_by_value, (name,), (values, reasons), None, None, rebuild.set_module
+
+    def _obstacle(self, value: "Any") -> "Optional[str]":
+        """Why something cannot be pickled; None if it can."""
+        import io
+
+        trial = Pickler(io.BytesIO(), self.proto, self._by_value, self._spread)
+        trial._testing = self._testing
+        try:
+            trial.dump(value)
+        except Exception as error:
+            return "%s: %.200s" % (type(error).__name__, error)
+        return None
+
+    # -- things of functools and others ----------------------------------------------------------------------------------
+
+    def _lru(self, obj: "Any") -> "Any":
+        if self._travels_by_name(obj):
+            return NotImplemented
+        wrapped = obj.__wrapped__
+        parameters = obj.cache_parameters()
+        key = rebuild.key_of(obj) if self._is_named(wrapped.__module__, obj) else None
+        return rebuild.cached_function, (key, wrapped, parameters["maxsize"], parameters["typed"])
+
+    def _method(self, obj: "types.MethodType") -> "Any":
+        return types.MethodType, (obj.__func__, obj.__self__)
+
+    def _weak_mapping(self, obj: "Any") -> "Any":
+        return rebuild.weak_mapping, (type(obj), list(obj.items()))
+
+    def _weak_reference(self, obj: "Any") -> "Any":
+        referred = obj()
+        return (rebuild.dead_reference, ()) if referred is None else (weakref.ref, (referred,))
+
+    def _context_variable(self, obj: "Any") -> "Any":
+        import contextvars
+
+        key = _context_keys.get(obj)
+        if key is None:
+            key = next((known for known, it in rebuild._context_variables.items() if it is obj), None)
+            key = _context_keys[obj] = key or "%x-%s" % (id(obj), rebuild.key_of(type(self)))
+        try:
+            default = (contextvars.Context().run(obj.get),)  # type: Tuple[Any, ...]
+        except LookupError:
+            default = ()
+        try:
+            value = (obj.get(),)  # type: Tuple[Any, ...]
+        except LookupError:
+            value = ()
+        rebuild._context_variables.setdefault(key, obj)
+        return rebuild.context_variable, (key, obj.name, default, value)
+
+    def _random(self, obj: "Any") -> "Any":
+        if obj is random._inst:  # type: ignore[attr-defined]
+            return rebuild.by_path, ("random", "_inst")
+        return (rebuild.fresh_random, (type(obj),)) if self._spread else NotImplemented
+
+    def _numpy_random(self, obj: "Any") -> "Any":
+        from numpy import random as numpy_random
+
+        if obj is getattr(numpy_random.mtrand, "_rand", None):
+            return rebuild.by_path, ("numpy.random.mtrand", "_rand")
+        if self._spread:
+            if type(obj) is numpy_random.Generator:
+                return rebuild.fresh_generator, (type(obj), type(obj.bit_generator))
+            if type(obj) is numpy_random.RandomState or isinstance(obj, numpy_random.BitGenerator):
+                return rebuild.fresh_generator, (type(obj), None)
+        return NotImplemented
+
+    def _without_state(self, obj: "Any") -> "Any":
+        """An object that a module keeps to be compared by ``is``."""
+        kind = type(obj)
+        if kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__:
+            return NotImplemented
+        modules = list(sys.modules.items()) if kind is object else [(kind.__module__, sys.modules.get(kind.__module__))]
+        for name, module in modules:
+            if isinstance(module, types.ModuleType):
+                for variable, value in list(vars(module).items()):
+                    if value is obj:
+                        if self._on_own is not None and not self._by_value(name):
+                            self._on_own(name)
+                        return rebuild.sentinel, (name, variable, kind)
+        return NotImplemented
+
+    def _parameters(self, obj: "Any") -> "Any":
+        """What typing makes and pickles by its name: there is no such name where ``__main__`` is another."""
+        if not self._by_value(obj.__module__):
+            if self._on_own is not None:
+                self._on_own(obj.__module__)
+            return NotImplemented
+        arguments = (obj.__name__, obj.__supertype__) if hasattr(obj, "__supertype__") else (obj.__name__,)
+        return type(obj), arguments
+
+    # -- enums and exceptions ----------------------------------------------------------------------------------------------
+
+    def _enum_member(self, obj: "Any") -> "Any":
+        kind = type(obj)
+        if self._travels_by_name(kind):
+            return NotImplemented
+        if kind not in self._begun:
+            return rebuild.enum_member, (kind, obj._name_, obj._value_)
+        base = first_built_in(kind)
+        if base is object:
+            arguments = ()  # type: Tuple[Any, ...]
+        elif hasattr(base, "__getnewargs__"):
+            arguments = base.__getnewargs__(obj)
+        else:
+            arguments = base.__reduce__(obj)[1]  # type: ignore[index, assignment]
+        if obj._name_ not in kind.__members__ and not any(
+            obj is known for known in kind._value2member_map_.values()
+        ):
+            return rebuild.enum_member, (kind, obj._name_, obj._value_)
+        return (
+            rebuild.new_member,
+            (kind, base, obj._name_, arguments),
+            dict(vars(obj)),
+            None,
+            None,
+            rebuild.set_member,
+        )
+
+    def _exception(self, obj: "BaseException") -> "Any":
+        kind = type(obj)
+        own_reduce = kind.__reduce__
+        base = first_built_in(kind)
+        if own_reduce is not base.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
+            return NotImplemented  # its class knows better
+        built_in = {}
+        for ancestor in base.__mro__:
+            for name, descriptor in vars(ancestor).items():
+                if isinstance(descriptor, types.MemberDescriptorType) and not name.startswith("__"):
+                    value = getattr(obj, name, None)
+                    if value is not None:
+                        built_in[name] = value
+        chain = {}  # type: Dict[str, Any]
+        if self.with_chain:
+            for name in ("__cause__", "__context__", "__suppress_context__"):
+                value = getattr(obj, name)
+                if value:
+                    chain[name] = value
+        own = _own_state(obj)
+        state = (built_in, None if own is None else rebuild._State(own), chain)
+        return rebuild.exception, (kind, base, obj.args), state, None, None, rebuild.set_exception
+
+
+#: No larger than this (bytes) is an object with a ``__dict__`` and a list of weak references, and no state.
+_STATELESS = object.__basicsize__ + 2 * tuple.__itemsize__
+_context_keys = {}  # type: Dict[Any, str]
+
+
+def _own_state(obj: "BaseException") -> "Any":
+    get_state = getattr(type(obj), "__getstate__", None)
+    if get_state is not None and get_state is not getattr(object, "__getstate__", None):
+        return obj.__getstate__()  # type: ignore[attr-defined]
+    slots = {}
+    for name in copyreg._slotnames(type(obj)) or ():  # type: ignore[attr-defined]
+        try:
+            slots[name] = getattr(obj, name)
+        except AttributeError:
+            continue
+    values = dict(vars(obj))
+    return (values, slots) if slots else values or None
+
+
+def _annotations(function: "types.FunctionType") -> "Dict[str, Any]":
+    try:
+        return dict(function.__annotations__)
+    except Exception:
+        return {}  # since Python 3.14 they are computed when they are asked for
+
+
+def _submodules(
+    code: "types.CodeType", values: "Dict[str, Any]", closure: "Any"
+) -> "List[types.ModuleType]":
+    """Modules that the code reaches as attributes of a package: they must be imported, too."""
+    packages = [value for value in values.values() if isinstance(value, types.ModuleType)]
+    for cell in closure or ():
+        try:
+            if isinstance(cell.cell_contents, types.ModuleType):
+                packages.append(cell.cell_contents)
+        except ValueError:
+            continue
+    found = []
+    names = None  # type: Optional[Set[str]]
+    for package in packages:
+        if not hasattr(package, "__path__"):
+            continue
+        prefix = package.__name__ + "."
+        if names is None:
+            names = {name for one in codes_of(code) for name in one.co_names}
+        for name, module in list(sys.modules.items()):
+            if name.startswith(prefix) and isinstance(module, types.ModuleType):
+                if names.issuperset(name[len(prefix) :].split(".")):
+                    found.append(module)
+    return found
+
+
+def _contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type, ...]]":
+    """``(what a class must be created with, what is set afterwards, classes registered with it)``."""
+    entries = dict(vars(kind))
+    head = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}  # type: Dict[str, Any]
+    slots = [
+        name
+        for name, value in entries.items()
+        if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is kind and name == value.__name__
+    ]
+    if "__slots__" in entries:
+        # Their names as they are in the class: those with two underscores are mangled already.
+        head["__slots__"] = tuple(
+            slots + [name for name in ("__dict__", "__weakref__") if name in entries]
+        )
+        declared = entries["__slots__"]
+        if not isinstance(declared, (str, tuple, list, dict)):
+            entries["__slots__"] = tuple(slots)
+    if "__orig_bases__" in entries:
+        head["__orig_bases__"] = entries["__orig_bases__"]
+    if "_fields_" in entries and type(kind).__module__ == "_ctypes":
+        head["_fields_"] = entries["_fields_"]
+        slots += [name for name, value in entries.items() if type(value).__module__ == "_ctypes"] + ["_fields_"]
+    registered = ()  # type: Tuple[type, ...]
+    if "_abc_impl" in entries:
+        import abc
+
+        references = abc._get_dump(kind)[0]  # type: ignore[attr-defined]
+        registered = tuple(found for found in (reference() for reference in references) if found is not None)
+    attributes = {}
+    for name, value in entries.items():
+        if name in _MADE_BY_PYTHON or name in slots:
+            if not (name == "__dict__" and isinstance(value, property)):
+                continue
+        attributes[name] = value
+    if "__annotate_func__" in entries or "__annotate__" in entries:
+        try:
+            attributes["__annotations__"] = dict(kind.__annotations__)
+        except Exception:
+            attributes.pop("__annotations__", None)
+    return head, attributes, registered
+
+
+_REDUCERS = {
+    types.FunctionType: Pickler._function,
+    types.CodeType: Pickler._code,
+    types.CellType: Pickler._cell,
+    types.ModuleType: Pickler._module,
+    types.MethodType: Pickler._method,
+    weakref.ReferenceType: Pickler._weak_reference,
+    weakref.WeakKeyDictionary: Pickler._weak_mapping,
+    weakref.WeakValueDictionary: Pickler._weak_mapping,
+    _LRU: Pickler._lru,
+    random.Random: Pickler._random,
+}  # type: Dict[type, Any]
+
+
+def _add_reducers() -> "None":
+    import contextvars
+    import typing
+
+    _REDUCERS[contextvars.ContextVar] = Pickler._context_variable
+    for name in ("ParamSpec", "TypeVarTuple", "NewType"):
+        kind = getattr(typing, name, None)
+        if isinstance(kind, type):
+            _REDUCERS[kind] = Pickler._parameters
+
+
+_add_reducers()
