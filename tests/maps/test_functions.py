@@ -69,8 +69,8 @@ def where(x):
 """
 
 
-def test_a_script_and_modules_beside_it_travel_by_value(tmp_path):
-    """Functions, classes and exceptions of a script, a module and a package beside it work, and are not imported there."""
+def test_a_script_and_modules_beside_it_travel(tmp_path):
+    """Functions, classes and exceptions of a script, a module and a package beside it work; the modules are imported there."""
     source = tmp_path / "source"
     (source / "package").mkdir(parents=True)
     (source / "beside.py").write_text(BESIDE)
@@ -85,7 +85,7 @@ def test_a_script_and_modules_beside_it_travel_by_value(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["[3, 5]", "[3, 6]", "4 True", "[2]", "False", "Trouble 1"]
+    assert done.stdout.splitlines() == ["[3, 5]", "[3, 6]", "4 True", "[2]", "True", "Trouble 1"]
 
 
 def test_installed_packages_travel_by_name():

@@ -11,13 +11,11 @@ import sys
 import threading
 import time
 
-import cloudpickle
-
 import wingspan
 from wingspan import ComponentStatus
-from wingspan.maps._functions import own_modules_by_value
+from wingspan.maps._functions import pickle_function
 from wingspan.pools.local import LocalPool
-from wingspan.worker import formats, rounds
+from wingspan.worker import formats, rebuild, rounds
 
 RUNNING = ComponentStatus.RUNNING
 
@@ -120,26 +118,22 @@ def test_threads_may_read_one_map():
 
 
 def test_threads_may_make_maps_of_the_user_s_own_modules(tmp_path, monkeypatch):
-    """While one thread is done with pickling a module by value, another is in the middle of it."""
+    """However many threads pickle functions of an own module at once, each pickle names the module and brings its source."""
     (tmp_path / "own_of_threads.py").write_text("def double(x):\n    return 2 * x\n")
     monkeypatch.syspath_prepend(tmp_path)
     double = importlib.import_module("own_of_threads").double
-    before = sys.getswitchinterval()
 
     def pickles():
-        for _ in range(2000):
-            with own_modules_by_value():
-                if b"own_of_threads" in cloudpickle.dumps(double)[:40]:
-                    return "by name"
-        return "by value"
+        found = set()
+        for _ in range(100):
+            function = pickle_function(double)
+            found.add((rebuild.loads(function.data) is double, *function.own.pack()["modules"]))
+        return found
 
-    sys.setswitchinterval(1e-5)
     try:
-        assert together(*[pickles] * 6) == ["by value"] * 6
+        assert together(*[pickles] * 6) == [{(True, "own_of_threads")}] * 6
     finally:
-        sys.setswitchinterval(before)
         del sys.modules["own_of_threads"]
-    assert not cloudpickle.list_registry_pickle_by_value()
 
 
 def test_clean_leaves_a_map_that_is_being_submitted():

@@ -14,7 +14,8 @@ import attrs
 from wingspan._words import counted
 from wingspan.maps._code import FunctionVersion, describe, in_hand, later_code, what_differs
 from wingspan.maps._errors import MapDamaged, MapError, NotPicklable
-from wingspan.maps._functions import function_name, travelled_classes
+from wingspan.maps._functions import function_name
+from wingspan.maps._pickled import PickledFunction
 from wingspan.worker import compatibility, rounds
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def versions(folder: MapFolder, plans: Mapping[int, rounds.Plan]) -> dict[str, F
     return found
 
 
-def add_function(folder: MapFolder, func: Callable[..., Any], pickled: bytes, holds_code: bool) -> str:
+def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledFunction) -> str:
     """Put another function into a map's folder; its file. Nothing calls it before a round names it.
 
     Raises:
@@ -88,12 +89,13 @@ def add_function(folder: MapFolder, func: Callable[..., Any], pickled: bytes, ho
     """
     from wingspan.maps._delivery import check_pythons
 
-    if not folder.info.get("functions"):
+    if folder.info.get("functions") != 2:
         raise MapError(
             f"the map {folder.info['tag']!r} was made by a Wingspan whose workers know only the function it was made with",
             hint="make a new map of the inputs that are left: wingspan.map(f, [m.input(i) for i in m.errors])",
         )
     here = compatibility.this_interpreter()
+    holds_code, pickled = function.holds_code, function.content()
     environment = folder.info.get("environment")
     if environment:
         check_pythons(environment["name"], environment["python"], holds_code)
@@ -116,7 +118,6 @@ def add_function(folder: MapFolder, func: Callable[..., Any], pickled: bytes, ho
     folder.update_info(
         function=function_name(func),
         holds_code=bool(folder.info.get("holds_code", True) or holds_code),
-        classes={**folder.info.get("classes", {}), **travelled_classes()},
     )
     return name
 

@@ -298,9 +298,10 @@ def _make(
         raise SettingsError("exist_ok takes up a map again by its tag, and none is given", hint='tag="sweep"')
     warmed = _warm_up(pool or settings.pool, options, inputs)
     try:
-        from wingspan.maps._create import create, pickled
+        from wingspan.maps._create import create
+        from wingspan.maps._functions import pickle_function
 
-        function = pickled(func)  # what cannot travel is told before a pool is started for it
+        function = pickle_function(func)  # what cannot travel is told before a pool is started for it
         with default_progress() as progress:
             # Workers that are submitted by hand need no pool of ours to be there.
             by_hand = options.workers == 0 and pool is None

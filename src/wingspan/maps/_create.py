@@ -13,7 +13,7 @@ from wingspan.maps._by_hand import PLANNED_WORKERS
 from wingspan.maps._code import describe
 from wingspan.maps._delivery import Delivery, check_pythons, keep, prepare
 from wingspan.maps._folder import create_map_folder, remove_map_folder, tags_root
-from wingspan.maps._functions import function_name, own_modules_by_value, pickle_function
+from wingspan.maps._functions import function_name
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction
@@ -25,19 +25,7 @@ from wingspan.progress import Progress
 from wingspan.settings import load_settings
 from wingspan.worker import compatibility, formats
 
-__all__ = ["create", "pickled"]
-
-
-def pickled(func: Callable[..., Any]) -> PickledFunction:
-    """The pickle of the function; what comes from the user's own modules is in it by value.
-
-    Raises:
-        NotPicklable: It cannot travel.
-    """
-    function = PickledFunction()
-    with own_modules_by_value():
-        pickle_function(func, function)
-    return function
+__all__ = ["create"]
 
 
 def create(
@@ -98,7 +86,7 @@ def create(
             "lease_seconds": float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
             "wingspan": __version__,
             "environment": delivery.facts if delivery else None,
-            "functions": True,  # its workers know what a round is that names another function
+            "functions": 2,  # its workers know what a round is that names another function
             "code": describe(func),
         },
         archive=worker_zipapp(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from wingspan.errors import PoolError, WingspanError
@@ -156,7 +156,7 @@ class ComponentError(MapError):
         type_name: str,
         text: str,
         traceback: str,
-        exception: BaseException | None = None,
+        exception: BaseException | Callable[[], Any] | None = None,
         given: str | None = None,
         host: str | None = None,
         worker: str | None = None,
@@ -171,7 +171,7 @@ class ComponentError(MapError):
         self.type_name = type_name
         self.text = text
         self.traceback = traceback
-        self.exception = exception
+        self._exception = exception
         self.given = given
         self.host = host
         self.worker = worker
@@ -180,6 +180,22 @@ class ComponentError(MapError):
         self.exited_with = exit_code
         self.peak_memory = peak_memory
         self.stderr = stderr
+
+    @property
+    def exception(self) -> BaseException | None:
+        """The exception, or None where it cannot be rebuilt here. It is unpickled when it is asked for."""
+        found = self._exception
+        if found is not None and not isinstance(found, BaseException):
+            try:
+                found = found()
+            except Exception:  # noqa: BLE001 - whatever it is, the text tells of the component's exception
+                found = None
+            self._exception = found = found if isinstance(found, BaseException) else None
+        return found
+
+    def __reduce__(self) -> Any:
+        self._exception = self.exception
+        return super().__reduce__()
 
     def report(self) -> str:
         """Everything known, as text for a person."""

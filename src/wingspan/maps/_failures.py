@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import linecache
-import pickle
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from wingspan.maps._errors import ComponentError, ComponentErrors, RemoteTraceback
@@ -80,7 +80,10 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
     if kind in ("ModuleNotFoundError", "ImportError"):
         hint = "the module is not installed on the worker"
         if chain and _is_own(chain[0].get("missing")):
-            hint = f"import {chain[0]['missing']} at the top of your script, not inside the function: it then travels with it"
+            hint = (
+                f"{chain[0]['missing']} is your own, and did not travel: it is neither named where a function imports it, nor beside the "
+                "script or in sys.path; import it at the top of your script"
+            )
     return kind, text, hint
 
 
@@ -96,18 +99,19 @@ def _is_own(module: str | None) -> bool:
 
 
 def component_error(
-    component: int, payload: bytes, *, host: str | None, worker: str, attempt: int
+    component: int,
+    payload: bytes,
+    *,
+    load: Callable[[bytes], Any],
+    host: str | None,
+    worker: str,
+    attempt: int,
 ) -> ComponentError:
-    """The error of one component."""
+    """The error of one component; its exception is unpickled by `load` when somebody asks for it."""
     fields = failure.loads(payload)
     kind, text, hint = _what_happened(fields)
     chain = fields["chain"]
-    exception: BaseException | None = None
-    if fields["exception"] is not None and fields["stage"] != "output":
-        try:
-            exception = pickle.loads(fields["exception"])  # noqa: S301 - the record was signed with the map's key
-        except Exception:  # noqa: BLE001 - whatever it is, the text below tells of it
-            exception = None
+    pickled = fields["exception"] if fields["stage"] != "output" else None
     peak = fields.get("peak_kib")
     plain = f"{kind}: {text}" if kind not in ("crash", "lost") and text else text or kind
     if fields["not_picklable"] and fields["stage"] == "call":
@@ -119,7 +123,7 @@ def component_error(
         type_name=kind,
         text=text,
         traceback=render_traceback(chain),
-        exception=exception if isinstance(exception, BaseException) else None,
+        exception=None if pickled is None else functools.partial(load, pickled),
         given=fields["input"],
         host=host,
         worker=worker,
@@ -134,18 +138,21 @@ def component_error(
 def raisable(error: ComponentError) -> BaseException:
     """What to raise for `error`: the component's own exception, with the remote traceback as its cause; else `error`.
 
-    What is no `Exception` (SystemExit, KeyboardInterrupt, asyncio's CancelledError) would here end or interrupt the caller: then `error`.
+    What is no `Exception` (SystemExit, KeyboardInterrupt, asyncio's CancelledError) would here end or interrupt the caller, StopIteration and
+    StopAsyncIteration a loop: then `error`.
     """
     text = error.traceback
     where = f"on {error.host}, worker {error.worker}, attempt {error.attempt}, input {error.given}"
     exception = error.exception
-    if not isinstance(exception, Exception):
+    if not isinstance(exception, Exception) or isinstance(exception, StopIteration | StopAsyncIteration):
         if text:
             error.__cause__ = RemoteTraceback(f"{text}\n(component {error.component} {where})")
         return error
     if getattr(exception, "component_error", None) is error:
         return exception
     try:
+        # What led to it on the worker is in the text; as an object it is the context.
+        exception.__context__ = exception.__cause__ or exception.__context__
         exception.__cause__ = RemoteTraceback(f"{text}\n(component {error.component} {where})")
         exception.component_error = error  # type: ignore[attr-defined]
         if hasattr(exception, "add_note"):

@@ -24,15 +24,14 @@ import attrs
 from wingspan._files import append_line
 from wingspan.jobs import Submission
 from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
-from wingspan.maps._functions import own_modules_by_value, travelled_classes
 from wingspan.maps._pickled import Pickled, PickledFunction
 from wingspan.maps._tags import remove_tag
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
-from wingspan.worker import compatibility, formats, rounds, trust
+from wingspan.worker import compatibility, formats, rebuild, rounds, trust
 from wingspan.worker.executor import LARGE_INPUT
 from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
-from wingspan.worker.streams import CODE_MARK, Gathering, has_mark
+from wingspan.worker.streams import Gathering, has_mark
 from wingspan.worker.transports import FileTransport
 
 __all__ = ["MapFolder", "create_map_folder", "maps_root", "tags_root"]
@@ -83,7 +82,9 @@ def _marking(inputs: Iterable[Any]) -> Iterator[Any]:
         raise _FromInputs(error) from error
 
 
-def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> tuple[int, bool]:
+def _write_inputs(
+    folder: Path, inputs: Iterable[Any], dumper: Dumper, progress: Progress
+) -> tuple[int, bool]:
     """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``: how many they are, and whether there is code in any."""
     try:
         total: int | None = len(inputs)  # type: ignore[arg-type]
@@ -97,7 +98,7 @@ def _write_inputs(folder: Path, inputs: Iterable[Any], progress: Progress) -> tu
             open(folder / "inputs.bin", "wb", buffering=0, opener=trust.opener) as data,
             open(folder / "inputs.idx", "wb", opener=trust.opener) as index,
         ):
-            writer = _InputWriter(data)
+            writer = _InputWriter(data, dumper)
             array("Q", [0]).tofile(index)
             while some := list(itertools.islice(remaining, size)):
                 offset = writer.offset
@@ -119,9 +120,9 @@ class _InputWriter:
         holds_code: There is code in any.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, dumper: Dumper) -> None:
         self._file = file
-        self._dumper = Dumper()
+        self._dumper = dumper
         self._gathering = Gathering(self._send)
         self._parts: list[bytes] = []
         self.count = self.offset = 0
@@ -232,8 +233,7 @@ def create_map_folder(
         new = FileTransport(str(temporary))
         for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/done"):
             new.make_folder(name)
-        with own_modules_by_value():
-            count, inputs_hold_code = _write_inputs(temporary, inputs, progress)
+        count, inputs_hold_code = _write_inputs(temporary, inputs, function.input_dumper(), progress)
         if count == 0:
             raise EmptyMap("there are no inputs", hint="a map has at least one component")
         if count >= formats.NO_COMPONENT:
@@ -259,7 +259,7 @@ def create_map_folder(
             "holds_code": holds_code,
             "function_bytes": function_bytes,
             "archive_bytes": worker.stat().st_size,
-            "classes": travelled_classes(),
+            "own_modules": sorted(function.own.tops()),
             "created": time.time(),
         }
         new.write_whole("map.json", json.dumps(facts).encode())
@@ -393,7 +393,7 @@ class MapFolder:
                     yield Pickled(holds_code, reader.pieces(component))
                 else:
                     data = bytes(reader.read(component, component + 1))
-                    yield Pickled(CODE_MARK in data, [data])
+                    yield Pickled(rebuild.holds_code(data), [data])
         except FileNotFoundError as error:
             if not self.path.is_dir():
                 raise self.removed() from None

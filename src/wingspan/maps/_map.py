@@ -391,11 +391,11 @@ class Map(Outputs):
     def _take_function(self, function: Callable[..., Any]) -> str:
         """Keep a function that was given later: its file."""
         from wingspan.maps._api import check_callable
-        from wingspan.maps._create import pickled
+        from wingspan.maps._functions import pickle_function
 
         check_callable(function)
-        content = pickled(function)
-        return add_function(self._folder, function, content.content(), content.holds_code)
+        tops = self._folder.info.get("own_modules", ())
+        return add_function(self._folder, function, pickle_function(function, tops))
 
     def add_workers(self, count: int, pool: str | None = None) -> None:
         """Let more workers join, from this map's pool or another: all share the same blocks.

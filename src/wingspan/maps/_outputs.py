@@ -15,16 +15,15 @@ from wingspan.maps._errors import (
     MapError,
     MapTimeout,
     OutputNotReady,
-    WrongInterpreter,
 )
 from wingspan.maps._failures import component_error, raisable
 from wingspan.maps._folder import MapFolder
-from wingspan.maps._functions import adopt_classes
 from wingspan.maps._keeper import Keeper
 from wingspan.maps._pickled import Pickled
+from wingspan.maps._reading import read_value
 from wingspan.maps._results import ERROR, OUTPUT
 from wingspan.maps._waiting import Arrivals, Pauses, Timeout, deadline_of, seconds_of
-from wingspan.worker import compatibility
+from wingspan.worker import rebuild
 
 __all__ = ["Outputs"]
 
@@ -171,23 +170,17 @@ class Outputs(Sequence[Any]):
         return self._load(self._keeper.results.output(component), f"the output of component {component}")
 
     def _load(self, pickled: Pickled, what: str) -> Any:
-        written = self._folder.info["interpreter"]
-        if pickled.holds_code:
-            obstacle = compatibility.obstacle(written, {**written, **compatibility.this_python()})
-            if obstacle:
-                raise WrongInterpreter(
-                    f"{what} of map {self.tag!r} holds code, and {obstacle.replace('this worker', 'this session')}",
-                    hint=f"read it with Python {written['python']}, or return plain data",
-                )
-            adopt_classes(self._folder.info.get("classes", {}))
         try:
-            return pickled.load()
+            return read_value(self._folder, pickled, what)
         except MapError:
             raise
         except Exception as error:
+            hint = "import or install here what it is made of, or return plain data"
+            if not isinstance(error, ImportError):
+                hint = f"is a class another here than where it was written? The class here is the one that is used; {hint}"
             raise MapError(
                 f"{what} of map {self.tag!r} cannot be unpickled here: {type(error).__name__}: {error}",
-                hint="import or install here what it is made of, or return plain data",
+                hint=hint,
             ) from error
 
     def _error(self, component: int) -> ComponentError:
@@ -201,10 +194,14 @@ class Outputs(Sequence[Any]):
         """An error with an exception of its own: raising one changes it."""
         results = self._keeper.results
         start = results.start_of(component)
-        adopt_classes(self._folder.info.get("classes", {}))
         return component_error(
             component,
             results.payload(component),
+            load=lambda pickled: read_value(
+                self._folder,
+                Pickled(rebuild.holds_code(pickled), [pickled]),
+                f"the exception of component {component}",
+            ),
             host=(start.facts or {}).get("host"),
             worker=start.name,
             attempt=results.attempts(component) + 1,

@@ -23,15 +23,27 @@ from typing import Any
 import attrs
 
 from wingspan.maps._functions import is_own_file
+from wingspan.worker import rebuild
 from wingspan.worker.pickling import SIMPLE
 
 __all__ = ["OwnCode", "travels_by_value"]
 
 _log = logging.getLogger("wingspan")
 #: What else than source goes along of a package: so many files, so many bytes together.
-MOST_FILES, MOST_BYTES = 5_000, 64 << 20
+MOST_FILES, MOST_BYTES = 2_000, 16 << 20
 #: What a component that makes a map itself finds imported from its worker's archive (see `wingspan.pools.zipapp`): every worker has it.
-_OF_WORKERS = frozenset({"cloudpickle", "htchirp", "wingspan_worker", "wingspan", "__main__", "__mp_main__"})
+_OF_WORKERS = frozenset(
+    {
+        "cloudpickle",
+        "htchirp",
+        "wingspan_worker",
+        "wingspan_main",
+        rebuild.NAME,
+        "wingspan",
+        "__main__",
+        "__mp_main__",
+    }
+)
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 _SOURCE_LOADERS = (importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader)
 _IMPORT = re.compile(
@@ -90,9 +102,7 @@ def travels_by_value(module: str) -> bool:
     import cloudpickle
 
     registered = cloudpickle.list_registry_pickle_by_value()
-    return bool(registered) and any(
-        module == name or module.startswith(f"{name}.") for name in registered
-    )
+    return bool(registered) and any(module == name or module.startswith(f"{name}.") for name in registered)
 
 
 @functools.lru_cache(maxsize=5_000)
@@ -133,14 +143,18 @@ class _Unit:
     imports: set[str] = attrs.field(factory=set)
 
 
-def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
+def _walk(folder: str, within: tuple[int, ...] = ()) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                if entry.name not in _SKIPPED_FOLDERS and not os.path.exists(f"{entry.path}/pyvenv.cfg"):  # noqa: PTH110
-                    yield from _walk(entry.path)
+                number = entry.stat().st_ino
+                skipped = (
+                    entry.name in _SKIPPED_FOLDERS or number in within
+                )  # the second: a link that leads upwards
+                if not skipped and not os.path.exists(f"{entry.path}/pyvenv.cfg"):  # noqa: PTH110
+                    yield from _walk(entry.path, (*within, number))
             elif entry.is_file():
                 yield entry
 
@@ -296,9 +310,12 @@ def _is_data(value: Any) -> bool:
     if isinstance(value, type | ModuleType | FunctionType | BuiltinFunctionType | io.IOBase | logging.Logger):
         return False
     # Generators of random numbers are made anew, with all that is typing's.
-    return kind.__module__ not in ("typing", "random", "functools", "contextvars") and not kind.__module__.startswith(
-        ("numpy.random", "weakref")
-    )
+    return kind.__module__ not in (
+        "typing",
+        "random",
+        "functools",
+        "contextvars",
+    ) and not kind.__module__.startswith(("numpy.random", "weakref"))
 
 
 def _is_below(value: Any, roots: Iterable[str]) -> bool:
@@ -490,5 +507,3 @@ def _named_in(code: CodeType) -> frozenset[str]:
             if isinstance(constant, str) and len(constant) < 200 and _DOTTED.fullmatch(constant):
                 found.add(constant.partition(".")[0])
     return frozenset(found)
-
-

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pickle
 import shutil
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
 from wingspan.maps._errors import MapError
 from wingspan.settings import load_settings
+from wingspan.worker import rebuild
+from wingspan.worker.pickling import PROTOCOL, Dumper
 from wingspan.worker.streams import Gathering, Stream
+
+if TYPE_CHECKING:
+    from wingspan.maps._own import OwnCode
 
 __all__ = ["Pickled", "PickledFunction"]
 
@@ -34,15 +39,17 @@ class Pickled:
     def load(self) -> Any:
         """The object."""
         if isinstance(self.pieces, list):
-            return pickle.loads(self.pieces[0])  # noqa: S301 - of a signed record, or an input that its owner wrote
-        return pickle.load(Stream(self.pieces))  # noqa: S301 - the same, each piece
+            return rebuild.loads(self.pieces[0])  # of a signed record, or an input that its owner wrote
+        return rebuild.load(Stream(self.pieces))  # the same, each piece
 
 
 class PickledFunction(Gathering):
     """What a function is pickled to. It is not known yet where its map will lie, nor whether there will be one."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: OwnCode) -> None:
         super().__init__(self._spool, _IN_MEMORY)
+        #: What it needs of the user's own modules; inputs that `input_dumper` pickles add to it.
+        self.own = own
         self._file: IO[bytes] | None = None
 
     def _spool(self, data: memoryview) -> None:
@@ -60,8 +67,15 @@ class PickledFunction(Gathering):
                 hint="free some space, or set WINGSPAN_DATA_DIR to a folder with more of it; nothing was submitted",
             ) from error
 
+    def input_dumper(self) -> Dumper:
+        """Pickles inputs of this function."""
+        from wingspan.maps._own import travels_by_value
+
+        return Dumper(by_value=travels_by_value, on_own=self.own.saw)
+
     def write_to(self, file: IO[bytes]) -> None:
-        """Write the whole pickle to an open file."""
+        """Write the own modules that are needed, and the whole pickle, to an open file."""
+        file.write(self._before())
         if self._file is None:
             file.write(self.kept())
             return
@@ -69,8 +83,13 @@ class PickledFunction(Gathering):
         shutil.copyfileobj(self._file, file, _IN_MEMORY)
 
     def content(self) -> bytes:
-        """All of it."""
+        """All of it, as `write_to` writes it."""
         if self._file is None:
-            return self.kept()
+            return self._before() + self.kept()
         self._file.seek(0)
-        return self._file.read()
+        return self._before() + self._file.read()
+
+    def _before(self) -> bytes:
+        from wingspan.worker import own
+
+        return pickle.dumps(own.pack(self.own.pack()), PROTOCOL)

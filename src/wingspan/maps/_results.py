@@ -21,10 +21,10 @@ import attrs
 
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._pickled import Pickled
-from wingspan.worker import failure, formats, rounds
+from wingspan.worker import failure, formats, rebuild, rounds
 from wingspan.worker.history import OUTCOMES
 from wingspan.worker.pickling import PROTOCOL
-from wingspan.worker.streams import CODE_MARK, signed_pieces
+from wingspan.worker.streams import signed_pieces
 from wingspan.worker.transports import Gone, read_at
 
 __all__ = ["Measures", "Results", "WorkerStart"]
@@ -453,7 +453,7 @@ class Results:
         record = self._record(component)
         if record[0] != formats.LARGE:
             data = self.payload(component)
-            return Pickled(CODE_MARK in data, [data])
+            return Pickled(rebuild.holds_code(data), [data])
         table = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
         name = self._names[self._file[component]]
         pieces = list(formats.PIECE.iter_unpack(table[1:]))

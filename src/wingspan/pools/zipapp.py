@@ -19,6 +19,8 @@ from wingspan.worker import trust
 __all__ = ["worker_zipapp"]
 
 _PACKAGE = "wingspan_worker"
+#: Modules of the worker that the archive has at its top.
+_AT_THE_TOP = ("__main__.py", "wingspan_main.py")
 
 
 def _members() -> list[tuple[str, Path]]:
@@ -28,9 +30,9 @@ def _members() -> list[tuple[str, Path]]:
     members = [
         (f"{_PACKAGE}/{source.name}", source)
         for source in sorted(Path(wingspan.worker.__path__[0]).glob("*.py"))
-        if source.name != "__main__.py"
+        if source.name not in _AT_THE_TOP
     ]
-    members.append(("__main__.py", Path(wingspan.worker.__path__[0]) / "__main__.py"))
+    members += [(name, Path(wingspan.worker.__path__[0]) / name) for name in _AT_THE_TOP]
     for package, name in (("cloudpickle", "cloudpickle"), ("htcondor2.htchirp", "htchirp")):
         folder = _package_folder(package)
         if folder is not None:

@@ -7,7 +7,7 @@ import os
 import signal
 import traceback
 
-from . import executor
+from . import executor, own
 from .slots import Slots
 
 TYPE_CHECKING = False
@@ -82,6 +82,7 @@ class Executor(object):
     """
 
     def __init__(self, scratch: "str", not_for_executor: "Sequence[int]" = ()) -> "None":
+        self._scratch = scratch
         self.board = board = executor.Board()
         self.slots = Slots()
         command_read, self.commands = os.pipe()
@@ -160,6 +161,8 @@ class Executor(object):
         if self.ended is None:
             _, status, usage = os.wait4(self.pid, 0)
             self.ended = status, usage
+        own.remove_left_behind(self._scratch, self.pid)
+        own.remove_left_behind(self._scratch, self.pid)
         return self.ended
 
     def close_files(self) -> "None":

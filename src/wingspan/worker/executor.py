@@ -14,7 +14,7 @@ import sys
 from array import array
 from itertools import islice
 
-from . import failure, formats
+from . import failure, formats, rebuild
 from .measures import Measures
 from .pickling import PROTOCOL, SIMPLE, Dumper, culprit
 from .streams import Gathering, Stream
@@ -122,9 +122,8 @@ def _sources() -> "Container[str]":
     """File names of our own code, whose frames are no news to the user."""
     import pickle as pickle_module
 
-    return frozenset(
-        [_sources.__code__.co_filename, Dumper.dumps.__code__.co_filename, pickle_module.__file__]
-    )
+    ours = (_sources, Dumper.dumps, rebuild.loads, Stream.read)
+    return frozenset([one.__code__.co_filename for one in ours] + [pickle_module.__file__])
 
 
 #: What precedes the setup: its length, and that of the pickle of the function, which follows it.
@@ -226,11 +225,9 @@ def run(
     if obstacle is not None:
         _refuse(results, failure.crash("interpreter", obstacle, executable=sys.executable))
     try:
-        function = Stream(_coming(commands, function_length))
-        call = pickle.load(function)
-        function.drain()
+        call = _load_function(Stream(_coming(commands, function_length)))
     except BaseException as error:
-        _refuse(results, failure.describe(error, "function", dumper.dumps, skip))
+        _refuse(results, failure.describe(error, "function", dumper.exception, skip))
     if starred:
         call = _starred(call)
     caller = _Caller(call, results, board, slots, (out, err), (out_file, err_file), dumper, skip, not careful)
@@ -253,6 +250,21 @@ def run(
                 caller.call_one(done)
                 done += 1
         board.set(-1, 0, 0, 0.0)
+
+
+def _load_function(data: "Stream") -> "Callable[..., Any]":
+    """The user's function, in a ``__main__`` of its own, with the own modules that came before it."""
+    from . import own
+    from .child import scratch_folder
+
+    scratch = scratch_folder()
+    own.become_main(scratch)
+    modules = pickle.load(data)
+    if modules is not None:
+        own.install(modules, scratch)
+    call: "Callable[..., Any]" = rebuild.load(data)
+    data.drain()
+    return call
 
 
 def _silence_forks(*pipes: "int") -> "None":
@@ -382,9 +394,9 @@ class _Caller(object):
     def _given(self, place: "int") -> "Any":
         stream, self._large = self._large, None
         if stream is None:
-            return pickle.loads(self._inputs[self._bounds[place] : self._bounds[place + 1]])
+            return rebuild.loads(self._inputs[self._bounds[place] : self._bounds[place + 1]])
         try:
-            return pickle.load(stream)
+            return rebuild.load(stream)
         finally:
             stream.drain()
 
@@ -457,7 +469,7 @@ class _Caller(object):
         Should the process die here, the supervisor does not know at which component: it has them all done
         again by an executor that does not gather.
         """
-        clock, call, loads, simple = self._clock, self._call, pickle.loads, SIMPLE
+        clock, call, loads, simple = self._clock, self._call, rebuild.loads, SIMPLE
         inputs, written = self._inputs, _Stream.written
         sized = (bytes, str)  # a run of large ones would be as large as all of them
         values: "List[Any]" = []
@@ -600,7 +612,7 @@ class _Caller(object):
     def _failure(
         self, error: "BaseException", stage: "str", given: "Any", has_input: "bool", value: "Any"
     ) -> "bytes":
-        fields = failure.describe(error, stage, self._dumper.dumps, self._skip, given, has_input)
+        fields = failure.describe(error, stage, self._dumper.exception, self._skip, given, has_input)
         if stage == "output":
             where, kind = culprit(value, "the result", self._dumper.dumps)
             fields["message"] = "the result cannot be pickled: %s is of type %s" % (where, kind)

@@ -2,6 +2,8 @@
 
 import pickle
 
+from . import rebuild
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
@@ -79,7 +81,7 @@ def describe(
     reason: "Optional[str]" = None
     try:
         pickled = dumps(error)
-        pickle.loads(pickled)
+        rebuild.loads(pickled)
     except BaseException as failure:
         pickled, reason = None, "%s: %s" % (type(failure).__name__, _text(str, failure))
     return {

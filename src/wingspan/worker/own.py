@@ -17,32 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-#: Ends a function's file that own modules follow; before it stands how long they are.
-MAGIC = b"WSOWN1"
-_LENGTH_BYTES = 8
 #: The module that children of `multiprocessing` import in place of the user's ``__main__``.
 MAIN = "wingspan_main"
 
 
-def join(function: "bytes", own: "Optional[Dict[str, Any]]") -> "bytes":
-    """The pickle of a function and the own modules that it needs."""
-    if own is None:
-        return function
-    data = zlib.compress(pickle.dumps(own, 4), 1)
-    return function + data + len(data).to_bytes(_LENGTH_BYTES, "little") + MAGIC
-
-
-def split(data: "bytes") -> "Tuple[bytes, Optional[bytes]]":
-    """``(pickle of the function, packed own modules or None)``."""
-    if not data.endswith(MAGIC):
-        return data, None
-    end = len(data) - len(MAGIC) - _LENGTH_BYTES
-    begin = end - int.from_bytes(data[end : end + _LENGTH_BYTES], "little")
-    return data[:begin], data[begin:end]
+def pack(own: "Optional[Dict[str, Any]]") -> "Optional[bytes]":
+    """What precedes the pickle of a function in its file, pickled itself: packed own modules, or None."""
+    return None if own is None else zlib.compress(pickle.dumps(own, 4), 1)
 
 
 def unpack(data: "bytes") -> "Dict[str, Any]":
-    own = pickle.loads(zlib.decompress(data))  # type: Dict[str, Any]
+    own: "Dict[str, Any]" = pickle.loads(zlib.decompress(data))
     return own
 
 
@@ -52,6 +37,10 @@ class _Loader(importlib.machinery.SourceFileLoader):
     def __init__(self, finder: "Finder", name: "str", path: "str", text: "bytes", mtime: "int") -> "None":
         importlib.machinery.SourceFileLoader.__init__(self, name, path)
         self._finder, self._text, self._mtime = finder, text, mtime
+
+    def source_to_code(self, data: "Any", path: "Any", *, _optimize: "int" = -1) -> "Any":  # type: ignore[override]
+        # Tracebacks name the caller's file.
+        return compile(data, self._finder.callers_path(path), "exec", dont_inherit=True, optimize=_optimize)
 
     def get_data(self, path: "Any") -> "bytes":
         if path == self.path:
@@ -94,17 +83,19 @@ class Finder(object):
     Args:
         own: See `wingspan.maps._own.pack`.
         folders: Where the files of each root are, for this process.
+        key: Whose modules they are, where a process may have several finders.
     """
 
-    def __init__(self, own: "Dict[str, Any]", folders: "Sequence[str]") -> "None":
-        self.modules = own["modules"]  # type: Dict[str, Tuple[int, str, str]]
-        self.files = own["files"]  # type: Dict[Tuple[int, str], Tuple[int, Optional[bytes]]]
-        self.state = dict(own["state"])  # type: Dict[str, List[Tuple[str, bytes]]]
-        self.roots = own["roots"]  # type: List[str]
+    def __init__(self, own: "Dict[str, Any]", folders: "Sequence[str]", key: "str" = "") -> "None":
+        self.key = key
+        self.modules: "Dict[str, Tuple[int, str, str]]" = own["modules"]
+        self.files: "Dict[Tuple[int, str], Tuple[int, Optional[bytes]]]" = own["files"]
+        self.state: "Dict[str, List[Tuple[str, bytes]]]" = dict(own["state"])
+        self.roots: "List[str]" = own["roots"]
         self.folders = folders
         self.depth = 0
-        self.waiting = []  # type: List[str]
-        self.random_states = ()  # type: Tuple[Any, ...]
+        self.waiting: "List[str]" = []
+        self.random_states: "Tuple[Any, ...]" = ()
 
     def importing(self, name: "str") -> "_Importing":
         return _Importing(self, name)
@@ -128,6 +119,13 @@ class Finder(object):
             loader=_Loader(self, name, location, text, mtime),
             submodule_search_locations=[os.path.dirname(location)] if kind == "package" else None,
         )
+
+    def callers_path(self, path: "str") -> "str":
+        """Where the caller has a file that is here at `path`."""
+        for folder, root in zip(self.folders, self.roots):
+            if folder != root and path.startswith(folder + os.sep):
+                return root + path[len(folder) :]
+        return path
 
     def invalidate_caches(self) -> "None":
         pass
@@ -155,8 +153,7 @@ class Finder(object):
     def _is_of_another_place(self, pickled: "bytes") -> "bool":
         """It names the caller's files, which are elsewhere here: what the module made of its own place when it was imported is right."""
         return any(
-            folder != root and os.fsencode(root) in pickled
-            for folder, root in zip(self.folders, self.roots)
+            folder != root and os.fsencode(root) in pickled for folder, root in zip(self.folders, self.roots)
         )
 
 
@@ -252,7 +249,7 @@ def install(data: "bytes", scratch: "str") -> "Finder":
     """Make own modules importable in this process, before everything else of their names.
 
     Args:
-        data: What `split` gave.
+        data: What `pack` gave.
         scratch: Folder for files, where the caller's are not seen.
     """
     own = unpack(data)
@@ -267,9 +264,9 @@ def install(data: "bytes", scratch: "str") -> "Finder":
         sys.path.insert(1, written)  # children of `multiprocessing` import from there
         folders.append(root if there else written)
     finder = Finder(own, folders)
-    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, finder)
     if own.get("wingspan"):
-        sys.meta_path.append(_Without(finder))  # type: ignore[arg-type]
+        sys.meta_path.append(_Without(finder))
     return finder
 
 
@@ -364,7 +361,7 @@ MAIN_VARIABLE = "WINGSPAN_MAIN"
 class _MainSpec(importlib.machinery.ModuleSpec):
     """Tells `multiprocessing` which module its children import as ``__main__``, and writes it when it asks."""
 
-    module = None  # type: Any
+    module: "Any" = None
     scratch = ""
     written = -1
 
@@ -388,6 +385,23 @@ class _MainSpec(importlib.machinery.ModuleSpec):
 def own_prefix(pid: "int") -> "str":
     """Begins the names of what process `pid` leaves in its scratch folder."""
     return ".wingspan-own-%d-" % pid
+
+
+def remove_left_behind(scratch: "str", pid: "int") -> "None":
+    """Take away the files that process `pid`, which has ended, wrote for itself and its children."""
+    import shutil
+
+    try:
+        names = os.listdir(scratch)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(own_prefix(pid)):
+            path = os.path.join(scratch, name)
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
 
 
 def become_main(scratch: "str") -> "None":
@@ -416,8 +430,8 @@ def _write_main(values: "Dict[str, Any]", scratch: "str") -> "str":
             continue
         try:
             dumper.dumps(value)
-        except Exception:
-            continue  # children of `multiprocessing` never have it
+        except Exception:  # noqa: S112 - children of `multiprocessing` never have it
+            continue
         parts[name] = value
     descriptor, path = tempfile.mkstemp(prefix=own_prefix(os.getpid()), dir=scratch)
     with os.fdopen(descriptor, "wb") as file:
@@ -438,5 +452,7 @@ def main_in_child(values: "Dict[str, Any]") -> "None":
             parts = rebuild.loads(file.read())
         for name, value in parts.items():
             vars(module).setdefault(name, value)
-        values.update({name: value for name, value in vars(module).items() if name not in ("__name__", "__spec__")})
+        values.update(
+            {name: value for name, value in vars(module).items() if name not in ("__name__", "__spec__")}
+        )
         sys.modules["__main__"] = before

@@ -5,7 +5,7 @@ import pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterator, Tuple
+    from typing import Any, Callable, Iterator, List, Tuple
 
 #: Immutable types that plain pickle writes in a fraction of a microsecond and that any Python reads back.
 SIMPLE = frozenset([int, float, str, bytes, bool, type(None), complex])
@@ -14,17 +14,27 @@ PROTOCOL = 5 if pickle.HIGHEST_PROTOCOL >= 5 else pickle.HIGHEST_PROTOCOL
 
 
 class Dumper(object):
-    """cloudpickle's dumps with one pickler for many objects (making one costs more than most objects do)."""
+    """Pickles many objects with one pickler (making one costs more than most objects do).
 
-    def __init__(self) -> "None":
+    Args:
+        how: Arguments of `values.Pickler`.
+    """
+
+    def __init__(self, **how: "Any") -> "None":
+        self._how = how
         self._start()
 
     def _start(self) -> "None":
-        import cloudpickle
+        from .values import Pickler
 
         self._buffer = io.BytesIO()
         self._write: "Callable[[Any], Any]" = self._buffer.write
-        self._pickler = cloudpickle.Pickler(self, protocol=PROTOCOL)
+        self._pickler = Pickler(self, PROTOCOL, **self._how)
+
+    @property
+    def codes(self) -> "List[Any]":
+        """Code that was pickled by value so far, or since an object could not be pickled."""
+        return self._pickler.codes
 
     def write(self, data: "Any") -> "None":
         """The pickler's file is this object: it goes wherever the present pickle is to go."""
@@ -39,12 +49,23 @@ class Dumper(object):
             self._start()  # it may be left half-way
             raise
         finally:
-            self._pickler.clear_memo()
+            self._pickler.start_anew()
             self._write = self._buffer.write
 
     def try_out(self, value: "Any") -> "None":
         """Raises what keeps `value` from being pickled."""
         self.dump(value, id)
+
+    def exception(self, error: "BaseException") -> "bytes":
+        """The pickle of an exception, with those that led to it if they can be pickled."""
+        try:
+            return self.dumps(error)
+        except Exception:
+            self._pickler.with_chain = False
+            try:
+                return self.dumps(error)
+            finally:
+                self._pickler.with_chain = True
 
     def dumps(self, value: "Any") -> "bytes":
         """The pickle of `value`; raises whatever keeps it from being pickled."""
@@ -59,7 +80,7 @@ class Dumper(object):
             self._start()
             raise
         finally:
-            pickler.clear_memo()
+            pickler.start_anew()
             buffer.seek(0)
             buffer.truncate()
 

@@ -6,6 +6,7 @@ may have one name, by the key that it travels with), and *what is known already 
 Pickles name this module by `NAME`, under which it is registered: in a session it is part of `wingspan`, on a worker of the archive.
 """
 
+import contextlib
 import marshal
 import pickle
 import sys
@@ -25,24 +26,33 @@ CODE_MARKS = (b"code_by_value", b"class_by_value", b"cloudpickle")
 #: Whether this process executes components. In a list, so that it can be set in the one module that is registered.
 on_worker = [False]
 #: Modules whose things travel by value here, though they are in ``sys.modules``: made by `namespace` on a worker.
-_stand_ins = {}  # type: Dict[str, types.ModuleType]
-_by_key = weakref.WeakValueDictionary()  # type: weakref.WeakValueDictionary[str, Any]
-_keys = weakref.WeakKeyDictionary()  # type: weakref.WeakKeyDictionary[Any, str]
-_context_variables = {}  # type: Dict[str, Any]
+_stand_ins: "Dict[str, types.ModuleType]" = {}
+_by_key: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
+_keys: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
+_context_variables: "Dict[str, Any]" = {}
 #: What is being built at this moment and waits for its state, by its id; and by which thread.
-_fresh = {}  # type: Dict[int, Tuple[Any, int]]
+_fresh: "Dict[int, Tuple[Any, int]]" = {}
 _lock = threading.RLock()
 _depth = threading.local()
 #: Objects without a state that no module here keeps, by module and name.
-_sentinels = {}  # type: Dict[Tuple[str, str], Any]
+_sentinels: "Dict[Tuple[str, str], Any]" = {}
 
 
 def loads(pickled: "Any") -> "Any":
     """Read a pickle; of what was half built when an error came nothing is kept."""
+    return _read(pickle.loads, pickled)
+
+
+def load(stream: "Any") -> "Any":
+    """The same, of a pickle that comes in pieces."""
+    return _read(pickle.load, stream)
+
+
+def _read(read: "Callable[[Any], Any]", source: "Any") -> "Any":
     depth = getattr(_depth, "value", 0)
     _depth.value = depth + 1
     try:
-        return pickle.loads(pickled)
+        return read(source)
     finally:
         _depth.value = depth
         if _fresh and not depth:
@@ -180,7 +190,9 @@ def module_by_value(module: "str") -> "types.ModuleType":
     return made
 
 
-def set_module(module: "types.ModuleType", state: "Tuple[Dict[str, Any], Dict[str, str]]") -> "types.ModuleType":
+def set_module(
+    module: "types.ModuleType", state: "Tuple[Dict[str, Any], Dict[str, str]]"
+) -> "types.ModuleType":
     if not _end(module):
         return module
     values, missing = state
@@ -218,7 +230,7 @@ def sentinel(module: "str", name: "str", kind: "type") -> "Any":
         try:
             __import__(module)
         except ImportError:
-            return kind.__new__(kind)
+            return object.__new__(kind)
     values = namespace(module, {}, False) if on_worker[0] and module not in sys.modules else None
     if values is None:
         values = vars(sys.modules.get(module) or types.ModuleType(module))
@@ -227,7 +239,7 @@ def sentinel(module: "str", name: "str", kind: "type") -> "Any":
         return found
     made = _sentinels.get((module, name))
     if type(made) is not kind:
-        made = _sentinels[module, name] = kind.__new__(kind)
+        made = _sentinels[module, name] = object.__new__(kind)
     if on_worker[0]:
         values.setdefault(name, made)
     return made
@@ -236,8 +248,15 @@ def sentinel(module: "str", name: "str", kind: "type") -> "Any":
 # -- code and functions ------------------------------------------------------------------------------------------------
 
 
-def code_by_value(data: "bytes") -> "types.CodeType":
-    return marshal.loads(data)  # type: ignore[no-any-return]
+def code_by_value(data: "bytes", file: "Optional[str]" = None, text: "str" = "") -> "types.CodeType":
+    """Code; and the text of its file, for tracebacks where that file is not there."""
+    if file is not None:
+        import linecache
+        import os
+
+        if file not in linecache.cache and not os.path.exists(file):
+            linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+    return marshal.loads(data)  # type: ignore[no-any-return]  # noqa: S302 - as trusted as the pickle it is in
 
 
 def empty_cell() -> "types.CellType":
@@ -421,10 +440,10 @@ def _new_class(
 def _create(metaclass: "type", name: "str", bases: "Tuple[type, ...]", head: "Dict[str, Any]") -> "type":
     # Not metaclass(name, bases, head): what the metaclass does has been done, and is in the state.
     try:
-        made = type.__new__(metaclass, name, bases, dict(head))
+        made: "type" = type.__new__(metaclass, name, bases, dict(head))
     except TypeError:
         # A metaclass written in C.
-        return metaclass.__new__(metaclass, name, bases, dict(head))  # type: ignore[no-any-return]
+        return metaclass.__new__(metaclass, name, bases, dict(head))
     import abc
 
     if issubclass(metaclass, abc.ABCMeta):
@@ -473,7 +492,7 @@ def new_member(kind: "Any", base: "type", name: "Optional[str]", arguments: "Tup
         if name is not None and name in kind.__members__:
             return kind.__members__[name]
         return _Discarded()
-    made = base.__new__(kind, *arguments)  # type: ignore[call-overload]
+    made = base.__new__(kind, *arguments)
     _begin(made)
     return made
 
@@ -497,10 +516,8 @@ def exception(kind: "type", base: "Any", arguments: "Tuple[Any, ...]") -> "BaseE
         made = base.__new__(kind, *arguments)
     except TypeError:
         made = BaseException.__new__(kind, *arguments)
-    try:
+    with contextlib.suppress(Exception):  # the state says it all
         base.__init__(made, *arguments)
-    except Exception:
-        pass  # the state says it all
     return made  # type: ignore[no-any-return]
 
 
@@ -539,7 +556,7 @@ class _State(object):
 
 def set_attributes(made: "Any", state: "Any") -> "None":
     """As pickle does it: ``state`` is a dict, or a dict and one for slots."""
-    slots = None  # type: Any
+    slots: "Any" = None
     if isinstance(state, tuple) and len(state) == 2:
         state, slots = state
     if state:

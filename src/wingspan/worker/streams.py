@@ -4,7 +4,7 @@ A pickle of protocol 5 has the contents of large bytes and arrays in it as they 
 them read to where they stay. What lies between is never more than a piece.
 """
 
-from . import formats
+from . import formats, rebuild
 from .compatibility import split
 from .rounds import function_name
 from .transports import read_at
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Larger writes of a pickler are the contents of one bytes object, string or array: there is no name of a module in them.
 _PLAIN_WRITE = 1 << 17
-#: cloudpickle's own name is in every pickle that holds code.
-CODE_MARK = b"cloudpickle"
 
 
 class Stream(object):
@@ -111,7 +109,7 @@ class Gathering(object):
         self.length += length
         if length <= _PLAIN_WRITE:
             plain = bytes(view)
-            if CODE_MARK in plain:
+            if not self.holds_code and rebuild.holds_code(plain):
                 self.holds_code = True
         if not self.is_large:
             if self.length <= self._keep:
@@ -156,13 +154,14 @@ def signed_pieces(
 
 
 def has_mark(pieces: "Iterable[Piece]") -> "bool":
-    """`CODE_MARK` is somewhere in these pieces, or across two of them."""
+    """There is a sign of code somewhere in these pieces, or across two of them."""
     end = b""
+    longest = max(map(len, rebuild.CODE_MARKS))
     for piece in pieces:
         data = bytes(piece)
-        if CODE_MARK in data or CODE_MARK in end + data[: len(CODE_MARK)]:
+        if rebuild.holds_code(data) or rebuild.holds_code(end + data[:longest]):
             return True
-        end = data[-len(CODE_MARK) :]
+        end = data[-longest:]
     return False
 
 

@@ -21,11 +21,13 @@ from . import rebuild as _rebuild_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+    from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
     from . import rebuild
 else:
-    rebuild = sys.modules[_rebuild_here.NAME]  # pickles name the one that is registered, should this process have two
+    rebuild = sys.modules[
+        _rebuild_here.NAME
+    ]  # pickles name the one that is registered, should this process have two
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 #: Operations whose name may be that of a global; LOAD_NAME is what the body of a class in a function has.
@@ -52,10 +54,11 @@ _MADE_BY_PYTHON = frozenset(
 )
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _LRU = type(functools.lru_cache()(len))
-_SINGLE_DISPATCH = functools.singledispatch(len).__code__
+_dispatching: "Any" = functools.singledispatch(len)
+_SINGLE_DISPATCH = _dispatching.__code__
 _WEAK_MAPPINGS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 
-_globals_of_code = weakref.WeakKeyDictionary()  # type: weakref.WeakKeyDictionary[types.CodeType, List[str]]
+_globals_of_code: "weakref.WeakKeyDictionary[types.CodeType, List[str]]" = weakref.WeakKeyDictionary()
 
 
 def codes_of(code: "types.CodeType") -> "Iterator[types.CodeType]":
@@ -71,7 +74,7 @@ def global_names(code: "types.CodeType") -> "List[str]":
     """Names of globals that a code object, or one in it, may use, in the order of their use."""
     names = _globals_of_code.get(code)
     if names is None:
-        found = {}  # type: Dict[str, None]
+        found: "Dict[str, None]" = {}
         for one in codes_of(code):
             for step in dis.get_instructions(one):
                 if step.opname in _GLOBAL_OPERATIONS:
@@ -104,7 +107,7 @@ class _Globals(object):
         return rebuild.namespace, self.arguments
 
 
-class Pickler(cloudpickle.Pickler):
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Writes any value such that a worker, or a session that may lack its classes, can read it.
 
     Args:
@@ -117,7 +120,7 @@ class Pickler(cloudpickle.Pickler):
 
     def __init__(
         self,
-        file: "IO[bytes]",
+        file: "Any",
         protocol: "int",
         by_value: "Callable[[str], bool]" = stays_by_value,
         spread: "bool" = False,
@@ -128,19 +131,22 @@ class Pickler(cloudpickle.Pickler):
         self._by_value = by_value
         self._spread = spread
         self._on_own = on_own
-        self._globals = {}  # type: Dict[int, Tuple[Dict[str, Any], _Globals]]
-        self._begun = set()  # type: Set[type]
+        self._globals: "Dict[int, Tuple[Dict[str, Any], _Globals]]" = {}
+        self._begun: "Set[type]" = set()
         #: Whether the exceptions that led to an exception go with it.
         self.with_chain = True
+        #: Files whose source the pickle has.
+        self._told: "Set[str]" = set()
         #: Modules by value that are being looked into.
-        self._testing = set()  # type: Set[str]
+        self._testing: "Set[str]" = set()
         #: Code that travels by value: what it imports may have to come along.
-        self.codes = []  # type: List[types.CodeType]
+        self.codes: "List[types.CodeType]" = []
 
     def start_anew(self) -> "None":
         """Forget what the last object was made of."""
         self.clear_memo()
         self._begun.clear()
+        self._told.clear()
         self._globals.clear()
 
     def reducer_override(self, obj: "Any") -> "Any":
@@ -219,14 +225,19 @@ class Pickler(cloudpickle.Pickler):
         if obj.__code__ is _SINGLE_DISPATCH:
             registry = list(obj.registry.items())  # type: ignore[attr-defined]
             made = functools.singledispatch(len).__dict__
-            extra = {name: value for name, value in obj.__dict__.items() if name not in made or name == "__wrapped__"}
+            extra = {
+                name: value
+                for name, value in obj.__dict__.items()
+                if name not in made or name == "__wrapped__"
+            }
             return rebuild.single_dispatch, (registry, extra)
         code = obj.__code__
         self.codes.append(code)
         module = obj.__module__ if isinstance(obj.__module__, str) else obj.__globals__.get("__name__", "")
         key = rebuild.key_of(obj) if obj.__closure__ is None and self._is_named(module, obj) else None
         arguments = (key, module, obj.__qualname__, code, self._globals_of(obj, module), obj.__closure__)
-        annotations, values = _annotations(obj), {}  # type: Tuple[Any, Dict[str, Any]]
+        annotations = _annotations(obj)
+        values: "Dict[str, Any]" = {}
         names = global_names(code)
         for text in annotations.values():
             if isinstance(text, str):
@@ -265,7 +276,18 @@ class Pickler(cloudpickle.Pickler):
         return known[1]
 
     def _code(self, obj: "types.CodeType") -> "Any":
-        return rebuild.code_by_value, (marshal.dumps(obj),)
+        try:
+            data = marshal.dumps(
+                obj, 2
+            )  # later versions look at reference counts: the same code would not give the same bytes
+        except ValueError:
+            data = marshal.dumps(obj)
+        file = obj.co_filename
+        if not self._spread or file in self._told:
+            return rebuild.code_by_value, (data,)
+        self._told.add(file)
+        text = _source(file)
+        return rebuild.code_by_value, (data,) if text is None else (data, file, text)
 
     def _cell(self, obj: "types.CellType") -> "Any":
         try:
@@ -280,7 +302,8 @@ class Pickler(cloudpickle.Pickler):
             if self._on_own is not None:
                 self._on_own(name)
             return NotImplemented
-        values, reasons = {}, {}  # type: Tuple[Dict[str, Any], Dict[str, str]]
+        values: "Dict[str, Any]" = {}
+        reasons: "Dict[str, str]" = {}
         if name not in self._testing:
             self._testing.add(name)
             try:
@@ -336,24 +359,23 @@ class Pickler(cloudpickle.Pickler):
             key = next((known for known, it in rebuild._context_variables.items() if it is obj), None)
             key = _context_keys[obj] = key or "%x-%s" % (id(obj), rebuild.key_of(type(self)))
         try:
-            default = (contextvars.Context().run(obj.get),)  # type: Tuple[Any, ...]
+            default: "Tuple[Any, ...]" = (contextvars.Context().run(obj.get),)
         except LookupError:
             default = ()
         try:
-            value = (obj.get(),)  # type: Tuple[Any, ...]
+            value: "Tuple[Any, ...]" = (obj.get(),)
         except LookupError:
             value = ()
         rebuild._context_variables.setdefault(key, obj)
         return rebuild.context_variable, (key, obj.name, default, value)
 
     def _random(self, obj: "Any") -> "Any":
-        if obj is random._inst:  # type: ignore[attr-defined]
+        if obj is random._inst:
             return rebuild.by_path, ("random", "_inst")
         return (rebuild.fresh_random, (type(obj),)) if self._spread else NotImplemented
 
     def _numpy_random(self, obj: "Any") -> "Any":
-        from numpy import random as numpy_random
-
+        numpy_random: "Any" = sys.modules["numpy.random"]
         if obj is getattr(numpy_random.mtrand, "_rand", None):
             return rebuild.by_path, ("numpy.random.mtrand", "_rand")
         if self._spread:
@@ -365,10 +387,14 @@ class Pickler(cloudpickle.Pickler):
 
     def _without_state(self, obj: "Any") -> "Any":
         """An object that a module keeps to be compared by ``is``."""
-        kind = type(obj)
+        kind: "Any" = type(obj)
         if kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__:
             return NotImplemented
-        modules = list(sys.modules.items()) if kind is object else [(kind.__module__, sys.modules.get(kind.__module__))]
+        modules = (
+            list(sys.modules.items())
+            if kind is object
+            else [(kind.__module__, sys.modules.get(kind.__module__))]
+        )
         for name, module in modules:
             if isinstance(module, types.ModuleType):
                 for variable, value in list(vars(module).items()):
@@ -396,12 +422,13 @@ class Pickler(cloudpickle.Pickler):
         if kind not in self._begun:
             return rebuild.enum_member, (kind, obj._name_, obj._value_)
         base = first_built_in(kind)
+        reduce: "Any" = base.__reduce__
         if base is object:
-            arguments = ()  # type: Tuple[Any, ...]
+            arguments: "Tuple[Any, ...]" = ()
         elif hasattr(base, "__getnewargs__"):
             arguments = base.__getnewargs__(obj)
         else:
-            arguments = base.__reduce__(obj)[1]  # type: ignore[index, assignment]
+            arguments = reduce(obj)[1]
         if obj._name_ not in kind.__members__ and not any(
             obj is known for known in kind._value2member_map_.values()
         ):
@@ -416,10 +443,9 @@ class Pickler(cloudpickle.Pickler):
         )
 
     def _exception(self, obj: "BaseException") -> "Any":
-        kind = type(obj)
-        own_reduce = kind.__reduce__
+        kind: "Any" = type(obj)
         base = first_built_in(kind)
-        if own_reduce is not base.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
+        if kind.__reduce__ is not base.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
             return NotImplemented  # its class knows better
         built_in = {}
         for ancestor in base.__mro__:
@@ -428,7 +454,7 @@ class Pickler(cloudpickle.Pickler):
                     value = getattr(obj, name, None)
                     if value is not None:
                         built_in[name] = value
-        chain = {}  # type: Dict[str, Any]
+        chain: "Dict[str, Any]" = {}
         if self.with_chain:
             for name in ("__cause__", "__context__", "__suppress_context__"):
                 value = getattr(obj, name)
@@ -441,7 +467,7 @@ class Pickler(cloudpickle.Pickler):
 
 #: No larger than this (bytes) is an object with a ``__dict__`` and a list of weak references, and no state.
 _STATELESS = object.__basicsize__ + 2 * tuple.__itemsize__
-_context_keys = {}  # type: Dict[Any, str]
+_context_keys: "Dict[Any, str]" = {}
 
 
 def _own_state(obj: "BaseException") -> "Any":
@@ -458,6 +484,18 @@ def _own_state(obj: "BaseException") -> "Any":
     return (values, slots) if slots else values or None
 
 
+def _source(file: "str") -> "Optional[str]":
+    """The text of a script, or of what was typed at a prompt: for tracebacks and `inspect` where that is not to be had."""
+    import linecache
+
+    text = "".join(linecache.getlines(file))
+    return text if 0 < len(text) < _MOST_SOURCE else None
+
+
+#: Longer source (characters) does not go along.
+_MOST_SOURCE = 1 << 18
+
+
 def _annotations(function: "types.FunctionType") -> "Dict[str, Any]":
     try:
         return dict(function.__annotations__)
@@ -465,9 +503,7 @@ def _annotations(function: "types.FunctionType") -> "Dict[str, Any]":
         return {}  # since Python 3.14 they are computed when they are asked for
 
 
-def _submodules(
-    code: "types.CodeType", values: "Dict[str, Any]", closure: "Any"
-) -> "List[types.ModuleType]":
+def _submodules(code: "types.CodeType", values: "Dict[str, Any]", closure: "Any") -> "List[types.ModuleType]":
     """Modules that the code reaches as attributes of a package: they must be imported, too."""
     packages = [value for value in values.values() if isinstance(value, types.ModuleType)]
     for cell in closure or ():
@@ -477,7 +513,7 @@ def _submodules(
         except ValueError:
             continue
     found = []
-    names = None  # type: Optional[Set[str]]
+    names: "Optional[Set[str]]" = None
     for package in packages:
         if not hasattr(package, "__path__"):
             continue
@@ -485,26 +521,29 @@ def _submodules(
         if names is None:
             names = {name for one in codes_of(code) for name in one.co_names}
         for name, module in list(sys.modules.items()):
-            if name.startswith(prefix) and isinstance(module, types.ModuleType):
-                if names.issuperset(name[len(prefix) :].split(".")):
-                    found.append(module)
+            if (
+                name.startswith(prefix)
+                and isinstance(module, types.ModuleType)
+                and names.issuperset(name[len(prefix) :].split("."))
+            ):
+                found.append(module)
     return found
 
 
 def _contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type, ...]]":
     """``(what a class must be created with, what is set afterwards, classes registered with it)``."""
     entries = dict(vars(kind))
-    head = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}  # type: Dict[str, Any]
+    head: "Dict[str, Any]" = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     slots = [
         name
         for name, value in entries.items()
-        if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is kind and name == value.__name__
+        if isinstance(value, types.MemberDescriptorType)
+        and value.__objclass__ is kind
+        and name == value.__name__
     ]
     if "__slots__" in entries:
         # Their names as they are in the class: those with two underscores are mangled already.
-        head["__slots__"] = tuple(
-            slots + [name for name in ("__dict__", "__weakref__") if name in entries]
-        )
+        head["__slots__"] = tuple(slots + [name for name in ("__dict__", "__weakref__") if name in entries])
         declared = entries["__slots__"]
         if not isinstance(declared, (str, tuple, list, dict)):
             entries["__slots__"] = tuple(slots)
@@ -512,8 +551,10 @@ def _contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type,
         head["__orig_bases__"] = entries["__orig_bases__"]
     if "_fields_" in entries and type(kind).__module__ == "_ctypes":
         head["_fields_"] = entries["_fields_"]
-        slots += [name for name, value in entries.items() if type(value).__module__ == "_ctypes"] + ["_fields_"]
-    registered = ()  # type: Tuple[type, ...]
+        slots += [name for name, value in entries.items() if type(value).__module__ == "_ctypes"] + [
+            "_fields_"
+        ]
+    registered: "Tuple[type, ...]" = ()
     if "_abc_impl" in entries:
         import abc
 
@@ -521,9 +562,10 @@ def _contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type,
         registered = tuple(found for found in (reference() for reference in references) if found is not None)
     attributes = {}
     for name, value in entries.items():
-        if name in _MADE_BY_PYTHON or name in slots:
-            if not (name == "__dict__" and isinstance(value, property)):
-                continue
+        if (name in _MADE_BY_PYTHON or name in slots) and not (
+            name == "__dict__" and isinstance(value, property)
+        ):
+            continue
         attributes[name] = value
     if "__annotate_func__" in entries or "__annotate__" in entries:
         try:
@@ -533,7 +575,7 @@ def _contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type,
     return head, attributes, registered
 
 
-_REDUCERS = {
+_REDUCERS: "Dict[type, Any]" = {
     types.FunctionType: Pickler._function,
     types.CodeType: Pickler._code,
     types.CellType: Pickler._cell,
@@ -544,7 +586,7 @@ _REDUCERS = {
     weakref.WeakValueDictionary: Pickler._weak_mapping,
     _LRU: Pickler._lru,
     random.Random: Pickler._random,
-}  # type: Dict[type, Any]
+}
 
 
 def _add_reducers() -> "None":

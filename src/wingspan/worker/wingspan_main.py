@@ -1,0 +1,8 @@
+"""Imported as ``__main__`` by children of `multiprocessing` that were not forked: it becomes the user's (see `own`).
+
+In the archive it lies at the top.
+"""
+
+from wingspan_worker import own
+
+own.main_in_child(globals())
