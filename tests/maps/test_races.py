@@ -127,7 +127,7 @@ def test_threads_may_make_maps_of_the_user_s_own_modules(tmp_path, monkeypatch):
         found = set()
         for _ in range(100):
             function = pickle_function(double)
-            found.add((rebuild.loads(function.data) is double, *function.own.pack()["modules"]))
+            found.add((rebuild.loads(function.kept()) is double, *function.own.pack()["modules"]))
         return found
 
     try:
