@@ -11,7 +11,7 @@ from wingspan.maps._again import versions
 from wingspan.maps._code import UNKNOWN, describe, value_digest, what_differs
 from wingspan.maps._errors import TagExists
 from wingspan.maps._find import load
-from wingspan.maps._functions import own_modules_by_value
+from wingspan.maps._own import travels_by_value
 from wingspan.maps._pickled import Pickled
 from wingspan.worker import rounds
 from wingspan.worker.pickling import Dumper
@@ -77,23 +77,22 @@ def _compare_inputs(found: Map, inputs: Iterable[Any]) -> None:
     Raises:
         TagExists: There are more or fewer, or one is another.
     """
-    dumps = Dumper().dumps
+    dumps = Dumper(by_value=travels_by_value).dumps
     kept = found._folder.input_pickles(0, len(found))
-    with own_modules_by_value():
-        for number, (old, new) in enumerate(itertools.zip_longest(kept, inputs, fillvalue=_NOTHING)):
-            if not isinstance(old, Pickled) or new is _NOTHING:
-                more = f"only {number:,}" if isinstance(old, Pickled) else "more"
-                raise _other(
-                    found.tag,
-                    f"has {counted(len(found), 'component')}, and there are {more} inputs now",
-                    "choose another tag for these inputs",
-                )
-            if not _same(found, old, new, dumps):
-                raise _other(
-                    found.tag,
-                    f"has another input in component {number}",
-                    f"choose another tag for these inputs; wingspan.load({found.tag!r}).input({number}) is the one that it has",
-                )
+    for number, (old, new) in enumerate(itertools.zip_longest(kept, inputs, fillvalue=_NOTHING)):
+        if not isinstance(old, Pickled) or new is _NOTHING:
+            more = f"only {number:,}" if isinstance(old, Pickled) else "more"
+            raise _other(
+                found.tag,
+                f"has {counted(len(found), 'component')}, and there are {more} inputs now",
+                "choose another tag for these inputs",
+            )
+        if not _same(found, old, new, dumps):
+            raise _other(
+                found.tag,
+                f"has another input in component {number}",
+                f"choose another tag for these inputs; wingspan.load({found.tag!r}).input({number}) is the one that it has",
+            )
 
 
 def _same(found: Map, old: Pickled, new: Any, dumps: Callable[[Any], bytes]) -> bool:
