@@ -234,7 +234,6 @@ def main(argv: "List[str]") -> "int":
     import cloudpickle  # noqa: F401
 
     from . import own, values  # noqa: F401 - the archive may lie in the folder of a map that is removed before they are needed
-
     from .child import Executor, scratch_folder
 
     folder, connections = argv[0], [socket.socket(fileno=int(number)) for number in argv[1].split(",")]
