@@ -145,7 +145,7 @@ def test_retries_and_repairs_call_the_function_of_their_component() -> None:
     ]
     assert rounds.function_of(plans, 4, 3) == rounds.FUNCTION
     assert rounds.newest_function({number: plans[number] for number in (0, 1, 2)}) == "functions/a.pkl"
-    read = rounds.Plan.loads(b"k" * 32, plans[1].dumps(b"k" * 32))
+    read = rounds.Plan.loads(b"k" * 32, plans[1].dumps(b"k" * 32, 1), 1)
     assert read is not None
     assert read.function == "functions/a.pkl"
 

@@ -57,7 +57,7 @@ def test_runs_of_numbers_are_put_together(chosen):
 def test_plans_are_read_back(chosen, kind, block_size):
     """A plan is the same after writing and reading; with another key it is None."""
     plan = rounds.plan_for(kind, chosen, 3, block_size)
-    again = rounds.Plan.loads(KEY, plan.dumps(KEY))
+    again = rounds.Plan.loads(KEY, plan.dumps(KEY, 3), 3)
     assert (again.kind, again.ranges, again.block_size, again.workers, again.blocks) == (
         plan.kind,
         plan.ranges,
@@ -65,8 +65,9 @@ def test_plans_are_read_back(chosen, kind, block_size):
         plan.workers,
         plan.blocks,
     )
-    assert rounds.Plan.loads(b"x" * 32, plan.dumps(KEY)) is None
-    assert rounds.Plan.loads(KEY, plan.dumps(KEY)[:-5]) is None
+    assert rounds.Plan.loads(b"x" * 32, plan.dumps(KEY, 3), 3) is None
+    assert rounds.Plan.loads(KEY, plan.dumps(KEY, 3)[:-5], 3) is None
+    assert rounds.Plan.loads(KEY, plan.dumps(KEY, 3), 2) is None
 
 
 def test_one_writer_wins_a_round(transport, tmp_path):
@@ -76,7 +77,7 @@ def test_one_writer_wins_a_round(transport, tmp_path):
     assert rounds.publish(transport, KEY, 0, first, "a")
     assert not rounds.publish(transport, KEY, 0, second, "b")
     assert rounds.round_numbers(transport) == [0]
-    assert rounds.Plan.loads(KEY, transport.read("rounds/0/plan")).kind == rounds.INITIAL
+    assert rounds.Plan.loads(KEY, transport.read("rounds/0/plan"), 0).kind == rounds.INITIAL
     assert [path.name for path in (tmp_path / "rounds").iterdir()] == ["0"]
 
 
@@ -104,7 +105,7 @@ def test_processes_race_for_blocks_and_rounds(transport, tmp_path):
     won.join_thread()
     assert sorted(block for _, _, claims in results for block in claims) == list(range(200))
     (winner,) = [number for number, published, _ in results if published]
-    assert winner in rounds.Plan.loads(KEY, transport.read("rounds/1/plan"))
+    assert winner in rounds.Plan.loads(KEY, transport.read("rounds/1/plan"), 1)
     for number, _, claims in results:
         for block in claims:
             data = transport.read(f"rounds/0/claims/{block}")
@@ -125,15 +126,47 @@ def test_a_claim_counts_only_for_its_own_block(transport):
     assert rounds.claim_owner(KEY, 0, 2, b"") is None
 
 
-@given(st.dictionaries(st.integers(0, 999), st.lists(st.integers(0, 999), max_size=4), max_size=6), st.data())
-def test_done_lines_are_read_up_to_the_torn_one(blocks, data):
-    """Finished blocks and their failed components come back; a last line that is not whole is left out."""
-    lines = [rounds.done_line(block, failed) for block, failed in blocks.items()]
+@given(st.lists(st.integers(0, 999), max_size=6), st.data())
+def test_takes_are_read_up_to_the_torn_one(blocks, data):
+    """What a start set out to claim comes back; a line that is not whole, of another start or round, or not signed, is left out."""
+    lines = [rounds.take_line(KEY, "3.1", 2, block) for block in blocks]
     text = b"".join(lines)
-    assert rounds.parse_done(text) == blocks
+    assert rounds.parse_takes(KEY, "3.1", 2, text) == blocks
     cut = data.draw(st.integers(0, len(text)))
-    whole = [item for count, item in enumerate(blocks.items()) if len(b"".join(lines[: count + 1])) <= cut]
-    assert rounds.parse_done(text[:cut]) == dict(whole)
+    whole = [block for count, block in enumerate(blocks) if len(b"".join(lines[: count + 1])) <= cut]
+    assert rounds.parse_takes(KEY, "3.1", 2, text[:cut]) == whole
+    for key, name, number in ((b"x" * 32, "3.1", 2), (KEY, "3.0", 2), (KEY, "3.1", 1)):
+        assert rounds.parse_takes(key, name, number, text) == []
+
+
+@given(st.sets(st.integers(0, 2**32 - 2), max_size=40) | st.sets(st.integers(0, 3000), max_size=2000))
+def test_names_tell_what_failed(components):
+    """The names of files say which components failed; each is short enough for a file system, and counts for its map only."""
+    names = rounds.failed_names(KEY, 7, components)
+    assert all(len(name) <= 255 for name in names)
+    told = [rounds.parse_failed(KEY, name) for name in names]
+    assert all(number == 7 for number, _ in told)
+    assert sorted(component for _, some in told for component in some) == sorted(components)
+    for name in names:
+        assert rounds.parse_failed(b"x" * 32, name) is None
+        assert rounds.parse_failed(KEY, name.replace("failed.7", "failed.8")) is None
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=60))
+def test_other_names_tell_nothing(name):
+    """Any other file beside them is passed over."""
+    assert rounds.parse_settled(KEY, name) is None
+    assert rounds.parse_settled(KEY, "settled." + name) is None
+    assert rounds.parse_failed(KEY, name) is None
+    assert rounds.parse_failed(KEY, "failed." + name) is None
+
+
+def test_a_settled_name_is_read():
+    """It says who, and up to which round; not for another map."""
+    name = rounds.settled_name(KEY, "12.3", 4)
+    assert rounds.parse_settled(KEY, name) == ("12.3", 4)
+    assert rounds.parse_settled(b"x" * 32, name) is None
+    assert rounds.parse_settled(KEY, name.replace("12.3", "12.4")) is None
 
 
 def test_a_removed_map_is_gone(tmp_path):

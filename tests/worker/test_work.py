@@ -173,7 +173,7 @@ def test_failures_are_retried_so_often(folder):
             break
     assert sorted(attempts) == [(0, (0, 1)), (0, (1, 2)), (0, (2, 3)), (1, (1, 2)), (2, (1, 2))]
     assert not source.another_round()
-    assert [rounds.Plan.loads(KEY, folder.transport.read(f"rounds/{n}/plan")).kind for n in (1, 2)] == [
+    assert [rounds.Plan.loads(KEY, folder.transport.read(f"rounds/{n}/plan"), n).kind for n in (1, 2)] == [
         "retry"
     ] * 2
 
@@ -209,6 +209,9 @@ def test_what_a_silent_worker_had_is_taken_over(folder):
 def test_a_claim_that_was_never_signed_is_taken_over(folder):
     """A worker that died between creating and signing its claim does not block that block for ever."""
     folder.publish(0, rounds.INITIAL, range(1))
+    folder.source("7.0")
+    (folder.path / "rounds/0/takes/7.0").write_bytes(rounds.take_line(KEY, "7.0", 0, 0))
+    folder.silence("7.0", 121)
     claim = folder.path / "rounds/0/claims/0"
     claim.touch()
     source = folder.source("0.0")
@@ -226,3 +229,142 @@ def test_a_plan_of_somebody_else_is_refused(folder):
     rounds.publish(folder.transport, b"x" * 32, 0, plan, "evil")
     with pytest.raises(ValueError, match="not signed"):
         folder.source("0.0")
+
+
+class Counting(FileTransport):
+    """The file system, with what is asked of it written down: ``(operation, path)``."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.asked = []
+
+
+def _counted(name):
+    method = getattr(FileTransport, name)
+
+    def counted(self, path, *arguments, **named):
+        self.asked.append((name, path))
+        return method(self, path, *arguments, **named)
+
+    return counted
+
+
+for _name in (
+    "read",
+    "size",
+    "append",
+    "create_exclusively",
+    "write_whole",
+    "names",
+    "modified",
+    "make_folder",
+    "rename_folder",
+    "remove_tree",
+):
+    setattr(Counting, _name, _counted(_name))
+
+
+def _is_claim_or_append(operation):
+    name, path = operation
+    return name == "append" or (name == "create_exclusively" and "/claims/" in path)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("workers", [2, 50, 200])
+def test_the_end_of_a_map_asks_little_of_the_access_point(tmp_path, workers, retries):
+    """Beside claims and appends a worker makes at most 20 file operations in its life, however many there are; four are made by others."""
+    folder = Folder(tmp_path / "map")
+    folder.publish(0, rounds.INITIAL, range(20 * workers), workers=workers)
+    transports = [Counting(str(folder.path)) for _ in range(workers)]
+    sources = []
+    for worker, transport in enumerate(transports):
+        (folder.path / f"results/{worker}.0").touch()
+        sources.append(WorkSource(transport, KEY, worker, f"{worker}.0", retries, 120.0))
+    failing = {3, 20 * workers - 1} if retries else set()
+    done, active = [], list(range(workers))
+    while active:
+        for worker in list(active):
+            block = sources[worker].next_block()
+            if block is not None:
+                first, _ = block.next_run()
+                failed = [first] if first in failing and block.attempt == 0 else []
+                folder.finish(f"{worker}.0", block, failed)
+                done.append((first, bool(failed)))
+            elif not sources[worker].another_round():
+                active.remove(worker)
+    assert sorted(first for first, failed in done if not failed) == list(range(20 * workers))
+    for transport in transports:
+        others = [operation for operation in transport.asked if not _is_claim_or_append(operation)]
+        assert len(others) <= 16 + (10 if retries else 0), others
+        transport.close()
+    assert sorted(os.listdir(folder.path / "rounds/0")) == ["plan"]
+    folder.transport.close()
+
+
+def test_whoever_comes_after_the_fold_finds_nothing_to_do(folder):
+    """A worker that starts, or goes on, when a complete round was folded ends; it does nothing again."""
+    folder.publish(0, rounds.INITIAL, range(4), workers=2)
+    late, first = folder.source("1.0"), folder.source("0.0")
+    while (block := first.next_block()) is not None:
+        folder.finish("0.0", block)
+    assert not first.another_round()
+    assert sorted(os.listdir(folder.path / "rounds/0")) == ["plan"]
+    for source in (late, folder.source("2.0"), folder.source("0.1")):
+        assert source.next_block() is None
+        assert not source.another_round()
+    folder.publish(1, rounds.RERUN, [2], workers=1)
+    assert late.another_round()
+    assert taken(late) == [(1, 0)]
+
+
+def test_a_fold_that_was_broken_off_is_finished(folder):
+    """Claims that went while the takes are still there: workers find the round folded, and another fold removes the rest."""
+    folder.publish(0, rounds.INITIAL, range(2))
+    (folder.path / "rounds/0/claims").rename(folder.path / "rounds/0/.claims.x")
+    source = folder.source("0.0")
+    assert source.next_block() is None
+    assert not source.another_round()
+    rounds.fold(folder.transport, 0, "y")
+    assert sorted(os.listdir(folder.path / "rounds/0")) == [".claims.x", "plan"]
+
+
+def test_a_map_with_a_worker_that_is_not_done_is_not_folded(folder):
+    """As long as anybody has claimed something and not finished it, the claims stay."""
+    folder.publish(0, rounds.INITIAL, range(2), workers=2)
+    first, second = folder.source("0.0"), folder.source("1.0")
+    one, two = first.next_block(), second.next_block()
+    folder.finish("0.0", one)
+    assert first.next_block() is None
+    assert not first.another_round()
+    assert (folder.path / "rounds/0/claims").is_dir()
+    folder.finish("1.0", two)
+    assert second.next_block() is None
+    assert not second.another_round()
+    assert not (folder.path / "rounds/0/claims").exists()
+
+
+def test_a_plan_of_another_round_is_refused(folder):
+    """A signed plan counts for the round that it was written for: copied to another number it is refused."""
+    folder.publish(0, rounds.INITIAL, range(4))
+    folder.publish(1, rounds.RERUN, [1])
+    (folder.path / "rounds/1/plan").write_bytes((folder.path / "rounds/0/plan").read_bytes())
+    with pytest.raises(ValueError, match="not signed"):
+        folder.source("0.0")
+
+
+def test_forged_notes_change_nothing(folder):
+    """Who has not the key cannot make others believe that a worker is settled, has taken, or has failed at something."""
+    folder.publish(0, rounds.INITIAL, range(3), workers=3)
+    lost = folder.source("0.0")
+    folder.finish("0.0", lost.next_block(), components=[])
+    takes = folder.path / "rounds/0/takes"
+    (takes / rounds.settled_name(b"x" * 32, "0.0", 0)).touch()
+    (takes / rounds.failed_names(b"x" * 32, 0, [1])[0]).touch()
+    (takes / "9.0").write_bytes(rounds.take_line(b"x" * 32, "9.0", 0, 1))
+    folder.silence("0.0", 200)
+    other = folder.source("1.0", retries=3)
+    while (block := other.next_block()) is not None:
+        folder.finish("1.0", block)
+    assert other.another_round()
+    assert [other.next_block().next_run() for _ in range(1)] == [(0, 1)]
+    assert (other.next_block(), list(other._rounds)) == (None, [0, 1])

@@ -231,7 +231,7 @@ def create_map_folder(
         private_folder(root.parent, root.name)
         trust.make_folder(str(temporary))
         new = FileTransport(str(temporary))
-        for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/done"):
+        for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/takes"):
             new.make_folder(name)
         count, inputs_hold_code = _write_inputs(temporary, inputs, function.input_dumper(), progress)
         if count == 0:
@@ -247,7 +247,7 @@ def create_map_folder(
         new.write_whole("key", key)
         planned = workers(count)
         plan = rounds.plan_for(rounds.INITIAL, range(count), planned, block_size)
-        new.write_whole("rounds/0/plan", plan.dumps(key))
+        new.write_whole("rounds/0/plan", plan.dumps(key, 0))
         worker = temporary / "worker.pyz"
         new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
         facts = {
@@ -321,6 +321,11 @@ class MapFolder:
     def n(self) -> int:
         """How many components."""
         return int(self.info["n"])
+
+    @property
+    def is_old(self) -> bool:
+        """Its workers write as those of format 1 did."""
+        return bool(self.info["format"] == 1)
 
     def damaged(self, what: str) -> MapDamaged:
         """An error that says what is wrong with this map."""
@@ -400,6 +405,28 @@ class MapFolder:
             raise self.damaged(f"the file {Path(str(error.filename)).name} is missing") from None
         except EOFError as error:
             raise self.damaged(str(error)) from None
+
+    def is_folded(self, number: int) -> bool:
+        """Everything of the round was finished once, and its claims were removed."""
+        return not self.is_old and not (self.path / f"rounds/{number}/claims").is_dir()
+
+    def fold(self, numbers: Iterable[int]) -> None:
+        """The map is complete: remove the claims of these rounds, and what the folding of others may have left half-way.
+
+        Workers of older maps would not understand it.
+        """
+        if self.is_old:
+            return
+        nonce = f"c{os.getpid()}"
+        for number in numbers:
+            with contextlib.suppress(OSError):
+                rounds.fold(self.transport, number, nonce)
+                for left in (self.path / f"rounds/{number}").glob(".*"):
+                    shutil.rmtree(left, ignore_errors=True)
+        for path in (self.path / "workers").glob("*.[oe][ur][tr]"):
+            with contextlib.suppress(OSError):
+                if not path.stat().st_size:
+                    path.unlink()
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 

@@ -197,6 +197,8 @@ class Keeper:
             live = self.jobs.live()
             if not any(job.state in _WAITING for job in live):
                 self._tidied = not live
+                if not live:
+                    self.folder.fold(self.results.plans)  # the last worker does that, where it can
                 return
             # Whoever wants something done again publishes a round before he submits workers for it: those are not to be met.
             known = self._entries
@@ -418,6 +420,9 @@ class Keeper:
         for number, plan in sorted(self.results.plans.items()):
             for first, stop in plan.ranges:
                 claimed.difference_update(range(first, stop))
+            if self.folder.is_folded(number):
+                for first, stop in plan.ranges:
+                    claimed.update(range(first, stop))
             for name in self.folder.transport.names(f"rounds/{number}/claims"):
                 if name.isdigit():
                     for first, stop in plan.components(int(name)):
@@ -466,7 +471,8 @@ class Keeper:
         workers = self.options.workers or int(self.folder.info["workers"])
         plan = rounds.plan_for(kind, components, workers, self.options.block_size, function)
         nonce = f"c{os.getpid()}-{time.time_ns()}"
-        won = rounds.publish(self.folder.transport, self.folder.key, newest + 1, plan, nonce)
+        folders = rounds.OLD_FOLDERS if self.folder.is_old else rounds.FOLDERS
+        won = rounds.publish(self.folder.transport, self.folder.key, newest + 1, plan, nonce, folders)
         self.results.poll()
         self._tidied = False
         return won

@@ -204,13 +204,14 @@ class Results:
         ]
         for number in numbers:
             try:
-                plan = rounds.Plan.loads(
-                    self._folder.key, self._folder.transport.read(f"rounds/{number}/plan")
-                )
+                data = self._folder.transport.read(f"rounds/{number}/plan")
+                plan = rounds.Plan.loads(self._folder.key, data, number, any_round=self._folder.is_old)
             except FileNotFoundError:
                 raise self._folder.damaged(f"the plan of round {number} is missing") from None
             if plan is None:
-                raise self._folder.damaged(f"the plan of round {number} is cut or not signed with its key")
+                raise self._folder.damaged(
+                    f"the plan of round {number} is cut, not signed with its key, or of another round"
+                )
             self.plans[number] = plan
             if plan.kind in (rounds.RERUN, rounds.RETRY):
                 self._begin_epoch(number, plan)

@@ -6,7 +6,7 @@ from . import formats, rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Tuple
+    from typing import List, Optional, Tuple
 
     from .transports import Transport
     from .work import Block
@@ -16,7 +16,7 @@ FRAME_BYTES = 1 << 20
 
 
 class Outbox(object):
-    """Appends records to ``results/<name>`` and finished blocks to ``rounds/<r>/done/<name>``, in this order."""
+    """Appends records to ``results/<name>``; then tells the other workers what has failed and may be tried again."""
 
     def __init__(self, transport: "Transport", key: "bytes", name: "str") -> "None":
         self._transport = transport
@@ -26,7 +26,7 @@ class Outbox(object):
         self._payloads: "List[bytes]" = []
         self._bytes = 0
         self._offset = 0
-        self._done: "Dict[int, List[bytes]]" = {}
+        self._failed: "List[Tuple[int, List[int]]]" = []
         self._oldest: "Optional[float]" = None
         self._last = time.monotonic()
 
@@ -69,13 +69,14 @@ class Outbox(object):
         return begin, length
 
     def block_done(self, block: "Block") -> "None":
-        """All records of `block` are in the outbox: tell the other workers, once they are safe."""
-        self._done.setdefault(block.round, []).append(rounds.done_line(block.number, block.failed))
+        """All records of `block` are in the outbox: tell the other workers what failed, once they are safe."""
+        if block.failed and block.may_retry:
+            self._failed.append((block.round, block.failed))
 
     def due(self, now: "float") -> "float":
         """Seconds until something must be appended."""
         if self._oldest is None:
-            return formats.HEARTBEAT_SECONDS if not self._done else 0.0
+            return formats.HEARTBEAT_SECONDS if not self._failed else 0.0
         return self._oldest + self._transport.flush_seconds - now
 
     def silent(self, now: "float") -> "float":
@@ -84,11 +85,11 @@ class Outbox(object):
 
     def _append_frame(self) -> "None":
         parts = formats.frame_parts(self._key, self.name, self._offset, self._headers, self._payloads)
-        # Should it fail (a full disk) the worker ends: what it then still says must not carry this along, nor call its blocks done.
+        # Should it fail (a full disk) the worker ends: what it then still says must not carry this along, nor tell of its blocks.
         self._headers, self._payloads, self._bytes, self._oldest = [], [], 0, None
-        done, self._done = self._done, {}
+        failed, self._failed = self._failed, []
         self._transport.append("results/" + self.name, *parts)
-        self._done = done
+        self._failed = failed
         self._offset += sum(map(len, parts))
         self._last = time.monotonic()
 
@@ -96,7 +97,10 @@ class Outbox(object):
         """Append everything now."""
         if self._headers:
             self._append_frame()
-        if self._done:
-            done, self._done = self._done, {}
-            for number, lines in done.items():
-                self._transport.append("rounds/%d/done/%s" % (number, self.name), b"".join(lines))
+        failed, self._failed = self._failed, []
+        for number, components in failed:
+            for name in rounds.failed_names(self._key, number, components):
+                try:
+                    self._transport.create_exclusively("rounds/%d/takes/%s" % (number, name), b"")
+                except FileNotFoundError:
+                    pass  # the round is folded: everything of it was finished, by somebody

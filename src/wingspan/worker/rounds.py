@@ -2,8 +2,15 @@
 
 ``rounds/<r>/plan`` says what round r does; it is put in place together with its folder by one rename, so a round is there whole or not at
 all and only one of several writers wins. A `RERUN` may name another function than the map was made with. ``rounds/<r>/claims/<block>`` is
-created exclusively by the worker that takes the block, which then signs it with its name. ``rounds/<r>/done/<worker>.<start>`` lists the
-blocks a worker has finished, a line each, after their records are safe: ``<block> [failed component …]``.
+created exclusively by the worker that takes the block, which then signs it with its name.
+
+Nobody reads all claims: there may be many, and many workers. ``rounds/<r>/takes/`` answers in one listing what workers want to know when they
+run dry. In it ``<worker>.<start>`` lists what that start set out to claim, a signed line each, written before the claim. ``settled.…`` says that
+a start has finished all that it had claimed, ``failed.…`` which components have failed and may be tried again; these are
+empty files with signed names.
+
+A round of a map that is complete is *folded*: claims and takes go, the plan stays. Who finds no folder for claims knows that there is nothing left
+to claim. Whatever else there is to know of the past is in the results.
 """
 
 import hashlib
@@ -13,7 +20,7 @@ from . import formats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+    from typing import Iterable, List, Mapping, Optional, Sequence, Tuple
 
     from .transports import Transport
 
@@ -26,6 +33,10 @@ RESUME = "resume"  # as a repair, but their owner stopped whoever claimed them: 
 #: Blocks a worker of the plan gets, when there are enough components: small enough to balance, few enough to claim quickly.
 BLOCKS_PER_WORKER = 32
 MAX_BLOCKS = 20000
+
+#: Folders of a round; of a round of a map of format 1, whose workers listed in ``done`` what they had finished.
+FOLDERS = ("claims", "takes")
+OLD_FOLDERS = ("claims", "done")
 
 #: The file of the function that the map was made with. Later ones lie in `FUNCTIONS`, each named by its digest.
 FUNCTION = "function.pkl"
@@ -104,25 +115,31 @@ class Plan(object):
         """First block of the stretch that belongs to `worker`."""
         return (worker % self.workers) * self.blocks // self.workers
 
-    def dumps(self, key: "bytes") -> "bytes":
-        """The signed contents of the file ``plan``."""
+    def dumps(self, key: "bytes", number: "int") -> "bytes":
+        """The signed contents of the file ``plan`` of round `number`."""
         fields = {
             "kind": self.kind,
             "ranges": self.ranges,
             "block_size": self.block_size,
             "workers": self.workers,
+            "round": number,
         }
         if self.function != FUNCTION:
             fields["function"] = self.function
         return formats.sign(key, json.dumps(fields))
 
     @classmethod
-    def loads(cls, key: "bytes", data: "bytes") -> "Optional[Plan]":
-        """Read a plan; None if it is cut or not signed with `key`."""
+    def loads(cls, key: "bytes", data: "bytes", number: "int", any_round: "bool" = False) -> "Optional[Plan]":
+        """Read the plan of round `number`; None if it is cut, not signed with `key`, or of another round.
+
+        Plans of older maps name no round: let those be of `any_round`.
+        """
         text = formats.verify(key, data)
         if text is None:
             return None
         fields = json.loads(text.decode())
+        if fields.get("round", number if any_round else None) != number:
+            return None
         function = fields.get("function", FUNCTION)
         return cls(fields["kind"], fields["ranges"], fields["block_size"], fields["workers"], function)
 
@@ -191,16 +208,35 @@ def function_name(content: "Iterable[bytes]") -> "str":
     return "%s/%s.pkl" % (FUNCTIONS, digest.hexdigest())
 
 
-def publish(transport: "Transport", key: "bytes", number: "int", plan: "Plan", nonce: "str") -> "bool":
+def publish(
+    transport: "Transport",
+    key: "bytes",
+    number: "int",
+    plan: "Plan",
+    nonce: "str",
+    folders: "Sequence[str]" = FOLDERS,
+) -> "bool":
     """Put round `number` in place, whole; False if somebody else was first."""
     temporary = "rounds/.%s" % nonce
-    for folder in (temporary, temporary + "/claims", temporary + "/done"):
-        transport.make_folder(folder)
-    transport.write_whole(temporary + "/plan", plan.dumps(key))
+    transport.make_folder(temporary)
+    for folder in folders:
+        transport.make_folder("%s/%s" % (temporary, folder))
+    transport.write_whole(temporary + "/plan", plan.dumps(key, number))
     if transport.rename_folder(temporary, "rounds/%d" % number):
         return True
     transport.remove_tree(temporary)
     return False
+
+
+def fold(transport: "Transport", number: "int", nonce: "str") -> "None":
+    """All components of round `number` are finished: remove its claims. Any number of processes may do this, and any may die at it."""
+    for folder in FOLDERS:
+        doomed = "rounds/%d/.%s.%s" % (number, folder, nonce)
+        try:
+            transport.rename_folder("rounds/%d/%s" % (number, folder), doomed)
+        except FileNotFoundError:
+            continue  # somebody else has done it
+        transport.remove_tree(doomed)
 
 
 def round_numbers(transport: "Transport") -> "List[int]":
@@ -224,16 +260,62 @@ def claim_owner(key: "bytes", number: "int", block: "int", data: "bytes") -> "Op
     return fields[2] if fields[:2] == [str(number), str(block)] else None
 
 
-def done_line(block: "int", failed: "Iterable[int]") -> "bytes":
-    """A line of a ``done`` file."""
-    return (" ".join([str(block)] + [str(component) for component in failed]) + "\n").encode()
+def take_line(key: "bytes", owner: "str", number: "int", block: "int") -> "bytes":
+    """The line by which `owner` says that it sets out to claim a block."""
+    return ("%d %s\n" % (block, _short_mac(key, "take %s %d %d" % (owner, number, block)))).encode()
 
 
-def parse_done(data: "bytes") -> "Dict[int, List[int]]":
-    """``{block: [failed component, …]}`` of one ``done`` file; a torn last line is left out."""
-    blocks = {}
+def parse_takes(key: "bytes", owner: "str", number: "int", data: "bytes") -> "List[int]":
+    """The blocks of a file of `take_line`; lines that are torn, or not signed, are left out."""
+    blocks = []
     for line in data.decode("ascii", "replace").split("\n")[:-1]:
-        numbers = line.split(" ")
-        if all(number.isdigit() for number in numbers):
-            blocks[int(numbers[0])] = [int(number) for number in numbers[1:]]
+        block = line.partition(" ")[0]
+        if block.isdigit() and take_line(key, owner, number, int(block)).decode() == line + "\n":
+            blocks.append(int(block))
     return blocks
+
+
+def settled_name(key: "bytes", owner: "str", number: "int") -> "str":
+    """Name of the file that says: `owner` has finished all that it claimed in rounds up to `number`."""
+    fact = "settled.%s.%d" % (owner, number)
+    return "%s.%s" % (fact, _short_mac(key, fact))
+
+
+def parse_settled(key: "bytes", name: "str") -> "Optional[Tuple[str, int]]":
+    """``(owner, round)`` of a `settled_name`; None for every other name."""
+    parts = name.split(".")
+    if len(parts) != 5 or parts[0] != "settled" or not parts[3].isdigit():
+        return None
+    owner, number = "%s.%s" % (parts[1], parts[2]), int(parts[3])
+    return (owner, number) if settled_name(key, owner, number) == name else None
+
+
+def failed_names(key: "bytes", number: "int", components: "Iterable[int]") -> "List[str]":
+    """Names of the files that say: these components have failed in round `number`. A name holds the first, and which after it as bits."""
+    names = []
+    left = sorted(components)
+    while left:
+        first, bits = left[0], 0
+        while left and left[0] - first < _BITS:
+            bits |= 1 << (left.pop(0) - first)
+        fact = "failed.%d.%d.%x" % (number, first, bits)
+        names.append("%s.%s" % (fact, _short_mac(key, fact)))
+    return names
+
+
+def parse_failed(key: "bytes", name: "str") -> "Optional[Tuple[int, List[int]]]":
+    """``(round, components)`` of one of `failed_names`; None for every other name."""
+    fact, _, code = name.rpartition(".")
+    parts = fact.split(".")
+    if len(parts) != 4 or parts[0] != "failed" or code != _short_mac(key, fact):
+        return None
+    first, bits = int(parts[2]), int(parts[3], 16)
+    return int(parts[1]), [first + bit for bit in range(bits.bit_length()) if bits >> bit & 1]
+
+
+#: A file's name has at most 255 bytes.
+_BITS = 640
+
+
+def _short_mac(key: "bytes", text: "str") -> "str":
+    return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()

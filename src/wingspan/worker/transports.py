@@ -358,6 +358,8 @@ class ChirpTransport(object):
     def rename_folder(self, old: "str", new: "str") -> "bool":
         try:
             self._chirp.rename(self._path(old), self._path(new))
+        except self._missing:
+            raise FileNotFoundError(errno.ENOENT, "no such folder on the access point", self._path(old))
         except self._error:
             # rename(2)'s ENOTEMPTY has no chirp code of its own on every version: look instead.
             if self.modified(new + "/plan") is not None:

@@ -1,13 +1,20 @@
 """Where a worker's next block comes from: its own unfinished ones, its own stretch, then everybody's."""
 
 import os
+import zlib
 
 from . import rounds
 from .history import finished_components
+from .transports import Gone
+
+#: A worker lists the claims of a round so often at most, and asks after so many others when it runs dry: together with the few other
+#: operations in its life at most 20 on the access point.
+MAX_LOOKS = 5
+MAX_ASKED = 3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
     from .transports import Transport
 
@@ -16,7 +23,8 @@ class Block(object):
     """A block that this worker has claimed.
 
     One that is to be done `alone` may hold what took an earlier worker down: nothing is claimed or kept back beside it.
-    A `single` one is of a round whose components are claimed one by one. `functions` are the files of the functions of its runs.
+    A `single` one is of a round whose components are claimed one by one. What fails in one that `may_retry` has attempts left.
+    `functions` are the files of the functions of its runs.
     """
 
     def __init__(
@@ -28,6 +36,7 @@ class Block(object):
         alone: "bool",
         single: "bool",
         functions: "Sequence[str]" = (),
+        may_retry: "bool" = True,
     ) -> "None":
         self.round = number
         self.number = block
@@ -35,6 +44,7 @@ class Block(object):
         self.failed: "List[int]" = []
         self.alone = alone
         self.single = single
+        self.may_retry = may_retry
         self._runs = list(runs)
         self._functions = list(functions) or [rounds.FUNCTION] * len(self._runs)
         self.remaining = sum(stop - first for first, stop in runs)
@@ -70,6 +80,9 @@ class Round(object):
         position: The block to try next; None before the first.
         stop: Blocks from `position` up to here are thought to be free.
         exhausted: Every block is claimed.
+        folded: All of it is finished, and its claims are gone.
+        looks: How often its claims were listed.
+        free: Runs of blocks that nobody had claimed when they were listed last.
     """
 
     def __init__(self, number: "int", plan: "rounds.Plan") -> "None":
@@ -78,6 +91,9 @@ class Round(object):
         self.position: "Optional[int]" = None
         self.stop = 0
         self.exhausted = False
+        self.folded = False
+        self.looks = 0
+        self.free: "List[Tuple[int, int]]" = []
 
 
 class WorkSource(object):
@@ -94,6 +110,9 @@ class WorkSource(object):
         self._lease = lease
         self._rounds: "Dict[int, Round]" = {}
         self._unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
+        self._settled_at = ""
+        self._undecided = False
+        self._dice = zlib.crc32(name.encode())
         self._load_rounds()
         if int(name.rsplit(".", 1)[1]) > 0:
             self._unfinished = self._own_unfinished()
@@ -105,7 +124,7 @@ class WorkSource(object):
         found = False
         for number in rounds.round_numbers(self._transport):
             if number not in self._rounds:
-                plan = rounds.Plan.loads(self._key, self._transport.read("rounds/%d/plan" % number))
+                plan = rounds.Plan.loads(self._key, self._transport.read("rounds/%d/plan" % number), number)
                 if plan is None:
                     raise ValueError("the plan of round %d is not signed with this map's key" % number)
                 self._rounds[number] = Round(number, plan)
@@ -145,17 +164,35 @@ class WorkSource(object):
                 candidate = self._candidate(state)
                 if candidate is None:
                     break
-                if rounds.claim(self._transport, self._key, number, candidate, self._name):
+                taken = self._take(state, candidate)
+                if taken:
                     return self._block(state, candidate)
-                state.stop = candidate + 1  # somebody else has it: look at all claims
+                state.stop = candidate + 1  # somebody else has it: look for others
         return None
+
+    def _take(self, state: "Round", block: "int") -> "bool":
+        """Claim `block`; False if somebody else has it, or the round is folded."""
+        number = state.number
+        line = rounds.take_line(self._key, self._name, number, block)
+        try:
+            # First: should this worker die, others know from here which claims to look at.
+            self._transport.append("rounds/%d/takes/%s" % (number, self._name), line)
+            return rounds.claim(self._transport, self._key, number, block, self._name)
+        except (FileNotFoundError, Gone):
+            if self._transport.modified("rounds/%d/plan" % number) is None:
+                raise
+            state.folded = state.exhausted = True
+            return False
 
     def _candidate(self, state: "Round") -> "Optional[int]":
         """A block that is probably free; None when all are claimed."""
         if state.position is None:
             state.position, state.stop = state.plan.stretch(self._worker), state.plan.blocks
         if state.position >= state.stop:
-            free = self._free_run(state)
+            if state.looks < MAX_LOOKS or not state.looks:
+                state.looks += 1
+                state.free = self._free_runs(state)
+            free = self._next_free(state)
             if free is None:
                 state.exhausted = True
                 return None
@@ -163,24 +200,45 @@ class WorkSource(object):
         state.position += 1
         return state.position - 1
 
-    def _free_run(self, state: "Round") -> "Optional[Tuple[int, int]]":
-        """Where to go on: the middle of the longest run of blocks that nobody has claimed."""
+    def _throw(self, sides: "int") -> "int":
+        """A number below `sides`, so that workers do not all choose the same. (The module random takes longer to import than a map may take.)"""
+        self._dice = (self._dice * 1103515245 + 12345) & 0x7FFFFFFF
+        return (self._dice >> 8) % sides
+
+    def _free_runs(self, state: "Round") -> "List[Tuple[int, int]]":
+        """Runs of blocks that nobody has claimed."""
         taken = sorted(
             int(name) for name in self._transport.names("rounds/%d/claims" % state.number) if name.isdigit()
         )
-        best: "Optional[Tuple[int, int]]" = None
+        free = []
         previous = -1
         for block in taken + [state.plan.blocks]:
-            length = block - previous - 1
-            if length > 0 and (best is None or length > best[1] - best[0]):
-                best = (previous + 1, block)
+            if block - previous > 1:
+                free.append((previous + 1, block))
             previous = block
-        if best is None:
+        return free
+
+    def _next_free(self, state: "Round") -> "Optional[Tuple[int, int]]":
+        """Where to go on: the middle of the longest free run, or one of several that are as long, so that not all meet there.
+
+        The claims of a round are listed a few times at most: after that what was free then is tried to its end, block by
+        block, so that none is left behind.
+        """
+        if not state.free:
             return None
-        first, stop = best
+        longest = max(stop - first for first, stop in state.free)
+        choices = [run for run in state.free if 2 * (run[1] - run[0]) > longest]
+        first, stop = choices[self._throw(len(choices))]
+        state.free.remove((first, stop))
         # Its owner comes from the front: begin in the middle, unless there is no owner to meet.
         middle = first if stop - first <= 2 else first + (stop - first) // 2
-        return middle, stop
+        if state.looks < MAX_LOOKS:
+            return middle, stop  # whatever comes of it, the claims are listed again
+        if middle > first:
+            state.free.append((first, middle))
+        if stop - middle > 1:
+            state.free.append((middle + 1, stop))
+        return middle, middle + 1
 
     def _block(
         self, state: "Round", block: "int", finished: "Optional[Mapping[int, bool]]" = None
@@ -213,6 +271,7 @@ class WorkSource(object):
             alone=plan.kind == rounds.REPAIR,
             single=plan.block_size == 1,
             functions=functions,
+            may_retry=attempt < self._retries,
         )
         made.failed += failed
         return made
@@ -249,57 +308,147 @@ class WorkSource(object):
 
     # -- what was left undone ----------------------------------------------------------------------------------------
 
-    def _claims(self, number: "int") -> "Dict[int, Optional[str]]":
-        """``{block: owner or None}`` of the claims of a round that no worker has finished."""
-        base = "rounds/%d/" % number
-        done: "Set[int]" = set()
-        for name in self._transport.names(base + "done"):
-            done.update(rounds.parse_done(self._transport.read(base + "done/" + name)))
-        claims: "Dict[int, Optional[str]]" = {}
-        for name in self._transport.names(base + "claims"):
-            if name.isdigit() and int(name) not in done:
-                data = self._transport.read(base + "claims/" + name)
-                claims[int(name)] = rounds.claim_owner(self._key, number, int(name), data)
-        return claims
-
     def _own_unfinished(self) -> "List[Tuple[Round, int, Mapping[int, bool]]]":
-        """Blocks that an earlier start of this worker claimed and did not finish."""
+        """Blocks that earlier starts of this worker claimed and did not finish."""
+        start = int(self._name.rsplit(".", 1)[1])
+        starts = ["%d.%d" % (self._worker, earlier) for earlier in range(start)]
         unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
-        histories: "Dict[Tuple[str, int], Mapping[int, bool]]" = {}
         for number in sorted(self._rounds, reverse=True):
-            for block, owner in sorted(self._claims(number).items(), reverse=True):
-                if owner is None or owner == self._name or owner.rsplit(".", 1)[0] != str(self._worker):
-                    continue
-                key = (owner, number)
-                if key not in histories:
-                    histories[key] = finished_components(self._transport, self._key, owner, number)
-                unfinished.append((self._rounds[number], block, histories[key]))
+            blocks = sorted(self._left_open(number, starts), key=_first, reverse=True)
+            if blocks:
+                # They are this start's now: it is asked after, and not those before it.
+                lines = [rounds.take_line(self._key, self._name, number, block) for block, _ in blocks]
+                self._transport.append("rounds/%d/takes/%s" % (number, self._name), *lines)
+            unfinished += [(self._rounds[number], block, finished) for block, finished in blocks]
         return unfinished
 
+    def _left_open(self, number: "int", starts: "Sequence[str]") -> "List[Tuple[int, Mapping[int, bool]]]":
+        """Blocks of a round that these starts of one worker claimed and did not finish, and what they did finish of them."""
+        took = set()
+        for name in starts:
+            try:
+                data = self._transport.read("rounds/%d/takes/%s" % (number, name))
+            except FileNotFoundError:
+                continue  # it took none of this round, or that is folded
+            took.update(rounds.parse_takes(self._key, name, number, data))
+        if not took:
+            return []
+        finished: "Dict[int, bool]" = {}
+        for name in starts:
+            finished.update(finished_components(self._transport, self._key, name, number))
+        plan = self._rounds[number].plan
+        return [
+            (block, finished)
+            for block in took
+            if block < plan.blocks
+            and any(
+                component not in finished
+                for first, stop in plan.components(block)
+                for component in range(first, stop)
+            )
+            and self._is_theirs(number, block, starts)
+        ]
+
+    def _is_theirs(self, number: "int", block: "int", starts: "Sequence[str]") -> "bool":
+        """They claimed the block, or whoever did died before it was signed, longer ago than a lease."""
+        path = "rounds/%d/claims/%d" % (number, block)
+        try:
+            owner = rounds.claim_owner(self._key, number, block, self._transport.read(path))
+        except FileNotFoundError:
+            return False  # they died before they claimed it
+        if owner is not None:
+            return owner in starts
+        seen, now = self._transport.modified(path), self._now()
+        old = seen is not None and now is not None and now - seen >= self._lease
+        self._undecided = self._undecided or not old
+        return old
+
+    def _now(self) -> "Optional[float]":
+        """By the clock of the machine that keeps the files; not later than it is."""
+        times = [
+            self._transport.modified(path) for path in ("results/" + self._name, self._settled_at) if path
+        ]
+        known = [one for one in times if one is not None]
+        return max(known) if known else None
+
     def another_round(self) -> "bool":
-        """After the rounds known are exhausted: is there, or can there be made, another one to work on?"""
+        """After the rounds known are exhausted: is there, or can there be made, another one to work on?
+
+        All that this worker has claimed is finished, and its records are safe. What it does here on the access point does not depend on how many
+        workers there are; only for a worker that was lost, more is looked at.
+        """
         if self._load_rounds():
             return True
-        newest = max(self._rounds)
-        for kind, components in ((rounds.RETRY, self._to_retry()), (rounds.REPAIR, self._abandoned())):
-            if components:
-                plan = rounds.plan_for(kind, components, self._rounds[newest].plan.workers)
-                nonce = "%s-%d" % (self._name, os.getpid())
-                rounds.publish(self._transport, self._key, newest + 1, plan, nonce)
-                return self._load_rounds()
+        if all(state.folded for state in self._rounds.values()):
+            return False
+        self._settle()
+        takers, failed = self._look_around()
+        components = self._to_retry(failed)
+        if components:
+            return self._publish(rounds.RETRY, components)
+        components = self._abandoned(takers)
+        if components:
+            return self._publish(rounds.REPAIR, components)
+        if not takers:
+            for number in self._rounds:
+                rounds.fold(self._transport, number, self._nonce)
         return False
 
-    def _to_retry(self) -> "List[int]":
-        """Components that failed in their newest round and have attempts left."""
-        if not self._retries:
-            return []
-        failed: "Dict[int, int]" = {}
+    @property
+    def _nonce(self) -> "str":
+        return "%s-%d" % (self._name, os.getpid())
+
+    def _publish(self, kind: "str", components: "List[int]") -> "bool":
+        newest = max(self._rounds)
+        plan = rounds.plan_for(kind, components, self._rounds[newest].plan.workers)
+        rounds.publish(self._transport, self._key, newest + 1, plan, self._nonce)
+        return self._load_rounds()
+
+    def _settle(self, name: "Optional[str]" = None) -> "None":
+        """Say that this worker, or the one called `name`, has finished all that it claimed."""
+        newest = max(self._rounds)
+        path = "rounds/%d/takes/%s" % (newest, rounds.settled_name(self._key, name or self._name, newest))
+        try:
+            self._transport.create_exclusively(path, b"")
+        except FileNotFoundError:
+            return  # folded
+        if name is None:
+            self._settled_at = path
+
+    def _look_around(self) -> "Tuple[List[str], List[Tuple[int, List[int]]]]":
+        """``(starts, failures)``: who is still at work, or lost, the newest start of each worker; and what failed, by round."""
+        took: "Dict[str, int]" = {}
+        settled: "Dict[str, int]" = {}
+        failed = []
         for number in sorted(self._rounds):
-            base = "rounds/%d/done" % number
-            for name in self._transport.names(base):
-                for components in rounds.parse_done(self._transport.read(base + "/" + name)).values():
-                    for component in components:
-                        failed[component] = number
+            for name in self._transport.names("rounds/%d/takes" % number):
+                if name.startswith("settled."):
+                    fact = rounds.parse_settled(self._key, name)
+                    if fact is not None:
+                        worker, start = fact[0].split(".")
+                        for earlier in range(int(start) + 1):  # a start resumes what those before it left
+                            one = "%s.%d" % (worker, earlier)
+                            settled[one] = max(fact[1], settled.get(one, 0))
+                elif name.startswith("failed."):
+                    failure = rounds.parse_failed(self._key, name)
+                    if failure is not None:
+                        failed.append(failure)
+                elif name.count(".") == 1:
+                    took[name] = number
+        newest: "Dict[str, int]" = {}
+        for name, number in took.items():
+            if settled.get(name, -1) < number and name != self._name:
+                worker, start = name.split(".")
+                newest[worker] = max(int(start), newest.get(worker, 0))
+        newest.pop(str(self._worker), None)
+        return ["%s.%d" % one for one in newest.items()], failed
+
+    def _to_retry(self, failures: "List[Tuple[int, List[int]]]") -> "List[int]":
+        """Components that failed in their newest round and have attempts left."""
+        failed: "Dict[int, int]" = {}
+        for number, components in failures:
+            for component in components:
+                failed[component] = max(number, failed.get(component, 0))
         return [
             component
             for component, number in failed.items()
@@ -307,26 +456,39 @@ class WorkSource(object):
             and self._attempt(component, number) < self._retries
         ]
 
-    def _abandoned(self) -> "List[int]":
-        """Components of blocks whose claimer has been silent for longer than a lease, and that no newer round repairs."""
-        now = self._transport.modified("results/" + self._name)
+    def _abandoned(self, takers: "List[str]") -> "List[int]":
+        """Components of blocks whose claimer has been silent for longer than a lease, and that no newer round repairs.
+
+        Each worker that runs dry asks after a few of those that are not settled; all together ask after all.
+        """
+        if not takers:
+            return []
+        now = self._now()
         components: "List[int]" = []
-        for number in self._rounds:
-            for block, owner in self._claims(number).items():
-                if owner == self._name:
-                    continue
-                path = "rounds/%d/claims/%d" % (number, block) if owner is None else "results/" + owner
-                seen = self._transport.modified(path)
-                if now is None or seen is None or now - seen < self._lease:
-                    continue
-                finished = finished_components(self._transport, self._key, owner, number) if owner else {}
-                components += [
-                    component
-                    for first, stop in self._rounds[number].plan.components(block)
-                    for component in range(first, stop)
-                    if component not in finished
-                    and not any(
-                        newer > number and component in state.plan for newer, state in self._rounds.items()
-                    )
-                ]
+        begin = self._throw(len(takers))
+        for name in (takers[begin:] + takers[:begin])[:MAX_ASKED]:
+            seen = self._transport.modified("results/" + name)
+            if now is None or seen is None or now - seen < self._lease:
+                continue
+            worker, start = name.split(".")
+            starts = ["%s.%d" % (worker, earlier) for earlier in range(int(start) + 1)]
+            self._undecided = False
+            lost = [
+                component
+                for number in self._rounds
+                for block, finished in self._left_open(number, starts)
+                for first, stop in self._rounds[number].plan.components(block)
+                for component in range(first, stop)
+                if component not in finished
+                and not any(
+                    newer > number and component in state.plan for newer, state in self._rounds.items()
+                )
+            ]
+            if not lost and not self._undecided:
+                self._settle(name)  # nobody needs to ask after it again
+            components += lost
         return components
+
+
+def _first(pair: "Tuple[int, Any]") -> "int":
+    return pair[0]
