@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from wingspan._cores import limited_cores
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import (
     Bundle,
@@ -46,6 +47,7 @@ Build = Callable[..., Bundle]
 
 _BUILD = """
 import sys
+from wingspan._cores import limited_cores
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import build_bundle
 bundle = build_bundle(load_environment(sys.argv[1], sys.argv[2], "linux-64"), sys.argv[3])
@@ -215,6 +217,16 @@ def test_bytecode_is_there_and_unchecked(build: Build, tmp_path: Path) -> None:
         header = compiled.read_bytes()[:16]
         assert int.from_bytes(header[4:8], "little") == 0b01, name
         assert f"/opt/wingspan/environment/{name}".encode() in compiled.read_bytes()
+
+
+def test_byte_code_is_the_same_on_any_number_of_cores(local_workspace: Path, empty_cache: Path) -> None:
+    """One core or several: two machines that build from one lock get the same bytes."""
+    env = load_environment(local_workspace, "wheels", "linux-64")
+    with limited_cores(1):
+        first = build_bundle(env, "squashfs")
+    for name in ("bundles", "blobs", "shares", "bytecode"):
+        shutil.rmtree(empty_cache / "environments" / name)
+    assert build_bundle(env, "squashfs").sha256 == first.sha256
 
 
 def test_wheels_are_installed_for_the_prefix(build: Build, tmp_path: Path) -> None:

@@ -194,6 +194,30 @@ def test_two_wheels_want_the_same_file(
     assert built(workspace, "both")[1]
 
 
+@pytest.mark.slow
+def test_a_packages_own_tests_are_not_compiled(
+    local_channel: Path, write_workspace: WriteWorkspace, tmp_path: Path, empty_cache: Path
+) -> None:
+    """Nobody imports them in a job: they are in the bundle, and can be imported, without byte code that had to be made."""
+    files = {"pkg/__init__.py": b"", "pkg/tests/__init__.py": b"", "pkg/tests/test_it.py": b"x = 1\n"}
+    workspace = write_workspace(
+        tmp_path / "w",
+        local_channel,
+        {"default": ["python 3.11.*"]},
+        pypi={"default": [wheel(tmp_path, "pkg", files)]},
+    )
+    env = load_environment(workspace, "default", "linux-64")
+    prefix = unpack_bundle(build_bundle(env, "squashfs"), tmp_path / "unpacked")
+    package = prefix / "lib/python3.11/site-packages/pkg"
+    assert [path.relative_to(package).as_posix() for path in package.rglob("*.pyc")] == [
+        "__pycache__/__init__.cpython-311.pyc"
+    ]
+    said = subprocess.check_output(
+        [prefix / "bin/python", "-B", "-c", "import pkg.tests.test_it as t; print(t.x)"], text=True
+    )
+    assert said == "1\n"
+
+
 _PACKAGES = """
 import os, sys
 from pathlib import Path

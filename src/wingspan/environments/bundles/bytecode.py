@@ -9,15 +9,18 @@ prefix) takes them from the cache, if they are what was put there: a list of the
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import queue
 import shutil
 import stat
 import subprocess
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,20 +34,23 @@ from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["compile_packages"]
 
-_FORMAT = "3"  # 1: without digests, 2: without the packages' own byte code
+_FORMAT = "4"  # 1: without digests, 2: without the packages' own byte code, 3: with their tests
 #: The list: SHA-256 by name.
 _DIGESTS = "digests.json"
 #: Files that one process compiles. What a .pyc holds depends a little on what the process compiled before,
 #: so the cut is fixed: the same package gives the same bytes whatever else is built and on however many
 #: cores.
 _BATCH = 150
+#: Folders of a package's own tests. Nobody imports them in a job, and in large packages they are a quarter of all source: they are
+#: compiled when they are imported, as everything is without byte code. What a package brings for them is taken over all the same.
+_TESTS = ("/tests/", "/test/")
 
+#: Compiles batches of files: one line of JSON asks for each, one line answers with the digests of what was written. Each batch has a process
+#: of its own, forked off one that has compiled nothing and read nothing: to start a Python for each would take half as long again.
 #: Packages that are not noarch have byte code of their own, mostly that of a source with this time and size (the first 16 bytes,
 #: by PEP 552): where Python itself would take it, it is taken, which is some ten times as quick as to compile.
 _PROGRAM = """
-import importlib.util, json, os, py_compile, sys
-job = json.load(sys.stdin)
-with_code = set(job["own"])
+import hashlib, importlib.util, json, os, py_compile, sys
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 number = importlib.util.MAGIC_NUMBER
 
@@ -62,21 +68,44 @@ def own(source, name):
     with open(source, "rb") as file:
         return number + (1).to_bytes(4, "little") + importlib.util.source_hash(file.read()) + code[16:]
 
-for name in job["files"]:
-    head, tail = os.path.split(name)
-    compiled = tail[:-3] + "." + sys.implementation.cache_tag + ".pyc"
-    cached = os.path.join(job["output"], head, "__pycache__", compiled)
-    os.makedirs(os.path.dirname(cached), exist_ok=True)
-    source = os.path.join(job["folder"], name)
-    code = own(source, os.path.join(job["folder"], head, "__pycache__", compiled)) if name in with_code else None
-    if code is not None:
-        with open(cached, "wb") as file:
-            file.write(code)
-        continue
-    try:
-        py_compile.compile(source, cached, job["prefix"] + "/" + name, True, 0, mode)
-    except Exception:
-        pass  # templates and tests for other Pythons: they fail where they are imported, if ever
+def compile_batch(job):
+    with_code = set(job["own"])
+    digests = {}
+    for name in job["files"]:
+        head, tail = os.path.split(name)
+        compiled = os.path.join(head, "__pycache__", tail[:-3] + "." + sys.implementation.cache_tag + ".pyc")
+        cached = os.path.join(job["output"], compiled)
+        os.makedirs(os.path.dirname(cached), exist_ok=True)
+        source = os.path.join(job["folder"], name)
+        code = own(source, os.path.join(job["folder"], compiled)) if name in with_code else None
+        if code is not None:
+            with open(cached, "wb") as file:
+                file.write(code)
+        else:
+            try:
+                py_compile.compile(source, cached, job["prefix"] + "/" + name, True, 0, mode)
+            except OSError:
+                raise
+            except Exception:
+                continue  # templates and tests for other Pythons: they fail where they are imported, if ever
+        with open(cached, "rb") as file:
+            digests[compiled] = hashlib.sha256(file.read()).hexdigest()
+    return digests
+
+for line in sys.stdin.buffer:
+    child = os.fork()
+    if not child:
+        try:
+            answer = {"digests": compile_batch(json.loads(line))}
+        except BaseException as error:
+            answer = {"error": repr(error), "errno": getattr(error, "errno", None)}
+        sys.stdout.write(json.dumps(answer) + "\\n")
+        sys.stdout.flush()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status:
+        sys.stdout.write(json.dumps({"error": "the compiler ended with status %d" % status}) + "\\n")
+        sys.stdout.flush()
 """
 
 
@@ -100,10 +129,11 @@ def compile_packages(
     work: list[_Work] = []
     contested: set[str] = set()
     for claim in claims:
-        found = _sources(claim.files, folder)
+        with_code = _with_code(name for name in claim.files if counts[name] == 1)
+        found = _sources(claim.files, folder, with_code)
         files = tuple(name for name in found if counts[name] == 1)
         contested.update(name for name in found if counts[name] > 1)
-        own = frozenset(_with_code(name for name in claim.files if counts[name] == 1).intersection(files))
+        own = frozenset(with_code.intersection(files))
         if files:
             work.append(_Work(files, own, cache / _key(recipe, claim.package.digest, files, sorted(own))))
     with contextlib.ExitStack() as stack:
@@ -113,15 +143,9 @@ def compile_packages(
         threads = stack.enter_context(ThreadPoolExecutor(max_workers=usable_cores()))
         whole = threads.map(_is_whole, (item.cache for item in work))
         missing = [item for item, good in zip(work, whole, strict=True) if not good]
-        task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
-        try:
-            for item in missing:
-                _forget(item.cache)
-                _compile(item, folder, prefix, threads=threads, progress=progress, task=task)
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the rest
-            raise
-        progress.finish(task)
+        for item in missing:
+            _forget(item.cache)
+        _compile(missing, folder, prefix, threads=threads, progress=progress)
         for item in work:
             _place(item.cache, folder)
 
@@ -154,8 +178,15 @@ def _key(recipe: str, digest: str, files: Sequence[str], own: Sequence[str]) -> 
     return hashlib.sha256(parts.encode(errors="surrogateescape")).hexdigest()
 
 
-def _sources(names: Iterable[str], folder: Path) -> tuple[str, ...]:
-    found = (name for name in names if name.endswith(".py") and name.startswith("lib/python"))
+def _sources(names: Iterable[str], folder: Path, with_code: Container[str]) -> tuple[str, ...]:
+    """The files to compile: all but tests that bring no byte code."""
+    found = (
+        name
+        for name in names
+        if name.endswith(".py")
+        and name.startswith("lib/python")
+        and (name in with_code or not any(part in name for part in _TESTS))
+    )
     return tuple(sorted(name for name in found if _is_plain_file(f"{folder}/{name}")))
 
 
@@ -176,49 +207,128 @@ def _is_plain_file(path: str) -> bool:
         return False
 
 
-def _compile(
-    item: _Work, folder: Path, prefix: str, *, threads: ThreadPoolExecutor, progress: Progress, task: int
-) -> None:
-    """Compile one package into the cache, whole or not at all."""
-    output = Path(tempfile.mkdtemp(prefix=".part-", dir=item.cache.parent))
-    try:
+class _Package:
+    """The byte code of a package while it is made: beside its place in the cache, and there when all of it is."""
 
-        def run(batch: tuple[str, ...]) -> None:
-            job = {
-                "files": batch,
-                "own": [name for name in batch if name in item.own],
-                "folder": str(folder),
-                "output": str(output),
-                "prefix": prefix,
-            }
-            done = subprocess.run(
-                [folder / "bin/python", "-S", "-s", "-c", _PROGRAM],
-                input=json.dumps(job),
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd="/",
-                env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-            if done.returncode:
-                if "No space left" in done.stderr:
-                    raise OSError(28, "No space left on device")
-                raise BuildFailed(f"compiling Python files failed: {done.stderr.strip()[-800:]}")
-            progress.advance(task, len(batch))
+    def __init__(self, item: _Work) -> None:
+        self.item = item
+        self.output = Path(tempfile.mkdtemp(prefix=".part-", dir=item.cache.parent))
+        self.digests: dict[str, str] = {}
+        starts = range(0, len(item.files), _BATCH)
+        self.batches = [item.files[start : start + _BATCH] for start in starts]
+        self._left = len(self.batches)
+        self._lock = threading.Lock()
 
-        batches = [item.files[start : start + _BATCH] for start in range(0, len(item.files), _BATCH)]
-        for _ in threads.map(run, batches):
-            pass
-        names = (path.relative_to(output).as_posix() for path in output.rglob("*.pyc"))
-        digests = {name: _digest(f"{output}/{name}") for name in names}
-        (output / _DIGESTS).write_text(json.dumps(digests), encoding="ascii")
+    def add(self, digests: dict[str, str]) -> None:
+        """A batch is done; the last one puts the package into its place."""
+        with self._lock:
+            self.digests |= digests
+            self._left -= 1
+            if self._left:
+                return
+        (self.output / _DIGESTS).write_text(json.dumps(self.digests), encoding="ascii")
+        self.output.chmod(0o755)
         try:
-            output.rename(item.cache)
+            self.output.rename(self.item.cache)
         except OSError:
-            if not _is_whole(item.cache):  # another process was faster: as good
+            if not _is_whole(self.item.cache):  # another process was faster: as good
                 raise
+
+
+def _compile(
+    missing: Sequence[_Work], folder: Path, prefix: str, *, threads: ThreadPoolExecutor, progress: Progress
+) -> None:
+    """Compile packages into the cache, each whole or not at all. No core waits for the end of a package."""
+    task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
+    packages: list[_Package] = []
+    waiting: queue.SimpleQueue[tuple[_Package, tuple[str, ...]] | None] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def work() -> None:
+        with _Compiler(folder, prefix) as compiler:
+            while (order := waiting.get()) is not None and not stop.is_set():
+                package, batch = order
+                package.add(compiler.compile(package, batch))
+                progress.advance(task, len(batch))
+
+    try:
+        for item in missing:
+            packages.append(_Package(item))
+        # Large packages first: their last batch does not keep one core at work while the others have nothing left.
+        for package in sorted(packages, key=lambda each: -len(each.batches)):
+            for batch in package.batches:
+                waiting.put((package, batch))
+        workers = min(usable_cores(), sum(len(package.batches) for package in packages))
+        for _ in range(workers):
+            waiting.put(None)
+        try:
+            for done in [threads.submit(work) for _ in range(workers)]:
+                done.result()
+        except BaseException:
+            stop.set()  # Ctrl-C does not wait for the rest
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
     finally:
-        shutil.rmtree(output, ignore_errors=True)
+        for package in packages:
+            shutil.rmtree(package.output, ignore_errors=True)
+    progress.finish(task)
+
+
+class _Compiler:
+    """The environment's own Python, compiling batches (see `_PROGRAM`)."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder, self._prefix = folder, prefix
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [folder / "bin/python", "-S", "-s", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            cwd="/",
+            env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+
+    def compile(self, package: _Package, batch: tuple[str, ...]) -> dict[str, str]:
+        """SHA-256 of each ``.pyc`` that was written, by name.
+
+        Raises:
+            BuildFailed, OSError: It failed.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        job = {
+            "files": batch,
+            "own": [name for name in batch if name in package.item.own],
+            "folder": str(self._folder),
+            "output": str(package.output),
+            "prefix": self._prefix,
+        }
+        try:
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
+        except (BrokenPipeError, ValueError):
+            self._said.seek(0)
+            words = self._said.read().decode(errors="replace").strip()[-800:]
+            raise BuildFailed(f"compiling Python files failed: {words}") from None
+        if answer.get("errno") == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if "error" in answer:
+            raise BuildFailed(f"compiling Python files failed: {answer['error']}")
+        digests: dict[str, str] = answer["digests"]
+        return digests
+
+    def __enter__(self) -> _Compiler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._process.wait()
+        self._said.close()
 
 
 def _place(source: Path, folder: Path) -> None:
