@@ -1,0 +1,214 @@
+"""Why jobs wait, or are started again and again, as far as a scheduler can tell.
+
+The scheduler is asked one question for all jobs of a map or run, and seldom: only while something looks as if it did not go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.errors import PoolError
+
+if TYPE_CHECKING:
+    from wingspan.jobs import Submission
+    from wingspan.pools._base import Pool
+
+__all__ = ["Explainer", "Explanation", "explain"]
+
+#: Jobs that have not moved for so long are asked about (s), and again after so long.
+PATIENCE = 5.0
+AGAIN = 10.0
+#: Starts that end sooner than this, on average, are no work (s).
+SHORT = 60.0
+#: So many groups of alike jobs are looked at.
+_GROUPS = 3
+#: Why a job was sent off its machine (HTCondor's sources, condor_holdcodes.h) where nothing is wrong with it: policies, people, priorities.
+_DELIBERATE = frozenset({1000, 1001, 1004, 1005, 1010, 1011, *range(1013, 1020), 1022, 1023, 1025})
+#: What a job asks for, what a slot has left of it and in all, and how it is told.
+_RESOURCES = (
+    ("RequestCpus", "Cpus", "TotalSlotCpus", "cores"),
+    ("RequestMemory", "Memory", "TotalSlotMemory", "memory"),
+    ("RequestDisk", "Disk", "TotalSlotDisk", "disk"),
+    ("RequestGPUs", "GPUs", "TotalSlotGPUs", "GPUs"),
+)
+
+
+@attrs.frozen
+class Explanation:
+    """What is known of jobs that do not get on.
+
+    Attributes:
+        message: What keeps them, with the next step; None: nothing unusual.
+        neglected: Jobs ``(cluster, proc)`` that wait although a slot is free for them.
+        lost: Jobs ``(cluster, proc)`` that are said to run, and that no slot knows.
+    """
+
+    message: str | None = None
+    neglected: tuple[tuple[int, int], ...] = ()
+    lost: tuple[tuple[int, int], ...] = ()
+
+
+def _value(ad: Any, name: str) -> float:
+    """A number of an ad, its expressions evaluated; 0 where there is none."""
+    value = ad.get(name)
+    if not isinstance(value, int | float):
+        with contextlib.suppress(Exception):  # the classad library's own errors, of which there are several
+            value = ad.eval(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+
+def _text(ad: Any, name: str) -> str:
+    value = ad.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _amount(number: float, what: str) -> str:
+    if what == "memory":
+        return f"{number:,.0f} MiB of memory"
+    if what == "disk":
+        return f"{number / 1024:,.0f} MiB of disk"
+    return f"{number:g} {what if number != 1 else what[:-1]}"
+
+
+def _failing(jobs: Sequence[Any]) -> str | None:
+    """Jobs whose starts end within moments, with the last reason that HTCondor gives."""
+    found = []
+    for ad in jobs:
+        starts = int(_value(ad, "NumShadowStarts"))
+        reason, code = _text(ad, "VacateReason"), ad.get("VacateReasonCode")
+        if not starts or _value(ad, "RemoteWallClockTime") / starts > SHORT:
+            continue
+        if reason and (code in _DELIBERATE):
+            continue
+        ended = f"it ended with exit code {ad['ExitCode']}" if isinstance(ad.get("ExitCode"), int) else ""
+        if (reason and _value(ad, "NumVacates")) or starts >= 3:
+            found.append((starts, reason or ended or "HTCondor gives none; its log (events.log) may"))
+    if not found:
+        return None
+    starts, reason = max(found)
+    times = "once" if starts == 1 else f"{starts} times"
+    which = "a job does" if len(found) == 1 else f"{len(found)} jobs do"
+    return f"{which} not get on: HTCondor has started it {times}, each time it was over within moments; the last reason: {reason}"
+
+
+def _never(job: Any, machines: Sequence[Any]) -> str | None:
+    """Why no machine could run the job even if it were idle."""
+    for request, _, total, what in _RESOURCES:
+        wanted = _value(job, request)
+        largest = max(_value(machine, total) for machine in machines)
+        if wanted > largest:
+            return (
+                f"no machine of the pool can run it: it asks for {_amount(wanted, what)}, the largest has {_amount(largest, what)}; "
+                "ask for less, or make room there"
+            )
+    return None
+
+
+def _fits(job: Any, slot: Any, *, empty: bool) -> bool:
+    """The slot, as it is or when it is `empty`, can run the job."""
+    if empty:
+        slot = type(slot)(slot)
+        for _, name, total, _ in _RESOURCES:
+            if slot.get(total) is not None:
+                slot[name] = slot[total]
+    if any(_value(job, request) > _value(slot, name) for request, name, _, _ in _RESOURCES):
+        return False
+    return bool(slot.matches(job))
+
+
+def explain(jobs: Sequence[Any], slots: Sequence[Any], *, own: bool, now: float) -> Explanation:
+    """Why these jobs do not get on.
+
+    Args:
+        jobs: Whole ads of those that wait or run.
+        slots: Whole ads of the pool's slots; of an `own` pool the dynamic ones too.
+        own: The pool is one person's: there are no others' priorities.
+        now: Unix time.
+    """
+    if failing := _failing(jobs):
+        return Explanation(failing)
+    running = [ad for ad in jobs if ad["JobStatus"] == 2]
+    idle = [
+        ad for ad in jobs if ad["JobStatus"] == 1 and now - _value(ad, "EnteredCurrentStatus") > PATIENCE - 1
+    ]
+    if own and (lost := _lost(running, slots, now)):
+        return Explanation("HTCondor says that it runs, and no slot has it", lost=lost)
+    if not idle or (running and not own):
+        return Explanation()
+    machines = [slot for slot in slots if slot.get("SlotType") != "Dynamic"]
+    if not machines:
+        return Explanation("its jobs wait: no machine of the pool is there")
+    groups: dict[Any, list[Any]] = {}
+    for ad in idle:
+        groups.setdefault(ad.get("AutoClusterId", ad["ClusterId"]), []).append(ad)
+    told, neglected = None, []
+    for group in list(groups.values())[:_GROUPS]:
+        job = group[0]
+        why = _never(job, machines)
+        if why is None and not any(_fits(job, machine, empty=True) for machine in machines):
+            why = (
+                f"no machine of the pool fulfils its requirements: condor_q -better-analyze {job['ClusterId']}.{job['ProcId']} "
+                "says which"
+            )
+        if why is not None:
+            told = told or f"{_many(len(group))} for ever: {why}"
+        elif any(_fits(job, machine, empty=False) for machine in machines if _is_open(machine)):
+            neglected += [(int(ad["ClusterId"]), int(ad["ProcId"])) for ad in group]
+        elif not running:
+            told = told or f"{_many(len(group))}: other jobs have the slots that could run them"
+    if told is None and neglected:
+        told = f"{_many(len(neglected))} although a slot is free for them"
+    return Explanation(told, neglected=tuple(neglected))
+
+
+def _many(count: int) -> str:
+    return "1 job waits" if count == 1 else f"{count} jobs wait"
+
+
+def _is_open(slot: Any) -> bool:
+    """What is free in it can be had: a partitionable slot that is not drained, or another that nobody has claimed."""
+    if slot.get("PartitionableSlot") is True:
+        return _text(slot, "State") in ("Unclaimed", "")
+    return _text(slot, "State") == "Unclaimed"
+
+
+def _lost(running: Sequence[Any], slots: Sequence[Any], now: float) -> tuple[tuple[int, int], ...]:
+    known = {_text(slot, "JobId") for slot in slots}
+    return tuple(
+        (int(ad["ClusterId"]), int(ad["ProcId"]))
+        for ad in running
+        if now - _value(ad, "EnteredCurrentStatus") > 2 * AGAIN
+        and now - _value(ad, "JobCurrentStartDate") > 2 * AGAIN
+        and f"{ad['ClusterId']}.{ad['ProcId']}" not in known
+    )
+
+
+class Explainer:
+    """Asks pools why jobs do not get on, not often, and keeps what they say."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+        self._told: dict[str, str | None] = {}
+
+    def told(self, pool: Pool, submissions: Sequence[Submission], folder: Path, since: float) -> str | None:
+        """What the pool says of jobs that have not moved `since` (Unix time); None: nothing, or it was not asked."""
+        now = time.time()
+        if now - since < PATIENCE:
+            self._told.pop(pool.kind, None)
+            return None
+        if now >= self._next.get(pool.kind, 0.0):
+            self._next[pool.kind] = now + AGAIN
+            with contextlib.suppress(PoolError):
+                self._told[pool.kind] = pool.why_waiting(submissions, folder)
+        return self._told.get(pool.kind)
+
+
+def newest(times: Iterable[float]) -> float:
+    """The newest of some times; 0 if there are none."""
+    return max(times, default=0.0)
