@@ -28,6 +28,7 @@ class Job:
         signal: Signal that ended it.
         host: Where it runs.
         evictions: How often it was sent off its machine.
+        since: When it last changed (Unix time).
     """
 
     worker: int
@@ -40,6 +41,7 @@ class Job:
     signal: int | None = None
     host: str | None = None
     evictions: int = 0
+    since: float = 0.0
 
 
 class Jobs:
@@ -86,7 +88,7 @@ class Jobs:
             return False
         if job.state is JobState.RUNNING and event.state is JobState.IDLE:
             job.evictions += 1
-        job.state = event.state
+        job.state, job.since = event.state, event.time
         job.started = job.started or event.state is JobState.RUNNING
         job.code, job.reason, job.signal = event.code, event.reason, event.signal
         job.host = event.host or job.host

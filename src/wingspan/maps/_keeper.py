@@ -25,6 +25,7 @@ from wingspan.maps._options import Options
 from wingspan.maps._results import Results, WorkerStart
 from wingspan.maps._worker_job import output_name, worker_job
 from wingspan.pools import Action, JobState, JobWatcher, Pool, get_pool
+from wingspan.pools.waiting import Explainer
 from wingspan.worker import failure, formats, rounds
 
 __all__ = ["Keeper"]
@@ -44,6 +45,8 @@ MAX_REPAIRS = 3
 MAX_FRUITLESS = 10
 #: Workers that refuse before the map says so, if none succeeded.
 TELLING_REFUSALS = 3
+#: Records come so often from workers that are well (s).
+SILENT_SECONDS = 20.0
 #: Jobs in these states cost a place in the queue and do nothing.
 _WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})
 #: A job ended and its claims are undone: wait so long for records on their way (s).
@@ -72,6 +75,7 @@ class Keeper:
         self._revived = False
         self._silent_ends = 0
         self._finished_before, self._fruitless = -1, 0
+        self._explainer = Explainer()
         self._nudged: Pool | None = None
         self._nudge_until = self._next_nudge = 0.0
         self._repaired: set[str] = set()
@@ -145,6 +149,30 @@ class Keeper:
                     told[kind] = obstacle
         return told
 
+    def waiting(self) -> str | None:
+        """Why workers do not get on, as their pools say; these are asked seldom, and only while it looks so."""
+        if self.finished:
+            return None
+        live = self.jobs.live()
+        told = []
+        for kind in dict.fromkeys(job.pool for job in live):
+            jobs = [job for job in live if job.pool == kind]
+            fails = any(job.evictions for job in jobs)
+            at_work = any(job.state is JobState.RUNNING and self._starts_of(job.worker) for job in jobs)
+            if at_work and not fails and time.monotonic() - self._last_news < SILENT_SECONDS:
+                continue
+            entries = [entry for entry in self._entries if entry["pool"] == kind and "cluster" in entry]
+            since = (
+                0.0
+                if fails
+                else max(*(job.since for job in jobs), *(entry["time"] for entry in entries), 0.0)
+            )
+            with contextlib.suppress(PoolError):
+                submissions = [submission_of(entry) for entry in entries]
+                said = self._explainer.told(self._pool(kind), submissions, self.folder.path, since)
+                told += [said] if said else []
+        return "\n".join(told) or None
+
     def ask(self) -> None:
         """Ask the schedulers about all jobs, once."""
         with self.lock:
@@ -188,6 +216,7 @@ class Keeper:
                 for kind in self._watchers:
                     self._pool(kind).revive()
             self._repair_and_revive(now)
+            self.waiting()
 
     def tidy(self) -> None:
         """If the map is complete: take workers that still wait in the queue out of it, as there is nothing left for them."""

@@ -234,6 +234,8 @@ class Map(Outputs):
             live = by_hand or self._keeper.jobs.live()
             if message is None and self.options.workers == 0 and not live:
                 message = f"nobody works on it: {HINT.format(tag=self.tag)}"
+            if message is None and not stopped:
+                message = self._keeper.waiting()
             if stopped:
                 message = "\n".join([*([message] if message else []), *stopped.values()])
         troubles = [start.trouble for start in self._keeper.results.starts.values() if start.trouble]

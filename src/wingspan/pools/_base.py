@@ -136,6 +136,17 @@ class Pool(Protocol):
         """Why jobs in it cannot run at present, with what to do; None when it runs, or when that is others' business. Asks no scheduler."""
         ...
 
+    def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
+        """Why jobs of `submissions` wait or are started again and again, with what to do; None: nothing unusual.
+
+        Asks the scheduler, so not to be called often (see `wingspan.pools.waiting.Explainer`). On a pool of one's own it also has
+        the scheduler look again at jobs that it has forgotten.
+
+        Raises:
+            PoolError: It does not answer.
+        """
+        ...
+
     def revive(self) -> None:
         """Somebody waits for jobs: start again what has crashed, if it is ours to start. Cheap when nothing has.
 

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from htcondor2 import Schedd, Submit
 
     from wingspan.pools.personal import PersonalPool
+    from wingspan.pools.waiting import Explanation
     from wingspan.pools.warm import WarmWorkers
 
 __all__ = ["HTCondorPool", "PersonalHTCondorPool"]
 
 #: Workers that a map gets on a pool of unknown size when nobody says: those that find nothing to do end at once.
 DEFAULT_WORKERS = 1000
+#: So many of a map's or run's jobs are looked at to see why they wait.
+_EXPLAINED = 200
+_WHOLE_SLOTS = 'SlotType =!= "Dynamic"'
 #: JobStatus of the job ad (HTCondor manual, "Job ClassAd Attributes").
 _JOB_STATUS = {
     1: JobState.IDLE,
@@ -172,6 +176,24 @@ class HTCondorPool:
     def obstacle(self) -> str | None:
         """Others keep a site's pool alive."""
         return None
+
+    #: One person's: there are no others' priorities.
+    own = False
+
+    def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
+        found = self._explanation(submissions)
+        return found.message if found is not None else None
+
+    def _explanation(self, submissions: Sequence[Submission]) -> Explanation | None:
+        from wingspan.pools import matching, waiting
+
+        constraint = f"({_constraint(submissions)}) && (JobStatus == 1 || JobStatus == 2)"
+        with self._schedd() as schedd:
+            jobs = list(schedd.query(constraint, [], limit=_EXPLAINED))
+        if not jobs:
+            return None
+        slots = self.machine_ads("true") if self.own else self.machine_ads(_WHOLE_SLOTS, matching.PROJECTION)
+        return waiting.explain(jobs, slots, own=self.own, now=time.time())
 
     def revive(self) -> None:
         """Others keep a site's pool alive."""
@@ -338,6 +360,7 @@ class PersonalHTCondorPool(HTCondorPool):
 
     kind = "personal"
     shares_files = True
+    own = True
 
     def __init__(self, pool: PersonalPool | None = None) -> None:
         from wingspan.pools.personal import PersonalPool
@@ -345,6 +368,7 @@ class PersonalHTCondorPool(HTCondorPool):
         self.personal = pool or PersonalPool()
         self.place = str(self.personal.directory)
         self._warm: WarmWorkers | None = None
+        self._looked_at: set[tuple[int, int]] = set()
 
     @contextlib.contextmanager
     def _schedd(self) -> Iterator[Schedd]:
@@ -430,6 +454,42 @@ class PersonalHTCondorPool(HTCondorPool):
         super().act(action, submissions, folder, reason)
         if action != "release":
             self._warm_workers().end(submissions, folder)
+
+    def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
+        found = self._explanation(submissions)
+        if found is None:
+            return None
+        forgotten = {*found.neglected, *found.lost}
+        new, self._looked_at = forgotten - self._looked_at, forgotten
+        if new:
+            self._remind(found, new)
+        if forgotten:
+            # One that was reminded a moment ago is no news yet.
+            return found.message if forgotten - new else None
+        message = found.message
+        if message is not None and "tmp" in self.personal.directory.parts and "ontainer" in message:
+            message += (
+                f"\nThe pool lies in {self.personal.directory}, and HTCondor gives containers a /tmp of their own: start a pool in "
+                "another folder (wingspan pool start --directory)"
+            )
+        return message
+
+    def _remind(self, found: Explanation, jobs: set[tuple[int, int]]) -> None:
+        """Have the schedd look again at jobs that it has forgotten.
+
+        Seen with HTCondor 25.14: a job that was released while its shadow still ended is not offered to the negotiator until something
+        about its priority is set, be it to what it was; a job whose schedd died while it took a checkpoint runs on paper only.
+        """
+        import htcondor2
+
+        with self._schedd() as schedd:
+            for cluster, process in sorted(jobs & set(found.neglected))[:_EXPLAINED]:
+                job = f"ClusterId == {cluster} && ProcId == {process}"
+                for ad in schedd.query(job, ["JobPrio"]):
+                    schedd.edit(job, "JobPrio", str(int(ad.get("JobPrio") or 0)))
+            for cluster, process in sorted(jobs & set(found.lost))[:_EXPLAINED]:
+                schedd.act(htcondor2.JobAction.VacateFast, f"ClusterId == {cluster} && ProcId == {process}")
+            schedd.reschedule()
 
     def nudge(self) -> None:
         """Ask negotiator and schedd to look for work this moment."""

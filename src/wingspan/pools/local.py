@@ -148,6 +148,10 @@ class LocalPool:
         """There is none."""
         return None
 
+    def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
+        """They do not wait."""
+        return None
+
     def revive(self) -> None:
         """There is nothing that could crash."""
 

@@ -25,7 +25,7 @@ from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.render._text import clock, mebibytes
-from wingspan.pools.slurm_queue import Task, read_jobs_in, read_queue
+from wingspan.pools.slurm_queue import Task, read_jobs_in, read_queue, why_tasks_wait
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.worker import trust
 
@@ -218,6 +218,9 @@ class SlurmPool:
     def obstacle(self) -> str | None:
         """Others keep the cluster alive."""
         return None
+
+    def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
+        return why_tasks_wait(_queue(submission.cluster for submission in submissions))
 
     def revive(self) -> None:
         """Others keep the cluster alive."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from wingspan.pools._base import JobState
 
-__all__ = ["Task", "read_jobs_in", "read_queue"]
+__all__ = ["Task", "read_jobs_in", "read_queue", "why_tasks_wait"]
 
 #: Job states (squeue(1), "JOB STATE CODES") in HTCondor's words; the rest ended without an exit code of their own.
 _STATES = {
@@ -74,6 +74,8 @@ class Task:
         signal: Signal that ended it.
         host: Where it runs or ran.
         is_ending: Its node is cleaning up after it: it is about to be in another state.
+        because: Slurm's code for why it waits (squeue(1), "JOB REASON CODES").
+        restarts: How often it was started again.
     """
 
     cluster: str
@@ -84,6 +86,8 @@ class Task:
     signal: int | None = None
     host: str | None = None
     is_ending: bool = False
+    because: str | None = None
+    restarts: int = 0
 
     @property
     def name(self) -> str:
@@ -133,6 +137,8 @@ def read_queue(answer: Mapping[str, Any], clusters: Container[str]) -> Iterator[
                 signal=signal,
                 host=str(job.get("nodes") or "") or None,
                 is_ending="COMPLETING" in names,
+                because=because if because not in ("", "None") else None,
+                restarts=_number(job.get("restart_cnt")) or 0,
             )
 
 
@@ -154,6 +160,44 @@ def read_jobs_in(answer: Mapping[str, Any], folder: str) -> dict[str, tuple[int,
         most = max(_expand(waiting)) if waiting else single or 0
         found[str(array)] = max(most + 1, found.get(str(array), (0, ""))[0]), note
     return found
+
+
+#: Codes for what needs no words of Slurm's.
+_USUAL = {
+    "Resources": "the nodes that could run it are busy",
+    "Priority": "other jobs come first",
+    "Dependency": "it waits for another job",
+    "BeginTime": "its time has not come, or it was sent back to the queue a moment ago",
+}
+#: So many starts are no accident.
+_MANY_RESTARTS = 3
+
+
+def why_tasks_wait(tasks: Iterable[Task]) -> str | None:
+    """Why tasks wait of which none runs, or are started again and again; None: nothing unusual.
+
+    >>> print(why_tasks_wait([Task(cluster="7", number=0, state=JobState.IDLE, because="Priority")]))
+    1 job waits: other jobs come first (Priority)
+    """
+    known = list(tasks)
+    often = max(
+        (task for task in known if not task.state.is_final), key=lambda task: task.restarts, default=None
+    )
+    if often is not None and often.restarts >= _MANY_RESTARTS:
+        told = f" ({often.because})" if often.because else ""
+        return (
+            f"job {often.name} does not get on: Slurm has started it again {often.restarts} times{told}; "
+            f"scontrol show job {often.name} says more, and slurmd's log on {often.host or 'its node'}"
+        )
+    waiting = [task for task in known if task.state is JobState.IDLE]
+    if not waiting or any(task.state is JobState.RUNNING for task in known):
+        return None
+    codes = list(dict.fromkeys(task.because for task in waiting if task.because))
+    if not codes:
+        return None
+    words = _USUAL.get(codes[0], f"squeue(1), JOB REASON CODES, says what {codes[0]} means")
+    count = "1 job waits" if len(waiting) == 1 else f"{len(waiting)} jobs wait"
+    return f"{count}: {words} ({', '.join(codes)})"
 
 
 def _number(value: object) -> int | None:

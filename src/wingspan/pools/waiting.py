@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Explainer", "Explanation", "explain"]
 
-#: Jobs that have not moved for so long are asked about (s), and again after so long.
+#: Jobs that have not moved for so long are asked about (s), and again after so long, on a site's pool less and less often.
 PATIENCE = 5.0
-AGAIN = 10.0
+AGAIN_AT_MOST = 60.0
+#: A job that is said to run for so long and that no slot has is lost (s).
+LOST = 15.0
 #: Starts that end sooner than this, on average, are no work (s).
 SHORT = 60.0
 #: So many groups of alike jobs are looked at.
 _GROUPS = 3
-#: Why a job was sent off its machine (HTCondor's sources, condor_holdcodes.h) where nothing is wrong with it: policies, people, priorities.
-_DELIBERATE = frozenset({1000, 1001, 1004, 1005, 1010, 1011, *range(1013, 1020), 1022, 1023, 1025})
+#: Why a job was sent off its machine where nothing is wrong with it: holds, policies, people, priorities (HTCondor's sources,
+#: condor_holdcodes.h).
+_DELIBERATE = frozenset(
+    {1, 3, 15, 26, 1000, 1001, 1004, 1005, 1010, 1011, *range(1013, 1020), 1022, 1023, 1025}
+)
 #: What a job asks for, what a slot has left of it and in all, and how it is told.
 _RESOURCES = (
     ("RequestCpus", "Cpus", "TotalSlotCpus", "cores"),
@@ -113,7 +118,7 @@ def _never(job: Any, machines: Sequence[Any]) -> str | None:
 def _fits(job: Any, slot: Any, *, empty: bool) -> bool:
     """The slot, as it is or when it is `empty`, can run the job."""
     if empty:
-        slot = type(slot)(slot)
+        slot = type(slot)(str(slot))  # a copy
         for _, name, total, _ in _RESOURCES:
             if slot.get(total) is not None:
                 slot[name] = slot[total]
@@ -149,22 +154,30 @@ def explain(jobs: Sequence[Any], slots: Sequence[Any], *, own: bool, now: float)
         groups.setdefault(ad.get("AutoClusterId", ad["ClusterId"]), []).append(ad)
     told, neglected = None, []
     for group in list(groups.values())[:_GROUPS]:
-        job = group[0]
-        why = _never(job, machines)
-        if why is None and not any(_fits(job, machine, empty=True) for machine in machines):
-            why = (
-                f"no machine of the pool fulfils its requirements: condor_q -better-analyze {job['ClusterId']}.{job['ProcId']} "
-                "says which"
-            )
-        if why is not None:
-            told = told or f"{_many(len(group))} for ever: {why}"
-        elif any(_fits(job, machine, empty=False) for machine in machines if _is_open(machine)):
+        why, free = _why(group[0], machines, own)
+        if free:
             neglected += [(int(ad["ClusterId"]), int(ad["ProcId"])) for ad in group]
-        elif not running:
-            told = told or f"{_many(len(group))}: other jobs have the slots that could run them"
+        elif why is not None and not running:
+            told = told or f"{_many(len(group))}{why}"
     if told is None and neglected:
-        told = f"{_many(len(neglected))} although a slot is free for them"
+        told = f"{_many(len(neglected))} although a slot is free"
     return Explanation(told, neglected=tuple(neglected))
+
+
+def _why(job: Any, machines: Sequence[Any], own: bool) -> tuple[str | None, bool]:
+    """Why a job waits, in words that follow "1 job waits", and whether a slot is free for it."""
+    analyze = f"condor_q -better-analyze {job['ClusterId']}.{job['ProcId']} says more"
+    never = _never(job, machines)
+    if never is not None:
+        return f" for ever: {never}", False
+    if not own:  # what others may have first is the negotiator's to know
+        said = _text(job, "LastRejMatchReason")
+        return (f": HTCondor's negotiator says {said!r}; {analyze}" if said else None), False
+    if not any(_fits(job, machine, empty=True) for machine in machines):
+        return f" for ever: no machine of the pool fulfils its requirements; {analyze}", False
+    if any(_fits(job, machine, empty=False) for machine in machines if _is_open(machine)):
+        return None, True
+    return ": other jobs have the slots that could run it", False
 
 
 def _many(count: int) -> str:
@@ -183,8 +196,8 @@ def _lost(running: Sequence[Any], slots: Sequence[Any], now: float) -> tuple[tup
     return tuple(
         (int(ad["ClusterId"]), int(ad["ProcId"]))
         for ad in running
-        if now - _value(ad, "EnteredCurrentStatus") > 2 * AGAIN
-        and now - _value(ad, "JobCurrentStartDate") > 2 * AGAIN
+        if now - _value(ad, "EnteredCurrentStatus") > LOST
+        and now - _value(ad, "JobCurrentStartDate") > LOST
         and f"{ad['ClusterId']}.{ad['ProcId']}" not in known
     )
 
@@ -194,6 +207,7 @@ class Explainer:
 
     def __init__(self) -> None:
         self._next: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
         self._told: dict[str, str | None] = {}
 
     def told(self, pool: Pool, submissions: Sequence[Submission], folder: Path, since: float) -> str | None:
@@ -201,14 +215,12 @@ class Explainer:
         now = time.time()
         if now - since < PATIENCE:
             self._told.pop(pool.kind, None)
+            self._pauses.pop(pool.kind, None)
             return None
         if now >= self._next.get(pool.kind, 0.0):
-            self._next[pool.kind] = now + AGAIN
+            pause = self._pauses.get(pool.kind, PATIENCE)
+            self._pauses[pool.kind] = pause if pool.kind == "personal" else min(AGAIN_AT_MOST, 1.5 * pause)
+            self._next[pool.kind] = now + pause
             with contextlib.suppress(PoolError):
                 self._told[pool.kind] = pool.why_waiting(submissions, folder)
         return self._told.get(pool.kind)
-
-
-def newest(times: Iterable[float]) -> float:
-    """The newest of some times; 0 if there are none."""
-    return max(times, default=0.0)

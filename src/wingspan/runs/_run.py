@@ -103,9 +103,8 @@ class Run(RunJobs):
                 number: attrs.evolve(job, state="idle") if job.state in ("running", "suspended") else job
                 for number, job in jobs.items()
             }
-        return RunStatus(
-            name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)), message=obstacle
-        )
+        message = obstacle or self._why_waiting(entries, [job.state for job in jobs.values()])
+        return RunStatus(name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)), message=message)
 
     def _row(self, number: int) -> dict[str, str]:
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))

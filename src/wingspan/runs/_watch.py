@@ -15,6 +15,7 @@ from wingspan._files import disk_error, lock
 from wingspan.errors import PoolError, WingspanError
 from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
+from wingspan.pools.waiting import Explainer
 from wingspan.runs._aside import something_lies_aside, take_back
 from wingspan.runs._errors import RunError, RunNotFound
 from wingspan.runs._folder import RunFolder
@@ -74,6 +75,7 @@ class RunJobs:
         self._folder = folder
         self._watchers: dict[str, JobWatcher] = {}
         self._events: dict[tuple[str, int], JobEvent] = {}
+        self._explainer, self._evicted = Explainer(), False
         self._watched = 0
         self._asked = 0.0
         self._adopted = False
@@ -169,6 +171,22 @@ class RunJobs:
         event = self._events.get((str(entry["cluster"]), process))
         return JobState.IDLE if event is None else event.state
 
+    def _why_waiting(self, entries: list[dict[str, Any]], states: list[str]) -> str | None:
+        """Why jobs do not get on, as their pool says, which is asked seldom, and only while it looks so."""
+        pool = get_pool(self.pool)
+        # On a pool of one's own it costs next to nothing to ask of those that are said to run, too.
+        if (
+            "idle" not in states
+            and not self._evicted
+            and (pool.kind != "personal" or "running" not in states)
+        ):
+            return None
+        if "running" in states and not self._evicted and pool.kind != "personal":
+            return None
+        times = [event.time for event in self._events.values()] + [float(entry["time"]) for entry in entries]
+        since = 0.0 if self._evicted else max(times, default=0.0)
+        return self._explainer.told(pool, [_submission(entry) for entry in entries], self.path, since)
+
     def _take(self, event: JobEvent) -> None:
         if event.proc < 0:
             for (cluster, process), known in list(self._events.items()):
@@ -176,6 +194,8 @@ class RunJobs:
                     self._events[(cluster, process)] = attrs.evolve(event, proc=process)
             return
         before = self._events.get((event.cluster, event.proc))
+        if before is not None and before.state is JobState.RUNNING and event.state is JobState.IDLE:
+            self._evicted = True
         host = event.host or (before.host if before else None)
         self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host)
 

@@ -93,6 +93,8 @@ MachineMaxVacateTime = 10
 # How long the files that jobs have in common stay on their slot after the last such job (HTCondor: five
 # minutes).
 KEEP_DATA_CLAIM_IDLE = 15
+# A job that asks for no disk gets what its input files take. (HTCondor: at least 1 GiB, so that nothing runs where less is free.)
+JOB_DEFAULT_REQUESTDISK = (TransferInputSizeMB + 1) * 1280
 # A pool of one person: no job keeps a slot for jobs that may follow it, whatever tool submitted it.
 JOB_TRANSFORM_NAMES = $(JOB_TRANSFORM_NAMES) NoIdleClaims
 JOB_TRANSFORM_NoIdleClaims = DELETE KeepClaimIdle

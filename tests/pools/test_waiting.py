@@ -1,0 +1,149 @@
+"""Jobs that do not get on, on real pools: what keeps them is told within seconds, or mended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wingspan
+from _jobs import submit, wait_for
+from wingspan.jobs import JobDescription
+from wingspan.pools import get_pool
+from wingspan.pools.htcondor import PersonalHTCondorPool
+from wingspan.pools.personal import PersonalPool
+
+pytestmark = pytest.mark.htcondor
+
+
+@pytest.fixture
+def pool(personal_pool: PersonalPool, tmp_path: Path) -> PersonalHTCondorPool:
+    """The session's personal pool is the personal pool of this test's data folder."""
+    data = tmp_path / "wingspan-data"
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "personal-pool").symlink_to(personal_pool.directory)
+    found = get_pool("personal")
+    assert isinstance(found, PersonalHTCondorPool)
+    return found
+
+
+@pytest.fixture
+def site(pool: PersonalHTCondorPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same pool as a site's, which is not ours to judge at submission."""
+    monkeypatch.setenv("CONDOR_CONFIG", str(pool.personal.config_file))
+
+
+@pytest.fixture
+def sleepers(personal_pool: PersonalPool, tmp_path: Path) -> Iterator[None]:
+    """Other jobs have all slots of the pool."""
+    import htcondor2
+
+    cluster = submit(personal_pool, tmp_path, "echo here; exec sleep 1000", count=4)
+    began = lambda: sum(path.stat().st_size > 0 for path in tmp_path.glob("out.*")) == 4  # noqa: E731
+    try:
+        wait_for(began, "a full pool")
+        yield
+    finally:
+        with personal_pool.activate():
+            personal_pool.schedd().act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
+
+
+def told(status: Callable[[], Any]) -> str:
+    """The first message of a status."""
+    return str(wait_for(lambda: status().message, "a message"))
+
+
+def test_a_hold_and_release_behind_our_back_is_mended(pool: PersonalHTCondorPool, tmp_path: Path) -> None:
+    """Jobs that HTCondor has forgotten after condor_hold and condor_release go on while somebody waits."""
+    gate, begun = tmp_path / "gate", tmp_path / "begun"
+
+    def component(x: int) -> int:
+        begun.touch()
+        while not gate.exists():
+            time.sleep(0.05)
+        return x
+
+    options = wingspan.Options(workers=2, custom={"Mine": 1})
+    m = wingspan.map(component, range(8), pool="personal", options=options)
+    wait_for(begun.exists, "a running component")
+    cluster = str(m._keeper._entries[-1]["cluster"])
+    environment = {**os.environ, **pool.personal.environment()}
+    for command in ("condor_hold", "condor_release"):
+        subprocess.run([command, cluster], env=environment, check=True, capture_output=True)
+    gate.touch()
+    assert m.wait(timeout=60, holds_ok=True).is_done
+
+
+@pytest.mark.usefixtures("sleepers")
+def test_maps_and_runs_say_that_the_pool_is_full(pool: PersonalHTCondorPool) -> None:
+    """A map and a run whose jobs wait for others' say so."""
+    m = wingspan.map(abs, [-1], pool="personal")
+    run = wingspan.run(["true"], pool="personal", name="waits")
+    try:
+        assert "other jobs have the slots" in told(m.status)
+        assert "other jobs have the slots" in told(run.status)
+    finally:
+        run.remove()
+        m.remove()
+
+
+@pytest.mark.usefixtures("site")
+def test_what_no_machine_has_is_told(pool: PersonalHTCondorPool) -> None:
+    """A map that asks a site's pool for more memory than any machine has says what is missing."""
+    m = wingspan.map(abs, [-1], pool="htcondor", options=wingspan.Options(request_memory="900TB"))
+    try:
+        message = told(m.status)
+        assert "no machine of the pool can run it" in message
+        assert "of memory" in message
+    finally:
+        m.remove()
+
+
+def test_jobs_ask_for_no_more_disk_than_their_files_take(personal_pool: PersonalPool, tmp_path: Path) -> None:
+    """On a disk with less than 1 GiB left, jobs of the personal pool start all the same."""
+    cluster = submit(personal_pool, tmp_path, "sleep 5")
+    with personal_pool.activate():
+        (ad,) = personal_pool.schedd().query(f"ClusterId == {cluster}")
+        assert ad.eval("RequestDisk") < 100_000  # KiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="HTCondor's daemons are obtained for Linux only")
+def test_starts_that_fail_again_and_again_are_told(apptainer: str, tmp_path: Path) -> None:
+    """Jobs whose container does not start are told of, with HTCondor's reason and, under /tmp, why that is."""
+    folder = Path(tempfile.mkdtemp(prefix="wingspan-test-", dir="/tmp"))
+    settings = {
+        "SINGULARITY": apptainer,
+        "STARTD_ATTRS": "$(STARTD_ATTRS) HasSIF HasSingularity",
+        "HasSIF": "True",
+        "HasSingularity": "True",
+    }
+    own = PersonalPool(folder / "pool", cpus=1, settings=settings)
+    image = tmp_path / "broken.sif"
+    image.write_bytes(b"no image")
+    try:
+        own.start()
+        job = JobDescription(
+            name="broken",
+            executable="/bin/true",
+            transfer_executable=False,
+            container_image=str(image),
+            transfer_files=True,
+            working_dir=tmp_path,
+        )
+        pool = PersonalHTCondorPool(own)
+        submission = pool.submit(job)
+        message = wait_for(lambda: pool.why_waiting([submission], tmp_path), "a reason")
+        assert "HTCondor has started it" in message
+        assert "image format not recognized" in message
+        assert f"The pool lies in {own.directory}" in message
+    finally:
+        own.stop()
+        shutil.rmtree(folder, ignore_errors=True)
