@@ -100,7 +100,7 @@ def test_a_job_that_others_cancel_is_known_to_be_gone(
     cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slurm is asked when the job is silent: whoever waits does not wait for ever, and learns why."""
-    import wingspan.runs._run as module
+    import wingspan.runs._watch as module
 
     monkeypatch.setattr(module, "_SILENCE", 1.0)
     run = shell("sleep 600")
@@ -112,7 +112,7 @@ def test_a_job_that_others_cancel_is_known_to_be_gone(
 
 def test_a_job_that_slurm_will_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """More time than the partition gives: sbatch takes the job, it waits for ever, and the status names the limit."""
-    import wingspan.runs._run as module
+    import wingspan.runs._watch as module
 
     monkeypatch.setattr(module, "_SILENCE", 1.0)
     run = shell("true", time="30 d")
@@ -266,7 +266,7 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
 ) -> None:
     """A run says what to ask for; other workers of a map go on with what those had begun whose time was over."""
     import wingspan.maps._keeper as keeper
-    import wingspan.runs._run as module
+    import wingspan.runs._watch as module
 
     monkeypatch.setattr(module, "_SILENCE", 1.0)
     monkeypatch.setattr(keeper, "ASK_AFTER_SECONDS", 1.0)
