@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-__all__ = ["counted", "moment", "nearest", "notice", "sized"]
+__all__ = ["INTERRUPTED", "counted", "going_on", "moment", "nearest", "notice", "sized"]
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:
@@ -51,11 +52,25 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
-def notice(text: str) -> None:
+#: The logger of what is told to somebody who pressed Ctrl-C; the command line has its own words for that.
+INTERRUPTED = "wingspan.interrupted"
+
+
+def notice(text: str, logger: str = "wingspan") -> None:
     """Tell a person something that keeps nothing from being done; each time there is reason to.
 
     The logger ``wingspan`` tells it: on standard error, unless the program has set it up otherwise.
     """
     import logging
 
-    logging.getLogger("wingspan").warning("%s", text)
+    logging.getLogger(logger).warning("%s", text)
+
+
+@contextlib.contextmanager
+def going_on(text: str) -> Iterator[None]:
+    """Within, Ctrl-C ends the waiting and not what is waited for: `text` says so, and how to come back."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        notice(text, INTERRUPTED)
+        raise

@@ -23,6 +23,7 @@ __all__ = [
     "facts",
     "not_found",
     "notes",
+    "own_words_for_interrupts",
     "print_json",
     "progress_text",
     "selected",
@@ -166,6 +167,21 @@ def notes() -> Iterator[None]:
             logger.removeHandler(handler)
             for text in dict.fromkeys([*(str(one.message) for one in told), *texts]):
                 click.echo(click.style("Note: ", fg="yellow") + text, err=True)
+
+
+@contextlib.contextmanager
+def own_words_for_interrupts() -> Iterator[None]:
+    """Within, the library tells nothing of Ctrl-C: the command does."""
+    import logging
+
+    from wingspan._words import INTERRUPTED
+
+    logger = logging.getLogger(INTERRUPTED)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def print_json(value: object) -> None:

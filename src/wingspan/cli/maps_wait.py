@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from wingspan.cli._main import print_error
-from wingspan.cli._output import progress_text, selected, several_maps
+from wingspan.cli._output import own_words_for_interrupts, progress_text, selected, several_maps
 
 if TYPE_CHECKING:
     from wingspan.errors import WingspanError
@@ -130,7 +130,8 @@ def wait(
     display: _Display = _Silence() if quiet else _Bars(maps) if sys.stderr.isatty() else _Lines()
     try:
         try:
-            obstacles, late = _wait_for_all(maps, display, timeout, holds_ok)
+            with own_words_for_interrupts():
+                obstacles, late = _wait_for_all(maps, display, timeout, holds_ok)
         finally:
             display.close()
     except KeyboardInterrupt:

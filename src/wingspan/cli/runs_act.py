@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wingspan._words import counted, moment
-from wingspan.cli._output import confirm, notes, print_json, when
+from wingspan.cli._output import confirm, notes, own_words_for_interrupts, print_json, when
 from wingspan.cli._progress import progress
 from wingspan.cli._streams import print_streams, stream
 from wingspan.cli.run import run_record
@@ -171,7 +171,8 @@ def logs(name: str, numbers: tuple[int, ...], live: bool, only_errors: bool) -> 
 def _leaving(*names: str) -> Iterator[None]:
     """Ctrl-C ends the looking on, not the run: say so."""
     try:
-        yield
+        with own_words_for_interrupts():
+            yield
     except KeyboardInterrupt:
         goes = "The run goes" if len(names) == 1 else "The runs go"
         back = f"wingspan wait {' '.join(names)}"

@@ -23,7 +23,15 @@ import attrs
 from wingspan._words import moment
 from wingspan.maps._functions import function_name, is_own_file
 
-__all__ = ["FunctionVersion", "describe", "in_hand", "later_code", "value_digest", "what_differs"]
+__all__ = [
+    "FunctionVersion",
+    "describe",
+    "in_hand",
+    "later_code",
+    "value_digest",
+    "what_differs",
+    "working_folder",
+]
 
 #: So many parts of a function are compared at most, and so much of each value's pickle (bytes).
 _MOST_PARTS, _MOST_BYTES = 300, 1 << 28
@@ -371,6 +379,14 @@ def what_differs(
         for name in dict.fromkeys([*old, *new])
         if old.get(name, {}).get("digest") != new.get(name, {}).get("digest")
     )
+
+
+def working_folder() -> str | None:
+    """Where this session is; None where that folder is gone."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - as text
+    except OSError:
+        return None
 
 
 def in_hand(version: FunctionVersion) -> Callable[..., Any] | None:

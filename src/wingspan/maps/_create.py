@@ -10,7 +10,7 @@ from typing import Any
 
 from wingspan.errors import SubmitError
 from wingspan.maps._by_hand import PLANNED_WORKERS
-from wingspan.maps._code import describe
+from wingspan.maps._code import describe, working_folder
 from wingspan.maps._delivery import Delivery, check_pythons, keep, prepare
 from wingspan.maps._folder import create_map_folder, remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
@@ -88,6 +88,7 @@ def create(
             "environment": delivery.facts if delivery else None,
             "functions": 2,  # its workers know what a round is that names another function
             "code": describe(func),
+            "made_in": working_folder(),
         },
         archive=worker_zipapp(),
         workers=lambda count: min(count, _planned_workers(options, pool, count)),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import importlib.util
 import linecache
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wingspan.maps._errors import ComponentError, ComponentErrors, RemoteTraceback
+from wingspan.maps._files import hint_for_missing
 from wingspan.maps._functions import is_own_file
 from wingspan.worker import failure
 
@@ -106,12 +108,18 @@ def component_error(
     host: str | None,
     worker: str,
     attempt: int,
+    folders: Sequence[str] = (),
 ) -> ComponentError:
-    """The error of one component; its exception is unpickled by `load` when somebody asks for it."""
+    """The error of one component; its exception is unpickled by `load` when somebody asks for it.
+
+    `folders` are those that a relative path may be meant relative to.
+    """
     fields = failure.loads(payload)
     kind, text, hint = _what_happened(fields)
     chain = fields["chain"]
     pickled = fields["exception"] if fields["stage"] != "output" else None
+    if hint is None and fields["stage"] == "call":
+        hint = hint_for_missing(kind, text, folders, host) or _hint_for_call(kind, text)
     peak = fields.get("peak_kib")
     plain = f"{kind}: {text}" if kind not in ("crash", "lost") and text else text or kind
     if fields["not_picklable"] and fields["stage"] == "call":
@@ -132,6 +140,16 @@ def component_error(
         exit_code=fields.get("exit_code"),
         peak_memory=None if peak is None else int(peak) * 1024,
         stderr=fields.get("stderr") or None,
+    )
+
+
+def _hint_for_call(kind: str, text: str) -> str | None:
+    """One input is one argument: what to do where that was not meant."""
+    missing = kind == "TypeError" and re.search(r"missing \d+ required positional argument", text)
+    return (
+        "map gives the function one argument, a tuple too: wingspan.starmap(f, …) spreads it over several"
+        if missing
+        else None
     )
 
 
@@ -157,6 +175,8 @@ def raisable(error: ComponentError) -> BaseException:
         exception.component_error = error  # type: ignore[attr-defined]
         if hasattr(exception, "add_note"):
             exception.add_note(f"component {error.component} of the map, {where}")
+            if error.hint:
+                exception.add_note(f"Hint: {error.hint}")
     except (AttributeError, TypeError):
         pass  # an exception with slots takes nothing more
     return exception
@@ -174,6 +194,8 @@ def summary(errors: Mapping[int, ComponentError], n: int, tag: str) -> Component
         first = min(error.component for error in examples)
         shown = text if len(text) <= 200 else text[:199] + "…"
         lines.append(f"  {count:,} × {kind}: {shown}{others}; first in component {first}")
+        if hint := errors[first].hint:
+            lines.append(f"    {hint}")
     if len(kinds) > 10:
         lines.append(f"  and {len(kinds) - 10} other kinds")
     exceptions = []

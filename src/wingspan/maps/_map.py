@@ -19,6 +19,7 @@ from wingspan.maps._errors import (
     MapRemoved,
 )
 from wingspan.maps._failures import summary
+from wingspan.maps._files import told_of_left
 from wingspan.maps._folder import remove_map_folder, tags_root
 from wingspan.maps._outputs import Outputs
 from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
@@ -242,6 +243,9 @@ class Map(Outputs):
         if troubles:
             told = f"part of the results cannot be used and is done again: {'; '.join(troubles)}"
             message = f"{message}\n{told}" if message else told
+        files = told_of_left(self.tag, sorted(results.left_files))
+        if files is not None:
+            message = f"{message}\n{files}" if message else files
         return MapStatus(
             tag=self.tag,
             components=len(self),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, overload
 
+from wingspan._words import going_on, notice
+from wingspan.maps._code import working_folder
 from wingspan.maps._errors import (
     ComponentError,
     ComponentHeld,
@@ -17,6 +20,7 @@ from wingspan.maps._errors import (
     OutputNotReady,
 )
 from wingspan.maps._failures import component_error, raisable
+from wingspan.maps._files import told_of_left
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._keeper import Keeper
 from wingspan.maps._pickled import Pickled
@@ -35,6 +39,7 @@ class Outputs(Sequence[Any]):
         self._folder = folder
         self._keeper = Keeper(folder)
         self._errors: dict[int, tuple[int, ComponentError]] = {}
+        self._told_left = False
 
     @property
     def tag(self) -> str:
@@ -67,6 +72,8 @@ class Outputs(Sequence[Any]):
             news = self._keeper.refresh()
             if ready():
                 self._keeper.tidy()
+                if self._keeper.finished:
+                    self._tell_left()
                 return
             self._keeper.tend()
             if not holds_ok:
@@ -86,8 +93,12 @@ class Outputs(Sequence[Any]):
         self, ready: Callable[[], bool], deadline: float | None, what: str, holds_ok: bool = False
     ) -> None:
         """Block until `ready`; see `_looks`."""
-        for pause in self._looks(ready, deadline, what, holds_ok):
-            time.sleep(pause)
+        with going_on(
+            f"Interrupted: the map {self.tag!r} goes on by itself. wingspan.load({self.tag!r}).wait() comes back to it, "
+            f"wingspan.remove({self.tag!r}) ends it."
+        ):
+            for pause in self._looks(ready, deadline, what, holds_ok):
+                time.sleep(pause)
 
     async def _wait_for_async(self, ready: Callable[[], bool], deadline: float | None, what: str) -> None:
         """Until `ready`; each look is taken in a thread, so that it holds nobody else up."""
@@ -205,7 +216,28 @@ class Outputs(Sequence[Any]):
             host=(start.facts or {}).get("host"),
             worker=start.name,
             attempt=results.attempts(component) + 1,
+            folders=self._folders(),
         )
+
+    def _folders(self) -> list[str]:
+        """Folders that somebody's relative paths may be relative to."""
+        info = self._folder.info
+        code = (info.get("code") or {}).get("file")
+        found = [info.get("made_in"), os.path.dirname(code) if code else None, working_folder()]  # noqa: PTH120 - as text
+        return [one for one in found if one]
+
+    @property
+    def left_files(self) -> tuple[str, ...]:
+        """Names of files that components have written into folders that go with their jobs: nobody gets them."""
+        self._keeper.refresh()
+        return tuple(sorted(self._keeper.results.left_files))
+
+    def _tell_left(self) -> None:
+        """Tell of such files, once."""
+        told = told_of_left(self.tag, sorted(self._keeper.results.left_files))
+        if told is not None and not self._told_left:
+            self._told_left = True
+            notice(told)
 
     def _outcome(self, component: int, return_exceptions: bool) -> Any:
         if self._keeper.results.state[component] == ERROR:

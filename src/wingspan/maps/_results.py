@@ -127,6 +127,7 @@ class Results:
         plans: Rounds by number.
         starts: Worker starts by name.
         starts_of: Worker starts by number of the worker.
+        left_files: Names of files that components wrote into folders that go with their jobs.
         replaced: Changes whenever a record that counted does so no longer.
     """
 
@@ -144,6 +145,7 @@ class Results:
         self.plans: dict[int, rounds.Plan] = {}
         self.starts: dict[str, WorkerStart] = {}
         self.starts_of: dict[int, list[WorkerStart]] = {}
+        self.left_files: set[str] = set()
         self._names: list[str] = []
         self._file = array("I", bytes(4 * n))
         self._round = array("H", bytes(2 * n))
@@ -400,6 +402,8 @@ class Results:
             start.peak_memory = record[8] * 1024
         elif kind == formats.REFUSED:
             start.refused = failure.loads(payload)
+        elif kind == formats.LEFT:
+            self.left_files.update(json.loads(payload))
         elif kind == formats.BYE:
             start.left = True
             start.component = None

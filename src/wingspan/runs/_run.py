@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan._words import moment, notice
+from wingspan._words import going_on, moment, notice
 from wingspan.errors import PoolError
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.runs._aside import put_aside, something_lies_aside, take_back
@@ -169,26 +169,33 @@ class Run(RunJobs):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.01
-        while True:
-            status = self.status()
-            if status.is_done:
-                return status
-            if status.is_stuck:
-                held = next(job for job in status.jobs if job.state == "held")
-                late = "allowed execute duration" in (held.reason or "")
-                raise RunFailed(
-                    f"job {held.number} of {self.name} is held: {held.reason}",
-                    hint=f"run it again with a longer --time; wingspan rm {self.name} removes this one"
-                    if late
-                    else f"wingspan release {self.name} lets it go on, once that is mended",
-                )
-            if deadline is not None and time.monotonic() >= deadline:
-                raise RunTimeout(
-                    f"{self.name} is not done after {timeout:g} s", hint="it goes on; wait again"
-                )
-            self.attend(status)
-            time.sleep(pause)
-            pause = min(0.25, pause * 1.3)
+        with self._going_on():
+            while True:
+                status = self.status()
+                if status.is_done:
+                    return status
+                if status.is_stuck:
+                    held = next(job for job in status.jobs if job.state == "held")
+                    late = "allowed execute duration" in (held.reason or "")
+                    raise RunFailed(
+                        f"job {held.number} of {self.name} is held: {held.reason}",
+                        hint=f"run it again with a longer --time; wingspan rm {self.name} removes this one"
+                        if late
+                        else f"wingspan release {self.name} lets it go on, once that is mended",
+                    )
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise RunTimeout(
+                        f"{self.name} is not done after {timeout:g} s", hint="it goes on; wait again"
+                    )
+                self.attend(status)
+                time.sleep(pause)
+                pause = min(0.25, pause * 1.3)
+
+    def _going_on(self) -> contextlib.AbstractContextManager[None]:
+        return going_on(
+            f"Interrupted: the run {self.name!r} goes on by itself. wingspan.load_run({self.name!r}).wait() comes back to it, "
+            f"wingspan.load_run({self.name!r}).remove() ends it."
+        )
 
     @told
     def attend(self, status: RunStatus) -> None:
@@ -469,17 +476,18 @@ class Run(RunJobs):
         self.log_path(number, which)
         position = 0
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a look may end within a character
-        while True:
-            job = self.status().jobs[number]
-            ended = job.is_final or job.state == "held"
-            with contextlib.suppress(FileNotFoundError), self.log_path(number, which).open("rb") as file:
-                if position > file.seek(0, 2):
-                    position = 0  # the job was begun again
-                file.seek(position)
-                data = file.read()
-                position += len(data)
-                if text := decoder.decode(data, final=ended):
-                    yield text
-            if ended:
-                return
-            time.sleep(0.1)
+        with self._going_on():
+            while True:
+                job = self.status().jobs[number]
+                ended = job.is_final or job.state == "held"
+                with contextlib.suppress(FileNotFoundError), self.log_path(number, which).open("rb") as file:
+                    if position > file.seek(0, 2):
+                        position = 0  # the job was begun again
+                    file.seek(position)
+                    data = file.read()
+                    position += len(data)
+                    if text := decoder.decode(data, final=ended):
+                        yield text
+                if ended:
+                    return
+                time.sleep(0.1)

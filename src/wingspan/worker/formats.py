@@ -46,6 +46,8 @@ BYE = 8
 #: Outputs of `count` components from `index` on that took microseconds each. Wall and CPU time are their sums; the payload is each
 #: one's wall time (f32), then a pickle of the list of outputs, all of them of plain immutable types.
 RUN = 9
+#: Names of files (JSON) that components wrote into the folder that goes with the job.
+LEFT = 11
 #: An output whose pickle lies in pieces before this record. The payload is one byte (1 if there is code in it), then where each piece
 #: begins (u64) and how long it is (u32).
 LARGE = 10

@@ -27,7 +27,7 @@ from .work import WorkSource
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from resource import struct_rusage
-    from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
     from .transports import Transport
     from .work import Block
@@ -42,6 +42,10 @@ ANNOUNCE_SECONDS = 0.4
 PRINTED_BYTES = 1 << 28
 #: The executor was ended by SIGTERM: wait so long for the same signal to this process (s).
 TOLD_SECONDS = 1.0
+#: Names of files that are told of, a worker.
+MOST_FILES_TOLD = 50
+#: What tools leave, and nobody misses.
+NOT_MISSED = frozenset(["__pycache__", "tmp", "var", "condor_exec.exe", "core"])
 #: Deaths of the executor before it reached a component, after which the worker gives up.
 MAX_START_CRASHES = 3
 
@@ -82,6 +86,11 @@ class Supervisor(object):
         self.retires_at = float("inf") if retires is None else time.monotonic() + retires
         self.info = info
         self.setup: "Tuple[Any, ...]" = ()
+        #: The folder whose new files are told of, when it changed last, what is known to be in it, and how many were told.
+        self.watched: "Optional[str]" = None
+        self.watched_changed = 0
+        self.names_there: "Set[str]" = set()
+        self.files_told = 0
         #: File of the function that the executor has.
         self.loaded = rounds.FUNCTION
         self.setting = setting or {}
@@ -141,6 +150,8 @@ class Supervisor(object):
         self.setup = (function, facts, self.info["call"] == "starmap")
         # The one that the next blocks call, most likely: it may be given because the first cannot even be loaded.
         self._load_function(self.source.newest_function)
+        self.watched = self._folder_that_goes()
+        self.names_there = _names_in(self.watched)
         try:
             self._start_executor()
             while not self.refused:
@@ -284,7 +295,10 @@ class Supervisor(object):
                 self._executor_died()
                 return
             process.buffer += data
-            if self._take_groups() > 20:
+            finished = self._take_groups()
+            if finished:
+                self._look_for_files()
+            if finished > 20:
                 # Fast components: let some more gather instead of waking for each group.
                 time.sleep(0.002)
         elif process.has_ended():
@@ -298,6 +312,30 @@ class Supervisor(object):
             self.flush_now = False
             self._print_live()
             self.outbox.flush()
+
+    def _folder_that_goes(self) -> "Optional[str]":
+        """The folder that components run in, if it goes with the job."""
+        environ = self.setting.get("environ") or os.environ
+        folder = self.setting.get("folder") or os.getcwd()
+        scratch = environ.get("_CONDOR_SCRATCH_DIR")
+        return folder if scratch and os.path.realpath(folder) == os.path.realpath(scratch) else None
+
+    def _look_for_files(self) -> "None":
+        """Tell of files that components have written into the folder that goes with the job."""
+        if self.watched is None or self.files_told >= MOST_FILES_TOLD:
+            return
+        try:
+            changed = os.stat(self.watched).st_mtime_ns
+        except OSError:
+            return
+        if changed == self.watched_changed:
+            return
+        self.watched_changed = changed
+        new = sorted(_names_in(self.watched) - self.names_there)[: MOST_FILES_TOLD - self.files_told]
+        if new:
+            self.names_there.update(new)
+            self.files_told += len(new)
+            self.outbox.add(formats.LEFT, payload=json.dumps(new).encode())
 
     def _take_groups(self) -> "int":
         """Take in the whole groups that have arrived: how many components they finish."""
@@ -530,6 +568,14 @@ class Supervisor(object):
                 wall=now - started,
                 peak=peak_kib(process.pid),
             )
+
+
+def _names_in(folder: "Optional[str]") -> "Set[str]":
+    try:
+        names = os.listdir(folder) if folder is not None else []
+    except OSError:
+        return set()
+    return {name for name in names if not name.startswith((".", "_condor")) and name not in NOT_MISSED}
 
 
 def _how_it_ended(status: "int") -> "str":

@@ -1,0 +1,77 @@
+"""Files of components: those that are missing where it runs and lie here, and those that it writes and nobody gets."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from wingspan._words import counted
+
+__all__ = ["hint_for_missing", "told_of_left"]
+
+#: How libraries say that a file is not there.
+_MISSING = re.compile(
+    r"no such file|does not exist|not found|cannot find|can't find|unable to (?:synchronously )?open|no such directory",
+    re.IGNORECASE,
+)
+#: Names of files in messages: in quotes, or a word with an ending.
+_QUOTED = re.compile(r"""['"`]([^'"`\n]{1,500})['"`]|(?:^|[\s=:(])([\w./~-]+\.\w{1,10})(?=$|[\s,;:)])""")
+
+
+def hint_for_missing(kind: str, text: str, folders: Sequence[str], host: str | None) -> str | None:
+    """What to do about a file that a component has not found; None if the error is about no file.
+
+    Args:
+        kind: Type of the exception.
+        text: Its message.
+        folders: Where the map was made from, where its function lies, where the person is: a relative path may be meant relative to these.
+        host: Where the component ran.
+    """
+    if kind not in ("FileNotFoundError", "NotADirectoryError") and not (
+        kind.endswith(("Error", "Exception"))
+        and _MISSING.search(text)
+        and kind not in ("KeyError", "ModuleNotFoundError")
+    ):
+        return None
+    names = [quoted or word for quoted, word in _QUOTED.findall(text)]
+    for name in dict.fromkeys(names):
+        if name.startswith("/"):
+            if _is_there(name):
+                return (
+                    f"{name} is on this machine and not on {host or 'that one'}: put it where the workers see it, or read it here and pass "
+                    "what is in it: it travels with the function or as an input"
+                )
+            continue
+        for folder in dict.fromkeys(folders):
+            here = os.path.normpath(os.path.join(folder, os.path.expanduser(name)))  # noqa: PTH111, PTH118 - the same
+            if name and _is_there(here):
+                return (
+                    f"{name} is in {folder}, and components run in another folder, which on a pool is empty. Read it here and use "
+                    f"what is in it in the function, or pass it: it travels. Or give its whole path, {here}, if the workers see that one. Or make "
+                    "it a run, whose files travel: wingspan.run([…], inputs=[…])"
+                )
+    if kind != "FileNotFoundError":
+        return None
+    return (
+        "components run in a folder of their own, which on a pool is empty: files that are beside your script are not there. "
+        "Read them here and pass what is in them, or give a whole path that the workers see"
+    )
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return os.path.exists(path)  # noqa: PTH110 - a piece of a message, which may be anything
+    except (OSError, ValueError):
+        return False
+
+
+def told_of_left(tag: str, names: Sequence[str]) -> str | None:
+    """What is told of files that components wrote into a folder that goes with its job; None if they wrote none."""
+    if not names:
+        return None
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    return (
+        f"components of map {tag!r} wrote {counted(len(names), 'file')} that nobody gets ({shown}): the folder that they run in goes with their "
+        "job. Return what is in them, write to a whole path that the workers see, or make it a run: wingspan.run([…], outputs=[…])"
+    )
