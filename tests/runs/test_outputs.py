@@ -311,3 +311,20 @@ def test_others_can_read_nothing_of_a_run(folders: Path, pool: str, done) -> Non
     ours += list(run._outputs(0).rglob("*"))
     assert [path for path in ours if path.lstat().st_mode & 0o077] == []
     assert os.access(run.path / "inputs/secret/tool", os.X_OK)
+
+
+def test_a_mistyped_output_names_what_was_written(folders: Path, pool: str, done, wingspan_cli) -> None:
+    """status, fetch and --follow say what the command wrote instead, and which name was most likely meant."""
+    words = ["-o", "modle.pt", "-n", "mistyped", "-p", pool]
+    script = "touch model.pt log.txt"
+    run = done(wingspan.run(["sh", "-c", script], outputs=["modle.pt"], name="mistyped", pool=pool))
+    reason = run.status().jobs[0].reason
+    assert reason is not None
+    assert reason.startswith("it did not write modle.pt; it wrote model.pt, log.txt,")
+    assert "Was --output model.pt meant?" in reason
+    for told in (wingspan_cli("status", "mistyped").stdout, wingspan_cli("fetch", "mistyped").stderr):
+        assert "it wrote model.pt" in told
+    run.remove()
+    followed = wingspan_cli("run", "--follow", *words, "--", "sh", "-c", script)
+    assert followed.returncode == 120
+    assert "it wrote model.pt" in followed.stderr

@@ -168,3 +168,29 @@ def test_swept_values_are_among_the_choices(printed: Callable[..., list[str]]) -
     """A value that the task's argument cannot have is named before anything is submitted."""
     with pytest.raises(InvalidTask, match=r"'0\.7' is no lr"):
         printed('cmd = "echo {{ lr }}"', ["0.1", "0.7"])
+
+
+def test_a_column_that_the_command_does_not_name_is_a_variable(folders: Path, done, caplog) -> None:
+    """A file may have more columns than the command names: each is a variable of the job, and that is told."""
+    (folders / "p.csv").write_text("lr,note\n1,first\n2,second\n")
+    run = done(wingspan.run(["sh", "-c", "echo {lr}; env | grep ^note="], sweep_file="p.csv", pool="local"))
+    assert [run.stdout(number) for number in range(2)] == ["1\nnote=first\n", "2\nnote=second\n"]
+    assert "'note'" in caplog.text
+    assert "'lr'" not in caplog.text
+    assert done(wingspan.run(["echo", "{lr}"], sweep_file="p.csv", pool="local")).stdout(1) == "2\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "inputs"),
+    [
+        (["python3", "train.py"], ["train.py"]),
+        (["python3", "-c", "import os; print(os.environ['SEED'])"], []),
+        (["sh", "train.sh"], ["train.sh"]),
+    ],
+)
+def test_a_program_may_read_the_variable(folders: Path, done, command: list[str], inputs: list[str]) -> None:
+    """A script that is sent, or an interpreter, can read a parameter that no word of the command names."""
+    (folders / "train.py").write_text("import os; print(os.environ['SEED'])")
+    (folders / "train.sh").write_text("echo $SEED")
+    run = done(wingspan.run(command, inputs=inputs, sweep={"SEED": [3, 4]}, pool="local"))
+    assert [run.stdout(number) for number in range(2)] == ["3\n", "4\n"]

@@ -130,6 +130,19 @@ def _condor() -> _Part:
     return part
 
 
+def _sshd() -> _Part:
+    from wingspan.pools.personal.shells import find_sshd
+
+    where = find_sshd()
+    return _Part(
+        name="sshd",
+        purpose="shells in jobs of the personal pool (wingspan ssh)",
+        version=None if where is None else "is here",
+        where=where,
+        get="apt-get install openssh-server (nothing has to listen), then wingspan pool stop and start",
+    )
+
+
 def _bundle(chosen: Candidate) -> BundleChoice | None:
     """The kind of bundle that an environment gets on the chosen pool."""
     from wingspan.pools import get_pool
@@ -182,7 +195,7 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
     chosen = next(one for one in candidates if one.chosen)
     bundle = _bundle(chosen)
     parts = [_condor() if name == "HTCondor" else _program(name) for name in _PROGRAMS]
-    parts += [_distribution(name) for name in _DISTRIBUTIONS]
+    parts += [_sshd(), *(_distribution(name) for name in _DISTRIBUTIONS)]
     folders = {
         "data": settings.data_dir,
         "cache": settings.cache_dir,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -164,12 +165,14 @@ class RunCommand(click.Command):
             place = self._word_before(ctx, given, error.option_name)
             if after is not None or place is None:
                 raise
-            told = f"{error.message} What belongs to a command goes after --: wingspan run {' '.join([*given[:place], '--', *given[place:]])}"
-            if not shutil.which(given[place]):
-                told = (
-                    f"{error.message} What belongs to a task goes after --: "
-                    f"wingspan run {' '.join([*given[: place + 1], '--', *given[place + 1 :]])}"
-                )
+            if shutil.which(given[place]):
+                kind, example = "command", [*given[:place], "--", *given[place:]]
+            else:
+                kind, example = "task", [*given[: place + 1], "--", *given[place + 1 :]]
+            told = (
+                f"{error.message} What belongs to a {kind} goes after --: -- {error.option_name} …, "
+                f"as in: wingspan run {shlex.join(example)}"
+            )
             raise click.NoSuchOption(error.option_name, told, None, ctx) from None
         ctx.meta["wingspan.after_dashes"] = after is not None and len(ctx.params.get("words", ())) <= after
         return rest

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 
 from wingspan._foreign import hint_for_run_argument
+from wingspan._words import notice
 from wingspan.errors import UnknownOption
 from wingspan.jobs import Resources, with_needs
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, refuse_computation_here, site_pool
@@ -145,11 +146,21 @@ def plan_run(  # noqa: PLR0912, PLR0915 - one decision after the other
         declared = [*dict.fromkeys([*declared, *plan.outputs])]
     else:
         steps = (Step(words=tuple(map(str, [*command, *arguments]))),)
-    check_parameters(steps, parameters)
+    several_inputs = several(inputs)
+    unnamed = check_parameters(
+        steps,
+        parameters,
+        of_file=sweep_file is not None,
+        sends=bool(several_inputs or globs or table.get("inputs")) or environment is not None,
+    )
+    for parameter in unnamed:
+        notice(
+            f"no command names the parameter {parameter!r}: its value is in the environment variable {parameter} only"
+        )
     check_rows([*declared, *checkpoint], parameters, rows)
     places, urls = collect_inputs(
         [
-            *(rebased(one, here, base) for one in several(inputs)),
+            *(rebased(one, here, base) for one in several_inputs),
             *(
                 rebased(one, base if manifest is None else manifest.parent, base)
                 for one in several(table.get("inputs", ()))

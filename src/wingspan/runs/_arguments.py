@@ -115,17 +115,40 @@ def check_rows(paths: Iterable[str], parameters: Sequence[str], rows: Iterable[S
             relative_path(filled(path, parameters, row), "output")
 
 
-def check_parameters(steps: Sequence[Step], parameters: Sequence[str]) -> None:
-    """Each parameter of the sweep is used in a command.
+#: Programs that execute what they are given, which may read variables.
+_INTERPRETERS = re.compile(
+    r"(?:ba|da|z|k|c|tc|fi)?sh|(?:python|pypy)[0-9.]*|perl|ruby|julia|Rscript|R|node|deno|java|matlab|octave|php|lua|tclsh|env|make|"
+    r"snakemake|nextflow|apptainer|singularity|docker|podman|mpirun|mpiexec|srun|torchrun|accelerate|pixi|conda|uv|time|nice"
+)
+
+
+def check_parameters(
+    steps: Sequence[Step], parameters: Sequence[str], *, of_file: bool = False, sends: bool = False
+) -> tuple[str, ...]:
+    """Parameters of the sweep that no command names: their values are in the variables of these names only.
+
+    Args:
+        steps: The commands.
+        parameters: Names.
+        of_file: They are the columns of a file, which may have more than one command needs.
+        sends: Files go along, which may be programs that read the variables.
 
     Raises:
-        InvalidSweep: One is not.
+        InvalidSweep: Nothing that is executed could read one.
     """
+    unnamed = []
+    programs = [step.words[0] for step in steps if step.words]
+    may_read = of_file or sends or any(step.line for step in steps)
+    may_read = may_read or any("/" in one or _INTERPRETERS.fullmatch(one) for one in programs)
     texts = [text for step in steps for text in (*step.words, step.line or "", *step.env.values())]
     for name in parameters:
         # A program that is started through a shell may read the variable itself; a plain word can only name it.
-        if not any(uses_parameter(text, name) for text in texts):
+        if any(uses_parameter(text, name) for text in texts):
+            continue
+        unnamed.append(name)
+        if not may_read:
             raise InvalidSweep(
                 f"the command does not use the parameter {name!r}",
                 hint=f"write {{{name}}} where its value belongs: --{name} {{{name}}}",
             )
+    return tuple(unnamed)

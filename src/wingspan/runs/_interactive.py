@@ -38,6 +38,11 @@ __all__ = ["open_shell", "shell_in_job"]
 #: Seconds for HTCondor to be done with a job whose shell has ended.
 _PATIENCE = 60.0
 _NEEDS = "the pool's machines need an OpenSSH server (sshd) and must allow condor_ssh_to_job (ENABLE_SSH_TO_JOB): ask the site"
+#: The same where the machine is the user's own.
+_NEEDS_HERE = (
+    "install an OpenSSH server, of which only the program sshd is used and nothing has to listen (Debian, Ubuntu: apt-get install openssh-server; "
+    "Fedora: dnf install openssh-server), then wingspan pool stop and start; without it: wingspan run --interactive opens a shell with the same files"
+)
 
 
 def open_shell(
@@ -125,7 +130,7 @@ _REFUSALS = re.compile(
 )
 
 
-def _by_ssh(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
+def _by_ssh(words: Sequence[str], folder: Path, environment: Mapping[str, str], needs: str = _NEEDS) -> int:
     """Run a command that ends in HTCondor's ssh, with this terminal.
 
     Raises:
@@ -148,7 +153,7 @@ def _by_ssh(words: Sequence[str], folder: Path, environment: Mapping[str, str]) 
     lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
     problem = next((line for line in reversed(lines) if _REFUSALS.search(line)), None)
     if process.returncode not in (0, 130) and problem is not None:
-        raise RunError(f"HTCondor started no shell: {problem}", hint=_NEEDS)
+        raise RunError(f"HTCondor started no shell: {problem}", hint=needs)
     return process.returncode
 
 
@@ -199,11 +204,20 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
         tools = os.environ | (pool.personal.environment() if hasattr(pool, "personal") else {})
         if shutil.which("condor_ssh_to_job", path=tools.get("PATH")) is None:
             raise RunError("condor_ssh_to_job is not on PATH", hint="use the access point's HTCondor")
+        if pool.kind == "personal":
+            from wingspan.pools.personal.shells import find_sshd
+
+            if find_sshd() is None:
+                raise RunError(
+                    "this machine has no OpenSSH server (sshd), by which HTCondor opens the shell",
+                    hint=_NEEDS_HERE,
+                )
+        needs = _NEEDS_HERE if pool.kind == "personal" else _NEEDS
         # HTCondor's own shell on the machine splits it at blanks and expands stars before it is executed.
         wrapped = f'eval "$(echo {base64.b64encode(remote.encode()).decode()} | base64 -d)"'
         environment = {**tools, "_CONDOR_SSH_TO_JOB_SSH_CMD": ssh_command(wrapped)}
         return lambda: _by_ssh(
-            ["condor_ssh_to_job", "-auto-retry", f"{cluster}.{process}"], Path(), environment
+            ["condor_ssh_to_job", "-auto-retry", f"{cluster}.{process}"], Path(), environment, needs
         )
     if pool.kind == "slurm":
         return lambda: _by_srun(f"{cluster}_{process}", remote)

@@ -20,7 +20,7 @@ from wingspan.runs._files import changed_inputs, copy_outputs, declared_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
 from wingspan.runs._jobs import describe_jobs, moves_files, submit_jobs, take_inputs
-from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed
+from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed, why_outputs_are_missing
 from wingspan.runs._watch import RunJobs, removed, told
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Run(RunJobs):
         if event.signal is None and event.code == 0:
             return attrs.evolve(job, state="completed", code=0, host=host, left=left)
         if event.code == EXIT_MISSING_OUTPUT and missing:
-            reason = f"it did not write {', '.join(missing)}"
+            reason = why_outputs_are_missing(missing, left)
         elif event.signal is not None:
             reason = f"signal {event.signal} ended it"
         elif event.code is None and event.reason:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import attrs
 
-__all__ = ["RunJob", "RunStatus", "run_html", "why_it_failed"]
+from wingspan._words import nearest
+
+__all__ = ["RunJob", "RunStatus", "run_html", "why_it_failed", "why_outputs_are_missing"]
 
 #: How states are shown in notebooks, the most telling first; the colours are those of maps.
 _COLORS = {
@@ -125,6 +128,22 @@ def why_it_failed(stderr: str, code: int | None) -> str:
     last = re.sub(r"^\S*/job\.sh: (\d+|line \d+): ", "", lines[-1]) if lines else ""
     last = last if len(last) <= 200 else last[:199] + "…"
     return f"it ended with exit code {code}" + (f": {last}" if last else "")
+
+
+def why_outputs_are_missing(missing: Sequence[str], left: Sequence[str]) -> str:
+    """Which outputs a command did not write, and what it wrote instead: a name that is mistyped, most likely.
+
+    >>> why_outputs_are_missing(["modle.pt"], ["log.txt", "model.pt"])
+    'it did not write modle.pt; it wrote model.pt, log.txt, which no output names and which did not come back. Was --output model.pt meant?'
+    """
+    told = f"it did not write {', '.join(missing)}"
+    if not left:
+        return told
+    near = list(dict.fromkeys(found for one in missing if (found := nearest(one, left))))
+    names = [*near, *(name for name in left if name not in near)]
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    told += f"; it wrote {shown}, which no output names and which did not come back"
+    return f"{told}. Was {' '.join(f'--output {one}' for one in near)} meant?" if near else told
 
 
 def run_html(status: RunStatus, command: str, pool: str) -> str:
