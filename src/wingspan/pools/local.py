@@ -278,7 +278,8 @@ class LocalPool:
         try:
             with open(stderr, "ab", opener=None if stderr == os.devnull else trust.opener) as file:
                 process = subprocess.Popen(
-                    [*command, "idle", str(idle_folder), ",".join(map(str, numbers))],
+                    # The last word tells these workers from others of the same kind (see `wingspan.worker.offspring`).
+                    [*command, "idle", str(idle_folder), ",".join(map(str, numbers)), os.urandom(8).hex()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=file,

@@ -174,6 +174,14 @@ class _Stream(io.TextIOWrapper):
             pass
 
 
+def _settle(stream: "Any") -> "None":
+    """Flush what the user has put in place of a stream, whatever it is."""
+    try:
+        stream.flush()
+    except Exception:
+        return
+
+
 def run(
     commands: "int", results: "int", board: "Board", slots: "Slots", out_file: "int", err_file: "int"
 ) -> "NoReturn":
@@ -201,7 +209,8 @@ def run(
         )
         for number in (1, 2)
     )
-    sys.stdout, sys.stderr = out, err
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = out, err  # type: ignore[misc]  # for good
+    _unbuffer_c()
     skip = _sources()
     _silence_forks(commands, results, slots.free)
     try:
@@ -265,6 +274,22 @@ def _load_function(data: "Stream") -> "Callable[..., Any]":
     call: "Callable[..., Any]" = rebuild.load(data)
     data.drain()
     return call
+
+
+def _unbuffer_c() -> "None":
+    """Let what C code prints go out as it comes: nobody would flush it, and it would come after what Python prints later (setvbuf(3))."""
+    try:
+        import ctypes
+
+        library = ctypes.CDLL(None)
+        for name in ("stdout", "stderr") if sys.platform != "darwin" else ("__stdoutp", "__stderrp"):
+            library.setvbuf(ctypes.c_void_p.in_dll(library, name), None, _UNBUFFERED, ctypes.c_size_t(0))
+    except Exception:
+        return
+
+
+#: _IONBF of the C libraries of Linux; of macOS, too.
+_UNBUFFERED = 2
 
 
 def _silence_forks(*pipes: "int") -> "None":
@@ -373,7 +398,8 @@ class _Caller(object):
 
     def _positions(self) -> "Tuple[int, int]":
         # Not of descriptors 1 and 2: the user's code may have closed or redirected them.
-        return os.lseek(self._out_file, 0, os.SEEK_CUR), os.lseek(self._err_file, 0, os.SEEK_CUR)
+        # To the end: a process may have opened them anew by /dev/stdout.
+        return os.lseek(self._out_file, 0, os.SEEK_END), os.lseek(self._err_file, 0, os.SEEK_END)
 
     def begin_chunk(
         self, number: "int", attempt: "int", first: "int", count: "int", data: "memoryview"
@@ -471,6 +497,9 @@ class _Caller(object):
         """
         clock, call, loads, simple = self._clock, self._call, rebuild.loads, SIMPLE
         inputs, written = self._inputs, _Stream.written
+        seek, out_file, err_file = os.lseek, self._out_file, self._err_file
+        system, out, err = sys, self._out, self._err
+        out_at, err_at = self._printed
         sized = (bytes, str)  # a run of large ones would be as large as all of them
         values: "List[Any]" = []
         walls: "List[float]" = []
@@ -498,7 +527,16 @@ class _Caller(object):
                 value = self  # as good as anything that is not plain
             end = clock()
             at = stop
-            if type(value) in simple and not written[0] and (type(value) not in sized or len(value) < 65536):
+            if (
+                type(value) in simple
+                and not written[0]
+                # Whoever prints past Python's streams, or by others, is told by itself.
+                and seek(out_file, 0, 2) == out_at
+                and seek(err_file, 0, 2) == err_at
+                and system.stdout is out
+                and system.stderr is err
+                and (type(value) not in sized or len(value) < 65536)
+            ):
                 values.append(value)
                 walls.append(end - begin)
                 if end < run_ends:
@@ -550,6 +588,9 @@ class _Caller(object):
         """Where in the two files lies what was printed since the last call."""
         self._out.settle()
         self._err.settle()
+        for stream, ours in ((sys.stdout, self._out), (sys.stderr, self._err)):
+            if stream is not ours:
+                _settle(stream)  # the user's own, which may end at the same descriptor
         before, self._printed = self._printed, self._positions()
         return before[0], self._printed[0], before[1], self._printed[1]
 
@@ -568,7 +609,7 @@ class _Caller(object):
         if printed:
             ranges = self._output()
             if ranges[0] != ranges[1] or ranges[2] != ranges[3]:
-                # Not through Python's streams (C code, a child process): by which of them cannot be known. The next are told one by one.
+                # By a thread or a child process, between two components. The next are told one by one.
                 self._may_gather = self.fast = False
         wall = sum(walls)
         payload = struct.pack("<%df" % len(walls), *walls) + pickle.dumps(values, PROTOCOL)

@@ -223,7 +223,7 @@ def _make_scratch(folder: "str", files: "Dict[str, str]") -> "None":
 
 
 def main(argv: "List[str]") -> "int":
-    """``idle FOLDER SOCKET,SOCKET…``: be as many workers as there are open sockets.
+    """``idle FOLDER SOCKET,SOCKET… TOKEN``: be as many workers as there are open sockets. The token is like no other's.
 
     Each works on what comes by its socket, then waits in FOLDER for others.
     """
@@ -233,13 +233,14 @@ def main(argv: "List[str]") -> "int":
 
     import cloudpickle  # noqa: F401
 
-    from . import own, values  # noqa: F401 - the archive may lie in the folder of a map that is removed before they are needed
+    from . import offspring, own, values  # noqa: F401 - the archive may lie in the folder of a map that is removed before they are needed
     from .child import Executor, scratch_folder
 
     folder, connections = argv[0], [socket.socket(fileno=int(number)) for number in argv[1].split(",")]
     for connection in connections:
         connection.set_inheritable(False)
     connection = _one_of(connections)
+    offspring.guard()
     state: "Dict[str, Optional[Supervisor]]" = {"supervisor": None}
 
     def stop(number: "int", frame: "Optional[FrameType]") -> "None":

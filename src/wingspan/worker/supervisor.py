@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 
-from . import executor, failure, formats, rounds
+from . import executor, failure, formats, offspring, rounds
 from .child import Chunk, Executor, scratch_folder
 from .inputs import Inputs
 from .measures import MAXRSS_PER_KIB, peak_kib
@@ -152,6 +152,7 @@ class Supervisor(object):
         self._load_function(self.source.newest_function)
         self.watched = self._folder_that_goes()
         self.names_there = _names_in(self.watched)
+        offspring.adopt()
         try:
             self._start_executor()
             while not self.refused:
@@ -171,6 +172,7 @@ class Supervisor(object):
             pass
         finally:
             self._stop_executor()
+            offspring.end()
         if not self.stop and not self.refused:
             self.outbox.add(formats.BYE)
         self.outbox.flush()
@@ -538,6 +540,7 @@ class Supervisor(object):
         self._take_groups()
 
     def _announce(self) -> "None":
+        offspring.reap(self._running.pid)
         component, _, _, started = self._running.board.get()[:4]
         if not self.chunks:
             return

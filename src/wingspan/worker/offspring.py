@@ -1,0 +1,139 @@
+"""Processes that a component leaves behind are gone with the work, as on HTCondor: also those that have left their session and parent.
+
+A worker is the *subreaper* of what its executor starts (prctl(2)): a process whose parent ends becomes its child, however often it forked.
+So all of them are found below it. Where nobody else does it (a worker that is a plain process on this machine), a *guardian*,
+the worker's parent, ends them should the worker itself be killed.
+
+Workers of other maps that a component made are left alone: they outlive whoever made the map.
+"""
+
+import os
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List
+
+_SET_CHILD_SUBREAPER = 36
+#: Seconds after which a process that does not end is given up: it waits for the kernel.
+_PATIENCE = 5.0
+
+
+def adopt() -> "None":
+    """Be the parent of all orphans below this process, where the kernel knows that."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except Exception:
+        return
+
+
+def reap(but: "int") -> "None":
+    """Collect children that have ended, up to the first that is `but`: somebody else waits for that one."""
+    try:
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == but:
+                return
+            os.waitpid(ended.si_pid, 0)
+    except (AttributeError, ChildProcessError):
+        return
+
+
+def end() -> "None":
+    """Kill everything below this process."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (AttributeError, ChildProcessError):
+        return  # there is nobody: the usual case
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        reap(0)
+        found = _below(os.getpid())
+        if not found or time.monotonic() > deadline:
+            return
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass  # it has ended, or became somebody else's
+        time.sleep(0.002)
+
+
+def guard() -> "None":
+    """Fork: the child goes on, and this process stays to end what the child may leave behind. It ends as the child does."""
+    if not os.path.isdir("/proc/self"):
+        return
+    child = os.fork()
+    if child == 0:
+        return
+    try:
+        adopt()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(null, descriptor)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        status = 0
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == child:
+                break
+        end()
+        os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+    finally:
+        os._exit(70)
+
+
+def _below(root: "int") -> "List[int]":
+    """Processes below `root`, but for workers of maps and what is below those."""
+    children: "Dict[int, List[int]]" = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            parent = _parent(name)
+            if parent:
+                children.setdefault(parent, []).append(int(name))
+    found: "List[int]" = []
+    left = list(children.get(root, []))
+    while left:
+        pid = left.pop()
+        if not _is_worker(pid):
+            found.append(pid)
+            left += children.get(pid, [])
+    return found
+
+
+def _parent(pid: "str") -> "int":
+    """Of a process that is alive; 0 for every other one."""
+    try:
+        with open("/proc/%s/stat" % pid, "rb") as file:
+            state, parent = (
+                file.read().rpartition(b")")[2].split()[:2]
+            )  # the name before it may hold anything
+    except (OSError, ValueError):
+        return 0
+    return 0 if state in (b"Z", b"X") else int(parent)
+
+
+def _is_worker(pid: "int") -> "bool":
+    """It was started as a worker for local maps: not a fork of this process, or of its executor, which is called the same."""
+    words = _words(pid)
+    return (
+        words != _words(os.getpid())
+        and b"idle" in words[1:4]
+        and any(word.endswith(b".pyz") for word in words[:3])
+    )
+
+
+def _words(pid: "int") -> "List[bytes]":
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
