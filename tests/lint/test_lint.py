@@ -83,11 +83,25 @@ def rules_of(folder: Path, name: str, text: str, **others: str) -> list[tuple[st
         (folder / other.replace("_sh", ".sh")).write_text(textwrap.dedent(content))
     path = folder / name
     path.write_bytes(textwrap.dedent(text).encode())
+    make_inputs(folder, text)
     return [(finding.rule, finding.line) for finding in lint([path])]
 
 
+def make_inputs(folder: Path, text: str) -> None:
+    """Make the files in `folder` that a description says are sent, so that their absence is no finding."""
+    for line in text.replace("\\\n", "").splitlines():
+        if line.startswith("transfer_input_files ="):
+            for entry in line.rpartition("=")[2].split(","):
+                place = folder / entry.strip()
+                if "://" not in entry and not place.exists():
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.touch()
+
+
 def submit(*lines: str) -> str:
-    """A submit description that is sound but for `lines`, which begin at line 1."""
+    """A submit description that is sound but for `lines`, which begin at line 1; a queue statement among them is its end."""
+    queue = next((number for number, line in enumerate(lines) if line.startswith("queue")), len(lines))
+    lines, ending = lines[:queue], lines[queue:] or ("queue",)
     given = {line.split("=")[0].strip().lower().replace("_", "") for line in lines}
     rest = {
         "executable": "/bin/true",
@@ -97,10 +111,8 @@ def submit(*lines: str) -> str:
         "request_memory": "1GB",
         "request_disk": "1GB",
     }
-    text = "\n".join(
-        [*lines, *(f"{key} = {value}" for key, value in rest.items() if key.replace("_", "") not in given)]
-    )
-    return text + ("\n" if any(line.startswith("queue") for line in lines) else "\nqueue\n")
+    added = (f"{key} = {value}" for key, value in rest.items() if key.replace("_", "") not in given)
+    return "\n".join([*lines, *added, *ending, ""])
 
 
 def test_sound_files_have_no_findings(tmp_path: Path) -> None:
@@ -108,6 +120,8 @@ def test_sound_files_have_no_findings(tmp_path: Path) -> None:
     (tmp_path / "train.sub").write_text(SOUND_SUBMIT)
     (tmp_path / "train.sh").write_text(SOUND_SCRIPT)
     (tmp_path / "train.sbatch").write_text(SOUND_SBATCH)
+    (tmp_path / "MNIST_data.tar.gz").touch()
+    (tmp_path / "src").mkdir()
     assert lint([tmp_path]) == []
 
 
@@ -126,9 +140,9 @@ def test_sound_files_have_no_findings(tmp_path: Path) -> None:
         ("unknown-command", ["transfer_input_file = a.py"]),
         ("unknown-command", ["request_gpu = 1"]),
         ("undocumented-value", ["docker_pull_policy = missing"]),
-        ("undocumented-value", ["when_to_transfer_output = ON_EXIT_AND_EVICT"]),
-        ("undocumented-value", ["should_transfer_files = MAYBE"]),
-        ("undocumented-value", ["universe = standard"]),
+        ("bad-value", ["when_to_transfer_output = ON_EXIT_AND_EVICT"]),
+        ("bad-value", ["should_transfer_files = MAYBE"]),
+        ("bad-universe", ["universe = standard"]),
         ("site-value", ['+GPUJobLength = "tiny"', "request_gpus = 1"]),
         ("site-value", ['+JobDurationCategory = "Short"']),
         ("site-value", ['+JobFlavour = "expresso"']),
@@ -170,22 +184,58 @@ def test_sound_files_have_no_findings(tmp_path: Path) -> None:
         ("gpu-without-request", ["+WantGPULab = true"]),
         ("unpinned-image", ["container_image = docker://ghcr.io/example/mnist:noble-cuda-12.9"]),
         ("unpinned-image", ["container_image = oras://ghcr.io/example/mnist:apptainer-cuda-12.9"]),
-        ("unpinned-image", ["container_image = environment.sif"]),
+        ("unpinned-image", ["container_image = osdf:///ospool/ap20/data/b/environment.sif"]),
         ("unpinned-image", ["docker_image = pytorch/pytorch:1.1.0-cuda10.0-cudnn7.5-runtime"]),
         ("unpinned-image", ["docker_image = ghcr.io/example/tools"]),
         ("container-command", ["docker_image = docker://example/tools@sha256:" + "ab" * 32]),
-        ("container-command", ["container_image = mnist-b8dd14a4.sif", "universe = docker"]),
+        ("contradiction", ["container_image = mnist-b8dd14a4.sif", "universe = docker"]),
         ("cached-name", ["transfer_input_files = osdf:///chtc/staging/b/bbadger/environment.sh"]),
         ("cached-name", ["transfer_input_files = osdf:///ospool/ap20/data/b/environment-v2.tar.gz"]),
         ("staging-requirement", ["transfer_input_files = file:///staging/b/bbadger/train.zip"]),
         ("staging-letter", ["transfer_input_files = osdf:///chtc/staging/bbadger/data.h5"]),
         ("retired-proxy", ["transfer_input_files = http://proxy.chtc.wisc.edu/SQUID/bbadger/data.csv"]),
         ("no-such-script", ["executable = not_there.sh", "transfer_executable = true"]),
+        ("unused-variable", ["sample = 3"]),
+        ("unused-variable", ['JobFlavour = "workday"']),
+        (
+            "undefined-variable",
+            ["arguments = $(sampel)", "sample = 3", "x = $(sample)", "y = $(x)", "log = $(y).log"],
+        ),
+        ("undefined-variable", ["arguments = $(sampel) $(sample)", "queue sample from (", "a", ")"]),
+        ("undefined-variable", ["output = $(Proces).out"]),
+        ("comment-in-value", ["log = x.log  # c"]),
+        ("comment-in-value", ["output = x_$(Process).out # where it is printed"]),
+        ("quoted-number", ['+MaxRuntime = "3600"']),
+        ("quoted-number", ['MY.RequestMemory = "4000"']),
+        ("joined-environment", ["environment = A=1 B=2"]),
+        ("shell-in-arguments", ["arguments = a > out.txt"]),
+        ("shell-in-arguments", ["arguments = a 2>&1"]),
+        ("shell-in-arguments", ["arguments = a | sort"]),
+        ("shell-in-arguments", ['arguments = "a >> out.txt"']),
+        ("bare-variable", ["output = x_$Process.out"]),
+        ("bare-variable", ["arguments = $Process"]),
+        ("bare-variable", ["arguments = --home $HOME"]),
+        ("bare-variable", ["arguments = $sample $(sample)", "queue sample in (a, b)"]),
+        ("unquoted-comparison", ["requirements = (OpSys == LINUX)"]),
+        ("unquoted-comparison", ["requirements = TARGET.OpSys == 'LINUX'"]),
+        ("unquoted-comparison", ["requirements = (Machine != node1.example.org)"]),
+        ("no-such-input", ["transfer_input_files = data/nothing.csv"]),
+        ("no-such-output-folder", ["output = logs/x_$(Process).out"]),
+        ("no-such-output-folder", ["log = logs/x.log"]),
+        ("small-unit", ["request_memory = 200"]),
+        ("old-image-attribute", ['+SingularityImage = "/cvmfs/singularity.opensciencegrid.org/htc/rocky:9"']),
+        ("retired-scheme", ["transfer_input_files = stash:///osgconnect/public/b/data.tar.gz"]),
+        ("old-system", ['requirements = OpSysAndVer == "CentOS7"']),
+        ("old-system", ["requirements = (TARGET.OpSysMajorVer == 7) && (Memory > 3)"]),
+        ("old-system", ['requirements = OSGVO_OS_STRING == "RHEL 7"']),
+        ("mail-for-all", ["notification = Always"]),
+        ("url-without-key", ["transfer_input_files = s3://bucket/key"]),
     ],
 )
 def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lines: list[str]) -> None:
     """The fault is found in the first line; the same file without it has no such finding."""
-    assert (rule, 1) in rules_of(tmp_path, "fault.sub", submit(*lines))
+    (tmp_path / "fault.sub").write_text(submit(*lines))
+    assert (rule, 1) in [(each.rule, each.line) for each in lint([tmp_path / "fault.sub"])]
     assert rule not in {found for found, _ in rules_of(tmp_path, "sound.sub", submit())}
 
 
@@ -196,7 +246,6 @@ def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lin
         ["if defined x", "requirements = (a)", "else", "requirements = (b)", "endif"],
         ["request_memory = 4GB", "if defined big", "request_memory = 64GB", "endif"],
         ["request_memory = 4GB", "request_memory = $(request_memory:8GB)"],
-        ["arguments = 1", "queue", "arguments = 2"],
         ["arguments = a \\ ", "  b"],
         ["include : common.sub", "gpus_minimum_capability = 7.5", "checkpoint_exit_code = 85"],
         ["lr = 0.1", "arguments = $(lr)"],
@@ -213,7 +262,6 @@ def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lin
         ["output = $(Item).out", "queue from list.txt"],
         ["output = /dev/null", "queue 10"],
         ["log = x.log", "output = x.out", "error = x.out"],
-        ["output = first.out", "queue", "output = $(Process).out", "queue 10"],
         ["require_gpus = 7.5 <= Capability && 9 > Capability", "request_gpus = 1"],
         ["require_gpus = (Capability >= 7.5) && (Capability < 9)", "request_gpus = 1"],
         ["require_gpus = (DriverVersion >= 10.2)", "request_gpus = 1"],
@@ -236,14 +284,53 @@ def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lin
         ],
         ["args = 1 2", "arguments = $(args)"],
         ["stdout = x.out", "iwd = run_$(Process)", "queue 10"],
-        ["output = $(x).out", "queue x in (a, b", "  c", "  requirements", "  requirement, d)"],
+        ["output = $(x).out", "queue x in (a, b", "  c", "  requirements", "  requirement, d", ")"],
         ["request_memory = 4096", "request_disk = 4194304"],
         ["batch_name = x", "JobBatchName = y", "want_ospool = true", "max_idle = 3"],
         ["queue 3 arguments in (a b c)"],
+        # commands that no manual page has, but HTCondor's parser
+        ["get_env = HOME"],
+        ["core_size = 0", "tool_daemon_arguments = x", "use_scitoken = false", "tool_daemon_cmd = /bin/true"],
+        ['environment2 = "A=1"', "s3_access_key_id_file = x", "s3_secret_access_key_file = y"],
+        [
+            "request_fpgas = 1",
+            "box_oauth_permissions = read",
+            "cloud_label_names = x",
+            "web_container_port = 80",
+        ],
+        # the variable of the queue statement is the command
+        ["output = job.out", "queue initialdir matching dirs run_*"],
+        ["output = job.out", "error = job.err", "queue iwd in (run_0 run_1)"],
+        ["error = job.err", "queue error in (a.err b.err)"],
+        ["output = x.out", "arguments = $(seed)", "queue 1 seed in (7)"],
+        ["container_image = environment.sif"],
+        ["container_image = /cvmfs/singularity.opensciencegrid.org/htc/rocky:9"],
+        ["transfer_input_files = data/in.txt", "arguments = in.txt results/in.txt"],
+        ["transfer_input_files = data/in.txt", "arguments = results/in.txt"],
+        ["getenv = True", "universe = local"],
+        ["getenv = True", "universe = scheduler"],
+        ["arguments = \"-n 'a > b' $(Process)\""],
+        ["arguments = a->b x>y <tag>"],
+        ["arguments = \\$HOME $$(Arch)"],
+        ["executable = /bin/bash", "arguments = \"-c 'echo $HOME > x'\""],
+        ["executable = /bin/sh", "arguments = -c $HOME"],
+        ["requirements = (OpSys == MY.Wanted) && (Machine =!= LastRemoteHost(x)) && (Arch =!= undefined)"],
+        ["requirements = (OpSysMajorVer >= 7) && (OpSysMajorVer == 9)"],
+        ['requirements = (OpSysAndVer == "CentOS7") || (OpSysMajorVer > 7)'],
+        ["environment = A=x y;B=2", "notification = Complete"],
+        ["a = 1", "if defined a", "endif"],
+        ["i = 1", "names = x, y", "arguments = $CHOICE(i,names)"],
+        ["arguments = $(undefined_here_and_like_nothing)"],
+        ['+Comment = "a # b"', "description = job # 3"],
+        ["log = $(Cluster)#$(Process).log"],
     ],
 )
 def test_what_is_no_fault_is_left_alone(tmp_path: Path, lines: list[str]) -> None:
     """Lines that look like faults and are none give no finding."""
+    for name in ("seeds.txt", "list.txt"):
+        (tmp_path / name).write_text("a\nb\n")
+    for folder in ("a", "b", *(f"run_{number}" for number in range(10))):
+        (tmp_path / folder).mkdir()
     assert rules_of(tmp_path, "sound.sub", submit(*lines)) == []
 
 
@@ -267,8 +354,10 @@ def test_files_sent_flat_but_used_with_a_path(tmp_path: Path) -> None:
         "    ../../src/torch_MNIST.py",
     )
     script = "#!/bin/bash\nset -e\ntar -xzf data.tar.gz\npython ./src/torch_MNIST.py --epochs 3\n"
-    assert rules_of(tmp_path, "pack.sub", text, run_sh=script) == [("sent-flat", 4)]
-    [finding] = lint([tmp_path / "pack.sub"])
+    folder = tmp_path / "templates/gpu"
+    folder.mkdir(parents=True)
+    assert rules_of(folder, "pack.sub", text, run_sh=script) == [("sent-flat", 4)]
+    [finding] = lint([folder / "pack.sub"])
     assert "run.sh, line 4" in finding.message
 
 
@@ -312,7 +401,9 @@ def test_a_number_that_matches_nothing_is_not_proposed_anew(tmp_path: Path) -> N
 def test_files_used_where_they_are(tmp_path: Path, transfer: str, script: str) -> None:
     """Plain names, folders that were sent or made, and absolute paths are no fault."""
     text = submit("executable = run.sh", "transfer_executable = true", f"transfer_input_files = {transfer}")
-    assert rules_of(tmp_path, "a.sub", text, run_sh=f"#!/bin/bash\nset -e\n{script}\n") == []
+    folder = tmp_path / "templates/gpu"
+    folder.mkdir(parents=True)
+    assert rules_of(folder, "a.sub", text, run_sh=f"#!/bin/bash\nset -e\n{script}\n") == []
 
 
 @pytest.mark.parametrize(
@@ -372,6 +463,14 @@ def test_what_is_missing_is_told_at_the_queue(tmp_path: Path) -> None:
     assert found == [("no-log", 2), ("no-request", 2)]
 
 
+def test_no_executable(tmp_path: Path) -> None:
+    """A description that says nothing of what is executed is refused; one with an image executes what that has."""
+    rest = "log = x.log\nrequest_cpus = 1\nrequest_memory = 1GB\nrequest_disk = 1GB\nqueue\n"
+    assert rules_of(tmp_path, "a.sub", rest) == [("no-executable", 5)]
+    assert rules_of(tmp_path, "a.sub", "executable =\n" + rest) == [("no-executable", 1)]
+    assert rules_of(tmp_path, "a.sub", "container_image = x.sif\n" + rest) == []
+
+
 def test_no_queue(tmp_path: Path) -> None:
     """A file that submits nothing says so at its end."""
     assert rules_of(tmp_path, "a.sub", "executable = /bin/true\nlog = a.log\n") == [("no-queue", 2)]
@@ -384,6 +483,16 @@ def test_what_may_be_in_an_included_file(tmp_path: Path) -> None:
     assert rules_of(tmp_path, "a.sub", "include : all.sub\n") == []
     local = "universe = local\nexecutable = /bin/true\nlog = a.log\nqueue\n"
     assert rules_of(tmp_path, "a.sub", local) == []
+    grid = "universe = grid\ngrid_resource = batch slurm\nexecutable = /bin/true\nlog = a.log\nqueue\n"
+    assert rules_of(tmp_path, "a.sub", grid) == []
+
+
+def test_requests_by_other_ways(tmp_path: Path) -> None:
+    """What is asked for by an attribute of the job counts; CERN's batch service gives memory and disk with each core."""
+    asked = "executable = /bin/true\nlog = a.log\n+RequestCpus = 4\nrequest_memory = 1GB\nrequest_disk = 1GB\nqueue\n"
+    assert rules_of(tmp_path, "a.sub", asked) == []
+    cern = 'executable = /bin/true\nlog = a.log\n+JobFlavour = "workday"\nqueue\n'
+    assert rules_of(tmp_path, "a.sub", cern) == []
 
 
 @pytest.mark.htcondor
@@ -661,7 +770,7 @@ def test_ignoring_a_rule(tmp_path: Path) -> None:
 
 def test_every_rule_says_why_and_whence() -> None:
     """The table of rules is complete: a hint, a reason and a source for each; and each has a test here."""
-    text = Path(__file__).read_text()
+    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     for name, rule in RULES.items():
         assert rule.hint, name
         assert rule.why.endswith("."), name
@@ -710,11 +819,34 @@ def test_what_tools_keep_in_a_folder_is_passed_over(
     assert err.startswith("Note: left out: ")
 
 
+def test_scripts_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a folder's scripts, those are looked at that a submit file there executes, and sbatch scripts, whatever their names;
+    with --scripts, all.
+    """
+    bad = "#!/bin/bash\nset -e\nexport CUDA_VISIBLE_DEVICES=0\n"
+    (tmp_path / "job.sub").write_text(submit("executable = bin/run.sh", "transfer_executable = true"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/run.sh").write_text(bad)
+    (tmp_path / "install.sh").write_text(bad)
+    (tmp_path / "train_gpu").write_text("#!/bin/bash -l\n#SBATCH --time=1:00:00\n" + bad.partition("\n")[2])
+    (tmp_path / "notes").write_text("#SBATCH is what sbatch reads\n")
+    (tmp_path / "analysis.py").write_text("#!/usr/bin/env python3\n#SBATCH --mem=1G\nx = 1\n")
+    (tmp_path / "setup.submit").write_text("not a job at all\n")
+    names = ["analysis.py", "bin/run.sh", "train_gpu", "train_gpu"]
+    assert sorted(each.file.removeprefix(f"{tmp_path}/") for each in lint([tmp_path])) == names
+    every = {each.file.removeprefix(f"{tmp_path}/") for each in lint([tmp_path], scripts=True)}
+    assert every == {"analysis.py", "bin/run.sh", "install.sh", "train_gpu", "setup.submit"}
+    assert "install.sh" not in run(capsys, str(tmp_path))[1]
+    assert "install.sh" in run(capsys, "--scripts", str(tmp_path))[1]
+
+
 def test_the_first_line_says_more_than_the_suffix(tmp_path: Path) -> None:
     """Slurm sites call their scripts .sub too, and people their submit descriptions .sh; sbatch takes scripts in Python, to which
     a shell's rules do not apply."""
     slurm = "#!/bin/bash\n#SBATCH --mem=1G\nset -e\nsrun x\n"
     assert rules_of(tmp_path, "job.sub", slurm) == [("sbatch-no-time", 2)]
+    shebang = "#!/bin/bash\n" + submit("getenv = True")
+    assert rules_of(tmp_path, "job.sub", shebang) == [("getenv", 2)]
     described = "#-*-shell-script-*-\n" + submit("getenv = True")
     assert rules_of(tmp_path, "job.sh", described) == [("getenv", 2)]
     python = "#!/usr/bin/env python3\n#SBATCH --mem=1G\nimport os\nx = 1\n--x\nprint(x)\n"

@@ -18,13 +18,27 @@ __all__ = ["lint"]
     type=click.Choice(["submit", "shell"]),
     help="What the files are.  [default: told from each]",
 )
+@click.option(
+    "--scripts", is_flag=True, help="Of folders, also look at scripts that no submit file executes."
+)
+@click.option("--own-rules", is_flag=True, help="Do not ask HTCondor's condor_submit, even if it is here.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of {file, line, rule, message, hint}.")
 @click.option("--rules", "list_rules", is_flag=True, help="List the rules instead, with why each is one.")
-def lint(*, files: tuple[Path, ...], kind: str | None, as_json: bool, list_rules: bool) -> int:
+def lint(
+    *,
+    files: tuple[Path, ...],
+    kind: str | None,
+    scripts: bool,
+    own_rules: bool,
+    as_json: bool,
+    list_rules: bool,
+) -> int:
     """Look for faults in submit descriptions, the scripts they execute, and sbatch scripts.
 
-    FILE may be a folder: its submit files and scripts are meant, without
-    .git, .pixi, caches and environments. A comment
+    FILE may be a folder: its submit files are meant, the scripts that these
+    execute, and sbatch scripts, without .git, .pixi, caches and environments.
+    Where HTCondor is on this machine, its own parser is asked too
+    (condor_submit -dry-run; nothing is submitted). A comment
     "# wingspan: ignore=RULE" in a line, or above it, keeps that rule quiet there.
 
     Exit code: 0 nothing found, 1 something found, 2 a file cannot be read.
@@ -46,7 +60,12 @@ def lint(*, files: tuple[Path, ...], kind: str | None, as_json: bool, list_rules
     if not files:
         raise click.UsageError("Missing argument 'FILE...'.")
     with notes():
-        findings = room.lint(files, kind="submit" if kind == "submit" else "shell" if kind else None)
+        findings = room.lint(
+            files,
+            kind="submit" if kind == "submit" else "shell" if kind else None,
+            scripts=scripts,
+            own_rules=own_rules,
+        )
     if as_json:
         click.echo(json.dumps([attrs.asdict(each) for each in findings], indent=2, ensure_ascii=False))
     else:

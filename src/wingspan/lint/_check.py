@@ -6,18 +6,22 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import wingspan.lint._rules_files
-import wingspan.lint._rules_gpu  # noqa: F401  both add to the table of _rules_submit
+import wingspan.lint._rules_gpu
+import wingspan.lint._rules_refused
+import wingspan.lint._rules_silent  # noqa: F401  these add to the table of _rules_submit
+from wingspan.lint._asked import ask
 from wingspan.lint._errors import LintError, LintWarning
-from wingspan.lint._rule import Finding, RuleTable
+from wingspan.lint._rule import RULES, Finding, RuleTable
 from wingspan.lint._rules_sbatch import SBATCH
 from wingspan.lint._rules_shell import SHELL
 from wingspan.lint._rules_submit import SUBMIT
 from wingspan.lint._script import parse_script
-from wingspan.lint._submit_file import LARGEST, parse_submit
+from wingspan.lint._submit_file import LARGEST, SubmitFile, parse_submit
 
 __all__ = ["Kind", "kind_of", "lint"]
 
@@ -27,11 +31,20 @@ _T = TypeVar("_T")
 _SUBMIT_SUFFIXES = frozenset({".sub", ".submit", ".jdl", ".condor", ".cmd"})
 _SHELL_SUFFIXES = frozenset({".sh", ".bash", ".sbatch", ".slurm", ".slurmjob"})
 #: What version control and tools keep for themselves.
-_SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
-_IGNORE = re.compile(r"#\s*wingspan:\s*ignore=([\w,-]+)")
+_SKIPPED = frozenset(
+    {".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"}
+)
+_IGNORE = re.compile(r"#[ \t]{0,20}wingspan:[ \t]{0,20}ignore=([\w,-]+)")
 #: What is in the folder of an environment: the scripts there are not the user's.
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
-_SHELL = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
+_SHELL = re.compile(r"#!.{0,200}?\b(ba|da|z|k)?sh\b")
+_QUEUE = re.compile(r"^[ \t]*queue(?=\s|$)(?![ \t]*=)", re.MULTILINE | re.IGNORECASE)
+_EXECUTABLE = re.compile(r"^[ \t]*executable[ \t]*=", re.MULTILINE | re.IGNORECASE)
+#: sbatch reads options until the first command: far down there are none.
+_BEGINNING = 16_384
+#: Findings of one rule in one file, and letters of a message: more would not be read.
+_MOST = 100
+_LONGEST = 500
 
 
 def kind_of(path: Path, text: str) -> Kind | None:
@@ -40,16 +53,21 @@ def kind_of(path: Path, text: str) -> Kind | None:
     >>> kind_of(Path("train.sub"), ""), kind_of(Path("train.sub"), "#!/bin/bash"), kind_of(Path("a"), "queue")
     ('submit', 'shell', 'submit')
     """
-    queue = re.search(r"^\s*queue\b(?!\s*=)", text, re.MULTILINE | re.IGNORECASE)
-    if queue and re.search(r"^executable\s+=", text, re.MULTILINE | re.IGNORECASE) and text[:2] != "#!":
+    queue = _QUEUE.search(text)
+    if queue and _EXECUTABLE.search(text) and (text[:2] != "#!" or path.suffix in _SUBMIT_SUFFIXES):
         return "submit"
-    if path.suffix in _SHELL_SUFFIXES or _SHELL.match(text):
+    if path.suffix in _SHELL_SUFFIXES or _SHELL.match(text) or _is_sbatch(text[:_BEGINNING]):
         return "shell"
-    if path.suffix == ".cmd" and re.match(r"\s*(@|::|rem\b)", text, re.IGNORECASE):
+    if path.suffix == ".cmd" and re.match(r"\s*(@|::|rem\b)", text[:_BEGINNING], re.IGNORECASE):
         return None  # a batch file of Windows
     if path.suffix in _SUBMIT_SUFFIXES:
         return "submit"
     return "submit" if queue else None
+
+
+def _is_sbatch(beginning: str) -> bool:
+    """Whether a script, in whatever language, has options of sbatch."""
+    return beginning.startswith("#!") and "\n#SBATCH " in beginning
 
 
 def _read(path: Path) -> str:
@@ -67,24 +85,48 @@ def _read(path: Path) -> str:
 
 def _apply(table: RuleTable[_T], parsed: _T, file: str) -> Iterator[Finding]:
     for rule in table.rules:
-        for hit in rule.check(parsed):
+        for hit in islice(rule.check(parsed), _MOST):
             yield Finding(
-                file=file, line=hit.line, rule=rule.id, message=hit.message, hint=hit.hint or rule.hint
+                file=file,
+                line=hit.line,
+                rule=rule.id,
+                message=_short(hit.message),
+                hint=_short(hit.hint or rule.hint),
             )
 
 
-def _ignored(lines: list[str], finding: Finding) -> bool:
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _of_submit(submit: SubmitFile, *, own_rules: bool) -> list[Finding]:
+    """Findings in a submit description; where HTCondor's parser was asked, it has the last word on what it refuses."""
+    if not own_rules:
+        submit.answer = ask(submit)
+    found = list(_apply(SUBMIT, submit, str(submit.path)))
+    ours = [each for each in found if RULES[each.rule].refuses]
+    if submit.answer is not None and not submit.answer.refused:
+        return [each for each in found if each not in ours]
+    named = bool(ours) or any(each.rule == "url-without-key" for each in found)
+    return [each for each in found if each.rule != "refused" or not named]
+
+
+def _ignored(lines: list[str], finding: Finding, said: dict[int, frozenset[str]]) -> bool:
     """Whether the line itself, or a comment line right above it, says to ignore the rule."""
     for index in (finding.line - 1, finding.line - 2):
-        if 0 <= index < len(lines) and (match := _IGNORE.search(lines[index])):
-            alone = lines[index].lstrip().startswith("#")
-            if (index == finding.line - 1 or alone) and {finding.rule, "all"} & set(match[1].split(",")):
-                return True
+        if not 0 <= index < len(lines):
+            continue
+        if index not in said:
+            match = _IGNORE.search(lines[index])
+            said[index] = frozenset(match[1].split(",")) if match else frozenset()
+        alone = index == finding.line - 1 or lines[index].lstrip().startswith("#")
+        if alone and {finding.rule, "all"} & said[index]:
+            return True
     return False
 
 
 def _job_files(folder: Path) -> list[Path]:
-    """What is a job file by its name, and small enough; a self-extracting environment is a .sh too."""
+    """What is a job file by its name or its first lines, and small enough; a self-extracting environment is a .sh too."""
     found: list[Path] = []
     for here, folders, names in os.walk(folder):
         folders[:] = [
@@ -92,17 +134,40 @@ def _job_files(folder: Path) -> list[Path]:
             for name in folders
             if name not in _SKIPPED and not any((Path(here) / name / mark).exists() for mark in _ENVIRONMENT)
         ]
-        found += [
-            path
-            for path in (Path(here) / name for name in names)
-            if path.suffix in _SUBMIT_SUFFIXES | _SHELL_SUFFIXES
-            and path.is_file()
-            and path.stat().st_size <= LARGEST
-        ]
+        found += [path for path in (Path(here) / name for name in names) if _is_job_file(path)]
     return sorted(found)
 
 
-def _texts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+def _is_job_file(path: Path) -> bool:
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            return False
+        if path.suffix in _SUBMIT_SUFFIXES | _SHELL_SUFFIXES:
+            return True
+        with path.open("rb") as stream:
+            if stream.read(2) != b"#!":
+                return False
+            return _is_sbatch("#!" + stream.read(_BEGINNING).decode("utf-8", "replace"))
+    except OSError:
+        return False
+
+
+def _wanted(folder: Path, files: dict[Path, str]) -> Iterator[Path]:
+    """Of the files of a folder: submit files, sbatch scripts, and the scripts that those submit files execute."""
+    executed: set[Path] = set()
+    for path, text in files.items():
+        if kind_of(path, text) == "submit":
+            script = parse_submit(path, text).script
+            executed |= {script.resolve()} if script is not None else set()
+    for path, text in files.items():
+        kind = kind_of(path, text)
+        # other things are called .submit or .cmd too
+        described = kind == "submit" and (_QUEUE.search(text) or _EXECUTABLE.search(text))
+        if described or (kind == "shell" and ("#SBATCH" in text or path.resolve() in executed)):
+            yield path
+
+
+def _texts(paths: Iterable[Path], *, scripts: bool) -> Iterator[tuple[Path, str]]:
     """The paths, with folders replaced by the job files in them, and what they say."""
     for path in paths:
         if not path.is_dir():
@@ -111,6 +176,7 @@ def _texts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
         inside = _job_files(path)
         if not inside:
             raise LintError(f"there is no submit file and no script in {path}", hint="name the files")
+        files: dict[Path, str] = {}
         for each in inside:
             try:
                 text = _read(each)
@@ -118,21 +184,29 @@ def _texts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
                 warnings.warn(f"left out: {error}", LintWarning, stacklevel=3)
                 continue
             if kind_of(each, text) is not None:
-                yield each, text
+                files[each] = text
+        for each in files if scripts else _wanted(path, files):
+            yield each, files[each]
 
 
-def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
+def lint(
+    paths: Iterable[Path], *, kind: Kind | None = None, scripts: bool = False, own_rules: bool = False
+) -> list[Finding]:
     """Look for faults in job files.
 
-    A submit description is also held against the script that it executes, if that is found. A line (or the
-    comment line above it) with ``# wingspan: ignore=RULE`` is not complained of for that rule.
+    A submit description is also held against the script that it executes, if that is found, and shown to HTCondor's own
+    ``condor_submit -dry-run``, if there is one on this machine and the file has no line at which that would execute or read something
+    else. A line (or the comment line above it) with ``# wingspan: ignore=RULE`` is not complained of for that rule.
 
     Args:
-        paths: Files; folders stand for the submit files and scripts in them, but for what version control and tools keep, and environments.
+        paths: Files; folders stand for the submit files, the scripts that these execute and the sbatch scripts in them, but for
+            what version control and tools keep, and environments.
         kind: What they are; by default told from suffix and content.
+        scripts: Of folders take all shell scripts.
+        own_rules: Do not ask condor_submit.
 
     Returns:
-        Findings, in the order of the files and of their lines. Empty: none.
+        Findings, in the order of the files and of their lines. Empty: none. Of one rule in one file there are at most 100.
 
     Raises:
         LintError: A file that cannot be read, or is neither a submit description nor a shell script.
@@ -141,7 +215,7 @@ def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
         LintWarning: A file in a folder that cannot be read; it is left out.
     """
     findings: list[Finding] = []
-    for path, text in _texts(paths):
+    for path, text in _texts(paths, scripts=scripts):
         what = kind or kind_of(path, text)
         if what is None:
             raise LintError(
@@ -150,7 +224,7 @@ def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
             )
         if what == "submit":
             submit = parse_submit(path, text)
-            lines, found = submit.lines, list(_apply(SUBMIT, submit, str(path)))
+            lines, found = submit.lines, _of_submit(submit, own_rules=own_rules)
         else:
             script = parse_script(path, text)
             lines, found = script.lines, []
@@ -158,6 +232,7 @@ def lint(paths: Iterable[Path], *, kind: Kind | None = None) -> list[Finding]:
                 found += _apply(SHELL, script, str(path))
             if script.sbatch:
                 found += _apply(SBATCH, script, str(path))
-        found = [each for each in dict.fromkeys(found) if not _ignored(lines, each)]
+        said: dict[int, frozenset[str]] = {}
+        found = [each for each in dict.fromkeys(found) if not _ignored(lines, each, said)]
         findings += sorted(found, key=lambda each: (each.line, each.rule))
     return findings

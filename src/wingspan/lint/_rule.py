@@ -53,6 +53,7 @@ class Rule(Generic[_T]):
         source: Where that is written: a manual page or guide, or the kind of file in which the fault was
             found.
         check: Finds it.
+        refuses: Whether HTCondor refuses a file with it, so that its own parser, where there is one, has the last word.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Rule(Generic[_T]):
     why: str
     source: str
     check: Callable[[_T], Iterator[Hit]]
+    refuses: bool = False
 
 
 #: All rules, by id; filled where they are defined.
@@ -73,13 +75,13 @@ class RuleTable(Generic[_T]):
         self.rules: list[Rule[_T]] = []
 
     def rule(
-        self, id: str, *, hint: str, why: str, source: str
+        self, id: str, *, hint: str, why: str, source: str, refuses: bool = False
     ) -> Callable[[Callable[[_T], Iterator[Hit]]], Callable[[_T], Iterator[Hit]]]:
         """Make a rule of the function below."""
 
         def made(check: Callable[[_T], Iterator[Hit]]) -> Callable[[_T], Iterator[Hit]]:
             assert id not in RULES, f"two rules are called {id}"
-            rule = Rule(id=id, hint=hint, why=why, source=source, check=check)
+            rule = Rule(id=id, hint=hint, why=why, source=source, check=check, refuses=refuses)
             self.rules.append(rule)
             RULES[id] = rule  # type: ignore[assignment]  # shown, never checked, through this table
             return check

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+import attrs
+
 from wingspan.lint._rule import Hit
 from wingspan.lint._rules_submit import SUBMIT
 from wingspan.lint._script import parse_script
-from wingspan.lint._submit_file import Command, SubmitFile, split_list
+from wingspan.lint._submit_file import Command, SubmitFile, exists, split_list
 
 __all__: list[str] = []
 
@@ -19,6 +20,8 @@ _TRANSFER = "https://htcondor.readthedocs.io/en/latest/users-manual/file-transfe
 _CONTAINER = "https://htcondor.readthedocs.io/en/latest/users-manual/container-universe-jobs.html"
 _STAGING = "https://chtc.cs.wisc.edu/uw-research-computing/file-avail-largedata"
 _CACHED = ("osdf", "stash", "pelican")
+#: So many entries of a list are looked at.
+_MOST = 2000
 _ARCHIVE = re.compile(r"\.(sif|sh|squashfs|sqsh|tar|tgz|zip|tar\.\w+)$")
 #: Something in a name that changes with the content: a hash, a digest, or a date.
 _HASHED = re.compile(
@@ -27,22 +30,16 @@ _HASHED = re.compile(
 
 
 def _inputs(submit: SubmitFile) -> Iterator[tuple[Command, str]]:
-    for command in submit.of(
-        "transfer_input_files", "transfer_input", "transfer_common_input", "public_input_files"
-    ):
-        for entry in split_list(command.value):
+    for command in submit.of("transfer_input_files", "transfer_common_input", "public_input_files"):
+        for entry in split_list(command.value)[:_MOST]:
             # a doubled name is another rule's; what stands behind it is meant
-            yield command, re.sub(rf"^{command.key}\s*=\s*", "", entry, flags=re.IGNORECASE)
-
-
-def _exists(path: Path) -> bool:
-    """Whether there is such a file; a value of a job file may be no name for one at all."""
-    return os.path.exists(path)  # noqa: PTH110  Path.exists() does not take long names
+            name, equals, rest = entry.partition("=")
+            yield command, rest.strip() if equals and name.strip().lower() == command.key else entry
 
 
 def _line_of(submit: SubmitFile, command: Command, entry: str) -> int:
     """The line of `entry` within a command that may be continued over several."""
-    for number in range(command.line, len(submit.lines) + 1):
+    for number in range(command.line, min(command.line + _MOST, len(submit.lines) + 1)):
         if entry in submit.lines[number - 1]:
             return number
         if not submit.lines[number - 1].rstrip().endswith("\\"):
@@ -65,60 +62,95 @@ def sent_flat(submit: SubmitFile) -> Iterator[Hit]:
     folders = {
         PurePosixPath(entry).name for _, entry in entries if not entry.endswith("/") and "://" not in entry
     }
-    arguments = submit.last("arguments")
-    places: list[tuple[int | None, str, str]] = []
-    if arguments is not None:
-        places.append((arguments.line, arguments.value, "the arguments use it"))
-    if submit.script is not None:
-        script = parse_script(submit.script, submit.script.read_text(encoding="utf-8", errors="replace"))
-        places += [
-            (None, each.text, f"{submit.script.name}, line {each.line}, uses it") for each in script.code
-        ]
-        made = set(re.findall(r"(?:mkdir(?:\s+-\w+)*|git clone\s+\S+)\s+(?:\./)?([\w.-]+)", script.text))
-    else:
-        made = set()
+    uses = _uses(submit)
     for command, entry in entries:
         name = PurePosixPath(entry).name
         if "://" not in entry and entry.endswith("/") and name and "$" not in entry:
-            yield from _without_its_folder(submit, command, entry, places, folders | made)
+            yield from _without_its_folder(submit, command, entry, uses, folders)
             continue
         if ("://" not in entry and (entry.endswith("/") or "*" in name)) or not name or "$" in name:
             continue
-        used = re.compile(rf"(?<![\w./$}}-])(?:\./)?((?:[\w.-]+/)+){re.escape(name)}(?![\w.-])")
-        for at, text, words in places:
-            match = used.search(text)
-            if match is None:
+        for use in uses.by_name.get(name, ()):
+            if use.top in folders or use.top in uses.made or use.top in {".", ".."}:
                 continue
-            top = match[1].split("/")[0]
-            if top in folders or top in made or top in {".", ".."}:
+            # a file of the same name may be meant that the job makes: where it was here, as it is named there, says more
+            if use.line is not None and (
+                name in uses.plain or not f"/{entry}".endswith(f"/{use.folder}{name}")
+            ):
                 continue
             yield Hit(
-                at or _line_of(submit, command, entry),
-                f"{name} is put into the job's folder itself, but {words} as {match[1]}{name}",
-                f"use {name}, or send the folder: transfer_input_files = …/{match[1].rstrip('/')}",
+                use.line or _line_of(submit, command, entry),
+                f"{name} is put into the job's folder itself, but {use.words} as {use.folder}{name}",
+                f"use {name}, or send the folder: transfer_input_files = …/{use.folder.rstrip('/')}",
             )
             break
 
 
+@attrs.frozen
+class _Use:
+    """A file that arguments or a script name with a folder: in which line of the description, and in what words that is told."""
+
+    line: int | None
+    words: str
+    folder: str
+    name: str
+
+    @property
+    def top(self) -> str:
+        return self.folder.split("/", maxsplit=1)[0]
+
+
+@attrs.frozen
+class _Uses:
+    """All of these, by their last names and by their first folders; the folders that a script makes; and words of the arguments
+    without a folder.
+    """
+
+    by_name: dict[str, list[_Use]]
+    by_top: dict[str, list[_Use]]
+    made: frozenset[str]
+    plain: frozenset[str]
+
+
+_WITH_FOLDER = re.compile(r"(?<![\w./$}-])(?:\./)?((?:[\w.-]+/)+)([\w.-]+)(?![\w./-])")
+_MADE = re.compile(r"(?:mkdir(?:\s+-\w+)*|git clone\s+\S+)\s+(?:\./)?([\w.-]+)")
+
+
+def _uses(submit: SubmitFile) -> _Uses:
+    places: list[tuple[int | None, str, str]] = []
+    arguments, made = submit.last("arguments"), frozenset[str]()
+    if arguments is not None:
+        places.append((arguments.line, arguments.value, "the arguments use it"))
+    if submit.script is not None:
+        script = parse_script(submit.script, submit.script.read_text(encoding="utf-8", errors="replace"))
+        name = submit.script.name
+        places += [(None, each.text, f"{name}, line {each.line}, uses it") for each in script.code]
+        made = frozenset(_MADE.findall(script.text))
+    uses = _Uses({}, {}, made, frozenset(re.findall(r"[^\s'\"]+", arguments.value) if arguments else ()))
+    for line, text, words in places:
+        for folder, name in _WITH_FOLDER.findall(text):
+            use = _Use(line, words, folder, name)
+            uses.by_name.setdefault(name, []).append(use)
+            uses.by_top.setdefault(use.top, []).append(use)
+    return uses
+
+
 def _without_its_folder(
-    submit: SubmitFile,
-    command: Command,
-    entry: str,
-    places: list[tuple[int | None, str, str]],
-    there: set[str],
+    submit: SubmitFile, command: Command, entry: str, uses: _Uses, there: set[str]
 ) -> Iterator[Hit]:
     """``src/`` sends what is in the folder, and a script uses one of these files as ``src/…``."""
-    folder = submit.path.parent / entry
+    folder = submit.base / entry
     name = PurePosixPath(entry).name
-    if name in there or not _exists(folder / ".") or _exists(folder / name):
+    if name not in uses.by_top or name in there or name in uses.made:
         return
-    used = re.compile(rf"(?<![\w./$}}-])(?:\./)?({re.escape(name)}/([\w.-]+(?:/[\w.-]+)*))")
-    for at, text, words in places:
-        match = next((one for one in used.finditer(text) if _exists(folder / one[2])), None)
-        if match is not None:
+    if not exists(folder / ".") or exists(folder / name):
+        return
+    for use in uses.by_top[name][:100]:
+        inside = f"{use.folder}{use.name}".partition("/")[2]
+        if exists(folder / inside):
             yield Hit(
-                at or _line_of(submit, command, entry),
-                f"{entry} sends what is in the folder without the folder, but {words} as {match[1]}",
+                use.line or _line_of(submit, command, entry),
+                f"{entry} sends what is in the folder without the folder, but {use.words} as {use.folder}{use.name}",
                 f"send the folder itself, without the slash at its end: {entry.rstrip('/')}",
             )
             return
@@ -171,40 +203,136 @@ def not_sent(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "no-such-script",
     hint="correct the name, or make the file",
-    why="condor_submit refuses an executable that is not there.",
+    why="condor_submit refuses an executable that is not there, is empty, or is a script with Windows line ends.",
     source="https://htcondor.readthedocs.io/en/latest/man-pages/condor_submit.html (executable)",
+    refuses=True,
 )
 def no_such_script(submit: SubmitFile) -> Iterator[Hit]:
     executable = submit.last("executable")
     sent = submit.last("transfer_executable")
-    if executable is None or executable.has_macros or not executable.value:
+    if (
+        executable is None
+        or submit.is_template
+        or any("executable" in queue.variables for queue in submit.queues)
+    ):
         return
     if sent is not None and sent.value.lower() in {"false", "no"}:
         return
-    name = executable.value.strip('"')
-    if name.startswith("/"):
-        return  # of the machine that submits, which need not be this one
+    name = submit.expanded(executable.value).strip()
+    # an absolute one is of the machine that submits, which need not be this one
+    if not name or "$" in name or name.startswith("/") or "://" in name:
+        return
+    place = submit.base / name
     base = submit.last("initialdir")
-    candidates = [submit.path.parent / name]
-    if base is not None:
-        candidates.append(submit.path.parent / base.value / name)
-    if not any(_exists(each) for each in candidates):
-        yield Hit(executable.line, f"executable = {name}: there is no such file")
+    if not exists(place) and base is not None:
+        place = submit.base / submit.expanded(base.value) / name
+    wrong = _is_no_executable(place)
+    if wrong is not None:
+        quoted = re.search(r"^[\"']|[\"']$", name)
+        yield Hit(
+            executable.line,
+            f"executable = {name[:200]}: {wrong}",
+            "write it without quotes" if quoted else None,
+        )
+
+
+def _is_no_executable(place: Path) -> str | None:
+    try:
+        if place.stat().st_size == 0:
+            return "the file is empty"
+        if place.is_file():
+            with place.open("rb") as stream:
+                first = stream.readline(1000)
+            if first.startswith(b"#!") and first.endswith(b"\r\n"):
+                return "its lines end as on Windows (CR LF), so that no program of the name in its first line is found"
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no such file"
+    except (OSError, ValueError):
+        return "there is no such file" if not exists(place) else None
+    return None
+
+
+@SUBMIT.rule(
+    "no-such-input",
+    hint="correct the name, or make the file before you submit",
+    why="A job whose input is not there when it is sent is held.",
+    source=_TRANSFER,
+)
+def no_such_input(submit: SubmitFile) -> Iterator[Hit]:
+    base = _folder(submit)
+    if base is None:
+        return
+    missing = [
+        (command, entry)
+        for command, entry in _inputs(submit)
+        if not command.branch
+        and command.key != "public_input_files"
+        and not re.search(r"[$*?{<]|://|^[/~]", entry)
+        and not exists(base / entry)
+    ]
+    if missing and "transfer_input_files" not in _queue_variables(submit):
+        command, entry = missing[0]
+        others = f" (nor are {len(missing) - 1} others)" if len(missing) > 1 else ""
+        yield Hit(
+            _line_of(submit, command, entry), f"{entry[:200]}, which is to be sent, is not there{others}"
+        )
+
+
+@SUBMIT.rule(
+    "no-such-output-folder",
+    hint="make the folder before you submit",
+    why="HTCondor makes no folders for output, error and log: the job is held, or its log is lost.",
+    source=_TRANSFER,
+)
+def no_such_output_folder(submit: SubmitFile) -> Iterator[Hit]:
+    base = _folder(submit)
+    if base is None:
+        return
+    told: set[str] = set()
+    for command in submit.of("output", "error", "log"):
+        folder = submit.expanded(command.value).rpartition("/")[0]
+        plain = folder and "$" not in folder and not folder.startswith(("/", "~")) and "://" not in folder
+        if not plain or command.branch or folder in told or "{" in folder or "<" in folder:
+            continue
+        told.add(folder)
+        if not exists(base / folder):
+            yield Hit(command.line, f"the folder {folder[:200]}, for {command.written}, is not there")
+
+
+def _queue_variables(submit: SubmitFile) -> set[str]:
+    return {name for queue in submit.queues for name in queue.variables}
+
+
+def _folder(submit: SubmitFile) -> Path | None:
+    """The folder that relative names mean; None: that is not known, or the names may not be final."""
+    if (
+        submit.includes
+        or submit.is_template
+        or {"initialdir", "iwd", "initial_dir"} & _queue_variables(submit)
+    ):
+        return None
+    said = submit.last("initialdir")
+    value = submit.expanded(said.value) if said is not None else ""
+    if "$" in value or (value.startswith("/") and not exists(Path(value))):
+        return None
+    return submit.base / value
 
 
 @SUBMIT.rule(
     "unpinned-image",
-    hint="name the image by its digest (…@sha256:…), or a .sif file by a hash in its name",
-    why="A tag can point to another image tomorrow, and jobs of one batch may run in two. A file that keeps "
-    "its name is served "
-    "from caches with its old content.",
+    hint="name the image by its digest (…@sha256:…), or put a hash into the name of the file",
+    why="A tag can point to another image tomorrow, and jobs of one batch may run in two. A file that is fetched from an address and "
+    "keeps its name is served from caches with its old content.",
     source=_CONTAINER
     + "; https://docs.docker.com/reference/cli/docker/image/pull/#pull-an-image-by-digest-immutable-identifier",
 )
 def unpinned_image(submit: SubmitFile) -> Iterator[Hit]:
     for command in submit.of("container_image", "docker_image"):
         image = command.value.strip('"')
-        if not image or command.has_macros or "@sha256:" in image or image.endswith("/"):
+        if not image or command.has_macros or "@sha256:" in image or image.endswith("/") or "{" in image:
+            continue
+        # one that is sent from here comes through no cache, and names in CVMFS are not ours to choose
+        if command.key == "container_image" and ("://" not in image or image.startswith("file:")):
             continue
         # the host of a registry is no part that could carry a hash
         name = urlsplit(image).path if "://" in image else image
@@ -214,10 +342,38 @@ def unpinned_image(submit: SubmitFile) -> Iterator[Hit]:
 
 
 @SUBMIT.rule(
+    "old-image-attribute",
+    hint="write container_image = … (and no universe, or universe = container)",
+    why="The attribute is of the time before the container universe: few sites look at it any more.",
+    source=_CONTAINER + "; https://portal.osg-htc.org/documentation/htc_workloads/using_software/containers/",
+)
+def old_image_attribute(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.custom("SingularityImage"):
+        yield Hit(command.line, f"{command.written} is no longer the way to name an image")
+
+
+@SUBMIT.rule(
+    "retired-scheme",
+    hint="write osdf://…",
+    why="stash:// was the OSDF's name until 2023; its plugin is no longer on all machines.",
+    source="https://portal.osg-htc.org/documentation/htc_workloads/managing_data/osdf/",
+)
+def retired_scheme(submit: SubmitFile) -> Iterator[Hit]:
+    for command, entry in [
+        *_inputs(submit),
+        *(
+            (each, each.value)
+            for each in submit.of("container_image", "output_destination", "transfer_output_remaps")
+        ),
+    ]:
+        if "stash://" in entry:
+            yield Hit(_line_of(submit, command, entry), "stash:// is an old name", None)
+
+
+@SUBMIT.rule(
     "container-command",
     hint="universe = container with container_image, or universe = docker with docker_image",
-    why="The docker universe refuses container_image, and hands docker_image to docker as it is, which "
-    "knows no docker://.",
+    why="docker_image is handed to docker as it is, which knows no docker://.",
     source=_CONTAINER,
 )
 def container_command(submit: SubmitFile) -> Iterator[Hit]:
@@ -229,11 +385,6 @@ def container_command(submit: SubmitFile) -> Iterator[Hit]:
                 command.line,
                 "docker_image takes the name without docker://",
                 f"write container_image = {command.value} with universe = container",
-            )
-    for command in submit.of("container_image"):
-        if said == "docker":
-            yield Hit(
-                command.line, "universe = docker does not allow container_image", "write universe = container"
             )
 
 
@@ -285,7 +436,7 @@ def staging_requirement(submit: SubmitFile) -> Iterator[Hit]:
 )
 def staging_letter(submit: SubmitFile) -> Iterator[Hit]:
     for command, entry in [*_inputs(submit), *((each, each.value) for each in submit.of("container_image"))]:
-        match = re.match(r"(?:file://|osdf:///chtc)?/staging/([\w-]{2,})/", entry)
+        match = re.match(r"(?:file://|osdf:///chtc)?/staging/([\w-]{2,60})/", entry)
         if match and match[1] != "groups":
             yield Hit(
                 _line_of(submit, command, entry),

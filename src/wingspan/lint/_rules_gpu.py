@@ -16,9 +16,11 @@ _GPUS = (
 )
 _NVIDIA = "https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"
 
+#: Of longer values the rest is not looked at.
+_LONGEST = 20_000
 #: A comparison of an attribute with a number or a text.
 _COMPARISON = re.compile(
-    r"(?P<attribute>(?:TARGET\.)?[A-Za-z_]\w*)\s*(?P<operator>>=|<=|==|=\?=|>|<)\s*(?P<value>\"[^\"]*\"|\d+(?:\.\d+)?)",
+    r"(?<![\w.])(?P<attribute>(?:TARGET\.)?[A-Za-z_]\w*)\s*(?P<operator>>=|<=|==|=\?=|>|<)\s*(?P<value>\"[^\"]*\"|\d+(?:\.\d+)?)",
     re.IGNORECASE,
 )
 _REVERSED = re.compile(
@@ -37,9 +39,9 @@ _EXAMPLES = {
 
 def _comparisons(command: Command) -> Iterator[tuple[str, str, str]]:
     """Attribute (lower case), operator and value, also of those that begin with the value."""
-    for match in _COMPARISON.finditer(command.value):
+    for match in _COMPARISON.finditer(command.value[:_LONGEST]):
         yield match["attribute"].lower().removeprefix("target."), match["operator"], match["value"]
-    for match in _REVERSED.finditer(command.value):
+    for match in _REVERSED.finditer(command.value[:_LONGEST]):
         operator = match["operator"].translate(str.maketrans("<>", "><"))
         yield match["attribute"].lower().removeprefix("target."), operator, match["value"]
 

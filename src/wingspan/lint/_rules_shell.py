@@ -15,20 +15,78 @@ SHELL: RuleTable[Script] = RuleTable()
 _BASH = "https://www.gnu.org/software/bash/manual/bash.html"
 _PIXI = "https://pixi.prefix.dev/latest/reference/cli/pixi/install/"
 _VERSION = re.compile(
-    r"(?<![\w.])v?\d+\.\d+(\.\d+)?(?![\w.]*\.(com|org|dev|io|sh)\b)|[0-9a-f]{12,64}|\b[A-Z]+_VERSION="
+    r"(?<![\w.])v?\d+\.\d+(\.\d+)?(?![\w.]*\.(com|org|dev|io|sh)\b)|(?<![0-9a-f])[0-9a-f]{12,64}(?![0-9a-f])|\b[A-Z]+_VERSION="
 )
 #: A version that is kept elsewhere: exported to the installer, or in a variable of the address.
-_EXPORTED = re.compile(r"\bexport\s+(?:\w+=\S*\s+)*\w*VERSION=")
-_IN_ADDRESS = re.compile(r"https?://[^\s|;]*\$\{?[A-Za-z_]")
-_SHELL = r"(?:\S*/)?(?:ba|z|da|k)?sh(?![\w.-])"
-_PIPED = re.compile(
-    r"\b(?:curl|wget)\b(?:\"[^\"]*\"|'[^']*'|[^;&\"'|]|&(?=\w)|\|(?!\|))*(?<!\|)\|&?\s*"
-    rf"(?:(?:\S*/)?(?:sudo|env)\s+(?:-\S+\s+)*|\w+=\S+\s+)*(?:{_SHELL}|(?:\S*/)?python[\d.]*\s*(?:-(?=\s|$)|(?=$|[;&|)])))[^;&|]*"
+_EXPORTED = re.compile(r"\bexport\s[^\n]*?VERSION=")
+_IN_ADDRESS = re.compile(r"https?://[^\s|;$]*\$\{?[A-Za-z_]")
+_SHELL = re.compile(r"(?:[^\s]*/)?(?:ba|z|da|k)?sh")
+_PYTHON = re.compile(r"(?:[^\s]*/)?python[\d.]*")
+_FETCHES = re.compile(r"\b(?:curl|wget)\b")
+#: What a shell reads that is the output of another command.
+_SUBSTITUTION = re.compile(r"(?:<\(|\$\(|`)\s*(?:curl|wget)\b[^;&]*")
+_READS = re.compile(
+    r"(?:^|[\s;&|(])(?:[\w./~-]*/)?((?:ba|z|da|k)?sh|eval|source|\.)(?:\s+-\w+)*(?:\s+/dev/stdin)?\s*(?:<{1,3})?\s*[\"']?$"
 )
-_SUBSTITUTED = re.compile(
-    rf"(?:^|[\s;&|(])(?:{_SHELL}(?:\s+-\w+)*|eval|source|\.)\s+(?:/dev/stdin\s+)?(?:<{{1,3}}\s*)?"
-    r"[\"']?(?:<\(|\$\(|`)\s*(?:curl|wget)\b[^;&]*"
+#: Parts of a line: texts in quotes, what separates commands, and the rest.
+_PART = re.compile(
+    r"""[^"'|;&\\]+|\\.|"(?:[^"\\]|\\.)*"|'[^']*'|\|\||&&|\|&|2?>&\d?|&>|&(?=\w)|[|;&"'\\]""", re.DOTALL
 )
+
+
+def _commands(text: str) -> list[tuple[str, str]]:
+    """The commands of a line, each with what stands before it: ``|``, ``&&`` and the like, empty at the beginning.
+
+    >>> _commands("curl https://example.org/a?b=1&c=2 | sh && echo 'a | b'")
+    [('', 'curl https://example.org/a?b=1&c=2 '), ('|', ' sh '), ('&&', " echo 'a | b'")]
+    """
+    commands: list[tuple[str, list[str]]] = [("", [])]
+    for match in _PART.finditer(text):
+        if match[0] in {"|", "||", "&&", "|&", ";", "&"} and not (
+            match[0] == "&" and _in_word(text, match.end())
+        ):
+            commands.append((match[0].removesuffix("&") if match[0] == "|&" else match[0], []))
+        else:
+            commands[-1][1].append(match[0])
+    return [(separator, "".join(parts)) for separator, parts in commands]
+
+
+def _in_word(text: str, at: int) -> bool:
+    return text[at : at + 1].isalnum()
+
+
+def _reads_program(command: str) -> bool:
+    """Whether a command executes what it reads: a shell, or Python without a file."""
+    words = command.split()
+    while words and (
+        words[0].rpartition("/")[2] in {"sudo", "env"} or words[0].startswith("-") or "=" in words[0]
+    ):
+        words.pop(0)
+    if not words:
+        return False
+    if _PYTHON.fullmatch(words[0]):
+        return len(words) == 1 or words[1] == "-"
+    return _SHELL.fullmatch(words[0]) is not None
+
+
+def _executed_download(text: str) -> str | None:
+    """The part of a line that executes what it downloads."""
+    fetched: str | None = None
+    for separator, command in _commands(text):
+        if separator != "|":
+            fetched = None
+        elif fetched is not None:
+            fetched += f"|{command}"
+            if _reads_program(command):
+                return fetched
+        if fetched is None and _FETCHES.search(command):
+            fetched = command
+    for match in _SUBSTITUTION.finditer(text):
+        if _READS.search(text[max(match.start() - 200, 0) : match.start()]):
+            return match[0]
+    return None
+
+
 #: Options of pip that take the next word, where it is no package.
 _PIP_VALUES = re.compile(
     r"-[tricfC]|--(target|requirement|constraint|index-url|extra-index-url|find-links|prefix|root|src|platform|python-version"
@@ -56,8 +114,8 @@ def unpinned_installer(script: Script) -> Iterator[Hit]:
     if _EXPORTED.search(script.text):
         return
     for each in script.code:
-        piped = _PIPED.search(each.text) or _SUBSTITUTED.search(each.text)
-        if piped and not _VERSION.search(piped[0]) and not _IN_ADDRESS.search(piped[0]):
+        executed = _executed_download(each.text) if _FETCHES.search(each.text) else None
+        if executed and not _VERSION.search(executed) and not _IN_ADDRESS.search(executed):
             hint = None
             if "pixi.sh" in each.text:
                 hint = "pin it: curl -fsSL https://pixi.sh/install.sh | PIXI_VERSION=v0.77.0 bash"
@@ -76,14 +134,21 @@ def moving_download(script: Script) -> Iterator[Hit]:
     for each in script.code:
         if not re.search(r"\b(curl|wget|git clone)\b", each.text):
             continue
-        match = re.search(
-            r"https?://[^\s|;]*(?:[-_/]latest(?!\w)|[-_]latest_"
-            r"|raw\.githubusercontent\.com/\S+?/(?:refs/heads/)?(?:main|master|HEAD)/"
-            r"|/(?:blob|raw|archive|archive/refs/heads)/(?:main|master)\b)[^\s|;]*",
-            each.text,
-        )
-        if match:
-            yield Hit(each.line, f"{match[0].strip(chr(34))} is another file tomorrow")
+        for address in re.findall(r"https?://[^\s|;]+", each.text):
+            if _MOVING.search(address[:_LONGEST]) or _is_raw_branch(address):
+                yield Hit(each.line, f"{address.strip(chr(34))} is another file tomorrow")
+                break
+
+
+_LONGEST = 500
+_MOVING = re.compile(
+    r"[-_/]latest(?!\w)|[-_]latest_|/(?:blob|raw|archive|archive/refs/heads)/(?:main|master)\b"
+)
+
+
+def _is_raw_branch(address: str) -> bool:
+    behind = address.partition("raw.githubusercontent.com/")[2].removeprefix("refs/heads/").split("/")
+    return any(part in {"main", "master", "HEAD"} for part in behind[1:-1])
 
 
 @SHELL.rule(
@@ -96,9 +161,7 @@ def unfrozen_install(script: Script) -> Iterator[Hit]:
     if re.search(r"\bPIXI_(FROZEN|LOCKED)=(true|1)\b", script.text):
         return
     for each in script.code:
-        match = re.search(
-            r"(?<![\w./-])(?:\S*/)?pixi\s+(run|install|shell|shell-hook)\b(?P<rest>[^;&|]*)", each.text
-        )
+        match = re.search(r"(?<![\w.-])pixi\s+(run|install|shell|shell-hook)\b(?P<rest>[^;&|]*)", each.text)
         if match and not re.search(r"--(frozen|locked|as-is|no-install)\b", match["rest"]):
             yield Hit(each.line, f"pixi {match[1]} without --frozen or --locked")
 
@@ -112,12 +175,15 @@ def unfrozen_install(script: Script) -> Iterator[Hit]:
 def unlocked_environment(script: Script) -> Iterator[Hit]:
     for each in script.code:
         if re.search(r"\b(conda|mamba|micromamba)\s+(env\s+(create|update)|create|install)\b", each.text):
-            if not re.search(r"(--file|-f)[ =]\S*(explicit|lock|spec)\S*", each.text):
+            if not any(re.search(r"explicit|lock|spec", file) for file in _FILE.findall(each.text)):
                 yield Hit(each.line, "an environment is solved on the worker, without a lock")
         elif any(
             not re.search(r"==|[@/$]|^\.|\.(whl|txt|zip|tar\.gz)$", word) for word in _pip_packages(each.text)
         ):
             yield Hit(each.line, "packages are installed on the worker without a version")
+
+
+_FILE = re.compile(r"(?<!\S)(?:--file|-f)[ =]+(\S+)")
 
 
 def _pip_packages(text: str) -> Iterator[str]:
@@ -173,12 +239,23 @@ def goes_on_after_failure(script: Script) -> Iterator[Hit]:
     if not script.code or len(script.code) < 3 or _is_read_by_others(script):
         return
     shebang = script.lines[0] if script.lines and script.lines[0].startswith("#!") else ""
-    stops = re.search(
-        r"\bset\s(?:[^;&|\n]*\s)?(?:-[A-Za-z]*e|-o\s+errexit)|\btrap\s.*\bERR\b|=[\"']?\$\?", script.text
-    ) or re.search(r"\s-\w*e", shebang)
+    stops = any(_stops_at_failure(each.text) for each in script.code) or re.search(r"\s-\w*e", shebang)
     matters = [each for each in script.code[:-1] if not _HARMLESS.match(each.text)]
     if not stops and not all("&&" in each.text or "||" in each.text for each in matters):
         yield Hit(script.code[0].line, "the script goes on after a command that failed")
+
+
+def _stops_at_failure(text: str) -> bool:
+    """Whether a line sees to it that a failure ends the script, or is looked at: set -e, trap … ERR, status=$?"""
+    if re.search(r"=[\"']?\$\?", text):
+        return True
+    words = text.split()
+    if "trap" in words and "ERR" in words:
+        return True
+    if "set" not in words:
+        return False
+    behind = words[words.index("set") + 1 :]
+    return any(re.fullmatch(r"-[A-Za-z]*e[A-Za-z]*;?|errexit;?", word) for word in behind)
 
 
 @SHELL.rule(
@@ -191,7 +268,8 @@ def not_waited_for(script: Script) -> Iterator[Hit]:
     if re.search(r"\b(wait|nohup|disown|setsid)\b", script.text) or _is_read_by_others(script):
         return
     for each in reversed(script.code):
-        if re.search(r"[^&>|\\]&\s*(?:done|fi)?\s*$", each.text):
+        end = each.text.rstrip().removesuffix("done").removesuffix("fi").rstrip()
+        if len(end) > 1 and end.endswith("&") and end[-2] not in "&>|\\":
             yield Hit(each.line, "the script ends without waiting for this command")
             return
         if not re.match(r"\s*(done|fi|[})]|esac|echo|date)(\s|;|$)", each.text):
@@ -206,7 +284,7 @@ def not_waited_for(script: Script) -> Iterator[Hit]:
 )
 def gpu_chosen_by_hand(script: Script) -> Iterator[Hit]:
     for each in script.code:
-        if re.search(r"(^|[\s;])(export\s+)?CUDA_VISIBLE_DEVICES=[\"']?\d", each.text):
+        if re.search(r"(?:^|[\s;])CUDA_VISIBLE_DEVICES=[\"']?\d", each.text):
             yield Hit(each.line, "CUDA_VISIBLE_DEVICES is set by hand")
 
 
@@ -221,7 +299,7 @@ def home_in_job(script: Script) -> Iterator[Hit]:
     if script.sbatch:
         return  # on a cluster with a shared file system the home folder is there
     for each in script.code:
-        if re.search(r"(^|[\s;])(export\s+)?HOME=", each.text):
+        if re.search(r"(?:^|[\s;])HOME=", each.text):
             return
         match = re.search(r"(^|[\s;&|])(\.|source)\s+[\"']?(~|\$HOME|\$\{HOME\})/\S+", each.text)
         if match:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from wingspan.lint._macros import BUILT_IN
 from wingspan.lint._rule import Hit, RuleTable
 from wingspan.lint._submit_file import Command, SubmitFile
-from wingspan.lint._vocabulary import COMMANDS, OTHER_NAMES, VALUES
+from wingspan.lint._vocabulary import COMMANDS, OTHER_NAMES, VALUES, is_command
 
-__all__ = ["SUBMIT"]
+__all__ = ["MANUAL", "PER_JOB_NAMES", "SUBMIT"]
 
 SUBMIT: RuleTable[SubmitFile] = RuleTable()
 
-_MANUAL = "https://htcondor.readthedocs.io/en/latest/man-pages/condor_submit.html"
+MANUAL = "https://htcondor.readthedocs.io/en/latest/man-pages/condor_submit.html"
 #: Variables of HTCondor that differ from job to job.
 _PER_JOB = re.compile(
     r"\$\((process|procid|step|row|item|itemindex)\b|\$\$|\$(?!env\()[a-z]+\(", re.IGNORECASE
@@ -33,7 +34,7 @@ def _lost(submit: SubmitFile) -> Iterator[tuple[Command, Command]]:
             and before.segment == command.segment
             # in an if-block that the other is not in, it may be a default and what overrides it
             and command.branch == before.branch[: len(command.branch)]
-            and not re.search(rf"\$\({re.escape(command.key)}[):]", command.value, re.IGNORECASE)
+            and f"$({command.key}" not in command.value.lower()
         ):
             yield before, command
         last[key] = command
@@ -43,7 +44,7 @@ def _lost(submit: SubmitFile) -> Iterator[tuple[Command, Command]]:
     "two-requirements",
     hint="join both with &&, in one line",
     why="Of two lines with one name HTCondor keeps the last and says nothing: the first requirement is lost.",
-    source=f"{_MANUAL} (requirements); found in five published templates",
+    source=f"{MANUAL} (requirements); found in five published templates",
 )
 def two_requirements(submit: SubmitFile) -> Iterator[Hit]:
     for before, after in _lost(submit):
@@ -59,7 +60,7 @@ def two_requirements(submit: SubmitFile) -> Iterator[Hit]:
     "lost-line",
     hint="keep one of them",
     why="Of two lines with one name HTCondor keeps the last and says nothing.",
-    source=_MANUAL,
+    source=MANUAL,
 )
 def lost_line(submit: SubmitFile) -> Iterator[Hit]:
     for before, after in _lost(submit):
@@ -76,33 +77,121 @@ def lost_line(submit: SubmitFile) -> Iterator[Hit]:
 )
 def doubled_name(submit: SubmitFile) -> Iterator[Hit]:
     for command in submit.commands:
-        if re.match(rf"{re.escape(command.key)}\s*=(?!=)", command.value, re.IGNORECASE):
+        name, equals, rest = command.value.partition("=")
+        if equals and name.strip().lower() == command.key and not rest.startswith("="):
             yield Hit(command.line, f"{command.written} = {command.written} = …: the name is there twice")
+
+
+#: So many names of a file are compared with those that there are.
+_COMPARED = 100
+
+
+def _near(name: str, names: Iterable[str], cutoff: float) -> str | None:
+    """The name that may be meant."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=cutoff) if len(name) < 60 else []
+    return found[0] if found else None
+
+
+def _variables(submit: SubmitFile) -> Iterator[Command]:
+    """The lines that set a variable of the user's, each name once: what is used of it and what is no command of HTCondor's."""
+    seen: set[str] = set()
+    for command in submit.commands:
+        if not command.custom and not is_command(command.key) and command.key not in seen:
+            seen.add(command.key)
+            yield command
 
 
 @SUBMIT.rule(
     "unknown-command",
     hint="correct the name",
     why="HTCondor takes a name that it does not know for a variable of yours, and ignores it.",
-    source=_MANUAL,
+    source=MANUAL,
 )
 def unknown_command(submit: SubmitFile) -> Iterator[Hit]:
-    for command in submit.commands:
-        if command.custom or command.key in COMMANDS | OTHER_NAMES.keys() | submit.referenced:
-            continue
-        # Only what is nearly a command: other names may be a site's own.
-        near = difflib.get_close_matches(command.key, COMMANDS, n=1, cutoff=0.86)
-        if near:
+    for command, near in _unused(submit):
+        if near is not None:
             yield Hit(
-                command.line, f"{command.written} is not a submit command, and is ignored", f"write {near[0]}"
+                command.line, f"{command.written} is not a submit command, and is ignored", f"write {near}"
             )
+
+
+def _unused(submit: SubmitFile) -> Iterator[tuple[Command, str | None]]:
+    """Variables that nothing uses, with the command that may be meant."""
+    if submit.includes or submit.is_template:
+        return
+    unused = [command for command in _variables(submit) if command.key not in submit.referenced]
+    for number, command in enumerate(unused):
+        yield command, _near(command.key, COMMANDS, 0.86) if number < _COMPARED else None
+
+
+@SUBMIT.rule(
+    "unused-variable",
+    hint="remove it, or use it as $(name); an attribute of the job is written with a +",
+    why="HTCondor takes a name that it does not know for a variable of yours: nothing comes of one that no line uses.",
+    source="condor_submit warns of it",
+)
+def unused_variable(submit: SubmitFile) -> Iterator[Hit]:
+    for command, near in _unused(submit):
+        if near is None:
+            hint = f"write +{command.written}" if command.key in _ATTRIBUTES else None
+            yield Hit(command.line, f"nothing uses {command.written}, which is not a submit command", hint)
+    if submit.includes or submit.is_template:
+        return
+    for queue in submit.queues[:1]:
+        for name in queue.variables:
+            if (
+                name not in {"item", "_"}
+                and "." not in name
+                and name not in submit.referenced
+                and not is_command(name)
+            ):
+                yield Hit(
+                    queue.line,
+                    f"the queue statement sets {name}, and nothing uses it",
+                    f"write $({name}) where it is meant",
+                )
+
+
+#: Attributes of jobs that sites ask for.
+_ATTRIBUTES = frozenset(
+    "jobflavour maxruntime wantgpulab gpujoblength jobdurationcategory singularityimage wantflocking wantglidein".split()
+)
+
+
+@SUBMIT.rule(
+    "undefined-variable",
+    hint="correct the name",
+    why="HTCondor puts nothing in the place of a variable that it does not know.",
+    source=MANUAL,
+)
+def undefined_variable(submit: SubmitFile) -> Iterator[Hit]:
+    if submit.includes or submit.is_template:
+        return
+    known = {each.key for each in submit.commands} | {
+        name for queue in submit.queues for name in queue.variables
+    }
+    told: set[str] = set()
+    for command in submit.commands[:2000]:
+        for name, default in _USED.findall(command.value[:10_000]):
+            low = name.lower()
+            if default or low in known | told | BUILT_IN or is_command(low) or len(told) > _COMPARED:
+                continue
+            told.add(low)
+            near = _near(low, [each for each in known if not is_command(each)] + sorted(PER_JOB_NAMES), 0.75)
+            if near is not None:
+                yield Hit(command.line, f"$({name}) is set nowhere", f"write $({near})")
+
+
+_USED = re.compile(r"(?<!\$)\$\(([A-Za-z_]\w*)(:?)")
+#: Variables of HTCondor's own that people use.
+PER_JOB_NAMES = frozenset(["process", "cluster", "procid", "clusterid", "item", "row", "step"])
 
 
 @SUBMIT.rule(
     "undocumented-value",
     hint="use a value that the manual has",
     why="What HTCondor does with a value that the manual does not have may change, or be nothing.",
-    source=_MANUAL,
+    source=MANUAL,
 )
 def undocumented_value(submit: SubmitFile) -> Iterator[Hit]:
     for command in submit.commands:
@@ -187,11 +276,11 @@ def quoted_boolean(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "no-queue",
     hint="end the file with: queue",
-    why="Without a queue statement condor_submit submits nothing.",
-    source=_MANUAL,
+    why="Without a queue statement HTCondor before 25 submits nothing, and says so only in passing.",
+    source=MANUAL,
 )
 def no_queue(submit: SubmitFile) -> Iterator[Hit]:
-    if not submit.queues and not submit.includes:
+    if not submit.queues and not submit.includes and not submit.is_template:
         yield Hit(max(len(submit.lines) - (submit.lines[-1:] == [""]), 1), "there is no queue statement")
 
 
@@ -203,26 +292,39 @@ def no_queue(submit: SubmitFile) -> Iterator[Hit]:
     source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
 )
 def no_request(submit: SubmitFile) -> Iterator[Hit]:
-    universe = submit.last("universe")
-    on_this_machine = universe is not None and universe.value.lower() in {"local", "scheduler"}
-    if not submit.queues or submit.includes or on_this_machine:
+    if not submit.queues or submit.includes or submit.universe in _ELSEWHERE or _is_cern(submit):
         return
+    variables = submit.queues[0].variables
     missing = [
-        name for name in ("request_cpus", "request_memory", "request_disk") if submit.last(name) is None
+        name
+        for name in ("request_cpus", "request_memory", "request_disk")
+        if submit.last(name) is None
+        and submit.attribute(name.replace("_", "")) is None
+        and name not in variables
     ]
     if missing:
-        yield Hit(submit.queues[0][0], f"nothing says {', '.join(missing)}")
+        yield Hit(submit.queues[0].line, f"nothing says {', '.join(missing)}")
+
+
+#: Universes whose jobs are matched with no slot of the pool.
+_ELSEWHERE = frozenset(["local", "scheduler", "grid", "1", "7", "9", "12"])
+
+
+def _is_cern(submit: SubmitFile) -> bool:
+    """Whether the file is for CERN's batch service, which gives memory and disk with each core."""
+    marks = ("jobflavour", "maxruntime")
+    return any(submit.custom(mark) or submit.of(mark) for mark in marks)
 
 
 @SUBMIT.rule(
     "small-unit",
     hint="write the unit",
     why="A plain number is MiB in request_memory and gpus_minimum_memory, KiB in request_disk.",
-    source=_MANUAL,
+    source=MANUAL,
 )
 def small_unit(submit: SubmitFile) -> Iterator[Hit]:
     for key, unit, least in (
-        ("request_memory", "MiB", 128),
+        ("request_memory", "MiB", 257),
         ("request_disk", "KiB", 10_240),
         ("gpus_minimum_memory", "MiB", 128),
     ):
@@ -242,27 +344,44 @@ def small_unit(submit: SubmitFile) -> Iterator[Hit]:
     source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
 )
 def one_file_for_all(submit: SubmitFile) -> Iterator[Hit]:
-    for segment, (_, rest) in enumerate(submit.queues):
-        if not rest or re.fullmatch(r"[01]", rest):
+    for segment, queue in enumerate(submit.queues[:10]):
+        if queue.is_one or (
+            queue.count in {"", "1"}
+            and queue.mode != "from"
+            and len(queue.items) == 1
+            and _is_one(queue.items[0])
+        ):
             continue
-        variables = re.findall(r"[a-z_]\w*", re.split(r"\b(?:in|from|matching)\b", rest.lower())[0])
         for key in ("output", "error"):
-            before = [command for command in submit.of(key) if command.segment <= segment]
+            before = [command for command in submit.of(key)[:1000] if command.segment <= segment]
             for command in before:
-                if command.segment == before[-1].segment and _is_shared(submit, command.value, variables):
+                if command.segment == before[-1].segment and _is_shared(submit, command, queue.variables):
                     yield Hit(
                         command.line, f"all jobs of the cluster write {command.written} to {command.value}"
                     )
 
 
-def _is_shared(submit: SubmitFile, value: str, variables: list[str]) -> bool:
+def _is_one(items: str) -> bool:
+    return re.search(r"[\s,*?$]", items) is None
+
+
+def _is_shared(submit: SubmitFile, command: Command, variables: tuple[str, ...]) -> bool:
     """Whether a file has one name, in one folder, for all jobs of a queue statement with these variables."""
     base = submit.last("initialdir")
-    path = submit.expanded(value)
+    path = submit.expanded(command.value)
+    # a variable of the queue statement may be the command itself
+    names = {OTHER_NAMES.get(name, name) for name in variables}
+    if command.key in names or ("initialdir" in names and not path.startswith("/")):
+        return False
     if base is not None and not path.startswith("/"):
         path = f"{submit.expanded(base.value)}/{path}"
-    used = {name.lower() for name in re.findall(r"\$\((\w+)", path)}
-    return bool(value) and value != "/dev/null" and not _PER_JOB.search(path) and not used & set(variables)
+    used = {name.lower() for name in re.findall(r"\$\w*\((\w+)", path)}
+    return (
+        bool(command.value)
+        and path != "/dev/null"
+        and not _PER_JOB.search(path)
+        and not used & set(variables)
+    )
 
 
 @SUBMIT.rule(
@@ -273,7 +392,7 @@ def _is_shared(submit: SubmitFile, value: str, variables: list[str]) -> bool:
 )
 def no_log(submit: SubmitFile) -> Iterator[Hit]:
     if submit.queues and submit.last("log") is None and not submit.includes:
-        yield Hit(submit.queues[0][0], "there is no event log")
+        yield Hit(submit.queues[0].line, "there is no event log")
 
 
 @SUBMIT.rule(
@@ -293,9 +412,11 @@ def log_overwritten(submit: SubmitFile) -> Iterator[Hit]:
     "getenv",
     hint='name the variables that the job needs: environment = "NAME=value", or getenv = NAME',
     why="The whole environment of the shell that submits goes along: paths of this machine, and secrets.",
-    source=f"{_MANUAL} (getenv)",
+    source=f"{MANUAL} (getenv)",
 )
 def getenv(submit: SubmitFile) -> Iterator[Hit]:
+    if submit.universe in {"local", "scheduler", "7", "12"}:
+        return  # the job runs here, where the environment is
     for command in submit.of("getenv"):
         if command.value.lower() == "true":
             yield Hit(command.line, "the whole environment of the submitting shell is sent along")
@@ -306,7 +427,7 @@ def getenv(submit: SubmitFile) -> Iterator[Hit]:
     hint="add: transfer_checkpoint_files = …",
     why="Without transfer_checkpoint_files the output is what is kept at each checkpoint: all that transfer_output_files names "
     "must be there already, and nothing else is kept.",
-    source=f"{_MANUAL} (transfer_checkpoint_files)",
+    source=f"{MANUAL} (transfer_checkpoint_files)",
 )
 def checkpoint_files(submit: SubmitFile) -> Iterator[Hit]:
     code = submit.last("checkpoint_exit_code")
@@ -316,27 +437,3 @@ def checkpoint_files(submit: SubmitFile) -> Iterator[Hit]:
         yield Hit(
             code.line, "checkpoint_exit_code and transfer_output_files without transfer_checkpoint_files"
         )
-
-
-@SUBMIT.rule(
-    "syntax",
-    hint="correct it: condor_submit -dry-run - FILE shows what it makes of the file",
-    why="condor_submit refuses the file.",
-    source="HTCondor's own parser (htcondor2.Submit)",
-)
-def syntax(submit: SubmitFile) -> Iterator[Hit]:
-    from wingspan.pools.personal.activation import import_bindings
-
-    body = "\n".join(submit.lines)
-    if submit.includes:
-        return  # the parser would do what the file says, and nothing of the file may be executed here
-    try:
-        htcondor2 = import_bindings()
-    except ImportError:
-        return
-    try:
-        htcondor2.Submit(body)
-    except (ValueError, TypeError, RuntimeError, htcondor2.HTCondorException) as error:
-        words = str(error)
-        found = re.search(r"[Ll]ine (\d+)", words)
-        yield Hit(int(found[1]) if found else 1, f"HTCondor cannot read it: {words.strip()}")

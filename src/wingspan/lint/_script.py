@@ -5,7 +5,10 @@ options.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import attrs
@@ -16,14 +19,13 @@ __all__ = ["Sbatch", "Script", "ScriptLine", "parse_script"]
 _MARK = re.compile(
     r"""\\.|(?P<word>\$'(?:[^'\\]|\\.)*'|'|<<<|<<|#)|(?P<bracket>"|\$?\(\(|\$[({]|[(}]|\)\)?)"""
 )
-_CLOSES = {'"': '"', "((": "))", "(": ")", "=(": ")", "${": "}"}
+_CLOSES = {'"': '"', "((": "))", "(": ")", "=(": ")", "${": "}", '${"': "}"}
 _HEREDOC = re.compile(
     r"<<(?P<dash>-?)[ \t]*(?:(?P<quote>['\"])(?P<quoted>.+?)(?P=quote)|\\?(?P<word>[\w.+-]+))"
 )
-#: What is told to whoever reads the output, and not executed.
-_SAID = re.compile(
-    r"""((?:^|[\s;&|({])(?:echo|printf)\s)(?:"(?:[^"\\`$]|\\.|\$(?!\())*"|'[^']*'|[^"'`;&|<>()$\n]|\$(?!\())*"""
-)
+#: What is told to whoever reads the output, and not executed: up to what is executed, redirected, or the end of the command.
+_SAID = re.compile(r"(?:^|(?<=[\s;&|({]))(?:echo|printf)\s")
+_TOLD = re.compile(r"""[^"'`;&|<>()$\\]+|\\.|\$(?!\()|"(?:[^"\\`$]|\\.|\$(?!\())*"|'[^']*'""", re.DOTALL)
 _SBATCH = re.compile(r"#SBATCH\s+(?P<rest>.*)")
 #: sbatch's one-letter options, by their long names (sbatch manual page).
 _LONG = {
@@ -65,7 +67,7 @@ class Sbatch:
     effective: bool
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Script:
     """A shell script.
 
@@ -83,7 +85,7 @@ class Script:
     sbatch: list[Sbatch]
     carriage_returns: bool = False
 
-    @property
+    @cached_property
     def text(self) -> str:
         """All that is executed."""
         return "\n".join(each.text for each in self.code)
@@ -106,7 +108,7 @@ def _scan(line: str, inside: list[str], documents: list[tuple[bool, str]]) -> st
     while match := _MARK.search(line, at):
         mark, start, at = match[0], match.start(), match.end()
         top = inside[-1] if inside else ""
-        quoted = _is_quoted(inside)
+        quoted = bool(inside) and inside[-1].endswith('"')
         if top == "'":
             end = line.find("'", start)
             if end < 0:
@@ -117,28 +119,27 @@ def _scan(line: str, inside: list[str], documents: list[tuple[bool, str]]) -> st
             at = start + 1  # of these marks, nothing means anything in double quotes
         elif mark == "'":
             inside.append(mark)
-        elif mark == "<<" and top not in {"((", "${"} and (document := _HEREDOC.match(line, start)):
+        elif mark == "<<" and top not in {"((", "${", '${"'} and (document := _HEREDOC.match(line, start)):
             documents.append((bool(document["dash"]), document["quoted"] or document["word"]))
             at = document.end()
-        elif mark == "#" and top not in {"((", "${"} and line[start - 1 : start] in " \t;&|()":
+        elif mark == "#" and top not in {"((", "${", '${"'} and line[start - 1 : start] in " \t;&|()":
             return line[:start]
         elif match["bracket"]:
             at = start + _nest(mark, inside, array=line[start - 1 : start] == "=")
     return line
 
 
-def _is_quoted(inside: list[str]) -> bool:
-    return next((each for each in reversed(inside) if each != "${"), "") == '"'
-
-
 def _nest(mark: str, inside: list[str], *, array: bool) -> int:
-    """Open or close what `mark` does; how many characters of it that took."""
+    """Open or close what `mark` does; how many characters of it that took. A ``${`` within double quotes is kept as ``${"``."""
     top = inside[-1] if inside else ""
+    quoted = top.endswith('"')
     if mark == '"' and top != '"':
         inside.append(mark)
-    elif mark in {"$((", "$(", "${"}:
+    elif mark == "${":
+        inside.append('${"' if quoted else mark)
+    elif mark in {"$((", "$("}:
         inside.append(mark.replace("$(", "("))
-    elif mark in {"((", "("} and not _is_quoted(inside) and top != "${":
+    elif mark in {"((", "("} and not quoted and top != "${":
         inside.append("=(" if array and mark == "(" else mark)
     elif mark == _CLOSES.get(top):
         inside.pop()
@@ -150,52 +151,92 @@ def _nest(mark: str, inside: list[str], *, array: bool) -> int:
     return len(mark)
 
 
-def _after(lines: list[str], number: int, documents: list[tuple[bool, str]]) -> int:
+class _Lines:
+    """The lines of a file, and where each text is the next time."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self._places: dict[bool, dict[str, list[int]]] = {}
+
+    def next(self, text: str, start: int, *, tabs: bool) -> int | None:
+        """The first line from `start` on that is `text`, with `tabs` but for those at its beginning."""
+        if tabs not in self._places:
+            places: dict[str, list[int]] = {}
+            for number, line in enumerate(self.lines):
+                places.setdefault(line.lstrip("\t") if tabs else line, []).append(number)
+            self._places[tabs] = places
+        found = self._places[tabs].get(text, [])
+        at = bisect_left(found, start)
+        return found[at] if at < len(found) else None
+
+
+def _after(lines: _Lines, number: int, documents: list[tuple[bool, str]]) -> int:
     """The number of the line after here-documents that begin with line `number`; what has no end line is none."""
     for tabs, word in documents:
-        for end in range(number, len(lines)):
-            if (lines[end].lstrip("\t") if tabs else lines[end]) == word:
-                number = end + 1
-                break
+        end = lines.next(word, number, tabs=tabs)
+        if end is not None:
+            number = end + 1
     return number
 
 
-def _logical(lines: list[str], number: int, *, over_lines: bool) -> tuple[str, int, bool]:
+def _goes_on(line: str) -> bool:
+    """Whether a backslash at its end continues a line: an odd number of them."""
+    return (len(line) - len(line.rstrip("\\"))) % 2 == 1
+
+
+def _logical(lines: _Lines, number: int, *, over_lines: bool) -> tuple[str, int, bool]:
     """The line `number` without comment, joined with those that it is continued by; the number of the line after; and
     whether all is closed there. Only with `over_lines` do quotes and arrays go on in the next line.
     """
     inside: list[str] = []
     documents: list[tuple[bool, str]] = []
-    text = ""
-    while number < len(lines):
-        line = _scan(lines[number], inside, documents)
+    parts: list[str] = []
+    while number < len(lines.lines):
+        line = _scan(lines.lines[number], inside, documents)
         number += 1
-        if re.search(r"(?<!\\)(\\\\)*\\$", line):
-            text += line[:-1] + " "
+        if _goes_on(line):
+            parts.append(line[:-1] + " ")
             continue
-        text += line
+        parts.append(line)
         number, documents = _after(lines, number, documents), []
-        if not over_lines or not {"'", '"', "=("} & set(inside):
-            return text, number, True
-        text += "\n"
-    return text, number, not {"'", '"', "=("} & set(inside)
+        if not over_lines or not any(each in _OVER_LINES for each in inside):
+            return "".join(parts), number, True
+        parts.append("\n")
+    return "".join(parts), number, not any(each in _OVER_LINES for each in inside)
+
+
+#: What goes on in the next line.
+_OVER_LINES = frozenset(["'", '"', "=("])
 
 
 def _options(rest: str) -> Iterator[tuple[str, str]]:
     """What a ``#SBATCH`` line says; a word after an option that takes one is its value."""
-    words = re.findall(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""", _scan(rest, [], []))
+    words = deque(re.findall(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""", _scan(rest, [], [])))
     while words:
-        word = words.pop(0)
+        word = words.popleft()
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             if not equals and words and not words[0].startswith("-"):
-                value = words.pop(0)
+                value = words.popleft()
             yield name, value.strip("'\"")
         elif re.match(r"-[A-Za-z]", word):
             value = word[2:]
             if not value and words and not words[0].startswith("-"):
-                value = words.pop(0)
+                value = words.popleft()
             yield _LONG.get(word[1], word[1]), value.strip("'\"")
+
+
+def _without_said(text: str) -> str:
+    """The line without the words of echo and printf."""
+    parts: list[str] = []
+    at = 0
+    while said := _SAID.search(text, at):
+        parts.append(text[at : said.end()])
+        at = said.end()
+        while told := _TOLD.match(text, at):
+            at = told.end()
+    parts.append(text[at:])
+    return "".join(parts)
 
 
 def parse_script(path: Path, text: str) -> Script:
@@ -212,6 +253,7 @@ def parse_script(path: Path, text: str) -> Script:
     sbatch: list[Sbatch] = []
     number = 0
     over_lines = True
+    all_lines = _Lines(lines)
     while number < len(lines):
         first, line = number, lines[number]
         number += 1
@@ -221,9 +263,9 @@ def parse_script(path: Path, text: str) -> Script:
             continue
         if line.lstrip().startswith("#") or not line.strip():
             continue
-        joined, number, closed = _logical(lines, first, over_lines=over_lines)
+        joined, number, closed = _logical(all_lines, first, over_lines=over_lines)
         if not closed:  # a quote that is none, as far as can be told: from here on a line is a line
             over_lines = False
-            joined, number, _ = _logical(lines, first, over_lines=False)
-        code.append(ScriptLine(line=first + 1, text=_SAID.sub(r"\1 ", joined[:_LONGEST])))
+            joined, number, _ = _logical(all_lines, first, over_lines=False)
+        code.append(ScriptLine(line=first + 1, text=_without_said(joined[:_LONGEST])))
     return Script(path=path, lines=lines, code=code, sbatch=sbatch, carriage_returns="\r\n" in text)

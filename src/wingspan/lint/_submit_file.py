@@ -9,21 +9,44 @@ from pathlib import Path
 
 import attrs
 
+from wingspan.lint._macros import Macros
+from wingspan.lint._queue import Queue, parse_queue
 from wingspan.lint._vocabulary import OTHER_NAMES
 
-__all__ = ["LARGEST", "Command", "SubmitFile", "parse_submit", "split_list"]
+__all__ = [
+    "LARGEST",
+    "Answer",
+    "Command",
+    "SubmitFile",
+    "exists",
+    "is_template",
+    "parse_submit",
+    "split_list",
+]
 
 #: Job files are small; what has more bytes is data.
 LARGEST = 4 << 20
-_COMMAND = re.compile(r"\s*(?P<key>[+-]?[A-Za-z_][\w.]*)\s*(?P<tag>@?=)(?P<value>.*)", re.DOTALL)
-_STATEMENT = re.compile(r"\s*(if|elif|else|endif|include|use|error|warning)\b", re.IGNORECASE)
-_QUEUE = re.compile(r"\s*queue\b(?!\s*=)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_NAME = re.compile(r"[+-][^\s=]+|[\w.]+")
+_STATEMENT = re.compile(
+    r"(?P<word>if|elif|else|endif)(?:\s+(?P<rest>.*))?|@?(?P<other>include|use|error|warning)\b(?!\s*=).*",
+    re.IGNORECASE | re.DOTALL,
+)
+_QUEUE = re.compile(r"(?:queue|iter(?:a(?:te?)?)?)(?:\s+(?P<rest>.*))?", re.IGNORECASE | re.DOTALL)
 #: A line at which HTCondor's parser reads another file or executes a command (colons may stand before it), or that becomes one
 #: when it is joined with the next.
 _INCLUDES = re.compile(
-    r"^[^a-z#\n]*(?:include|use\b|(?:i(?:n(?:c(?:l(?:ud?)?)?)?)?|us?)\s*\\)", re.IGNORECASE | re.MULTILINE
+    r"^[^a-z#\n]*(?:include|use\b|(?:i(?:n(?:c(?:l(?:ud?)?)?)?)?|us?)[^\S\n]*\\)",
+    re.IGNORECASE | re.MULTILINE,
 )
-_MACRO = re.compile(r"\$\$?\(?\[?\(([\w.+]+)")
+#: What is in the brackets of $(…), $$(…), $F(…) and the like.
+_MACRO = re.compile(r"\$[\w$]*\[?\(+([^()$\n]*)")
+_WORD = re.compile(r"[\w.+]+")
+_DEFINED = re.compile(r"\bdefined[ \t]+([\w.]+)", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"(?:!\s*)*(?:true|false|yes|no|t|f|y|n|[-+]?\d+(?:\.\d+)?|defined\b.*|version\s+.*)", re.IGNORECASE
+)
+#: If-blocks within if-blocks: nobody has more, and HTCondor allows fewer.
+_DEEPEST = 32
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +78,29 @@ class Command:
         return "$" in self.value
 
 
+@attrs.frozen
+class Answer:
+    """What condor_submit said.
+
+    Attributes:
+        refused: Whether it refuses the file.
+        line: The line that it means. 1 where it tells none.
+        why: Its reason, in one line.
+    """
+
+    refused: bool
+    line: int = 1
+    why: str = ""
+
+
+@attrs.frozen
+class Fault:
+    """What cannot be read as a line of a submit description."""
+
+    line: int
+    what: str
+
+
 @attrs.define(slots=False)
 class SubmitFile:
     """A submit description.
@@ -63,19 +109,33 @@ class SubmitFile:
         path: The file.
         lines: Its lines as they are, without line ends.
         commands: The ``key = value`` lines, in order.
-        queues: Line number and text after ``queue`` of each queue statement.
+        queues: The queue statements.
+        behind: Number of the first line behind the first queue statement that is neither empty nor a comment; 0: there is none.
+        faults: Lines that HTCondor's parser cannot read.
         carriage_returns: Whether lines end as on Windows.
+        answer: What condor_submit said, if it was asked.
     """
 
     path: Path
     lines: list[str]
     commands: list[Command]
-    queues: list[tuple[int, str]]
+    queues: list[Queue]
+    behind: int = 0
+    faults: list[Fault] = attrs.field(factory=list)
     carriage_returns: bool = False
+    answer: Answer | None = None
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, bool], list[Command]]:
+        found: dict[tuple[str, bool], list[Command]] = {}
+        for each in self.commands:
+            found.setdefault((each.key, each.custom), []).append(each)
+        return found
 
     def of(self, *keys: str) -> list[Command]:
         """The submit commands of these names (lower case), in order."""
-        return [each for each in self.commands if each.key in keys and not each.custom]
+        found = [each for key in keys for each in self._by_key.get((key, False), ())]
+        return sorted(found, key=lambda each: each.line) if len(keys) > 1 else found
 
     def last(self, *keys: str) -> Command | None:
         """The one that counts."""
@@ -84,29 +144,70 @@ class SubmitFile:
 
     def custom(self, key: str) -> list[Command]:
         """The job attributes of this name."""
-        return [each for each in self.commands if each.custom and each.key == key.lower()]
+        return self._by_key.get((key.lower(), True), [])
+
+    def attribute(self, name: str) -> Command | None:
+        """What sets an attribute of the job directly, if something does."""
+        found = self.custom(name)
+        return found[-1] if found else None
+
+    @property
+    def universe(self) -> str:
+        """The universe in small letters; where none is named, what an image says, else vanilla."""
+        said = self.last("universe")
+        if said is not None and said.value:
+            return self.expanded(said.value).lower()
+        return "container" if self.of("container_image", "docker_image") else "vanilla"
+
+    @cached_property
+    def text(self) -> str:
+        """The whole file, with line ends as on Unix."""
+        return "\n".join(self.lines)
 
     @cached_property
     def includes(self) -> bool:
         """Whether the file takes something from elsewhere: what it lacks may be there, and HTCondor's parser would read or
         execute what is named.
         """
-        return _INCLUDES.search("\n".join(self.lines)) is not None
+        return _INCLUDES.search(self.text) is not None
+
+    @cached_property
+    def is_template(self) -> bool:
+        """Whether something else makes a submit description of it first."""
+        return is_template(self.text)
+
+    @cached_property
+    def macros(self) -> Macros:
+        """What the file's variables stand for."""
+        return Macros(
+            ((each.key, each.value, bool(each.branch)) for each in self.commands if not each.custom),
+            {name for queue in self.queues for name in queue.variables},
+        )
 
     def expanded(self, value: str) -> str:
-        """`value` with the macros that the file sets itself replaced, some levels deep."""
-        known = {each.key: each.value for each in self.commands if not each.custom}
-        for _ in range(5):
-            if len(value) < 10_000:
-                value = re.sub(
-                    r"\$\((\w+)(?::[^()]*)?\)", lambda match: known.get(match[1].lower(), match[0]), value
-                )
-        return value
+        """`value` with the macros that the file sets itself replaced; what is not known here stays as it is written."""
+        return self.macros.expanded(value)
 
     @cached_property
     def referenced(self) -> frozenset[str]:
-        """Names that are used as macros, ``$(name)``."""
-        return frozenset(name.lower() for name in _MACRO.findall("\n".join(self.lines)))
+        """Names (lower case) that are used as macros, ``$(name)``, by functions, or in conditions."""
+        used = {word.lower() for inside in _MACRO.findall(self.text) for word in _WORD.findall(inside)}
+        # if defined name
+        return frozenset(used | {word.lower() for word in _DEFINED.findall(self.text)})
+
+    @cached_property
+    def base(self) -> Path:
+        """The folder from which the file is submitted, as far as can be told: where its executable or list is."""
+        named = [each.value.strip('"') for each in self.of("executable", "initialdir") if not each.has_macros]
+        named += [queue.file for queue in self.queues if queue.file]
+        here = self.path.parent
+        candidates = [here, *list(here.absolute().parents)[:2]]
+        names = [name for name in named if name and len(name) < 4096 and not name.startswith(("/", "$"))]
+
+        def there(folder: Path) -> int:
+            return sum(exists(folder / name) for name in names[:8])
+
+        return max(candidates, key=there)  # of equals the first
 
     @cached_property
     def script(self) -> Path | None:
@@ -120,106 +221,197 @@ class SubmitFile:
             words = arguments.value.strip('"').split() if arguments else []
             name = next((word for word in words if word.endswith(".sh")), "")
         base = self.last("initialdir")
-        for folder in (self.path.parent, self.path.parent / base.value if base else self.path.parent):
+        for folder in (self.base, self.base / base.value if base else self.base):
             if name and _is_text(folder / name):
                 return folder / name
         return None
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file; a value of a job file may be no name for one at all."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_template(text: str) -> bool:
+    """Whether it has ``{{ … }}`` or ``{% … %}``, as Jinja and its kin do.
+
+    >>> is_template("queue {{ n }}"), is_template("awk '{{print $1}}'"), is_template("queue 3")
+    (True, True, False)
+    """
+    for opens, closes in (("{{", "}}"), ("{%", "%}")):
+        at = text.find(opens)
+        if at >= 0 and text.find(closes, at) >= 0:
+            return True
+    return False
 
 
 def _is_text(path: Path) -> bool:
     """Whether it is a file that can be a script: readable, small, and no program."""
     try:
         return path.is_file() and path.stat().st_size <= LARGEST and b"\0" not in path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
 def _logical(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Lines with their continuations joined, and the number of the first."""
+    """Lines with their continuations joined, without surrounding blanks, and the number of the first.
+
+    A comment does not go on in the next line; within a continued line it is passed over, and ends it unless a backslash stands at
+    its own end.
+    """
     number = 0
     while number < len(lines):
-        first, text = number, lines[number]
-        # a comment continues no other line, and comments within a continued one are skipped
-        while text.rstrip().endswith("\\") and not text.lstrip().startswith("#") and number + 1 < len(lines):
-            number += 1
-            following = lines[number]
-            text = text.rstrip()[:-1] + (
-                " \\" if following.lstrip().startswith("#") else " " + following.strip()
-            )
-        yield first + 1, text
+        first, text = number, lines[number].strip()
         number += 1
+        if text.startswith("#") or not text.endswith("\\"):
+            yield first + 1, text
+            continue
+        parts = [text[:-1]]
+        while number < len(lines):
+            following = lines[number].strip()
+            number += 1
+            more = following.endswith("\\")
+            if not following.startswith("#"):
+                parts.append(following[:-1] if more else following)
+            if not more:
+                break
+        yield first + 1, "".join(parts).strip()
 
 
-@attrs.define
 class _Branches:
     """Which branches of if-blocks a line is in; each branch has a number of its own."""
 
-    open: list[int] = attrs.field(factory=list)
-    count: int = 0
+    def __init__(self) -> None:
+        self.open: list[int] = []
+        self._else: list[bool] = []
+        self._count = 0
 
-    def statement(self, word: str) -> None:
-        self.count += 1
+    def statement(self, word: str, rest: str) -> str | None:
+        """What is wrong with it, if something is."""
+        self._count += 1
         if word == "if":
-            self.open.append(self.count)
-        elif word in {"elif", "else"} and self.open:
-            self.open[-1] = self.count
-        elif word == "endif" and self.open:
+            self.open.append(self._count)
+            self._else.append(False)
+            return None if "$" in rest or _CONDITION.fullmatch(rest.strip()) else f"if {rest}".strip()
+        if not self.open:
+            return f"{word} without if"
+        if word == "endif":
             self.open.pop()
+            self._else.pop()
+            return None
+        self.open[-1] = self._count
+        if self._else[-1]:
+            return f"{word} after else"
+        self._else[-1] = word == "else" and not rest.lower().startswith("if ")
+        return None
+
+
+class _Reader:
+    """Goes over the lines of a file."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.commands: list[Command] = []
+        self.queues: list[Queue] = []
+        self.faults: list[Fault] = []
+        self.behind = 0
+        self._lines = lines
+        self._branches = _Branches()
+        self._until: str | None = None
+        self._block: list[str] = []
+
+    def read(self) -> None:
+        number = 0
+        for number, logical in _logical(self._lines):
+            if self._until is not None:
+                self._within(logical)
+            elif logical and not logical.startswith("#"):
+                self._line(number, logical)
+        if self._until is not None:
+            what = "the list of the queue statement" if self._until == ")" else "the text that begins with @="
+            self.faults.append(Fault(number, f"{what} has no end: {self._until}"))
+        elif self._branches.open:
+            self.faults.append(Fault(max(number, 1), "if without endif"))
+
+    def _within(self, logical: str) -> None:
+        """A line of a list of a queue statement, or of a text between @=tag and @tag."""
+        if self._until == ")":
+            if logical.startswith(")"):
+                self._until = None
+            elif logical and not logical.startswith("#"):
+                self.queues[-1].items.append(logical)
+        elif logical == self._until:
+            self.commands[-1] = attrs.evolve(self.commands[-1], value="\n".join(self._block))
+            self._until = None
+        else:
+            self._block.append(logical)
+
+    def _line(self, number: int, logical: str) -> None:
+        if self.queues and not self.behind:
+            self.behind = number
+        if (statement := _STATEMENT.fullmatch(logical)) is not None:
+            if statement["word"]:
+                wrong = self._branches.statement(statement["word"].lower(), statement["rest"] or "")
+                if wrong is not None and not self.queues:
+                    self.faults.append(Fault(number, wrong))
+        elif (queue := _QUEUE.fullmatch(logical)) is not None:
+            self.queues.append(parse_queue(number, (queue["rest"] or "").strip()))
+            if self.queues[-1].goes_on:
+                self._until = ")"
+        else:
+            self._command(number, logical)
+
+    def _command(self, number: int, logical: str) -> None:
+        left, equals, value = logical.partition("=")
+        written = left.rstrip()
+        tagged = written.endswith("@")
+        written = written.rstrip("@" if tagged else "+").rstrip() if equals else written
+        if not equals or not _NAME.fullmatch(written):
+            if not self.queues and not self._branches.open:
+                self.faults.append(Fault(number, logical))
+            return
+        custom = written[0] in "+-" or written.lower().startswith("my.")
+        key = written.lstrip("+-").lower()
+        self.commands.append(
+            Command(
+                line=number,
+                key=key.removeprefix("my.") if custom else key,
+                written=written,
+                value=value.strip(),
+                custom=custom,
+                segment=len(self.queues),
+                branch=tuple(self._branches.open[:_DEEPEST]),
+            )
+        )
+        if tagged:
+            self._until, self._block = "@" + value.strip(), []
 
 
 def parse_submit(path: Path, text: str) -> SubmitFile:
-    """Read a submit description. It is never refused: what is no command is passed over.
+    """Read a submit description. It is never refused: what cannot be read is in `SubmitFile.faults`.
 
-    >>> parsed = parse_submit(Path("x.sub"), "Executable = a.sh\\n+WantGPULab = true\\nqueue 3\\n")
+    >>> parsed = parse_submit(Path("x.sub"), "Executable = a.sh\\n+WantGPULab = true\\nwhat\\nqueue 3\\n")
     >>> [(each.line, each.key, each.value, each.custom) for each in parsed.commands]
     [(1, 'executable', 'a.sh', False), (2, 'wantgpulab', 'true', True)]
-    >>> parsed.queues
-    [(3, '3')]
+    >>> [(queue.line, queue.rest) for queue in parsed.queues], parsed.faults
+    ([(4, '3')], [Fault(line=3, what='what')])
     """
     lines = [line.removesuffix("\r") for line in text.split("\n")]
-    commands: list[Command] = []
-    queues: list[tuple[int, str]] = []
-    branches = _Branches()
-    until: str | None = None
-    for number, logical in _logical(lines):
-        stripped = logical.strip()
-        if until is not None:
-            if stripped == until or (until == ")" and stripped.endswith(")")):
-                until = None
-            continue
-        if not stripped or stripped.startswith("#"):
-            continue
-        if statement := _STATEMENT.match(logical):
-            branches.statement(statement[1].lower())
-            if not re.match(r"\s*\w+\s*=", logical):
-                continue
-        if queue := _QUEUE.fullmatch(logical):
-            rest = queue["rest"].strip()
-            queues.append((number, rest))
-            if rest.count("(") > rest.count(")"):
-                until = ")"
-            continue
-        if command := _COMMAND.fullmatch(logical):
-            written = command["key"]
-            custom = written[0] in "+-" or written.lower().startswith("my.")
-            key = written.lstrip("+-").lower()
-            commands.append(
-                Command(
-                    line=number,
-                    key=key.removeprefix("my.") if custom else key,
-                    written=written,
-                    value=command["value"].strip(),
-                    custom=custom,
-                    segment=len(queues),
-                    branch=tuple(branches.open),
-                )
-            )
-            if command["tag"] == "@=":
-                until = "@" + command["value"].strip()
+    reader = _Reader(lines)
+    reader.read()
     submit = SubmitFile(
-        path=path, lines=lines, commands=commands, queues=queues, carriage_returns="\r\n" in text
+        path=path,
+        lines=lines,
+        commands=reader.commands,
+        queues=reader.queues,
+        behind=reader.behind,
+        faults=reader.faults,
+        carriage_returns="\r\n" in text,
     )
-    keys = {each.key for each in commands}
+    keys = {each.key for each in reader.commands}
     submit.commands = [
         # condor_submit looks for the other name where the first is not there; one that is used as a macro is a variable
         attrs.evolve(each, key=OTHER_NAMES[each.key])
@@ -228,7 +420,7 @@ def parse_submit(path: Path, text: str) -> SubmitFile:
         and OTHER_NAMES[each.key] not in keys
         and each.key not in submit.referenced
         else each
-        for each in commands
+        for each in submit.commands
     ]
     return submit
 
@@ -239,6 +431,5 @@ def split_list(value: str) -> list[str]:
     >>> split_list("a.py, src/ ,osdf:///x/y.tar")
     ['a.py', 'src/', 'osdf:///x/y.tar']
     """
-    return [
-        entry.strip().strip('"') for entry in value.strip().strip('"').split(",") if entry.strip().strip('"')
-    ]
+    entries = (entry.strip().strip('"') for entry in value.strip().strip('"').split(","))
+    return [entry for entry in entries if entry]
