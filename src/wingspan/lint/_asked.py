@@ -31,7 +31,7 @@ _LIMITED = 'ulimit -c 0; ulimit -t 2; ulimit -v 1048576 2>/dev/null; exec "$@"'
 _MAY_QUEUE = re.compile(
     r"[^a-z#]*(?:(?:queue|iter(?:a(?:te?)?)?)(?:[\s\\]|$)|(?:q(?:u(?:eu?)?)?|i(?:te?)?)\s*\\)", re.IGNORECASE
 )
-_NAMED = re.compile(r"\$[\w$]*\[?\(+\s*([\w.+]+)")
+_NAMED = re.compile(r"\$\$?\w{0,40}\[?\({1,3}\s*([\w.+]+)")
 _NAMES = re.compile(r"\$\$?\(?\[?\(([\w.+]+)(:?)")
 _ENVIRONMENT = re.compile(r"\$ENV\((\w+)", re.IGNORECASE)
 #: What a file says of the machine it is submitted from, not of itself.

@@ -94,10 +94,7 @@ class _Use:
     words: str
     folder: str
     name: str
-
-    @property
-    def top(self) -> str:
-        return self.folder.split("/", maxsplit=1)[0]
+    top: str
 
 
 @attrs.frozen
@@ -112,6 +109,8 @@ class _Uses:
     plain: frozenset[str]
 
 
+#: So many uses of one name are looked at.
+_USES = 20
 _WITH_FOLDER = re.compile(r"(?<![\w./$}-])(?:\./)?((?:[\w.-]+/)+)([\w.-]+)(?![\w./-])")
 _MADE = re.compile(r"(?:mkdir(?:\s+-\w+)*|git clone\s+\S+)\s+(?:\./)?([\w.-]+)")
 
@@ -129,9 +128,10 @@ def _uses(submit: SubmitFile) -> _Uses:
     uses = _Uses({}, {}, made, frozenset(re.findall(r"[^\s'\"]+", arguments.value) if arguments else ()))
     for line, text, words in places:
         for folder, name in _WITH_FOLDER.findall(text):
-            use = _Use(line, words, folder, name)
-            uses.by_name.setdefault(name, []).append(use)
-            uses.by_top.setdefault(use.top, []).append(use)
+            use = _Use(line, words, folder, name, folder.split("/", maxsplit=1)[0])
+            for uses_of in (uses.by_name.setdefault(name, []), uses.by_top.setdefault(use.top, [])):
+                if len(uses_of) < _USES:
+                    uses_of.append(use)
     return uses
 
 

@@ -84,6 +84,7 @@ def doubled_name(submit: SubmitFile) -> Iterator[Hit]:
 
 #: So many names of a file are compared with those that there are.
 _COMPARED = 100
+_FEW = 20
 
 
 def _near(name: str, names: Iterable[str], cutoff: float) -> str | None:
@@ -170,14 +171,17 @@ def undefined_variable(submit: SubmitFile) -> Iterator[Hit]:
     known = {each.key for each in submit.commands} | {
         name for queue in submit.queues for name in queue.variables
     }
+    mine = [each for each in sorted(known) if not is_command(each)][:1000] + sorted(PER_JOB_NAMES)
     told: set[str] = set()
     for command in submit.commands[:2000]:
         for name, default in _USED.findall(command.value[:10_000]):
             low = name.lower()
-            if default or low in known | told | BUILT_IN or is_command(low) or len(told) > _COMPARED:
+            if default or low in known or low in told or low in BUILT_IN or is_command(low):
                 continue
+            if len(told) >= _FEW:
+                return
             told.add(low)
-            near = _near(low, [each for each in known if not is_command(each)] + sorted(PER_JOB_NAMES), 0.75)
+            near = _near(low, mine, 0.75)
             if near is not None:
                 yield Hit(command.line, f"$({name}) is set nowhere", f"write $({near})")
 

@@ -39,7 +39,7 @@ _INCLUDES = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 #: What is in the brackets of $(…), $$(…), $F(…) and the like.
-_MACRO = re.compile(r"\$[\w$]*\[?\(+([^()$\n]*)")
+_MACRO = re.compile(r"\$\$?\w{0,40}\[?\({1,3}([^()$\n]*)")
 _WORD = re.compile(r"[\w.+]+")
 _DEFINED = re.compile(r"\bdefined[ \t]+([\w.]+)", re.IGNORECASE)
 _CONDITION = re.compile(
