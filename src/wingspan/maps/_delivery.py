@@ -157,9 +157,14 @@ def check_pythons(name: str, python: str | None, holds_code: bool) -> None:
 
 def keep(delivery: Delivery, folder: Path) -> None:
     """Link the bundle into the map's folder, so that it lasts as long as the map, and its digest, so that it is not computed again."""
-    for name in (delivery.bundle.path.name, f"{delivery.bundle.path.name}.sha256"):
-        with contextlib.suppress(OSError):
-            os.link(delivery.bundle.path.with_name(name), folder / name)
+    from wingspan.environments.bundles.checked import link_bundle
+
+    bundle = delivery.bundle
+    beside = f"{bundle.path.name}.sha256"
+    with contextlib.suppress(OSError):
+        os.link(bundle.path.with_name(beside), folder / beside)
+    with contextlib.suppress(OSError):
+        link_bundle(bundle.path, folder / bundle.path.name, bundle.sha256)
 
 
 def bundle_of(folder: MapFolder) -> Bundle:

@@ -95,8 +95,10 @@ def prepare(
 
 def keep_bundle(bundle: Bundle, folder: Path) -> None:
     """Link the bundle into `folder`, so that it lasts as long as the run."""
+    from wingspan.environments.bundles.checked import link_bundle
+
     with contextlib.suppress(OSError):
-        os.link(bundle.path, folder / bundle.path.name)
+        link_bundle(bundle.path, folder / bundle.path.name, bundle.sha256)
 
 
 def bundle_of(folder: Path, facts: dict[str, Any]) -> Bundle:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -225,6 +228,7 @@ def test_the_digest_is_computed_once_a_machine(build: Build, job_folder: Path, p
     )
     (tools / "sha256sum").chmod(0o755)
     notes = {"WINGSPAN_NODE_CACHE": str(job_folder)}
+    job_folder.chmod(0o755)  # where others can write, it is read each time
     for _ in range(3):
         done = run(bundle, ["true"], job_folder, path=f"{tools}:/usr/bin:/bin", variables=notes)
         assert done.returncode == 0, done.stderr
@@ -253,6 +257,88 @@ def test_notes_of_others_are_not_believed(build: Build, job_folder: Path) -> Non
     notes.chmod(0o777)
     done = run(bundle, ["true"], job_folder, variables={"WINGSPAN_NODE_CACHE": str(job_folder)})
     assert done.returncode == 121
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as a second user")
+@pytest.mark.parametrize("whose", ["file", "folder", "group"])
+def test_what_others_can_change_is_checked_each_time(build: Build, job_folder: Path, whose: str) -> None:
+    """Another user rewrites the bundle in place, with the old size and times, and says in an attribute that it was checked: it does not run."""
+    bundle = build("small")
+    path = job_folder / bundle.path.name
+    job_folder.chmod(0o755)
+    notes = {"WINGSPAN_NODE_CACHE": str(job_folder)}
+    assert run(bundle, ["true"], job_folder, variables=notes).returncode == 0
+    if whose == "file":
+        os.chown(path, 54321, 54321)
+    elif whose == "folder":
+        os.chown(job_folder, 54321, 54321)
+    else:
+        os.chown(path, 0, 54321)
+        path.chmod(0o660)
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(3000)
+        byte = file.read(1)
+        file.seek(3000)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    status = path.stat()
+    states = [f"{status.st_dev}:{status.st_ino} {status.st_size} {n}" for n in ("0", str(status.st_mtime))]
+    for state in states:
+        with contextlib.suppress(OSError):
+            os.setxattr(path, "user.wingspan.checked", f"{bundle.sha256} {state}".encode())
+    done = run(bundle, ["true"], job_folder, variables=notes)
+    assert done.returncode == 121, done.stderr
+    assert "nothing in it was run" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as a second user")
+def test_a_bundle_of_somebody_else_is_used_as_a_copy(
+    build: Build, job_folder: Path, public_folder: Path
+) -> None:
+    """What is checked is what is run: of a file that another user may change at any time a copy is taken first."""
+    bundle = build("small")
+    path = job_folder / bundle.path.name
+    shutil.copyfile(bundle.path, path)
+    os.chown(path, 54321, 54321)
+    tools = job_folder / "tools"
+    tools.mkdir()
+    # Whoever owns it changes it in the very moment in which it has been checked.
+    (tools / "sha256sum").write_text(
+        f'#!/bin/sh\n{shutil.which("sha256sum")} "$@"\ndd if=/dev/zero of={path} bs=4096 count=10 conv=notrunc 2>/dev/null\n'
+    )
+    (tools / "sha256sum").chmod(0o755)
+    done = run(
+        bundle, ["cat", ".wingspan/bundle.json"], job_folder, path=f"{tools}:/usr/bin:/bin", method="unpack"
+    )
+    assert b"hsqs" not in path.read_bytes()[:4]
+    probe = run(bundle, ["true"], job_folder, method="unpack")
+    assert probe.returncode == 121
+    assert "cannot" not in done.stderr
+    assert done.returncode == 1, done.stderr  # the command began; there is no such file in its folder
+
+
+def test_another_helper_is_not_executed(build: Build, job_folder: Path, bare_path: str) -> None:
+    """The archive of programs that helps to mount has a digest as the bundle has: another one is as good as none."""
+    bundle = build("small")
+    start = starter_command(bundle, ["true"])
+    if "--helper" not in start.arguments:
+        pytest.skip("there is no helper here")
+    for file in (start.executable, *start.input_files):
+        shutil.copy(file, job_folder)
+    helper = job_folder / start.arguments[start.arguments.index("--helper") + 1]
+    trace = job_folder / "trace"
+    with tarfile.open(helper, "w:gz") as tar:
+        for name in ("ld.so", "squashfuse_ll", "unsquashfs"):
+            member = tarfile.TarInfo(name)
+            content = f"#!/bin/sh\ntouch {trace}\n".encode()
+            member.size, member.mode = len(content), 0o755
+            tar.addfile(member, io.BytesIO(content))
+    done = subprocess.run(
+        ["sh", f"./{start.executable.name}", "--method", "unpack", *start.arguments],
+        cwd=job_folder, env={"PATH": bare_path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert not trace.exists(), done.stderr
 
 
 def test_no_room_to_unpack(build: Build, job_folder: Path) -> None:
@@ -340,7 +426,9 @@ def test_signals_reach_the_command(build: Build, job_folder: Path, as_ordinary_u
 
 def _public(script: Path, folder: Path) -> Path:
     """The source tree may be closed to other users."""
-    return Path(shutil.copy(script, folder))
+    copy = Path(shutil.copy(script, folder))
+    copy.chmod(0o755)
+    return copy
 
 
 def test_nothing_stays_mounted(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
@@ -510,7 +598,7 @@ def test_a_security_policy_against_mounts(build: Build, job_folder: Path, as_ord
 
     done = run(build(), ["python", "-c", PROBE], job_folder, user=refused)
     assert done.returncode == 0, done.stderr
-    assert re.match(r"/tmp/ws\w+ 65534 ", done.stdout)
+    assert re.match(r"/tmp/ws\w+/e 65534 ", done.stdout)
     assert "cannot be made in a mount namespace" in done.stderr
     assert "moved to" in done.stderr
 
@@ -535,6 +623,6 @@ def test_without_namespaces_the_environment_moves(build: Build, job_folder: Path
     said, share, again, prefix = done.stdout.split()
     assert said == again
     assert share == f"{said}/share"
-    assert Path(said).name.startswith("ws"), "too long a path gets a short link"
+    assert Path(said).parent.name.startswith("ws"), "too long a path gets a short link"
     assert prefix == said or "/.wingspan-" in prefix
     assert "moved to" in done.stderr

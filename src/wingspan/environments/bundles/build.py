@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan.environments.bundles.checked import is_known, note_checked
 from wingspan.environments.bundles.manifest import (
     FORMAT,
     PREFIX,
@@ -186,6 +187,10 @@ def _built_before(cache: Path, key: str) -> Bundle | None:
         status = path.stat()
         if [status.st_size, status.st_mtime_ns] != entry["stat"]:
             return None
+        if not is_known(path, entry["sha256"]):  # nobody looked yet, or others can write it
+            if hash_file(path) != entry["sha256"]:
+                return None
+            note_checked(path, entry["sha256"])
         sources = tuple(cache / name for name in entry["sources"])
         if not all(source.is_file() for source in sources):
             return None
@@ -273,6 +278,7 @@ def _build(
         with replacing(cache / name.sidecar) as file:
             file.write(sidecar(name, digest))
         product.path.replace(path)
+        note_checked(path, digest)
         status = path.stat()
         entry = {
             "file": path.name,
@@ -314,6 +320,7 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
     with no_room(directory), contextlib.ExitStack() as undo:
         if not directory.is_dir():
             trust.make_folder(str(directory))
+        known = is_known(bundle.path, bundle.sha256)
         for path in (*bundle.sources, beside, bundle.path):
             target = directory / path.name
             if target.exists() and path.exists() and target.samefile(path):
@@ -330,6 +337,8 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
             finally:
                 part.unlink(missing_ok=True)
         undo.pop_all()
+    if known and bundle.path.samefile(directory / bundle.path.name):
+        note_checked(bundle.path, bundle.sha256)  # a link changes the time of the last change
     return attrs.evolve(
         bundle,
         path=directory / bundle.path.name,

@@ -23,7 +23,7 @@ import attrs
 from wingspan.environments.bundles.errors import BundleError, ProgramMissing
 from wingspan.environments.bundles.manifest import Bundle
 from wingspan.environments.bundles.remote import remote_program
-from wingspan.environments.bundles.storage import cache_folder, replacing
+from wingspan.environments.bundles.storage import cache_folder, hash_file, replacing
 from wingspan.worker import trust
 
 __all__ = ["EXIT_DAMAGED", "EXIT_NO_ROOM", "EXIT_NO_WAY", "Start", "starter_command", "starter_script"]
@@ -131,7 +131,7 @@ def starter_command(
                 pass
             else:
                 files.append(archive)
-                options += ["--helper", place(archive)]
+                options += ["--helper", place(archive), "--helper-sha256", hash_file(archive)]
         if bundle.manifest is not None and bundle.manifest.installed_bytes is not None:
             options += ["--installed", str(bundle.manifest.installed_bytes)]
         if method is not None:

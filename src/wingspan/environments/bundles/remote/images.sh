@@ -97,6 +97,7 @@ unpack_layers() {
             die $EXIT_NO_ROOM "unpacking into $work failed: $log"
         fi
     done
+    plain_files_only "$work/root"
 }
 
 # An engine may be there and not work for this user: it is tried first, with `true`. What worked is remembered on this machine

@@ -4,6 +4,7 @@
 #   starter.sh --bundle FILE --sha256 HEX --kind squashfs --prefix /opt/wingspan/environment [options] -- COMMAND...
 #
 # Options: --helper FILE      archive with squashfuse_ll and unsquashfs, for machines that have neither
+#          --helper-sha256 HEX  its digest
 #          --installed BYTES  size of the unpacked environment, to see that there is room before unpacking
 #          --method NAME      kernel, fuse, apptainer or unpack; for oci apptainer, podman, docker or unpack; default: the first that
 #                             works here, in this order
@@ -16,7 +17,7 @@
 EXIT_DAMAGED=121 EXIT_NO_WAY=122 EXIT_NO_ROOM=123
 PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
-bundle='' sha256='' kind=squashfs prefix=/opt/wingspan/environment helper='' installed=0 method=auto quiet='' stage=main
+bundle='' sha256='' kind=squashfs prefix=/opt/wingspan/environment helper='' helper_sha256='' installed=0 method=auto quiet='' stage=main
 work='' uid='' gid='' others=''
 line='' clear='' doubt='' known='' tty='' code='' waits=''
 
@@ -44,6 +45,7 @@ while [ $# -gt 0 ]; do
     --kind) kind=$2 ;;
     --prefix) prefix=$2 ;;
     --helper) helper=$2 ;;
+    --helper-sha256) helper_sha256=$2 ;;
     --installed) installed=$2 ;;
     --method) method=$2 ;;
     --stage) stage=$2 ;;
@@ -71,8 +73,8 @@ absolute() {
 self=$(absolute "$self") bundle=$(absolute "$bundle") helper=$(absolute "$helper")
 
 # ---- the check: the whole file against its digest, once per file and machine --------------------------------------
-# What was checked is remembered with the file's device, inode, size and time of change, beside nobody else's files: in
-# an attribute of the file itself where that can be set (all hard links of it share that), and in a folder of this user.
+# What was checked is remembered, in a folder of this user's, with the file's device, inode, size and times of change. It counts for files
+# that nobody else can write: of others a copy is made, checked and used, for what is behind their name may change at any time.
 
 digest_of() {
     if have sha256sum; then
@@ -102,28 +104,73 @@ notes_folder() {
     done
 }
 
+# Who can change what is at the path $1, which has no links in it: $control is nobody (but this user and root), others, or unclear
+# (in a user namespace the owner of a folder can be one that has no number there).
+control='' first='' real='' count=''
+who_controls() {
+    place=$1 control=nobody me=$(id -u) sticky=''
+    while :; do
+        facts=$(stat -c '%u %g %a %F' "$place" 2>/dev/null) || facts=''
+        [ -n "$facts" ] || { control=others && return; }
+        user=${facts%% *} facts=${facts#* }
+        group=${facts%% *} facts=${facts#* }
+        mode=${facts%% *}
+        case $user in
+        0 | "$me") ;;
+        65534)
+            read -r first real count 2>/dev/null </proc/self/uid_map || count=4294967295
+            [ "$place" != "$1" ] && [ "$first $real $count" != '0 0 4294967295' ] || { control=others && return; }
+            control=unclear
+            ;;
+        *) control=others && return ;;
+        esac
+        # in a folder with the sticky bit (/tmp), others cannot rename what is not theirs
+        case $mode in
+        [1357]???) [ -n "$sticky" ] || { control=others && return; } ;;
+        *[2367]) control=others && return ;;
+        *[2367]?) is_own_group "$group" || { control=others && return; } ;;
+        esac
+        sticky=yes
+        [ "$place" != / ] || return 0
+        place=${place%/*}
+        place=${place:-/}
+    done
+}
+# root's group is not: others may be in it. Many systems give each user a group of the same name, with nobody else in it.
+is_own_group() {
+    entry=$(getent group "$1" 2>/dev/null) && [ "${entry%%:*}" = "$(id -un)" ] && [ "$1" = "$(id -g)" ] || return 1
+    case ${entry##*:} in '' | "$(id -un)") ;; *) return 1 ;; esac
+}
+
 check_digest() {
     [ -n "$sha256" ] || die 2 "--sha256 is missing"
     [ -f "$bundle" ] && [ -r "$bundle" ] || die $EXIT_DAMAGED "there is no bundle $bundle"
-    # ctime too while there is one link only: making a link changes it
-    state=$(stat -L -c '%d:%i %s %.9Y' "$bundle" 2>/dev/null)
-    case $(stat -L -c '%h' "$bundle" 2>/dev/null) in 1) state="$state $(stat -L -c '%.9Z' "$bundle")" ;; esac
-    notes=$(notes_folder)
-    if [ -n "$state" ]; then
-        [ -n "$notes" ] && [ "$(cat "$notes/$sha256" 2>/dev/null)" = "$state" ] && return
-        if have getfattr && have setfattr; then
-            [ "$(getfattr --only-values -n user.wingspan.checked "$bundle" 2>/dev/null)" = "$sha256 $state" ] && return
+    real=$(readlink -f "$bundle" 2>/dev/null) && [ -n "$real" ] && bundle=$real
+    state='' notes=$(notes_folder)
+    who_controls "$bundle"
+    case $control in
+    nobody)
+        state=$(stat -c '%d:%i %s %.9Y %.9Z' "$bundle" 2>/dev/null)
+        [ -n "$state" ] && [ -n "$notes" ] && [ "$(cat "$notes/$sha256" 2>/dev/null)" = "$state" ] && return
+        ;;
+    others)
+        # HTCondor's container is started from it already; a copy would not be what runs
+        if [ "$stage" != container ]; then
+            new_work
+            copy=$work/${bundle##*/}
+            { cp -- "$bundle" "$copy" || cat "$bundle" >"$copy"; } 2>/dev/null && chmod 700 "$copy" ||
+                die $EXIT_NO_ROOM "others than you can change $bundle, and there is no room for a copy of it in $work"
+            bundle=$copy
         fi
-    fi
+        ;;
+    esac
     got=$(digest_of "$bundle")
     [ -n "$got" ] || die $EXIT_NO_WAY "nothing here can compute SHA-256 (sha256sum, shasum, openssl, python3)"
     [ "$got" = "$sha256" ] ||
         die $EXIT_DAMAGED "$bundle is damaged or another file: its SHA-256 is $got, not $sha256; nothing in it was run"
-    if [ -n "$state" ]; then
-        if [ -n "$notes" ]; then
-            printf '%s' "$state" 2>/dev/null >"$notes/.$$" && mv -f "$notes/.$$" "$notes/$sha256"
-        fi
-        have setfattr && setfattr -n user.wingspan.checked -v "$sha256 $state" "$bundle" 2>/dev/null
+    # what changed while it was read is not noted
+    if [ -n "$state" ] && [ -n "$notes" ] && [ "$(stat -c '%d:%i %s %.9Y %.9Z' "$bundle")" = "$state" ]; then
+        printf '%s' "$state" 2>/dev/null >"$notes/.$$" && mv -f "$notes/.$$" "$notes/$sha256"
     fi
 }
 
@@ -350,7 +397,9 @@ find_tool() {
     [ -n "$helper" ] && [ -f "$helper" ] || return 1
     place="$work/helper"
     [ "$stage" = mount ] && [ ! -w "$work" ] && place=${prefix%/*}/.helper
-    mkdir -p "$place" && tar -xzf "$helper" -C "$place" || return 1
+    # the copy is what is looked at and what is unpacked
+    mkdir -p "$place" && cat "$helper" >"$place/.archive" && [ "$(digest_of "$place/.archive")" = "$helper_sha256" ] &&
+        tar -xzf "$place/.archive" -C "$place" && rm -f "$place/.archive" || return 1
     tool="$place/ld.so --library-path $place $place/$1"
 }
 
@@ -435,7 +484,7 @@ anew() {
     trap - HUP INT TERM # a shell that is about to become another program forgets signals that its traps wait for
     # shellcheck disable=SC2086
     exec $by "$self" --stage "$next" --method "$how" --bundle "$bundle" --sha256 "$sha256" --kind "$kind" --prefix "$prefix" \
-        --work "$work" --helper "$helper" --installed "$installed" --uid "${uid:-$(id -u)}" --gid "${gid:-$(id -g)}" \
+        --work "$work" --helper "$helper" --helper-sha256 "$helper_sha256" --installed "$installed" --uid "${uid:-$(id -u)}" --gid "${gid:-$(id -g)}" \
         ${quiet:+--quiet} "$@"
 }
 
@@ -532,6 +581,15 @@ check_room() {
         die $EXIT_NO_ROOM "unpacking needs $((installed / 1000000)) MB in $work, $((${free:-0} * 1024 / 1000000)) MB are free; ask for more disk"
 }
 
+# What root unpacks has neither foreign owners nor rights of its own, nor devices.
+plain_files_only() {
+    [ "$(id -u)" = 0 ] || return 0
+    find "$1" ! -type d ! -type f ! -type l -exec rm -f {} +
+    find "$1" ! -uid 0 -exec chown -h 0:0 {} +
+    find "$1" -type f \( -perm -4000 -o -perm -2000 -o -perm -0002 -o -perm -0020 \) -exec chmod u-s,go-ws {} +
+    find "$1" -type d ! -perm -1000 \( -perm -2000 -o -perm -0002 -o -perm -0020 \) -exec chmod go-ws {} +
+} 2>/dev/null
+
 try_unpack() {
     label=$1
     shift
@@ -543,6 +601,7 @@ try_unpack() {
     if ! $tool -no-progress -quiet -no-xattrs -d "$work/environment" "$bundle" >/dev/null 2>"$work/log"; then
         die $EXIT_NO_ROOM "unpacking into $work failed: $(tail -n 1 "$work/log")"
     fi
+    plain_files_only "$work/environment"
     start_unpacked "$label" "$@"
 }
 
@@ -557,11 +616,17 @@ start_unpacked() {
         line="namespace='$namespace'; enter unpacked"
         stay "$@"
     fi
+    sweep /tmp/ws??????
     old=$prefix
     prefix=$work/environment
     if [ ${#prefix} -gt ${#old} ]; then # binaries have room for a path as long as the old one only
-        link=$(mktemp -u /tmp/wsXXXXXX) && ln -s "$prefix" "$link" && prefix=$link
-        clear="rm -f '$link'"
+        # in a folder of this user's: at a name that others can guess, the link could be theirs
+        brief=$(mktemp -d /tmp/wsXXXXXX) && [ -n "$owner" ] || name_owner
+        if [ -n "$brief" ] && ln -s "$prefix" "$brief/e"; then
+            printf '%s\n' "$owner" >"$brief/.owner"
+            prefix=$brief/e
+            clear="rm -rf '$brief'"
+        fi
     fi
     python=$work/environment/bin/python
     [ -x "$python" ] || python=python3
