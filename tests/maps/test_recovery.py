@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import subprocess
 import time
+from pathlib import Path
+
+import pytest
 
 import wingspan
 from wingspan import ComponentStatus
 
 RUNNING = ComponentStatus.RUNNING
+
+
+@pytest.fixture(params=["local", pytest.param("personal", marks=pytest.mark.htcondor)])
+def any_pool(request, data_dir):
+    """Each test that asks for it runs on both pools."""
+    if request.param == "personal":
+        pool = request.getfixturevalue("personal_pool")
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "personal-pool").symlink_to(pool.directory)
+    return request.param
 
 
 def test_every_way_to_read_gives_what_was_done_again():
@@ -59,3 +76,180 @@ def test_what_its_owner_holds_is_not_lost(gate, until):
     gate.open()
     assert m.wait(60).is_done
     assert not m.errors
+
+
+#: Makes a map whose workers it has submitted when it is killed, before it could write that down.
+_SUBMITTER = """
+import os, signal, sys
+import wingspan
+from wingspan.maps._folder import MapFolder
+
+go = sys.argv[2]
+
+def work(x):
+    import os, time
+    while not os.path.exists(go):
+        time.sleep(0.01)
+    return x * x
+
+MapFolder.add_submission = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+options = wingspan.Options(workers=2, block_size=1, request_memory="64MB")
+wingspan.map(work, [1, 2], tag="adopted", pool=sys.argv[1], options=options)
+"""
+
+
+def test_workers_of_a_killed_submitter_are_found(any_pool, other_python, until, tmp_path):
+    """Workers that nobody has written down are the map's: they are held, released and removed with it, and no others are started."""
+    go = tmp_path / "go"
+    assert other_python(_SUBMITTER, any_pool, go, check=False).returncode == -signal.SIGKILL
+    m = wingspan.load("adopted")
+    until(lambda: all(status is RUNNING for status in m.statuses), "both run")
+    m.hold()
+    until(lambda: m.status().counts[ComponentStatus.HELD] == 2, "both are held")
+    m.release()
+    until(lambda: m.status().counts[RUNNING] == 2, "both run again")
+    go.touch()
+    assert list(m.iter(timeout=120)) == [1, 4]
+    if any_pool != "local":  # there others take the place of those that were held
+        assert len(m._folder.submissions()) == 1
+    m.remove()
+    go.unlink()
+    assert other_python(_SUBMITTER, any_pool, go, check=False).returncode == -signal.SIGKILL
+    found = wingspan.load("adopted")
+    until(lambda: found.status().counts[RUNNING] == 2, "both run")
+    pids = [start.facts["pid"] for start in found._keeper.results.starts.values()]
+    wingspan.remove("adopted")
+    until(lambda: not any(is_at_work(pid, found.path) for pid in pids), "no worker is left")
+    assert os.listdir(found.path.parent) == []
+
+
+def is_at_work(pid: int, folder: Path) -> bool:
+    """The process is there and has files of the map open, or is started for it."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return str(folder).encode() in words or any(link.startswith(str(folder)) for link in links)
+
+
+def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, until, tmp_path):
+    """A rerun of a component that has no end stops it: one process works on it, not two; a rerun of what is missing leaves it alone."""
+    beats, end = tmp_path / "beats", tmp_path / "end"
+
+    def endless(x, beats=beats, end=end):
+        while not end.exists():
+            with beats.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            time.sleep(0.05)
+        return x
+
+    options = wingspan.Options(workers=1, request_memory="64MB")
+    m = wingspan.map(endless, [7], tag="endless", pool=any_pool, options=options)
+    until(lambda: m.statuses == [RUNNING], "it runs")
+    first = beats.read_text().split()[0]
+    assert m.rerun().components == ()
+    m.rerun([0])
+    until(lambda: beats.read_text().split()[-1] != first, "it runs again")
+
+    def one_writes():
+        size = beats.stat().st_size
+        time.sleep(0.5)
+        return len(set(beats.read_text()[size:].split())) == 1
+
+    until(one_writes, "the first one has ended")
+    assert first not in beats.read_text().split()[-2:]
+    end.touch()
+    assert list(m.iter(timeout=60)) == [7]
+    assert not m.errors
+
+
+def test_every_question_to_a_map_that_another_has_removed_is_answered(any_pool, other_python, until, gate):
+    """While its workers are at work another process removes the map: MapRemoved, whatever is asked, and no folder is left or made anew."""
+    wait = gate.wait
+    options = wingspan.Options(workers=2, block_size=1, request_memory="64MB")
+    m = wingspan.map(lambda x: wait(), [1, 2], tag="gone", pool=any_pool, options=options)
+    until(lambda: m.status().counts[RUNNING] == 2, "both run")
+    other_python("import wingspan; wingspan.remove('gone')")
+    for ask in (
+        m.wait,
+        m.status,
+        m.rerun,
+        m.hold,
+        m.release,
+        m.vacate,
+        lambda: m[0],
+        lambda: m.errors,
+        lambda: m.statuses,
+        lambda: m.runtimes,
+        lambda: m.stdout(0),
+        lambda: m.input(0),
+        lambda: m.add_workers(1),
+        lambda: m.retag("else"),
+        lambda: list(m.iter_as_available()),
+    ):
+        with pytest.raises(wingspan.MapRemoved):
+            ask()
+    m.remove()
+    assert wingspan.tags() == ()
+    assert os.listdir(m.path.parent) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk_is_told_and_survived(tmp_path, monkeypatch):
+    """Whatever is asked of a map whose disk is full names the file, what is kept and what to do; with room again it goes on by itself."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("this container may not mount anything")
+    try:
+        monkeypatch.setenv("WINGSPAN_DATA_DIR", str(disk / "data"))
+
+        def work(x):
+            time.sleep(0.02)
+            return b"x" * 5000
+
+        options = wingspan.Options(workers=2)
+        m = wingspan.map(work, range(300), tag="full", pool="local", options=options)
+        m.get(0, timeout=60)
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(512))
+        for ask in (
+            lambda: m.wait(60, progress=False),
+            lambda: m.rerun([0]),
+            m.hold,
+            lambda: m.retag("else"),
+            m.vacate,
+        ):
+            with pytest.raises(wingspan.WingspanError) as caught:
+                ask()
+            assert str(disk) in str(caught.value) or isinstance(caught.value, wingspan.WorkersCannotStart)
+            assert caught.value.hint
+        assert not (m.path / "held").exists()
+        filler.unlink()
+        while True:
+            try:
+                assert m.wait(120, progress=False).is_done
+                break
+            except wingspan.WorkersCannotStart:
+                m.rerun()  # as its hint says
+        assert list(m) == [b"x" * 5000] * 300
+        m.remove()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_many_maps_need_few_files(tmp_path, other_python):
+    """A session with more live maps than it may have files open reads all of them."""
+    script = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
+import wingspan
+maps = [wingspan.map(abs, [-n], pool="local", options=wingspan.Options(workers=1)) for n in range(150)]
+assert [m[0] for m in maps] == list(range(150))
+assert all(m.status().is_done for m in maps)
+assert [m[0] for m in maps] == list(range(150))
+"""
+    other_python(script)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import json
 import os
@@ -17,11 +18,13 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from urllib.parse import quote, unquote
 
 import attrs
 
-from wingspan._files import append_line
+from wingspan._files import append_line, disk_error
+from wingspan.errors import WingspanError
 from wingspan.jobs import Submission
 from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
 from wingspan.maps._pickled import Pickled, PickledFunction
@@ -32,9 +35,9 @@ from wingspan.worker import compatibility, formats, rebuild, rounds, trust
 from wingspan.worker.executor import LARGE_INPUT
 from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
 from wingspan.worker.streams import Gathering, has_mark
-from wingspan.worker.transports import FileTransport
+from wingspan.worker.transports import FileTransport, Gone
 
-__all__ = ["MapFolder", "create_map_folder", "maps_root", "tags_root"]
+__all__ = ["MapFolder", "create_map_folder", "maps_root", "remove_map_folder", "tags_root", "told"]
 
 #: What is made, and what can be read. In format 1 all records lie in frames of the older kind, and nothing in pieces.
 FORMAT, FORMATS = 2, frozenset({1, 2})
@@ -282,6 +285,44 @@ def create_map_folder(
     return MapFolder(root / map_id)
 
 
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+
+
+class _OfMap(Protocol):
+    """What belongs to one map."""
+
+    @property
+    def _folder(self) -> MapFolder: ...
+
+
+_One = TypeVar("_One", bound=_OfMap)
+
+
+def told(
+    what: str,
+) -> Callable[[Callable[Concatenate[_One, _Given], _Answer]], Callable[Concatenate[_One, _Given], _Answer]]:
+    """For methods that do `what` to a map (a participle, such as ``"held"``): errors of the operating system become ours."""
+
+    def decorate(
+        method: Callable[Concatenate[_One, _Given], _Answer],
+    ) -> Callable[Concatenate[_One, _Given], _Answer]:
+        @functools.wraps(method)
+        def words(self: _One, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
+            try:
+                return method(self, *args, **kwargs)
+            except Gone:
+                raise self._folder.removed() from None
+            except OSError as error:
+                if isinstance(error, WingspanError):
+                    raise
+                raise self._folder.trouble(error, what) from error
+
+        return words
+
+    return decorate
+
+
 @attrs.define(eq=False)
 class MapFolder:
     """The folder of one map.
@@ -327,8 +368,18 @@ class MapFolder:
         """Its workers write as those of format 1 did."""
         return bool(self.info["format"] == 1)
 
-    def damaged(self, what: str) -> MapDamaged:
-        """An error that says what is wrong with this map."""
+    @property
+    def is_gone(self) -> bool:
+        """Somebody has removed the map. HTCondor may have made its folder anew since, to write how a job ended."""
+        try:
+            return set(os.listdir(self.path)) <= {"events.log", "workers"}
+        except OSError as error:
+            return isinstance(error, (FileNotFoundError, NotADirectoryError))
+
+    def damaged(self, what: str) -> MapError:
+        """An error that says what is wrong with this map: a part of it is missing, or all of it."""
+        if self.is_gone:
+            return self.removed()
         return MapDamaged(
             f"the map {self.info.get('tag') if hasattr(self, 'info') else ''!s} in {self.path} is damaged: {what}".replace(
                 "  ", " "
@@ -338,16 +389,21 @@ class MapFolder:
 
     def removed(self) -> MapRemoved:
         """An error that says that the map is gone."""
-        return MapRemoved(f"the map {self.info['tag']!r} was removed", hint="make it again")
+        tag = getattr(self, "info", {}).get("tag")
+        named = f"the map {tag!r}" if tag else f"the map in {self.path}"
+        return MapRemoved(f"{named} was removed", hint="make it again")
+
+    def trouble(self, error: OSError, what: str) -> WingspanError:
+        """What to raise for an error of the operating system while `what` was done to the map (a participle, such as ``"held"``)."""
+        if self.is_gone:
+            return self.removed()
+        tag = self.info.get("tag") if hasattr(self, "info") else self.path.name
+        return disk_error(error, f"the map {tag!r} cannot be {what}", self.path, "What is finished is kept")
 
     def _read(self, name: str) -> bytes:
         try:
             return (self.path / name).read_bytes()
         except FileNotFoundError:
-            if not self.path.is_dir():
-                raise MapRemoved(
-                    f"there is no map in {self.path}", hint="it was removed; make it again"
-                ) from None
             raise self.damaged(f"the file {name} is missing") from None
 
     def check_inputs(self) -> None:
@@ -456,10 +512,11 @@ class MapFolder:
         """Append a line to ``submissions``; whole lines, so that two processes may."""
         append_line(self.path / "submissions", json.dumps(entry).encode())
 
-    def reserve_workers(self, count: int) -> int:
+    def reserve_workers(self, count: int, kind: str = "", place: str | None = None) -> int:
         """Numbers for `count` new workers: the first. No two callers get the same.
 
-        A file ``workers/first-<number>`` that holds the count stands for each set.
+        A file ``workers/first-<number>`` stands for each set. It holds the count, and the pool that they are about to be submitted to: should
+        their submitter die before he has written down what became of that, it is known where to look for them (`open_reservations`).
         """
         first = 0
         for entry in self.submissions():
@@ -473,11 +530,28 @@ class MapFolder:
                 if name.startswith("first-"):
                     # maps of earlier commits have the count in the name: first-<number>-<count>
                     number, _, held = name[6:].partition("-")
-                    first = max(
-                        first, int(number) + max(1, int(held or self.transport.read(f"workers/{name}")))
-                    )
-            if self.transport.create_whole(f"workers/first-{first}", str(count).encode()):
+                    held = held or self.transport.read(f"workers/{name}").split(b" ")[0].decode()
+                    first = max(first, int(number) + max(1, int(held)))
+            data = f"{count} {kind} {quote(place or '')}".encode()
+            if self.transport.create_whole(f"workers/first-{first}", data):
                 return first
+
+    def open_reservations(self) -> dict[int, tuple[str, str | None]]:
+        """Sets of workers that were about to be submitted and were not written down: by number of the first, kind and place of the pool."""
+        told = {int(entry["first"]) for entry in self.submissions()}
+        found: dict[int, tuple[str, str | None]] = {}
+        for name in self.transport.names("workers"):
+            number = name[6:]
+            if name.startswith("first-") and number.isdigit() and int(number) not in told:
+                with contextlib.suppress(FileNotFoundError):
+                    words = self.transport.read(f"workers/{name}").decode().split(" ")
+                    if len(words) == 3 and words[1]:
+                        found[int(number)] = words[1], unquote(words[2]) or None
+        return found
+
+    def cancel_reservation(self, first: int) -> None:
+        """The scheduler has refused these workers."""
+        (self.path / "workers" / f"first-{first}").unlink(missing_ok=True)
 
 
 def remove_map_folder(path: Path, tag: str) -> None:

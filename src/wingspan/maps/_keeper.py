@@ -14,12 +14,13 @@ from typing import Any
 
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import Submission
+from wingspan.maps._adopt import adopt
 from wingspan.maps._by_hand import HandSubmissions, workers_by_hand
 from wingspan.maps._deeds import COMPLETE, Deeds, stopped_by_owner
 from wingspan.maps._delivery import inside
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._failures import describe_refusal
-from wingspan.maps._folder import MapFolder, submission_of
+from wingspan.maps._folder import MapFolder, submission_of, told
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results, WorkerStart
@@ -41,12 +42,16 @@ ASK_AFTER_SECONDS = 20.0
 ASK_AT_MOST_EVERY = 600.0
 #: A component whose worker was lost so often is given up.
 MAX_REPAIRS = 3
+#: So many workers are started in the place of held ones.
+MAX_SUBSTITUTES = 2
 #: So often workers are started anew without anything getting finished.
 MAX_FRUITLESS = 10
 #: Workers that refuse before the map says so, if none succeeded.
 TELLING_REFUSALS = 3
 #: Records come so often from workers that are well (s).
 SILENT_SECONDS = 20.0
+#: Seconds that the removal of a map waits for its jobs to be gone.
+END_SECONDS = 10.0
 #: Jobs in these states cost a place in the queue and do nothing.
 _WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})
 #: A job ended and its claims are undone: wait so long for records on their way (s).
@@ -57,7 +62,7 @@ class Keeper:
     """The live side of one map in this process."""
 
     def __init__(self, folder: MapFolder) -> None:
-        self.folder = folder
+        self.folder = self._folder = folder
         self.results = Results(folder)
         self.jobs = Jobs()
         self.options = Options(**folder.info["options"])
@@ -80,9 +85,11 @@ class Keeper:
         self._nudge_until = self._next_nudge = 0.0
         self._repaired: set[str] = set()
         self._tidied = False
+        self._adopted = False
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
+    @told("looked at")
     def refresh(self) -> bool:
         """Take in new records and events; True if there were any."""
         with self.lock:
@@ -112,7 +119,16 @@ class Keeper:
         self._next_nudge = now + NUDGE_SECONDS
         self._nudged.nudge()
 
+    def adopt(self) -> None:
+        """Write down workers whose submitter died before he could: schedulers are asked."""
+        with self.lock:
+            if adopt(self.folder, ask=True):
+                self._poll_jobs()
+
     def _poll_jobs(self) -> bool:
+        if not self._adopted:
+            self._adopted = True
+            adopt(self.folder, ask=False)
         entries = self.folder.new_submissions(self._entries)
         if len(entries) != self._submissions:
             self._entries = entries
@@ -179,6 +195,18 @@ class Keeper:
             for watcher in self._watchers.values():
                 self.jobs.apply_all(watcher.ask())
 
+    def at_work(self) -> set[int]:
+        """Components that workers are at, as far as they have said so."""
+        stopped = self.stopped_pools()
+        return {
+            start.component
+            for start in self.results.newest_starts()
+            if start.component is not None
+            and (job := self.jobs.by_worker.get(start.number)) is not None
+            and job.state is JobState.RUNNING
+            and job.pool not in stopped
+        }
+
     @property
     def finished(self) -> bool:
         """Every component has its output, or an error with no attempt left."""
@@ -191,6 +219,7 @@ class Keeper:
 
     # -- doing something about it --------------------------------------------------------------------------------------
 
+    @told("looked after")
     def tend(self) -> None:
         """Do what is due: ask the scheduler after a silence, repair, start workers where none are left, tidy the queue.
 
@@ -262,6 +291,7 @@ class Keeper:
         if self.jobs.live():
             self._gone_since = None
             self._repair_lost()
+            self._replace_held()
             return
         if self.removed:
             return  # its owner, or an administrator, took the jobs away: starting others is not ours to decide
@@ -270,6 +300,7 @@ class Keeper:
         # All workers have left, and not everything is done: give records on their way a moment, then go on.
         if self._gone_since is None:
             self._gone_since = now
+            self.adopt()
         if now - self._gone_since < SETTLE_SECONDS:
             self._next_tend = self._gone_since + SETTLE_SECONDS
             return
@@ -297,13 +328,31 @@ class Keeper:
                 self._repaired |= names
                 self.repair(names, kind)
 
+    def _replace_held(self) -> None:
+        """All that is left is held, though others have ended well: one more worker may do what the held ones had claimed.
+
+        Only so often: a component may hold every worker that it meets.
+        """
+        live = self.jobs.live()
+        others = [job for job in self.jobs.by_worker.values() if job.state is JobState.COMPLETED]
+        if any(job.state is not JobState.HELD or stopped_by_owner(job, self._deeds) for job in live):
+            return
+        substitutes = sum(bool(entry.get("for_held")) for entry in self._entries)
+        if not any(job.code == 0 for job in others) or substitutes >= MAX_SUBSTITUTES:
+            return
+        self.repair({start.name for job in live for start in self._starts_of(job.worker)})
+        if not self.finished:
+            pool = self._pool(live[0].pool)
+            pool.make_ready()
+            self._submit(pool, 1, for_held=True)
+
     @property
     def removed(self) -> list[Job]:
         """No job is left, and those of the newest submission that were taken out of the queue."""
         if self.jobs.live() or not self.jobs.by_worker:
             return []
         # Whoever submits jobs by hand may take them away: others may come.
-        own = [entry for entry in self.folder.submissions() if not entry.get("by_hand")]
+        own = [entry for entry in self._entries if not entry.get("by_hand")]
         if not own:
             return []
         first, count = int(own[-1]["first"]), int(own[-1]["count"])
@@ -338,7 +387,7 @@ class Keeper:
         if self._revived:
             self._revived = False  # they were stopped by their owner
             return
-        newest = self.folder.submissions()[-1]
+        newest = self._entries[-1]
         if newest.get("by_hand"):
             return
         workers = range(int(newest["first"]), int(newest["first"]) + int(newest["count"]))
@@ -395,6 +444,7 @@ class Keeper:
         """Workers at work that were not submitted by us."""
         return workers_by_hand(self.folder, self.results, self.jobs)
 
+    @told("repaired")
     def repair(self, owners: set[str] | None, kind: str = rounds.REPAIR) -> bool:
         """Publish a round for what workers had claimed that are gone: those of `owners`, or (None) everything unfinished.
 
@@ -488,6 +538,7 @@ class Keeper:
         self.folder.transport.write_whole("results/" + name, data)
         self.results.poll()
 
+    @told("done again")
     def publish(self, kind: str, components: Iterable[int], function: str = rounds.FUNCTION) -> bool:
         """Publish the next round; True if ours was put in place (another writer may have been first).
 
@@ -508,6 +559,7 @@ class Keeper:
 
     # -- workers -------------------------------------------------------------------------------------------------------
 
+    @told("given workers")
     def add_workers(self, count: int | None, pool: Pool | None = None) -> int:
         """Submit workers: `count`, or (None) as many as what is unfinished deserves. How many were submitted.
 
@@ -522,16 +574,17 @@ class Keeper:
             count = min(left, self.options.workers or pool.default_workers(left))
         return self._submit(pool, count) if count else 0
 
-    def _submit(self, pool: Pool, count: int) -> int:
+    def _submit(self, pool: Pool, count: int, *, for_held: bool = False) -> int:
         with self.lock:
             most, left = pool.largest_submission(count), count
             while left:
                 some = min(most, left)
-                first = self.folder.reserve_workers(some)
+                first = self.folder.reserve_workers(some, pool.kind, pool.place)
                 job = inside(worker_job(self.folder, self.options, pool, first, some), self.folder, pool)
                 try:
                     submission = pool.submit(job)
                 except SubmitError:
+                    self.folder.cancel_reservation(first)
                     if left == count:
                         raise
                     break  # those before it can do it all
@@ -540,6 +593,7 @@ class Keeper:
                     "cluster": submission.cluster,
                     "count": some,
                     "first": first,
+                    **({"for_held": True} if for_held else {}),
                 }
                 self.folder.add_submission({**entry, "place": pool.place, "time": time.time()})
                 left -= some
@@ -553,6 +607,7 @@ class Keeper:
         """Hold, release, vacate or remove all jobs."""
         with self.lock:
             self._poll_jobs()
+            self.adopt()
             by_pool = self._act_on(self.folder.submissions(), action, reason)
             # What was done is known before the log tells it.
             if action == "release":
@@ -578,6 +633,16 @@ class Keeper:
         for kind, submissions in by_pool.items():
             self._pool(kind).act(action, submissions, self.folder.path, reason)
         return by_pool
+
+    def wait_for_the_end(self) -> None:
+        """After its jobs were removed: until HTCondor has written that they are gone. It would make the map's folder anew to do so."""
+        deadline = time.monotonic() + END_SECONDS
+        while time.monotonic() < deadline:
+            with self.lock:
+                self._poll_jobs()
+                if not any(job.pool in ("personal", "htcondor") for job in self.jobs.live()):
+                    return
+            time.sleep(0.02)
 
     def close(self) -> None:
         """Let go of open files."""

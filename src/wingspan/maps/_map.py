@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wingspan._words import notice
-from wingspan.errors import PoolError
+from wingspan.errors import DiskError, PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
 from wingspan.maps._by_hand import HINT
 from wingspan.maps._code import FunctionVersion
@@ -20,7 +21,7 @@ from wingspan.maps._errors import (
 )
 from wingspan.maps._failures import summary
 from wingspan.maps._files import told_of_left
-from wingspan.maps._folder import remove_map_folder, tags_root
+from wingspan.maps._folder import remove_map_folder, tags_root, told
 from wingspan.maps._outputs import Outputs
 from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
@@ -344,10 +345,13 @@ class Map(Outputs):
         file = rounds.function_of(results.plans, number, done_in)
         return versions(self._folder, results.plans)[file]
 
+    @told("run again")
     def rerun(
         self, components: Iterable[int] | None = None, *, function: Callable[..., Any] | None = None
     ) -> Rerun:
-        """Do components again, or (None) all that have no output.
+        """Do components again, or (None) all that have no output and are not being done.
+
+        A component that is being done, and is named here, is stopped and begun anew.
 
         ``m.rerun(m.errors)`` does again what failed, ``m.rerun(m.components)`` everything. What they gave before no longer counts.
 
@@ -369,7 +373,13 @@ class Map(Outputs):
         self._keeper.refresh()
         results = self._keeper.results
         if components is None:
-            chosen = [component for component in self.components if results.state[component] != OUTPUT]
+            # What a worker is at has not failed yet.
+            at_work = self._keeper.at_work()
+            chosen = [
+                component
+                for component in self.components
+                if results.state[component] != OUTPUT and component not in at_work
+            ]
         else:
             chosen = sorted_numbers([self._component(component) for component in components], len(self))
         known = versions(self._folder, results.plans)
@@ -403,6 +413,7 @@ class Map(Outputs):
         tops = self._folder.info.get("own_modules", ())
         return add_function(self._folder, function, pickle_function(function, tops))
 
+    @told("given workers")
     def add_workers(self, count: int, pool: str | None = None) -> None:
         """Let more workers join, from this map's pool or another: all share the same blocks.
 
@@ -418,18 +429,22 @@ class Map(Outputs):
         self._folder.check_inputs()
         self._keeper.add_workers(count, get_pool(pool) if pool else None)
 
+    @told("held")
     def hold(self) -> None:
         """Hold its workers: they stop, keep their place, and go on after `release`."""
         self._keeper.act("hold", "held by its owner through wingspan")
 
+    @told("released")
     def release(self) -> None:
         """Let held workers go on."""
         self._keeper.act("release", "released by its owner through wingspan")
 
+    @told("sent away")
     def vacate(self) -> None:
         """Send its workers off their machines; they start again elsewhere and resume what they had claimed."""
         self._keeper.act("vacate", "vacated by its owner through wingspan")
 
+    @told("removed")
     def remove(self, *, force: bool = False) -> None:
         """Remove its jobs, its results and its tag.
 
@@ -439,24 +454,31 @@ class Map(Outputs):
         Raises:
             PoolError: The scheduler does not answer; nothing is removed then.
         """
-        try:
-            if self._keeper.jobs.live() or self._folder.submissions():
-                self._keeper.refresh()
-                if self._keeper.jobs.live():
-                    self._keeper.act("remove", "removed by its owner through wingspan")
-        except PoolError:
-            if not force:
-                raise
-        except MapRemoved:
-            pass
-        except MapError:
-            self._keeper.act(
-                "remove", "removed by its owner through wingspan"
-            )  # a damaged map can be removed
+        with contextlib.suppress(MapRemoved):
+            try:
+                self._end_jobs()
+            except (PoolError, DiskError):
+                if not force:
+                    raise
         self._keeper.close()
         self._folder.read_info()
         remove_map_folder(self._folder.path, self.tag)
 
+    def _end_jobs(self) -> None:
+        keeper = self._keeper
+        try:
+            keeper.refresh()
+        except (MapRemoved, DiskError):
+            raise
+        except MapError:
+            pass  # a damaged map can be removed
+        if self._folder.submissions() or self._folder.open_reservations():
+            keeper.adopt()
+            if not keeper.jobs.by_worker or keeper.jobs.live():
+                keeper.act("remove", "removed by its owner through wingspan")
+                keeper.wait_for_the_end()
+
+    @told("given another tag")
     def retag(self, tag: str) -> None:
         """Give it another tag; it is then no longer transient.
 

@@ -19,6 +19,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
 
+from wingspan._open import OpenFiles
+from wingspan.errors import WingspanError
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._pickled import Pickled
 from wingspan.worker import failure, formats, rebuild, rounds
@@ -32,7 +34,8 @@ __all__ = ["Measures", "Results", "WorkerStart"]
 NOTHING, OUTPUT, ERROR = 0, 1, 2
 #: Read this much around a record: the next one asked for usually lies behind it.
 _WINDOW = 1 << 18
-_OPEN_FILES = 64
+#: Files of results that are open at once, of all maps of this process.
+_MOST_OPEN = 64
 #: Read so much of a file at a time; of one that is mostly pieces of large outputs, so much at each frame of records (bytes).
 _READ_BYTES, _AROUND_PIECES = 1 << 23, 1 << 12
 #: Two changes of a folder within this time (s) may carry the same time stamp.
@@ -51,7 +54,14 @@ def _alone(
     @functools.wraps(method)
     def alone(self: Results, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
         with self._lock:
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except Gone:
+                raise self._folder.removed() from None
+            except OSError as error:
+                if isinstance(error, WingspanError):
+                    raise
+                raise self._folder.trouble(error, "read") from error
 
     return alone
 
@@ -155,6 +165,7 @@ class Results:
         self._attempts: array[int] | None = None
         self._printed: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
         self._descriptors: dict[int, int] = {}
+        self._reading = -1
         # A session may make thousands of maps and never close one.
         weakref.finalize(self, _close_all, self._descriptors)
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
@@ -167,19 +178,12 @@ class Results:
     @_alone
     def poll(self) -> bool:
         """Take in what was appended since the last call; True if there was anything."""
-        try:
-            changed = self._poll_rounds()
-        except Gone:
-            raise self._folder.removed() from None
+        changed = self._poll_rounds()
         try:
             with os.scandir(self._folder.path / "results") as entries:
                 sizes = [(entry.name, entry.stat().st_size) for entry in entries]
         except FileNotFoundError:
-            raise (
-                self._folder.removed()
-                if not self._folder.path.exists()
-                else self._folder.damaged("the folder results is missing")
-            ) from None
+            raise self._folder.damaged("the folder results is missing") from None
         for name, size in sizes:
             start = self.starts.get(name)
             if start is None:
@@ -238,7 +242,7 @@ class Results:
 
     def _read(self, start: WorkerStart, size: int) -> bool:
         descriptor = self._descriptor(start.file)
-        before = start.frames_end
+        before, self._reading = start.frames_end, start.file
         try:
             while start.frames_end < size:
                 # Pieces of large outputs are passed over: they are checked when somebody wants the output.
@@ -248,6 +252,8 @@ class Results:
                     break
         except ValueError as error:
             start.trouble = str(error)
+        finally:
+            self._reading = -1
         if start.frames_end == before:
             return False
         start.last_seen = os.fstat(descriptor).st_mtime
@@ -411,18 +417,29 @@ class Results:
     # -- reading records -----------------------------------------------------------------------------------------------
 
     def _descriptor(self, file: int) -> int:
-        descriptor = self._descriptors.pop(file, None)
+        _open_files.use(self, file)
+        descriptor = self._descriptors.get(file)
         if descriptor is None:
-            if len(self._descriptors) >= _OPEN_FILES:
-                os.close(self._descriptors.pop(next(iter(self._descriptors))))
             try:
                 descriptor = os.open(self._folder.path / "results" / self._names[file], os.O_RDONLY)
             except FileNotFoundError:
-                if not self._folder.path.exists():
-                    raise self._folder.removed() from None
                 raise self._folder.damaged(f"the file results/{self._names[file]} is missing") from None
-        self._descriptors[file] = descriptor
+            self._descriptors[file] = descriptor
         return descriptor
+
+    def _close_one(self, file: int) -> bool:
+        """Close a file that was used longest ago; False if it is being read this moment."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if file == self._reading:
+                return False
+            descriptor = self._descriptors.pop(file, None)
+            if descriptor is not None:
+                os.close(descriptor)
+        finally:
+            self._lock.release()
+        return True
 
     def _bytes(self, file: int, at: int, length: int) -> bytes:
         window_file, window_at, window = self._window
@@ -602,6 +619,9 @@ class Results:
     def close(self) -> None:
         """Close the files."""
         _close_all(self._descriptors)
+
+
+_open_files = OpenFiles(_MOST_OPEN, Results._close_one)
 
 
 def _close_all(descriptors: dict[int, int]) -> None:

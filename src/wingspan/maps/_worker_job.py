@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 
 from wingspan.jobs import JobDescription, Resources
+from wingspan.maps._adopt import note_of
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
 from wingspan.pools import Pool
@@ -52,6 +53,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         requirements=options.requirements,
         max_idle=options.max_idle,
         io_proxy=pool.transport == "chirp",
+        note=note_of(first, count),
         custom={"WingspanMap": folder.info["id"], **options.custom},
         submit=submit,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wingspan._open import OpenFiles
 from wingspan.pools._base import JobEvent, JobState
 
 if TYPE_CHECKING:
@@ -23,28 +25,58 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._log: JobEventLog | None = None
+        self._parked: Any = None
+        self._lock = threading.RLock()
 
-    def poll(self) -> Iterator[JobEvent]:
+    def poll(self) -> list[JobEvent]:
         """Events since the last call, oldest first; a half-written one is left for the next time."""
-        if self._log is None:
-            if not self._path.exists():
-                return
-            from wingspan.pools.personal.activation import import_bindings
+        with self._lock:
+            if self._log is None and not self._open():
+                return []
+            _open_logs.use(self)
+            told = [_translate(event) for event in _events(self._log)]
+            return [event for event in told if event is not None]
 
-            htcondor2 = import_bindings()
-            try:
+    def _open(self) -> bool:
+        if not self._path.exists():
+            return False
+        from wingspan.pools.personal.activation import import_bindings
+
+        htcondor2 = import_bindings()
+        try:
+            if self._parked is None:
                 self._log = htcondor2.JobEventLog(str(self._path))
-            except htcondor2.HTCondorException:
-                return  # it was there a moment ago: its map or run was removed
-        for event in _events(self._log):
-            told = _translate(event)
-            if told is not None:
-                yield told
+            else:
+                log = htcondor2.JobEventLog.__new__(htcondor2.JobEventLog)
+                log.__setstate__(self._parked)
+                self._log = log
+        except htcondor2.HTCondorException:
+            return False  # it was there a moment ago: its map or run was removed
+        return True
+
+    def _park(self, _: int) -> bool:
+        """Close the file, and remember how far it was read; False if it is being read this moment."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._log is not None:
+                self._parked = self._log.__getstate__()
+                self._log.close()
+                self._log = None
+        finally:
+            self._lock.release()
+        return True
 
     def close(self) -> None:
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        with self._lock:
+            _open_logs.forget(self)
+            self._parked = None
+            if self._log is not None:
+                self._log.close()
+                self._log = None
+
+
+_open_logs = OpenFiles(64, EventLog._park)
 
 
 def _events(log: JobEventLog) -> Iterator[Any]:

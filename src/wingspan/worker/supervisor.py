@@ -110,6 +110,8 @@ class Supervisor(object):
         self.seconds = 0.0
         self.components = 0
         self.announced = -1
+        self.given_up = -1
+        self.next_look = time.monotonic() + self._look_seconds()
         self.stop = False
         self.flush_now = False
 
@@ -424,8 +426,9 @@ class Supervisor(object):
         chunk = self.chunks[0] if self.chunks else None
         component, careful = board[0], False
         if chunk is not None and component == chunk.indices[chunk.done]:
-            self._print(chunk.block.round, component, board[1], None, board[2], None, process)
-            self._record_crash(chunk, board, status, usage, process)
+            if component != self.given_up:
+                self._print(chunk.block.round, component, board[1], None, board[2], None, process)
+                self._record_crash(chunk, board, status, usage, process)
             skip = 1
         elif chunk is not None and component == executor.SOME:
             skip = 0
@@ -437,6 +440,7 @@ class Supervisor(object):
                 self.refuse(failure.crash("function", _how_it_ended(status), stderr=_tail(process.err, 0)))
                 process.close_files()
                 return
+        self.given_up = -1
         process.close_files()
         self.pieces = []
         self._start_executor(careful)
@@ -539,6 +543,10 @@ class Supervisor(object):
             process.buffer += data
         self._take_groups()
 
+    def _look_seconds(self) -> "float":
+        """How long to wait between two looks whether what runs is still wanted; on an access point they cost its time."""
+        return 2 * ANNOUNCE_SECONDS if self.transport.name == "file" else formats.HEARTBEAT_SECONDS
+
     def _announce(self) -> "None":
         offspring.reap(self._running.pid)
         component, _, _, started = self._running.board.get()[:4]
@@ -554,6 +562,13 @@ class Supervisor(object):
         process, now = self._running, time.time()
         if now - started < ANNOUNCE_SECONDS:
             return
+        if time.monotonic() > self.next_look:
+            self.next_look = time.monotonic() + self._look_seconds()
+            if self.source.is_superseded(component, self.chunks[0].block.round):
+                # Its owner wants it done again, and this execution may have no end.
+                self.given_up = component
+                os.kill(process.pid, signal.SIGKILL)
+                return
         first = component != self.announced
         printed = (
             os.fstat(process.out).st_size > process.out_sent

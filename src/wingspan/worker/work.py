@@ -1,6 +1,7 @@
 """Where a worker's next block comes from: its own unfinished ones, its own stretch, then everybody's."""
 
 import os
+import time
 import zlib
 
 from . import rounds
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
     from .transports import Transport
+
+
+#: Two changes of a folder within this time (s) may carry the same time stamp.
+COARSE_CLOCK = 3.0
 
 
 class Block(object):
@@ -109,6 +114,7 @@ class WorkSource(object):
         self._retries = retries
         self._lease = lease
         self._rounds: "Dict[int, Round]" = {}
+        self._rounds_written: "Tuple[Optional[float], float]" = (None, 0.0)
         self._unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
         self._settled_at = ""
         self._undecided = False
@@ -137,6 +143,15 @@ class WorkSource(object):
             newer > number and state.plan.kind in (rounds.RERUN, rounds.RETRY) and component in state.plan
             for newer, state in self._rounds.items()
         )
+
+    def is_superseded(self, component: "int", number: "int") -> "bool":
+        """Whether `component`, which runs in round `number`, is wanted afresh by a round that was published meanwhile."""
+        written, now = self._transport.modified("rounds"), time.monotonic()
+        if written != self._rounds_written[0]:
+            self._rounds_written = (written, now)
+        if now - self._rounds_written[1] < COARSE_CLOCK:  # two changes may carry the same time stamp
+            self._load_rounds()
+        return self._superseded(component, number)
 
     def _attempt(self, component: "int", number: "int") -> "int":
         """How often `component` has been retried up to round `number`, since it was last wanted afresh."""

@@ -1,0 +1,48 @@
+"""Workers whose submitter died between the scheduler's answer and writing it down are found again."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from wingspan.errors import PoolError
+from wingspan.jobs import Submission
+from wingspan.maps._folder import MapFolder
+from wingspan.pools import get_pool
+
+__all__ = ["NOTE", "adopt", "note_of"]
+
+#: What the scheduler keeps with the workers' jobs, before the number of the first one and how many they are.
+NOTE = "wingspan workers "
+
+
+def note_of(first: int, count: int) -> str:
+    """What is kept with these jobs."""
+    return f"{NOTE}{first} {count}"
+
+
+def adopt(folder: MapFolder, *, ask: bool) -> bool:
+    """Write down workers of the map that nobody has written down; whether there were any.
+
+    Whoever submits workers reserves their numbers before, and says where: there they are looked for, if they are in no list.
+
+    Args:
+        folder: The map's.
+        ask: Ask the scheduler, too.
+    """
+    missing = folder.open_reservations()
+    found = False
+    for kind, place in sorted(set(missing.values()), key=str):
+        with contextlib.suppress(PoolError):
+            for submission, note in get_pool(kind, place).find(folder.path, ask=ask):
+                words = note.removeprefix(NOTE).split(" ") if note.startswith(NOTE) else []
+                if len(words) == 2 and all(map(str.isdigit, words)) and int(words[0]) in missing:
+                    first, count = map(int, words)
+                    _write_down(folder, submission, place, first, count)
+                    found = True
+    return found
+
+
+def _write_down(folder: MapFolder, submission: Submission, place: str | None, first: int, count: int) -> None:
+    entry = {"pool": submission.pool, "cluster": submission.cluster, "count": count, "first": first}
+    folder.add_submission({**entry, "place": place, "time": time.time()})
