@@ -99,10 +99,24 @@ def travels_by_value(module: str) -> bool:
     own, has_source = _facts(module)
     if own:
         return not has_source
+    if _is_made_by_hand(module):
+        return True
     import cloudpickle
 
     registered = cloudpickle.list_registry_pickle_by_value()
     return bool(registered) and any(module == name or module.startswith(f"{name}.") for name in registered)
+
+
+def _is_made_by_hand(name: str) -> bool:
+    """A module that was not imported but made, by types.ModuleType: it is in no file, and no package gives it out."""
+    module = sys.modules.get(name)
+    return (
+        type(module) is ModuleType
+        and module.__spec__ is None
+        and module.__loader__ is None
+        and not hasattr(module, "__file__")
+        and getattr(sys.modules.get(name.partition(".")[0]), "__spec__", None) is None
+    )
 
 
 @functools.lru_cache(maxsize=5_000)

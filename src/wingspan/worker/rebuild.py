@@ -386,15 +386,6 @@ def fresh_generator(kind: "type", source: "Optional[type]") -> "Any":
 # -- classes -----------------------------------------------------------------------------------------------------------
 
 
-class _Quiet(object):
-    """A first base that keeps its followers' ``__init_subclass__`` from being called once more."""
-
-    __slots__ = ()
-
-    def __init_subclass__(cls, **arguments: "Any") -> "None":
-        pass
-
-
 def class_by_value(
     key: "str",
     named: "bool",
@@ -427,14 +418,24 @@ def class_by_value(
 def _new_class(
     metaclass: "type", name: "str", bases: "Tuple[type, ...]", head: "Dict[str, Any]", quiet: "bool"
 ) -> "type":
+    owner: "Any" = None
     if quiet:
+        owner = next(
+            (one for base in bases for one in base.__mro__ if "__init_subclass__" in vars(one)), None
+        )
+    if not isinstance(vars(owner).get("__init_subclass__") if owner else None, classmethod):
+        return _create(metaclass, name, bases, head)
+    with _lock:
+        hook = vars(owner)["__init_subclass__"]
+        type.__setattr__(owner, "__init_subclass__", classmethod(_no_init_subclass))  # type: ignore[arg-type]
         try:
-            made = _create(metaclass, name, (_Quiet,) + bases, head)
-            made.__bases__ = bases
-            return made
-        except TypeError:
-            pass  # the bases do not let themselves be changed
-    return _create(metaclass, name, bases, head)
+            return _create(metaclass, name, bases, head)
+        finally:
+            type.__setattr__(owner, "__init_subclass__", hook)
+
+
+def _no_init_subclass(cls: "Any", **arguments: "Any") -> "None":
+    """In place of a base's hook, which was called where the class was defined."""
 
 
 def _create(metaclass: "type", name: "str", bases: "Tuple[type, ...]", head: "Dict[str, Any]") -> "type":

@@ -1,0 +1,3 @@
+from ..config import FOLDS
+
+LEAVES = FOLDS + 1

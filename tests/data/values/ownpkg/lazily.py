@@ -1,0 +1,3 @@
+"""Imported by nobody but a function."""
+
+ANSWER = 42
