@@ -58,11 +58,11 @@ def pickle_function(function: Callable[..., Any], tops: Iterable[str] = ()) -> P
     Raises:
         NotPicklable: It holds something that cannot be pickled; the message names it.
     """
-    from wingspan.maps._own import OwnCode, travels_by_value
+    from wingspan.maps._own import OwnCode
 
     own = OwnCode(tops)
     pickled = PickledFunction(own)
-    dumper = Dumper(by_value=travels_by_value, spread=True, on_own=own.saw)
+    dumper = Dumper(by_value=own.by_value, spread=True, on_own=own.saw)
     try:
         dumper.dump(function, pickled.write)
     except MapError:

@@ -65,8 +65,8 @@ def _is_own(module: Any) -> bool:
     return bool(paths) and all(isinstance(path, str) and is_own_file(f"{path}/x") for path in paths)
 
 
-#: Name of a module -> the module as it was looked at, whether it is own, whether its source can go along.
-_looked_at: dict[str, tuple[Any, bool, bool]] = {}
+#: Name of a module -> the module as it was looked at, and whether it is own.
+_looked_at: dict[str, tuple[Any, bool]] = {}
 
 
 def _facts(name: str) -> tuple[bool, bool]:
@@ -75,8 +75,8 @@ def _facts(name: str) -> tuple[bool, bool]:
     known = _looked_at.get(name)
     if known is None or known[0] is not module:
         own = name.partition(".")[0] not in _OF_WORKERS and _is_own(module)
-        known = _looked_at[name] = (module, own, own and _has_source(module))
-    return known[1], known[2]
+        known = _looked_at[name] = (module, own)
+    return known[1], known[1] and _has_source(module)
 
 
 def _has_source(module: Any) -> bool:
@@ -349,7 +349,15 @@ class OwnCode:
     def __init__(self, tops: Iterable[str] = ()) -> None:
         self.names: set[str] = set()
         self.codes: list[CodeType] = []
+        self._by_value: dict[str, bool] = {}
         self._tops = set(tops)
+
+    def by_value(self, module: str) -> bool:
+        """`travels_by_value`, asked once for all pickles of a map."""
+        known = self._by_value.get(module)
+        if known is None:
+            known = self._by_value[module] = travels_by_value(module)
+        return known
 
     def saw(self, module: str) -> None:
         """A pickle names something of `module`."""
@@ -429,7 +437,7 @@ class OwnCode:
                 if value.__module__ == module.__name__ and value.__qualname__ == name:
                     for attribute, pickled in self._class_changes(module, value, top.get(name), every, used):
                         yield f"{name}.{attribute}", pickled
-                elif travels_by_value(value.__module__):
+                elif self.by_value(value.__module__):
                     yield from self._pickled(name, value)
             elif isinstance(value, FunctionType):
                 if self._is_replaced(module, name, value, every, top):
@@ -482,7 +490,7 @@ class OwnCode:
             return False
         if function.__globals__ is vars(module):
             return function.__code__.co_filename == module.__file__
-        if travels_by_value(str(function.__globals__.get("__name__"))):
+        if self.by_value(str(function.__globals__.get("__name__"))):
             return True
         wrapped: Any = function
         while wrapped is not None:
@@ -495,7 +503,8 @@ class OwnCode:
         from wingspan.worker.pickling import Dumper
 
         try:
-            yield name, Dumper(by_value=travels_by_value, spread=True, on_own=self.saw).dumps(value)
+            dumper = Dumper(by_value=self.by_value, spread=True, on_own=self.saw, forced=value)
+            yield name, dumper.dumps(value)
         except Exception:  # noqa: BLE001 - a lock, a connection: what the worker makes when it imports the module has to do
             return
 

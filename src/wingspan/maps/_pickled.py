@@ -69,9 +69,7 @@ class PickledFunction(Gathering):
 
     def input_dumper(self) -> Dumper:
         """Pickles inputs of this function."""
-        from wingspan.maps._own import travels_by_value
-
-        return Dumper(by_value=travels_by_value, on_own=self.own.saw)
+        return Dumper(by_value=self.own.by_value, on_own=self.own.saw)
 
     def write_to(self, file: IO[bytes]) -> None:
         """Write the own modules that are needed, and the whole pickle, to an open file."""

@@ -391,7 +391,7 @@ def class_by_value(
     named: "bool",
     module: "str",
     qualified_name: "str",
-    metaclass: "type",
+    metaclass: "Optional[type]",
     bases: "Tuple[type, ...]",
     head: "Dict[str, Any]",
     quiet: "bool",
@@ -401,7 +401,7 @@ def class_by_value(
     Args:
         key: What it travels by.
         named: It stands under its name in its module.
-        module, qualified_name, metaclass, bases: As the class has them.
+        module, qualified_name, metaclass, bases: As the class has them; no metaclass: that of its bases.
         head: What must be there when the class is created: ``__slots__``, for instance.
         quiet: A base has an ``__init_subclass__`` of the user's, which has been called where the class was defined.
     """
@@ -410,6 +410,11 @@ def class_by_value(
         known = _by_key.get(key)
     if known is not None:
         return known  # type: ignore[no-any-return]
+    if metaclass is None:
+        metaclass = type(bases[0])
+        for base in bases:
+            if issubclass(type(base), metaclass):
+                metaclass = type(base)
     made = _new_class(metaclass, qualified_name.rpartition(".")[2], bases, dict(head), quiet)
     _begin(made, key)
     return made
@@ -487,11 +492,28 @@ def enum_member(kind: "Any", name: "Optional[str]", value: "Any") -> "Any":
     return kind(value)
 
 
-def new_member(kind: "Any", base: "type", name: "Optional[str]", arguments: "Tuple[Any, ...]") -> "Any":
-    """A member for an enum that is being built; of one that is known, its own."""
+def new_member(
+    kind: "Any",
+    base: "type",
+    name: "Optional[str]",
+    arguments: "Tuple[Any, ...]",
+    flags: "Optional[int]" = None,
+) -> "Any":
+    """A member for an enum that is being built; of one that is known, its own.
+
+    Args:
+        kind: The enum.
+        base: The built-in class that its members are of, and `arguments` what one is made with.
+        name: Its name.
+        arguments: See `base`.
+        flags: The value, if it is a combination of flags.
+    """
     if id(kind) not in _fresh:
         if name is not None and name in kind.__members__:
             return kind.__members__[name]
+        if flags is not None:
+            with contextlib.suppress(ValueError):
+                return kind(flags)
         return _Discarded()
     made = base.__new__(kind, *arguments)
     _begin(made)
@@ -516,8 +538,8 @@ def exception(kind: "type", base: "Any", arguments: "Tuple[Any, ...]") -> "BaseE
     try:
         made = base.__new__(kind, *arguments)
     except TypeError:
-        made = BaseException.__new__(kind, *arguments)
-    with contextlib.suppress(Exception):  # the state says it all
+        made = base.__new__(kind)  # the state says it all
+    with contextlib.suppress(Exception):
         base.__init__(made, *arguments)
     return made  # type: ignore[no-any-return]
 

@@ -4,6 +4,7 @@ This is cloudpickle's pickler with reducers of ours for what it loses, or change
 ``docs/values.md``; what the pickles call when they are read is in `rebuild`.
 """
 
+import builtins
 import copyreg
 import dis
 import enum
@@ -52,6 +53,7 @@ _MADE_BY_PYTHON = frozenset(
         "_abc_negative_cache_version",
     ]
 )
+_GROUP: "Any" = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _LRU = type(functools.lru_cache()(len))
 _dispatching: "Any" = functools.singledispatch(len)
@@ -115,7 +117,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         protocol: Of pickle.
         by_value: Name of a module -> whether its things travel by value.
         spread: A generator of random numbers arrives as a new one, on each worker another: so for what a function refers to.
-        on_own: Told of each function and class that travels by name.
+        on_own: Told the module of each function and class that travels by name.
+        forced: Travels by value, though it stands under its name in a module that others can import.
     """
 
     def __init__(
@@ -125,9 +128,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         by_value: "Callable[[str], bool]" = stays_by_value,
         spread: "bool" = False,
         on_own: "Optional[Callable[[str], None]]" = None,
-        buffer_callback: "Any" = None,
+        forced: "Any" = None,
     ) -> "None":
-        super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
+        super().__init__(file, protocol=protocol)
+        self._forced = forced
         self._by_value = by_value
         self._spread = spread
         self._on_own = on_own
@@ -183,7 +187,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _travels_by_name(self, obj: "Any") -> "bool":
         module = getattr(obj, "__module__", None)
-        if not isinstance(module, str) or self._by_value(module) or not self._is_named(module, obj):
+        if (
+            obj is self._forced
+            or not isinstance(module, str)
+            or self._by_value(module)
+            or not self._is_named(module, obj)
+        ):
             return False
         if self._on_own is not None:
             self._on_own(module)
@@ -205,7 +214,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             named,
             obj.__module__,
             obj.__qualname__,
-            type(obj),
+            None if type(obj) in map(type, obj.__bases__) else type(obj),
             obj.__bases__,
             head,
             quiet,
@@ -270,8 +279,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             home = home if isinstance(home, str) else module
             # Of a module that travels by name, one function may be another than in its source.
             importable = not self._by_value(home) and vars(sys.modules[home]) is own
-            if importable and self._on_own is not None:
-                self._on_own(home)
+            if self._on_own is not None:
+                if importable:
+                    self._on_own(home)
+                if isinstance(facts.get("__package__"), str) and facts["__package__"] in sys.modules:
+                    self._on_own(facts["__package__"])  # for relative imports in it
             known = self._globals[id(own)] = own, _Globals(home, facts, importable)
         return known[1]
 
@@ -435,7 +447,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return rebuild.enum_member, (kind, obj._name_, obj._value_)
         return (
             rebuild.new_member,
-            (kind, base, obj._name_, arguments),
+            (kind, base, obj._name_, arguments, obj._value_ if isinstance(obj, enum.Flag) else None),
             dict(vars(obj)),
             None,
             None,
@@ -454,6 +466,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                     value = getattr(obj, name, None)
                     if value is not None:
                         built_in[name] = value
+        arguments = obj.args
+        if _GROUP is not None and isinstance(obj, _GROUP):
+            arguments, built_in["args"] = (obj.message, list(obj.exceptions)), obj.args
         chain: "Dict[str, Any]" = {}
         if self.with_chain:
             for name in ("__cause__", "__context__", "__suppress_context__"):
@@ -462,7 +477,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                     chain[name] = value
         own = _own_state(obj)
         state = (built_in, None if own is None else rebuild._State(own), chain)
-        return rebuild.exception, (kind, base, obj.args), state, None, None, rebuild.set_exception
+        return rebuild.exception, (kind, base, arguments), state, None, None, rebuild.set_exception
 
 
 #: No larger than this (bytes) is an object with a ``__dict__`` and a list of weak references, and no state.
