@@ -10,7 +10,6 @@ import dis
 import enum
 import functools
 import marshal
-import random
 import re
 import sys
 import types
@@ -172,6 +171,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 rebuild.property_like,
                 (kind, (obj.fget, obj.fset, obj.fdel, obj.__doc__), dict(getattr(obj, "__dict__", {}))),
             )
+        if kind.__module__ == "random" and kind.__name__ == "Random":
+            return self._random(obj)
         if kind.__module__.startswith("numpy.random"):
             return self._numpy_random(obj)
         if kind.__basicsize__ <= _STATELESS and not getattr(obj, "__dict__", None):
@@ -382,7 +383,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return rebuild.context_variable, (key, obj.name, default, value)
 
     def _random(self, obj: "Any") -> "Any":
-        if obj is random._inst:
+        if obj is sys.modules["random"]._inst:
             return rebuild.by_path, ("random", "_inst")
         return (rebuild.fresh_random, (type(obj),)) if self._spread else NotImplemented
 
@@ -600,7 +601,6 @@ _REDUCERS: "Dict[type, Any]" = {
     weakref.WeakKeyDictionary: Pickler._weak_mapping,
     weakref.WeakValueDictionary: Pickler._weak_mapping,
     _LRU: Pickler._lru,
-    random.Random: Pickler._random,
 }
 
 
