@@ -1,0 +1,315 @@
+"""The user's own modules on workers: which go along, what they find there, and what of them later sessions have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wingspan
+
+PACKAGE = {
+    "shop/__init__.py": "",
+    "shop/config.py": "from pathlib import Path\nRATE = 2\ndef note():\n    return (Path(__file__).parent / 'note.txt').read_text()\n",
+    "shop/note.txt": "from beside",
+    "shop/till.py": """
+from . import config
+
+class Receipt:
+    def __init__(self, total):
+        self.total = total
+
+class Refused(Exception):
+    def __init__(self, why, *, code):
+        self.why, self.code = why, code
+
+def pay(x):
+    from .config import RATE
+    return Receipt(RATE * x)
+
+def read(x):
+    return config.note()
+
+def refuse(x):
+    raise Refused("no", code=x)
+
+def spawn(x):
+    import multiprocessing
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.map(double, [x])
+
+def double(x):
+    return config.RATE * x
+""",
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with the user's package, and how to run Python there."""
+
+    class Project:
+        folder = tmp_path / "project"
+
+        def write(self, **files):
+            for name, text in files.items():
+                path = self.folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+
+        def run(self, *arguments, text=None, cwd=None, **variables):
+            done = subprocess.run(
+                [sys.executable, *arguments],
+                input=text,
+                cwd=cwd or self.folder,
+                env={**os.environ, **variables},
+                capture_output=True,
+                text=True,
+                timeout=200,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout.splitlines()
+
+    made = Project()
+    made.write(**PACKAGE)
+    return made
+
+
+def test_workers_that_do_not_see_the_caller_s_files(project):
+    """Where the caller's files are not, source and data files of the package are, and tracebacks name the caller's paths."""
+    project.write(
+        **{
+            "make.py": """
+import sys, wingspan
+from shop import till
+for tag in ("pay", "read", "refuse", "spawn"):
+    wingspan.map(getattr(till, tag), [3], tag=tag, options=wingspan.Options(workers=0))
+"""
+        }
+    )
+    project.run("make.py")
+    moved = project.folder.rename(project.folder.with_name("elsewhere"))
+    for tag in ("pay", "read", "refuse", "spawn"):
+        wingspan.load(tag).add_workers(1, "local")
+    assert wingspan.load("read")[0] == "from beside"
+    assert wingspan.load("spawn")[0] == [6]
+    wingspan.load("refuse").wait(errors_ok=True)
+    text = wingspan.load("refuse").errors[0].traceback
+    assert f'File "{project.folder}/shop/till.py"' in text
+    assert 'raise Refused("no", code=x)' in text
+    assert moved.is_dir()
+
+
+def test_a_later_session_without_the_module_has_the_map_s(project, tmp_path):
+    """A session that cannot import the module gets class and exception from the map's folder; one that can has its own."""
+    project.write(
+        **{
+            "make.py": """
+import wingspan
+from shop import till
+wingspan.map(till.pay, [3], tag="pay", pool="local").wait()
+wingspan.map(till.refuse, [3], tag="refuse", pool="local").wait(errors_ok=True)
+""",
+            "later.py": """
+import wingspan
+print(wingspan.load("pay")[0].total)
+try:
+    wingspan.load("refuse")[0]
+except Exception as error:
+    print(type(error).__module__, type(error).__name__, error.why, error.code)
+""",
+            "own.py": """
+import wingspan, shop.till
+shop.till.Receipt.mended = 5
+print(wingspan.load("pay")[0].mended, type(wingspan.load("pay")[0]) is shop.till.Receipt)
+""",
+        }
+    )
+    project.run("make.py")
+    (tmp_path / "far").mkdir()
+    (project.folder / "later.py").rename(tmp_path / "far" / "later.py")
+    assert project.run(tmp_path / "far" / "later.py", cwd=tmp_path / "far") == ["6", "shop.till Refused no 3"]
+    assert project.run("own.py") == ["5 True"]
+
+
+def test_errors_are_told_without_reading_the_exceptions(project, tmp_path):
+    """The command that lists errors imports nothing of the user's: only who asks for the exception has it unpickled."""
+    project.write(
+        **{
+            "loud.py": "open('imported', 'a').write('x')\nclass Loud(Exception):\n    pass\ndef fail(x):\n    raise Loud(x)\n",
+            "make.py": """
+import os, wingspan, loud
+wingspan.map(loud.fail, [3], tag="loud", pool="local").wait(errors_ok=True)
+os.remove("imported")
+""",
+        }
+    )
+    project.run("make.py")
+    told = "\n".join(project.run("-m", "wingspan", "errors", "loud"))
+    assert "Loud" in told
+    assert not (project.folder / "imported").exists()
+
+
+def test_a_module_edited_since_its_import_is_as_the_session_has_it(project):
+    """Functions are the session's, not those that its file has now, until it is imported again; also where the file cannot be compiled."""
+    project.write(
+        **{
+            "edited.py": "K = 1\ndef helper():\n    return 'old'\ndef look(x):\n    return helper(), K\n",
+            "make.py": """
+import importlib, os, wingspan, edited
+from pathlib import Path
+def look():
+    return wingspan.map(edited.look, [1], pool="local")[0]
+def write(text):
+    Path("edited.py").write_text(text)
+print(*look())
+write("K = 2\\n\\ndef helper():\\n    return 'newer'\\ndef look(x):\\n    return helper(), K, 'more'\\n")
+print(*look())
+importlib.reload(edited)
+print(*look())
+write("def look(x:")
+print(*look())
+""",
+        }
+    )
+    assert project.run("make.py") == ["old 1", "old 1", "newer 2 more", "newer 2 more"]
+
+
+def test_a_package_run_as_a_program(project):
+    """In ``python -m package`` functions of its ``__main__`` import relatively, and so do their child processes; folders without __init__ work."""
+    project.write(
+        **{
+            "shop/__main__.py": """
+import multiprocessing, wingspan
+import folder.inside
+from . import till
+def relative(x):
+    from .config import RATE
+    return RATE, __package__
+def in_child(x):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.map(relative, [x])
+for function in (relative, in_child, folder.inside.triple):
+    print(wingspan.map(function, [1], pool="local")[0])
+""",
+            "folder/inside.py": "def triple(x):\n    return 3 * x\n",
+        }
+    )
+    assert project.run("-m", "shop") == ["(2, 'shop')", "[(2, 'shop')]", "3"]
+
+
+def test_what_is_too_much_is_told(project, monkeypatch):
+    """A package with more data than goes along: its source goes, the largest files stay, and a warning names them."""
+    project.write(
+        **{
+            "make.py": """
+import logging, wingspan
+logging.basicConfig(format="%(message)s")
+from wingspan.maps import _own
+_own.MOST_BYTES = 1000
+from shop import till
+print(wingspan.map(till.pay, [1], pool="local")[0].total)
+m = wingspan.map(till.read, [1], pool="local")
+unpacked = _own.OwnCode(["shop"]).pack()
+print(sorted(path for _, path in unpacked["files"] if not path.endswith(".py")))
+"""
+        }
+    )
+    (project.folder / "shop" / "large.bin").write_bytes(bytes(2000))
+    assert project.run("make.py") == ["2", "['shop/note.txt']"]
+
+
+def test_a_worker_needs_no_wingspan(project):
+    """Own modules that import Wingspan at their top are imported by a Python that has it not; calling it there is an error."""
+    project.write(
+        **{
+            "study.py": """
+import wingspan
+from wingspan import Options, map as pool_map
+OPTIONS = Options(request_memory="1 GB")
+def work(x):
+    return x + 1
+def again(x):
+    return wingspan.map(work, [x])
+""",
+            "worker.py": """
+import sys
+sys.path.insert(0, sys.argv[1])
+from wingspan_worker import own
+own.install(open("packed", "rb").read(), ".")
+import study
+print(study.work(1))
+try:
+    study.again(1)
+except ImportError as error:
+    print(error)
+""",
+            "make.py": """
+from wingspan.maps._own import OwnCode
+from wingspan.worker import own
+open("packed", "wb").write(own.pack(OwnCode(["study"]).pack()))
+""",
+        }
+    )
+    from wingspan.pools.zipapp import worker_zipapp
+
+    project.run("make.py")
+    told = project.run("-S", "-E", "worker.py", str(worker_zipapp()))
+    assert told == ["2", "wingspan.map cannot be called: Wingspan is not installed on this worker"]
+
+
+def test_a_function_given_later_brings_its_module(project):
+    """`rerun` with another function of an own module: the module goes along, as do those that the inputs need."""
+    project.write(
+        **{
+            "make.py": """
+import wingspan
+from shop import till
+m = wingspan.map(lambda r: 1 / 0, [till.Receipt(4)], pool="local")
+m.wait(errors_ok=True)
+import other
+m.rerun(m.errors, function=other.total)
+print(m[0])
+""",
+            "other.py": "def total(receipt):\n    return type(receipt).__module__, receipt.total\n",
+        }
+    )
+    assert project.run("make.py") == ["('shop.till', 4)"]
+
+
+def test_nothing_is_left_in_the_scratch_folder(project, tmp_path):
+    """What executors write for own modules and child processes goes with them."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    project.write(
+        **{
+            "make.py": """
+import multiprocessing, wingspan
+from shop import till
+def square(x):
+    return x * x
+def in_child(x):
+    till.double(x)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.map(square, [x])
+m = wingspan.map(in_child, [3], options=wingspan.Options(workers=0), tag="left")
+""",
+            "wait.py": """
+import wingspan
+m = wingspan.load("left")
+m.add_workers(1, "local")
+print(m[0])
+wingspan.remove("left", force=True)  # waits for its workers
+""",
+        }
+    )
+    project.run("make.py", TMPDIR=str(scratch))
+    project.folder.rename(project.folder.with_name("elsewhere"))
+    assert project.run(
+        "wait.py", cwd=project.folder.with_name("elsewhere"), TMPDIR=str(scratch), WINGSPAN_IDLE_SECONDS="0"
+    ) == ["[9]"]
+    assert [path.name for path in Path(scratch).iterdir() if path.name.startswith(".wingspan-own")] == []
