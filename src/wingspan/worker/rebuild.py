@@ -539,8 +539,9 @@ def exception(kind: "type", base: "Any", arguments: "Tuple[Any, ...]") -> "BaseE
         made = base.__new__(kind, *arguments)
     except TypeError:
         made = base.__new__(kind)  # the state says it all
-    with contextlib.suppress(Exception):
-        base.__init__(made, *arguments)
+    if issubclass(base, UnicodeError):  # it has nothing but what its constructor takes
+        with contextlib.suppress(Exception):
+            base.__init__(made, *arguments)
     return made  # type: ignore[no-any-return]
 
 

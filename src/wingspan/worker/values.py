@@ -467,9 +467,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                     value = getattr(obj, name, None)
                     if value is not None:
                         built_in[name] = value
-        arguments = obj.args
+        arguments = built_in["args"] = obj.args
         if _GROUP is not None and isinstance(obj, _GROUP):
-            arguments, built_in["args"] = (obj.message, list(obj.exceptions)), obj.args
+            arguments = (obj.message, list(obj.exceptions))
         chain: "Dict[str, Any]" = {}
         if self.with_chain:
             for name in ("__cause__", "__context__", "__suppress_context__"):
