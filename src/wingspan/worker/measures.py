@@ -1,10 +1,11 @@
 """What a component takes: processor time and memory, as the kernel counts them."""
 
+import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Tuple
+    from typing import List, Sequence, Tuple
 
 #: getrusage(2) counts ru_maxrss in KiB on Linux, in bytes on macOS.
 MAXRSS_PER_KIB = 1024 if sys.platform == "darwin" else 1
@@ -58,3 +59,29 @@ def peak_kib(pid: "int") -> "int":
     except OSError:
         pass
     return 0
+
+
+def family(pid: "int") -> "List[int]":
+    """A process and all that descend from it, as far as the kernel tells (proc(5), ``children``)."""
+    found = [pid]
+    for parent in found:
+        try:
+            for thread in os.listdir("/proc/%d/task" % parent):
+                with open("/proc/%d/task/%s/children" % (parent, thread)) as file:
+                    found += [int(child) for child in file.read().split()]
+        except OSError:
+            continue  # it has ended, or this kernel does not tell
+    return found
+
+
+def resident_kib(pids: "Sequence[int]", shared: "bool") -> "int":
+    """Resident memory of processes (KiB), what several share counted for each of them (`shared`), or once in all, which takes longer."""
+    file_name, key = ("status", "VmRSS:") if shared else ("smaps_rollup", "Pss:")
+    total = 0
+    for pid in pids:
+        try:
+            with open("/proc/%d/%s" % (pid, file_name)) as file:
+                total += sum(int(line.split()[1]) for line in file if line.startswith(key))
+        except OSError:
+            continue
+    return total

@@ -18,7 +18,7 @@ import time
 from . import executor, failure, formats, offspring, rounds
 from .child import Chunk, Executor, scratch_folder
 from .inputs import Inputs
-from .measures import MAXRSS_PER_KIB, peak_kib
+from .measures import MAXRSS_PER_KIB, family, peak_kib, resident_kib
 from .outbox import Outbox
 from .streams import Function
 from .transports import read_at
@@ -46,6 +46,8 @@ TOLD_SECONDS = 1.0
 MOST_FILES_TOLD = 50
 #: What tools leave, and nobody misses.
 NOT_MISSED = frozenset(["__pycache__", "tmp", "var", "condor_exec.exe", "core"])
+#: Seconds between two looks at the memory of the executor.
+WEIGH_SECONDS = 1.0
 #: Deaths of the executor before it reached a component, after which the worker gives up.
 MAX_START_CRASHES = 3
 
@@ -83,6 +85,11 @@ class Supervisor(object):
     ) -> "None":
         self.transport = transport
         self.must_leave = must_leave
+        # Elsewhere the system sees to it (cgroups), or nobody asked for a limit.
+        watched = "_WINGSPAN_PERSONAL_POOL" in os.environ and sys.platform.startswith("linux")
+        self.most_kib = (info.get("options", {}).get("request_memory") or 0) // 1024 if watched else 0
+        self.next_weighing = 0.0
+        self.too_much = ""
         self.retires_at = float("inf") if retires is None else time.monotonic() + retires
         self.info = info
         self.setup: "Tuple[Any, ...]" = ()
@@ -285,6 +292,9 @@ class Supervisor(object):
         if self.stop:
             raise Stopped()
         now = time.monotonic()
+        if self.most_kib and now >= self.next_weighing:
+            self.next_weighing = now + WEIGH_SECONDS
+            self._weigh(process)
         wait = min(self.outbox.due(now), ANNOUNCE_SECONDS)
         writers = [process.commands] if process.pending else []
         try:
@@ -453,6 +463,24 @@ class Supervisor(object):
             elif not old.block.remaining:
                 self.outbox.block_done(old.block)
 
+    def _weigh(self, process: "Executor") -> "None":
+        """End the executor, with what it has started, when it takes more memory than the job asked for."""
+        pids = family(process.pid)
+        if resident_kib(pids, shared=True) <= self.most_kib:
+            return
+        taken = resident_kib(pids, shared=False)
+        if taken <= self.most_kib:
+            return
+        self.too_much = "it took %d MiB of memory and its job asked for %d MiB" % (
+            taken // 1024,
+            self.most_kib // 1024,
+        )
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+
     def _told_to_stop(self) -> "bool":
         """Whoever ended the executor ends this process, too: Slurm signals all processes of a job. The signal may be on its way."""
         deadline = time.monotonic() + TOLD_SECONDS
@@ -471,9 +499,10 @@ class Supervisor(object):
         component, started = board[0], board[3]
         peak = usage.ru_maxrss // MAXRSS_PER_KIB
         chunk.block.failed.append(component)
+        how, self.too_much = _how_it_ended(status) + (": " + self.too_much if self.too_much else ""), ""
         fields = failure.crash(
             "crash",
-            _how_it_ended(status),
+            how,
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             peak_kib=peak,

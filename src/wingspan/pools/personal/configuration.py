@@ -95,8 +95,20 @@ MachineMaxVacateTime = 10
 KEEP_DATA_CLAIM_IDLE = 15
 # A job that asks for no disk gets what its input files take. (HTCondor: at least 1 GiB, so that nothing runs where less is free.)
 JOB_DEFAULT_REQUESTDISK = (TransferInputSizeMB + 1) * 1280
+# Nobody limits the memory of processes here (that takes cgroups of one's own), so jobs are weighed, and held when they took more
+# than they asked for. Who asks for nothing may take what there is. Workers of maps weigh their components themselves.
+JOB_DEFAULT_REQUESTMEMORY = ifThenElse(MemoryUsage =!= undefined, MemoryUsage, 128)
+# What was asked for is kept: the shadow knows only a number of RequestMemory, be it asked for or not.
+JOB_TRANSFORM_AskedMemory = COPY RequestMemory AskedMemory
+SYSTEM_PERIODIC_HOLD = WingspanMap =?= undefined && JobStatus == 2 && MemoryUsage > AskedMemory && MemoryUsage > RequestMemory
+SYSTEM_PERIODIC_HOLD_REASON = strcat("it took ", string(MemoryUsage), " MB of memory and asked for ", \
+    string(RequestMemory), " MB: ask for more (wingspan run --memory)")
+SYSTEM_PERIODIC_HOLD_SUBCODE = 34
+PERIODIC_EXPR_INTERVAL = 2
+STARTER_UPDATE_INTERVAL = 2
+SCHEDD_ROUND_ATTR_ResidentSetSize = 0
 # A pool of one person: no job keeps a slot for jobs that may follow it, whatever tool submitted it.
-JOB_TRANSFORM_NAMES = $(JOB_TRANSFORM_NAMES) NoIdleClaims
+JOB_TRANSFORM_NAMES = $(JOB_TRANSFORM_NAMES) NoIdleClaims AskedMemory
 JOB_TRANSFORM_NoIdleClaims = DELETE KeepClaimIdle
 # Jobs find the programs that whoever started the pool finds: Apptainer of a module, say.
 STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory} PATH={quoted_path}"
