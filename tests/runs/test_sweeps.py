@@ -194,3 +194,34 @@ def test_a_program_may_read_the_variable(folders: Path, done, command: list[str]
     (folders / "train.sh").write_text("echo $SEED")
     run = done(wingspan.run(command, inputs=inputs, sweep={"SEED": [3, 4]}, pool="local"))
     assert [run.stdout(number) for number in range(2)] == ["3\n", "4\n"]
+
+
+#: Words that a job's script, the starter or HTCondor uses for itself, or did.
+NAMES = (
+    "full new number self outputs folder scratch code child path missing doing matched declared there name work prefix kind "
+    "method line key executable arguments log queue Process step row one i x"
+).split()
+
+
+def test_a_parameter_goes_by_any_name(pool: str, done) -> None:
+    """What the job's script has variables of its own for is not the sweep's business; outputs with patterns work, too."""
+    command = 'printf "%s\\n" ' + " ".join(f'"${name}"' for name in NAMES) + '; touch "$full-$new-1.txt"'
+    run = done(
+        wingspan.run(
+            ["sh", "-c", command],
+            sweep={name: [f"v-{name}"] for name in NAMES},
+            outputs=["*-1.txt", "{full}-{new}-?.txt"],
+            pool=pool,
+        )
+    )
+    assert run.stdout(0).split() == [f"v-{name}" for name in NAMES]
+    assert set(run.outputs(0)) == {"v-full-v-new-1.txt"}
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "HOME", "IFS", "wingspan_code", "_CONDOR_SCRATCH_DIR", "SLURM_JOB_ID"]
+)
+def test_names_that_others_have_are_refused(name: str) -> None:
+    """The shell's and the batch system's own variables are nobody's to give."""
+    with pytest.raises(InvalidSweep, match=name):
+        wingspan.run(["echo", f"{{{name}}}"], sweep={name: [1]}, pool="local")

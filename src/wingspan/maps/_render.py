@@ -174,7 +174,7 @@ class _Files:
 
     def _worker_script(self) -> str:
         shared = self.target == "slurm"
-        place = "$folder/" if shared else ""
+        place = "$wingspan_folder/" if shared else ""
         archive = shlex.quote("worker.pyz") if not shared else f'"{place}worker.pyz"'
         if self.environment:
             python = " ".join([*self.environment.start, "python"])
@@ -195,14 +195,14 @@ class _Files:
             lines += [
                 "# The map's folder, on the file system that the nodes share with the machine that made the map.",
                 f"map={shlex.quote(str(self.map.path))}",
-                "folder=$PWD",
+                "wingspan_folder=$PWD",
                 "# What the function writes to relative paths goes into a folder of its own, which ends with the worker.",
-                "scratch=$(mktemp -d)",
-                "trap 'rm -rf \"$scratch\"' EXIT",
+                "wingspan_scratch=$(mktemp -d)",
+                "trap 'rm -rf \"$wingspan_scratch\"' EXIT",
                 "trap 'exit 143' TERM",
-                "TMPDIR=$scratch",
+                "TMPDIR=$wingspan_scratch",
                 "export TMPDIR",
-                'cd "$scratch"',
+                'cd "$wingspan_scratch"',
                 why,
                 f'{python} {archive} file "$map" "$1" "$2"',
             ]

@@ -76,8 +76,8 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
     trust.write_whole(str(script), text.encode(), mode=trust.PROGRAM)
 
 
-#: The line of a job's script that names the inputs it copies.
-_COPIES = '"$folder/inputs'
+#: How a job's script names the inputs that it copies; the second, up to version 0.1.
+_COPIES = ('"$wingspan_folder/inputs', '"$folder/inputs')
 
 
 def take_inputs(folder: RunFolder, *, shared: bool) -> int:
@@ -105,12 +105,13 @@ def take_inputs(folder: RunFolder, *, shared: bool) -> int:
             version = folder.newest_inputs() + 1
             if shared:
                 text = folder.script(0).read_text(encoding="utf-8")
-                if _COPIES not in text:
+                copies = next((line for line in _COPIES if line in text), None)
+                if copies is None:
                     raise RunError(
                         f"the script of {folder.spec.name} is of a Wingspan whose jobs know only the inputs they were made with",
                         hint="make a new run",
                     )
-                text = text.replace(_COPIES, f"{_COPIES}-{version}")
+                text = text.replace(copies, f"{copies}-{version}")
                 trust.write_whole(str(folder.script(version)), text.encode(), trust.PROGRAM)
             try:
                 temporary.rename(folder.inputs(version))

@@ -44,13 +44,13 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
 
 def _rows(spec: RunSpec) -> str:
     """Which job has which values, as a table for the shell."""
-    lines = ["case $number in"]
+    lines = ["case $wingspan_number in"]
     for number, row in enumerate(spec.rows):
         values = "; ".join(
             f"{name}={shlex.quote(value)}" for name, value in zip(spec.parameters, row, strict=True)
         )
         lines.append(f"{number}) {values} ;;")
-    lines += ['*) echo "wingspan-run: there is no job $number" >&2; exit 2 ;;', "esac"]
+    lines += ['*) echo "wingspan-run: there is no job $wingspan_number" >&2; exit 2 ;;', "esac"]
     return "\n".join(lines)
 
 
@@ -62,17 +62,17 @@ preflight() {{
             "no NVIDIA driver is installed, or the container was started without it (apptainer: --nv)" >&2
         return 1
     }}
-    nvidia_query=name,compute_cap,driver_version,uuid,index,memory.total
+    wingspan_query=name,compute_cap,driver_version,uuid,index,memory.total
     # Drivers before 510 do not tell the capability: it is not judged then.
-    nvidia_devices=$(nvidia-smi --query-gpu="$nvidia_query" --format=csv,noheader 2>/dev/null ||
-        nvidia-smi --query-gpu="name,pstate${{nvidia_query#name,compute_cap}}" --format=csv,noheader 2>&1) || {{
-        echo "wingspan-run: the NVIDIA driver of $(hostname) does not answer: $nvidia_devices" >&2
+    wingspan_devices=$(nvidia-smi --query-gpu="$wingspan_query" --format=csv,noheader 2>/dev/null ||
+        nvidia-smi --query-gpu="name,pstate${{wingspan_query#name,compute_cap}}" --format=csv,noheader 2>&1) || {{
+        echo "wingspan-run: the NVIDIA driver of $(hostname) does not answer: $wingspan_devices" >&2
         return 1
     }}
     # The highest CUDA runtime that the driver supports stands in nvidia-smi's heading.
-    nvidia_runtime=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\\([0-9.]*\\).*/\\1/p' | head -n 1)
+    wingspan_runtime=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\\([0-9.]*\\).*/\\1/p' | head -n 1)
     # nvidia-smi lists what the machine has; the devices that this job was given stand in CUDA_VISIBLE_DEVICES.
-    printf '%s\\n' "$nvidia_devices" | awk -F', *' -v host="$(hostname)" -v runtime="$nvidia_runtime" \\
+    printf '%s\\n' "$wingspan_devices" | awk -F', *' -v host="$(hostname)" -v runtime="$wingspan_runtime" \\
         -v visible="${{CUDA_VISIBLE_DEVICES:-}}" -v wanted={gpus} \\
         -v lowest={lowest} -v highest={highest} -v cuda={runtime} -v memory={memory} '
         function number(version, part) {{ split(version, part, "."); return part[1] * 1000 + part[2] }}
@@ -133,32 +133,32 @@ def _preflight(spec: RunSpec) -> str:
 
 _SHARED = """\
 # ---- A folder of its own on this machine; inputs are copied, outputs go back when the job is done. ----------------------
-folder={folder}
-scratch=$(mktemp -d "${{SLURM_TMPDIR:-${{TMPDIR:-/tmp}}}}/wingspan-run.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-if [ -d "$folder/inputs" ]; then cp -R "$folder/inputs/." "$scratch/"; fi
-cd "$scratch"
+wingspan_folder={folder}
+wingspan_scratch=$(mktemp -d "${{SLURM_TMPDIR:-${{TMPDIR:-/tmp}}}}/wingspan-run.XXXXXX")
+trap 'rm -rf "$wingspan_scratch"' EXIT
+if [ -d "$wingspan_folder/inputs" ]; then cp -R "$wingspan_folder/inputs/." "$wingspan_scratch/"; fi
+cd "$wingspan_scratch"
 """
 
 _KEEP_CHECKPOINT = """\
 # ---- Checkpoints: one folder holds them with their paths, which HTCondor alone would not keep ----------------------------
-kept_checkpoint={folder}
-if [ -d "$kept_checkpoint" ]; then cp -R "$kept_checkpoint/." .; fi
+wingspan_kept_checkpoint={folder}
+if [ -d "$wingspan_kept_checkpoint" ]; then cp -R "$wingspan_kept_checkpoint/." .; fi
 keep_checkpoint() {{
-    rm -rf "$kept_checkpoint.new"
-    mkdir -p "$kept_checkpoint.new"
-    for path in {paths}; do
-        [ -e "$path" ] || {{
-            echo "wingspan-run: the command says that it has a checkpoint, and $path was not written" >&2
+    rm -rf "$wingspan_kept_checkpoint.new"
+    mkdir -p "$wingspan_kept_checkpoint.new"
+    for wingspan_path in {paths}; do
+        [ -e "$wingspan_path" ] || {{
+            echo "wingspan-run: the command says that it has a checkpoint, and $wingspan_path was not written" >&2
             finish {missing_code}
         }}
-        copy "./$path" "$kept_checkpoint.new" || {{
-            echo "wingspan-run: the checkpoint $path cannot be kept whole" >&2
+        copy "./$wingspan_path" "$wingspan_kept_checkpoint.new" || {{
+            echo "wingspan-run: the checkpoint $wingspan_path cannot be kept whole" >&2
             finish {missing_code}
         }}
     done
-    rm -rf "$kept_checkpoint"
-    mv "$kept_checkpoint.new" "$kept_checkpoint"
+    rm -rf "$wingspan_kept_checkpoint"
+    mv "$wingspan_kept_checkpoint.new" "$wingspan_kept_checkpoint"
 }}
 """
 
@@ -193,16 +193,17 @@ def job_script(
         "# Written by Wingspan; needs nothing of it where it runs. Usage: job.sh NUMBER",
         "set -eu  # a failure in here is the job's failure",
         "",
-        "number=${1:-0}",
+        "# The script's own variables are called so: those of a sweep go by any other name.",
+        "wingspan_number=${1:-0}",
         *(
             [
                 "# Outputs of several submissions do not get into each other's way.",
-                "wingspan_job=${WINGSPAN_SUBMISSION:+$WINGSPAN_SUBMISSION-}$number",
+                "wingspan_job=${WINGSPAN_SUBMISSION:+$WINGSPAN_SUBMISSION-}$wingspan_number",
             ]
             if by_submission
-            else ["wingspan_job=$number"]
+            else ["wingspan_job=$wingspan_number"]
         ),
-        "case $0 in /*) self=$0 ;; *) self=$PWD/$0 ;; esac",
+        "case $0 in /*) wingspan_self=$0 ;; *) wingspan_self=$PWD/$0 ;; esac",
     ]
     if path is not None:
         parts += [
@@ -235,17 +236,21 @@ def job_script(
     parts.append("")
     if shared is not None:
         parts.append(_SHARED.format(folder=shared))
-    destination = '"$folder/.outputs-$wingspan_job.$$"' if shared is not None else '"outputs-$wingspan_job"'
+    destination = (
+        '"$wingspan_folder/.outputs-$wingspan_job.$$"' if shared is not None else '"outputs-$wingspan_job"'
+    )
     parts += [
-        f"outputs={destination}",
-        'mkdir -p "$outputs"',
+        f"wingspan_outputs={destination}",
+        'mkdir -p "$wingspan_outputs"',
         "",
         gathering(spec, shared=shared is not None),
     ]
     if spec.checkpoint:
         parts.append(
             _KEEP_CHECKPOINT.format(
-                folder='"$folder/checkpoint-$wingspan_job"' if shared is not None else CHECKPOINT_FOLDER,
+                folder='"$wingspan_folder/checkpoint-$wingspan_job"'
+                if shared is not None
+                else CHECKPOINT_FOLDER,
                 paths=" ".join(path_word(path, parameters) for path in spec.checkpoint),
                 missing_code=EXIT_NO_CHECKPOINT,
             )
@@ -258,34 +263,34 @@ def job_script(
 
 def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:
     words = " ".join(word if word.startswith('"') else shlex.quote(word) for word in start)
-    inside = f'env WINGSPAN_INSIDE=yes {words + " " if words else ""}sh "$self" "$@"'
+    inside = f'env WINGSPAN_INSIDE=yes {words + " " if words else ""}sh "$wingspan_self" "$@"'
     lines = [
         "# ---- The work " + "-" * 98,
-        "child=",
+        "wingspan_child=",
         "# HTCondor and Slurm tell this process to end: the command hears of it too.",
-        "stopping=",
-        'trap \'stopping=yes; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || :\' TERM INT',
+        "wingspan_stopping=",
+        'trap \'wingspan_stopping=yes; [ -z "$wingspan_child" ] || kill -TERM "$wingspan_child" 2>/dev/null || :\' TERM INT',
     ]
     body = [
-        "code=0",
+        "wingspan_code=0",
         f"{inside} </dev/null &",
-        "child=$!",
-        'wait "$child" || code=$?',
+        "wingspan_child=$!",
+        'wait "$wingspan_child" || wingspan_code=$?',
         "# A signal ends the waiting, not the command.",
-        'while kill -0 "$child" 2>/dev/null; do code=0; wait "$child" || code=$?; done',
+        'while kill -0 "$wingspan_child" 2>/dev/null; do wingspan_code=0; wait "$wingspan_child" || wingspan_code=$?; done',
     ]
     if spec.checkpoint:
         code = spec.checkpoint_exit_code
         # The command has a checkpoint and wants to be started again from it.
-        body += [f'[ "$code" -ne {code} ] || keep_checkpoint']
+        body += [f'[ "$wingspan_code" -ne {code} ] || keep_checkpoint']
         if shared:
-            again = f'[ "$code" -eq {code} ] || break'
-            stop = f'[ -z "$stopping" ] || exit {code}'
+            again = f'[ "$wingspan_code" -eq {code} ] || break'
+            stop = f'[ -z "$wingspan_stopping" ] || exit {code}'
             body = ["while :; do", *(f"    {line}" for line in (*body, again, stop)), "done"]
         else:
             # HTCondor keeps the folder and starts the job again.
-            body += [f'[ "$code" -ne {code} ] || exit {code}']
-    return "\n".join([*lines, *body, 'finish "$code"', ""])
+            body += [f'[ "$wingspan_code" -ne {code} ] || exit {code}']
+    return "\n".join([*lines, *body, 'finish "$wingspan_code"', ""])
 
 
 def _one_line(text: str) -> str:

@@ -30,28 +30,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Names that the job's script uses itself.
 _TAKEN = frozenset(
-    {
-        "number",
-        "self",
-        "there",
-        "outputs",
-        "folder",
-        "scratch",
-        "code",
-        "child",
-        "declared",
-        "missing",
-        "path",
-        "stopping",
-        "doing",
-        "leads",
-        "matched",
-        "uncopied",
-        "kept_checkpoint",
-        "PATH",
-        "HOME",
-    }
+    "PATH HOME PWD OLDPWD IFS ENV BASH_ENV PPID UID EUID SHELLOPTS BASHOPTS OPTIND PS4 LD_PRELOAD LD_LIBRARY_PATH".split()
 )
+#: What the job's script has variables of its own with.
+_OURS = re.compile(r"wingspan_|_*wingspan\b|_CONDOR_|SLURM_", re.IGNORECASE)
 
 
 def check_name(name: str) -> str:
@@ -231,9 +213,9 @@ def sweep_rows(
 
 
 def _check_parameter(name: str) -> None:
-    if name in _TAKEN:
+    if name in _TAKEN or _OURS.match(name):
         raise InvalidSweep(
-            f"{name!r} cannot be a parameter of a sweep: the job's script has a variable of that name",
+            f"{name!r} cannot be a parameter of a sweep: the shell, the batch system or the job's script has a variable of that name",
             hint=f"call it something else, such as my_{name}",
         )
     if not _PARAMETER.fullmatch(name):

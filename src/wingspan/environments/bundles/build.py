@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan.environments.activation import Activated, carried_activation
 from wingspan.environments.bundles.checked import is_known, note_checked
 from wingspan.environments.bundles.manifest import (
     FORMAT,
@@ -67,6 +68,7 @@ class Order:
     """What a kind's writer is to make."""
 
     env: LockedEnvironment
+    activated: Activated
     archives: list[Archive]
     manifest: Manifest
     work: Path
@@ -111,7 +113,8 @@ def build_bundle(
     if checked in ("sif", "oci"):
         options["base"] = Path(base).absolute() if base is not None else None
     lock_sha256 = hash_file(env.lock_path)
-    key = _key(env, checked, lock_sha256, options)
+    activated = carried_activation(env)
+    key = _key(env, checked, lock_sha256, options, activated)
     cache = cache_folder("bundles")
     bundle = _built_before(cache, key)
     if bundle is None:
@@ -123,6 +126,7 @@ def build_bundle(
             bundle = _built_before(cache, key) or _build(
                 env,
                 checked,
+                activated=activated,
                 lock_sha256=lock_sha256,
                 key=key,
                 cache=cache,
@@ -133,15 +137,17 @@ def build_bundle(
 
 
 _INSIDE: dict[Kind, tuple[str, ...]] = {
-    "squashfs": ("relocate.py",),
-    "sif": ("relocate.py",),
-    "oci": ("relocate.py",),
+    "squashfs": ("relocate.py", "activation.py"),
+    "sif": ("relocate.py", "activation.py"),
+    "oci": ("relocate.py", "activation.py"),
     "pack": ("unpack_header.sh", "unpacker_head.sh", "unpacker.py"),
     "install": ("install.sh",),
 }
 
 
-def _key(env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str, Any]) -> str:
+def _key(
+    env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str, Any], activated: Activated
+) -> str:
     """What decides the bytes of a bundle."""
     manifest = hash_file(env.manifest_path) if env.manifest_path else None
     told: dict[str, Any] = dict(options)
@@ -162,13 +168,14 @@ def _key(env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str
     ]
     # Scripts of ours that go into it: a new Wingspan does not find what an old one wrote.
     parts.append([hashlib.sha256(remote_program(name)).hexdigest() for name in _INSIDE[kind]])
+    parts.append({name: hashlib.sha256(content).hexdigest() for name, content in activated.files().items()})
     if kind == "install":
         from wingspan.environments.bundles.install import PIXI_VERSION, oldest_pixi
 
         parts += [env.platform.name, oldest_pixi(env), PIXI_VERSION]
     if kind in ("sif", "oci"):
         # 1 told Pixi of CUDA 12 always; in 2, wheels that spell their names otherwise were in no layer of their own
-        parts.append("recipe 3")
+        parts.append("recipe 4")  # 3: the entry point gave its arguments to activation scripts, too
     if kind in ("squashfs", "sif"):
         # mksquashfs made other bytes; 1 could have a binary that begins as text in both lists of what a relocation rewrites
         parts.append("image 2")
@@ -222,6 +229,7 @@ def _build(
     env: LockedEnvironment,
     kind: Kind,
     *,
+    activated: Activated,
     lock_sha256: str,
     key: str,
     cache: Path,
@@ -251,7 +259,13 @@ def _build(
     )
     with temporary_folder(cache_folder("builds")) as work, no_room(work):
         order = Order(
-            env=env, archives=archives, manifest=manifest, work=work, progress=progress, options=options
+            env=env,
+            activated=activated,
+            archives=archives,
+            manifest=manifest,
+            work=work,
+            progress=progress,
+            options=options,
         )
         product, manifest = writer(order)
         product.path.chmod(trust.PROGRAM if product.mode & 0o111 else trust.FILE)

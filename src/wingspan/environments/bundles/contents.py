@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
+from wingspan.environments.activation import Activated
 from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.bundles.remote.activation import ACTIVATION, environment_variables
+from wingspan.environments.bundles.remote.activation import activation_script as _activation_script
+from wingspan.errors import EnvironmentWarning
 
-__all__ = ["FOLDER", "activation_script", "add_contents"]
+__all__ = ["FOLDER", "activation_script", "add_contents", "package_variables"]
 
 FOLDER = ".wingspan"
 
 
-def activation_script(folder: Path, *, prefix: str, name: str) -> str:
-    """A POSIX shell script that activates the environment in `folder` as conda would at `prefix`.
+def activation_script(folder: Path, *, prefix: str, name: str, movable: bool = False) -> str:
+    """A POSIX shell script that activates the environment in `folder` as conda, and then Pixi, would at `prefix`.
 
-    Sourced with ``CONDA_PREFIX`` set it activates the environment there instead.
+    If it is `movable`, the starter says where the environment is, if not there. What packages ask for and no shell can
+    do is left out, with a warning.
     """
-    lines = [
-        f'export CONDA_PREFIX="${{WINGSPAN_PREFIX:-{prefix}}}" CONDA_SHLVL=1 CONDA_DEFAULT_ENV="{name}"',
-        'export PATH="$CONDA_PREFIX/bin:$PATH"',
-        "# packages in ~/.local would be imported before the environment's own",
-        "export PYTHONNOUSERSITE=1",
-        "unset PYTHONHOME",
-    ]
-    for path in sorted((folder / "etc/conda/env_vars.d").glob("*.json")):
-        for key, value in sorted(json.loads(path.read_text(encoding="utf-8")).items()):
-            quoted = str(value).replace("'", "'\\''")
-            lines.append(f"export {key}='{quoted}'")
-    for path in sorted((folder / "etc/conda/activate.d").glob("*.sh")):
-        lines.append(f'. "$CONDA_PREFIX/etc/conda/activate.d/{path.name}"')
-    return "\n".join(lines) + "\n"
+    text, faults = _activation_script(str(folder), prefix, name, movable)
+    _warn(faults)
+    return text
 
 
-def add_contents(folder: Path, manifest: Manifest, *, lock: Path, workspace: Path | None) -> None:
+def package_variables(folder: Path) -> dict[str, str]:
+    """The variables that packages set."""
+    return environment_variables(str(folder))[0]
+
+
+def _warn(faults: Iterable[str]) -> None:
+    for fault in faults:
+        warnings.warn(f"left out of the activation: {fault}", EnvironmentWarning, stacklevel=2)
+
+
+def add_contents(
+    folder: Path, manifest: Manifest, *, lock: Path, workspace: Path | None, activated: Activated
+) -> None:
     """Write ``.wingspan``: the manifest, lock and workspace, activation, and what relocation needs."""
     assert manifest.prefix is not None
     inside = folder / FOLDER
@@ -43,16 +51,20 @@ def add_contents(folder: Path, manifest: Manifest, *, lock: Path, workspace: Pat
     (inside / "pixi.lock").write_bytes(lock.read_bytes())
     if workspace is not None:
         (inside / workspace.name).write_bytes(workspace.read_bytes())
+    for name, content in activated.files().items():
+        (folder / ACTIVATION).mkdir(exist_ok=True)
+        (folder / ACTIVATION / name).write_bytes(content)
     (inside / "activate.sh").write_text(
-        activation_script(folder, prefix=manifest.prefix, name=manifest.environment), encoding="utf-8"
+        activation_script(folder, prefix=manifest.prefix, name=manifest.environment, movable=True),
+        encoding="utf-8",
     )
     (inside / "prefix-files.json").write_text(
         json.dumps(_files_with_prefix(folder, manifest.prefix), indent=1, sort_keys=True) + "\n",
         encoding="utf-8",
     )
     (inside / "relocate.py").write_bytes(remote_program("relocate.py"))
-    for path in inside.iterdir():
-        path.chmod(0o644)
+    for path in inside.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     inside.chmod(0o755)
 
 
@@ -63,6 +75,8 @@ def _files_with_prefix(folder: Path, prefix: str) -> dict[str, list[str]]:
         for entry in json.loads(path.read_text(encoding="utf-8")).get("paths_data", {}).get("paths", []):
             if entry.get("prefix_placeholder") and entry.get("path_type") != "softlink":
                 found["binary" if entry.get("file_mode") == "binary" else "text"].add(entry["_path"])
+    # byte code is made anew of the sources, which are rewritten
+    found["binary"] = {name for name in found["binary"] if not name.endswith(".pyc")}
     for path in (folder / "bin").glob("*"):  # entry points of noarch packages and of wheels
         # binaries may begin as text
         if path.is_file() and not path.is_symlink() and f"bin/{path.name}" not in found["binary"]:

@@ -7,6 +7,7 @@ BundleError (EnvironmentError_)
 ├── BuildFailed (RuntimeError)             a step of building ended in an error
 ├── BundleNotFound (FileNotFoundError)     there is no such file
 ├── BundleDamaged (ValueError)             cut, altered, or not a bundle at all
+├── InvalidPlace (ValueError)              a folder or a name that no environment can have
 ├── UnsafeBundle (ValueError)              a member of it would be written outside the target folder
 │   └── UnsafePackage                      so would a file of a package
 ├── ProgramMissing (FileNotFoundError)     a program that this kind needs is not there and cannot be obtained
@@ -24,6 +25,7 @@ __all__ = [
     "BundleError",
     "BundleNotFound",
     "DiskFull",
+    "InvalidPlace",
     "PackageMismatch",
     "PackageUnavailable",
     "ProgramMissing",
@@ -65,6 +67,12 @@ class AlreadyThere(BundleError, FileExistsError):
 
 class BundleDamaged(BundleError, ValueError):
     """A bundle that was cut or altered, or a file that is no bundle."""
+
+
+class InvalidPlace(BundleError, ValueError):
+    """A folder, or a name in it, that cannot be an environment's; nothing was made."""
+
+    exit_code = 2
 
 
 class UnsafeBundle(BundleError, ValueError):

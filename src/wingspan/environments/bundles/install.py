@@ -8,18 +8,24 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import posixpath
 import re
 import shlex
+import warnings
 from collections.abc import Iterator
 
 from packaging.specifiers import Specifier
 from packaging.version import Version
 
+from wingspan.environments.activation import Activated
 from wingspan.environments.bundles.access import INSTALL_MARK
 from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.bundles.remote.activation import ISOLATED_FROM
 from wingspan.environments.lock import LockedEnvironment
+from wingspan.errors import EnvironmentWarning
+from wingspan.worker.trust import BadName, check_path
 
 __all__ = ["PIXI_VERSION", "install_script"]
 
@@ -62,7 +68,26 @@ def _lower_bounds(requirement: str) -> Iterator[str]:
                 yield version
 
 
-def install_script(env: LockedEnvironment, manifest: Manifest) -> bytes:
+def _scripts(activated: Activated) -> str:
+    """Shell that writes the workspace's activation scripts below ``$workspace``."""
+    lines = []
+    for path, content in activated.scripts.items():
+        try:
+            name = check_path(posixpath.normpath(path))
+        except BadName:
+            warnings.warn(
+                f"the activation script {path} is left out: it lies outside the workspace, and an install bundle has no place for it",
+                EnvironmentWarning,
+                stacklevel=2,
+            )
+            continue
+        place = f'"$workspace"/{shlex.quote(name)}'
+        text = base64.encodebytes(content).decode().strip()
+        lines += [f'mkdir -p "$(dirname {place})"', f"base64 -d >{place} <<'END'", text, "END"]
+    return "\n".join(lines)
+
+
+def install_script(env: LockedEnvironment, manifest: Manifest, activated: Activated) -> bytes:
     """The script.
 
     Raises:
@@ -85,6 +110,8 @@ def install_script(env: LockedEnvironment, manifest: Manifest) -> bytes:
         ),
         "@MANIFEST_NAME@": env.manifest_path.name,
         "@MANIFEST@": base64.encodebytes(env.manifest_path.read_bytes()).decode().strip(),
+        "@SCRIPTS@": _scripts(activated),
+        "@ISOLATED_FROM@": ISOLATED_FROM,
         "@LOCK@": base64.encodebytes(env.lock_path.read_bytes()).decode().strip(),
     }
     for key, value in values.items():

@@ -285,7 +285,7 @@ def _run_uv(wheels: Mapping[Path, str | None], python: Path, cache: Path) -> Non
     command += ["--no-config", "--offline", "--no-index", "--no-deps", "--require-hashes", "--no-build"]
     command += ["--break-system-packages", "--no-progress", "--no-python-downloads", "-r", "-"]
     for parent in sorted({wheel.parent for wheel in wheels}):
-        command += ["--find-links", str(parent)]
+        command += ["--find-links", parent.as_uri()]  # uv cuts a path at commas
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON", "PIP_"))}
     done = subprocess.run(
         command,

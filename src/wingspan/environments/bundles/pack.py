@@ -8,6 +8,7 @@
     pixi-pack.json                  format version and platform
     sha256sums                      ours: of every other file (`sha256sum -c sha256sums`); pixi-unpack does not look at it
     pixi.lock, wingspan.json        ours: the lock, and what the bundle says of itself
+    activation/                     ours: what the workspace adds to the activation
 
 One plain tar; or a shell script with the tar in it as base64, *with line breaks*: the layout is pixi-pack's,
 whose one endless line makes ``sed`` take 1 GB of memory for a 413 MB archive (13 MB so).
@@ -20,7 +21,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -57,6 +58,7 @@ def write_pack(
     manifest: Manifest,
     lock: bytes,
     *,
+    activation: Mapping[str, bytes],
     progress: Progress = NO_PROGRESS,
 ) -> None:
     """Write the tar: sorted members, no times or owners, so the same lock gives the same bytes."""
@@ -84,6 +86,7 @@ def write_pack(
     members["environment.yml"] = _environment_yml(archives).encode()
     members["pixi-pack.json"] = json.dumps({"version": "1", "platform": manifest.platform}).encode()
     members["pixi.lock"] = lock
+    members.update((f"activation/{name}", content) for name, content in activation.items())
     members["wingspan.json"] = manifest.to_json().encode()
     for name, content in members.items():
         if name not in sums:  # packages that are locked by md5 only have hundreds of megabytes too

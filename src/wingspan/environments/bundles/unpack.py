@@ -19,6 +19,7 @@ from wingspan.environments.bundles.errors import (
     BuildFailed,
     BundleDamaged,
     BundleError,
+    InvalidPlace,
     UnsafeBundle,
 )
 from wingspan.environments.bundles.foreign import check_names, site_packages
@@ -27,6 +28,7 @@ from wingspan.environments.bundles.manifest import Bundle
 from wingspan.environments.bundles.pack import extract_pack
 from wingspan.environments.bundles.programs import find_program
 from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.bundles.remote.activation import ACTIVATION, place_fault
 from wingspan.environments.bundles.storage import disk_full, hash_file, no_room, temporary_folder
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.worker import trust
@@ -64,6 +66,7 @@ def unpack_bundle(
 
     Raises:
         AlreadyThere: There is something of that name already, or an ``activate.sh`` of another purpose.
+        InvalidPlace: `directory` or `environment` has what no path of an environment may have; nothing is made.
         BundleError: It is of a kind that is not unpacked (`install`); the hint says what to do instead.
         BundleDamaged, UnsafeBundle: see `wingspan.environments.bundles.errors`.
         DiskFull: No room.
@@ -72,8 +75,19 @@ def unpack_bundle(
     if checked.kind != "pack" or checked.manifest is not None:
         checked = check_file(checked.path, checked.sha256, progress=progress)
     directory = Path(directory).absolute()
+    try:
+        trust.check_name(environment)
+    except trust.BadName as error:
+        raise InvalidPlace(
+            f"{environment!r} is no name of an environment's folder: {error}", hint="choose another name (-e)"
+        ) from None
+    if fault := place_fault(str(directory / environment)):
+        raise InvalidPlace(
+            f"{str(directory / environment)!r} is no place for an environment: {fault}",
+            hint="choose another folder (-o) or name (-e)",
+        )
     prefix = directory / environment
-    if prefix.exists():
+    if os.path.lexists(prefix):
         raise AlreadyThere(f"{prefix} exists", hint="choose another name or folder, or remove it")
     activate = directory / "activate.sh"
     if activate.exists() and b"CONDA_PREFIX" not in activate.read_bytes():
@@ -94,7 +108,7 @@ def unpack_bundle(
                         ),
                     )
             script = activation_script(prefix, prefix=str(prefix), name=environment)
-            activate.write_text(script, encoding="utf-8")
+            activate.write_text(script, encoding="utf-8", errors="surrogateescape")
         except BaseException:
             shutil.rmtree(prefix, ignore_errors=True)
             if made:
@@ -145,6 +159,7 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
                 )
             items.append({"subdir": subdir, "file_name": file_name, "record": record, "path": str(path)})
     wheels = sorted((root / "pypi").glob("*.whl"))
+    carried = {name: root / name for name in sums if name.startswith("activation/")}
     link_conda(
         items,
         prefix,
@@ -156,6 +171,10 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
     )
     (prefix / "conda-meta").mkdir(exist_ok=True)
     (prefix / "conda-meta/history").write_text("", encoding="utf-8")
+    for name, path in carried.items():
+        target = prefix / ACTIVATION / name.removeprefix("activation/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
     if wheels:
         _install_wheels(wheels, prefix, site_packages(item["record"] for item in items))
     settle_modes(prefix)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import attrs
 from wingspan.environments.bundles.base import copy_base
 from wingspan.environments.bundles.build import Order, Product
 from wingspan.environments.bundles.composition import compose, keep_shares
-from wingspan.environments.bundles.contents import add_contents
+from wingspan.environments.bundles.contents import add_contents, package_variables
 from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.install import install_script
 from wingspan.environments.bundles.link import link_environment
@@ -42,7 +41,13 @@ def install_tree(order: Order) -> tuple[Path, Manifest, dict[str, str]]:
 def _add_contents(order: Order, folder: Path, size: int, files: int) -> Manifest:
     """Add ``.wingspan``; answers the manifest with the measures."""
     manifest = attrs.evolve(order.manifest, installed_bytes=size, installed_files=files)
-    add_contents(folder, manifest, lock=order.env.lock_path, workspace=order.env.manifest_path)
+    add_contents(
+        folder,
+        manifest,
+        lock=order.env.lock_path,
+        workspace=order.env.manifest_path,
+        activated=order.activated,
+    )
     return manifest
 
 
@@ -66,7 +71,8 @@ def _squashfs(order: Order) -> tuple[Product, Manifest]:
 
 def _pack(order: Order) -> tuple[Product, Manifest]:
     tar = order.work / "pack.tar"
-    write_pack(tar, order.archives, order.manifest, order.env.lock_path.read_bytes(), progress=order.progress)
+    lock, activation = order.env.lock_path.read_bytes(), order.activated.files()
+    write_pack(tar, order.archives, order.manifest, lock, activation=activation, progress=order.progress)
     if not order.options.get("executable"):
         return Product(path=tar, suffix="tar"), order.manifest
     script = order.work / "pack.sh"
@@ -90,7 +96,9 @@ def _root(order: Order) -> tuple[Path, Path, Manifest, dict[str, str]]:
     prefix.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(prefix)
     entry = prefix / ".wingspan/entrypoint.sh"
-    entry.write_text(f'#!/bin/bash\n. {manifest.prefix}/.wingspan/activate.sh\nexec "$@"\n', encoding="utf-8")
+    # packages' activation scripts see no arguments
+    text = f'#!/bin/bash\n_wingspan=("$@")\nset --\nunset WINGSPAN_PREFIX\n. {manifest.prefix}/.wingspan/activate.sh\n'
+    entry.write_text(f'{text}exec "${{_wingspan[@]}}"\n', encoding="utf-8")
     entry.chmod(0o755)
     return root, prefix, manifest, origins
 
@@ -123,8 +131,7 @@ def _oci(order: Order) -> tuple[Product, Manifest]:
         "CONDA_PREFIX": str(manifest.prefix),
         "PYTHONNOUSERSITE": "1",
     }
-    for path in sorted((prefix / "etc/conda/env_vars.d").glob("*.json")):
-        variables |= {key: str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+    variables = {**package_variables(prefix), **variables}
     target = order.work / "oci"
     write_oci(target, root, order.archives, manifest, variables, progress=order.progress)
     return Product(
@@ -136,7 +143,7 @@ def _oci(order: Order) -> tuple[Product, Manifest]:
 
 def _install(order: Order) -> tuple[Product, Manifest]:
     script = order.work / "install.sh"
-    script.write_bytes(install_script(order.env, order.manifest))
+    script.write_bytes(install_script(order.env, order.manifest, order.activated))
     return Product(path=script, suffix="sh", mode=0o755), order.manifest
 
 

@@ -63,7 +63,7 @@ class RenderedEnvironment:
         """What stands before a command in a script of the job, quoted for a shell."""
         if not self:
             return ()
-        return ("sh", '"$folder/enter.sh"' if self.target == "slurm" else "enter.sh")
+        return ("sh", '"$wingspan_folder/enter.sh"' if self.target == "slurm" else "enter.sh")
 
     @property
     def container_image(self) -> str:

@@ -35,11 +35,11 @@ SHELL_IN_ENVIRONMENT = """\
 # A .bashrc may put other programs before those of the environment (pyenv, conda): PATH is set again after it.
 case ${1##*/} in
 bash)
-    export WINGSPAN_PATH="$PATH" WINGSPAN_PREFIX="${CONDA_PREFIX:-}"
+    export WINGSPAN_PATH="$PATH" WINGSPAN_SHELL_PREFIX="${CONDA_PREFIX:-}"
     if rc=$(mktemp); then
         printf "%s\\n" "rm -f \\"$rc\\"" "rc=~/.bashrc; [ ! -r \\"\\$rc\\" ] || . \\"\\$rc\\"" "PATH=\\$WINGSPAN_PATH" \\
-            "[ -z \\"\\$WINGSPAN_PREFIX\\" ] || CONDA_PREFIX=\\$WINGSPAN_PREFIX" \\
-            "unset rc WINGSPAN_PATH WINGSPAN_PREFIX" >"$rc"
+            "[ -z \\"\\$WINGSPAN_SHELL_PREFIX\\" ] || CONDA_PREFIX=\\$WINGSPAN_SHELL_PREFIX" \\
+            "unset rc WINGSPAN_PATH WINGSPAN_SHELL_PREFIX" >"$rc"
         exec "$1" --rcfile "$rc" -i
     fi
     ;;

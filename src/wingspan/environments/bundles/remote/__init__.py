@@ -1,5 +1,5 @@
-"""What runs on workers: shell scripts, and Python for whatever version is there. Read as text, never
-imported by us."""
+"""What runs on workers: shell scripts, and Python for whatever version is there. Read as text; of
+these only `activation` is imported by us as well."""
 
 from __future__ import annotations
 

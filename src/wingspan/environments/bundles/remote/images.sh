@@ -6,7 +6,7 @@
 folders=''
 add_folder() {
     [ -n "$1" ] && [ -d "$1" ] || return 0
-    case $1 in *[:,\"]* | *\'*) return 0 ;; esac # no engine takes these in a path
+    case $1 in *[:,\"]*) return 0 ;; esac # no engine takes these in a path
     while read -r folder; do
         case $1/ in "$folder"/*) return 0 ;; esac
     done <<END
@@ -35,13 +35,11 @@ add_named_folders() {
     done
 }
 
-quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
-
 # The first thing done in a container is to empty $work/.waits. While there is something in it the command has not begun, and nothing
 # is lost by another way. (Emptied, not made or removed: this needs no room on the disk, and no program.)
 begins() {
     add_folder "$work"
-    case $work in *[:,\"]* | *\'*) return 0 ;; esac # the container does not see it
+    case $work in *[:,\"]*) return 0 ;; esac # the container does not see it
     waits="/bin/sh -c ': >\"\$0\"; exec \"\$@\"' $(quoted "$work/.waits")"
 }
 
@@ -185,10 +183,11 @@ try_oci_podman() {
     # It does not start with a HOME in which it may not look for settings.
     home=$own
     [ ! -r "${HOME:-}/.config/containers" ] || home=$HOME
-    podman="env HOME=$(quoted "$home") XDG_RUNTIME_DIR='$own' podman --log-level fatal --storage-driver vfs"
-    podman="$podman --root '$own/s' --runroot '$brief' --tmpdir '$own/t'"
+    podman="env HOME=$(quoted "$home") XDG_RUNTIME_DIR=$(quoted "$own") podman --log-level fatal --storage-driver vfs"
+    podman="$podman --root $(quoted "$own/s") --runroot $(quoted "$brief") --tmpdir $(quoted "$own/t")"
     # A process of podman's own stays behind otherwise, to keep the user's namespace.
-    clear="kill -9 \$(cat '$own/t/pause.pid' '$own/libpod/tmp/pause.pid'); remove_work '$brief'; rm -rf '$own'"
+    clear="kill -9 \$(cat $(quoted "$own/t/pause.pid") $(quoted "$own/libpod/tmp/pause.pid"))"
+    clear="$clear; remove_work $(quoted "$brief"); rm -rf $(quoted "$own")"
     clear_away_on_signals
     line="exec $podman run"
     begins

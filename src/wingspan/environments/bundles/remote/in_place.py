@@ -1,6 +1,20 @@
 # mypy: ignore-errors
 # A prefix is rewritten by two programs (Python 3.6 and later).
 
+#: What kernels read of a script's first line.
+LONGEST_LINE = 127
+
+
+def replace_in_text(content, old, new):
+    """Write `new` for `old`. A first line that the kernel would not understand then looks its program up on PATH, as py-rattler has it."""
+    first, end, rest = content.partition(b"\n")
+    changed = first.replace(old, new)
+    if first.startswith(b"#!") and old in first and (len(changed) > LONGEST_LINE or len(new.split()) > 1):
+        words = first[2:].split(None, 1)
+        changed = b"#!/usr/bin/env " + (b"-S " if words[1:] else b"") + words[0].rpartition(b"/")[2]
+        changed = b" ".join([changed] + words[1:])
+    return changed + end + rest.replace(old, new)
+
 
 def replace_in_binary(path, old, new):
     """Write `new` for `old` up to the zero that ends each text, and fill up with zeros: in place, a megabyte at a time."""

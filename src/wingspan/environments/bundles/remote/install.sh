@@ -18,6 +18,11 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
+case $name in '' | . | .. | */*)
+    echo "install: -e '$name' is no name for the environment's folder" >&2
+    exit 2
+    ;;
+esac
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 if [ -e "$folder/$name" ]; then
@@ -87,6 +92,8 @@ END
 base64 -d >"$workspace/pixi.lock" <<'END'
 @LOCK@
 END
+# Activation scripts of the workspace lie where the manifest says.
+@SCRIPTS@
 # the cache beside the environment: hard links instead of copies, and gone with the job
 # Pixi chooses the platform by the CUDA that it sees: what the lock was made for counts, not this machine
 export CONDA_OVERRIDE_CUDA=@CUDA@
@@ -99,3 +106,4 @@ of=(--frozen --environment @ENVIRONMENT@ --manifest-path "$workspace/@MANIFEST_N
 ln -s "$workspace/.pixi/envs/"@ENVIRONMENT@ "$folder/$name"
 "$pixi" shell-hook "${of[@]}" --shell bash >"$folder/activate.sh" ||
     give_up 122 "pixi $version installed the environment "@ENVIRONMENT@" and cannot activate it"
+printf '%s\n' 'unset @ISOLATED_FROM@' 'export PYTHONNOUSERSITE=1' >>"$folder/activate.sh"

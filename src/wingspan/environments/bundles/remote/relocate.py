@@ -4,21 +4,27 @@
     python relocate.py FOLDER OLD NEW
 
 Text files get NEW for OLD. In binaries the text that follows is moved up and zeros fill the gap, which needs
-NEW to be no longer than OLD; the starter sees to that with a link of a short name.
+NEW to be no longer than OLD; the starter sees to that with a link of a short name. What was made of a text file goes
+with it: the byte code of modules, and the digests of scripts in the lists of the wheels that brought them.
 """
 
+import base64
+import csv
+import glob
+import hashlib
+import io
 import json
 import os
 import shutil
 import sys
 
-from in_place import replace_in_binary  # @include in_place.py
+from in_place import replace_in_binary, replace_in_text  # @include in_place.py
 
 
 def relocate(folder, old, new):
     with open(os.path.join(folder, ".wingspan", "prefix-files.json")) as file:
         names = json.load(file)
-    if names["binary"] and len(new) > len(old):
+    if names["binary"] and len(os.fsencode(new)) > len(old):
         raise SystemExit("relocate: %r is longer than %r, which is written in binaries" % (new, old))
     for kind in ("text", "binary"):
         for name in names[kind]:
@@ -26,13 +32,61 @@ def relocate(folder, old, new):
             patched = path + ".relocated"
             shutil.copy(path, patched)  # the mode, too
             if kind == "binary":
-                replace_in_binary(patched, old.encode(), new.encode())
+                replace_in_binary(patched, old.encode(), os.fsencode(new))
             else:
                 with open(path, "rb") as file:
                     content = file.read()
                 with open(patched, "wb") as file:
-                    file.write(content.replace(old.encode(), new.encode()))
+                    file.write(replace_in_text(content, old.encode(), os.fsencode(new)))
             os.replace(patched, path)
+    forget_byte_code(folder, names["text"])
+    renew_records(folder, names["text"])
+
+
+def is_within(folder, path):
+    """Whether links, which are whoever's who made the bundle, lead nowhere else."""
+    return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder) + os.sep)
+
+
+def forget_byte_code(folder, changed):
+    """Remove the byte code of modules that were changed: it is not compared with them, and Python makes it anew."""
+    for name in changed:
+        head, tail = os.path.split(name)
+        if tail.endswith(".py"):
+            place = os.path.join(folder, head, "__pycache__")
+            if not is_within(folder, place):
+                continue
+            for path in glob.glob(os.path.join(glob.escape(place), glob.escape(tail[:-3]) + ".*.pyc")):
+                os.unlink(path)
+
+
+def renew_records(folder, changed):
+    """Give the RECORD of each wheel the digests of those of its files that were changed."""
+    changed = {os.path.normpath(os.path.join(folder, name)) for name in changed}
+    for path in glob.glob(os.path.join(glob.escape(folder), "lib/python*/site-packages/*.dist-info/RECORD")):
+        site = os.path.dirname(os.path.dirname(path))
+        if not is_within(folder, path) or os.path.lexists(path + ".relocated"):
+            continue
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        renewed = False
+        for row in rows:
+            place = os.path.normpath(os.path.join(site, row[0])) if row else ""
+            if place in changed and len(row) == 3 and row[1].startswith("sha256="):
+                with open(place, "rb") as file:
+                    content = file.read()
+                row[1:] = ["sha256=" + record_digest(content), str(len(content))]
+                renewed = True
+        if renewed:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(rows)
+            with open(path + ".relocated", "w", encoding="utf-8", newline="") as file:
+                file.write(text.getvalue())
+            os.replace(path + ".relocated", path)
+
+
+def record_digest(content):
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode("ascii")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ die() {
     exit "$code"
 }
 have() { command -v "$1" >/dev/null 2>&1; }
+quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
 self=$0
 options=''
@@ -179,6 +180,18 @@ check_digest() {
 # $script: what activates the environment, where it is not in it
 
 become='' script=''
+
+# Activation scripts see no arguments; the variables, the folder and the end of this shell are none of their business.
+# shellcheck disable=SC2016
+activate_in_bash='_wingspan=("$@") _wingspan_folder=$PWD
+set --
+trap '\''_wingspan=$?; echo "wingspan-start: an activation script of the environment ended its shell (exit status $_wingspan)" >&2; exit 122'\'' EXIT
+. "${_wingspan[0]}"
+trap - EXIT
+set +eu
+unset WINGSPAN_PREFIX
+[ "$PWD" = "$_wingspan_folder" ] || cd "$_wingspan_folder"
+exec ${_wingspan[1]} "${_wingspan[@]:2}"'
 launch() {
     WINGSPAN_PREFIX=$prefix
     export WINGSPAN_PREFIX
@@ -187,15 +200,16 @@ launch() {
         die $EXIT_DAMAGED "$prefix holds no environment of Wingspan's"
     fi
     [ -z "$waits" ] || : >"$waits"
-    # packages' own activation scripts are written for bash
-    if grep -q 'activate\.d/' "$script" && have bash; then
-        # shellcheck disable=SC2086,SC2016
-        exec bash -c 'script=$1 become=$2; shift 2; . "$script"; exec $become "$@"' bash "$script" "$become" "$@"
+    # Packages' own activation scripts, and a workspace's, are written for bash.
+    if grep -q -e '/activate\.d/' -e '/\.wingspan/activation/' "$script" && have bash; then
+        exec bash -c "$activate_in_bash" bash "$script" "$become" "$@"
     fi
+    _wingspan=$become
     # shellcheck disable=SC1090
     . "$script"
+    unset WINGSPAN_PREFIX
     # shellcheck disable=SC2086
-    exec $become "$@"
+    exec $_wingspan "$@"
 }
 
 # ---- what must be cleared away when the command has ended: $work, and by what $clear says ---------------------------------
@@ -250,16 +264,32 @@ sweep() {
     done 2>/dev/null
 }
 
+# Programs of the environment, and ours, must be able to run in it: a scratch folder may be mounted noexec.
+runs_programs() {
+    printf '#!/bin/sh\n' 2>/dev/null >"$1/.runs" && chmod 700 "$1/.runs" && "$1/.runs" 2>/dev/null
+    code=$?
+    rm -f "$1/.runs"
+    return $code
+}
+silent='' # folders that no program runs in
 new_work() {
     [ -n "$work" ] && return
-    for base in "${_CONDOR_SCRATCH_DIR:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp "$PWD"; do
+    for base in "${_CONDOR_SCRATCH_DIR:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp "$PWD" /var/tmp; do
         [ -n "$base" ] && work=$(mktemp -d "$base/.wingspan-XXXXXX" 2>/dev/null) || continue
+        if ! runs_programs "$work"; then
+            rmdir "$work" 2>/dev/null
+            work=''
+            # a full disk is found out by who needs it
+            [ "$base" = /var/tmp ] || silent="$silent $base"
+            continue
+        fi
         name_owner
         [ "$base" != "${_CONDOR_SCRATCH_DIR:-}" ] || return 0 # HTCondor clears that one itself
         printf '%s\n' "$owner" >"$work/.owner"
         clear_away_on_signals
         return 0
     done
+    [ -z "$silent" ] || die $EXIT_NO_WAY "no program can run in$silent (mounted noexec, or full); set TMPDIR to a folder where programs run"
     die $EXIT_NO_ROOM "no folder can be made in the scratch folder, in /tmp, or here"
 }
 
@@ -407,7 +437,7 @@ mount_fuse() {
     find_tool squashfuse_ll || return 1
     # shellcheck disable=SC2086
     $tool "$bundle" "$prefix" -o ro,nodev,nosuid || return 1
-    (afterwards "umount -l '$prefix'") # not the command's child, which may wait for all that it has
+    (afterwards "umount -l $(quoted "$prefix")") # not the command's child, which may wait for all that it has
 }
 
 mount_kernel() { mount -t squashfs -o loop,ro,nodev,nosuid "$bundle" "$prefix" 2>/dev/null; }
@@ -531,6 +561,9 @@ try_fuse() {
     enter fuse "$@"
 }
 
+# Whether Apptainer takes a path as one to bind: it has a grammar of its own for these.
+binds() { case $1 in *[:,]*) return 1 ;; esac }
+
 try_apptainer() {
     reason='no Apptainer'
     for program in apptainer singularity ''; do have "$program" && break; done
@@ -541,7 +574,7 @@ try_apptainer() {
     label=$1
     shift
     # the container is this machine's own root, folder by folder, and the environment at its prefix
-    line="exec '$program' -s exec --pwd '$PWD'"
+    line="exec $program -s exec --pwd $(quoted "$PWD")"
     for entry in /* /.[!.]*; do
         case $entry in /proc | /sys | /dev | /tmp | "/${prefix#/}") continue ;; esac
         if [ -L "$entry" ]; then
@@ -552,19 +585,24 @@ try_apptainer() {
                 for inner in "$entry"/*; do
                     [ -d "$inner" ] || continue
                     case $prefix in "$inner"/*) continue ;; esac
-                    mkdir -p "$root$inner" && line="$line --bind '$inner'"
+                    binds "$inner" && mkdir -p "$root$inner" && line="$line --bind $(quoted "$inner")"
                 done
                 continue
                 ;;
             esac
-            mkdir "$root$entry" 2>/dev/null && line="$line --bind '$entry'"
+            binds "$entry" && mkdir "$root$entry" 2>/dev/null && line="$line --bind $(quoted "$entry")"
         fi
     done
     [ -e /dev/nvidiactl ] && line="$line --nv"
     [ -e /dev/kfd ] && line="$line --rocm"
-    case $work in /tmp/*) mkdir -p "$root$work" && line="$line --bind '$work'" ;; esac # its /tmp may be one of its own
-    line="$line --bind '$bundle:$prefix:image-src=/,ro' '$root'"
-    line="$line /bin/sh $(quoted "$self") --stage run --waits '$work/.waits' --prefix '$prefix' ${quiet:+--quiet} --"
+    case $work in /tmp/*) mkdir -p "$root$work" && line="$line --bind $(quoted "$work")" ;; esac # its /tmp may be one of its own
+    image=$bundle
+    if ! binds "$bundle"; then
+        image="$work/image"
+        ln "$bundle" "$image" 2>/dev/null || ln -s "$bundle" "$image"
+    fi
+    line="$line --bind $(quoted "$image:$prefix:image-src=/,ro") $(quoted "$root")"
+    line="$line /bin/sh $(quoted "$self") --stage run --waits $(quoted "$work/.waits") --prefix $(quoted "$prefix") ${quiet:+--quiet} --"
     if recall "$(command -v "$program")"; then
         doubt="$line true"
     else
@@ -573,6 +611,18 @@ try_apptainer() {
     fi
     say "$label: mounted by Apptainer"
     stay "$@"
+}
+
+# What scripts of packages do not bear in a path.
+is_odd() { case $1 in *\'* | *\"* | *\\* | *\$* | *\`* | *[[:space:]]*) ;; *) return 1 ;; esac }
+
+# $short: a short path that leads to $1, in a folder of this user's: at a name that others can guess, the link could be theirs
+shorten() {
+    [ -n "$owner" ] || name_owner
+    short=$(mktemp -d /tmp/wsXXXXXX) && ln -s "$1" "$short/e" || return 1
+    printf '%s\n' "$owner" >"$short/.owner"
+    clear="rm -rf $(quoted "$short"); ${clear:-:}"
+    short=$short/e
 }
 
 check_room() {
@@ -613,27 +663,23 @@ start_unpacked() {
     [ "$method" != auto ] || quiet=''
     if [ -z "$here" ] && find_namespace; then
         say "$label: unpacked into $work"
-        line="namespace='$namespace'; enter unpacked"
+        line="namespace=$(quoted "$namespace"); enter unpacked"
         stay "$@"
     fi
     sweep /tmp/ws??????
     old=$prefix
     prefix=$work/environment
-    if [ ${#prefix} -gt ${#old} ]; then # binaries have room for a path as long as the old one only
-        # in a folder of this user's: at a name that others can guess, the link could be theirs
-        brief=$(mktemp -d /tmp/wsXXXXXX) && [ -n "$owner" ] || name_owner
-        if [ -n "$brief" ] && ln -s "$prefix" "$brief/e"; then
-            printf '%s\n' "$owner" >"$brief/.owner"
-            prefix=$brief/e
-            clear="rm -rf '$brief'"
-        fi
+    # binaries have room for a path as long as the old one only
+    if [ ${#prefix} -gt ${#old} ] || is_odd "$prefix"; then
+        shorten "$prefix" || die $EXIT_NO_WAY "no link can be made in /tmp, and $prefix is too long a path, or an odd one"
+        prefix=$short
     fi
     python=$work/environment/bin/python
     [ -x "$python" ] || python=python3
     "$python" "$work/environment/.wingspan/relocate.py" "$work/environment" "$old" "$prefix" ||
         die $EXIT_NO_WAY "the environment cannot be moved to $prefix"
     say "$label: unpacked into $work and moved to $prefix"
-    line="become='$become'; launch"
+    line="become=$(quoted "$become"); launch"
     stay "$@"
 }
 
@@ -654,14 +700,19 @@ start_script() {
     new_work_swept
     have bash || die $EXIT_NO_WAY "there is no bash here to run $bundle"
     # What it says is shown as it comes, and its last line is the reason if it fails.
-    code=$({ { bash "$bundle" -o "$work" -e environment 3>&- 2>&1; echo $? >&3; } | tee "$work/.said" >&2; } 3>&1)
+    place=$work
+    if is_odd "$work"; then
+        shorten "$work" || die $EXIT_NO_WAY "no link can be made in /tmp, and $work is an odd path"
+        place=$short
+    fi
+    code=$({ { bash "$bundle" -o "$place" -e environment 3>&- 2>&1; echo $? >&3; } | tee "$work/.said" >&2; } 3>&1)
     case $code in
     0) ;;
     121 | 122 | 123) die "$code" "$(tail -n 1 "$work/.said") (${bundle##*/})" ;;
     *) die $EXIT_NO_WAY "$bundle could not be unpacked or installed (exit status $code): $(tail -n 1 "$work/.said")" ;;
     esac
     say "$kind: unpacked into $work"
-    prefix=$work/environment
+    prefix=$place/environment
     # shellcheck disable=SC2016
     line='script=$work/activate.sh; launch'
     stay "$@"

@@ -15,6 +15,10 @@ folder=.
 previous=''
 for argument in "$@"; do
     case $previous in -o | --output-directory) folder=$argument ;; esac
+    case $argument in
+    --output-directory=*) folder=${argument#*=} ;;
+    -o?*) folder=${argument#-o} ;;
+    esac
     previous=$argument
 done
 mkdir -p "$folder"
@@ -39,8 +43,11 @@ archive=$(($(wc -c <"$0") / 4 * 3 / 1024)) # KiB
 decode "$((begin + 2)),$((end - 1))" archive.tar
 decode "$((end + 1)),\$" unpack
 chmod +x "$temporary/unpack"
+# where no program runs (noexec), a script still does by its shell, and then says what is wrong
+run=''
+[ "$(head -c 2 "$temporary/unpack")" != '#!' ] || run=sh
 # ours removes the archive as soon as the packages are out of it: the disk holds them once less
-WINGSPAN_UNPACK_TEMPORARY="$temporary/archive.tar" "$temporary/unpack" "$@" "$temporary/archive.tar"
+WINGSPAN_UNPACK_TEMPORARY="$temporary/archive.tar" $run "$temporary/unpack" "$@" "$temporary/archive.tar"
 exit 0
 # everything below is data
 # shellcheck disable=SC2317

@@ -10,7 +10,9 @@ zstd.
 """
 
 import argparse
+import base64
 import configparser
+import csv
 import ctypes
 import ctypes.util
 import hashlib
@@ -26,7 +28,8 @@ import tarfile
 import tempfile
 import zipfile
 
-from in_place import replace_in_binary  # @include in_place.py
+from activation import ACTIVATION, activation_script, place_fault  # @include activation.py
+from in_place import LONGEST_LINE, replace_in_binary, replace_in_text  # @include in_place.py
 from trust import BadName, check_name, check_path  # @include ../../../worker/trust.py
 
 EXIT_DAMAGED = 121
@@ -233,26 +236,24 @@ def replace_prefix(path, placeholder, prefix, binary):
         return
     with open(path, "rb") as file:
         content = file.read()
-    content = content.replace(old, new)
-    line = content.split(b"\n", 1)[0]
-    if line.startswith(b"#!") and len(line) > 127:  # kernels cut longer ones
-        program = os.path.basename(line[2:].split()[0])
-        content = b"#!/usr/bin/env " + program + content[len(line) :]
     with open(path, "wb") as file:
-        file.write(content)
+        file.write(replace_in_text(content, old, new))
+
+
+def first_lines(prefix):
+    """The first lines of a Python script in the environment's bin."""
+    line = "#!" + prefix + "/bin/python"
+    if len(os.fsencode(line)) <= LONGEST_LINE and len(line.split()) == 1:
+        return line
+    # kernels cut it; the Python is the one that lies beside the script, whatever the path has in it
+    return '#!/bin/sh\n\'\'\'exec\' "$(dirname -- "$(realpath -- "$0")")/python" "$0" "$@"\n\' \'\'\''
 
 
 def script(path, prefix, module, function):
-    interpreter = prefix + "/bin/python"
-    first = (
-        "#!" + interpreter
-        if len(interpreter) < 126
-        else "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''" % interpreter
-    )
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(
             "%s\nimport sys\nfrom %s import %s\nif __name__ == '__main__':\n    sys.exit(%s())\n"
-            % (first, module, function.split(".")[0], function)
+            % (first_lines(prefix), module, function.split(".")[0], function)
         )
     os.chmod(path, 0o755)
 
@@ -324,6 +325,7 @@ def install_wheel(path, prefix, site):
         if not tops:
             raise ValueError("%s has no .dist-info" % os.path.basename(path))
         data = tops[0][: -len(".dist-info")] + ".data/"
+        installed = []
         for info in archive.infolist():
             if info.filename.endswith("/"):
                 continue
@@ -338,10 +340,11 @@ def install_wheel(path, prefix, site):
                 if folder == places["scripts"]:
                     line = source.readline()
                     if line.startswith(b"#!python"):
-                        line = b"#!" + os.fsencode(prefix) + b"/bin/python\n"
+                        line = os.fsencode(first_lines(prefix)) + b"\n"
                     file.write(line)
                 shutil.copyfileobj(source, file, 1 << 20)
             os.chmod(target, 0o755 if executable else 0o644)
+            installed.append(target)
     points = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     points.optionxform = str
     points.read("%s/%s/entry_points.txt" % (site, tops[0]), encoding="utf-8")
@@ -349,6 +352,30 @@ def install_wheel(path, prefix, site):
         if points.has_section(section):
             for item in points.items(section):
                 entry_point("%s=%s" % item, prefix)
+                installed.append(os.path.join(prefix, "bin", file_name_of(item[0].strip())))
+    record(site, tops[0], installed)
+
+
+def record(site, dist_info, installed):
+    """Write INSTALLER and RECORD: what was installed and where, as pip does (packaging.python.org, "Recording installed projects")."""
+    folder = os.path.join(site, dist_info)
+    with open(folder + "/INSTALLER", "w") as file:
+        file.write("wingspan\n")
+    own = folder + "/RECORD"
+    signatures = (own, own + ".jws", own + ".p7s")  # of the list that the wheel had
+    rows = []
+    for path in sorted(set(installed + [folder + "/INSTALLER"])):
+        if path not in signatures:
+            with open(path, "rb") as file:
+                content = file.read()
+            hashed = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode("ascii")
+            rows.append([os.path.relpath(path, site), "sha256=" + hashed, str(len(content))])
+    rows.append([os.path.relpath(own, site), "", ""])
+    for path in signatures[1:]:
+        if os.path.exists(path):
+            os.unlink(path)
+    with open(own, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 # ---- the whole
@@ -415,18 +442,39 @@ def check(pack):
     return found
 
 
-def activate_script(prefix):
-    lines = ['export CONDA_PREFIX="%s" CONDA_SHLVL=1' % prefix, 'export PATH="$CONDA_PREFIX/bin:$PATH"']
-    lines += ["export PYTHONNOUSERSITE=1", "unset PYTHONHOME"]
-    variables, scripts = prefix + "/etc/conda/env_vars.d", prefix + "/etc/conda/activate.d"
-    for name in sorted(os.listdir(variables)) if os.path.isdir(variables) else []:
-        with open(os.path.join(variables, name), encoding="utf-8") as file:
-            for key, value in sorted(json.load(file).items()):
-                lines.append("export %s='%s'" % (key, str(value).replace("'", "'\\''")))
-    for name in sorted(os.listdir(scripts)) if os.path.isdir(scripts) else []:
-        if name.endswith(".sh"):
-            lines.append('. "$CONDA_PREFIX/etc/conda/activate.d/%s"' % name)
-    return "\n".join(lines) + "\n"
+def place_for(output, name):
+    """The folder that the environment goes into."""
+    if "/" in name or name in ("", ".", ".."):
+        raise Refused(2, "-e %r is no name for the environment's folder" % name)
+    fault = place_fault(os.path.join(output, name))
+    if fault:
+        raise Refused(2, "%r is no place for an environment: %s" % (os.path.join(output, name), fault))
+    return os.path.join(output, name)
+
+
+def check_executable(folder):
+    """Programs of the environment must be able to run there."""
+    handle, path = tempfile.mkstemp(dir=folder)
+    try:
+        os.write(handle, b"#!/bin/sh\n")
+        os.close(handle)
+        os.chmod(path, 0o700)
+        subprocess.check_call([path])
+    except PermissionError:
+        raise Refused(
+            EXIT_NO_WAY, "no program can run in %s (mounted noexec?); choose another place with -o" % folder
+        )
+    finally:
+        os.unlink(path)
+
+
+def carry_activation(pack, prefix):
+    """What the workspace adds to the activation."""
+    source = os.path.join(pack, "activation")
+    if os.path.isdir(source):
+        target = os.path.join(prefix, ACTIVATION)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copytree(source, target)
 
 
 def install_wheels(prefix, site, *wheels):
@@ -448,10 +496,11 @@ def main():
     arguments = parser.parse_args()
     os.umask(os.umask(0o022) | 0o022)  # what is executed here, nobody else may write
     output = os.path.abspath(arguments.output_directory)
-    prefix = os.path.join(output, arguments.env_name)
-    if os.path.exists(prefix):
+    prefix = place_for(output, arguments.env_name)
+    if os.path.lexists(prefix):
         raise Refused(2, "%s exists; choose another place with -o or -e" % prefix)
     os.makedirs(output, exist_ok=True)
+    check_executable(output)
     work = tempfile.mkdtemp(prefix=".unpack-", dir=output)
     try:
         pack = read_pack(arguments.pack, os.path.join(work, "pack"))
@@ -472,8 +521,12 @@ def main():
             for name in sorted(os.listdir(pack + "/pypi")):
                 install_wheel(os.path.join(pack, "pypi", name), prefix, site)
         open(prefix + "/conda-meta/history", "w").close()
+        carry_activation(pack, prefix)
+        text, faults = activation_script(prefix, prefix, arguments.env_name)
         with open(output + "/activate.sh", "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(activate_script(prefix))
+            file.write(text)
+        for fault in faults:
+            sys.stderr.write("unpack: left out of the activation: %s\n" % fault)
     except BaseException:
         shutil.rmtree(prefix, ignore_errors=True)
         raise
