@@ -97,6 +97,7 @@ def main() -> None:
     print(
         f"1,797 images, {len(settings)} settings, 3-fold cross-validation: wingspan.map(accuracy, settings)"
     )
+    print("The pool is started; the first time HTCondor is obtained for it (25 MB).", flush=True)
     begun = time.monotonic()
     m = begin(settings)
     (pool,) = m.status().pools

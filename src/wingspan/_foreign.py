@@ -338,7 +338,7 @@ def hint_for_argument(name: str, known: Iterable[str], options: Iterable[str]) -
         return _ARGUMENTS[low]
     near = nearest(low, [*known, *options])
     if near is None:
-        return f"arguments are {', '.join(known)}; what is passed to the function belongs into the inputs"
+        return f"arguments are {', '.join(known)}; what is passed to the function belongs in the inputs"
     return (
         f"did you mean {near!r}?"
         if near in known

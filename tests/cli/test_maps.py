@@ -113,7 +113,7 @@ def test_errors_are_grouped_by_kind_and_reported(run: Run, failing: wingspan.Map
     assert code == 0
     assert "3 of 10" in out
     assert "2 × ValueError: 3 is not wanted (components 3, 7)" in out
-    assert "1 × ZeroDivisionError: division by zero (components 5)" in out
+    assert "1 × ZeroDivisionError: division by zero (component 5)" in out
     assert "component 3 failed" in out
     assert "component 5 failed" in out
     assert "component 7 failed" not in out

@@ -247,7 +247,7 @@ def test_gpus_that_this_machine_has_not_are_refused(data_dir, tmp_path, monkeypa
     smi.write_text("#!/bin/sh\necho 'GPU 0: a device (UUID: GPU-0)'\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{smi.parent}:{os.environ['PATH']}")
-    with pytest.raises(wingspan.SubmitError, match=r"asks for 2 GPU\(s\), and nvidia-smi shows 1"):
+    with pytest.raises(wingspan.SubmitError, match=r"asks for 2 GPUs, and nvidia-smi shows 1"):
         wingspan.map(abs, [1], tag="g", pool="local", options=wingspan.Options(request_gpus=2))
     assert wingspan.tags() == ()
     assert list(wingspan.map(abs, [-1], pool="local", options=wingspan.Options(request_gpus=1))) == [1]

@@ -78,7 +78,7 @@ def _run_check(
             "supports CUDA up to 11.4",
         ),
         (("Tesla T4", "7.5", "550.54", "12.4"), {"gpus_minimum_memory": 40 << 30}, "16384 MiB of memory"),
-        (("Tesla T4", "7.5", "550.54", "12.4"), {"gpus": 2}, "asked for 2 GPU(s), and there are 1"),
+        (("Tesla T4", "7.5", "550.54", "12.4"), {"gpus": 2}, "asked for 2 GPUs, and there is 1"),
     ],
 )
 def test_the_check_refuses_a_device_that_will_not_do(tmp_path: Path, device, needs: dict, words: str) -> None:

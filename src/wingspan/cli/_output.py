@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wingspan._words import counted
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -143,9 +145,9 @@ def confirm(what: str, tags: Sequence[str], yes: bool, noun: str = "map") -> Non
     shown = ", ".join(tags[:10]) + (f" and {len(tags) - 10:,} more" if len(tags) > 10 else "")
     if not sys.stdin.isatty():
         raise click.UsageError(
-            f"{what} {len(tags):,} {noun}s ({shown}) needs --yes where nobody can be asked"
+            f"{what} {counted(len(tags), noun)} ({shown}) needs --yes where nobody can be asked"
         )
-    if not click.confirm(f"{what} {len(tags):,} {noun}{'s' if len(tags) > 1 else ''} ({shown})?"):
+    if not click.confirm(f"{what} {counted(len(tags), noun)} ({shown})?"):
         click.echo("Nothing was done.", err=True)
         raise click.exceptions.Exit(1)
 
@@ -247,7 +249,7 @@ def progress_text(status: MapStatus) -> str:
         live = [
             (state, count) for state, count in status.workers.items() if state not in ("completed", "removed")
         ]
-        parts += [f"{count:,} worker{'s' if count > 1 else ''} {state}" for state, count in live]
+        parts += [f"{counted(count, 'worker')} {state}" for state, count in live]
     return ", ".join(parts)
 
 

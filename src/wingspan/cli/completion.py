@@ -31,4 +31,4 @@ def completion(shell: str | None) -> None:
     if shell not in _LINES:
         raise click.UsageError(f"which shell? Say {', '.join(sorted(_LINES))}")
     line, file = _LINES[shell]
-    click.echo(f"# wingspan: tab completion (this line belongs into {file})\n{line}")
+    click.echo(f"# wingspan: tab completion (this line belongs in {file})\n{line}")

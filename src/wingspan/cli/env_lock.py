@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wingspan._words import counted
+
 if TYPE_CHECKING:
     from wingspan.environments import LockedEnvironment, LockedPackage
 
@@ -149,7 +151,7 @@ def show(
         right=("size",),
     )
     click.echo(
-        f"{len(one.packages)} packages, {size(one.download_bytes)} to download; identity {one.digest[:16]}"
+        f"{counted(len(one.packages), 'package')}, {size(one.download_bytes)} to download; identity {one.digest[:16]}"
     )
     for problem in problems:
         click.echo(f"{problem.severity}: {problem}")
@@ -276,7 +278,7 @@ def diff(
         return code
     _heading(after)
     if found.same:
-        click.echo(f"The same {len(after.packages)} packages, byte by byte.")
+        click.echo(f"The same {counted(len(after.packages), 'package')}, byte by byte.")
         return code
 
     def brief(package: LockedPackage) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wingspan._words import counted
 from wingspan.cli._output import (
     TAG,
     facts,
@@ -129,7 +130,7 @@ def status(tag: str, each: bool, as_json: bool) -> None:
     known = facts(one)
     workers = ", ".join(f"{count:,} {state}" for state, count in seen.workers.items()) or "none"
     click.echo(
-        f"{seen.tag}: {short_name(known.get('function'))} on {seen.components:,} inputs, {state_of(seen)}"
+        f"{seen.tag}: {short_name(known.get('function'))} on {counted(seen.components, 'input')}, {state_of(seen)}"
     )
     for name, count in seen.counts.items():
         if count:
@@ -202,12 +203,14 @@ def errors(tag: str, limit: int | None, as_json: bool) -> None:
         click.echo(f"no component of {one.tag} has failed: {progress_text(one.status())}", err=True)
         return
     groups = _by_kind(found)
-    click.echo(f"{len(found):,} of {len(one):,} components of {one.tag} failed:")
+    click.echo(f"{len(found):,} of {counted(len(one), 'component')} of {one.tag} failed:")
     for kind, members in groups.items():
         example = members[0].text.split("\n")[0]
         numbers = _ranges(tuple(error.component for error in members))
         where = numbers if len(numbers) <= 60 else numbers[:59].rpartition(",")[0] + " …"
-        click.echo(f"  {len(members):>7,} × {kind}{': ' + example if example else ''} (components {where})")
+        click.echo(
+            f"  {len(members):>7,} × {kind}{': ' + example if example else ''} ({'component' if len(members) == 1 else 'components'} {where})"
+        )
     shown = _one_of_each_first(groups)[: 3 if limit is None else limit]
     for error in shown:
         click.echo(f"\n{error.report()}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wingspan._words import counted
 from wingspan.cli._output import TAG, confirm, notes, selected, several_maps
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def rerun(
     with notes():
         again = one.rerun(chosen, function=func)
     click.echo(
-        f"{tag}: {count:,} component{'s' if count != 1 else ''} again, with {again.function}; "
+        f"{tag}: {counted(count, 'component')} again, with {again.function}; "
         f"wingspan wait {tag} waits for them"
     )
 

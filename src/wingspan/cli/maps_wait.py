@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from wingspan._words import counted
 from wingspan.cli._main import print_error
 from wingspan.cli._output import own_words_for_interrupts, progress_text, selected, several_maps
 
@@ -193,7 +194,7 @@ def _report(maps: list[Map], obstacles: dict[str, WingspanError], late: list[str
             )
         elif failed := one.status().counts[ComponentStatus.ERRORED]:
             click.echo(
-                f"{one.tag}: {failed:,} of {len(one):,} components failed; see: wingspan errors {one.tag}",
+                f"{one.tag}: {failed:,} of {counted(len(one), 'component')} failed; see: wingspan errors {one.tag}",
                 err=True,
             )
             code = 1

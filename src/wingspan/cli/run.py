@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wingspan._words import moment
+from wingspan._words import counted, moment
 from wingspan.cli._complete import ENVIRONMENT, FILE, PROFILE, SWITCH, WORDS
 from wingspan.cli._output import notes, print_json, when
 
@@ -272,7 +272,7 @@ def run(
             err=follow,
         )
     else:
-        count = f"{len(made):,} jobs" if len(made) > 1 else "1 job"
+        count = counted(len(made), "job")
         kept = "" if made.spec.outputs else " (no --output: what it prints is kept, and no files)"
         click.echo(
             f"{made.name}: {count} in the {made.pool} pool; wingspan status {made.name}{kept}", err=follow

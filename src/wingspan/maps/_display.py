@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from wingspan._words import counted, sized
 
 if TYPE_CHECKING:
     from wingspan.maps._map import Map
@@ -29,26 +32,66 @@ def is_watched() -> bool:
 
 
 def _bar() -> Any:
+    from wingspan.maps._notebook_text import NotebookText, needs_text
+
+    if needs_text():
+        return NotebookText()
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            done, total = int(task.completed), task.total
+            if total is None:
+                return Text("")
+            if task.fields.get("unit") == "bytes":
+                return Text(f"{sized(done)} of {sized(int(total))}", style="progress.download")
+            return Text(f"{done:,}/{int(total):,}", style="progress.download")
+
+    class Times(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            gone = task.finished_time if task.finished else task.elapsed
+            text = f"{_clock(gone or 0)} gone"
+            left = task.time_remaining
+            if left and not task.finished:
+                text += f", {_clock(left)} left"
+            return Text(text, style="progress.elapsed")
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        Amount(),
+        Times(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         transient=False,
     )
+
+
+def _clock(seconds: float) -> str:
+    """A time for people.
+
+    >>> _clock(3.4), _clock(75), _clock(3700)
+    ('3 s', '1:15 min', '1:01 h')
+    """
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60}:{whole % 60:02} min" if whole < 3600 else f"{whole // 3600}:{whole % 3600 // 60:02} h"
+    )
+
+
+#: What is counted in bytes, by the first word of its description.
+_IN_BYTES = frozenset(
+    "checking copying downloading fetching hashing reading sending writing unpacking compressing uploading".split()
+)
+
+
+def _unit(description: str, total: float | None) -> str:
+    """``"bytes"``, where the work of that description is counted in them."""
+    return "bytes" if description.partition(" ")[0].lower() in _IN_BYTES and (total or 0) > 100_000 else ""
 
 
 class LateProgress:
@@ -59,44 +102,70 @@ class LateProgress:
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._started = time.monotonic()
         self._tasks: dict[int, tuple[str, float | None]] = {}
         self._drawn: dict[int, Any] = {}
         self._done: dict[int, float] = {}
         self._numbers = itertools.count()
+        self._started = 0.0
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
 
     def start(self, description: str, total: float | None = None) -> int:
-        task = next(self._numbers)
-        self._tasks[task] = (description, total)
-        self._done[task] = 0.0
-        self._started = time.monotonic()
-        return task
+        with self._lock:
+            task = next(self._numbers)
+            self._tasks[task] = (description, total)
+            self._started = time.monotonic()
+            self._done[task] = 0.0
+            if self._bar is not None:
+                self._draw(task)
+            elif self._timer is None:  # whatever takes long is shown, also what never says how far it is
+                self._timer = threading.Timer(self.PATIENCE, self._begin)
+                self._timer.daemon = True
+                self._timer.start()
+            return task
 
-    def advance(self, task: int, amount: float = 1) -> None:
-        self._done[task] += amount
-        if self._bar is None:
-            if time.monotonic() - self._started < self.PATIENCE:
+    def _begin(self) -> None:
+        with self._lock:
+            if self._timer is None or self._bar is not None or not self._tasks:
                 return
             self._bar = _bar()
             self._bar.start()
-        if task not in self._drawn:
-            description, total = self._tasks[task]
-            self._drawn[task] = self._bar.add_task(description, total=total, note="")
+            for task in self._tasks:
+                self._draw(task)
+
+    def _draw(self, task: int) -> None:
+        description, total = self._tasks[task]
+        self._drawn[task] = self._bar.add_task(
+            description, total=total, note="", unit=_unit(description, total)
+        )
         self._bar.update(self._drawn[task], completed=self._done[task])
 
-    def finish(self, task: int) -> None:
+    def advance(self, task: int, amount: float = 1) -> None:
+        self._done[task] += amount
+        if self._bar is None and time.monotonic() - self._started >= self.PATIENCE:
+            self._begin()
         if task in self._drawn:
-            self._bar.update(self._drawn[task], total=self._done[task] or 1, completed=self._done[task] or 1)
-        del self._tasks[task]
-        if not self._tasks:
-            self.close()
+            self._bar.update(self._drawn[task], completed=self._done[task])
+
+    def finish(self, task: int) -> None:
+        with self._lock:
+            if task in self._drawn:
+                done = self._done[task] or 1
+                self._bar.update(self._drawn[task], total=done, completed=done)
+            del self._tasks[task]
+            if not self._tasks:
+                self.close()
 
     def close(self) -> None:
         """Draw no more of what was begun: an error, or Ctrl-C, has ended it."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-        self._drawn.clear()
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+            self._drawn.clear()
 
 
 @contextlib.contextmanager
@@ -147,7 +216,7 @@ class WaitDisplay:
         failed = len(keeper.results.failed)
         counts = keeper.jobs.counts()
         notes = [
-            f"{count} worker{'s' if count > 1 else ''} {state.value}"
+            f"{counted(count, 'worker')} {state.value}"
             for state, count in counts.items()
             if not state.is_final
         ]

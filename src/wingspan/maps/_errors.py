@@ -140,7 +140,7 @@ class ComponentError(MapError):
         given: ``repr`` of the input that caused it (cut at 4,000 characters), or None.
         host: Execution point.
         worker: Name of the worker, ``"<number>.<start>"``.
-        attempt: 1 for the first, 2 after one retry.
+        attempt: 1 for the first, 2 after one retry or rerun.
         signal: Signal that killed the process, if one did.
         exit_code: Exit code with which the process ended, if it did.
         peak_memory: Bytes, as far as known.

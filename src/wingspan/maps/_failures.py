@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from wingspan._words import counted
 from wingspan.maps._errors import ComponentError, ComponentErrors, RemoteTraceback
 from wingspan.maps._files import hint_for_missing
 from wingspan.maps._functions import is_own_file
@@ -185,7 +186,7 @@ def raisable(error: ComponentError) -> BaseException:
 def summary(errors: Mapping[int, ComponentError], n: int, tag: str) -> ComponentErrors:
     """Many errors as one, grouped by kind and message."""
     kinds = Counter(error.type_name for error in errors.values())
-    lines = [f"{len(errors):,} of {n:,} components of map {tag!r} failed:"]
+    lines = [f"{len(errors):,} of {counted(n, 'component')} of map {tag!r} failed:"]
     for kind, count in kinds.most_common(10):
         examples = [error for error in errors.values() if error.type_name == kind]
         texts = Counter(error.text for error in examples)

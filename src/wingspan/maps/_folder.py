@@ -238,7 +238,11 @@ def create_map_folder(
             new.make_folder(name)
         count, inputs_hold_code = _write_inputs(temporary, inputs, function.input_dumper(), progress)
         if count == 0:
-            raise EmptyMap("there are no inputs", hint="a map has at least one component")
+            raise EmptyMap(
+                "there are no inputs",
+                hint="what they come from is empty (a list, a pattern of files, a generator that was read before): "
+                "give at least one, or make no map then",
+            )
         if count >= formats.NO_COMPONENT:
             raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
         key = os.urandom(formats.KEY_BYTES)

@@ -95,7 +95,16 @@ class Map(Outputs):
             raise AttributeError(told, name=name, obj=None)
 
     def __repr__(self) -> str:
-        return f"<wingspan.Map {self.tag!r}: {self.function_name} × {len(self):,}>"
+        begins = f"wingspan.Map {self.tag!r}: {self.function_name} × {len(self):,}"
+        try:
+            results = self._keeper.results
+            self._keeper.refresh()
+        except Exception:  # noqa: BLE001 - also one that was removed, or is damaged, can be shown
+            return f"<{begins}>"
+        failed = len(results.failed)
+        told = f"{results.finished - failed:,} completed" + (f", {failed:,} failed" if failed else "")
+        waits = "" if self._keeper.finished else f", {results.n - results.finished:,} to do"
+        return f"<{begins}: {told}{waits}>"
 
     def _repr_html_(self) -> str:
         return map_html(self.status(), self._folder.info)

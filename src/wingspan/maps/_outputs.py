@@ -115,7 +115,12 @@ class Outputs(Sequence[Any]):
             job = held[0]
             code = f" (code {job.code})" if job.code is not None else ""
             raise ComponentHeld(
-                f"all {len(held):,} workers of map {self.tag!r} that are left are held: {job.reason}{code}",
+                (
+                    f"the only worker of map {self.tag!r} that is left is held"
+                    if len(held) == 1
+                    else f"all {len(held):,} workers of map {self.tag!r} that are left are held"
+                )
+                + f": {job.reason}{code}",
                 hint=f"m.release() or wingspan release {self.tag} lets them try again once the reason is gone",
             )
         removed = keeper.removed
@@ -215,7 +220,7 @@ class Outputs(Sequence[Any]):
             ),
             host=(start.facts or {}).get("host"),
             worker=start.name,
-            attempt=results.attempts(component) + 1,
+            attempt=results.tries(component),
             folders=self._folders(),
         )
 

@@ -599,6 +599,14 @@ class Results:
         """How often a component has been retried since it was last wanted afresh."""
         return 0 if self._attempts is None else self._attempts[component]
 
+    def tries(self, component: int) -> int:
+        """Which time it was that a finished component's record is of: 1, and one more for each retry and rerun before."""
+        last = self._round[component]
+        again = (rounds.RERUN, rounds.RETRY)
+        return 1 + sum(
+            number <= last and plan.kind in again and component in plan for number, plan in self.plans.items()
+        )
+
     def repairs(self, component: int) -> int:
         """How often whoever did a component was lost, since it was last wanted afresh."""
         lost = 0

@@ -6,6 +6,8 @@ import enum
 
 import attrs
 
+from wingspan._words import counted
+
 __all__ = ["ComponentStatus", "Hold", "MapStatus"]
 
 
@@ -39,7 +41,7 @@ class Hold:
     worker: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class MapStatus:
     """How far a map is.
 
@@ -68,6 +70,10 @@ class MapStatus:
     def __str__(self) -> str:
         parts = [f"{count:,} {status.value.lower()}" for status, count in self.counts.items() if count]
         workers = ", ".join(f"{count:,} {state}" for state, count in self.workers.items()) or "none"
-        many = "s" if self.components != 1 else ""
-        text = f"map {self.tag}: {self.components:,} component{many}: {', '.join(parts)}; workers: {workers}"
+        text = (
+            f"map {self.tag}: {counted(self.components, 'component')}: {', '.join(parts)}; workers: {workers}"
+        )
         return f"{text}\n{self.message}" if self.message else text
+
+    def __repr__(self) -> str:
+        return f"<{self}>"

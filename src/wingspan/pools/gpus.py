@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._words import counted
 from wingspan.errors import PoolError
 from wingspan.jobs import Resources
 
@@ -165,11 +166,11 @@ def why_no_gpu(resources: Resources, gpus: Sequence[Gpu], kind: str) -> tuple[st
         kind: Of the pool.
 
     >>> why_no_gpu(Resources(gpus=1), [], "htcondor")[0]
-    'a job asks for 1 GPU(s), and no machine of the htcondor pool has one'
+    'a job asks for 1 GPU, and no machine of the htcondor pool has one'
     """
     if not gpus:
         return (
-            f"a job asks for {resources.gpus} GPU(s), and no machine of the {kind} pool has one",
+            f"a job asks for {counted(resources.gpus, 'GPU')}, and no machine of the {kind} pool has one",
             "wingspan gpus shows those of a pool; name another pool",
         )
     reasons = []
@@ -206,7 +207,7 @@ def why_no_gpu_here(count: int) -> str | None:
     return (
         None
         if count <= devices
-        else f"a job asks for {count} GPU(s), and nvidia-smi shows {devices} on this machine"
+        else f"a job asks for {counted(count, 'GPU')}, and nvidia-smi shows {devices} on this machine"
     )
 
 

@@ -55,7 +55,11 @@ class Run(RunJobs):
             raise AttributeError(told, name=name, obj=None)
 
     def __repr__(self) -> str:
-        return f"<wingspan.Run {self.name!r}: {self.command}>"
+        try:
+            state = f"{self.status().state}: "
+        except Exception:  # noqa: BLE001 - also one that was removed, or is damaged, can be shown
+            state = ""
+        return f"<wingspan.Run {self.name!r}: {state}{self.command}>"
 
     def _repr_html_(self) -> str:
         return run_html(self.status(), self.command, self.pool)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from wingspan._words import counted
 from wingspan.runs._gather import CHECKPOINT_FOLDER, gathering
 from wingspan.runs._spec import RunSpec, Step
 from wingspan.runs._words import inside_quotes, path_word, word
@@ -58,7 +59,7 @@ _PREFLIGHT = """\
 # ---- Is the GPU one that the environment can use? Found out now, and not after an hour. --------------------------------
 preflight() {{
     command -v nvidia-smi >/dev/null 2>&1 || {{
-        echo "wingspan-run: this job asked for {gpus} GPU(s), and $(hostname) has no nvidia-smi:" \\
+        echo "wingspan-run: this job asked for {gpus_text}, and $(hostname) has no nvidia-smi:" \\
             "no NVIDIA driver is installed, or the container was started without it (apptainer: --nv)" >&2
         return 1
     }}
@@ -107,7 +108,8 @@ preflight() {{
             if (good >= wanted) exit 0
             printf "%s", said
             if (listed < wanted)
-                printf "wingspan-run: this job asked for %d GPU(s), and there are %d on %s\\n", wanted, listed, host
+                printf "wingspan-run: this job asked for %d GPU%s, and %s %d on %s\\n", wanted, \\
+                    (wanted == 1 ? "" : "s"), (listed == 1 ? "there is" : "there are"), listed, host
             exit 1
         }}' >&2
 }}
@@ -123,6 +125,7 @@ def _preflight(spec: RunSpec) -> str:
 
     return _PREFLIGHT.format(
         gpus=resources.gpus,
+        gpus_text=counted(resources.gpus, "GPU"),
         lowest=text(resources.gpus_minimum_capability),
         highest=text(resources.gpus_maximum_capability),
         runtime=text(resources.gpus_minimum_runtime),

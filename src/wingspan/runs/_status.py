@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from wingspan._words import nearest
+from wingspan._words import counted, nearest
 
 __all__ = ["RunJob", "RunStatus", "run_html", "why_it_failed", "why_outputs_are_missing"]
 
@@ -58,7 +58,7 @@ class RunJob:
         return self.state in ("removed", "failed", "completed")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class RunStatus:
     """How a run fares.
 
@@ -73,9 +73,12 @@ class RunStatus:
     message: str | None = None
 
     def __str__(self) -> str:
-        count = f"{len(self.jobs):,} job{'s' if len(self.jobs) != 1 else ''}"
+        count = counted(len(self.jobs), "job")
         said = [self.message] if self.message else []
         return "\n".join([f"run {self.name}: {count}: {self._counted()}", *self._reasons(), *said])
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def _counted(self) -> str:
         counts = self.counts

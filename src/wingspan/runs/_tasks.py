@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._words import counted
 from wingspan.runs._errors import InvalidRun, InvalidTask, TaskCycle
 from wingspan.runs._spec import Step, relative_path
 from wingspan.runs._words import filled
@@ -157,7 +158,7 @@ def _bind(
         return {}, arguments  # Pixi passes the words on where a task declares none
     if len(arguments) > len(known):
         raise InvalidTask(
-            f"the task {task.name!r} takes {len(known)} arguments ({', '.join(known)}), not {len(arguments)}",
+            f"the task {task.name!r} takes {counted(len(known), 'argument')} ({', '.join(known)}), not {len(arguments)}",
             hint="leave the others out",
         )
     values = dict(zip(known, arguments, strict=False))
