@@ -743,7 +743,7 @@ def test_a_fault_of_an_sbatch_script_is_found(tmp_path: Path, rule: str, line: i
         "#SBATCH --array=7\n#SBATCH -o x.out\n",
         "#SBATCH --array=0-9\n#SBATCH -o x_%a.out\n#SBATCH -e /dev/null\n",
         "#SBATCH --array=0-9\n#SBATCH -o x.out\n#SBATCH --open-mode=append\n",
-        "#SBATCH -o x~/y.out\n",
+        "#SBATCH -o x~y.out\n",
     ],
 )
 def test_sbatch_options_that_are_no_fault(tmp_path: Path, text: str) -> None:

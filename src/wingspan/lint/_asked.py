@@ -121,6 +121,8 @@ def _whole_size(submit: SubmitFile) -> float:
             earlier = max(values[each.key], key=lambda value: value[0])
             size += before * earlier[0]
             names.update({name: before * count for name, count in earlier[1].items()})
+        if size > _LARGEST or sum(names.values()) > _LARGEST:
+            return math.inf
         values.setdefault(each.key, []).append((size, names))
     known: dict[str, float] = {}
 

@@ -17,10 +17,10 @@ import wingspan.lint._rules_silent  # noqa: F401  these add to the table of _rul
 from wingspan.lint._asked import ask
 from wingspan.lint._errors import LintError, LintWarning
 from wingspan.lint._rule import RULES, Finding, RuleTable
-from wingspan.lint._rules_sbatch import SBATCH
+from wingspan.lint._rules_sbatch import SBATCH, not_read
 from wingspan.lint._rules_shell import SHELL
 from wingspan.lint._rules_submit import SUBMIT
-from wingspan.lint._script import parse_script
+from wingspan.lint._script import Script, parse_script
 from wingspan.lint._submit_file import LARGEST, SubmitFile, parse_submit
 
 __all__ = ["Kind", "kind_of", "lint"]
@@ -68,6 +68,11 @@ def kind_of(path: Path, text: str) -> Kind | None:
 def _is_sbatch(beginning: str) -> bool:
     """Whether a script, in whatever language, has options of sbatch."""
     return beginning.startswith("#!") and "\n#SBATCH " in beginning
+
+
+def _is_sbatch_file(path: Path, script: Script) -> bool:
+    """Whether it is meant for sbatch, though no line is an option as it must be written."""
+    return path.suffix in {".sbatch", ".slurm", ".slurmjob"} or any(not_read(script))
 
 
 def _read(path: Path) -> str:
@@ -230,7 +235,7 @@ def lint(
             lines, found = script.lines, []
             if _SHELL.match(text) or not text.startswith("#!"):  # sbatch takes scripts in any language
                 found += _apply(SHELL, script, str(path))
-            if script.sbatch:
+            if script.sbatch or _is_sbatch_file(path, script):
                 found += _apply(SBATCH, script, str(path))
         said: dict[int, frozenset[str]] = {}
         found = [each for each in dict.fromkeys(found) if not _ignored(lines, each, said)]

@@ -2,17 +2,147 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 
 from wingspan.lint._rule import Hit, RuleTable
+from wingspan.lint._sbatch_options import NAMES, Sbatch, value_fault
 from wingspan.lint._script import Script
+from wingspan.lint._submit_file import exists, is_template
 
-__all__ = ["SBATCH"]
+__all__ = ["SBATCH", "not_read"]
 
 SBATCH: RuleTable[Script] = RuleTable()
 
 _MANUAL = "https://slurm.schedmd.com/sbatch.html"
+
+
+def _read(script: Script) -> Iterator[Sbatch]:
+    """What sbatch reads, and understands."""
+    return (option for option in script.sbatch if option.effective and option.fault is None)
+
+
+@SBATCH.rule(
+    "sbatch-refused",
+    hint="correct its name: sbatch --help lists the options",
+    why="sbatch refuses the script: it reads these lines as its command line, and knows no such option there.",
+    source="https://slurm.schedmd.com/sbatch.html; tried with sbatch --test-only of Slurm 22.05",
+    refuses=True,
+)
+def refused(script: Script) -> Iterator[Hit]:
+    if is_template(script.header):
+        return
+    before = None
+    for option in script.sbatch:
+        if option.effective and option.fault is not None:
+            hint = None
+            if option.fault == "it is no option" and before is not None and before.line == option.line:
+                hint = f"write --{before.name}={before.value}{option.name}, or put the words into quotes"
+            elif option.fault == "there is no such option":
+                near = difflib.get_close_matches(option.name[:40], NAMES, n=1, cutoff=0.6)
+                hint = f"write --{near[0]}" if near else None
+            yield Hit(option.line, f"{_shown(option)}: {option.fault}", hint)
+        before = option
+
+
+def _shown(option: Sbatch) -> str:
+    word = (
+        option.name
+        if option.name.startswith("-") or option.fault == "it is no option"
+        else f"--{option.name}"
+    )
+    return word[:100]
+
+
+@SBATCH.rule(
+    "sbatch-bad-value",
+    hint="write a value of the form that the manual has",
+    why="sbatch refuses a value that it cannot read.",
+    source="https://slurm.schedmd.com/sbatch.html; tried with sbatch --test-only of Slurm 22.05",
+    refuses=True,
+)
+def bad_value(script: Script) -> Iterator[Hit]:
+    if is_template(script.header):
+        return
+    for option in _read(script):
+        hint = value_fault(option)
+        if hint is not None:
+            yield Hit(option.line, f"--{option.name}={option.value[:100]}: sbatch cannot read it", hint)
+
+
+@SBATCH.rule(
+    "sbatch-contradiction",
+    hint="keep one of them",
+    why="sbatch refuses options that exclude each other.",
+    source=_MANUAL,
+    refuses=True,
+)
+def contradiction(script: Script) -> Iterator[Hit]:
+    said = {option.name: option for option in _read(script)}
+    memory = [said[name] for name in ("mem", "mem-per-cpu", "mem-per-gpu") if name in said]
+    memory.sort(key=lambda option: option.line)
+    if len(memory) > 1:
+        yield Hit(memory[-1].line, f"--{memory[0].name} (line {memory[0].line}) with --{memory[-1].name}")
+    counted = {"gpus", "ntasks", "ntasks-per-node", "ntasks-per-gpu", "nodes"} & said.keys()
+    if "gpus-per-task" in said and not counted:
+        yield Hit(said["gpus-per-task"].line, "--gpus-per-task without --ntasks", "add: #SBATCH --ntasks=1")
+
+
+@SBATCH.rule(
+    "sbatch-not-read",
+    hint="begin the line with #SBATCH, without a blank before or within it; with ## if it is meant for nothing",
+    why="sbatch reads only lines that begin with #SBATCH: what is written otherwise is a comment.",
+    source=_MANUAL,
+)
+def not_read(script: Script) -> Iterator[Hit]:
+    end = script.code[0].line if script.code else len(script.lines) + 1
+    for number, line in enumerate(script.lines[: end - 1], 1):
+        match = _MISSPELT.match(line)
+        if match is None or line.startswith("#SBATCH"):
+            continue
+        word = match[1].upper()
+        if word == "SBATCH" or difflib.SequenceMatcher(None, word, "SBATCH").ratio() > 0.75:
+            yield Hit(number, f"{line.strip()[:60]} is a comment for sbatch")
+
+
+_MISSPELT = re.compile(r"[ \t]{0,20}#[ \t]{0,20}([A-Za-z]{5,8})[ \t]{1,20}-{1,2}[A-Za-z]")
+
+
+@SBATCH.rule(
+    "sbatch-minutes",
+    hint="write hours as --time=24:00:00, days as --time=1-0",
+    why="A plain number is in minutes: the job is ended after that many.",
+    source=_MANUAL,
+)
+def minutes(script: Script) -> Iterator[Hit]:
+    for option in _read(script):
+        if option.name == "time" and option.value in _HOURS:
+            yield Hit(option.line, f"--time={option.value} means {option.value} minutes")
+
+
+#: Numbers that people have in mind as hours or days.
+_HOURS = frozenset("1 2 3 4 6 8 12 24 36 48 72 96 168".split())
+
+
+@SBATCH.rule(
+    "sbatch-no-such-output-folder",
+    hint="make the folder before you submit",
+    why="Slurm makes no folders for --output and --error: the job ends at once, and says nothing anywhere.",
+    source=_MANUAL,
+)
+def no_such_output_folder(script: Script) -> Iterator[Hit]:
+    if is_template(script.header) or any(option.name == "chdir" for option in script.sbatch):
+        return
+    told: set[str] = set()
+    bases = [script.path.parent, *list(script.path.parent.absolute().parents)[:2]]
+    for option in _read(script):
+        folder = option.value.rpartition("/")[0]
+        if option.name not in {"output", "error"} or not folder or re.search(r"^[/~]|[$%<{]", folder):
+            continue
+        if folder not in told and not any(exists(base / folder) for base in bases):
+            yield Hit(option.line, f"the folder {folder[:200]}, for --{option.name}, is not there")
+        told.add(folder)
 
 
 @SBATCH.rule(
@@ -23,7 +153,7 @@ _MANUAL = "https://slurm.schedmd.com/sbatch.html"
 )
 def too_late(script: Script) -> Iterator[Hit]:
     for option in script.sbatch:
-        if not option.effective:
+        if not option.effective and option.fault is None and not is_template(script.header):
             yield Hit(option.line, f"--{option.name} stands after the first command, and is ignored")
 
 
@@ -34,11 +164,11 @@ def too_late(script: Script) -> Iterator[Hit]:
     source=_MANUAL,
 )
 def twice(script: Script) -> Iterator[Hit]:
-    last = {option.name: option for option in script.sbatch if option.effective}
+    last = {option.name: option for option in _read(script)}
     last.pop("mail-type", None)  # of these, all count
-    for option in script.sbatch:
+    for option in _read(script):
         after = last.get(option.name)
-        if option.effective and after is not None and after is not option and after.value != option.value:
+        if after is not None and after is not option and after.value != option.value:
             yield Hit(option.line, f"--{option.name} is set again in line {after.line}; this line is lost")
 
 

@@ -101,6 +101,12 @@ _HARMLESS = re.compile(
 )
 
 
+#: In a job of Slurm, what prepares the command that it is for: that fails too if these fail.
+_PREPARES = re.compile(
+    r"\s*(?:cd|mkdir|source|\.|conda|mamba|micromamba|spack|cp|mv|rm|ln|cat|which|chmod|deactivate|wait|bc|time)\s|\s*wait\b|\s*\S+\s+(?:--version|-V)\s*$"
+)
+
+
 @SHELL.rule(
     "unpinned-installer",
     hint="name a version and check it, or send the program along; wingspan bundles need no installer on the "
@@ -240,7 +246,10 @@ def goes_on_after_failure(script: Script) -> Iterator[Hit]:
         return
     shebang = script.lines[0] if script.lines and script.lines[0].startswith("#!") else ""
     stops = any(_stops_at_failure(each.text) for each in script.code) or re.search(r"\s-\w*e", shebang)
-    matters = [each for each in script.code[:-1] if not _HARMLESS.match(each.text)]
+    harmless = _PREPARES if script.sbatch else _HARMLESS
+    matters = [
+        each for each in script.code[:-1] if not _HARMLESS.match(each.text) and not harmless.match(each.text)
+    ]
     if not stops and not all("&&" in each.text or "||" in each.text for each in matters):
         yield Hit(script.code[0].line, "the script goes on after a command that failed")
 

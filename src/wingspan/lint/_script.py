@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import attrs
 
-__all__ = ["Sbatch", "Script", "ScriptLine", "parse_script"]
+from wingspan.lint._sbatch_options import Sbatch, parse_options
+
+__all__ = ["Script", "ScriptLine", "parse_script"]
 
 #: What opens or closes something in a shell's line, or begins a comment.
 _MARK = re.compile(
@@ -26,27 +26,7 @@ _HEREDOC = re.compile(
 #: What is told to whoever reads the output, and not executed: up to what is executed, redirected, or the end of the command.
 _SAID = re.compile(r"(?:^|(?<=[\s;&|({]))(?:echo|printf)\s")
 _TOLD = re.compile(r"""[^"'`;&|<>()$\\]+|\\.|\$(?!\()|"(?:[^"\\`$]|\\.|\$(?!\())*"|'[^']*'""", re.DOTALL)
-_SBATCH = re.compile(r"#SBATCH\s+(?P<rest>.*)")
-#: sbatch's one-letter options, by their long names (sbatch manual page).
-_LONG = {
-    "a": "array",
-    "A": "account",
-    "c": "cpus-per-task",
-    "C": "constraint",
-    "d": "dependency",
-    "D": "chdir",
-    "e": "error",
-    "G": "gpus",
-    "J": "job-name",
-    "n": "ntasks",
-    "N": "nodes",
-    "o": "output",
-    "p": "partition",
-    "q": "qos",
-    "t": "time",
-    "w": "nodelist",
-    "x": "exclude",
-}
+_SBATCH = re.compile(r"#SBATCH(?P<rest>.*)")
 
 
 @attrs.frozen(kw_only=True)
@@ -55,16 +35,6 @@ class ScriptLine:
 
     line: int
     text: str
-
-
-@attrs.frozen(kw_only=True)
-class Sbatch:
-    """An option in a ``#SBATCH`` line; `effective` is false where sbatch has stopped reading."""
-
-    line: int
-    name: str
-    value: str
-    effective: bool
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -84,6 +54,11 @@ class Script:
     code: list[ScriptLine]
     sbatch: list[Sbatch]
     carriage_returns: bool = False
+
+    @cached_property
+    def header(self) -> str:
+        """The lines above the first command."""
+        return "\n".join(self.lines[: self.code[0].line - 1] if self.code else self.lines)
 
     @cached_property
     def text(self) -> str:
@@ -209,23 +184,6 @@ def _logical(lines: _Lines, number: int, *, over_lines: bool) -> tuple[str, int,
 _OVER_LINES = frozenset(["'", '"', "=("])
 
 
-def _options(rest: str) -> Iterator[tuple[str, str]]:
-    """What a ``#SBATCH`` line says; a word after an option that takes one is its value."""
-    words = deque(re.findall(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""", _scan(rest, [], [])))
-    while words:
-        word = words.popleft()
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            if not equals and words and not words[0].startswith("-"):
-                value = words.popleft()
-            yield name, value.strip("'\"")
-        elif re.match(r"-[A-Za-z]", word):
-            value = word[2:]
-            if not value and words and not words[0].startswith("-"):
-                value = words.popleft()
-            yield _LONG.get(word[1], word[1]), value.strip("'\"")
-
-
 def _without_said(text: str) -> str:
     """The line without the words of echo and printf."""
     parts: list[str] = []
@@ -245,8 +203,8 @@ def parse_script(path: Path, text: str) -> Script:
     >>> script = parse_script(Path("x.sh"), "#!/bin/bash\\n#SBATCH -t 10\\nrun \\\\\\n  --fast # now\\n")
     >>> script.code
     [ScriptLine(line=3, text='run    --fast ')]
-    >>> script.sbatch
-    [Sbatch(line=2, name='time', value='10', effective=True)]
+    >>> [(option.line, option.name, option.value) for option in script.sbatch]
+    [(2, 'time', '10')]
     """
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     code: list[ScriptLine] = []
@@ -258,10 +216,11 @@ def parse_script(path: Path, text: str) -> Script:
         first, line = number, lines[number]
         number += 1
         if option := _SBATCH.match(line):
-            for name, value in _options(option["rest"]):
-                sbatch.append(Sbatch(line=first + 1, name=name, value=value, effective=not code))
+            sbatch += parse_options(first + 1, option["rest"], effective=not code)
             continue
-        if line.lstrip().startswith("#") or not line.strip():
+        if (
+            line.lstrip().startswith(("#", "{%", "{{")) or not line.strip()
+        ):  # of a template the latter will be something else
             continue
         joined, number, closed = _logical(all_lines, first, over_lines=over_lines)
         if not closed:  # a quote that is none, as far as can be told: from here on a line is a line
