@@ -18,6 +18,7 @@ __all__ = [
     "Submission",
     "all_of",
     "parse_duration",
+    "parse_size",
     "with_needs",
 ]
 
@@ -163,6 +164,48 @@ def with_needs(resources: Resources, needs: Mapping[str, Any], *, memory: bool =
         gpus_maximum_capability=resources.gpus_maximum_capability or (float(highest) if highest else None),
         gpus_minimum_runtime=resources.gpus_minimum_runtime or needs.get("cuda_runtime_min"),
     )
+
+
+#: HTCondor's units are binary: its manual, condor_submit, request_memory ("K or KB … 1024").
+_UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_SIZE = re.compile(
+    r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(?:([KMGTP])(?:i?B)?|(B))?\s*", re.IGNORECASE | re.ASCII
+)
+#: HTCondor and Slurm count in 64 bits.
+_MOST = 1 << 62
+
+
+class Size(int):
+    """Bytes: a size that was read already, and is not read anew as a number of MB."""
+
+
+def parse_size(value: int | float | str, what: str = "size") -> Size:
+    """Bytes of a size, for memory and disk, maps and runs alike: ``"2GB"``, ``"512 MiB"``, ``"1.5G"``, with binary units as HTCondor has them.
+
+    A plain number, be it a number or a text, is MB: what ``request_memory``, Slurm's ``--mem`` and ``--tmp`` take it for.
+    (HTCondor's ``request_disk`` takes it for kB: there is one meaning here.)
+
+    Raises:
+        SettingsError: It is no size, or less than 1 MB.
+
+    >>> parse_size("2GB"), parse_size("1.5 MiB"), parse_size(512), parse_size("512")
+    (2147483648, 1572864, 536870912, 536870912)
+    """
+    if isinstance(value, Size):
+        return value
+    hint = 'write "2GB" or "512MB"; a plain number is MB'
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise SettingsError(f"{what}={value!r} is no size", hint=hint)
+    match = _SIZE.fullmatch(value if isinstance(value, str) else repr(value))
+    if match is None:
+        raise SettingsError(f"{what}={value!r} is no size", hint=hint)
+    unit = _UNITS[(match[2] or match[3] or "M").upper()]
+    number, _, fraction = match[1].partition(".")
+    size = int(number or 0) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+    if not _UNITS["M"] <= size <= _MOST:
+        bound = "less than 1 MB" if size < _UNITS["M"] else "more than any machine has"
+        raise SettingsError(f"{what}={value!r} is {bound}", hint=hint)
+    return Size(size)
 
 
 def parse_duration(value: int | str | None, what: str = "time") -> int | None:

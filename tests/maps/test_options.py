@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingspan import Options
 from wingspan.errors import SettingsError, UnknownOption
-from wingspan.maps._options import parse_size
+from wingspan.jobs import Size, parse_size
+from wingspan.runs import InvalidRun
+from wingspan.runs._units import parse_size as parse_size_of_run
 
 
 @pytest.mark.parametrize(
@@ -23,20 +26,45 @@ from wingspan.maps._options import parse_size
         ("2G", 2 * 2**30),
         ("1.5MB", 3 * 2**19),
         ("1TB", 2**40),
-        ("1024", 1024),
-        ("512 B", 512),
-        (1000, 1000),
+        ("1024", 2**30),
+        (1024, 2**30),
+        (0.5 * 4, 2 * 2**20),
+        ("2097152 B", 2**21),
+        (Size(2**20 + 1), 2**20 + 1),
     ],
 )
 def test_sizes_are_read(text, size):
-    """Sizes are bytes, or text with HTCondor's binary units."""
+    """Sizes are texts with HTCondor's binary units; a plain number is MB."""
     assert parse_size(text) == size
     assert Options(request_memory=text).request_memory == size
     assert Options(request_disk=text).request_disk == size
 
 
 @pytest.mark.parametrize(
-    "size", ["", "GB", "2XB", "-1GB", "2 GB GB", "1e9", "two", -1, 0, 2.5, True, [1], "0GB"]
+    "size",
+    [
+        "",
+        "GB",
+        "2XB",
+        "-1GB",
+        "2 GB GB",
+        "1e9",
+        "two",
+        -1,
+        0,
+        0.5,
+        True,
+        [1],
+        "0GB",
+        "512B",
+        "0.5",
+        "1MBB",
+        "1 0",
+        "\u0661GB",
+        1e300,
+        float("nan"),
+        "9" * 30,
+    ],
 )
 def test_what_is_no_size_is_refused(size):
     """Anything else is a SettingsError with an example."""
@@ -46,10 +74,33 @@ def test_what_is_no_size_is_refused(size):
     assert caught.value.hint
 
 
-@given(st.integers(1, 2**53))
-def test_every_number_of_bytes_is_a_size(size):
-    """A number, and its text, is the same size."""
-    assert parse_size(size) == parse_size(str(size)) == size
+@settings(deadline=None)
+@given(
+    st.integers(1, 2**42)
+    | st.floats(1, 2**40)
+    | st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,3})? ?([kKMGTP]i?[bB]?|B)?", fullmatch=True)
+)
+def test_maps_and_runs_read_a_size_alike(size):
+    """Whatever is written: both take it for the same, or both refuse it in the same words; a size that was read stays what it is."""
+    read, told = [], []
+    for parse, kind in ((parse_size, SettingsError), (parse_size_of_run, InvalidRun)):
+        try:
+            read.append(parse(size, "memory"))
+        except kind as error:
+            told.append((error.message, error.hint))
+    assert len(set(read)) + len(set(told)) == 1
+    if read:
+        assert parse_size(read[0]) == read[0] == parse_size(f"{read[0]}B")
+        if not isinstance(size, str) and float(size).is_integer():
+            assert read[0] == size * 2**20
+
+
+def test_options_that_are_changed_keep_their_sizes():
+    """A size is read once: what is made of options asks for as much."""
+    options = attrs.evolve(Options(request_memory="2GB", request_disk=10), workers=1)
+    assert (options.request_memory, options.request_disk) == (2**31, 10 * 2**20)
+    again = Options.from_dict(json.loads(json.dumps(options.as_dict())))
+    assert (again.request_memory, again.request_disk) == (2**31, 10 * 2**20)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +225,7 @@ def test_options_survive_json():
         submit={"c": "d"},
         requirements="HasX",
     )
-    again = Options(**json.loads(json.dumps(options.as_dict())))
+    again = Options.from_dict(json.loads(json.dumps(options.as_dict())))
     assert again == options
 
 

@@ -65,7 +65,7 @@ class Keeper:
         self.folder = self._folder = folder
         self.results = Results(folder)
         self.jobs = Jobs()
-        self.options = Options(**folder.info["options"])
+        self.options = Options.from_dict(folder.info["options"])
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
         self._hand = HandSubmissions(folder)

@@ -12,14 +12,11 @@ import attrs
 
 from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
-from wingspan.jobs import ClassAdValue, parse_duration
+from wingspan.jobs import ClassAdValue, Size, parse_duration, parse_size
 from wingspan.settings import Settings
 
-__all__ = ["Options", "default_options", "parse_size"]
+__all__ = ["Options", "default_options"]
 
-#: HTCondor's units are binary: its manual, condor_submit, request_memory ("K or KB … 1024").
-_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGTP]?)(?:i?B)?\s*", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: Submit commands and attributes that Wingspan sets itself.
@@ -43,33 +40,6 @@ RESERVED_ATTRIBUTES = frozenset(
 )
 
 
-def parse_size(value: int | str, what: str = "size") -> int:
-    """Bytes of a size such as ``"2GB"`` (binary units, as HTCondor has them), or of a number of bytes.
-
-    Raises:
-        SettingsError: It is no size.
-
-    >>> parse_size("2GB"), parse_size("1.5 MiB"), parse_size(1000)
-    (2147483648, 1572864, 1000)
-    """
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise SettingsError(f"{what}={value!r} is no size", hint='write "2GB", or a number of bytes')
-    if isinstance(value, int):
-        size = value
-    else:
-        match = _SIZE.fullmatch(value)
-        if match is None:
-            raise SettingsError(
-                f"{what}={value!r} is no size", hint='write "2GB", "512MB" or a number of bytes'
-            )
-        size = int(float(match[1]) * _UNITS[match[2].upper()])
-    if size <= 0:
-        raise SettingsError(
-            f"{what}={value!r} must be more than nothing", hint='write "2GB", or a number of bytes'
-        )
-    return size
-
-
 def _positive(what: str, value: Any, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SettingsError(
@@ -84,8 +54,8 @@ class Options:
 
     Args:
         request_cpus: Cores of each worker.
-        request_memory: Memory of each worker: ``"2GB"``, or bytes.
-        request_disk: Scratch disk of each worker: ``"10GB"``, or bytes.
+        request_memory: Memory of each worker: ``"2GB"``; a plain number is MB.
+        request_disk: Scratch disk of each worker: ``"10GB"``; a plain number is MB.
         request_gpus: GPU devices of each worker.
         time: Longest wall time of each worker: ``"2h"``, or seconds. On Slurm it is ``--time``, and another takes the place of a worker whose
             time is over; what it had finished counts. On HTCondor it is what the site's profile makes of it.
@@ -181,7 +151,7 @@ class Options:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold; ``Options(**options.as_dict())`` makes it again, but for the environment."""
+        """Plain values that JSON can hold; `from_dict` makes it again, but for the environment."""
         plain = {
             "environment": None,
             "switches": list(self.switches),
@@ -189,6 +159,20 @@ class Options:
             "submit": dict(self.submit),
         }
         return {**attrs.asdict(self, recurse=False), **plain}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Options:
+        """The options of `as_dict`, whose sizes are bytes.
+
+        >>> Options.from_dict(Options(request_memory="2GB").as_dict()).request_memory
+        2147483648
+        """
+        sizes = {
+            name: Size(plain[name])
+            for name in ("request_memory", "request_disk")
+            if plain.get(name) is not None
+        }
+        return cls(**{**plain, **sizes})
 
 
 def _check_expression(requirements: str | None) -> None:
