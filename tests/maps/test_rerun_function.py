@@ -249,6 +249,27 @@ def test_the_command_line_does_it_with_the_file_as_it_is(script: Path) -> None:
     assert list(wingspan.load("scripted")) == [0, 10, 20, 300, 40, 50, 600]
 
 
+def test_a_function_of_a_package_is_taken_as_it_is_now(tmp_path: Path) -> None:
+    """Relative imports of the file work, and what the package has beside it is as it is now, too."""
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").touch()
+    (tmp_path / "pkg" / "config.py").write_text("SHIFT = 10\n")
+    work = tmp_path / "pkg" / "work.py"
+    work.write_text(
+        "from .config import SHIFT\ndef g(x):\n    if x: raise ValueError(x)\n    return x + SHIFT\n"
+    )
+    made = python(
+        "import wingspan; from pkg.work import g; wingspan.map(g, [0, 1], tag='own', pool='local').wait(errors_ok=True)",
+        tmp_path,
+    )
+    assert made.returncode == 0, made.stderr
+    work.write_text(work.read_text().replace("if x: raise ValueError(x)", "pass"))
+    (tmp_path / "pkg" / "config.py").write_text("SHIFT = 20\n")
+    done = wingspan_command("rerun", "own", "--errors", "--with-current-inputs", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(wingspan.load("own")) == [10, 21]
+
+
 def test_the_command_line_takes_another_function(script: Path) -> None:
     """--function FILE:NAME is called; what is no function, no file, or cannot be imported is an error of one line."""
     (script.parent / "other.py").write_text("def negative(x): return -x\n")

@@ -47,9 +47,10 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
         TaskID,
         TaskProgressColumn,
         TextColumn,
-        TimeElapsedColumn,
     )
     from rich.progress import Progress as Bars
+
+    from wingspan.maps._display import columns
 
     class Drawn:
         def __init__(self, bars: Bars) -> None:
@@ -65,12 +66,12 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
             one = self.bars.tasks[task]
             self.bars.update(TaskID(task), total=one.total or 1, completed=one.total or 1)
 
-    columns = (
+    parts = (
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
-        TimeElapsedColumn(),
+        columns()[1],
     )
-    with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
+    with Bars(*parts, console=Console(stderr=True), transient=False) as bars:
         yield Drawn(bars)

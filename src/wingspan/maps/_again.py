@@ -234,8 +234,13 @@ def import_function(named: str) -> Callable[..., Any]:
 
 
 def _import_file(file: Path) -> Any:
-    """A file as a module, with its folder on the path, as if it were a script."""
-    sys.path.insert(0, str(file.parent))
+    """A file as a module: one of a package by its whole name, another with its folder on the path, as if it were a script."""
+    root, name = file.parent, file.stem
+    while (root / "__init__.py").exists():
+        root, name = root.parent, f"{root.name}.{name}"
+    sys.path.insert(0, str(root))
+    if "." in name:
+        return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(2, "no such file", str(file))

@@ -31,13 +31,10 @@ def is_watched() -> bool:
         return False
 
 
-def _bar() -> Any:
-    from wingspan.maps._notebook_text import NotebookText, needs_text
-
-    if needs_text():
-        return NotebookText()
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+def columns() -> tuple[Any, Any]:
+    """Columns of a bar of rich's: how much is done, with its unit, and the time, which says what it is."""
+    from rich.progress import ProgressColumn, Task
+    from rich.table import Column
     from rich.text import Text
 
     class Amount(ProgressColumn):
@@ -58,12 +55,23 @@ def _bar() -> Any:
                 text += f", {_clock(left)} left"
             return Text(text, style="progress.elapsed")
 
+    return Amount(table_column=Column(no_wrap=True)), Times(table_column=Column(no_wrap=True))
+
+
+def _bar() -> Any:
+    from wingspan.maps._notebook_text import NotebookText, needs_text
+
+    if needs_text():
+        return NotebookText()
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        Amount(),
-        Times(),
-        TextColumn("{task.fields[note]}"),
+        *columns(),
+        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
         console=Console(stderr=True),
         transient=False,
     )
