@@ -51,7 +51,7 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
     """``(type name, text, hint)``."""
     chain, stage = fields["chain"], fields["stage"]
     if stage == "crash":
-        text = fields["message"]
+        text = fields.get("message", "ended")
         hint = None
         if fields.get("signal") == 9:
             hint = (
@@ -66,7 +66,7 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
     if stage == "lost":
         return (
             "lost",
-            fields["message"],
+            fields.get("message", ""),
             "m.rerun() does it again; if it takes its machine down, ask for more memory",
         )
     kind = chain[0]["type"] if chain else stage
@@ -115,7 +115,10 @@ def component_error(
 
     `folders` are those that a relative path may be meant relative to.
     """
-    fields = failure.loads(payload)
+    try:
+        fields = failure.loads(payload)
+    except ValueError as error:
+        fields = failure.crash("lost", f"what its worker wrote of the failure cannot be read: {error}")
     kind, text, hint = _what_happened(fields)
     chain = fields["chain"]
     pickled = fields["exception"] if fields["stage"] != "output" else None
@@ -213,12 +216,13 @@ def summary(errors: Mapping[int, ComponentError], n: int, tag: str) -> Component
 
 def describe_refusal(fields: dict[str, Any]) -> tuple[str, str]:
     """Why a worker refused: ``(message, hint)``."""
+    fields = {"message": "?", **fields}
     if fields["stage"] == "interpreter":
         return (
             f"{fields['message']} ({fields.get('executable')})",
             "run the map with the Python that the workers have, or carry your environment to them; nothing was computed with the wrong one",
         )
-    if fields["stage"] == "worker":
+    if fields["stage"] == "worker" and fields["chain"]:
         kind, text = fields["chain"][0]["type"], fields["chain"][0]["message"]
         return (
             f"the worker itself failed: {kind}: {text}\n{render_traceback(fields['chain'])}".rstrip(),

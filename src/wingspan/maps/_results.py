@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import pickle
 import threading
@@ -31,7 +32,11 @@ from wingspan.worker.transports import Gone, read_at
 
 __all__ = ["Measures", "Results", "WorkerStart"]
 
+_log = logging.getLogger("wingspan")
+
 NOTHING, OUTPUT, ERROR = 0, 1, 2
+#: Rounds are numbers of two bytes here.
+_MOST_ROUNDS = 1 << 16
 #: Read this much around a record: the next one asked for usually lies behind it.
 _WINDOW = 1 << 18
 #: Files of results that are open at once, of all maps of this process.
@@ -105,6 +110,7 @@ class WorkerStart:
         has_pieces: There are large outputs in its file.
         productive: It has finished at least one component.
         trouble: Why the rest of its file is not read.
+        has_odd_notes: Something that it signed is not what our workers write.
         last_seen: When its file was last seen to grow, Unix time.
     """
 
@@ -122,6 +128,7 @@ class WorkerStart:
     frames_end: int = 0
     has_pieces: bool = False
     trouble: str | None = None
+    has_odd_notes: bool = False
     last_seen: float = 0.0
 
 
@@ -314,6 +321,8 @@ class Results:
         state, epoch = self.state, self._epoch
         for record in formats.RECORD.iter_unpack(memoryview(data)[header:payload]):
             kind, number, component, length = record[0], record[3], record[4], record[9]
+            if number >= _MOST_ROUNDS:
+                raise ValueError(f"a record at byte {base + header} names the round {number:,}")
             if kind in OUTCOMES:
                 start.productive = True
             if kind == formats.RUN:
@@ -367,6 +376,8 @@ class Results:
     def _take_run(self, name: str, file: int, record: tuple[Any, ...], header: int, payload: int) -> None:
         """Outputs of several components, in one record."""
         count, number, first = record[2], record[3], record[4]
+        if count < 1 or first >= self.n:
+            return
         stop = min(first + count, self.n)
         epoch, state = self._epoch, self.state
         if (
@@ -396,11 +407,27 @@ class Results:
     def _take_other(
         self, start: WorkerStart, file: int, record: tuple[Any, ...], at: int, payload: bytes
     ) -> None:
+        try:
+            self._take_note(start, file, record, at, payload)
+        except (ValueError, TypeError, RecursionError) as error:
+            # Signed, and not what our workers write. It is of no use; all others are.
+            if not start.has_odd_notes:
+                start.has_odd_notes = True
+                _log.warning("A note of worker %s cannot be read and is passed over: %s", start.name, error)
+
+    def _take_note(
+        self, start: WorkerStart, file: int, record: tuple[Any, ...], at: int, payload: bytes
+    ) -> None:
         kind, number, component, length = record[0], record[3], record[4], record[9]
         if kind in (formats.STDOUT, formats.STDERR):
             self._printed.setdefault((component, kind), []).append((number, file, at, length))
         elif kind == formats.HELLO:
-            start.facts = json.loads(payload)
+            facts = json.loads(payload)
+            if type(facts) is not dict or any(
+                type(value) not in (str, int, float, type(None)) for value in facts.values()
+            ):
+                raise ValueError("what it says of its machine is no table of texts and numbers")
+            start.facts = facts
         elif kind == formats.HEARTBEAT:
             start.component = component if component < self.n else None
             start.round = number
@@ -409,7 +436,10 @@ class Results:
         elif kind == formats.REFUSED:
             start.refused = failure.loads(payload)
         elif kind == formats.LEFT:
-            self.left_files.update(json.loads(payload))
+            names = json.loads(payload)
+            if type(names) is not list or any(type(name) is not str for name in names):
+                raise ValueError("files that it left are no list of names")
+            self.left_files.update(names)
         elif kind == formats.BYE:
             start.left = True
             start.component = None
@@ -507,7 +537,14 @@ class Results:
             return [], component
         data = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
         # Only plain immutable types are written in runs: there is nothing in them that needs a certain interpreter.
-        values: list[Any] = pickle.loads(data[4 * record[2] :])  # noqa: S301
+        try:
+            values: list[Any] = failure.plain(data[4 * record[2] :])
+            if type(values) is not list or len(values) != record[2]:
+                raise ValueError(f"it is no list of {record[2]}")
+        except ValueError as error:
+            raise self._folder.damaged(
+                f"outputs in results/{self._names[self._file[component]]} are not whole: {error}"
+            ) from None
         self._run = (where, values, int(record[4]))
         return values, int(record[4])
 

@@ -1,5 +1,6 @@
 """Turning an exception into plain data that any Python can read, even where the exception itself cannot be rebuilt."""
 
+import io
 import pickle
 
 from . import rebuild
@@ -112,7 +113,86 @@ def dumps(fields: "Dict[str, Any]") -> "bytes":
     return pickle.dumps(fields, 4)
 
 
+class _Plain(pickle.Unpickler):
+    """Reads plain types and nothing else: no class is looked up, no function called."""
+
+    def find_class(self, module: "str", name: "str") -> "Any":
+        if (module, name) == ("builtins", "complex"):  # which pickles as a call
+            return complex
+        raise pickle.UnpicklingError("it names %s.%s, and plain data names nothing" % (module, name))
+
+
+def plain(data: "bytes") -> "Any":
+    """The value of a pickle of plain types (numbers, text, bytes, None, and lists, tuples, sets and dicts of them).
+
+    Raises:
+        ValueError: There is something else in it, or it is no pickle.
+    """
+    try:
+        return _Plain(io.BytesIO(data)).load()
+    except Exception as error:  # pickle raises nearly everything
+        raise ValueError("%s: %s" % (type(error).__name__, error))
+
+
 def loads(data: "bytes") -> "Dict[str, Any]":
-    """Read back what `dumps` wrote."""
-    fields: "Dict[str, Any]" = pickle.loads(data)
+    """Read back what `dumps` wrote. Every worker of a map can sign it: nothing in it is executed, and everything is of its type.
+
+    Raises:
+        ValueError: It is nothing that `dumps` writes.
+    """
+    fields = plain(data)
+    if type(fields) is not dict:
+        raise ValueError("it is no table")
+    _check(fields, _FIELDS)
+    for link in fields["chain"]:
+        if type(link) is not dict:
+            raise ValueError("an exception in it is no table")
+        _check(link, _LINK)
+        for frame in link["frames"]:
+            if type(frame) is not tuple or list(map(type, frame[:3])) != [str, int, str] or len(frame) != 4:
+                raise ValueError("a frame of the traceback is none")
+            if frame[3] is not None and type(frame[3]) is not str:
+                raise ValueError("a frame of the traceback is none")
+        if any(type(note) is not str for note in link["notes"]) or link["link"] not in (
+            None,
+            "cause",
+            "context",
+        ):
+            raise ValueError("an exception in it is not described as workers do")
     return fields
+
+
+def _check(fields: "Dict[str, Any]", wanted: "Dict[str, Tuple[bool, Tuple[type, ...]]]") -> "None":
+    for name in wanted:
+        needed, types = wanted[name]
+        if name in fields:
+            if type(fields[name]) not in types:
+                raise ValueError("its %s is of the type %s" % (name, type(fields[name]).__name__))
+        elif needed:
+            raise ValueError("it has no %s" % name)
+
+
+_NONE = type(None)
+#: Of each field: whether it must be there, and of which types it may be.
+_FIELDS: "Dict[str, Tuple[bool, Tuple[type, ...]]]" = {
+    "stage": (True, (str,)),
+    "chain": (True, (list,)),
+    "exception": (True, (bytes, _NONE)),
+    "not_picklable": (True, (str, _NONE)),
+    "input": (True, (str, _NONE)),
+    "message": (False, (str,)),
+    "executable": (False, (str, _NONE)),
+    "stderr": (False, (str, _NONE)),
+    "signal": (False, (int, _NONE)),
+    "exit_code": (False, (int, _NONE)),
+    "peak_kib": (False, (int, float, _NONE)),
+}
+_LINK: "Dict[str, Tuple[bool, Tuple[type, ...]]]" = {
+    "type": (True, (str,)),
+    "module": (True, (str, _NONE)),
+    "message": (True, (str,)),
+    "notes": (True, (list,)),
+    "frames": (True, (list,)),
+    "link": (True, (str, _NONE)),
+    "missing": (True, (str, _NONE)),
+}
