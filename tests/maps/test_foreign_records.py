@@ -70,7 +70,10 @@ def looked_at() -> str:
         ["logs", "open"],
     ):
         done = CliRunner().invoke(cli, words)
-        assert done.exception is None or isinstance(done.exception, SystemExit | wingspan.WingspanError), (words, done.exception)
+        assert done.exception is None or isinstance(done.exception, SystemExit | wingspan.WingspanError), (
+            words,
+            done.exception,
+        )
         said += done.output
     return said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wingspan.cli._terminal import echo, style
 from wingspan.errors import WingspanError
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class Group(click.Group):
         if args and args[0] == "help" and "help" not in names:
             args[:] = [*args[1:], "--help"]
             if args == ["--help"]:
-                click.echo(ctx.get_help())
+                echo(ctx.get_help())
                 ctx.exit()
         if args and args[0] not in names and not args[0].startswith("-"):
             from wingspan._foreign import hint_for_command
@@ -188,7 +190,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from wingspan._version import __version__
 
-        click.echo(f"wingspan {__version__}")
+        echo(f"wingspan {__version__}")
         ctx.exit()
 
 
@@ -221,9 +223,9 @@ def _with_option_meant(error: click.NoSuchOption, ctx: click.Context) -> click.N
 def print_error(error: WingspanError) -> None:
     """Print what is wrong, and the next step, on standard error."""
     color = False if os.environ.get("NO_COLOR") else None
-    click.echo(click.style("Error: ", fg="red", bold=True) + error.message, err=True, color=color)
+    echo(style("Error: ", fg="red", bold=True) + error.message, err=True, color=color)
     if error.hint:
-        click.echo(click.style("Hint: ", fg="cyan") + error.hint, err=True, color=color)
+        echo(style("Hint: ", fg="cyan") + error.hint, err=True, color=color)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -233,10 +235,12 @@ def main(argv: list[str] | None = None) -> None:
     except click.ClickException as error:
         if isinstance(error, click.NoSuchOption) and error.ctx is not None:
             error = _with_option_meant(error, error.ctx)
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        echo(told.getvalue(), nl=False, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
@@ -246,8 +250,6 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        click.echo(
-            click.style("Error: ", fg="red", bold=True) + f"{error.strerror or error}{place}", err=True
-        )
+        echo(style("Error: ", fg="red", bold=True) + f"{error.strerror or error}{place}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from wingspan._words import counted
+from wingspan.cli._terminal import echo, echo_json, style
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -148,7 +149,7 @@ def confirm(what: str, tags: Sequence[str], yes: bool, noun: str = "map") -> Non
             f"{what} {counted(len(tags), noun)} ({shown}) needs --yes where nobody can be asked"
         )
     if not click.confirm(f"{what} {counted(len(tags), noun)} ({shown})?"):
-        click.echo("Nothing was done.", err=True)
+        echo("Nothing was done.", err=True)
         raise click.exceptions.Exit(1)
 
 
@@ -168,7 +169,7 @@ def notes() -> Iterator[None]:
         finally:
             logger.removeHandler(handler)
             for text in dict.fromkeys([*(str(one.message) for one in told), *texts]):
-                click.echo(click.style("Note: ", fg="yellow") + text, err=True)
+                echo(style("Note: ", fg="yellow") + text, err=True)
 
 
 @contextlib.contextmanager
@@ -188,7 +189,7 @@ def own_words_for_interrupts() -> Iterator[None]:
 
 def print_json(value: object) -> None:
     """Print JSON for programs on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    echo_json(value)
 
 
 def facts(one: Map) -> dict[str, Any]:

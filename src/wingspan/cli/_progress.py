@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
+from wingspan._shown import shown
+from wingspan.cli._terminal import echo
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["progress"]
@@ -17,7 +17,7 @@ class _Lines:
     """For logs and pipes: says what begins, and nothing more."""
 
     def start(self, description: str, total: float | None = None) -> int:
-        click.echo(f"{description} …", err=True)
+        echo(f"{description} …", err=True)
         return 0
 
     def advance(self, task: int, amount: float = 1) -> None:
@@ -57,7 +57,7 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
             self.bars = bars
 
         def start(self, description: str, total: float | None = None) -> int:
-            return self.bars.add_task(description, total=total)
+            return self.bars.add_task(shown(description), total=total)
 
         def advance(self, task: int, amount: float = 1) -> None:
             self.bars.advance(TaskID(task), amount)
@@ -68,7 +68,7 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
 
     parts = (
         SpinnerColumn(finished_text="✓"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         columns()[1],

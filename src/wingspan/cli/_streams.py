@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
+from wingspan.cli._terminal import echo, echo_raw
 
 if TYPE_CHECKING:
     from wingspan.runs import Run, RunJob
@@ -47,7 +47,7 @@ class _Stream:
                 self._rest = ""
             text = "".join(f"{self._prefix}{line}\n" for line in lines)
         if text:
-            click.echo(text, nl=False, err=self._err)
+            echo_raw(text, nl=False, err=self._err)
 
 
 def _streams(one: Run, numbers: Sequence[int], only_errors: bool) -> dict[int, list[_Stream]]:
@@ -86,7 +86,7 @@ def stream(one: Run, numbers: Sequence[int], only_errors: bool = False) -> list[
             job = seen.jobs[number]
             if job.state == "idle" and job.reason and number not in told:
                 told.add(number)
-                click.echo(f"{one.name}: job {number} waits: {job.reason}", err=True)
+                echo(f"{one.name}: job {number} waits: {job.reason}", err=True)
             ended = job.is_final or job.state == "held"
             for each in left[number]:
                 each.show(last=ended)

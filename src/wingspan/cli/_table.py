@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-import click
+from wingspan._shown import shown
+from wingspan.cli._terminal import echo
 
 __all__ = ["print_table", "size"]
 
@@ -45,7 +46,7 @@ def print_table(
         cut: Headings of the columns that are cut off rather than folded where the terminal is narrow.
         drop: Headings of the columns that are left out where it is narrower than all together, the first of them first.
     """
-    cells = [tuple(row) for row in rows]
+    cells = [tuple(shown(cell) for cell in row) for row in rows]
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console
@@ -76,9 +77,7 @@ def print_table(
             # and so it is the cell that does not.
             table.add_row(
                 *(
-                    Text(cell, no_wrap=True, overflow="ellipsis")
-                    if column in cut
-                    else cell.replace("[", "\\[")
+                    Text(cell, no_wrap=True, overflow="ellipsis") if column in cut else Text(cell)
                     for column, cell in zip(columns, row, strict=True)
                 )
             )
@@ -90,4 +89,4 @@ def print_table(
             cell.rjust(width) if column in right else cell.ljust(width)
             for cell, width, column in zip(line, widths, columns, strict=True)
         ]
-        click.echo("  ".join(parts).rstrip())
+        echo("  ".join(parts).rstrip())

@@ -18,6 +18,7 @@ import attrs
 import click
 
 from wingspan.cli._output import print_json
+from wingspan.cli._terminal import echo, style
 from wingspan.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -218,38 +219,34 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
             }
         )
         return code
-    click.echo(f"Wingspan {__version__}, Python {platform.python_version()} ({sys.executable})")
-    click.echo(f"{platform.platform()}\n")
+    echo(f"Wingspan {__version__}, Python {platform.python_version()} ({sys.executable})")
+    echo(f"{platform.platform()}\n")
     for fault in faults:
-        click.echo(click.style("✗ ", fg="red") + fault.message)
+        echo(style("✗ ", fg="red") + fault.message)
         if fault.hint:
-            click.echo(f"  {fault.hint}")
+            echo(f"  {fault.hint}")
     if faults:
-        click.echo("Once that is mended:")
-    verdict = (
-        click.style("A map runs on: ", bold=True)
-        if chosen.usable
-        else click.style("No map can run on: ", fg="red")
-    )
-    click.echo(f"{verdict}{chosen.kind} ({chosen.reason})")
+        echo("Once that is mended:")
+    verdict = style("A map runs on: ", bold=True) if chosen.usable else style("No map can run on: ", fg="red")
+    echo(f"{verdict}{chosen.kind} ({chosen.reason})")
     for one in candidates:
         mark = "→" if one.chosen else "·" if one.usable else "✗"
-        click.echo(f"  {mark} {one.kind:<9} {one.reason}")
+        echo(f"  {mark} {one.kind:<9} {one.reason}")
         if one.hint and (one.chosen or not chosen.usable) and not one.usable:
-            click.echo(f"              {one.hint}")
+            echo(f"              {one.hint}")
     if bundle is not None:
-        click.echo(f"\nAn environment goes there as {bundle.kind}: {bundle.reason}")
-    click.echo("\nHere:")
+        echo(f"\nAn environment goes there as {bundle.kind}: {bundle.reason}")
+    echo("\nHere:")
     for part in parts:
         if part.version is not None:
-            click.echo(f"  {part.name:<14} {part.version}" + (f"  ({part.where})" if part.where else ""))
+            echo(f"  {part.name:<14} {part.version}" + (f"  ({part.where})" if part.where else ""))
     missing = [part for part in parts if part.version is None and part.get]
     if missing:
-        click.echo("\nNot here, and only needed for:")
+        echo("\nNot here, and only needed for:")
     for part in missing:
-        click.echo(f"  {part.name:<14} {part.purpose}: {part.get}")
-    click.echo("\nFolders:")
+        echo(f"  {part.name:<14} {part.purpose}: {part.get}")
+    echo("\nFolders:")
     for name, path in folders.items():
         there = "" if path.exists() else "  (not there yet)"
-        click.echo(f"  {name:<14} {path}{there}")
+        echo(f"  {name:<14} {path}{there}")
     return code

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wingspan.cli._terminal import echo
 from wingspan.cli.env_lock import _selection
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def _describe(made: Bundle) -> None:
     from wingspan.cli._table import size
 
-    click.echo(str(made.path))
+    echo(str(made.path))
     python = f", Python {made.python}" if made.python else ""
-    click.echo(f"  {made.kind}, {size(made.size)}{python}, sha256 {made.sha256}", err=True)
+    echo(f"  {made.kind}, {size(made.size)}{python}, sha256 {made.sha256}", err=True)
     for source in made.sources:
-        click.echo(f"  {source}", err=True)
+        echo(f"  {source}", err=True)
 
 
 @click.command("bundle")
@@ -107,9 +108,9 @@ def bundle(
                 )
             )
     for warning in derive_needs(env, gpus=True, measured=0).warnings if gpus else ():
-        click.echo(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
     if as_json:
-        click.echo(json.dumps([one.to_json() for one in made], indent=2))
+        echo(json.dumps([one.to_json() for one in made], indent=2))
         return
     for one in made:
         _describe(one)
@@ -140,8 +141,8 @@ def unpack(file: Path, *, output: Path, env_name: str, quiet: bool) -> None:
 
     with progress(quiet=quiet) as told:
         prefix = unpack_bundle(file, output, environment=env_name, progress=told)
-    click.echo(str(prefix))
-    click.echo(f"  use it: . {prefix.parent / 'activate.sh'}", err=True)
+    echo(str(prefix))
+    echo(f"  use it: . {prefix.parent / 'activate.sh'}", err=True)
 
 
 @click.command("verify")
@@ -172,13 +173,13 @@ def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> int:
             else {**one.to_json(), "good": True}
             for file, one in zip(files, checked, strict=True)
         ]
-        click.echo(json.dumps(document, indent=2))
+        echo(json.dumps(document, indent=2))
         return code
     for one in checked:
         if isinstance(one, BundleError):
             print_error(one)
         else:
-            click.echo(f"{one.path}: good")
+            echo(f"{one.path}: good")
     return code
 
 

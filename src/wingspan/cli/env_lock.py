@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from wingspan._words import counted
+from wingspan.cli._terminal import echo
 
 if TYPE_CHECKING:
     from wingspan.environments import LockedEnvironment, LockedPackage
@@ -51,11 +52,11 @@ def _selection(command: _F) -> _F:
 
 
 def _print_json(document: Any) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _heading(one: LockedEnvironment) -> None:
-    click.echo(f"{one.workspace}: environment {one.name!r} on {one.platform}")
+    echo(f"{one.workspace}: environment {one.name!r} on {one.platform}")
 
 
 @click.command("list")
@@ -81,7 +82,7 @@ def list_(manifest: Path, environment: str | None, platform: str | None, as_json
             }
         )
         return
-    click.echo(f"{workspace.name}: {workspace.lock_path} (lock version {workspace.lock.version})")
+    echo(f"{workspace.name}: {workspace.lock_path} (lock version {workspace.lock.version})")
     outdated = any(row.mismatches for row in rows)
     print_table(
         ("environment", "platform", "conda", "PyPI", "download", "python", "CUDA", "identity")
@@ -150,11 +151,11 @@ def show(
         ],
         right=("size",),
     )
-    click.echo(
+    echo(
         f"{counted(len(one.packages), 'package')}, {size(one.download_bytes)} to download; identity {one.digest[:16]}"
     )
     for problem in problems:
-        click.echo(f"{problem.severity}: {problem}")
+        echo(f"{problem.severity}: {problem}")
 
 
 def _platform_json(one: LockedEnvironment) -> dict[str, Any]:
@@ -232,7 +233,7 @@ def needs(
         ],
     )
     for warning in found.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
 
 
 def _range(low: str | None, high: str | None) -> str:
@@ -278,7 +279,7 @@ def diff(
         return code
     _heading(after)
     if found.same:
-        click.echo(f"The same {counted(len(after.packages), 'package')}, byte by byte.")
+        echo(f"The same {counted(len(after.packages), 'package')}, byte by byte.")
         return code
 
     def brief(package: LockedPackage) -> str:
@@ -289,9 +290,9 @@ def diff(
     rows += [("~", a.name, brief(a), brief(b)) for a, b in found.changed]
     print_table(("", "package", "old", "new"), sorted(rows, key=lambda row: row[1]))
     for name, (a, b) in found.needs.items():
-        click.echo(f"needs: {name} {a or '-'} → {b or '-'}")
+        echo(f"needs: {name} {a or '-'} → {b or '-'}")
     sign = "+" if found.download_bytes >= 0 else ""
-    click.echo(
+    echo(
         f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed; "
         f"download {sign}{size(found.download_bytes)}"
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wingspan.cli._terminal import echo
+
 if TYPE_CHECKING:
     from wingspan.stores import Placement, StoredObject
 
@@ -79,7 +81,7 @@ def _show(answers: Sequence[tuple[StoredObject, Placement]], as_json: bool) -> N
     from wingspan.cli._table import size
 
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 [
                     {
@@ -101,11 +103,11 @@ def _show(answers: Sequence[tuple[StoredObject, Placement]], as_json: bool) -> N
         )
         return
     for done, placed in answers:
-        click.echo(f"{done.job_url}")
+        echo(f"{done.job_url}")
         told_what = "published" if done.uploaded else "was there already"
-        click.echo(f"  {told_what}: {size(done.size)}, sha256 {done.digest}", err=True)
-        click.echo(f"  in a submit file: transfer_input_files = {placed.source}  ({placed.reason})", err=True)
+        echo(f"  {told_what}: {size(done.size)}, sha256 {done.digest}", err=True)
+        echo(f"  in a submit file: transfer_input_files = {placed.source}  ({placed.reason})", err=True)
         if placed.requirements:
-            click.echo(f"                    requirements = {placed.requirements}", err=True)
+            echo(f"                    requirements = {placed.requirements}", err=True)
         if placed.warning:
-            click.echo(f"  {placed.warning}", err=True)
+            echo(f"  {placed.warning}", err=True)

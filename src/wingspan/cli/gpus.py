@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from wingspan.cli._complete import ENVIRONMENT
+from wingspan.cli._terminal import echo
 
 __all__ = ["gpus"]
 
@@ -47,7 +48,7 @@ def gpus(pool: str | None, environment: str | None, as_json: bool) -> int:
     if as_json:
         print_json([group.to_json() for group in groups])
     elif not groups:
-        click.echo("this pool has no GPUs", err=True)
+        echo("this pool has no GPUs", err=True)
     else:
         columns = [
             "MODEL",

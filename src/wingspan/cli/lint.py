@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from wingspan.cli._terminal import echo, style
+
 __all__ = ["lint"]
 
 
@@ -52,10 +54,10 @@ def lint(
         rules = [room.RULES[name] for name in sorted(room.RULES)]
         if as_json:
             listed = [{"rule": r.id, "hint": r.hint, "why": r.why, "source": r.source} for r in rules]
-            click.echo(json.dumps(listed, indent=2))
+            echo(json.dumps(listed, indent=2))
         else:
             for rule in rules:
-                click.echo(f"{rule.id}\n    {rule.why}\n    Instead: {rule.hint}\n    Source: {rule.source}")
+                echo(f"{rule.id}\n    {rule.why}\n    Instead: {rule.hint}\n    Source: {rule.source}")
         return 0
     if not files:
         raise click.UsageError("Missing argument 'FILE...'.")
@@ -67,11 +69,11 @@ def lint(
             own_rules=own_rules,
         )
     if as_json:
-        click.echo(json.dumps([attrs.asdict(each) for each in findings], indent=2, ensure_ascii=False))
+        echo(json.dumps([attrs.asdict(each) for each in findings], indent=2, ensure_ascii=False))
     else:
         for each in findings:
-            where = click.style(f"{each.file}:{each.line}", bold=True)
-            click.echo(f"{where}: {each.message} [{click.style(each.rule, fg='yellow')}]\n    {each.hint}")
+            where = style(f"{each.file}:{each.line}", bold=True)
+            echo(f"{where}: {each.message} [{style(each.rule, fg='yellow')}]\n    {each.hint}")
         if findings:
-            click.echo(f"{len(findings)} finding{'s' if len(findings) > 1 else ''}.", err=True)
+            echo(f"{len(findings)} finding{'s' if len(findings) > 1 else ''}.", err=True)
     return 1 if findings else 0

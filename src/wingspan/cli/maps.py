@@ -18,6 +18,7 @@ from wingspan.cli._output import (
     status_record,
     when,
 )
+from wingspan.cli._terminal import echo, echo_raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,7 @@ def maps(pattern: str | None, as_json: bool) -> None:
         print_json(records)
         return
     if not records:
-        click.echo("no maps" if pattern is None else f"no map has a tag like {pattern!r}", err=True)
+        echo("no maps" if pattern is None else f"no map has a tag like {pattern!r}", err=True)
         return
     print_table(
         ["TAG", "STATE", "COMPLETED", "FAILED", "FUNCTION", "POOL", "CREATED"],
@@ -88,7 +89,7 @@ def maps(pattern: str | None, as_json: bool) -> None:
     )
     for record in records:
         if record["damaged"]:
-            click.echo(f"{record['damaged']}\n  wingspan rm {record['tag']} takes it away", err=True)
+            echo(f"{record['damaged']}\n  wingspan rm {record['tag']} takes it away", err=True)
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
@@ -129,25 +130,25 @@ def status(tag: str, each: bool, as_json: bool) -> None:
         return
     known = facts(one)
     workers = ", ".join(f"{count:,} {state}" for state, count in seen.workers.items()) or "none"
-    click.echo(
+    echo(
         f"{seen.tag}: {short_name(known.get('function'))} on {counted(seen.components, 'input')}, {state_of(seen)}"
     )
     for name, count in seen.counts.items():
         if count:
-            click.echo(f"  {name.value.lower():<10} {count:>11,}")
-    click.echo(f"  workers    {workers} ({', '.join(seen.pools)})")
-    click.echo(f"  runs in    {_environment(known)}")
-    click.echo(f"  created    {when(known.get('created'))}")
-    click.echo(f"  folder     {one.path}")
+            echo(f"  {name.value.lower():<10} {count:>11,}")
+    echo(f"  workers    {workers} ({', '.join(seen.pools)})")
+    echo(f"  runs in    {_environment(known)}")
+    echo(f"  created    {when(known.get('created'))}")
+    echo(f"  folder     {one.path}")
     for warning in (known.get("environment") or {}).get("warnings", ()):
-        click.echo(f"  warning    {warning}")
+        echo(f"  warning    {warning}")
     if each:
         for name, components in one.components_by_status().items():
-            click.echo(f"  {name.value.lower()}: {_ranges(components)}")
+            echo(f"  {name.value.lower()}: {_ranges(components)}")
     if seen.message:
-        click.echo(seen.message)
+        echo(seen.message)
     if seen.counts[wingspan.ComponentStatus.ERRORED]:
-        click.echo(f"wingspan errors {seen.tag} shows what failed")
+        echo(f"wingspan errors {seen.tag} shows what failed")
 
 
 def _environment(known: dict[str, Any]) -> str:
@@ -200,24 +201,22 @@ def errors(tag: str, limit: int | None, as_json: bool) -> None:
         print_json([_error_record(error) for error in list(found.values())[:limit]])
         return
     if not found:
-        click.echo(f"no component of {one.tag} has failed: {progress_text(one.status())}", err=True)
+        echo(f"no component of {one.tag} has failed: {progress_text(one.status())}", err=True)
         return
     groups = _by_kind(found)
-    click.echo(f"{len(found):,} of {counted(len(one), 'component')} of {one.tag} failed:")
+    echo(f"{len(found):,} of {counted(len(one), 'component')} of {one.tag} failed:")
     for kind, members in groups.items():
         example = members[0].text.split("\n")[0]
         numbers = _ranges(tuple(error.component for error in members))
         where = numbers if len(numbers) <= 60 else numbers[:59].rpartition(",")[0] + " …"
-        click.echo(
+        echo(
             f"  {len(members):>7,} × {kind}{': ' + example if example else ''} ({'component' if len(members) == 1 else 'components'} {where})"
         )
     shown = _one_of_each_first(groups)[: 3 if limit is None else limit]
     for error in shown:
-        click.echo(f"\n{error.report()}")
+        echo(f"\n{error.report()}")
     if len(shown) < len(found):
-        click.echo(
-            f"\n{len(found) - len(shown):,} more: wingspan errors {one.tag} --limit {len(found)}", err=True
-        )
+        echo(f"\n{len(found) - len(shown):,} more: wingspan errors {one.tag} --limit {len(found)}", err=True)
 
 
 def _by_kind(found: Mapping[int, ComponentError]) -> dict[str, list[ComponentError]]:
@@ -281,16 +280,16 @@ def _print_stream(tag: str, component: int, name: str, follow: bool) -> None:
         raise click.UsageError(f"{tag} has the components 0 to {len(one) - 1}")
     stream: Streams = getattr(one, name)
     shown = stream(component)
-    click.echo(shown, nl=False)
+    echo_raw(shown, nl=False)
     while follow and not _is_final(one, component):
         # Waiting, rather than sleeping, keeps the map going where it needs somebody for it.
         with contextlib.suppress(wingspan.MapTimeout):
             one.wait(timeout=0.3, progress=False, errors_ok=True)
         now = stream(component)
         if not now.startswith(shown):
-            click.echo("\n-- the component was begun again --", err=True)
+            echo("\n-- the component was begun again --", err=True)
             shown = ""
-        click.echo(now[len(shown) :], nl=False)
+        echo_raw(now[len(shown) :], nl=False)
         shown = now
 
 

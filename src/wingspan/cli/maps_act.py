@@ -10,6 +10,7 @@ import click
 
 from wingspan._words import counted
 from wingspan.cli._output import TAG, confirm, notes, selected, several_maps
+from wingspan.cli._terminal import echo
 
 if TYPE_CHECKING:
     _RangeType = click.ParamType[range]
@@ -24,7 +25,7 @@ def _act(action: str, done: str, tags: Sequence[str]) -> None:
 
     for tag in tags:
         getattr(wingspan.load(tag), action)()
-        click.echo(f"{tag}: {done}")
+        echo(f"{tag}: {done}")
 
 
 @click.command()
@@ -111,14 +112,14 @@ def rerun(
     else:
         count = len(set(chosen))
     if not count:
-        click.echo(f"{tag}: there is nothing to do again")
+        echo(f"{tag}: there is nothing to do again")
         return
     if function is not None and current:
         raise click.UsageError("give --function or --with-current-inputs, not both")
     func = import_function(function) if function else current_function(one.functions[-1]) if current else None
     with notes():
         again = one.rerun(chosen, function=func)
-    click.echo(
+    echo(
         f"{tag}: {counted(count, 'component')} again, with {again.function}; "
         f"wingspan wait {tag} waits for them"
     )
@@ -132,7 +133,7 @@ def retag(tag: str, new: str) -> None:
     import wingspan
 
     wingspan.load(tag).retag(new)
-    click.echo(f"{tag} is {new} now")
+    echo(f"{tag} is {new} now")
 
 
 @click.command()
@@ -148,7 +149,7 @@ def rm(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool, force
         confirm("Remove", chosen, yes)
     for tag in chosen:
         wingspan.remove(tag, force=force)
-        click.echo(f"{tag}: removed")
+        echo(f"{tag}: removed")
 
 
 @click.command()
@@ -162,6 +163,6 @@ def clean(everything: bool, yes: bool) -> None:
         confirm("Remove", wingspan.tags(), yes)
     removed = wingspan.clean(all=everything)
     for tag in removed:
-        click.echo(f"{tag}: removed")
+        echo(f"{tag}: removed")
     if not removed:
-        click.echo("there was nothing to remove", err=True)
+        echo("there was nothing to remove", err=True)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from wingspan._shown import shown
 from wingspan._words import counted
 from wingspan.cli._main import print_error
 from wingspan.cli._output import own_words_for_interrupts, progress_text, selected, several_maps
+from wingspan.cli._terminal import echo
 
 if TYPE_CHECKING:
     from wingspan.errors import WingspanError
@@ -55,7 +57,7 @@ class _Lines:
         pause = self._pause.get(status.tag, self.FIRST)
         self._told[status.tag], self._next[status.tag] = text, now + pause
         self._pause[status.tag] = min(self.LONGEST, 1.5 * pause)
-        click.echo(f"{status.tag}: {text}", err=True)
+        echo(f"{status.tag}: {text}", err=True)
 
     def close(self) -> None:
         pass
@@ -87,7 +89,7 @@ class _Bars:
         from wingspan.maps import ComponentStatus as Status
 
         done = status.counts[Status.COMPLETED] + status.counts[Status.ERRORED]
-        note = progress_text(status).partition(", ")[2]
+        note = shown(progress_text(status).partition(", ")[2])
         self._bars.update(self._tasks[status.tag], completed=done, note=note)
 
     def close(self) -> None:
@@ -132,7 +134,7 @@ def wait(
     except KeyboardInterrupt:
         names = " ".join(one.tag for one in maps)
         goes = "The map goes on" if len(maps) == 1 else "The maps go on"
-        click.echo(f"\n{goes} without you. To come back: wingspan wait {names}", err=True)
+        echo(f"\n{goes} without you. To come back: wingspan wait {names}", err=True)
         return _INTERRUPTED
     return _report(maps, obstacles, late)
 
@@ -183,11 +185,9 @@ def _report(maps: list[Map], obstacles: dict[str, WingspanError], late: list[str
             print_error(obstacles[one.tag])
             code = 1
         elif one.tag in late:
-            click.echo(
-                f"{one.tag}: the time is over, the map goes on: {progress_text(one.status())}", err=True
-            )
+            echo(f"{one.tag}: the time is over, the map goes on: {progress_text(one.status())}", err=True)
         elif failed := one.status().counts[ComponentStatus.ERRORED]:
-            click.echo(
+            echo(
                 f"{one.tag}: {failed:,} of {counted(len(one), 'component')} failed; see: wingspan errors {one.tag}",
                 err=True,
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wingspan.cli._main import Group
+from wingspan.cli._terminal import echo
 
 if TYPE_CHECKING:
     from wingspan.pools.personal import PersonalPool, PersonalPoolStatus
@@ -73,7 +74,7 @@ def start(directory: Path | None, cpus: int | None, quiet: bool) -> None:
         one.start(listener)
     if not quiet:
         took = "was running" if found else f"ready in {time.monotonic() - begun:.1f} s"
-        click.echo(f"{_describe(one.status())}\n  {took}")
+        echo(f"{_describe(one.status())}\n  {took}")
 
 
 @pool.command()
@@ -85,9 +86,9 @@ def status(directory: Path | None, as_json: bool) -> int:
     if as_json:
         import attrs
 
-        click.echo(json.dumps({**attrs.asdict(seen), "directory": str(seen.directory)}, indent=2))
+        echo(json.dumps({**attrs.asdict(seen), "directory": str(seen.directory)}, indent=2))
     else:
-        click.echo(_describe(seen))
+        echo(_describe(seen))
     # 3 is what the LSB's init scripts, and systemctl, answer for "not running".
     return 0 if seen.state == "running" else 3
 
@@ -99,9 +100,7 @@ def stop(directory: Path | None) -> None:
     one = _pool(directory)
     before = one.status().state
     one.stop()
-    click.echo(
-        "The personal pool was not running." if before == "stopped" else "The personal pool is stopped."
-    )
+    echo("The personal pool was not running." if before == "stopped" else "The personal pool is stopped.")
 
 
 @pool.command()
@@ -115,11 +114,9 @@ def install(upgrade: bool, as_json: bool) -> None:
     with progress(quiet=as_json) as listener:
         one = obtain(listener, upgrade=upgrade)
     if as_json:
-        click.echo(
-            json.dumps({"prefix": str(one.prefix), "version": one.version, "source": one.source}, indent=2)
-        )
+        echo(json.dumps({"prefix": str(one.prefix), "version": one.version, "source": one.source}, indent=2))
     else:
-        click.echo(f"HTCondor {one.version} ({one.source}) in {one.prefix}")
+        echo(f"HTCondor {one.version} ({one.source}) in {one.prefix}")
 
 
 @pool.command()
@@ -130,7 +127,7 @@ def env(directory: Path | None) -> None:
     Use it as: eval "$(wingspan pool env)"
     """
     for name, value in _pool(directory).environment().items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        echo(f"export {name}={shlex.quote(value)}")
 
 
 @pool.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -9,6 +9,7 @@ import click
 
 from wingspan.cli._complete import WORDS_OR_NAME
 from wingspan.cli._output import TAG, not_found, notes
+from wingspan.cli._terminal import echo
 from wingspan.cli.run import RunCommand, planned, run_options
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def render(
                 kind, folder, command, image=image, bundle_url=bundle_url, progress=told, **keywords
             )
     for path in paths:
-        click.echo(str(path))
+        echo(str(path))
 
 
 def _existing(

@@ -13,6 +13,7 @@ import click
 from wingspan._words import counted, moment
 from wingspan.cli._complete import ENVIRONMENT, FILE, PROFILE, SWITCH, WORDS
 from wingspan.cli._output import notes, print_json, when
+from wingspan.cli._terminal import echo, style
 
 if TYPE_CHECKING:
     from wingspan.runs import Run
@@ -265,18 +266,16 @@ def run(
     with notes(), progress(quiet=quiet) as told:
         made = start(command, pool=pool, progress=told, exist_ok=exist_ok, **keywords)
     if quiet:
-        click.echo(made.name, err=follow)
+        echo(made.name, err=follow)
     elif exist_ok and made.info["created"] < began:
-        click.echo(
+        echo(
             f"{made.name}: it is there already, of {moment(made.info['created'])}: {made.status().state}",
             err=follow,
         )
     else:
         count = counted(len(made), "job")
         kept = "" if made.spec.outputs else " (no --output: what it prints is kept, and no files)"
-        click.echo(
-            f"{made.name}: {count} in the {made.pool} pool; wingspan status {made.name}{kept}", err=follow
-        )
+        echo(f"{made.name}: {count} in the {made.pool} pool; wingspan status {made.name}{kept}", err=follow)
     here = [
         path
         for path in made.spec.outputs
@@ -284,7 +283,7 @@ def run(
     ]
     if here:
         stays = f"{', '.join(here)} is here already and stays if the new one differs; wingspan fetch {made.name} --overwrite replaces it"
-        click.echo(click.style("Note: ", fg="yellow") + stays, err=True)
+        echo(style("Note: ", fg="yellow") + stays, err=True)
     if follow or fetch:
         from wingspan.cli.runs_act import follow_run
 
@@ -330,7 +329,7 @@ def runs(as_json: bool) -> None:
     if as_json:
         print_json(records)
     elif not records:
-        click.echo("no runs", err=True)
+        echo("no runs", err=True)
     else:
         print_table(
             ["NAME", "STATE", "DONE", "FAILED", "COMMAND", "POOL", "CREATED"],

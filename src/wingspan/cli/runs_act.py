@@ -16,6 +16,7 @@ from wingspan._words import counted, moment
 from wingspan.cli._output import confirm, notes, own_words_for_interrupts, print_json, when
 from wingspan.cli._progress import progress
 from wingspan.cli._streams import print_streams, stream
+from wingspan.cli._terminal import echo, style
 from wingspan.cli.run import run_record
 
 if TYPE_CHECKING:
@@ -88,21 +89,21 @@ def status(name: str, as_json: bool) -> None:
         print_json(run_record(one))
         return
     seen = one.status()
-    click.echo(f"{one.name}: {seen.state}, {one.command}")
+    echo(f"{one.name}: {seen.state}, {one.command}")
     if len(one) > 1:
         for state, count in sorted(seen.counts.items()):
-            click.echo(f"  {state:<10} {count:>7,}")
-    click.echo(f"  pool       {one.pool}")
-    click.echo(f"  created    {when(one.info['created'])}")
-    click.echo(f"  folder     {one.path}")
+            echo(f"  {state:<10} {count:>7,}")
+    echo(f"  pool       {one.pool}")
+    echo(f"  created    {when(one.info['created'])}")
+    echo(f"  folder     {one.path}")
     if len(one) == 1 and seen.jobs[0].host:
-        click.echo(f"  host       {seen.jobs[0].host}")
+        echo(f"  host       {seen.jobs[0].host}")
     if seen.message:
-        click.echo(seen.message)
+        echo(seen.message)
     for job in seen.jobs:
         if job.reason:
             row = " ".join(f"{key}={value}" for key, value in job.parameters.items())
-            click.echo(f"job {job.number}{f' ({row})' if row else ''} {job.state}: {job.reason}")
+            echo(f"job {job.number}{f' ({row})' if row else ''} {job.state}: {job.reason}")
     _tell_left(seen)
 
 
@@ -112,7 +113,7 @@ def _tell_left(seen: RunStatus) -> None:
     if told is not None:
         names = ", ".join(told.left[:5]) + (", …" if len(told.left) > 5 else "")
         text = f"job {told.number} of {seen.name} wrote {names} too, which no --output names: that did not come back"
-        click.echo(click.style("Note: ", fg="yellow") + text, err=True)
+        echo(style("Note: ", fg="yellow") + text, err=True)
 
 
 class _BesideCommand(click.Command):
@@ -163,7 +164,7 @@ def logs(name: str, numbers: tuple[int, ...], live: bool, only_errors: bool) -> 
     with _leaving(name):
         for job in stream(one, chosen, only_errors):
             if job.state == "held":
-                click.echo(f"{name}: job {job.number} held: {job.reason}", err=True)
+                echo(f"{name}: job {job.number} held: {job.reason}", err=True)
     return 0
 
 
@@ -176,7 +177,7 @@ def _leaving(*names: str) -> Iterator[None]:
     except KeyboardInterrupt:
         goes = "The run goes" if len(names) == 1 else "The runs go"
         back = f"wingspan wait {' '.join(names)}"
-        click.echo(
+        echo(
             f"\n{goes} on without you. To come back: {back}; to end: wingspan rm {' '.join(names)}", err=True
         )
         raise click.exceptions.Exit(_INTERRUPTED) from None
@@ -203,7 +204,7 @@ def _report(one: Run) -> int:
     seen = one.wait()
     for job in seen.jobs:
         if job.state != "completed":
-            click.echo(f"{one.name}: job {job.number} {job.state}: {job.reason}", err=True)
+            echo(f"{one.name}: job {job.number} {job.state}: {job.reason}", err=True)
     _tell_left(seen)
     if seen.state == "completed":
         return 0
@@ -236,7 +237,7 @@ def wait(names: tuple[str, ...], timeout: float | None, quiet: bool) -> int:
                 with progress(quiet=quiet or not sys.stderr.isatty()) as told:
                     _wait(one, deadline, told)
             except RunTimeout:
-                click.echo(f"{name} is not done after {timeout:g} s; it goes on", err=True)
+                echo(f"{name} is not done after {timeout:g} s; it goes on", err=True)
                 return 124
             code = _report(one) or code
     return code
@@ -285,10 +286,10 @@ def fetch(name: str, to: Path, waiting: bool, overwrite: bool) -> int:
         seen = _fetch_all(_load(name), to, overwrite=overwrite, waiting=waiting)
     for job in seen.jobs:
         if job.state in ("failed", "removed", "held"):
-            click.echo(f"{name}: job {job.number} {job.state}: {job.reason}", err=True)
+            echo(f"{name}: job {job.number} {job.state}: {job.reason}", err=True)
             code = 1
         elif not job.is_final:
-            click.echo(f"{name}: job {job.number} is {job.state}", err=True)
+            echo(f"{name}: job {job.number} is {job.state}", err=True)
     _tell_left(seen)
     return code
 
@@ -301,7 +302,7 @@ def _fetch_all(one: Run, to: Path, *, overwrite: bool = False, waiting: bool = T
         for number, files in one.fetch(to, overwrite=overwrite, skip=frozenset(done)).items():
             done.add(number)
             for file in files:
-                click.echo(str(file))
+                echo(str(file))
         if not waiting or seen.is_done or seen.is_stuck:
             return seen
         one.attend(seen)
@@ -311,7 +312,7 @@ def _fetch_all(one: Run, to: Path, *, overwrite: bool = False, waiting: bool = T
 def _has_ended(one: Run, action: str) -> bool:
     if not (seen := one.status()).is_done:
         return False
-    click.echo(f"{one.name}: there is nothing to {action}, it is {seen.state}", err=True)
+    echo(f"{one.name}: there is nothing to {action}, it is {seen.state}", err=True)
     return True
 
 
@@ -323,7 +324,7 @@ def hold(names: tuple[str, ...]) -> None:
         if _has_ended(one, "hold"):
             continue
         one.hold()
-        click.echo(f"{one.name}: held; wingspan release lets it go on")
+        echo(f"{one.name}: held; wingspan release lets it go on")
 
 
 @click.command()
@@ -334,7 +335,7 @@ def release(names: tuple[str, ...]) -> None:
         if _has_ended(one, "release"):
             continue
         one.release()
-        click.echo(f"{one.name}: released")
+        echo(f"{one.name}: released")
 
 
 @click.command()
@@ -345,7 +346,7 @@ def vacate(names: tuple[str, ...]) -> None:
         if _has_ended(one, "vacate"):
             continue
         one.vacate()
-        click.echo(f"{one.name}: vacated")
+        echo(f"{one.name}: vacated")
 
 
 @click.command()
@@ -368,7 +369,7 @@ def rerun(*, name: str, numbers: tuple[int, ...], everything: bool, failed: bool
     with notes():
         again = one.rerun(chosen, with_current_inputs=current)
     taken = f", with the inputs of {moment(one.inputs_taken)}" if one.spec.inputs else ""
-    click.echo(
+    echo(
         f"{name}: {counted(len(again), 'job')} again{taken}; wingspan wait {name} waits for it"
         if again
         else f"{name}: there is nothing to do again"
@@ -388,4 +389,4 @@ def rm(ctx: click.Context, /, names: tuple[str, ...], force: bool, yes: bool) ->
         confirm("Remove", names, yes, noun="run")
     for name in names:
         remove_run(name, force=force)
-        click.echo(f"{name}: removed")
+        echo(f"{name}: removed")

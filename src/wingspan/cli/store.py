@@ -9,6 +9,7 @@ from datetime import timedelta
 import click
 
 from wingspan.cli._main import Group
+from wingspan.cli._terminal import echo
 
 __all__ = ["store"]
 
@@ -56,7 +57,7 @@ def ls(location: str | None, as_json: bool) -> int:
     if location is not None and failed:
         return code
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 [
                     {
@@ -136,16 +137,16 @@ def prune(location: str, older_than: float, dry_run: bool, yes: bool, as_json: b
     report = run(dry=dry_run or not yes)
     if not as_json:
         for each in report.removed:
-            click.echo(f"{each.name}  {size(each.size)}")
+            echo(f"{each.name}  {size(each.size)}")
         for leftover in report.leftovers:
-            click.echo(f"{leftover.name}  {size(leftover.size)}  (an upload that died)")
+            echo(f"{leftover.name}  {size(leftover.size)}  (an upload that died)")
     if not dry_run and not yes and (report.removed or report.leftovers):
         if not sys.stdin.isatty():
             raise click.UsageError("removing these needs --yes where nobody can be asked")
         click.confirm(f"Remove these ({size(report.freed)}) from {opened.url}?", abort=True)
         report = run(dry=False)
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 {
                     "removed": [str(each.name) for each in report.removed],
@@ -160,7 +161,7 @@ def prune(location: str, older_than: float, dry_run: bool, yes: bool, as_json: b
         )
         return
     verb = "Would remove" if report.dry_run and dry_run else "Removed"
-    click.echo(
+    echo(
         f"{verb} {len(report.removed) + len(report.leftovers)} ({size(report.freed)}); kept "
         f"{len(report.needed)} that are needed and {len(report.recent)} used within {older_than:g} days."
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from wingspan._shown import shown
 from wingspan._words import counted, sized
 
 if TYPE_CHECKING:
@@ -70,8 +71,14 @@ def _bar() -> Any:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
+<<<<<<< HEAD
         *columns(),
         TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
+=======
+        Amount(),
+        Times(),
+        TextColumn("{task.fields[note]}", markup=False),
+>>>>>>> 279b8ad (What jobs, packages and servers say commands no terminal)
         console=Console(stderr=True),
         transient=False,
     )
@@ -144,7 +151,7 @@ class LateProgress:
     def _draw(self, task: int) -> None:
         description, total = self._tasks[task]
         self._drawn[task] = self._bar.add_task(
-            description, total=total, note="", unit=_unit(description, total)
+            shown(description), total=total, note="", unit=_unit(description, total)
         )
         self._bar.update(self._drawn[task], completed=self._done[task])
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from wingspan._shown import shown
 from wingspan._words import counted
 from wingspan.maps._errors import ComponentError, ComponentErrors, RemoteTraceback
 from wingspan.maps._files import hint_for_missing
@@ -128,13 +129,14 @@ def component_error(
     plain = f"{kind}: {text}" if kind not in ("crash", "lost") and text else text or kind
     if fields["not_picklable"] and fields["stage"] == "call":
         plain += f" (the exception itself could not be sent: {fields['not_picklable']})"
+    # What a person reads, and Python prints when it is not caught. The texts themselves are attributes.
     return ComponentError(
-        f"component {component} failed: {plain}",
+        shown(f"component {component} failed: {plain}"),
         hint=hint,
         component=component,
         type_name=kind,
         text=text,
-        traceback=render_traceback(chain),
+        traceback=shown(render_traceback(chain)),
         exception=None if pickled is None else functools.partial(load, pickled),
         given=fields["input"],
         host=host,

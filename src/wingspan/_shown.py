@@ -1,0 +1,28 @@
+"""Text from elsewhere on a terminal: what would command it is shown, and not sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+__all__ = ["escaped", "shown"]
+
+#: Control characters but for the end of a line and the tabulator; what turns the direction of writing around, or is not to be seen at all;
+#: separators of lines and paragraphs; halves of characters.
+_COMMANDS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def shown(text: str) -> str:
+    r"""`text`, with each character that would command a terminal written as Python writes it.
+
+    >>> shown("a\x1b]0;title\x07\tb\nc"), shown("naïve 日本 \u202etxt")
+    ('a\\x1b]0;title\\x07\tb\nc', 'naïve 日本 \\u202etxt')
+    """
+    return escaped(text, lambda character: ascii(character)[1:-1])
+
+
+def escaped(text: str, write: Callable[[str], str]) -> str:
+    """`text`, with each of these characters as `write` writes it."""
+    return _COMMANDS.sub(lambda found: write(found[0]), text)
