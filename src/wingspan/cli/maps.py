@@ -281,10 +281,12 @@ def _print_stream(tag: str, component: int, name: str, follow: bool) -> None:
     stream: Streams = getattr(one, name)
     shown = stream(component)
     echo_raw(shown, nl=False)
-    while follow and not _is_final(one, component):
+    final = not follow
+    while not final:
         # Waiting, rather than sleeping, keeps the map going where it needs somebody for it.
         with contextlib.suppress(wingspan.MapTimeout):
             one.wait(timeout=0.3, progress=False, errors_ok=True)
+        final = _is_final(one, component)  # asked before what it has printed, of which the end comes with its end
         now = stream(component)
         if not now.startswith(shown):
             echo("\n-- the component was begun again --", err=True)
