@@ -286,7 +286,8 @@ def _print_stream(tag: str, component: int, name: str, follow: bool) -> None:
         # Waiting, rather than sleeping, keeps the map going where it needs somebody for it.
         with contextlib.suppress(wingspan.MapTimeout):
             one.wait(timeout=0.3, progress=False, errors_ok=True)
-        final = _is_final(one, component)  # asked before what it has printed, of which the end comes with its end
+        # Asked before what it has printed: the end of that comes with its own.
+        final = _is_final(one, component)
         now = stream(component)
         if not now.startswith(shown):
             echo("\n-- the component was begun again --", err=True)
