@@ -71,14 +71,8 @@ def _bar() -> Any:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-<<<<<<< HEAD
         *columns(),
-        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
-=======
-        Amount(),
-        Times(),
-        TextColumn("{task.fields[note]}", markup=False),
->>>>>>> 279b8ad (What jobs, packages and servers say commands no terminal)
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
         console=Console(stderr=True),
         transient=False,
     )
