@@ -209,8 +209,8 @@ def test_what_is_too_much_is_told(project, monkeypatch):
             "make.py": """
 import logging, wingspan
 logging.basicConfig(format="%(message)s")
-from wingspan.maps import _own
-_own.MOST_BYTES = 1000
+from wingspan.maps import _own, _own_files
+_own_files.MOST_BYTES = 1000
 from shop import till
 print(wingspan.map(till.pay, [1], pool="local")[0].total)
 m = wingspan.map(till.read, [1], pool="local")

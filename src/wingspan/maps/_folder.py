@@ -266,7 +266,7 @@ def create_map_folder(
             "holds_code": holds_code,
             "function_bytes": function_bytes,
             "archive_bytes": worker.stat().st_size,
-            "own_modules": sorted(function.own.tops()),
+            "own_modules": sorted(function.own.packed),
             "created": time.time(),
         }
         new.write_whole("map.json", json.dumps(facts).encode())

@@ -20,35 +20,14 @@ from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-import attrs
-
 from wingspan.maps._functions import is_own_file
-from wingspan.worker import rebuild
+from wingspan.maps._own_files import OF_WORKERS, Unit, locate, read_unit
 from wingspan.worker.pickling import SIMPLE
 
 __all__ = ["OwnCode", "travels_by_value"]
 
 _log = logging.getLogger("wingspan")
-#: What else than source goes along of a package: so many files, so many bytes together.
-MOST_FILES, MOST_BYTES = 2_000, 16 << 20
-#: What a component that makes a map itself finds imported from its worker's archive (see `wingspan.pools.zipapp`): every worker has it.
-_OF_WORKERS = frozenset(
-    {
-        "cloudpickle",
-        "htchirp",
-        "wingspan_worker",
-        "wingspan_main",
-        rebuild.NAME,
-        "wingspan",
-        "__main__",
-        "__mp_main__",
-    }
-)
-_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 _SOURCE_LOADERS = (importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader)
-_IMPORT = re.compile(
-    rb"^[ \t]*(?:from[ \t]+([A-Za-z_][\w.]*)[ \t]+import|import[ \t]+([A-Za-z_][^\n#;]*))", re.MULTILINE
-)
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
@@ -74,7 +53,7 @@ def _facts(name: str) -> tuple[bool, bool]:
     module = sys.modules.get(name)
     known = _looked_at.get(name)
     if known is None or known[0] is not module:
-        own = name.partition(".")[0] not in _OF_WORKERS and _is_own(module)
+        own = name.partition(".")[0] not in OF_WORKERS and _is_own(module)
         known = _looked_at[name] = (module, own)
     return known[1], known[1] and _has_source(module)
 
@@ -137,149 +116,6 @@ def _code(module: Any) -> CodeType | None:
     return _code_of_file(module.__name__, path, facts.st_mtime_ns, facts.st_size)
 
 
-# -- their files -----------------------------------------------------------------------------------------------------------
-
-
-@attrs.define
-class _Unit:
-    """A module or a package at the top: its files, and which modules they are.
-
-    Attributes:
-        root: Folder that it lies in.
-        modules: Name -> path below `root`, and which kind of module.
-        files: Path below `root` -> time of last change (s) and content.
-        imports: Names at the top of what it imports.
-    """
-
-    root: str
-    modules: dict[str, tuple[str, str]] = attrs.field(factory=dict)
-    files: dict[str, tuple[int, bytes]] = attrs.field(factory=dict)
-    imports: set[str] = attrs.field(factory=set)
-
-
-def _walk(folder: str, within: tuple[int, ...] = ()) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                number = entry.stat().st_ino
-                skipped = (
-                    entry.name in _SKIPPED_FOLDERS or number in within
-                )  # the second: a link that leads upwards
-                if not skipped and not os.path.exists(f"{entry.path}/pyvenv.cfg"):  # noqa: PTH110
-                    yield from _walk(entry.path, (*within, number))
-            elif entry.is_file():
-                yield entry
-
-
-_BINARY = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-
-
-@functools.lru_cache(maxsize=5_000)
-def _read(path: str, mtime_ns: int, size: int) -> tuple[bytes, frozenset[str]]:
-    """The content of a file, and what it imports if it is source."""
-    data = Path(path).read_bytes()
-    return data, _imports(data) if path.endswith(".py") else frozenset()
-
-
-def _imports(source: bytes) -> frozenset[str]:
-    found = set()
-    for one, several in _IMPORT.findall(source):
-        for name in (one or several).split(b","):
-            found.add(name.split(b".")[0].split()[0].decode("ascii", "replace") if name.strip(b" .") else "")
-    return frozenset(found - {""})
-
-
-def _locate(top: str) -> tuple[str | None, list[str]]:
-    """``(file, folders)`` of an own module or package at the top; nothing if it is not own."""
-    if top in _OF_WORKERS or top in sys.stdlib_module_names:
-        return None, []
-    module = sys.modules.get(top)
-    try:
-        spec = getattr(module, "__spec__", None) or importlib.machinery.PathFinder.find_spec(top)
-    except (ImportError, ValueError, AttributeError, OSError):
-        return None, []
-    if spec is None:
-        return None, []
-    origin = spec.origin if spec.has_location else None
-    folders = [path for path in spec.submodule_search_locations or () if os.path.isdir(path)]  # noqa: PTH112
-    if origin is not None:
-        if not is_own_file(origin) or not os.path.isfile(origin):  # noqa: PTH113
-            return None, []
-        return origin, folders[:1]
-    # A folder without __init__.py is a package only where a module of it is imported.
-    loaded = any(name.startswith(f"{top}.") for name in list(sys.modules)) or module is not None
-    return None, [folder for folder in folders if loaded and is_own_file(f"{folder}/x")]
-
-
-def _unit(top: str, file: str | None, folder: str | None) -> _Unit:
-    """Read a module, or a package with everything in it."""
-    unit = _Unit(os.path.dirname(folder or file or ""))  # noqa: PTH120
-    if folder is None:
-        assert file is not None
-        _take(unit, file, os.stat(file))  # noqa: PTH116
-        kind = "source" if file.endswith(".py") else "binary"
-        unit.modules[top] = (os.path.basename(file), kind)  # noqa: PTH119
-        return unit
-    left_bytes, left_files, left_out = MOST_BYTES, MOST_FILES, []
-    others = []
-    if file is None:
-        unit.modules[top] = (os.path.relpath(folder, unit.root), "namespace")
-    for entry in _walk(folder):
-        if entry.name.endswith(".py") or entry.name.endswith(_BINARY):
-            relative = _take(unit, entry.path, entry.stat())
-            _name_module(unit, relative, entry.name)
-        else:
-            others.append(entry)
-    for entry in sorted(others, key=lambda entry: entry.stat().st_size):
-        facts = entry.stat()
-        left_bytes -= facts.st_size
-        left_files -= 1
-        if left_bytes < 0 or left_files < 0:
-            left_out.append(entry.path)
-            continue
-        _take(unit, entry.path, facts)
-    if left_out:
-        _tell_left_out(folder, tuple(left_out))
-    return unit
-
-
-@functools.lru_cache(maxsize=100)
-def _tell_left_out(folder: str, files: tuple[str, ...]) -> None:
-    _log.warning(
-        "%d files of the package in %s do not travel with it: it has more than %d files or %d MB beside its source. "
-        "A worker that does not see this folder lacks the largest, such as %s; pass them as inputs, or put them elsewhere",
-        len(files),
-        folder,
-        MOST_FILES,
-        MOST_BYTES >> 20,
-        files[0],
-    )
-
-
-def _take(unit: _Unit, path: str, facts: os.stat_result) -> str:
-    data, imports = _read(path, facts.st_mtime_ns, facts.st_size)
-    relative = os.path.relpath(path, unit.root)
-    unit.files[relative] = (int(facts.st_mtime) & 0xFFFFFFFF, data)
-    unit.imports |= imports
-    return relative
-
-
-def _name_module(unit: _Unit, relative: str, name: str) -> None:
-    parts = relative.split("/")
-    if not all(part.isidentifier() for part in parts[:-1]):
-        return
-    stem = name.partition(".")[0]
-    if stem == "__init__" and name.endswith(".py"):
-        unit.modules[".".join(parts[:-1])] = (relative, "package")
-    elif stem.isidentifier() and stem != "__init__":
-        kind = "source" if name.endswith(".py") else "binary"
-        unit.modules[".".join([*parts[:-1], stem])] = (relative, kind)
-    for depth in range(1, len(parts)):
-        unit.modules.setdefault(".".join(parts[:depth]), ("/".join(parts[:depth]), "namespace"))
-
-
 # -- their globals -----------------------------------------------------------------------------------------------------------
 
 
@@ -305,7 +141,7 @@ def _constants(code: CodeType) -> dict[str, Any]:
 @functools.lru_cache(maxsize=5_000)
 def _inner(code: CodeType) -> tuple[frozenset[CodeType], frozenset[str], dict[str, CodeType]]:
     """Of a module: all code in it, names that its functions use, its functions and classes at the top."""
-    from wingspan.worker.values import codes_of
+    from wingspan.worker.anatomy import codes_of
 
     every = frozenset(one for one in codes_of(code) if one is not code)
     names = frozenset(name for one in every for name in one.co_names)
@@ -349,6 +185,8 @@ class OwnCode:
     def __init__(self, tops: Iterable[str] = ()) -> None:
         self.names: set[str] = set()
         self.codes: list[CodeType] = []
+        #: Names at the top of what `pack` has packed.
+        self.packed: frozenset[str] = frozenset()
         self._by_value: dict[str, bool] = {}
         self._tops = set(tops)
 
@@ -373,18 +211,19 @@ class OwnCode:
 
     def pack(self) -> dict[str, Any] | None:
         """What a worker is told (see `wingspan.worker.own`): plain values. None if no own module is needed."""
-        units: dict[str, list[_Unit]] = {}
+        units: dict[str, list[Unit]] = {}
         wanted = self.tops()
         seen: set[str] = set()
         while wanted - seen:
             top = (wanted - seen).pop()
             seen.add(top)
-            file, folders = _locate(top)
+            file, folders = locate(top)
             if file is None and not folders:
                 continue
-            units[top] = [_unit(top, file, folder) for folder in folders or [None]]  # type: ignore[list-item]
+            units[top] = [read_unit(top, file, folder) for folder in folders or [None]]  # type: ignore[list-item]
             for unit in units[top]:
                 wanted |= unit.imports
+        self.packed = frozenset(units)
         if not units:
             return None
         roots: list[str] = sorted({unit.root for those in units.values() for unit in those})
@@ -519,7 +358,7 @@ def _same(constant: Any, value: Any) -> bool:
 @functools.lru_cache(maxsize=5_000)
 def _named_in(code: CodeType) -> frozenset[str]:
     """Names at the top of modules that the code imports, or names in a string as importlib takes it."""
-    from wingspan.worker.values import codes_of
+    from wingspan.worker.anatomy import codes_of
 
     found = set()
     for one in codes_of(code):

@@ -3,7 +3,8 @@
 The rules stand in ``docs/values.md``. Two are kept here: *the reader's own class wins* (in a session by its name, on a worker, where two classes
 may have one name, by the key that it travels with), and *what is known already is not changed*.
 
-Pickles name this module by `NAME`, under which it is registered: in a session it is part of `wingspan`, on a worker of the archive.
+Pickles name this module by `NAME`, under which it is registered: in a session it is part of `wingspan`, on a worker of the archive. It is one
+module, however long, as a pickle that names it must be readable by whatever Wingspan made the map.
 """
 
 import contextlib
@@ -376,6 +377,13 @@ def dead_reference() -> "Any":
 def fresh_random(kind: "type") -> "Any":
     """A generator of random numbers of the standard library that no other process has."""
     return kind()
+
+
+def seed_anew(made: "Any", state: "Any") -> "Any":
+    """Such a generator of a class of the user's."""
+    made.setstate(state)
+    made.seed()
+    return made
 
 
 def fresh_generator(kind: "type", source: "Optional[type]") -> "Any":

@@ -5,8 +5,6 @@ This is cloudpickle's pickler with reducers of ours for what it loses, or change
 """
 
 import builtins
-import copyreg
-import dis
 import enum
 import functools
 import marshal
@@ -18,10 +16,20 @@ import weakref
 import cloudpickle
 
 from . import rebuild as _rebuild_here
+from .anatomy import (
+    annotations,
+    contents,
+    first_built_in,
+    global_names,
+    is_heap_type,
+    own_state,
+    source,
+    submodules,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
     from . import rebuild
 else:
@@ -29,29 +37,7 @@ else:
         _rebuild_here.NAME
     ]  # pickles name the one that is registered, should this process have two
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-#: Operations whose name may be that of a global; LOAD_NAME is what the body of a class in a function has.
-_GLOBAL_OPERATIONS = frozenset(
-    ["LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"]
-)
 _NAMESPACE_FACTS = ("__name__", "__package__", "__path__", "__file__")
-#: Entries of a class that Python makes itself.
-_MADE_BY_PYTHON = frozenset(
-    [
-        "__dict__",
-        "__weakref__",
-        "__module__",
-        "__qualname__",
-        "__annotate__",
-        "__annotate_func__",
-        "__annotations_cache__",
-        "_abc_impl",
-        "_abc_registry",
-        "_abc_cache",
-        "_abc_negative_cache",
-        "_abc_negative_cache_version",
-    ]
-)
 _GROUP: "Any" = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _LRU = type(functools.lru_cache()(len))
@@ -59,43 +45,10 @@ _dispatching: "Any" = functools.singledispatch(len)
 _SINGLE_DISPATCH = _dispatching.__code__
 _WEAK_MAPPINGS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 
-_globals_of_code: "weakref.WeakKeyDictionary[types.CodeType, List[str]]" = weakref.WeakKeyDictionary()
-
-
-def codes_of(code: "types.CodeType") -> "Iterator[types.CodeType]":
-    """A code object and all that lie in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            for inner in codes_of(constant):
-                yield inner
-
-
-def global_names(code: "types.CodeType") -> "List[str]":
-    """Names of globals that a code object, or one in it, may use, in the order of their use."""
-    names = _globals_of_code.get(code)
-    if names is None:
-        found: "Dict[str, None]" = {}
-        for one in codes_of(code):
-            for step in dis.get_instructions(one):
-                if step.opname in _GLOBAL_OPERATIONS:
-                    found[step.argval] = None
-        names = _globals_of_code[code] = list(found)
-    return names
-
 
 def stays_by_value(module: "str") -> "bool":
     """Things of this module travel by value wherever they are written: nobody can import it."""
     return module in ("__main__", "__mp_main__") or module not in sys.modules or rebuild.is_stand_in(module)
-
-
-def _is_heap_type(kind: "type") -> "bool":
-    return bool(kind.__flags__ & _HEAP_TYPE)
-
-
-def first_built_in(kind: "type") -> "type":
-    """The first class written in C among those that `kind` is derived from."""
-    return next(base for base in kind.__mro__ if not _is_heap_type(base))
 
 
 class _Globals(object):
@@ -171,7 +124,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 rebuild.property_like,
                 (kind, (obj.fget, obj.fset, obj.fdel, obj.__doc__), dict(getattr(obj, "__dict__", {}))),
             )
-        if kind.__module__ == "random" and kind.__name__ == "Random":
+        if _is_random(kind):
             return self._random(obj)
         if kind.__module__.startswith("numpy.random"):
             return self._numpy_random(obj)
@@ -202,14 +155,14 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _class(self, obj: "Any") -> "Any":
         if self._travels_by_name(obj):
             return NotImplemented
-        if not _is_heap_type(obj) or obj.__module__ == "builtins":
+        if not is_heap_type(obj) or obj.__module__ == "builtins":
             return super().reducer_override(obj)
         self._begun.add(obj)
         named = self._is_named(obj.__module__, obj)
         base = super(obj, obj).__init_subclass__
         hook = getattr(base, "__func__", None)
         quiet = isinstance(hook, types.FunctionType) and hook.__module__ not in ("typing", "enum", "abc")
-        head, attributes, registered = _contents(obj)
+        head, attributes, registered = contents(obj)
         arguments = (
             rebuild.key_of(obj),
             named,
@@ -246,10 +199,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         module = obj.__module__ if isinstance(obj.__module__, str) else obj.__globals__.get("__name__", "")
         key = rebuild.key_of(obj) if obj.__closure__ is None and self._is_named(module, obj) else None
         arguments = (key, module, obj.__qualname__, code, self._globals_of(obj, module), obj.__closure__)
-        annotations = _annotations(obj)
+        hints = annotations(obj)
         values: "Dict[str, Any]" = {}
         names = global_names(code)
-        for text in annotations.values():
+        for text in hints.values():
             if isinstance(text, str):
                 names = names + _IDENTIFIER.findall(text)
         for name in names:
@@ -262,13 +215,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             "__doc__": obj.__doc__,
             "__defaults__": obj.__defaults__,
             "__kwdefaults__": obj.__kwdefaults__,
-            "__annotations__": annotations,
+            "__annotations__": hints,
             "__dict__": dict(obj.__dict__),
         }
         type_params = getattr(obj, "__type_params__", None)
         if type_params:
             attributes["__type_params__"] = type_params
-        state = (values, attributes, _submodules(code, values, obj.__closure__))
+        state = (values, attributes, submodules(code, values, obj.__closure__))
         return rebuild.function, arguments, state, None, None, rebuild.set_function
 
     def _globals_of(self, function: "types.FunctionType", module: "str") -> "_Globals":
@@ -299,7 +252,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not self._spread or file in self._told:
             return rebuild.code_by_value, (data,)
         self._told.add(file)
-        text = _source(file)
+        text = source(file)
         return rebuild.code_by_value, (data,) if text is None else (data, file, text)
 
     def _cell(self, obj: "types.CellType") -> "Any":
@@ -385,7 +338,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _random(self, obj: "Any") -> "Any":
         if obj is sys.modules["random"]._inst:
             return rebuild.by_path, ("random", "_inst")
-        return (rebuild.fresh_random, (type(obj),)) if self._spread else NotImplemented
+        if type(obj).__name__ == "SystemRandom":
+            return rebuild.fresh_random, (type(obj),)  # it has no state
+        if not self._spread:
+            return NotImplemented
+        return type(obj), (), obj.getstate(), None, None, rebuild.seed_anew
 
     def _numpy_random(self, obj: "Any") -> "Any":
         numpy_random: "Any" = sys.modules["numpy.random"]
@@ -476,7 +433,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 value = getattr(obj, name)
                 if value:
                     chain[name] = value
-        own = _own_state(obj)
+        own = own_state(obj)
         state = (built_in, None if own is None else rebuild._State(own), chain)
         return rebuild.exception, (kind, base, arguments), state, None, None, rebuild.set_exception
 
@@ -486,109 +443,10 @@ _STATELESS = object.__basicsize__ + 2 * tuple.__itemsize__
 _context_keys: "Dict[Any, str]" = {}
 
 
-def _own_state(obj: "BaseException") -> "Any":
-    get_state = getattr(type(obj), "__getstate__", None)
-    if get_state is not None and get_state is not getattr(object, "__getstate__", None):
-        return obj.__getstate__()  # type: ignore[attr-defined]
-    slots = {}
-    for name in copyreg._slotnames(type(obj)) or ():  # type: ignore[attr-defined]
-        try:
-            slots[name] = getattr(obj, name)
-        except AttributeError:
-            continue
-    values = dict(vars(obj))
-    return (values, slots) if slots else values or None
-
-
-def _source(file: "str") -> "Optional[str]":
-    """The text of a script, or of what was typed at a prompt: for tracebacks and `inspect` where that is not to be had."""
-    import linecache
-
-    text = "".join(linecache.getlines(file))
-    return text if 0 < len(text) < _MOST_SOURCE else None
-
-
-#: Longer source (characters) does not go along.
-_MOST_SOURCE = 1 << 18
-
-
-def _annotations(function: "types.FunctionType") -> "Dict[str, Any]":
-    try:
-        return dict(function.__annotations__)
-    except Exception:
-        return {}  # since Python 3.14 they are computed when they are asked for
-
-
-def _submodules(code: "types.CodeType", values: "Dict[str, Any]", closure: "Any") -> "List[types.ModuleType]":
-    """Modules that the code reaches as attributes of a package: they must be imported, too."""
-    packages = [value for value in values.values() if isinstance(value, types.ModuleType)]
-    for cell in closure or ():
-        try:
-            if isinstance(cell.cell_contents, types.ModuleType):
-                packages.append(cell.cell_contents)
-        except ValueError:
-            continue
-    found = []
-    names: "Optional[Set[str]]" = None
-    for package in packages:
-        if not hasattr(package, "__path__"):
-            continue
-        prefix = package.__name__ + "."
-        if names is None:
-            names = {name for one in codes_of(code) for name in one.co_names}
-        for name, module in list(sys.modules.items()):
-            if (
-                name.startswith(prefix)
-                and isinstance(module, types.ModuleType)
-                and names.issuperset(name[len(prefix) :].split("."))
-            ):
-                found.append(module)
-    return found
-
-
-def _contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type, ...]]":
-    """``(what a class must be created with, what is set afterwards, classes registered with it)``."""
-    entries = dict(vars(kind))
-    head: "Dict[str, Any]" = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    slots = [
-        name
-        for name, value in entries.items()
-        if isinstance(value, types.MemberDescriptorType)
-        and value.__objclass__ is kind
-        and name == value.__name__
-    ]
-    if "__slots__" in entries:
-        # Their names as they are in the class: those with two underscores are mangled already.
-        head["__slots__"] = tuple(slots + [name for name in ("__dict__", "__weakref__") if name in entries])
-        declared = entries["__slots__"]
-        if not isinstance(declared, (str, tuple, list, dict)):
-            entries["__slots__"] = tuple(slots)
-    if "__orig_bases__" in entries:
-        head["__orig_bases__"] = entries["__orig_bases__"]
-    if "_fields_" in entries and type(kind).__module__ == "_ctypes":
-        head["_fields_"] = entries["_fields_"]
-        slots += [name for name, value in entries.items() if type(value).__module__ == "_ctypes"] + [
-            "_fields_"
-        ]
-    registered: "Tuple[type, ...]" = ()
-    if "_abc_impl" in entries:
-        import abc
-
-        references = abc._get_dump(kind)[0]  # type: ignore[attr-defined]
-        registered = tuple(found for found in (reference() for reference in references) if found is not None)
-    attributes = {}
-    for name, value in entries.items():
-        if (name in _MADE_BY_PYTHON or name in slots) and not (
-            name == "__dict__" and isinstance(value, property)
-        ):
-            continue
-        attributes[name] = value
-    if "__annotate_func__" in entries or "__annotate__" in entries:
-        try:
-            attributes["__annotations__"] = dict(kind.__annotations__)
-        except Exception:
-            attributes.pop("__annotations__", None)
-    return head, attributes, registered
+def _is_random(kind: "type") -> "bool":
+    """It is a random.Random, or derived from one."""
+    module = sys.modules.get("random")
+    return module is not None and issubclass(kind, module.Random)
 
 
 _REDUCERS: "Dict[type, Any]" = {

@@ -1,0 +1,171 @@
+"""What classes, functions and exceptions are made of, as far as a pickle must say it."""
+
+import copyreg
+import dis
+import sys
+import types
+import weakref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+#: Operations whose name may be that of a global; LOAD_NAME is what the body of a class in a function has.
+_GLOBAL_OPERATIONS = frozenset(
+    ["LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"]
+)
+#: Entries of a class that Python makes itself.
+_MADE_BY_PYTHON = frozenset(
+    [
+        "__dict__",
+        "__weakref__",
+        "__module__",
+        "__qualname__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "_abc_impl",
+        "_abc_registry",
+        "_abc_cache",
+        "_abc_negative_cache",
+        "_abc_negative_cache_version",
+    ]
+)
+_globals_of_code: "weakref.WeakKeyDictionary[types.CodeType, List[str]]" = weakref.WeakKeyDictionary()
+
+
+def codes_of(code: "types.CodeType") -> "Iterator[types.CodeType]":
+    """A code object and all that lie in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            for inner in codes_of(constant):
+                yield inner
+
+
+def global_names(code: "types.CodeType") -> "List[str]":
+    """Names of globals that a code object, or one in it, may use, in the order of their use."""
+    names = _globals_of_code.get(code)
+    if names is None:
+        found: "Dict[str, None]" = {}
+        for one in codes_of(code):
+            for step in dis.get_instructions(one):
+                if step.opname in _GLOBAL_OPERATIONS:
+                    found[step.argval] = None
+        names = _globals_of_code[code] = list(found)
+    return names
+
+
+def is_heap_type(kind: "type") -> "bool":
+    return bool(kind.__flags__ & _HEAP_TYPE)
+
+
+def first_built_in(kind: "type") -> "type":
+    """The first class written in C among those that `kind` is derived from."""
+    return next(base for base in kind.__mro__ if not is_heap_type(base))
+
+
+def own_state(obj: "BaseException") -> "Any":
+    get_state = getattr(type(obj), "__getstate__", None)
+    if get_state is not None and get_state is not getattr(object, "__getstate__", None):
+        return obj.__getstate__()  # type: ignore[attr-defined]
+    slots = {}
+    for name in copyreg._slotnames(type(obj)) or ():  # type: ignore[attr-defined]
+        try:
+            slots[name] = getattr(obj, name)
+        except AttributeError:
+            continue
+    values = dict(vars(obj))
+    return (values, slots) if slots else values or None
+
+
+def source(file: "str") -> "Optional[str]":
+    """The text of a script, or of what was typed at a prompt: for tracebacks and `inspect` where that is not to be had."""
+    import linecache
+
+    text = "".join(linecache.getlines(file))
+    return text if 0 < len(text) < _MOST_SOURCE else None
+
+
+#: Longer source (characters) does not go along.
+_MOST_SOURCE = 1 << 18
+
+
+def annotations(function: "types.FunctionType") -> "Dict[str, Any]":
+    try:
+        return dict(function.__annotations__)
+    except Exception:
+        return {}  # since Python 3.14 they are computed when they are asked for
+
+
+def submodules(code: "types.CodeType", values: "Dict[str, Any]", closure: "Any") -> "List[types.ModuleType]":
+    """Modules that the code reaches as attributes of a package: they must be imported, too."""
+    packages = [value for value in values.values() if isinstance(value, types.ModuleType)]
+    for cell in closure or ():
+        try:
+            if isinstance(cell.cell_contents, types.ModuleType):
+                packages.append(cell.cell_contents)
+        except ValueError:
+            continue
+    found = []
+    names: "Optional[Set[str]]" = None
+    for package in packages:
+        if not hasattr(package, "__path__"):
+            continue
+        prefix = package.__name__ + "."
+        if names is None:
+            names = {name for one in codes_of(code) for name in one.co_names}
+        for name, module in list(sys.modules.items()):
+            if (
+                name.startswith(prefix)
+                and isinstance(module, types.ModuleType)
+                and names.issuperset(name[len(prefix) :].split("."))
+            ):
+                found.append(module)
+    return found
+
+
+def contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type, ...]]":
+    """``(what a class must be created with, what is set afterwards, classes registered with it)``."""
+    entries = dict(vars(kind))
+    head: "Dict[str, Any]" = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    slots = [
+        name
+        for name, value in entries.items()
+        if isinstance(value, types.MemberDescriptorType)
+        and value.__objclass__ is kind
+        and name == value.__name__
+    ]
+    if "__slots__" in entries:
+        # Their names as they are in the class: those with two underscores are mangled already.
+        head["__slots__"] = tuple(slots + [name for name in ("__dict__", "__weakref__") if name in entries])
+        declared = entries["__slots__"]
+        if not isinstance(declared, (str, tuple, list, dict)):
+            entries["__slots__"] = tuple(slots)
+    if "__orig_bases__" in entries:
+        head["__orig_bases__"] = entries["__orig_bases__"]
+    if "_fields_" in entries and type(kind).__module__ == "_ctypes":
+        head["_fields_"] = entries["_fields_"]
+        slots += [name for name, value in entries.items() if type(value).__module__ == "_ctypes"] + [
+            "_fields_"
+        ]
+    registered: "Tuple[type, ...]" = ()
+    if "_abc_impl" in entries:
+        import abc
+
+        references = abc._get_dump(kind)[0]  # type: ignore[attr-defined]
+        registered = tuple(found for found in (reference() for reference in references) if found is not None)
+    attributes = {}
+    for name, value in entries.items():
+        if (name in _MADE_BY_PYTHON or name in slots) and not (
+            name == "__dict__" and isinstance(value, property)
+        ):
+            continue
+        attributes[name] = value
+    if "__annotate_func__" in entries or "__annotate__" in entries:
+        try:
+            attributes["__annotations__"] = dict(kind.__annotations__)
+        except Exception:
+            attributes.pop("__annotations__", None)
+    return head, attributes, registered
