@@ -67,8 +67,8 @@ def first_built_in(kind: "type") -> "type":
 
 
 def own_state(obj: "BaseException") -> "Any":
-    get_state = getattr(type(obj), "__getstate__", None)
-    if get_state is not None and get_state is not getattr(object, "__getstate__", None):
+    """What an exception keeps beside what its built-in class does; what its own ``__getstate__`` gives, if it has one."""
+    if isinstance(getattr(type(obj), "__getstate__", None), types.FunctionType):
         return obj.__getstate__()  # type: ignore[attr-defined]
     slots = {}
     for name in copyreg._slotnames(type(obj)) or ():  # type: ignore[attr-defined]

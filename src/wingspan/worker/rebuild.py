@@ -453,6 +453,8 @@ def _no_init_subclass(cls: "Any", **arguments: "Any") -> "None":
 
 def _create(metaclass: "type", name: "str", bases: "Tuple[type, ...]", head: "Dict[str, Any]") -> "type":
     # Not metaclass(name, bases, head): what the metaclass does has been done, and is in the state.
+    if any(one.__module__ == "_ctypes" for one in metaclass.__mro__):
+        return metaclass(name, bases, dict(head))  # type: ignore[no-any-return]
     try:
         made: "type" = type.__new__(metaclass, name, bases, dict(head))
     except TypeError:
@@ -465,19 +467,23 @@ def _create(metaclass: "type", name: "str", bases: "Tuple[type, ...]", head: "Di
     return made
 
 
+def _set_on_class(kind: "type", name: "str", value: "Any") -> "None":
+    try:
+        type.__setattr__(kind, name, value)  # past what a metaclass does when its classes are changed
+    except TypeError:
+        setattr(kind, name, value)  # one written in C must know
+
+
 def set_class(made: "type", state: "Tuple[Dict[str, Any], Tuple[type, ...], bool]") -> "type":
     """Put in a class what belongs there; the reader's own class is left as it is."""
     if not _end(made):
         return made
     attributes, registered, named = state
     for name, value in attributes.items():
-        try:
-            type.__setattr__(made, name, value)
-        except TypeError:
-            setattr(made, name, value)
+        _set_on_class(made, name, value)
     first_line = attributes.get("__firstlineno__")
     if first_line is not None:  # any other attribute that is set takes it away
-        type.__setattr__(made, "__firstlineno__", first_line)
+        _set_on_class(made, "__firstlineno__", first_line)
     for kind in registered:
         made.register(kind)  # type: ignore[attr-defined]
     if named:
