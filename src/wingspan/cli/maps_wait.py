@@ -73,12 +73,13 @@ class _Bars:
 
         from wingspan.maps._display import columns
 
+        console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            *columns(),
+            *columns(console.width),
             TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
-            console=Console(stderr=True),
+            console=console,
         )
         self._tasks: dict[str, Any] = {
             one.tag: self._bars.add_task(one.tag, total=len(one), note="") for one in maps

@@ -115,7 +115,7 @@ def _refuse_unknown(name: str, unknown: Mapping[str, Any]) -> None:
         known = ["tag", "pool", "options", "exist_ok"]
         options = [field.name for field in attrs.fields(Options)]
         raise UnknownOption(
-            f"wingspan.{name} has no argument {word!r}", hint=hint_for_argument(word, known, options)
+            f"{name}() has no argument {word!r}", hint=hint_for_argument(word, known, options)
         )
 
 

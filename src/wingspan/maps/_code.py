@@ -200,7 +200,9 @@ class _Sink:
     """A file of which only the digest is kept."""
 
     def __init__(self) -> None:
-        self.hash = hashlib.blake2b(digest_size=12)
+        self.hash = (
+            hashlib.sha256()
+        )  # the quickest where processors have instructions for it: values may be large
         self._left = _MOST_BYTES
 
     def write(self, data: Any) -> int:
@@ -339,7 +341,7 @@ def value_digest(value: Any) -> str:
         pass
     except Exception:  # noqa: BLE001 - it cannot be pickled, or raises: its type has to do
         return f"{UNKNOWN}{type(value).__qualname__}"
-    return sink.hash.hexdigest()
+    return sink.hash.hexdigest()[:24]
 
 
 def _feed(sink: _Sink, value: Any, depth: int) -> None:

@@ -32,8 +32,12 @@ def is_watched() -> bool:
         return False
 
 
-def columns() -> tuple[Any, Any]:
-    """Columns of a bar of rich's: how much is done, with its unit, and the time, which says what it is."""
+#: A terminal with fewer columns has no room for times.
+NARROW = 70
+
+
+def columns(width: int = NARROW) -> tuple[Any, ...]:
+    """Columns of a bar of rich's: how much is done, with its unit, and the time, which says what it is, if there is room."""
     from rich.progress import ProgressColumn, Task
     from rich.table import Column
     from rich.text import Text
@@ -56,7 +60,8 @@ def columns() -> tuple[Any, Any]:
                 text += f", {_clock(left)} left"
             return Text(text, style="progress.elapsed")
 
-    return Amount(table_column=Column(no_wrap=True)), Times(table_column=Column(no_wrap=True))
+    amount = Amount(table_column=Column(no_wrap=True))
+    return (amount, Times(table_column=Column(no_wrap=True))) if width >= NARROW else (amount,)
 
 
 def _bar() -> Any:
@@ -68,12 +73,13 @@ def _bar() -> Any:
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        *columns(),
+        BarColumn(None if console.width < NARROW else 40),
+        *columns(console.width),
         TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
-        console=Console(stderr=True),
+        console=console,
         transient=False,
     )
 

@@ -330,7 +330,7 @@ def run(
     """
     for word in unknown:
         raise UnknownOption(
-            f"wingspan.run has no argument {word!r}",
+            f"run() has no argument {word!r}",
             hint=hint_for_run_argument(word, inspect.signature(run).parameters),
         )
     if exist_ok and name is None:
