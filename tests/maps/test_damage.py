@@ -228,3 +228,38 @@ def test_a_map_whose_folder_is_gone_is_not_found(finished):
         wingspan.load("ten")
     assert wingspan.tags() == ()
     assert wingspan.map(abs, [-1], tag="ten", pool="local")[0] == 1
+
+
+def test_a_map_of_the_older_format_is_read(finished):
+    """A map of format 1, whose frames are signed in the older way and whose plan names no round, is read; nothing of it is folded."""
+    import hashlib
+    import json
+
+    from wingspan.worker.history import finished_components
+
+    key = (finished.path / "key").read_bytes()
+    for path in (finished.path / "results").iterdir():
+        data, old = path.read_bytes(), b""
+        for _, count, begin, end in formats.whole_frames(path.name, key, data, 0):
+            body = data[begin:end]
+            code = hashlib.blake2b(key=key, digest_size=16)
+            code.update(b"%s\0%d\0%d\0%d\0" % (path.name.encode(), len(old), len(body), count) + body)
+            old += formats.FRAME.pack(formats.OLD_FRAME_MAGIC, len(body), count, code.digest()) + body
+        path.write_bytes(old)
+    plan = json.loads(formats.verify(key, (finished.path / "rounds/0/plan").read_bytes()))
+    del plan["round"]
+    (finished.path / "rounds/0/plan").write_bytes(formats.sign(key, json.dumps(plan)))
+    (finished.path / "rounds/0/claims").mkdir(exist_ok=True)
+    info = finished.path / "map.json"
+    info.write_text(info.read_text().replace('"format": 2', '"format": 1'))
+    m = wingspan.load("ten")
+    assert m.is_done
+    assert list(m) == [x * x for x in range(10)]
+    done = set()
+    for name in m._keeper.results.starts:
+        done |= finished_components(m._folder.transport, key, name, 0).keys()
+    assert done == set(range(10))
+    m.wait(timeout=10)
+    assert (finished.path / "rounds/0/claims").is_dir()
+    m._keeper.publish("rerun", [3])
+    assert (finished.path / "rounds/1/done").is_dir()

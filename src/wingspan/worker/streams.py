@@ -7,7 +7,7 @@ them read to where they stay. What lies between is never more than a piece.
 from . import formats, rebuild
 from .compatibility import split
 from .rounds import function_name
-from .transports import read_at
+from .transports import read_into
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,9 +144,11 @@ def signed_pieces(
         ValueError: One is cut or damaged.
     """
     head = formats.FRAME.size
+    # One buffer for all: the memory of a new one for each would have to be found and cleared each time.
+    buffer = memoryview(bytearray(head + max([length for _, length in pieces] or [0])))
     for begin, length in pieces:
-        data = memoryview(read_at(descriptor, head + length, begin - head))
-        if len(data) < head + length or not formats.is_piece(
+        data = buffer[: head + length]
+        if read_into(descriptor, data, begin - head) < len(data) or not formats.is_piece(
             key, name, begin - head, data[:head], data[head:]
         ):
             raise ValueError("the piece at byte %d of %s is damaged" % (begin, name))

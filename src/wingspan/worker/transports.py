@@ -59,6 +59,17 @@ def read_at(descriptor: "int", length: "int", offset: "int") -> "bytes":
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_into(descriptor: "int", target: "memoryview", offset: "int") -> "int":
+    """Fill `target` from `offset` of an open file; answers how far, which is less than all of it only where the file ends."""
+    got, length = 0, len(target)
+    while got < length:
+        some = os.preadv(descriptor, [target[got : got + _ONE_CALL]], offset + got)
+        if not some:
+            break
+        got += some
+    return got
+
+
 def write_all(descriptor: "int", data: "Union[bytes, memoryview]") -> "None":
     """Write `data`, in as many calls as it takes."""
     view = memoryview(data)
