@@ -136,3 +136,32 @@ def test_a_folder_that_is_no_more(monkeypatch, tmp_path):
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert wingspan.map(lambda x: x, [1], pool="local", options=ONE)[0] == 1
+
+
+def test_an_environment_larger_than_a_socket_takes(monkeypatch):
+    """A warm worker hears all of an order, however large the environment is that comes with it."""
+    assert wingspan.map(lambda x: x, [1], pool="local", options=ONE)[0] == 1
+    for number in range(30):
+        monkeypatch.setenv(f"LARGE_{number}", f"{number}" * 50_000)
+    m = wingspan.map(lambda x: os.environ["LARGE_29"], [1], pool="local", options=ONE)
+    assert m.get(0, timeout=PATIENCE) == "29" * 50_000
+
+
+@pytest.mark.slow
+def test_more_attempts_than_a_byte_counts():
+    """A component may fail some hundred times and come through at last."""
+
+    def component(place):
+        with open(place, "a") as file:  # noqa: PTH123
+            file.write("x")
+        if os.path.getsize(place) < 270:  # noqa: PTH202
+            raise ValueError("again")
+        return os.path.getsize(place)  # noqa: PTH202
+
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        m = wingspan.map(
+            component, [file.name], pool="local", options=wingspan.Options(workers=1, retries=300)
+        )
+        assert m.get(0, timeout=2 * PATIENCE) == 270

@@ -52,6 +52,13 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
+def _tell(worker: socket.socket, order: dict[str, Any], lock: int) -> None:
+    """Send an order and its lock. An environment may be larger than a socket takes at once."""
+    data = json.dumps(order).encode() + b"\n"
+    sent = socket.send_fds(worker, [data], [lock])
+    worker.sendall(memoryview(data)[sent:])
+
+
 def _current_folder() -> str | None:
     """Where this process is; None where that folder is no more."""
     try:
@@ -227,7 +234,7 @@ class LocalPool:
         for worker, (order, lock) in zip(workers, left, strict=True):
             # Should it have died already, the lock says so, and its standard error why.
             with worker, contextlib.suppress(OSError):
-                socket.send_fds(worker, [json.dumps(order).encode() + b"\n"], [lock])
+                _tell(worker, order, lock)
 
     def _hand_over(
         self, idle_folder: Path, lock: int, order: dict[str, Any], environ: dict[str, str]
@@ -236,7 +243,7 @@ class LocalPool:
         names = self._waiting(idle_folder)
         if not names:
             return False
-        data = json.dumps({**order, "environ": order["environ"] or environ}).encode() + b"\n"
+        told = {**order, "environ": order["environ"] or environ}
         descriptor = os.open(idle_folder, os.O_RDONLY)
         try:
             for name in names:
@@ -244,7 +251,7 @@ class LocalPool:
                     connection.settimeout(5.0)
                     try:
                         connection.connect(socket_address(descriptor, name))
-                        socket.send_fds(connection, [data], [lock])
+                        _tell(connection, told, lock)
                         answer = connection.recv(32)
                     except ConnectionRefusedError:
                         (idle_folder / name).unlink(missing_ok=True)
@@ -261,7 +268,7 @@ class LocalPool:
         """Give the order to a worker that was warmed up; False when none is left."""
         while self._spares and command[0] == self.python:
             with self._spares.pop() as worker, contextlib.suppress(OSError):
-                socket.send_fds(worker, [json.dumps(order).encode() + b"\n"], [lock])
+                _tell(worker, order, lock)
                 return True
         return False
 

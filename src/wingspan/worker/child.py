@@ -7,7 +7,7 @@ import os
 import signal
 import traceback
 
-from . import executor, own
+from . import executor, formats, own
 from .slots import Slots
 
 TYPE_CHECKING = False
@@ -57,6 +57,7 @@ class Chunk(object):
         """What the executor is told, in parts."""
         bounds = self.bounds.tobytes()
         length = len(bounds) + self.bounds[-1] - self.bounds[0]
+        attempt = min(attempt, formats.MAX_ATTEMPT)
         head = executor.CHUNK.pack(length, self.block.round, attempt, len(self.indices), self.indices[0])
         if self.data is not None:
             return iter((head + bounds, self.data))

@@ -35,6 +35,8 @@ DIGEST_BYTES = 32
 #: kind, attempt, count, round, index, started (Unix time), wall (s), CPU (s), peak memory (KiB), payload length.
 #: count is 1, but for a `RUN`.
 RECORD = struct.Struct("<BBHIIdffIQ")
+#: Later attempts are written as this one.
+MAX_ATTEMPT = 255
 OUTPUT = 0
 ERROR = 1
 STDOUT = 2

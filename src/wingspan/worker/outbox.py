@@ -44,7 +44,16 @@ class Outbox(object):
     ) -> "None":
         """Add one record."""
         header = formats.RECORD.pack(
-            kind, attempt, 1, number, index, started or time.time(), wall, cpu, peak, len(payload)
+            kind,
+            min(attempt, formats.MAX_ATTEMPT),
+            1,
+            number,
+            index,
+            started or time.time(),
+            wall,
+            cpu,
+            peak,
+            len(payload),
         )
         self.add_packed(header, payload)
 

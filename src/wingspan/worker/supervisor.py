@@ -330,9 +330,11 @@ class Supervisor(object):
     def _folder_that_goes(self) -> "Optional[str]":
         """The folder that components run in, if it goes with the job."""
         environ = self.setting.get("environ") or os.environ
-        folder = self.setting.get("folder") or os.getcwd()
         scratch = environ.get("_CONDOR_SCRATCH_DIR")
-        return folder if scratch and os.path.realpath(folder) == os.path.realpath(scratch) else None
+        if not scratch:
+            return None
+        folder = self.setting.get("folder") or os.getcwd()
+        return folder if os.path.realpath(folder) == os.path.realpath(scratch) else None
 
     def _look_for_files(self) -> "None":
         """Tell of files that components have written into the folder that goes with the job."""
