@@ -127,6 +127,15 @@ def test_a_notebook_without_ipywidgets_has_a_line_of_text(monkeypatch: pytest.Mo
     assert len(fake.shown) == 1
 
 
+def test_failures_are_counted_beside_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    """The note of the bar is plain text: what failed, and workers."""
+    m = wingspan.map(lambda x: 1 / x, [0, 1], pool="local")
+    m.wait(progress=True, errors_ok=True)
+    shown = capsys.readouterr().err
+    assert "1 failed" in shown
+    assert "[red]" not in shown
+
+
 def test_a_map_of_nothing_says_what_to_look_at() -> None:
     """The hint of EmptyMap is something to do."""
     with pytest.raises(wingspan.EmptyMap) as caught:

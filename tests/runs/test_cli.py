@@ -182,7 +182,7 @@ def test_maps_and_runs_share_commands(wingspan_cli) -> None:
     """status and rm of a map's tag are the map's, of a run's name the run's; of neither, an error."""
     wingspan.map(abs, [-1], tag="amap", pool="local").wait()
     wingspan.run(["true"], name="arun", pool="local").wait()
-    assert "abs on 1 inputs" in wingspan_cli("status", "amap").stdout
+    assert "abs on 1 input," in wingspan_cli("status", "amap").stdout
     assert "arun: completed, true" in wingspan_cli("status", "arun").stdout
     assert wingspan_cli("status", "neither").returncode == 1
     assert wingspan_cli("rm", "amap").returncode == 0

@@ -236,7 +236,7 @@ class WaitDisplay:
             if not state.is_final
         ]
         if failed:
-            notes.insert(0, f"[red]{failed:,} failed[/red]")
+            notes.insert(0, f"{failed:,} failed")
         self._bar.update(self._task, completed=keeper.results.finished, note=", ".join(notes))
 
     def __exit__(

@@ -71,7 +71,7 @@ class NotebookText:
     @staticmethod
     def _line(task: dict[str, Any]) -> str:
         done, total = task["completed"], task["total"]
-        note = task["note"].replace("[red]", "").replace("[/red]", "")
+        note = task["note"]
         if not total:
             return f"{task['description']} …"
         bar = "█" * int(_WIDTH * min(1.0, done / total))
