@@ -26,6 +26,7 @@ from wingspan.environments.bundles import (
     verify_bundle,
 )
 from wingspan.environments.bundles.access import sif_partition
+from wingspan.environments.bundles.base import debian_base
 from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError, UnsafeBundle
 from wingspan.environments.bundles.oci import dockerfile
 from wingspan.environments.bundles.remote import remote_program
@@ -454,3 +455,24 @@ def test_another_base(build: Build, local_workspace: Path, tmp_path: Path) -> No
     (tmp_path / "no.tar").write_text("no tar")
     with pytest.raises(BuildFailed, match="not a tar"):
         build_bundle(env, "oci", base=tmp_path / "no.tar")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_a_base_of_any_release_is_whole(suite: str, bundle_cache: Path) -> None:
+    """Libraries have other names in each release of Debian: what the base's programs load is there, and they run."""
+    if os.geteuid() != 0:
+        pytest.skip("chroot needs root")
+    root = debian_base(suite)
+    assert (root / "etc/debian_version").read_text().partition(".")[0] == {"bookworm": "12", "trixie": "13"}[
+        suite
+    ]
+    look = "for f in /usr/bin/* /bin/*; do /lib64/ld-linux-x86-64.so.2 --list $f 2>/dev/null; done | grep 'not found'"
+    assert (
+        subprocess.run(["chroot", root, "/bin/bash", "-c", look], capture_output=True, check=False).stdout
+        == b""
+    )
+    words = "bash -c 'awk --version; grep --version; tar --version; ps --version; mount --version; find --version'"
+    subprocess.run(f"chroot {root} {words}", shell=True, check=True, capture_output=True)
+    for absent in ("dpkg", "perl", "python3"):
+        assert not os.path.lexists(root / "usr/bin" / absent)

@@ -530,6 +530,22 @@ def test_the_helper_is_small_and_the_same(
     assert mount_helper().read_bytes() == first.read_bytes()
 
 
+@pytest.mark.apptainer
+@pytest.mark.parametrize(
+    "name",
+    ["it's here", 'say "x"', "a$HOME", "a;b", "a,b", "a:b"],
+    ids="apostrophe quote dollar semicolon comma colon".split(),
+)
+def test_a_folder_of_any_name_by_apptainer(name: str, build: Build, job_folder: Path) -> None:
+    """The job's folder, with the bundle in it, is quoted wherever it is named: also where Apptainer is known to work already."""
+    folder = job_folder / name
+    folder.mkdir()
+    path = f"{apptainer_folder()}:/usr/bin:/bin:/usr/sbin"
+    for _ in range(2):
+        done = run(build("small"), ["pwd"], folder, path=path, method="apptainer")
+        assert (done.returncode, done.stdout) == (0, f"{folder}\n"), done.stderr
+
+
 def test_the_script_is_posix() -> None:
     """dash, which is no bash, reads the whole script."""
     script = Path(starter_command.__code__.co_filename).with_name("remote") / "starter.sh"

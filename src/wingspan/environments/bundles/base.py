@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -24,13 +25,17 @@ from wingspan.environments.bundles.storage import (
 
 __all__ = ["base_digest", "copy_base", "debian_base"]
 
-#: A shell, the tools that jobs and activation scripts call, and what these load. No package manager, no Python.
+#: A shell, and the tools that jobs and activation scripts call; what these load has other names in each release, and apt finds it.
 _PACKAGES = (
-    "base-files base-passwd bash ca-certificates coreutils dash debianutils diffutils findutils gawk grep gzip hostname "
-    "libacl1 libattr1 libc-bin libc6 libcrypt1 libgcc-s1 libgmp10 liblzma5 libmpfr6 libpcre2-8-0 libreadline8 "
-    "libselinux1 libsigsegv2 libssl3 libstdc++6 libtinfo6 libzstd1 mount libmount1 libblkid1 libuuid1 libudev1 libsmartcols1 "
-    "ncurses-base procps libproc2-0 readline-common sed tar util-linux zlib1g libcap-ng0 libgomp1 netbase tzdata"
+    "base-files base-passwd bash ca-certificates coreutils dash debianutils diffutils findutils gawk grep gzip hostname libc-bin "
+    "libgomp1 libstdc++6 mount ncurses-base netbase procps sed tar tzdata util-linux zlib1g"
 ).split()
+#: No package manager, no Perl, no logging in.
+_WITHOUT = re.compile(
+    r"debconf|dpkg|init-system-helpers|libpam-.*|login.*|openssl|passwd|perl.*|libperl.*|libgdbm.*|libdb5.*"
+)
+#: Raised when the base changes: then it is made anew.
+_FORMAT = 2
 _FOLDERS = (
     "dev",
     "proc",
@@ -50,20 +55,23 @@ _USERS = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexist
 _GROUP = "root:x:0:\nnogroup:x:65534:\n"
 
 
-def debian_base() -> Path:
-    """A root file system of the machine's own Debian suite, unpacked once into the cache.
+def debian_base(suite: str | None = None) -> Path:
+    """A root file system of a Debian suite (None: the machine's own), unpacked once into the cache.
 
     Raises:
         ProgramMissing: The machine is not of Debian's family; the hint says what to give instead.
     """
     try:
-        _, suite = debian.mirror()
+        suite = suite or debian.mirror()[1]
         folder = cache_folder("bases")
-        root = folder / suite
+        root = folder / f"{suite}-{_FORMAT}"
         with interprocess_lock(folder / "lock"):
             if not root.is_dir():
                 with temporary_folder(folder) as work:
-                    _make(debian.fetch(_PACKAGES, work / "debs"), work / "root")
+                    debs = debian.fetch_with_dependencies(
+                        _PACKAGES, work / "debs", without=_WITHOUT, suite=suite
+                    )
+                    _make(debs, work / "root")
                     (work / "root").rename(root)
     except debian.DebianUnavailable as error:
         raise ProgramMissing(

@@ -10,9 +10,10 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["DebianUnavailable", "fetch", "mirror", "unpack"]
+__all__ = ["DebianUnavailable", "fetch", "fetch_with_dependencies", "mirror", "unpack"]
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -55,16 +56,48 @@ def fetch(packages: list[str], folder: Path, *, suite: str | None = None) -> lis
     there = [_find(folder, package) for package in packages]
     if all(there):
         return [path for path in there if path]
-    address, own_suite = mirror()
-    suite = suite or own_suite
-    with tempfile.TemporaryDirectory(prefix="wingspan-apt-") as name:
-        state = Path(name)
+    suite = suite or mirror()[1]
+    with _Apt(suite) as apt:
+        apt.download(packages, folder)
+    found = [_find(folder, package) for package in packages]
+    missing = [package for package, path in zip(packages, found, strict=True) if path is None]
+    if missing:
+        raise DebianUnavailable(f"{suite} has no {', '.join(missing)}")
+    return [path for path in found if path]
+
+
+def fetch_with_dependencies(
+    packages: list[str], folder: Path, *, without: re.Pattern[str], suite: str | None = None
+) -> list[Path]:
+    """Download `packages` and what they depend on in `suite` (None: the machine's own), but for names that match `without`, into a new `folder`.
+
+    Libraries have other names in each release: apt finds them.
+
+    Raises:
+        DebianUnavailable: apt or a package is not to be had.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _Apt(suite or mirror()[1]) as apt:
+        apt.download(sorted(name for name in apt.closure(packages) if not without.fullmatch(name)), folder)
+    return sorted(folder.glob("*.deb"))
+
+
+class _Apt:
+    """apt with a state of its own, for one suite of the machine's mirror."""
+
+    def __init__(self, suite: str) -> None:
+        self.suite = suite
+
+    def __enter__(self) -> _Apt:
+        self._folder = tempfile.TemporaryDirectory(prefix="wingspan-apt-")
+        state = Path(self._folder.name)
+        address, own_suite = mirror()
         for part in ("lists/partial", "cache/archives/partial", "empty.d"):
             (state / part).mkdir(parents=True)
         (state / "status").touch()
-        suites = [(address, suite)]
-        if suite == own_suite and suite not in ("unstable", "sid"):
-            suites.append((address.rstrip("/") + "-security", f"{suite}-security"))
+        suites = [(address, self.suite)]
+        if self.suite == own_suite and self.suite not in ("unstable", "sid"):
+            suites.append((address.rstrip("/") + "-security", f"{self.suite}-security"))
         (state / "sources.list").write_text(
             "".join(f"deb [signed-by={_KEYRING}] {uri} {name} main\n" for uri, name in suites)
         )
@@ -79,26 +112,41 @@ def fetch(packages: list[str], folder: Path, *, suite: str | None = None) -> lis
             "APT::Sandbox::User": "root",
             "Acquire::Languages": "none",
         }
-        apt = ["apt-get", "-qq", *(part for k, v in settings.items() for part in ("-o", f"{k}={v}"))]
-        for command in ([*apt, "update"], [*apt, "download", *packages]):
-            try:
-                done = subprocess.run(
-                    command,
-                    cwd=folder,
-                    env={**os.environ, "LC_ALL": "C"},
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-            except FileNotFoundError:
-                raise DebianUnavailable("this machine has no apt-get") from None
-            if done.returncode and "download" in command:
-                raise DebianUnavailable(f"{suite}: {done.stderr.strip()[-500:]}")
-    found = [_find(folder, package) for package in packages]
-    missing = [package for package, path in zip(packages, found, strict=True) if path is None]
-    if missing:
-        raise DebianUnavailable(f"{suite} has no {', '.join(missing)}")
-    return [path for path in found if path]
+        self._words = ["apt-get", "-qq", *(word for k, v in settings.items() for word in ("-o", f"{k}={v}"))]
+        self._run("update", where=state)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def _run(self, *words: str, where: Path) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                [*self._words, *words],
+                cwd=where,
+                env={**os.environ, "LC_ALL": "C"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except FileNotFoundError:
+            self._folder.cleanup()
+            raise DebianUnavailable("this machine has no apt-get") from None
+
+    def download(self, packages: Sequence[str], folder: Path) -> None:
+        """Download them into `folder`."""
+        done = self._run("download", *packages, where=folder)
+        if done.returncode:
+            raise DebianUnavailable(f"{self.suite}: {done.stderr.strip()[-500:]}")
+
+    def closure(self, packages: Sequence[str]) -> set[str]:
+        """Names of the packages and of all that they depend on."""
+        words = ("-s", "--no-install-recommends", "install", *packages)
+        done = self._run(*words, where=Path(self._folder.name))
+        found = set(re.findall(r"^Inst (\S+) ", done.stdout, re.MULTILINE))
+        if done.returncode or not found:
+            raise DebianUnavailable(f"{self.suite}: {(done.stderr or done.stdout).strip()[-500:]}")
+        return found
 
 
 def _find(folder: Path, package: str) -> Path | None:
