@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,3 +180,63 @@ def test_large_without_a_store_is_sent_with_a_warning() -> None:
 def test_a_site_with_other_limits() -> None:
     """A site's own limits decide."""
     assert choose_route(200, SizeLimits(transfer=100, url=150)) is Route.FILESYSTEM
+
+
+def _asked(location: str, config: dict[str, Any], tmp_path: Path) -> str | None:
+    """The token that the store at `location` would send."""
+    settings = Settings(data_dir=tmp_path, cache_dir=tmp_path, config_dir=tmp_path, store=config)
+    token: str | None = open_store(location, settings).backend._token  # type: ignore[attr-defined]
+    return token
+
+
+def test_the_session_s_token_goes_to_configured_servers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sent encrypted, and to servers that the configuration names; not to any address that somebody gives."""
+    monkeypatch.setenv("BEARER_TOKEN", "hush")
+    config = {"lab": {"url": "https://dav.example.org/envs"}, "old": {"url": "http://dav.example.org/envs"}}
+    assert _asked("lab", config, tmp_path) == "hush"
+    assert _asked("https://dav.example.org/others", config, tmp_path) == "hush"
+    for location in (
+        "https://evil.example.org/",
+        "https://dav.example.org:8443/",
+        "http://127.0.0.1:9999/",
+        "old",
+    ):
+        assert _asked(location, config, tmp_path) is None
+    assert _asked("https://dav.example.org/others", {}, tmp_path) is None
+
+
+def test_secrets_are_not_sent_in_the_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token or a password for an http:// address of another machine is an error."""
+    monkeypatch.setenv("T", "hush")
+    for table in ({"token_env": "T"}, {"username": "me", "password_env": "T"}):
+        settings = Settings(
+            data_dir=tmp_path,
+            cache_dir=tmp_path,
+            config_dir=tmp_path,
+            store={"a": {"url": "http://h/", **table}},
+        )
+        with pytest.raises(SettingsError, match="in the clear"):
+            open_store("a", settings)
+    with pytest.raises(SettingsError, match="in the clear") as caught:
+        open_store("http://me:hush@h/envs")
+    assert "hush" not in str(caught.value)
+
+
+def test_a_password_in_an_address_is_used_and_not_shown() -> None:
+    """User and password go to the server, and nowhere else: not into errors, nor into the address that jobs get."""
+    store = open_store("https://me:s%40cret@dav.example.org/envs")
+    assert store.backend._auth == ("me", "s@cret")  # type: ignore[attr-defined]
+    assert store.job_url == "https://dav.example.org/envs"
+    assert store.backend.url == "https://dav.example.org/envs"
+
+
+def test_a_link_in_tmp_is_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that anybody may write to, a link to a file of ours is not read."""
+    for name in ("BEARER_TOKEN", "BEARER_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "secret").write_text("private")
+    (tmp_path / f"bt_u{os.getuid()}").symlink_to("secret")
+    assert bearer_token() != "private"

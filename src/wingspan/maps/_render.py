@@ -40,7 +40,7 @@ from wingspan.pools.render import (
     site_profile,
     submit_script,
 )
-from wingspan.pools.submit_description import classad_literal
+from wingspan.pools.submit_description import classad_literal, submit_value
 from wingspan.worker import trust
 
 __all__ = ["map_resources", "render_map"]
@@ -249,7 +249,7 @@ class _Files:
         text.say(
             "What HTCondor tells about the jobs goes to the map, by the note it knows them: wingspan status, hold, release, rm. What a "
             "worker itself has to say stays here; what the function prints is in the map.",
-            f"log = {self.map.path}/events.log",
+            f"log = {submit_value(str(self.map.path))}/events.log",
             f"submit_event_user_notes = {NOTE}",
             "output = logs/$(Cluster).$(Process).out",
             "error = logs/$(Cluster).$(Process).err",

@@ -6,10 +6,12 @@ Words and quoting follow the condor_submit manual page (HTCondor manual, "condor
 from __future__ import annotations
 
 import math
+import re
 
+from wingspan.errors import SubmitError
 from wingspan.jobs import ClassAdValue, JobDescription
 
-__all__ = ["classad_literal", "quote_arguments", "quote_environment", "submit_description"]
+__all__ = ["classad_literal", "quote_arguments", "quote_environment", "submit_description", "submit_value"]
 
 
 def classad_literal(value: ClassAdValue) -> str:
@@ -28,8 +30,35 @@ def classad_literal(value: ClassAdValue) -> str:
         return repr(value)
     # A submit description takes strings as old ClassAds had them: \" is the only escape, a backslash is itself.
     escaped = value.replace('"', '\\"')
-    # condor_submit would expand a macro: its manual has $(DOLLAR) for the character itself.
-    return '"' + escaped.replace("$", "$(DOLLAR)") + '"'
+    return submit_value(f'"{escaped}"')
+
+
+def submit_value(text: str) -> str:
+    r"""Text from elsewhere as the value of a submit command, or as a part of one: condor_submit expands nothing in it.
+
+    The manual has ``$(DOLLAR)`` for the character itself, and ``$$(DOLLARDOLLAR)`` for two of them, which the schedd would look up in the
+    machine's ad. (Of the text ``$(DOLLAR)`` a ``$`` remains: HTCondor knows no way to write it.)
+
+    Raises:
+        SubmitError: It has an end of a line: what follows would be a command.
+
+    >>> print(submit_value("https://h/$ENV(TOKEN)"), submit_value("a$$(Name)"))
+    https://h/$(DOLLAR)ENV(TOKEN) a$$(DOLLARDOLLAR)(Name)
+    """
+    if any(character in text for character in "\r\n\0"):
+        raise SubmitError(
+            f"{text!r:.200} cannot stand in a submit description: it has an end of a line",
+            hint="name it in one line, or rename the file",
+        )
+    return re.sub(r"\$\$?", lambda found: "$(DOLLAR)" if found[0] == "$" else "$$(DOLLARDOLLAR)", text)
+
+
+def _value(text: str) -> str:
+    """As `submit_value`; but for the number of the job, which a `JobDescription` writes as HTCondor does."""
+    return _PROCESS.join(map(submit_value, text.split(_PROCESS)))
+
+
+_PROCESS = "$(Process)"
 
 
 def _quote_word(word: str) -> str:
@@ -74,18 +103,19 @@ def submit_description(
     resources = job.resources
     lines: list[tuple[str, str | None]] = [
         ("universe", "container" if job.container_image else "vanilla"),
-        ("container_image", job.container_image),
+        ("container_image", submit_value(job.container_image) if job.container_image else None),
         # HTCondor 25: sent once to each execution point, like other common files.
         ("container_is_common", "true" if job.container_image and common_images else None),
         ("JobBatchName", classad_literal(job.name)),
-        ("executable", job.executable),
+        ("executable", submit_value(job.executable)),
         ("transfer_executable", "true" if job.transfer_executable else "false"),
-        ("arguments", quote_arguments(job.arguments) if job.arguments else None),
-        ("environment", quote_environment(dict(job.environment)) if job.environment else None),
-        ("initialdir", str(job.working_dir) if job.working_dir else None),
-        ("log", job.log),
-        ("output", job.stdout),
-        ("error", job.stderr),
+        ("arguments", _value(quote_arguments(job.arguments)) if job.arguments else None),
+        ("environment", _value(quote_environment(dict(job.environment))) if job.environment else None),
+        ("initialdir", submit_value(str(job.working_dir)) if job.working_dir else None),
+        *(
+            (name, _value(file) if file else None)
+            for name, file in (("log", job.log), ("output", job.stdout), ("error", job.stderr))
+        ),
         *_transfer(job, common_files),
         ("request_cpus", str(resources.cpus)),
         ("request_memory", _kibibytes(resources.memory) if resources.memory else None),
@@ -101,7 +131,7 @@ def submit_description(
         ("requirements", job.requirements),
         ("max_idle", str(job.max_idle) if job.max_idle is not None and job.max_idle < job.count else None),
         ("notification", "never"),
-        ("submit_event_user_notes", job.note or None),
+        ("submit_event_user_notes", submit_value(job.note) if job.note else None),
     ]
     lines += list(job.submit.items())
     if job.io_proxy:
@@ -119,10 +149,10 @@ def _transfer(job: JobDescription, common_files: bool) -> list[tuple[str, str | 
     return [
         ("should_transfer_files", "YES"),
         ("when_to_transfer_output", "ON_EXIT"),
-        ("transfer_input_files", ", ".join(inputs) if inputs else None),
+        ("transfer_input_files", submit_value(", ".join(inputs)) if inputs else None),
         # HTCondor 25.14: sent once to each execution point and hard-linked into each job there.
         ("MY.CommonInputFiles", classad_literal(", ".join(common)) if common else None),
-        ("transfer_output_files", ", ".join(job.output_files) if job.output_files else '""'),
+        ("transfer_output_files", _value(", ".join(job.output_files)) if job.output_files else '""'),
     ]
 
 

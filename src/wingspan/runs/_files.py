@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from wingspan._urls import secrets_of, without_secrets
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import InputMissing, InputTooLarge, InvalidRun, RunWarning, WouldOverwrite
 from wingspan.runs._spec import relative_path
@@ -76,6 +77,11 @@ def collect_inputs(
     urls: list[str] = []
     for one in given:
         if is_url(one):
+            if secrets_of(one) != (None, None):
+                raise InvalidRun(
+                    f"the input {without_secrets(one)!r} has a user or a password in it, which everybody who may look at the queue would read",
+                    hint="use an address that needs none, or one that HTCondor gets a token for (osdf://, or use_oauth_services in a profile)",
+                )
             if re.search(r"[,\s]", one):
                 raise InvalidRun(
                     f"the input {one!r} has a comma or a blank, at which submit files part two names",

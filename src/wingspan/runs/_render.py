@@ -34,7 +34,7 @@ from wingspan.pools.render import (
     site_profile,
     submit_script,
 )
-from wingspan.pools.submit_description import classad_literal, quote_arguments
+from wingspan.pools.submit_description import classad_literal, quote_arguments, submit_value
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
@@ -148,7 +148,7 @@ class _Files:
             put(self.folder, "job.sh", text, trust.PROGRAM)
             put(self.folder, self.main, self._submit_description())
             if spec.parameters:
-                rows = "".join(", ".join(row) + "\n" for row in self._simple_rows())
+                rows = "".join(", ".join(map(submit_value, row)) + "\n" for row in self._simple_rows())
                 put(self.folder, "params.csv", rows)
         else:
             text = job_script(spec, start, shared='"$PWD"', by_submission=True)

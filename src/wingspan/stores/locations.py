@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from wingspan._urls import without_secrets
 from wingspan.errors import SettingsError
 from wingspan.jobs import all_of
 from wingspan.settings import Settings
@@ -194,13 +195,14 @@ def open_store(location: str | os.PathLike[str], settings: Settings | None = Non
     if scheme == "s3":
         from wingspan.stores.s3 import S3Backend
 
-        backend = S3Backend(url, endpoint_url=entry.endpoint_url, options=entry.options)
+        backend = S3Backend(without_secrets(url), endpoint_url=entry.endpoint_url, options=entry.options)
     elif scheme in {"https", "http"}:
         from wingspan.stores.webdav import WebdavBackend, bearer_token
 
         token = _secret(entry.token_env, entry.token_file, label)
         password = _secret(entry.password_env, None, label)
-        if token is None and entry.username is None:
+        # The session's token goes to a store that was configured, and encrypted: not to any address that somebody names.
+        if token is None and entry.username is None and scheme == "https" and _is_configured(url, stores):
             token = bearer_token()
         backend = WebdavBackend(
             url, username=entry.username, password=password, token=token, options=entry.options
@@ -209,14 +211,26 @@ def open_store(location: str | os.PathLike[str], settings: Settings | None = Non
         from wingspan.stores.osdf import PelicanBackend
         from wingspan.stores.webdav import bearer_token
 
-        token = _secret(entry.token_env, entry.token_file, label) or bearer_token()
+        token = _secret(entry.token_env, entry.token_file, label) or (
+            bearer_token() if scheme == "osdf" or _is_configured(url, stores) else None
+        )
         backend = PelicanBackend(url, token=token, options=entry.options)
     else:
         raise SettingsError(
-            f"stores of the kind {scheme}:// are not known ({url})",
+            f"stores of the kind {scheme}:// are not known ({without_secrets(url)})",
             hint="a folder, s3://, https:// (WebDAV), osdf:// or pelican://",
         )
-    return Store(backend=backend, job_url=(entry.job_url or backend.url).rstrip("/"))
+    return Store(backend=backend, job_url=without_secrets((entry.job_url or backend.url).rstrip("/")))
+
+
+def _is_configured(url: str, stores: Mapping[str, StoreSettings]) -> bool:
+    """The server of `url` is one that the configuration names."""
+
+    def server(text: str) -> tuple[str, str | None, int | None]:
+        parts = urlsplit(text)
+        return parts.scheme, parts.hostname, parts.port
+
+    return any(server(entry.url) == server(url) for entry in stores.values())
 
 
 def mount_requirement(urls: Iterable[str]) -> str | None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from wingspan._urls import without_secrets
 from wingspan.stores.base import Entry, Leftover
 from wingspan.stores.errors import ObjectNotFound, StoreReadOnly, StoreUnavailable
 
@@ -31,7 +32,7 @@ class PelicanBackend:
     """
 
     def __init__(self, url: str, *, token: str | None = None, options: dict[str, Any] | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url = without_secrets(url.rstrip("/"))
         parts = urlsplit(self.url)
         self._federation = _OSDF if parts.scheme == "osdf" else f"pelican://{parts.netloc}"
         self._root = parts.path

@@ -11,11 +11,14 @@ import weakref
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from functools import cached_property
-from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
+from wingspan._urls import secrets_of, without_secrets
+from wingspan.errors import SettingsError
 from wingspan.stores.base import Entry, Leftover
 from wingspan.stores.errors import ObjectNotFound, StoreFull, StoreReadOnly, StoreUnavailable
+from wingspan.worker import trust
 
 __all__ = ["WebdavBackend", "bearer_token"]
 
@@ -32,19 +35,26 @@ def bearer_token() -> str | None:
     """
     if token := os.environ.get("BEARER_TOKEN", "").strip():
         return token
-    places = [os.environ.get("BEARER_TOKEN_FILE")]
+    named = os.environ.get("BEARER_TOKEN_FILE")
+    places = [named]
     for folder in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp"):  # noqa: S108  the place is the standard's
         places.append(f"{folder}/bt_u{os.getuid()}" if folder else None)
     for place in places:
         if place:
-            with contextlib.suppress(OSError):
-                status = Path(place).stat()
-                # a file in a folder anybody may write to counts only if it is ours
-                if status.st_uid == os.getuid() and (
-                    token := Path(place).read_text(encoding="utf-8").strip()
-                ):
+            # In a folder that anybody may write to: a plain file of ours, no link, and it is looked at when it is open.
+            opener = None if place == named else trust.opener
+            with (
+                contextlib.suppress(OSError, UnicodeDecodeError),
+                open(place, encoding="utf-8", opener=opener) as file,
+            ):
+                if token := file.read(1 << 20).strip():
                     return token
     return None
+
+
+def _is_this_machine(url: str) -> bool:
+    """Nobody else is on the way: an address of the loopback interface."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 class _Pieces(io.RawIOBase):
@@ -87,7 +97,13 @@ class WebdavBackend:
         token: str | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url, (user, secret) = without_secrets(url.rstrip("/")), secrets_of(url)
+        username, password = username or user, password or secret
+        if (token or username) and not self.url.startswith("https://") and not _is_this_machine(self.url):
+            raise SettingsError(
+                f"a token or password would be sent in the clear to {self.url}",
+                hint="use its https:// address",
+            )
         self._auth = (username, password or "") if username else None
         self._token = token
         self._options = options or {}

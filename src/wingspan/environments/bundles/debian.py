@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from wingspan._apt import STRICT
+
 __all__ = ["DebianUnavailable", "fetch", "fetch_with_dependencies", "mirror", "unpack"]
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -109,9 +111,11 @@ class _Apt:
             "Dir::State::Lists": state / "lists",
             "Dir::State::status": state / "status",
             "Dir::Cache": state / "cache",
-            "APT::Sandbox::User": "root",
             "Acquire::Languages": "none",
+            **STRICT,
         }
+        if os.geteuid() == 0:  # apt's own user cannot enter our cache folder
+            settings["APT::Sandbox::User"] = "root"
         self._words = ["apt-get", "-qq", *(word for k, v in settings.items() for word in ("-o", f"{k}={v}"))]
         self._run("update", where=state)
         return self

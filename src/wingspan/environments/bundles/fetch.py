@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from wingspan._cores import usable_cores
+from wingspan._urls import without_secrets
 from wingspan.environments.bundles.errors import (
     BuildFailed,
     PackageMismatch,
@@ -134,7 +135,7 @@ def _local_path(source: str) -> Path | None:
 
 def mismatch(package: LockedPackage, source: str, algorithm: str, wanted: str, got: str) -> PackageMismatch:
     return PackageMismatch(
-        f"{package.name} {package.version}: {source} is not the package that the lock names "
+        f"{package.name} {package.version}: {without_secrets(source)} is not the package that the lock names "
         f"({algorithm} {got}, the lock says {wanted}); nothing of it was kept",
         hint="if the channel replaced the file, update the lock (pixi update); else find out who altered it",
     )
@@ -179,7 +180,8 @@ def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progre
                 request = requests[int(event["item"])]
                 if "error" in event:
                     raise PackageUnavailable(
-                        f"{package.name} {package.version}: {source} cannot be fetched: {event['error']}{_unreachable(source)}",
+                        f"{package.name} {package.version}: {without_secrets(source)} cannot be fetched: "
+                        f"{without_secrets(event['error'])}{_unreachable(source)}",
                         hint="call again: packages that did come are kept",
                     )
                 if event["got"] != request["digest"]:

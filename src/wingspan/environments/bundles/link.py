@@ -27,6 +27,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._urls import without_secrets
 from wingspan.environments.archives import console_scripts
 from wingspan.environments.bundles.bytecode import compile_packages
 from wingspan.environments.bundles.claims import CLOBBERS, Claim, claimed_files, origins_of
@@ -163,7 +164,8 @@ def _forget_the_builder(folder: Path, archives: Sequence[Archive]) -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         package = urls.get(record.get("fn", ""))
         if package is not None and package.record is not None:
-            record["url"], record["channel"] = package.record.url, package.record.channel
+            record["url"] = without_secrets(package.record.url)
+            record["channel"] = without_secrets(package.record.channel or "") or None
         for key in ("extracted_package_dir", "package_tarball_full_path", "link"):
             record.pop(key, None)
         # where packages want the same file, py-rattler lists their files in the order in which its threads came to them

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from wingspan._apt import STRICT
 from wingspan.pools.personal.errors import SourceError
 from wingspan.progress import Progress
 
@@ -88,10 +89,7 @@ class _Apt:
             "Dir::Cache": folder,
             "Dir::Cache::Archives": folder / "archives",
             "APT::Install-Recommends": "false",
-            "APT::Get::AllowUnauthenticated": "false",
-            "APT::Update::Error-Mode": "any",
-            "Acquire::AllowInsecureRepositories": "false",
-            "Acquire::AllowWeakRepositories": "false",
+            **STRICT,
             "Acquire::Languages": "none",
             "Acquire::Retries": "1",
             "Acquire::http::Timeout": "15",

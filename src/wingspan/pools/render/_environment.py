@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wingspan.errors import SettingsError
 from wingspan.pools.render._folder import Target, put
+from wingspan.pools.submit_description import submit_value
 from wingspan.worker import trust
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class RenderedEnvironment:
 
     def image_lines(self) -> list[str]:
         """The lines of a submit description that name the image."""
-        lines = ["universe = container", f"container_image = {self.container_image}"]
+        lines = ["universe = container", f"container_image = {submit_value(self.container_image)}"]
         if self._lies_here:  # what HTCondor itself sends: an image of a registry is fetched by the machine
             lines += [
                 "# Sent once to each machine, where HTCondor knows how to.",
@@ -84,11 +85,12 @@ class RenderedEnvironment:
 
     def transfer_lines(self, others: Sequence[str]) -> list[str]:
         """The lines of a submit description that send it, together with `others`, to each job."""
-        own = ["enter.sh", *self.carried[:-1]] if self else []
+        own = ["enter.sh", *map(submit_value, self.carried[:-1])] if self else []
+        others = list(map(submit_value, others))
         rest = ", ".join([*others, *own])
         if self.bundle is None or self.image is not None or self.container:
             return [f"transfer_input_files = {rest}"] if rest else []
-        bundle = self.carried[-1]
+        bundle = submit_value(self.carried[-1])
         if not self._lies_here:
             return [f"transfer_input_files = {rest}, {bundle}"]
         return [

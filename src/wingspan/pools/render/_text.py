@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from wingspan._shown import shown
+
 __all__ = ["DEFAULT_MEMORY", "DEFAULT_TIME", "Reasoned", "clock", "mebibytes", "one_line"]
 
 #: Bytes and seconds that are written where nobody said anything; the comment in the file says so.
@@ -54,5 +56,6 @@ def clock(seconds: int) -> str:
 
 def one_line(text: str) -> str:
     """`text` in one line of at most 110 characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= 110 else line[:109] + "…"
+    line = shown(" ".join(text.split()))
+    line = line if len(line) <= 110 else line[:109] + "…"
+    return f"{line} ." if line.endswith("\\") else line  # which would join the next line to it
