@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits test lint engines matrix coverage types benchmark format constraints clean
+.PHONY: help demo digits test lint engines faults matrix coverage types benchmark format constraints clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -73,6 +73,12 @@ coverage: $(VENV)/.dev engines ## The whole test suite, and which branches it ta
 
 types: $(VENV)/.dev ## How much of the public surface has known types.
 	@$(BIN)/python tools/type_completeness.py --verbose
+
+SEED ?= 1
+ROUNDS ?= 100
+# FAULTS_ARGS: --pool, --what, --only, --disk, --minutes (see --help).
+faults: $(VENV)/.dev engines ## Random faults on maps and runs: SEED=1 ROUNDS=100, a JSON line each; a round comes again with --first NUMBER.
+	@PYTHONPATH=tests $(BIN)/python -m faults --seed $(SEED) --rounds $(ROUNDS) $(FAULTS_ARGS)
 
 benchmark: $(VENV)/.dev ## Measure this machine: maps, the personal pool, environments. Some minutes; JSON.
 	@for what in "maps.py start" "maps.py local" "maps.py personal" personal_pool.py "environments.py --json"; do \

@@ -1,0 +1,69 @@
+"""``python -m faults``: many rounds, one JSON line each; ends with 1 if there was a violation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from faults.lane import Lane
+from faults.plans import plan_round
+from faults.rounds import Round
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="faults", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="number of the first round")
+    parser.add_argument("--pool", choices=["local", "personal"], help="default: either")
+    parser.add_argument("--what", choices=["map", "run"], help="default: either")
+    parser.add_argument("--only", action="append", default=[], help="only these faults")
+    parser.add_argument(
+        "--disk", type=int, help="the data folder is a disk of so many MiB, which is filled (root)"
+    )
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no further round after so long")
+    parser.add_argument("--work", type=Path, help="folder; default: a temporary one")
+    args = parser.parse_args()
+    work = args.work or Path(tempfile.mkdtemp(prefix="wingspan-faults-"))
+    lane, begin, done, bad = Lane(work, args.disk), time.monotonic(), 0, 0
+    try:
+        for number in range(args.first, args.first + args.rounds):
+            if time.monotonic() - begin > 60 * args.minutes:
+                break
+            plan = plan_round(
+                args.seed,
+                number,
+                pool=args.pool,
+                what=args.what,
+                disk=args.disk is not None,
+                only=tuple(args.only),
+            )
+            if plan.pool == "personal":
+                lane.start_pool()
+            started = time.monotonic()
+            violations = Round(lane, plan).run()
+            done, bad = done + 1, bad + bool(violations)
+            faults = [name for _, name, _ in plan.faults]
+            seconds = round(time.monotonic() - started, 1)
+            told = {
+                "seed": args.seed,
+                "round": number,
+                "what": plan.what,
+                "pool": plan.pool,
+                "n": len(plan.inputs),
+                "faults": faults,
+            }
+            told |= {"killed_at": plan.killed_at, "end": plan.end, "seconds": seconds}
+            told["violations"] = [{key: event[key] for key in ("kind", "text")} for event in violations]
+            print(json.dumps(told), flush=True)
+    finally:
+        lane.end()
+    print(json.dumps({"seed": args.seed, "rounds": done, "with_violations": bad, "work": str(work)}))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
