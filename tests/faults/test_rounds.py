@@ -6,6 +6,7 @@ import itertools
 import os
 
 import pytest
+
 from faults.lane import Lane
 from faults.plans import plan_round
 from faults.rounds import Round

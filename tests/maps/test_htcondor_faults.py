@@ -378,3 +378,39 @@ def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate, unti
     m._keeper.publish("rerun", range(N))
     assert other.wait(120).is_done
     assert_complete(other)
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_worker_that_is_held_is_replaced(shared_pool, until, tmp_path, always):
+    """A held worker that is the last one left has another started in its place; a component that holds every worker ends that soon."""
+    once = tmp_path / "once"
+
+    def square(x):
+        if x == 0 and (always or not once.exists()):
+            once.touch()
+            os.kill(os.getppid(), signal.SIGKILL)  # its worker: HTCondor holds the job
+            time.sleep(60)
+        return x * x
+
+    options = wingspan.Options(
+        workers=2, block_size=1, request_memory="64MB", submit={"on_exit_hold": "ExitBySignal"}
+    )
+    m = wingspan.map(square, range(N), tag="held", pool="personal", options=options)
+    (cluster,) = clusters(m)
+
+    def states():
+        with shared_pool.activate():
+            return [
+                ad["JobStatus"] for ad in shared_pool.schedd().query(f"ClusterId == {cluster}", ["JobStatus"])
+            ]
+
+    until(
+        lambda: states() == [5], "one is held, and the other has ended"
+    )  # nobody has looked at the map so far
+    m = wingspan.load("held")
+    if not always:
+        assert_complete(m)
+        return
+    with pytest.raises((wingspan.ComponentHeld, wingspan.ComponentErrors)):
+        m.wait(150)
+    assert len(clusters(m)) <= 3

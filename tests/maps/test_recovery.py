@@ -253,3 +253,19 @@ assert all(m.status().is_done for m in maps)
 assert [m[0] for m in maps] == list(range(150))
 """
     other_python(script)
+
+
+def test_clean_gives_a_map_with_results_its_tag_back(data_dir):
+    """A map whose tag was lost is no litter if somebody named it and it has results; one without results is, and so is a removed one."""
+    m = wingspan.map(abs, [-1], tag="precious", pool="local")
+    m.wait(60)
+    half = m.path.with_name("20200101-000000-00000000")
+    removed = m.path.with_name(f".removed-{half.name}-1")
+    for folder in (half, removed):
+        folder.mkdir()
+    (data_dir / "tags" / "precious").unlink()
+    for folder in (half, m.path):
+        os.utime(folder, (0, 0))
+    assert wingspan.clean() == ()
+    assert wingspan.load("precious")[0] == 1
+    assert os.listdir(m.path.parent) == [m.path.name]

@@ -155,3 +155,16 @@ def test_a_job_whose_supervisor_is_killed_ends(folders: Path, until) -> None:
     size = beats.stat().st_size
     assert not list((folders.parent / "data" / "runs").iterdir())
     assert not until(lambda: [beats.stat().st_size - size], "a look")[0]
+
+
+def test_who_removes_a_run_that_another_has_removed_harms_nobody(folders: Path) -> None:
+    """Removing it again does nothing, also not to a new run of the same name."""
+    command = ["sh", "-c", "echo one > result.txt"]
+    first = wingspan.run(command, name="same", outputs=["result.txt"], pool="local")
+    first.wait(60)
+    load_run("same").remove()
+    first.remove()
+    second = wingspan.run(command, name="same", outputs=["result.txt"], pool="local")
+    second.wait(60)
+    first.remove()
+    assert second.outputs()["result.txt"].read_text() == "one\n"

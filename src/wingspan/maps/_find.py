@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wingspan.errors import PoolError, WingspanError
 from wingspan.maps._by_hand import is_owned
-from wingspan.maps._errors import MapError, TagDamaged, TagNotFound
+from wingspan.maps._errors import MapError, TagDamaged, TagExists, TagNotFound
 from wingspan.maps._folder import (
     MapFolder,
     maps_root,
@@ -18,7 +18,7 @@ from wingspan.maps._folder import (
     tags_root,
 )
 from wingspan.maps._map import Map
-from wingspan.maps._tags import find_tag, list_tags, read_tag, remove_tag
+from wingspan.maps._tags import find_tag, list_tags, read_tag, remove_tag, write_tag
 from wingspan.pools import get_pool
 
 __all__ = ["clean", "load", "load_folder", "load_maps", "remove", "tags"]
@@ -133,7 +133,26 @@ def clean(*, all: bool = False) -> tuple[str, ...]:
     root = maps_root()
     named = {read_tag(tags_root() / tag) for tag in tags()}
     for path in root.iterdir() if root.exists() else ():
-        left_behind = path.name.startswith((".new-", ".removed-")) or path.name not in named
-        if left_behind and time.time() - path.stat().st_mtime > _STALE:
+        left_behind = path.name.startswith(".new-") or path.name not in named
+        try:
+            stale = left_behind and time.time() - path.stat().st_mtime > _STALE
+        except FileNotFoundError:
+            continue  # somebody else takes it away
+        if path.name.startswith(".removed-") or (stale and not _is_named_again(path)):
             shutil.rmtree(path, ignore_errors=True)
     return tuple(removed)
+
+
+def _is_named_again(path: Path) -> bool:
+    """A map that somebody named, and that has results, gets its tag back if it was lost: only the tag is."""
+    try:
+        info = MapFolder(path).info
+        if info.get("transient") or not any(entry.stat().st_size for entry in (path / "results").iterdir()):
+            return False
+        try:
+            write_tag(tags_root(), info["tag"], path.name)
+        except TagExists:
+            write_tag(tags_root(), f"{info['tag'][:100]}-{path.name}", path.name)
+    except (MapError, OSError):
+        return False
+    return True

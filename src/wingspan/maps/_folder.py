@@ -49,6 +49,8 @@ _FIELDS = frozenset(
 _WRITE_BYTES = 1 << 18
 #: Those of the simple types that may be large.
 _SIZED = frozenset({bytes, str})
+#: A disk with less room than this (bytes) is full.
+_SMALL_FILE = 1 << 16
 #: At most so many inputs are taken from the iterable before they are written.
 _AT_ONCE = 4096
 
@@ -379,6 +381,15 @@ class MapFolder:
             return set(os.listdir(self.path)) <= {"events.log", "workers"}
         except OSError as error:
             return isinstance(error, (FileNotFoundError, NotADirectoryError))
+
+    @property
+    def disk_is_full(self) -> bool:
+        """There is no room for as much as a small file."""
+        try:
+            facts = os.statvfs(self.path)
+        except OSError:
+            return False
+        return facts.f_bavail * facts.f_frsize < _SMALL_FILE
 
     def damaged(self, what: str) -> MapError:
         """An error that says what is wrong with this map: a part of it is missing, or all of it."""

@@ -52,6 +52,8 @@ TELLING_REFUSALS = 3
 SILENT_SECONDS = 20.0
 #: Seconds that the removal of a map waits for its jobs to be gone.
 END_SECONDS = 10.0
+#: Exit code of a Python that could not write what it had printed (its documentation, ``sys.exit``).
+_COULD_NOT_WRITE = 120
 #: Jobs in these states cost a place in the queue and do nothing.
 _WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})
 #: A job ended and its claims are undone: wait so long for records on their way (s).
@@ -429,6 +431,13 @@ class Keeper:
             else job.reason or "ended"
         )
         words = "\n".join(f"  {line}" for line in tail if line)
+        if not words and (self.folder.disk_is_full or job.code == _COULD_NOT_WRITE):
+            error = WorkersCannotStart(
+                f"the workers of map {self.folder.info['tag']!r} end before they begin ({ended}): they cannot write to "
+                f"{self.folder.path}; the disk {'is' if self.folder.disk_is_full else 'was'} full",
+                hint="free some space, then m.rerun(); what is finished is kept",
+            )
+            return error, "the disk is full"
         error = WorkersCannotStart(
             f"the workers of map {self.folder.info['tag']!r} end before they begin ({ended})"
             + (

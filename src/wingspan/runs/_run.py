@@ -15,7 +15,7 @@ from wingspan._words import going_on, moment, notice
 from wingspan.errors import PoolError
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.runs._aside import put_aside, something_lies_aside, take_back
-from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunTimeout
+from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import changed_inputs, copy_outputs, declared_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
@@ -464,7 +464,11 @@ class Run(RunJobs):
         Args:
             force: Remove the files even where the scheduler does not answer.
         """
+        if not self._is_there():
+            return
         with self._alone(force=force):
+            if not self._is_there():
+                return  # somebody else has removed it, and may have made another one of its name
             try:
                 self._adopt(ask=not self._folder.submissions())
                 self._act("remove")
@@ -474,6 +478,15 @@ class Run(RunJobs):
                     raise
             self._close()
             remove_run_folder(self.path)
+
+    def _is_there(self) -> bool:
+        """Its folder is still the one of this run."""
+        try:
+            return bool(RunFolder(self.path).info["created"] == self._folder.info["created"])
+        except RunNotFound:
+            return False
+        except RunError:
+            return True  # damaged, it can be removed
 
     def follow(self, number: int = 0, which: str = "out") -> Iterator[str]:
         """What a job prints, as it does, until it has ended or is held."""
