@@ -144,7 +144,7 @@ look() {{
 [ -e .wingspan-there ] || {{
     {{ command -v awk >/dev/null && look; }} >.wingspan-there || :
     # Times in whole seconds: a change must be in another one.
-    ls -dnc $wingspan_full . | grep -q ':[0-9][0-9][.]0*[1-9]' || sleep 1
+    [ -n "$(ls -dnc $wingspan_full . | sed -n '/:[0-9][0-9][.]0*[1-9]/p')" ] || sleep 1
 }}
 # The paths that are new or look different now, and the folders they are in; all, where nobody can tell.
 news() {{

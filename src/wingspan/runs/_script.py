@@ -150,7 +150,8 @@ if [ -d "$wingspan_kept_checkpoint" ]; then cp -R "$wingspan_kept_checkpoint/." 
 keep_checkpoint() {{
     rm -rf "$wingspan_kept_checkpoint.new"
     mkdir -p "$wingspan_kept_checkpoint.new"
-    for wingspan_path in {paths}; do
+    set -- {paths}
+    for wingspan_path; do
         [ -e "$wingspan_path" ] || {{
             echo "wingspan-run: the command says that it has a checkpoint, and $wingspan_path was not written" >&2
             finish {missing_code}
@@ -266,13 +267,16 @@ def job_script(
 
 def _run(spec: RunSpec, start: Sequence[str], shared: bool) -> str:
     words = " ".join(word if word.startswith('"') else shlex.quote(word) for word in start)
+    again_here = shared and bool(spec.checkpoint)  # HTCondor itself starts a job again
     inside = f'env WINGSPAN_INSIDE=yes {words + " " if words else ""}sh "$wingspan_self" "$@"'
+    stopping = "wingspan_stopping=yes; " if again_here else ""
     lines = [
         "# ---- The work " + "-" * 98,
         "wingspan_child=",
         "# HTCondor and Slurm tell this process to end: the command hears of it too.",
-        "wingspan_stopping=",
-        'trap \'wingspan_stopping=yes; [ -z "$wingspan_child" ] || kill -TERM "$wingspan_child" 2>/dev/null || :\' TERM INT',
+        *(["wingspan_stopping="] if again_here else []),
+        f"trap '{stopping}"
+        '[ -z "$wingspan_child" ] || kill -TERM "$wingspan_child" 2>/dev/null || :\' TERM INT',
     ]
     body = [
         "wingspan_code=0",

@@ -191,7 +191,9 @@ def interact_script(
             'cd "$(dirname "$0")"\n'
             "mkdir -p logs\n"
             "# HTCondor's own command, with a terminal, and what it starts there (SSH_TO_JOB_SSH_CMD in HTCondor's manual).\n"
+            "# shellcheck disable=SC2089,SC2090 # HTCondor reads these quotes, no shell does\n"
             f"_CONDOR_SSH_TO_JOB_SSH_CMD={shlex.quote(ssh_command('sh shell.sh'))}\n"
+            "# shellcheck disable=SC2090\n"
             "export _CONDOR_SSH_TO_JOB_SSH_CMD\n"
             "# The job waits for minutes for somebody to connect; whatever becomes of the shell, nothing stays in the queue.\n"
             "mark=$(hostname)-$$\n"

@@ -18,7 +18,7 @@ $1"
 add_folders() {
     folders=/nowhere
     chirp=${_CONDOR_CHIRP_CONFIG:-} ad=${_CONDOR_JOB_AD:-}
-    for place in "$@" "$PWD" "${_CONDOR_SCRATCH_DIR:-}" "${chirp%/*}" "${ad%/*}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}"; do
+    for place in "$PWD" "${_CONDOR_SCRATCH_DIR:-}" "${chirp%/*}" "${ad%/*}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}"; do
         [ "$place" = / ] || add_folder "$place"
     done
 }
@@ -143,6 +143,7 @@ add_common_words() {
     add_folder /tmp
     add_folder /var/tmp
     line="$line --rm --network host --workdir $(quoted "$PWD") --interactive \$tty"
+    # shellcheck disable=SC2034 # $line has it, and is evaluated
     tty='' # not while it is tried
     while read -r folder; do
         case $folder in '' | /nowhere) ;; *) line="$line --volume $(quoted "$folder:$folder")" ;; esac

@@ -33,7 +33,6 @@ have() { command -v "$1" >/dev/null 2>&1; }
 quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
 self=$0
-options=''
 while [ $# -gt 0 ]; do
     case $1 in
     --quiet) quiet=1 && shift && continue ;;
@@ -216,9 +215,9 @@ launch() {
 
 # Its owner goes last: what is left when this is interrupted is still known to be nobody's.
 remove_work() {
-    rm -rf "$1"/* "$1"/.[!.o]* || {
+    rm -rf "${1:?}"/* "$1"/.[!.o]* || {
         chmod -R u+w "$1"
-        rm -rf "$1"/* "$1"/.[!.o]*
+        rm -rf "${1:?}"/* "$1"/.[!.o]*
     }
     rm -rf "$1"
 }
@@ -384,6 +383,7 @@ stage_wait() {
     case $code in
     14[5-9] | 15[016]) ;; # of the signals these end nothing
     129 | 1[345]?)
+        # shellcheck disable=SC3045 # dash, bash and busybox have it; elsewhere there may be a core file, no more
         ulimit -c 0
         trap - HUP INT QUIT TERM USR1 USR2 ALRM
         kill -"$((code - 128))" $$
