@@ -110,6 +110,37 @@ def test_a_job_that_others_cancel_is_known_to_be_gone(
     assert (job.state, job.reason) == ("removed", "it was cancelled")
 
 
+def test_what_waits_for_others_says_so() -> None:
+    """Beside a job that has the whole cluster, a run and a map say that they wait, and Slurm's code for it."""
+    first = shell("sleep 600", cpus=4)
+    until(lambda: first.status().state == "running")
+    second = shell("true")
+    m = wingspan.map(abs, [-1], pool="slurm")
+    try:
+        until(lambda: second.status().message is not None and m.status().message is not None)
+        for message in (second.status().message, m.status().message):
+            assert "waits: " in str(message)
+            assert "(Resources" in str(message) or "(Priority" in str(message)
+    finally:
+        m.remove()
+
+
+def lines_of(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def test_a_job_that_is_requeued_again_and_again_says_so(cluster: SlurmCluster) -> None:
+    """Slurm starts a job anew each time its node gives up on it: the status counts the starts."""
+    run = shell('echo begun >>"$DIARY"; sleep 600', variables={"DIARY": str(Path.cwd() / "diary")})
+    number = run._submissions()[0]["cluster"]
+    for starts in range(1, 4):
+        until(lambda: len(lines_of("diary")) == starts)
+        cluster.command("scontrol", "requeue", number)
+        until(lambda: "PENDING" in cluster.command("squeue", "-h", "-o", "%T", "-j", number))
+        cluster.command("scontrol", "update", f"jobid={number}", "starttime=now")
+    until(lambda: "started it again 3 times" in str(run.status().message))
+
+
 def test_a_job_that_slurm_will_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """More time than the partition gives: sbatch takes the job, it waits for ever, and the status names the limit."""
     import wingspan.runs._watch as module

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -105,6 +107,35 @@ def test_what_no_machine_has_is_told(pool: PersonalHTCondorPool) -> None:
         assert "of memory" in message
     finally:
         m.remove()
+
+
+def test_a_job_that_ended_while_its_schedd_was_away_is_started_again(tmp_path: Path) -> None:
+    """A checkpointing job that exits while its schedd is dead is not "running" for ever: it goes on from its checkpoint."""
+    folder = Path(tempfile.mkdtemp(prefix="wingspan-test-", dir="/var/tmp"))
+    data = tmp_path / "wingspan-data"
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "personal-pool").symlink_to(folder)
+    own = PersonalPool(folder, cpus=1)
+    script = f"""
+        n=$(cat state 2>/dev/null || echo 0); n=$((n + 1)); echo "$n" >state; echo "$n" >>{tmp_path}/diary
+        [ "$n" -lt 2 ] || exit 0
+        while [ ! -e {tmp_path}/gate ]; do sleep 0.02; done
+        exit 85
+    """
+    try:
+        own.start()
+        run = wingspan.run(["sh", "-c", script], checkpoint=["state"], pool="personal", name="counts")
+        wait_for((tmp_path / "diary").exists, "the first step")
+        wait_for(lambda: run.status().state == "running", "a running job")
+        for pid in own.processes():
+            with contextlib.suppress(OSError):
+                if "condor_schedd" in Path(f"/proc/{pid}/cmdline").read_text():
+                    os.kill(pid, signal.SIGKILL)
+        (tmp_path / "gate").touch()
+        assert run.wait(timeout=90).state == "completed"
+    finally:
+        own.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_jobs_ask_for_no_more_disk_than_their_files_take(personal_pool: PersonalPool, tmp_path: Path) -> None:

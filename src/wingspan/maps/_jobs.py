@@ -81,6 +81,9 @@ class Jobs:
         return any(changed)
 
     def _change(self, job: Job, event: JobEvent) -> bool:
+        if job.pool == "slurm" and job.state is event.state is JobState.RUNNING and event.time > job.since:
+            # Begun again without a word of its end, as jobs are that Slurm kills and starts anew.
+            job.evictions, job.since = job.evictions + 1, event.time
         if job.state.is_final or (
             job.state is event.state
             and (job.code, job.reason, job.signal) == (event.code, event.reason, event.signal)

@@ -17,6 +17,7 @@ from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.event_log import EventLog, submitted_clusters
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
+from wingspan.pools.personal.processes import hollow_slots
 from wingspan.pools.submit_description import submit_description
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -193,7 +194,11 @@ class HTCondorPool:
         if not jobs:
             return None
         slots = self.machine_ads("true") if self.own else self.machine_ads(_WHOLE_SLOTS, matching.PROJECTION)
-        return waiting.explain(jobs, slots, own=self.own, now=time.time())
+        return waiting.explain(jobs, slots, own=self.own, now=time.time(), hollow=self._hollow_slots)
+
+    def _hollow_slots(self) -> frozenset[str]:
+        """Slots that have a starter and no job, where this machine can tell."""
+        return frozenset()
 
     def revive(self) -> None:
         """Others keep a site's pool alive."""
@@ -473,6 +478,9 @@ class PersonalHTCondorPool(HTCondorPool):
                 "another folder (wingspan pool start --directory)"
             )
         return message
+
+    def _hollow_slots(self) -> frozenset[str]:
+        return hollow_slots(self.personal.directory)
 
     def _remind(self, found: Explanation, jobs: set[tuple[int, int]]) -> None:
         """Have the schedd look again at jobs that it has forgotten.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +92,10 @@ def _failing(jobs: Sequence[Any]) -> str | None:
         if reason and (code in _DELIBERATE):
             continue
         ended = f"it ended with exit code {ad['ExitCode']}" if isinstance(ad.get("ExitCode"), int) else ""
-        if (reason and _value(ad, "NumVacates")) or starts >= 3:
-            found.append((starts, reason or ended or "HTCondor gives none; its log (events.log) may"))
+        # Without a reason it may be a checkpoint: the job ended to be started again.
+        again = starts >= 3 and ended and ad.get("SuccessCheckpointExitCode") is None
+        if (reason and _value(ad, "NumVacates")) or again:
+            found.append((starts, reason or ended))
     if not found:
         return None
     starts, reason = max(found)
@@ -127,7 +129,14 @@ def _fits(job: Any, slot: Any, *, empty: bool) -> bool:
     return bool(slot.matches(job))
 
 
-def explain(jobs: Sequence[Any], slots: Sequence[Any], *, own: bool, now: float) -> Explanation:
+def explain(
+    jobs: Sequence[Any],
+    slots: Sequence[Any],
+    *,
+    own: bool,
+    now: float,
+    hollow: Callable[[], frozenset[str]] = frozenset,
+) -> Explanation:
     """Why these jobs do not get on.
 
     Args:
@@ -135,6 +144,7 @@ def explain(jobs: Sequence[Any], slots: Sequence[Any], *, own: bool, now: float)
         slots: Whole ads of the pool's slots; of an `own` pool the dynamic ones too.
         own: The pool is one person's: there are no others' priorities.
         now: Unix time.
+        hollow: Tells of slots whose starter has no job: asked after a schedd came back.
     """
     if failing := _failing(jobs):
         return Explanation(failing)
@@ -142,8 +152,8 @@ def explain(jobs: Sequence[Any], slots: Sequence[Any], *, own: bool, now: float)
     idle = [
         ad for ad in jobs if ad["JobStatus"] == 1 and now - _value(ad, "EnteredCurrentStatus") > PATIENCE - 1
     ]
-    if own and (lost := _lost(running, slots, now)):
-        return Explanation("HTCondor says that it runs, and no slot has it", lost=lost)
+    if own and (lost := _lost(running, slots, now, hollow)):
+        return Explanation("HTCondor says that it runs, and no process of it is there", lost=lost)
     if not idle or (running and not own):
         return Explanation()
     machines = [slot for slot in slots if slot.get("SlotType") != "Dynamic"]
@@ -191,14 +201,25 @@ def _is_open(slot: Any) -> bool:
     return _text(slot, "State") == "Unclaimed"
 
 
-def _lost(running: Sequence[Any], slots: Sequence[Any], now: float) -> tuple[tuple[int, int], ...]:
+def _lost(
+    running: Sequence[Any], slots: Sequence[Any], now: float, hollow: Callable[[], frozenset[str]]
+) -> tuple[tuple[int, int], ...]:
+    """Jobs that run on paper only: no slot has them, or they ended while their schedd was away, and nobody heard of it."""
+    old = [
+        ad
+        for ad in running
+        if now - _value(ad, "EnteredCurrentStatus") > LOST and now - _value(ad, "JobCurrentStartDate") > LOST
+    ]
+    if not old:
+        return ()
     known = {_text(slot, "JobId") for slot in slots}
+    reconnected = [ad for ad in old if _value(ad, "ShadowBday") > _value(ad, "JobCurrentStartDate") + 1]
+    empty = hollow() if reconnected else frozenset()
     return tuple(
         (int(ad["ClusterId"]), int(ad["ProcId"]))
-        for ad in running
-        if now - _value(ad, "EnteredCurrentStatus") > LOST
-        and now - _value(ad, "JobCurrentStartDate") > LOST
-        and f"{ad['ClusterId']}.{ad['ProcId']}" not in known
+        for ad in old
+        if f"{ad['ClusterId']}.{ad['ProcId']}" not in known
+        or (ad in reconnected and _text(ad, "RemoteHost") in empty)
     )
 
 

@@ -173,6 +173,8 @@ class RunJobs:
 
     def _why_waiting(self, entries: list[dict[str, Any]], states: list[str]) -> str | None:
         """Why jobs do not get on, as their pool says, which is asked seldom, and only while it looks so."""
+        if "idle" not in states and "running" not in states:
+            return None
         pool = get_pool(self.pool)
         # On a pool of one's own it costs next to nothing to ask of those that are said to run, too.
         if (
@@ -194,8 +196,12 @@ class RunJobs:
                     self._events[(cluster, process)] = attrs.evolve(event, proc=process)
             return
         before = self._events.get((event.cluster, event.proc))
-        if before is not None and before.state is JobState.RUNNING and event.state is JobState.IDLE:
-            self._evicted = True
+        if before is not None and before.state is JobState.RUNNING:
+            # Slurm's jobs that are killed and started again say only that they have begun.
+            begun_again = (
+                self.pool == "slurm" and event.state is JobState.RUNNING and event.time > before.time
+            )
+            self._evicted = self._evicted or begun_again or event.state is JobState.IDLE
         host = event.host or (before.host if before else None)
         self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host)
 

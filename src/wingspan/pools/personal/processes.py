@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["MARKER", "ProcessIdentity", "boot_id", "kill_all", "marked"]
+__all__ = ["MARKER", "ProcessIdentity", "boot_id", "hollow_slots", "kill_all", "marked"]
 
 #: Environment variable, set to the pool's folder, that every process of a pool carries, the jobs' included.
 MARKER = "_WINGSPAN_PERSONAL_POOL"
@@ -124,3 +124,18 @@ def kill_all(directory: Path, *, timeout: float = 10.0) -> list[ProcessIdentity]
             break
         time.sleep(0.01)
     return left
+
+
+def hollow_slots(directory: Path) -> frozenset[str]:
+    """Slots of the pool in `directory` whose starter has no process left that it started, such as ``"slot1_1@localhost"``."""
+    parents, starters = set(), {}
+    for process in marked(directory):
+        try:
+            words = (_PROC / str(process.pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            text = (_PROC / str(process.pid) / "stat").read_text(errors="replace")
+        except OSError:
+            continue
+        parents.add(int(text.rpartition(")")[2].split()[1]))
+        if words[0].endswith("condor_starter") and "-a" in words:
+            starters[process.pid] = f"{words[words.index('-a') + 1]}@localhost"
+    return frozenset(slot for pid, slot in starters.items() if pid not in parents)
