@@ -1,6 +1,7 @@
 """How quick the personal pool is: start, first line of a job, jobs at once, after a removal. Prints JSON.
 
     python benchmarks/personal_pool.py [--cpus 4] [--tries 10] [--directory FOLDER]
+    python benchmarks/personal_pool.py --maps     # maps and runs close behind others, on 2 cores
 
 Times are seconds of wall time on whatever else the machine does; ``load`` says how much that was.
 """
@@ -12,6 +13,8 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -32,6 +35,7 @@ def summary(values: list[float]) -> dict[str, object]:
 class Bench:
     def __init__(self, pool: PersonalPool, folder: Path) -> None:
         self.pool, self.folder, self.number = pool, folder, 0
+        self.extra: dict[str, str] = {}
 
     def submit(self, count: int, command: str = "/bin/date", arguments: str = "+%s.%N") -> tuple[Path, int]:
         import htcondor2
@@ -48,6 +52,7 @@ class Bench:
             "output": "out.$(Process)",
             "log": "log",
             "request_memory": "128MB",
+            **self.extra,
         }
         result = self.pool.schedd().submit(htcondor2.Submit(description), count=count)
         return here, result.cluster()
@@ -94,6 +99,87 @@ class Bench:
         return self.jobs(1)[0]
 
 
+_FRESH = """
+import time
+begin = time.perf_counter()
+import wingspan
+assert sum(wingspan.map(abs, range({n}), pool="personal")) >= 0
+print(time.perf_counter() - begin)
+"""
+
+
+def fresh_maps(n: int, tries: int, environment: dict[str, str]) -> list[float]:
+    """Seconds that a map takes in a fresh Python, from its start, one Python after the other without a pause."""
+    taken = []
+    for _ in range(tries):
+        begun = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", _FRESH.format(n=n)], env=environment, check=True, stdout=subprocess.DEVNULL
+        )
+        taken.append(time.perf_counter() - begun)
+    return taken
+
+
+def maps_behind_others(tries: int) -> dict[str, object]:
+    """On a pool of its own with 2 cores: maps and runs close behind other jobs."""
+    folder = Path(tempfile.mkdtemp(prefix="wingspan-bench-", dir="/var/tmp"))
+    environment = {**os.environ, "WINGSPAN_DATA_DIR": str(folder)}
+    os.environ["WINGSPAN_DATA_DIR"] = str(folder)
+    pool = PersonalPool(cpus=2)
+    pool.start()
+    import wingspan
+
+    try:
+        fresh_maps(1, 3, environment)  # the first of a pool has no worker that waits
+        figures: dict[str, object] = {
+            f"fresh_python_map_of_{n}_no_pause_s": summary(fresh_maps(n, tries, environment))
+            for n in (1, 10_000)
+        }
+        behind, memory = [], []
+        for number in range(3):
+            with pool.activate():
+                bench = Bench(pool, Path(tempfile.mkdtemp(prefix="jobs-", dir=folder)))
+                bench.extra = {"keep_claim_idle": "30"}
+                bench.jobs(4)
+            begun = time.perf_counter()
+            list(wingspan.map(abs, [1], pool="personal"))
+            behind.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            options = wingspan.Options(request_memory=f"{200 + 100 * number}MB")
+            list(wingspan.map(abs, [1], pool="personal", options=options))
+            memory.append(time.perf_counter() - begun)
+        figures["map_of_1_after_jobs_with_keep_claim_idle_s"] = summary(behind)
+        figures["map_of_1_after_a_map_with_other_memory_s"] = summary(memory)
+        (folder / "F").write_text("x")
+        command = [
+            sys.executable,
+            "-m",
+            "wingspan",
+            "run",
+            "--pool",
+            "personal",
+            "--fetch",
+            "--quiet",
+            "--input",
+            "F",
+        ]
+        command += [
+            "--sweep",
+            f"x={','.join(map(str, range(1, 21)))}",
+            "--",
+            "sh",
+            "-c",
+            "sleep 0.5; cat F; echo {x}",
+        ]
+        begun = time.perf_counter()
+        subprocess.run(command, env=environment, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        figures["sweep_of_20_half_second_jobs_with_an_input_s"] = round(time.perf_counter() - begun, 2)
+    finally:
+        pool.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    return figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,7 +187,15 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=4)
     parser.add_argument("--tries", type=int, default=10)
     parser.add_argument("--directory", type=Path, help="where to put the pool (default: a temporary folder)")
+    parser.add_argument("--maps", action="store_true", help="maps and runs close behind others, nothing else")
     options = parser.parse_args()
+    if options.maps:
+        figures = {
+            "load": [round(value, 1) for value in os.getloadavg()],
+            **maps_behind_others(options.tries),
+        }
+        print(json.dumps(figures, indent=2))
+        return
     folder = options.directory or Path(tempfile.mkdtemp(prefix="wingspan-bench-", dir="/var/tmp"))
     folder.mkdir(parents=True, exist_ok=True)
     pool = PersonalPool(folder / "pool", cpus=options.cpus)
