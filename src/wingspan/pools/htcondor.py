@@ -63,6 +63,8 @@ class HTCondorPool:
     """The HTCondor that this machine's configuration names."""
 
     kind = "htcondor"
+    #: Workers reach the folder of their map alone. Not on a pool of one person, where they go on to the next one.
+    limits_access = True
     place: str | None = None
     transport = "chirp"
     shares_files = False
@@ -146,7 +148,10 @@ class HTCondorPool:
             try:
                 version = _version(schedd)
                 text = submit_description(
-                    job, common_files=version >= _COMMON_FILES, common_images=version >= _COMMON_IMAGES
+                    job,
+                    common_files=version >= _COMMON_FILES,
+                    common_images=version >= _COMMON_IMAGES,
+                    limits_access=self.limits_access,
                 )
                 description = htcondor2.Submit(text)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
@@ -364,6 +369,7 @@ class PersonalHTCondorPool(HTCondorPool):
     """The HTCondor that Wingspan runs on this machine for its user; started when it is first needed."""
 
     kind = "personal"
+    limits_access = False
     shares_files = True
     own = True
 

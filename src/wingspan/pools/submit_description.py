@@ -6,6 +6,7 @@ Words and quoting follow the condor_submit manual page (HTCondor manual, "condor
 from __future__ import annotations
 
 import math
+import os
 import re
 
 from wingspan.errors import SubmitError
@@ -91,7 +92,11 @@ def _kibibytes(size: int) -> str:
 
 
 def submit_description(
-    job: JobDescription, *, common_files: bool = False, common_images: bool = False
+    job: JobDescription,
+    *,
+    common_files: bool = False,
+    common_images: bool = False,
+    limits_access: bool = False,
 ) -> str:
     """The submit description of `job`, one command a line, ending in ``queue``.
 
@@ -99,6 +104,7 @@ def submit_description(
         job: What to submit.
         common_files: The schedd knows common input files (HTCondor 25.14 and later); else they are sent with each job.
         common_images: The schedd knows common container images (HTCondor 25.0 and later).
+        limits_access: What has a chirp channel reaches, on the access point, the job's own folder and files alone.
     """
     resources = job.resources
     lines: list[tuple[str, str | None]] = [
@@ -136,9 +142,35 @@ def submit_description(
     lines += list(job.submit.items())
     if job.io_proxy:
         lines.append(("MY.WantIOProxy", "true"))
+        reach = _reach(job) if limits_access and "LimitDirectoryAccess" not in job.custom else None
+        lines.append(("MY.LimitDirectoryAccess", reach and classad_literal(reach)))
     lines += [(f"MY.{name}", classad_literal(value)) for name, value in job.custom.items()]
     text = "".join(f"{name} = {value}\n" for name, value in lines if value is not None)
     return f"{text}queue {job.count}\n"
+
+
+def _reach(job: JobDescription) -> str | None:
+    """The paths on the access point that the shadow opens for the job, as `LimitDirectoryAccess` has them; None if they cannot be written so.
+
+    It counts where the administrator has set no LIMIT_DIRECTORY_ACCESS. An entry with a star at its end is a beginning of paths.
+    """
+    paths = [
+        job.working_dir,
+        *job.input_files,
+        *job.common_input_files,
+        job.container_image,
+        job.log,
+        job.stdout,
+        job.stderr,
+    ]
+    if job.transfer_executable:
+        paths.append(job.executable)
+    local = {os.path.realpath(str(path)) for path in paths if path and "://" not in str(path)}
+    folder = os.path.realpath(job.working_dir) if job.working_dir else None
+    local = {path for path in local if folder is None or path == folder or not path.startswith(f"{folder}/")}
+    if folder is None or any(character in path for path in local for character in ",*"):
+        return None
+    return ",".join(f"{path}*" for path in sorted(local))
 
 
 def _transfer(job: JobDescription, common_files: bool) -> list[tuple[str, str | None]]:
