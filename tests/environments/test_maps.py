@@ -12,9 +12,9 @@ import pytest
 
 import wingspan
 from wingspan.cli._main import cli
+from wingspan.delivery.bundle_source import machine_requirement
 from wingspan.maps import MapDamaged, _delivery
 from wingspan.pools import get_pool
-from wingspan.pools.bundle_source import machine_requirement
 from wingspan.pools.htcondor import PersonalHTCondorPool
 
 

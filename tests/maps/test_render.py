@@ -19,13 +19,13 @@ import pytest
 
 import wingspan
 from _slurm_cluster import SlurmCluster
+from wingspan.delivery.render import FolderInUse
 from wingspan.errors import SettingsError
 from wingspan.jobs import Resources
 from wingspan.lint import lint
 from wingspan.maps._render import map_resources, render_map
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
-from wingspan.pools.render import FolderInUse
 
 BY_HAND = wingspan.Options(workers=0, request_memory="100MB")
 

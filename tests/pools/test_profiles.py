@@ -272,8 +272,8 @@ def test_builds_on_an_access_point_take_one_core_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One core where the site says nothing of builds; none where it wants them elsewhere, but what was built before is there."""
+    from wingspan.delivery.bundle_source import build_here
     from wingspan.environments import bundles
-    from wingspan.pools.bundle_source import build_here
 
     seen = []
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import wingspan
+from wingspan.delivery.bundle_source import machine_requirement
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.maps._jobs import Job
 from wingspan.pools import JobState, slurm
 from wingspan.pools._select import slurm_configured
-from wingspan.pools.bundle_source import machine_requirement
 from wingspan.pools.slurm import SlurmPool
 from wingspan.pools.slurm_queue import read_queue
 

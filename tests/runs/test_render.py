@@ -12,10 +12,10 @@ import pytest
 
 import wingspan
 from _slurm_cluster import SlurmCluster
+from wingspan.delivery.render import FolderInUse
 from wingspan.lint import lint
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.profiles import DiskNotAllowed, FolderNotAllowed, WalltimeNotAllowed, load_profile
-from wingspan.pools.render import FolderInUse
 from wingspan.runs import InputTooLarge, InvalidRun, InvalidSweep, RunWarning
 from wingspan.runs._render import plan_of_run, render, write_files
 

@@ -22,8 +22,8 @@ from wingspan.cli._terminal import echo, style
 from wingspan.errors import SettingsError
 
 if TYPE_CHECKING:
+    from wingspan.delivery.machines import BundleChoice
     from wingspan.pools import Candidate
-    from wingspan.pools.machines import BundleChoice
 
 __all__ = ["doctor"]
 
@@ -146,8 +146,8 @@ def _sshd() -> _Part:
 
 def _bundle(chosen: Candidate) -> BundleChoice | None:
     """The kind of bundle that an environment gets on the chosen pool."""
+    from wingspan.delivery.machines import explain_bundle_kind
     from wingspan.pools import get_pool
-    from wingspan.pools.machines import explain_bundle_kind
 
     return explain_bundle_kind(get_pool(chosen.kind)) if chosen.usable else None
 

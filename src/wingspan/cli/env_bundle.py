@@ -84,9 +84,9 @@ def bundle(
     HASH is the first 8 digits of its SHA-256.
     """
     from wingspan.cli._progress import progress
+    from wingspan.delivery.bundle_source import build_here
     from wingspan.environments import derive_needs, load_environment
     from wingspan.environments.bundles.manifest import check_kind
-    from wingspan.pools.bundle_source import build_here
 
     wanted = dict.fromkeys(kinds or ("pack" if executable else "squashfs",))
     if executable and "pack" not in wanted:

@@ -80,8 +80,8 @@ def prepare(options: Options, pool: Pool, progress: Progress, *, holds_code: boo
     """
     if options.environment is None:
         return None
+    from wingspan.delivery.bundle_source import build_here, choose_kind, find_source, machine_requirement
     from wingspan.environments import derive_needs
-    from wingspan.pools.bundle_source import build_here, choose_kind, find_source, machine_requirement
 
     named = as_environment(options.environment)
     environment = named.load(gpus=options.request_gpus > 0)
@@ -195,8 +195,8 @@ def inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription
     facts = folder.info.get("environment")
     if not facts:
         return job
+    from wingspan.delivery.bundle_source import bundle_disk
     from wingspan.environments.bundles import starter_command
-    from wingspan.pools.bundle_source import bundle_disk
 
     bundle = bundle_of(folder)
     place = next(number for number, word in enumerate(job.arguments) if word.endswith("worker.pyz"))

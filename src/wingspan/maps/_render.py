@@ -16,13 +16,7 @@ from typing import Any
 import attrs
 
 from wingspan._version import __version__
-from wingspan.errors import SettingsError
-from wingspan.jobs import JobDescription, Resources, with_needs
-from wingspan.maps._by_hand import NOTE, NUMBERS, note_rendered
-from wingspan.maps._delivery import bundle_of
-from wingspan.maps._map import Map
-from wingspan.maps._worker_job import resources_of
-from wingspan.pools.render import (
+from wingspan.delivery.render import (
     Reasoned,
     RenderedEnvironment,
     Target,
@@ -40,6 +34,12 @@ from wingspan.pools.render import (
     site_profile,
     submit_script,
 )
+from wingspan.errors import SettingsError
+from wingspan.jobs import JobDescription, Resources, with_needs
+from wingspan.maps._by_hand import NOTE, NUMBERS, note_rendered
+from wingspan.maps._delivery import bundle_of
+from wingspan.maps._map import Map
+from wingspan.maps._worker_job import resources_of
 from wingspan.pools.submit_description import classad_literal, submit_value
 from wingspan.worker import trust
 

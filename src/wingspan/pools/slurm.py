@@ -24,8 +24,8 @@ import attrs
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
-from wingspan.pools.render._text import clock, mebibytes
 from wingspan.pools.slurm_queue import Task, read_jobs_in, read_queue, why_tasks_wait
+from wingspan.pools.text import clock, mebibytes
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.worker import trust
 

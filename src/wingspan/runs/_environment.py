@@ -62,8 +62,8 @@ def prepare(
         EnvironmentError_: The environment cannot be read, or cannot be carried.
         UnknownKind: There is no such kind of bundle.
     """
+    from wingspan.delivery.bundle_source import build_here, choose_kind, find_source, machine_requirement
     from wingspan.environments import derive_needs
-    from wingspan.pools.bundle_source import build_here, choose_kind, find_source, machine_requirement
 
     environment = named.load(gpus=gpus)
     if look is not None:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wingspan.delivery.render import SHELL_IN_ENVIRONMENT
 from wingspan.pools import Pool, choose_pool, get_pool
-from wingspan.pools.render import SHELL_IN_ENVIRONMENT
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
@@ -29,8 +29,8 @@ from wingspan.runs._script import job_script
 from wingspan.worker import trust
 
 if TYPE_CHECKING:
+    from wingspan.delivery.render import Target
     from wingspan.environments.bundles import Bundle
-    from wingspan.pools.render import Target
     from wingspan.runs._run import Run
 
 __all__ = ["open_shell", "shell_in_job"]
@@ -190,7 +190,7 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
     bundle = bundle_of(run.path, dict(run.spec.environment)) if run.spec.environment else None
     remote = _remote(bundle, pool, command)
     if pool.kind == "htcondor":
-        from wingspan.pools.render import site_profile
+        from wingspan.delivery.render import site_profile
 
         reason = site_profile(run.spec.profile).no_ssh(run.spec.resources)
         if reason is not None:
@@ -199,7 +199,7 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
                 hint=f"wingspan logs -f {run.name} shows what it prints; condor_tail {cluster}.{process} FILE shows a file of its folder",
             )
     if pool.kind in ("personal", "htcondor"):
-        from wingspan.pools.render import ssh_command
+        from wingspan.delivery.render import ssh_command
 
         tools = os.environ | (pool.personal.environment() if hasattr(pool, "personal") else {})
         if shutil.which("condor_ssh_to_job", path=tools.get("PATH")) is None:

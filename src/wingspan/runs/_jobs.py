@@ -227,7 +227,7 @@ def _with_disk(resources: Resources, bundle: Bundle | None, folder: RunFolder, p
         return resources
     size = 0
     if bundle is not None:
-        from wingspan.pools.bundle_source import bundle_disk
+        from wingspan.delivery.bundle_source import bundle_disk
 
         needs = (folder.spec.environment or {}).get("needs", {})
         size = bundle_disk(bundle, needs.get("installed_bytes"))

@@ -1,7 +1,7 @@
 """Runs as files for people to own: submit description or sbatch script, the script it executes, and how to use them.
 
 What is written works with plain ``condor_submit`` and ``sbatch``, on machines that have never heard of Wingspan, and says in
-comments why each line is there. What maps have too is in `wingspan.pools.render`.
+comments why each line is there. What maps have too is in `wingspan.delivery.render`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any
 import attrs
 
 from wingspan._version import __version__
-from wingspan.jobs import JobDescription
-from wingspan.pools.render import (
+from wingspan.delivery.render import (
     Reasoned,
     RenderedEnvironment,
     Target,
@@ -34,6 +33,7 @@ from wingspan.pools.render import (
     site_profile,
     submit_script,
 )
+from wingspan.jobs import JobDescription
 from wingspan.pools.submit_description import classad_literal, quote_arguments, submit_value
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import Plan, plan_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wingspan._version import __version__
 from wingspan.jobs import Resources
-from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, clock, mebibytes
+from wingspan.pools.text import DEFAULT_MEMORY, DEFAULT_TIME, clock, mebibytes
 
 __all__ = ["long_array", "sbatch_options"]
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 from wingspan.errors import WingspanError
 from wingspan.jobs import Resources
-from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, clock, mebibytes
 from wingspan.pools.submit_description import quote_arguments
+from wingspan.pools.text import DEFAULT_MEMORY, DEFAULT_TIME, clock, mebibytes
 from wingspan.worker import trust
 
 __all__ = [

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingspan.delivery.render._folder import Target, put
 from wingspan.errors import SettingsError
-from wingspan.pools.render._folder import Target, put
 from wingspan.pools.submit_description import submit_value
 from wingspan.worker import trust
 

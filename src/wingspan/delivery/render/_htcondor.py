@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from wingspan.jobs import JobDescription, Resources, all_of
-from wingspan.pools.render._text import DEFAULT_MEMORY, Reasoned, mebibytes
 from wingspan.pools.submit_description import classad_literal
+from wingspan.pools.text import DEFAULT_MEMORY, Reasoned, mebibytes
 
 if TYPE_CHECKING:
     from wingspan.pools.profiles import Profile

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan._cores import limited_cores
+from wingspan.delivery.machines import BundleChoice, explain_bundle_kind
 from wingspan.environments.bundles.manifest import Kind, check_kind
 from wingspan.errors import OnAccessPoint, PoolError, SettingsError
-from wingspan.pools.machines import BundleChoice, explain_bundle_kind
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 

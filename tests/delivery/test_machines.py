@@ -7,14 +7,14 @@ import pytest
 
 import wingspan
 from wingspan.cli._main import cli
-from wingspan.pools import get_pool
-from wingspan.pools.machines import (
+from wingspan.delivery.machines import (
     Machine,
     choose_bundle_kind,
     explain_bundle_kind,
     machines_of,
     read_machines,
 )
+from wingspan.pools import get_pool
 
 
 def _machines(namespaces: int, apptainer: int, neither: int, *, common: bool = True) -> list[Machine]:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from wingspan.pools.render._environment import RenderedEnvironment
-from wingspan.pools.render._folder import (
+from wingspan.delivery.render._environment import RenderedEnvironment
+from wingspan.delivery.render._folder import (
     SHELL_IN_ENVIRONMENT,
     FolderInUse,
     Target,
@@ -18,9 +18,9 @@ from wingspan.pools.render._folder import (
     ssh_command,
     submit_script,
 )
-from wingspan.pools.render._htcondor import profile_lines, requirement_lines, resource_lines, site_profile
-from wingspan.pools.render._slurm import long_array, sbatch_options
-from wingspan.pools.render._text import DEFAULT_MEMORY, DEFAULT_TIME, Reasoned, clock, mebibytes, one_line
+from wingspan.delivery.render._htcondor import profile_lines, requirement_lines, resource_lines, site_profile
+from wingspan.delivery.render._slurm import long_array, sbatch_options
+from wingspan.pools.text import DEFAULT_MEMORY, DEFAULT_TIME, Reasoned, clock, mebibytes, one_line
 
 __all__ = [
     "DEFAULT_MEMORY",
