@@ -57,6 +57,17 @@ def global_names(code: "types.CodeType") -> "List[str]":
     return names
 
 
+def imports_relatively(code: "types.CodeType") -> "bool":
+    """It has an import such as ``from .config import X``."""
+    for one in codes_of(code):
+        steps = list(dis.get_instructions(one))
+        for place, step in enumerate(steps):
+            # Before it on the stack are the level and the names.
+            if step.opname == "IMPORT_NAME" and place > 1 and steps[place - 2].argval not in (0, None):
+                return True
+    return False
+
+
 def is_heap_type(kind: "type") -> "bool":
     return bool(kind.__flags__ & _HEAP_TYPE)
 

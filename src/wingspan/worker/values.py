@@ -21,6 +21,7 @@ from .anatomy import (
     contents,
     first_built_in,
     global_names,
+    imports_relatively,
     is_heap_type,
     own_state,
     source,
@@ -199,6 +200,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         module = obj.__module__ if isinstance(obj.__module__, str) else obj.__globals__.get("__name__", "")
         key = rebuild.key_of(obj) if obj.__closure__ is None and self._is_named(module, obj) else None
         arguments = (key, module, obj.__qualname__, code, self._globals_of(obj, module), obj.__closure__)
+        package = obj.__globals__.get("__package__")
+        if self._on_own is not None and package in sys.modules and imports_relatively(code):
+            self._on_own(package)
         hints = annotations(obj)
         values: "Dict[str, Any]" = {}
         names = global_names(code)
@@ -236,8 +240,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if self._on_own is not None:
                 if importable:
                     self._on_own(home)
-                if isinstance(facts.get("__package__"), str) and facts["__package__"] in sys.modules:
-                    self._on_own(facts["__package__"])  # for relative imports in it
             known = self._globals[id(own)] = own, _Globals(home, facts, importable)
         return known[1]
 
