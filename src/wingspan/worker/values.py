@@ -237,9 +237,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             home = home if isinstance(home, str) else module
             # Of a module that travels by name, one function may be another than in its source.
             importable = not self._by_value(home) and vars(sys.modules[home]) is own
-            if self._on_own is not None:
-                if importable:
-                    self._on_own(home)
+            if self._on_own is not None and importable:
+                self._on_own(home)
             known = self._globals[id(own)] = own, _Globals(home, facts, importable)
         return known[1]
 
