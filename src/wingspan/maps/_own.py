@@ -98,10 +98,23 @@ def _is_made_by_hand(name: str) -> bool:
     )
 
 
+class _ExactLoader(importlib.machinery.SourceFileLoader):
+    """Compiles a source file, or takes what was compiled of it: not what was compiled of an older one in the same second."""
+
+    def __init__(self, name: str, path: str, mtime_ns: int) -> None:
+        super().__init__(name, path)
+        self._mtime_ns = mtime_ns
+
+    def get_data(self, path: Any) -> bytes:
+        if path != self.path and os.stat(path).st_mtime_ns < self._mtime_ns:  # noqa: PTH116 - for every own module
+            raise OSError("compiled before the source was written")
+        return super().get_data(path)
+
+
 @functools.lru_cache(maxsize=5_000)
 def _code_of_file(loader_name: str, path: str, mtime_ns: int, size: int) -> CodeType | None:
     try:
-        return importlib.machinery.SourceFileLoader(loader_name, path).get_code(loader_name)
+        return _ExactLoader(loader_name, path, mtime_ns).get_code(loader_name)
     except (SyntaxError, ImportError, OSError, ValueError):
         return None
 

@@ -49,7 +49,7 @@ class Unit:
     Attributes:
         root: Folder that it lies in.
         modules: Name -> path below `root`, and which kind of module.
-        files: Path below `root` -> time of last change (s) and content.
+        files: Path below `root` -> time of last change (ns) and content.
         imports: Names at the top of what it imports.
     """
 
@@ -167,7 +167,7 @@ def _tell_left_out(folder: str, files: tuple[str, ...]) -> None:
 def _take(unit: Unit, path: str, facts: os.stat_result) -> str:
     data, imports = _read(path, facts.st_mtime_ns, facts.st_size)
     relative = os.path.relpath(path, unit.root)
-    unit.files[relative] = (int(facts.st_mtime) & 0xFFFFFFFF, data)
+    unit.files[relative] = (facts.st_mtime_ns, data)
     unit.imports |= imports
     return relative
 

@@ -45,11 +45,13 @@ class _Loader(importlib.machinery.SourceFileLoader):
     def get_data(self, path: "Any") -> "bytes":
         if path == self.path:
             return self._text
+        if os.stat(path).st_mtime_ns < self._mtime:
+            raise OSError("compiled before the source was written, in the same second")
         return importlib.machinery.SourceFileLoader.get_data(self, path)
 
     def path_stats(self, path: "Any") -> "Mapping[str, Any]":
         # With these the compiled file that the caller's Python left beside the source is found, if it is of this text.
-        return {"mtime": self._mtime, "size": len(self._text)}
+        return {"mtime": self._mtime // 10**9, "size": len(self._text)}
 
     def set_data(self, path: "Any", data: "Any", *, _mode: "int" = 0o666) -> "None":
         pass  # not beside the caller's files
@@ -280,7 +282,7 @@ def _is_seen(own: "Dict[str, Any]", number: "int", root: "str") -> "Tuple[bool, 
             facts = os.stat(os.path.join(root, relative))
         except OSError:
             return False, False
-        if int(facts.st_mtime) & 0xFFFFFFFF != mtime or (text is not None and facts.st_size != len(text)):
+        if facts.st_mtime_ns != mtime or (text is not None and facts.st_size != len(text)):
             same = False
     return os.path.isdir(root), same
 
@@ -295,7 +297,7 @@ def _write(own: "Dict[str, Any]", number: "int", scratch: "str") -> "str":
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as file:
                 file.write(text)
-            os.utime(path, (mtime, mtime))
+            os.utime(path, ns=(mtime, mtime))
     return folder
 
 
