@@ -81,6 +81,8 @@ unpack_layers() {
     new_work_swept
     reason='no tar or gzip to unpack it with'
     have tar && have gzip || return 1
+    reason='no find, without which root unpacks nothing'
+    can_make_plain || return 1
     check_room
     layers=$(tar -xOf "$bundle" manifest.json 2>/dev/null | sed -n 's/.*"Layers":\[\([^]]*\)\].*/\1/p' | tr -d '" ' | tr ',' ' ')
     [ -n "$layers" ] || die $EXIT_DAMAGED "$bundle names no layers"

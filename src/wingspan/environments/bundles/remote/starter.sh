@@ -638,7 +638,9 @@ plain_files_only() {
     find "$1" ! -uid 0 -exec chown -h 0:0 {} +
     find "$1" -type f \( -perm -4000 -o -perm -2000 -o -perm -0002 -o -perm -0020 \) -exec chmod u-s,go-ws {} +
     find "$1" -type d ! -perm -1000 \( -perm -2000 -o -perm -0002 -o -perm -0020 \) -exec chmod go-ws {} +
+    return 0
 } 2>/dev/null
+can_make_plain() { [ "$(id -u)" != 0 ] || have find; }
 
 try_unpack() {
     label=$1
@@ -646,6 +648,8 @@ try_unpack() {
     new_work_swept
     reason='no unsquashfs, and no helper with it'
     find_tool unsquashfs || return
+    reason='no find, without which root unpacks nothing'
+    can_make_plain || return
     check_room
     # shellcheck disable=SC2086
     if ! $tool -no-progress -quiet -no-xattrs -d "$work/environment" "$bundle" >/dev/null 2>"$work/log"; then
