@@ -25,7 +25,7 @@ AsUser = Callable[[Sequence[str]], list[str]]
 
 #: What a worker surely has: nothing with Python, squashfuse or Apptainer in it.
 BARE = (
-    "awk bash cat chmod cut df grep gzip id ln ls mkdir mktemp mount mv readlink rm sed sh sha256sum sleep stat tail tar tr "
+    "awk bash cat chmod chown cut df find grep gzip id ln ls mkdir mktemp mount mv readlink rm sed sh sha256sum sleep stat tail tar tr "
     "umount uname unshare"
 ).split()
 PROBE = (
