@@ -302,7 +302,8 @@ def test_without_an_engine_and_without_namespaces(build: Build, job_folder: Path
     """Where nothing can be mounted either the environment is moved to where it is unpacked."""
     tools = job_folder / "tools"
     tools.mkdir()
-    for name in "awk bash cat chmod chown cut df find grep gzip id ln ls mkdir mktemp mv readlink rm sed sh sha256sum sleep stat tar tail tr uname".split():
+    usual = "awk bash cat chmod chown cut df find grep gzip id ln ls mkdir mktemp mv readlink rm sed sh sha256sum sleep stat tar tail tr uname"
+    for name in usual.split():
         (tools / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     bundle = build("default", "oci")
     start = starter_command(bundle, ["true"])
