@@ -123,6 +123,8 @@ def read_member(package: LocalPackage, name: str) -> str | None:
     with _open_part(package.path, part) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             if member.name == name and (file := tar.extractfile(member)) is not None:
+                if member.size > 1 << 28:  # a gigabyte of zeros is a kilobyte, compressed
+                    raise ValueError(f"its {name} has {member.size:,} bytes")
                 return file.read().decode("utf-8", errors="replace")
     return None
 

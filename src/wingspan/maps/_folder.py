@@ -249,7 +249,7 @@ def create_map_folder(
             raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
         key = os.urandom(formats.KEY_BYTES)
         holds_code = function.holds_code or inputs_hold_code
-        with (temporary / "function.pkl").open("wb") as file:
+        with open(temporary / "function.pkl", "wb", opener=trust.opener) as file:
             file.write(compatibility.header({**info["interpreter"], "code": holds_code}))
             function.write_to(file)
             function_bytes = file.tell()

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import attrs
 
 from wingspan.maps._errors import MapError
-from wingspan.settings import load_settings
+from wingspan.settings import load_settings, private_folder
 from wingspan.worker import rebuild
 from wingspan.worker.pickling import PROTOCOL, Dumper
 from wingspan.worker.streams import Gathering, Stream
@@ -58,7 +58,7 @@ class PickledFunction(Gathering):
                 import tempfile
 
                 folder = load_settings().data_dir
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                private_folder(folder)
                 self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as this object
             self._file.write(data)
         except OSError as error:

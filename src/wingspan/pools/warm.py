@@ -26,6 +26,7 @@ import attrs
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools.local import LocalPool
 from wingspan.pools.personal.identity import choose_identity
+from wingspan.worker import trust
 from wingspan.worker.idle import REMEMBER, run_facts
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class WarmWorkers(LocalPool):
         memory = self._memory(job)
         if memory.exists():
             return job
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        trust.make_folder(str(self._folder))
         return attrs.evolve(job, environment={**job.environment, REMEMBER: str(memory)})
 
     def lend(self, job: JobDescription, count: int) -> Lent | None:

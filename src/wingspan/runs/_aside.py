@@ -74,7 +74,7 @@ def take_back(folder: RunFolder) -> None:
             for number in _not_submitted(folder, aside):
                 for here, there in zip(_of_job(folder.path, number), _of_job(aside, number), strict=True):
                     if there.exists() and not here.exists():
-                        here.parent.mkdir(exist_ok=True, mode=trust.FOLDER)
+                        trust.make_folder(str(here.parent))
                         there.rename(here)
             # Half removed it must not be taken for something to put back.
             aside = aside.rename(top / f"{_DONE}{aside.name}")  # noqa: PLW2901

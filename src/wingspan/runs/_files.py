@@ -7,7 +7,7 @@ import fnmatch
 import getpass
 import os
 import re
-import shutil
+import secrets
 import stat
 import warnings
 from collections.abc import Iterable, Sequence
@@ -399,9 +399,10 @@ def copy_outputs(name: str, files: dict[str, Path], target: Path, overwrite: boo
             )
     for source, place in wanted.items():
         place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.part")
+        # A name that nobody can guess, and no link followed: the folder may be one that others write to.
+        part = place.with_name(f".{place.name[:200]}.{secrets.token_hex(6)}.part")
         try:
-            shutil.copy2(source, part, follow_symlinks=False)
+            trust.copy_file(str(source), str(part))
             part.replace(place)
         finally:
             part.unlink(missing_ok=True)

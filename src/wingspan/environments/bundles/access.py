@@ -21,6 +21,10 @@ from wingspan.stores.names import SIDECAR_SUFFIX, ContentName, read_sidecar
 
 __all__ = ["check_file", "check_pack_sums", "detect_kind", "open_bundle", "verify_bundle"]
 
+#: Bytes of the texts of a bundle or package that are read into memory: more is no description, whatever it unpacks to.
+MOST_TEXT = 1 << 28
+
+
 #: Second line of an `install` script; the manifest follows in a comment.
 INSTALL_MARK = b"# wingspan-install: "
 
@@ -87,6 +91,10 @@ def _oci_manifest(path: Path) -> bytes | None:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 if member.name == "wingspan.json" and (source := tar.extractfile(member)) is not None:
+                    if member.size > MOST_TEXT:
+                        raise BundleDamaged(
+                            f"{path}: its description has {member.size:,} bytes", hint="is it the right file?"
+                        )
                     return source.read()
     except (tarfile.TarError, EOFError) as error:
         raise BundleDamaged(f"{path} is damaged: {error}", hint="fetch or build it again") from None
@@ -207,6 +215,10 @@ def _verify_pack(path: Path) -> None:
             while piece := source.read(CHUNK):
                 sha.update(piece)
                 old.update(piece)
+                if keep and member.size > MOST_TEXT:
+                    raise BundleDamaged(
+                        f"{path}: {name} has {member.size:,} bytes", hint="is it the right file?"
+                    )
                 if keep:
                     parts.append(piece)
             sums[name], md5[name] = sha.hexdigest(), old.hexdigest()

@@ -12,6 +12,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from wingspan.environments.bundles.access import check_file, check_pack_sums, open_bundle, sif_partition
 from wingspan.environments.bundles.contents import FOLDER, activation_script
 from wingspan.environments.bundles.errors import (
@@ -99,7 +101,7 @@ def unpack_bundle(
                 if checked.kind == "pack":
                     _unpack_pack(checked, prefix, work, progress)
                 elif checked.kind in ("squashfs", "sif", "oci"):
-                    _unpack_image(checked, prefix, work, progress)
+                    _unpack_image(_unchanging(checked, work), prefix, work, progress)
                 else:
                     raise BundleError(
                         f"a bundle of kind {checked.kind!r} is not unpacked by Wingspan: {checked.path}",
@@ -108,7 +110,8 @@ def unpack_bundle(
                         ),
                     )
             script = activation_script(prefix, prefix=str(prefix), name=environment)
-            activate.write_text(script, encoding="utf-8", errors="surrogateescape")
+            # What people source, nobody else may write; and no link in its place is followed.
+            trust.write_whole(str(activate), script.encode(errors="surrogateescape"), mode=0o644)
         except BaseException:
             shutil.rmtree(prefix, ignore_errors=True)
             if made:
@@ -116,6 +119,23 @@ def unpack_bundle(
                     directory.rmdir()
             raise
     return prefix
+
+
+def _unchanging(bundle: Bundle, work: Path) -> Bundle:
+    """The bundle, which was checked; as a copy in `work`, compared again, where others can change the file meanwhile.
+
+    Raises:
+        BundleDamaged: It has been changed.
+    """
+    if trust.is_closed(str(bundle.path)):
+        return bundle
+    copy = work / bundle.path.name
+    shutil.copyfile(bundle.path, copy)
+    if hash_file(copy) != bundle.sha256:
+        raise BundleDamaged(
+            f"{bundle.path} was changed while it was read", hint="it belongs to others: copy it first"
+        )
+    return attrs.evolve(bundle, path=copy)
 
 
 def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -> None:

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from wingspan.pools.personal.installation import Installation
+from wingspan.worker import trust
 
 __all__ = ["write_shadow"]
 
@@ -26,8 +27,6 @@ def write_shadow(directory: Path, installation: Installation) -> Path | None:
     if not known:
         path.unlink(missing_ok=True)
         return None
-    temporary = directory / "shadow.tmp"
-    temporary.write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} {_OPTION} "$@"\n', encoding="utf-8")
-    temporary.chmod(0o755)
-    temporary.replace(path)
+    text = f'#!/bin/sh\nexec {shlex.quote(str(program))} {_OPTION} "$@"\n'
+    trust.write_whole(str(path), text.encode(), mode=trust.PROGRAM)
     return path
