@@ -57,7 +57,8 @@ def main() -> int:
                 "faults": faults,
             }
             told |= {"killed_at": plan.killed_at, "end": plan.end, "seconds": seconds}
-            told["violations"] = [{key: event[key] for key in ("kind", "text")} for event in violations]
+            distinct = {(event["kind"], event["text"]) for event in violations}
+            told["violations"] = [{"kind": kind, "text": text} for kind, text in sorted(distinct)]
             print(json.dumps(told), flush=True)
     finally:
         lane.end()

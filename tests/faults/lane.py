@@ -70,7 +70,9 @@ class Lane:
             "WINGSPAN_DATA_DIR": str(self.data),
             "WINGSPAN_CONFIG_DIR": str(self.work / "config"),
             "WINGSPAN_IDLE_SECONDS": "2",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
+            ),
         }
         self.environ.pop("WINGSPAN_POOL", None)
 

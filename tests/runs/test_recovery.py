@@ -157,6 +157,30 @@ def test_a_job_whose_supervisor_is_killed_ends(folders: Path, until) -> None:
     assert not until(lambda: [beats.stat().st_size - size], "a look")[0]
 
 
+def test_half_written_notes_are_passed_over(pool, folders: Path) -> None:
+    """What a crash has left of a line in a run's notes, or a line written twice, changes nothing."""
+    run = wingspan.run(["true"], name="torn", pool=pool)
+    assert run.wait(120).state == "completed"
+    for name in ("submissions", "local.log"):
+        path = run.path / name
+        data = path.read_bytes() if path.exists() else b""
+        for torn in (
+            b"\0" * 20,
+            b'{"cluster": "loc',
+            b'{"cluster": "loc\n',
+            b"[1]\n",
+            b"7\n",
+            *data.splitlines(True)[-1:],
+        ):
+            path.write_bytes(data + torn)
+            assert load_run("torn").status().state == "completed"
+            with path.open("ab") as file:
+                file.write(b"\n" + b"".join(data.splitlines(True)[-1:]))
+            assert load_run("torn").status().state == "completed"
+    assert load_run("torn").rerun([0]) == [0]
+    assert load_run("torn").wait(120).state == "completed"
+
+
 def test_who_removes_a_run_that_another_has_removed_harms_nobody(folders: Path) -> None:
     """Removing it again does nothing, also not to a new run of the same name."""
     command = ["sh", "-c", "echo one > result.txt"]

@@ -591,10 +591,19 @@ def read_submissions(path: Path) -> list[dict[str, Any]]:
             lines = file.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    entries = []
+    entries: list[dict[str, Any]] = []
+    known = set()
     for line in lines:
-        with contextlib.suppress(ValueError):
-            entries.append(json.loads(line))
+        try:
+            entry = json.loads(line)
+            submission_of(entry)
+            job = entry["pool"], str(entry["cluster"]), int(entry["first"]), bool(entry.get("by_hand"))
+        except (ValueError, TypeError, LookupError):
+            continue  # what a crash has left of a line
+        # Of those submitted by hand more may become known; of ours two processes may have told the same.
+        if job[3] or job not in known:
+            known.add(job)
+            entries.append(entry)
     return entries
 
 

@@ -11,6 +11,7 @@ nobody is left who could tell how they end: then they are ended, on Linux at onc
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -25,6 +26,7 @@ from typing import Any
 import attrs
 
 from wingspan._cores import usable_cores
+from wingspan._files import append_line
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import JobEvent, JobState
 from wingspan.worker import trust
@@ -32,6 +34,8 @@ from wingspan.worker.idle import run_facts
 
 __all__ = ["LocalJobWatcher", "end_orphans", "is_alive", "is_local_job", "submit_local_job"]
 
+#: What a line raises that a crash has left half-written.
+_TORN = (ValueError, TypeError, KeyError, AttributeError)
 _PREFIX = "process-"
 #: The job's number, as everywhere in a `JobDescription`.
 _PROCESS = "$(Process)"
@@ -94,7 +98,7 @@ class _Supervisor:
         #: When they are killed: processes that were told to end, and groups of processes whose first has ended.
         self.told: dict[int, float] = {}
         self.left: dict[int, tuple[float, int]] = {}
-        self.log = os.open(folder / "local.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.untold: list[bytes] = []
         self.ending = False
         facts = {"cluster": order["cluster"], "proc": order["count"] - 1, "note": order["note"]}
         with (folder / "workers" / f"{order['cluster']}.run").open("r+b") as file:
@@ -108,23 +112,47 @@ class _Supervisor:
             "time": time.time(),
             **more,
         }
-        os.write(self.log, json.dumps(entry).encode() + b"\n")
+        self.untold.append(json.dumps(entry).encode())
+        self.write_down()
+
+    def write_down(self) -> None:
+        """Append to the log what it lacks; where the disk is full, later."""
+        while self.untold:
+            try:
+                append_line(self.folder / "local.log", self.untold[0])
+            except OSError:
+                return
+            del self.untold[0]
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self.end)
         waiting = list(range(self.order["count"]))
         while (waiting or self.running or self.left) and not self.ending:
-            while waiting and len(self.running) < self.at_once:
-                self.start(waiting.pop(0))
+            while waiting and len(self.running) < self.at_once and self.start(waiting[0]):
+                del waiting[0]
             self.reap()
+            self.write_down()
             time.sleep(0.02)
         while self.running or self.left:  # its owner ends it
             for pid in self.running:
                 self.tell_to_end(pid)
             self.reap()
             time.sleep(0.01)
+        while self.untold and not self.ending:
+            self.write_down()
+            time.sleep(0.1)
 
-    def start(self, process: int) -> None:
+    def start(self, process: int) -> bool:
+        """Start one; False if that cannot be done now, as the disk is full."""
+        try:
+            self._start(process)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return False
+        return True
+
+    def _start(self, process: int) -> None:
         command = [word.replace(_PROCESS, str(process)) for word in self.order["command"]]
         names = [self.order[which].replace(_PROCESS, str(process)) for which in ("stdout", "stderr")]
         lock = os.open(self.lock_of(process), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -275,9 +303,10 @@ class LocalJobWatcher:
                     if not line.endswith(b"\n"):
                         break
                     self._offset += len(line)
-                    facts = json.loads(line)
-                    facts.pop("pid", None)
-                    events.append(JobEvent(**{**facts, "state": JobState(facts["state"])}))
+                    with contextlib.suppress(*_TORN):
+                        facts = json.loads(line)
+                        facts.pop("pid", None)
+                        events.append(JobEvent(**{**facts, "state": JobState(facts["state"])}))
         except FileNotFoundError:
             pass
         return events

@@ -211,9 +211,10 @@ class RunFolder:
             return []
         entries: dict[str, dict[str, Any]] = {}
         for line in lines:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError, LookupError):  # what a crash has left of a line
                 entry = json.loads(line)
-                entries.setdefault(str(entry["cluster"]), entry)
+                if int(entry["count"]) >= 0 <= int(entry["first"]) and float(entry["time"]) and entry["pool"]:
+                    entries.setdefault(str(entry["cluster"]), entry)
         return list(entries.values())
 
     def inputs(self, version: int) -> Path:
