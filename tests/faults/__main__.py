@@ -29,7 +29,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no further round after so long")
     parser.add_argument("--work", type=Path, help="folder; default: a temporary one")
     args = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGINT):  # the lane is to be ended, also where a shell has these ignored
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # the lane is to be ended, also where a shell has these ignored
         signal.signal(number, lambda *_: sys.exit("ended by a signal"))
     work = args.work or Path(tempfile.mkdtemp(prefix="wingspan-faults-"))
     lane, begin, done, bad = Lane(work, args.disk), time.monotonic(), 0, 0

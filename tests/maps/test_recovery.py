@@ -18,9 +18,19 @@ from wingspan import ComponentStatus
 RUNNING = ComponentStatus.RUNNING
 
 
-@pytest.fixture(params=["local", pytest.param("personal", marks=pytest.mark.htcondor)])
-def any_pool(request, data_dir):
-    """Each test that asks for it runs on both pools."""
+@pytest.fixture(
+    params=[
+        "local",
+        pytest.param("personal", marks=pytest.mark.htcondor),
+        pytest.param("slurm", marks=pytest.mark.slurm),
+    ]
+)
+def any_pool(request, data_dir, monkeypatch):
+    """Each test that asks for it runs on each pool."""
+    if request.param == "slurm":
+        cluster = request.getfixturevalue("slurm_cluster")
+        for name, value in cluster.environment().items():
+            monkeypatch.setenv(name, value)
     if request.param == "personal":
         pool = request.getfixturevalue("personal_pool")
         data_dir.mkdir(parents=True, exist_ok=True)
