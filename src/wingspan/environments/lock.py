@@ -38,6 +38,21 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+#: What names of environments and platforms, and virtual packages with their versions, are made of: they stand in scripts.
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=*!+-]{0,200}")
+
+
+def check_word(text: str, what: str) -> str:
+    """`text`, if it can stand in a script or a file's name as it is.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not _WORD.fullmatch(text):
+        raise ValueError(f"{what} {text!r:.200} has characters that no {what} has")
+    return text
+
+
 @attrs.frozen(kw_only=True)
 class LockedPackage:
     """One package of a locked environment.
@@ -116,6 +131,12 @@ class LockedPlatform:
     subdir: str
     label: str = attrs.field(default=attrs.Factory(lambda self: self.name, takes_self=True))
     virtual_packages: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        for text in (self.name, self.subdir):
+            check_word(text, "platform")
+        for text in self.virtual_packages:
+            check_word(text, "virtual package")
 
     def virtual_package(self, name: str) -> str | None:
         """The version of a virtual package, or None.

@@ -23,7 +23,7 @@ from wingspan.environments.errors import (
     UnknownEnvironment,
     UnknownPlatform,
 )
-from wingspan.environments.lock import Form, LockedPackage, LockedPlatform, normalize
+from wingspan.environments.lock import Form, LockedPackage, LockedPlatform, check_word, normalize
 from wingspan.worker import trust
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Lock:
         with self._parsing():
             self._lock = rattler.LockFile.from_path(self.path)
             self._environments = dict(self._lock.environments())
+            for name in self._environments:
+                check_word(name, "environment")
 
     @property
     def version(self) -> int | None:

@@ -25,9 +25,12 @@ from wingspan.environments import load_environment
 from wingspan.environments.bundles import build_bundle, unpack_bundle
 from wingspan.environments.bundles.errors import BundleDamaged, BundleError, UnsafeBundle, UnsafePackage
 from wingspan.environments.bundles.manifest import Manifest
+from wingspan.environments.bundles.oci import dockerfile
 from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.bundles.sif import definition_file
 from wingspan.environments.bundles.squashfs import trailer
 from wingspan.environments.errors import LockDamaged
+from wingspan.environments.lockfile import Lock
 
 MANY = int(os.environ.get("WINGSPAN_TEST_EXAMPLES", "15"))
 SUBDIR = f"linux-{'64' if platform.machine() == 'x86_64' else platform.machine()}"
@@ -531,3 +534,25 @@ def test_an_image_with_a_device_is_refused(kind: int, tmp_path: Path, root: Path
     with pytest.raises(UnsafeBundle, match="bin/null"):
         unpack_bundle(path, tmp_path / "target")
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("name", ["a;touch x", "a\nRUN evil", "$(x)", "../x", "", "a b", "--flag"])
+def test_names_of_environments_stand_in_scripts(name: str, tmp_path: Path) -> None:
+    """A lock whose environments or platforms have names that a script would take for something else is refused when it is read."""
+    (tmp_path / "pixi.lock").write_text(
+        "version: 6\nenvironments:\n"
+        f"  {json.dumps(name)}:\n    channels:\n    - url: https://h/c/\n    packages:\n      linux-64: []\npackages: []\n"
+    )
+    with pytest.raises(LockDamaged):
+        Lock(tmp_path / "pixi.lock")
+
+
+def test_the_name_of_a_workspace_is_a_word_in_recipes(tmp_path: Path) -> None:
+    """A Dockerfile and a definition file have no line that a workspace's name has put there."""
+    manifest = Manifest(
+        kind="oci", workspace="My $(x)\nRUN evil", environment="default", platform=SUBDIR, environment_digest="x",
+        lock_sha256="y", prefix="/opt/wingspan/environment", python=None, packages=1,
+    )  # fmt: skip
+    for text in (dockerfile(manifest, "pixi.toml"), definition_file(manifest, "pixi.toml")):
+        assert "\nRUN evil" not in text
+        assert "$(x)" not in text

@@ -273,11 +273,11 @@ def _member(name: str, mode: int, kind: bytes) -> tarfile.TarInfo:
 
 def dockerfile(manifest: Manifest, workspace: str, cuda: str | None = None) -> str:
     """A Dockerfile that builds the same environment from the lock with Pixi, for people who build themselves."""
-    name = manifest.environment
+    name, title = manifest.environment, image_name(manifest).partition(":")[0]
     return f"""\
 # Builds environment '{name}' of the lock from scratch. Put it beside {workspace} and pixi.lock:
 #
-#     docker build -t {manifest.workspace.lower()}:{name} -f {manifest.workspace.lower()}.Dockerfile .
+#     docker build -t {title}:{name} -f {title}.Dockerfile .
 
 FROM ghcr.io/prefix-dev/pixi:noble AS build
 WORKDIR /app

@@ -7,6 +7,7 @@ and one squashfs partition. Apptainer's own ``build`` copies the tree first (25â
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import uuid
@@ -128,11 +129,12 @@ def definition_file(manifest: Manifest, workspace: str, cuda: str | None = None)
         cuda: The CUDA version that the platform was locked for, if any. Pixi chooses the platform by it: of two that differ in CUDA alone
             it must take the one that the bundle is of, on build machines with a GPU and without.
     """
+    title = re.sub(r"[^A-Za-z0-9._+-]+", "-", manifest.workspace)
     return f"""\
 # Builds environment '{manifest.environment}' of the lock from scratch. Put it beside {workspace} and pixi.lock:
 #
 #     apptainer build --mksquashfs-args '-comp zstd -Xcompression-level 3 -processors 4 -mem 2G' \\
-#         {manifest.workspace}.sif {manifest.workspace}.def
+#         {title}.sif {title}.def
 #
 # The processors and memory are the job's: by itself mksquashfs takes the whole machine's and is killed.
 
