@@ -135,9 +135,15 @@ def test_the_hint_says_what_is_meant(tmp_path: Path) -> None:
 
 
 def test_what_a_job_of_slurm_prepares(tmp_path: Path) -> None:
-    """Commands that prepare the one that a job is for do not ask for set -e; a computation before another one does."""
+    """A job of Slurm is asked for set -e only where its end is sure to hide that a computation failed."""
     head = "#!/bin/bash\n#SBATCH --time=10\n#SBATCH --mem=1G\nmodule load python\ncd work\nsource env/bin/activate\nmkdir -p out\n"
-    (tmp_path / "a.sbatch").write_text(head + "srun python train.py\n")
-    assert lint([tmp_path / "a.sbatch"]) == []
-    (tmp_path / "a.sbatch").write_text(head + "srun python train.py\nsrun python test.py\n")
-    assert [each.rule for each in lint([tmp_path / "a.sbatch"])] == ["goes-on-after-failure"]
+    path = tmp_path / "a.sbatch"
+    for sound in (
+        "srun python train.py\n",
+        "echo begins\nsrun python train.py\nsrun python test.py\n",
+        "echo\ndate\n",
+    ):
+        path.write_text(head + sound)
+        assert lint([path]) == [], sound
+    path.write_text(head + "srun python train.py\necho it is done\n")
+    assert [each.rule for each in lint([path])] == ["goes-on-after-failure"]

@@ -107,6 +107,12 @@ _PREPARES = re.compile(
 )
 
 
+#: What succeeds whatever happened before.
+_SUCCEEDS = re.compile(
+    r"\s*(?:echo|printf|date|hostname|ls|sleep|true|rm|sacct|seff|exit 0|deactivate|conda deactivate)\b"
+)
+
+
 @SHELL.rule(
     "unpinned-installer",
     hint="name a version and check it, or send the program along; wingspan bundles need no installer on the "
@@ -246,10 +252,12 @@ def goes_on_after_failure(script: Script) -> Iterator[Hit]:
         return
     shebang = script.lines[0] if script.lines and script.lines[0].startswith("#!") else ""
     stops = any(_stops_at_failure(each.text) for each in script.code) or re.search(r"\s-\w*e", shebang)
-    harmless = _PREPARES if script.sbatch else _HARMLESS
-    matters = [
-        each for each in script.code[:-1] if not _HARMLESS.match(each.text) and not harmless.match(each.text)
-    ]
+    matters = [each for each in script.code[:-1] if not _HARMLESS.match(each.text)]
+    if script.sbatch:
+        # sbatch's jobs have no outputs that somebody waits for: it is said only where the end is sure to hide a failure
+        matters = [each for each in matters if not _PREPARES.match(each.text)]
+        if not matters or not _SUCCEEDS.match(script.code[-1].text):
+            return
     if not stops and not all("&&" in each.text or "||" in each.text for each in matters):
         yield Hit(script.code[0].line, "the script goes on after a command that failed")
 
