@@ -323,6 +323,11 @@ def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lin
         ["arguments = $(undefined_here_and_like_nothing)"],
         ['+Comment = "a # b"', "description = job # 3"],
         ["log = $(Cluster)#$(Process).log"],
+        [
+            "requirements = TARGET.Machine =!= MachineAttrMachine1 && Arch == MY.Arch && Machine != LastRemoteHost"
+        ],
+        ['+Wanted = "a"', "requirements = OpSysAndVer == Wanted"],
+        ["copy_to_spool = false"],
     ],
 )
 def test_what_is_no_fault_is_left_alone(tmp_path: Path, lines: list[str]) -> None:

@@ -112,6 +112,8 @@ def test_a_fault_in_the_header(tmp_path: Path, rule: str, line: int, text: str) 
         "##SBATCH --partition=gpu",
         "# SBATCH options follow",
         "# A batch script --fast",
+        "#   sbatch -p gpu job.sbatch",
+        "# sbatch --export=ALL job.sbatch",
         "#SBATCH --output=$HOME/logs/x.out",
         "#SBATCH --output=there/%x-%j.out",
         "#SBATCH --output=%x/%j.out",

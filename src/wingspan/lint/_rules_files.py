@@ -437,7 +437,7 @@ def staging_requirement(submit: SubmitFile) -> Iterator[Hit]:
 def staging_letter(submit: SubmitFile) -> Iterator[Hit]:
     for command, entry in [*_inputs(submit), *((each, each.value) for each in submit.of("container_image"))]:
         match = re.match(r"(?:file://|osdf:///chtc)?/staging/([\w-]{2,60})/", entry)
-        if match and match[1] != "groups":
+        if match and match[1] != "groups" and not match[1].isupper():
             yield Hit(
                 _line_of(submit, command, entry),
                 f"/staging/{match[1]} lacks the letter",

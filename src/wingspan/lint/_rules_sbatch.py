@@ -101,12 +101,15 @@ def not_read(script: Script) -> Iterator[Hit]:
         match = _MISSPELT.match(line)
         if match is None or line.startswith("#SBATCH"):
             continue
-        word = match[1].upper()
-        if word == "SBATCH" or difflib.SequenceMatcher(None, word, "SBATCH").ratio() > 0.75:
+        blank, word = match[1], match[2]
+        # the command sbatch, in a comment that says how the script is submitted, is in small letters
+        if (blank and not word.isupper()) or (word.upper() != "SBATCH" and not word.isupper()):
+            continue
+        if word.upper() == "SBATCH" or difflib.SequenceMatcher(None, word, "SBATCH").ratio() > 0.75:
             yield Hit(number, f"{line.strip()[:60]} is a comment for sbatch")
 
 
-_MISSPELT = re.compile(r"[ \t]{0,20}#[ \t]{0,20}([A-Za-z]{5,8})[ \t]{1,20}-{1,2}[A-Za-z]")
+_MISSPELT = re.compile(r"[ \t]{0,20}#([ \t]{0,20})([A-Za-z]{5,8})[ \t]{1,20}-{1,2}[A-Za-z]")
 
 
 @SBATCH.rule(

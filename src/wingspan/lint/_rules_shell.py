@@ -95,7 +95,7 @@ _PIP_VALUES = re.compile(
 )
 #: Lines whose failure is no loss, or that are no commands of their own.
 _HARMLESS = re.compile(
-    r"\s*(?:(?:echo|printf|date|hostname|whoami|id|pwd|ls|uname|env|printenv|sleep|module|ml|nvidia-smi|lscpu|free|df|set|shopt"
+    r"\s*(?:(?:/(?:usr/)?bin/)?(?:echo|printf|date|hostname|whoami|id|pwd|ls|uname|env|printenv|sleep|module|ml|nvidia-smi|lscpu|free|df|set|shopt"
     r"|ulimit|umask|unset|true|trap|if|then|else|elif|fi|for|while|until|do|done|case|esac|function|return|exit|exec|shift|local)\b"
     r"|(?:export|readonly|declare)\s|\w+(?:\[[^]]*\])?\+?=\S*\s*$|\w+(?:\[[^]]*\])?\+?=[\"'(]|\w+\s*\(\)|[{}():;]|\[)"
 )

@@ -108,15 +108,22 @@ def unquoted_comparison(submit: SubmitFile) -> Iterator[Hit]:
     for command in submit.of("requirements", "require_gpus"):
         for match in _UNQUOTED.finditer(command.value[:20_000]):
             value = match["value"]
-            if value.lower() not in {"undefined", "error", "true", "false"} and not re.match(
-                r"(my|target)\.", value, re.IGNORECASE
-            ):
+            if value[0] == "'" or _is_no_attribute(submit, match["name"].lower(), value.lower()):
                 text = value.strip("'")
                 yield Hit(
                     command.line,
                     f"{match['name']} {match['operator']} {value} compares with an attribute, not with a text",
                     f'write {match["name"]} {match["operator"]} "{text}"',
                 )
+
+
+def _is_no_attribute(submit: SubmitFile, name: str, value: str) -> bool:
+    """Whether a bare word is hardly the name of an attribute; jobs have some that are made to be compared with a machine's."""
+    if value in {"undefined", "error", "true", "false"} or submit.custom(value):
+        return False
+    if re.match(r"my\.|target\.|machineattr|last|remote|desired|wanted|required", value):
+        return False
+    return "." in value or "-" in value or name not in {"machine", "name"}
 
 
 @SUBMIT.rule(

@@ -104,6 +104,9 @@ _SUFFIXES = re.compile(
 #: Commands that sites add to HTCondor's own (EXTENDED_SUBMIT_COMMANDS).
 _OF_SITES = frozenset(["want_campus_pools", "want_ospool"])
 
+#: Commands that HTCondor's manual has, or had, and its parser no longer looks for.
+_OLD = frozenset(["copy_to_spool", "want_remote_io", "wantcorefile", "vmware_dir", "exit_requirements"])
+
 #: Other names that condor_submit takes for some commands; most are those of the job's attributes.
 OTHER_NAMES: dict[str, str] = dict(
     pair.split("=")
@@ -173,7 +176,7 @@ def is_command(name: str) -> bool:
     >>> is_command("get_env"), is_command("request_fpgas"), is_command("request_gpu"), is_command("sample")
     (True, True, False, False)
     """
-    if name in COMMANDS or name in OTHER_NAMES or name in _OF_SITES:
+    if name in COMMANDS or name in OTHER_NAMES or name in _OF_SITES or name in _OLD:
         return True
     if name in _NEARLY:
         return False
