@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -533,6 +534,27 @@ def test_what_htcondor_cannot_parse(tmp_path: Path) -> None:
         ["@use feature : touch_it"],
         ["queue", "include command : touch EXECUTED"],
         ["queue x from touch EXECUTED |"],
+        ["queue from touch EXECUTED|"],
+        ["QUEUE x FROM touch EXECUTED |"],
+        ["queue 1 x from [0:1] touch EXECUTED |"],
+        ["queue x from table touch EXECUTED |"],
+        ["iterate x from touch EXECUTED |"],
+        ["iter x from touch EXECUTED |"],
+        ["\tItera x from touch EXECUTED |"],
+        ["iter\\", "ate x from touch EXECUTED |"],
+        ["que\\", "ue x from touch EXECUTED |"],
+        ["  q\\", "# between \\", "ueue x from touch EXECUTED |"],
+        ["\\", "queue x from touch EXECUTED |"],
+        ["queue x from \\", "touch EXECUTED |"],
+        ["queue x \\", "  \\", " from touch EXECUTED \\", "|"],
+        ["c = touch EXECUTED |", "queue x from $(c)"],
+        ["c = x from touch EXECUTED |", "queue $(c)"],
+        ["c = 1", "if true", "c = x from touch EXECUTED |", "endif", "queue $(c)"],
+        ["c = |", "queue x from touch EXECUTED $(c)"],
+        ["queue $(c:x from touch EXECUTED |)"],
+        ["if true", "queue x from touch EXECUTED |", "endif"],
+        ["if true", "\x0cqueue x from touch EXECUTED |", "endif"],
+        ["executable = touch", "transfer_plugins = x=touch EXECUTED", "use_oauth_services = touch"],
         ["queue x from (", "include command : touch EXECUTED", ")"],
         ["queue x from touch_it.sub"],
         ["queue x in `touch EXECUTED`"],
@@ -997,8 +1019,12 @@ _WORDS = st.sampled_from(
 )  # fmt: skip
 
 
+#: More for a long run: WINGSPAN_EXAMPLES=20000, and --hypothesis-seed for another one.
+MANY = int(os.environ.get("WINGSPAN_EXAMPLES", "150"))
+
+
 @given(st.lists(st.one_of(_WORDS, st.text(max_size=5)), max_size=40))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_upsets_it(tmp_path: Path, words: list[str]) -> None:
     """Whatever a file holds, as either kind, there are findings or none, with lines of that file; never a
     crash.
@@ -1011,3 +1037,71 @@ def test_no_text_upsets_it(tmp_path: Path, words: list[str]) -> None:
         except LintError:  # not UTF-8
             return
         assert all(finding.line >= 1 for finding in findings)
+
+
+@given(
+    st.sampled_from(
+        ["", "executable = /bin/true\n", "requirements = ", "#!/bin/bash\n", "#!/bin/bash\n#SBATCH "]
+    ),
+    st.lists(st.one_of(_WORDS, st.text(max_size=5)), min_size=1, max_size=4),
+)
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_told_is_bounded(tmp_path: Path, head: str, words: list[str]) -> None:
+    """However often a part is repeated, of one rule there are at most 100 findings, and each is short."""
+    path = tmp_path / "file.sub"
+    path.write_bytes(
+        (head + "".join(words) * (20_000 // max(len("".join(words)), 1))).encode("utf-8", "surrogatepass")
+    )
+    for kind in ("submit", "shell"):
+        try:
+            findings = lint([path], kind=kind)  # type: ignore[arg-type]
+        except LintError:  # not UTF-8
+            return
+        rules = [finding.rule for finding in findings]
+        assert all(rules.count(rule) <= 100 for rule in set(rules))
+        assert all(len(finding.message) <= 501 and len(finding.hint) <= 501 for finding in findings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = " + "a" * 1_000_000 + "\n" + "output = $(x)\n" * 2_000 + "queue\n",
+        "executable = /bin/true\nx = ab\n" + "x = $(x)$(x)\n" * 5_000 + "arguments = $(x)\nqueue\n",
+        "if true\n" * 20_000 + "a = 1\n" * 20_000,
+        "executable = /bin/true\n"
+        + "".join(f"a{n} = $(a{n + 1})$(a{n + 1})\n" for n in range(5_000))
+        + "output = $(a0)\nqueue\n",
+        "executable = /bin/true\nqueue x in (\n" + "a\n" * 200_000 + ")\n",
+    ],
+)
+def test_memory_is_bounded(tmp_path: Path, text: str) -> None:
+    """Values that would become gigabytes are not made; what is needed is a small multiple of the file."""
+    path = tmp_path / "a.sub"
+    path.write_text(text)
+    lint([path])  # what is imported is imported now
+    tracemalloc.start()
+    try:
+        lint([path])
+        assert tracemalloc.get_traced_memory()[1] < 20e6 + 60 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+_EXECUTING = st.sampled_from(
+    [
+        "queue", "iterate", "iter", "include", "use", " command", " output", " : ", " x", " from ", " in ", " matching", "touch EXECUTED",
+        " touch EXECUTED |", "|", "\\\n", "\n", " ", "\t", "\x0b", "\r\n", "$(c)", "$(c:", ")", "(", "c = ", "c @=e\n", "@e\n", "if true\n",
+        "if $(c)\n", "endif\n", "else\n", "#", "1", "q", "ueue", "inc", "lude", "@", "[0:1] ", "table ", "$ENV(HOME)", "executable = /bin/true\n",
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.htcondor
+@given(st.lists(_EXECUTING, max_size=14))
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_text_is_executed(tmp_path: Path, words: list[str]) -> None:
+    """Whatever stands where in a description: nothing of it is executed when HTCondor's parser is asked."""
+    path = tmp_path / "file.sub"
+    path.write_text("".join(words))
+    lint([path], kind="submit")
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name.isupper()) == []

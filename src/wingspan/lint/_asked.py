@@ -22,7 +22,7 @@ __all__ = ["ask"]
 
 #: Files that are larger, once their variables are replaced, are judged by our own rules alone.
 _LARGEST = 200_000
-_SECONDS = 5
+_SECONDS = 10
 #: Variables within variables.
 _DEEPEST = 50
 #: Starts a program that gets 1 GiB and two seconds of a processor.

@@ -165,8 +165,9 @@ def _words(rest: str) -> tuple[list[str], bool]:
             parts = None
             continue
         text = match[0]
-        quoted = text[0] in "'\""
-        parts = [*(parts or []), text[1:-1] if quoted else text.removeprefix("\\")]
+        if parts is None:
+            parts = []
+        parts.append(text[1:-1] if text[0] in "'\"" else text.removeprefix("\\"))
     if parts is not None:
         words.append("".join(parts))
     return words, False
