@@ -111,7 +111,10 @@ def test_it_carries_the_lock(build: Build, bare: Path, local_workspace: Path, tm
         assert (carried / name).read_bytes() == (local_workspace / name).read_bytes()
     words = f"--frozen --environment wheels --manifest-path {carried}/pixi.toml"
     assert f"install {words}\n" in done.stderr
-    assert (tmp_path / "here/out/activate.sh").read_text() == f"shell-hook {words} --shell bash\n"
+    hook, isolated, own = (tmp_path / "here/out/activate.sh").read_text().splitlines()
+    assert hook == f"shell-hook {words} --shell bash"
+    assert isolated.startswith("unset PYTHONHOME PYTHONPATH ")
+    assert own == "export PYTHONNOUSERSITE=1"
 
 
 @pytest.mark.parametrize("place", ["variable", "path", "home"])
