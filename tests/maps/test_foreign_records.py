@@ -196,3 +196,24 @@ def test_only_plain_types_are_read() -> None:
         for one in (Path("x"), print, ValueError("x"), io.BytesIO):
             with pytest.raises(ValueError, match="plain data names nothing"):
                 failure.plain(pickle.dumps(one, protocol))
+
+
+def test_what_is_no_plain_file_is_no_file_of_results(unfinished: wingspan.Map, tmp_path: Path) -> None:
+    """Links, pipes and folders that a machine has put among the results are passed over, and nothing is written through them."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    results = unfinished.path / "results"
+    forge(unfinished, formats.OUTPUT, pickle.dumps(5), name="1.0", component=1)
+    (results / "2.0").symlink_to(victim)
+    (results / "3.0").symlink_to(tmp_path / "nowhere")
+    (results / "4.0").mkdir()
+    os.mkfifo(results / "5.0")
+    m = wingspan.load("open")
+    assert m.get(1, timeout=10) == 5
+    looked_at()
+    for name in ("2.0", "5.0"):
+        with pytest.raises(OSError, match=r"."):
+            m._folder.transport.append(f"results/{name}", b"evil")
+    assert victim.read_text() == "mine"
+    m.remove()
+    assert victim.read_text() == "mine"

@@ -188,7 +188,12 @@ class Results:
         changed = self._poll_rounds()
         try:
             with os.scandir(self._folder.path / "results") as entries:
-                sizes = [(entry.name, entry.stat().st_size) for entry in entries]
+                # Plain files only: whoever reaches the folder may put a link, a folder or a pipe there.
+                sizes = [
+                    (entry.name, entry.stat().st_size)
+                    for entry in entries
+                    if entry.is_file(follow_symlinks=False)
+                ]
         except FileNotFoundError:
             raise self._folder.damaged("the folder results is missing") from None
         for name, size in sizes:
@@ -451,7 +456,10 @@ class Results:
         descriptor = self._descriptors.get(file)
         if descriptor is None:
             try:
-                descriptor = os.open(self._folder.path / "results" / self._names[file], os.O_RDONLY)
+                descriptor = os.open(
+                    self._folder.path / "results" / self._names[file],
+                    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,
+                )
             except FileNotFoundError:
                 raise self._folder.damaged(f"the file results/{self._names[file]} is missing") from None
             self._descriptors[file] = descriptor

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: The kernel moves at most 2 GiB less a page in one call (read(2), write(2)), and may move less: no call is taken for all of it.
 _ONE_CALL = 1 << 28
+#: A machine that reaches the map's folder may have put a link or a pipe there: the one is not followed, for the other nobody waits.
+_PLAINLY = os.O_NOFOLLOW | os.O_NONBLOCK
 #: So many parts writev(2) takes at least (IOV_MAX).
 _MOST_PARTS = 1000
 
@@ -107,7 +109,7 @@ class FileTransport(object):
 
     def read(self, path: "str", length: "Optional[int]" = None, offset: "int" = 0) -> "bytes":
         """`length` bytes from `offset` (all, if None; fewer, if the file ends); FileNotFoundError if there is no such file."""
-        descriptor = os.open(self._path(path), os.O_RDONLY)
+        descriptor = os.open(self._path(path), os.O_RDONLY | _PLAINLY)
         try:
             if length is None:
                 length = max(0, os.fstat(descriptor).st_size - offset)
@@ -123,7 +125,7 @@ class FileTransport(object):
         """Append to a file that only this worker writes."""
         descriptor = self._appending.get(path)
         if descriptor is None:
-            descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND | _PLAINLY, 0o600)
             self._appending[path] = descriptor
         if not os.path.exists(self._path(path)):
             raise Gone(self.folder)
@@ -167,7 +169,7 @@ class FileTransport(object):
 
     def write_whole(self, path: "str", data: "bytes") -> "None":
         """Write a file that nobody else writes."""
-        descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAINLY, 0o600)
         try:
             write_all(descriptor, data)
         finally:
