@@ -208,6 +208,7 @@ def test_a_folder_of_ours_is_closed_when_it_is_used(tmp_path):
         ("a", 0o2775, trust.make_folder, 0o700),
         ("b", 0o777, trust.close_folder, 0o755),
         ("c", 0o755, trust.close_folder, 0o755),
+        ("d", 0o1777, trust.close_folder, 0o1777),
     ):
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(before)

@@ -266,6 +266,8 @@ def make_folder(path: "str") -> "None":
 def close_folder(path: "str") -> "None":
     """As `make_folder`; but from a folder that is there already, and may hold more than ours, only the right of others to write is taken.
 
+    One with the sticky bit (/tmp) is meant for everybody, and stays as it is: nobody takes there what is another's.
+
     Raises:
         NotClosed, OSError: As in `make_folder`.
     """
@@ -274,7 +276,7 @@ def close_folder(path: "str") -> "None":
     except FileNotFoundError:
         return make_folder(path)
     check_owner(path, status)
-    if status.st_uid == os.geteuid() and status.st_mode & 0o022:
+    if status.st_uid == os.geteuid() and status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
         os.chmod(path, stat.S_IMODE(status.st_mode) & ~0o022)
 
 

@@ -72,7 +72,7 @@ def new_folder(folder: Path) -> Iterator[None]:
     check_empty(folder)
     was_there = folder.exists()
     try:
-        trust.make_folder(str(folder))
+        (trust.close_folder if was_there else trust.make_folder)(str(folder))
     except trust.NotClosed as error:
         raise FolderInUse(f"{folder} cannot be used: {error.strerror}", hint="name a new folder") from None
     try:
