@@ -109,7 +109,7 @@ def timed(command: list[str], folder: Path, *, cold: bool = False) -> float:
 def start_figures(path: Path, folder: Path) -> dict[str, object]:
     """Start-up by every way that works here, beside the same Python from an unpacked folder."""
     from wingspan.environments.bundles import open_bundle, starter_command
-    from wingspan.environments.bundles.programs import find_program
+    from wingspan.environments.bundles.machine.programs import find_program
 
     bundle = open_bundle(path)
     plain = folder / "plain"

@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from wingspan.environments.bundles.debian import DebianUnavailable, fetch, mirror, unpack
+from wingspan.environments.bundles.machine.debian import DebianUnavailable, fetch, mirror, unpack
 
 __all__ = ["DebianUnavailable", "fetch", "mirror", "patchelf", "unpack"]
 

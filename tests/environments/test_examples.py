@@ -19,7 +19,7 @@ import platformdirs
 import pytest
 
 from wingspan.environments import Workspace
-from wingspan.environments.bundles.install import PIXI_VERSION
+from wingspan.environments.bundles.kinds.install import PIXI_VERSION
 from wingspan.environments.needs import derive_needs
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import load_run, load_runs

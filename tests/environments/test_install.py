@@ -20,7 +20,7 @@ import platformdirs
 import pytest
 
 import wingspan
-from wingspan.environments.bundles.install import PIXI_VERSION
+from wingspan.environments.bundles.kinds.install import PIXI_VERSION
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import RunFailed, load_runs
 

@@ -40,7 +40,7 @@ def publish(
     What is there already is checked and left; nothing is ever overwritten. Prints the address for jobs.
     """
     from wingspan.cli._progress import progress
-    from wingspan.environments.bundles.access import detect_kind
+    from wingspan.environments.bundles.opening import detect_kind
     from wingspan.errors import SettingsError, WingspanError
     from wingspan.settings import load_settings
     from wingspan.stores import configured_stores, open_store, place

@@ -37,8 +37,8 @@ from wingspan.environments.bundles.errors import (
     PackageUnavailable,
     UnknownKind,
 )
-from wingspan.environments.bundles.fetch import fetch_packages
-from wingspan.environments.bundles.programs import find_program
+from wingspan.environments.bundles.machine.programs import find_program
+from wingspan.environments.bundles.packages.fetch import fetch_packages
 from wingspan.environments.bundles.storage import hash_file, interprocess_lock
 from wingspan.progress import NoProgress
 

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import build_bundle, unpack_bundle
 from wingspan.environments.bundles.errors import BundleDamaged, BundleError, UnsafeBundle, UnsafePackage
+from wingspan.environments.bundles.kinds.oci import dockerfile
+from wingspan.environments.bundles.kinds.sif import definition_file
+from wingspan.environments.bundles.kinds.squashfs import trailer
 from wingspan.environments.bundles.manifest import Manifest
-from wingspan.environments.bundles.oci import dockerfile
 from wingspan.environments.bundles.remote import remote_program
-from wingspan.environments.bundles.sif import definition_file
-from wingspan.environments.bundles.squashfs import trailer
 from wingspan.environments.errors import LockDamaged
 from wingspan.environments.lockfile import Lock
 

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from wingspan.environments import load_environment
-from wingspan.environments.bundles import build_bundle, squashfs
+from wingspan.environments.bundles import build_bundle
 from wingspan.environments.bundles.errors import BuildFailed
-from wingspan.environments.bundles.image import BLOCK, Image
-from wingspan.environments.bundles.programs import find_program
-from wingspan.environments.bundles.squashfs import make_squashfs
+from wingspan.environments.bundles.kinds import squashfs
+from wingspan.environments.bundles.kinds.squashfs import make_squashfs
+from wingspan.environments.bundles.kinds.squashfs_format import BLOCK, Image
+from wingspan.environments.bundles.machine.programs import find_program
 
 #: Prints (path, mode, size, link or digest) of everything below a folder.
 _LIST = """
@@ -295,7 +296,7 @@ def test_a_file_of_five_gigabytes(tmp_path: Path, empty_cache: Path) -> None:
 
 def test_a_file_that_shrinks(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tree that changes while its image is made is an error, not a wrong image."""
-    from wingspan.environments.bundles import squashfs
+    from wingspan.environments.bundles.kinds import squashfs
 
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/file").write_bytes(b"0123456789")

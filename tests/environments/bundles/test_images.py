@@ -25,12 +25,12 @@ from wingspan.environments.bundles import (
     unpack_bundle,
     verify_bundle,
 )
-from wingspan.environments.bundles.access import sif_partition
-from wingspan.environments.bundles.base import debian_base
 from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError, UnsafeBundle
-from wingspan.environments.bundles.oci import dockerfile
+from wingspan.environments.bundles.kinds.oci import dockerfile
+from wingspan.environments.bundles.kinds.root_filesystem import debian_base
+from wingspan.environments.bundles.kinds.sif import definition_file
+from wingspan.environments.bundles.opening import sif_partition
 from wingspan.environments.bundles.remote import remote_program
-from wingspan.environments.bundles.sif import definition_file
 
 Build = Callable[..., Bundle]
 ENGINES = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]

@@ -20,7 +20,7 @@ import pytest
 
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import Bundle, open_bundle, starter_command
-from wingspan.environments.bundles.install import PIXI_VERSION, oldest_pixi
+from wingspan.environments.bundles.kinds.install import PIXI_VERSION, oldest_pixi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
 import standin_pixi

@@ -513,7 +513,7 @@ def test_reading_a_large_script_takes_little_memory(build: Build) -> None:
     script = build("default", "pack", executable=True).path
     assert script.stat().st_size > 60e6
     program = (
-        "import resource, sys; from pathlib import Path; from wingspan.environments.bundles import pack\n"
+        "import resource, sys; from pathlib import Path; from wingspan.environments.bundles.kinds import pack\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "with pack.opened_pack(Path(sys.argv[1])) as tar: print(sum(1 for _ in tar))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"

@@ -18,7 +18,7 @@ import pytest
 
 from wingspan.environments.bundles import Bundle, starter_command
 from wingspan.environments.bundles.errors import BundleError
-from wingspan.environments.bundles.programs import mount_helper
+from wingspan.environments.bundles.machine.programs import mount_helper
 
 Build = Callable[..., Bundle]
 AsUser = Callable[[Sequence[str]], list[str]]

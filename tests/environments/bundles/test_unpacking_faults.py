@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from wingspan.environments.bundles import Bundle
-from wingspan.environments.bundles.install import PIXI_VERSION
+from wingspan.environments.bundles.kinds.install import PIXI_VERSION
 from wingspan.environments.bundles.remote import remote_program
 
 Build = Callable[..., Bundle]

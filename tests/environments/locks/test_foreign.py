@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wingspan.environments import Workspace, derive_needs, load_environment
-from wingspan.environments.bundles.fetch import fetch_packages
+from wingspan.environments.bundles.packages.fetch import fetch_packages
 from wingspan.environments.errors import LockOutdated
 
 CHANNEL = "https://conda.example.org/main"

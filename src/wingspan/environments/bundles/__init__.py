@@ -1,9 +1,11 @@
 """Bundles: one file that carries a locked environment to machines with neither Pixi nor the packages.
 
-build.py      build a bundle, or find it built       access.py    open and verify one
-fetch.py      packages, checked against the lock     unpack.py    back into a folder
-link.py       an environment for a fixed prefix      starter.py   how a job starts inside one (starter.sh on
-the worker) writers.py    from an order to a file, by kind       manifest.py  what a bundle says of itself
+build.py      build a bundle, or find it built       opening.py   open and verify one
+unpack.py     back into a folder                     starter.py   how a job starts inside one (remote/starter.sh)
+manifest.py   what a bundle says of itself           checked.py   bundles whose digest is known
+packages/     fetched, checked, extracted            linked/      the environment at its prefix
+kinds/        how each kind is written               machine/     programs of this machine
+remote/       what runs on execution points
 
 Names are imported when they are used: who finds a bundle that was built before waits for nothing else.
 """
@@ -15,10 +17,10 @@ from typing import TYPE_CHECKING
 from wingspan._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from wingspan.environments.bundles.access import open_bundle, verify_bundle
     from wingspan.environments.bundles.build import build_bundle
     from wingspan.environments.bundles.errors import BundleError
     from wingspan.environments.bundles.manifest import KINDS, PREFIX, Bundle, Kind, Manifest
+    from wingspan.environments.bundles.opening import open_bundle, verify_bundle
     from wingspan.environments.bundles.starter import Start, starter_command
     from wingspan.environments.bundles.unpack import unpack_bundle
 
@@ -31,10 +33,10 @@ _HOME = {
     "PREFIX": ".manifest",
     "Start": ".starter",
     "build_bundle": ".build",
-    "open_bundle": ".access",
+    "open_bundle": ".opening",
     "starter_command": ".starter",
     "unpack_bundle": ".unpack",
-    "verify_bundle": ".access",
+    "verify_bundle": ".opening",
 }
 
 __all__ = [

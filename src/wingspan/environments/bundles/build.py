@@ -39,7 +39,7 @@ from wingspan.stores.names import ContentName, sidecar
 from wingspan.worker import trust
 
 if TYPE_CHECKING:
-    from wingspan.environments.bundles.fetch import Archive
+    from wingspan.environments.bundles.packages.fetch import Archive
 
 __all__ = ["Product", "build_bundle"]
 
@@ -152,7 +152,7 @@ def _key(
     manifest = hash_file(env.manifest_path) if env.manifest_path else None
     told: dict[str, Any] = dict(options)
     if "base" in options:
-        from wingspan.environments.bundles.base import base_digest
+        from wingspan.environments.bundles.kinds.root_filesystem import base_digest
 
         told["base"] = base_digest(options["base"])
     parts: list[Any] = [
@@ -170,7 +170,7 @@ def _key(
     parts.append([hashlib.sha256(remote_program(name)).hexdigest() for name in _INSIDE[kind]])
     parts.append({name: hashlib.sha256(content).hexdigest() for name, content in activated.files().items()})
     if kind == "install":
-        from wingspan.environments.bundles.install import PIXI_VERSION, oldest_pixi
+        from wingspan.environments.bundles.kinds.install import PIXI_VERSION, oldest_pixi
 
         parts += [env.platform.name, oldest_pixi(env), PIXI_VERSION]
     if kind in ("sif", "oci"):
@@ -238,7 +238,7 @@ def _build(
 ) -> Bundle:
     from concurrent.futures import ThreadPoolExecutor
 
-    from wingspan.environments.bundles.fetch import fetch_packages
+    from wingspan.environments.bundles.packages.fetch import fetch_packages
     from wingspan.environments.needs import derive_needs
 
     writer = _writer(kind)
@@ -322,7 +322,7 @@ def _remove_all_but(product: Path, work: Path) -> None:
 
 
 def _writer(kind: Kind) -> Callable[[Order], tuple[Product, Manifest]]:
-    from wingspan.environments.bundles import writers
+    from wingspan.environments.bundles.kinds import writers
 
     return writers.WRITERS[kind]
 

@@ -123,7 +123,7 @@ def starter_command(
         options += ["--prefix", bundle.prefix]
     if bundle.kind in ("squashfs", "oci"):
         if helper and bundle.kind == "squashfs":
-            from wingspan.environments.bundles.programs import mount_helper
+            from wingspan.environments.bundles.machine.programs import mount_helper
 
             try:
                 archive = mount_helper()

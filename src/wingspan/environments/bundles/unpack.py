@@ -14,8 +14,6 @@ from typing import Any
 
 import attrs
 
-from wingspan.environments.bundles.access import check_file, check_pack_sums, open_bundle, sif_partition
-from wingspan.environments.bundles.contents import FOLDER, activation_script
 from wingspan.environments.bundles.errors import (
     AlreadyThere,
     BuildFailed,
@@ -24,11 +22,13 @@ from wingspan.environments.bundles.errors import (
     InvalidPlace,
     UnsafeBundle,
 )
-from wingspan.environments.bundles.foreign import check_names, site_packages
-from wingspan.environments.bundles.link import link_conda, settle_modes
+from wingspan.environments.bundles.kinds.pack import extract_pack
+from wingspan.environments.bundles.linked.metadata import FOLDER, activation_script
+from wingspan.environments.bundles.linked.prefix import link_conda, settle_modes
+from wingspan.environments.bundles.machine.programs import find_program
 from wingspan.environments.bundles.manifest import Bundle
-from wingspan.environments.bundles.pack import extract_pack
-from wingspan.environments.bundles.programs import find_program
+from wingspan.environments.bundles.opening import check_file, check_pack_sums, open_bundle, sif_partition
+from wingspan.environments.bundles.packages.foreign_names import check_names, site_packages
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.remote.activation import ACTIVATION, place_fault
 from wingspan.environments.bundles.storage import disk_full, hash_file, no_room, temporary_folder

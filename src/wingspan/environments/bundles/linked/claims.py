@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from wingspan.environments.bundles.fetch import Archive
+from wingspan.environments.bundles.packages.fetch import Archive
 from wingspan.environments.lock import LockedPackage
 
 __all__ = ["CLOBBERS", "Claim", "claimed_files", "compiled", "origin_of", "origins_of"]

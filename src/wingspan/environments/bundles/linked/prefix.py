@@ -29,12 +29,12 @@ import attrs
 
 from wingspan._urls import without_secrets
 from wingspan.environments.archives import console_scripts
-from wingspan.environments.bundles.bytecode import compile_packages
-from wingspan.environments.bundles.claims import CLOBBERS, Claim, claimed_files, origins_of
 from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing, UnsafeBundle
-from wingspan.environments.bundles.extracted import forget_altered, remember
-from wingspan.environments.bundles.fetch import Archive, run_rattler
-from wingspan.environments.bundles.foreign import check_archives
+from wingspan.environments.bundles.linked.bytecode import compile_packages
+from wingspan.environments.bundles.linked.claims import CLOBBERS, Claim, claimed_files, origins_of
+from wingspan.environments.bundles.packages.fetch import Archive, run_rattler
+from wingspan.environments.bundles.packages.foreign_names import check_archives
+from wingspan.environments.bundles.packages.package_cache import forget_altered, remember
 from wingspan.environments.bundles.storage import cache_folder, hash_file, no_room
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -111,7 +111,7 @@ def link_environment(
 
 
 def conda_item(archive: Archive) -> dict[str, Any]:
-    """What `_rattler` wants to know of a package: the lock's record, and where the checked archive is."""
+    """What `rattler_process` wants to know of a package: the lock's record, and where the checked archive is."""
     package = archive.package
     assert package.record is not None
     record = json.loads(package.record.to_json())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from wingspan.environments.bundles.errors import BuildFailed
-from wingspan.environments.bundles.image import BLOCK, STORED, Blob, Content
+from wingspan.environments.bundles.kinds.squashfs_format import BLOCK, STORED, Blob, Content
 from wingspan.environments.bundles.storage import replacing
 
 __all__ = ["blob_key", "compress", "compression", "load_blob", "make_blob"]

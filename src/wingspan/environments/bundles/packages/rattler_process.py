@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wingspan.environments.bundles.errors import UnsafePackage
-from wingspan.environments.bundles.foreign import Contents, add_extracted, site_packages
+from wingspan.environments.bundles.packages.foreign_names import Contents, add_extracted, site_packages
 from wingspan.worker import trust
 
 _AT_ONCE = 8

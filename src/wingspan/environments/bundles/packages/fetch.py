@@ -163,7 +163,7 @@ def _copy(package: LockedPackage, source: str, path: Path, progress: Progress, t
 
 
 def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progress, task: int) -> None:
-    """Download in a process of its own (see `_rattler`), several at once; put them in place."""
+    """Download in a process of its own (see `rattler_process`), several at once; put them in place."""
     requests = []
     for package, source, path in items:
         algorithm, digest = _digest(package)
@@ -211,13 +211,13 @@ def _unreachable(source: str) -> str:
 
 
 def run_rattler(request: dict[str, object]) -> Iterator[dict[str, str]]:
-    """Run one operation of `_rattler` in its own process and yield the events that it writes.
+    """Run one operation of `rattler_process` in its own process and yield the events that it writes.
 
     py-rattler can crash an interpreter that ends in the ordinary way (its threads outlive it), so it lives
     where a crash after the work is done does no harm.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "wingspan.environments.bundles._rattler"],
+        [sys.executable, "-m", "wingspan.environments.bundles.packages.rattler_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,8 +14,8 @@ import stat
 import tarfile
 from pathlib import Path
 
-from wingspan.environments.bundles import debian
 from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing
+from wingspan.environments.bundles.machine import debian
 from wingspan.environments.bundles.storage import (
     cache_folder,
     hash_file,

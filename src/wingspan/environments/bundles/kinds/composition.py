@@ -19,9 +19,9 @@ from typing import Any
 
 import attrs
 
-from wingspan.environments.bundles.claims import CLOBBERS, Claim, compiled, origin_of
-from wingspan.environments.bundles.fetch import Archive
-from wingspan.environments.bundles.image import read_tree
+from wingspan.environments.bundles.kinds.squashfs_format import read_tree
+from wingspan.environments.bundles.linked.claims import CLOBBERS, Claim, compiled, origin_of
+from wingspan.environments.bundles.packages.fetch import Archive
 from wingspan.environments.bundles.storage import cache_folder, replacing
 
 __all__ = ["Composition", "compose", "keep_shares"]

@@ -27,8 +27,8 @@ from pathlib import Path
 import attrs
 
 from wingspan._cores import usable_cores
-from wingspan.environments.bundles.claims import Claim
 from wingspan.environments.bundles.errors import BuildFailed
+from wingspan.environments.bundles.linked.claims import Claim
 from wingspan.environments.bundles.storage import cache_folder, interprocess_lock
 from wingspan.progress import NO_PROGRESS, Progress
 

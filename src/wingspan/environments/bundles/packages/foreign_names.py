@@ -1,7 +1,7 @@
 """What packages say of themselves, looked at before anything of them is put into an environment.
 
 Whoever wrote a lock or a pack chose every name in it. py-rattler takes names of files as they stand, so each of them is checked here
-(`wingspan.worker.trust` says what a name may be): first as the archives list them, before anything is linked, then (in `_rattler`) as the
+(`wingspan.worker.trust` says what a name may be): first as the archives list them, before anything is linked, then (in `rattler_process`) as the
 packages lie there when they are extracted, before each is linked.
 """
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import attrs
 
 from wingspan.environments.bundles.errors import BundleDamaged, BundleNotFound
+from wingspan.environments.bundles.kinds.pack import check_member, opened_pack, read_pack_manifest
+from wingspan.environments.bundles.kinds.squashfs import read_trailer
 from wingspan.environments.bundles.manifest import Bundle, Kind, Manifest
-from wingspan.environments.bundles.pack import check_member, opened_pack, read_pack_manifest
-from wingspan.environments.bundles.squashfs import read_trailer
 from wingspan.environments.bundles.storage import CHUNK, hash_file
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.stores.errors import StoreError

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from wingspan.environments.bundles.errors import BundleDamaged, UnsafeBundle
-from wingspan.environments.bundles.fetch import Archive
-from wingspan.environments.bundles.link import conda_item
+from wingspan.environments.bundles.linked.prefix import conda_item
 from wingspan.environments.bundles.manifest import Manifest
+from wingspan.environments.bundles.packages.fetch import Archive
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import CHUNK, hash_file
 from wingspan.progress import NO_PROGRESS, Progress

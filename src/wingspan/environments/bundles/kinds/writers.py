@@ -9,19 +9,19 @@ from pathlib import Path
 
 import attrs
 
-from wingspan.environments.bundles.base import copy_base
 from wingspan.environments.bundles.build import Order, Product
-from wingspan.environments.bundles.composition import compose, keep_shares
-from wingspan.environments.bundles.contents import add_contents, package_variables
 from wingspan.environments.bundles.errors import BuildFailed
-from wingspan.environments.bundles.install import install_script
-from wingspan.environments.bundles.link import link_environment
+from wingspan.environments.bundles.kinds.composition import compose, keep_shares
+from wingspan.environments.bundles.kinds.install import install_script
+from wingspan.environments.bundles.kinds.oci import dockerfile, write_oci
+from wingspan.environments.bundles.kinds.pack import write_executable, write_pack
+from wingspan.environments.bundles.kinds.root_filesystem import copy_base
+from wingspan.environments.bundles.kinds.sif import add_apptainer_files, definition_file, write_sif
+from wingspan.environments.bundles.kinds.squashfs import NotKept, append_manifest, make_squashfs, trailer
+from wingspan.environments.bundles.linked.metadata import add_contents, package_variables
+from wingspan.environments.bundles.linked.prefix import link_environment
 from wingspan.environments.bundles.manifest import Kind, Manifest
-from wingspan.environments.bundles.oci import dockerfile, write_oci
-from wingspan.environments.bundles.pack import write_executable, write_pack
 from wingspan.environments.bundles.remote import remote_program
-from wingspan.environments.bundles.sif import add_apptainer_files, definition_file, write_sif
-from wingspan.environments.bundles.squashfs import NotKept, append_manifest, make_squashfs, trailer
 
 __all__ = ["WRITERS"]
 

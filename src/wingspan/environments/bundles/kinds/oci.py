@@ -19,9 +19,9 @@ from typing import Any
 
 import attrs
 
-from wingspan.environments.bundles.claims import claimed_files, compiled
-from wingspan.environments.bundles.fetch import Archive
+from wingspan.environments.bundles.linked.claims import claimed_files, compiled
 from wingspan.environments.bundles.manifest import Manifest
+from wingspan.environments.bundles.packages.fetch import Archive
 from wingspan.environments.bundles.storage import cache_folder, hash_file, replacing
 from wingspan.progress import NO_PROGRESS, Progress
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import attrs
 
 from wingspan._cores import usable_cores
-from wingspan.environments.bundles.blobs import blob_key, compress, load_blob, make_blob
-from wingspan.environments.bundles.composition import Composition
 from wingspan.environments.bundles.errors import BundleDamaged
-from wingspan.environments.bundles.image import Blob, Image, Node, lay_out, read_tree
+from wingspan.environments.bundles.kinds.blobs import blob_key, compress, load_blob, make_blob
+from wingspan.environments.bundles.kinds.composition import Composition
+from wingspan.environments.bundles.kinds.squashfs_format import Blob, Image, Node, lay_out, read_tree
 from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.storage import cache_folder
 from wingspan.progress import NO_PROGRESS, Progress

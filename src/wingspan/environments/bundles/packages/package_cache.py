@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from wingspan.environments.bundles.fetch import Archive
+from wingspan.environments.bundles.packages.fetch import Archive
 from wingspan.environments.bundles.storage import interprocess_lock, replacing
 
 __all__ = ["forget_altered", "remember"]

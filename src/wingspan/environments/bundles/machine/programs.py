@@ -16,8 +16,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-from wingspan.environments.bundles import debian
 from wingspan.environments.bundles.errors import BundleError, ProgramMissing
+from wingspan.environments.bundles.machine import debian
 from wingspan.environments.bundles.storage import cache_folder, interprocess_lock, replacing, temporary_folder
 from wingspan.worker import trust
 

@@ -1,0 +1,1 @@
+"""The kinds of bundles: how each is written, and what its format is."""

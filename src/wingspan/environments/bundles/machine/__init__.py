@@ -1,0 +1,1 @@
+"""Programs of the machine that builds or mounts: found, or obtained without root."""

@@ -1,0 +1,1 @@
+"""Packages: fetched, checked against the lock, and extracted once."""
