@@ -120,6 +120,7 @@ SHELL: dict[str, Callable[[int], str]] = {
         "arithmetic": "$((",
         "arrays": "a=(\n",
         "lines": "python a.py\n",
+        "homes": "cd " * 600 + "\n",
         "downloads, a line each": "curl https://example.org/a | /b/c\n",
     }.items()
 }  # fmt: skip

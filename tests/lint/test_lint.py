@@ -652,6 +652,9 @@ def test_nothing_of_the_file_is_executed(
         ("gpu-chosen-by-hand", 3, "export CUDA_VISIBLE_DEVICES=0"),
         ("home-in-job", 3, ". ~/.bashrc"),
         ("home-in-job", 3, 'source "$HOME/.bashrc"'),
+        ("home-in-job", 3, "cp out.txt ~/results/"),
+        ("home-in-job", 3, "cd $HOME"),
+        ("home-in-job", 3, 'python3 -u "${HOME}/src/train.py" --fast'),
     ],
 )
 def test_a_fault_of_a_script_is_found(tmp_path: Path, rule: str, line: int, script: str) -> None:
@@ -695,6 +698,10 @@ def test_a_fault_of_a_script_is_found(tmp_path: Path, rule: str, line: int, scri
         "pip install --no-deps torch==2.9.1",
         "pip install ./wheels/mine-1.0-py3-none-any.whl",
         "export HOME=$PWD\n. ~/.bashrc",
+        "export HOME=$PWD\ncp a ~/b",
+        "test -f ~/.bashrc && echo found",
+        "cp a~ b~; python x.py --name=~x HOMES/$HOMES",
+        "echo cd ~",
         "echo $CUDA_VISIBLE_DEVICES",
         "cat <<END\n--option\ncurl x | bash\nEND",
         'args=(\n  --epochs 10  # it\'s many\n  -n 3\n)\npython x.py "${args[@]}"',

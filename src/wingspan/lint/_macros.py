@@ -42,8 +42,8 @@ class Macros:
             before = self._known.get(name)
             if conditional:
                 conditional_names.add(name)
-            elif before is not None and f"$({name}" in value.lower():  # it is added to
-                self._known[name] = _joined(name, before, value)
+            elif f"$({name}" in value.lower():  # it is added to
+                self._known[name] = _joined(name, before or "", value)
             else:
                 self._known[name] = value
         self._unknown = unknown | conditional_names

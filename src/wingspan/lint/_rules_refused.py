@@ -20,7 +20,7 @@ from wingspan.lint._values import (
     expression_fault,
     is_size,
 )
-from wingspan.lint._vocabulary import BOOLEANS, EXPRESSIONS, INTEGERS
+from wingspan.lint._vocabulary import BOOLEANS, EXPRESSIONS, INTEGERS, is_command
 
 __all__: list[str] = []
 
@@ -35,7 +35,8 @@ def _effective(submit: SubmitFile) -> Iterator[tuple[Command, str]]:
     for each in last.values():
         if each.branch or (each.key in variables and not each.custom):
             continue
-        value = submit.expanded(each.value)
+        adds = not each.custom and f"$({each.key}" in each.value.lower()  # to what it was before
+        value = submit.expanded(f"$({each.key})" if adds else each.value)
         if "$" not in value and not submit.is_template:
             yield each, value.strip()
 
@@ -136,18 +137,22 @@ def no_executable(submit: SubmitFile) -> Iterator[Hit]:
     source="https://htcondor.readthedocs.io/en/latest/classads/classad-mechanism.html; " + _TRIED,
 )
 def unreadable_value(submit: SubmitFile) -> Iterator[Hit]:
-    gpus = submit.last("request_gpus") is not None
+    gpus = submit.last("request_gpus")
     for command, value in _effective(submit):
-        if not value:
+        if not value or command.written.startswith("-"):
             continue
         fault, hint = None, None
         about_gpus = command.key.startswith("gpus_") or command.key == "require_gpus"
-        if command.custom or command.key in EXPRESSIONS or command.key.startswith("request_"):
+        if (
+            command.custom
+            or command.key in EXPRESSIONS
+            or (command.key.startswith("request_") and is_command(command.key))
+        ):
             sized = (
                 command.key in {"request_memory", "request_disk", "gpus_minimum_memory"}
                 or "retry_request" in command.key
             )
-            if about_gpus and not gpus and not command.custom:
+            if about_gpus and not (gpus and gpus.value) and not command.custom:
                 continue
             if not (sized and is_size(value)):
                 fault = expression_fault(value)

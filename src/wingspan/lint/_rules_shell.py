@@ -318,10 +318,17 @@ def home_in_job(script: Script) -> Iterator[Hit]:
     for each in script.code:
         if re.search(r"(?:^|[\s;])HOME=", each.text):
             return
-        match = re.search(r"(^|[\s;&|])(\.|source)\s+[\"']?(~|\$HOME|\$\{HOME\})/\S+", each.text)
+        match = _HOME.search(each.text)
         if match:
             yield Hit(each.line, f"{match[0].strip()} needs a home folder")
             return
+
+
+#: A file in the home folder that is read, written or gone to; not one that a test looks for.
+_HOME = re.compile(
+    r"(?:^|[\s;&|])(?:(?:\.|source)\s+[\"']?(?:~|\$HOME|\$\{HOME\})/[^\s\"';&|]+"
+    r"|(?:cd|pushd|cp|mv|ls|cat|mkdir|tar|rsync|bash|sh|python3?)\s(?:[^\n;&|]{0,200}?\s)?[\"']?(?:~|\$HOME|\$\{HOME\})(?:/[^\s\"';&|]*)?(?=[\s\"';&|]|$))"
+)
 
 
 def _is_read_by_others(script: Script) -> bool:

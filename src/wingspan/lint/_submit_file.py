@@ -26,9 +26,10 @@ __all__ = [
 
 #: Job files are small; what has more bytes is data.
 LARGEST = 4 << 20
-_NAME = re.compile(r"[+-][^\s=]+|[\w.]+")
+_NAME = re.compile(r"[+-][^\s=:]+|[\w./]+", re.ASCII)
 _STATEMENT = re.compile(
-    r"(?P<word>if|elif|else|endif)(?:\s+(?P<rest>.*))?|@?(?P<other>include|use|error|warning)\b(?!\s*=).*",
+    r"(?P<word>if|elif|else|endif)(?:\s+(?P<rest>.*))?|@?(?P<other>include|use)\b(?!\s*=).*"
+    r"|(?:error|warning)\s*:.*",
     re.IGNORECASE | re.DOTALL,
 )
 _QUEUE = re.compile(r"(?:queue|iter(?:a(?:te?)?)?)(?:\s+(?P<rest>.*))?", re.IGNORECASE | re.DOTALL)
@@ -368,9 +369,10 @@ class _Reader:
         left, equals, value = logical.partition("=")
         written = left.rstrip()
         tagged = written.endswith("@")
-        written = written.rstrip("@" if tagged else "+").rstrip() if equals else written
-        if not equals or not _NAME.fullmatch(written):
-            if not self.queues and not self._branches.open:
+        written = written[:-1].rstrip() if tagged or re.search(r"\s\+$", left) else written
+        if not equals or not _NAME.fullmatch(written) or written.lower() == "queue":
+            # a name may be made of variables
+            if not self.queues and not self._branches.open and not (equals and "$(" in written):
                 self.faults.append(Fault(number, logical))
             return
         custom = written[0] in "+-" or written.lower().startswith("my.")

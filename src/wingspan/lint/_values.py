@@ -59,7 +59,8 @@ def expression_fault(text: str) -> str | None:
         classad.ExprTree(text)
     except (classad.ClassAdException, ValueError):
         return _reason(text)
-    return None
+    # classad2 takes a bracket too many for the end
+    return _reason(text) if _depth(_without_texts(text)) < 0 else None
 
 
 def is_size(text: str) -> bool:
@@ -87,18 +88,30 @@ _WORDS = (
 
 
 def _reason(text: str) -> str:
-    bare = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)
+    bare = _without_texts(text)
     if bare.count('"') % 2:
         return "a quote is not closed"
     for pattern, words in _WORDS:
         if pattern.search(bare):
             return words
+    depth = _depth(bare)
+    if depth < 0:
+        return "a bracket is closed that was not opened"
+    return "a bracket is not closed" if depth else "it is no expression"
+
+
+def _without_texts(text: str) -> str:
+    return re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)
+
+
+def _depth(bare: str) -> int:
+    """How many brackets are open at the end; -1: one is closed that was not opened."""
     depth = 0
     for character in bare:
         depth += (character in "([{") - (character in ")]}")
         if depth < 0:
-            return "a bracket is closed that was not opened"
-    return "a bracket is not closed" if depth else "it is no expression"
+            return -1
+    return depth
 
 
 @lru_cache(maxsize=1024)
