@@ -279,3 +279,35 @@ def test_clean_gives_a_map_with_results_its_tag_back(data_dir):
     assert wingspan.clean() == ()
     assert wingspan.load("precious")[0] == 1
     assert os.listdir(m.path.parent) == [m.path.name]
+
+
+#: Gives a map another tag and is killed at the so-manieth change that it makes.
+_RETAG = """
+import os, sys
+import wingspan
+from faults.actors import kill_at
+
+m = wingspan.load("before")
+kill_at(int(sys.argv[1]))
+m.retag("after")
+os._exit(0)
+"""
+
+
+def test_a_retag_that_is_killed_anywhere_leaves_one_tag(other_python, monkeypatch):
+    """Wherever it is killed the map has one tag when it was loaded, can be given another, and leaves none when it is removed."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    number, done = 1, False
+    while not done:
+        m = wingspan.map(abs, [-1], tag="before", pool="local")
+        m.wait(60)
+        done = other_python(_RETAG, number, check=False).returncode == 0
+        found = wingspan.load_maps()
+        assert {one.path for one in found} == {m.path}, number
+        assert wingspan.tags() == (wingspan.load(wingspan.tags()[0]).tag,), number
+        wingspan.load(wingspan.tags()[0]).retag("other")
+        assert wingspan.tags() == ("other",), number
+        wingspan.remove("other")
+        assert wingspan.tags() == (), number
+        number += 1
+    assert number > 4

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
 
+from wingspan._files import lock
 from wingspan.errors import PoolError, WingspanError
 from wingspan.maps._by_hand import is_owned
-from wingspan.maps._errors import MapError, TagDamaged, TagExists, TagNotFound
+from wingspan.maps._errors import MapError, MapRemoved, TagDamaged, TagExists, TagNotFound
 from wingspan.maps._folder import (
     MapFolder,
     maps_root,
@@ -41,7 +43,12 @@ def load(tag: str) -> Map:
         raise TagNotFound(
             f"the map with the tag {tag!r} was removed", hint="wingspan maps lists those there are"
         )
-    return Map(MapFolder(path))
+    folder = MapFolder(path)
+    if folder.info.get("also"):  # somebody gives it another tag, or has died while he did
+        with contextlib.suppress(OSError), lock(path / "lock") as alone:
+            if alone:
+                folder.settle_tags()
+    return Map(folder)
 
 
 def tags(pattern: str | None = None) -> tuple[str, ...]:
@@ -51,7 +58,11 @@ def tags(pattern: str | None = None) -> tuple[str, ...]:
 
 def load_maps(pattern: str | None = None) -> tuple[Map, ...]:
     """All maps whose tag matches, by tag."""
-    return tuple(load(tag) for tag in tags(pattern))
+    found = []
+    for tag in tags(pattern):
+        with contextlib.suppress(TagNotFound, MapRemoved):  # somebody removes it this moment
+            found.append(load(tag))
+    return tuple(found)
 
 
 def load_folder(path: str) -> Map:

@@ -451,6 +451,15 @@ class MapFolder:
         with contextlib.suppress(ValueError, OSError):
             self.info = json.loads((self.path / "map.json").read_bytes())
 
+    def settle_tags(self) -> None:
+        """Take away a tag that a retag has left beside the map's own. The map's lock must be held."""
+        self.read_info()
+        if self.info.get("also"):
+            for tag in self.info["also"]:
+                if tag != self.info["tag"]:
+                    remove_tag(tags_root(), tag, self.info["id"])
+            self.update_info(also=[])
+
     def update_info(self, **changes: Any) -> None:
         """Rewrite ``map.json`` with `changes`."""
         self.info = {**self.info, **changes}
@@ -569,7 +578,7 @@ class MapFolder:
         (self.path / "workers" / f"first-{first}").unlink(missing_ok=True)
 
 
-def remove_map_folder(path: Path, tag: str) -> None:
+def remove_map_folder(path: Path, *tags: str) -> None:
     """Take a map away: first out of its place, so that it is there whole or not at all, then its tag, then what is in it.
 
     Whoever dies in between leaves a tag without a map, which `load` takes away, or a folder that `clean` does.
@@ -580,7 +589,8 @@ def remove_map_folder(path: Path, tag: str) -> None:
     doomed = path.with_name(f".removed-{path.name}-{time.time_ns()}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(doomed)
-    remove_tag(tags_root(), tag, path.name)
+    for tag in tags:
+        remove_tag(tags_root(), tag, path.name)
     shutil.rmtree(doomed, ignore_errors=True)
 
 

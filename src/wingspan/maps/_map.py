@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from wingspan._files import lock
 from wingspan._words import notice
 from wingspan.errors import DiskError, PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
@@ -26,7 +27,7 @@ from wingspan.maps._outputs import Outputs
 from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 from wingspan.maps._streams import Streams
-from wingspan.maps._tags import check_tag, remove_tag, write_tag
+from wingspan.maps._tags import check_tag, write_tag
 from wingspan.maps._waiting import Timeout, deadline_of
 from wingspan.pools import JobState, get_pool
 from wingspan.worker import formats, rounds
@@ -34,6 +35,8 @@ from wingspan.worker import formats, rounds
 __all__ = ["Map"]
 
 
+#: Seconds that whoever gives a map another tag waits for somebody else who does.
+RETAG_SECONDS = 20.0
 _STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
 
 
@@ -471,7 +474,7 @@ class Map(Outputs):
                     raise
         self._keeper.close()
         self._folder.read_info()
-        remove_map_folder(self._folder.path, self.tag)
+        remove_map_folder(self._folder.path, self.tag, *self._folder.info.get("also", ()))
 
     def _end_jobs(self) -> None:
         keeper = self._keeper
@@ -497,10 +500,17 @@ class Map(Outputs):
         check_tag(tag)
         if not self.exists:
             raise self._folder.removed()
-        self._folder.read_info()
-        old = self.tag
-        if tag != old:
-            write_tag(tags_root(), tag, self._folder.info["id"])
-        self._folder.update_info(tag=tag, transient=False)
-        if tag != old:
-            remove_tag(tags_root(), old, self._folder.info["id"])
+        folder = self._folder
+        with lock(folder.path / "lock", patience=RETAG_SECONDS):
+            folder.settle_tags()
+            old = self.tag
+            if tag != old:
+                # Written down before it is done: whoever dies on the way leaves a map that `load` knows by one tag.
+                folder.update_info(also=[tag])
+                try:
+                    write_tag(tags_root(), tag, folder.info["id"])
+                except BaseException:
+                    folder.update_info(also=[])
+                    raise
+            folder.update_info(tag=tag, transient=False, also=[old] if tag != old else [])
+            folder.settle_tags()
