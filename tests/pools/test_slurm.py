@@ -234,14 +234,16 @@ def test_a_worker_has_the_time_that_was_asked_for(cluster: SlurmCluster) -> None
 
 
 def test_it_is_chosen_on_a_login_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where nobody names a pool, a configured cluster that answers is used, and doctor says why."""
+    """Where nobody names a pool, a configured cluster is used, and doctor says why; one that does not answer is an error."""
     assert choose_pool().pool.kind == "slurm"
     (chosen,) = [one for one in explain_choice() if one.chosen]
     assert (chosen.kind, "the cluster answers" in chosen.reason) == ("slurm", True)
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "absent.conf"))
     with pytest.raises(PoolUnavailable, match="absent"):
         choose_pool("slurm")
-    assert [one.chosen for one in explain_choice() if one.kind == "slurm"] == [False]
+    with pytest.raises(PoolUnavailable, match="SLURM_CONF is"):
+        choose_pool()
+    assert [(one.chosen, one.usable) for one in explain_choice() if one.kind == "slurm"] == [(True, False)]
 
 
 def test_workers_that_slurm_takes_away_come_back() -> None:
