@@ -7,16 +7,7 @@ from pathlib import Path
 
 from wingspan.pools.personal import PersonalPool
 
-__all__ = ["finished", "submit", "wait_for"]
-
-
-def wait_for(condition, what: str, seconds: float = 60.0):
-    """The first true answer of `condition`; fails with `what` if there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
-        time.sleep(0.02)
-    return answer
+__all__ = ["finished", "submit"]
 
 
 def submit(pool: PersonalPool, folder: Path, command: str, *, count: int = 1, **extra: str) -> int:

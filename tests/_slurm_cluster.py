@@ -9,12 +9,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-#: Seconds after which starting or ending is given up. Long: a busy machine must not fail a test.
-PATIENCE = 60.0
+from _waiting import PATIENCE, NotInTime, until
+
 #: Where ``tools/engines/slurm.py`` unpacks Slurm for those who cannot install it.
 _ENGINES = [Path("/var/cache/wingspan-engines/slurm"), Path.home() / ".cache/wingspan-engines/slurm"]
 
@@ -107,7 +105,11 @@ class SlurmCluster:
 
     def wait_for(self, job: str) -> None:
         """Return when `job` (an array as well) is in the queue no more."""
-        _until(lambda: not self.command("squeue", "-h", "-j", job, "-o", "%A", check=False).strip(), 300.0)
+        until(
+            lambda: not self.command("squeue", "-h", "-j", job, "-o", "%A", check=False).strip(),
+            f"the end of job {job}",
+            seconds=300,
+        )
 
     def start(self) -> None:
         """Start both daemons and wait for the node.
@@ -118,9 +120,9 @@ class SlurmCluster:
         for _ in range(5):
             self._start_daemons()
             try:
-                _until(self._is_up, PATIENCE)
+                until(self._is_up, "the node")
                 return
-            except SlurmDidNotStart:
+            except (SlurmDidNotStart, NotInTime):
                 self._stop_daemons()
                 if "in use" not in self._logs():  # somebody else was given the port in the meantime
                     break
@@ -178,8 +180,8 @@ class SlurmCluster:
     def stop(self) -> None:
         """Take all jobs out of the queue, end the daemons, and see that no process of theirs is left."""
         if self._daemons and all(daemon.poll() is None for daemon in self._daemons):
-            with contextlib.suppress(SlurmDidNotStart):
-                _until(self._is_empty, 20.0)
+            with contextlib.suppress(NotInTime):
+                until(self._is_empty, "an empty queue", seconds=20)
         self._stop_daemons()
         for process in self.processes():
             with contextlib.suppress(ProcessLookupError):
@@ -210,11 +212,3 @@ class SlurmCluster:
                 if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
         return [pid for pid in found if pid != os.getpid()]
-
-
-def _until(condition: Callable[[], bool], patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SlurmDidNotStart(f"not within {patience:.0f} s")
-        time.sleep(0.05)

@@ -12,10 +12,8 @@ from typing import NamedTuple
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.cli import main
-
-#: Seconds after which a test gives up waiting. Long: a busy machine must not fail a test.
-PATIENCE = 120.0
 
 
 class Result(NamedTuple):

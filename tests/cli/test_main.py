@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.cli._main import COMMANDS
 
-from .conftest import PATIENCE, Run
+from .conftest import Run
 
 #: Libraries that cost tens of milliseconds each, and that neither `import wingspan` nor `--help` has any use for.
 HEAVY = (

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 
-from .conftest import PATIENCE, Run
+from .conftest import Run
 
 
 def double(number: int) -> int:

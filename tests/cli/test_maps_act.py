@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 
-from .conftest import PATIENCE, Run
+from .conftest import Run
 
 
 def make(*tags: str) -> None:

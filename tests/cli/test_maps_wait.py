@@ -6,8 +6,9 @@ import signal
 from collections.abc import Callable
 
 import wingspan
+from _waiting import PATIENCE
 
-from .conftest import PATIENCE, Run
+from .conftest import Run
 
 
 def test_a_completed_map_ends_with_0(run: Run) -> None:

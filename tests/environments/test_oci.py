@@ -15,7 +15,7 @@ import platformdirs
 import pytest
 
 import wingspan
-from _jobs import wait_for
+from _waiting import until
 from wingspan.lint import lint
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs._render import render
@@ -192,10 +192,10 @@ def test_a_removed_run_leaves_no_container(local_workspace: Path, site: str) -> 
     environment = wingspan.Environment(local_workspace, kind="oci")
     run = wingspan.run(command, environment=environment, pool="htcondor")
     try:
-        wait_for(lambda: _processes(f"sleep\0{seconds}\0"), "the command itself", 150)
+        until(lambda: _processes(f"sleep\0{seconds}\0"), "the command itself", seconds=150)
     finally:
         run.remove(force=True)
-    wait_for(lambda: not _processes(seconds), "its end", 90)
+    until(lambda: not _processes(seconds), "its end", seconds=90)
 
 
 def _processes(word: str) -> list[Path]:

@@ -17,6 +17,7 @@ import wingspan
 from _engines import find_sshd, pool_with_sshd
 from _slurm_cluster import SlurmCluster
 from _terminal import PATIENCE, Terminal
+from _waiting import until
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import Run, RunError, load_runs
@@ -62,18 +63,16 @@ def _leave(pool: PersonalPool) -> None:
     """Nothing is left in the pool's queue when the test has removed its runs, but for what is being removed."""
     for run in load_runs():
         run.remove(force=True)
-    deadline = time.monotonic() + PATIENCE
     with pool.activate():
-        while left := pool.schedd().query(projection=["ClusterId", "JobStatus", "HoldReason"]):
-            assert time.monotonic() < deadline, f"left in the queue: {left}"
-            time.sleep(0.2)
+
+        def left() -> list[object]:
+            return pool.schedd().query(projection=["ClusterId", "JobStatus", "HoldReason"])
+
+        until(lambda: not left(), lambda: f"left in the queue: {left()}")
 
 
 def _until_running(run: Run, number: int = 0) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while run.status().jobs[number].state != "running":
-        assert time.monotonic() < deadline, run.status()
-        time.sleep(0.1)
+    until(lambda: run.status().jobs[number].state == "running", run.status)
 
 
 def _look_around(terminal: Terminal) -> None:

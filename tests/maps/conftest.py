@@ -8,14 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 import wingspan
-
-#: Seconds after which a test gives up waiting. Long: a busy machine must not fail a test.
-PATIENCE = 60.0
+from _waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -29,23 +26,6 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("WINGSPAN_DATA_DIR", str(folder))
     for tag in wingspan.tags():
         wingspan.remove(tag, missing_ok=True, force=True)
-
-
-@pytest.fixture
-def until() -> Callable[..., Any]:
-    """Waits until a condition gives something true, and answers it."""
-
-    def wait(condition: Callable[[], Any], what: str = "the condition") -> Any:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            value = condition()
-            if value:
-                return value
-            if time.monotonic() > deadline:
-                pytest.fail(f"{what} did not come true within {PATIENCE:.0f} s")
-            time.sleep(0.02)
-
-    return wait
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.worker import formats
 
 
@@ -22,10 +23,7 @@ def original(tmp_path_factory):
         options = wingspan.Options(workers=1)
         m = wingspan.map(lambda x: x * x, range(10), tag="ten", pool="local", options=options)
         m.wait()
-        deadline = time.monotonic() + 60
-        while not m._keeper.results.starts["0.0"].left and time.monotonic() < deadline:
-            m._keeper.refresh()
-            time.sleep(0.01)
+        until(lambda: not m.status().workers, "its worker has left")
     return folder
 
 

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 import wingspan
+from _waiting import until
 
 
 class Unreadable(Exception):
@@ -238,7 +239,7 @@ def test_what_is_printed_belongs_to_its_component():
     assert m.stderr[1:3] == ["err 1\n", "err 2\n"]
 
 
-def test_what_is_printed_can_be_read_while_it_runs(gate, until):
+def test_what_is_printed_can_be_read_while_it_runs(gate):
     """What a running component has flushed is seen before it ends."""
     wait = gate.wait
 

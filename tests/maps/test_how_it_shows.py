@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any
 
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan._words import counted
 from wingspan.maps._display import LateProgress, WaitDisplay, _clock, _unit
 
@@ -83,7 +83,7 @@ def test_times_and_sizes_have_their_units(
 
 
 def test_what_takes_long_is_shown_also_if_it_never_says_how_far_it_is(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, until: Any
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Starting a pool has no steps: its name comes all the same."""
     monkeypatch.setattr(LateProgress, "PATIENCE", 0.01)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.maps._results import Results
 from wingspan.pools.personal import PersonalPool
@@ -40,7 +41,7 @@ def own_pool(data_dir, tmp_path_factory):
 
 
 @pytest.fixture
-def begun(gate, until):
+def begun(gate):
     """Makes a map of squares of which the first is done and the workers wait at the gate in others."""
     wait = gate.wait
 
@@ -121,7 +122,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_kill_9_of_the_submitting_python(shared_pool, other_python, tmp_path, until):
+def test_kill_9_of_the_submitting_python(shared_pool, other_python, tmp_path):
     """The map goes on without any client; a later session only reads it."""
     assert other_python(SUBMIT, tmp_path, check=False).returncode == -signal.SIGKILL
     m = wingspan.load("faulty")
@@ -163,7 +164,7 @@ def test_kill_9_of_an_executor(shared_pool, begun, gate):
     assert_complete(m)
 
 
-def test_kill_9_of_the_shadows(shared_pool, begun, gate, until):
+def test_kill_9_of_the_shadows(shared_pool, begun, gate):
     """Without their shadows the jobs start again; nothing is lost, and nothing counts twice."""
     m = begun()
     pids = until(lambda: shadows(shared_pool, m), "the shadows")
@@ -174,7 +175,7 @@ def test_kill_9_of_the_shadows(shared_pool, begun, gate, until):
     assert len(m.runtimes) == N
 
 
-def test_vacate(shared_pool, begun, gate, until):
+def test_vacate(shared_pool, begun, gate):
     """Vacated jobs start again and resume; `m.vacate()` and condor_vacate_job are the same."""
     m = begun()
     first = supervisors(m)
@@ -185,7 +186,7 @@ def test_vacate(shared_pool, begun, gate, until):
     assert_complete(m)
 
 
-def test_hold_and_release(shared_pool, begun, gate, until):
+def test_hold_and_release(shared_pool, begun, gate):
     """Held by its owner: the status and an error say so and how to go on; after release it is completed."""
     m = begun()
     m.hold()
@@ -203,7 +204,7 @@ def test_hold_and_release(shared_pool, begun, gate, until):
     assert m.holds == {}
 
 
-def test_a_hold_behind_our_back(shared_pool, begun, gate, until):
+def test_a_hold_behind_our_back(shared_pool, begun, gate):
     """condor_hold by somebody else is seen in the event log, with HTCondor's reason; condor_release lets it go on."""
     m = begun()
     act(shared_pool, "Hold", m)
@@ -215,7 +216,7 @@ def test_a_hold_behind_our_back(shared_pool, begun, gate, until):
     assert_complete(m)
 
 
-def test_one_held_worker_does_not_hold_the_map(shared_pool, begun, gate, until):
+def test_one_held_worker_does_not_hold_the_map(shared_pool, begun, gate):
     """When one job of two is held, the other does its share; the held one leaves the queue at the end."""
     import htcondor2
 
@@ -259,7 +260,7 @@ def test_condor_rm_behind_our_back(shared_pool, begun, gate):
     assert_complete(m)
 
 
-def test_a_removed_map_leaves_no_job(shared_pool, begun, until):
+def test_a_removed_map_leaves_no_job(shared_pool, begun):
     """`remove` of a running map takes its jobs out of the queue and ends its processes."""
     m = begun()
     pids, cluster = supervisors(m), clusters(m)[0]
@@ -273,7 +274,7 @@ def test_a_removed_map_leaves_no_job(shared_pool, begun, until):
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the workers end")
 
 
-def test_a_silent_worker_is_replaced_by_another(shared_pool, gate, until, monkeypatch):
+def test_a_silent_worker_is_replaced_by_another(shared_pool, gate, monkeypatch):
     """What a worker has that stands still for longer than a lease is done by the next; no client is needed."""
     monkeypatch.setenv("WINGSPAN_LEASE_SECONDS", "3")
     wait = gate.wait
@@ -307,7 +308,7 @@ def test_a_silent_worker_is_replaced_by_another(shared_pool, gate, until, monkey
     assert_complete(m)
 
 
-def test_kill_9_of_the_schedd(own_pool, begun, gate, until):
+def test_kill_9_of_the_schedd(own_pool, begun, gate):
     """The master starts another schedd, the jobs are in its queue: the map is completed."""
     m = begun()
     (pid,) = daemons(own_pool, "condor_schedd")
@@ -318,7 +319,7 @@ def test_kill_9_of_the_schedd(own_pool, begun, gate, until):
 
 
 @pytest.mark.slow
-def test_a_crash_of_the_whole_pool(own_pool, begun, gate, until):
+def test_a_crash_of_the_whole_pool(own_pool, begun, gate):
     """kill -9 of every daemon and job: whoever waits starts the pool again, and the map is completed."""
     m = begun()
     for pid in own_pool.processes():
@@ -364,7 +365,7 @@ def test_two_processes_wait_through_a_fault(shared_pool, begun, gate):
     assert [waiter.communicate(timeout=180)[0] for waiter in waiters] == [b"55\n", b"55\n"]
 
 
-def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate, until):
+def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate):
     """Jobs that left the queue because the map was complete are no reason for others to stop waiting when its owner does it again."""
     options = wingspan.Options(workers=12, request_memory="64MB")
     m = wingspan.map(lambda x: x * x, range(N), tag="tidied", pool="personal", options=options)
@@ -381,7 +382,7 @@ def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate, unti
 
 
 @pytest.mark.parametrize("always", [False, True])
-def test_a_worker_that_is_held_is_replaced(shared_pool, until, tmp_path, always):
+def test_a_worker_that_is_held_is_replaced(shared_pool, tmp_path, always):
     """A held worker that is the last one left has another started in its place; a component that holds every worker ends that soon."""
     once = tmp_path / "once"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.pools import get_pool
 
@@ -58,7 +59,7 @@ def test_a_map_on_a_real_pool(pool):
     assert list(wingspan.load("real").iter(return_exceptions=True))[1:] == m[1:]
 
 
-def test_the_queue_is_empty_when_a_map_is_complete(pool, until):
+def test_the_queue_is_empty_when_a_map_is_complete(pool):
     """Workers that wait in the queue of a complete map are taken out of it."""
     m = wingspan.map(abs, range(-50, 0), pool="personal", options=wingspan.Options(workers=30))
     m.wait(timeout=120)
@@ -66,7 +67,7 @@ def test_the_queue_is_empty_when_a_map_is_complete(pool, until):
     until(lambda: m.wait().is_done and not queue(pool, m), "the queue is empty")
 
 
-def test_the_queue_is_empty_when_all_outputs_were_read(pool, until, gate):
+def test_the_queue_is_empty_when_all_outputs_were_read(pool, gate):
     """The same where nobody calls `wait`: reading the last output is enough."""
     wait = gate.wait
     m = wingspan.map(lambda x: wait(), range(200), pool="personal", options=wingspan.Options(workers=200))
@@ -77,7 +78,7 @@ def test_the_queue_is_empty_when_all_outputs_were_read(pool, until, gate):
     assert m.status().workers.get("removed")
 
 
-def test_workers_of_a_rerun_are_not_taken_for_left_over(pool, until, gate):
+def test_workers_of_a_rerun_are_not_taken_for_left_over(pool, gate):
     """A client that still believes the map complete, and empties the queue, leaves the workers of another client's rerun alone."""
     wait = gate.wait
     m = wingspan.map(
@@ -93,7 +94,7 @@ def test_workers_of_a_rerun_are_not_taken_for_left_over(pool, until, gate):
     assert other.status().counts[ComponentStatus.COMPLETED] == 200
 
 
-def test_a_map_is_loaded_before_its_event_log_is_there(pool, until, gate):
+def test_a_map_is_loaded_before_its_event_log_is_there(pool, gate):
     """A map that has just been submitted, whose events.log is not there yet, can be loaded and waited for."""
     wait = gate.wait
     m = wingspan.map(lambda x: wait() or x, [1, 2], tag="early", pool="personal")
@@ -105,7 +106,7 @@ def test_a_map_is_loaded_before_its_event_log_is_there(pool, until, gate):
     assert list(early.iter(timeout=120)) == [1, 2]
 
 
-def test_what_is_printed_is_seen_while_it_runs(pool, gate, until):
+def test_what_is_printed_is_seen_while_it_runs(pool, gate):
     """stdout and RUNNING are seen through chirp while the component runs."""
     wait = gate.wait
 
@@ -159,7 +160,7 @@ def test_crashes_are_their_component_s_error(pool):
     assert [m[i] for i in (0, 1, 2, 5, 6, 7)] == [0, 1, 2, 5, 6, 7]
 
 
-def test_local_workers_join_a_map_of_the_pool(pool, gate, until):
+def test_local_workers_join_a_map_of_the_pool(pool, gate):
     """`add_workers(pool="local")`: processes of this machine share the blocks of a map on HTCondor."""
     wait = gate.wait
 
@@ -185,7 +186,7 @@ def test_a_long_map_can_be_done_by_few_idle_jobs(pool):
     assert len(queue(pool, m)) <= 8
 
 
-def test_jobs_that_are_not_made_yet_are_not_gone(pool, until, gate):
+def test_jobs_that_are_not_made_yet_are_not_gone(pool, gate):
     """Asked about a submission with max_idle, the schedd has no ads of the jobs that it is still to make: they are not lost."""
     wait = gate.wait
     options = wingspan.Options(workers=12, max_idle=1)
@@ -199,7 +200,7 @@ def test_jobs_that_are_not_made_yet_are_not_gone(pool, until, gate):
     assert list(m.iter(timeout=120)) == list(range(12))
 
 
-def test_options_reach_the_job(pool, gate, until):
+def test_options_reach_the_job(pool, gate):
     """Resources, requirements and custom attributes are in the job's ad, strings quoted by us."""
     wait = gate.wait
     options = wingspan.Options(

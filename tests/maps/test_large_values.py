@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.worker import formats, streams
 from wingspan.worker.pickling import PROTOCOL, Dumper
 
-PATIENCE = 240.0
 ONE = wingspan.Options(workers=1)
 MIB = 1 << 20
 

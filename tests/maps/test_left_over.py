@@ -15,8 +15,8 @@ import time
 import pytest
 
 import wingspan
+from _waiting import PATIENCE, until
 
-PATIENCE = 60.0
 ONE = wingspan.Options(workers=1)
 
 
@@ -62,14 +62,14 @@ WAYS = ["child", "own session", "shell", "pool", "daemon"]
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_what_a_component_leaves_behind_is_gone_with_its_map(how, until):
+def test_what_a_component_leaves_behind_is_gone_with_its_map(how):
     """A process that outlives its component ends with the map's work, as with a job of HTCondor; until then it runs."""
     m = wingspan.map(_starts, [how], pool="local", options=ONE)
     pid = m.get(0, timeout=PATIENCE)
     until(lambda: not is_there(pid), f"the end of {how}")
 
 
-def test_it_runs_as_long_as_the_work(gate, until):
+def test_it_runs_as_long_as_the_work(gate):
     """What one component starts is there for the next ones."""
 
     def component(x):
@@ -87,7 +87,7 @@ def test_it_runs_as_long_as_the_work(gate, until):
 
 
 @pytest.mark.parametrize("how", ["held", "removed", "killed"])
-def test_it_is_gone_however_the_worker_ends(how, gate, until):
+def test_it_is_gone_however_the_worker_ends(how, gate):
     """A worker that is held, removed, or killed by an operator takes with it what its components left behind."""
 
     def component(x):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.maps._results import Results
 
@@ -82,7 +83,7 @@ def test_rerun_of_errors_does_what_failed_again(tmp_path):
     assert m.wait().is_done
 
 
-def test_rerun_while_it_runs_does_it_again_afterwards(gate, counted, until):
+def test_rerun_while_it_runs_does_it_again_afterwards(gate, counted):
     """A component that is running when it is wanted afresh is computed once more."""
     wait = gate.wait
 
@@ -137,7 +138,7 @@ def test_a_crash_is_retried(counted):
     assert list(m) == [0, 1, 2]
 
 
-def test_retries_need_no_client(counted, until):
+def test_retries_need_no_client(counted):
     """Workers retry by themselves: nobody has to wait or look for it to happen."""
 
     def fragile(x):
@@ -153,7 +154,7 @@ def test_retries_need_no_client(counted, until):
 # -- workers ----------------------------------------------------------------------------------------------------------
 
 
-def test_more_workers_share_the_blocks(gate, until):
+def test_more_workers_share_the_blocks(gate):
     """Workers that join take blocks that nobody has taken."""
     wait = gate.wait
 
@@ -179,7 +180,7 @@ def test_no_workers_cannot_join(count):
     assert caught.value.hint
 
 
-def test_hold_stops_and_release_goes_on(gate, until, counted):
+def test_hold_stops_and_release_goes_on(gate, counted):
     """Held workers end; status and errors say so; after release what was not finished is done, nothing else again."""
     wait = gate.wait
 
@@ -210,7 +211,7 @@ def test_hold_stops_and_release_goes_on(gate, until, counted):
     assert m.holds == {}
 
 
-def test_vacate_sends_workers_off_and_the_map_goes_on(gate, until):
+def test_vacate_sends_workers_off_and_the_map_goes_on(gate):
     """Vacated workers end; what they had is done by others, finished outputs stay."""
     wait = gate.wait
 
@@ -229,7 +230,7 @@ def test_vacate_sends_workers_off_and_the_map_goes_on(gate, until):
     assert list(m) == [0, 1]
 
 
-def test_remove_ends_workers_and_takes_everything_away(gate, until, data_dir):
+def test_remove_ends_workers_and_takes_everything_away(gate, data_dir):
     """After remove there is no process, no folder and no tag; a second remove does nothing."""
     wait = gate.wait
     m = wingspan.map(lambda x: wait(), range(4), tag="doomed", pool="local")
@@ -323,7 +324,7 @@ wingspan.map(work, [0, 4], tag="done", pool="local").wait(errors_ok=True)
     assert "return 1 / x" in m.errors[0].traceback or "in work" in m.errors[0].traceback
 
 
-def test_a_killed_executor_is_its_component_s_error(until, tmp_path):
+def test_a_killed_executor_is_its_component_s_error(tmp_path):
     """kill -9 of the process that calls the function: that component fails, the same worker does the rest."""
 
     def tell(x):
@@ -344,7 +345,7 @@ def test_a_killed_executor_is_its_component_s_error(until, tmp_path):
     assert {measures.worker for measures in m.runtimes.values()} == {"0.0"}
 
 
-def test_a_killed_worker_is_replaced(until, gate, counted):
+def test_a_killed_worker_is_replaced(gate, counted):
     """kill -9 of a supervisor: its executor ends too, and what it had is done by another worker."""
     wait = gate.wait
 
@@ -438,7 +439,7 @@ except wingspan.TagExists:
     assert wingspan.load("contended")[999] == 999
 
 
-def test_idle_workers_disappear(monkeypatch, until):
+def test_idle_workers_disappear(monkeypatch):
     """Workers of a finished map wait for the next one for a while, and then end by themselves."""
     monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", "0.5")
     # A worker that was started with other variables is not taken: this one hears of the shorter wait.
@@ -449,7 +450,7 @@ def test_idle_workers_disappear(monkeypatch, until):
     until(lambda: not any(is_alive(pid) for pid in pids), "the workers end")
 
 
-def test_workers_of_a_killed_caller_disappear(monkeypatch, other_python, until):
+def test_workers_of_a_killed_caller_disappear(monkeypatch, other_python):
     """No process is left after the map of a caller that was killed is complete."""
     monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", "0.5")
     monkeypatch.setenv("LC_WINGSPAN_TEST", "killed")

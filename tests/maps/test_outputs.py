@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan import ComponentStatus
 
 
@@ -165,7 +166,7 @@ def test_as_available_does_not_wait_for_the_slow(gate):
     assert list(outputs) == [0]
 
 
-def test_nothing_waits_behind_a_slow_component_that_others_could_do(gate, until):
+def test_nothing_waits_behind_a_slow_component_that_others_could_do(gate):
     """Where each component is claimed by itself, none is claimed ahead, however quick those before were."""
     wait = gate.wait
 
@@ -182,7 +183,7 @@ def test_nothing_waits_behind_a_slow_component_that_others_could_do(gate, until)
     assert list(m) == [0, 1, 2]
 
 
-def test_what_is_not_there_yet(gate, until):
+def test_what_is_not_there_yet(gate):
     """Timeouts: 0 asks without waiting, others raise TimeoutError; the map goes on and its output comes."""
     wait = gate.wait
 

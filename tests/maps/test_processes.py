@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.worker.executor import THREAD_LIMITS
 
-PATIENCE = 60.0
 ONE = wingspan.Options(workers=1)
 
 

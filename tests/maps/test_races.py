@@ -12,6 +12,7 @@ import threading
 import time
 
 import wingspan
+from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.maps._functions import pickle_function
 from wingspan.pools.local import LocalPool
@@ -50,7 +51,7 @@ def test_no_two_workers_have_one_number():
             taken |= numbers
 
 
-def test_what_each_of_several_lost_workers_had_is_repaired(gate, until):
+def test_what_each_of_several_lost_workers_had_is_repaired(gate):
     """Clients that repair different losses at the same moment: only one can publish the next round, the others publish those after it."""
     wait = gate.wait
     m = wingspan.map(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan import ComponentStatus
 
 RUNNING = ComponentStatus.RUNNING
@@ -71,7 +72,7 @@ def test_every_way_to_read_gives_what_was_done_again():
     assert sorted(m.iter_as_available()) == sorted(expected)
 
 
-def test_what_its_owner_holds_is_not_lost(gate, until):
+def test_what_its_owner_holds_is_not_lost(gate):
     """However often its owner holds and releases a map, no component is given up; nor is one after its workers were sent away."""
     wait = gate.wait
     m = wingspan.map(lambda x: wait(), [1, 2], pool="local", options=wingspan.Options(workers=2))
@@ -108,7 +109,7 @@ wingspan.map(work, [1, 2], tag="adopted", pool=sys.argv[1], options=options)
 """
 
 
-def test_workers_of_a_killed_submitter_are_found(any_pool, other_python, until, tmp_path):
+def test_workers_of_a_killed_submitter_are_found(any_pool, other_python, tmp_path):
     """Workers that nobody has written down are the map's: they are held, released and removed with it, and no others are started."""
     go = tmp_path / "go"
     assert other_python(_SUBMITTER, any_pool, go, check=False).returncode == -signal.SIGKILL
@@ -143,7 +144,7 @@ def is_at_work(pid: int, folder: Path) -> bool:
     return str(folder).encode() in words or any(link.startswith(str(folder)) for link in links)
 
 
-def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, until, tmp_path):
+def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, tmp_path):
     """A rerun of a component that has no end stops it: one process works on it, not two; a rerun of what is missing leaves it alone."""
     beats, end = tmp_path / "beats", tmp_path / "end"
 
@@ -174,7 +175,7 @@ def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, until, tmp_
     assert not m.errors
 
 
-def test_every_question_to_a_map_that_another_has_removed_is_answered(any_pool, other_python, until, gate):
+def test_every_question_to_a_map_that_another_has_removed_is_answered(any_pool, other_python, gate):
     """While its workers are at work another process removes the map: MapRemoved, whatever is asked, and no folder is left or made anew."""
     wait = gate.wait
     options = wingspan.Options(workers=2, block_size=1, request_memory="64MB")

@@ -15,6 +15,7 @@ import time
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.maps._display import LateProgress
 from wingspan.pools.submit_description import classad_literal
 
@@ -112,7 +113,7 @@ def test_idle_workers_take_the_next_map():
     pytest.fail("no worker took a second map")
 
 
-def test_print_is_seen_while_it_runs(gate, until):
+def test_print_is_seen_while_it_runs(gate):
     """A line that a component prints is seen at once, without flush=True."""
     wait = gate.wait
 
@@ -236,7 +237,7 @@ def test_a_line_break_does_not_add_submit_commands():
     assert classad_literal(float("inf")) == 'real("INF")'
 
 
-def test_workers_that_refuse_late_are_told(until):
+def test_workers_that_refuse_late_are_told():
     """Workers that refuse, in a map that has outputs already, end in an error and not in ever new workers."""
     m = wingspan.map(lambda x: x, range(4), tag="late", pool="local")
     m.wait()
@@ -364,7 +365,7 @@ def test_hold_and_release_at_once_change_nothing():
     assert m.wait(timeout=60).is_done
 
 
-def test_release_counts_at_once(gate, until):
+def test_release_counts_at_once(gate):
     """After release the map is no longer held, also at the very next moment."""
     wait = gate.wait
 
@@ -420,7 +421,7 @@ def header_of_another(m, **facts):
         ({"cloudpickle": "1.0.0"}, "cloudpickle 1.0.0"),
     ],
 )
-def test_a_function_of_another_interpreter_is_refused_by_rewritten_header(facts, message, gate, until):
+def test_a_function_of_another_interpreter_is_refused_by_rewritten_header(facts, message, gate):
     """A worker whose Python, implementation or cloudpickle cannot read the function refuses: one clear error."""
     wait = gate.wait
 
@@ -473,7 +474,7 @@ def test_many_failures_with_retries_are_not_quadratic():
     assert m.wait(timeout=200, errors_ok=True).is_done
 
 
-def test_two_sessions_agree_on_components_that_were_done_twice(until):
+def test_two_sessions_agree_on_components_that_were_done_twice():
     """Of two records of a component the same one counts, whoever reads them and in whatever order."""
     import random
 
@@ -504,7 +505,7 @@ def test_as_available_ends_though_somebody_looks_meanwhile():
     assert sorted(asyncio.run(_gather_while_looking(m))) == list(range(1, 21))
 
 
-def test_a_repair_repeats_only_what_was_claimed(until):
+def test_a_repair_repeats_only_what_was_claimed():
     """When all workers are killed, what nobody had taken is not done twice."""
     import json
     import signal
@@ -520,7 +521,7 @@ def test_a_repair_repeats_only_what_was_claimed(until):
 
 
 @pytest.mark.parametrize("action", ["release", "vacate"])
-def test_local_maps_go_on_though_nobody_waits(action, until):
+def test_local_maps_go_on_though_nobody_waits(action):
     """After release and vacate local workers take the place of those that were ended, without a client that waits."""
     m = wingspan.map(lambda x: time.sleep(0.05) or x, range(30), tag="onward", pool="local")
     until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 1)
@@ -531,7 +532,7 @@ def test_local_maps_go_on_though_nobody_waits(action, until):
     until(lambda: (results.poll(), results.finished == 30)[1], "the map goes on by itself")
 
 
-def test_a_rerun_right_after_the_end_needs_nobody_who_waits(until):
+def test_a_rerun_right_after_the_end_needs_nobody_who_waits():
     """rerun brings workers of its own: those that seem to run may have looked for work for the last time."""
     m = wingspan.map(abs, range(-8, 0), tag="again", pool="local")
     m.wait()

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 import wingspan
 from _slurm_cluster import SlurmCluster
+from _waiting import until
 from wingspan.delivery.render import FolderInUse
 from wingspan.errors import SettingsError
 from wingspan.jobs import Resources
@@ -206,7 +206,6 @@ def test_jobs_by_hand_are_within_reach(
     condor: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     gate: SimpleNamespace,
-    until: Callable[..., Any],
 ) -> None:
     """status, hold, release, clean and remove know the jobs of submissions by hand, two of them and of another session too."""
     import wingspan.pools._select as select
@@ -269,7 +268,7 @@ def test_clean_spares_a_map_somebody_has_files_for(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.htcondor
 def test_a_worker_that_htcondor_evicts_goes_on(
-    tmp_path: Path, condor: dict[str, str], gate: SimpleNamespace, until: Callable[..., Any]
+    tmp_path: Path, condor: dict[str, str], gate: SimpleNamespace
 ) -> None:
     """Evicted before any block was finished, it has its number again and resumes what it had claimed."""
     wait = gate.wait
@@ -319,7 +318,6 @@ def test_a_second_submission_and_local_workers_share_the_map(
     slurm: dict[str, str],
     slurm_cluster: SlurmCluster,
     gate: SimpleNamespace,
-    until: Callable[..., Any],
 ) -> None:
     """Workers of two submissions and of this machine work at once, and none does what another does: each has a number of its own."""
     wait = gate.wait
@@ -355,7 +353,6 @@ def test_a_client_leaves_workers_by_hand_alone(
     slurm: dict[str, str],
     slurm_cluster: SlurmCluster,
     gate: SimpleNamespace,
-    until: Callable[..., Any],
 ) -> None:
     """A map's own workers are gone and one by hand still works: who waits starts no others and repairs nothing."""
     wait = gate.wait
@@ -467,7 +464,6 @@ def test_a_worker_that_slurm_requeues_goes_on(
     slurm: dict[str, str],
     slurm_cluster: SlurmCluster,
     gate: SimpleNamespace,
-    until: Callable[..., Any],
 ) -> None:
     """After a requeue it has its number again: it resumes what it had claimed, and nothing has to be repaired."""
     wait = gate.wait
@@ -493,10 +489,9 @@ def test_a_worker_that_slurm_requeues_goes_on(
         return len(m._folder.transport.names("results")) == 2
 
     # Longer than elsewhere: a node that has lost a word of its controller's takes two minutes to say it again.
-    deadline = time.monotonic() + 240
-    while not started_again():
-        assert time.monotonic() < deadline, slurm_cluster.command("scontrol", "show", "job", job, check=False)
-        time.sleep(0.1)
+    until(
+        started_again, lambda: slurm_cluster.command("scontrol", "show", "job", job, check=False), seconds=240
+    )
     gate.open()
     slurm_cluster.wait_for(job)
     assert list(m) == [0, 1, 2, 3]
@@ -512,7 +507,6 @@ def test_workers_of_a_map_that_was_removed_end(
     slurm: dict[str, str],
     slurm_cluster: SlurmCluster,
     gate: SimpleNamespace,
-    until: Callable[..., Any],
 ) -> None:
     """Nobody knows of their jobs; when the map is gone they leave the queue by themselves."""
     wait = gate.wait
@@ -531,9 +525,7 @@ def test_workers_of_a_map_that_was_removed_end(
     assert not m.path.exists()
 
 
-def test_a_signal_to_all_processes_of_a_worker_is_no_error(
-    tmp_path: Path, gate: SimpleNamespace, until: Callable[..., Any]
-) -> None:
+def test_a_signal_to_all_processes_of_a_worker_is_no_error(tmp_path: Path, gate: SimpleNamespace) -> None:
     """Slurm tells each process of a job to end: what the executor was at is not blamed for it, and the next start resumes it."""
     wait = gate.wait
 
@@ -563,7 +555,7 @@ def test_a_signal_to_all_processes_of_a_worker_is_no_error(
 
 
 def test_what_a_dead_worker_had_is_done_by_the_next(
-    tmp_path: Path, gate: SimpleNamespace, until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, gate: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker by hand dies without a word: after its lease it is not at work any more, and who waits offers its claims anew."""
     monkeypatch.setenv("WINGSPAN_LEASE_SECONDS", "2")

@@ -8,8 +8,7 @@ import os
 import pytest
 
 import wingspan
-
-PATIENCE = 60.0
+from _waiting import PATIENCE
 
 
 def test_a_fork_that_comes_back_from_the_function_is_not_the_executor(tmp_path):

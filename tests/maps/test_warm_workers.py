@@ -14,6 +14,7 @@ import pytest
 
 import wingspan
 from _jobs import finished, submit
+from _waiting import until
 from wingspan import ComponentStatus, Map, Options
 from wingspan.pools import get_pool
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -22,11 +23,9 @@ from wingspan.pools.personal.processes import ProcessIdentity
 
 pytestmark = pytest.mark.htcondor
 
-Until = Callable[..., Any]
-
 
 @pytest.fixture(autouse=True)
-def pool(personal_pool: PersonalPool, data_dir: Path, until: Until) -> PersonalHTCondorPool:
+def pool(personal_pool: PersonalPool, data_dir: Path) -> PersonalHTCondorPool:
     """The session's personal pool, without jobs; what its jobs find is known from one that has run."""
     data_dir.mkdir(parents=True, exist_ok=True)
     (data_dir / "personal-pool").symlink_to(personal_pool.directory)
@@ -72,7 +71,7 @@ def held_at(gate: SimpleNamespace, note: Path) -> Callable[[Any], dict[str, Any]
     return component
 
 
-def begun(until: Until, note: Path) -> list[int]:
+def begun(note: Path) -> list[int]:
     """Process ids of executor and worker, once the component has noted them."""
     return [
         int(word) for word in until(lambda: note.exists() and note.read_text(), "a begun component").split()
@@ -99,11 +98,11 @@ def test_the_next_map_is_done_by_a_process_that_is_like_a_job(pool: PersonalHTCo
 
 
 def test_a_long_component_has_its_slot(
-    pool: PersonalHTCondorPool, until: Until, gate: SimpleNamespace, tmp_path: Path
+    pool: PersonalHTCondorPool, gate: SimpleNamespace, tmp_path: Path
 ) -> None:
     """While a warm worker is at a component, the map's job takes a slot; the component is done once."""
     m = wingspan.map(held_at(gate, tmp_path / "note"), [0], pool="personal")
-    begun(until, tmp_path / "note")
+    begun(tmp_path / "note")
     until(lambda: states(pool, m) == [2], "a running job")
     until(lambda: m.status().workers == {"running": 1}, "a worker that is told of")
     gate.open()
@@ -127,11 +126,11 @@ def test_what_takes_long_is_done_by_jobs(pool: PersonalHTCondorPool) -> None:
 
 @pytest.mark.parametrize("started", [False, True], ids=["before its job has started", "for a running job"])
 def test_hold_ends_a_warm_worker(
-    pool: PersonalHTCondorPool, until: Until, gate: SimpleNamespace, tmp_path: Path, started: bool
+    pool: PersonalHTCondorPool, gate: SimpleNamespace, tmp_path: Path, started: bool
 ) -> None:
     """The owner's hold ends the component, as it does in a job; after the release it is done."""
     m = wingspan.map(held_at(gate, tmp_path / "note"), [0], pool="personal")
-    pids = begun(until, tmp_path / "note")
+    pids = begun(tmp_path / "note")
     if started:
         until(lambda: states(pool, m) == [2], "a running job")
     m.hold()
@@ -145,13 +144,13 @@ def test_hold_ends_a_warm_worker(
 
 @pytest.mark.parametrize("started", [False, True], ids=["before its job has started", "for a running job"])
 def test_a_hold_behind_our_back_ends_it_too(
-    pool: PersonalHTCondorPool, until: Until, gate: SimpleNamespace, tmp_path: Path, started: bool
+    pool: PersonalHTCondorPool, gate: SimpleNamespace, tmp_path: Path, started: bool
 ) -> None:
     """condor_hold of the job reaches the warm worker that does its work."""
     import htcondor2
 
     m = wingspan.map(held_at(gate, tmp_path / "note"), [0], pool="personal")
-    pids = begun(until, tmp_path / "note")
+    pids = begun(tmp_path / "note")
     if started:
         until(lambda: states(pool, m) == [2], "a running job")
     with pool.personal.activate():
@@ -160,29 +159,29 @@ def test_a_hold_behind_our_back_ends_it_too(
 
 
 def test_the_job_goes_on_where_a_warm_worker_is_killed(
-    pool: PersonalHTCondorPool, until: Until, gate: SimpleNamespace, tmp_path: Path
+    pool: PersonalHTCondorPool, gate: SimpleNamespace, tmp_path: Path
 ) -> None:
     """After a kill -9 of the warm worker the job does the component, and nobody needs to look."""
     m = wingspan.map(held_at(gate, tmp_path / "note"), [0], pool="personal")
-    os.kill(begun(until, tmp_path / "note")[1], signal.SIGKILL)
+    os.kill(begun(tmp_path / "note")[1], signal.SIGKILL)
     until(lambda: len((tmp_path / "note").read_text().splitlines()) == 2, "a second start")
     gate.open()
     assert not m[0]["warm"]
 
 
 def test_removing_the_map_ends_its_warm_worker(
-    pool: PersonalHTCondorPool, until: Until, gate: SimpleNamespace, tmp_path: Path
+    pool: PersonalHTCondorPool, gate: SimpleNamespace, tmp_path: Path
 ) -> None:
     """A map that is removed while a warm worker is at it leaves no process at work and no folder."""
     m = wingspan.map(held_at(gate, tmp_path / "note"), [0], pool="personal")
-    pids = begun(until, tmp_path / "note")
+    pids = begun(tmp_path / "note")
     m.remove()
     assert ProcessIdentity.of(pids[0]) is None
     assert not m.path.exists()
 
 
 def test_a_full_pool_lends_no_worker(
-    pool: PersonalHTCondorPool, until: Until, tmp_path: Path, personal_pool: PersonalPool
+    pool: PersonalHTCondorPool, tmp_path: Path, personal_pool: PersonalPool
 ) -> None:
     """While other jobs have or wait for all slots, a map waits for its own: nothing runs beside them."""
     import htcondor2
@@ -201,7 +200,7 @@ def test_a_full_pool_lends_no_worker(
 
 
 def test_waiting_workers_hold_no_slot_and_no_map(
-    pool: PersonalHTCondorPool, until: Until, tmp_path: Path, personal_pool: PersonalPool
+    pool: PersonalHTCondorPool, tmp_path: Path, personal_pool: PersonalPool
 ) -> None:
     """While they wait, a job that wants all cores runs, no map has workers, and the map's folder can go."""
     m = wingspan.map(facts, range(4), pool="personal", options=Options(workers=4))
@@ -215,9 +214,7 @@ def test_waiting_workers_hold_no_slot_and_no_map(
     assert all(ProcessIdentity.of(pid) is not None for pid in waiting)
 
 
-def test_they_end_by_themselves(
-    pool: PersonalHTCondorPool, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_they_end_by_themselves(pool: PersonalHTCondorPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warm worker that nobody needs leaves after its time, and its folder with it."""
     monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", "0.5")
     told = wingspan.map(facts, [0], pool="personal")[0]

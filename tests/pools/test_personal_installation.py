@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from _jobs import wait_for
+from _waiting import until
 from wingspan.pools.personal import InstallationError, SourceError, conda, debian, install, installation
 from wingspan.progress import NO_PROGRESS
 
@@ -275,7 +275,7 @@ def test_a_kill_half_way_and_two_at_once(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     command = [sys.executable, "-c", textwrap.dedent(INSTALL), str(cache)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    wait_for(lambda: list(cache.glob(".unfinished-*/debs/*")), "the download to begin", seconds=200)
+    until(lambda: list(cache.glob(".unfinished-*/debs/*")), "the download to begin", seconds=200)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert installation.cached(cache) is None

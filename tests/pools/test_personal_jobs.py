@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from _jobs import finished, submit, wait_for
+from _jobs import finished, submit
+from _waiting import until
 from wingspan.pools.personal import PersonalPool
 
 pytestmark = [
@@ -44,8 +45,8 @@ def starters_said(pool: PersonalPool) -> str:
 def test_no_job_keeps_a_slot_for_others_of_its_tool(personal_pool: PersonalPool, tmp_path: Path) -> None:
     """A slot is free after a job that asked to keep it for an hour."""
     cluster = submit(personal_pool, tmp_path, "echo done", keep_claim_idle="3600")
-    wait_for(lambda: finished(tmp_path, cluster), "the job's end")
-    wait_for(lambda: not dynamic_slots(personal_pool), "a free slot")
+    until(lambda: finished(tmp_path, cluster), "the job's end")
+    until(lambda: not dynamic_slots(personal_pool), "a free slot")
 
 
 def test_no_job_waits_after_its_files_have_come(personal_pool: PersonalPool, tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_no_job_waits_after_its_files_have_come(personal_pool: PersonalPool, tmp
     (tmp_path / "data").write_text("payload")
     transfer = {"should_transfer_files": "YES", "transfer_input_files": "data", "transfer_executable": "true"}
     cluster = submit(personal_pool, tmp_path, "cat data", count=8, **transfer)
-    wait_for(lambda: finished(tmp_path, cluster, 8), "jobs with an input file")
+    until(lambda: finished(tmp_path, cluster, 8), "jobs with an input file")
     assert [(tmp_path / f"out.{number}").read_text() for number in range(8)] == ["payload"] * 8
     said = starters_said(personal_pool)
     assert "guidance" in said
@@ -64,9 +65,7 @@ def test_a_job_whose_files_cannot_come_is_held(personal_pool: PersonalPool, tmp_
     """A job whose input file is missing is held, and the reason names the file."""
     transfer = {"should_transfer_files": "YES", "transfer_input_files": "nowhere.csv"}
     cluster = submit(personal_pool, tmp_path, "true", **transfer)
-    held = wait_for(
-        lambda: [ad for ad in ads(personal_pool, cluster) if ad["JobStatus"] == 5], "the job's hold"
-    )
+    held = until(lambda: [ad for ad in ads(personal_pool, cluster) if ad["JobStatus"] == 5], "the job's hold")
     try:
         assert "nowhere.csv" in held[0]["HoldReason"]
     finally:
@@ -88,7 +87,7 @@ def test_common_files_are_sent_once_and_seen_by_all(personal_pool: PersonalPool,
         "MY.CommonInputFiles": '"common.bin"',
     }
     cluster = submit(personal_pool, tmp_path, command, count=3, **transfer)
-    wait_for(lambda: finished(tmp_path, cluster, 3), "jobs with a common file")
+    until(lambda: finished(tmp_path, cluster, 3), "jobs with a common file")
     for number in range(3):
         links, size, own = (tmp_path / f"out.{number}").read_text().split()
         assert (size, own) == ("1000", "own")

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _jobs import finished, submit, wait_for
+from _jobs import finished, submit
+from _waiting import until
 from wingspan.errors import PoolError, SettingsError
 from wingspan.pools.personal import PersonalPool, PoolNotRunning
 from wingspan.pools.personal.processes import MARKER, ProcessIdentity, boot_id
@@ -99,7 +100,7 @@ class TestRunning:
     def test_a_job_runs_and_its_files_are_ours(self, personal_pool: PersonalPool, tmp_path: Path) -> None:
         """A job runs as an unprivileged user, and its output belongs to whoever submitted it."""
         cluster = submit(personal_pool, tmp_path, "id -u")
-        wait_for(lambda: finished(tmp_path, cluster), "the job's end")
+        until(lambda: finished(tmp_path, cluster), "the job's end")
         assert int((tmp_path / "out.0").read_text()) != 0
         assert (tmp_path / "out.0").stat().st_uid == os.getuid()
 
@@ -109,7 +110,7 @@ class TestRunning:
         """As many jobs of default size run at once as the pool has CPUs: each ends only when it has seen all."""
         meet = "touch here.$$; while [ $(ls here.* | wc -l) -lt 4 ]; do sleep 0.05; done; echo met"
         cluster = submit(personal_pool, tmp_path, meet, count=4)
-        wait_for(lambda: finished(tmp_path, cluster, 4), "four jobs that wait for each other")
+        until(lambda: finished(tmp_path, cluster, 4), "four jobs that wait for each other")
 
     def test_it_listens_on_loopback_only(self, personal_pool: PersonalPool) -> None:
         """No daemon has a socket on an address that another machine could reach."""
@@ -123,11 +124,11 @@ class TestRunning:
         first.mkdir()
         second.mkdir()
         cluster = submit(personal_pool, first, "echo began; exec sleep 1000", count=8)
-        wait_for(lambda: len([p for p in first.glob("out.*") if p.stat().st_size]) == 4, "four running jobs")
+        until(lambda: len([p for p in first.glob("out.*") if p.stat().st_size]) == 4, "four running jobs")
         with personal_pool.activate():
             personal_pool.schedd().act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
         cluster = submit(personal_pool, second, "echo done", count=4)
-        wait_for(lambda: finished(second, cluster, 4), "jobs after the removed ones", seconds=30)
+        until(lambda: finished(second, cluster, 4), "jobs after the removed ones", seconds=30)
 
     def test_a_job_that_ignores_sigterm_is_killed(self, personal_pool: PersonalPool, tmp_path: Path) -> None:
         """A removed job that will not end is killed within the vacate time, not after ten minutes."""
@@ -135,12 +136,12 @@ class TestRunning:
 
         cluster = submit(personal_pool, tmp_path, "trap '' TERM; echo $$; while :; do sleep 1; done")
         out = tmp_path / "out.0"
-        pid = int(wait_for(lambda: out.exists() and out.read_text(), "the job's pid"))
+        pid = int(until(lambda: out.exists() and out.read_text(), "the job's pid"))
         identity = ProcessIdentity.of(pid)
         assert identity is not None
         with personal_pool.activate():
             personal_pool.schedd().act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
-        wait_for(lambda: not identity.alive(), "its end", seconds=60)
+        until(lambda: not identity.alive(), "its end", seconds=60)
 
     def test_the_command_line_tools_speak_with_it(self, personal_pool: PersonalPool) -> None:
         """condor_q and condor_status work with nothing but the variables of environment()."""
@@ -161,10 +162,10 @@ class TestRunning:
         try:
             pool.start()
             with pool.activate():
-                wait_for(cycles, "the first cycle, which comes by itself")
+                until(cycles, "the first cycle, which comes by itself")
                 before = cycles()
                 pool.nudge()
-                wait_for(lambda: cycles() > before, "another cycle")
+                until(lambda: cycles() > before, "another cycle")
         finally:
             pool.stop()
         with pool.activate():
@@ -239,7 +240,7 @@ class TestLife:
         own_pool.start()
         submit(own_pool, folder, "trap '' TERM; setsid sleep 999 & echo $!; while :; do sleep 1; done")
         out = folder / "out.0"
-        child = ProcessIdentity.of(int(wait_for(lambda: out.exists() and out.read_text(), "the job")))
+        child = ProcessIdentity.of(int(until(lambda: out.exists() and out.read_text(), "the job")))
         assert child is not None
         assert child.alive()
         own_pool.stop()
@@ -258,7 +259,7 @@ class TestLife:
         cluster = submit(own_pool, folder, "echo released", hold="true")
         before = own_pool.processes()
         os.kill(own_pool.status().master_pid or 0, signal.SIGKILL)
-        wait_for(lambda: own_pool.status().state == "crashed", "the status to say so")
+        until(lambda: own_pool.status().state == "crashed", "the status to say so")
         with pytest.raises(PoolNotRunning):
             own_pool.environment()
         own_pool.start()
@@ -267,7 +268,7 @@ class TestLife:
         with own_pool.activate():
             own_pool.schedd().act(htcondor2.JobAction.Release, f"ClusterId == {cluster}")
         done = folder / "out.0"
-        wait_for(lambda: done.exists() and done.read_text() == "released\n", "the job that was in the queue")
+        until(lambda: done.exists() and done.read_text() == "released\n", "the job that was in the queue")
 
     @pytest.mark.parametrize(
         "daemon", ["condor_schedd", "condor_startd", "condor_collector", "condor_negotiator"]
@@ -286,11 +287,11 @@ class TestLife:
         killed = ProcessIdentity.of(pids[0])
         assert killed is not None
         killed.kill(signal.SIGKILL)
-        wait_for(lambda: not killed.alive(), "its end")
+        until(lambda: not killed.alive(), "its end")
         own_pool.start()
         assert own_pool.status().master_pid == status.master_pid
         cluster = submit(own_pool, folder, "echo done")
-        wait_for(lambda: finished(folder, cluster), "a job after that")
+        until(lambda: finished(folder, cluster), "a job after that")
 
     def test_a_half_finished_start_is_cleaned_up(self, own_pool: PersonalPool) -> None:
         """What a process left that died before it wrote the master down is gone after the next start."""
@@ -326,7 +327,7 @@ class TestLife:
             assert identity is not None
             assert identity.alive()
             zombie.send_signal(signal.SIGKILL)
-            wait_for(lambda: not identity.alive(), "the zombie to count as dead")
+            until(lambda: not identity.alive(), "the zombie to count as dead")
             os.kill(zombie.pid, 0)  # the pid is still there
         finally:
             zombie.wait()
@@ -393,7 +394,7 @@ class TestLife:
         try:
             pool.start()
             cluster = submit(pool, folder, "echo done")
-            wait_for(lambda: finished(folder, cluster), "the job")
+            until(lambda: finished(folder, cluster), "the job")
         finally:
             pool.stop()
         assert pool.processes() == []
@@ -404,7 +405,7 @@ class TestLife:
         try:
             pool.start()
             cluster = submit(pool, folder, "echo done", requirements="HasCake")
-            wait_for(lambda: finished(folder, cluster), "a job that wants what the setting promises")
+            until(lambda: finished(folder, cluster), "a job that wants what the setting promises")
         finally:
             pool.stop()
         with pytest.raises(SettingsError):
@@ -423,7 +424,7 @@ class TestLife:
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
         own_pool.start()
         cluster = submit(own_pool, folder, "apptainer-of-a-module")
-        wait_for(lambda: finished(folder, cluster), "the job")
+        until(lambda: finished(folder, cluster), "the job")
         assert (folder / "out.0").read_text() == "found\n"
 
     @as_root
@@ -433,10 +434,11 @@ class TestLife:
             textwrap.dedent("""
             import socket
             sys.path.insert(0, sys.argv[2])
-            from _jobs import finished, submit, wait_for
+            from _jobs import finished, submit
+            from _waiting import until
             folder = Path(sys.argv[3])
             cluster = submit(pool, folder, "hostname")
-            wait_for(lambda: finished(folder, cluster), "the job")
+            until(lambda: finished(folder, cluster), "the job")
             """),
             "    ",
         )
@@ -461,7 +463,7 @@ class TestLife:
         monkeypatch.setenv("CONDOR_CONFIG", "/nonexistent/condor_config")
         own_pool.start()
         cluster = submit(own_pool, folder, "echo done")
-        wait_for(lambda: finished(folder, cluster), "the job")
+        until(lambda: finished(folder, cluster), "the job")
         assert os.environ["_condor_SCHEDD_HOST"] == "schedd.example.org"
         assert os.environ["CONDOR_CONFIG"] == "/nonexistent/condor_config"
 
@@ -565,7 +567,7 @@ def test_chirp_reaches_any_path_of_the_owner(personal_pool: PersonalPool, tmp_pa
         f"exec {interpreter} {script} {tmp_path} {data}",
         **{"MY.WantIOProxy": "true", "should_transfer_files": "YES"},
     )
-    wait_for(lambda: finished(inner, cluster), "the job")
+    until(lambda: finished(inner, cluster), "the job")
     assert (inner / "err.0").read_text() == ""
     assert (inner / "out.0").read_text() == "all well\n"
     assert (data / "made/a name").read_bytes() == b"one two"
@@ -621,7 +623,8 @@ def test_an_ordinary_user_needs_nothing_from_root(folder: Path) -> None:
             import os, sys
             from pathlib import Path
             sys.path.insert(0, os.getcwd())
-            from _jobs import finished, submit, wait_for
+            from _jobs import finished, submit
+            from _waiting import until
             from wingspan.pools.personal import PersonalPool
             pool = PersonalPool(cpus=2)
             pool.start()
@@ -629,7 +632,7 @@ def test_an_ordinary_user_needs_nothing_from_root(folder: Path) -> None:
                 folder = Path("job").absolute()
                 folder.mkdir()
                 cluster = submit(pool, folder, "id -un")
-                wait_for(lambda: finished(folder, cluster), "the job")
+                until(lambda: finished(folder, cluster), "the job")
                 print((folder / "out.0").read_text().strip(), (folder / "out.0").stat().st_uid)
             finally:
                 pool.stop()

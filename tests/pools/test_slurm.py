@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import wingspan
 from _slurm_cluster import SlurmCluster
+from _waiting import PATIENCE, until
 from wingspan.errors import PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools import choose_pool
@@ -20,7 +21,6 @@ from wingspan.runs import Run, RunFailed, load_runs
 pytestmark = pytest.mark.slurm
 
 #: Seconds after which a test gives up waiting. Long: a busy machine must not fail a test.
-PATIENCE = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +39,6 @@ def cluster(
     yield slurm_cluster
     for run in load_runs():
         run.remove(force=True)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.1)
 
 
 def shell(script: str, **options: object) -> Run:
@@ -252,7 +245,6 @@ def test_workers_that_slurm_takes_away_come_back() -> None:
 
     def wait_at(number: int, gate: str = str(gate)) -> int:
         import os
-        import time
 
         while not os.path.exists(gate):  # noqa: PTH110 - in a worker
             time.sleep(0.05)
@@ -311,7 +303,6 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
 
     def wait_at(number: int, gate: str = str(gate)) -> int:
         import os
-        import time
 
         while number > 4 and not os.path.exists(gate):  # noqa: PTH110 - in a worker
             time.sleep(0.05)

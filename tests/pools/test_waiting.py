@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 import wingspan
-from _jobs import submit, wait_for
+from _jobs import submit
+from _waiting import until
 from wingspan.jobs import JobDescription
 from wingspan.pools import get_pool
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -51,7 +52,7 @@ def sleepers(personal_pool: PersonalPool, tmp_path: Path) -> Iterator[None]:
     cluster = submit(personal_pool, tmp_path, "echo here; exec sleep 1000", count=4)
     began = lambda: sum(path.stat().st_size > 0 for path in tmp_path.glob("out.*")) == 4  # noqa: E731
     try:
-        wait_for(began, "a full pool")
+        until(began, "a full pool")
         yield
     finally:
         with personal_pool.activate():
@@ -60,7 +61,7 @@ def sleepers(personal_pool: PersonalPool, tmp_path: Path) -> Iterator[None]:
 
 def told(status: Callable[[], Any]) -> str:
     """The first message of a status."""
-    return str(wait_for(lambda: status().message, "a message"))
+    return str(until(lambda: status().message, "a message"))
 
 
 def test_a_hold_and_release_behind_our_back_is_mended(pool: PersonalHTCondorPool, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_a_hold_and_release_behind_our_back_is_mended(pool: PersonalHTCondorPool
 
     options = wingspan.Options(workers=2, custom={"Mine": 1})
     m = wingspan.map(component, range(8), pool="personal", options=options)
-    wait_for(begun.exists, "a running component")
+    until(begun.exists, "a running component")
     cluster = str(m._keeper._entries[-1]["cluster"])
     environment = {**os.environ, **pool.personal.environment()}
     for command in ("condor_hold", "condor_release"):
@@ -125,8 +126,8 @@ def test_a_job_that_ended_while_its_schedd_was_away_is_started_again(tmp_path: P
     try:
         own.start()
         run = wingspan.run(["sh", "-c", script], checkpoint=["state"], pool="personal", name="counts")
-        wait_for((tmp_path / "diary").exists, "the first step")
-        wait_for(lambda: run.status().state == "running", "a running job")
+        until((tmp_path / "diary").exists, "the first step")
+        until(lambda: run.status().state == "running", "a running job")
         for pid in own.processes():
             with contextlib.suppress(OSError):
                 if "condor_schedd" in Path(f"/proc/{pid}/cmdline").read_text():
@@ -171,7 +172,7 @@ def test_starts_that_fail_again_and_again_are_told(apptainer: str, tmp_path: Pat
         )
         pool = PersonalHTCondorPool(own)
         submission = pool.submit(job)
-        message = wait_for(lambda: pool.why_waiting([submission], tmp_path), "a reason")
+        message = until(lambda: pool.why_waiting([submission], tmp_path), "a reason")
         assert "HTCondor has started it" in message
         assert "image format not recognized" in message
         assert f"The pool lies in {own.directory}" in message

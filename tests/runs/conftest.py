@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from _waiting import PATIENCE
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import Run, load_runs
-
-#: Seconds after which a test gives up waiting. Long: a busy machine must not fail a test.
-PATIENCE = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -52,21 +48,6 @@ def pool(request: pytest.FixtureRequest) -> str:
     if request.param == "personal":
         request.getfixturevalue("use_personal_pool")
     return str(request.param)
-
-
-@pytest.fixture
-def until() -> Callable[..., Any]:
-    """Waits until a condition gives something true, and answers it."""
-
-    def wait(condition: Callable[[], Any], what: str = "the condition") -> Any:
-        deadline = time.monotonic() + PATIENCE
-        while not (value := condition()):
-            if time.monotonic() > deadline:
-                pytest.fail(f"{what} did not come true within {PATIENCE:.0f} s")
-            time.sleep(0.05)
-        return value
-
-    return wait
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 
 #: Counts to 6, writes a checkpoint after each, exits with 85 after every second one, and waits at 3 until it is evicted once.
 _COUNT = """
@@ -22,7 +23,7 @@ echo "$n" >result.txt
 """
 
 
-def test_a_job_that_was_evicted_goes_on_from_its_checkpoint(folders: Path, pool: str, until, done) -> None:
+def test_a_job_that_was_evicted_goes_on_from_its_checkpoint(folders: Path, pool: str, done) -> None:
     """After an eviction the job starts from the last checkpoint: nothing before it is done again."""
     diary, gate = folders / "diary", folders / "gate"
     (folders / "data").mkdir()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import wingspan
+from _waiting import until
 from wingspan.runs import run_names
 
 
@@ -94,7 +95,7 @@ def test_every_job_of_a_sweep_is_followed(wingspan_cli) -> None:
 _SLEEPS = {"230", "115"}
 
 
-def test_ctrl_c_leaves_the_run_alone(folders: Path, until) -> None:
+def test_ctrl_c_leaves_the_run_alone(folders: Path) -> None:
     """Whoever looks on and presses Ctrl-C is told that the run goes on, and how to come back."""
     wingspan.run(["sh", "-c", "echo begun; sleep 100"], name="long", pool="local")
     for words in (["logs", "-f", "long"], ["wait", "long"], ["fetch", "--wait", "long"]):

@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.pools.gpus import list_gpus
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -221,7 +222,7 @@ def test_slots_that_advertise_gpus_are_listed(pool_with_a_slot_that_advertises_a
 
 
 @pytest.mark.htcondor
-def test_a_job_is_matched_to_a_gpu(pool_with_a_slot_that_advertises_a_gpu, until) -> None:
+def test_a_job_is_matched_to_a_gpu(pool_with_a_slot_that_advertises_a_gpu) -> None:
     """A job that asks for a GPU gets a device of its own, which is not free as long as it runs."""
     pool = pool_with_a_slot_that_advertises_a_gpu
     gate = Path("gate").absolute()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.runs import Run
 
 
@@ -58,7 +59,7 @@ def test_a_link_to_nothing_is_no_output(pool: str, done) -> None:
     assert run.status().jobs[0].missing == ("model.pt",)
 
 
-def test_a_link_as_a_checkpoint_is_kept(folders: Path, pool: str, until, done) -> None:
+def test_a_link_as_a_checkpoint_is_kept(folders: Path, pool: str, done) -> None:
     """What a checkpoint is a link to is there after an eviction: nothing is begun anew."""
     gate, diary = folders / "gate", folders / "diary"
     script = f"""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.runs import load_run
 
 #: Does something to a run, and is killed at the so-manieth time that it changes a file of it, starts a process or connects to somebody.
@@ -62,7 +63,7 @@ def contents(run) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_rerun_that_is_killed_anywhere_loses_nothing(pool, request, folders, until, tmp_path) -> None:
+def test_a_rerun_that_is_killed_anywhere_loses_nothing(pool, request, folders, tmp_path) -> None:
     """Wherever a rerun is killed, each job has its outputs as before, or is being done again: and then it has new ones."""
     more = []
     if pool == "personal":
@@ -86,7 +87,7 @@ def test_a_rerun_that_is_killed_anywhere_loses_nothing(pool, request, folders, u
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["hold", "release", "vacate", "remove"])
-def test_an_action_that_is_killed_anywhere_can_be_done_again(folders: Path, until, what: str) -> None:
+def test_an_action_that_is_killed_anywhere_can_be_done_again(folders: Path, what: str) -> None:
     """Wherever an action on a run is killed, the run can be held and released, goes on to its end, and can be removed."""
     gate = folders / "gate"
     command = ["sh", "-c", f"until [ -e {gate} ]; do sleep 0.02; done; echo done > result.txt"]
@@ -131,7 +132,7 @@ def test_two_reruns_at_once_do_a_job_once(folders: Path) -> None:
     assert done == 1 + len(run._folder.submissions()) - 1
 
 
-def test_a_job_whose_supervisor_is_killed_ends(folders: Path, until) -> None:
+def test_a_job_whose_supervisor_is_killed_ends(folders: Path) -> None:
     """On the local pool a job does not outlive its supervisor: it is removed, done again once, and nothing is left after `remove`."""
     beats, gate = folders / "beats", folders / "gate"
     script = f"trap '' TERM; until [ -e {gate} ]; do echo $$ >> {beats}; sleep 0.05; done"

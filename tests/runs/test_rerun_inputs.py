@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.runs import InputMissing, Run
 
 
@@ -80,7 +81,7 @@ def test_files_in_folders_are_compared(folders: Path, done, caplog) -> None:
     assert caplog.messages[0].startswith("data/a, data/d have changed")
 
 
-def test_vacated_jobs_keep_the_inputs_they_began_with(folders: Path, until, done) -> None:
+def test_vacated_jobs_keep_the_inputs_they_began_with(folders: Path, done) -> None:
     """Jobs that start again after a vacate are not given other inputs than they were submitted with."""
     (folders / "job.txt").write_text("exit 3\n")
     run = done(wingspan.run(["sh", "job.txt"], inputs=["job.txt"], name="moved", pool="local"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.errors import PoolUnavailable
 from wingspan.pools import get_pool
 from wingspan.runs import (
@@ -86,7 +87,7 @@ def test_another_process_finds_the_run(done, wingspan_cli) -> None:
     assert Path("o.txt").read_text() == "hello\n"
 
 
-def test_a_run_can_be_removed_while_it_runs(pool: str, until) -> None:
+def test_a_run_can_be_removed_while_it_runs(pool: str) -> None:
     """Removing a run ends its jobs and takes its files and its name away."""
     marker = Path("ran-to-its-end").absolute()
     run = wingspan.run(["sh", "-c", f"sleep 60; touch '{marker}'"], name="gone", pool=pool)
@@ -98,7 +99,7 @@ def test_a_run_can_be_removed_while_it_runs(pool: str, until) -> None:
     assert not marker.exists()
 
 
-def test_a_name_is_free_again_when_its_run_was_removed(use_personal_pool, until, done) -> None:
+def test_a_name_is_free_again_when_its_run_was_removed(use_personal_pool, done) -> None:
     """Nothing is left of a run whose job is at work when it is removed; a folder that HTCondor made anew to log an end is in nobody's way."""
     run = wingspan.run(["sleep", "60"], name="mine", pool="personal")
     until(lambda: run.status().state == "running", "the job's start")
@@ -120,7 +121,7 @@ def test_a_name_is_free_again_when_its_run_was_removed(use_personal_pool, until,
 
 
 @pytest.mark.htcondor
-def test_a_pool_that_was_stopped_is_told(folders: Path, until, done, wingspan_cli) -> None:
+def test_a_pool_that_was_stopped_is_told(folders: Path, done, wingspan_cli) -> None:
     """Nothing runs in a pool that is stopped: status, list and wait say so, with what to do; started again, the run goes on."""
     gate = folders / "gate"
     command = f"while [ ! -e '{gate}' ]; do sleep 0.05; done"
@@ -219,7 +220,7 @@ def test_run_names_all_its_keywords() -> None:
         wingspan.run(["true"], output=["x"])
 
 
-def test_hold_and_release(pool: str, until, done, folders: Path) -> None:
+def test_hold_and_release(pool: str, done, folders: Path) -> None:
     """A held run does not go on; released, it begins again and completes."""
     gate = folders / "gate"
     command = f"while [ ! -e '{gate}' ]; do sleep 0.05; done; echo through >o.txt"
@@ -255,7 +256,7 @@ def test_a_job_that_is_named_twice_is_done_again_once(done) -> None:
     assert len((run.path / "submissions").read_text().splitlines()) == 2
 
 
-def test_a_rerun_leaves_what_is_held(folders: Path, until) -> None:
+def test_a_rerun_leaves_what_is_held(folders: Path) -> None:
     """On this machine all jobs of a run are held or none: one of them is not done again meanwhile, and what to do first is said."""
     command = f"[ {{n}} = 0 ] && exit 3; touch '{folders}/begun'; sleep 60"
     run = wingspan.run(["sh", "-c", command], sweep={"n": [0, 1]}, pool="local")
@@ -276,7 +277,7 @@ def test_vacate_is_for_jobs_that_run(done) -> None:
     assert len((run.path / "submissions").read_text().splitlines()) == 1
 
 
-def test_who_follows_a_held_job_is_let_go(until) -> None:
+def test_who_follows_a_held_job_is_let_go() -> None:
     """`Run.follow` ends when the job is held, as --follow does."""
     run = wingspan.run(["sh", "-c", "echo begun; sleep 60"], pool="local")
     until(lambda: run.stdout() == "begun\n", "the start")
@@ -286,7 +287,7 @@ def test_who_follows_a_held_job_is_let_go(until) -> None:
         next(run.follow(1))
 
 
-def test_output_is_seen_while_the_job_runs(folders: Path, pool: str, until) -> None:
+def test_output_is_seen_while_the_job_runs(folders: Path, pool: str) -> None:
     """What a job prints can be read before it ends."""
     gate = folders / "gate"
     run = wingspan.run(
@@ -298,7 +299,7 @@ def test_output_is_seen_while_the_job_runs(folders: Path, pool: str, until) -> N
     assert "".join(run.follow()) == "early\nlate\n"
 
 
-def test_a_command_takes_signals_and_may_have_children(folders: Path, until) -> None:
+def test_a_command_takes_signals_and_may_have_children(folders: Path) -> None:
     """A command that is told to end by hold hears SIGTERM."""
     heard, ready = folders / "heard", folders / "ready"
     script = f"trap \"touch '{heard}'; exit 0\" TERM; touch '{ready}'; while :; do sleep 0.05; done"
@@ -334,7 +335,7 @@ def test_fetch_does_not_overwrite_what_differs(folders: Path, done) -> None:
     assert (folders / "o.txt").read_text() == "new\n"
 
 
-def test_a_supervisor_that_is_killed_is_noticed(until) -> None:
+def test_a_supervisor_that_is_killed_is_noticed() -> None:
     """A run whose processes are gone is not said to run for ever; it can be done again."""
     run = wingspan.run(["sleep", "60"], pool="local")
     until(lambda: run.status().state == "running", "the start")

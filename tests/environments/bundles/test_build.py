@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from _waiting import until
 from wingspan._cores import limited_cores
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import (
@@ -561,9 +561,12 @@ def test_a_killed_build_leaves_nothing_in_the_way(
         start_new_session=True,
     )
     builds = cache / "environments/builds"
-    while not list(builds.glob(".build-*/prefix/bin/python*")):
+
+    def linking() -> bool:
         assert process.poll() is None
-        time.sleep(0.02)
+        return any(builds.glob(".build-*/prefix/bin/python*"))
+
+    until(linking, "a prefix with Python")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     left = list(builds.glob(".build-*"))

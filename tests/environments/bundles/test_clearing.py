@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from _waiting import until
 from wingspan.environments.bundles import Bundle, starter_command
 from wingspan.jobs import JobDescription, Resources
 from wingspan.pools.local_job import LocalJobWatcher, submit_local_job
@@ -50,13 +50,6 @@ def variables(folder: Path, path: str = "/usr/bin:/bin") -> dict[str, str]:
     for name in ("tmp", "node"):
         (folder / name).mkdir(exist_ok=True)
     return {"PATH": path, "HOME": "/tmp", "TMPDIR": f"{folder}/tmp", "WINGSPAN_NODE_CACHE": f"{folder}/node"}
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def left(folder: Path) -> list[Path]:

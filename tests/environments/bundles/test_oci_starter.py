@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import platformdirs
 import pytest
 
+from _waiting import until
 from wingspan.environments.bundles import Bundle, open_bundle, starter_command
 from wingspan.environments.bundles.starter import starter_script
 
@@ -83,11 +83,15 @@ def docker(public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         )
     client = f"{root}/usr/bin/docker"
     try:
-        deadline = time.monotonic() + 60
-        while subprocess.run([client, "version"], capture_output=True, check=False).returncode:
-            ended = daemon.poll() is not None or time.monotonic() > deadline
-            assert not ended, (folder / "log").read_text()[-2000:]
-            time.sleep(0.2)
+
+        def answers() -> bool:
+            assert daemon.poll() is None, log_text()
+            return not subprocess.run([client, "version"], capture_output=True, check=False).returncode
+
+        def log_text() -> str:
+            return (folder / "log").read_text()[-2000:]
+
+        until(answers, log_text)
         yield client
     finally:
         daemon.terminate()
@@ -148,10 +152,11 @@ def answered(done: subprocess.CompletedProcess[str], folder: Path) -> tuple[int,
 
 def nothing_is_left(folder: Path) -> None:
     """The folders that the starter made for the job go with the job."""
-    deadline = time.monotonic() + 20
-    while left := [*folder.glob(".wingspan-*"), *folder.glob("tmp/.wingspan-*")]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
+
+    def left() -> list[Path]:
+        return [*folder.glob(".wingspan-*"), *folder.glob("tmp/.wingspan-*")]
+
+    until(lambda: not left(), left)
 
 
 @pytest.mark.apptainer
@@ -221,17 +226,15 @@ def test_podman_is_ended_with_its_job(build: Build, job_folder: Path, podman: No
         process = subprocess.Popen(
             ["sh", str(start.executable), *start.arguments], cwd=job_folder, env=variables, stderr=errors
         )
-    deadline = time.monotonic() + 100
-    while not (running := _sleepers()):
-        assert time.monotonic() < deadline
+
+    def begun() -> set[str]:
         assert process.poll() is None, log.read_text()
-        time.sleep(0.1)
+        return _sleepers()
+
+    running = until(begun, "the command in the container")
     process.terminate()
     assert process.wait(60) == -15
-    deadline = time.monotonic() + 20
-    while running & _sleepers():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: not running & _sleepers(), "its end")
 
 
 def _sleepers() -> set[str]:

@@ -10,12 +10,12 @@ import shutil
 import signal
 import subprocess
 import tarfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from _waiting import until
 from wingspan.environments.bundles import Bundle, starter_command
 from wingspan.environments.bundles.errors import BundleError
 from wingspan.environments.bundles.machine.programs import mount_helper
@@ -441,11 +441,8 @@ def test_nothing_stays_mounted(build: Build, job_folder: Path, as_ordinary_user:
         method="fuse",
         user=as_ordinary_user,
     )
-    deadline = time.monotonic() + 60
-    while mounted_with(job_folder / bundle.path.name) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not mounted_with(job_folder / bundle.path.name)
-    assert not list(job_folder.glob(".wingspan-*"))
+    until(lambda: not mounted_with(job_folder / bundle.path.name), "the end of squashfuse")
+    until(lambda: not list(job_folder.glob(".wingspan-*")), "its folders are gone")
 
 
 def test_what_was_in_opt_is_still_there(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
