@@ -23,7 +23,7 @@ def original(tmp_path_factory):
         options = wingspan.Options(workers=1)
         m = wingspan.map(lambda x: x * x, range(10), tag="ten", pool="local", options=options)
         m.wait()
-        until(lambda: m._keeper.refresh() or m._keeper.results.starts["0.0"].left, "its worker has left")
+        until(lambda: m.status() and m._keeper.results.starts["0.0"].left, "its worker has left")
     return folder
 
 
