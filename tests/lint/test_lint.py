@@ -13,7 +13,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingspan.cli import main
@@ -1031,7 +1031,7 @@ MANY = int(os.environ.get("WINGSPAN_EXAMPLES", "150"))
 
 
 @given(st.lists(st.one_of(_WORDS, st.text(max_size=5)), max_size=40))
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY)
 def test_no_text_upsets_it(tmp_path: Path, words: list[str]) -> None:
     """Whatever a file holds, as either kind, there are findings or none, with lines of that file; never a
     crash.
@@ -1052,7 +1052,7 @@ def test_no_text_upsets_it(tmp_path: Path, words: list[str]) -> None:
     ),
     st.lists(st.one_of(_WORDS, st.text(max_size=5)), min_size=1, max_size=4),
 )
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY)
 def test_what_is_told_is_bounded(tmp_path: Path, head: str, words: list[str]) -> None:
     """However often a part is repeated, of one rule there are at most 100 findings, and each is short."""
     path = tmp_path / "file.sub"
@@ -1105,7 +1105,7 @@ _EXECUTING = st.sampled_from(
 
 @pytest.mark.htcondor
 @given(st.lists(_EXECUTING, max_size=14))
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY)
 def test_no_text_is_executed(tmp_path: Path, words: list[str]) -> None:
     """Whatever stands where in a description: nothing of it is executed when HTCondor's parser is asked."""
     path = tmp_path / "file.sub"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wingspan
@@ -148,7 +148,7 @@ records = st.tuples(
 )
 
 
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY)
 @given(st.lists(records, min_size=1, max_size=4))
 def test_any_signed_records(unfinished: wingspan.Map, made: list[tuple[int, bytes, int, int, int]]) -> None:
     """Whatever signed records say, looking ends in an answer or in an error of ours."""
@@ -164,7 +164,7 @@ def test_any_signed_records(unfinished: wingspan.Map, made: list[tuple[int, byte
             str(error)
 
 
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 @given(
     plain
     | st.dictionaries(

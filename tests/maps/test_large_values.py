@@ -226,7 +226,7 @@ def test_an_evicted_worker_resumes_behind_large_outputs():
     transport.close()
 
 
-@settings(max_examples=int(os.environ.get("WINGSPAN_EXAMPLES", "100")), deadline=None)
+@settings(max_examples=int(os.environ.get("WINGSPAN_EXAMPLES", "100")))
 @given(
     st.recursive(
         st.none() | st.integers() | st.text() | st.binary(max_size=400) | st.floats(allow_nan=False),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wingspan import Options
@@ -74,7 +74,6 @@ def test_what_is_no_size_is_refused(size):
     assert caught.value.hint
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 2**42)
     | st.floats(1, 2**40)

@@ -67,7 +67,7 @@ def test_a_forked_child_ends_as_in_a_script(fast):
     assert "words" in m.stderr(inputs.index(("exit", "words")))
 
 
-@settings(max_examples=int(os.environ.get("WINGSPAN_EXAMPLES", "3")), deadline=None)
+@settings(max_examples=int(os.environ.get("WINGSPAN_EXAMPLES", "3")))
 @given(st.lists(st.tuples(st.sampled_from(["exit", "_exit"]), st.integers(0, 255)), min_size=1, max_size=20))
 def test_every_exit_code_comes_through(ways):
     """Whatever code a child ends with, its parent is told that one."""

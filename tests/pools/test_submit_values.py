@@ -79,7 +79,7 @@ def test_an_end_of_a_line_is_refused(text: str) -> None:
         )
 
 
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 @given(st.text(st.sampled_from("$()[]ENVab: {}#\"'"), max_size=12))
 def test_any_text_comes_through(text: str) -> None:
     """HTCondor reads a value as it was, whatever is in it."""

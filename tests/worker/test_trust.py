@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingspan.worker import trust
@@ -101,7 +101,7 @@ def test_the_name_of_a_file_is_one_part():
         trust.check_name("a/b")
 
 
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 @given(
     st.lists(
         st.sampled_from(["..", ".", "", "a", "b", "/", "\0", "\uff0e", "\u2025", "é", "A"]), max_size=6
@@ -126,7 +126,7 @@ parts = st.sampled_from(["a", "A", "b", "c", "\uff41"])
 paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
 
 
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["p1", "p2"]), paths, st.sampled_from([None, None, "b", "../x", "/out"])),

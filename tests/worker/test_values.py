@@ -116,7 +116,7 @@ def looks(kind):
 
 
 @given(enums())
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 def test_enums_are_the_same_elsewhere(kind):
     """Names, values, order, aliases, attributes and combined flags of any enum are those that it had; where it is known, members are its own."""
     found, members = elsewhere((kind, list(kind.__members__.values())))
@@ -166,7 +166,7 @@ def slotted(draw):
 
 
 @given(slotted())
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 def test_slots_are_the_same_elsewhere(drawn):
     """Each slot has its value, and there is a ``__dict__`` exactly where there was one."""
     made, values, has_dict = drawn
@@ -263,7 +263,7 @@ def features(error):
 
 
 @given(exceptions())
-@settings(max_examples=MANY, deadline=None)
+@settings(max_examples=MANY)
 def test_exceptions_are_the_same_elsewhere(error):
     """Class, arguments, text, attributes, notes and causes of any exception are those that it had."""
     found = elsewhere(error)

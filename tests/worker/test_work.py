@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingspan.worker import formats, rounds
@@ -72,7 +72,7 @@ def test_a_worker_alone_takes_every_block_once(folder):
     assert sorted(taken(folder.source("0.0"))) == [(0, block) for block in range(6)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(st.data(), st.integers(1, 5), st.integers(1, 60))
 def test_workers_share_all_blocks(tmp_path_factory, data, workers, count):
     """However the calls of several workers interleave, each block is taken exactly once, and none is left."""

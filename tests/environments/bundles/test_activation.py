@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wingspan import EnvironmentWarning
@@ -175,7 +175,7 @@ JSON = st.recursive(
 NAMES = st.text(st.sampled_from(string.ascii_letters + string.digits + "_-$(); '\"`\\\n#"), max_size=12)
 
 
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY)
 @given(
     prefix=TEXTS.filter(lambda text: "\n" not in text),
     name=TEXTS,
@@ -228,7 +228,7 @@ def test_an_activation_script_is_sound_for_any_names_and_values(
         assert sorted(os.listdir(work)) == ["env"]
 
 
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY)
 @given(text=st.text(st.sampled_from("a${}()`\\\"' \nXY_1"), max_size=12))
 @example(text="${X}$(touch hacked)`touch hacked`$Y$((1))$")
 def test_values_of_a_workspace_name_variables_and_nothing_else(text: str, tmp_path: Path) -> None:

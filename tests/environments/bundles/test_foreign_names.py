@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingspan.environments import load_environment
@@ -427,7 +427,7 @@ contents = st.one_of(
 )
 
 
-@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY)
 @given(st.lists(st.dictionaries(names, contents, min_size=1, max_size=3), min_size=1, max_size=3))
 def test_any_pack_stays_in_its_folder(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, packages: list[Files]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import rattler
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingspan.environments import LockedEnvironment, LockedPackage, Workspace, load_environment
@@ -392,7 +392,7 @@ def test_an_unknown_environment_of_a_bare_lock_lists_what_there_is(locks: Path) 
         lock.platforms("gpuu")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_an_altered_lock_is_read_or_refused(data: st.DataObject, locks: Path, tmp_path: Path) -> None:
     """Whatever is altered in a lock: it is read, or refused by an error of ours."""
