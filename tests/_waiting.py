@@ -34,9 +34,12 @@ def until(
     Raises:
         NotInTime: It did not come true; the test fails.
     """
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.01
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise NotInTime(f"not within {seconds:.0f} s: {what() if callable(what) else what}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(
+            0.2, 1.2 * pause
+        )  # what takes long is asked seldom: asking takes time from those who work
     return value

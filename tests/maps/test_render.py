@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -478,14 +477,8 @@ def test_a_worker_that_slurm_requeues_goes_on(
     until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
     _sh(["scontrol", "requeue", job], tmp_path, slurm)
 
-    asked = 0.0
-
     def started_again() -> bool:
-        # Slurm itself would wait two minutes before it starts a job again. Asked seldom: each time it begins to schedule anew.
-        nonlocal asked
-        if time.monotonic() - asked > 3:
-            asked = time.monotonic()
-            slurm_cluster.command("scontrol", "update", f"JobId={job}_0", "StartTime=now", check=False)
+        slurm_cluster.start_now(f"{job}_0")
         return len(m._folder.transport.names("results")) == 2
 
     # Longer than elsewhere: a node that has lost a word of its controller's takes two minutes to say it again.

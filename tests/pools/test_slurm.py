@@ -128,8 +128,7 @@ def test_a_job_that_is_requeued_again_and_again_says_so(cluster: SlurmCluster) -
     number = run._submissions()[0]["cluster"]
 
     def has_begun(times: int) -> bool:
-        # Slurm lets a job that was requeued wait for some minutes.
-        cluster.command("scontrol", "update", f"jobid={number}", "starttime=now", check=False)
+        cluster.start_now(number)
         return len(lines_of("diary")) == times
 
     for starts in range(1, 4):
