@@ -8,6 +8,7 @@ import signal
 import traceback
 
 from . import executor, formats, own
+from .scratch import unnamed_file
 from .slots import Slots
 
 TYPE_CHECKING = False
@@ -89,8 +90,8 @@ class Executor(object):
         command_read, self.commands = os.pipe()
         _widen(self.commands)
         self.results, results_write = os.pipe()
-        self.out = _unnamed_file(scratch, "out")
-        self.err = _unnamed_file(scratch, "err")
+        self.out = unnamed_file(scratch, "out")
+        self.err = unnamed_file(scratch, "err")
         self.out_sent = self.err_sent = 0
         parent = os.getpid()
         self.pid = os.fork()
@@ -171,27 +172,9 @@ class Executor(object):
         os.close(self.err)
 
 
-def scratch_folder() -> "str":
-    """Where a job may put temporary files: the first folder that is there and can be written to."""
-    folders = (os.environ.get("_CONDOR_SCRATCH_DIR"), os.environ.get("TMPDIR"), "/tmp")  # noqa: S108
-    for folder in folders:
-        if folder and os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    import tempfile
-
-    return tempfile.gettempdir()  # it knows some more
-
-
 def _widen(pipe: "int") -> "None":
     """Let a pipe hold as much as a large input comes in, where the kernel allows it."""
     try:
         fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_BYTES)
     except OSError:
         pass
-
-
-def _unnamed_file(scratch: "str", what: "str") -> "int":
-    path = os.path.join(scratch, ".wingspan-%s-%d-%s" % (what, os.getpid(), os.urandom(4).hex()))
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-    os.unlink(path)
-    return descriptor

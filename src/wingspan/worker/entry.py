@@ -1,79 +1,17 @@
 """Starting a worker: ``python worker.pyz TRANSPORT FOLDER WORKER``, or ``python worker.pyz idle …`` for one that waits for maps."""
 
-import json
 import os
 import signal
 import sys
 
+from .one_map import work
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, Callable, Dict, List, Optional
+    from typing import Dict, List, Optional
 
     from .supervisor import Supervisor
-
-#: sysexits(3) EX_CONFIG: this machine cannot do the work. EX_UNAVAILABLE: the map is not there any more.
-EXIT_REFUSED = 78
-EXIT_GONE = 69
-#: EX_TEMPFAIL: the way to the map's folder broke off, its disk is full: HTCondor starts the worker again.
-EXIT_TRY_AGAIN = 75
-
-
-def work(
-    transport_name: "str",
-    folder: "str",
-    worker: "int",
-    notify: "Optional[Callable[[Supervisor], None]]" = None,
-    **supervisor_arguments: "Any",
-) -> "int":
-    """Be worker number `worker` of the map in `folder` until nothing is left to do: an exit code."""
-    from . import compatibility, failure, transports
-    from .streams import Function
-    from .supervisor import Stopped, Supervisor
-
-    try:
-        transport = transports.connect(transport_name, folder)
-    except Exception as error:
-        sys.stderr.write(
-            "wingspan worker: cannot reach the map's folder by %s: %s\n" % (transport_name, error)
-        )
-        return 74  # EX_IOERR
-    supervisor = None
-    try:
-        info = json.loads(transport.read("map.json").decode())
-        supervisor = Supervisor(transport, worker, info, transport.read("key"), **supervisor_arguments)
-        if notify is not None:
-            notify(supervisor)
-        function = Function(transport, "function.pkl", info.get("function_bytes"))
-        facts = function.facts
-        supervisor.hello()
-        # The Python version first, without importing cloudpickle; the executor compares everything.
-        obstacle = compatibility.obstacle(facts, dict(facts, **compatibility.this_python()))
-        if obstacle is not None:
-            sys.stderr.write("wingspan worker: %s\n" % obstacle)
-            supervisor.refuse(failure.crash("interpreter", obstacle, executable=sys.executable))
-            return EXIT_REFUSED
-        return 0 if supervisor.run(facts, function) else EXIT_REFUSED
-    except Stopped:
-        return 0
-    except transports.Gone:
-        return EXIT_GONE
-    except Exception as error:
-        if transport_name == "file" and (supervisor is None or not os.path.isdir(folder)):
-            raise
-        import pickle
-        import traceback
-
-        traceback.print_exc()
-        # Ours, not the user's: a file of the map that is cut, a full disk. Told, so that nobody waits in vain.
-        try:
-            if supervisor is not None:
-                supervisor.refuse(failure.describe(error, "worker", pickle.dumps))
-        except Exception:
-            sys.stderr.write("wingspan worker: and this cannot be told either\n")
-        return EXIT_TRY_AGAIN
-    finally:
-        transport.close()
 
 
 def main(argv: "List[str]") -> "int":
@@ -106,7 +44,8 @@ def main(argv: "List[str]") -> "int":
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from .child import Executor, scratch_folder
+    from .child import Executor
+    from .scratch import scratch_folder
 
     return work(
         transport,

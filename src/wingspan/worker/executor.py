@@ -264,7 +264,7 @@ def run(
 def _load_function(data: "Stream") -> "Callable[..., Any]":
     """The user's function, in a ``__main__`` of its own, with the own modules that came before it."""
     from . import own
-    from .child import scratch_folder
+    from .scratch import scratch_folder
 
     scratch = scratch_folder()
     own.become_main(scratch)

@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 
-from . import entry
+from . import one_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,7 +234,8 @@ def main(argv: "List[str]") -> "int":
     import cloudpickle  # noqa: F401
 
     from . import offspring, own, values  # noqa: F401 - the archive may lie in the folder of a map that is removed before they are needed
-    from .child import Executor, scratch_folder
+    from .child import Executor
+    from .scratch import scratch_folder
 
     folder, connections = argv[0], [socket.socket(fileno=int(number)) for number in argv[1].split(",")]
     for connection in connections:
@@ -265,7 +266,7 @@ def main(argv: "List[str]") -> "int":
             descriptor = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(descriptor, 1 if name == "stdout" else 2)
             os.close(descriptor)
-        code = entry.work(
+        code = one_map.work(
             "file",
             order["map"],
             order["worker"],
@@ -288,7 +289,7 @@ def main(argv: "List[str]") -> "int":
         os.dup2(null, 1)
         os.dup2(null, 2)
         os.close(null)
-        if stopped or code not in (0, entry.EXIT_GONE):
+        if stopped or code not in (0, one_map.EXIT_GONE):
             return code
         # What the next map needs anyway is done while nobody waits.
         ready = Executor(scratch_folder())

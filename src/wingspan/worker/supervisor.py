@@ -16,10 +16,11 @@ import sys
 import time
 
 from . import executor, failure, formats, offspring, rounds
-from .child import Chunk, Executor, scratch_folder
+from .child import Chunk, Executor
 from .inputs import Inputs
 from .measures import MAXRSS_PER_KIB, family, peak_kib, resident_kib
 from .outbox import Outbox
+from .scratch import scratch_folder
 from .streams import Function
 from .transports import read_at
 from .work import WorkSource
