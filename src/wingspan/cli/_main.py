@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "maps": ("wingspan.cli.maps", "maps", "List your maps."),
     "run": ("wingspan.cli.run", "run", "Execute a Pixi task, or any command, as a batch job."),
-    "runs": ("wingspan.cli.run", "runs", "List your runs."),
+    "runs": ("wingspan.cli.runs", "runs", "List your runs."),
     "logs": ("wingspan.cli.runs_act", "logs", "What a run has printed, also while it does."),
     "ssh": ("wingspan.cli.runs_act", "ssh", "A shell beside a running job of a run."),
     "fetch": ("wingspan.cli.runs_act", "fetch", "Copy the outputs of a run to a folder."),

@@ -17,7 +17,7 @@ from wingspan.cli._output import confirm, notes, own_words_for_interrupts, print
 from wingspan.cli._progress import progress
 from wingspan.cli._streams import print_streams, stream
 from wingspan.cli._terminal import echo, style
-from wingspan.cli.run import run_record
+from wingspan.cli.runs import run_record
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
