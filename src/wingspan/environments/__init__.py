@@ -5,8 +5,8 @@
     manifest.py     features, environments, platforms       platforms.py     which is meant
     tasks.py        tasks of the manifest                   freshness.py     does the lock satisfy it
     needs.py        what a machine must have                cuda.py, capabilities.py, archives.py   its facts
-    summary.py, diff.py    for people                       portability.py   what cannot be carried
-    bundles/        one file that carries it all
+    locked_package.py  one package of a lock                portability.py   what cannot be carried
+    summary.py, diff.py    for people                       bundles/         one file that carries it all
 
 Names are imported when they are used: a map that only names its environment does not wait for the rest.
 """
@@ -20,7 +20,8 @@ from wingspan._lazy import lazy_names
 if TYPE_CHECKING:
     from wingspan.environments.diff import EnvironmentDiff, diff_environments
     from wingspan.environments.errors import EnvironmentError_
-    from wingspan.environments.lock import LockedEnvironment, LockedPackage, LockedPlatform
+    from wingspan.environments.lock import LockedEnvironment, LockedPlatform
+    from wingspan.environments.locked_package import LockedPackage
     from wingspan.environments.needs import Needs, derive_needs
     from wingspan.environments.selection import Environment
     from wingspan.environments.summary import EnvironmentSummary, summarize
@@ -33,7 +34,7 @@ _HOME = {
     "EnvironmentError_": ".errors",
     "EnvironmentSummary": ".summary",
     "LockedEnvironment": ".lock",
-    "LockedPackage": ".lock",
+    "LockedPackage": ".locked_package",
     "LockedPlatform": ".lock",
     "Needs": ".needs",
     "Task": ".tasks",

@@ -18,6 +18,8 @@ EnvironmentError_ (WingspanError)
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from wingspan.errors import WingspanError
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "UnknownPlatform",
     "UnknownTask",
     "UnsupportedPackages",
+    "nearest",
 ]
 
 
@@ -92,3 +95,18 @@ class UnsupportedPackages(EnvironmentError_, ValueError):
 
 class RattlerMissing(EnvironmentError_, ImportError):
     """py-rattler is not installed."""
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """A hint that names the nearest of `known`, and all of them if they are few.
+
+    >>> nearest("gpuu", ["default", "gpu"])
+    "did you mean 'gpu'? There are: default, gpu"
+    """
+    import difflib
+
+    if not known:
+        return "there are none"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"{guess}{'There' if guess else 'there'} are: {', '.join(known)}"

@@ -11,20 +11,13 @@ import json
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-if TYPE_CHECKING:
-    import rattler
-
-    from wingspan.environments.portability import Problem
+from wingspan.environments.locked_package import Form, LockedPackage
+from wingspan.environments.portability import Problem, find_problems, refuse_problems
 
 __all__ = ["Form", "LockedEnvironment", "LockedPackage", "LockedPlatform", "normalize"]
-
-#: How a package is given: a conda archive, a conda package to be built from source, a wheel, an sdist, a
-#: source folder (editable installs are such), or a version-control address. Only "conda" and "wheel" travel.
-Form = Literal["conda", "conda-source", "wheel", "sdist", "directory", "vcs"]
 
 _DIGEST_FORMAT = 1  # of LockedEnvironment.digest: raise it when what is digested changes
 
@@ -51,68 +44,6 @@ def check_word(text: str, what: str) -> str:
     if not _WORD.fullmatch(text):
         raise ValueError(f"{what} {text!r:.200} has characters that no {what} has")
     return text
-
-
-@attrs.frozen(kw_only=True)
-class LockedPackage:
-    """One package of a locked environment.
-
-    Attributes:
-        name: The name, as its ecosystem normalizes it.
-        version: Version as written; empty where the lock has none (source trees).
-        build: conda build string, e.g. ``cuda129_mkl_h0d04637_301``; empty for PyPI packages.
-        kind: ``"conda"`` or ``"pypi"``.
-        form: How it is given; only ``"conda"`` and ``"wheel"`` can be carried.
-        location: URL or path as the lock has it; see `resolve`.
-        subdir: ``linux-64``, ``noarch``, …; empty for PyPI packages.
-        file_name: Name of the archive; empty for sources.
-        sha256: Hex digest, or None if the lock has none.
-        md5: Hex digest, or None. Some channels (nvidia, old pytorch) publish only this.
-        size: Bytes of the archive, or None: locks have no sizes of PyPI packages.
-        depends: conda: match specs. PyPI: requirement strings.
-        constrains: conda: match specs that hold *if* that package is there (``__cuda >=12``).
-        extra_depends: conda: match specs of its extras, whichever of them are asked for.
-        requires_python: PyPI: the specifier, or None.
-        record: conda: the lock's record, as `rattler.install` wants it; None for sources and PyPI packages.
-    """
-
-    name: str
-    version: str
-    build: str = ""
-    kind: Literal["conda", "pypi"] = "conda"
-    form: Form = "conda"
-    location: str
-    subdir: str = ""
-    file_name: str = ""
-    sha256: str | None = None
-    md5: str | None = None
-    size: int | None = None
-    depends: tuple[str, ...] = attrs.field(default=(), repr=False)
-    constrains: tuple[str, ...] = attrs.field(default=(), repr=False)
-    extra_depends: tuple[str, ...] = attrs.field(default=(), repr=False)
-    requires_python: str | None = attrs.field(default=None, repr=False)
-    record: rattler.RepoDataRecord | None = attrs.field(default=None, eq=False, repr=False)
-
-    @property
-    def digest(self) -> str:
-        """``sha256:…``, else ``md5:…``, else ``location:…``: what tells this build from others."""
-        if self.sha256:
-            return f"sha256:{self.sha256}"
-        return f"md5:{self.md5}" if self.md5 else f"location:{self.location}"
-
-    def resolve(self, folder: Path) -> str:
-        """The URL or absolute path of the archive or source; `folder` is the one the lock lies in.
-
-        >>> LockedPackage(name="a", version="1", location="./a-1-py3-none-any.whl").resolve(Path("/w"))
-        '/w/a-1-py3-none-any.whl'
-        """
-        location = self.location.removeprefix("direct+")
-        if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", location):
-            return location
-        return str(folder.absolute().joinpath(location))
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.name, self.version, self.build) if part)
 
 
 @attrs.frozen(kw_only=True)
@@ -235,9 +166,7 @@ class LockedEnvironment:
 
     def problems(self) -> tuple[Problem, ...]:
         """What keeps packages of it from being carried, or is worth a warning, package by package."""
-        from wingspan.environments.portability import find_problems
-
-        return find_problems(self)
+        return find_problems(self.packages)
 
     def check_portable(self, *, strict: bool = True) -> None:
         """Refuse what cannot be carried: sources, editable installs, sdists; if `strict`, missing hashes.
@@ -245,6 +174,5 @@ class LockedEnvironment:
         Raises:
             UnsupportedPackages: Names each such package and what to do about it.
         """
-        from wingspan.environments.portability import refuse_problems
-
-        refuse_problems(self, strict=strict)
+        where = f"{self.lock_path}: environment {self.name!r} on {self.platform}"
+        refuse_problems(self.packages, where, strict=strict)

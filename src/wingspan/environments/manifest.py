@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import attrs
 
-from wingspan.environments.errors import UnknownEnvironment
+from wingspan.environments.errors import UnknownEnvironment, nearest
 from wingspan.environments.lock import LockedPlatform, normalize
 from wingspan.environments.tasks import Task
 
@@ -172,8 +172,6 @@ class Manifest:
         Raises:
             UnknownEnvironment: The message names the nearest.
         """
-        from wingspan.environments.platforms import nearest
-
         try:
             return self.environments[name]
         except KeyError:

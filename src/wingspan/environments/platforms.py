@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import platform as machine
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import attrs
 
-from wingspan.environments.errors import UnknownPlatform
+from wingspan.environments.errors import UnknownPlatform, nearest
 from wingspan.environments.lock import LockedPlatform
 from wingspan.environments.manifest import PlatformSpec
 
-__all__ = ["choose_platform", "label_platforms", "native_subdir", "nearest", "same_version"]
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """A hint that names the nearest of `known`, and all of them if they are few.
-
-    >>> nearest("gpuu", ["default", "gpu"])
-    "did you mean 'gpu'? There are: default, gpu"
-    """
-    if not known:
-        return "there are none"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    guess = f"did you mean {near[0]!r}? " if near else ""
-    return f"{guess}{'There' if guess else 'there'} are: {', '.join(known)}"
+__all__ = ["choose_platform", "label_platforms", "native_subdir", "same_version"]
 
 
 def label_platforms(

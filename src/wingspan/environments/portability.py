@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import attrs
 
 from wingspan.environments.errors import UnsupportedPackages
-
-if TYPE_CHECKING:
-    from wingspan.environments.lock import LockedEnvironment, LockedPackage
+from wingspan.environments.locked_package import LockedPackage
 
 __all__ = ["Problem", "find_problems", "refuse_problems"]
 
@@ -57,10 +55,10 @@ _SOURCES = {
 }
 
 
-def find_problems(env: LockedEnvironment) -> tuple[Problem, ...]:
-    """The problems of `env`, in the order of its packages."""
+def find_problems(packages: Iterable[LockedPackage]) -> tuple[Problem, ...]:
+    """The problems of `packages`, in their order."""
     found = []
-    for package in env.packages:
+    for package in packages:
         if package.form in _SOURCES:
             what, remedy = _SOURCES[package.form]
             found.append(
@@ -90,16 +88,18 @@ def find_problems(env: LockedEnvironment) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def refuse_problems(env: LockedEnvironment, *, strict: bool) -> None:
-    """Raise `UnsupportedPackages` for what cannot be carried; if `strict`, what cannot be verified too."""
+def refuse_problems(packages: Iterable[LockedPackage], where: str, *, strict: bool) -> None:
+    """Raise `UnsupportedPackages` for what cannot be carried; if `strict`, what cannot be verified too.
+
+    `where` names the lock and the environment in the message.
+    """
     refused = {"refused", "unverified"} if strict else {"refused"}
-    problems = [p for p in find_problems(env) if p.severity in refused]
+    problems = [p for p in find_problems(packages) if p.severity in refused]
     if not problems:
         return
     listing = "\n".join(f"  - {problem}" for problem in problems)
     count = "1 package" if len(problems) == 1 else f"{len(problems)} packages"
     raise UnsupportedPackages(
-        f"{env.lock_path}: environment {env.name!r} on {env.platform} has {count} that cannot be carried "
-        f"to a worker as locked:\n{listing}",
+        f"{where} has {count} that cannot be carried to a worker as locked:\n{listing}",
         hint="change the manifest as each line says, then: pixi lock",
     )

@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 
 from wingspan.environments.cuda import find_cuda
-from wingspan.environments.errors import UnknownPlatform
+from wingspan.environments.errors import UnknownPlatform, nearest
 from wingspan.environments.freshness import Mismatch
 from wingspan.environments.lock import LockedEnvironment
-from wingspan.environments.platforms import choose_platform, nearest
+from wingspan.environments.platforms import choose_platform
 from wingspan.environments.workspace import Workspace
 
 __all__ = ["EnvironmentSummary", "summarize"]

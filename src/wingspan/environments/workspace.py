@@ -13,13 +13,14 @@ from wingspan.environments.errors import (
     UnknownEnvironment,
     UnknownPlatform,
     UnknownTask,
+    nearest,
 )
 from wingspan.environments.freshness import Mismatch
 from wingspan.environments.lock import LockedEnvironment, LockedPlatform
 from wingspan.environments.lockfile import Lock
 from wingspan.environments.manifest import Activation, Manifest
 from wingspan.environments.manifest_reader import parse_toml, read_manifest
-from wingspan.environments.platforms import choose_platform, label_platforms, native_subdir, nearest
+from wingspan.environments.platforms import choose_platform, label_platforms, native_subdir
 from wingspan.environments.tasks import Task
 
 __all__ = ["Workspace", "load_environment"]

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -24,6 +24,7 @@ from wingspan.environments.bundles.manifest import (
     bundle_name,
     check_kind,
 )
+from wingspan.environments.bundles.order import Order, Product
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import (
     cache_folder,
@@ -38,42 +39,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.stores.names import ContentName, sidecar
 from wingspan.worker import trust
 
-if TYPE_CHECKING:
-    from wingspan.environments.bundles.packages.fetch import Archive
-
-__all__ = ["Product", "build_bundle"]
-
-
-@attrs.frozen(kw_only=True)
-class Product:
-    """What a kind's writer made in the build folder.
-
-    Attributes:
-        path: The bundle.
-        suffix: Its final suffix.
-        mode: Its final mode.
-        sha256: Of the bundle, where the writer knows it.
-        sources: Text files for people who build themselves: suffix to text.
-    """
-
-    path: Path
-    suffix: str
-    mode: int = 0o644
-    sha256: str | None = None
-    sources: dict[str, str] = attrs.field(factory=dict)
-
-
-@attrs.frozen(kw_only=True)
-class Order:
-    """What a kind's writer is to make."""
-
-    env: LockedEnvironment
-    activated: Activated
-    archives: list[Archive]
-    manifest: Manifest
-    work: Path
-    progress: Progress
-    options: dict[str, Any]
+__all__ = ["build_bundle"]
 
 
 def build_bundle(

@@ -14,7 +14,17 @@ from wingspan.environments.lock import LockedEnvironment
 from wingspan.environments.needs import EXPANSION
 from wingspan.worker import trust
 
-__all__ = ["FORMAT", "KINDS", "PREFIX", "Bundle", "Kind", "Manifest", "bundle_name", "check_kind"]
+__all__ = [
+    "FORMAT",
+    "INSTALL_MARK",
+    "KINDS",
+    "PREFIX",
+    "Bundle",
+    "Kind",
+    "Manifest",
+    "bundle_name",
+    "check_kind",
+]
 
 #: Where an environment lies on every worker. One prefix for all: what is compiled or patched for it can be
 #: shared.
@@ -22,6 +32,9 @@ PREFIX = "/opt/wingspan/environment"
 
 #: Raised when what is inside bundles changes; then the same lock gives other bytes.
 FORMAT = 1
+
+#: Second line of an `install` script; the manifest follows in a comment.
+INSTALL_MARK = b"# wingspan-install: "
 
 Kind = Literal["squashfs", "pack", "sif", "oci", "install"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

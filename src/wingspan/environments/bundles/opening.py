@@ -13,7 +13,7 @@ import attrs
 from wingspan.environments.bundles.errors import BundleDamaged, BundleNotFound
 from wingspan.environments.bundles.kinds.pack import check_member, opened_pack, read_pack_manifest
 from wingspan.environments.bundles.kinds.squashfs import read_trailer
-from wingspan.environments.bundles.manifest import Bundle, Kind, Manifest
+from wingspan.environments.bundles.manifest import INSTALL_MARK, Bundle, Kind, Manifest
 from wingspan.environments.bundles.storage import CHUNK, hash_file
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.stores.errors import StoreError
@@ -23,10 +23,6 @@ __all__ = ["check_file", "check_pack_sums", "detect_kind", "open_bundle", "verif
 
 #: Bytes of the texts of a bundle or package that are read into memory: more is no description, whatever it unpacks to.
 MOST_TEXT = 1 << 28
-
-
-#: Second line of an `install` script; the manifest follows in a comment.
-INSTALL_MARK = b"# wingspan-install: "
 
 
 def detect_kind(path: Path) -> Kind:

@@ -19,8 +19,7 @@ from packaging.version import Version
 
 from wingspan.environments.activation import Activated
 from wingspan.environments.bundles.errors import BuildFailed
-from wingspan.environments.bundles.manifest import Manifest
-from wingspan.environments.bundles.opening import INSTALL_MARK
+from wingspan.environments.bundles.manifest import INSTALL_MARK, Manifest
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.remote.activation import ISOLATED_FROM
 from wingspan.environments.lock import LockedEnvironment

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import attrs
 
-from wingspan.environments.bundles.build import Order, Product
 from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.kinds.composition import compose, keep_shares
 from wingspan.environments.bundles.kinds.install import install_script
@@ -21,6 +20,7 @@ from wingspan.environments.bundles.kinds.squashfs import NotKept, append_manifes
 from wingspan.environments.bundles.linked.metadata import add_contents, package_variables
 from wingspan.environments.bundles.linked.prefix import link_environment
 from wingspan.environments.bundles.manifest import Kind, Manifest
+from wingspan.environments.bundles.order import Order, Product
 from wingspan.environments.bundles.remote import remote_program
 
 __all__ = ["WRITERS"]

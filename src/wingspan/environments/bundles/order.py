@@ -1,0 +1,50 @@
+"""What a kind's writer is asked for, and what it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.environments.activation import Activated
+from wingspan.environments.bundles.manifest import Manifest
+from wingspan.environments.lock import LockedEnvironment
+from wingspan.progress import Progress
+
+if TYPE_CHECKING:
+    from wingspan.environments.bundles.packages.fetch import Archive
+
+__all__ = ["Order", "Product"]
+
+
+@attrs.frozen(kw_only=True)
+class Product:
+    """What a kind's writer made in the build folder.
+
+    Attributes:
+        path: The bundle.
+        suffix: Its final suffix.
+        mode: Its final mode.
+        sha256: Of the bundle, where the writer knows it.
+        sources: Text files for people who build themselves: suffix to text.
+    """
+
+    path: Path
+    suffix: str
+    mode: int = 0o644
+    sha256: str | None = None
+    sources: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """What a kind's writer is to make."""
+
+    env: LockedEnvironment
+    activated: Activated
+    archives: list[Archive]
+    manifest: Manifest
+    work: Path
+    progress: Progress
+    options: dict[str, Any]
