@@ -15,7 +15,6 @@ import pytest
 import wingspan
 from _waiting import until
 from wingspan.jobs import JobDescription, Resources, with_needs
-from wingspan.pools.gpus import list_gpus
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import NoSuchMachine
@@ -214,7 +213,7 @@ def pool_with_a_slot_that_advertises_a_gpu() -> Iterator[PersonalHTCondorPool]:
 @pytest.mark.htcondor
 def test_slots_that_advertise_gpus_are_listed(pool_with_a_slot_that_advertises_a_gpu) -> None:
     """Model, capability, CUDA version and memory of each device are those that the slot advertises."""
-    gpus = list_gpus(pool_with_a_slot_that_advertises_a_gpu)
+    gpus = pool_with_a_slot_that_advertises_a_gpu.gpus()
     assert [(gpu.device, gpu.model, gpu.capability, gpu.cuda, gpu.memory, gpu.free) for gpu in gpus] == [
         ("GPU-fake0", "Tesla T4", 7.5, "12.4", 15110 << 20, True),
         ("GPU-fake1", "Tesla T4", 7.5, "12.4", 15110 << 20, True),
@@ -237,7 +236,7 @@ def test_a_job_is_matched_to_a_gpu(pool_with_a_slot_that_advertises_a_gpu) -> No
     patch.setattr(module, "get_pool", lambda kind: pool)
     try:
         until(lambda: run.stdout().startswith("GPU-fake"), "the job's start")
-        until(lambda: [gpu.free for gpu in list_gpus(pool)].count(False) == 1, "one device in use")
+        until(lambda: [gpu.free for gpu in pool.gpus()].count(False) == 1, "one device in use")
         gate.touch()
         run.wait(60)
         run.check()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
 
 from wingspan.jobs import JobDescription, Submission
 from wingspan.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:
+    from wingspan.pools.gpus import Gpu
 
 __all__ = ["Action", "JobEvent", "JobState", "JobWatcher", "Pool"]
 
@@ -120,6 +123,15 @@ class Pool(Protocol):
 
         Raises:
             PoolUnavailable: No scheduler answers.
+        """
+        ...
+
+    def gpus(self) -> list[Gpu]:
+        """All its GPUs, by machine.
+
+        Raises:
+            PoolError: It does not list them.
+            PoolUnavailable: Nobody answers.
         """
         ...
 

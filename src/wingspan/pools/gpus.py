@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from wingspan._words import counted
-from wingspan.errors import PoolError
 from wingspan.jobs import Resources
 
-if TYPE_CHECKING:
-    from wingspan.pools._base import Pool
-
-__all__ = ["Gpu", "gpus_of_slot", "list_gpus", "unsuitable", "why_no_gpu", "why_no_gpu_here"]
+__all__ = ["Gpu", "gpus_of_slot", "gpus_of_slots", "unsuitable", "why_no_gpu", "why_no_gpu_here"]
 
 
 @attrs.frozen(kw_only=True)
@@ -98,22 +94,8 @@ def gpus_of_slot(ad: Mapping[str, Any]) -> list[Gpu]:
     return devices
 
 
-def list_gpus(pool: Pool) -> list[Gpu]:
-    """All GPUs of an HTCondor pool, by machine.
-
-    Raises:
-        PoolError: The pool is of another kind.
-        PoolUnavailable: Its collector does not answer.
-    """
-    from wingspan.pools.htcondor import HTCondorPool
-
-    if not isinstance(pool, HTCondorPool):
-        raise PoolError(
-            f"the {pool.kind} pool does not list its GPUs",
-            hint="sinfo -o '%N %G %f' shows those of a Slurm cluster",
-        )
-    # What a partitionable slot holds in all; dynamic slots are parts of it.
-    ads = pool.machine_ads("(TotalSlotGPUs > 0 || GPUs > 0) && DynamicSlot =!= true")
+def gpus_of_slots(ads: Iterable[Any]) -> list[Gpu]:
+    """The devices of slots, from their ClassAds, by machine."""
     found = [gpu for ad in ads for gpu in gpus_of_slot({name: _value(ad, name) for name in ad})]
     return sorted(found, key=lambda gpu: (gpu.machine, gpu.device))
 

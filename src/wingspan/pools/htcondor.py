@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from classad2 import ClassAd
     from htcondor2 import Schedd, Submit
 
+    from wingspan.pools.gpus import Gpu
     from wingspan.pools.personal import PersonalPool
     from wingspan.pools.waiting import Explanation
     from wingspan.pools.warm import WarmWorkers
@@ -140,6 +141,12 @@ class HTCondorPool:
     def largest_submission(self, count: int) -> int:
         return count
 
+    def gpus(self) -> list[Gpu]:
+        from wingspan.pools.gpus import gpus_of_slots
+
+        # What a partitionable slot holds in all; dynamic slots are parts of it.
+        return gpus_of_slots(self.machine_ads("(TotalSlotGPUs > 0 || GPUs > 0) && DynamicSlot =!= true"))
+
     def submit(self, job: JobDescription) -> Submission:
         import htcondor2
 
@@ -173,9 +180,9 @@ class HTCondorPool:
             name.lower().startswith("want") for name in (*job.custom, *job.submit)
         ):
             return
-        from wingspan.pools.gpus import list_gpus, why_no_gpu
+        from wingspan.pools.gpus import why_no_gpu
 
-        problem = why_no_gpu(job.resources, list_gpus(self), self.kind)
+        problem = why_no_gpu(job.resources, self.gpus(), self.kind)
         if problem is not None:
             raise SubmitError(problem[0], hint=problem[1])
 
@@ -424,6 +431,12 @@ class PersonalHTCondorPool(HTCondorPool):
                 hint="wingspan pool start: they go on where they were",
             )
         self.personal.start()
+
+    def gpus(self) -> list[Gpu]:
+        from wingspan.pools.gpus import gpus_of_slots
+
+        # What a partitionable slot holds in all; dynamic slots are parts of it.
+        return gpus_of_slots(self.machine_ads("(TotalSlotGPUs > 0 || GPUs > 0) && DynamicSlot =!= true"))
 
     def submit(self, job: JobDescription) -> Submission:
         self._check_machines(job)

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -33,6 +33,9 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import trust
 from wingspan.worker.idle import run_facts, socket_address
+
+if TYPE_CHECKING:
+    from wingspan.pools.gpus import Gpu
 
 __all__ = ["LocalPool"]
 
@@ -113,6 +116,11 @@ class LocalPool:
 
     def largest_submission(self, count: int) -> int:
         return count
+
+    def gpus(self) -> list[Gpu]:
+        raise PoolError(
+            "the local pool does not list its GPUs", hint="nvidia-smi shows those of this machine"
+        )
 
     def submit(self, job: JobDescription) -> Submission:
         if "WingspanRun" in job.custom:  # any command; what follows is for the workers of maps

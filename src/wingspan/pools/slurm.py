@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -28,6 +28,9 @@ from wingspan.pools.slurm_queue import Task, read_jobs_in, read_queue, why_tasks
 from wingspan.pools.text import clock, mebibytes
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.worker import trust
+
+if TYPE_CHECKING:
+    from wingspan.pools.gpus import Gpu
 
 __all__ = ["SlurmPool"]
 
@@ -191,6 +194,11 @@ class SlurmPool:
 
     def largest_submission(self, count: int) -> int:
         return count if count <= _SMALL_ARRAY else min(count, _largest_array())
+
+    def gpus(self) -> list[Gpu]:
+        raise PoolError(
+            "the slurm pool does not list its GPUs", hint="sinfo -o '%N %G %f' shows those of a Slurm cluster"
+        )
 
     def submit(self, job: JobDescription) -> Submission:
         if job.requirements:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import PoolError
-from wingspan.pools.gpus import Gpu, list_gpus, unsuitable, why_no_gpu, why_no_gpu_here
+from wingspan.pools.gpus import Gpu, unsuitable, why_no_gpu, why_no_gpu_here
 from wingspan.runs._errors import NoSuchMachine
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def group_gpus(pool: Pool, needs: Needs | None = None) -> list[GpuGroup]:
         PoolError: The pool does not list them.
     """
     groups: dict[tuple[object, ...], list[Gpu]] = {}
-    for gpu in list_gpus(pool):
+    for gpu in pool.gpus():
         groups.setdefault((gpu.model, gpu.capability, gpu.cuda, gpu.driver, gpu.memory), []).append(gpu)
     return [
         GpuGroup(
@@ -101,7 +101,7 @@ def check_machines(spec: RunSpec, pool: Pool) -> None:
             raise NoSuchMachine(told, hint="name another --pool; --no-preflight does not look")
         return
     try:
-        gpus = list_gpus(pool)
+        gpus = pool.gpus()
     except PoolError:
         return
     problem = why_no_gpu(resources, gpus, pool.kind)

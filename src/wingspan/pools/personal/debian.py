@@ -18,6 +18,7 @@ from pathlib import Path
 
 from wingspan._apt import STRICT
 from wingspan.pools.personal.errors import SourceError
+from wingspan.pools.personal.version import MINIMUM_VERSION, numbers
 from wingspan.progress import Progress
 
 __all__ = ["candidates", "obtain"]
@@ -286,8 +287,6 @@ def obtain(suite: str, work: Path, place: Callable[[str], Path], progress: Progr
         SourceError: The suite cannot be reached, its signature is not known here, or it has no usable
         HTCondor.
     """
-    from wingspan.pools.personal.installation import MINIMUM_VERSION, numbers
-
     apt = _Apt(work / "apt")
     signed_by = _keyrings()
     source = f"Types: deb\nURIs: {' '.join(_mirrors(apt))}\nSuites: {suite}\nComponents: main\n"
