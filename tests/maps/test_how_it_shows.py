@@ -122,7 +122,7 @@ def test_a_notebook_without_ipywidgets_has_a_line_of_text(monkeypatch: pytest.Mo
     assert "shown" in text
     assert "2 of 2" in text
     assert "pip install ipywidgets" in text
-    with WaitDisplay(m, False):
+    with WaitDisplay(m._keeper, False):
         pass
     assert len(fake.shown) == 1
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from wingspan._words import notice
 from wingspan.errors import SettingsError, UnknownOption
+from wingspan.maps._callable import check_callable, check_one_argument
 from wingspan.maps._display import default_progress
-from wingspan.maps._errors import InvalidInputs, MapError, NotPicklable, TagExists
+from wingspan.maps._errors import InvalidInputs, MapError, TagExists
 from wingspan.maps._options import Options, default_options
 from wingspan.maps._tags import check_tag, read_tag
 from wingspan.pools import choose_pool, get_pool, refuse_computation_here
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["MapBuilder", "build_map", "map", "starmap"]
 
 _told: set[str] = set()
-#: By flag of a code object (inspect, "Code Objects Bit Flags"; that module is not imported for it): what cannot be a component, and what can.
-_NO_RESULT = {
-    0x20: ("a generator function", "a generator", "list({}(x))"),
-    0x80: ("an async function", "a coroutine", "asyncio.run({}(x))"),
-    0x200: ("an async generator function", "an async generator", "asyncio.run(…)"),
-}
 
 
 def map(
@@ -74,7 +69,7 @@ def map(
         )
     _refuse_unknown("map", unknown)
     check_callable(func)
-    _check_one_argument(func)
+    check_one_argument(func)
     return _make(func, _iterable(inputs), "map", tag, pool, options, exist_ok)
 
 
@@ -117,61 +112,6 @@ def _refuse_unknown(name: str, unknown: Mapping[str, Any]) -> None:
         raise UnknownOption(
             f"{name}() has no argument {word!r}", hint=hint_for_argument(word, known, options)
         )
-
-
-def _check_one_argument(func: Any) -> None:
-    """See that a function can be called with one argument, where it says what it takes.
-
-    Raises:
-        InvalidInputs: It needs another number of arguments.
-    """
-    code = getattr(func, "__code__", None)
-    if code is not None:
-        bound = hasattr(func, "__self__")
-        count = code.co_argcount - bound
-        needed = count - len(func.__defaults__ or ())
-        takes = count > 0 or bool(code.co_flags & 0x04)
-        names = ", ".join(code.co_varnames[bound : code.co_argcount + code.co_kwonlyargcount])
-        keywords = code.co_kwonlyargcount - len(func.__kwdefaults__ or ())
-    elif (text := getattr(func, "__text_signature__", None)) is None:
-        return
-    else:
-        names = (
-            text.strip("()").replace("$module, /, ", "").replace("$self, /, ", "").replace("$module, ", "")
-        )
-        positional = [one.strip() for one in names.split(", *")[0].split(",") if one.strip() not in ("/", "")]
-        if not positional or any(one.startswith(("$", "*")) for one in positional):
-            return
-        needed, keywords, takes = sum("=" not in one for one in positional), 0, True
-    if takes and needed <= 1 and keywords <= 0:
-        return
-    name = getattr(func, "__name__", "the function")
-    spread = f"wingspan.starmap({name}, [(1, 2), (3, 4)]) spreads a tuple over several arguments"
-    named = f"wingspan.starmap({name}, kwargs=[{{…}}, {{…}}]) passes arguments by name"
-    raise InvalidInputs(
-        f"{name}({names}) cannot be called with one argument, and that is what map does: an input, whatever it is",
-        hint=named if keywords > 0 else spread if takes else "give it a parameter",
-    )
-
-
-def check_callable(func: Any) -> None:
-    """See that `func` can be called, and gives something that travels.
-
-    Raises:
-        NotPicklable: It cannot.
-    """
-    if not callable(func):
-        raise NotPicklable(
-            f"the first argument must be a function, not {type(func).__name__}",
-            hint="wingspan.map(function, inputs)",
-        )
-    for flag, (kind, gives, instead) in _NO_RESULT.items():
-        if getattr(getattr(func, "__code__", None), "co_flags", 0) & flag:
-            name = getattr(func, "__name__", "the function")
-            raise NotPicklable(
-                f"{name} is {kind}: calling it gives {gives}, which cannot travel",
-                hint=f"pass lambda x: {instead.format(name)}",
-            )
 
 
 def _iterable(inputs: Iterable[Any]) -> Iterable[Any]:

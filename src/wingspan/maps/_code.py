@@ -21,7 +21,8 @@ from typing import Any
 import attrs
 
 from wingspan._words import moment
-from wingspan.maps._functions import function_name, is_own_file
+from wingspan.maps._functions import function_name
+from wingspan.maps._own_files import is_own_file
 
 __all__ = [
     "FunctionVersion",

@@ -15,7 +15,7 @@ from wingspan._shown import shown
 from wingspan._words import counted, sized
 
 if TYPE_CHECKING:
-    from wingspan.maps._map import Map
+    from wingspan.maps._keeper import Keeper
     from wingspan.maps._status import MapStatus
     from wingspan.progress import Progress
 
@@ -204,8 +204,8 @@ class WaitDisplay:
     #: Seconds between two updates.
     INTERVAL = 0.1
 
-    def __init__(self, owner: Map, wanted: bool | None) -> None:
-        self._owner = owner
+    def __init__(self, keeper: Keeper, wanted: bool | None) -> None:
+        self._keeper = keeper
         self._wanted = is_watched() if wanted is None else wanted
         self._bar: Any = None
         self._task: Any = None
@@ -214,7 +214,9 @@ class WaitDisplay:
     def __enter__(self) -> WaitDisplay:
         if self._wanted:
             self._bar = _bar()
-            self._task = self._bar.add_task(self._owner.tag, total=len(self._owner), note="")
+            self._task = self._bar.add_task(
+                str(self._keeper.folder.info["tag"]), total=self._keeper.results.n, note=""
+            )
             self._bar.start()
         return self
 
@@ -227,7 +229,7 @@ class WaitDisplay:
         self._draw()
 
     def _draw(self) -> None:
-        keeper = self._owner._keeper
+        keeper = self._keeper
         failed = len(keeper.results.failed)
         counts = keeper.jobs.counts()
         notes = [

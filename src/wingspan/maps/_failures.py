@@ -14,7 +14,7 @@ from wingspan._shown import shown
 from wingspan._words import counted
 from wingspan.maps._errors import ComponentError, ComponentErrors, RemoteTraceback
 from wingspan.maps._files import hint_for_missing
-from wingspan.maps._functions import is_own_file
+from wingspan.maps._own_files import is_own_file
 from wingspan.worker import failure
 
 __all__ = ["component_error", "describe_refusal", "raisable", "summary"]

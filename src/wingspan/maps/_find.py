@@ -19,7 +19,7 @@ from wingspan.maps._folder import (
     submission_of,
     tags_root,
 )
-from wingspan.maps._map import Map
+from wingspan.maps._map import Map, load_folder
 from wingspan.maps._tags import find_tag, list_tags, read_tag, remove_tag, write_tag
 from wingspan.pools import get_pool
 
@@ -63,11 +63,6 @@ def load_maps(pattern: str | None = None) -> tuple[Map, ...]:
         with contextlib.suppress(TagNotFound, MapRemoved):  # somebody removes it this moment
             found.append(load(tag))
     return tuple(found)
-
-
-def load_folder(path: str) -> Map:
-    """The map in this folder: what a pickled `Map` becomes."""
-    return Map(MapFolder(Path(path)))
 
 
 def remove(tag: str, *, missing_ok: bool = False, force: bool = False) -> None:

@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import sys
-import sysconfig
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from wingspan.maps._errors import MapError, NotPicklable
 from wingspan.maps._pickled import PickledFunction
 from wingspan.worker.pickling import Dumper, culprit
 
-__all__ = ["function_name", "is_own_file", "pickle_function"]
-
-
-@functools.cache
-def _installed_folders() -> tuple[str, ...]:
-    """Folders whose modules a package manager put there, and our own."""
-    paths = {*sysconfig.get_paths().values(), sys.base_prefix + "/lib", sys.prefix + "/lib"}
-    try:
-        import site
-
-        paths.update(site.getsitepackages())
-        paths.add(site.getusersitepackages())
-    except (ImportError, AttributeError):
-        pass
-    paths.add(str(Path(__file__).parents[1]))
-    folders = {f"{path}/" for path in paths if path} | {f"{Path(path).resolve()}/" for path in paths if path}
-    return tuple(sorted(folders))
-
-
-@functools.lru_cache(maxsize=10_000)
-def is_own_file(file: str) -> bool:
-    """The user's own: from a file that no package manager put there."""
-    return not (file.startswith("<") or _is_installed(file) or _is_installed(os.path.realpath(file)))
-
-
-def _is_installed(path: str) -> bool:
-    return path.startswith(_installed_folders()) or "/site-packages/" in path or "/dist-packages/" in path
+__all__ = ["function_name", "pickle_function"]
 
 
 def function_name(function: Callable[..., Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wingspan._files import lock
@@ -22,7 +23,7 @@ from wingspan.maps._errors import (
 )
 from wingspan.maps._failures import summary
 from wingspan.maps._files import told_of_left
-from wingspan.maps._folder import remove_map_folder, tags_root, told
+from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root, told
 from wingspan.maps._outputs import Outputs
 from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
@@ -113,8 +114,6 @@ class Map(Outputs):
         return map_html(self.status(), self._folder.info)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from wingspan.maps._find import load_folder
-
         return load_folder, (str(self.path),)
 
     def __hash__(self) -> int:
@@ -151,7 +150,7 @@ class Map(Outputs):
             ComponentRemoved: The workers were removed from the queue.
             WorkersCannotStart: The workers end before they do anything.
         """
-        with WaitDisplay(self, progress) as display:
+        with WaitDisplay(self._keeper, progress) as display:
 
             def ready() -> bool:
                 display.update()
@@ -330,12 +329,12 @@ class Map(Outputs):
     @property
     def stdout(self) -> Streams:
         """What components print: ``m.stdout(3)`` or ``m.stdout[3]``, also while they run."""
-        return Streams(self, formats.STDOUT)
+        return Streams(len(self), lambda component: self._printed(component, formats.STDOUT))
 
     @property
     def stderr(self) -> Streams:
         """What components write to standard error: ``m.stderr(3)`` or ``m.stderr[3]``, also while they run."""
-        return Streams(self, formats.STDERR)
+        return Streams(len(self), lambda component: self._printed(component, formats.STDERR))
 
     def _printed(self, component: int, kind: int) -> str:
         self._keeper.refresh()
@@ -418,7 +417,7 @@ class Map(Outputs):
 
     def _take_function(self, function: Callable[..., Any]) -> str:
         """Keep a function that was given later: its file."""
-        from wingspan.maps._api import check_callable
+        from wingspan.maps._callable import check_callable
         from wingspan.maps._functions import pickle_function
 
         check_callable(function)
@@ -514,3 +513,8 @@ class Map(Outputs):
                     raise
             folder.update_info(tag=tag, transient=False, also=[old] if tag != old else [])
             folder.settle_tags()
+
+
+def load_folder(path: str) -> Map:
+    """The map in this folder: what a pickled `Map` becomes."""
+    return Map(MapFolder(Path(path)))

@@ -20,8 +20,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from wingspan.maps._functions import is_own_file
-from wingspan.maps._own_files import OF_WORKERS, Unit, locate, read_unit
+from wingspan.maps._own_files import OF_WORKERS, Unit, is_own_file, locate, read_unit
 from wingspan.worker.pickling import SIMPLE
 
 __all__ = ["OwnCode", "travels_by_value"]

@@ -8,15 +8,15 @@ import logging
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
-from wingspan.maps._functions import is_own_file
 from wingspan.worker import rebuild
 
-__all__ = ["OF_WORKERS", "Unit", "locate", "read_unit"]
+__all__ = ["OF_WORKERS", "Unit", "is_own_file", "locate", "read_unit"]
 
 _log = logging.getLogger("wingspan")
 #: What else than source goes along of a package: so many files, so many bytes together.
@@ -40,6 +40,32 @@ _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 _IMPORT = re.compile(
     rb"^[ \t]*(?:from[ \t]+([A-Za-z_][\w.]*)[ \t]+import|import[ \t]+([A-Za-z_][^\n#;]*))", re.MULTILINE
 )
+
+
+@functools.cache
+def _installed_folders() -> tuple[str, ...]:
+    """Folders whose modules a package manager put there, and our own."""
+    paths = {*sysconfig.get_paths().values(), sys.base_prefix + "/lib", sys.prefix + "/lib"}
+    try:
+        import site
+
+        paths.update(site.getsitepackages())
+        paths.add(site.getusersitepackages())
+    except (ImportError, AttributeError):
+        pass
+    paths.add(str(Path(__file__).parents[1]))
+    folders = {f"{path}/" for path in paths if path} | {f"{Path(path).resolve()}/" for path in paths if path}
+    return tuple(sorted(folders))
+
+
+@functools.lru_cache(maxsize=10_000)
+def is_own_file(file: str) -> bool:
+    """The user's own: from a file that no package manager put there."""
+    return not (file.startswith("<") or _is_installed(file) or _is_installed(os.path.realpath(file)))
+
+
+def _is_installed(path: str) -> bool:
+    return path.startswith(_installed_folders()) or "/site-packages/" in path or "/dist-packages/" in path
 
 
 @attrs.define

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
-
-if TYPE_CHECKING:
-    from wingspan.maps._map import Map
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 __all__ = ["Streams"]
 
@@ -14,13 +11,13 @@ __all__ = ["Streams"]
 class Streams(Sequence[str]):
     """Standard output, or standard error, of each component; what there is so far, while one runs."""
 
-    def __init__(self, owner: Map, kind: int) -> None:
-        self._owner = owner
-        self._kind = kind
+    def __init__(self, count: int, printed: Callable[[int], str]) -> None:
+        self._count = count
+        self._printed = printed
 
     def __call__(self, component: int) -> str:
         """What `component` has printed so far."""
-        return self._owner._printed(component, self._kind)
+        return self._printed(component)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -32,4 +29,4 @@ class Streams(Sequence[str]):
         return self(index)
 
     def __len__(self) -> int:
-        return len(self._owner)
+        return self._count

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wingspan.maps._outputs import Outputs
+    from wingspan.maps._results import Results
 
 __all__ = ["Arrivals", "Pauses", "Timeout", "deadline_of", "seconds_of"]
 
@@ -34,22 +34,23 @@ class Pauses:
 class Arrivals:
     """Components in the order in which they are finished, each once."""
 
-    def __init__(self, owner: Outputs) -> None:
-        self._owner = owner
-        self._seen = bytearray(len(owner))
+    def __init__(self, results: Results, is_final: Callable[[int], bool]) -> None:
+        self._results = results
+        self._is_final = is_final
+        self._seen = bytearray(results.n)
         self._position = 0
 
     def are_there(self) -> bool:
         """There is something new to `take`, or to look at."""
-        return self._position < len(self._owner._keeper.results.arrived)
+        return self._position < len(self._results.arrived)
 
     def take(self) -> Iterator[int]:
         """Those that are finished and have not been taken."""
         while self.are_there():
-            component = self._owner._keeper.results.arrived[self._position]
+            component = self._results.arrived[self._position]
             self._position += 1
             # One that is tried again arrives again.
-            if not self._seen[component] and self._owner._is_final(component):
+            if not self._seen[component] and self._is_final(component):
                 self._seen[component] = 1
                 yield component
 
