@@ -251,3 +251,82 @@ def test_gpus_that_this_machine_has_not_are_refused(data_dir, tmp_path, monkeypa
         wingspan.map(abs, [1], tag="g", pool="local", options=wingspan.Options(request_gpus=2))
     assert wingspan.tags() == ()
     assert list(wingspan.map(abs, [-1], pool="local", options=wingspan.Options(request_gpus=1))) == [1]
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(2, "No such file", "/none"), OSError("plain"), EOFError()]
+)
+def test_the_user_s_own_error_comes_out_of_a_generator(error, data_dir):
+    """An OSError of the user's generator is not taken for a disk of ours that cannot be written."""
+
+    def inputs():
+        yield 1
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        wingspan.map(abs, inputs(), tag="half", pool="local")
+    assert caught.value is error
+    assert not list((data_dir / "maps").glob("*"))
+
+
+def test_arguments_that_are_no_tuple_are_explained(data_dir):
+    """starmap with plain values instead of tuples is an error of ours that shows how to write it."""
+    with pytest.raises(TypeError) as caught:
+        wingspan.starmap(abs, [1, 2], pool="local")
+    assert isinstance(caught.value, wingspan.WingspanError)
+    assert "(1," in caught.value.hint
+    assert not list((data_dir / "maps").glob("*"))
+
+
+def test_maps_and_runs_share_their_names():
+    """A map cannot take the name of a run: status, wait and rm go by the name alone."""
+    run = wingspan.run(["true"], name="taken", pool="local")
+    with pytest.raises(wingspan.TagExists, match="run with the name 'taken'"):
+        wingspan.map(abs, [1], tag="taken", pool="local")
+    run.wait()
+    run.remove()
+
+
+@pytest.mark.parametrize("args", [[0, (1,)], [(1,), False]])
+def test_arguments_that_are_nothing_are_no_arguments(args):
+    """A 0 in the place of a tuple is a mistake; it does not call the function without arguments."""
+    with pytest.raises(wingspan.InvalidInputs, match="not a tuple of arguments"):
+        wingspan.starmap(lambda *given: given, args, pool="local")
+
+
+async def waits(x):
+    return x
+
+
+def yields(x):
+    yield x
+
+
+async def both(x):
+    yield x
+
+
+class Method:
+    async def waits(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (waits, r"waits is an async function.*asyncio\.run\(waits\(x\)\)"),
+        (yields, r"yields is a generator function.*list\(yields\(x\)\)"),
+        (both, "both is an async generator function"),
+        (Method().waits, "waits is an async function"),
+    ],
+)
+def test_a_function_that_gives_no_result_is_refused(function, words, data_dir):
+    """What an async or a generator function gives could never be sent back: told at once, with what to pass instead."""
+    for call in (
+        lambda: wingspan.map(function, [1], pool="local"),
+        lambda: wingspan.starmap(function, [(1,)], pool="local"),
+        lambda: wingspan.build_map(function, pool="local"),
+    ):
+        with pytest.raises(wingspan.NotPicklable, match=f"(?s){words}"):
+            call()
+    assert not (data_dir / "maps").exists()

@@ -261,3 +261,84 @@ def test_a_map_of_the_older_format_is_read(finished):
     assert (finished.path / "rounds/0/claims").is_dir()
     m._keeper.publish("rerun", [3])
     assert (finished.path / "rounds/1/done").is_dir()
+
+
+@pytest.mark.parametrize("content", ["", "../..", "..", "no such map"])
+def test_a_broken_tag_file_endangers_no_map(content, data_dir):
+    """A tag file that is empty, or says something else, is told, can be removed, and takes no map with it."""
+    m = wingspan.map(abs, [-1], tag="good", pool="local")
+    m.wait()
+    (data_dir / "tags/broken").write_text(content)
+    with pytest.raises(wingspan.WingspanError):
+        wingspan.load("broken")
+    wingspan.remove("broken", missing_ok=True)
+    assert wingspan.tags() == ("good",)
+    assert wingspan.load("good")[0] == 1
+    (data_dir / "tags/broken").write_text(content)
+    assert list(wingspan.map(abs, [-2], tag="broken", pool="local")) == [2]
+    (data_dir / "tags/empty").write_text(content)
+    (data_dir.parent / "precious").mkdir()
+    wingspan.clean(all=True)
+    assert wingspan.tags() == ()
+    assert (data_dir.parent / "precious").exists()
+
+
+def test_results_cut_while_they_are_read_are_told():
+    """A results file that gets shorter under an open map is a MapDamaged, not an error of struct."""
+    m = wingspan.map(lambda x: x, range(10), pool="local", options=wingspan.Options(workers=1))
+    m.wait()
+    os.truncate(m.path / "results/0.0", 30)
+    with pytest.raises(wingspan.MapDamaged, match=r"results/0\.0"):
+        m[5]
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "{}", '{"format": 1}', "17"])
+def test_a_map_json_of_another_shape_is_told(content):
+    """A map.json that is JSON but no map's is an error of ours, and the map can be removed."""
+    m = wingspan.map(abs, [-1], tag="odd", pool="local")
+    m.wait()
+    (m.path / "map.json").write_text(content)
+    with pytest.raises(wingspan.MapError) as caught:
+        wingspan.load("odd")
+    assert caught.value.hint
+    wingspan.clean()
+    wingspan.remove("odd")
+    assert wingspan.tags() == ()
+    assert not m.path.exists()
+
+
+def test_a_cut_function_is_told():
+    """A cut function.pkl is an error that names the file; it is not taken for a lost worker."""
+    m = wingspan.map(lambda x: x, range(3), tag="cut", pool="local")
+    m.wait()
+    path = m.path / "function.pkl"
+    os.truncate(path, path.stat().st_size // 2)
+
+    def again():
+        one = wingspan.load("cut")
+        one.rerun([1])
+        one.get(1, timeout=60)
+
+    with pytest.raises(wingspan.WingspanError) as caught:
+        again()
+    assert not isinstance(caught.value, wingspan.ComponentError)
+    assert "function" in str(caught.value)
+
+
+def test_a_map_folder_without_workers_can_be_done_again():
+    """The folder `workers` holds nothing that counts: without it a rerun works."""
+    m = wingspan.map(abs, [-1], pool="local")
+    m.wait()
+    shutil.rmtree(m.path / "workers")
+    m.rerun([0])
+    assert m.get(0, timeout=60) == 1
+
+
+def test_a_missing_results_file_is_done_again():
+    """Components whose results file is gone count as not done, and are done again when waited for."""
+    m = wingspan.map(lambda x: x * x, range(10), tag="ten", pool="local", options=wingspan.Options(workers=1))
+    m.wait()
+    (m.path / "results/0.0").unlink()
+    again = wingspan.load("ten")
+    assert not again.is_done
+    assert list(again) == [x * x for x in range(10)]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import glob
 import os
 import pickle
 import signal
 import sys
 import threading
+import time
 
 import pytest
 
 import wingspan
-from _waiting import until
 
 
 class Unreadable(Exception):
@@ -219,50 +221,6 @@ def test_component_errors_travel_and_can_be_pickled():
     assert vars(again) == vars(error)
 
 
-def test_what_is_printed_belongs_to_its_component():
-    """stdout and stderr are kept a component, from Python, C and child processes alike."""
-
-    def printing(x):
-        print("out", x)
-        print("err", x, file=sys.stderr)
-        os.write(1, b"raw\n")
-        os.system(f"echo child {x}")
-        return x
-
-    m = wingspan.map(printing, range(4), pool="local")
-    m.wait()
-    for x in range(4):
-        assert sorted(m.stdout(x).splitlines()) == sorted([f"out {x}", "raw", f"child {x}"])
-        assert m.stderr[x] == f"err {x}\n"
-    assert m.stdout[-1] == m.stdout(3)
-    assert len(m.stdout) == 4
-    assert m.stderr[1:3] == ["err 1\n", "err 2\n"]
-
-
-def test_what_is_printed_can_be_read_while_it_runs(gate):
-    """What a running component has flushed is seen before it ends."""
-    wait = gate.wait
-
-    def printing(x):
-        print("started ünïcode", flush=True)
-        wait()
-        print("ended")
-
-    m = wingspan.map(printing, [1], pool="local")
-    until(lambda: m.stdout(0) == "started ünïcode\n", "the first line")
-    assert not m.is_done
-    gate.open()
-    m.wait()
-    assert m.stdout(0) == "started ünïcode\nended\n"
-
-
-def test_bytes_that_are_no_text_do_not_fail_stdout():
-    """Output that is no UTF-8 is shown with replacement characters."""
-    m = wingspan.map(lambda x: os.write(1, b"\xff\xfe ok"), [1], pool="local")
-    m.wait()
-    assert m.stdout(0).endswith(" ok")
-
-
 def test_measures_tell_of_time_and_memory():
     """Wall and CPU seconds and peak memory belong to the component that used them, children included."""
 
@@ -295,3 +253,136 @@ def test_measures_tell_of_time_and_memory():
     assert took["memory"].peak_memory > 290_000_000
     assert took["nothing"].peak_memory < 200_000_000
     assert m.memory[3] == took["memory"].peak_memory
+
+
+def test_many_failures_come_as_one_group():
+    """`wait` raises one ExceptionGroup of all failures, grouped by kind, with except* for each kind."""
+
+    def fail(x):
+        if x % 5 == 0:
+            raise ValueError("five divides it")
+        if x == 7:
+            raise KeyError(x)
+        return x
+
+    m = wingspan.map(fail, range(20), tag="many", pool="local")
+    with pytest.raises(wingspan.ComponentErrors) as caught:
+        m.wait()
+    group = caught.value
+    assert "5 of 20 components of map 'many' failed" in str(group)
+    assert "4 × ValueError: five divides it; first in component 0" in str(group)
+    assert "1 × KeyError" in str(group)
+    assert "wingspan errors many" in group.hint
+    assert sorted(group.errors) == [0, 5, 7, 10, 15]
+    assert [type(one) for one in group.exceptions] == [
+        ValueError,
+        ValueError,
+        KeyError,
+        ValueError,
+        ValueError,
+    ]
+    values, rest = group.split(ValueError)
+    assert len(values.exceptions) == 4
+    assert isinstance(values, wingspan.ComponentErrors)
+    assert [type(one) for one in rest.exceptions] == [KeyError]
+    again = pickle.loads(pickle.dumps(group))
+    assert str(again) == str(group)
+    assert len(again.exceptions) == 5
+    assert m.wait(errors_ok=True).counts[wingspan.ComponentStatus.ERRORED] == 5
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="except* is syntax of Python 3.11")
+def test_except_star_catches_by_kind():
+    """`except* ValueError` around `wait` takes the ValueErrors and leaves the rest."""
+    source = """
+def run(m):
+    caught = []
+    try:
+        try:
+            m.wait()
+        except* ValueError as group:
+            caught += [str(one) for one in group.exceptions]
+    except* ZeroDivisionError as group:
+        caught += [type(one).__name__ for one in group.exceptions]
+    return caught
+"""
+    namespace = {}
+    exec(source, namespace)
+    m = wingspan.map(lambda x: int(x) and 1 / (int(x) - 1), ["a", "0", "1"], pool="local")
+    first, second = namespace["run"](m)
+    assert "invalid literal" in first
+    assert second == "ZeroDivisionError"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes since Python 3.11")
+def test_the_note_of_an_exception_is_there_once():
+    """Looking at a failed component many times adds nothing to its exception."""
+    m = wingspan.map(lambda x: 1 / x, [0], pool="local")
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError) as caught:
+            m[0]
+        assert len(caught.value.__notes__) == 1
+
+
+def test_a_cancelled_component_does_not_cancel_its_reader():
+    """asyncio.CancelledError of a component is raised as ComponentError: it is not this task that was cancelled."""
+
+    def cancelled(x):
+        raise asyncio.CancelledError
+
+    m = wingspan.map(cancelled, [1], pool="local")
+    with pytest.raises(wingspan.ComponentError, match="CancelledError"):
+        m[0]
+
+
+def test_only_what_kills_its_worker_is_given_up(data_dir):
+    """A component that takes its supervisor down every time does not take its neighbours with it."""
+
+    files = str(data_dir / "maps/*/results/*")
+
+    def kill_supervisor(x):
+        if x == 1:
+            while not all(os.path.getsize(path) for path in glob.glob(files)):  # noqa: PTH202, PTH207
+                time.sleep(0.01)
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(300)
+        return x
+
+    m = wingspan.map(
+        kill_supervisor, range(5), pool="local", options=wingspan.Options(workers=1, block_size=5)
+    )
+    m.wait(timeout=120, errors_ok=True)
+    assert list(m.errors) == [1]
+    assert [m[0], *m[2:]] == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_crashes_among_fast_components_are_attributed_exactly(workers):
+    """Of 2,000 fast components exactly those that crash fail, the first and the last among them."""
+    bad = {0, 3, 500, 501, 1999}
+
+    def crash(x):
+        if x in bad:
+            os._exit(1)
+        return x
+
+    m = wingspan.map(crash, range(2000), pool="local", options=wingspan.Options(workers=workers))
+    m.wait(timeout=120, errors_ok=True)
+    assert set(m.errors) == bad
+    assert all(m[x] == x for x in range(2000) if x not in bad)
+
+
+def test_many_failures_with_retries_are_not_quadratic():
+    """Every other of 20,000 components fails twice: still a matter of a second or two, not of minutes."""
+
+    def odd(x):
+        if x % 2:
+            raise ValueError(x)
+        return x
+
+    m = wingspan.map(odd, range(20_000), tag="half", pool="local", options=wingspan.Options(retries=1))
+    status = m.wait(timeout=200, errors_ok=True)
+    assert status.counts[wingspan.ComponentStatus.ERRORED] == 10_000
+    assert m.runtimes[1].attempt == 2
+    m.rerun(range(0, 20_000, 2))
+    assert m.wait(timeout=200, errors_ok=True).is_done

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import wingspan
+from _waiting import until
 
 SCRIPT = """
 import sys
@@ -201,3 +202,55 @@ def test_a_function_that_cannot_be_loaded_is_one_error_of_the_map():
     with pytest.raises(wingspan.WorkersCannotStart, match="no_such_module_anywhere") as caught:
         m.wait(timeout=120)
     assert "install it" in caught.value.hint
+
+
+def test_workers_that_refuse_late_are_told():
+    """Workers that refuse, in a map that has outputs already, end in an error and not in ever new workers."""
+    m = wingspan.map(lambda x: x, range(4), tag="late", pool="local")
+    m.wait()
+    until(
+        lambda: set(m.status().workers) == {"completed"}, "the end of the workers that have read the function"
+    )
+    path = m.path / "function.pkl"
+    # Of the same length: a function.pkl that is cut is another fault.
+    path.write_bytes(path.read_bytes().replace(b'"python": "3.', b'"python": "2.', 1))
+    m.rerun([0])
+    with pytest.raises(wingspan.WorkersCannotStart, match=r"2\.1"):
+        m.get(0, timeout=60)
+    assert len(m._folder.submissions()) < 5
+
+
+def header_of_another(m, **facts):
+    """Rewrite the header of function.pkl: as if another Python had made the map."""
+    path = m.path / "function.pkl"
+    header, _, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps({**json.loads(header), **facts}).encode() + b"\n" + rest)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"python": "3.4"}, "CPython 3.4"),
+        ({"implementation": "PyPy"}, "PyPy"),
+        ({"cloudpickle": "1.0.0"}, "cloudpickle 1.0.0"),
+    ],
+)
+def test_a_function_of_another_interpreter_is_refused_by_rewritten_header(facts, message, gate):
+    """A worker whose Python, implementation or cloudpickle cannot read the function refuses: one clear error."""
+    wait = gate.wait
+
+    def waiting(x):
+        wait()
+        return x
+
+    m = wingspan.map(waiting, [1], tag="foreign", pool="local", options=wingspan.Options(workers=1))
+    until(lambda: m.statuses == [wingspan.ComponentStatus.RUNNING])
+    m.hold()
+    header_of_another(m, **facts)
+    gate.open()
+    m.release()
+    with pytest.raises(wingspan.WorkersCannotStart, match=message) as caught:
+        m.wait(timeout=120)
+    assert isinstance(caught.value, wingspan.PoolError)
+    assert "Python" in caught.value.hint
+    assert not m.is_done

@@ -141,3 +141,24 @@ def test_a_map_of_nothing_says_what_to_look_at() -> None:
     with pytest.raises(wingspan.EmptyMap) as caught:
         wingspan.map(abs, [])
     assert "give at least one" in str(caught.value.hint)
+
+
+def test_progress_of_one_piece_of_work_after_another(monkeypatch, capsys):
+    """A terminal shows each: also those that begin after an earlier one has ended, or while others go on."""
+    monkeypatch.setattr(LateProgress, "PATIENCE", 0.0)
+    drawn = LateProgress()
+    for name in ("checking", "linking"):
+        task = drawn.start(name, 2)
+        drawn.advance(task)
+        drawn.finish(task)
+    first, second = drawn.start("first", 1), drawn.start("second", 2)
+    drawn.advance(second)
+    drawn.finish(first)
+    third = drawn.start("third", 1)
+    for task in (third, second):
+        drawn.advance(task)
+        drawn.finish(task)
+    drawn.start("broken off", 1)
+    drawn.close()
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in ("checking", "linking", "second", "third"))

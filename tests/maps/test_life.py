@@ -280,6 +280,64 @@ def test_clean_removes_what_nobody_named(gate):
     assert wingspan.tags() == ()
 
 
+def test_idle_workers_take_the_next_map():
+    """A second map is done by the processes of the first: nothing is started."""
+
+    def pid(x):
+        return os.getppid()
+
+    options = wingspan.Options(workers=1)
+    first = wingspan.map(pid, [1], pool="local", options=options)[0]
+    for _ in range(20):
+        # The worker is on its way to idleness when the first result is there.
+        second = wingspan.map(pid, [1], pool="local", options=options)[0]
+        if second == first:
+            return
+        first = second
+        time.sleep(0.2)
+    pytest.fail("no worker took a second map")
+
+
+def test_hold_and_release_at_once_change_nothing():
+    """A map whose workers were held before they said a word, and released, is done."""
+    m = wingspan.map(abs, range(-3, 0), pool="local")
+    m.hold()
+    m.release()
+    assert m.wait(timeout=60).is_done
+
+
+def test_release_counts_at_once(gate):
+    """After release the map is no longer held, also at the very next moment."""
+    wait = gate.wait
+
+    def waiting(x):
+        wait()
+        return x
+
+    m = wingspan.map(waiting, [1], pool="local")
+    until(lambda: m.statuses == [wingspan.ComponentStatus.RUNNING], "it runs")
+    m.hold()
+    assert m.statuses == [wingspan.ComponentStatus.HELD]
+    with pytest.raises(wingspan.ComponentHeld):
+        m.wait()
+    gate.open()
+    m.release()
+    assert m.statuses != [wingspan.ComponentStatus.HELD]
+    assert m.wait(timeout=60).is_done
+
+
+def test_a_session_that_makes_many_maps_leaves_no_files_open():
+    """A map that is let go of closes what it has read from."""
+
+    def made(number):
+        m = wingspan.map(abs, [number], pool="local", options=wingspan.Options(workers=1))
+        assert m[0] == number
+        return len(os.listdir("/proc/self/fd"))
+
+    counts = [made(number) for number in range(12)]
+    assert counts[-1] <= counts[1]
+
+
 # -- several processes, and kill -9 ------------------------------------------------------------------------------------
 
 SUBMIT = """

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wingspan
 from wingspan import Options
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.jobs import Size, parse_size
+from wingspan.pools.submit_description import classad_literal
 from wingspan.runs import InvalidRun
 from wingspan.runs._units import parse_size as parse_size_of_run
 
@@ -232,3 +234,37 @@ def test_options_cannot_be_changed():
     """Options are frozen: what was checked stays as it was checked."""
     with pytest.raises(AttributeError):
         Options().workers = 0
+
+
+def test_a_line_break_does_not_add_submit_commands():
+    """Requirements and attributes of two lines are refused; infinities become ClassAd literals."""
+    with pytest.raises(wingspan.SettingsError):
+        wingspan.Options(requirements="true\nqueue 100")
+    with pytest.raises(wingspan.SettingsError):
+        wingspan.Options(custom=["A"])
+    with pytest.raises(wingspan.SettingsError):
+        wingspan.Options(custom={"A": "a\nqueue 100"})
+    assert classad_literal(float("inf")) == 'real("INF")'
+
+
+@pytest.mark.parametrize("name", ["ProcId", "Requirements", "+RequestCpus", "MY.Cmd"])
+def test_attributes_of_htcondors_own_are_refused(name):
+    """A custom attribute that HTCondor or an option of ours sets is refused, not half-obeyed."""
+    with pytest.raises(wingspan.UnknownOption, match="itself"):
+        wingspan.Options(custom={name: 3})
+
+
+def test_a_wrong_pool_in_the_settings_is_blamed_on_the_settings(monkeypatch, tmp_path):
+    """A pool or an option that the user did not write in the script names the file, or the variable, that did."""
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "config.toml").write_text('pool = "persnal"\n')
+    with pytest.raises(wingspan.SettingsError, match=r"config\.toml: there is no pool 'persnal'"):
+        wingspan.map(abs, [1])
+    monkeypatch.setenv("WINGSPAN_POOL", "nope")
+    with pytest.raises(wingspan.SettingsError, match="WINGSPAN_POOL: there is no pool 'nope'"):
+        wingspan.map(abs, [1])
+    (config / "config.toml").write_text('[options]\nrequest_memroy = "1GB"\n')
+    with pytest.raises(wingspan.UnknownOption, match=r"config\.toml, \[options\].*request_memroy") as caught:
+        wingspan.map(abs, [1], pool="local")
+    assert "request_memory" in caught.value.hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import operator
+import pickle
 from collections.abc import Sequence
 
 import pytest
@@ -326,3 +327,44 @@ def test_a_map_says_when_it_was_made_and_of_which_function():
     assert before <= m.created <= datetime.datetime.now(datetime.timezone.utc)
     assert m.function_name == "abs"
     assert wingspan.load(m.tag).created == m.created
+
+
+@pytest.mark.parametrize("index", ["a", 1.5, None])
+def test_what_is_no_number_is_a_type_error(index):
+    """Indexing with something that is no integer raises TypeError, as a list does."""
+    m = wingspan.map(abs, [1], pool="local")
+    with pytest.raises(TypeError):
+        m[index]
+    with pytest.raises(TypeError):
+        m.get(index)
+
+
+async def _gather_while_looking(m):
+    seen = []
+    async for output in m.aiter_as_available():
+        assert m.is_done in (True, False)  # somebody looks meanwhile
+        seen.append(output)
+    return seen
+
+
+def test_as_available_ends_though_somebody_looks_meanwhile():
+    """aiter_as_available gives everything also when each turn of its loop refreshes the map."""
+    import asyncio
+
+    m = wingspan.map(abs, range(-20, 0), pool="local", options=wingspan.Options(workers=2, block_size=1))
+    assert sorted(asyncio.run(_gather_while_looking(m))) == list(range(1, 21))
+
+
+def test_a_map_can_be_pickled():
+    """A pickled Map is the same map again."""
+
+    m = wingspan.map(abs, [-1], pool="local")
+    assert pickle.loads(pickle.dumps(m)) == m
+    assert pickle.loads(pickle.dumps(m))[0] == 1
+
+
+def test_a_starmap_of_arrays():
+    """Arguments may come as anything that can be iterated over, arrays too, which are neither true nor false."""
+    numpy = pytest.importorskip("numpy")
+    for rows in (numpy.array([[1, 2], [3, 4]]), [numpy.array([1, 2]), numpy.array([3, 4])]):
+        assert list(wingspan.starmap(lambda a, b: int(a + b), rows, pool="local")) == [3, 7]

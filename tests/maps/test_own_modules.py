@@ -313,3 +313,35 @@ wingspan.remove("left", force=True)  # waits for its workers
         "wait.py", cwd=project.folder.with_name("elsewhere"), TMPDIR=str(scratch), WINGSPAN_IDLE_SECONDS="0"
     ) == ["[9]"]
     assert [path.name for path in Path(scratch).iterdir() if path.name.startswith(".wingspan-own")] == []
+
+
+OWN = """
+class Trouble(Exception):
+    pass
+
+class Thing:
+    def __init__(self, value):
+        self.value = value
+
+def fail(x):
+    raise Trouble(x)
+
+def make(x):
+    return Thing(x)
+"""
+
+
+def test_own_exceptions_are_caught_in_another_session(tmp_path, other_python):
+    """`except mine.Trouble` works in a second process, where the function's module can be imported too."""
+    (tmp_path / "mine.py").write_text(OWN)
+    other_python(
+        "import mine, wingspan; wingspan.map(mine.fail, [1], tag='own', pool='local').wait(errors_ok=True)"
+    )
+    script = """
+import mine, wingspan
+try:
+    wingspan.load("own")[0]
+except mine.Trouble as error:
+    print("caught", error)
+"""
+    assert other_python(script).stdout == "caught 1\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,106 @@ def test_more_attempts_than_a_byte_counts():
             component, [file.name], pool="local", options=wingspan.Options(workers=1, retries=300)
         )
         assert m.get(0, timeout=2 * PATIENCE) == 270
+
+
+def test_a_crash_is_noticed_while_a_child_of_it_lives():
+    """A component that dies and leaves a child process behind is that component's error all the same."""
+
+    def leave_child(x):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        os._exit(5)
+
+    m = wingspan.map(leave_child, [1], pool="local")
+    with pytest.raises(wingspan.ComponentError) as caught:
+        m.get(0, timeout=30)
+    assert caught.value.exited_with == 5
+
+
+def test_a_fork_that_comes_back_from_the_function_is_not_the_executor(tmp_path):
+    """A child that the function forks off and lets return takes no inputs, tells no results, calls nothing again."""
+
+    def forks(x):
+        with (tmp_path / "calls").open("a") as file:
+            file.write(f"{x}\n")
+        if x % 3 == 0:
+            os.fork()
+        if x % 4 == 0:
+            raise ValueError(x)
+        return [x]
+
+    m = wingspan.map(forks, range(40), pool="local", options=wingspan.Options(workers=1))
+    m.wait(PATIENCE, errors_ok=True)
+    got = list(m.iter(return_exceptions=True))
+    assert [one for one in got if isinstance(one, list)] == [[x] for x in range(40) if x % 4]
+    assert list(m.errors) == list(range(0, 40, 4))
+    calls = (tmp_path / "calls").read_text().split()
+    assert sorted(map(int, calls)) == list(range(40))
+
+
+def test_a_fork_of_a_fork_keeps_its_own_files():
+    """The numbers of the executor's pipes, closed in a child, are the child's to use: also in what it starts in turn."""
+
+    def nested(x):
+        import multiprocessing
+        import os
+        import subprocess
+
+        def outer(connection):
+            try:
+                done = subprocess.run(["cat"], input=b"hello", stdout=subprocess.PIPE, preexec_fn=os.setsid)
+                connection.send(done.stdout)
+            except BaseException as error:
+                connection.send(repr(error))
+
+        context = multiprocessing.get_context("fork")
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=outer, args=(there,))
+        process.start()
+        there.close()
+        answer = here.recv()
+        process.join()
+        return answer
+
+    m = wingspan.map(nested, range(2), pool="local", options=wingspan.Options(workers=1))
+    assert list(m) == [b"hello"] * 2
+
+
+def test_fast_components_may_fork():
+    """The same among components that are so fast that their outputs are gathered."""
+
+    def forks(x):
+        if x == 700:
+            os.fork()
+        return x
+
+    m = wingspan.map(forks, range(1000), pool="local", options=wingspan.Options(workers=1))
+    m.wait(PATIENCE)
+    assert list(m) == list(range(1000))
+
+
+def test_processes_that_the_function_starts_work():
+    """multiprocessing's own children are not touched by that."""
+
+    def squares(n):
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            return pool.map(abs, range(-n, 0))
+
+    m = wingspan.map(squares, [3, 2], pool="local")
+    m.wait(PATIENCE)
+    assert list(m) == [[3, 2, 1], [2, 1]]
+
+
+def test_a_component_may_make_a_map_itself():
+    """A map within a map: what the worker has in its archive is not taken for the user's own modules."""
+
+    def outer(x):
+        m = wingspan.map(lambda y: y + x, range(2), pool="local")
+        outputs = list(m)
+        m.remove()
+        return outputs
+
+    m = wingspan.map(outer, [10, 20], pool="local")
+    m.wait(PATIENCE)
+    assert list(m) == [[10, 11], [20, 21]]

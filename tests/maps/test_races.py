@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 import wingspan
 from _waiting import until
 from wingspan import ComponentStatus
@@ -148,3 +150,41 @@ def test_clean_leaves_a_map_that_is_being_submitted():
     m = wingspan.map(abs, [-1], pool=Cleaned())
     assert list(m) == [1]
     assert wingspan.clean() == (m.tag,)
+
+
+def test_a_map_removed_by_another_says_so():
+    """A Map whose folder was removed by another process raises MapRemoved, whatever it is asked."""
+    m = wingspan.map(abs, [-1], tag="gone", pool="local")
+    m.wait()
+    wingspan.remove("gone")
+    assert not m.exists
+    for ask in (
+        m.wait,
+        m.rerun,
+        m.status,
+        lambda: wingspan.maps.Map(m._folder)[0],
+        lambda: m.input(0),
+        lambda: m.stdout(0),
+        lambda: m.statuses,
+        lambda: m.add_workers(1),
+        lambda: m.retag("other"),
+    ):
+        with pytest.raises(wingspan.MapRemoved):
+            ask()
+    m.remove()
+    assert wingspan.tags() == ()
+
+
+def test_two_sessions_agree_on_components_that_were_done_twice():
+    """Of two records of a component the same one counts, whoever reads them and in whatever order."""
+    import random
+
+    def draw(_):
+        time.sleep(0.2)
+        return random.random()
+
+    m = wingspan.map(draw, range(12), tag="twice", pool="local", options=wingspan.Options(workers=2))
+    until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 2)
+    m.rerun(m.components)
+    outputs = m[:]
+    assert list(wingspan.load("twice")) == outputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -312,3 +313,71 @@ def test_a_retag_that_is_killed_anywhere_leaves_one_tag(other_python, monkeypatc
         assert wingspan.tags() == (), number
         number += 1
     assert number > 4
+
+
+def test_a_repair_repeats_only_what_was_claimed():
+    """When all workers are killed, what nobody had taken is not done twice."""
+    import signal
+
+    m = wingspan.map(
+        lambda x: time.sleep(0.1) or x, range(40), pool="local", options=wingspan.Options(workers=2)
+    )
+    until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 2)
+    for path in (m.path / "workers").glob("*.run"):
+        os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
+    assert m[:] == list(range(40))
+    assert sum(plan.length for number, plan in m._keeper.results.plans.items() if number) <= 8
+
+
+@pytest.mark.parametrize("action", ["release", "vacate"])
+def test_local_maps_go_on_though_nobody_waits(action):
+    """After release and vacate local workers take the place of those that were ended, without a client that waits."""
+    m = wingspan.map(lambda x: time.sleep(0.05) or x, range(30), tag="onward", pool="local")
+    until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 1)
+    if action == "release":
+        m.hold()
+    getattr(m, action)()
+    results = wingspan.load("onward")._keeper.results
+    until(lambda: (results.poll(), results.finished == 30)[1], "the map goes on by itself")
+
+
+def test_a_rerun_right_after_the_end_needs_nobody_who_waits():
+    """rerun brings workers of its own: those that seem to run may have looked for work for the last time."""
+    m = wingspan.map(abs, range(-8, 0), tag="again", pool="local")
+    m.wait()
+    m.rerun([1, 2])
+    results = wingspan.load("again")._keeper.results
+    until(lambda: (results.poll(), results.finished == 8)[1], "the rerun is done")
+
+
+def test_a_map_of_an_earlier_commit_gets_workers():
+    """Sets of workers had their count in the name: first-<number>-<count>."""
+    m = wingspan.map(abs, range(4), pool="local", options=wingspan.Options(workers=2))
+    assert list(m) == [0, 1, 2, 3]
+    (m.path / "workers/first-0").rename(m.path / "workers/first-0-2")
+    (m.path / "workers/first-0-2").write_bytes(b"")
+    m.rerun()
+    assert list(m) == [0, 1, 2, 3]
+
+
+FULL = """
+import os, resource, sys
+import wingspan
+
+os.environ["LC_FULL_DISK"] = sys.argv[1]  # workers of our own: the limit is theirs from the start
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+m = wingspan.map(lambda x: bytes(x), [3 << 20], pool="local")
+try:
+    m.wait(60)
+except wingspan.WorkersCannotStart as error:
+    print(len(m._keeper.results.starts), error)
+"""
+
+
+def test_a_disk_that_is_full_is_told_by_the_first_worker(other_python, tmp_path):
+    """A part of a record on a full disk (here: a file that may not grow) is taken back, so that what the worker says of it can be read."""
+    told = other_python(FULL, tmp_path).stdout
+    assert "the worker itself failed: OSError" in told
+    assert "File too large" in told
+    assert int(told.split()[0]) <= 2

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wingspan
 from wingspan.jobs import Submission
 from wingspan.maps._errors import InvalidTag, TagExists, TagNotFound
 from wingspan.maps._jobs import Jobs
@@ -146,3 +147,12 @@ def test_counts_always_add_up(events):
             elif job.state.is_final:
                 ended[worker] = job.state
     assert len(jobs.live()) == 2 - len(ended)
+
+
+def test_tags_of_the_world():
+    """A tag may be written in any script; one that is no text at all is refused as a tag."""
+    assert list(wingspan.map(abs, [-1], tag="größe-π-蛇", pool="local")) == [1]
+    assert wingspan.load("größe-π-蛇")[0] == 1
+    for function in (wingspan.load, lambda tag: wingspan.map(abs, [1], tag=tag, pool="local")):
+        with pytest.raises(wingspan.InvalidTag):
+            function("x\udcff")  # what the shell makes of bytes that are no UTF-8
