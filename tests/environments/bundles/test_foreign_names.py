@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from wingspan.environments.bundles.errors import BundleDamaged, BundleError, Uns
 from wingspan.environments.bundles.kinds.oci import dockerfile
 from wingspan.environments.bundles.kinds.sif import definition_file
 from wingspan.environments.bundles.kinds.squashfs import trailer
+from wingspan.environments.bundles.linked.prefix import install_wheels
 from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.errors import LockDamaged
@@ -226,6 +228,13 @@ EVIL = {
     ),
     "our own folder": lambda home: ({"i1": package({".wingspan/activate.sh": b"evil"})}, "i1", ".wingspan"),
     "a control character": lambda home: ({"i1": package({"a\x1b]0;x\x07": b""})}, "i1", "\\x1b"),
+    "what is noted of another package": lambda home: (
+        {"i1": package({"conda-meta/i2-1-0.json": (LINK, f"{home}/authorized_keys")}), "i2": package({"a": b""}, "i2")},
+        "i1",
+        "conda-meta/i2-1-0.json",
+    ),
+    "the history of the environment": lambda home: (
+        {"i1": package({"conda-meta/history": (LINK, f"{home}/authorized_keys")})}, "i1", "conda-meta/history"),
     "a place for byte code": lambda home: ({"i1": package({"lib/__pycache__": (LINK, str(home))})}, "i1", "__pycache__"),
 }  # fmt: skip
 
@@ -556,3 +565,83 @@ def test_the_name_of_a_workspace_is_a_word_in_recipes(tmp_path: Path) -> None:
     for text in (dockerfile(manifest, "pixi.toml"), definition_file(manifest, "pixi.toml")):
         assert "\nRUN evil" not in text
         assert "$(x)" not in text
+
+
+SITE = "lib/python/site-packages"
+
+
+@pytest.mark.parametrize(
+    ("link", "files"),
+    [
+        (f"{SITE}/m.py", {"m.py": "theirs"}),
+        (f"{SITE}/w-1.dist-info/INSTALLER", {"m.py": "theirs"}),
+        (f"{SITE}/w-1.dist-info/RECORD", {"m.py": "theirs"}),
+        (f"{SITE}/w-1.dist-info/METADATA", {"m.py": "theirs"}),
+        ("bin/tool", {"w-1.data/scripts/tool": "theirs"}),
+        ("bin/tool", {"w-1.dist-info/entry_points.txt": "[console_scripts]\ntool = m:main\n"}),
+        ("share/m", {"w-1.data/data/share/m": "theirs"}),
+    ],
+)
+def test_wheels_are_not_written_through_links(
+    link: str, files: dict[str, str], tmp_path: Path, home: Path, empty_cache: Path
+) -> None:
+    """A conda package's link in the place of a wheel's file gives way to the file, and what it led to stays as it is."""
+    path = pack(tmp_path / "pack.tar", {"i1": package({link: (LINK, f"{home}/authorized_keys")})})
+    add_wheel(path, files)
+    prefix = unpack_bundle(path, tmp_path / "target")
+    assert (home / "authorized_keys").read_text() == "mine\n"
+    assert (prefix / link).is_file()
+    assert not (prefix / link).is_symlink()
+
+
+def test_nor_when_a_bundle_is_built(tmp_path: Path, home: Path) -> None:
+    """uv, which installs wheels into what is built, finds no link to write through."""
+    folder, wheel = tmp_path / "env", tmp_path / "w-1-py3-none-any.whl"
+    venv.create(folder, symlinks=True)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in {
+            "m.py": "theirs",
+            "w-1.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "w-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: w\nVersion: 1\n",
+            "w-1.dist-info/entry_points.txt": "[console_scripts]\ntool = m:main\n",
+            "w-1.dist-info/RECORD": "",
+        }.items():
+            archive.writestr(name, content)
+    site = next(folder.glob("lib/python*/site-packages"))
+    places = [site / "m.py", folder / "bin/tool"]
+    for place in places:
+        place.symlink_to(home / "authorized_keys")
+    install_wheels({wheel: None}, folder, prefix="/opt/e", cache=tmp_path / "uv")
+    assert (home / "authorized_keys").read_text() == "mine\n"
+    assert [place.is_file() and not place.is_symlink() for place in places] == [True, True]
+    assert (site / "m.py").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        "tool = m:main\n",
+        "[console_scripts]\na=m:x\na=m:y\n",
+        "[console_scripts]\na=m\n",
+        "[console_scripts]\na\n",
+        "[console_scripts\n",
+        "\0",
+    ],
+)
+def test_damaged_lists_of_programs_are_named(points: str, tmp_path: Path, empty_cache: Path) -> None:
+    """A list of entry points that makes no sense is an error in words, here and on a worker, and nothing is left."""
+    path = pack(tmp_path / "pack.tar", {"i1": package({"a": b""})})
+    add_wheel(path, {"w-1.dist-info/entry_points.txt": points})
+    with pytest.raises(BundleError) as caught:
+        unpack_bundle(path, tmp_path / "target")
+    assert "Traceback" not in str(caught.value)
+    program = tmp_path / "unpack"
+    program.write_bytes(remote_program("unpacker.py"))
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", program, "-o", tmp_path / "there", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 121)
+    assert "Traceback" not in done.stderr

@@ -190,7 +190,7 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
         progress=progress,
     )
     (prefix / "conda-meta").mkdir(exist_ok=True)
-    (prefix / "conda-meta/history").write_text("", encoding="utf-8")
+    trust.write_whole(str(prefix / "conda-meta/history"), b"")
     for name, path in carried.items():
         target = prefix / ACTIVATION / name.removeprefix("activation/")
         target.parent.mkdir(parents=True, exist_ok=True)

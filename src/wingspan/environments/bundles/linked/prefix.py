@@ -33,7 +33,7 @@ from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing, Un
 from wingspan.environments.bundles.linked.bytecode import compile_packages
 from wingspan.environments.bundles.linked.claims import CLOBBERS, Claim, claimed_files, origins_of
 from wingspan.environments.bundles.packages.fetch import Archive, run_rattler
-from wingspan.environments.bundles.packages.foreign_names import check_archives
+from wingspan.environments.bundles.packages.foreign_names import check_archives, clear_links
 from wingspan.environments.bundles.packages.package_cache import forget_altered, remember
 from wingspan.environments.bundles.storage import cache_folder, hash_file, no_room
 from wingspan.progress import NO_PROGRESS, Progress
@@ -230,6 +230,8 @@ def install_wheels(
             hint="add python to its dependencies: pixi add python",
         )
     task = progress.start("Installing wheels", len(wheels))
+    for site in folder.glob("lib/python*/site-packages"):
+        clear_links(wheels, folder, site.relative_to(folder).as_posix())
     before = {p.name for p in _dist_infos(folder)}
     for batch in _in_turn(list(wheels)):
         _run_uv({wheel: wheels[wheel] for wheel in batch}, python, cache)

@@ -20,12 +20,16 @@ from wingspan.environments.archives import LocalPackage, console_scripts, read_m
 from wingspan.environments.bundles.errors import UnsafePackage
 from wingspan.worker import trust
 
-__all__ = ["Contents", "add_extracted", "check_archives", "check_names", "site_packages"]
+__all__ = ["Contents", "add_extracted", "check_archives", "check_names", "clear_links", "site_packages"]
 
 #: Wingspan's own folder in an environment: what lies there is executed when a job starts.
 _RESERVED = (".wingspan",)
+#: Conda's own folder in an environment: what lies there is written by who installs packages, each time.
+_CONDA_META = "conda-meta"
 #: As the specification of wheels names them, and where they are: below the environment, or below site-packages.
 _SCHEMES = {"data": "", "scripts": "bin/", "headers": "include/"}
+#: What installers write beside a wheel's own files.
+_NOTED = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
 
 
 def _unsafe(label: str, name: object, what: str) -> UnsafePackage:
@@ -128,6 +132,11 @@ class Contents:
             target = _looked_at(folder, name, kind)
         if target is not None and trust.folded(place.rpartition("/")[2]) == "__pycache__":
             raise trust.BadName("it is a symbolic link in the place of a folder that Python writes to")
+        folder_of_it, _, rest = trust.folded(place).partition("/")
+        if folder_of_it == _CONDA_META and (
+            target is not None or rest == "history" or rest.endswith(".json")
+        ):
+            raise trust.BadName("it is in the place of what is noted of packages")
         self._tree.add(label, place, target)
 
     def _add_program(self, label: str, name: str) -> None:
@@ -157,6 +166,25 @@ class Contents:
                     raise _unsafe(label, name, str(error)) from None
             for program in console_scripts(archive):
                 self._add_program(label, program)
+
+    def clear_links(self, wheel: Path, folder: Path) -> None:
+        """Remove symbolic links of conda packages in the environment `folder` where the wheel's own files are to be: installers write
+        through them.
+
+        Args:
+            wheel: One that was added.
+            folder: The environment, with its conda packages.
+        """
+        with zipfile.ZipFile(wheel) as archive:
+            names = [member.filename for member in archive.infolist() if not member.is_dir()]
+            tops = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
+            places = {self._place(name) for name in names}
+            places |= {f"bin/{program}" for program in console_scripts(archive)}
+            places |= {f"{self.site}/{top}/{name}" for top in tops for name in _NOTED}
+        for place in places:
+            path = f"{folder}/{place}"
+            if os.path.islink(path):  # noqa: PTH114 - asked for tens of thousands of files
+                os.unlink(path)  # noqa: PTH108
 
     def _place(self, name: str) -> str:
         top, _, rest = name.partition("/")
@@ -229,6 +257,13 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return None
+
+
+def clear_links(wheels: Iterable[Path], folder: Path, site: str) -> None:
+    """Remove the symbolic links in the environment `folder` that wheels, checked ones, would be written through."""
+    contents = Contents(site)
+    for wheel in wheels:
+        contents.clear_links(wheel, folder)
 
 
 def check_archives(items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iterable[Path] = ()) -> None:

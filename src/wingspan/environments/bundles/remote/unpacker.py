@@ -27,6 +27,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 
 from activation import ACTIVATION, activation_script, place_fault  # @include activation.py
 from in_place import LONGEST_LINE, replace_in_binary, replace_in_text  # @include in_place.py
@@ -173,6 +174,20 @@ def stays_inside(folder, path, link):
     )
 
 
+def make_way(path):
+    """Remove the file or link at `path`, so that nothing is written through a link, whoever put it there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise Refused(EXIT_DAMAGED, "%s is a folder of one package and a file of another" % path)
+    if os.path.lexists(path):
+        os.unlink(path)
+
+
+def new_file(path, *mode, **more):
+    """Open a new file in the place of what is there."""
+    make_way(path)
+    return open(path, *mode, **more)
+
+
 def extract_tar(tar, folder, what):
     """Extract; refuse what would land outside, or a link that points out of `folder`."""
     for member in tar:
@@ -250,7 +265,7 @@ def first_lines(prefix):
 
 
 def script(path, prefix, module, function):
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+    with new_file(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(
             "%s\nimport sys\nfrom %s import %s\nif __name__ == '__main__':\n    sys.exit(%s())\n"
             % (first_lines(prefix), module, function.split(".")[0], function)
@@ -263,8 +278,6 @@ def entry_point(text, prefix):
     module, function = target.split("[")[0].strip().split(":")
     path = safe_path(prefix, "bin/" + check_name(name.strip()), "an entry point")
     os.makedirs(prefix + "/bin", exist_ok=True)
-    if os.path.lexists(path):
-        os.unlink(path)
     script(path, prefix, module.strip(), function.strip())
 
 
@@ -288,8 +301,7 @@ def install_conda(record, file_name, source, prefix, site):
             place = "bin/" + name[len("python-scripts/") :]
         target = safe_path(prefix, place, file_name)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        if os.path.lexists(target):
-            os.unlink(target)
+        make_way(target)
         os.rename(safe_path(source, name, file_name), target)
         files.append(place)
         if entry.get("prefix_placeholder") and not os.path.islink(target):
@@ -299,7 +311,7 @@ def install_conda(record, file_name, source, prefix, site):
             for point in json.load(file).get("noarch", {}).get("entry_points", []):
                 entry_point(point, prefix)
                 files.append("bin/" + point.split("=", 1)[0].strip())
-    with open(
+    with new_file(
         os.path.join(prefix, "conda-meta", re.sub(r"\.(conda|tar\.bz2)$", "", file_name) + ".json"), "w"
     ) as file:
         json.dump(dict(record, fn=file_name, files=files, paths_data=paths), file, indent=1, sort_keys=True)
@@ -336,7 +348,7 @@ def install_wheel(path, prefix, site):
             target = safe_path(folder, member, os.path.basename(path))
             os.makedirs(os.path.dirname(target), exist_ok=True)
             executable = (info.external_attr >> 16) & 0o111 or folder == places["scripts"]
-            with archive.open(info) as source, open(target, "wb") as file:
+            with archive.open(info) as source, new_file(target, "wb") as file:
                 if folder == places["scripts"]:
                     line = source.readline()
                     if line.startswith(b"#!python"):
@@ -359,7 +371,7 @@ def install_wheel(path, prefix, site):
 def record(site, dist_info, installed):
     """Write INSTALLER and RECORD: what was installed and where, as pip does (packaging.python.org, "Recording installed projects")."""
     folder = os.path.join(site, dist_info)
-    with open(folder + "/INSTALLER", "w") as file:
+    with new_file(folder + "/INSTALLER", "w") as file:
         file.write("wingspan\n")
     own = folder + "/RECORD"
     signatures = (own, own + ".jws", own + ".p7s")  # of the list that the wheel had
@@ -372,9 +384,8 @@ def record(site, dist_info, installed):
             rows.append([os.path.relpath(path, site), "sha256=" + hashed, str(len(content))])
     rows.append([os.path.relpath(own, site), "", ""])
     for path in signatures[1:]:
-        if os.path.exists(path):
-            os.unlink(path)
-    with open(own, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        make_way(path)
+    with new_file(own, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
@@ -520,7 +531,7 @@ def main():
         if os.path.isdir(pack + "/pypi"):
             for name in sorted(os.listdir(pack + "/pypi")):
                 install_wheel(os.path.join(pack, "pypi", name), prefix, site)
-        open(prefix + "/conda-meta/history", "w").close()
+        new_file(prefix + "/conda-meta/history", "w").close()
         carry_activation(pack, prefix)
         text, faults = activation_script(prefix, prefix, arguments.env_name)
         with open(output + "/activate.sh", "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -545,6 +556,17 @@ if __name__ == "__main__":
             raise
         sys.stderr.write("unpack: no room: %s\n" % error)
         sys.exit(EXIT_NO_ROOM)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        configparser.Error,
+        RecursionError,
+        EOFError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
         sys.stderr.write("unpack: the pack is damaged: %s\n" % error)
         sys.exit(EXIT_DAMAGED)
