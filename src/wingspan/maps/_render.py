@@ -40,7 +40,7 @@ from wingspan.maps._by_hand import NOTE, NUMBERS, note_rendered
 from wingspan.maps._delivery import bundle_of
 from wingspan.maps._map import Map
 from wingspan.maps._worker_job import resources_of
-from wingspan.pools.submit_description import classad_literal, submit_value
+from wingspan.pools.submit_description import classad_literal, joined, submit_line, submit_value
 from wingspan.worker import trust
 
 __all__ = ["map_resources", "render_map"]
@@ -272,10 +272,10 @@ class _Files:
         }
         text.say(
             "A worker that a signal ended, or that lost its way to the map (exit code 75), starts again and goes on, five times.",
-            f"on_exit_remove = {again.pop('on_exit_remove')}",
+            submit_line("on_exit_remove", joined(str(again.pop("on_exit_remove")))),
         )
-        given = [f"+{name} = {classad_literal(value)}" for name, value in options.custom.items()]
-        given += [f"{name} = {value}" for name, value in again.items()]
+        given = [submit_line(f"+{name}", classad_literal(value)) for name, value in options.custom.items()]
+        given += [submit_line(name, joined(str(value))) for name, value in again.items()]
         if given:
             text.say("What the map's options say beside that.", *given)
         if options.max_idle is not None and options.max_idle < self.count:

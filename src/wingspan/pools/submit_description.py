@@ -12,7 +12,15 @@ import re
 from wingspan.errors import SubmitError
 from wingspan.jobs import ClassAdValue, JobDescription
 
-__all__ = ["classad_literal", "quote_arguments", "quote_environment", "submit_description", "submit_value"]
+__all__ = [
+    "classad_literal",
+    "joined",
+    "quote_arguments",
+    "quote_environment",
+    "submit_description",
+    "submit_line",
+    "submit_value",
+]
 
 
 def classad_literal(value: ClassAdValue) -> str:
@@ -52,6 +60,54 @@ def submit_value(text: str) -> str:
             hint="name it in one line, or rename the file",
         )
     return re.sub(r"\$\$?", lambda found: "$(DOLLAR)" if found[0] == "$" else "$$(DOLLARDOLLAR)", text)
+
+
+def submit_line(name: str, value: str) -> str:
+    r"""A line of a submit description, as condor_submit will read it: one command with this value.
+
+    Raises:
+        SubmitError: The value cannot be written there. A backslash at its end would join the next line to it, and condor_submit drops blanks
+            at its ends; or name or value go over several lines.
+
+    >>> submit_line("log", "events.log")
+    'log = events.log'
+    >>> submit_line("initialdir", "/home/me/a\\")
+    Traceback (most recent call last):
+    ...
+    wingspan.errors.SubmitError: '/home/me/a\\' cannot stand in a submit description as initialdir: it ends with a backslash
+    Hint: name it otherwise, or rename the file
+    """
+    why = None
+    if not _NAME.fullmatch(name):
+        raise SubmitError(
+            f"{name!r:.200} is no name of a submit command or attribute",
+            hint="letters, digits and _ make one, and + or MY. in front",
+        )
+    if any(character in value for character in "\r\n\0"):
+        why = "it has an end of a line"
+    elif value.endswith("\\"):
+        why = "it ends with a backslash"
+    elif value.strip() != value:
+        why = "it begins or ends with a blank"
+    if why is not None:
+        raise SubmitError(
+            f"{value!r:.200} cannot stand in a submit description as {name}: {why}",
+            hint="name it otherwise, or rename the file",
+        )
+    return f"{name} = {value}"
+
+
+def joined(text: str) -> str:
+    r"""What people wrote over several lines, as they do with long expressions in TOML, in one.
+
+    >>> joined('\n(A == 1)\n&& B\n')
+    '(A == 1) && B'
+    """
+    return " ".join(line.strip() for line in text.splitlines()).strip()
+
+
+#: Of commands and attributes; dots are in names that sites have of their own.
+_NAME = re.compile(r"\+?[A-Za-z_][A-Za-z0-9_.]*")
 
 
 def _value(text: str) -> str:
@@ -134,18 +190,18 @@ def submit_description(
             "gpus_minimum_memory",
             _kibibytes(resources.gpus_minimum_memory) if resources.gpus_minimum_memory else None,
         ),
-        ("requirements", job.requirements),
+        ("requirements", job.requirements and joined(job.requirements)),
         ("max_idle", str(job.max_idle) if job.max_idle is not None and job.max_idle < job.count else None),
         ("notification", "never"),
         ("submit_event_user_notes", submit_value(job.note) if job.note else None),
     ]
-    lines += list(job.submit.items())
+    lines += [(name, joined(str(value))) for name, value in job.submit.items()]
     if job.io_proxy:
         lines.append(("MY.WantIOProxy", "true"))
         reach = _reach(job) if limits_access and "LimitDirectoryAccess" not in job.custom else None
         lines.append(("MY.LimitDirectoryAccess", reach and classad_literal(reach)))
     lines += [(f"MY.{name}", classad_literal(value)) for name, value in job.custom.items()]
-    text = "".join(f"{name} = {value}\n" for name, value in lines if value is not None)
+    text = "".join(submit_line(name, value) + "\n" for name, value in lines if value is not None)
     return f"{text}queue {job.count}\n"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wingspan.delivery.render._folder import Target, put
 from wingspan.errors import SettingsError
-from wingspan.pools.submit_description import submit_value
+from wingspan.pools.submit_description import submit_line, submit_value
 from wingspan.worker import trust
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class RenderedEnvironment:
 
     def image_lines(self) -> list[str]:
         """The lines of a submit description that name the image."""
-        lines = ["universe = container", f"container_image = {submit_value(self.container_image)}"]
+        lines = ["universe = container", submit_line("container_image", submit_value(self.container_image))]
         if self._lies_here:  # what HTCondor itself sends: an image of a registry is fetched by the machine
             lines += [
                 "# Sent once to each machine, where HTCondor knows how to.",
@@ -89,15 +89,15 @@ class RenderedEnvironment:
         others = list(map(submit_value, others))
         rest = ", ".join([*others, *own])
         if self.bundle is None or self.image is not None or self.container:
-            return [f"transfer_input_files = {rest}"] if rest else []
+            return [submit_line("transfer_input_files", rest)] if rest else []
         bundle = submit_value(self.carried[-1])
         if not self._lies_here:
-            return [f"transfer_input_files = {rest}, {bundle}"]
+            return [submit_line("transfer_input_files", ", ".join(filter(None, [rest, bundle])))]
         return [
             "# The environment is the same for all jobs: sent once to each machine, where HTCondor knows how to.",
             "if version >= 25.14",
             f"transfer_common_input = {', '.join([*own, bundle])}",
-            *([f"transfer_input_files = {', '.join(others)}"] if others else []),
+            *([submit_line("transfer_input_files", ", ".join(others))] if others else []),
             "else",
             f"transfer_input_files = {rest}, {bundle}",
             "endif",

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from wingspan.jobs import JobDescription, Resources, all_of
-from wingspan.pools.submit_description import classad_literal
+from wingspan.pools.submit_description import classad_literal, joined, submit_line
 from wingspan.pools.text import DEFAULT_MEMORY, Reasoned, mebibytes
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def requirement_lines(text: Reasoned, urls: Collection[str], *others: str | None
     if wanted is not None:
         text.say(
             "What a machine must be beside that. One line: a second one would replace it.",
-            f"requirements = {wanted}",
+            submit_line("requirements", joined(wanted)),
         )
 
 
@@ -81,11 +81,15 @@ def profile_lines(
     """
     applied = site_profile(profile).apply(job, switches)
     wanted = [
-        f"+{name} = {classad_literal(value)}"
+        submit_line(f"+{name}", classad_literal(value))
         for name, value in applied.custom.items()
         if name not in job.custom
     ]
-    wanted += [f"{name} = {value}" for name, value in applied.submit.items() if name not in job.submit]
+    wanted += [
+        submit_line(name, joined(str(value)))
+        for name, value in applied.submit.items()
+        if name not in job.submit
+    ]
     if wanted:
         site = site_profile(profile)
         text.say(f"What {site.title or site.name} wants to know beside HTCondor's own.", *wanted)
