@@ -38,9 +38,10 @@ $(VENV)/.dev: pyproject.toml tools/constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo ## Find the best classifier of handwritten digits on a pool of your own, and draw what was found.
 	@$(BIN)/python examples/demo.py
 
-# Most tests wait for an engine. A file's tests share what they start, so a file stays in one process; not those with few
-# tests last: they are the longest.
-PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Most tests wait for an engine: more processes than there are cores. Each has engines of its own, and less than half a GB.
+# A process that has nothing left to do takes over tests from another; tests that stand beside each other mostly stay
+# together, and share what they start.
+PYTEST_ARGS ?= --numprocesses 6 --dist worksteal
 SESSIONS ?= short oldest
 ROUTE ?= squashfs
 digits: $(VENV)/.digits ## Train a network in a locked environment, by ROUTE=squashfs, pack, apptainer, install or oci; mnist_cnn.pt comes back.

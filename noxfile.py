@@ -54,25 +54,25 @@ def _test(session: nox.Session, *default: str) -> None:
 def short(session: nox.Session) -> None:
     """What depends on the version of Python, without engines."""
     _install(session, "--constraint", "tools/constraints.txt")
-    _test(session, "--numprocesses", "4", "--dist", "loadfile", "-m", NO_ENGINE, *SHORT)
+    _test(session, "--numprocesses", "4", "--dist", "worksteal", "-m", NO_ENGINE, *SHORT)
 
 
 @nox.session(python="3.10")
 def oldest(session: nox.Session) -> None:
     """The same with the oldest packages that pyproject.toml admits."""
     _install(session, "--resolution", "lowest-direct")
-    _test(session, "--numprocesses", "4", "--dist", "loadfile", "-m", NO_ENGINE, *SHORT)
+    _test(session, "--numprocesses", "4", "--dist", "worksteal", "-m", NO_ENGINE, *SHORT)
 
 
 @nox.session(python="3.13")
 def newest(session: nox.Session) -> None:
     """The same with the newest packages there are."""
     _install(session, "--upgrade")
-    _test(session, "--numprocesses", "4", "--dist", "loadfile", "-m", NO_ENGINE, *SHORT)
+    _test(session, "--numprocesses", "4", "--dist", "worksteal", "-m", NO_ENGINE, *SHORT)
 
 
 @nox.session(python=PYTHONS)
 def whole(session: nox.Session) -> None:
     """All tests, with the engines."""
     _install(session, "--constraint", "tools/constraints.txt", "--group", "test")
-    _test(session, "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+    _test(session, "--numprocesses", "6", "--dist", "worksteal")

@@ -287,15 +287,14 @@ def test_idle_workers_take_the_next_map():
         return os.getppid()
 
     options = wingspan.Options(workers=1)
-    first = wingspan.map(pid, [1], pool="local", options=options)[0]
-    for _ in range(20):
-        # The worker is on its way to idleness when the first result is there.
-        second = wingspan.map(pid, [1], pool="local", options=options)[0]
-        if second == first:
-            return
-        first = second
-        time.sleep(0.2)
-    pytest.fail("no worker took a second map")
+    seen = [wingspan.map(pid, [1], pool="local", options=options)[0]]
+
+    def took_another() -> bool:
+        # A worker is on its way to idleness when its result is there.
+        seen.append(wingspan.map(pid, [1], pool="local", options=options)[0])
+        return seen[-1] == seen[-2]
+
+    until(took_another, "a worker that takes a second map")
 
 
 def test_hold_and_release_at_once_change_nothing():

@@ -16,6 +16,7 @@ import pytest
 import wingspan
 from _waiting import until
 from wingspan import ComponentStatus
+from wingspan.pools.personal.processes import ProcessIdentity
 
 RUNNING = ComponentStatus.RUNNING
 
@@ -164,13 +165,10 @@ def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, tmp_path):
     m.rerun([0])
     until(lambda: beats.read_text().split()[-1] != first, "it runs again")
 
-    def one_writes():
-        size = beats.stat().st_size
-        time.sleep(0.5)
-        return len(set(beats.read_text()[size:].split())) == 1
-
-    until(one_writes, "the first one has ended")
-    assert first not in beats.read_text().split()[-2:]
+    until(lambda: ProcessIdentity.of(int(first)) is None, "the first one has ended")
+    size = beats.stat().st_size
+    written = until(lambda: len(new := beats.read_text()[size:].split()) > 10 and new, "more of its beats")
+    assert len(set(written)) == 1
     end.touch()
     assert list(m.iter(timeout=60)) == [7]
     assert not m.errors
