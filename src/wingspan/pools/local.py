@@ -28,7 +28,14 @@ from wingspan._cores import usable_cores
 from wingspan.errors import PoolError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
-from wingspan.pools.local_job import LocalJobWatcher, end_orphans, is_alive, is_local_job, submit_local_job
+from wingspan.pools.local_job import (
+    LocalJobWatcher,
+    end_orphans,
+    is_alive,
+    is_local_job,
+    lock_holders,
+    submit_local_job,
+)
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import trust
@@ -41,6 +48,8 @@ __all__ = ["LocalPool"]
 
 #: Seconds for a worker to end by itself before it is killed.
 _PATIENCE = 5.0
+#: Seconds within which a worker that is being started has said its process id.
+_STARTING = 1.5
 #: Variables that a process reads when it starts: an idle worker that was started with others is of no use.
 _START_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG")
 _LEAKS = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"})
@@ -75,6 +84,15 @@ def _import_folders(here: str | None) -> list[str]:
     entries = [os.fspath(entry) if isinstance(entry, os.PathLike) else entry for entry in sys.path]
     folders = [entry or here for entry in entries if isinstance(entry, str)]
     return [folder for folder in folders if folder is not None]
+
+
+def _is_worker(pid: int) -> bool:
+    """It is one of ours: not a client that is only handing the lock over."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"idle" in words and any(word.endswith(b".pyz") for word in words)
 
 
 _digests: dict[tuple[int, int, int], bytes] = {}
@@ -327,20 +345,22 @@ class LocalPool:
             trust.write_whole(str(marker), reason.encode())  # whole or not at all: an empty one would count
         # A worker that is only starting has not said its process id yet: look again.
         begin, told = time.monotonic(), set[int]()
-        while running := [facts for _, facts in self._running(folder)]:
+        while running := list(self._running(folder)):
             waited = time.monotonic() - begin
             if waited > 2 * _PATIENCE:
                 raise PoolError(
-                    f"workers of the map in {folder} do not end: processes {[facts['pid'] for facts in running]}",
+                    f"workers of the map in {folder} do not end: processes {[facts.get('pid') for _, facts in running]}",
                     hint="they wait for the kernel (a network disk?); try again later",
                 )
-            for facts in running:
-                pid = facts.get("pid")
-                if pid and (pid not in told or waited > _PATIENCE):
-                    told.add(pid)
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL if waited > _PATIENCE else signal.SIGTERM)
-            time.sleep(0.005)
+            for path, facts in running:
+                known = [facts["pid"]] if facts.get("pid") else []
+                # Whoever does not say who it is for long is known by the lock that it holds.
+                for pid in known if known or waited < _STARTING else filter(_is_worker, lock_holders(path)):
+                    if pid not in told or waited > _PATIENCE:
+                        told.add(pid)
+                        with contextlib.suppress(OSError):
+                            os.kill(pid, signal.SIGKILL if waited > _PATIENCE else signal.SIGTERM)
+            time.sleep(0.005 if waited < _STARTING else 0.05)
         while end_orphans(folder):
             if time.monotonic() - begin > 3 * _PATIENCE:
                 raise PoolError(

@@ -32,7 +32,7 @@ from wingspan.pools._base import JobEvent, JobState
 from wingspan.worker import trust
 from wingspan.worker.idle import run_facts
 
-__all__ = ["LocalJobWatcher", "end_orphans", "is_alive", "is_local_job", "submit_local_job"]
+__all__ = ["LocalJobWatcher", "end_orphans", "is_alive", "is_local_job", "lock_holders", "submit_local_job"]
 
 #: What a line raises that a crash has left half-written.
 _TORN = (ValueError, TypeError, KeyError, AttributeError)
@@ -263,7 +263,7 @@ def end_orphans(folder: Path, cluster: str = "*") -> list[Path]:
             continue
         if told and time.time() - told > _PATIENCE:
             _kill(int(pid), signal.SIGKILL)
-            for holder in _holders(path):  # what has left its group
+            for holder in lock_holders(path):  # what has left its group
                 with contextlib.suppress(OSError):
                     os.kill(holder, signal.SIGKILL)
         elif pid and not told:
@@ -273,7 +273,7 @@ def end_orphans(folder: Path, cluster: str = "*") -> list[Path]:
     return left
 
 
-def _holders(path: Path) -> list[int]:
+def lock_holders(path: Path) -> list[int]:
     """Processes that have this file open, where the kernel tells (Linux)."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
