@@ -13,6 +13,7 @@ from wingspan.maps._by_hand import is_owned
 from wingspan.maps._errors import MapError, MapRemoved, TagDamaged, TagExists, TagNotFound
 from wingspan.maps._folder import (
     MapFolder,
+    is_aftermath,
     maps_root,
     read_submissions,
     remove_map_folder,
@@ -144,7 +145,8 @@ def clean(*, all: bool = False) -> tuple[str, ...]:
             stale = left_behind and time.time() - path.stat().st_mtime > _STALE
         except FileNotFoundError:
             continue  # somebody else takes it away
-        if path.name.startswith(".removed-") or (stale and not _is_named_again(path)):
+        gone = path.name.startswith(".removed-") or (left_behind and is_aftermath(path))
+        if gone or (stale and not _is_named_again(path)):
             shutil.rmtree(path, ignore_errors=True)
     return tuple(removed)
 

@@ -592,6 +592,16 @@ def remove_map_folder(path: Path, *tags: str) -> None:
     for tag in tags:
         remove_tag(tags_root(), tag, path.name)
     shutil.rmtree(doomed, ignore_errors=True)
+    if is_aftermath(path):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def is_aftermath(path: Path) -> bool:
+    """The folder is no map, but what HTCondor made anew to write how a job of a removed one ended."""
+    try:
+        return set(os.listdir(path)) <= {"events.log", "workers"}
+    except OSError:
+        return False
 
 
 def read_submissions(path: Path) -> list[dict[str, Any]]:
