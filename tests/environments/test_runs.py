@@ -20,6 +20,7 @@ from wingspan.pools.personal import PersonalPool
 from wingspan.runs import CommandNotFound, Run, load_runs
 from wingspan.runs._interactive import open_shell
 from wingspan.runs._render import render
+from wingspan.runs._request import RunRequest
 
 _TASKS = """
 [tasks]
@@ -312,7 +313,7 @@ def test_everything_is_sent_where_no_files_are_shared(
 def test_interactive_has_files_and_environment(workspace: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The shell is in a folder with the inputs, in the environment; its exit code is the shell's, and nothing is left."""
     script = "ls src; command -v python; pwd; exit 5"
-    shell = open_shell("train", pool="local", shell=["sh", "-c", script])
+    shell = open_shell(RunRequest(command="train"), pool="local", shell=["sh", "-c", script])
     assert shell() == 5
     printed = capfd.readouterr().out.split("\n")
     assert printed[:3] == ["make.py", "train.py", "/opt/wingspan/environment/bin/python"]

@@ -18,7 +18,9 @@ from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import NoSuchMachine
-from wingspan.runs._api import plan_run, submit_plan
+from wingspan.runs._api import submit_plan
+from wingspan.runs._plan import plan_run
+from wingspan.runs._request import RunRequest
 from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec, Step
 
@@ -226,7 +228,7 @@ def test_a_job_is_matched_to_a_gpu(pool_with_a_slot_that_advertises_a_gpu) -> No
     pool = pool_with_a_slot_that_advertises_a_gpu
     gate = Path("gate").absolute()
     command = f'echo "$_CONDOR_AssignedGPUs"; while [ ! -e "{gate}" ]; do sleep 0.05; done'
-    plan = plan_run(["sh", "-c", command], gpus=1, preflight=False)
+    plan = plan_run(RunRequest(command=["sh", "-c", command], gpus=1, preflight=False))
     resources = attrs.evolve(plan.spec.resources, gpus_minimum_capability=7.5, gpus_minimum_runtime="12.0")
     plan = attrs.evolve(plan, spec=attrs.evolve(plan.spec, resources=resources))
     run = submit_plan(plan, pool)
@@ -259,7 +261,7 @@ def test_a_request_that_no_gpu_meets_is_refused(
     pool_with_a_slot_that_advertises_a_gpu, needs: dict, words: str
 ) -> None:
     """Too new a capability, too new a CUDA, too much memory, too many devices: said before submitting."""
-    plan = plan_run(["true"], gpus=1)
+    plan = plan_run(RunRequest(command=["true"], gpus=1))
     plan = attrs.evolve(
         plan, spec=attrs.evolve(plan.spec, resources=attrs.evolve(plan.spec.resources, **needs))
     )

@@ -10,7 +10,7 @@ import click
 from wingspan.cli._complete import WORDS_OR_NAME
 from wingspan.cli._output import TAG, not_found, notes
 from wingspan.cli._terminal import echo
-from wingspan.cli.run import RunCommand, planned, run_options
+from wingspan.cli.run import RunCommand, requested, run_options
 
 if TYPE_CHECKING:
     from wingspan.maps import Map
@@ -90,12 +90,10 @@ def render(
         else:
             if workers is not None:
                 raise click.UsageError("--workers is for maps: --from TAG")
-            from wingspan.runs._render import render as write
+            from wingspan.runs._render import render_request
 
-            command, keywords = planned(words, after_dashes, options)
-            paths = write(
-                kind, folder, command, image=image, bundle_url=bundle_url, progress=told, **keywords
-            )
+            request = requested(words, after_dashes, options)
+            paths = render_request(kind, folder, request, image=image, bundle_url=bundle_url, progress=told)
     for path in paths:
         echo(str(path))
 

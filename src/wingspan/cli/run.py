@@ -6,7 +6,7 @@ import shlex
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,13 +15,16 @@ from wingspan.cli._complete import ENVIRONMENT, FILE, PROFILE, SWITCH, WORDS
 from wingspan.cli._output import notes
 from wingspan.cli._terminal import echo, style
 
-__all__ = ["RunCommand", "planned", "run", "run_options"]
+if TYPE_CHECKING:
+    from wingspan.runs._request import RunRequest
+
+__all__ = ["RunCommand", "requested", "run", "run_options"]
 
 _POOLS = ("personal", "htcondor", "slurm", "local")
 
 
 def run_options(command: Any) -> Any:
-    """Options that say what a run is; `planned` makes keywords of `wingspan.run` of them."""
+    """Options that say what a run is; `requested` makes a `RunRequest` of them."""
     for decorate in reversed(
         (
             click.option(
@@ -123,10 +126,15 @@ def run_options(command: Any) -> Any:
     return command
 
 
-def planned(
-    words: tuple[str, ...], after_dashes: bool, options: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """Command and keywords of `wingspan.run`."""
+def requested(words: tuple[str, ...], after_dashes: bool, options: dict[str, Any]) -> RunRequest:
+    """What was asked for on the command line: words, and the options of `run_options`.
+
+    Args:
+        words: A command; or, without ``--`` before it, a task and its arguments.
+        after_dashes: ``--`` stood before the words.
+        options: By the names of `RunRequest`, but for variables and sweeps, which are text here.
+    """
+    from wingspan.runs._request import RunRequest
     from wingspan.runs._spec import read_sweep
 
     variables = {}
@@ -144,10 +152,9 @@ def planned(
             )
         sweep[name] = values
     options |= {"variables": variables, "sweep": sweep or None}
-    command: Any = list(words)
-    if not after_dashes:
-        command, options["arguments"] = words[0], words[1:]
-    return command, options
+    if after_dashes:
+        return RunRequest(command=list(words), **options)
+    return RunRequest(command=words[0], arguments=words[1:], **options)
 
 
 class RunCommand(click.Command):
@@ -244,7 +251,7 @@ def run(
     name: wingspan status, logs, fetch, rerun, rm.
     """
     from wingspan.cli._progress import progress
-    from wingspan.runs._api import run as start
+    from wingspan.runs._api import start
 
     after_dashes = ctx.meta["wingspan.after_dashes"]
     if not words and not interactive:
@@ -254,14 +261,14 @@ def run(
     if interactive:
         from wingspan.runs._interactive import open_shell
 
-        command, keywords = planned(words or ("sh",), after_dashes or not words, options)
+        request = requested(words or ("sh",), after_dashes or not words, options)
         with progress(quiet=quiet) as told:
-            shell = open_shell(command, pool=pool, progress=told, **keywords)
+            shell = open_shell(request, pool=pool, progress=told)
         return shell()
-    command, keywords = planned(words, after_dashes, options)
+    request = requested(words, after_dashes, options)
     began = time.time()
     with notes(), progress(quiet=quiet) as told:
-        made = start(command, pool=pool, progress=told, exist_ok=exist_ok, **keywords)
+        made = start(request, pool=pool, progress=told, exist_ok=exist_ok)
     if quiet:
         echo(made.name, err=follow)
     elif exist_ok and made.info["created"] < began:

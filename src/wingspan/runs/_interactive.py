@@ -15,16 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wingspan.delivery.render import SHELL_IN_ENVIRONMENT
 from wingspan.pools import Pool, choose_pool, get_pool
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import RunError
 from wingspan.runs._files import keep_inputs
 from wingspan.runs._jobs import in_container, start_words
+from wingspan.runs._plan import Plan, plan_run
+from wingspan.runs._request import RunRequest
 from wingspan.runs._script import job_script
 from wingspan.worker import trust
 
@@ -46,12 +47,11 @@ _NEEDS_HERE = (
 
 
 def open_shell(
-    command: str | Sequence[str],
+    request: RunRequest,
     *,
     pool: str | None = None,
     progress: Progress = NO_PROGRESS,
     shell: Sequence[str] | None = None,
-    **options: Any,
 ) -> Callable[[], int]:
     """Prepare everything; what is returned opens the shell on this terminal and answers its exit code.
 
@@ -59,7 +59,7 @@ def open_shell(
     HTCondor it is an interactive job, ``condor_submit -interactive`` of the rendered files, on Slurm ``srun --pty``.
 
     Args:
-        command, options: As for `run`; the command is not started, its files are there.
+        request: As for a run; the command is not started, its files are there.
         pool: Kind of pool; None: chosen.
         progress: Hears of the environment being built.
         shell: Program and arguments instead of an interactive shell; on this machine only.
@@ -68,7 +68,7 @@ def open_shell(
         RunError: The scheduler's program for it is not here; from what is returned: HTCondor started no shell.
     """
     chosen = choose_pool(pool, progress).pool
-    plan = plan_run(command, progress=progress, **options)
+    plan = plan_run(request, progress=progress)
     if chosen.kind in ("personal", "local"):
         return lambda: _here(plan, shell, progress)
     target: Target = "slurm" if chosen.kind == "slurm" else "htcondor"

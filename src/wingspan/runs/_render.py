@@ -36,17 +36,18 @@ from wingspan.delivery.render import (
 from wingspan.jobs import JobDescription
 from wingspan.pools.submit_description import classad_literal, quote_arguments, submit_value
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._api import Plan, plan_run
 from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import InvalidRun, InvalidSweep, RunWarning
 from wingspan.runs._files import check_input_sizes, keep_inputs, url_bytes
 from wingspan.runs._jobs import checkpoint_commands
+from wingspan.runs._plan import Plan, plan_run
+from wingspan.runs._request import RunRequest
 from wingspan.runs._run import Run
 from wingspan.runs._script import job_script
 from wingspan.runs._spec import RunSpec
 from wingspan.worker import trust
 
-__all__ = ["plan_of_run", "render", "write_files"]
+__all__ = ["plan_of_run", "render", "render_request", "write_files"]
 
 _OWN_DISK = 1 << 30
 #: Before the names of parameters in a submit description, where ``rank`` or ``input`` alone would be submit commands.
@@ -83,10 +84,24 @@ def render(
         InvalidRun: What was asked for cannot be said to `target`.
         Others as `wingspan.run`, but for those of pools.
     """
+    request = RunRequest(command=command, **options)
+    return render_request(target, folder, request, image=image, bundle_url=bundle_url, progress=progress)
+
+
+def render_request(
+    target: Target,
+    folder: str | os.PathLike[str],
+    request: RunRequest,
+    *,
+    image: str | None = None,
+    bundle_url: str | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> list[Path]:
+    """`render`, of a request."""
     check_empty(Path(folder))
-    plan = plan_run(command, build=image is None, progress=progress, **options)
+    plan = plan_run(request, build=image is None, progress=progress)
     for warning in plan.spec.warnings:
-        warnings.warn(warning, RunWarning, stacklevel=2)
+        warnings.warn(warning, RunWarning, stacklevel=3)
     return write_files(target, plan, Path(folder), progress, image=image, bundle_url=bundle_url)
 
 

@@ -1,0 +1,82 @@
+"""What a person asks for when something is to be run: one class for `wingspan.run`, the command line, `render` and shells."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from wingspan.runs._arguments import several
+from wingspan.runs._spec import CHECKPOINT_EXIT_CODE
+
+if TYPE_CHECKING:
+    from wingspan.environments import Environment
+
+__all__ = ["RunRequest"]
+
+
+def _paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """Several, or one by itself: its letters are not meant."""
+    return tuple(several(given))
+
+
+@attrs.frozen(kw_only=True)
+class RunRequest:
+    """A command or a Pixi task, and how it is to be executed; as it was given, nothing is checked yet.
+
+    Attributes:
+        command: A list is program and arguments; a string is the name of a task of the workspace.
+        arguments: Further arguments; those of the task, if it is one.
+        environment: Locked environment: its name, or a `wingspan.Environment`. None: a task's own, or none.
+        kind: How it travels: ``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"`` or ``"install"``. None: chosen.
+        frozen: Take the lock as it is, though the manifest has changed since.
+        inputs: Files, folders and URLs that go along.
+        outputs: Paths and patterns that come back.
+        name: The run's name; None: made up.
+        cpus: Cores of each job.
+        memory: Of each job: ``"2GB"``, or bytes.
+        disk: Scratch disk of each job, likewise.
+        time: Longest wall time: ``"12h"``, or seconds.
+        gpus: GPU devices of each job.
+        gpu_memory: Least memory of each device: ``"20GB"``, or bytes.
+        variables: Environment variables of the jobs.
+        sweep: Parameters and their values: a job for each combination.
+        sweep_file: A CSV file whose first line names the parameters: a job for each further line.
+        checkpoint: Paths that are kept when the command exits with `checkpoint_exit_code`.
+        checkpoint_exit_code: Says that there is a checkpoint, and that the command is to be started again.
+        profile: Site profile.
+        switches: What is turned on in it.
+        preflight: Check the GPU before the command begins.
+        workspace: Folder that relative paths are relative to, and in or above which the workspace is.
+    """
+
+    command: str | Sequence[str]
+    arguments: Sequence[str] = ()
+    environment: str | Environment | None = None
+    kind: str | None = None
+    frozen: bool = False
+    inputs: tuple[str, ...] = attrs.field(default=(), converter=_paths)
+    outputs: tuple[str, ...] = attrs.field(default=(), converter=_paths)
+    name: str | None = None
+    cpus: int | None = None
+    memory: int | str | None = None
+    disk: int | str | None = None
+    time: int | str | None = None
+    gpus: int | None = None
+    gpu_memory: int | str | None = None
+    variables: Mapping[str, str] | None = None
+    sweep: Mapping[str, Sequence[object]] | None = None
+    sweep_file: str | os.PathLike[str] | None = None
+    checkpoint: tuple[str, ...] = attrs.field(default=(), converter=_paths)
+    checkpoint_exit_code: int = CHECKPOINT_EXIT_CODE
+    profile: str | None = None
+    switches: tuple[str, ...] = attrs.field(default=(), converter=_paths)
+    preflight: bool = True
+    workspace: str | os.PathLike[str] = "."
+
+    @property
+    def task(self) -> str | None:
+        """The Pixi task that is meant; None: `command` is one."""
+        return self.command if isinstance(self.command, str) else None
