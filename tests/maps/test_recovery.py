@@ -272,13 +272,15 @@ def test_clean_gives_a_map_with_results_its_tag_back(data_dir):
     m.wait(60)
     half = m.path.with_name("20200101-000000-00000000")
     removed = m.path.with_name(f".removed-{half.name}-1")
-    for folder in (half, removed):
+    being_made = m.path.with_name(".new-20200101-000000-00000001")
+    for folder in (half, removed, being_made):
         folder.mkdir()
     (data_dir / "tags" / "precious").unlink()
     for folder in (half, m.path):
         os.utime(folder, (0, 0))
     assert wingspan.clean() == ()
     assert wingspan.load("precious")[0] == 1
+    being_made.rmdir()
     assert os.listdir(m.path.parent) == [m.path.name]
 
 

@@ -145,7 +145,8 @@ def clean(*, all: bool = False) -> tuple[str, ...]:
             stale = left_behind and time.time() - path.stat().st_mtime > _STALE
         except FileNotFoundError:
             continue  # somebody else takes it away
-        gone = path.name.startswith(".removed-") or (left_behind and is_aftermath(path))
+        is_new = path.name.startswith(".new-")  # as long as it is being made it may be empty
+        gone = path.name.startswith(".removed-") or (left_behind and not is_new and is_aftermath(path))
         if gone or (stale and not _is_named_again(path)):
             shutil.rmtree(path, ignore_errors=True)
     return tuple(removed)
