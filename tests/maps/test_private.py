@@ -10,6 +10,7 @@ import pytest
 
 import wingspan
 from wingspan.pools.zipapp import _known, worker_zipapp
+from wingspan.worker import idle
 
 GROUP = 54321
 
@@ -93,3 +94,14 @@ def test_a_data_folder_of_somebody_else_is_an_error(open_machine: Path) -> None:
     os.chown(open_machine / "data", GROUP, GROUP)
     with pytest.raises(wingspan.WingspanError, match="another user"):
         wingspan.map(print, ["x"], pool="local")
+
+
+def test_the_socket_of_an_idle_worker_is_closed(tmp_path: Path) -> None:
+    """Its mode is 0600, whatever the umask; its folder is closed, too."""
+    before = os.umask(0)
+    try:
+        listener = idle._Listener(str(tmp_path))
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.sock")] == [0o600]
+    listener._socket.close()

@@ -219,7 +219,20 @@ def test_a_parameter_goes_by_any_name(pool: str, done) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "HOME", "IFS", "wingspan_code", "_CONDOR_SCRATCH_DIR", "SLURM_JOB_ID"]
+    "name",
+    [
+        "PATH",
+        "HOME",
+        "IFS",
+        "wingspan_code",
+        "_CONDOR_SCRATCH_DIR",
+        "SLURM_JOB_ID",
+        "RANDOM",
+        "SECONDS",
+        "_",
+        "TMPDIR",
+        "CDPATH",
+    ],
 )
 def test_names_that_others_have_are_refused(name: str) -> None:
     """The shell's and the batch system's own variables are nobody's to give."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from wingspan.environments.errors import ManifestError, ManifestInvalid, ManifestNotFound
-from wingspan.environments.lock import normalize
+from wingspan.environments.lock import check_word, normalize
 from wingspan.environments.manifest import (
     Activation,
     Dependency,
@@ -69,14 +68,18 @@ def parse_toml(text: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
 
-        with contextlib.suppress(tomllib.TOMLDecodeError):  # Pythons before 3.15 read TOML 1.0 only
+        try:
             return tomllib.loads(text)
+        except tomllib.TOMLDecodeError:
+            pass  # Pythons before 3.15 read TOML 1.0 only
+        except RecursionError:
+            raise ValueError("its lists and tables lie too deep in each other") from None
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     try:
         document: dict[str, Any] = tomlkit.parse(text).unwrap()
-    except TOMLKitError as error:
+    except (TOMLKitError, RecursionError) as error:
         raise ValueError(str(error)) from None
     return document
 
@@ -166,6 +169,8 @@ class _Reader:
                 found[f"__{libc.get('family', 'glibc')}"] = str(libc["version"])
             elif key in _VIRTUAL or key.startswith("__"):
                 found[_VIRTUAL.get(key, key)] = str(value)
+        for name, version in found.items():
+            check_word(f"{name}={version}", "virtual package")
         return found
 
     def feature(self, name: str, table: dict[str, Any]) -> Feature:

@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 
-from . import one_map
+from . import one_map, trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ class _Listener(object):
         self._path = folder + "/%d.sock" % os.getpid()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(socket_address(self._folder, os.path.basename(self._path)))
+        os.chmod(self._path, trust.FILE)  # its folder is closed already, and nobody is answered before listen
         self._socket.listen(1)
         self._socket.settimeout(WAIT_SECONDS)
 

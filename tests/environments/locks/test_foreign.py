@@ -10,7 +10,7 @@ import pytest
 
 from wingspan.environments import Workspace, derive_needs, load_environment
 from wingspan.environments.bundles.packages.fetch import fetch_packages
-from wingspan.environments.errors import LockOutdated
+from wingspan.environments.errors import LockOutdated, ManifestInvalid
 
 CHANNEL = "https://conda.example.org/main"
 SHA = "cafebabe" * 8
@@ -340,3 +340,19 @@ def test_a_manifest_is_found_however_its_table_is_written(tmp_path: Path, head: 
     (tmp_path / "below").mkdir()
     (tmp_path / "below/pixi.toml").write_text('# [workspace] is above\n[package]\nname = "y"\n')
     assert Workspace.open(tmp_path / "below").name == "odd"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = " + "[" * 5000 + "]" * 5000,
+        "x = " + "{a=" * 5000 + "1" + "}" * 5000,
+        '[system-requirements]\nlibc = { version = ["2.28"] }',
+        '[system-requirements]\ncuda = "12; touch x"',
+    ],
+)
+def test_what_no_manifest_has_is_an_error_in_words(write_workspace: Write, text: str) -> None:
+    """Lists and tables without end, and versions that are none, are an error of the manifest, which it names."""
+    folder = write_workspace(manifest(text), lock(HELPER))
+    with pytest.raises(ManifestInvalid, match=r"pixi\.toml"):
+        load_environment(folder)
