@@ -257,6 +257,20 @@ def test_a_run_whose_file_lacks_something_is_damaged(wingspan_cli, key: str) -> 
     assert run_names() == ()
 
 
+def test_what_another_wingspan_says_of_a_run_is_kept() -> None:
+    """A run.json with a key that nobody knows here, and without one that came later, is read; `Run.info` has the first."""
+    run = wingspan.run(["true"], name="mine", pool="local")
+    run.wait()
+    facts = json.loads((run.path / "run.json").read_text())
+    assert run.info == facts
+    del facts["python"]
+    facts["mood"] = "good"
+    (run.path / "run.json").write_text(json.dumps(facts))
+    again = wingspan.load_run("mine")
+    assert again.info == facts
+    assert again.pool == "local"
+
+
 @pytest.mark.htcondor
 def test_more_memory_than_there_is(use_personal_pool) -> None:
     """What no machine has is refused at once, in words and with the option of the command line; nothing is left."""

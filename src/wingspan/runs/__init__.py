@@ -1,7 +1,7 @@
 """Runs: commands and files as batch jobs. A run is one command, or a sweep of it, kept on disk under its name.
 
 _request.py what is asked for               _plan.py    what is to be done          _api.py     `run`: all of it
-_spec.py    what a run is                   _run.py     what its user holds         _attach.py  the same run again
+_spec.py    what a run is                   _run.py     what its user holds         _info.py    run.json
 _tasks.py   Pixi tasks as commands          _files.py   inputs                      _folder.py  on disk
 _script.py  the jobs' script                _jobs.py    script and job description  _render.py  for people to own
 _environment.py  bundles                    _machines.py  can any machine do it     _find.py    runs made before

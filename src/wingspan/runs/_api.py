@@ -6,11 +6,10 @@ import functools
 import inspect
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 
@@ -204,16 +203,18 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
     check_machines(spec, pool)
     if note:
         spec = attrs.evolve(spec, warnings=(*spec.warnings, note))
-    facts: dict[str, Any] = {"pool": pool.kind, "python": sys.version.split()[0]}
+    input_bytes: int | None = None
 
-    def fill(now: Path, later: Path) -> None:
-        if spec.inputs and "input_bytes" not in facts:
-            facts["input_bytes"] = keep_inputs(spec.inputs, now / "inputs", progress)
+    def fill(now: Path, later: Path) -> int | None:
+        nonlocal input_bytes
+        if spec.inputs and input_bytes is None:  # called again where the name was taken meanwhile
+            input_bytes = keep_inputs(spec.inputs, now / "inputs", progress)
         if plan.bundle is not None:
             keep_bundle(plan.bundle, now)
         write_script(attrs.evolve(spec, name=later.name), plan.bundle, pool, now, later)
+        return input_bytes
 
-    made = Run(create_run_folder(spec, facts, fill, stem=plan.stem))
+    made = Run(create_run_folder(spec, pool.kind, fill, stem=plan.stem))
     try:
         submit_jobs(made._folder, pool)
     except BaseException:

@@ -21,6 +21,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ import attrs
 from wingspan._files import append_line
 from wingspan.jobs import Submission
 from wingspan.runs._errors import RunDamaged, RunError, RunExists, RunNotFound
+from wingspan.runs._info import RunInfo
 from wingspan.runs._spec import RunSpec, check_name
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import trust
@@ -45,7 +47,6 @@ __all__ = [
     "runs_root",
 ]
 
-FORMAT = 1
 #: Seconds after which the jobs of a run that was removed have ended, and their log is of no use.
 _AFTERMATH = 600.0
 
@@ -98,14 +99,14 @@ def new_name(command: str) -> str:
 
 
 def create_run_folder(
-    spec: RunSpec, facts: dict[str, Any], fill: Callable[[Path, Path], None], stem: str | None = None
+    spec: RunSpec, pool: str, fill: Callable[[Path, Path], int | None], stem: str | None = None
 ) -> RunFolder:
     """Write a run's folder and put it in place with one rename.
 
     Args:
         spec: The run; its name is made up from `stem` if that is given.
-        facts: What ``run.json`` says beside it.
-        fill: Called with the folder as it is now and as it will be, to put everything else there.
+        pool: Kind of the pool that it is for.
+        fill: Called with the folder as it is now and as it will be, to put everything else there; answers the size of the inputs.
 
     Raises:
         RunExists: The name is in use.
@@ -123,9 +124,15 @@ def create_run_folder(
             if used is None:
                 if is_aftermath(target):
                     shutil.rmtree(target, ignore_errors=True)
-                fill(temporary, target)
-                plain = {"format": FORMAT, **facts, "spec": spec.to_json(), "created": time.time()}
-                trust.write_whole(str(temporary / "run.json"), json.dumps(plain, indent=1).encode())
+                info = RunInfo(
+                    spec=spec,
+                    pool=pool,
+                    python=sys.version.split()[0],
+                    input_bytes=fill(temporary, target),
+                    created=time.time(),
+                )
+                text = json.dumps(info.to_json(), indent=1)
+                trust.write_whole(str(temporary / "run.json"), text.encode())
                 try:
                     temporary.rename(target)  # onto a folder that has something in it this fails
                 except OSError as error:
@@ -175,25 +182,18 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        info: Contents of ``run.json``.
-        spec: What was asked for.
+        info: What ``run.json`` says.
+        plain: The same as it stands there.
     """
 
     path: Path
-    info: dict[str, Any] = attrs.field(init=False)
-    spec: RunSpec = attrs.field(init=False)
+    info: RunInfo = attrs.field(init=False)
+    plain: dict[str, Any] = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         try:
-            self.info = json.loads((self.path / "run.json").read_bytes())
-            if self.info["format"] != FORMAT:
-                raise RunError(
-                    f"the run in {self.path} has format {self.info['format']}, this Wingspan reads {FORMAT}",
-                    hint="use the Wingspan that made it, or a newer one",
-                )
-            self.spec = RunSpec.from_json(self.info["spec"])
-            for key in ("pool", "created"):
-                self.info[key]
+            self.plain = json.loads((self.path / "run.json").read_bytes())
+            self.info = RunInfo.from_json(self.plain, self.path)
         except FileNotFoundError:
             if self.path.is_dir() and not is_aftermath(self.path):
                 raise RunDamaged(f"{self.path} has no run.json", hint="wingspan rm removes it") from None
@@ -202,6 +202,11 @@ class RunFolder:
             raise RunDamaged(
                 f"{self.path}/run.json cannot be read: {error}", hint="wingspan rm removes it"
             ) from error
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was asked for."""
+        return self.info.spec
 
     def submissions(self) -> list[dict[str, Any]]:
         """Which jobs work on the run, oldest first, each cluster once; a torn last line is left out."""
@@ -233,9 +238,9 @@ class RunFolder:
     def inputs_taken(self, version: int) -> float:
         """When those inputs were taken, Unix time."""
         try:
-            return self.inputs(version).stat().st_mtime if version else float(self.info["created"])
+            return self.inputs(version).stat().st_mtime if version else self.info.created
         except OSError:
-            return float(self.info["created"])
+            return self.info.created
 
     def add_submission(self, submission: Submission, first: int, inputs: int = 0) -> None:
         """Append a line to ``submissions``; a whole one, so that two processes may."""

@@ -222,7 +222,7 @@ def describe_jobs(
 
 
 def _with_disk(resources: Resources, bundle: Bundle | None, folder: RunFolder, pool: Pool) -> Resources:
-    inputs = int(folder.info.get("input_bytes", 0)) + url_bytes(folder.spec.urls)
+    inputs = (folder.info.input_bytes or 0) + url_bytes(folder.spec.urls)
     if resources.disk is not None or pool.shares_files or (bundle is None and not inputs):
         return resources
     size = 0

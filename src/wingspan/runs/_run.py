@@ -71,7 +71,7 @@ class Run(RunJobs):
     @property
     def info(self) -> dict[str, Any]:
         """What ``run.json`` says."""
-        return dict(self._folder.info)
+        return dict(self._folder.plain)
 
     @property
     def command(self) -> str:
@@ -482,7 +482,7 @@ class Run(RunJobs):
     def _is_there(self) -> bool:
         """Its folder is still the one of this run."""
         try:
-            return bool(RunFolder(self.path).info["created"] == self._folder.info["created"])
+            return RunFolder(self.path).info.created == self._folder.info.created
         except RunNotFound:
             return False
         except RunError:

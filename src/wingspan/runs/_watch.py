@@ -98,7 +98,7 @@ class RunJobs:
     @property
     def pool(self) -> str:
         """Kind of the pool that it is in."""
-        return str(self._folder.info["pool"])
+        return self._folder.info.pool
 
     def _submissions(self) -> list[dict[str, Any]]:
         """Which jobs work on the run; those too whose submitter was killed before it could write them down."""
