@@ -15,6 +15,7 @@ import platformdirs
 import pytest
 
 import wingspan
+from _rendered import errors_of, output_of
 from _waiting import until
 from wingspan.lint import lint
 from wingspan.pools.personal import PersonalPool
@@ -177,8 +178,8 @@ def test_rendered_files_carry_the_archive(
         )
         assert done.returncode == 0, done.stderr
     for number in range(2):
-        errors = (folder / f"logs/{number}.err").read_text()
-        scipy, x = (folder / f"outputs-{number}/out.txt").read_text().split()
+        errors = errors_of(folder, number)
+        scipy, x = output_of(folder, number, "out.txt").read_text().split()
         assert scipy.startswith(f"{PREFIX}/")
         assert x == str(number + 1)
         assert {"apptainer": "run by Apptainer", "podman": "run by podman"}[site] in errors

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _rendered import errors_of, output_of
 from wingspan.environments.commands import programs_of
 from wingspan.environments.errors import LockOutdated
 from wingspan.lint import lint
@@ -285,7 +286,7 @@ def test_rendered_files_carry_the_environment(
     subprocess.run(["sh", "./moved/submit.sh"], cwd=folder, env=environment, check=True, capture_output=True)
     waited = ["condor_wait", "-wait", "120", "digits.log"]
     subprocess.run(waited, cwd=moved, env=environment, check=True, capture_output=True)
-    assert "lr 0.7" in (moved / "outputs-0/report.txt").read_text(), (moved / "logs/0.err").read_text()
+    assert "lr 0.7" in output_of(moved, 0, "report.txt").read_text(), errors_of(moved)
 
 
 class _OtherMachines(PersonalHTCondorPool):
