@@ -205,9 +205,9 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
         if shutil.which("condor_ssh_to_job", path=tools.get("PATH")) is None:
             raise RunError("condor_ssh_to_job is not on PATH", hint="use the access point's HTCondor")
         if pool.kind == "personal":
-            from wingspan.pools.personal.shells import find_sshd
+            from wingspan.pools.personal.shells import has_sshd
 
-            if find_sshd() is None:
+            if not has_sshd(pool.personal.directory):  # type: ignore[attr-defined]
                 raise RunError(
                     "this machine has no OpenSSH server (sshd), by which HTCondor opens the shell",
                     hint=_NEEDS_HERE,

@@ -10,13 +10,18 @@ from pathlib import Path
 from wingspan.pools.personal.installation import Installation
 from wingspan.worker import trust
 
-__all__ = ["find_sshd", "write_sshd"]
+__all__ = ["find_sshd", "has_sshd", "write_sshd"]
 
 
 def find_sshd() -> str | None:
     """The machine's sshd, which is seldom on an ordinary user's PATH; None if it has none."""
     places = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
     return shutil.which("sshd", path=os.pathsep.join(places))
+
+
+def has_sshd(directory: Path) -> bool:
+    """Whether the pool in `directory` was started with an sshd, or the machine has one by now."""
+    return (directory / "sshd").exists() or find_sshd() is not None
 
 
 def write_sshd(directory: Path, installation: Installation) -> Path | None:
