@@ -206,7 +206,8 @@ def delivery_figures(workspace: Path, jobs: int, folder: Path, cache: Path) -> d
         )
         assert run.wait().state == "completed"
         log = (run.path / "events.log").read_text()
-        bundle = int(run.spec.environment["bundle"]["size"])  # type: ignore[index]
+        bundle = run.spec.environment.bundle_bytes if run.spec.environment else None
+        assert bundle is not None
     finally:
         pool.stop()
         shutil.rmtree(place, ignore_errors=True)

@@ -161,9 +161,9 @@ def test_an_altered_image_is_refused(
     local_workspace: Path, site: PersonalPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One byte of the image is another after the map was made: no component runs, and the message has both digests."""
-    import wingspan.maps._delivery as delivery
+    import wingspan.maps._worker_job as worker_job
 
-    real = delivery.bundle_of
+    real = worker_job.bundle_of
 
     def altered(folder):
         bundle = real(folder)
@@ -175,7 +175,7 @@ def test_an_altered_image_is_refused(
             copy.write_bytes(content)
         return attrs.evolve(bundle, path=copy)
 
-    monkeypatch.setattr(delivery, "bundle_of", altered)
+    monkeypatch.setattr(worker_job, "bundle_of", altered)
     options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="sif"), workers=1)
     m = wingspan.map(where, range(1), pool="htcondor", options=options)
     with pytest.raises(

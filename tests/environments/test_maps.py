@@ -13,7 +13,8 @@ import pytest
 import wingspan
 from wingspan.cli._main import cli
 from wingspan.delivery.bundle_source import machine_requirement
-from wingspan.maps import MapDamaged, _delivery
+from wingspan.delivery.prepare import prepare as prepared
+from wingspan.maps import MapDamaged
 from wingspan.pools import get_pool
 from wingspan.pools.htcondor import PersonalHTCondorPool
 
@@ -66,6 +67,19 @@ def test_workers_added_later_find_the_bundle_in_the_map(environment, bundle_cach
     _check(again[:])
 
 
+def test_a_map_of_an_earlier_version_finds_its_bundle(environment, bundle_cache):
+    """Its map.json says nothing of the bundle but name, digest and size: what else is needed is read from the bundle."""
+    m = wingspan.map(
+        where, range(2), tag="earlier", pool="local", options=wingspan.Options(environment=environment)
+    )
+    m.wait()
+    facts = m._folder.info["environment"]
+    m._folder.update_info(environment={name: value for name, value in facts.items() if name != "manifest"})
+    again = wingspan.load("earlier")
+    again.rerun(again.components)
+    _check(again[:])
+
+
 def test_a_bundle_that_was_altered_is_refused_by_its_workers(environment, bundle_cache, monkeypatch):
     """One byte of the map's copy: the digest is checked where the bundle is used, and nothing in it runs."""
     monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", "0")  # a worker that is warm has checked it already
@@ -113,12 +127,12 @@ def test_a_bundle_that_was_cut_costs_no_result(environment, bundle_cache):
 
 def test_another_python_is_told_before_anything_is_submitted(environment, bundle_cache, monkeypatch):
     """Bytecode of this Python is not sent to an environment with another one; what travels by name is."""
-    real = _delivery.prepare
 
     def prepare(*arguments, **options):
-        return attrs.evolve(real(*arguments, **options), python="3.99")
+        bundle, delivery = prepared(*arguments, **options)
+        return bundle, attrs.evolve(delivery, python="3.99")
 
-    monkeypatch.setattr("wingspan.maps._create.prepare", prepare)
+    monkeypatch.setattr("wingspan.delivery.prepare.prepare", prepare)
     options = wingspan.Options(environment=environment)
     with pytest.raises(wingspan.PythonsDiffer, match=r"3\.99") as caught:
         wingspan.map(lambda x: x, [1], tag="never", pool="local", options=options)

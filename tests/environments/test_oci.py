@@ -126,9 +126,9 @@ def test_a_damaged_archive_is_refused(
     damage: str, local_workspace: Path, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An archive that was altered or cut after the map was made: no component runs, and the message has both digests."""
-    import wingspan.maps._delivery as delivery
+    import wingspan.maps._worker_job as worker_job
 
-    real = delivery.bundle_of
+    real = worker_job.bundle_of
 
     def damaged(folder):
         bundle = real(folder)
@@ -143,7 +143,7 @@ def test_a_damaged_archive_is_refused(
             copy.write_bytes(content)
         return attrs.evolve(bundle, path=copy)
 
-    monkeypatch.setattr(delivery, "bundle_of", damaged)
+    monkeypatch.setattr(worker_job, "bundle_of", damaged)
     options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="oci"), workers=1)
     m = wingspan.map(where, range(1), pool="htcondor", options=options)
     with pytest.raises(

@@ -18,7 +18,7 @@ from wingspan.environments.errors import LockOutdated
 from wingspan.lint import lint
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
-from wingspan.runs import CommandNotFound, Run, load_runs
+from wingspan.runs import CommandNotFound, Run, RunExists, load_runs
 from wingspan.runs._interactive import open_shell
 from wingspan.runs._render import render
 from wingspan.runs._request import RunRequest
@@ -237,6 +237,16 @@ def test_a_lock_that_is_outdated(workspace: Path) -> None:
         wingspan.run("train", pool="local")
     assert "--frozen" in str(caught.value.hint)
     _done(wingspan.run("train", pool="local", frozen=True)).check()
+
+
+def test_a_run_of_another_environment_is_another_run(workspace: Path) -> None:
+    """exist_ok compares package sets: the same command in another environment is not taken up."""
+    command = ["sh", "-c", "true"]
+    first = _done(wingspan.run(command, name="same", environment="default", pool="local"))
+    again = wingspan.run(command, name="same", environment="default", pool="local", exist_ok=True)
+    assert (again.name, again.path) == (first.name, first.path)
+    with pytest.raises(RunExists, match="what differs is the environment"):
+        wingspan.run(command, name="same", environment="small", pool="local", exist_ok=True)
 
 
 def test_the_run_keeps_its_bundle(workspace: Path) -> None:

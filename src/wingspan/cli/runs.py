@@ -29,7 +29,7 @@ def run_record(one: Run) -> dict[str, Any]:
         "counts": dict(status.counts),
         "message": status.message,
         "outputs": list(one.spec.outputs),
-        "environment": one.spec.environment and one.spec.environment["name"],
+        "environment": one.spec.environment and one.spec.environment.name,
         "created": one.info["created"],
         "path": str(one.path),
     }

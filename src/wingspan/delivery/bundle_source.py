@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from wingspan.stores import Placement
 
 __all__ = [
+    "Source",
     "build_here",
-    "bundle_disk",
     "choose_kind",
     "find_source",
     "machine_requirement",
@@ -92,27 +92,38 @@ def build_here(
         return build_bundle(environment, kind, progress=progress, before=before, **options)
 
 
-def find_source(
-    bundle: Bundle, pool: Pool | None, *, progress: Progress = NO_PROGRESS
-) -> dict[str, str | None]:
-    """Where the machines of `pool` fetch `bundle`, as ``map.json`` and ``run.json`` have it.
+@attrs.frozen(kw_only=True)
+class Source:
+    """Where machines get a bundle.
 
-    Returns:
-        ``source``: an address; None: HTCondor sends it, or they see this machine's files. ``source_requirements``: what machines must
-        be to read it. ``source_warning``: what the site will not like, where no better way is open.
+    Attributes:
+        address: Where they fetch it; None: the scheduler sends it, or they see this machine's files.
+        requirements: What machines must be to read it.
+        warning: What the site will not like, where no better way is open.
+    """
+
+    address: str | None = None
+    requirements: str | None = None
+    warning: str | None = None
+
+
+def find_source(bundle: Bundle, pool: Pool | None, *, progress: Progress = NO_PROGRESS) -> Source:
+    """Where the machines of `pool` fetch `bundle`.
 
     Raises:
         As `source_of_bundle`.
     """
-    found: dict[str, str | None] = {"source": None, "source_requirements": None, "source_warning": None}
     if pool is None or pool.kind != "htcondor" or bundle.kind not in _FILES:
-        return found
+        return Source()
     from wingspan.stores import Route
 
     placed = source_of_bundle(bundle.path, bundle.size, bundle.sha256, progress=progress)
-    if placed.route is not Route.TRANSFER:
-        found |= {"source": placed.source, "source_requirements": placed.requirements}
-    return {**found, "source_warning": placed.warning or _unread(placed.requirements, pool)}
+    fetched = placed.route is not Route.TRANSFER
+    return Source(
+        address=placed.source if fetched else None,
+        requirements=placed.requirements if fetched else None,
+        warning=placed.warning or _unread(placed.requirements, pool),
+    )
 
 
 def _unread(requirements: str | None, pool: Pool) -> str | None:
@@ -127,16 +138,6 @@ def _unread(requirements: str | None, pool: Pool) -> str | None:
     except PoolError:  # whoever submits hears of it
         return None
     return f"no machine of the pool fulfils {requirements} now, which reading the bundle there needs: jobs wait for one"
-
-
-def bundle_disk(bundle: Bundle, installed: int | None = None) -> int:
-    """Bytes of a job's disk that the bundle takes: the file, and what is unpacked of it.
-
-    Args:
-        bundle: The bundle.
-        installed: Bytes of the installed environment, where the bundle does not say.
-    """
-    return bundle.disk_bytes(installed)
 
 
 def machine_requirement(subdir: str, pool: Pool | None) -> str | None:

@@ -15,7 +15,7 @@ from wingspan._words import counted
 from wingspan.maps._code import FunctionVersion, describe, in_hand, later_code, what_differs
 from wingspan.maps._errors import MapDamaged, MapError, NotPicklable
 from wingspan.maps._functions import function_name
-from wingspan.maps._pickled import PickledFunction
+from wingspan.maps._pickled import PickledFunction, check_pythons
 from wingspan.worker import compatibility, rounds
 
 if TYPE_CHECKING:
@@ -87,8 +87,6 @@ def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledF
         MapError: The map's workers know only one function.
         PythonsDiffer: The workers have another Python than this one, which could not read it.
     """
-    from wingspan.maps._delivery import check_pythons
-
     if folder.info.get("functions") != 2:
         raise MapError(
             f"the map {folder.info['tag']!r} was made by a Wingspan whose workers know only the function it was made with",
@@ -96,9 +94,9 @@ def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledF
         )
     here = compatibility.this_interpreter()
     holds_code, pickled = function.holds_code, function.content()
-    environment = folder.info.get("environment")
-    if environment:
-        check_pythons(environment["name"], environment["python"], holds_code)
+    delivery = folder.delivery
+    if delivery is not None:
+        check_pythons(delivery.name, delivery.python, holds_code)
     elif (
         obstacle := compatibility.obstacle({**here, "code": holds_code}, folder.info["interpreter"])
     ) is not None:

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wingspan.errors import SubmitError
+from wingspan.errors import EnvironmentWarning, SubmitError
+from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._by_hand import PLANNED_WORKERS
 from wingspan.maps._code import describe, working_folder
-from wingspan.maps._delivery import Delivery, check_pythons, keep, prepare
+from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._folder import create_map_folder, remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
-from wingspan.maps._pickled import PickledFunction
+from wingspan.maps._pickled import PickledFunction, check_pythons
 from wingspan.maps._tags import new_tag, write_tag
-from wingspan.maps._worker_job import check_site
+from wingspan.maps._worker_job import check_site, for_site
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import Progress
 from wingspan.settings import load_settings
 from wingspan.worker import compatibility, formats
+
+if TYPE_CHECKING:
+    from wingspan.delivery.record import Delivery
+    from wingspan.environments import LockedEnvironment
+    from wingspan.environments.bundles import Bundle
 
 __all__ = ["create"]
 
@@ -67,7 +74,7 @@ def create(
             raise SubmitError(told, hint="leave request_gpus out, or name another pool (pool=…)")
     check_site(options, pool, load_settings().data_dir)
     tags_folder, transient = tags_root(), tag is None
-    delivery = prepare(options, pool, progress, holds_code=function.holds_code)
+    prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
     map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
     tag = tag or new_tag(tags_folder)
     folder = create_map_folder(
@@ -85,7 +92,7 @@ def create(
             "interpreter": compatibility.this_interpreter(),
             "lease_seconds": float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
             "wingspan": __version__,
-            "environment": delivery.facts if delivery else None,
+            "environment": prepared[1].to_json() if prepared else None,
             "functions": 2,  # its workers know what a round is that names another function
             "code": describe(func),
             "made_in": working_folder(),
@@ -94,8 +101,8 @@ def create(
         workers=lambda count: min(count, _planned_workers(options, pool, count)),
         block_size=options.block_size,
         progress=progress,
-        before_it_is_in_place=(lambda path, holds_code: _deliver(delivery, path, holds_code))
-        if delivery
+        before_it_is_in_place=(lambda path, holds_code: _deliver(*prepared, path, holds_code))
+        if prepared
         else None,
     )
     try:
@@ -115,6 +122,56 @@ def _planned_workers(options: Options, pool: Pool, count: int) -> int:
     return options.workers or pool.default_workers(count)
 
 
-def _deliver(delivery: Delivery, folder: Path, holds_code: bool) -> None:
-    check_pythons(delivery.facts["name"], delivery.python, holds_code)
-    keep(delivery, folder)
+def _deliver(bundle: Bundle, delivery: Delivery, folder: Path, holds_code: bool) -> None:
+    from wingspan.delivery.prepare import keep_bundle
+
+    check_pythons(delivery.name, delivery.python, holds_code)
+    keep_bundle(bundle, folder)
+
+
+def _prepare(
+    options: Options, pool: Pool, progress: Progress, *, holds_code: bool
+) -> tuple[Bundle, Delivery] | None:
+    """Build (or find) the bundle that `options` ask for; None when the map runs in today's interpreter.
+
+    Raises:
+        EnvironmentError_: The environment cannot be read, or cannot be carried.
+        PythonsDiffer: It has no Python at all, or one that cannot read what travels.
+        SettingsError: It is for machines that the pool does not have.
+        SubmitError: No machine of the pool has such GPUs.
+        UnknownKind: There is no such kind of bundle.
+    """
+    if options.environment is None:
+        return None
+    from wingspan.delivery.prepare import as_environment, needs_by_lock, prepare
+
+    gpus = options.request_gpus > 0
+
+    def look(environment: LockedEnvironment) -> None:
+        if environment.python is None:
+            raise PythonsDiffer(
+                f"the environment {environment.name!r} of {environment.workspace} has no Python",
+                hint="add python to its dependencies: a map calls a Python function",
+            )
+        check_pythons(environment.name, environment.python, holds_code)
+        if gpus and options.workers != 0:
+            _check_gpus(needs_by_lock(environment, gpus=True), options, pool)
+
+    named = as_environment(options.environment)
+    bundle, delivery = prepare(named, gpus=gpus, pool=pool, look=look, progress=progress)
+    assert bundle is not None
+    for warning in delivery.warnings:
+        warnings.warn(f"environment {delivery.name!r}: {warning}", EnvironmentWarning, stacklevel=5)
+    return bundle, delivery
+
+
+def _check_gpus(needs: Mapping[str, Any], options: Options, pool: Pool) -> None:
+    """See that the pool has GPUs that suit the lock, as `pool.submit` does, which comes when the bundle is built."""
+    from wingspan.pools.htcondor import HTCondorPool
+
+    if isinstance(pool, HTCondorPool):
+        resources = with_needs(Resources(gpus=options.request_gpus, time_limit=options.time), needs)
+        job = JobDescription(
+            name="", executable="", resources=resources, custom=options.custom, submit=options.submit
+        )
+        pool.check_gpus(for_site(job, options, pool))

@@ -18,7 +18,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 import attrs
@@ -36,6 +36,9 @@ from wingspan.worker.executor import LARGE_INPUT
 from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
 from wingspan.worker.streams import Gathering, has_mark
 from wingspan.worker.transports import FileTransport, Gone
+
+if TYPE_CHECKING:
+    from wingspan.delivery.record import Delivery
 
 __all__ = ["MapFolder", "create_map_folder", "maps_root", "remove_map_folder", "tags_root", "told"]
 
@@ -368,6 +371,16 @@ class MapFolder:
     def n(self) -> int:
         """How many components."""
         return int(self.info["n"])
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """Its locked environment; None: its workers have the Python that made it."""
+        known = self.info.get("environment")
+        if not known:
+            return None
+        from wingspan.delivery.record import Delivery
+
+        return Delivery.from_json(known)
 
     @property
     def is_old(self) -> bool:

@@ -17,7 +17,6 @@ from wingspan.jobs import Submission
 from wingspan.maps._adopt import adopt
 from wingspan.maps._by_hand import HandSubmissions, workers_by_hand
 from wingspan.maps._deeds import COMPLETE, Deeds, stopped_by_owner
-from wingspan.maps._delivery import inside
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, submission_of, told
@@ -589,7 +588,7 @@ class Keeper:
             while left:
                 some = min(most, left)
                 first = self.folder.reserve_workers(some, pool.kind, pool.place)
-                job = inside(worker_job(self.folder, self.options, pool, first, some), self.folder, pool)
+                job = worker_job(self.folder, self.options, pool, first, some)
                 try:
                     submission = pool.submit(job)
                 except SubmitError:

@@ -14,7 +14,6 @@ from wingspan.errors import DiskError, PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
 from wingspan.maps._by_hand import HINT
 from wingspan.maps._code import FunctionVersion
-from wingspan.maps._delivery import bundle_of
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._errors import (
     ComponentError,
@@ -30,6 +29,7 @@ from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 from wingspan.maps._streams import Streams
 from wingspan.maps._tags import check_tag, write_tag
 from wingspan.maps._waiting import Timeout, deadline_of
+from wingspan.maps._worker_job import bundle_of
 from wingspan.pools import JobState, get_pool
 from wingspan.worker import formats, rounds
 
@@ -398,7 +398,7 @@ class Map(Outputs):
         if not chosen:
             return Rerun(tag=self.tag, components=(), function=known[file])
         self._folder.check_inputs()
-        if self._folder.info.get("environment") and self.options.workers != 0:
+        if self.options.workers != 0:
             bundle_of(self._folder)  # what was good is not given up for workers that cannot start
         if function is not None:
             file = self._take_function(function)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import sys
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.maps._errors import MapError
+from wingspan.maps._errors import MapError, PythonsDiffer
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import rebuild
 from wingspan.worker.pickling import PROTOCOL, Dumper
@@ -18,7 +19,7 @@ from wingspan.worker.streams import Gathering, Stream
 if TYPE_CHECKING:
     from wingspan.maps._own import OwnCode
 
-__all__ = ["Pickled", "PickledFunction"]
+__all__ = ["Pickled", "PickledFunction", "check_pythons"]
 
 #: A function's pickle that is larger waits on the disk for its map.
 _IN_MEMORY = 1 << 20
@@ -91,3 +92,19 @@ class PickledFunction(Gathering):
         from wingspan.worker import own
 
         return pickle.dumps(own.pack(self.own.pack()), PROTOCOL)
+
+
+def check_pythons(name: str, python: str | None, holds_code: bool) -> None:
+    """See that what was pickled here can be read in the environment `name`, which has `python`, before anything is submitted.
+
+    Raises:
+        PythonsDiffer: The function, or an input, travels by value, and the environment has another Python.
+    """
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if holds_code and python != here:
+        raise PythonsDiffer(
+            f"this is Python {here} and the environment {name!r} has Python {python}: "
+            "the function travels as bytecode, which only its own version reads",
+            hint=f"make the map from inside the environment (pixi run -e {name} python …), or use a function "
+            "that a module of the environment has (from mypackage import f), which travels by name",
+        )

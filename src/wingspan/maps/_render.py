@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from wingspan._version import __version__
+from wingspan.delivery.carriage import OWN_DISK
 from wingspan.delivery.render import (
     Reasoned,
     RenderedEnvironment,
@@ -37,16 +38,13 @@ from wingspan.delivery.render import (
 from wingspan.errors import SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._by_hand import NOTE, NUMBERS, note_rendered
-from wingspan.maps._delivery import bundle_of
 from wingspan.maps._map import Map
-from wingspan.maps._worker_job import resources_of
+from wingspan.maps._worker_job import bundle_of, resources_of
 from wingspan.pools.submit_description import classad_literal, joined, submit_line, submit_value
 from wingspan.worker import trust
 
 __all__ = ["map_resources", "render_map"]
 
-#: Disk of a job beside its bundle, when nobody says (bytes).
-_OWN_DISK = 1 << 30
 #: Jobs of one submission that are told apart in this way.
 _MOST_WORKERS = 500_000
 
@@ -105,8 +103,8 @@ def map_resources(found: Map) -> Resources:
 
 def with_environment(found: Map, resources: Resources) -> Resources:
     """`resources`, with what the map's environment needs of a GPU."""
-    facts = found._folder.info.get("environment")
-    return with_needs(resources, facts["needs"]) if facts else resources
+    delivery = found._folder.delivery
+    return with_needs(resources, delivery.needs) if delivery else resources
 
 
 class _Files:
@@ -131,7 +129,7 @@ class _Files:
         self.switches = switches or self.options.switches
         if target == "htcondor":
             site_profile(self.profile).check_folder(folder.absolute())
-        bundle = bundle_of(found._folder) if self.info.get("environment") else None
+        bundle = bundle_of(found._folder)
         self.environment = RenderedEnvironment(target, bundle, bundle_url=bundle_url)
         if bundle_url is not None and bundle is None:
             raise SettingsError(
@@ -263,9 +261,11 @@ class _Files:
             'transfer_output_files = ""',
         )
         resource_lines(text, self.resources, self._disk())
-        facts = self.info.get("environment") or {}
+        delivery = self.map._folder.delivery
         urls = self.environment.carried[-1:]
-        requirement_lines(text, urls, options.requirements, facts.get("machine_requirements"))
+        requirement_lines(
+            text, urls, options.requirements, delivery.machine_requirements if delivery else None
+        )
         again = {
             "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
             **options.submit,
@@ -296,7 +296,7 @@ class _Files:
         return str(text)
 
     def _disk(self) -> int:
-        return self.resources.disk or self.environment.size + _OWN_DISK
+        return self.resources.disk or self.environment.size + OWN_DISK
 
     # -- Slurm ---------------------------------------------------------------------------------------------------------
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
-from wingspan.jobs import JobDescription, Resources
+from wingspan.jobs import JobDescription, Resources, all_of, with_needs
 from wingspan.maps._adopt import note_of
+from wingspan.maps._errors import MapDamaged
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
 from wingspan.pools import Pool
 
-__all__ = ["check_site", "for_site", "output_name", "resources_of", "worker_job"]
+if TYPE_CHECKING:
+    from wingspan.environments.bundles import Bundle
+
+__all__ = ["bundle_of", "check_site", "for_site", "output_name", "resources_of", "worker_job"]
 
 
 def output_name(first: int, process: int | str, ending: str) -> str:
@@ -57,7 +62,37 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         custom={"WingspanMap": folder.info["id"], **options.custom},
         submit=submit,
     )
-    return for_site(job, options, pool)
+    return _inside(for_site(job, options, pool), folder, pool)
+
+
+def bundle_of(folder: MapFolder) -> Bundle | None:
+    """The bundle that the map was made with; None: it has no locked environment.
+
+    Raises:
+        MapDamaged: It is gone, or another one.
+    """
+    delivery = folder.delivery
+    return delivery.locate(folder.path, MapDamaged, f"the map {folder.info['tag']!r}") if delivery else None
+
+
+def _inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription:
+    """`job`, started inside the map's environment."""
+    delivery, bundle = folder.delivery, bundle_of(folder)
+    if delivery is None or bundle is None:
+        return job
+    from wingspan.delivery.carriage import OWN_DISK, carriage_to
+
+    carriage = carriage_to(pool, bundle, delivery)
+    archive = next(number for number, word in enumerate(job.arguments) if word.endswith("worker.pyz"))
+    job = carriage.around(job, ["python", *job.arguments[archive:]])
+    resources = job.resources
+    if resources.disk is None and not pool.shares_files:
+        resources = attrs.evolve(resources, disk=carriage.disk + OWN_DISK)
+    return attrs.evolve(
+        job,
+        resources=with_needs(resources, delivery.needs, memory=not pool.shares_files),
+        requirements=all_of(job.requirements, *carriage.requirements),
+    )
 
 
 def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescription:

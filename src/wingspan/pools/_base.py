@@ -93,6 +93,8 @@ class Pool(Protocol):
     transport: str
     #: Execution points see the access point's file system: nothing needs to be sent.
     shares_files: bool
+    #: The scheduler itself starts jobs in container images (HTCondor's container universe).
+    container_universe: bool
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """How a Python program is started: executable, arguments before the program's own, whether the executable is sent along."""

@@ -69,6 +69,7 @@ class HTCondorPool:
     place: str | None = None
     transport = "chirp"
     shares_files = False
+    container_universe = True
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """Whatever Python of our version the machine has: `launcher.sh` looks for it."""
@@ -378,6 +379,7 @@ class PersonalHTCondorPool(HTCondorPool):
     kind = "personal"
     limits_access = False
     shares_files = True
+    container_universe = False
     own = True
 
     def __init__(self, pool: PersonalPool | None = None) -> None:

@@ -112,6 +112,7 @@ class LocalPool:
     place: str | None = None
     transport = "file"
     shares_files = True
+    container_universe = False
     python = sys.executable
 
     def __init__(self) -> None:

@@ -164,6 +164,7 @@ class SlurmPool:
     place: str | None = None
     transport = "file"
     shares_files = True
+    container_universe = False
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python, which the shared file system has."""

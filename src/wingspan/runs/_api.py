@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 
 from wingspan._foreign import hint_for_run_argument
+from wingspan.delivery.prepare import keep_bundle
 from wingspan.errors import UnknownOption
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, refuse_computation_here, site_pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._attach import same_run
-from wingspan.runs._environment import keep_bundle
 from wingspan.runs._errors import CommandNotFound, InvalidRun, RunWarning
 from wingspan.runs._files import check_input_sizes, keep_inputs
 from wingspan.runs._folder import create_run_folder, name_in_use

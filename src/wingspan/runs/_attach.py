@@ -46,6 +46,6 @@ def _compared(spec: RunSpec) -> dict[str, Any]:
         "the inputs' names": (tuple(sorted(place for _, place in spec.inputs)), spec.urls),
         "the outputs": spec.outputs,
         "the variables": dict(spec.variables),
-        "the environment": (spec.environment or {}).get("digest"),
+        "the environment": spec.environment and spec.environment.digest,
         "the checkpoint": (spec.checkpoint, spec.checkpoint_exit_code if spec.checkpoint else None),
     }

@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingspan.delivery.carriage import carriage_here, carriage_to
 from wingspan.delivery.render import SHELL_IN_ENVIRONMENT
 from wingspan.pools import Pool, choose_pool, get_pool
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import RunError
 from wingspan.runs._files import keep_inputs
-from wingspan.runs._jobs import in_container, start_words
+from wingspan.runs._jobs import bundle_of
 from wingspan.runs._plan import Plan, plan_run
 from wingspan.runs._request import RunRequest
 from wingspan.runs._script import job_script
@@ -85,7 +85,7 @@ def _here(plan: Plan, shell: Sequence[str] | None, progress: Progress) -> int:
     folder = Path(tempfile.mkdtemp(prefix="wingspan-shell-"))
     try:
         keep_inputs(plan.spec.inputs, folder, progress)
-        words, _ = start_words(plan.bundle, shared=True)
+        words = carriage_here(plan.bundle).words if plan.bundle is not None else ()
         script = folder / "job.sh"
         # The shell is in the environment already.
         trust.write_whole(str(script), job_script(plan.spec, ()).encode(), mode=trust.PROGRAM)
@@ -187,8 +187,7 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
         if 0 <= number - int(entry["first"]) < int(entry["count"])
     )
     pool = get_pool(run.pool)
-    bundle = bundle_of(run.path, dict(run.spec.environment)) if run.spec.environment else None
-    remote = _remote(bundle, pool, command)
+    remote = _remote(bundle_of(run._folder), pool, command)
     if pool.kind == "htcondor":
         from wingspan.delivery.render import site_profile
 
@@ -277,7 +276,7 @@ def _remote(bundle: Bundle | None, pool: Pool, command: Sequence[str]) -> str:
             'exec "$@"'
         )
         return f"bash -c {shlex.quote(enter)} bash {words}"
-    start, _ = start_words(bundle, shared=pool.shares_files, container=in_container(bundle, pool))
+    carriage = carriage_to(pool, bundle)
     # The job has the starter of the Wingspan that submitted it, which may be another one.
-    starter = shlex.quote(start[1]) if pool.shares_files else "starter-*.sh"
-    return f"sh {starter} {shlex.join(start[2:])} {words}"
+    starter = shlex.quote(str(carriage.starter)) if pool.shares_files else "starter-*.sh"
+    return f"sh {starter} {shlex.join(carriage.options)} {words}"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from wingspan.delivery.carriage import OWN_DISK, Carriage, carriage_to
 from wingspan.jobs import JobDescription, Resources, all_of
-from wingspan.runs._environment import bundle_of
-from wingspan.runs._errors import InputMissing, RunError
+from wingspan.runs._errors import InputMissing, RunDamaged, RunError
 from wingspan.runs._files import keep_inputs, url_bytes
 from wingspan.runs._gather import CHECKPOINT_FOLDER
 from wingspan.runs._script import job_script
@@ -26,17 +26,14 @@ if TYPE_CHECKING:
     from wingspan.runs._folder import RunFolder
 
 __all__ = [
+    "bundle_of",
     "checkpoint_commands",
     "describe_jobs",
     "moves_files",
-    "start_words",
     "submit_jobs",
     "take_inputs",
     "write_script",
 ]
-
-#: Disk of a job beside its bundle and inputs, when nobody says.
-_OWN_DISK = 1 << 30
 
 
 def moves_files(pool: Pool) -> bool:
@@ -44,30 +41,21 @@ def moves_files(pool: Pool) -> bool:
     return pool.kind in ("htcondor", "personal")
 
 
-def in_container(bundle: Bundle | None, pool: Pool) -> bool:
-    """HTCondor's container universe runs the bundle: an image, on machines that do not see this one's files."""
-    return bundle is not None and bundle.kind == "sif" and pool.kind == "htcondor"
+def bundle_of(folder: RunFolder) -> Bundle | None:
+    """The bundle that the run was made with; None: it has no locked environment.
 
-
-def start_words(
-    bundle: Bundle | None, *, shared: bool, quiet: bool = True, container: bool = False
-) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """Words that start a command in the bundle, and the files they need in the job's folder."""
-    if bundle is None:
-        return (), ()
-    from wingspan.environments.bundles import starter_command
-
-    start = starter_command(bundle, ["COMMAND"], shared=shared, quiet=quiet, container=container)
-    starter = str(start.executable) if shared else start.executable.name
-    files = () if shared else (start.executable, *start.input_files)
-    return ("sh", starter, *start.arguments[:-1]), files
+    Raises:
+        RunDamaged: It is gone, or another one.
+    """
+    delivery = folder.spec.environment
+    return delivery.locate(folder.path, RunDamaged, f"the run {folder.spec.name!r}") if delivery else None
 
 
 def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, later: Path) -> None:
     """Write ``job.sh`` into the folder `now`, which will be `later`."""
     if bundle is not None and (now / bundle.path.name).exists():
         bundle = attrs.evolve(bundle, path=later / bundle.path.name)  # it lasts as long as the run
-    words, _ = start_words(bundle, shared=pool.shares_files, container=in_container(bundle, pool))
+    words = carriage_to(pool, bundle).words if bundle is not None else ()
     shared = None if moves_files(pool) else shlex.quote(str(later))
     # Without an environment programs were looked for here, and here is where the jobs run: they find the same ones.
     path = os.environ.get("PATH") if bundle is None and pool.shares_files else None
@@ -164,24 +152,17 @@ def describe_jobs(
     spec, path = folder.spec, folder.path
     moves = moves_files(pool)
     which = "$(Process)" if number is None else str(number)
-    bundle = bundle_of(path, dict(spec.environment)) if spec.environment else None
+    bundle = bundle_of(folder)
+    carriage = carriage_to(pool, bundle, spec.environment) if bundle is not None else None
     mounted = None
     if spec.urls:
         from wingspan.stores import mount_requirement
 
         mounted = mount_requirement(spec.urls)
-    container = in_container(bundle, pool)
-    _, files = start_words(bundle, shared=pool.shares_files)
     files_in = (
         [f"{folder.inputs(inputs)}/"] if spec.inputs else []
     )  # the slash: what is in it, not the folder
     files_in += spec.urls
-    facts = spec.environment or {}
-    source = facts.get("source") if moves and bundle is not None and bundle.path in files else None
-    if source and not container:
-        files_in.append(source)
-    # The same for all jobs: the bundle, what starts it, and what helps to mount it.
-    common = [file for file in files if bundle is None or file != bundle.path or not (container or source)]
     submit: dict[str, str] = {}
     if moves:
         submit = {"stream_output": "true", "stream_error": "true"}
@@ -195,25 +176,21 @@ def describe_jobs(
         arguments=(which,),
         count=len(spec.rows) if number is None else 1,
         input_files=tuple(files_in) if moves else (),
-        common_input_files=tuple(map(str, common)) if moves else (),
-        container_image=(source or str(bundle.path)) if bundle is not None and container else None,
         output_files=(f"outputs-{which}",) if moves else None,
         working_dir=path,
         stdout=str(path / "logs" / f"{which}.out"),
         stderr=str(path / "logs" / f"{which}.err"),
         log=str(path / "events.log"),
-        resources=_with_disk(spec.resources, bundle, folder, pool),
-        requirements=all_of(
-            facts.get("source_requirements") if source else None,
-            facts.get("machine_requirements"),
-            mounted,
-        ),
+        resources=_with_disk(spec.resources, carriage, folder, pool),
+        requirements=all_of(*(carriage.requirements if carriage else ()), mounted),
         transfer_files=moves,
         note=f"{JOB_NOTE}{number or 0} {1 if number is not None else len(spec.rows)} {inputs}",
         custom={"WingspanRun": spec.name},
         profile=spec.profile,
         submit=submit,
     )
+    if carriage is not None:
+        job = carriage.beside(job)
     if spec.profile is None or not moves:
         return job
     from wingspan.pools.profiles import load_profile
@@ -221,14 +198,8 @@ def describe_jobs(
     return load_profile(spec.profile).apply(job, spec.switches)
 
 
-def _with_disk(resources: Resources, bundle: Bundle | None, folder: RunFolder, pool: Pool) -> Resources:
+def _with_disk(resources: Resources, carriage: Carriage | None, folder: RunFolder, pool: Pool) -> Resources:
     inputs = (folder.info.input_bytes or 0) + url_bytes(folder.spec.urls)
-    if resources.disk is not None or pool.shares_files or (bundle is None and not inputs):
+    if resources.disk is not None or pool.shares_files or (carriage is None and not inputs):
         return resources
-    size = 0
-    if bundle is not None:
-        from wingspan.delivery.bundle_source import bundle_disk
-
-        needs = (folder.spec.environment or {}).get("needs", {})
-        size = bundle_disk(bundle, needs.get("installed_bytes"))
-    return attrs.evolve(resources, disk=size + inputs + _OWN_DISK)
+    return attrs.evolve(resources, disk=(carriage.disk if carriage else 0) + inputs + OWN_DISK)

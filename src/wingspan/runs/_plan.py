@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan._words import notice
+from wingspan.delivery.prepare import as_environment, needs_by_lock, prepare
 from wingspan.jobs import Resources, with_needs
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._arguments import (
@@ -24,17 +25,17 @@ from wingspan.runs._arguments import (
     job_variables,
     several,
 )
-from wingspan.runs._environment import as_environment, check_command, prepare
 from wingspan.runs._errors import CommandNotFound, InvalidRun
 from wingspan.runs._files import collect_inputs, not_sent, rebased
 from wingspan.runs._folder import new_name
+from wingspan.runs._programs import check_command
 from wingspan.runs._request import RunRequest
 from wingspan.runs._spec import RunSpec, Step, check_name, relative_path, sweep_rows
 from wingspan.runs._tasks import plan_task, tool_table
 from wingspan.runs._units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from wingspan.environments import Environment, Workspace
+    from wingspan.environments import Environment, LockedEnvironment, Workspace
     from wingspan.environments.bundles import Bundle
     from wingspan.pools import Pool
 
@@ -326,11 +327,12 @@ def _with_environment(
     spec = plan.spec
     resources = spec.resources
 
-    def look_at(needs: dict[str, Any]) -> None:
+    def look_at(locked: LockedEnvironment) -> None:
         assert look is not None
+        needs = needs_by_lock(locked, gpus=True)
         look(attrs.evolve(spec, resources=with_needs(resources, needs)))
 
-    bundle, facts = prepare(
+    bundle, delivery = prepare(
         named,
         gpus=resources.gpus > 0,
         build=build,
@@ -340,17 +342,12 @@ def _with_environment(
     )
     if bundle is not None:
         check_command(bundle, programs_of(spec), named, gpus=resources.gpus > 0)
-    warnings = [*spec.warnings]
-    if resources.gpus:
-        warnings += facts["needs"].get("warnings", ())
-    if facts.get("source_warning"):
-        warnings.append(facts["source_warning"])
     needs_memory = pool is not None and not pool.shares_files
     spec = attrs.evolve(
         spec,
-        environment=facts,
-        warnings=tuple(warnings),
-        resources=with_needs(resources, facts["needs"], memory=needs_memory),
+        environment=delivery,
+        warnings=(*spec.warnings, *delivery.warnings),
+        resources=with_needs(resources, delivery.needs, memory=needs_memory),
     )
     return attrs.evolve(plan, spec=spec, bundle=bundle)
 

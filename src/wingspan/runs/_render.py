@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from wingspan._version import __version__
+from wingspan.delivery.carriage import OWN_DISK
 from wingspan.delivery.render import (
     Reasoned,
     RenderedEnvironment,
@@ -36,10 +37,9 @@ from wingspan.delivery.render import (
 from wingspan.jobs import JobDescription
 from wingspan.pools.submit_description import classad_literal, quote_arguments, submit_value
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._environment import bundle_of
 from wingspan.runs._errors import InvalidRun, InvalidSweep, RunWarning
 from wingspan.runs._files import check_input_sizes, keep_inputs, url_bytes
-from wingspan.runs._jobs import checkpoint_commands
+from wingspan.runs._jobs import bundle_of, checkpoint_commands
 from wingspan.runs._plan import Plan, plan_run
 from wingspan.runs._request import RunRequest
 from wingspan.runs._run import Run
@@ -49,7 +49,6 @@ from wingspan.worker import trust
 
 __all__ = ["plan_of_run", "render", "render_request", "write_files"]
 
-_OWN_DISK = 1 << 30
 #: Before the names of parameters in a submit description, where ``rank`` or ``input`` alone would be submit commands.
 _PARAMETER = "p_"
 #: Values that HTCondor's ``queue … from`` reads back as they are.
@@ -107,7 +106,7 @@ def render_request(
 
 def plan_of_run(run: Run) -> Plan:
     """The plan of a run that exists, with its inputs as they were taken last."""
-    bundle = bundle_of(run.path, dict(run.spec.environment)) if run.spec.environment else None
+    bundle = bundle_of(run._folder)
     kept = run._folder.inputs(run._folder.newest_inputs())
     inputs = tuple((kept / place, place) for _, place in run.spec.inputs)
     return Plan(spec=attrs.evolve(run.spec, inputs=inputs), bundle=bundle)
@@ -233,9 +232,10 @@ class _Files:
         )
         self._transfer(text)
         resource_lines(text, spec.resources, self._disk())
-        facts = spec.environment or {}
         requirement_lines(
-            text, [*spec.urls, *self.environment.carried[-1:]], facts.get("machine_requirements")
+            text,
+            [*spec.urls, *self.environment.carried[-1:]],
+            spec.environment.machine_requirements if spec.environment else None,
         )
         job = JobDescription(
             name=spec.name,
@@ -288,8 +288,8 @@ class _Files:
             return spec.resources.disk
         size = self.environment.size
         if not size and spec.environment is not None:
-            size = int(spec.environment["needs"].get("installed_bytes") or 0)
-        return size + self.input_bytes + url_bytes(spec.urls) + _OWN_DISK
+            size = int(spec.environment.needs.get("installed_bytes") or 0)
+        return size + self.input_bytes + url_bytes(spec.urls) + OWN_DISK
 
     # -- around it -----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from wingspan.delivery.record import Delivery
 from wingspan.jobs import Resources
 from wingspan.runs._errors import InvalidName, InvalidRun, InvalidSweep
 
@@ -117,7 +118,7 @@ class RunSpec:
         resources: What a job asks of a machine.
         checkpoint: Paths that are kept when the job exits with `checkpoint_exit_code`.
         variables: Environment variables of the job.
-        environment: What is known of its locked environment, or None.
+        environment: Its locked environment, or None.
         profile, switches: Site profile, and what is turned on in it.
         preflight: Check the GPU before the command begins.
         warnings: What a person should know, one sentence each.
@@ -135,7 +136,7 @@ class RunSpec:
     checkpoint: tuple[str, ...] = ()
     checkpoint_exit_code: int = CHECKPOINT_EXIT_CODE
     variables: Mapping[str, str] = attrs.field(factory=dict)
-    environment: Mapping[str, Any] | None = None
+    environment: Delivery | None = None
     profile: str | None = None
     switches: tuple[str, ...] = ()
     preflight: bool = True
@@ -162,6 +163,7 @@ class RunSpec:
                 "inputs": tuple((Path(here), there) for here, there in plain["inputs"]),
                 "rows": tuple(map(tuple, plain["rows"])),
                 "resources": Resources(**plain["resources"]),
+                "environment": Delivery.from_json(plain["environment"]) if plain.get("environment") else None,
                 **{
                     name: tuple(plain[name])
                     for name in ("urls", "outputs", "parameters", "checkpoint", "switches", "warnings")

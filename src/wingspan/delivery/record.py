@@ -1,0 +1,159 @@
+"""What is known of the environment that jobs get, as ``map.json`` and ``run.json`` hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.errors import WingspanError
+
+if TYPE_CHECKING:
+    from wingspan.environments.bundles import Bundle
+
+__all__ = ["Delivery"]
+
+_HINT = "wingspan env bundle builds it again from the same lock"
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """A locked environment, and how it gets into the jobs of a map or run.
+
+    Attributes:
+        workspace, name, platform: Which environment, as Pixi names it.
+        digest: Identity of its package set; None where a foreign bundle does not say.
+        python: Its Python, ``"3.12"``; None where it has none.
+        kind, kind_reason: Kind of bundle, and why that one.
+        bundle: Name of the bundle's file, which lies in the folder of the map or run; None: none was built, an image has it.
+        bundle_sha256: Its SHA-256, 64 hex digits.
+        bundle_bytes: Its size.
+        cache: Where it was built or found.
+        manifest: What it says of itself; None for one that somebody else made.
+        source: Where machines fetch it; None: the scheduler sends it, or they see this machine's files.
+        source_requirements: What machines must be to read `source`: a ClassAd expression.
+        source_warning: What the site will not like about the way, where no better one is open.
+        machine_requirements: What machines must be for the environment's architecture: a ClassAd expression.
+        needs: What a machine must have (`Needs.to_json`).
+        warnings: What a person should know, one sentence each.
+    """
+
+    workspace: str
+    name: str
+    platform: str
+    digest: str | None = None
+    python: str | None = None
+    kind: str | None = None
+    kind_reason: str = ""
+    bundle: str | None = None
+    bundle_sha256: str | None = None
+    bundle_bytes: int | None = None
+    cache: str | None = None
+    manifest: Mapping[str, Any] | None = None
+    source: str | None = None
+    source_requirements: str | None = None
+    source_warning: str | None = None
+    warnings: tuple[str, ...] = ()
+    machine_requirements: str | None = None
+    needs: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``map.json`` and ``run.json``."""
+        return {**attrs.asdict(self), "warnings": list(self.warnings)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Delivery:
+        """The inverse of `to_json`. It reads what was written before there was this class, too.
+
+        ``map.json`` had no manifest then, ``run.json`` the bundle as a table. What a later version adds is passed over.
+        """
+        if isinstance(plain.get("bundle"), Mapping):
+            plain = {**plain, **_of_table(plain["bundle"])}
+        known = {field.name: plain[field.name] for field in attrs.fields(cls) if field.name in plain}
+        return cls(**{**known, "warnings": tuple(plain.get("warnings") or ())})
+
+    def locate(self, folder: Path, damaged: type[WingspanError], of: str) -> Bundle:
+        """The bundle, in `folder` or in the cache. Its digest is checked where it is used: by the starter, before anything in it runs.
+
+        Args:
+            folder: That of the map or run.
+            damaged: The error to raise.
+            of: What was made with it, for the message: ``"the map 'x'"``.
+
+        Raises:
+            damaged: It is in neither place, or is cut, or is another one.
+        """
+        problem = None
+        for path in self._places(folder):
+            found = self._at(path)
+            if not isinstance(found, str):
+                return found
+            problem = problem or found or None
+        raise damaged(
+            problem or f"the bundle {self.bundle} of {of} is neither in {folder} nor in the cache", hint=_HINT
+        )
+
+    def _places(self, folder: Path) -> Iterator[Path]:
+        if self.bundle is not None:
+            yield folder / self.bundle
+        if self.cache is not None:
+            yield Path(self.cache)
+
+    def _at(self, path: Path) -> Bundle | str:
+        """The bundle, if it lies at `path`; else what is wrong with what lies there, empty if nothing does."""
+        from wingspan.environments.bundles import Bundle, BundleError, Manifest, open_bundle
+        from wingspan.environments.bundles.manifest import check_kind
+        from wingspan.stores.errors import StoreError
+        from wingspan.stores.names import SIDECAR_SUFFIX, ContentName, read_sidecar
+
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return ""
+        if size != self.bundle_bytes:
+            return f"{path} is cut, or another file: it has {size:,} bytes instead of {self.bundle_bytes:,}"
+        if self.manifest is None:  # an older map.json does not say, and a pack that somebody else made cannot
+            try:
+                opened = open_bundle(path)
+            except BundleError as error:
+                return error.message
+            return opened if opened.sha256 == self.bundle_sha256 else f"{path} is another bundle"
+        try:
+            claimed = read_sidecar(path.with_name(path.name + SIDECAR_SUFFIX).read_bytes())
+        except OSError:
+            claimed = None
+        if claimed not in (None, self.bundle_sha256):
+            return f"{path} is another bundle: its SHA-256 begins with {str(claimed)[:8]}"
+        try:
+            name = ContentName.parse(path.name).name
+        except StoreError:
+            name = path.stem
+        fields = {field.name for field in attrs.fields(Manifest)}
+        manifest = Manifest(**{name: value for name, value in self.manifest.items() if name in fields})
+        return Bundle(
+            path=path,
+            kind=check_kind(str(self.kind)),
+            name=name,
+            sha256=str(self.bundle_sha256),
+            size=size,
+            environment_digest=manifest.environment_digest,
+            prefix=manifest.prefix,
+            manifest=manifest,
+        )
+
+
+def _of_table(bundle: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``run.json`` said of its bundle before there was `Delivery`, under today's names."""
+    manifest = bundle.get("manifest")
+    return {
+        "digest": bundle["environment_digest"],
+        "python": manifest["python"] if manifest else None,
+        "kind": bundle["kind"],
+        "bundle": Path(bundle["path"]).name,
+        "bundle_sha256": bundle["sha256"],
+        "bundle_bytes": bundle["size"],
+        "cache": bundle["path"],
+        "manifest": manifest,
+    }
