@@ -15,6 +15,7 @@ import platformdirs
 import pytest
 
 import wingspan
+from _on_disk import map_json
 from _rendered import errors_of, output_of
 from wingspan.jobs import JobDescription, Submission
 from wingspan.lint import lint
@@ -115,7 +116,7 @@ def test_a_large_image_comes_from_the_store(
     )
     m.wait(timeout=120)
     assert all(output[3].endswith(".sif") for output in m[:])
-    facts = m._folder.info["environment"]
+    facts = map_json(m)["environment"]
     assert facts["source"] == f"file://{store}/{facts['bundle']}"
     run = wingspan.run(
         ["python", "-c", "import scipy; print(scipy.__file__)"], environment=environment, pool="htcondor"
@@ -195,7 +196,7 @@ def test_an_image_in_place_on_a_personal_pool(
     for _, prefix, scipy, container in m[:]:
         assert prefix == "/opt/wingspan/environment"
         assert scipy.startswith(prefix)
-        assert container == str(m.path / m._folder.info["environment"]["bundle"])
+        assert container == str(m.path / map_json(m)["environment"]["bundle"])
 
 
 def _submitted(folder: Path, pool: PersonalPool, log: str) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import click.testing
 import pytest
 
 import wingspan
+from _on_disk import map_json, submissions
 from wingspan.cli._main import cli
 from wingspan.delivery.bundle_source import machine_requirement
 from wingspan.delivery.prepare import prepare as prepared
@@ -45,10 +46,10 @@ def test_local_processes_run_in_the_environment(environment, bundle_cache):
     """Local workers start inside the bundle, at its prefix, with its packages and none of this Python's."""
     m = wingspan.map(where, range(3), pool="local", options=wingspan.Options(environment=environment))
     _check(m[:])
-    assert m._folder.info["environment"]["digest"] == environment.load().digest
+    assert map_json(m)["environment"]["digest"] == environment.load().digest
     shown = click.testing.CliRunner().invoke(cli, ["status", m.tag]).output
     assert (
-        f"environment 'default' of local (linux-64, Python 3.11), as squashfs: {m._folder.info['environment']['bundle']}"
+        f"environment 'default' of local (linux-64, Python 3.11), as squashfs: {map_json(m)['environment']['bundle']}"
         in shown
     )
 
@@ -59,7 +60,7 @@ def test_workers_added_later_find_the_bundle_in_the_map(environment, bundle_cach
         where, range(2), tag="kept", pool="local", options=wingspan.Options(environment=environment)
     )
     m.wait()
-    facts = m._folder.info["environment"]
+    facts = map_json(m)["environment"]
     assert (m.path / facts["bundle"]).stat().st_nlink > 1
     m._folder.update_info(environment={**facts, "cache": "/nowhere"})
     again = wingspan.load("kept")
@@ -87,11 +88,11 @@ def test_a_bundle_that_was_altered_is_refused_by_its_workers(environment, bundle
         where, range(2), tag="bad", pool="local", options=wingspan.Options(environment=environment)
     )
     m.wait()
-    bundle = m.path / m._folder.info["environment"]["bundle"]
+    bundle = m.path / map_json(m)["environment"]["bundle"]
     assert (
         bundle.with_name(bundle.name + ".sha256")
         .read_text()
-        .startswith(m._folder.info["environment"]["bundle_sha256"])
+        .startswith(map_json(m)["environment"]["bundle_sha256"])
     )
     content = bytearray(bundle.read_bytes())
     content[len(content) // 2] ^= 1
@@ -110,7 +111,7 @@ def test_a_bundle_that_was_cut_costs_no_result(environment, bundle_cache):
         where, range(2), tag="cut", pool="local", options=wingspan.Options(environment=environment)
     )
     m.wait()
-    facts = m._folder.info["environment"]
+    facts = map_json(m)["environment"]
     bundle = m.path / facts["bundle"]
     content = bundle.read_bytes()
     bundle.unlink()  # the cache has the same file
@@ -165,7 +166,7 @@ def test_another_architecture_is_asked_of_machines(environment, bundle_cache, pe
         pool=PersonalHTCondorPool(personal_pool),
         options=wingspan.Options(environment=environment, workers=0),
     )
-    m._folder.update_info(environment={**m._folder.info["environment"], "machine_requirements": asked})
+    m._folder.update_info(environment={**map_json(m)["environment"], "machine_requirements": asked})
     with pytest.raises(wingspan.SubmitError, match=r"TARGET\.Arch"):
         m._keeper.add_workers(1, PersonalHTCondorPool(personal_pool))
 
@@ -225,12 +226,12 @@ def test_on_a_site_pool_the_bundle_is_sent_once(environment, bundle_cache, perso
 
 def _sent_by_the_access_point(m, pool):
     """Which large files HTCondor sends once to each machine for held workers, which are let go then."""
-    cluster = m._folder.submissions()[0]["cluster"]
+    cluster = submissions(m)[0]["cluster"]
     with pool.activate():
         [ad, *_] = pool.schedd().query(f"ClusterId == {cluster}", ["CommonInputFiles"])
     m.release()
     names = {Path(name.strip()).name for name in ad["CommonInputFiles"].split(",")}
-    return {"bundle" if name == m._folder.info["environment"]["bundle"] else "helper" for name in names}
+    return {"bundle" if name == map_json(m)["environment"]["bundle"] else "helper" for name in names}
 
 
 @pytest.mark.htcondor
@@ -251,7 +252,7 @@ def test_a_large_bundle_comes_from_the_store(
     assert _sent_by_the_access_point(m, personal_pool) == {"helper"}
     m.wait(timeout=200)
     _check(m[:])
-    facts = m._folder.info["environment"]
+    facts = map_json(m)["environment"]
     assert facts["source"] == f"file://{store}/{facts['bundle']}"
     assert (store / facts["bundle"]).stat().st_size == facts["bundle_bytes"]
 
@@ -291,7 +292,7 @@ def test_a_large_bundle_without_a_store_of_its_own_is_told(
     options = wingspan.Options(environment=environment, workers=0)
     with pytest.warns(wingspan.EnvironmentWarning, match="which of lab, mine is meant"):
         m = wingspan.map(where, range(2), pool="htcondor", options=options)
-    assert m._folder.info["environment"]["source"] is None
+    assert map_json(m)["environment"]["source"] is None
 
 
 @pytest.mark.htcondor
@@ -311,7 +312,7 @@ def test_the_largest_bundles_are_read_from_the_file_system(
     assert _sent_by_the_access_point(m, personal_pool) == {"helper"}
     m.wait(timeout=200)
     _check(m[:])
-    facts = m._folder.info["environment"]
+    facts = map_json(m)["environment"]
     assert facts["source"] == f"file://{store}/{facts['bundle']}"
     assert facts["source_requirements"] == "(TARGET.HasFileTransfer)"
     assert facts["warnings"] == []
@@ -332,10 +333,10 @@ def test_memory_and_disk_follow_from_the_environment(environment, bundle_cache, 
     def asked(**options):
         held = wingspan.Options(environment=environment, workers=1, submit={"hold": "true"}, **options)
         m = wingspan.map(where, range(2), pool="htcondor", options=held)
-        cluster = m._folder.submissions()[0]["cluster"]
+        cluster = submissions(m)[0]["cluster"]
         with personal_pool.activate():
             [ad] = personal_pool.schedd().query(f"ClusterId == {cluster}")
-        facts = m._folder.info["environment"]
+        facts = map_json(m)["environment"]
         m.remove(force=True)
         return ad.eval("RequestMemory"), ad.eval("RequestDisk") << 10, facts
 

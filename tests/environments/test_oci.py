@@ -15,6 +15,7 @@ import platformdirs
 import pytest
 
 import wingspan
+from _on_disk import map_json
 from _rendered import errors_of, output_of
 from _waiting import until
 from wingspan.lint import lint
@@ -87,7 +88,7 @@ def test_a_map_runs_in_an_archive(local_workspace: Path, site: str) -> None:
         assert scipy.startswith(f"{PREFIX}/")
     log = (m.path / "events.log").read_text()
     assert log.count("Common files event: TransferFinished") == 1
-    assert m._folder.info["environment"]["kind_reason"] == "asked for"
+    assert map_json(m)["environment"]["kind_reason"] == "asked for"
     m.remove()
 
 

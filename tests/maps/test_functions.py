@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from _waiting import until
 
 SCRIPT = """
@@ -217,7 +218,7 @@ def test_workers_that_refuse_late_are_told():
     m.rerun([0])
     with pytest.raises(wingspan.WorkersCannotStart, match=r"2\.1"):
         m.get(0, timeout=60)
-    assert len(m._folder.submissions()) < 5
+    assert len(submissions(m)) < 5
 
 
 def header_of_another(m, **facts):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.maps._results import Results
@@ -76,7 +77,7 @@ def supervisors(m):
 
 def clusters(m):
     """Cluster numbers of the map's jobs."""
-    return [entry["cluster"] for entry in m._folder.submissions()]
+    return [entry["cluster"] for entry in submissions(m)]
 
 
 def act(pool, action, m):

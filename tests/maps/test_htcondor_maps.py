@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _on_disk import map_json, submissions
 from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.pools import get_pool
@@ -31,7 +32,7 @@ def pool(personal_pool, data_dir):
 def queue(pool, m):
     """Job ads of the map that are in the schedd's queue."""
     with pool.personal.activate():
-        return pool.personal.schedd().query(f'WingspanMap == "{m._folder.info["id"]}"')
+        return pool.personal.schedd().query(f'WingspanMap == "{map_json(m)["id"]}"')
 
 
 def test_a_map_on_a_real_pool(pool):
@@ -265,7 +266,7 @@ def test_a_function_that_workers_cannot_load_is_told(pool):
     m = wingspan.map(Unloadable(), range(100), pool="personal")
     with pytest.raises(wingspan.WorkersCannotStart, match="no_such_module_anywhere"):
         m.wait(timeout=120)
-    assert len(m._folder.submissions()) <= 2
+    assert len(submissions(m)) <= 2
 
 
 SECOND = """

@@ -168,7 +168,7 @@ def test_a_damaged_large_output_is_told_when_it_is_read(how):
     """Nothing of it is unpickled; the error says how it is had again, and then it is."""
     m = wingspan.map(lambda x: [_content(2 * MIB, x), x], range(3), pool="local", options=ONE, tag="large")
     m.wait(PATIENCE)
-    path = m._folder.path / "results" / m.runtimes[0].worker
+    path = m.path / "results" / m.runtimes[0].worker
     data = bytearray(path.read_bytes())
     place = data.index(_content(100))
     if how == "bit":
@@ -214,7 +214,7 @@ def test_an_evicted_worker_resumes_behind_large_outputs():
     from wingspan.worker.transports import FileTransport
 
     m = wingspan.map(lambda x: x, range(4), options=wingspan.Options(workers=0))
-    transport, key = FileTransport(str(m._folder.path)), m._folder.key
+    transport, key = FileTransport(str(m.path)), m._folder.key
     transport.create_exclusively("results/0.0", b"")
     box = Outbox(transport, key, "0.0")
     pieces = [box.append_piece(memoryview(pickle.dumps([bytes(MIB)])[:MIB]))]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.maps._results import Results
@@ -358,7 +359,7 @@ def test_a_map_outlives_the_python_that_made_it(other_python, tmp_path):
     assert not m.is_done
     (tmp_path / "go").touch()
     assert list(m) == [x * x for x in range(8)]
-    assert len(m._folder.submissions()) == 1
+    assert len(submissions(m)) == 1
 
 
 def test_a_finished_map_is_read_without_any_worker(other_python, tmp_path):

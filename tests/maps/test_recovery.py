@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.pools.personal.processes import ProcessIdentity
@@ -124,7 +125,7 @@ def test_workers_of_a_killed_submitter_are_found(any_pool, other_python, tmp_pat
     go.touch()
     assert list(m.iter(timeout=120)) == [1, 4]
     if any_pool != "local":  # there others take the place of those that were held
-        assert len(m._folder.submissions()) == 1
+        assert len(submissions(m)) == 1
     m.remove()
     go.unlink()
     assert other_python(_SUBMITTER, any_pool, go, check=False).returncode == -signal.SIGKILL

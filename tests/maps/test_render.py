@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import wingspan
+from _on_disk import map_json, submissions
 from _slurm_cluster import SlurmCluster
 from _waiting import until
 from wingspan.delivery.render import FolderInUse
@@ -232,7 +233,7 @@ def test_jobs_by_hand_are_within_reach(
     shutil.move(tmp_path / "elsewhere", folder)
     m.hold()
     until(lambda: m.status().workers == {"held": 2}, "the hold")
-    mine = f'WingspanMap == "{m._folder.info["id"]}"'
+    mine = f'WingspanMap == "{map_json(m)["id"]}"'
     _sh(["condor_rm", "-constraint", mine], folder, condor)
     until(lambda: m.status().workers == {"removed": 2}, "their removal")
     assert "wingspan render" in str(m.status().message)
@@ -246,7 +247,7 @@ def test_jobs_by_hand_are_within_reach(
     until(lambda: again.status().workers == {"removed": 2, "running": 2}, "their new start")
     # Numbers of our own workers stay apart from theirs.
     again.add_workers(1, "local")
-    assert again._folder.submissions()[-1]["first"] == 0
+    assert submissions(again)[-1]["first"] == 0
     gate.open()
     assert list(again) == list(range(9))
     again.remove()
@@ -281,7 +282,7 @@ def test_a_worker_that_htcondor_evicts_goes_on(
     render_map("htcondor", folder, m, workers=1)
     _sh(["sh", "submit.sh"], folder, condor)
     until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
-    _sh(["condor_vacate_job", "-constraint", f'WingspanMap == "{m._folder.info["id"]}"'], folder, condor)
+    _sh(["condor_vacate_job", "-constraint", f'WingspanMap == "{map_json(m)["id"]}"'], folder, condor)
     until(lambda: len(m._folder.transport.names("results")) == 2, "its second start")
     gate.open()
     _sh(["condor_wait", "-wait", "120", str(m.path / "events.log")], folder, condor)
@@ -373,7 +374,7 @@ def test_a_client_leaves_workers_by_hand_alone(
     again.add_workers(1, "local")
     with pytest.raises(wingspan.MapTimeout):
         again.wait(timeout=3)
-    assert [entry["count"] for entry in again._folder.submissions()] == [1]
+    assert [entry["count"] for entry in submissions(again)] == [1]
     gate.open()
     assert list(again) == [0, 1, 2, 3]
     assert max(again._keeper.results.plans) == 0

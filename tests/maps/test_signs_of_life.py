@@ -15,7 +15,7 @@ from wingspan.worker.transports import FileTransport
 def by_hand():
     """A map without workers, and what appends to the results file of a start."""
     m = wingspan.map(lambda x: x, range(3), options=wingspan.Options(workers=0))
-    transport = FileTransport(str(m._folder.path))
+    transport = FileTransport(str(m.path))
     boxes = {}
 
     def say(start, kind, component, number=0):

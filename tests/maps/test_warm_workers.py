@@ -14,6 +14,7 @@ import pytest
 
 import wingspan
 from _jobs import finished, submit
+from _on_disk import submissions
 from _waiting import until
 from wingspan import ComponentStatus, Map, Options
 from wingspan.pools import get_pool
@@ -50,7 +51,7 @@ def facts(x: Any) -> dict[str, Any]:
 
 
 def cluster_of(m: Map) -> int:
-    return int(m._keeper._entries[-1]["cluster"])
+    return int(submissions(m)[-1]["cluster"])
 
 
 def states(pool: PersonalHTCondorPool, m: Map) -> list[int]:

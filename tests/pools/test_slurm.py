@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from _slurm_cluster import SlurmCluster
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolUnavailable, SubmitError
@@ -219,7 +220,7 @@ def test_a_map_runs_there() -> None:
 def test_a_worker_has_the_time_that_was_asked_for(cluster: SlurmCluster) -> None:
     """It is --time."""
     m = wingspan.map(abs, [1], pool="slurm", options=wingspan.Options(time="2h"))
-    job = m._keeper.folder.submissions()[0]["cluster"]
+    job = submissions(m)[0]["cluster"]
     assert "TimeLimit=02:00:00" in cluster.command("scontrol", "show", "job", job)
     m.wait(timeout=PATIENCE)
     m.remove()
@@ -311,7 +312,7 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
     options = wingspan.Options(workers=2, block_size=5)
     m = wingspan.map(wait_at, range(20), pool="slurm", options=options)
     until(lambda: run.status().state == "running" and m.status().workers.get("running", 0) == 2)
-    workers = m._keeper.folder.submissions()[0]["cluster"]
+    workers = submissions(m)[0]["cluster"]
     # Slurm looks at its clock twice a minute: both at once.
     cluster.command("scontrol", "update", f"jobid={workers}", "endtime=now")
     cluster.command("scontrol", "update", f"jobid={run._submissions()[0]['cluster']}", "endtime=now")
@@ -324,7 +325,7 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
     gate.touch()
     m.wait(timeout=PATIENCE)
     assert m[:] == list(range(20))
-    assert len(m._keeper.folder.submissions()) > 1
+    assert len(submissions(m)) > 1
     m.remove()
 
 
@@ -344,7 +345,7 @@ def test_long_arrays_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [run.outputs(each)["o.txt"].read_text() for each in range(5)] == [f"{row}\n" for row in rows]
     m = wingspan.map(abs, range(-50, 0), pool="slurm", options=wingspan.Options(workers=3))
     m.wait(timeout=PATIENCE)
-    assert [(entry["first"], entry["count"]) for entry in m._keeper.folder.submissions()] == [(0, 2), (2, 1)]
+    assert [(entry["first"], entry["count"]) for entry in submissions(m)] == [(0, 2), (2, 1)]
     assert sorted(m[:]) == list(range(1, 51))
     m.remove()
 
@@ -369,7 +370,7 @@ def test_of_parts_one_is_refused(cluster: SlurmCluster, monkeypatch: pytest.Monk
     monkeypatch.setattr(slurm.SlurmPool, "submit", once)
     m = wingspan.map(abs, range(-50, 0), pool="slurm", options=wingspan.Options(workers=3))
     m.wait(timeout=PATIENCE)
-    assert [entry["count"] for entry in m._keeper.folder.submissions()] == [2]
+    assert [entry["count"] for entry in submissions(m)] == [2]
     m.remove()
     with pytest.raises(SubmitError, match="QOSMaxSubmit"):
         shell("sleep 60{x}", sweep={"x": [1, 2, 3]})

@@ -18,6 +18,7 @@ import pytest
 
 import wingspan
 from _jobs import submit
+from _on_disk import submissions
 from _waiting import until
 from wingspan.jobs import JobDescription
 from wingspan.pools import get_pool
@@ -77,7 +78,7 @@ def test_a_hold_and_release_behind_our_back_is_mended(pool: PersonalHTCondorPool
     options = wingspan.Options(workers=2, custom={"Mine": 1})
     m = wingspan.map(component, range(8), pool="personal", options=options)
     until(begun.exists, "a running component")
-    cluster = str(m._keeper._entries[-1]["cluster"])
+    cluster = str(submissions(m)[-1]["cluster"])
     environment = {**os.environ, **pool.personal.environment()}
     for command in ("condor_hold", "condor_release"):
         subprocess.run([command, cluster], env=environment, check=True, capture_output=True)
