@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _on_disk import map_json, submissions
+from _on_disk import submissions
 from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.pools import get_pool
@@ -32,7 +32,7 @@ def pool(personal_pool, data_dir):
 def queue(pool, m):
     """Job ads of the map that are in the schedd's queue."""
     with pool.personal.activate():
-        return pool.personal.schedd().query(f'WingspanMap == "{map_json(m)["id"]}"')
+        return pool.personal.schedd().query(f'WingspanMap == "{m.path.name}"')
 
 
 def test_a_map_on_a_real_pool(pool):

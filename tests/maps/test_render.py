@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import wingspan
-from _on_disk import map_json, submissions
+from _on_disk import submissions
 from _slurm_cluster import SlurmCluster
 from _waiting import until
 from wingspan.delivery.render import FolderInUse
@@ -233,7 +233,7 @@ def test_jobs_by_hand_are_within_reach(
     shutil.move(tmp_path / "elsewhere", folder)
     m.hold()
     until(lambda: m.status().workers == {"held": 2}, "the hold")
-    mine = f'WingspanMap == "{map_json(m)["id"]}"'
+    mine = f'WingspanMap == "{m.path.name}"'
     _sh(["condor_rm", "-constraint", mine], folder, condor)
     until(lambda: m.status().workers == {"removed": 2}, "their removal")
     assert "wingspan render" in str(m.status().message)
@@ -282,7 +282,7 @@ def test_a_worker_that_htcondor_evicts_goes_on(
     render_map("htcondor", folder, m, workers=1)
     _sh(["sh", "submit.sh"], folder, condor)
     until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
-    _sh(["condor_vacate_job", "-constraint", f'WingspanMap == "{map_json(m)["id"]}"'], folder, condor)
+    _sh(["condor_vacate_job", "-constraint", f'WingspanMap == "{m.path.name}"'], folder, condor)
     until(lambda: len(m._folder.transport.names("results")) == 2, "its second start")
     gate.open()
     _sh(["condor_wait", "-wait", "120", str(m.path / "events.log")], folder, condor)
