@@ -74,7 +74,7 @@ def test_a_map_of_an_earlier_version_finds_its_bundle(environment, bundle_cache)
         where, range(2), tag="earlier", pool="local", options=wingspan.Options(environment=environment)
     )
     m.wait()
-    facts = m._folder.info["environment"]
+    facts = map_json(m)["environment"]
     m._folder.update_info(environment={name: value for name, value in facts.items() if name != "manifest"})
     again = wingspan.load("earlier")
     again.rerun(again.components)
