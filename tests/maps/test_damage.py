@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -290,6 +291,29 @@ def test_results_cut_while_they_are_read_are_told():
     os.truncate(m.path / "results/0.0", 30)
     with pytest.raises(wingspan.MapDamaged, match=r"results/0\.0"):
         m[5]
+
+
+def test_what_another_wingspan_says_of_a_map_is_kept(finished):
+    """A map.json with a key that nobody knows here, and without what came later, is read; a retag keeps the key."""
+    path = finished.path / "map.json"
+    known = json.loads(path.read_text())
+    assert json.loads(json.dumps(finished._folder.info.to_json())) == known
+    for later in (
+        "created",
+        "retries",
+        "lease_seconds",
+        "holds_code",
+        "function_bytes",
+        "own_modules",
+        "code",
+        "made_in",
+    ):
+        del known[later]
+    path.write_text(json.dumps({**known, "mood": "good"}))
+    m = wingspan.load("ten")
+    assert list(m) == [x * x for x in range(10)]
+    m.retag("eleven")
+    assert json.loads(path.read_text())["mood"] == "good"
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", '{"format": 1}', "17"])

@@ -67,9 +67,9 @@ def versions(folder: MapFolder, plans: Mapping[int, rounds.Plan]) -> dict[str, F
         facts: Mapping[str, Any] = {}
         if file == rounds.FUNCTION:
             facts = {
-                "name": folder.info["function"],
-                "time": folder.info["created"],
-                **(folder.info.get("code") or {}),
+                "name": folder.info.function,
+                "time": folder.info.created,
+                **(folder.info.code or {}),
             }
         else:
             try:
@@ -87,9 +87,9 @@ def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledF
         MapError: The map's workers know only one function.
         PythonsDiffer: The workers have another Python than this one, which could not read it.
     """
-    if folder.info.get("functions") != 2:
+    if folder.info.functions != 2:
         raise MapError(
-            f"the map {folder.info['tag']!r} was made by a Wingspan whose workers know only the function it was made with",
+            f"the map {folder.info.tag!r} was made by a Wingspan whose workers know only the function it was made with",
             hint="make a new map of the inputs that are left: wingspan.map(f, [m.input(i) for i in m.errors])",
         )
     here = compatibility.this_interpreter()
@@ -98,10 +98,10 @@ def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledF
     if delivery is not None:
         check_pythons(delivery.name, delivery.python, holds_code)
     elif (
-        obstacle := compatibility.obstacle({**here, "code": holds_code}, folder.info["interpreter"])
+        obstacle := compatibility.obstacle({**here, "code": holds_code}, folder.info.interpreter)
     ) is not None:
         raise NotPicklable(
-            f"the function cannot be given to map {folder.info['tag']!r}: {obstacle}",
+            f"the function cannot be given to map {folder.info.tag!r}: {obstacle}",
             hint="give it from the Python that the map was made with",
         )
     content = compatibility.header({**here, "code": holds_code}) + pickled
@@ -115,7 +115,7 @@ def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledF
     folder.read_info()
     folder.update_info(
         function=function_name(func),
-        holds_code=bool(folder.info.get("holds_code", True) or holds_code),
+        holds_code=folder.info.holds_code or holds_code,
     )
     return name
 
@@ -134,7 +134,7 @@ def check_function(folder: MapFolder, file: str, version: FunctionVersion) -> No
         content = b""
     if rounds.function_name([content]) != file:
         raise MapDamaged(
-            f"the map {folder.info['tag']!r} in {folder.path} is damaged: {file}, {version}, is missing or cut",
+            f"the map {folder.info.tag!r} in {folder.path} is damaged: {file}, {version}, is missing or cut",
             hint="give the function again: m.rerun(…, function=f)",
         )
 

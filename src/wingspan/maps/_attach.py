@@ -57,9 +57,9 @@ def attach(
             f"m = wingspan.load({tag!r}); m.rerun(function={version.name.rpartition('.')[2]}) does what has no output with "
             "yours and keeps the rest, m.rerun(m.components, function=…) everything; or choose another tag",
         )
-    if found._folder.info["call"] != call:
+    if found._folder.info.call != call:
         raise _other(
-            tag, f"was made by wingspan.{found._folder.info['call']}", "call that, or choose another tag"
+            tag, f"was made by wingspan.{found._folder.info.call}", "call that, or choose another tag"
         )
     _compare_inputs(found, inputs)
     if options is not None and options.as_dict() != found.options.as_dict():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wingspan.pools import JobEvent, get_pool
 from wingspan.pools._select import site_condor
 from wingspan.pools.event_log import EventLog
-from wingspan.worker import formats, trust
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.maps._folder import MapFolder
@@ -125,7 +125,7 @@ def workers_by_hand(folder: MapFolder, results: Results, jobs: Jobs) -> list[Wor
 
     Nobody tells us of their jobs (Slurm's, or those of another HTCondor): what they write is all there is to know.
     """
-    lease = float(folder.info.get("lease_seconds", formats.LEASE_SECONDS))
+    lease = folder.info.lease_seconds
     alive = []
     for start in results.newest_starts():
         if start.left or start.refused is not None or start.number in jobs.by_worker:

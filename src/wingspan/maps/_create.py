@@ -16,6 +16,7 @@ from wingspan.maps._code import describe, working_folder
 from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._folder import create_map_folder, remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
+from wingspan.maps._info import MapInfo
 from wingspan.maps._map import Map
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
@@ -78,25 +79,27 @@ def create(
     map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
     tag = tag or new_tag(tags_folder)
     folder = create_map_folder(
-        map_id=map_id,
         function=function,
         inputs=inputs,
-        info={
-            "tag": tag,
-            "transient": transient,
-            "function": function_name(func),
-            "call": call,
-            "pool": pool.kind,
-            "options": options.as_dict(),
-            "retries": options.retries,
-            "interpreter": compatibility.this_interpreter(),
-            "lease_seconds": float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
-            "wingspan": __version__,
-            "environment": prepared[1].to_json() if prepared else None,
-            "functions": 2,  # its workers know what a round is that names another function
-            "code": describe(func),
-            "made_in": working_folder(),
-        },
+        info=MapInfo(
+            id=map_id,
+            tag=tag,
+            transient=transient,
+            function=function_name(func),
+            call=call,
+            pool=pool.kind,
+            options=options.as_dict(),
+            retries=options.retries,
+            interpreter=compatibility.this_interpreter(),
+            lease_seconds=float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
+            wingspan=__version__,
+            environment=prepared[1].to_json() if prepared else None,
+            functions=2,  # its workers know what a round is that names another function
+            code=describe(func),
+            made_in=working_folder(),
+            n=0,
+            workers=0,
+        ),
         archive=worker_zipapp(),
         workers=lambda count: min(count, _planned_workers(options, pool, count)),
         block_size=options.block_size,
@@ -109,7 +112,7 @@ def create(
         write_tag(tags_folder, tag, map_id)
         made = Map(folder)
         if options.workers != 0:
-            made._keeper.add_workers(int(folder.info["workers"]), pool)
+            made._keeper.add_workers(folder.info.workers, pool)
     except BaseException:
         remove_map_folder(folder.path, tag)
         raise

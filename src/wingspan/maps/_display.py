@@ -215,7 +215,7 @@ class WaitDisplay:
         if self._wanted:
             self._bar = _bar()
             self._task = self._bar.add_task(
-                str(self._keeper.folder.info["tag"]), total=self._keeper.results.n, note=""
+                self._keeper.folder.info.tag, total=self._keeper.results.n, note=""
             )
             self._bar.start()
         return self
@@ -260,7 +260,7 @@ _COLORS = {
 }
 
 
-def map_html(status: MapStatus, info: dict[str, Any]) -> str:
+def map_html(status: MapStatus, function: str) -> str:
     """A map as a notebook shows it: its name, a bar by status, and what keeps it."""
     import html
 
@@ -280,7 +280,7 @@ def map_html(status: MapStatus, info: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"<div><b>{html.escape(status.tag)}</b>: <code>{html.escape(str(info['function']))}</code> × {status.components:,}"
+        f"<div><b>{html.escape(status.tag)}</b>: <code>{html.escape(function)}</code> × {status.components:,}"
         f'<div style="display:flex;height:10px;max-width:500px;background:#eee;margin:4px 0">{"".join(parts)}</div>'
         f"<small>{counts}; workers: {workers} ({', '.join(status.pools)})</small>{message}</div>"
     )

@@ -45,7 +45,7 @@ def load(tag: str) -> Map:
             f"the map with the tag {tag!r} was removed", hint="wingspan maps lists those there are"
         )
     folder = MapFolder(path)
-    if folder.info.get("also"):  # somebody gives it another tag, or has died while he did
+    if folder.info.also:  # somebody gives it another tag, or has died while he did
         with contextlib.suppress(OSError), lock(path / "lock") as alone:
             if alone:
                 folder.settle_tags()
@@ -156,12 +156,12 @@ def _is_named_again(path: Path) -> bool:
     """A map that somebody named, and that has results, gets its tag back if it was lost: only the tag is."""
     try:
         info = MapFolder(path).info
-        if info.get("transient") or not any(entry.stat().st_size for entry in (path / "results").iterdir()):
+        if info.transient or not any(entry.stat().st_size for entry in (path / "results").iterdir()):
             return False
         try:
-            write_tag(tags_root(), info["tag"], path.name)
+            write_tag(tags_root(), info.tag, path.name)
         except TagExists:
-            write_tag(tags_root(), f"{info['tag'][:100]}-{path.name}", path.name)
+            write_tag(tags_root(), f"{info.tag[:100]}-{path.name}", path.name)
     except (MapError, OSError):
         return False
     return True

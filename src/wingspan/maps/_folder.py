@@ -27,6 +27,7 @@ from wingspan._files import append_line, disk_error
 from wingspan.errors import WingspanError
 from wingspan.jobs import Submission
 from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
+from wingspan.maps._info import FORMAT, FORMATS, MapInfo
 from wingspan.maps._pickled import Pickled, PickledFunction
 from wingspan.maps._tags import remove_tag
 from wingspan.progress import NO_PROGRESS, Progress
@@ -42,12 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MapFolder", "create_map_folder", "maps_root", "remove_map_folder", "tags_root", "told"]
 
-#: What is made, and what can be read. In format 1 all records lie in frames of the older kind, and nothing in pieces.
-FORMAT, FORMATS = 2, frozenset({1, 2})
-#: What ``map.json`` must say for the map to be of any use.
-_FIELDS = frozenset(
-    {"format", "id", "tag", "n", "function", "call", "pool", "options", "interpreter", "workers"}
-)
 #: Pickles are gathered to about this many bytes before they are written.
 _WRITE_BYTES = 1 << 18
 #: Those of the simple types that may be large.
@@ -205,10 +200,9 @@ def _write_all(file: Any, data: bytes | memoryview) -> None:
 
 def create_map_folder(
     *,
-    map_id: str,
     function: PickledFunction,
     inputs: Iterable[Any],
-    info: dict[str, Any],
+    info: MapInfo,
     archive: Path,
     workers: Any,
     block_size: int | None,
@@ -218,10 +212,9 @@ def create_map_folder(
     """Write everything of a map but its tag, and put it in place with one rename.
 
     Args:
-        map_id: Name of the folder.
         function: Pickle of the function.
         inputs: Read once, streamed to disk.
-        info: What ``map.json`` holds beside what is counted here.
+        info: What ``map.json`` is to say, but for what is counted here.
         archive: The worker's zipapp.
         workers: Number of components -> how many workers to plan for.
         block_size: Components of a block, or None.
@@ -234,7 +227,7 @@ def create_map_folder(
         MapError: The disk is full, or the folder cannot be written. Nothing is left in any of these cases, nor when `inputs` raises.
     """
     root = maps_root()
-    temporary = root / f".new-{map_id}"
+    temporary = root / f".new-{info.id}"
     try:
         private_folder(root.parent, root.name)
         trust.make_folder(str(temporary))
@@ -253,7 +246,7 @@ def create_map_folder(
         key = os.urandom(formats.KEY_BYTES)
         holds_code = function.holds_code or inputs_hold_code
         with open(temporary / "function.pkl", "wb", opener=trust.opener) as file:
-            file.write(compatibility.header({**info["interpreter"], "code": holds_code}))
+            file.write(compatibility.header({**info.interpreter, "code": holds_code}))
             function.write_to(file)
             function_bytes = file.tell()
         new.write_whole("key", key)
@@ -262,22 +255,20 @@ def create_map_folder(
         new.write_whole("rounds/0/plan", plan.dumps(key, 0))
         worker = temporary / "worker.pyz"
         new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
-        facts = {
-            "format": FORMAT,
-            "id": map_id,
-            **info,
-            "n": count,
-            "workers": planned,
-            "holds_code": holds_code,
-            "function_bytes": function_bytes,
-            "archive_bytes": worker.stat().st_size,
-            "own_modules": sorted(function.own.packed),
-            "created": time.time(),
-        }
-        new.write_whole("map.json", json.dumps(facts).encode())
+        whole = attrs.evolve(
+            info,
+            n=count,
+            workers=planned,
+            holds_code=holds_code,
+            function_bytes=function_bytes,
+            archive_bytes=worker.stat().st_size,
+            own_modules=sorted(function.own.packed),
+            created=time.time(),
+        )
+        new.write_whole("map.json", json.dumps(whole.to_json()).encode())
         if before_it_is_in_place is not None:
             before_it_is_in_place(temporary, holds_code)
-        temporary.rename(root / map_id)
+        temporary.rename(root / info.id)
     except _FromInputs as wrapped:
         shutil.rmtree(temporary, ignore_errors=True)
         raise wrapped.error from wrapped.error.__cause__
@@ -291,7 +282,7 @@ def create_map_folder(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return MapFolder(root / map_id)
+    return MapFolder(root / info.id)
 
 
 _Given = ParamSpec("_Given")
@@ -338,12 +329,12 @@ class MapFolder:
 
     Attributes:
         path: The folder.
-        info: Contents of ``map.json``.
+        info: What ``map.json`` says.
         key: What records are signed with.
     """
 
     path: Path
-    info: dict[str, Any] = attrs.field(init=False)
+    info: MapInfo = attrs.field(init=False)
     key: bytes = attrs.field(init=False, repr=False)
     transport: FileTransport = attrs.field(init=False, repr=False)
     _submissions_size: int = attrs.field(init=False, default=0)
@@ -351,18 +342,21 @@ class MapFolder:
     def __attrs_post_init__(self) -> None:
         self.transport = FileTransport(str(self.path))
         try:
-            self.info = json.loads(self._read("map.json"))
+            plain = json.loads(self._read("map.json"))
         except ValueError as error:
             raise self.damaged(f"map.json is not whole: {error}") from error
-        missing = _FIELDS - set(self.info) if isinstance(self.info, dict) else _FIELDS
+        missing = MapInfo.missing(plain)
         if missing:
-            self.info = {}
             raise self.damaged(f"map.json does not say {', '.join(sorted(missing))}")
-        if self.info.get("format") not in FORMATS:
+        if plain["format"] not in FORMATS:
             raise MapError(
-                f"the map in {self.path} has format {self.info.get('format')}, this Wingspan reads {FORMAT}",
+                f"the map in {self.path} has format {plain['format']}, this Wingspan reads {FORMAT}",
                 hint="use the Wingspan that made it, or a newer one",
             )
+        try:
+            self.info = MapInfo.from_json(plain)
+        except TypeError as error:
+            raise self.damaged(f"map.json cannot be read: {error}") from error
         self.key = self._read("key")
         if len(self.key) != formats.KEY_BYTES:
             raise self.damaged("the file key is cut")
@@ -370,12 +364,12 @@ class MapFolder:
     @property
     def n(self) -> int:
         """How many components."""
-        return int(self.info["n"])
+        return self.info.n
 
     @property
     def delivery(self) -> Delivery | None:
         """Its locked environment; None: its workers have the Python that made it."""
-        known = self.info.get("environment")
+        known = self.info.environment
         if not known:
             return None
         from wingspan.delivery.record import Delivery
@@ -385,7 +379,7 @@ class MapFolder:
     @property
     def is_old(self) -> bool:
         """Its workers write as those of format 1 did."""
-        return bool(self.info["format"] == 1)
+        return self.info.format == 1
 
     @property
     def is_gone(self) -> bool:
@@ -409,7 +403,7 @@ class MapFolder:
         if self.is_gone:
             return self.removed()
         return MapDamaged(
-            f"the map {self.info.get('tag') if hasattr(self, 'info') else ''!s} in {self.path} is damaged: {what}".replace(
+            f"the map {self.info.tag if hasattr(self, 'info') else ''!s} in {self.path} is damaged: {what}".replace(
                 "  ", " "
             ),
             hint="its whole results can still be read where map.json and key are; bring the file back from a backup, or make the map again",
@@ -417,7 +411,7 @@ class MapFolder:
 
     def removed(self) -> MapRemoved:
         """An error that says that the map is gone."""
-        tag = getattr(self, "info", {}).get("tag")
+        tag = self.info.tag if hasattr(self, "info") else None
         named = f"the map {tag!r}" if tag else f"the map in {self.path}"
         return MapRemoved(f"{named} was removed", hint="make it again")
 
@@ -425,7 +419,7 @@ class MapFolder:
         """What to raise for an error of the operating system while `what` was done to the map (a participle, such as ``"held"``)."""
         if self.is_gone:
             return self.removed()
-        tag = self.info.get("tag") if hasattr(self, "info") else self.path.name
+        tag = self.info.tag if hasattr(self, "info") else self.path.name
         return disk_error(error, f"the map {tag!r} cannot be {what}", self.path, "What is finished is kept")
 
     def _read(self, name: str) -> bytes:
@@ -449,8 +443,9 @@ class MapFolder:
             except FileNotFoundError:
                 raise self.damaged(f"the file {name} is missing") from None
         for name, field in (("function.pkl", "function_bytes"), ("worker.pyz", "archive_bytes")):
-            if sizes[name] != self.info.get(field, sizes[name]):
-                raise self.damaged(f"{name} has {sizes[name]} bytes instead of {self.info[field]}")
+            known = getattr(self.info, field)
+            if known not in (None, sizes[name]):
+                raise self.damaged(f"{name} has {sizes[name]} bytes instead of {known}")
         if sizes["inputs.idx"] != 8 * (self.n + 1):
             raise self.damaged(f"inputs.idx has {sizes['inputs.idx']} bytes instead of {8 * (self.n + 1)}")
         with (self.path / "inputs.idx").open("rb") as file:
@@ -461,22 +456,24 @@ class MapFolder:
 
     def read_info(self) -> None:
         """Take in what another process has changed in ``map.json``, a new tag for instance."""
-        with contextlib.suppress(ValueError, OSError):
-            self.info = json.loads((self.path / "map.json").read_bytes())
+        with contextlib.suppress(ValueError, TypeError, OSError):
+            plain = json.loads((self.path / "map.json").read_bytes())
+            if not MapInfo.missing(plain):
+                self.info = MapInfo.from_json(plain)
 
     def settle_tags(self) -> None:
         """Take away a tag that a retag has left beside the map's own. The map's lock must be held."""
         self.read_info()
-        if self.info.get("also"):
-            for tag in self.info["also"]:
-                if tag != self.info["tag"]:
-                    remove_tag(tags_root(), tag, self.info["id"])
-            self.update_info(also=[])
+        if self.info.also:
+            for tag in self.info.also:
+                if tag != self.info.tag:
+                    remove_tag(tags_root(), tag, self.info.id)
+            self.update_info(also=())
 
     def update_info(self, **changes: Any) -> None:
         """Rewrite ``map.json`` with `changes`."""
-        self.info = {**self.info, **changes}
-        trust.write_whole(str(self.path / "map.json"), json.dumps(self.info).encode())
+        self.info = attrs.evolve(self.info, **changes)
+        trust.write_whole(str(self.path / "map.json"), json.dumps(self.info.to_json()).encode())
 
     def input_pickles(self, first: int, stop: int) -> Iterator[Pickled]:
         """The pickles of inputs ``first … stop - 1``."""

@@ -66,7 +66,7 @@ class Keeper:
         self.folder = self._folder = folder
         self.results = Results(folder)
         self.jobs = Jobs()
-        self.options = Options.from_dict(folder.info["options"])
+        self.options = Options.from_dict(folder.info.options)
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
         self._hand = HandSubmissions(folder)
@@ -283,7 +283,7 @@ class Keeper:
             message, hint = describe_refusal(refused[-1].refused or {})
             host = (refused[-1].facts or {}).get("host", "?")
             raise WorkersCannotStart(
-                f"the workers of map {self.folder.info['tag']!r} cannot do it: {message} "
+                f"the workers of map {self.folder.info.tag!r} cannot do it: {message} "
                 f"({len(refused)} of them so far, the last on {host})",
                 hint=hint,
             )
@@ -432,13 +432,13 @@ class Keeper:
         words = "\n".join(f"  {line}" for line in tail if line)
         if not words and (self.folder.disk_is_full or job.code == _COULD_NOT_WRITE):
             error = WorkersCannotStart(
-                f"the workers of map {self.folder.info['tag']!r} end before they begin ({ended}): they cannot write to "
+                f"the workers of map {self.folder.info.tag!r} end before they begin ({ended}): they cannot write to "
                 f"{self.folder.path}; the disk {'is' if self.folder.disk_is_full else 'was'} full",
                 hint="free some space, then m.rerun(); what is finished is kept",
             )
             return error, "the disk is full"
         error = WorkersCannotStart(
-            f"the workers of map {self.folder.info['tag']!r} end before they begin ({ended})"
+            f"the workers of map {self.folder.info.tag!r} end before they begin ({ended})"
             + (
                 f"; the last lines of their standard error:\n{words}"
                 if words
@@ -556,7 +556,7 @@ class Keeper:
             function: File of the function that a `rounds.RERUN` calls.
         """
         newest = max(self.results.plans)
-        workers = self.options.workers or int(self.folder.info["workers"])
+        workers = self.options.workers or self.folder.info.workers
         plan = rounds.plan_for(kind, components, workers, self.options.block_size, function)
         nonce = f"c{os.getpid()}-{time.time_ns()}"
         folders = rounds.OLD_FOLDERS if self.folder.is_old else rounds.FOLDERS
@@ -575,7 +575,7 @@ class Keeper:
         """
         if count is None and self.options.workers == 0:
             return 0
-        pool = pool or self._pool(self.folder.info["pool"])
+        pool = pool or self._pool(self.folder.info.pool)
         pool.make_ready()
         if count is None:
             left = max(1, self.results.n - self.results.finished + len(self.results.retryable))

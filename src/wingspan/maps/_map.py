@@ -55,12 +55,12 @@ class Map(Outputs):
     @property
     def created(self) -> datetime.datetime:
         """When it was made, in this machine's time zone."""
-        return datetime.datetime.fromtimestamp(self._folder.info["created"]).astimezone()
+        return datetime.datetime.fromtimestamp(self._folder.info.created).astimezone()
 
     @property
     def function_name(self) -> str:
         """Name of the function."""
-        return str(self._folder.info["function"])
+        return self._folder.info.function
 
     @property
     def options(self) -> Any:
@@ -70,7 +70,7 @@ class Map(Outputs):
     @property
     def is_transient(self) -> bool:
         """Nobody gave it a tag: `wingspan.clean` removes it."""
-        return bool(self._folder.info.get("transient"))
+        return self._folder.info.transient
 
     @property
     def exists(self) -> bool:
@@ -111,16 +111,16 @@ class Map(Outputs):
         return f"<{begins}: {told}{waits}>"
 
     def _repr_html_(self) -> str:
-        return map_html(self.status(), self._folder.info)
+        return map_html(self.status(), self.function_name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_folder, (str(self.path),)
 
     def __hash__(self) -> int:
-        return hash(self._folder.info["id"])
+        return hash(self._folder.info.id)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Map) and other._folder.info["id"] == self._folder.info["id"]
+        return isinstance(other, Map) and other._folder.info.id == self._folder.info.id
 
     # -- how it fares --------------------------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class Map(Outputs):
             components=len(self),
             counts=counts,
             workers=workers,
-            pools=pools or (self._folder.info["pool"],),
+            pools=pools or (self._folder.info.pool,),
             message=message,
         )
 
@@ -421,7 +421,7 @@ class Map(Outputs):
         from wingspan.maps._functions import pickle_function
 
         check_callable(function)
-        tops = self._folder.info.get("own_modules", ())
+        tops = self._folder.info.own_modules
         return add_function(self._folder, function, pickle_function(function, tops))
 
     @told("given workers")
@@ -473,7 +473,7 @@ class Map(Outputs):
                     raise
         self._keeper.close()
         self._folder.read_info()
-        remove_map_folder(self._folder.path, self.tag, *self._folder.info.get("also", ()))
+        remove_map_folder(self._folder.path, self.tag, *self._folder.info.also)
 
     def _end_jobs(self) -> None:
         keeper = self._keeper
@@ -507,7 +507,7 @@ class Map(Outputs):
                 # Written down before it is done: whoever dies on the way leaves a map that `load` knows by one tag.
                 folder.update_info(also=[tag])
                 try:
-                    write_tag(tags_root(), tag, folder.info["id"])
+                    write_tag(tags_root(), tag, folder.info.id)
                 except BaseException:
                     folder.update_info(also=[])
                     raise

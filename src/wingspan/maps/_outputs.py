@@ -44,7 +44,7 @@ class Outputs(Sequence[Any]):
     @property
     def tag(self) -> str:
         """Its name."""
-        return str(self._folder.info["tag"])
+        return self._folder.info.tag
 
     def __len__(self) -> int:
         return self._folder.n
@@ -227,8 +227,8 @@ class Outputs(Sequence[Any]):
     def _folders(self) -> list[str]:
         """Folders that somebody's relative paths may be relative to."""
         info = self._folder.info
-        code = (info.get("code") or {}).get("file")
-        found = [info.get("made_in"), os.path.dirname(code) if code else None, working_folder()]  # noqa: PTH120 - as text
+        code = (info.code or {}).get("file")
+        found = [info.made_in, os.path.dirname(code) if code else None, working_folder()]  # noqa: PTH120 - as text
         return [one for one in found if one]
 
     @property

@@ -29,11 +29,11 @@ def read_value(folder: MapFolder, pickled: Pickled, what: str) -> Any:
         Exception: Whatever unpickling raises.
     """
     if pickled.holds_code:
-        written = folder.info["interpreter"]
+        written = folder.info.interpreter
         obstacle = compatibility.obstacle(written, {**written, **compatibility.this_python()})
         if obstacle:
             raise WrongInterpreter(
-                f"{what} of map {folder.info['tag']!r} holds code, and {obstacle.replace('this worker', 'this session')}",
+                f"{what} of map {folder.info.tag!r} holds code, and {obstacle.replace('this worker', 'this session')}",
                 hint=f"read it with Python {written['python']}, or return plain data",
             )
     try:
@@ -47,7 +47,7 @@ def read_value(folder: MapFolder, pickled: Pickled, what: str) -> Any:
 def _provide(folder: MapFolder, module: str | None) -> bool:
     """Make the map's own modules importable here, after everything else; False if `module` is none of them."""
     top = (module or "").partition(".")[0]
-    if top not in folder.info.get("own_modules", ()):
+    if top not in folder.info.own_modules:
         return False
     with (folder.path / rounds.FUNCTION).open("rb") as file:
         file.readline()

@@ -11,7 +11,6 @@ import shlex
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -84,7 +83,7 @@ def render_map(
     check_empty(path)
     found._folder.read_info()
     found._folder.check_inputs()
-    count = int(found._folder.info["workers"]) if workers is None else workers
+    count = found._folder.info.workers if workers is None else workers
     if not 1 <= count <= _MOST_WORKERS:
         raise SettingsError(
             f"{count:,} workers cannot be rendered", hint=f"give at least 1, at most {_MOST_WORKERS:,}"
@@ -122,7 +121,7 @@ class _Files:
         bundle_url: str | None,
     ) -> None:
         self.map, self.target, self.folder, self.count = found, target, folder, count
-        self.info: dict[str, Any] = found._folder.info
+        self.info = found._folder.info
         self.options = found.options
         self.resources = map_resources(found) if resources is None else with_environment(found, resources)
         self.profile = profile or self.options.profile
@@ -139,7 +138,7 @@ class _Files:
         # A tag may have characters that submit files and sbatch options take for something else.
         self.name = re.sub(r"[^A-Za-z0-9._+-]", "-", found.tag)
         self.main = f"{self.name}.{'sub' if target == 'htcondor' else 'sbatch'}"
-        calls = f"calls of {self.info['function']}"
+        calls = f"calls of {self.info.function}"
         self.title = one_line(f"workers of the map {found.tag}, {len(found):,} {calls}")
 
     def write(self) -> None:
@@ -178,7 +177,7 @@ class _Files:
             python = " ".join([*self.environment.start, "python"])
             why = "# The environment's Python; enter.sh makes the environment available and checks it."
         else:
-            version = ".".join(self.info["interpreter"]["python"].split(".")[:2])
+            version = ".".join(self.info.interpreter["python"].split(".")[:2])
             launcher = f'"{place}launcher.sh"' if shared else "launcher.sh"
             python = f"sh {launcher} {version} {shlex.quote(sys.executable)}"
             why = f"# Python {version}, which pickled the function: launcher.sh looks for it, first at this path, then on PATH."
@@ -233,7 +232,7 @@ class _Files:
         text.say(
             "What condor_q shows, and by what it finds them.",
             f"JobBatchName = {classad_literal(self.map.tag)}",
-            f"+WingspanMap = {classad_literal(self.info['id'])}",
+            f"+WingspanMap = {classad_literal(self.info.id)}",
         )
         text.say(
             "The script beside this file. Its arguments make a number that no other worker of the map has.",
@@ -352,7 +351,7 @@ class _Files:
         )
         return (
             f"# {tag}\n\n"
-            f"Workers of the map `{tag}`: `{self.info['function']}` on {len(self.map):,} inputs.\n\n"
+            f"Workers of the map `{tag}`: `{self.info.function}` on {len(self.map):,} inputs.\n\n"
             f"Submit them with `sh submit.sh`. It needs {program} and nothing else; everything may be edited. {where}\n"
             "Workers share what there is to do, whenever and however many there are; each ends when nothing is left.\n\n"
             f"| file | what it is |\n| --- | --- |\n{table}\n\n"

@@ -158,7 +158,7 @@ class Results:
         self.arrived = array("L")
         self.failed: set[int] = set()
         self.retryable: set[int] = set()
-        self._retries = int(folder.info.get("retries", 0))
+        self._retries = folder.info.retries
         self.plans: dict[int, rounds.Plan] = {}
         self.starts: dict[str, WorkerStart] = {}
         self.starts_of: dict[int, list[WorkerStart]] = {}

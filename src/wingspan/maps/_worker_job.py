@@ -36,7 +36,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
     }
     executable, before, send = pool.launch()
     job = JobDescription(
-        name=folder.info["tag"],
+        name=folder.info.tag,
         executable=executable,
         transfer_executable=send,
         arguments=(
@@ -59,7 +59,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         max_idle=options.max_idle,
         io_proxy=pool.transport == "chirp",
         note=note_of(first, count),
-        custom={"WingspanMap": folder.info["id"], **options.custom},
+        custom={"WingspanMap": folder.info.id, **options.custom},
         submit=submit,
     )
     return _inside(for_site(job, options, pool), folder, pool)
@@ -72,7 +72,7 @@ def bundle_of(folder: MapFolder) -> Bundle | None:
         MapDamaged: It is gone, or another one.
     """
     delivery = folder.delivery
-    return delivery.locate(folder.path, MapDamaged, f"the map {folder.info['tag']!r}") if delivery else None
+    return delivery.locate(folder.path, MapDamaged, f"the map {folder.info.tag!r}") if delivery else None
 
 
 def _inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescription:

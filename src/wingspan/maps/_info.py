@@ -1,0 +1,100 @@
+"""What ``map.json`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from wingspan.worker import formats
+
+__all__ = ["FORMAT", "FORMATS", "MapInfo"]
+
+#: What is made, and what can be read. In format 1 all records lie in frames of the older kind, and nothing in pieces.
+FORMAT, FORMATS = 2, frozenset({1, 2})
+
+
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(given)
+
+
+@attrs.frozen(kw_only=True)
+class MapInfo:
+    """A map, and what is known of how it was made. What has a default here is not in every file.
+
+    Attributes:
+        format: Of the map's folder.
+        id: Name of the folder.
+        tag: Name of the map.
+        also: Tags that it may have beside, while it is given another one.
+        transient: Nobody chose the tag.
+        n: How many components.
+        function: What the function is called.
+        call: ``"map"`` or ``"starmap"``.
+        pool: Kind of the pool that it was made for.
+        options: See `Options.from_dict`.
+        retries: How often a component that failed is tried again.
+        interpreter: That of the session that made it; see `wingspan.worker.compatibility`.
+        lease_seconds: How long a worker may be silent.
+        wingspan: Version that made it.
+        environment: Its locked environment, or None.
+        functions: 2: its workers know what a round is that names another function.
+        code: Where its function comes from; see `FunctionVersion.read`.
+        made_in: Folder that it was made in.
+        workers: How many were planned.
+        holds_code: Code travels by value.
+        function_bytes: Size of ``function.pkl``.
+        archive_bytes: Size of ``worker.pyz``.
+        own_modules: Names at the top of the own modules that go along.
+        created: When it was made, Unix time.
+        unknown: Keys of the file that this Wingspan does not know.
+    """
+
+    format: int = FORMAT
+    id: str
+    tag: str
+    also: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    transient: bool = False
+    function: str
+    call: str
+    pool: str
+    options: Mapping[str, Any]
+    retries: int = 0
+    interpreter: Mapping[str, Any]
+    lease_seconds: float = formats.LEASE_SECONDS
+    wingspan: str | None = None
+    environment: Mapping[str, Any] | None = None
+    functions: int | None = None
+    code: Mapping[str, Any] | None = None
+    made_in: str | None = None
+    n: int
+    workers: int
+    holds_code: bool = True
+    function_bytes: int | None = None
+    archive_bytes: int | None = None
+    own_modules: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    created: float = 0.0
+    unknown: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``map.json``; what the file did not say is not said."""
+        known = {
+            field.name: getattr(self, field.name)
+            for field in attrs.fields(MapInfo)
+            if field.name != "unknown"
+        }
+        return {**{name: value for name, value in known.items() if value is not None}, **self.unknown}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> MapInfo:
+        """The inverse of `to_json`; see `missing` first."""
+        names = {field.name for field in attrs.fields(cls)} - {"unknown"}
+        known = {name: plain[name] for name in names & set(plain)}
+        return cls(**known, unknown={key: plain[key] for key in plain if key not in names})
+
+    @classmethod
+    def missing(cls, plain: object) -> frozenset[str]:
+        """What the file must say for the map to be of any use, and does not."""
+        fields = {field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING} | {"format"}
+        return frozenset(fields - set(plain) if isinstance(plain, dict) else fields)
