@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wingspan.environments import load_environment
@@ -33,6 +33,7 @@ from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.errors import LockDamaged
 from wingspan.environments.lockfile import Lock
+from wingspan.errors import EnvironmentWarning
 
 MANY = int(os.environ.get("WINGSPAN_TEST_EXAMPLES", "15"))
 SUBDIR = f"linux-{'64' if platform.machine() == 'x86_64' else platform.machine()}"
@@ -645,3 +646,82 @@ def test_damaged_lists_of_programs_are_named(points: str, tmp_path: Path, empty_
     )
     assert done.returncode in (0, 121)
     assert "Traceback" not in done.stderr
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+RECORDS = f"channel/{SUBDIR}/repodata.json"
+
+
+def altered(path: Path, **members: bytes) -> Path:
+    """A pack of one package in which these members are others, or more."""
+    given = pack(path.with_suffix(".whole"), {"i1": package({"a": b"x"})})
+    with tarfile.open(given) as old, tarfile.open(path, "w") as new:
+        content = {m.name: old.extractfile(m).read() for m in old}  # type: ignore[union-attr]
+        for name, data in {**content, **members}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"pixi-pack.json": DEEP},
+        {"pixi-pack.json": b"[]"},
+        {"pixi-pack.json": b'{"version": "1", "platform": ["x"]}'},
+        {"wingspan.json": DEEP},
+        {RECORDS: DEEP},
+        {RECORDS: b"[]"},
+        {RECORDS: b'{"packages": [1]}'},
+        {RECORDS: b'{"packages": {"i1-1-0.tar.bz2": null}}'},
+        {RECORDS: b'{"packages": {"i1-1-0.tar.bz2": {}}}'},
+        {"sha256sums": b"\xff\n\nabc\n"},
+        {"pypi/x-1-py3-none-any.whl": b"junk"},
+    ],
+)
+def test_a_pack_that_makes_no_sense_is_damaged(
+    members: dict[str, bytes], tmp_path: Path, empty_cache: Path
+) -> None:
+    """Whatever its tables hold, it is refused in words, and nothing is left."""
+    with pytest.raises(BundleError):
+        unpack_bundle(altered(tmp_path / "pack.tar", **members), tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_what_no_shell_can_hold_is_left_out_of_the_activation(tmp_path: Path, empty_cache: Path) -> None:
+    """Scripts that lie elsewhere, and values that no variable can have, are left out with a warning; the rest is set."""
+    carried = {
+        "env": {"BAD": "\ud800", "NUL": "x\0y", "TEXT": "$(touch evil)`touch evil`", "GOOD": "1"},
+        "scripts": ["../../../evil.sh", 1, ""],
+    }
+    path = altered(tmp_path / "pack.tar", **{"activation/activation.json": json.dumps(carried).encode()})
+    with pytest.warns(EnvironmentWarning):
+        unpack_bundle(path, tmp_path / "target")
+    script = tmp_path / "target/activate.sh"
+    done = subprocess.run(
+        ["sh", "-c", '. "$1"; echo "$GOOD $TEXT"', "sh", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert done.stdout == "1 $(touch evil)`touch evil`\n"
+    assert "evil.sh" not in script.read_text()
+    assert not (tmp_path / "evil").exists()
+
+
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mangled_pack_is_an_error_in_words(data: st.DataObject, tmp_path: Path, empty_cache: Path) -> None:
+    """A pack with bytes cut off or changed is unpacked, or refused with an error of bundles."""
+    path, target = altered(tmp_path / "pack.tar"), tmp_path / "target"
+    content = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=20)):
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    try:
+        unpack_bundle(path, target)
+    except BundleError:
+        assert not target.exists()
+    shutil.rmtree(target, ignore_errors=True)

@@ -119,7 +119,7 @@ class Manifest:
             found = cls(**{key: value for key, value in document.items() if key in known})
             found._check()
             return found
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, BundleDamaged):
                 raise
             raise BundleDamaged(

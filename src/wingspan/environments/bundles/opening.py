@@ -7,6 +7,7 @@ import json
 import struct
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -19,7 +20,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.stores.errors import StoreError
 from wingspan.stores.names import SIDECAR_SUFFIX, ContentName, read_sidecar
 
-__all__ = ["check_file", "check_pack_sums", "detect_kind", "open_bundle", "verify_bundle"]
+__all__ = ["check_file", "check_pack_sums", "detect_kind", "listed_packages", "open_bundle", "verify_bundle"]
 
 #: Bytes of the texts of a bundle or package that are read into memory: more is no description, whatever it unpacks to.
 MOST_TEXT = 1 << 28
@@ -231,15 +232,14 @@ def check_pack_sums(path: Path, sums: dict[str, str], texts: dict[str, bytes], m
     """
     for name, text in texts.items():
         if name == "sha256sums":
-            for line in text.decode().splitlines():
+            for line in text.decode(errors="replace").splitlines():
                 digest, _, member = line.partition("  ")
                 if sums.get(member) != digest:
                     raise _member(path, member, digest, sums.get(member))
             continue
         try:
-            document = json.loads(text)
-            records = {**document.get("packages", {}), **document.get("packages.conda", {})}
-        except (ValueError, AttributeError):
+            records = listed_packages(text)
+        except ValueError:
             raise BundleDamaged(f"{path}: {name} cannot be read", hint="fetch or build it again") from None
         for file_name, record in records.items():
             member = f"{name.rsplit('/', 1)[0]}/{file_name}"
@@ -248,6 +248,22 @@ def check_pack_sums(path: Path, sums: dict[str, str], texts: dict[str, bytes], m
                     if found.get(member) != record[algorithm]:
                         raise _member(path, member, record[algorithm], found.get(member))
                     break
+
+
+def listed_packages(text: bytes) -> dict[str, dict[str, Any]]:
+    """The records of packages by file name in a ``repodata.json``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        document = json.loads(text)
+        found = {**document.get("packages", {}), **document.get("packages.conda", {})}
+    except (AttributeError, TypeError, RecursionError):
+        raise ValueError("it lists no packages") from None
+    if not all(isinstance(record, dict) for record in found.values()):
+        raise ValueError("what it lists are no packages")
+    return found
 
 
 def _member(path: Path, member: str, wanted: str, got: str | None) -> BundleDamaged:
@@ -263,7 +279,7 @@ def sif_partition(path: Path) -> int:
         BundleDamaged: There is none.
     """
     with path.open("rb") as file:
-        head = file.read(128)
+        head = file.read(128).ljust(128, b"\0")
         # header: launch[32] magic[10] version[3] arch[3] id[16] created mtime free total descr_off ...
         (_, _, _, total, offset) = struct.unpack("<qqqqq", head[64:104])
         file.seek(offset)

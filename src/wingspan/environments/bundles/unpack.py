@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,13 @@ from wingspan.environments.bundles.linked.metadata import FOLDER, activation_scr
 from wingspan.environments.bundles.linked.prefix import link_conda, settle_modes
 from wingspan.environments.bundles.machine.programs import find_program
 from wingspan.environments.bundles.manifest import Bundle
-from wingspan.environments.bundles.opening import check_file, check_pack_sums, open_bundle, sif_partition
+from wingspan.environments.bundles.opening import (
+    check_file,
+    check_pack_sums,
+    listed_packages,
+    open_bundle,
+    sif_partition,
+)
 from wingspan.environments.bundles.packages.foreign_names import check_names, site_packages
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.remote.activation import ACTIVATION, place_fault
@@ -150,8 +158,8 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
     check_pack_sums(bundle.path, sums, texts, md5)
     try:
         description = json.loads((root / "pixi-pack.json").read_bytes())
-        version, platform = description["version"], description["platform"]
-    except (OSError, ValueError, KeyError, TypeError):
+        version, platform = description["version"], str(description["platform"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise BundleDamaged(
             f"{bundle.path} has no readable pixi-pack.json", hint="is it the right file?"
         ) from None
@@ -164,12 +172,8 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
     for name, text in texts.items():
         if name == "sha256sums":
             continue
-        document = json.loads(text)
         subdir = name.split("/")[1]
-        for file_name, record in {
-            **document.get("packages", {}),
-            **document.get("packages.conda", {}),
-        }.items():
+        for file_name, record in listed_packages(text).items():
             check_names(record, file_name, subdir)
             path = root / "channel" / subdir / file_name
             if f"channel/{subdir}/{file_name}" not in sums:
@@ -216,8 +220,7 @@ def _install_wheels(wheels: list[Path], prefix: Path, site: str) -> None:
 def _md5_only(texts: dict[str, bytes], member: str) -> bool:
     folder, _, file_name = member.rpartition("/")
     try:
-        document = json.loads(texts[f"{folder}/repodata.json"])
-        record = {**document.get("packages", {}), **document.get("packages.conda", {})}[file_name]
+        record = listed_packages(texts[f"{folder}/repodata.json"])[file_name]
     except (KeyError, ValueError):
         return False
     return not record.get("sha256") and bool(record.get("md5"))
@@ -260,7 +263,7 @@ def _check_prefix_files(folder: Path, work: Path, path: Path) -> None:
     try:
         listed = json.loads((folder / FOLDER / "prefix-files.json").read_bytes())
         names = [str(name) for kind in ("text", "binary") for name in listed[kind]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise BundleDamaged(
             f"{path} has no readable {FOLDER}/prefix-files.json", hint="is it the right file?"
         ) from None
@@ -315,7 +318,18 @@ def _extract_layers(bundle: Bundle, work: Path) -> Path:
                             _extract_member(layer, member, work, within, bundle.path)
         except UnsafeBundle:
             raise
-        except (KeyError, IndexError, TypeError, ValueError, tarfile.TarError, *_IN_THE_WAY):
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+            EOFError,
+            zlib.error,
+            gzip.BadGzipFile,
+            tarfile.TarError,
+            *_IN_THE_WAY,
+        ):
             raise BundleDamaged(
                 f"{bundle.path} has no readable layers", hint="is it the right file?"
             ) from None
@@ -339,7 +353,8 @@ def _extract_member(
     except trust.BadName:
         inside = False
     source = layer.extractfile(member) if member.isfile() else None
-    if not inside or not (source or member.isdir() or member.issym()):
+    # A whiteout takes away what is in an earlier layer; Wingspan writes none, and engines would not see what is unpacked here.
+    if not inside or target.name.startswith(".wh.") or not (source or member.isdir() or member.issym()):
         raise _leads_out(path, member.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.isdir():

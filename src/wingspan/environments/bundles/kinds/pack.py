@@ -327,7 +327,7 @@ def read_pack_manifest(path: Path) -> tuple[bytes | None, dict[str, Any]]:
                 else:
                     try:
                         pixi_pack = json.loads(content)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         pixi_pack = None
     if not isinstance(pixi_pack, dict):
         raise BundleDamaged(

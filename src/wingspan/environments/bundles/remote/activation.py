@@ -42,6 +42,11 @@ def is_variable(name: "str") -> "bool":
     return re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", name) is not None and name not in _READ_ONLY
 
 
+def fits(text: "str") -> "bool":
+    """Whether a variable or a name of a file can be `text`."""
+    return "\0" not in text and not any("\ud800" <= one <= "\udfff" for one in text)
+
+
 def environment_variables(prefix: "str") -> "Tuple[Dict[str, str], List[str]]":
     """What packages set: the variables by name, and what is wrong with entries that are left out."""
     folder = os.path.join(prefix, "etc/conda/env_vars.d")
@@ -66,7 +71,7 @@ def environment_variables(prefix: "str") -> "Tuple[Dict[str, str], List[str]]":
                 faults.append("%s: %r is no name of a variable" % (where, key))
             elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
                 faults.append("%s: the value of %s is no text" % (where, key))
-            elif "\0" in str(value) or any("\ud800" <= one <= "\udfff" for one in str(value)):
+            elif not fits(str(value)):
                 faults.append("%s: the value of %s has a character that no variable can hold" % (where, key))
             else:
                 variables[key] = str(value)
@@ -113,15 +118,21 @@ def activation_script(
     if carried:
         lines.append(': "${PIXI_PROJECT_ROOT:=$PWD}"; export PIXI_PROJECT_ROOT')
         for key in ("PIXI_PROJECT_NAME", "PIXI_ENVIRONMENT_NAME"):
-            lines.append("export %s=%s" % (key, quoted(str(carried.get(key, "")))))
+            value = str(carried.get(key, ""))
+            lines.append("export %s=%s" % (key, quoted(value if fits(value) else "")))
     scripts = os.path.join(folder, "etc/conda/activate.d")
     for script in sorted(os.listdir(scripts)) if os.path.isdir(scripts) else []:
         if script.endswith(".sh"):
             lines.append('. "$CONDA_PREFIX"/etc/conda/activate.d/' + quoted(script))
     for script in carried.get("scripts", []):
-        lines.append('. "$CONDA_PREFIX"/%s/%s' % (ACTIVATION, quoted(str(script))))
+        if not isinstance(script, str) or script in ("", ".", "..") or "/" in script or not fits(script):
+            faults.append("[activation]: %r is no name of a script" % (script,))
+            continue
+        lines.append('. "$CONDA_PREFIX"/%s/%s' % (ACTIVATION, quoted(script)))
     for key, value in carried.get("env", {}).items():
-        if is_variable(key):
+        if not fits(str(value)):
+            faults.append("[activation.env]: the value of %s has a character that no variable can hold" % key)
+        elif is_variable(key):
             lines.append("export %s=%s" % (key, expanded(str(value))))
         else:
             faults.append("[activation.env]: %r is no name of a variable" % key)
