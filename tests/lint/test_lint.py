@@ -1112,3 +1112,28 @@ def test_no_text_is_executed(tmp_path: Path, words: list[str]) -> None:
     path.write_text("".join(words))
     lint([path], kind="submit")
     assert sorted(each.name for each in tmp_path.iterdir() if each.name.isupper()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a = $(b)\nb = $(a)\narguments = $(a)\n", 2),
+        ("b = x$(c)\nc = $(d:1)\nd = $(b)\n+X = $(c)\n", 2),
+        ("a = $(b)\nb = $(a)\n", None),  # nothing uses them
+        ("a = 1\na = $(a) 2\narguments = $(a)\n", None),
+        ("a = $(b)\nb = 1\narguments = $(a)$(b)\n", None),
+    ],
+)
+def test_variables_that_stand_for_each_other(text: str, line: int | None, tmp_path: Path) -> None:
+    """condor_submit would not end; what is added to, and what nothing uses, is left alone."""
+    path = tmp_path / "a.sub"
+    path.write_text(f"executable = /bin/true\n{text}queue\n")
+    assert [each.line for each in lint([path]) if each.rule == "endless-variable"] == ([line] if line else [])
+
+
+def test_many_variables_in_a_row(tmp_path: Path) -> None:
+    """A chain of variables is followed to its end, however long."""
+    path = tmp_path / "a.sub"
+    chain = "".join(f"v{n} = $(v{n + 1})\n" for n in range(20_000))
+    path.write_text(f"executable = /bin/true\n{chain}arguments = $(v0)\nqueue\n")
+    assert not [each for each in lint([path]) if each.rule == "endless-variable"]

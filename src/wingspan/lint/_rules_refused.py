@@ -6,6 +6,7 @@ Where HTCondor is on this machine its own parser has the last word on these (`_a
 from __future__ import annotations
 
 import functools
+import graphlib
 import re
 import signal
 from collections.abc import Iterator
@@ -348,3 +349,40 @@ def no_such_folder(submit: SubmitFile) -> Iterator[Hit]:
         ours = command.key == "initialdir" and not command.custom and value and not value.startswith("/")
         if ours and not exists(submit.base / value):
             yield Hit(command.line, f"initialdir = {value[:200]}: there is no such folder")
+
+
+@SUBMIT.rule(
+    "endless-variable",
+    hint="give one of them a value of its own",
+    why="condor_submit replaces variables that lead back to themselves for ever: it does not end.",
+    source=_TRIED,
+)
+def endless_variable(submit: SubmitFile) -> Iterator[Hit]:
+    leads_to: dict[str, set[str]] = {}
+    wanted: list[str] = []
+    lines = {}
+    for each in submit.commands:
+        names = {name.lower() for name in _VARIABLE.findall(each.value)}
+        if each.custom or is_command(each.key):
+            wanted += names
+        if each.custom or each.branch:
+            continue
+        adds = each.key in names  # to what it was before
+        names.discard(each.key)
+        leads_to[each.key] = names | leads_to.get(each.key, set()) if adds else names
+        lines[each.key] = each.line
+    reached: dict[str, set[str]] = {}
+    while wanted:
+        name = wanted.pop()
+        if name in leads_to and name not in reached:
+            reached[name] = leads_to[name]
+            wanted += leads_to[name]
+    try:
+        graphlib.TopologicalSorter(reached).prepare()
+    except graphlib.CycleError as error:
+        names_in_turn = sorted(set(error.args[1]), key=lambda name: lines[name])
+        shown = ", ".join(names_in_turn[:5])
+        yield Hit(lines[names_in_turn[0]], f"{shown} stand for each other, without an end")
+
+
+_VARIABLE = re.compile(r"\$\(([\w.]+)")

@@ -725,3 +725,39 @@ def test_a_mangled_pack_is_an_error_in_words(data: st.DataObject, tmp_path: Path
     except BundleError:
         assert not target.exists()
     shutil.rmtree(target, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        b"[]",
+        b"{}",
+        DEEP,
+        b'{"text": ["a\\u0000b"], "binary": []}',
+        b'{"text": ["a\\ud800b"], "binary": []}',
+        b'{"text": 1, "binary": []}',
+    ],
+)
+def test_an_image_whose_list_makes_no_sense_is_damaged(listed: bytes, tmp_path: Path) -> None:
+    """What an image wants rewritten is a list of names, or the image is damaged; one that says no place is damaged, too."""
+    layer, path = io.BytesIO(), tmp_path / "a.oci.tar"
+    with tarfile.open(fileobj=layer, mode="w:gz") as tar:
+        member = tarfile.TarInfo("opt/wingspan/environment/.wingspan/prefix-files.json")
+        member.size = len(listed)
+        tar.addfile(member, io.BytesIO(listed))
+    for prefix in ("/opt/wingspan/environment", None):
+        manifest = Manifest(
+            kind="oci", workspace="w", environment="default", platform=SUBDIR, environment_digest="x",
+            lock_sha256="y", prefix=prefix, python=None, packages=1,
+        )  # fmt: skip
+        members = {
+            "manifest.json": b'[{"Layers": ["l"]}]', "wingspan.json": manifest.to_json().encode(), "l": layer.getvalue(),
+            "oci-layout": b"{}", "index.json": b"{}",
+        }  # fmt: skip
+        with tarfile.open(path, "w") as tar:
+            for name, data in members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        with pytest.raises(BundleDamaged):
+            unpack_bundle(path, tmp_path / "target")

@@ -139,6 +139,8 @@ class Manifest:
         ):
             if not isinstance(text, str) or not text.isprintable():
                 raise TypeError(f"{text!r:.100} is no text")
+        if self.prefix is None and self.kind in ("squashfs", "sif", "oci"):
+            raise ValueError("it says of no place where the environment is")
         if self.prefix is not None:
             if not _PREFIX.fullmatch(self.prefix):
                 raise ValueError(f"{self.prefix!r:.100} is no place for an environment")

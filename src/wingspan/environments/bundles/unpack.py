@@ -263,6 +263,9 @@ def _check_prefix_files(folder: Path, work: Path, path: Path) -> None:
     try:
         listed = json.loads((folder / FOLDER / "prefix-files.json").read_bytes())
         names = [str(name) for kind in ("text", "binary") for name in listed[kind]]
+        for name in names:
+            if b"\0" in os.fsencode(name):
+                raise ValueError(name)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise BundleDamaged(
             f"{path} has no readable {FOLDER}/prefix-files.json", hint="is it the right file?"
