@@ -113,7 +113,7 @@ def find_source(bundle: Bundle, pool: Pool | None, *, progress: Progress = NO_PR
     Raises:
         As `source_of_bundle`.
     """
-    if pool is None or pool.kind != "htcondor" or bundle.kind not in _FILES:
+    if pool is None or pool.runs_here or pool.shares_files or bundle.kind not in _FILES:
         return Source()
     from wingspan.stores import Route
 
@@ -128,9 +128,7 @@ def find_source(bundle: Bundle, pool: Pool | None, *, progress: Progress = NO_PR
 
 def _unread(requirements: str | None, pool: Pool) -> str | None:
     """A warning where no machine of the pool says that it has the file system: jobs would wait, perhaps for ever."""
-    from wingspan.pools.htcondor import HTCondorPool
-
-    if requirements is None or not isinstance(pool, HTCondorPool):
+    if requirements is None:
         return None
     try:
         if pool.machine_ads(requirements.replace("TARGET.", ""), ["Name"]):
@@ -155,9 +153,9 @@ def machine_requirement(subdir: str, pool: Pool | None) -> str | None:
     """
     wanted = subdir.partition("-")[2]
     wanted = _ARCH.get(wanted, wanted)
-    if wanted.lower() == machine.machine().lower() or (pool is not None and pool.kind == "slurm"):
+    if wanted.lower() == machine.machine().lower() or (pool is not None and not pool.takes_requirements):
         return None
-    if pool is not None and pool.kind in ("personal", "local"):
+    if pool is not None and pool.runs_here:
         raise SettingsError(
             f"the environment is for {subdir}, and jobs of the {pool.kind} pool run on this machine, which is {machine.machine()}",
             hint="name a platform of this machine, or a pool that has such machines (pool=…)",

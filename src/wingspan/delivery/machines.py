@@ -158,10 +158,6 @@ def _how_sent(machines: Sequence[Machine], size: int | None) -> str:
 
 def machines_of(pool: Pool) -> tuple[Machine, ...]:
     """The machines of an HTCondor pool; none for a pool of another kind, or where nobody answers."""
-    from wingspan.pools.htcondor import HTCondorPool
-
-    if not isinstance(pool, HTCondorPool):
-        return ()
     try:
         return read_machines(pool.machine_ads('SlotType =!= "Dynamic"', PROJECTION))
     except PoolError:

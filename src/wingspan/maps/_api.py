@@ -263,14 +263,18 @@ def _make(
 
 def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -> Pool | None:
     """Start workers before they are needed, where the pool is sure and can; that pool."""
-    if options.environment is not None or options.workers == 0 or getattr(pool, "kind", pool) != "local":
+    if options.environment is not None or options.workers == 0 or pool is None:
+        return None
+    if isinstance(pool, str):
+        if pool != "local":  # others may have to be started first
+            return None
+        pool = get_pool(pool)
+    if not pool.warms_up:
         return None
     from wingspan.pools.zipapp import worker_zipapp
 
-    local = get_pool("local") if isinstance(pool, str) else pool
-    assert local is not None
-    local.warm_up(worker_zipapp(), options.workers or _length(inputs))
-    return local
+    pool.warm_up(worker_zipapp(), options.workers or _length(inputs))
+    return pool
 
 
 def _length(inputs: Iterable[Any]) -> int:

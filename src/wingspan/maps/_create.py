@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wingspan.errors import EnvironmentWarning, SubmitError
+from wingspan.errors import EnvironmentWarning
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._by_hand import PLANNED_WORKERS
 from wingspan.maps._code import describe, working_folder
@@ -21,7 +21,7 @@ from wingspan.maps._map import Map
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
 from wingspan.maps._tags import new_tag, write_tag
-from wingspan.maps._worker_job import check_site, for_site
+from wingspan.maps._worker_job import check_site, for_site, resources_of
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import Progress
@@ -68,11 +68,8 @@ def create(
     """
     from wingspan._version import __version__
 
-    if pool.kind == "local" and options.request_gpus and options.workers != 0:
-        from wingspan.pools.gpus import why_no_gpu_here
-
-        if (told := why_no_gpu_here(options.request_gpus)) is not None:
-            raise SubmitError(told, hint="leave request_gpus out, or name another pool (pool=…)")
+    if not pool.hands_out_gpus and options.workers != 0:
+        pool.check_gpus(JobDescription(name="", executable="", resources=resources_of(options)))
     check_site(options, pool, load_settings().data_dir)
     tags_folder, transient = tags_root(), tag is None
     prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
@@ -170,11 +167,8 @@ def _prepare(
 
 def _check_gpus(needs: Mapping[str, Any], options: Options, pool: Pool) -> None:
     """See that the pool has GPUs that suit the lock, as `pool.submit` does, which comes when the bundle is built."""
-    from wingspan.pools.htcondor import HTCondorPool
-
-    if isinstance(pool, HTCondorPool):
-        resources = with_needs(Resources(gpus=options.request_gpus, time_limit=options.time), needs)
-        job = JobDescription(
-            name="", executable="", resources=resources, custom=options.custom, submit=options.submit
-        )
-        pool.check_gpus(for_site(job, options, pool))
+    resources = with_needs(Resources(gpus=options.request_gpus, time_limit=options.time), needs)
+    job = JobDescription(
+        name="", executable="", resources=resources, custom=options.custom, submit=options.submit
+    )
+    pool.check_gpus(for_site(job, options, pool))

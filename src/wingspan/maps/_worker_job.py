@@ -104,9 +104,9 @@ def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescriptio
     from wingspan.pools.profiles import find_profile, load_profile
 
     profile = options.profile
-    if pool.kind == "slurm":
+    if pool.renders_profile:
         return attrs.evolve(job, profile=profile)  # sbatch's options are made from it there
-    if pool.kind != "htcondor" and profile is None:
+    if not pool.follows_site and profile is None:
         return job
     site = find_profile() if profile is None else load_profile(profile)
     return site.apply(job, options.switches)
@@ -123,7 +123,7 @@ def check_site(options: Options, pool: Pool, folder: Path) -> None:
     Raises:
         SettingsError: It does not; its subclasses say why.
     """
-    if options.workers == 0 or (pool.kind not in ("htcondor", "slurm") and options.profile is None):
+    if options.workers == 0 or (not pool.follows_site and options.profile is None):
         return
     from wingspan.pools.profiles import find_profile, load_profile
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
-from wingspan.jobs import JobDescription, Submission
+from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
@@ -93,8 +93,28 @@ class Pool(Protocol):
     transport: str
     #: Execution points see the access point's file system: nothing needs to be sent.
     shares_files: bool
+    #: Its jobs run on this machine.
+    runs_here: bool
+    #: Workers can be started before it is known what they are for (`warm_up`).
+    warms_up: bool
+    #: It gives each job a folder, brings files there and back, and says in a log in the map's or run's folder what becomes of the job.
+    moves_files: bool
+    #: It brings files from URLs to jobs.
+    fetches_urls: bool
     #: The scheduler itself starts jobs in container images (HTCondor's container universe).
     container_universe: bool
+    #: Jobs may say by a ClassAd expression what machines must be.
+    takes_requirements: bool
+    #: The rules of the site are asked where nobody names a profile.
+    follows_site: bool
+    #: A profile becomes options of the scheduler when a job is submitted; else `Profile.apply` has changed the job before.
+    renders_profile: bool
+    #: A job that asks for GPUs gets devices of its own; else it finds them itself, and others may find the same.
+    hands_out_gpus: bool
+    #: It belongs to one person: its scheduler may be asked as often as one likes.
+    own: bool
+    #: By which program one gets a shell in a job, and a job that is one; None: there is no way in.
+    shells: Literal["condor_ssh_to_job", "srun"] | None
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """How a Python program is started: executable, arguments before the program's own, whether the executable is sent along."""
@@ -135,6 +155,42 @@ class Pool(Protocol):
             PoolError: It does not list them.
             PoolUnavailable: Nobody answers.
         """
+        ...
+
+    def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
+        """Why no machine has the GPUs that a job asks for: what is wrong, and what to do; None if one has, or if nobody can tell.
+
+        Raises:
+            PoolUnavailable: Nobody answers.
+        """
+        ...
+
+    def check_gpus(self, job: JobDescription) -> None:
+        """Say at once when no machine has such GPUs; jobs that may leave for other pools are not judged by this one.
+
+        Raises:
+            SubmitError: None has.
+        """
+        ...
+
+    def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
+        """What its machines say of themselves, in HTCondor's names; none where machines do not.
+
+        Args:
+            constraint: ClassAd expression that they fulfil.
+            projection: Attributes wanted; none for all.
+
+        Raises:
+            PoolUnavailable: Nobody answers.
+        """
+        ...
+
+    def tools(self) -> Mapping[str, str]:
+        """Environment variables by which the programs of its scheduler find it, beside those that are set."""
+        ...
+
+    def why_no_shell(self) -> str | None:
+        """Why nobody gets a shell in a job, as far as this machine can tell."""
         ...
 
     def submit(self, job: JobDescription) -> Submission:

@@ -6,14 +6,14 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
-from wingspan.jobs import JobDescription, Submission
+from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.event_log import EventLog, submitted_clusters
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
@@ -69,7 +69,18 @@ class HTCondorPool:
     place: str | None = None
     transport = "chirp"
     shares_files = False
+    runs_here = False
+    warms_up = False
+    moves_files = True
+    fetches_urls = True
     container_universe = True
+    takes_requirements = True
+    follows_site = True
+    renders_profile = False
+    hands_out_gpus = True
+    #: One person's: there are no others' priorities.
+    own = False
+    shells: Literal["condor_ssh_to_job", "srun"] | None = "condor_ssh_to_job"
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """Whatever Python of our version the machine has: `launcher.sh` looks for it."""
@@ -171,6 +182,19 @@ class HTCondorPool:
                 raise SubmitError(f"the schedd refused the jobs: {error}") from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
 
+    def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
+        from wingspan.pools.gpus import why_no_gpu
+
+        return why_no_gpu(resources, self.gpus(), self.kind)
+
+    def tools(self) -> Mapping[str, str]:
+        """Whoever uses the site's has them set."""
+        return {}
+
+    def why_no_shell(self) -> str | None:
+        """The machine that the job runs on knows."""
+        return None
+
     def check_gpus(self, job: JobDescription) -> None:
         """Say at once when no machine has such GPUs; jobs that may leave for other pools are not judged by this one.
 
@@ -181,18 +205,13 @@ class HTCondorPool:
             name.lower().startswith("want") for name in (*job.custom, *job.submit)
         ):
             return
-        from wingspan.pools.gpus import why_no_gpu
-
-        problem = why_no_gpu(job.resources, self.gpus(), self.kind)
+        problem = self.why_no_gpu(job.resources)
         if problem is not None:
             raise SubmitError(problem[0], hint=problem[1])
 
     def obstacle(self) -> str | None:
         """Others keep a site's pool alive."""
         return None
-
-    #: One person's: there are no others' priorities.
-    own = False
 
     def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
         found = self._explanation(submissions)
@@ -379,7 +398,9 @@ class PersonalHTCondorPool(HTCondorPool):
     kind = "personal"
     limits_access = False
     shares_files = True
+    runs_here = True
     container_universe = False
+    follows_site = False
     own = True
 
     def __init__(self, pool: PersonalPool | None = None) -> None:
@@ -423,6 +444,16 @@ class PersonalHTCondorPool(HTCondorPool):
             return None
         return f"the personal pool in {self.personal.directory} is {state}: wingspan pool start lets its jobs go on"
 
+    def tools(self) -> Mapping[str, str]:
+        return self.personal.environment()
+
+    def why_no_shell(self) -> str | None:
+        from wingspan.pools.personal.shells import has_sshd
+
+        if has_sshd(self.personal.directory):
+            return None
+        return "this machine has no OpenSSH server (sshd), by which HTCondor opens the shell"
+
     def revive(self) -> None:
         """Start the daemons again after a crash or a reboot; the queue is kept."""
         if self.personal.status().state == "running":
@@ -433,12 +464,6 @@ class PersonalHTCondorPool(HTCondorPool):
                 hint="wingspan pool start: they go on where they were",
             )
         self.personal.start()
-
-    def gpus(self) -> list[Gpu]:
-        from wingspan.pools.gpus import gpus_of_slots
-
-        # What a partitionable slot holds in all; dynamic slots are parts of it.
-        return gpus_of_slots(self.machine_ads("(TotalSlotGPUs > 0 || GPUs > 0) && DynamicSlot =!= true"))
 
     def submit(self, job: JobDescription) -> Submission:
         self._check_machines(job)

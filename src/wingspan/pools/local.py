@@ -18,15 +18,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from wingspan._cores import usable_cores
-from wingspan.errors import PoolError
-from wingspan.jobs import JobDescription, Submission
+from wingspan.errors import PoolError, SubmitError
+from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
 from wingspan.pools.local_job import (
     LocalJobWatcher,
@@ -112,7 +112,17 @@ class LocalPool:
     place: str | None = None
     transport = "file"
     shares_files = True
+    runs_here = True
+    warms_up = True
+    moves_files = False
+    fetches_urls = False
     container_universe = False
+    takes_requirements = True  # this machine is what it is: nothing looks at them
+    follows_site = False
+    renders_profile = False
+    hands_out_gpus = False
+    own = True
+    shells: Literal["condor_ssh_to_job", "srun"] | None = None
     python = sys.executable
 
     def __init__(self) -> None:
@@ -135,6 +145,29 @@ class LocalPool:
 
     def largest_submission(self, count: int) -> int:
         return count
+
+    def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
+        from wingspan.pools.gpus import why_no_gpu_here
+
+        told = why_no_gpu_here(resources.gpus)
+        return None if told is None else (told, "name another pool (pool=…)")
+
+    def check_gpus(self, job: JobDescription) -> None:
+        problem = self.why_no_gpu(job.resources) if job.resources.gpus else None
+        if problem is not None:
+            raise SubmitError(problem[0], hint=f"leave request_gpus out, or {problem[1]}")
+
+    def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
+        """There are none."""
+        return ()
+
+    def tools(self) -> Mapping[str, str]:
+        """There are none."""
+        return {}
+
+    def why_no_shell(self) -> str | None:
+        """Nothing here tells."""
+        return None
 
     def gpus(self) -> list[Gpu]:
         raise PoolError(

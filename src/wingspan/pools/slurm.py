@@ -17,12 +17,12 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
-from wingspan.jobs import JobDescription, Submission
+from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.slurm_queue import Task, read_jobs_in, read_queue, why_tasks_wait
 from wingspan.pools.text import clock, mebibytes
@@ -164,7 +164,17 @@ class SlurmPool:
     place: str | None = None
     transport = "file"
     shares_files = True
+    runs_here = False
+    warms_up = False
+    moves_files = False
+    fetches_urls = False
     container_universe = False
+    takes_requirements = False
+    follows_site = True
+    renders_profile = True
+    hands_out_gpus = True
+    own = False
+    shells: Literal["condor_ssh_to_job", "srun"] | None = "srun"
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python, which the shared file system has."""
@@ -195,6 +205,25 @@ class SlurmPool:
 
     def largest_submission(self, count: int) -> int:
         return count if count <= _SMALL_ARRAY else min(count, _largest_array())
+
+    def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
+        """sbatch itself refuses what no node has."""
+        return None
+
+    def check_gpus(self, job: JobDescription) -> None:
+        """sbatch itself refuses what no node has."""
+
+    def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
+        """There are none."""
+        return ()
+
+    def tools(self) -> Mapping[str, str]:
+        """There are none."""
+        return {}
+
+    def why_no_shell(self) -> str | None:
+        """Nothing here tells."""
+        return None
 
     def gpus(self) -> list[Gpu]:
         raise PoolError(

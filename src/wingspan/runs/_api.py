@@ -22,7 +22,7 @@ from wingspan.runs._attach import same_run
 from wingspan.runs._errors import CommandNotFound, InvalidRun, RunWarning
 from wingspan.runs._files import check_input_sizes, keep_inputs
 from wingspan.runs._folder import create_run_folder, name_in_use
-from wingspan.runs._jobs import moves_files, submit_jobs, write_script
+from wingspan.runs._jobs import submit_jobs, write_script
 from wingspan.runs._machines import check_machines
 from wingspan.runs._plan import Plan, plan_run, programs_of
 from wingspan.runs._request import RunRequest
@@ -187,12 +187,12 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
                     f"this machine has no command {program!r}",
                     hint="name its environment: --env NAME, or send it along: --input",
                 )
-    if spec.urls and not moves_files(pool):
+    if spec.urls and not pool.fetches_urls:
         raise InvalidRun(
             f"the input {spec.urls[0]} is a URL, which only HTCondor fetches",
             hint="download it and give the file",
         )
-    if pool.kind == "htcondor":
+    if pool.follows_site and not pool.renders_profile:
         from wingspan.pools.profiles import find_profile, load_profile
 
         found = find_profile() if spec.profile is None else load_profile(spec.profile)

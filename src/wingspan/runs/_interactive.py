@@ -69,9 +69,9 @@ def open_shell(
     """
     chosen = choose_pool(pool, progress).pool
     plan = plan_run(request, progress=progress)
-    if chosen.kind in ("personal", "local"):
+    if chosen.runs_here:
         return lambda: _here(plan, shell, progress)
-    target: Target = "slurm" if chosen.kind == "slurm" else "htcondor"
+    target: Target = "slurm" if chosen.shells == "srun" else "htcondor"
     program = "srun" if target == "slurm" else "condor_submit"
     if shutil.which(program) is None:
         raise RunError(
@@ -188,7 +188,7 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
     )
     pool = get_pool(run.pool)
     remote = _remote(bundle_of(run._folder), pool, command)
-    if pool.kind == "htcondor":
+    if pool.shells == "condor_ssh_to_job" and pool.follows_site:
         from wingspan.delivery.render import site_profile
 
         reason = site_profile(run.spec.profile).no_ssh(run.spec.resources)
@@ -197,28 +197,22 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
                 f"nobody gets a shell in job {number} of the run {run.name!r}: {reason}",
                 hint=f"wingspan logs -f {run.name} shows what it prints; condor_tail {cluster}.{process} FILE shows a file of its folder",
             )
-    if pool.kind in ("personal", "htcondor"):
+    if pool.shells == "condor_ssh_to_job":
         from wingspan.delivery.render import ssh_command
 
-        tools = os.environ | (pool.personal.environment() if hasattr(pool, "personal") else {})
+        tools = {**os.environ, **pool.tools()}
         if shutil.which("condor_ssh_to_job", path=tools.get("PATH")) is None:
             raise RunError("condor_ssh_to_job is not on PATH", hint="use the access point's HTCondor")
-        if pool.kind == "personal":
-            from wingspan.pools.personal.shells import has_sshd
-
-            if not has_sshd(pool.personal.directory):  # type: ignore[attr-defined]
-                raise RunError(
-                    "this machine has no OpenSSH server (sshd), by which HTCondor opens the shell",
-                    hint=_NEEDS_HERE,
-                )
-        needs = _NEEDS_HERE if pool.kind == "personal" else _NEEDS
+        needs = _NEEDS_HERE if pool.runs_here else _NEEDS
+        if (why := pool.why_no_shell()) is not None:
+            raise RunError(why, hint=needs)
         # HTCondor's own shell on the machine splits it at blanks and expands stars before it is executed.
         wrapped = f'eval "$(echo {base64.b64encode(remote.encode()).decode()} | base64 -d)"'
         environment = {**tools, "_CONDOR_SSH_TO_JOB_SSH_CMD": ssh_command(wrapped)}
         return lambda: _by_ssh(
             ["condor_ssh_to_job", "-auto-retry", f"{cluster}.{process}"], Path(), environment, needs
         )
-    if pool.kind == "slurm":
+    if pool.shells == "srun":
         return lambda: _by_srun(f"{cluster}_{process}", remote)
     raise RunError(
         f"a job of the {pool.kind} pool is nothing but processes of this machine: there is no way into it",

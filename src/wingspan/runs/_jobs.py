@@ -29,16 +29,10 @@ __all__ = [
     "bundle_of",
     "checkpoint_commands",
     "describe_jobs",
-    "moves_files",
     "submit_jobs",
     "take_inputs",
     "write_script",
 ]
-
-
-def moves_files(pool: Pool) -> bool:
-    """The pool's engine gives each job a folder and moves files (HTCondor); else the job's script does it."""
-    return pool.kind in ("htcondor", "personal")
 
 
 def bundle_of(folder: RunFolder) -> Bundle | None:
@@ -56,7 +50,7 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
     if bundle is not None and (now / bundle.path.name).exists():
         bundle = attrs.evolve(bundle, path=later / bundle.path.name)  # it lasts as long as the run
     words = carriage_to(pool, bundle).words if bundle is not None else ()
-    shared = None if moves_files(pool) else shlex.quote(str(later))
+    shared = None if pool.moves_files else shlex.quote(str(later))
     # Without an environment programs were looked for here, and here is where the jobs run: they find the same ones.
     path = os.environ.get("PATH") if bundle is None and pool.shares_files else None
     script = now / "job.sh"
@@ -150,7 +144,7 @@ def describe_jobs(
 ) -> JobDescription:
     """All jobs of the run, or the one with `number`; `inputs` says which (`RunFolder.inputs`)."""
     spec, path = folder.spec, folder.path
-    moves = moves_files(pool)
+    moves = pool.moves_files
     which = "$(Process)" if number is None else str(number)
     bundle = bundle_of(folder)
     carriage = carriage_to(pool, bundle, spec.environment) if bundle is not None else None

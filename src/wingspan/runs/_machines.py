@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import PoolError
-from wingspan.pools.gpus import Gpu, unsuitable, why_no_gpu, why_no_gpu_here
+from wingspan.pools.gpus import Gpu, unsuitable
 from wingspan.runs._errors import NoSuchMachine
 
 if TYPE_CHECKING:
@@ -86,24 +86,19 @@ def check_machines(spec: RunSpec, pool: Pool) -> None:
         NoSuchMachine: None has.
     """
     resources = spec.resources
-    if pool.kind in ("personal", "local"):
+    if pool.runs_here:
         cores = (pool.default_workers(1 << 30)) or os.cpu_count() or 1
         if resources.cpus > cores:
             raise NoSuchMachine(
                 f"a job asks for {resources.cpus} cores, and this machine has {cores}",
                 hint=f"--cpus {cores}, or another --pool",
             )
-    if not resources.gpus or spec.switches or pool.kind == "slurm":
-        return
-    if pool.kind == "local":
-        told = why_no_gpu_here(resources.gpus) if spec.preflight else None
-        if told is not None:
-            raise NoSuchMachine(told, hint="name another --pool; --no-preflight does not look")
+    if not resources.gpus or spec.switches or not (pool.hands_out_gpus or spec.preflight):
         return
     try:
-        gpus = pool.gpus()
+        problem = pool.why_no_gpu(resources)
     except PoolError:
         return
-    problem = why_no_gpu(resources, gpus, pool.kind)
     if problem is not None:
-        raise NoSuchMachine(problem[0], hint=problem[1])
+        look = "name another --pool; --no-preflight does not look"
+        raise NoSuchMachine(problem[0], hint=problem[1] if pool.hands_out_gpus else look)

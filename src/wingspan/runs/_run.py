@@ -19,7 +19,7 @@ from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFoun
 from wingspan.runs._files import changed_inputs, copy_outputs, declared_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
-from wingspan.runs._jobs import describe_jobs, moves_files, submit_jobs, take_inputs
+from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
 from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed, why_outputs_are_missing
 from wingspan.runs._watch import RunJobs, removed, told
 
@@ -384,7 +384,7 @@ class Run(RunJobs):
                 if len(self._folder.submissions()) != seen:
                     continue  # somebody did something at the same moment
                 if with_current_inputs:
-                    take_inputs(self._folder, shared=not moves_files(get_pool(self.pool)))
+                    take_inputs(self._folder, shared=not get_pool(self.pool).moves_files)
                 else:
                     self._tell_of_changes()
                 put_aside(self._folder, chosen)

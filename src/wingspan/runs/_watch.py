@@ -177,13 +177,9 @@ class RunJobs:
             return None
         pool = get_pool(self.pool)
         # On a pool of one's own it costs next to nothing to ask of those that are said to run, too.
-        if (
-            "idle" not in states
-            and not self._evicted
-            and (pool.kind != "personal" or "running" not in states)
-        ):
+        if "idle" not in states and not self._evicted and (not pool.own or "running" not in states):
             return None
-        if "running" in states and not self._evicted and pool.kind != "personal":
+        if "running" in states and not self._evicted and not pool.own:
             return None
         times = [event.time for event in self._events.values()] + [float(entry["time"]) for entry in entries]
         since = 0.0 if self._evicted else max(times, default=0.0)

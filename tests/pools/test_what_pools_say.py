@@ -1,0 +1,83 @@
+"""A pool says what it can do: nothing outside of wingspan.pools asks which one it is."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan.pools import Pool
+from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
+from wingspan.pools.local import LocalPool
+from wingspan.pools.slurm import SlurmPool
+
+SOURCES = Path(wingspan.__file__).parent
+CLASSES = {cls.__name__ for cls in (HTCondorPool, PersonalHTCondorPool, LocalPool, SlurmPool)}
+#: Variables that hold pools.
+POOLS = {"pool", "chosen", "local", "site", "engine"}
+
+
+def _name(node: ast.expr) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else None
+
+
+def switches(text: str) -> list[int]:
+    """Lines that ask which pool one is: its kind is compared, its class looked at, or whether it has a method."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            asks = any(
+                isinstance(side, ast.Attribute) and side.attr == "kind" and _name(side.value) in POOLS
+                for side in sides
+            )
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called, first = node.func.id, _name(node.args[0]) if node.args else None
+            asks = (called in ("hasattr", "getattr") and first in POOLS) or (
+                called == "isinstance" and any(_name(one) in CLASSES for one in ast.walk(node.args[1]))
+            )
+        else:
+            asks = isinstance(node, ast.ImportFrom) and any(alias.name in CLASSES for alias in node.names)
+        if asks:
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SOURCES.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCES))
+)
+def test_nobody_asks_which_pool_it_is(path: Path) -> None:
+    """A fourth engine is one module: what it can do stands in its class."""
+    if path.relative_to(SOURCES).parts[0] == "pools":
+        return
+    assert switches(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'pool.kind == "slurm"',
+        'self.pool.kind in ("local", "personal")',
+        '"local" != chosen.kind',
+        "isinstance(pool, HTCondorPool)",
+        "isinstance(pool, (str, htcondor.HTCondorPool))",
+        'hasattr(pool, "personal")',
+        'getattr(pool, "kind", None)',
+        "from wingspan.pools.htcondor import HTCondorPool",
+    ],
+)
+def test_what_counts_as_asking(line: str) -> None:
+    """Each way in which it was asked before is found."""
+    assert switches(line) == [1]
+
+
+@pytest.mark.parametrize("pool", [HTCondorPool, PersonalHTCondorPool, LocalPool, SlurmPool])
+def test_each_pool_says_all(pool: type[Pool]) -> None:
+    """What the protocol names is there, in the class: nobody has to make a pool to know it."""
+    made_later = {"place"}
+    for name in Pool.__annotations__.keys() - made_later:
+        assert getattr(pool, name, ...) is not ..., f"{pool.__name__} does not say {name}"
