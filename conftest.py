@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-# A shell's background job, as in some CI, has SIGINT ignored, and every process that a test starts would inherit that.
+# A shell's background job, as in some CI, has both ignored, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -166,9 +166,9 @@ def test_a_function_of_another_number_of_arguments_is_told_at_once(func) -> None
 )
 def test_a_function_that_takes_one_argument_is_let_through(func) -> None:
     """Defaults, stars, builtins and methods that can be called with one argument are."""
-    from wingspan.maps._api import _check_one_argument
+    from wingspan.maps._callable import check_one_argument
 
-    _check_one_argument(func)
+    check_one_argument(func)
 
 
 def test_several_iterables_are_for_starmap() -> None:

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -78,10 +79,9 @@ def test_a_worker_without_a_map_ends_with_a_message(tmp_path):
 def old_interpreters():
     """Pythons of this machine that are older than what Wingspan itself runs on."""
     places = [*os.environ["PATH"].split(os.pathsep), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
-    programs = (Path(place, f"python3.{minor}") for place in places for minor in (6, 7, 8, 9))
-    return sorted(
-        {str(program) for program in programs if program.is_file() and "shims" not in program.parts}
-    )
+    # Where this user may not look, there is none.
+    programs = (shutil.which(f"python3.{minor}", path=place) for place in places for minor in (6, 7, 8, 9))
+    return sorted({program for program in programs if program and "shims" not in Path(program).parts})
 
 
 @pytest.mark.skipif(not old_interpreters(), reason="no old Python on this machine")

@@ -55,7 +55,9 @@ def listing(root: Path, *before: str) -> list[str]:
 
 def by_first_letter(tree: Path) -> dict[str, str]:
     """Origins for the files of a tree, several files to one."""
-    files = (p for p in tree.rglob("*") if not p.is_symlink() and p.is_file())
+    # Not rglob: of Python 3.11.2 it stumbles over a link that is longer than a path may be.
+    files = (Path(root, name) for root, _, names in os.walk(tree) for name in names)
+    files = (p for p in files if not p.is_symlink() and p.is_file())
     return {p.relative_to(tree).as_posix(): p.name[:1] for p in files}
 
 
