@@ -17,6 +17,7 @@ from _on_disk import submissions
 from _waiting import until
 from wingspan import ComponentStatus
 from wingspan.maps._results import Results
+from wingspan.pools.local_job import is_alive as has_process
 
 RUNNING, HELD, COMPLETED = ComponentStatus.RUNNING, ComponentStatus.HELD, ComponentStatus.COMPLETED
 
@@ -229,6 +230,22 @@ def test_vacate_sends_workers_off_and_the_map_goes_on(gate):
     until(lambda: not is_alive(pid), "the worker ends")
     gate.open()
     assert list(m) == [0, 1]
+
+
+def test_as_many_workers_as_were_stopped_take_their_place(gate, other_python):
+    """However often, and by whichever process, a map is held, released and vacated: it has the two workers that it was made with."""
+    wait = gate.wait
+    m = wingspan.map(
+        lambda _: wait(), range(8), tag="again", pool="local", options=wingspan.Options(workers=2)
+    )
+
+    running = lambda: sum(map(has_process, (m._folder.path / "workers").glob("*.run")))  # noqa: E731
+    until(lambda: running() == 2, "two run")
+    for deeds in ("hold hold release release", "hold release vacate", "vacate hold vacate release release"):
+        other_python(f"import wingspan\nfor deed in {deeds.split()}: getattr(wingspan.load('again'), deed)()")
+        until(lambda: running() == 2, f"two run after {deeds}")
+    gate.open()
+    assert len(list(m)) == 8
 
 
 def test_remove_ends_workers_and_takes_everything_away(gate, data_dir):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -96,6 +97,21 @@ def test_the_next_map_is_done_by_a_process_that_is_like_a_job(pool: PersonalHTCo
     assert first["folder"] != second["folder"]
     assert first["files"] == [".job.ad", ".machine.ad"]
     assert not Path(first["folder"]).exists()
+
+
+def in_other_processes(x: int) -> tuple[int, list[int]]:
+    with multiprocessing.get_context("spawn").Pool(1) as processes:
+        return os.getppid(), processes.map(abs, [x])
+
+
+def test_its_components_may_start_processes_when_its_first_map_is_removed(pool: PersonalHTCondorPool) -> None:
+    """A warm worker outlives the map that it was started for; multiprocessing works in it all the same."""
+    one = Options(workers=1)
+    first = wingspan.map(lambda _: os.getppid(), [0], pool="personal", options=one)
+    worker = first[0]
+    first.remove()
+    m = wingspan.map(in_other_processes, [-3], pool="personal", options=one)
+    assert m.get(0, timeout=60) == (worker, [3])
 
 
 def test_a_long_component_has_its_slot(

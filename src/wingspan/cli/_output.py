@@ -104,6 +104,8 @@ def selected(tags: Sequence[str], patterns: Sequence[str], everything: bool) -> 
         raise click.UsageError(
             "which one? Give the TAG of a map or the NAME of a run, or (maps) --pattern or --all; wingspan maps and runs list them"
         )
+    if everything and (tags or patterns):
+        raise click.UsageError("give names, --pattern or --all, not --all beside others")
     found: list[str] = list(matching()) if everything else []
     for given in [*tags, *patterns]:
         if given in patterns or any(character in given for character in "*?["):

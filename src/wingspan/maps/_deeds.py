@@ -30,6 +30,7 @@ class Deeds:
         self._path = folder / "actions"
         self._read = -1
         self._clusters: dict[str, set[str]] = {}
+        self._last: dict[str, set[str]] = {}
 
     def note(self, action: str, clusters: Iterable[str]) -> None:
         """Write down what is about to be done. Where that is not possible it is done all the same."""
@@ -39,18 +40,27 @@ class Deeds:
 
     def clusters(self, *actions: str) -> set[str]:
         """Clusters to which one of these was done."""
+        self._look()
+        return set().union(*(self._clusters.get(action, set()) for action in actions))
+
+    def last(self, action: str) -> set[str]:
+        """Clusters to which this was done the last time; none if it never was, or could not be written down."""
+        self._look()
+        return self._last.get(action, set())
+
+    def _look(self) -> None:
         try:
             size = self._path.stat().st_size
         except OSError:
             size = 0
         if size != self._read:
             self._read = size
-            self._clusters = {}
+            self._clusters, self._last = {}, {}
             for line in self._path.read_bytes().split(b"\n")[:-1] if size else ():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)
+                    self._last[entry["action"]] = set(entry["clusters"])
                     self._clusters.setdefault(entry["action"], set()).update(entry["clusters"])
-        return set().union(*(self._clusters.get(action, set()) for action in actions))
 
 
 def stopped_by_owner(job: Job, deeds: Deeds) -> bool:

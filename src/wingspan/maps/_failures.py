@@ -172,19 +172,22 @@ def raisable(error: ComponentError) -> BaseException:
         if text:
             error.__cause__ = RemoteTraceback(f"{text}\n(component {error.component} {where})")
         return error
-    if getattr(exception, "component_error", None) is error:
+    own = BaseException.__dict__["__dict__"].__get__(
+        exception
+    )  # its class may do anything when it is asked for an attribute
+    if own.get("component_error") is error:
         return exception
-    try:
-        # What led to it on the worker is in the text; as an object it is the context.
-        exception.__context__ = exception.__cause__ or exception.__context__
-        exception.__cause__ = RemoteTraceback(f"{text}\n(component {error.component} {where})")
-        exception.component_error = error  # type: ignore[attr-defined]
-        if hasattr(exception, "add_note"):
-            exception.add_note(f"component {error.component} of the map, {where}")
-            if error.hint:
-                exception.add_note(f"Hint: {error.hint}")
-    except (AttributeError, TypeError):
-        pass  # an exception with slots takes nothing more
+    own["component_error"] = error
+    # What led to it on the worker is in the text; as an object it is the context.
+    kept = vars(BaseException)
+    led = kept["__cause__"].__get__(exception) or kept["__context__"].__get__(exception)
+    kept["__context__"].__set__(exception, led)
+    kept["__cause__"].__set__(exception, RemoteTraceback(f"{text}\n(component {error.component} {where})"))
+    notes = [f"component {error.component} of the map, {where}"]
+    if error.hint:
+        notes.append(f"Hint: {error.hint}")
+    before = own.get("__notes__")
+    own["__notes__"] = [*(before if isinstance(before, list | tuple) else ()), *notes]
     return exception
 
 

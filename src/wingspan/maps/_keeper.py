@@ -616,31 +616,37 @@ class Keeper:
         with self.lock:
             self._poll_jobs()
             self.adopt()
-            by_pool = self._act_on(self.folder.submissions(), action, reason)
+            stopped = len(self._stopped_by(action))
+            self._act_on(self.folder.submissions(), action, reason)
             # What was done is known before the log tells it.
             if action == "release":
                 for job in self.jobs.held:
                     job.state = JobState.IDLE
-            if "local" in by_pool and action in ("release", "vacate") and not self.finished:
-                # Local workers were ended: others take their place, whether or not somebody waits.
+            if stopped and action in ("release", "vacate") and not self.finished:
+                # Local workers were ended: as many others take their place, whether or not somebody waits.
                 self._revived = True
                 self.repair(None, rounds.RESUME)
-                stopped = sum(submission.count for submission in by_pool["local"])
                 left = self.results.n - self.results.finished
                 self.add_workers(min(stopped, left), self._pool("local"))
 
-    def _act_on(
-        self, entries: list[dict[str, Any]], action: Action, reason: str
-    ) -> dict[str, list[Submission]]:
-        """Do it to the jobs of these submissions, which are answered by pool."""
+    def _stopped_by(self, action: Action) -> list[Job]:
+        """Local workers that this action ends, or (release) that have ended by the last hold: others are to take their place."""
+        local = [job for job in self.jobs.live() if job.pool == "local"]
+        if action != "release":
+            return [job for job in local if job.state is not JobState.HELD]
+        # Those whose place was taken after an earlier hold are no more.
+        last = self._deeds.last("hold")
+        return [job for job in local if job.state is JobState.HELD and (not last or job.cluster in last)]
+
+    def _act_on(self, entries: list[dict[str, Any]], action: Action, reason: str) -> None:
+        """Do it to the jobs of these submissions."""
         by_pool: dict[str, list[Submission]] = {}
         for entry in entries:
             by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
-        if action in ("hold", "vacate") and "local" in by_pool:
-            self._deeds.note(action, [submission.cluster for submission in by_pool["local"]])
+        if action in ("hold", "vacate") and (stopped := {job.cluster for job in self._stopped_by(action)}):
+            self._deeds.note(action, stopped)
         for kind, submissions in by_pool.items():
             self._pool(kind).act(action, submissions, self.folder.path, reason)
-        return by_pool
 
     def wait_for_the_end(self) -> None:
         """After its jobs were removed: until HTCondor has written that they are gone. It would make the map's folder anew to do so."""

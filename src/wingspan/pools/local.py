@@ -195,7 +195,8 @@ class LocalPool:
                 "job": {"cluster": cluster, "proc": process, "note": job.note},
                 "folder": here,
                 "environ": None,
-                "path": _import_folders(here) if own else [],
+                # The worker may have been started for a map that is gone: what its children import lies in this one's.
+                "path": [*(_import_folders(here) if own else []), archive],
                 "stdout": str(job.stdout).replace("$(Process)", str(process)),
                 "stderr": str(job.stderr).replace("$(Process)", str(process)),
             }

@@ -183,7 +183,8 @@ class WarmWorkers(LocalPool):
                     "scratch": scratch,
                     "files": told["files"],
                     "environ": own,
-                    "path": [],
+                    # The worker may have been started for a map that is gone: what its children import lies in this one's.
+                    "path": [archive],
                     "stdout": str(job.stdout).replace("$(Process)", str(process)),
                     "stderr": str(job.stderr).replace("$(Process)", str(process)),
                     "retires": RETIRES_SECONDS,

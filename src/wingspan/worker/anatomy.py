@@ -32,6 +32,8 @@ _MADE_BY_PYTHON = frozenset(
         "_abc_negative_cache_version",
     ]
 )
+#: What a class has of its own, so that it can be given to its objects (as proxies do) only when it is created.
+_OF_EVERY_CLASS = frozenset(["__dict__", "__class__", "__name__", "__bases__", "__mro__"])
 _globals_of_code: "weakref.WeakKeyDictionary[types.CodeType, List[str]]" = weakref.WeakKeyDictionary()
 
 
@@ -77,17 +79,17 @@ def first_built_in(kind: "type") -> "type":
     return next(base for base in kind.__mro__ if not is_heap_type(base))
 
 
-def own_state(obj: "BaseException") -> "Any":
-    """What an exception keeps beside what its built-in class does; what its own ``__getstate__`` gives, if it has one."""
+def own_state(obj: "Any") -> "Any":
+    """What an object keeps beside what its built-in class does; what its own ``__getstate__`` gives, if it has one."""
     if isinstance(getattr(type(obj), "__getstate__", None), types.FunctionType):
-        return obj.__getstate__()  # type: ignore[attr-defined]
+        return obj.__getstate__()
     slots = {}
     for name in copyreg._slotnames(type(obj)) or ():  # type: ignore[attr-defined]
         try:
             slots[name] = getattr(obj, name)
         except AttributeError:
             continue
-    values = dict(vars(obj))
+    values = dict(getattr(obj, "__dict__", None) or {})
     return (values, slots) if slots else values or None
 
 
@@ -169,11 +171,10 @@ def contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type, 
         registered = tuple(found for found in (reference() for reference in references) if found is not None)
     attributes = {}
     for name, value in entries.items():
-        if (name in _MADE_BY_PYTHON or name in slots) and not (
-            name == "__dict__" and isinstance(value, property)
-        ):
-            continue
-        attributes[name] = value
+        if name in _OF_EVERY_CLASS and (name != "__dict__" or isinstance(value, property)):
+            head[name] = value
+        elif name not in _MADE_BY_PYTHON and name not in slots:
+            attributes[name] = value
     if "__annotate_func__" in entries or "__annotate__" in entries:
         try:
             attributes["__annotations__"] = dict(kind.__annotations__)

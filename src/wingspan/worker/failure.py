@@ -15,10 +15,34 @@ _LIMIT = 4000
 
 def _text(make: "Callable[[Any], str]", value: "Any") -> "str":
     try:
-        text = make(value)
+        text = str.__str__(make(value))  # it may be of a class derived from str
     except BaseException as error:
         return "<%s() raised %s>" % (make.__name__, type(error).__name__)
     return text if len(text) <= _LIMIT else text[: _LIMIT - 1] + "…"
+
+
+def _attribute(error: "BaseException", name: "str") -> "Any":
+    """An attribute of an exception of the user's, whose class may do anything when it is asked; None if it has none."""
+    try:
+        return getattr(error, name, None)
+    except BaseException:
+        return None
+
+
+def _kept(error: "BaseException", name: "str") -> "Any":
+    """What every exception keeps, whatever its own class makes of that name."""
+    return vars(BaseException)[name].__get__(error, type(error))
+
+
+def _notes(error: "BaseException") -> "List[str]":
+    notes = _attribute(error, "__notes__")
+    return [_text(str, note) for note in notes] if type(notes) in (list, tuple) else []
+
+
+def _missing(error: "BaseException") -> "Optional[str]":
+    """The module that an ImportError names."""
+    name = _attribute(error, "name") if isinstance(error, ImportError) else None
+    return _text(str, name) if isinstance(name, str) else None
 
 
 def _frames(
@@ -64,18 +88,19 @@ def describe(
         chain.append(
             {
                 "type": type(current).__qualname__,
-                "module": type(current).__module__,
+                "module": _text(str, type(current).__module__),
                 "message": _text(str, current),
-                "notes": [_text(str, note) for note in getattr(current, "__notes__", ())],
-                "frames": _frames(current.__traceback__, skip),
+                "notes": _notes(current),
+                "frames": _frames(_kept(current, "__traceback__"), skip),
                 "link": link,
-                "missing": getattr(current, "name", None) if isinstance(current, ImportError) else None,
+                "missing": _missing(current),
             }
         )
-        if current.__cause__ is not None:
-            current, link = current.__cause__, "cause"
-        elif current.__context__ is not None and not current.__suppress_context__:
-            current, link = current.__context__, "context"
+        cause, context = _kept(current, "__cause__"), _kept(current, "__context__")
+        if cause is not None:
+            current, link = cause, "cause"
+        elif context is not None and not _kept(current, "__suppress_context__"):
+            current, link = context, "context"
         else:
             break
     pickled: "Optional[bytes]" = None

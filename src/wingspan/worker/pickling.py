@@ -102,7 +102,14 @@ def culprit(value: "Any", name: "str", dumps: "Callable[[Any], Any]", depth: "in
         kind.__qualname__ if kind.__module__ == "builtins" else kind.__module__ + "." + kind.__qualname__
     )
     if depth:
-        for part_name, part in _parts(value, name):
+        parts = _parts(value, name)
+        while True:
+            try:
+                part_name, part = next(parts)
+            except (
+                BaseException
+            ):  # the end; or an object that cannot be looked at, as a proxy of what is gone
+                break
             try:
                 dumps(part)
             except BaseException:

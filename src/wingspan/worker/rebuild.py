@@ -246,6 +246,25 @@ def sentinel(module: "str", name: "str", kind: "type") -> "Any":
     return made
 
 
+def kept(module: "str", name: "str", kind: "type", base: "Any") -> "Any":
+    """An object that its class pickles by the name under which a module keeps it; where nobody has it, one without its state."""
+    found = lookup(module, name)
+    if type(found) is kind:
+        return found
+    made = _sentinels.get((module, name))
+    if type(made) is not kind:
+        made = _sentinels[module, name] = base.__new__(kind)
+        _begin(made)
+        _publish(module, name, made)
+    return made
+
+
+def set_kept(made: "Any", state: "Any") -> "Any":
+    if _end(made):
+        set_attributes(made, state)
+    return made
+
+
 # -- code and functions ------------------------------------------------------------------------------------------------
 
 
@@ -317,21 +336,49 @@ def cached_function(
         return known
     made = functools.lru_cache(maxsize, typed)(wrapped)
     if key is not None:
-        with _lock:
-            _by_key[key] = made
-            _keys[made] = key
-        _publish(module, name, made)
+        _remember(key, module, name, made)
     return made
 
 
-def single_dispatch(functions: "List[Tuple[type, Any]]", attributes: "Dict[str, Any]") -> "Any":
+def _remember(key: "str", module: "str", name: "str", made: "Any") -> "None":
+    with _lock:
+        _by_key[key] = made
+        _keys[made] = key
+    _publish(module, name, made)
+
+
+def single_dispatch(
+    functions: "List[Tuple[type, Any]]",
+    attributes: "Dict[str, Any]",
+    key: "Optional[str]" = None,
+    module: "str" = "",
+    name: "str" = "",
+) -> "Any":
     """What functools.singledispatch makes, and what was registered with it."""
     import functools
 
+    known = _known(key, module, name, types.FunctionType)
+    if known is not None:
+        return known
     made = functools.singledispatch(functions[0][1])
     for kind, implementation in functions[1:]:
         made.register(kind, implementation)
     made.__dict__.update(attributes)
+    if key is not None:
+        _remember(key, module, name, made)
+    return made
+
+
+def parameter(
+    key: "str", module: "str", kind: "Any", arguments: "List[Any]", options: "Dict[str, Any]"
+) -> "Any":
+    """A type variable or a new type of typing's."""
+    known = _known(key, module, arguments[0], kind)
+    if known is not None:
+        return known
+    made = kind(*arguments, **options)
+    made.__module__ = module  # typing takes that of its caller
+    _remember(key, module, arguments[0], made)
     return made
 
 
@@ -568,18 +615,24 @@ def set_exception(made: "BaseException", state: "Tuple[Dict[str, Any], Any, Dict
     """
     built_in, own, chain = state
     for name, value in built_in.items():
-        try:
-            setattr(made, name, value)
-        except (AttributeError, TypeError):
-            continue  # cannot be changed: the arguments have set it
+        with contextlib.suppress(AttributeError, TypeError):  # cannot be changed: the arguments have set it
+            _set_built_in(made, name, value)
     for name, value in chain.items():
-        setattr(made, name, value)
+        _set_built_in(made, name, value)
     if isinstance(own, _State):
         if hasattr(type(made), "__setstate__") and type(made).__setstate__ is not BaseException.__setstate__:
             made.__setstate__(own.value)
         else:
             set_attributes(made, own.value)
     return made
+
+
+def _set_built_in(made: "BaseException", name: "str", value: "Any") -> "None":
+    """Set what the built-in class keeps, whatever the user's class makes of that name, and where it lets nothing be set."""
+    for ancestor in type(made).__mro__:
+        if name in vars(ancestor) and not ancestor.__flags__ & (1 << 9):
+            vars(ancestor)[name].__set__(made, value)
+            return
 
 
 class _State(object):

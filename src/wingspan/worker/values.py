@@ -5,6 +5,7 @@ This is cloudpickle's pickler with reducers of ours for what it loses, or change
 """
 
 import builtins
+import copyreg
 import enum
 import functools
 import marshal
@@ -44,6 +45,7 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _LRU = type(functools.lru_cache()(len))
 _dispatching: "Any" = functools.singledispatch(len)
 _SINGLE_DISPATCH = _dispatching.__code__
+_ARGUMENTS: "Any" = vars(BaseException)["args"]
 _WEAK_MAPPINGS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 
 
@@ -129,6 +131,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._random(obj)
         if kind.__module__.startswith("numpy.random"):
             return self._numpy_random(obj)
+        if (
+            isinstance(kind.__reduce__, types.FunctionType)
+            or isinstance(kind.__reduce_ex__, types.FunctionType)
+        ) and kind not in copyreg.dispatch_table:
+            return self._reduced(obj)
         if kind.__basicsize__ <= _STATELESS and not getattr(obj, "__dict__", None):
             return self._without_state(obj)
         return NotImplemented
@@ -194,11 +201,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 for name, value in obj.__dict__.items()
                 if name not in made or name == "__wrapped__"
             }
-            return rebuild.single_dispatch, (registry, extra)
+            named = self._is_named(obj.__module__, obj)
+            known_by = rebuild.key_of(obj) if named else None
+            return rebuild.single_dispatch, (registry, extra, known_by, obj.__module__, obj.__qualname__)
         code = obj.__code__
         self.codes.append(code)
         module = obj.__module__ if isinstance(obj.__module__, str) else obj.__globals__.get("__name__", "")
-        key = rebuild.key_of(obj) if obj.__closure__ is None and self._is_named(module, obj) else None
+        key = rebuild.key_of(obj) if self._is_named(module, obj) else None
         arguments = (key, module, obj.__qualname__, code, self._globals_of(obj, module), obj.__closure__)
         package = obj.__globals__.get("__package__")
         if self._on_own is not None and package in sys.modules and imports_relatively(code):
@@ -356,6 +365,16 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 return rebuild.fresh_generator, (type(obj), None)
         return NotImplemented
 
+    def _reduced(self, obj: "Any") -> "Any":
+        """What the object's own class makes of it. A text is a name in the class's module, where nobody else may find it."""
+        kind: "Any" = type(obj)
+        made = obj.__reduce_ex__(self.proto)
+        module = kind.__module__
+        if not isinstance(made, str) or not self._by_value(module) or rebuild.lookup(module, made) is not obj:
+            return made
+        state = own_state(obj)
+        return rebuild.kept, (module, made, kind, first_built_in(kind)), state, None, None, rebuild.set_kept
+
     def _without_state(self, obj: "Any") -> "Any":
         """An object that a module keeps to be compared by ``is``."""
         kind: "Any" = type(obj)
@@ -375,14 +394,23 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                         return rebuild.sentinel, (name, variable, kind)
         return NotImplemented
 
-    def _parameters(self, obj: "Any") -> "Any":
+    def _parameter(self, obj: "Any") -> "Any":
         """What typing makes and pickles by its name: there is no such name where ``__main__`` is another."""
         if not self._by_value(obj.__module__):
             if self._on_own is not None:
                 self._on_own(obj.__module__)
             return NotImplemented
-        arguments = (obj.__name__, obj.__supertype__) if hasattr(obj, "__supertype__") else (obj.__name__,)
-        return type(obj), arguments
+        arguments = [obj.__name__, *getattr(obj, "__constraints__", ())]
+        if hasattr(obj, "__supertype__"):
+            arguments.append(obj.__supertype__)
+        options = {}
+        for name in ("bound", "covariant", "contravariant", "infer_variance"):
+            value = getattr(obj, "__%s__" % name, None)
+            if value:
+                options[name] = value
+        if hasattr(obj, "has_default") and obj.has_default():  # Python 3.13
+            options["default"] = obj.__default__
+        return rebuild.parameter, (rebuild.key_of(obj), obj.__module__, type(obj), arguments, options)
 
     # -- enums and exceptions ----------------------------------------------------------------------------------------------
 
@@ -422,16 +450,19 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         for ancestor in base.__mro__:
             for name, descriptor in vars(ancestor).items():
                 if isinstance(descriptor, types.MemberDescriptorType) and not name.startswith("__"):
-                    value = getattr(obj, name, None)
+                    try:
+                        value = descriptor.__get__(obj, kind)
+                    except AttributeError:
+                        continue
                     if value is not None:
                         built_in[name] = value
-        arguments = built_in["args"] = obj.args
+        arguments = built_in["args"] = _ARGUMENTS.__get__(obj, kind)
         if _GROUP is not None and isinstance(obj, _GROUP):
             arguments = (obj.message, list(obj.exceptions))
         chain: "Dict[str, Any]" = {}
         if self.with_chain:
             for name in ("__cause__", "__context__", "__suppress_context__"):
-                value = getattr(obj, name)
+                value = vars(BaseException)[name].__get__(obj, kind)
                 if value:
                     chain[name] = value
         own = own_state(obj)
@@ -468,10 +499,10 @@ def _add_reducers() -> "None":
     import typing
 
     _REDUCERS[contextvars.ContextVar] = Pickler._context_variable
-    for name in ("ParamSpec", "TypeVarTuple", "NewType"):
+    for name in ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType"):
         kind = getattr(typing, name, None)
         if isinstance(kind, type):
-            _REDUCERS[kind] = Pickler._parameters
+            _REDUCERS[kind] = Pickler._parameter
 
 
 _add_reducers()

@@ -141,6 +141,11 @@ def _(x: int):
     return "int"
 
 
+@kind_of.register
+def _(x: list):
+    return [kind_of(one) for one in x]
+
+
 def logged(function):
     @functools.wraps(function)
     def wrapper(*args):
@@ -177,8 +182,10 @@ def what_functools_makes():
     assert outputs(cached, [1, 1, 2]) == [2, 2, 3]
     hits = outputs(lambda x: (cached(x), cached.cache_info().hits)[1], [1, 1])
     assert hits == [0, 1] and output(lambda _: cached.cache_parameters()["typed"]) is True
-    assert outputs(kind_of, [1, "a"]) == ["int", "object"]
+    assert outputs(kind_of, [1, "a", ["b", 2]]) == ["int", "object", ["object", "int"]]
     assert output(decorated, 1) == 1.5
+    for function in (cached, kind_of, decorated):
+        assert output(lambda _, known=function: known) is function
     assert output(functools.partial(pow, 2), 5) == 32
     one = Ordered(3)
     assert output(lambda other: (one >= other, one.power(), one.twice), Ordered(2)) == (True, 9, 6)
@@ -479,6 +486,11 @@ def dataclasses_and_tuples():
 
 
 T = typing.TypeVar("T")
+Named_co = typing.TypeVar("Named_co", bound="Plain", covariant=True)
+Length = typing.NewType("Length", int)
+TYPES = [T, Named_co, typing.TypeVar("Either", int, str), Length]
+TYPES += [getattr(typing, kind)("Rest") for kind in ("ParamSpec", "TypeVarTuple") if hasattr(typing, kind)]
+Either, Rest = TYPES[2], TYPES[-1]
 
 
 class Box(typing.Generic[T]):
@@ -521,6 +533,16 @@ def typing_classes():
         )
 
     assert output(look) == (True, True, True, "T")
+    for found in there_and_back([T, Named_co, Length, Rest, Either]):
+        assert found == [T, Named_co, Length, Rest, Either]
+    assert output(
+        lambda _: (Named_co.__bound__, Named_co.__covariant__, Either.__constraints__, T.__module__)
+    ) == (
+        Named_co.__bound__,
+        True,
+        (int, str),
+        __name__,
+    )
     assert output(lambda x: (Box[int](x).get(), typing.get_type_hints(Speaks.speak)["return"]), 4) == (4, str)
 
 
@@ -578,6 +600,25 @@ class Checked:
         return 3 * self.size
 
 
+class Proxy:
+    """Stands for something else, as proxies do."""
+
+    def __init__(self, of):
+        self.of = of
+
+    @property
+    def __class__(self):
+        return type(self.of)
+
+    @property
+    def __name__(self):
+        return f"of {self.of}"
+
+    @property
+    def __dict__(self):
+        return {}
+
+
 @row("metaclass, __init_subclass__, descriptor, property")
 def metaclasses():
     def look(_):
@@ -594,6 +635,8 @@ def metaclasses():
     assert output(look) == (["Registered"], "Registered", 3, ["Follower"], 4, 6)
     assert [found.triple for found in there_and_back(Checked(1))] == [3, 3]
     assert Base.followers == ["Follower"] and Registering.made == ["Registered"]
+    stands_for = output(lambda x: (isinstance(Proxy(x), int), Proxy(x).__name__, Proxy(x).__dict__), 3)
+    assert stands_for == (True, "of 3", {})
 
 
 # -- exceptions -----------------------------------------------------------------------------------------------------------
@@ -621,6 +664,30 @@ class Slotted(Exception):
 
     def __init__(self, code, more):
         self.code = code
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+
+
+class Recursive(Exception):
+    """Whatever it is asked for that it has not is asked of what it has not."""
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+class Text(str):
+    pass
+
+
+class OddText(ImportError):
+    __notes__ = "neither a list"
+    name = property(lambda self: 1 / 0)
+
+    def __str__(self):
+        return Text("odd")
 
 
 @row("exception of the user's")
@@ -652,6 +719,24 @@ def exceptions():
     error = raised(of_file)
     assert (error.errno, error.filename, error.extra) == (2, "/nowhere", "/nowhere")
     assert raised(slotted).code == 4
+
+    def unusual(kind):
+        def fails(x):
+            try:
+                raise ValueError("inner")
+            except ValueError as error:
+                raise kind(5) from error
+
+        return fails
+
+    for kind in (Frozen, Recursive, OddText):
+        error = raised(unusual(kind))
+        assert (
+            type(error) is kind
+            and isinstance(error.__context__, ValueError)
+            and "inner" in str(error.__cause__)
+        )
+    assert raised(unusual(Frozen)).code == 5
     if sys.version_info >= (3, 11):
 
         def grouped(x):
@@ -794,11 +879,30 @@ class Nothing:
 NOTHING = Nothing()
 
 
+class Unset(str):
+    """Pickles by the name under which there is one."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __reduce__(self):
+        return "UNSET"
+
+
+UNSET = Unset("unset")
+
+
+class Field:
+    default = UNSET
+
+
 @row("object that is compared by `is`")
 def compared_by_identity():
     assert outputs(lambda x: x is MISSING, [MISSING, 1]) == [True, False]
     assert output(lambda _: MISSING) is MISSING
     assert output(lambda x: x is NOTHING, NOTHING) is True and output(lambda _: NOTHING) is NOTHING
+    assert output(lambda x: (x is UNSET, Field.default is UNSET, UNSET.text), UNSET) == (True, True, "unset")
+    assert output(lambda _: [UNSET])[0] is UNSET
     assert output(work.is_missing, work.MISSING) is True
     assert output(lambda x: x is dataclasses.MISSING, dataclasses.MISSING) is True
 
