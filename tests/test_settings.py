@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from wingspan.errors import SettingsError
+import wingspan
+from wingspan.errors import SettingsError, WingspanError
+from wingspan.pools.personal import PersonalPool
 from wingspan.settings import load_settings
 
 WRONG = {
@@ -45,3 +47,18 @@ def test_the_command_line_shows_no_traceback(tmp_path, command):
     )
     assert "cache_dir is 5" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["DATA", "CACHE"])
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path, monkeypatch, kind):
+    """Maps, runs and the personal pool name it in an error of ours that is an OSError where a program may want that, with a hint."""
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv(f"WINGSPAN_{kind}_DIR", str(tmp_path / "file"))
+    makers = [lambda: wingspan.map(abs, [1], pool="local")]
+    if kind == "DATA":
+        makers += [lambda: wingspan.run(["true"], pool="local"), lambda: PersonalPool().start()]
+    for make in makers:
+        with pytest.raises(WingspanError, match=str(tmp_path / "file")) as caught:
+            make()
+        assert f"WINGSPAN_{kind}_DIR" in str(caught.value.hint)

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from wingspan.errors import SettingsError
+from wingspan.errors import DiskError, SettingsError
 from wingspan.worker import trust
 
 __all__ = ["Settings", "ignoring_config_file", "load_settings", "private_folder"]
@@ -126,7 +126,7 @@ def private_folder(root: Path, *parts: str) -> Path:
     """A folder below `root` (the data or the cache folder), made if it is not there, and closed to others on the whole way from `root`.
 
     Raises:
-        SettingsError: One of them belongs to somebody else. OSError: It cannot be made.
+        SettingsError: One of them belongs to somebody else. DiskError: It cannot be made.
     """
     try:
         trust.close_folder(str(root))
@@ -138,6 +138,13 @@ def private_folder(root: Path, *parts: str) -> Path:
             f"{error.filename} cannot be used: {error.strerror}",
             hint="set WINGSPAN_DATA_DIR and WINGSPAN_CACHE_DIR to folders of yours",
         ) from None
+    except OSError as error:
+        made = DiskError(
+            f"the folder {root} cannot be made: {error.strerror}",
+            hint="see what is wrong there, or set WINGSPAN_DATA_DIR and WINGSPAN_CACHE_DIR to folders that can be written to",
+        )
+        made.errno, made.strerror, made.filename = error.errno, error.strerror, str(root)
+        raise made from None
     return root
 
 

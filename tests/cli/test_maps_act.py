@@ -98,6 +98,14 @@ def test_rm_of_a_pattern_wants_yes_where_nobody_can_be_asked(run: Run) -> None:
     assert wingspan.tags() == ("other",)
 
 
+@pytest.mark.parametrize("also", [["kept"], ["--pattern", "ke*"]])
+def test_all_is_for_nothing_beside_it(run: Run, also: list[str]) -> None:
+    """--all beside a name or a pattern removes nothing: one of the two is not meant."""
+    make("kept")
+    assert run("rm", "--all", "--yes", *also).code == 2
+    assert list(wingspan.load("kept"))
+
+
 def test_rm_takes_away_a_damaged_map(run: Run) -> None:
     """A map that cannot be read can still be removed."""
     make("broken")

@@ -167,6 +167,12 @@ def test_a_home_that_is_set_is_the_jobs_home(done) -> None:
     assert "wingspan-run." in done(wingspan.run(command, pool="local")).stdout()
 
 
+def test_a_folder_for_temporary_files_that_is_not_there_is_passed_over(done, monkeypatch) -> None:
+    """The variable may be another machine's, as Slurm and the local pool hand it on: the job runs in /tmp."""
+    monkeypatch.setenv("TMPDIR", "/nowhere/at/all")
+    assert done(wingspan.run(["pwd"], pool="local")).stdout().startswith("/tmp/wingspan-run.")
+
+
 def test_a_failure_is_told_with_the_last_words(pool: str, done) -> None:
     """The reason has the last line of standard error: mostly that is all one wants to know."""
     run = done(wingspan.run([sys.executable, "-c", "print('hi'); 1/0"], pool=pool))

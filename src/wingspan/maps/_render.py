@@ -194,7 +194,7 @@ class _Files:
                 f"map={shlex.quote(str(self.map.path))}",
                 "wingspan_folder=$PWD",
                 "# What the function writes to relative paths goes into a folder of its own, which ends with the worker.",
-                "wingspan_scratch=$(mktemp -d)",
+                "wingspan_scratch=$(mktemp -d || mktemp -d /tmp/tmp.XXXXXX)",  # TMPDIR may be another machine's
                 "trap 'rm -rf \"$wingspan_scratch\"' EXIT",
                 "trap 'exit 143' TERM",
                 "TMPDIR=$wingspan_scratch",

@@ -66,7 +66,7 @@ def list_names() -> tuple[str, ...]:
                 if not path.name.startswith(".") and path.is_dir() and not is_aftermath(path)
             )
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
 
 

@@ -216,7 +216,7 @@ def interact_script(
         f"exec srun --pty --ntasks=1 --cpus-per-task={resources.cpus} --mem={mebibytes(resources.memory or DEFAULT_MEMORY)}M "
         f'--time={clock(resources.time_limit or DEFAULT_TIME)}{gpus} "$@" sh -c \'\n'
         "    set -eu\n"
-        "    scratch=$(mktemp -d)\n"
+        "    scratch=$(mktemp -d || mktemp -d /tmp/tmp.XXXXXX)\n"
         f"{copy}"
         '    cd "$scratch"\n'
         "    code=0\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingspan._cores import usable_cores
-from wingspan.errors import PoolError, SettingsError
+from wingspan.errors import PoolError, SettingsError, WingspanError
 from wingspan.pools.personal import configuration
 from wingspan.pools.personal.activation import activated
 from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, PoolNotRunning
@@ -148,10 +148,12 @@ class PersonalPool:
             trust.make_folder(str(self.directory))
             with exclusive(self._lock_file):
                 self._start_locked(progress, timeout)
-        except PermissionError as error:
+        except WingspanError:
+            raise
+        except OSError as error:  # another's folder, a file in its place, a full disk
             raise PoolDidNotStart(
                 f"the pool's folder {self.directory} cannot be written: {error}",
-                hint="set WINGSPAN_DATA_DIR to a folder of yours",
+                hint="set WINGSPAN_DATA_DIR to a folder of yours, with room",
             ) from None
 
     def _start_locked(self, progress: Progress, timeout: float) -> None:
