@@ -65,6 +65,20 @@ def test_a_mistyped_command_names_the_nearest(run: Run) -> None:
     assert "'status'" in err
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_are_closed_are_no_traceback(run: Run, closed: str) -> None:
+    """A command whose output nobody can see does its work, and says nothing else."""
+    wingspan.map(abs, [1], tag="seen", pool="local").wait()
+    command = "from wingspan.cli import main; main(['maps'])"
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_errors_of_ours_are_no_tracebacks(no_color: str) -> None:
     """A message and a hint on standard error, without colours where nobody sees them."""

@@ -230,6 +230,9 @@ def print_error(error: WingspanError) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; errors of ours become a message, a hint and an exit code, never a traceback."""
+    # Python has no streams where the caller has closed them: `wingspan maps >&-`.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as long as this process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
     try:
         code: Any = cli.main(args=argv, prog_name="wingspan", standalone_mode=False)
     except click.ClickException as error:
