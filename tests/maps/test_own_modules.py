@@ -345,3 +345,25 @@ except mine.Trouble as error:
     print("caught", error)
 """
     assert other_python(script).stdout == "caught 1\n"
+
+
+SAME_NAME = """
+import importlib.util, sys, wingspan
+def load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+one, two = load("plugin", "one/plugin.py"), load("plugin", "two/plugin.py")
+orphan = load("no.such.package", "one/plugin.py")
+who, other = one.who, two.who
+print(list(wingspan.map(lambda _: (one.who(), two.who(), who(), other(), orphan.who()), [0], pool="local")))
+"""
+
+
+def test_two_modules_of_one_name_stay_two(other_python, tmp_path):
+    """Modules made from files under one name, or under one that no import finds, are each what they are on the worker, too."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plugin.py").write_text(f"NAME = {name!r}\ndef who():\n    return NAME\n")
+    assert other_python(SAME_NAME).stdout == "[('one', 'two', 'one', 'two', 'one')]\n"

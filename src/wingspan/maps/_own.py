@@ -61,6 +61,8 @@ def _has_source(module: Any) -> bool:
     spec = getattr(module, "__spec__", None)
     if spec is None or spec.name != module.__name__:
         return False
+    if "." in spec.name and spec.name.rpartition(".")[0] not in sys.modules:
+        return False  # made from a file under a name that no import finds: its packages are not there
     if spec.origin is None or not spec.has_location:
         return spec.submodule_search_locations is not None  # a namespace package
     if type(spec.loader) not in _SOURCE_LOADERS or not Path(spec.origin).is_file():

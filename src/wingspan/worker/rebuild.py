@@ -165,8 +165,8 @@ def _stand_in(module: "str", facts: "Dict[str, Any]") -> "Optional[types.ModuleT
     with _lock:
         made = _stand_ins.get(module)
         if made is None:
-            if module in sys.modules and module != "__main__":
-                return None  # another module of this name is there
+            if module != "__main__" and (module in sys.modules or _comes_as_source(module)):
+                return None  # another module of this name is there, or can be imported
             made = _stand_ins[module] = types.ModuleType(module)
             if module == "__main__":
                 made.__dict__["__spec__"] = None
@@ -175,6 +175,15 @@ def _stand_in(module: "str", facts: "Dict[str, Any]") -> "Optional[types.ModuleT
             if vars(made).get(name) is None:
                 vars(made)[name] = value
         return made
+
+
+def _comes_as_source(module: "str") -> "bool":
+    """The map has an own module of this name, which is not the one that a function by value is of: there are two."""
+    return any(
+        module in getattr(finder, "modules", ())
+        for finder in sys.meta_path
+        if type(finder).__module__.endswith("worker.own")
+    )
 
 
 def stand_in_for_main(module: "types.ModuleType") -> "None":
