@@ -615,9 +615,9 @@ def test_an_ordinary_user_needs_nothing_from_root(folder: Path) -> None:
             pytest.skip(
                 f"{interpreter} cannot import what this Python can (folders that others may not enter)"
             )
-        helpers = home / "_jobs.py"
-        shutil.copy(Path(__file__).parents[1] / "_jobs.py", helpers)
-        helpers.chmod(0o644)
+        for helper in ("_jobs.py", "_waiting.py"):
+            shutil.copy(Path(__file__).parents[1] / helper, home / helper)
+            (home / helper).chmod(0o644)
         done = run(
             """
             import os, sys

@@ -616,6 +616,9 @@ class Keeper:
         with self.lock:
             self._poll_jobs()
             self.adopt()
+            if "local" in self._watchers:
+                # Now, and not by the last look: a worker that is held this moment would have nobody to take its place.
+                self.jobs.apply_all(self._watchers["local"].ask())
             stopped = len(self._stopped_by(action))
             self._act_on(self.folder.submissions(), action, reason)
             # What was done is known before the log tells it.

@@ -28,7 +28,7 @@ WAITS = "echo begun; exec sleep 600"
 SPACE = Path("/proc/self/ns/pid").readlink()
 #: What unpacking a squashfs needs, and no bash.
 TOOLS = (
-    "awk cat chmod cut df grep id ln mkdir mktemp mount mv readlink rm sed sh sha256sum sleep stat tail tr umount uname unshare "
+    "awk cat chmod cut df find grep id ln mkdir mktemp mount mv readlink rm sed sh sha256sum sleep stat tail tr umount uname unshare "
     "unsquashfs true"
 ).split()
 #: Ways that unpack: kind of bundle, method.
