@@ -68,7 +68,10 @@ def _tell(worker: socket.socket, order: dict[str, Any], lock: int) -> None:
     """Send an order and its lock. An environment may be larger than a socket takes at once."""
     data = json.dumps(order).encode() + b"\n"
     sent = socket.send_fds(worker, [data], [lock])
-    worker.sendall(memoryview(data)[sent:])
+    if sent < len(
+        data
+    ):  # with nothing left to send there is nobody either, perhaps: who has it all answers and closes at once
+        worker.sendall(memoryview(data)[sent:])
 
 
 def _current_folder() -> str | None:
