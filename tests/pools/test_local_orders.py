@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_a_worker_that_has_it_all_may_close_at_once(monkeypatch: pytest.MonkeyPa
         return sent
 
     monkeypatch.setattr(socket, "send_fds", sent_and_taken)
-    with ours, open(os.devnull, "rb") as lock:
+    with ours, Path(os.devnull).open("rb") as lock:
         local._tell(ours, {"map": "m"}, lock.fileno())
         assert ours.recv(32) == b"1\n"
     assert taken == [b'{"map": "m"}\n']
