@@ -616,7 +616,7 @@ class Keeper:
         with self.lock:
             self._poll_jobs()
             self.adopt()
-            if "local" in self._watchers:
+            if action == "release" and "local" in self._watchers:
                 # Now, and not by the last look: a worker that is held this moment would have nobody to take its place.
                 self.jobs.apply_all(self._watchers["local"].ask())
             stopped = len(self._stopped_by(action))
