@@ -6,25 +6,10 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from wingspan._shown import shown
+from wingspan._words import sized as size
 from wingspan.cli._terminal import echo
 
 __all__ = ["print_table", "size"]
-
-
-def size(count: int | None) -> str:
-    """Bytes for people, in powers of 1000 as registries give them.
-
-    >>> size(4000703925), size(512), size(-45078187), size(None)
-    ('4.0 GB', '512 B', '-45 MB', '?')
-    """
-    if count is None:
-        return "?"
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if abs(value) < 999.5:
-            return f"{value:.0f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
 
 
 def print_table(
