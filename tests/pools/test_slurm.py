@@ -313,9 +313,9 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
     m = wingspan.map(wait_at, range(20), pool="slurm", options=options)
     until(lambda: run.status().state == "running" and m.status().workers.get("running", 0) == 2)
     workers = submissions(m)[0]["cluster"]
-    # Slurm looks at its clock twice a minute: both at once.
-    cluster.command("scontrol", "update", f"jobid={workers}", "endtime=now")
-    cluster.command("scontrol", "update", f"jobid={run._submissions()[0]['cluster']}", "endtime=now")
+    # Slurm looks at its clock twice a minute: both at once. A time that is over when it arrives is refused.
+    cluster.command("scontrol", "update", f"jobid={workers}", "endtime=now+5")
+    cluster.command("scontrol", "update", f"jobid={run._submissions()[0]['cluster']}", "endtime=now+5")
     (job,) = run.wait(PATIENCE).jobs
     assert (job.state, job.code) == ("failed", None)
     assert "--time" in str(job.reason)

@@ -9,6 +9,7 @@ next one of the same interpreter (see `wingspan.worker.idle`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -62,6 +63,36 @@ def _has_ended(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
+
+
+def _for_the_start(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a Python reads when it starts."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in _START_VARIABLES or name.startswith(_START_PREFIXES)
+    }
+
+
+def _with_environ(order: dict[str, Any], environ: dict[str, str]) -> dict[str, Any]:
+    """The order with the environment of its components, which may already be in it."""
+    return {**order, "environ": order["environ"] or environ}
+
+
+def _start(
+    words: Sequence[str], descriptors: tuple[int, ...], environ: Mapping[str, str], stderr: str
+) -> subprocess.Popen[bytes]:
+    """A process that outlives us and inherits the descriptors. Its standard error is appended to the file `stderr`."""
+    with open(stderr, "ab", opener=None if stderr == os.devnull else trust.opener) as file:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            start_new_session=True,
+            pass_fds=descriptors,
+            env=environ,
+        )
 
 
 def _tell(worker: socket.socket, order: dict[str, Any], lock: int) -> None:
@@ -132,6 +163,7 @@ class LocalPool:
         self._newest = ""
         self._children: list[int] = []
         self._spares: list[socket.socket] = []
+        self._orders_carry_environ = False
         #: What the folder of idle workers was last asked for, and which it is.
         self._idle: tuple[tuple[Any, ...], Path] | None = None
         self.cpus = usable_cores()
@@ -236,11 +268,7 @@ class LocalPool:
         facts_now = (cache, worker, list(command[:-1]), environ)
         if self._idle is not None and self._idle[0] == facts_now:
             return self._idle[1]
-        variables = sorted(
-            (name, value)
-            for name, value in environ.items()
-            if name in _START_VARIABLES or name.startswith(_START_PREFIXES)
-        )
+        variables = sorted(_for_the_start(environ).items())
         key = hashlib.sha256(repr((worker, command[:-1], sys.prefix, variables)).encode()).hexdigest()[:16]
         folder = private_folder(cache, "idle", key)
         self._idle = (facts_now, folder)
@@ -289,7 +317,7 @@ class LocalPool:
         left = []
         for order, lock in zip(orders, locks, strict=True):
             if not self._hand_over(idle_folder, lock, order, environ) and not self._give_to_spare(
-                command, order, lock
+                command, order, lock, environ
             ):
                 left.append((order, lock))
         if not left:
@@ -298,7 +326,13 @@ class LocalPool:
         for worker, (order, lock) in zip(workers, left, strict=True):
             # Should it have died already, the lock says so, and its standard error why.
             with worker, contextlib.suppress(OSError):
-                _tell(worker, order, lock)
+                _tell(worker, self._complete(order, environ), lock)
+
+    def _complete(self, order: dict[str, Any], environ: dict[str, str]) -> dict[str, Any]:
+        """The order, with the environment if its worker could not be started with it."""
+        if self._orders_carry_environ:
+            return _with_environ(order, environ)
+        return order
 
     def _hand_over(
         self, idle_folder: Path, lock: int, order: dict[str, Any], environ: dict[str, str]
@@ -307,7 +341,7 @@ class LocalPool:
         names = self._waiting(idle_folder)
         if not names:
             return False
-        told = {**order, "environ": order["environ"] or environ}
+        told = _with_environ(order, environ)
         descriptor = os.open(idle_folder, os.O_RDONLY)
         try:
             for name in names:
@@ -328,11 +362,13 @@ class LocalPool:
             os.close(descriptor)
         return False
 
-    def _give_to_spare(self, command: Sequence[str], order: dict[str, Any], lock: int) -> bool:
+    def _give_to_spare(
+        self, command: Sequence[str], order: dict[str, Any], lock: int, environ: dict[str, str]
+    ) -> bool:
         """Give the order to a worker that was warmed up; False when none is left."""
         while self._spares and command[0] == self.python:
             with self._spares.pop() as worker, contextlib.suppress(OSError):
-                _tell(worker, order, lock)
+                _tell(worker, self._complete(order, environ), lock)
                 return True
         return False
 
@@ -344,27 +380,27 @@ class LocalPool:
         One process is started; when it has imported what all of them need, it forks the others.
         """
         self._children = [pid for pid in self._children if not _has_ended(pid)]
-        pairs = [socket.socketpair() for _ in range(count)]
-        numbers = tuple(theirs.fileno() for _, theirs in pairs)
-        try:
-            with open(stderr, "ab", opener=None if stderr == os.devnull else trust.opener) as file:
-                process = subprocess.Popen(
-                    # The last word tells these workers from others of the same kind (see `wingspan.worker.offspring`).
-                    [*command, "idle", str(idle_folder), ",".join(map(str, numbers)), os.urandom(8).hex()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=file,
-                    start_new_session=True,
-                    pass_fds=numbers,
-                    env=environ,
-                )
-        finally:
-            for _, theirs in pairs:
-                theirs.close()
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            pairs = [socket.socketpair() for _ in range(count)]
+            for one, other in pairs:
+                ours.enter_context(one)
+                theirs.enter_context(other)
+            numbers = tuple(other.fileno() for _, other in pairs)
+            # The last word tells these workers from others of the same kind (see `wingspan.worker.offspring`).
+            words = [*command, "idle", str(idle_folder), ",".join(map(str, numbers)), os.urandom(8).hex()]
+            try:
+                process = _start(words, numbers, environ, stderr)
+            except OSError as error:
+                if error.errno != errno.E2BIG:
+                    raise
+                # The kernel takes no environment of this size. The orders carry it instead.
+                self._orders_carry_environ = True
+                process = _start(words, numbers, _for_the_start(environ), stderr)
+            ours.pop_all()
         # It outlives us: nobody waits for it here, and that is meant.
         process.returncode = 0
         self._children.append(process.pid)
-        return [ours for ours, _ in pairs]
+        return [one for one, _ in pairs]
 
     def _running(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in sorted((folder / "workers").glob("*.run")):
