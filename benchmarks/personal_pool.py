@@ -57,7 +57,7 @@ class Bench:
         result = self.pool.schedd().submit(htcondor2.Submit(description), count=count)
         return here, result.cluster()
 
-    def jobs(self, count: int, *, nudge: bool = False) -> tuple[float, float, float]:
+    def jobs(self, count: int, *, reschedule: bool = False) -> tuple[float, float, float]:
         """Seconds from the submit to the first job's line, the last job's line, and the last event "terminated"."""
         begun = time.time()
         here, _ = self.submit(count)
@@ -66,11 +66,11 @@ class Bench:
         def keep_nudging() -> None:
             with self.pool.activate():
                 while not stop.is_set() and time.time() < begun + 2.5:
-                    self.pool.nudge()
+                    self.pool.reschedule()
                     stop.wait(0.1)
 
         thread = threading.Thread(target=keep_nudging)
-        if nudge:
+        if reschedule:
             thread.start()
         log = here / "log"
         while not log.exists() or log.read_text().count("\n005 (") < count:
@@ -82,7 +82,7 @@ class Bench:
         stop.set()
         ended = time.time()
         lines = [float(path.read_text()) for path in here.glob("out.*")]
-        if nudge:
+        if reschedule:
             thread.join()
         return min(lines) - begun, max(lines) - begun, ended - begun
 
@@ -216,15 +216,15 @@ def main() -> None:
         with pool.activate():
             bench = Bench(pool, Path(tempfile.mkdtemp(prefix="jobs-", dir=folder)))
             bench.jobs(1)
-            idle, close, nudged = [], [], []
+            idle, close, rescheduled = [], [], []
             for number in range(options.tries):
                 time.sleep(2.5 + 0.1 * (number % 10))
                 idle.append(bench.jobs(1)[0])
-            for values, nudge in ((close, False), (nudged, True)):
+            for values, reschedule in ((close, False), (rescheduled, True)):
                 time.sleep(2.5)
                 for number in range(options.tries):
                     time.sleep(0.1 * (number % 10))
-                    values.append(bench.jobs(1, nudge=nudge)[0])
+                    values.append(bench.jobs(1, reschedule=reschedule)[0])
             fifty = []
             for _ in range(3):
                 time.sleep(2.5)
@@ -248,7 +248,7 @@ def main() -> None:
         "stop_s": summary(stopped),
         "submit_to_first_line_idle_s": summary(idle),
         "submit_to_first_line_close_behind_s": summary(close),
-        "submit_to_first_line_close_behind_nudged_s": summary(nudged),
+        "submit_to_first_line_close_behind_rescheduled_s": summary(rescheduled),
         "submit_50_noop_to_last_event_s": summary(fifty),
         "submit_to_first_line_after_removal_s": summary(removed),
     }

@@ -151,8 +151,8 @@ class TestRunning:
             assert done.returncode == 0, done.stderr
         assert "slot1@" in done.stdout
 
-    def test_a_nudge_reaches_the_negotiator(self, folder: Path) -> None:
-        """On a pool that negotiates every hour, nudge() makes it negotiate now; on a stopped one it does nothing."""
+    def test_a_reschedule_reaches_the_negotiator(self, folder: Path) -> None:
+        """On a pool that negotiates every hour, reschedule() makes it negotiate now; on a stopped one it does nothing."""
         pool = PersonalPool(folder / "pool", cpus=1, settings={"NEGOTIATOR_INTERVAL": "3600"})
         log = pool.directory / "log/NegotiatorLog"
 
@@ -164,12 +164,12 @@ class TestRunning:
             with pool.activate():
                 until(cycles, "the first cycle, which comes by itself")
                 before = cycles()
-                pool.nudge()
+                pool.reschedule()
                 until(lambda: cycles() > before, "another cycle")
         finally:
             pool.stop()
         with pool.activate():
-            pool.nudge()
+            pool.reschedule()
 
     def test_another_user_of_the_machine_is_refused(self, personal_pool: PersonalPool) -> None:
         """Loopback is open to every user of the machine; only the pool's owner gets an answer."""

@@ -119,12 +119,12 @@ HERE = compatibility.this_interpreter()
     ],
 )
 def test_an_interpreter_that_cannot_read_a_pickle_is_recognised(facts, words):
-    """Minor version, implementation and cloudpickle's major version decide; the obstacle names both sides."""
-    obstacle = compatibility.obstacle({**HERE, **facts}, HERE)
+    """Minor version, implementation and cloudpickle's major version decide; the incompatibility names both sides."""
+    incompatibility = compatibility.incompatibility({**HERE, **facts}, HERE)
     if words is None:
-        assert obstacle is None
+        assert incompatibility is None
     else:
-        assert all(word in obstacle for word in words)
+        assert all(word in incompatibility for word in words)
 
 
 @given(st.binary())

@@ -69,9 +69,13 @@ def gpus(pool: str | None, environment: str | None, as_json: bool) -> int:
                 "?" if group.memory is None else f"{group.memory / (1 << 30):.1f} GiB",
                 str(group.free),
                 str(group.total),
-                *(["yes" if group.obstacle is None else f"no: {group.obstacle}"] if needs else []),
+                *(
+                    ["yes" if group.unusable_reason is None else f"no: {group.unusable_reason}"]
+                    if needs
+                    else []
+                ),
             )
             for group in groups
         ]
         print_table(columns, rows, right=["CAPABILITY", "MEMORY", "FREE", "TOTAL"])
-    return 1 if needs is not None and not any(group.obstacle is None for group in groups) else 0
+    return 1 if needs is not None and not any(group.unusable_reason is None for group in groups) else 0

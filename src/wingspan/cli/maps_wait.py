@@ -129,7 +129,7 @@ def wait(
     try:
         try:
             with own_words_for_interrupts():
-                obstacles, late = _wait_for_all(maps, display, timeout, holds_ok)
+                errors, late = _wait_for_all(maps, display, timeout, holds_ok)
         finally:
             display.close()
     except KeyboardInterrupt:
@@ -137,7 +137,7 @@ def wait(
         goes = "The map goes on" if len(maps) == 1 else "The maps go on"
         echo(f"\n{goes} without you. To come back: wingspan wait {names}", err=True)
         return _INTERRUPTED
-    return _report(maps, obstacles, late)
+    return _report(maps, errors, late)
 
 
 def _wait_for_all(
@@ -147,7 +147,7 @@ def _wait_for_all(
     import wingspan
 
     deadline = None if timeout is None else time.monotonic() + timeout
-    obstacles: dict[str, WingspanError] = {}
+    errors: dict[str, WingspanError] = {}
     waiting, next_look = list(maps), 0.0
     for one in waiting:
         display.show(one.status())
@@ -161,7 +161,7 @@ def _wait_for_all(
             except wingspan.MapTimeout:
                 continue
             except wingspan.WingspanError as error:
-                obstacles[one.tag] = error
+                errors[one.tag] = error
             else:
                 display.show(status, last=True)
             waiting.remove(one)
@@ -173,17 +173,17 @@ def _wait_for_all(
                 display.show(one.status())
             # A million components take a while to count: not more than a tenth of the time goes into it.
             next_look = time.monotonic() + 10 * (time.monotonic() - begun)
-    return obstacles, [one.tag for one in waiting]
+    return errors, [one.tag for one in waiting]
 
 
-def _report(maps: list[Map], obstacles: dict[str, WingspanError], late: list[str]) -> int:
+def _report(maps: list[Map], errors: dict[str, WingspanError], late: list[str]) -> int:
     """Say how each map ended; the exit code."""
     from wingspan.maps import ComponentStatus
 
     code = 0
     for one in maps:
-        if one.tag in obstacles:
-            print_error(obstacles[one.tag])
+        if one.tag in errors:
+            print_error(errors[one.tag])
             code = 1
         elif one.tag in late:
             echo(f"{one.tag}: the time is over, the map goes on: {progress_text(one.status())}", err=True)

@@ -98,10 +98,12 @@ def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledF
     if delivery is not None:
         check_pythons(delivery.name, delivery.python, holds_code)
     elif (
-        obstacle := compatibility.obstacle({**here, "code": holds_code}, folder.info.interpreter)
+        incompatibility := compatibility.incompatibility(
+            {**here, "code": holds_code}, folder.info.interpreter
+        )
     ) is not None:
         raise NotPicklable(
-            f"the function cannot be given to map {folder.info.tag!r}: {obstacle}",
+            f"the function cannot be given to map {folder.info.tag!r}: {incompatibility}",
             hint="give it from the Python that the map was made with",
         )
     content = compatibility.header({**here, "code": holds_code}) + pickled

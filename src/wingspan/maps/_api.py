@@ -244,8 +244,8 @@ def _make(
         function = pickle_function(func)  # what cannot travel is told before a pool is started for it
         with default_progress() as progress:
             # Workers that are submitted by hand need no pool of ours to be there.
-            by_hand = options.workers == 0 and pool is None
-            chosen = get_pool("local") if by_hand else _resolve(pool, progress)
+            external = options.workers == 0 and pool is None
+            chosen = get_pool("local") if external else _resolve(pool, progress)
             return create(
                 func,
                 function,

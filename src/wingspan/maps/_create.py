@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from wingspan.errors import EnvironmentWarning
 from wingspan.jobs import JobDescription, Resources, with_needs
-from wingspan.maps._by_hand import PLANNED_WORKERS
 from wingspan.maps._code import describe, working_folder
 from wingspan.maps._errors import PythonsDiffer
+from wingspan.maps._external import PLANNED_WORKERS
 from wingspan.maps._folder import create_map_folder, remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
 from wingspan.maps._info import MapInfo

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from wingspan._files import lock
 from wingspan.errors import PoolError, WingspanError
-from wingspan.maps._by_hand import is_owned
 from wingspan.maps._errors import MapError, MapRemoved, TagDamaged, TagExists, TagNotFound
+from wingspan.maps._external import is_owned
 from wingspan.maps._folder import (
     MapFolder,
     is_aftermath,
@@ -117,7 +117,7 @@ def _is_at_rest(found: Map) -> bool:
     if keeper.finished:
         return True
     begun = keeper.jobs.by_worker or time.time() - found.created.timestamp() > _STALE
-    return bool(begun) and not (keeper.jobs.live() or keeper.by_hand() or is_owned(found.path))
+    return bool(begun) and not (keeper.jobs.live() or keeper.external() or is_owned(found.path))
 
 
 def clean(*, all: bool = False) -> tuple[str, ...]:

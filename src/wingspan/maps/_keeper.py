@@ -15,9 +15,9 @@ from typing import Any
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import Submission
 from wingspan.maps._adopt import adopt
-from wingspan.maps._by_hand import HandSubmissions, workers_by_hand
 from wingspan.maps._deeds import COMPLETE, Deeds, stopped_by_owner
 from wingspan.maps._errors import WorkersCannotStart
+from wingspan.maps._external import ExternalSubmissions, external_workers
 from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, submission_of, told
 from wingspan.maps._jobs import Job, Jobs
@@ -31,11 +31,11 @@ from wingspan.worker import failure, formats, rounds
 __all__ = ["Keeper"]
 
 #: Seconds between two looks at what needs doing.
-TEND_SECONDS = 0.25
+RECONCILE_SECONDS = 0.25
 #: Seconds between two looks whether the pool itself is alive.
 REVIVE_SECONDS = 3.0
 #: Seconds between two requests to look for work now.
-NUDGE_SECONDS = 0.1
+RESCHEDULE_SECONDS = 0.1
 #: Silence of log and results after which the scheduler is asked, growing to the maximum (s).
 ASK_AFTER_SECONDS = 20.0
 ASK_AT_MOST_EVERY = 600.0
@@ -69,11 +69,11 @@ class Keeper:
         self.options = Options.from_dict(folder.info.options)
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
-        self._hand = HandSubmissions(folder)
+        self._hand = ExternalSubmissions(folder)
         self._deeds = Deeds(folder.path)
         self._submissions = 0
         self._entries: list[dict[str, Any]] = []
-        self._next_tend = 0.0
+        self._next_reconcile = 0.0
         self._last_news = time.monotonic()
         self._ask_after = ASK_AFTER_SECONDS
         self._gone_since: float | None = None
@@ -82,8 +82,8 @@ class Keeper:
         self._silent_ends = 0
         self._finished_before, self._fruitless = -1, 0
         self._explainer = Explainer()
-        self._nudged: Pool | None = None
-        self._nudge_until = self._next_nudge = 0.0
+        self._rescheduled: Pool | None = None
+        self._reschedule_until = self._next_reschedule = 0.0
         self._repaired: set[str] = set()
         self._tidied = False
         self._adopted = False
@@ -96,7 +96,7 @@ class Keeper:
         with self.lock:
             news = self.results.poll()
             news = self._poll_jobs() or news
-            self._nudge()
+            self._reschedule()
             if news:
                 self._last_news = time.monotonic()
                 self._ask_after = ASK_AFTER_SECONDS
@@ -107,18 +107,18 @@ class Keeper:
         places = [entry.get("place") for entry in self.folder.submissions() if entry["pool"] == kind]
         return get_pool(kind, places[-1] if places else None)
 
-    def _nudge(self) -> None:
+    def _reschedule(self) -> None:
         """For two seconds after a submission: have the pool look for work, as long as jobs wait."""
         now = time.monotonic()
-        if self._nudged is None or now < self._next_nudge:
+        if self._rescheduled is None or now < self._next_reschedule:
             return
-        if now > self._nudge_until or not any(
+        if now > self._reschedule_until or not any(
             job.state is JobState.IDLE for job in self.jobs.by_worker.values()
         ):
-            self._nudged = None
+            self._rescheduled = None
             return
-        self._next_nudge = now + NUDGE_SECONDS
-        self._nudged.nudge()
+        self._next_reschedule = now + RESCHEDULE_SECONDS
+        self._rescheduled.reschedule()
 
     def adopt(self) -> None:
         """Write down workers whose submitter died before he could: schedulers are asked."""
@@ -161,9 +161,9 @@ class Keeper:
         told = {}
         for kind in kinds:
             with contextlib.suppress(PoolError):
-                obstacle = self._pool(kind).obstacle()
-                if obstacle is not None:
-                    told[kind] = obstacle
+                unavailable_reason = self._pool(kind).unavailable_reason()
+                if unavailable_reason is not None:
+                    told[kind] = unavailable_reason
         return told
 
     def waiting(self) -> str | None:
@@ -221,7 +221,7 @@ class Keeper:
     # -- doing something about it --------------------------------------------------------------------------------------
 
     @told("looked after")
-    def tend(self) -> None:
+    def reconcile(self) -> None:
         """Do what is due: ask the scheduler after a silence, repair, start workers where none are left, tidy the queue.
 
         Raises:
@@ -231,9 +231,9 @@ class Keeper:
             self.tidy()
             return
         now = time.monotonic()
-        if now < self._next_tend:
+        if now < self._next_reconcile:
             return
-        self._next_tend = now + TEND_SECONDS
+        self._next_reconcile = now + RECONCILE_SECONDS
         with self.lock:
             self.check_refusals()
             if now - self._last_news > self._ask_after:
@@ -296,14 +296,14 @@ class Keeper:
             return
         if self.removed:
             return  # its owner, or an administrator, took the jobs away: starting others is not ours to decide
-        if self.by_hand():
+        if self.external():
             return  # they have no job that we know of; among themselves workers repair what one has lost
         # All workers have left, and not everything is done: give records on their way a moment, then go on.
         if self._gone_since is None:
             self._gone_since = now
             self.adopt()
         if now - self._gone_since < SETTLE_SECONDS:
-            self._next_tend = self._gone_since + SETTLE_SECONDS
+            self._next_reconcile = self._gone_since + SETTLE_SECONDS
             return
         self._check_start()
         newest = self._jobs_of(self._entries[-1:])
@@ -448,9 +448,9 @@ class Keeper:
         )
         return error, words
 
-    def by_hand(self) -> list[WorkerStart]:
+    def external(self) -> list[WorkerStart]:
         """Workers at work that were not submitted by us."""
-        return workers_by_hand(self.folder, self.results, self.jobs)
+        return external_workers(self.folder, self.results, self.jobs)
 
     @told("repaired")
     def repair(self, owners: set[str] | None, kind: str = rounds.REPAIR) -> bool:
@@ -607,8 +607,8 @@ class Keeper:
                 left -= some
             self._poll_jobs()
             self._last_news = time.monotonic()
-            self._nudged, self._nudge_until = pool, self._last_news + 2.0
-            self._next_nudge = self._last_news + NUDGE_SECONDS
+            self._rescheduled, self._reschedule_until = pool, self._last_news + 2.0
+            self._next_reschedule = self._last_news + RESCHEDULE_SECONDS
             return count - left
 
     def act(self, action: Action, reason: str) -> None:

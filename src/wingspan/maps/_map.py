@@ -12,7 +12,6 @@ from wingspan._files import lock
 from wingspan._words import notice
 from wingspan.errors import DiskError, PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
-from wingspan.maps._by_hand import HINT
 from wingspan.maps._code import FunctionVersion
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._errors import (
@@ -20,6 +19,7 @@ from wingspan.maps._errors import (
     MapError,
     MapRemoved,
 )
+from wingspan.maps._external import HINT
 from wingspan.maps._failures import summary
 from wingspan.maps._files import told_of_left
 from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root, told
@@ -177,12 +177,12 @@ class Map(Outputs):
         rest = self._status_of_the_rest()
         exceptions = dict.fromkeys(self._keeper.results.retryable, rest)
         stopped = self._keeper.stopped_pools()
-        by_hand = {start.name for start in self._keeper.by_hand()}
+        external = {start.name for start in self._keeper.external()}
         for start in results.at_work():
             component, job = start.component, jobs.by_worker.get(start.number)
             if component is None or self._is_final(component):
                 continue
-            if start.name in by_hand:
+            if start.name in external:
                 exceptions[component] = ComponentStatus.RUNNING
             elif job is None or job.pool in stopped:
                 continue
@@ -228,23 +228,23 @@ class Map(Outputs):
             for state, count in sorted(self._keeper.jobs.counts().items(), key=lambda item: item[0].value)
         }
         pools = tuple(dict.fromkeys(job.pool for job in self._keeper.jobs.by_worker.values()))
-        by_hand = len(self._keeper.by_hand()) if not self._keeper.finished else 0
-        if by_hand:
+        external = len(self._keeper.external()) if not self._keeper.finished else 0
+        if external:
             running = JobState.RUNNING.value
-            workers[running] = workers.get(running, 0) + by_hand
-        if by_hand or self.options.workers == 0:
+            workers[running] = workers.get(running, 0) + external
+        if external or self.options.workers == 0:
             pools += ("by hand",)
         message = None
         if not self._keeper.finished:
             try:
-                self._check_obstacles()
+                self._check_pools_are_available()
                 self._keeper.check_refusals()
             except MapError as error:
                 message = str(error)
-            if message is None and not by_hand and (left := self._keeper.left_without_a_word()) is not None:
+            if message is None and not external and (left := self._keeper.left_without_a_word()) is not None:
                 message = str(left)
             stopped = self._keeper.stopped_pools()
-            live = by_hand or self._keeper.jobs.live()
+            live = external or self._keeper.jobs.live()
             if message is None and self.options.workers == 0 and not live:
                 message = f"nobody works on it: {HINT.format(tag=self.tag)}"
             if message is None and not stopped:

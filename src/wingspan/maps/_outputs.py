@@ -54,7 +54,7 @@ class Outputs(Sequence[Any]):
     def _look(self) -> bool:
         """Take in news, and do what a client can; True if there was any."""
         news = self._keeper.refresh()
-        self._keeper.tend()
+        self._keeper.reconcile()
         return news
 
     def _looks(
@@ -75,9 +75,9 @@ class Outputs(Sequence[Any]):
                 if self._keeper.finished:
                     self._tell_left()
                 return
-            self._keeper.tend()
+            self._keeper.reconcile()
             if not holds_ok:
-                self._check_obstacles()
+                self._check_pools_are_available()
             pause = pauses.next(news)
             if deadline is not None:
                 left = deadline - time.monotonic()
@@ -108,7 +108,7 @@ class Outputs(Sequence[Any]):
         while (pause := await asyncio.to_thread(next, looks, None)) is not None:
             await asyncio.sleep(pause)
 
-    def _check_obstacles(self) -> None:
+    def _check_pools_are_available(self) -> None:
         keeper = self._keeper
         held, live = keeper.jobs.held, keeper.jobs.live()
         if held and not keeper.jobs.can_progress and len(live) == len(held):

@@ -30,10 +30,10 @@ def read_value(folder: MapFolder, pickled: Pickled, what: str) -> Any:
     """
     if pickled.holds_code:
         written = folder.info.interpreter
-        obstacle = compatibility.obstacle(written, {**written, **compatibility.this_python()})
-        if obstacle:
+        incompatibility = compatibility.incompatibility(written, {**written, **compatibility.this_python()})
+        if incompatibility:
             raise WrongInterpreter(
-                f"{what} of map {folder.info.tag!r} holds code, and {obstacle.replace('this worker', 'this session')}",
+                f"{what} of map {folder.info.tag!r} holds code, and {incompatibility.replace('this worker', 'this session')}",
                 hint=f"read it with Python {written['python']}, or return plain data",
             )
     try:

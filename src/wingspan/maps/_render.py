@@ -36,7 +36,7 @@ from wingspan.delivery.render import (
 )
 from wingspan.errors import SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
-from wingspan.maps._by_hand import NOTE, NUMBERS, note_rendered
+from wingspan.maps._external import NOTE, NUMBERS, note_rendered
 from wingspan.maps._map import Map
 from wingspan.maps._worker_job import bundle_of, resources_of
 from wingspan.pools.submit_description import classad_literal, joined, submit_line, submit_value

@@ -202,7 +202,7 @@ class Pool(Protocol):
         """
         ...
 
-    def obstacle(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why jobs in it cannot run at present, with what to do; None when it runs, or when that is others' business. Asks no scheduler."""
         ...
 
@@ -225,7 +225,7 @@ class Pool(Protocol):
         """
         ...
 
-    def nudge(self) -> None:
+    def reschedule(self) -> None:
         """Somebody waits for jobs that were just submitted: look for machines now, if that can be asked for. Never raises."""
         ...
 

@@ -209,7 +209,7 @@ class HTCondorPool:
         if problem is not None:
             raise SubmitError(problem[0], hint=problem[1])
 
-    def obstacle(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Others keep a site's pool alive."""
         return None
 
@@ -235,7 +235,7 @@ class HTCondorPool:
     def revive(self) -> None:
         """Others keep a site's pool alive."""
 
-    def nudge(self) -> None:
+    def reschedule(self) -> None:
         """A site's pool has its own pace."""
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
@@ -437,7 +437,7 @@ class PersonalHTCondorPool(HTCondorPool):
         if problem is not None:
             raise SubmitError(f"the personal pool cannot run this: {problem[0]}", hint=problem[1])
 
-    def obstacle(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """It was stopped, or has crashed."""
         state = self.personal.status().state
         if state == "running":
@@ -545,11 +545,11 @@ class PersonalHTCondorPool(HTCondorPool):
                 schedd.act(htcondor2.JobAction.VacateFast, f"ClusterId == {cluster} && ProcId == {process}")
             schedd.reschedule()
 
-    def nudge(self) -> None:
+    def reschedule(self) -> None:
         """Ask negotiator and schedd to look for work this moment."""
         try:
             with self.personal.activate():
-                self.personal.nudge()
+                self.personal.reschedule()
         except PoolError:
             pass
 

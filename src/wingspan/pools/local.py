@@ -247,7 +247,7 @@ class LocalPool:
         self._newest = cluster
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
 
-    def obstacle(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """There is none."""
         return None
 
@@ -258,7 +258,7 @@ class LocalPool:
     def revive(self) -> None:
         """There is nothing that could crash."""
 
-    def nudge(self) -> None:
+    def reschedule(self) -> None:
         """Workers start at once."""
 
     def _idle_folder(self, command: Sequence[str], environ: dict[str, str]) -> Path:

@@ -253,7 +253,7 @@ class SlurmPool:
         cluster = answer.strip().partition(";")[0]  # "id;cluster" where there are several
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
 
-    def obstacle(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Others keep the cluster alive."""
         return None
 
@@ -263,7 +263,7 @@ class SlurmPool:
     def revive(self) -> None:
         """Others keep the cluster alive."""
 
-    def nudge(self) -> None:
+    def reschedule(self) -> None:
         """Slurm has its own pace."""
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:

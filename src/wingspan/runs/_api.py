@@ -220,5 +220,5 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
     except BaseException:
         made.remove(force=True)
         raise
-    pool.nudge()
+    pool.reschedule()
     return made

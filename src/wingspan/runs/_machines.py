@@ -27,7 +27,7 @@ class GpuGroup:
         model, capability, cuda, driver, memory: As in `Gpu`.
         free, total: How many.
         machines: Where they are.
-        obstacle: Why the environment that was asked about cannot use them, or None.
+        unusable_reason: Why the environment that was asked about cannot use them, or None.
     """
 
     model: str | None
@@ -38,7 +38,7 @@ class GpuGroup:
     free: int
     total: int
     machines: tuple[str, ...]
-    obstacle: str | None = None
+    unusable_reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The attributes under their names."""
@@ -64,7 +64,7 @@ def group_gpus(pool: Pool, needs: Needs | None = None) -> list[GpuGroup]:
             free=sum(gpu.free for gpu in gpus),
             total=len(gpus),
             machines=tuple(sorted({gpu.machine for gpu in gpus})),
-            obstacle=None
+            unusable_reason=None
             if needs is None
             else unsuitable(
                 gpus[0],

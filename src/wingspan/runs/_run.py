@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "RunJob", "RunStatus"]
 
 #: Seconds between two looks whether the pool itself is alive, and how often at first it is asked to look for machines.
-_REVIVE_SECONDS, _NUDGES = 3.0, 20
+_REVIVE_SECONDS, _RESCHEDULES = 3.0, 20
 
 
 class Run(RunJobs):
@@ -41,7 +41,7 @@ class Run(RunJobs):
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
-        self._nudges, self._next_revival = 0, 0.0
+        self._reschedules, self._next_revival = 0, 0.0
 
     if not TYPE_CHECKING:  # a checker would take any name for one that is there
 
@@ -98,16 +98,16 @@ class Run(RunJobs):
         if not entries:
             reason = "it was never submitted: whoever made it was interrupted"
             jobs = {number: attrs.evolve(job, state="removed", reason=reason) for number, job in jobs.items()}
-        obstacle = None
+        unavailable_reason = None
         if entries and not all(job.is_final for job in jobs.values()):
             with contextlib.suppress(PoolError):
-                obstacle = get_pool(self.pool).obstacle()
-        if obstacle is not None:  # nobody is there who could tell that they have stopped
+                unavailable_reason = get_pool(self.pool).unavailable_reason()
+        if unavailable_reason is not None:  # nobody is there who could tell that they have stopped
             jobs = {
                 number: attrs.evolve(job, state="idle") if job.state in ("running", "suspended") else job
                 for number, job in jobs.items()
             }
-        message = obstacle or self._why_waiting(entries, [job.state for job in jobs.values()])
+        message = unavailable_reason or self._why_waiting(entries, [job.state for job in jobs.values()])
         return RunStatus(name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)), message=message)
 
     def _row(self, number: int) -> dict[str, str]:
@@ -212,9 +212,9 @@ class Run(RunJobs):
         if now >= self._next_revival:
             self._next_revival = now + _REVIVE_SECONDS
             pool.revive()
-        if status.counts["idle"] and self._nudges < _NUDGES:
-            self._nudges += 1
-            pool.nudge()
+        if status.counts["idle"] and self._reschedules < _RESCHEDULES:
+            self._reschedules += 1
+            pool.reschedule()
 
     @told
     def check(self) -> None:
@@ -321,7 +321,7 @@ class Run(RunJobs):
         else:
             with self._alone():
                 self._act("release")
-            get_pool(self.pool).nudge()
+            get_pool(self.pool).reschedule()
         # What was done is known before the event log tells it: a wait right after this must not find the jobs held.
         for job, event in list(self._events.items()):
             if event.state is JobState.HELD:
@@ -455,7 +455,7 @@ class Run(RunJobs):
             for number, version in chosen.items():
                 job = describe_jobs(self._folder, pool, number, version)
                 self._folder.add_submission(pool.submit(job), number, version)
-        pool.nudge()
+        pool.reschedule()
 
     @told
     def remove(self, *, force: bool = False) -> None:

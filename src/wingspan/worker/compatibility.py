@@ -42,7 +42,7 @@ def split(data: "bytes") -> "Tuple[Dict[str, Any], bytes]":
     return json.loads(line.decode()), rest
 
 
-def obstacle(facts: "Mapping[str, Any]", here: "Mapping[str, Any]") -> "Optional[str]":
+def incompatibility(facts: "Mapping[str, Any]", here: "Mapping[str, Any]") -> "Optional[str]":
     """Why a pickle written by `facts` cannot be read by an interpreter `here`; None if it can."""
     if facts.get("code") is False:
         return None  # no bytecode in it: plain data and names, which any Python reads

@@ -230,9 +230,9 @@ def run(
         if cores:
             os.environ.setdefault(name, str(cores))
     sys.path.extend(entry for entry in path if entry not in sys.path)
-    obstacle = compatibility.obstacle(facts, here)
-    if obstacle is not None:
-        _refuse(results, failure.crash("interpreter", obstacle, executable=sys.executable))
+    incompatibility = compatibility.incompatibility(facts, here)
+    if incompatibility is not None:
+        _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
     try:
         call = _load_function(Stream(_coming(commands, function_length)))
     except BaseException as error:

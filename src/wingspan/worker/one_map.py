@@ -46,10 +46,10 @@ def work(
         facts = function.facts
         supervisor.hello()
         # The Python version first, without importing cloudpickle; the executor compares everything.
-        obstacle = compatibility.obstacle(facts, dict(facts, **compatibility.this_python()))
-        if obstacle is not None:
-            sys.stderr.write("wingspan worker: %s\n" % obstacle)
-            supervisor.refuse(failure.crash("interpreter", obstacle, executable=sys.executable))
+        incompatibility = compatibility.incompatibility(facts, dict(facts, **compatibility.this_python()))
+        if incompatibility is not None:
+            sys.stderr.write("wingspan worker: %s\n" % incompatibility)
+            supervisor.refuse(failure.crash("interpreter", incompatibility, executable=sys.executable))
             return EXIT_REFUSED
         return 0 if supervisor.run(facts, function) else EXIT_REFUSED
     except Stopped:

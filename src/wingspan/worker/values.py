@@ -286,7 +286,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 for attribute, value in list(vars(obj).items()):
                     if attribute in ("__builtins__", "__loader__", "__spec__", "__cached__"):
                         continue
-                    reason = self._obstacle(value)
+                    reason = self._reason_against_it(value)
                     if reason is None:
                         values[attribute] = value
                     else:
@@ -295,7 +295,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 self._testing.discard(name)
         return rebuild.module_by_value, (name,), (values, reasons), None, None, rebuild.set_module
 
-    def _obstacle(self, value: "Any") -> "Optional[str]":
+    def _reason_against_it(self, value: "Any") -> "Optional[str]":
         """Why something cannot be pickled; None if it can."""
         import io
 

@@ -363,7 +363,7 @@ class PersonalPool:
         self._require_running()
         return htcondor2.Schedd()
 
-    def nudge(self) -> None:
+    def reschedule(self) -> None:
         """Ask the pool to look for work now rather than within the second; for use inside `activate`.
 
         A submit to an idle pool does so by itself. Shortly after other jobs began or ended that may find the

@@ -23,10 +23,10 @@ __all__ = [
     "NOTE",
     "NUMBERS",
     "PLANNED_WORKERS",
-    "HandSubmissions",
+    "ExternalSubmissions",
+    "external_workers",
     "is_owned",
     "note_rendered",
-    "workers_by_hand",
 ]
 
 #: What the event log says of their jobs (``submit_event_user_notes``).
@@ -40,7 +40,7 @@ PLANNED_WORKERS = 100
 HINT = "wingspan render htcondor|slurm DIR --from {tag} writes the files that start some"
 
 
-class HandSubmissions:
+class ExternalSubmissions:
     """Jobs of rendered files that HTCondor tells of in the map's event log: they are written down like those submitted by us.
 
     Status, hold, release, vacate and remove know them from then on.
@@ -120,7 +120,7 @@ def is_owned(folder: Path) -> bool:
         return False
 
 
-def workers_by_hand(folder: MapFolder, results: Results, jobs: Jobs) -> list[WorkerStart]:
+def external_workers(folder: MapFolder, results: Results, jobs: Jobs) -> list[WorkerStart]:
     """Starts of workers that belong to no submission of ours and have given a sign of life within the lease.
 
     Nobody tells us of their jobs (Slurm's, or those of another HTCondor): what they write is all there is to know.
