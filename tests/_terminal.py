@@ -15,8 +15,7 @@ from types import TracebackType
 
 import pytest
 
-#: Seconds to wait for what a program is to print. Long: a busy machine must not fail a test.
-PATIENCE = 150.0
+from _waiting import PATIENCE
 
 
 class Terminal:

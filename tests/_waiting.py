@@ -11,7 +11,7 @@ __all__ = ["PATIENCE", "NotInTime", "until"]
 Value = TypeVar("Value")
 
 #: Seconds after which a test gives up waiting. Long: a busy machine must not fail a test.
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 class NotInTime(AssertionError):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,6 @@ def test_a_run_goes_on(
         assert len(caplog.messages) == 1
         assert "the run 'slow' goes on by itself" in caplog.messages[0]
         (tmp_path / "gate").touch()
-        assert run.wait(120).state == "completed"
+        assert run.wait(PATIENCE).state == "completed"
     finally:
         run.remove(force=True)

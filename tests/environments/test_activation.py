@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan import EnvironmentWarning
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import build_bundle, unpack_bundle
@@ -96,7 +97,7 @@ def test_a_workspaces_activation_is_in_force_in_runs(workspace: Path, kind: str)
     """In runs too, whatever the bundle."""
     environment = wingspan.Environment(workspace, kind=kind)
     run = wingspan.run(["python", "-c", SHOW, *NAMES, "CONDA_PREFIX"], environment=environment, pool="local")
-    run.wait(120)
+    run.wait(PATIENCE)
     run.check()
     said = eval(run.stdout(0))
     prefix = said.pop("CONDA_PREFIX")
@@ -168,7 +169,7 @@ def test_an_activation_script_that_ends_the_shell_ends_the_job(workspace: Path) 
     """The job fails with the reason, instead of ending well without having begun."""
     (workspace / "setup/first.sh").write_text("exit 0\n")
     run = wingspan.run(["python", "-c", "print(1)"], environment="default", pool="local")
-    run.wait(120)
+    run.wait(PATIENCE)
     assert "an activation script of the environment ended its shell" in run.stderr(0)
     with pytest.raises(wingspan.WingspanError):
         run.check()
@@ -206,7 +207,7 @@ def test_the_callers_python_path_stays_outside(
         where = " ".join(wingspan.map(modules, range(1), pool="local", options=options)[0])
     elif how == "run":
         run = wingspan.run(["python", "-c", look], environment=environment, pool="local")
-        run.wait(120)
+        run.wait(PATIENCE)
         run.check()
         where = run.stdout(0)
     else:
@@ -234,5 +235,5 @@ def test_a_python_path_that_a_run_sets_is_in_force(local_workspace: Path, outer:
         variables={"PYTHONPATH": "lib"},
         pool="local",
     )
-    run.wait(120)
+    run.wait(PATIENCE)
     assert run.stdout(0) == "lib\n"

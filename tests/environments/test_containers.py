@@ -17,6 +17,7 @@ import pytest
 import wingspan
 from _on_disk import map_json
 from _rendered import errors_of, output_of
+from _waiting import PATIENCE
 from wingspan.jobs import JobDescription, Submission
 from wingspan.lint import lint
 from wingspan.maps._render import render_map
@@ -84,7 +85,7 @@ def test_a_map_runs_in_an_image(local_workspace: Path, site: PersonalPool) -> No
     environment = wingspan.Environment(local_workspace, kind="sif")
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
     outputs = m[:]
     assert [output[0] for output in outputs] == [0, 1, 2, 3]
     for _, prefix, scipy, container in outputs:
@@ -114,7 +115,7 @@ def test_a_large_image_comes_from_the_store(
     m = wingspan.map(
         where, range(2), pool="htcondor", options=wingspan.Options(environment=environment, workers=1)
     )
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
     assert all(output[3].endswith(".sif") for output in m[:])
     facts = map_json(m)["environment"]
     assert facts["source"] == f"file://{store}/{facts['bundle']}"
@@ -122,7 +123,7 @@ def test_a_large_image_comes_from_the_store(
         ["python", "-c", "import scipy; print(scipy.__file__)"], environment=environment, pool="htcondor"
     )
     try:
-        run.wait(120)
+        run.wait(PATIENCE)
         run.check()
         assert run.stdout(0).startswith("/opt/wingspan/environment/")
     finally:
@@ -149,7 +150,7 @@ def test_a_run_is_in_an_image(
         pool="htcondor",
     )
     try:
-        run.wait(120)
+        run.wait(PATIENCE)
         run.check()
         scipy, container = run.outputs()["out.txt"].read_text().split()
         assert scipy.startswith("/opt/wingspan/environment/")
@@ -182,7 +183,7 @@ def test_an_altered_image_is_refused(
     with pytest.raises(
         wingspan.WingspanError, match=r"damaged or another file: its SHA-256 is .* nothing in it was run"
     ):
-        m.wait(timeout=100)
+        m.wait(timeout=PATIENCE)
     m.remove()
 
 
@@ -192,7 +193,7 @@ def test_an_image_in_place_on_a_personal_pool(
     """Where workers see this machine's files the starter has Apptainer run the image where it is: nothing is sent."""
     options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="sif"))
     m = wingspan.map(where, range(2), pool=_ApptainerOnPath(container_pool, apptainer), options=options)
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
     for _, prefix, scipy, container in m[:]:
         assert prefix == "/opt/wingspan/environment"
         assert scipy.startswith(prefix)
@@ -205,7 +206,13 @@ def _submitted(folder: Path, pool: PersonalPool, log: str) -> subprocess.Complet
     environment = {**own, **pool.environment()}
     for command in (["sh", "submit.sh"], ["condor_wait", "-wait", "200", log]):
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
     return done

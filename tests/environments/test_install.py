@@ -20,6 +20,7 @@ import platformdirs
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.environments.bundles.kinds.install import PIXI_VERSION
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import RunFailed, load_runs
@@ -151,7 +152,7 @@ def _run(environment: wingspan.Environment, folder: Path) -> wingspan.Run:
         pool="htcondor",
         workspace=folder,
     )
-    run.wait(200)
+    run.wait(PATIENCE)
     return run
 
 
@@ -160,7 +161,7 @@ def test_a_map_installs_from_the_lock(environment: wingspan.Environment, node: N
     node.has_pixi()
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
-    m.wait(timeout=200)
+    m.wait(timeout=PATIENCE)
     for number, prefix, scipy, python, others, shell in m[:]:
         assert "/.wingspan-" in prefix, number
         assert scipy.startswith(prefix)
@@ -179,7 +180,7 @@ def test_other_kinds_need_nothing_of_the_node_either(kind: str, local_workspace:
     environment = wingspan.Environment(local_workspace, kind=kind)
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
-    m.wait(timeout=200)
+    m.wait(timeout=PATIENCE)
     for number, prefix, scipy, python, others, shell in m[:]:
         assert ("/.wingspan-" in prefix) if kind == "pack" else (prefix == "/opt/wingspan/environment"), (
             number
@@ -232,7 +233,7 @@ def test_a_node_without_pixi_and_network(
         where, range(2), pool="htcondor", options=wingspan.Options(environment=environment, workers=1)
     )
     with pytest.raises(wingspan.WingspanError, match=told):
-        m.wait(timeout=100)
+        m.wait(timeout=PATIENCE)
     m.remove()
 
 

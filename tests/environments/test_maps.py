@@ -12,6 +12,7 @@ import pytest
 
 import wingspan
 from _on_disk import map_json, submissions
+from _waiting import PATIENCE
 from wingspan.cli._main import cli
 from wingspan.delivery.bundle_source import machine_requirement
 from wingspan.delivery.prepare import prepare as prepared
@@ -100,7 +101,7 @@ def test_a_bundle_that_was_altered_is_refused_by_its_workers(environment, bundle
     bundle.write_bytes(content)
     m.rerun([0])
     with pytest.raises(wingspan.WingspanError, match="is damaged or another file"):
-        m.wait(timeout=100)
+        m.wait(timeout=PATIENCE)
     # who only looks, next week, hears of it too
     assert "is damaged or another file" in click.testing.CliRunner().invoke(cli, ["status", "bad"]).output
 
@@ -205,7 +206,7 @@ def test_each_kind_carries_the_environment_to_a_personal_pool(kind, environment,
     """Components on a real HTCondor pool import SciPy from the bundle."""
     options = wingspan.Options(environment=attrs.evolve(environment, kind=kind))
     m = wingspan.map(where, range(6), pool=PersonalHTCondorPool(personal_pool), options=options)
-    m.wait(timeout=200)
+    m.wait(timeout=PATIENCE)
     _check(m[:], prefix=None if kind == "pack" else "/opt/wingspan/environment")
 
 
@@ -216,7 +217,7 @@ def test_on_a_site_pool_the_bundle_is_sent_once(environment, bundle_cache, perso
     options = wingspan.Options(environment=environment, workers=4, block_size=1, submit={"hold": "true"})
     m = wingspan.map(where, range(8), pool="htcondor", options=options)
     assert _sent_by_the_access_point(m, personal_pool) == {"bundle", "helper"}
-    m.wait(timeout=200)
+    m.wait(timeout=PATIENCE)
     _check(m[:])
     log = (m.path / "events.log").read_text()
     assert log.count("Common files event: TransferFinished") == 1
@@ -250,7 +251,7 @@ def test_a_large_bundle_comes_from_the_store(
     options = wingspan.Options(environment=environment, workers=2, submit={"hold": "true"})
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
     assert _sent_by_the_access_point(m, personal_pool) == {"helper"}
-    m.wait(timeout=200)
+    m.wait(timeout=PATIENCE)
     _check(m[:])
     facts = map_json(m)["environment"]
     assert facts["source"] == f"file://{store}/{facts['bundle']}"
@@ -264,7 +265,7 @@ def test_on_slurm_the_bundle_is_used_where_it_lies(environment, bundle_cache, sl
         monkeypatch.setenv(name, value)
     options = wingspan.Options(environment=attrs.evolve(environment, kind="squashfs"), workers=2)
     m = wingspan.map(where, range(4), pool="slurm", options=options)
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
     _check(m[:])
     m.remove()
 
@@ -310,7 +311,7 @@ def test_the_largest_bundles_are_read_from_the_file_system(
     held = wingspan.Options(environment=environment, workers=2, submit={"hold": "true"})
     m = wingspan.map(where, range(4), pool="htcondor", options=held)
     assert _sent_by_the_access_point(m, personal_pool) == {"helper"}
-    m.wait(timeout=200)
+    m.wait(timeout=PATIENCE)
     _check(m[:])
     facts = map_json(m)["environment"]
     assert facts["source"] == f"file://{store}/{facts['bundle']}"

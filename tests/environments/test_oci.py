@@ -17,7 +17,7 @@ import pytest
 import wingspan
 from _on_disk import map_json
 from _rendered import errors_of, output_of
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.lint import lint
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs._render import render
@@ -80,7 +80,7 @@ def test_a_map_runs_in_an_archive(local_workspace: Path, site: str) -> None:
     environment = wingspan.Environment(local_workspace, kind="oci")
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
-    m.wait(timeout=200)
+    m.wait(timeout=PATIENCE)
     outputs = m[:]
     assert [output[0] for output in outputs] == [0, 1, 2, 3]
     for _, prefix, scipy, started_by, apt in outputs:
@@ -113,7 +113,7 @@ def test_a_run_is_in_an_archive(
         pool="htcondor",
     )
     try:
-        run.wait(200)
+        run.wait(PATIENCE)
         run.check()
         prefix, scipy, greeting = run.outputs()["out.txt"].read_text().split()
         assert (prefix, greeting) == (PREFIX, "hello")
@@ -150,7 +150,7 @@ def test_a_damaged_archive_is_refused(
     with pytest.raises(
         wingspan.WingspanError, match=r"damaged or another file: its SHA-256 is .* nothing in it was run"
     ):
-        m.wait(timeout=100)
+        m.wait(timeout=PATIENCE)
     m.remove()
 
 
@@ -175,7 +175,7 @@ def test_rendered_files_carry_the_archive(
     variables = {**own, **engine[1].environment()}
     for words in (["sh", "submit.sh"], ["condor_wait", "-wait", "200", "c.log"]):
         done = subprocess.run(
-            words, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=300
+            words, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE
         )
         assert done.returncode == 0, done.stderr
     for number in range(2):
@@ -194,10 +194,10 @@ def test_a_removed_run_leaves_no_container(local_workspace: Path, site: str) -> 
     environment = wingspan.Environment(local_workspace, kind="oci")
     run = wingspan.run(command, environment=environment, pool="htcondor")
     try:
-        until(lambda: _processes(f"sleep\0{seconds}\0"), "the command itself", seconds=150)
+        until(lambda: _processes(f"sleep\0{seconds}\0"), "the command itself", seconds=PATIENCE)
     finally:
         run.remove(force=True)
-    until(lambda: not _processes(seconds), "its end", seconds=90)
+    until(lambda: not _processes(seconds), "its end", seconds=PATIENCE)
 
 
 def _processes(word: str) -> list[Path]:

@@ -13,6 +13,7 @@ import pytest
 
 import wingspan
 from _slurm_cluster import SlurmCluster
+from _waiting import PATIENCE
 from wingspan.lint import lint
 from wingspan.maps._render import render_map
 from wingspan.pools.personal import PersonalPool
@@ -56,7 +57,7 @@ def _check(folder: Path, engine: dict[str, str], *commands: list[str]) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
     found = wingspan.load("carried")

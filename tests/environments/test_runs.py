@@ -13,6 +13,7 @@ import pytest
 
 import wingspan
 from _rendered import errors_of, output_of
+from _waiting import PATIENCE
 from wingspan.environments.commands import programs_of
 from wingspan.environments.errors import LockOutdated
 from wingspan.lint import lint
@@ -105,7 +106,7 @@ def pool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def _done(run: Run) -> Run:
-    run.wait(120)
+    run.wait(PATIENCE)
     run.check()
     return run
 

@@ -34,7 +34,7 @@ def gate(tmp_path: Path) -> SimpleNamespace:
     path = str(tmp_path / "gate")
 
     def wait() -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not Path(path).exists():
             if time.monotonic() > deadline:
                 raise TimeoutError("the gate was never opened")

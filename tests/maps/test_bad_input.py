@@ -12,6 +12,7 @@ import threading
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.errors import SettingsError
 
 LOCK = threading.Lock()
@@ -219,7 +220,7 @@ def test_a_full_disk_while_creating_is_told_and_leaves_nothing(data_dir, tmp_pat
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", shell],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.worker import formats
 
 
@@ -99,7 +99,7 @@ def test_without_a_folder_that_counts_a_map_is_damaged(finished, name, what):
     """A map without results or rounds says so, and can be removed."""
     damage(finished.path / name, "missing")
     with pytest.raises(wingspan.MapDamaged, match=what):
-        wingspan.load("ten").wait(timeout=60)
+        wingspan.load("ten").wait(timeout=PATIENCE)
     wingspan.remove("ten")
     assert not finished.path.exists()
 
@@ -108,7 +108,7 @@ def test_a_cut_plan_is_told(finished):
     """A plan that is not whole is not believed."""
     cut(finished.path / "rounds/0/plan")
     with pytest.raises(wingspan.MapDamaged, match="plan of round 0"):
-        wingspan.load("ten").wait(timeout=60)
+        wingspan.load("ten").wait(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_lost_results_are_done_again(finished, how):
         damage(path, how)
     m = wingspan.load("ten")
     assert not m.is_done
-    assert m.wait(timeout=60).is_done
+    assert m.wait(timeout=PATIENCE).is_done
     assert list(m) == [x * x for x in range(10)]
 
 
@@ -153,7 +153,7 @@ def test_a_file_of_results_signed_with_another_key_is_not_believed(finished):
     (finished.path / "results/8.0").write_bytes(b"garbage " * 100)
     m = wingspan.load("ten")
     m.rerun([3])
-    assert m.get(3, timeout=60) == 9
+    assert m.get(3, timeout=PATIENCE) == 9
     assert list(m) == [x * x for x in range(10)]
     assert not touched.exists()
 
@@ -166,7 +166,7 @@ def test_a_frame_copied_from_another_file_is_not_believed(finished):
     path.write_bytes(data + data)
     m = wingspan.load("ten")
     m.rerun([0])
-    assert m.get(0, timeout=60) == 0
+    assert m.get(0, timeout=PATIENCE) == 0
     assert len(m.runtimes) == 10
     assert {measures.worker for measures in m.runtimes.values()} & {"7.0"} == set()
 
@@ -258,7 +258,7 @@ def test_a_map_of_the_older_format_is_read(finished):
     for name in m._keeper.results.starts:
         done |= finished_components(m._folder.transport, key, name, 0).keys()
     assert done == set(range(10))
-    m.wait(timeout=10)
+    m.wait(PATIENCE)
     assert (finished.path / "rounds/0/claims").is_dir()
     m._keeper.publish("rerun", [3])
     assert (finished.path / "rounds/1/done").is_dir()
@@ -341,7 +341,7 @@ def test_a_cut_function_is_told():
     def again():
         one = wingspan.load("cut")
         one.rerun([1])
-        one.get(1, timeout=60)
+        one.get(1, timeout=PATIENCE)
 
     with pytest.raises(wingspan.WingspanError) as caught:
         again()
@@ -355,7 +355,7 @@ def test_a_map_folder_without_workers_can_be_done_again():
     m.wait()
     shutil.rmtree(m.path / "workers")
     m.rerun([0])
-    assert m.get(0, timeout=60) == 1
+    assert m.get(0, timeout=PATIENCE) == 1
 
 
 def test_a_missing_results_file_is_done_again():

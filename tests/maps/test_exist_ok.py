@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan import TagExists
 
 SCRIPT = """
@@ -36,7 +37,7 @@ def execute(path: Path, seed: str = "0") -> subprocess.CompletedProcess[str]:
         cwd=path.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         env={**os.environ, "PYTHONHASHSEED": seed},
     )
 

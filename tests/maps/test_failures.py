@@ -15,6 +15,7 @@ import time
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 
 
 class Unreadable(Exception):
@@ -351,7 +352,7 @@ def test_only_what_kills_its_worker_is_given_up(data_dir):
     m = wingspan.map(
         kill_supervisor, range(5), pool="local", options=wingspan.Options(workers=1, block_size=5)
     )
-    m.wait(timeout=120, errors_ok=True)
+    m.wait(timeout=PATIENCE, errors_ok=True)
     assert list(m.errors) == [1]
     assert [m[0], *m[2:]] == [0, 2, 3, 4]
 
@@ -367,7 +368,7 @@ def test_crashes_among_fast_components_are_attributed_exactly(workers):
         return x
 
     m = wingspan.map(crash, range(2000), pool="local", options=wingspan.Options(workers=workers))
-    m.wait(timeout=120, errors_ok=True)
+    m.wait(timeout=PATIENCE, errors_ok=True)
     assert set(m.errors) == bad
     assert all(m[x] == x for x in range(2000) if x not in bad)
 
@@ -381,8 +382,8 @@ def test_many_failures_with_retries_are_not_quadratic():
         return x
 
     m = wingspan.map(odd, range(20_000), tag="half", pool="local", options=wingspan.Options(retries=1))
-    status = m.wait(timeout=200, errors_ok=True)
+    status = m.wait(timeout=PATIENCE, errors_ok=True)
     assert status.counts[wingspan.ComponentStatus.ERRORED] == 10_000
     assert m.runtimes[1].attempt == 2
     m.rerun(range(0, 20_000, 2))
-    assert m.wait(timeout=200, errors_ok=True).is_done
+    assert m.wait(timeout=PATIENCE, errors_ok=True).is_done

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.cli._main import cli
 from wingspan.worker import failure, formats
 
@@ -121,7 +122,7 @@ def test_a_note_that_cannot_be_read_is_told_and_passed_over(
     forge(unfinished, formats.OUTPUT, pickle.dumps(5), name="1.0", component=1)
     with caplog.at_level(logging.WARNING, "wingspan"):
         m = wingspan.load("open")
-        assert m.get(1, timeout=10) == 5
+        assert m.get(1, timeout=PATIENCE) == 5
     assert "worker 0.7" in caplog.text
 
 
@@ -209,7 +210,7 @@ def test_what_is_no_plain_file_is_no_file_of_results(unfinished: wingspan.Map, t
     (results / "4.0").mkdir()
     os.mkfifo(results / "5.0")
     m = wingspan.load("open")
-    assert m.get(1, timeout=10) == 5
+    assert m.get(1, timeout=PATIENCE) == 5
     looked_at()
     for name in ("2.0", "5.0"):
         with pytest.raises(OSError, match=r"."):

@@ -11,7 +11,7 @@ import pytest
 
 import wingspan
 from _on_disk import submissions
-from _waiting import until
+from _waiting import PATIENCE, until
 
 SCRIPT = """
 import sys
@@ -83,7 +83,7 @@ def test_a_script_and_modules_beside_it_travel(tmp_path):
         [sys.executable, tmp_path / "script.py", source],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -201,7 +201,7 @@ def test_a_function_that_cannot_be_loaded_is_one_error_of_the_map():
 
     m = wingspan.map(Unloadable(), range(100), tag="unloadable", pool="local")
     with pytest.raises(wingspan.WorkersCannotStart, match="no_such_module_anywhere") as caught:
-        m.wait(timeout=120)
+        m.wait(timeout=PATIENCE)
     assert "install it" in caught.value.hint
 
 
@@ -217,7 +217,7 @@ def test_workers_that_refuse_late_are_told():
     path.write_bytes(path.read_bytes().replace(b'"python": "3.', b'"python": "2.', 1))
     m.rerun([0])
     with pytest.raises(wingspan.WorkersCannotStart, match=r"2\.1"):
-        m.get(0, timeout=60)
+        m.get(0, timeout=PATIENCE)
     assert len(submissions(m)) < 5
 
 
@@ -251,7 +251,7 @@ def test_a_function_of_another_interpreter_is_refused_by_rewritten_header(facts,
     gate.open()
     m.release()
     with pytest.raises(wingspan.WorkersCannotStart, match=message) as caught:
-        m.wait(timeout=120)
+        m.wait(timeout=PATIENCE)
     assert isinstance(caught.value, wingspan.PoolError)
     assert "Python" in caught.value.hint
     assert not m.is_done

@@ -8,7 +8,7 @@ import types
 import pytest
 
 import wingspan
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan._words import counted
 from wingspan.maps._display import LateProgress, WaitDisplay, _clock, _unit
 
@@ -24,7 +24,7 @@ def test_a_map_at_the_prompt_says_how_far_it_is(gate) -> None:
     m = wingspan.map(
         waits, [0, 1, 2], tag="shown", pool="local", options=wingspan.Options(workers=1, block_size=1)
     )
-    m.get(1, timeout=60)
+    m.get(1, timeout=PATIENCE)
     assert repr(m).endswith("× 3: 1 completed, 1 failed, 1 to do>")
     gate.open()
     m.wait(errors_ok=True)

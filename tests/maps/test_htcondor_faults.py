@@ -13,7 +13,7 @@ import pytest
 
 import wingspan
 from _on_disk import submissions
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.maps._results import Results
 from wingspan.pools.personal import PersonalPool
@@ -54,7 +54,7 @@ def begun(gate):
     def make(workers=2, **options):
         chosen = wingspan.Options(workers=workers, block_size=1, **options)
         m = wingspan.map(square, range(N), tag="faulty", pool="personal", options=chosen)
-        assert m.get(0, timeout=120) == 0
+        assert m.get(0, timeout=PATIENCE) == 0
         until(lambda: m.status().counts[RUNNING] == workers, "the workers run")
         return m
 
@@ -63,8 +63,8 @@ def begun(gate):
 
 def assert_complete(m):
     """The map ends with all its outputs."""
-    assert list(m.iter(timeout=150)) == [x * x for x in range(N)]
-    assert m.wait(timeout=60).is_done
+    assert list(m.iter(timeout=PATIENCE)) == [x * x for x in range(N)]
+    assert m.wait(timeout=PATIENCE).is_done
 
 
 def supervisors(m):
@@ -158,7 +158,7 @@ def test_kill_9_of_an_executor(shared_pool, begun, gate):
     (executor,) = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
     os.kill(int(executor), signal.SIGKILL)
     gate.open()
-    m.wait(timeout=120, errors_ok=True)
+    m.wait(timeout=PATIENCE, errors_ok=True)
     (component,) = m.errors
     assert m.errors[component].signal == signal.SIGKILL
     m.rerun(m.errors)
@@ -193,7 +193,7 @@ def test_hold_and_release(shared_pool, begun, gate):
     m.hold()
     until(lambda: m.status().counts[HELD] == N - 1, "it is held")
     with pytest.raises(wingspan.ComponentHeld, match="held by its owner") as caught:
-        m.wait(timeout=60)
+        m.wait(timeout=PATIENCE)
     assert "release" in caught.value.hint
     assert m[0] == 0
     hold = m.holds[N - 1]
@@ -210,7 +210,7 @@ def test_a_hold_behind_our_back(shared_pool, begun, gate):
     m = begun()
     act(shared_pool, "Hold", m)
     with pytest.raises(wingspan.ComponentHeld, match="code"):
-        m.wait(timeout=60)
+        m.wait(timeout=PATIENCE)
     gate.open()
     act(shared_pool, "Release", m)
     until(lambda: m.status().counts[HELD] == 0, "it is released")
@@ -251,7 +251,7 @@ def test_condor_rm_behind_our_back(shared_pool, begun, gate):
     m = begun()
     act(shared_pool, "Remove", m)
     with pytest.raises(wingspan.ComponentRemoved, match="removed") as caught:
-        m.wait(timeout=60)
+        m.wait(timeout=PATIENCE)
     assert "rerun" in caught.value.hint
     assert ComponentStatus.REMOVED in m.statuses
     assert m[0] == 0
@@ -287,7 +287,7 @@ def test_a_silent_worker_is_replaced_by_another(shared_pool, gate, monkeypatch):
 
     options = wingspan.Options(workers=2, block_size=1)
     m = wingspan.map(square, range(N), tag="faulty", pool="personal", options=options)
-    assert m.get(0, timeout=120) == 0
+    assert m.get(0, timeout=PATIENCE) == 0
     until(lambda: m.status().counts[RUNNING] == 2, "both run")
     victim, other = supervisors(m)
     os.kill(victim, signal.SIGSTOP)
@@ -346,7 +346,7 @@ def test_a_stopped_pool_is_told(own_pool, begun, gate):
 WAITER = """
 import wingspan
 m = wingspan.load("faulty")
-m.wait(timeout=150)
+m.wait()
 print(sum(m))
 """
 
@@ -363,14 +363,14 @@ def test_two_processes_wait_through_a_fault(shared_pool, begun, gate):
             continue
     gate.open()
     assert_complete(m)
-    assert [waiter.communicate(timeout=180)[0] for waiter in waiters] == [b"55\n", b"55\n"]
+    assert [waiter.communicate(timeout=PATIENCE)[0] for waiter in waiters] == [b"55\n", b"55\n"]
 
 
 def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate):
     """Jobs that left the queue because the map was complete are no reason for others to stop waiting when its owner does it again."""
     options = wingspan.Options(workers=12, request_memory="64MB")
     m = wingspan.map(lambda x: x * x, range(N), tag="tidied", pool="personal", options=options)
-    m.wait(120)
+    m.wait(PATIENCE)
     until(
         lambda: m._keeper.tidy() or (not m._keeper.refresh() and not m._keeper.jobs.live()), "all have left"
     )
@@ -378,7 +378,7 @@ def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate):
     other._keeper.refresh()
     # As somebody does who reruns, and who has not submitted workers yet, or dies before.
     m._keeper.publish("rerun", range(N))
-    assert other.wait(120).is_done
+    assert other.wait(PATIENCE).is_done
     assert_complete(other)
 
 
@@ -414,5 +414,5 @@ def test_a_worker_that_is_held_is_replaced(shared_pool, tmp_path, always):
         assert_complete(m)
         return
     with pytest.raises((wingspan.ComponentHeld, wingspan.ComponentErrors)):
-        m.wait(150)
+        m.wait(PATIENCE)
     assert len(clusters(m)) <= 3

@@ -12,7 +12,7 @@ import pytest
 
 import wingspan
 from _on_disk import submissions
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.pools import get_pool
 
@@ -45,7 +45,7 @@ def test_a_map_on_a_real_pool(pool):
 
     m = wingspan.map(work, range(200), tag="real", pool="personal")
     with pytest.raises(wingspan.ComponentErrors, match="1 of 200"):
-        m.wait(timeout=120)
+        m.wait(timeout=PATIENCE)
     assert [output[0] for output in m[1:]] == [1 / x for x in range(1, 200)]
     assert all(output[1] for output in m[1:])
     assert str(m.path) not in {output[2] for output in m[1:]}
@@ -63,7 +63,7 @@ def test_a_map_on_a_real_pool(pool):
 def test_the_queue_is_empty_when_a_map_is_complete(pool):
     """Workers that wait in the queue of a complete map are taken out of it."""
     m = wingspan.map(abs, range(-50, 0), pool="personal", options=wingspan.Options(workers=30))
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
     assert list(m) == list(range(50, 0, -1))
     until(lambda: m.wait().is_done and not queue(pool, m), "the queue is empty")
 
@@ -91,7 +91,7 @@ def test_workers_of_a_rerun_are_not_taken_for_left_over(pool, gate):
     other = wingspan.load("again")
     other.rerun([7])
     m._keeper.tidy()
-    other.wait(timeout=60)
+    other.wait(timeout=PATIENCE)
     assert other.status().counts[ComponentStatus.COMPLETED] == 200
 
 
@@ -104,7 +104,7 @@ def test_a_map_is_loaded_before_its_event_log_is_there(pool, gate):
     assert sum(early.status().counts.values()) == 2
     assert not early.is_done
     gate.open()
-    assert list(early.iter(timeout=120)) == [1, 2]
+    assert list(early.iter(timeout=PATIENCE)) == [1, 2]
 
 
 def test_what_is_printed_is_seen_while_it_runs(pool, gate):
@@ -120,7 +120,7 @@ def test_what_is_printed_is_seen_while_it_runs(pool, gate):
     until(lambda: m.stdout(0) == "first line\n", "the first line")
     until(lambda: m.statuses == [RUNNING], "it is announced")
     gate.open()
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
     assert m.stdout(0) == "first line\nlast line\n"
 
 
@@ -137,11 +137,11 @@ def test_retries_land(pool, tmp_path):
         return x
 
     m = wingspan.map(fragile, range(5), pool="personal", options=wingspan.Options(retries=2))
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
     assert list(m) == list(range(5))
     assert {measures.attempt for measures in m.runtimes.values()} == {3}
     again = wingspan.map(fragile, range(5, 8), pool="personal", options=wingspan.Options(retries=1))
-    again.wait(timeout=120, errors_ok=True)
+    again.wait(timeout=PATIENCE, errors_ok=True)
     assert len(again.errors) == 3
 
 
@@ -156,7 +156,7 @@ def test_crashes_are_their_component_s_error(pool):
         return x
 
     m = wingspan.map(crash, range(8), pool="personal", options=wingspan.Options(workers=2))
-    m.wait(timeout=120, errors_ok=True)
+    m.wait(timeout=PATIENCE, errors_ok=True)
     assert {i: (e.exited_with, e.signal) for i, e in m.errors.items()} == {3: (7, None), 4: (None, 9)}
     assert [m[i] for i in (0, 1, 2, 5, 6, 7)] == [0, 1, 2, 5, 6, 7]
 
@@ -176,14 +176,14 @@ def test_local_workers_join_a_map_of_the_pool(pool, gate):
     until(lambda: m.status().counts[RUNNING] == 3, "the local workers run too")
     assert set(m.status().pools) == {"personal", "local"}
     gate.open()
-    assert sorted(m.iter(timeout=120)) == ["condor", "local", "local"]
+    assert sorted(m.iter(timeout=PATIENCE)) == ["condor", "local", "local"]
 
 
 def test_a_long_map_can_be_done_by_few_idle_jobs(pool):
     """max_idle keeps the queue short (late materialization); the map is done all the same."""
     options = wingspan.Options(workers=8, max_idle=1)
     m = wingspan.map(lambda x: x + 1, range(100), pool="personal", options=options)
-    assert sum(m.iter(timeout=120)) == 5050
+    assert sum(m.iter(timeout=PATIENCE)) == 5050
     assert len(queue(pool, m)) <= 8
 
 
@@ -198,7 +198,7 @@ def test_jobs_that_are_not_made_yet_are_not_gone(pool, gate):
     assert "removed" not in workers
     assert workers["unmaterialized"] >= 1
     gate.open()
-    assert list(m.iter(timeout=120)) == list(range(12))
+    assert list(m.iter(timeout=PATIENCE)) == list(range(12))
 
 
 def test_options_reach_the_job(pool, gate):
@@ -222,7 +222,7 @@ def test_options_reach_the_job(pool, gate):
     assert ad["JobBatchName"] == "options"
     assert "LINUX" in str(ad.lookup("Requirements"))
     gate.open()
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
 
 
 def test_a_data_folder_with_spaces_and_quotes(tmp_path, personal_pool, monkeypatch):
@@ -232,7 +232,7 @@ def test_a_data_folder_with_spaces_and_quotes(tmp_path, personal_pool, monkeypat
     (data / "personal-pool").symlink_to(personal_pool.directory)
     monkeypatch.setenv("WINGSPAN_DATA_DIR", str(data))
     m = wingspan.map(lambda x: x, range(5), pool="personal")
-    assert list(m.iter(timeout=60)) == list(range(5))
+    assert list(m.iter(timeout=PATIENCE)) == list(range(5))
     m.remove()
 
 
@@ -247,7 +247,7 @@ def test_workers_that_cannot_start_are_told_in_seconds(pool, python, tmp_path, m
     m = wingspan.map(abs, [1, 2], tag="startless", pool="personal", options=wingspan.Options(workers=2))
     kinds = (wingspan.WorkersCannotStart, wingspan.ComponentHeld)
     with pytest.raises(kinds, match="libpython is not here" if python == "fails" else str(program)) as caught:
-        m.wait(timeout=120)
+        m.wait(timeout=PATIENCE)
     assert caught.value.hint
     m.remove()
     assert queue(pool, m) == []
@@ -265,7 +265,7 @@ def test_a_function_that_workers_cannot_load_is_told(pool):
 
     m = wingspan.map(Unloadable(), range(100), pool="personal")
     with pytest.raises(wingspan.WorkersCannotStart, match="no_such_module_anywhere"):
-        m.wait(timeout=120)
+        m.wait(timeout=PATIENCE)
     assert len(submissions(m)) <= 2
 
 
@@ -273,7 +273,7 @@ SECOND = """
 import sys, wingspan
 m = wingspan.load("shared")
 m.rerun(range(int(sys.argv[1]), 40, 2))
-m.wait(timeout=120)
+m.wait()
 assert list(m) == list(range(0, -40, -1)), list(m)
 print("fine")
 """
@@ -282,7 +282,7 @@ print("fine")
 def test_two_processes_at_once(pool):
     """Two other processes rerun and wait on one map at once, while this one reads it."""
     m = wingspan.map(lambda x: -x, range(40), tag="shared", pool="personal")
-    m.wait(timeout=120)
+    m.wait(timeout=PATIENCE)
     others = [
         subprocess.Popen(
             [sys.executable, "-c", SECOND, str(part)],
@@ -292,8 +292,8 @@ def test_two_processes_at_once(pool):
         )
         for part in range(2)
     ]
-    assert list(m.iter(timeout=120)) == list(range(0, -40, -1))
+    assert list(m.iter(timeout=PATIENCE)) == list(range(0, -40, -1))
     for other in others:
-        out, err = other.communicate(timeout=180)
+        out, err = other.communicate(timeout=PATIENCE)
         assert out == b"fine\n", err.decode()
-    assert list(m.iter(timeout=120)) == list(range(0, -40, -1))
+    assert list(m.iter(timeout=PATIENCE)) == list(range(0, -40, -1))

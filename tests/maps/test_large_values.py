@@ -41,7 +41,7 @@ given[-1] = 7
 m = wingspan.map(there_and_back, [given], pool="local", options=wingspan.Options(workers=1))
 assert peak() < 1.1 * length, peak()
 del given
-m.wait(240)
+m.wait()
 assert length < m.memory[0] < 1.1 * length, m.memory[0]
 came = m[0]
 assert (len(came), came[-1], came.count(0)) == (length, 7, length - 1)
@@ -80,7 +80,7 @@ def test_a_reader_of_many_keeps_none(other_python):
     script = """
 import resource, wingspan
 m = wingspan.map(lambda x: bytes(1 << 20), range(300), pool="local", options=wingspan.Options(workers=2))
-m.wait(120)
+m.wait()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 assert sum(len(output) for output in m) == 300 << 20
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

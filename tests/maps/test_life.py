@@ -14,7 +14,7 @@ import pytest
 
 import wingspan
 from _on_disk import submissions
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.maps._results import Results
 from wingspan.pools.local_job import is_alive as has_process
@@ -97,7 +97,7 @@ def test_rerun_while_it_runs_does_it_again_afterwards(gate, counted):
     until(lambda: m.statuses == [RUNNING], "it runs")
     m.rerun([0])
     gate.open()
-    assert m.get(0, timeout=60) == 2
+    assert m.get(0, timeout=PATIENCE) == 2
 
 
 def test_rerun_of_no_such_component_is_an_index_error():
@@ -192,7 +192,7 @@ def test_hold_stops_and_release_goes_on(gate, counted):
         return counted(x)
 
     m = wingspan.map(waiting, range(2), tag="holding", pool="local", options=wingspan.Options(workers=1))
-    assert m.get(0, timeout=60) == 1
+    assert m.get(0, timeout=PATIENCE) == 1
     until(lambda: m.statuses == [COMPLETED, RUNNING], "the second runs")
     m.hold()
     until(lambda: m.statuses == [COMPLETED, HELD], "the second is held")
@@ -200,7 +200,7 @@ def test_hold_stops_and_release_goes_on(gate, counted):
     assert "held" in m.holds[1].reason
     assert "release" in m.status().message
     with pytest.raises(wingspan.ComponentHeld, match="held") as caught:
-        m.wait(timeout=60)
+        m.wait(timeout=PATIENCE)
     assert "wingspan release holding" in caught.value.hint
     with pytest.raises(wingspan.MapTimeout):
         m.wait(timeout=0.3, holds_ok=True)
@@ -208,7 +208,7 @@ def test_hold_stops_and_release_goes_on(gate, counted):
     gate.open()
     m.release()
     until(lambda: m.statuses != [COMPLETED, HELD], "it is released")
-    assert m.wait(timeout=60).is_done
+    assert m.wait(timeout=PATIENCE).is_done
     assert list(m) == [1, 1]
     assert m.holds == {}
 
@@ -320,7 +320,7 @@ def test_hold_and_release_at_once_change_nothing():
     m = wingspan.map(abs, range(-3, 0), pool="local")
     m.hold()
     m.release()
-    assert m.wait(timeout=60).is_done
+    assert m.wait(timeout=PATIENCE).is_done
 
 
 def test_release_counts_at_once(gate):
@@ -340,7 +340,7 @@ def test_release_counts_at_once(gate):
     gate.open()
     m.release()
     assert m.statuses != [wingspan.ComponentStatus.HELD]
-    assert m.wait(timeout=60).is_done
+    assert m.wait(timeout=PATIENCE).is_done
 
 
 def test_a_session_that_makes_many_maps_leaves_no_files_open():
@@ -413,7 +413,7 @@ def test_a_killed_executor_is_its_component_s_error(tmp_path):
         until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the executor's pid")
     )
     os.kill(pid, signal.SIGKILL)
-    m.wait(timeout=60, errors_ok=True)
+    m.wait(timeout=PATIENCE, errors_ok=True)
     assert list(m.errors) == [1]
     assert m.errors[1].signal == signal.SIGKILL
     assert [m[0], m[2], m[3]] == [0, 2, 3]
@@ -431,7 +431,7 @@ def test_a_killed_worker_is_replaced(gate, counted):
         return number
 
     m = wingspan.map(waiting, range(4), pool="local", options=wingspan.Options(workers=1, block_size=2))
-    assert m.get(0, timeout=60) == 1
+    assert m.get(0, timeout=PATIENCE) == 1
     until(lambda: m.statuses[1] is RUNNING, "the second runs")
     (pid,) = workers_of(m)
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -439,7 +439,7 @@ def test_a_killed_worker_is_replaced(gate, counted):
     os.kill(pid, signal.SIGKILL)
     until(lambda: not any(is_alive(child) for child in children), "the executor ends with its supervisor")
     gate.open()
-    assert m.wait(timeout=60).is_done
+    assert m.wait(timeout=PATIENCE).is_done
     assert list(m) == [1, 2, 1, 1]
 
 
@@ -457,7 +457,7 @@ def test_a_component_whose_worker_always_dies_is_given_up(data_dir):
         return x
 
     m = wingspan.map(kill_supervisor, range(3), pool="local", options=wingspan.Options(workers=1))
-    m.wait(timeout=120, errors_ok=True)
+    m.wait(timeout=PATIENCE, errors_ok=True)
     assert m.errors[1].type_name == "lost"
     assert "lost" in m.errors[1].text
     assert m.errors[1].hint
@@ -468,7 +468,7 @@ import sys, wingspan
 m = wingspan.load("shared")
 for _ in range(3):
     m.rerun(range(int(sys.argv[1]), 60, 2))
-    m.wait(timeout=100)
+    m.wait()
 assert list(m) == list(range(0, -60, -1)), list(m)
 print("fine")
 """
@@ -485,10 +485,10 @@ def test_two_processes_may_read_wait_and_rerun_at_once(data_dir):
         for part in range(2)
     ]
     while any(other.poll() is None for other in others):
-        assert list(m.iter(timeout=100)) == list(range(0, -60, -1))
+        assert list(m.iter(timeout=PATIENCE)) == list(range(0, -60, -1))
         assert sum(m.status().counts.values()) == 60
     for other in others:
-        out, err = other.communicate(timeout=60)
+        out, err = other.communicate(timeout=PATIENCE)
         assert out == b"fine\n", err.decode()
     assert list(wingspan.load("shared")) == list(range(0, -60, -1))
 
@@ -507,7 +507,7 @@ except wingspan.TagExists:
         subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(4)
     ]
-    told = sorted(other.communicate(timeout=120)[0] for other in others)
+    told = sorted(other.communicate(timeout=PATIENCE)[0] for other in others)
     assert told == [b"mine\n", b"taken\n", b"taken\n", b"taken\n"]
     assert wingspan.tags() == ("contended",)
     assert [path.name[0] for path in (data_dir / "maps").iterdir()] == ["2"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pytest
 
 import wingspan
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 
 
@@ -179,7 +179,7 @@ def test_nothing_waits_behind_a_slow_component_that_others_could_do(gate):
     m = wingspan.map(slow_second, range(3), pool="local", options=wingspan.Options(workers=1, block_size=1))
     until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "the slow component")
     m.add_workers(1)
-    assert m.get(2, timeout=60) == 2
+    assert m.get(2, timeout=PATIENCE) == 2
     gate.open()
     assert list(m) == [0, 1, 2]
 
@@ -247,7 +247,7 @@ def test_asyncio_goes_on_while_a_map_is_waited_for(gate):
     async def anext_of(one):
         return await one.__aiter__().__anext__()
 
-    assert asyncio.run(asyncio.wait_for(use(), 60)) == 1
+    assert asyncio.run(asyncio.wait_for(use(), PATIENCE)) == 1
 
 
 def test_asyncio_raises_a_component_s_error():

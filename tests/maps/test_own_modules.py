@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 
 PACKAGE = {
     "shop/__init__.py": "",
@@ -68,7 +69,7 @@ def project(tmp_path):
                 env={**os.environ, **variables},
                 capture_output=True,
                 text=True,
-                timeout=200,
+                timeout=PATIENCE,
                 check=False,
             )
             assert done.returncode == 0, done.stderr

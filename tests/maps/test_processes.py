@@ -184,7 +184,7 @@ def test_a_crash_is_noticed_while_a_child_of_it_lives():
 
     m = wingspan.map(leave_child, [1], pool="local")
     with pytest.raises(wingspan.ComponentError) as caught:
-        m.get(0, timeout=30)
+        m.get(0, timeout=PATIENCE)
     assert caught.value.exited_with == 5
 
 

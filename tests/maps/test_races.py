@@ -14,7 +14,7 @@ import time
 import pytest
 
 import wingspan
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.maps._functions import pickle_function
 from wingspan.pools.local import LocalPool
@@ -42,7 +42,7 @@ def together(*calls):
 def test_no_two_workers_have_one_number():
     """Clients that add workers at the same moment, each another count of them, get numbers of their own."""
     m = wingspan.map(abs, [1], pool="local", tag="race")
-    m.wait(60)
+    m.wait(PATIENCE)
     folder = wingspan.load("race")._folder
     taken = {0}
     for _ in range(60):
@@ -87,7 +87,7 @@ def test_what_each_of_several_lost_workers_had_is_repaired(gate):
     )
     assert repaired == list(range(6))
     gate.open()
-    m.wait(60)
+    m.wait(PATIENCE)
 
 
 def by_many_workers(m, workers, each):

@@ -15,7 +15,7 @@ import pytest
 
 import wingspan
 from _on_disk import submissions
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.pools.personal.processes import ProcessIdentity
 
@@ -45,13 +45,13 @@ def any_pool(request, data_dir, monkeypatch):
 def test_every_way_to_read_gives_what_was_done_again():
     """After a rerun of one of many quick components all ways to read outputs give its new value, and the others their old one."""
     m = wingspan.map(lambda x: time.time_ns(), range(1000), pool="local", options=wingspan.Options(workers=1))
-    m.wait(60)
+    m.wait(PATIENCE)
     before = m[:]
     assert list(m) == before
     reading = iter(m)
     assert next(reading) == before[0]
     m.rerun([500])
-    m.wait(60)
+    m.wait(PATIENCE)
     new = m[500]
     assert new != before[500]
     expected = [*before[:500], new, *before[501:]]
@@ -88,7 +88,7 @@ def test_what_its_owner_holds_is_not_lost(gate):
             wingspan.load(m.tag).release()
     assert not m.errors
     gate.open()
-    assert m.wait(60).is_done
+    assert m.wait(PATIENCE).is_done
     assert not m.errors
 
 
@@ -123,7 +123,7 @@ def test_workers_of_a_killed_submitter_are_found(any_pool, other_python, tmp_pat
     m.release()
     until(lambda: m.status().counts[RUNNING] == 2, "both run again")
     go.touch()
-    assert list(m.iter(timeout=120)) == [1, 4]
+    assert list(m.iter(timeout=PATIENCE)) == [1, 4]
     if any_pool != "local":  # there others take the place of those that were held
         assert len(submissions(m)) == 1
     m.remove()
@@ -172,7 +172,7 @@ def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, tmp_path):
     written = until(lambda: len(new := beats.read_text()[size:].split()) > 10 and new, "more of its beats")
     assert len(set(written)) == 1
     end.touch()
-    assert list(m.iter(timeout=60)) == [7]
+    assert list(m.iter(timeout=PATIENCE)) == [7]
     assert not m.errors
 
 
@@ -223,13 +223,13 @@ def test_a_full_disk_is_told_and_survived(tmp_path, monkeypatch):
 
         options = wingspan.Options(workers=2)
         m = wingspan.map(work, range(300), tag="full", pool="local", options=options)
-        m.get(0, timeout=60)
+        m.get(0, timeout=PATIENCE)
         filler = disk / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(512))
         for ask in (
-            lambda: m.wait(60, progress=False),
+            lambda: m.wait(PATIENCE, progress=False),
             lambda: m.rerun([0]),
             m.hold,
             lambda: m.retag("else"),
@@ -250,7 +250,7 @@ def test_a_full_disk_is_told_and_survived(tmp_path, monkeypatch):
         filler.unlink()
         while True:
             try:
-                assert m.wait(120, progress=False).is_done
+                assert m.wait(PATIENCE, progress=False).is_done
                 break
             except wingspan.WorkersCannotStart:
                 m.rerun()  # as its hint says
@@ -277,7 +277,7 @@ assert [m[0] for m in maps] == list(range(150))
 def test_clean_gives_a_map_with_results_its_tag_back(data_dir):
     """A map whose tag was lost is no litter if somebody named it and it has results; one without results is, and so is a removed one."""
     m = wingspan.map(abs, [-1], tag="precious", pool="local")
-    m.wait(60)
+    m.wait(PATIENCE)
     half = m.path.with_name("20200101-000000-00000000")
     removed = m.path.with_name(f".removed-{half.name}-1")
     being_made = m.path.with_name(".new-20200101-000000-00000001")
@@ -311,7 +311,7 @@ def test_a_retag_that_is_killed_anywhere_leaves_one_tag(other_python, monkeypatc
     number, done = 1, False
     while not done:
         m = wingspan.map(abs, [-1], tag="before", pool="local")
-        m.wait(60)
+        m.wait(PATIENCE)
         done = other_python(_RETAG, number, check=False).returncode == 0
         found = wingspan.load_maps()
         assert {one.path for one in found} == {m.path}, number
@@ -378,7 +378,7 @@ _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
 m = wingspan.map(lambda x: bytes(x), [3 << 20], pool="local")
 try:
-    m.wait(60)
+    m.wait()
 except wingspan.WorkersCannotStart as error:
     print(len(m._keeper.results.starts), error)
 """

@@ -18,7 +18,7 @@ import pytest
 import wingspan
 from _on_disk import submissions
 from _slurm_cluster import SlurmCluster
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.delivery.render import FolderInUse
 from wingspan.errors import SettingsError
 from wingspan.jobs import Resources
@@ -49,7 +49,7 @@ def _shell(engine: dict[str, str]) -> dict[str, str]:
 
 def _sh(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
@@ -405,7 +405,7 @@ def _cli(*words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 
@@ -484,7 +484,9 @@ def test_a_worker_that_slurm_requeues_goes_on(
 
     # Longer than elsewhere: a node that has lost a word of its controller's takes two minutes to say it again.
     until(
-        started_again, lambda: slurm_cluster.command("scontrol", "show", "job", job, check=False), seconds=240
+        started_again,
+        lambda: slurm_cluster.command("scontrol", "show", "job", job, check=False),
+        seconds=PATIENCE,
     )
     gate.open()
     slurm_cluster.wait_for(job)
@@ -538,12 +540,12 @@ def test_a_signal_to_all_processes_of_a_worker_is_no_error(tmp_path: Path, gate:
     ) as process:
         until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        process.wait(PATIENCE)
     assert m.errors == {}
     assert not m.is_done
     assert list(scratch.iterdir()) == []
     gate.open()
-    subprocess.run(worker, cwd=folder, env=_shell({"TMPDIR": str(scratch)}), check=True, timeout=60)
+    subprocess.run(worker, cwd=folder, env=_shell({"TMPDIR": str(scratch)}), check=True, timeout=PATIENCE)
     assert list(m) == [0, 1]
     assert max(m._keeper.results.plans) == 0
 
@@ -577,5 +579,7 @@ def test_what_a_dead_worker_had_is_done_by_the_next(
 
     until(repaired, "a repair")
     gate.open()
-    subprocess.run(["sh", "worker.sh", "2500000", "0"], cwd=folder, env=environment, check=True, timeout=60)
+    subprocess.run(
+        ["sh", "worker.sh", "2500000", "0"], cwd=folder, env=environment, check=True, timeout=PATIENCE
+    )
     assert list(m) == [0, 1]

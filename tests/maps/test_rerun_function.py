@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.maps._code import describe, what_differs
 from wingspan.worker import rounds
 
@@ -35,13 +36,21 @@ if __name__ == "__main__":
 def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A session of its own, in a folder."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=folder, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
 
 
 def wingspan_command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "wingspan", *words], cwd=folder, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "wingspan", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
 
 
@@ -51,7 +60,7 @@ def script(tmp_path: Path) -> Path:
     path = tmp_path / "work" / "script.py"
     path.parent.mkdir()
     path.write_text(SCRIPT)
-    subprocess.run([sys.executable, str(path)], check=True, cwd=path.parent, timeout=120)
+    subprocess.run([sys.executable, str(path)], check=True, cwd=path.parent, timeout=PATIENCE)
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.maps import ComponentStatus
 from wingspan.worker import failure, formats
 from wingspan.worker.outbox import Outbox
@@ -35,7 +36,7 @@ def test_an_evicted_start_is_at_nothing(by_hand):
     assert m.statuses[1] is ComponentStatus.RUNNING
     for component in range(3):
         say("0.1", formats.ERROR, component)
-    m.wait(10, errors_ok=True)
+    m.wait(PATIENCE, errors_ok=True)
     assert set(m.errors) == {0, 1, 2}
     assert m.statuses == [ComponentStatus.ERRORED] * 3
     assert m.is_done

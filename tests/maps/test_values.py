@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from _waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).resolve().parents[1] / "data" / "values"
 #: A cell of a notebook: a name that is no file, whose text the session knows.
@@ -50,7 +52,7 @@ def told(how: str, folder: str, data_dir: str) -> dict[str, str]:
         env={**os.environ, "WINGSPAN_TEST_POOL": pool, "WINGSPAN_DATA_DIR": data_dir},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=2 * PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

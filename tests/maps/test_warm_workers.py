@@ -16,7 +16,7 @@ import pytest
 import wingspan
 from _jobs import finished, submit
 from _on_disk import submissions
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan import ComponentStatus, Map, Options
 from wingspan.pools import get_pool
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -111,7 +111,7 @@ def test_its_components_may_start_processes_when_its_first_map_is_removed(pool: 
     worker = first[0]
     first.remove()
     m = wingspan.map(in_other_processes, [-3], pool="personal", options=one)
-    assert m.get(0, timeout=60) == (worker, [3])
+    assert m.get(0, timeout=PATIENCE) == (worker, [3])
 
 
 def test_a_long_component_has_its_slot(
@@ -155,7 +155,7 @@ def test_hold_ends_a_warm_worker(
     until(lambda: m.statuses == [ComponentStatus.HELD], "a held component")
     m.release()
     gate.open()
-    m.wait(timeout=60)
+    m.wait(timeout=PATIENCE)
     assert len((tmp_path / "note").read_text().splitlines()) == 2
 
 

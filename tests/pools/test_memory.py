@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.pools.personal import PersonalPool
 
 pytestmark = pytest.mark.htcondor
@@ -42,7 +43,7 @@ def test_a_component_that_takes_more_is_an_error_of_its_own(where: str) -> None:
         component, range(4), pool="personal", options=wingspan.Options(request_memory="200MB", workers=1)
     )
     with pytest.raises(wingspan.ComponentErrors):
-        m.wait(timeout=60)
+        m.wait(timeout=PATIENCE)
     assert set(m.errors) == {1}
     message = str(m.errors[1])
     assert "MiB of memory and its job asked for 200 MiB" in message
@@ -60,17 +61,17 @@ def test_who_asks_for_nothing_may_take_what_there_is() -> None:
     run = wingspan.run(["python3", "-c", HOG.format(seconds=6)], pool="personal", name="free")
     try:
         assert wingspan.map(component, [0], pool="personal")[0] == 400 << 20
-        assert run.wait(timeout=60).state == "completed"
+        assert run.wait(timeout=PATIENCE).state == "completed"
     finally:
         run.remove()
 
 
 def test_a_run_that_takes_more_is_held() -> None:
     """HTCondor holds a job that took more than it asked for, with both figures in the reason."""
-    command = ["python3", "-c", HOG.format(seconds=100)]
+    command = ["python3", "-c", HOG.format(seconds=PATIENCE)]
     run = wingspan.run(command, pool="personal", name="hog", memory="200MB")
     try:
         with pytest.raises(wingspan.WingspanError, match=r"it took \d+ MB of memory and asked for 200 MB"):
-            run.wait(timeout=60)
+            run.wait(timeout=PATIENCE)
     finally:
         run.remove()

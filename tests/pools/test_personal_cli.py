@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from _waiting import PATIENCE
+
 pytestmark = [
     pytest.mark.htcondor,
     pytest.mark.skipif(sys.platform != "linux", reason="HTCondor's daemons are obtained for Linux only"),
@@ -22,7 +24,7 @@ pytestmark = [
 def wingspan(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "wingspan", *map(str, arguments)]
     environment = {**os.environ, **variables}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.pools.personal import InstallationError, SourceError, conda, debian, install, installation
 from wingspan.progress import NO_PROGRESS
 
@@ -275,12 +275,12 @@ def test_a_kill_half_way_and_two_at_once(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     command = [sys.executable, "-c", textwrap.dedent(INSTALL), str(cache)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    until(lambda: list(cache.glob(".unfinished-*/debs/*")), "the download to begin", seconds=200)
+    until(lambda: list(cache.glob(".unfinished-*/debs/*")), "the download to begin", seconds=PATIENCE)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert installation.cached(cache) is None
     others = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = {other.communicate(timeout=500)[0] for other in others}
+    answers = {other.communicate(timeout=2 * PATIENCE)[0] for other in others}
     assert len(answers) == 1
     (prefix,) = answers
     folders = [path.name for path in cache.iterdir() if path.is_dir()]

@@ -19,7 +19,7 @@ import pytest
 
 import wingspan
 from _jobs import finished, submit
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.errors import PoolError, SettingsError
 from wingspan.pools.personal import PersonalPool, PoolNotRunning
 from wingspan.pools.personal.processes import MARKER, ProcessIdentity, boot_id
@@ -128,7 +128,7 @@ class TestRunning:
         with personal_pool.activate():
             personal_pool.schedd().act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
         cluster = submit(personal_pool, second, "echo done", count=4)
-        until(lambda: finished(second, cluster, 4), "jobs after the removed ones", seconds=30)
+        until(lambda: finished(second, cluster, 4), "jobs after the removed ones", seconds=PATIENCE)
 
     def test_a_job_that_ignores_sigterm_is_killed(self, personal_pool: PersonalPool, tmp_path: Path) -> None:
         """A removed job that will not end is killed within the vacate time, not after ten minutes."""
@@ -141,7 +141,7 @@ class TestRunning:
         assert identity is not None
         with personal_pool.activate():
             personal_pool.schedd().act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
-        until(lambda: not identity.alive(), "its end", seconds=60)
+        until(lambda: not identity.alive(), "its end", seconds=PATIENCE)
 
     def test_the_command_line_tools_speak_with_it(self, personal_pool: PersonalPool) -> None:
         """condor_q and condor_status work with nothing but the variables of environment()."""
@@ -195,7 +195,7 @@ class TestRunning:
         """
         environment = {**os.environ, "CONDOR_CONFIG": "/dev/null"}
         done = python(code, other, program, address, env=environment)
-        out, _ = done.communicate(timeout=60)
+        out, _ = done.communicate(timeout=PATIENCE)
         assert out.startswith("refused")
         with personal_pool.activate():  # and it still answers us
             personal_pool.schedd().query(limit=1)
@@ -211,13 +211,13 @@ class TestLife:
         own_pool.start()
         assert own_pool.status().master_pid == master
         other = python(START, own_pool.directory)
-        out, _ = other.communicate(timeout=60)
+        out, _ = other.communicate(timeout=PATIENCE)
         assert int(out) == master
 
     def test_two_processes_start_one_pool(self, own_pool: PersonalPool) -> None:
         """Of two processes that start the pool at the same moment one does, and both see the same master."""
         others = [python(START, own_pool.directory) for _ in range(2)]
-        masters = {other.communicate(timeout=120)[0] for other in others}
+        masters = {other.communicate(timeout=PATIENCE)[0] for other in others}
         assert len(masters) == 1
         assert masters.pop().strip()
 
@@ -228,7 +228,7 @@ class TestLife:
         assert starter.stdout is not None
         master = int(starter.stdout.readline())
         os.killpg(starter.pid, signal.SIGINT)  # what a terminal does
-        starter.wait(timeout=30)
+        starter.wait(timeout=PATIENCE)
         starter.stdout.close()
         status = own_pool.status()
         assert (status.state, status.master_pid) == ("running", master)
@@ -373,7 +373,7 @@ class TestLife:
             except KeyboardInterrupt:
                 print("interrupted")
         """
-        out, _ = python(code, own_pool.directory).communicate(timeout=120)
+        out, _ = python(code, own_pool.directory).communicate(timeout=PATIENCE)
         assert out == "interrupted\n"
         assert own_pool.processes() == []
         assert own_pool.status().state == "stopped"
@@ -449,7 +449,7 @@ class TestLife:
             [*command, str(own_pool.directory), str(Path(__file__).parents[1]), str(folder)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         assert (folder / "out.0").read_text().strip() == name
@@ -608,7 +608,7 @@ def test_an_ordinary_user_needs_nothing_from_root(folder: Path) -> None:
                 extra_groups=[],
                 capture_output=True,
                 text=True,
-                timeout=400,
+                timeout=2 * PATIENCE,
             )
 
         if run("import htcondor2, wingspan.pools.personal").returncode:

@@ -19,7 +19,7 @@ import pytest
 import wingspan
 from _jobs import submit
 from _on_disk import submissions
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.jobs import JobDescription
 from wingspan.pools import get_pool
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -83,7 +83,7 @@ def test_a_hold_and_release_behind_our_back_is_mended(pool: PersonalHTCondorPool
     for command in ("condor_hold", "condor_release"):
         subprocess.run([command, cluster], env=environment, check=True, capture_output=True)
     gate.touch()
-    assert m.wait(timeout=60, holds_ok=True).is_done
+    assert m.wait(timeout=PATIENCE, holds_ok=True).is_done
 
 
 @pytest.mark.usefixtures("sleepers")
@@ -134,7 +134,7 @@ def test_a_job_that_ended_while_its_schedd_was_away_is_started_again(tmp_path: P
                 if "condor_schedd" in Path(f"/proc/{pid}/cmdline").read_text():
                     os.kill(pid, signal.SIGKILL)
         (tmp_path / "gate").touch()
-        assert run.wait(timeout=90).state == "completed"
+        assert run.wait(timeout=PATIENCE).state == "completed"
     finally:
         own.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 import wingspan
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
@@ -146,7 +146,7 @@ def test_more_gpus_than_this_machine_has(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(NoSuchMachine, match="asks for 2 GPU"):
         wingspan.run(["true"], gpus=2, pool="local")
     run = wingspan.run(["true"], gpus=1, pool="local")
-    assert run.wait(60).state == "completed"
+    assert run.wait(PATIENCE).state == "completed"
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(NoSuchMachine, match="shows 0"):
         wingspan.run(["/bin/true"], gpus=1, pool="local")
@@ -240,7 +240,7 @@ def test_a_job_is_matched_to_a_gpu(pool_with_a_slot_that_advertises_a_gpu) -> No
         until(lambda: run.stdout().startswith("GPU-fake"), "the job's start")
         until(lambda: [gpu.free for gpu in pool.gpus()].count(False) == 1, "one device in use")
         gate.touch()
-        run.wait(60)
+        run.wait(PATIENCE)
         run.check()
     finally:
         run.remove(force=True)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from _waiting import PATIENCE
 from wingspan.runs import load_run
 
 pytestmark = pytest.mark.htcondor
@@ -43,13 +44,13 @@ def test_jobs_of_a_killed_submitter_are_found(use_personal_pool) -> None:
     """Both jobs belong to the run, complete, and are not submitted twice; those of a killed rerun as well."""
     _die(use_personal_pool, "run")
     found = load_run("orphan")
-    assert found.wait(60).state == "completed"
+    assert found.wait(PATIENCE).state == "completed"
     assert [path.read_text() for path in (found.outputs(n)["result.txt"] for n in (0, 1))] == ["1\n", "2\n"]
     assert len(found._folder.submissions()) == 1
 
     _die(use_personal_pool, "rerun")
     again = load_run("orphan")
-    status = again.wait(60)
+    status = again.wait(PATIENCE)
     assert [job.state for job in status.jobs] == ["completed", "completed"]
     assert again.outputs(1)["result.txt"].read_text() == "2\n"
     entries = again._folder.submissions()

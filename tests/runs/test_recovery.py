@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.runs import load_run
 
 #: Does something to a run, and is killed at the so-manieth time that it changes a file of it, starts a process or connects to somebody.
@@ -70,18 +70,18 @@ def test_a_rerun_that_is_killed_anywhere_loses_nothing(pool, request, folders, t
         more = [request.getfixturevalue("personal_pool").directory]
     command = ["sh", "-c", "echo $n$(date +%s%N) > result.txt"]
     run = wingspan.run(command, name="kept", outputs=["result.txt"], sweep={"n": [1, 2]}, pool=pool)
-    assert run.wait(120).state == "completed"
+    assert run.wait(PATIENCE).state == "completed"
     number, step = 1, 1 if pool == "local" else 4  # there a turn takes longer
     while killed_at("kept", number, "rerun", *more):
         found = load_run("kept")
-        assert found.wait(120).state == "completed", number
+        assert found.wait(PATIENCE).state == "completed", number
         assert [text[0] for text in contents(found)] == ["1", "2"], number
         assert set(found.fetch(tmp_path / str(number))) == {0, 1}
         assert not (found.path / "earlier").exists()
         number += step
     assert number > 10
     found = load_run("kept")
-    assert found.wait(120).state == "completed"
+    assert found.wait(PATIENCE).state == "completed"
     assert [text[0] for text in contents(found)] == ["1", "2"]
 
 
@@ -106,7 +106,7 @@ def test_an_action_that_is_killed_anywhere_can_be_done_again(folders: Path, what
             found.hold()
             found.release()
             gate.touch()
-            assert found.wait(120).state == "completed", number
+            assert found.wait(PATIENCE).state == "completed", number
             found.remove()
             gate.unlink()
         assert "acted" not in wingspan.runs.run_names()
@@ -119,14 +119,14 @@ def test_an_action_that_is_killed_anywhere_can_be_done_again(folders: Path, what
 def test_two_reruns_at_once_do_a_job_once(folders: Path) -> None:
     """Of several that do a run's jobs again at the same moment, one does; the others are told that they have not ended."""
     run = wingspan.run(["sh", "-c", f"echo x >> {folders}/count"], name="once", pool="local")
-    assert run.wait(60).state == "completed"
+    assert run.wait(PATIENCE).state == "completed"
     script = "import wingspan\ntry: wingspan.load_run('once').rerun([0])\nexcept wingspan.WingspanError as error: print(error)"
     others = [
         subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
     told = [other.communicate()[0] for other in others]
     assert all(other.returncode == 0 for other in others)
-    assert run.wait(60).state == "completed"
+    assert run.wait(PATIENCE).state == "completed"
     done = (folders / "count").read_text().count("x")
     assert done == 1 + told.count(""), told
     assert done == 1 + len(run._folder.submissions()) - 1
@@ -146,7 +146,7 @@ def test_a_job_whose_supervisor_is_killed_ends(folders: Path) -> None:
 
     until(beats.exists, "it runs")
     os.kill(supervisor(), signal.SIGKILL)
-    assert run.wait(60).jobs[0].state == "removed"
+    assert run.wait(PATIENCE).jobs[0].state == "removed"
     size = beats.stat().st_size
     assert run.rerun([0]) == [0]
     lines = until(lambda: len(new := beats.read_text()[size:].split()) >= 5 and new, "it runs again")
@@ -161,7 +161,7 @@ def test_a_job_whose_supervisor_is_killed_ends(folders: Path) -> None:
 def test_half_written_notes_are_passed_over(pool, folders: Path) -> None:
     """What a crash has left of a line in a run's notes, or a line written twice, changes nothing."""
     run = wingspan.run(["true"], name="torn", pool=pool)
-    assert run.wait(120).state == "completed"
+    assert run.wait(PATIENCE).state == "completed"
     for name in ("submissions", "local.log"):
         path = run.path / name
         data = path.read_bytes() if path.exists() else b""
@@ -179,17 +179,17 @@ def test_half_written_notes_are_passed_over(pool, folders: Path) -> None:
                 file.write(b"\n" + b"".join(data.splitlines(True)[-1:]))
             assert load_run("torn").status().state == "completed"
     assert load_run("torn").rerun([0]) == [0]
-    assert load_run("torn").wait(120).state == "completed"
+    assert load_run("torn").wait(PATIENCE).state == "completed"
 
 
 def test_who_removes_a_run_that_another_has_removed_harms_nobody(folders: Path) -> None:
     """Removing it again does nothing, also not to a new run of the same name."""
     command = ["sh", "-c", "echo one > result.txt"]
     first = wingspan.run(command, name="same", outputs=["result.txt"], pool="local")
-    first.wait(60)
+    first.wait(PATIENCE)
     load_run("same").remove()
     first.remove()
     second = wingspan.run(command, name="same", outputs=["result.txt"], pool="local")
-    second.wait(60)
+    second.wait(PATIENCE)
     first.remove()
     assert second.outputs()["result.txt"].read_text() == "one\n"

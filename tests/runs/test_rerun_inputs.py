@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.runs import InputMissing, Run
 
 
@@ -102,7 +102,7 @@ def test_on_the_command_line(folders: Path, done) -> None:
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "wingspan", *words], capture_output=True, text=True, timeout=120
+            [sys.executable, "-m", "wingspan", *words], capture_output=True, text=True, timeout=PATIENCE
         )
 
     (folders / "job.txt").write_text("exit 3\n")

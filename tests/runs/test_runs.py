@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.errors import PoolUnavailable
 from wingspan.pools import get_pool
 from wingspan.runs import (
@@ -136,7 +136,7 @@ def test_a_pool_that_was_stopped_is_told(folders: Path, done, wingspan_cli) -> N
         assert "wingspan pool start" in wingspan_cli("status", "left").stdout
         assert json.loads(wingspan_cli("runs", "--json").stdout)[0]["state"] == "idle"
         with pytest.raises(PoolUnavailable, match="stopped"):
-            wingspan.load_run("left").wait(60)
+            wingspan.load_run("left").wait(PATIENCE)
         assert "wingspan pool start" in wingspan_cli("logs", "-f", "left").stderr
         personal.start()
         gate.touch()
@@ -240,7 +240,7 @@ def test_hold_and_release(pool: str, done, folders: Path) -> None:
     run.hold()
     until(lambda: run.status().state == "held", "the hold")
     with pytest.raises(RunFailed, match="held"):
-        run.wait(30)
+        run.wait(PATIENCE)
     gate.touch()
     run.release()
     assert done(run).outputs()["o.txt"].read_text() == "through\n"

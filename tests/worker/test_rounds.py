@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _waiting import PATIENCE
 from wingspan.worker import rounds
 from wingspan.worker.transports import FileTransport, Gone
 
@@ -98,7 +99,7 @@ def test_processes_race_for_blocks_and_rounds(transport, tmp_path):
     racers = [context.Process(target=race, args=(str(tmp_path), n, barrier, won)) for n in range(4)]
     for racer in racers:
         racer.start()
-    results = [won.get(timeout=60) for _ in racers]
+    results = [won.get(timeout=PATIENCE) for _ in racers]
     for racer in racers:
         racer.join()
     won.close()

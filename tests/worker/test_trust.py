@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from _waiting import PATIENCE
 from wingspan.worker import trust
 
 MANY = int(os.environ.get("WINGSPAN_TEST_EXAMPLES", "200"))
@@ -24,7 +25,7 @@ def as_stranger(code: str, *arguments: object) -> None:
     text = (
         f"import os, sys\nos.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER}); os.umask(0)\n{code}"
     )
-    subprocess.run([sys.executable, "-c", text, *map(str, arguments)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", text, *map(str, arguments)], check=True, timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import wingspan
 import wingspan.worker
+from _waiting import PATIENCE
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.worker import compatibility, failure
 from wingspan.worker.inputs import Inputs
@@ -70,7 +71,7 @@ def test_a_worker_without_a_map_ends_with_a_message(tmp_path):
         [sys.executable, "-I", worker_zipapp(), "file", tmp_path / "no such map", "0", "0"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode != 0
@@ -94,7 +95,7 @@ def test_old_interpreters_refuse_politely(tmp_path, monkeypatch):
             [program, m.path / "worker.pyz", "file", m.path, str(number), "0"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert "the Python versions differ" in done.stderr

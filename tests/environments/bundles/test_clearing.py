@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.environments.bundles import Bundle, starter_command
 from wingspan.jobs import JobDescription, Resources
 from wingspan.pools.local_job import LocalJobWatcher, submit_local_job
@@ -66,7 +66,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
         **options,
     )
 
@@ -193,7 +193,7 @@ def test_signals_are_passed_on(number: signal.Signals, group: bool, build: Build
     handles = f"trap 'exit 42' {number.name[3:]}; echo begun; while :; do sleep 0.02; done"
     process = begun(command_for(bundle_of(build, "pack"), ["sh", "-c", handles]), job_folder)
     (os.killpg if group else os.kill)(process.pid, number)
-    assert process.wait(30) == 42
+    assert process.wait(PATIENCE) == 42
     assert left(job_folder) == []
 
 
@@ -221,7 +221,7 @@ def test_without_bash(build: Build, job_folder: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         process.send_signal(number)
-        assert process.wait(30) == 42
+        assert process.wait(PATIENCE) == 42
         process.stdout.close()
         assert left(job_folder) == []
 
@@ -244,7 +244,7 @@ def test_the_next_job_clears_away_what_a_kill_left(build: Build, job_folder: Pat
     assert foreign.exists()
     assert len(left(job_folder)) == 2
     os.killpg(alive.pid, signal.SIGTERM)
-    assert alive.wait(30) == -signal.SIGTERM
+    assert alive.wait(PATIENCE) == -signal.SIGTERM
     assert left(job_folder) == [foreign]
 
 
@@ -314,7 +314,7 @@ def test_a_job_that_is_ended_while_it_unpacks(build: Build, job_folder: Path) ->
     until((job_folder / "tools/unsquashfs.begun").exists, "it does not unpack")
     assert len(left(job_folder)) == 1
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(30) == -signal.SIGTERM
+    assert process.wait(PATIENCE) == -signal.SIGTERM
     assert left(job_folder) == []
 
 
@@ -369,7 +369,7 @@ def test_a_docker_container_ends_with_its_job(build: Build, job_folder: Path) ->
     assert len(list(tools.glob("container-*"))) == 2
     for process in (one, other):
         process.terminate()
-        assert process.wait(30) == -signal.SIGTERM
+        assert process.wait(PATIENCE) == -signal.SIGTERM
     assert not list(tools.glob("container-*"))
 
 
@@ -530,7 +530,7 @@ def test_signals_after_coming_back(build: Build, job_folder: Path) -> None:
     try:
         until(tried.exists, "Docker is not tried")
         process.send_signal(signal.SIGUSR1)
-        assert process.wait(30) == -signal.SIGUSR1
+        assert process.wait(PATIENCE) == -signal.SIGUSR1
     finally:
         os.killpg(process.pid, signal.SIGKILL)
 

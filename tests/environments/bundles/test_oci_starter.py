@@ -12,7 +12,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.environments.bundles import Bundle, open_bundle, starter_command
 from wingspan.environments.bundles.starter import starter_script
 
@@ -95,7 +95,7 @@ def docker(public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         yield client
     finally:
         daemon.terminate()
-        daemon.wait(30)
+        daemon.wait(PATIENCE)
         subprocess.run(["umount", folder / "exec/netns/default"], capture_output=True, check=False)
 
 
@@ -125,7 +125,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=PATIENCE,
     )
 
 
@@ -233,7 +233,7 @@ def test_podman_is_ended_with_its_job(build: Build, job_folder: Path, podman: No
 
     running = until(begun, "the command in the container")
     process.terminate()
-    assert process.wait(60) == -15
+    assert process.wait(PATIENCE) == -15
     until(lambda: not running & _sleepers(), "its end")
 
 

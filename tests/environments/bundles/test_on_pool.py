@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from _waiting import PATIENCE
 from wingspan.environments.bundles import Bundle, starter_command
 from wingspan.pools.personal import PersonalPool
 
@@ -49,7 +50,7 @@ def test_jobs_import_scipy_from_a_bundle(
             }
         )
         result = personal_pool.schedd().submit(submit, count=2)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + PATIENCE
         ended: set[int] = set()
         events = htcondor2.JobEventLog(str(tmp_path / "log"))
         while len(ended) < 2 and time.monotonic() < deadline:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan.environments.bundles import Bundle, starter_command
 from wingspan.environments.bundles.errors import BundleError
 from wingspan.environments.bundles.machine.programs import mount_helper
@@ -75,7 +75,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 
@@ -420,7 +420,7 @@ def test_signals_reach_the_command(build: Build, job_folder: Path, as_ordinary_u
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 42
+    assert process.wait(timeout=PATIENCE) == 42
     process.stdout.close()
 
 
