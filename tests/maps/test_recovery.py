@@ -332,8 +332,13 @@ def test_a_repair_repeats_only_what_was_claimed():
         lambda x: time.sleep(0.1) or x, range(40), pool="local", options=wingspan.Options(workers=2)
     )
     until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 2)
-    for path in (m.path / "workers").glob("*.run"):
-        os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
+
+    def told() -> list[int]:
+        """Process ids of the workers; a worker that is only starting has none yet."""
+        return [json.loads(path.read_text())["pid"] for path in (m.path / "workers").glob("*.run")]
+
+    for pid in until(lambda: all(pids := told()) and pids, "both workers' process ids"):
+        os.kill(pid, signal.SIGKILL)
     assert m[:] == list(range(40))
     assert sum(plan.length for number, plan in m._keeper.results.plans.items() if number) <= 8
 

@@ -18,7 +18,7 @@ from _jobs import finished, submit
 from _on_disk import submissions
 from _waiting import PATIENCE, until
 from wingspan import ComponentStatus, Map, Options
-from wingspan.pools import get_pool
+from wingspan.pools import get_pool, warm
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.personal.processes import ProcessIdentity
@@ -27,8 +27,15 @@ pytestmark = pytest.mark.htcondor
 
 
 @pytest.fixture(autouse=True)
-def pool(personal_pool: PersonalPool, data_dir: Path) -> PersonalHTCondorPool:
-    """The session's personal pool, without jobs; what its jobs find is known from one that has run."""
+def pool(
+    personal_pool: PersonalPool, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> PersonalHTCondorPool:
+    """The session's personal pool, without jobs; what its jobs find is known from one that has run.
+
+    However slow this machine is, warm workers neither retire nor leave: they end with the pool.
+    """
+    monkeypatch.setattr(warm, "RETIRES_SECONDS", 2 * PATIENCE)
+    monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", f"{2 * PATIENCE:.0f}")
     data_dir.mkdir(parents=True, exist_ok=True)
     (data_dir / "personal-pool").symlink_to(personal_pool.directory)
     pool = get_pool("personal")
@@ -60,6 +67,19 @@ def states(pool: PersonalHTCondorPool, m: Map) -> list[int]:
     return [ad["JobStatus"] for ad in pool.job_ads(f"ClusterId == {cluster_of(m)}", ["JobStatus"])]
 
 
+def waits(pid: int) -> None:
+    """Return when the worker listens for its next map: who asks earlier is given another one."""
+
+    def listens() -> bool:
+        sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+        return any(
+            int(flags, 16) & 0x10000 and rest[-1].endswith(f"/{pid}.sock")
+            for _, _, _, flags, *rest in sockets
+        )
+
+    until(listens, f"worker {pid} waits for work")
+
+
 def held_at(gate: SimpleNamespace, note: Path) -> Callable[[Any], dict[str, Any]]:
     """A function that notes in the file that it has begun, waits at the gate, and answers the `facts`."""
     wait = gate.wait
@@ -84,6 +104,7 @@ def test_the_next_map_is_done_by_a_process_that_is_like_a_job(pool: PersonalHTCo
     """Between two maps the process is the same; account, variables and folder are as in a job of the pool."""
     jobs = wingspan.map(facts, [0], pool="personal", options=Options(custom={"Mine": 1}))[0]
     first = wingspan.map(facts, [0], pool="personal")[0]
+    waits(first["parent"])
     second = wingspan.map(facts, [0], pool="personal")[0]
     assert [jobs["warm"], first["warm"], second["warm"]] == [False, True, True]
     assert first["parent"] == second["parent"]
@@ -109,6 +130,7 @@ def test_its_components_may_start_processes_when_its_first_map_is_removed(pool: 
     one = Options(workers=1)
     first = wingspan.map(lambda _: os.getppid(), [0], pool="personal", options=one)
     worker = first[0]
+    waits(worker)
     first.remove()
     m = wingspan.map(in_other_processes, [-3], pool="personal", options=one)
     assert m.get(0, timeout=PATIENCE) == (worker, [3])
@@ -128,8 +150,9 @@ def test_a_long_component_has_its_slot(
     until(lambda: not states(pool, m), "the end of the job")
 
 
-def test_what_takes_long_is_done_by_jobs(pool: PersonalHTCondorPool) -> None:
+def test_what_takes_long_is_done_by_jobs(pool: PersonalHTCondorPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warm worker takes no more components after some seconds: the job goes on."""
+    monkeypatch.setattr(warm, "RETIRES_SECONDS", 3.0)
 
     def component(x: int) -> bool:
         time.sleep(0.3)
@@ -193,8 +216,8 @@ def test_removing_the_map_ends_its_warm_worker(
     m = wingspan.map(held_at(gate, tmp_path / "note"), [0], pool="personal")
     pids = begun(tmp_path / "note")
     m.remove()
-    assert ProcessIdentity.of(pids[0]) is None
     assert not m.path.exists()
+    until(lambda: ProcessIdentity.of(pids[0]) is None, "the executor's end")
 
 
 def test_a_full_pool_lends_no_worker(
@@ -203,7 +226,9 @@ def test_a_full_pool_lends_no_worker(
     """While other jobs have or wait for all slots, a map waits for its own: nothing runs beside them."""
     import htcondor2
 
-    assert wingspan.map(facts, [0], pool="personal")[0]["warm"]  # one waits now
+    first = wingspan.map(facts, [0], pool="personal")[0]
+    assert first["warm"]
+    waits(first["parent"])
     cluster = submit(personal_pool, tmp_path, "exec sleep 1000", count=4)
     try:
         m = wingspan.map(facts, [0], pool="personal")

@@ -64,6 +64,7 @@ def submit_local_job(job: JobDescription) -> Submission:
         "stdout": str(job.stdout),
         "stderr": str(job.stderr),
         "time_limit": job.resources.time_limit,
+        "patience": _PATIENCE,
     }
     facts = {"cluster": cluster, "proc": job.count - 1, "note": job.note}
     lock = os.open(folder / "workers" / f"{cluster}.run", os.O_RDWR | os.O_CREAT, 0o600)
@@ -185,7 +186,7 @@ class _Supervisor:
     def tell_to_end(self, pid: int) -> None:
         """SIGTERM first, as the batch systems do it: who has something to clear away does that then."""
         if pid not in self.told:
-            self.told[pid] = time.monotonic() + _PATIENCE
+            self.told[pid] = time.monotonic() + self.order["patience"]
             _kill(pid, signal.SIGTERM)
 
     def reap(self) -> None:
