@@ -4,32 +4,87 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import wingspan
 from wingspan.pools import local
 
 
+def take(worker: socket.socket) -> bytes:
+    """What a worker does with an order: it reads the whole, answers, and closes."""
+    data, descriptors, _, _ = socket.recv_fds(worker, 1 << 20, 1)
+    worker.sendall(b"1\n")
+    worker.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return data
+
+
 def test_a_worker_that_has_it_all_may_close_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has taken the whole order answers and closes before the sender looks again: that is no failure, or a second worker would get it."""
+    """A worker that takes the whole order, answers and closes before the sender looks again has taken it: no second worker gets it."""
     ours, theirs = socket.socketpair()
     send_fds = socket.send_fds
     taken: list[bytes] = []
 
     def sent_and_taken(*arguments: Any) -> int:
         sent = send_fds(*arguments)
-        data, descriptors, _, _ = socket.recv_fds(theirs, 1 << 20, 1)
-        taken.append(data)
-        theirs.sendall(b"1\n")
-        theirs.close()
-        for descriptor in descriptors:
-            os.close(descriptor)
+        taken.append(take(theirs))
         return sent
 
     monkeypatch.setattr(socket, "send_fds", sent_and_taken)
     with ours, Path(os.devnull).open("rb") as lock:
-        local._tell(ours, {"map": "m"}, lock.fileno())
-        assert ours.recv(32) == b"1\n"
+        assert local._is_taken(ours, {"map": "m"}, lock.fileno())
     assert taken == [b'{"map": "m"}\n']
+
+
+class Impatient(socket.socket):
+    """A socket whose first wait ends without an answer, after `meanwhile` has happened."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def recv(self, *arguments: Any) -> bytes:
+        if self.meanwhile is None:
+            return super().recv(*arguments)
+        self.meanwhile, happens = None, self.meanwhile
+        happens()
+        raise TimeoutError("timed out")
+
+
+@pytest.fixture
+def impatient() -> Iterator[tuple[Impatient, socket.socket]]:
+    """A sender's socket, and the worker's end of it."""
+    ours, theirs = socket.socketpair()
+    with theirs, Impatient(fileno=ours.detach()) as sender:
+        yield sender, theirs
+
+
+def test_an_answer_at_the_last_moment_counts(impatient: tuple[Impatient, socket.socket]) -> None:
+    """A worker that answers while the sender's patience ends has taken the order, and no second worker gets it."""
+    sender, worker = impatient
+    sender.meanwhile = lambda: take(worker)
+    with Path(os.devnull).open("rb") as lock:
+        assert local._is_taken(sender, {"map": "m"}, lock.fileno())
+
+
+def test_an_answer_that_is_too_late_is_not_given(impatient: tuple[Impatient, socket.socket]) -> None:
+    """A worker that wakes up after the sender has given it up cannot answer: it drops the order, which another worker gets."""
+    sender, worker = impatient
+    sender.meanwhile = lambda: None
+    with Path(os.devnull).open("rb") as lock:
+        assert not local._is_taken(sender, {"map": "m"}, lock.fileno())
+    with pytest.raises(BrokenPipeError):
+        take(worker)
+
+
+def test_each_worker_of_many_quick_maps_starts_once() -> None:
+    """Of maps that follow each other at once, each hands its orders to warm workers, and no worker's number is started twice."""
+    starts = {}
+    for number in range(40):
+        m = wingspan.map(str, range(8), pool="local", options=wingspan.Options(workers=3))
+        assert list(m) == [str(component) for component in range(8)]
+        starts[number] = sorted(os.listdir(m.path / "results"))
+    assert all(name.endswith(".0") for names in starts.values() for name in names), starts

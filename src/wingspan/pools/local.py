@@ -99,10 +99,23 @@ def _tell(worker: socket.socket, order: dict[str, Any], lock: int) -> None:
     """Send an order and its lock. An environment may be larger than a socket takes at once."""
     data = json.dumps(order).encode() + b"\n"
     sent = socket.send_fds(worker, [data], [lock])
-    if sent < len(
-        data
-    ):  # with nothing left to send there is nobody either, perhaps: who has it all answers and closes at once
+    # A worker that has the whole order answers and closes at once: to send nothing more would fail then.
+    if sent < len(data):
         worker.sendall(memoryview(data)[sent:])
+
+
+def _is_taken(worker: socket.socket, order: dict[str, Any], lock: int) -> bool:
+    """Offer an order to a worker that waits: whether it takes it. A worker that answers too late does not."""
+    try:
+        _tell(worker, order, lock)
+        return worker.recv(32).endswith(b"\n")
+    except OSError:
+        with contextlib.suppress(OSError):
+            # After this the worker cannot answer any more, and drops the order. If it answered before, the answer is here.
+            worker.shutdown(socket.SHUT_RDWR)
+            worker.setblocking(False)
+            return worker.recv(32).endswith(b"\n")
+        return False
 
 
 def _current_folder() -> str | None:
@@ -349,14 +362,12 @@ class LocalPool:
                     connection.settimeout(5.0)
                     try:
                         connection.connect(socket_address(descriptor, name))
-                        _tell(connection, told, lock)
-                        answer = connection.recv(32)
                     except ConnectionRefusedError:
                         (idle_folder / name).unlink(missing_ok=True)
                         continue
                     except OSError:
                         continue
-                    if answer.endswith(b"\n"):
+                    if _is_taken(connection, told, lock):
                         return True
         finally:
             os.close(descriptor)
