@@ -16,6 +16,6 @@ def map_json(m: wingspan.Map[Any]) -> dict[str, Any]:
     return facts
 
 
-def submissions(m: wingspan.Map[Any]) -> list[dict[str, Any]]:
-    """Which jobs work for the map, oldest first: a line each in its file `submissions`."""
+def submissions(m: wingspan.Map[Any] | wingspan.Run) -> list[dict[str, Any]]:
+    """Which jobs work for the map or run, oldest first: a line each in its file `submissions`."""
     return [json.loads(line) for line in (m.path / "submissions").read_bytes().splitlines()]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from wingspan.errors import DiskError
 from wingspan.worker import trust
 
-__all__ = ["append_line", "disk_error", "lock"]
+__all__ = ["JsonLog", "append_line", "disk_error", "lock"]
 
 #: What flock(2) answers on file systems that have no locks.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
@@ -35,6 +37,57 @@ def append_line(path: Path, line: bytes) -> None:
             os.write(descriptor, data[written:])  # the disk is full: this says so
     finally:
         os.close(descriptor)
+
+
+class JsonLog:
+    """A file of JSON objects, one in each line, which several processes append to and read. It is never rewritten.
+
+    Args:
+        path: The file; it need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._name = str(path)
+        self._seen: tuple[int, int] | None = None
+        self._entries: list[dict[str, Any]] = []
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Append a whole line, so that another process may append at the same moment.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        append_line(self.path, json.dumps(entry).encode())
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What was appended, oldest first: the same list as last time while the file has not grown.
+
+        A line that is not a whole JSON object is left out: the writer has crashed, or is still writing.
+
+        Raises:
+            OSError: The file is there and cannot be read.
+        """
+        try:
+            facts = os.stat(self._name)  # noqa: PTH116 - called several times a second: no Path for it
+        except (FileNotFoundError, NotADirectoryError):
+            seen = None
+        else:
+            seen = facts.st_ino, facts.st_size
+        if seen != self._seen:
+            data = b""
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                data = self.path.read_bytes()
+            self._entries, self._seen = list(_json_objects(data)), seen
+        return self._entries
+
+
+def _json_objects(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in data.split(b"\n")[:-1]:
+        with contextlib.suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                yield entry
 
 
 @contextlib.contextmanager

@@ -96,7 +96,7 @@ def test_what_its_owner_holds_is_not_lost(gate):
 _SUBMITTER = """
 import os, signal, sys
 import wingspan
-from wingspan.maps._folder import MapFolder
+from wingspan.pools.submissions import SubmissionLog
 
 go = sys.argv[2]
 
@@ -106,7 +106,7 @@ def work(x):
         time.sleep(0.01)
     return x * x
 
-MapFolder.add_submission = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+SubmissionLog.add = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 options = wingspan.Options(workers=2, block_size=1, request_memory="64MB")
 wingspan.map(work, [1, 2], tag="adopted", pool=sys.argv[1], options=options)
 """

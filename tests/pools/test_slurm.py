@@ -99,7 +99,7 @@ def test_a_job_that_others_cancel_is_known_to_be_gone(
     monkeypatch.setattr(module, "_SILENCE", 1.0)
     run = shell("sleep 600")
     until(lambda: run.status().state == "running")
-    cluster.command("scancel", run._submissions()[0]["cluster"])
+    cluster.command("scancel", submissions(run)[0]["cluster"])
     (job,) = run.wait(PATIENCE).jobs
     assert (job.state, job.reason) == ("removed", "it was cancelled")
 
@@ -126,7 +126,7 @@ def lines_of(path: str) -> list[str]:
 def test_a_job_that_is_requeued_again_and_again_says_so(cluster: SlurmCluster) -> None:
     """Slurm starts a job anew each time its node gives up on it: the status counts the starts."""
     run = shell('echo begun >>"$DIARY"; sleep 600', variables={"DIARY": str(Path.cwd() / "diary")})
-    number = run._submissions()[0]["cluster"]
+    number = submissions(run)[0]["cluster"]
 
     def has_begun(times: int) -> bool:
         cluster.start_now(number)
@@ -182,7 +182,7 @@ def test_a_rerun_that_slurm_refuses_loses_nothing(monkeypatch: pytest.MonkeyPatc
 def test_rm_empties_the_queue(cluster: SlurmCluster) -> None:
     """No job of a run that was removed is left."""
     run = shell("sleep 600")
-    job = run._submissions()[0]["cluster"]
+    job = submissions(run)[0]["cluster"]
     until(lambda: run.status().state == "running")
     run.remove()
     cluster.wait_for(job)
@@ -270,7 +270,7 @@ def test_what_is_done_is_not_done_again(cluster: SlurmCluster) -> None:
     assert run.wait(PATIENCE).state == "completed"
     run.vacate()
     run.hold()
-    task = f"{run._submissions()[0]['cluster']}_0"
+    task = f"{submissions(run)[0]['cluster']}_0"
     until(lambda: "JobState=COMPLETED" in cluster.command("scontrol", "show", "job", task))
     cluster.command("scontrol", "requeue", task)
     cluster.wait_for(task)
@@ -281,7 +281,7 @@ def test_a_failure_that_is_requeued_stays_one(cluster: SlurmCluster) -> None:
     """For Slurm, too: jobs that depend on it (afterok) are not begun."""
     run = shell("echo once; exit 3")
     assert run.wait(PATIENCE).jobs[0].code == 3
-    task = f"{run._submissions()[0]['cluster']}_0"
+    task = f"{submissions(run)[0]['cluster']}_0"
     until(lambda: "JobState=FAILED" in cluster.command("scontrol", "show", "job", task))
     cluster.command("scontrol", "requeue", task)
     until(lambda: "Restarts=1" in cluster.command("scontrol", "show", "job", task))
@@ -315,7 +315,7 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
     workers = submissions(m)[0]["cluster"]
     # Slurm looks at its clock twice a minute: both at once. A time that is over when it arrives is refused.
     cluster.command("scontrol", "update", f"jobid={workers}", "endtime=now+5")
-    cluster.command("scontrol", "update", f"jobid={run._submissions()[0]['cluster']}", "endtime=now+5")
+    cluster.command("scontrol", "update", f"jobid={submissions(run)[0]['cluster']}", "endtime=now+5")
     (job,) = run.wait(PATIENCE).jobs
     assert (job.state, job.code) == ("failed", None)
     assert "--time" in str(job.reason)
@@ -339,7 +339,7 @@ def test_long_arrays_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ["a", "b b", "c", "d", "e"]
     run = shell('echo "it is {x}"; echo {x} >o.txt; echo "not {x}" >&2', sweep={"x": rows}, outputs=["o.txt"])
     assert [job.state for job in run.wait(PATIENCE).jobs] == ["completed"] * 5
-    assert [(entry["first"], entry["count"]) for entry in run._submissions()] == [(0, 2), (2, 2), (4, 1)]
+    assert [(entry["first"], entry["count"]) for entry in submissions(run)] == [(0, 2), (2, 2), (4, 1)]
     assert [run.stdout(each) for each in range(5)] == [f"it is {row}\n" for row in rows]
     assert [run.stderr(each) for each in range(5)] == [f"not {row}\n" for row in rows]
     assert [run.outputs(each)["o.txt"].read_text() for each in range(5)] == [f"{row}\n" for row in rows]

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from _on_disk import submissions
 from _waiting import PATIENCE
 from wingspan.runs import load_run
 
@@ -19,7 +20,7 @@ from pathlib import Path
 import wingspan
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
-from wingspan.runs._folder import RunFolder
+from wingspan.pools.submissions import SubmissionLog
 
 pool = PersonalHTCondorPool(PersonalPool(Path(sys.argv[1])))
 command = ["sh", "-c", "echo $n >> result.txt"]
@@ -28,7 +29,7 @@ if sys.argv[2] == "rerun":
     import wingspan.pools._select as select
     select._make = lambda kind, data: pool
     made = wingspan.load_run("orphan")
-RunFolder.add_submission = lambda *_: os.kill(os.getpid(), 9)
+SubmissionLog.add = lambda *_, **__: os.kill(os.getpid(), 9)
 if made is not None:
     made.rerun([1])
 wingspan.run(command, name="orphan", outputs=["result.txt"], sweep={"n": [1, 2]}, pool=pool)
@@ -46,12 +47,12 @@ def test_jobs_of_a_killed_submitter_are_found(use_personal_pool) -> None:
     found = load_run("orphan")
     assert found.wait(PATIENCE).state == "completed"
     assert [path.read_text() for path in (found.outputs(n)["result.txt"] for n in (0, 1))] == ["1\n", "2\n"]
-    assert len(found._folder.submissions()) == 1
+    assert len(submissions(found)) == 1
 
     _die(use_personal_pool, "rerun")
     again = load_run("orphan")
     status = again.wait(PATIENCE)
     assert [job.state for job in status.jobs] == ["completed", "completed"]
     assert again.outputs(1)["result.txt"].read_text() == "2\n"
-    entries = again._folder.submissions()
+    entries = submissions(again)
     assert [(entry["first"], entry["count"]) for entry in entries] == [(0, 2), (1, 1)]

@@ -13,6 +13,7 @@ import pytest
 
 import wingspan
 from _waiting import PATIENCE, until
+from wingspan.pools.submissions import SubmissionLog
 from wingspan.runs import load_run
 
 #: Does something to a run, and is killed at the so-manieth time that it changes a file of it, starts a process or connects to somebody.
@@ -129,7 +130,7 @@ def test_two_reruns_at_once_do_a_job_once(folders: Path) -> None:
     assert run.wait(PATIENCE).state == "completed"
     done = (folders / "count").read_text().count("x")
     assert done == 1 + told.count(""), told
-    assert done == 1 + len(run._folder.submissions()) - 1
+    assert done == 1 + len(SubmissionLog(run.path).entries()) - 1
 
 
 def test_a_job_whose_supervisor_is_killed_ends(folders: Path) -> None:

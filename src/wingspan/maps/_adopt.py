@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
+
+import attrs
 
 from wingspan.errors import PoolError
-from wingspan.jobs import Submission
 from wingspan.maps._folder import MapFolder
 from wingspan.pools import get_pool
 
@@ -38,11 +38,6 @@ def adopt(folder: MapFolder, *, ask: bool) -> bool:
                 words = note.removeprefix(NOTE).split(" ") if note.startswith(NOTE) else []
                 if len(words) == 2 and all(map(str.isdigit, words)) and int(words[0]) in missing:
                     first, count = map(int, words)
-                    _write_down(folder, submission, place, first, count)
+                    folder.submissions.add(attrs.evolve(submission, count=count), first=first, place=place)
                     found = True
     return found
-
-
-def _write_down(folder: MapFolder, submission: Submission, place: str | None, first: int, count: int) -> None:
-    entry = {"pool": submission.pool, "cluster": submission.cluster, "count": count, "first": first}
-    folder.add_submission({**entry, "place": place, "time": time.time()})

@@ -6,12 +6,12 @@ The file ``actions`` in the map's folder has a line for each action, written bef
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from wingspan._files import append_line
+from wingspan._files import JsonLog
 from wingspan.maps._jobs import Job
 from wingspan.pools import JobState
 
@@ -27,8 +27,8 @@ class Deeds:
     """The file ``actions`` of one map."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "actions"
-        self._read = -1
+        self._log = JsonLog(folder / "actions")
+        self._read: list[dict[str, Any]] | None = None
         self._clusters: dict[str, set[str]] = {}
         self._last: dict[str, set[str]] = {}
 
@@ -36,7 +36,7 @@ class Deeds:
         """Write down what is about to be done. Where that is not possible it is done all the same."""
         entry = {"action": action, "clusters": sorted(clusters), "time": time.time()}
         with contextlib.suppress(OSError):
-            append_line(self._path, json.dumps(entry).encode())
+            self._log.append(entry)
 
     def clusters(self, *actions: str) -> set[str]:
         """Clusters to which one of these was done."""
@@ -49,16 +49,12 @@ class Deeds:
         return self._last.get(action, set())
 
     def _look(self) -> None:
-        try:
-            size = self._path.stat().st_size
-        except OSError:
-            size = 0
-        if size != self._read:
-            self._read = size
+        entries = self._log.entries()
+        if entries is not self._read:
+            self._read = entries
             self._clusters, self._last = {}, {}
-            for line in self._path.read_bytes().split(b"\n")[:-1] if size else ():
+            for entry in entries:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
-                    entry = json.loads(line)
                     self._last[entry["action"]] = set(entry["clusters"])
                     self._clusters.setdefault(entry["action"], set()).update(entry["clusters"])
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, get_pool
 from wingspan.pools._select import site_condor
 from wingspan.pools.event_log import EventLog
@@ -65,7 +66,7 @@ class ExternalSubmissions:
         except ImportError:  # no bindings: their jobs are known by what they write only
             return []
 
-    def take(self, events: Iterable[JobEvent], known: Iterable[dict[str, object]]) -> None:
+    def take(self, events: Iterable[JobEvent], known: Iterable[Submission]) -> None:
         """Write down jobs that were submitted by hand, if their schedd is one that we can speak with."""
         for event in events:
             if event.notes == NOTE and event.proc >= 0:
@@ -73,16 +74,15 @@ class ExternalSubmissions:
                 self._schedds[event.cluster] = event.schedd or ""
         if not self._seen:
             return
-        for entry in known:
-            cluster, count = str(entry["cluster"]), int(str(entry["count"]))
-            self._written[cluster] = max(count, self._written.get(cluster, 0))
+        for one in known:
+            self._written[one.cluster] = max(one.count, self._written.get(one.cluster, 0))
         for cluster, processes in self._seen.items():
             count = max(processes) + 1
             if count > self._written.get(cluster, 0) and (pool := _pool_of(self._schedds[cluster])):
                 kind, place = pool
                 first = int(f"{cluster}{NUMBERS['htcondor']}")
-                entry = {"pool": kind, "place": place, "cluster": cluster, "count": count, "first": first}
-                self._folder.add_submission({**entry, "by_hand": True, "time": time.time()})
+                external = Submission(pool=kind, cluster=cluster, count=count)
+                self._folder.submissions.add(external, first=first, place=place, external=True)
                 self._written[cluster] = count
 
     def close(self) -> None:

@@ -15,14 +15,13 @@ from wingspan.maps._folder import (
     MapFolder,
     is_aftermath,
     maps_root,
-    read_submissions,
     remove_map_folder,
-    submission_of,
     tags_root,
 )
 from wingspan.maps._map import Map, load_folder
 from wingspan.maps._tags import find_tag, list_tags, read_tag, remove_tag, write_tag
 from wingspan.pools import get_pool
+from wingspan.pools.submissions import SubmissionLog
 
 __all__ = ["clean", "load", "load_folder", "load_maps", "remove", "tags"]
 
@@ -96,10 +95,9 @@ def _remove_damaged(tag: str, force: bool) -> None:
     """Remove a map of which map.json or key cannot be read; its jobs are known from a file of their own."""
     map_id = find_tag(tags_root(), tag)
     path = maps_root() / map_id
-    for entry in read_submissions(path):
+    for submission in SubmissionLog(path).entries():
         try:
-            submission = submission_of(entry)
-            get_pool(submission.pool, entry.get("place")).act(
+            get_pool(submission.pool, submission.place).act(
                 "remove", [submission], path, "its map was removed"
             )
         except PoolError:

@@ -23,13 +23,13 @@ from urllib.parse import quote, unquote
 
 import attrs
 
-from wingspan._files import append_line, disk_error
+from wingspan._files import disk_error
 from wingspan.errors import WingspanError
-from wingspan.jobs import Submission
 from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
 from wingspan.maps._info import FORMAT, FORMATS, MapInfo
 from wingspan.maps._pickled import Pickled, PickledFunction
 from wingspan.maps._tags import remove_tag
+from wingspan.pools.submissions import SubmissionLog
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import compatibility, formats, rebuild, rounds, trust
@@ -331,15 +331,17 @@ class MapFolder:
         path: The folder.
         info: What ``map.json`` says.
         key: What records are signed with.
+        submissions: Which jobs work on it.
     """
 
     path: Path
     info: MapInfo = attrs.field(init=False)
     key: bytes = attrs.field(init=False, repr=False)
     transport: FileTransport = attrs.field(init=False, repr=False)
-    _submissions_size: int = attrs.field(init=False, default=0)
+    submissions: SubmissionLog = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self.submissions = SubmissionLog(self.path)
         self.transport = FileTransport(str(self.path))
         try:
             plain = json.loads(self._read("map.json"))
@@ -520,31 +522,12 @@ class MapFolder:
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
-    def submissions(self) -> list[dict[str, Any]]:
-        """What was written by `add_submission`, oldest first; a torn last line is left out."""
-        return read_submissions(self.path)
-
     def rounds_written(self) -> int:
         """When a round was published last (ns, coarse); 0 when the folder is not there."""
         try:
             return os.stat(f"{self.transport.folder}/rounds").st_mtime_ns  # noqa: PTH116 - polled: no Path for it
         except FileNotFoundError:
             return 0
-
-    def new_submissions(self, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """`submissions`, read only if the file has grown since the last call; else `known`."""
-        try:
-            size = os.stat(f"{self.transport.folder}/submissions").st_size  # noqa: PTH116 - polled, too
-        except FileNotFoundError:
-            return []
-        if size == self._submissions_size:
-            return known
-        self._submissions_size = size
-        return self.submissions()
-
-    def add_submission(self, entry: dict[str, Any]) -> None:
-        """Append a line to ``submissions``; whole lines, so that two processes may."""
-        append_line(self.path / "submissions", json.dumps(entry).encode())
 
     def reserve_workers(self, count: int, kind: str = "", place: str | None = None) -> int:
         """Numbers for `count` new workers: the first. No two callers get the same.
@@ -553,9 +536,9 @@ class MapFolder:
         their submitter die before he has written down what became of that, it is known where to look for them (`open_reservations`).
         """
         first = 0
-        for entry in self.submissions():
-            if not entry.get("by_hand"):
-                first = max(first, int(entry["first"]) + int(entry["count"]))
+        for submission in self.submissions.entries():
+            if not submission.external:
+                first = max(first, submission.numbers.stop)
         while True:
             names = self.transport.names("workers")
             if not names:
@@ -572,7 +555,7 @@ class MapFolder:
 
     def open_reservations(self) -> dict[int, tuple[str, str | None]]:
         """Sets of workers that were about to be submitted and were not written down: by number of the first, kind and place of the pool."""
-        told = {int(entry["first"]) for entry in self.submissions()}
+        told = {submission.first for submission in self.submissions.entries()}
         found: dict[int, tuple[str, str | None]] = {}
         for name in self.transport.names("workers"):
             number = name[6:]
@@ -612,31 +595,3 @@ def is_aftermath(path: Path) -> bool:
         return set(os.listdir(path)) <= {"events.log", "workers"}
     except OSError:
         return False
-
-
-def read_submissions(path: Path) -> list[dict[str, Any]]:
-    """Which jobs work on the map in `path`; readable also where nothing else of it is."""
-    try:
-        with open(f"{path}/submissions", "rb") as file:  # noqa: PTH123 - read for every map
-            lines = file.read().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []
-    entries: list[dict[str, Any]] = []
-    known = set()
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            submission_of(entry)
-            job = entry["pool"], str(entry["cluster"]), int(entry["first"]), bool(entry.get("by_hand"))
-        except (ValueError, TypeError, LookupError):
-            continue  # what a crash has left of a line
-        # Of those submitted by hand more may become known; of ours two processes may have told the same.
-        if job[3] or job not in known:
-            known.add(job)
-            entries.append(entry)
-    return entries
-
-
-def submission_of(entry: dict[str, Any]) -> Submission:
-    """The jobs that a line of ``submissions`` names."""
-    return Submission(pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"]))

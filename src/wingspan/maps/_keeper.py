@@ -13,18 +13,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from wingspan.errors import PoolError, SubmitError
-from wingspan.jobs import Submission
 from wingspan.maps._adopt import adopt
 from wingspan.maps._deeds import COMPLETE, Deeds, stopped_by_owner
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._external import ExternalSubmissions, external_workers
 from wingspan.maps._failures import describe_refusal
-from wingspan.maps._folder import MapFolder, submission_of, told
+from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results, WorkerStart
 from wingspan.maps._worker_job import output_name, worker_job
 from wingspan.pools import Action, JobState, JobWatcher, Pool, get_pool
+from wingspan.pools.submissions import LoggedSubmission, by_pool
 from wingspan.pools.waiting import Explainer
 from wingspan.worker import failure, formats, rounds
 
@@ -72,7 +72,7 @@ class Keeper:
         self._hand = ExternalSubmissions(folder)
         self._deeds = Deeds(folder.path)
         self._submissions = 0
-        self._entries: list[dict[str, Any]] = []
+        self._entries: tuple[LoggedSubmission, ...] = ()
         self._next_reconcile = 0.0
         self._last_news = time.monotonic()
         self._ask_after = ASK_AFTER_SECONDS
@@ -104,7 +104,7 @@ class Keeper:
 
     def _pool(self, kind: str) -> Pool:
         """The pool of this kind that has jobs of the map; where none has, the one of the settings."""
-        places = [entry.get("place") for entry in self.folder.submissions() if entry["pool"] == kind]
+        places = [one.place for one in self.folder.submissions.entries() if one.pool == kind]
         return get_pool(kind, places[-1] if places else None)
 
     def _reschedule(self) -> None:
@@ -130,20 +130,17 @@ class Keeper:
         if not self._adopted:
             self._adopted = True
             adopt(self.folder, ask=False)
-        entries = self.folder.new_submissions(self._entries)
+        entries = self.folder.submissions.entries()
         if len(entries) != self._submissions:
             self._entries = entries
             for entry in entries[self._submissions :]:
-                self.jobs.add(submission_of(entry), int(entry["first"]))
+                self.jobs.add(entry, entry.first)
             self._submissions = len(entries)
             for watcher in self._watchers.values():
                 watcher.close()
             self._watchers = {}
         if entries and not self._watchers:
-            by_pool: dict[str, list[Any]] = {}
-            for entry in entries:
-                by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
-            for kind, submissions in by_pool.items():
+            for kind, submissions in by_pool(entries).items():
                 with contextlib.suppress(PoolError):
                     self._watchers[kind] = self._pool(kind).watch(submissions, self.folder.path)
         told = [list(watcher.poll()) for watcher in self._watchers.values()]
@@ -178,15 +175,12 @@ class Keeper:
             at_work = any(job.state is JobState.RUNNING and self._starts_of(job.worker) for job in jobs)
             if at_work and not fails and time.monotonic() - self._last_news < SILENT_SECONDS:
                 continue
-            entries = [entry for entry in self._entries if entry["pool"] == kind and "cluster" in entry]
+            entries = [entry for entry in self._entries if entry.pool == kind]
             since = (
-                0.0
-                if fails
-                else max(*(job.since for job in jobs), *(entry["time"] for entry in entries), 0.0)
+                0.0 if fails else max(*(job.since for job in jobs), *(entry.time for entry in entries), 0.0)
             )
             with contextlib.suppress(PoolError):
-                submissions = [submission_of(entry) for entry in entries]
-                said = self._explainer.told(self._pool(kind), submissions, self.folder.path, since)
+                said = self._explainer.told(self._pool(kind), entries, self.folder.path, since)
                 told += [said] if said else []
         return "\n".join(told) or None
 
@@ -264,7 +258,7 @@ class Keeper:
             self.results.poll()
             if self.finished:
                 with contextlib.suppress(PoolError):
-                    self._deeds.note(COMPLETE, [str(entry["cluster"]) for entry in known])
+                    self._deeds.note(COMPLETE, [entry.cluster for entry in known])
                     self._act_on(known, "remove", "the map is complete")
                     self._tidied = True
 
@@ -338,7 +332,7 @@ class Keeper:
         others = [job for job in self.jobs.by_worker.values() if job.state is JobState.COMPLETED]
         if any(job.state is not JobState.HELD or stopped_by_owner(job, self._deeds) for job in live):
             return
-        substitutes = sum(bool(entry.get("for_held")) for entry in self._entries)
+        substitutes = sum(entry.for_held for entry in self._entries)
         if not any(job.code == 0 for job in others) or substitutes >= MAX_SUBSTITUTES:
             return
         self.repair({start.name for job in live for start in self._starts_of(job.worker)})
@@ -353,19 +347,16 @@ class Keeper:
         if self.jobs.live() or not self.jobs.by_worker:
             return []
         # Whoever submits jobs by hand may take them away: others may come.
-        own = [entry for entry in self._entries if not entry.get("by_hand")]
+        own = [entry for entry in self._entries if not entry.external]
         if not own:
             return []
-        first, count = int(own[-1]["first"]), int(own[-1]["count"])
         tidied = self._deeds.clusters(COMPLETE)
         return [
-            job
-            for job in self.jobs.removed
-            if first <= job.worker < first + count and job.cluster not in tidied
+            job for job in self.jobs.removed if job.worker in own[-1].numbers and job.cluster not in tidied
         ]
 
-    def _jobs_of(self, entries: list[dict[str, Any]]) -> list[Job]:
-        clusters = {str(entry["cluster"]) for entry in entries}
+    def _jobs_of(self, entries: Iterable[LoggedSubmission]) -> list[Job]:
+        clusters = {entry.cluster for entry in entries}
         return [job for job in self.jobs.by_worker.values() if job.cluster in clusters]
 
     @staticmethod
@@ -378,7 +369,7 @@ class Keeper:
     def _newest_starts(self) -> list[WorkerStart]:
         """Starts of the workers that were submitted last."""
         entries = self._entries
-        first = int(entries[-1]["first"]) if entries else 0
+        first = entries[-1].first if entries else 0
         return [start for start in self.results.newest_starts() if start.number >= first]
 
     def _check_start(self) -> None:
@@ -389,9 +380,9 @@ class Keeper:
             self._revived = False  # they were stopped by their owner
             return
         newest = self._entries[-1]
-        if newest.get("by_hand"):
+        if newest.external:
             return
-        workers = range(int(newest["first"]), int(newest["first"]) + int(newest["count"]))
+        workers = newest.numbers
         if self.results.finished != self._finished_before:
             self._finished_before, self._fruitless = self.results.finished, 0
         self._fruitless += 1
@@ -406,9 +397,9 @@ class Keeper:
     def left_without_a_word(self) -> WorkersCannotStart | None:
         """For who only looks: all workers have ended and the newest ones never began, for a reason that they wrote down."""
         entries = self._entries
-        if self.finished or not entries or entries[-1].get("by_hand") or self.jobs.live() or self.removed:
+        if self.finished or not entries or entries[-1].external or self.jobs.live() or self.removed:
             return None
-        workers = range(int(entries[-1]["first"]), int(entries[-1]["first"]) + int(entries[-1]["count"]))
+        workers = entries[-1].numbers
         if any(self._starts_of(worker) for worker in workers) or workers[0] not in self.jobs.by_worker:
             return None
         error, words = self._broken_start(workers[0])
@@ -596,14 +587,7 @@ class Keeper:
                     if left == count:
                         raise
                     break  # those before it can do it all
-                entry = {
-                    "pool": submission.pool,
-                    "cluster": submission.cluster,
-                    "count": some,
-                    "first": first,
-                    **({"for_held": True} if for_held else {}),
-                }
-                self.folder.add_submission({**entry, "place": pool.place, "time": time.time()})
+                self.folder.submissions.add(submission, first=first, place=pool.place, for_held=for_held)
                 left -= some
             self._poll_jobs()
             self._last_news = time.monotonic()
@@ -620,7 +604,7 @@ class Keeper:
                 # Now, and not by the last look: a worker that is held this moment would have nobody to take its place.
                 self.jobs.apply_all(self._watchers["local"].ask())
             stopped = len(self._stopped_by(action))
-            self._act_on(self.folder.submissions(), action, reason)
+            self._act_on(self.folder.submissions.entries(), action, reason)
             # What was done is known before the log tells it.
             if action == "release":
                 for job in self.jobs.held:
@@ -641,14 +625,11 @@ class Keeper:
         last = self._deeds.last("hold")
         return [job for job in local if job.state is JobState.HELD and (not last or job.cluster in last)]
 
-    def _act_on(self, entries: list[dict[str, Any]], action: Action, reason: str) -> None:
+    def _act_on(self, entries: Iterable[LoggedSubmission], action: Action, reason: str) -> None:
         """Do it to the jobs of these submissions."""
-        by_pool: dict[str, list[Submission]] = {}
-        for entry in entries:
-            by_pool.setdefault(entry["pool"], []).append(submission_of(entry))
         if action in ("hold", "vacate") and (stopped := {job.cluster for job in self._stopped_by(action)}):
             self._deeds.note(action, stopped)
-        for kind, submissions in by_pool.items():
+        for kind, submissions in by_pool(entries).items():
             self._pool(kind).act(action, submissions, self.folder.path, reason)
 
     def wait_for_the_end(self) -> None:

@@ -483,7 +483,7 @@ class Map(Outputs):
             raise
         except MapError:
             pass  # a damaged map can be removed
-        if self._folder.submissions() or self._folder.open_reservations():
+        if self._folder.submissions.entries() or self._folder.open_reservations():
             keeper.adopt()
             if not keeper.jobs.by_worker or keeper.jobs.live():
                 keeper.act("remove", "removed by its owner through wingspan")

@@ -46,7 +46,7 @@ def put_aside(folder: RunFolder, numbers: Iterable[int]) -> None:
     aside = folder.path / _FOLDER / str(time.time_ns())
     try:
         trust.make_folder(str(aside / "logs"))
-        before = {"numbers": chosen, "clusters": [str(entry["cluster"]) for entry in folder.submissions()]}
+        before = {"numbers": chosen, "clusters": [entry.cluster for entry in folder.submissions.entries()]}
         trust.write_whole(str(aside / _BEFORE), json.dumps(before).encode())
         for number in chosen:
             for here, there in zip(_of_job(folder.path, number), _of_job(aside, number), strict=True):
@@ -90,9 +90,9 @@ def _not_submitted(folder: RunFolder, aside: Path) -> list[int]:
     except (FileNotFoundError, ValueError):
         return []  # it had only begun: nothing was moved yet
     again = {
-        int(entry["first"]) + process
-        for entry in folder.submissions()
-        if str(entry["cluster"]) not in before["clusters"]
-        for process in range(int(entry["count"]))
+        number
+        for entry in folder.submissions.entries()
+        if entry.cluster not in before["clusters"]
+        for number in entry.numbers
     }
     return [number for number in before["numbers"] if number not in again]

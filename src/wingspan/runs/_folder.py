@@ -29,8 +29,7 @@ from typing import Any
 
 import attrs
 
-from wingspan._files import append_line
-from wingspan.jobs import Submission
+from wingspan.pools.submissions import SubmissionLog
 from wingspan.runs._errors import RunDamaged, RunError, RunExists, RunNotFound
 from wingspan.runs._info import RunInfo
 from wingspan.runs._spec import RunSpec, check_name
@@ -184,13 +183,16 @@ class RunFolder:
         path: The folder.
         info: What ``run.json`` says.
         plain: The same as it stands there.
+        submissions: Which jobs work on it.
     """
 
     path: Path
     info: RunInfo = attrs.field(init=False)
     plain: dict[str, Any] = attrs.field(init=False, repr=False)
+    submissions: SubmissionLog = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self.submissions = SubmissionLog(self.path)
         try:
             self.plain = json.loads((self.path / "run.json").read_bytes())
             self.info = RunInfo.from_json(self.plain, self.path)
@@ -207,20 +209,6 @@ class RunFolder:
     def spec(self) -> RunSpec:
         """What was asked for."""
         return self.info.spec
-
-    def submissions(self) -> list[dict[str, Any]]:
-        """Which jobs work on the run, oldest first, each cluster once; a torn last line is left out."""
-        try:
-            lines = (self.path / "submissions").read_bytes().split(b"\n")[:-1]
-        except FileNotFoundError:
-            return []
-        entries: dict[str, dict[str, Any]] = {}
-        for line in lines:
-            with contextlib.suppress(ValueError, TypeError, LookupError):  # what a crash has left of a line
-                entry = json.loads(line)
-                if int(entry["count"]) >= 0 <= int(entry["first"]) and float(entry["time"]) and entry["pool"]:
-                    entries.setdefault(str(entry["cluster"]), entry)
-        return list(entries.values())
 
     def inputs(self, version: int) -> Path:
         """The folder of inputs: 0 are those that the run was made with, later ones were taken for jobs that are done again."""
@@ -241,13 +229,6 @@ class RunFolder:
             return self.inputs(version).stat().st_mtime if version else self.info.created
         except OSError:
             return self.info.created
-
-    def add_submission(self, submission: Submission, first: int, inputs: int = 0) -> None:
-        """Append a line to ``submissions``; a whole one, so that two processes may."""
-        entry = {**attrs.asdict(submission), "first": first, "time": time.time()}
-        if inputs:
-            entry["inputs"] = inputs
-        append_line(self.path / "submissions", json.dumps(entry).encode())
 
 
 def open_run_folder(name: str) -> RunFolder:

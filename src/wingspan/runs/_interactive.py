@@ -182,9 +182,9 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
             hint=f"wingspan status {run.name}; for a shell with the files of a run: wingspan run --interactive",
         )
     cluster, process = next(
-        (str(entry["cluster"]), number - int(entry["first"]))
+        (entry.cluster, number - entry.first)
         for entry in reversed(run._submissions())
-        if 0 <= number - int(entry["first"]) < int(entry["count"])
+        if number in entry.numbers
     )
     pool = get_pool(run.pool)
     remote = _remote(bundle_of(run._folder), pool, command)

@@ -126,7 +126,7 @@ def submit_jobs(folder: RunFolder, pool: Pool, inputs: int = 0) -> None:
             count=some,
             note=f"{JOB_NOTE}{first} {some} {inputs}",
         )
-        folder.add_submission(pool.submit(job), first, inputs)
+        folder.submissions.add(pool.submit(job), first=first, inputs=inputs)
 
 
 def checkpoint_commands(spec: RunSpec) -> dict[str, str]:

@@ -92,9 +92,8 @@ class Run(RunJobs):
         entries = self._look()
         jobs = {number: RunJob(number=number, parameters=self._row(number)) for number in range(len(self))}
         for entry in entries:
-            for process in range(int(entry["count"])):
-                number = int(entry["first"]) + process
-                jobs[number] = self._job(number, self._events.get((str(entry["cluster"]), process)))
+            for process, number in enumerate(entry.numbers):
+                jobs[number] = self._job(number, self._events.get((entry.cluster, process)))
         if not entries:
             reason = "it was never submitted: whoever made it was interrupted"
             jobs = {number: attrs.evolve(job, state="removed", reason=reason) for number, job in jobs.items()}
@@ -348,7 +347,7 @@ class Run(RunJobs):
             if not numbers and "held" not in states:
                 return
             with self._alone():
-                if len(self._folder.submissions()) != seen:
+                if len(self._folder.submissions.entries()) != seen:
                     continue  # somebody did something at the same moment
                 if "held" not in states:
                     self._act("hold")
@@ -381,7 +380,7 @@ class Run(RunJobs):
             if not chosen:
                 return chosen
             with self._alone():
-                if len(self._folder.submissions()) != seen:
+                if len(self._folder.submissions.entries()) != seen:
                     continue  # somebody did something at the same moment
                 if with_current_inputs:
                     take_inputs(self._folder, shared=not get_pool(self.pool).moves_files)
@@ -437,9 +436,9 @@ class Run(RunJobs):
     def _inputs_of(self, number: int) -> int:
         """Which inputs a job was submitted with last."""
         found = 0
-        for entry in self._folder.submissions():
-            if int(entry["first"]) <= number < int(entry["first"]) + int(entry["count"]):
-                found = int(entry.get("inputs", 0))
+        for entry in self._folder.submissions.entries():
+            if number in entry.numbers:
+                found = entry.inputs
         return found
 
     def _submit(self, numbers: list[int], inputs: int | None = None) -> None:
@@ -454,7 +453,7 @@ class Run(RunJobs):
         else:
             for number, version in chosen.items():
                 job = describe_jobs(self._folder, pool, number, version)
-                self._folder.add_submission(pool.submit(job), number, version)
+                self._folder.submissions.add(pool.submit(job), first=number, inputs=version)
         pool.reschedule()
 
     @told
@@ -470,7 +469,7 @@ class Run(RunJobs):
             if not self._is_there():
                 return  # somebody else has removed it, and may have made another one of its name
             try:
-                self._adopt(ask=not self._folder.submissions())
+                self._adopt(ask=not self._folder.submissions.entries())
                 self._act("remove")
                 self._wait_for_the_end()
             except Exception:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import attrs
 
 from wingspan._files import disk_error, lock
 from wingspan.errors import PoolError, WingspanError
-from wingspan.jobs import Submission
 from wingspan.pools import JobEvent, JobState, get_pool
+from wingspan.pools.submissions import LoggedSubmission, by_pool
 from wingspan.pools.waiting import Explainer
 from wingspan.runs._aside import something_lies_aside, take_back
 from wingspan.runs._errors import RunError, RunNotFound
@@ -64,10 +64,6 @@ def removed(name: str) -> RunNotFound:
     return RunNotFound(f"the run {name!r} was removed", hint="make it again")
 
 
-def _submission(entry: dict[str, Any]) -> Submission:
-    return Submission(pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"]))
-
-
 class RunJobs:
     """The jobs of one run."""
 
@@ -100,7 +96,7 @@ class RunJobs:
         """Kind of the pool that it is in."""
         return self._folder.info.pool
 
-    def _submissions(self) -> list[dict[str, Any]]:
+    def _submissions(self) -> tuple[LoggedSubmission, ...]:
         """Which jobs work on the run; those too whose submitter was killed before it could write them down."""
         if something_lies_aside(self._folder):
             with contextlib.suppress(OSError), lock(self.path / "lock") as alone:
@@ -108,19 +104,19 @@ class RunJobs:
                     self._adopt(ask=True)
                     take_back(self._folder)
         elif not self._adopted:
-            self._adopt(ask=not self._folder.submissions())
-        return self._folder.submissions()
+            self._adopt(ask=not self._folder.submissions.entries())
+        return self._folder.submissions.entries()
 
     def _adopt(self, *, ask: bool) -> None:
         """Write down jobs that nobody has written down; with `ask` those too that only the scheduler knows."""
         self._adopted = True
-        known = {str(entry["cluster"]) for entry in self._folder.submissions()}
+        known = {entry.cluster for entry in self._folder.submissions.entries()}
         for found, note in get_pool(self.pool).find(self.path, ask=ask):
             if found.cluster not in known:
                 words = note.removeprefix(JOB_NOTE).split() if note.startswith(JOB_NOTE) else []
                 said = [int(word) for word in words if word.isdigit()]
                 first, count, inputs = [*said, *(0, found.count, 0)[len(said) :]][:3]
-                self._folder.add_submission(attrs.evolve(found, count=count), first, inputs)
+                self._folder.submissions.add(attrs.evolve(found, count=count), first=first, inputs=inputs)
 
     @contextlib.contextmanager
     def _alone(self, *, shared: bool = False, force: bool = False) -> Iterator[None]:
@@ -137,27 +133,22 @@ class RunJobs:
                 )
             yield
 
-    def _look(self) -> list[dict[str, Any]]:
+    def _look(self) -> tuple[LoggedSubmission, ...]:
         entries = self._submissions()
         if len(entries) != self._watched:
             self._close()
             self._events.clear()
             self._watched = len(entries)
-            for kind in {entry["pool"] for entry in entries}:
-                own = [_submission(entry) for entry in entries if entry["pool"] == kind]
+            for kind, own in by_pool(entries).items():
                 self._watchers[kind] = get_pool(kind).watch(own, self.path)
         for watcher in self._watchers.values():
             for event in watcher.poll():
                 self._take(event)
         open_jobs = any(
-            not self._state_of(entry, process).is_final
-            for entry in entries
-            for process in range(int(entry["count"]))
+            not self._state_of(entry, process).is_final for entry in entries for process in range(entry.count)
         )
         if open_jobs:
-            newest = max(
-                [event.time for event in self._events.values()] + [float(entry["time"]) for entry in entries]
-            )
+            newest = max([event.time for event in self._events.values()] + [entry.time for entry in entries])
             silent = time.time() - max(newest, self._asked) > _SILENCE
             for kind, watcher in self._watchers.items():
                 if kind == "local" or silent:
@@ -167,11 +158,11 @@ class RunJobs:
                             self._take(event)
         return entries
 
-    def _state_of(self, entry: dict[str, Any], process: int) -> JobState:
-        event = self._events.get((str(entry["cluster"]), process))
+    def _state_of(self, entry: LoggedSubmission, process: int) -> JobState:
+        event = self._events.get((entry.cluster, process))
         return JobState.IDLE if event is None else event.state
 
-    def _why_waiting(self, entries: list[dict[str, Any]], states: list[str]) -> str | None:
+    def _why_waiting(self, entries: Sequence[LoggedSubmission], states: list[str]) -> str | None:
         """Why jobs do not get on, as their pool says, which is asked seldom, and only while it looks so."""
         if "idle" not in states and "running" not in states:
             return None
@@ -181,9 +172,9 @@ class RunJobs:
             return None
         if "running" in states and not self._evicted and not pool.own:
             return None
-        times = [event.time for event in self._events.values()] + [float(entry["time"]) for entry in entries]
+        times = [event.time for event in self._events.values()] + [entry.time for entry in entries]
         since = 0.0 if self._evicted else max(times, default=0.0)
-        return self._explainer.told(pool, [_submission(entry) for entry in entries], self.path, since)
+        return self._explainer.told(pool, entries, self.path, since)
 
     def _take(self, event: JobEvent) -> None:
         if event.proc < 0:
@@ -202,10 +193,7 @@ class RunJobs:
         self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host)
 
     def _act(self, action: Action) -> None:
-        by_pool: dict[str, list[Submission]] = {}
-        for entry in self._submissions():
-            by_pool.setdefault(entry["pool"], []).append(_submission(entry))
-        for kind, submissions in by_pool.items():
+        for kind, submissions in by_pool(self._submissions()).items():
             get_pool(kind).act(action, submissions, self.path, f"wingspan {action} {self.name}")
 
     def _wait_for_the_end(self) -> None:
@@ -214,9 +202,7 @@ class RunJobs:
         while self.pool in ("personal", "htcondor") and time.monotonic() < deadline:
             entries = self._look()
             if all(
-                self._state_of(entry, process).is_final
-                for entry in entries
-                for process in range(int(entry["count"]))
+                self._state_of(entry, process).is_final for entry in entries for process in range(entry.count)
             ):
                 return
             time.sleep(0.05)
