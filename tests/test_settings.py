@@ -19,6 +19,7 @@ WRONG = {
     "no table of stores": (b"store = 3\n", "store is 3"),
     "another encoding": (b'pool = "\xff"\n', "is not UTF-8 text"),
     "no TOML": (b"pool = [\n", "is not valid TOML"),
+    "a key of thousands of parts": (b".".join(20_000 * [b"a"]) + b" = 1\n", "is not valid TOML"),
     "an unknown name": (b"colour = 3\n", "unknown setting 'colour'"),
 }
 

@@ -69,6 +69,17 @@ def test_ads_without_any_of_it_offer_nothing() -> None:
     assert machine == Machine(name="old", version="9.0.17")
 
 
+@pytest.mark.parametrize(
+    ("pool_kind", "words"),
+    [("local", "jobs run on this machine: "), ("slurm", "machines see the files of this one: ")],
+)
+def test_the_reason_says_where_jobs_run(pool_kind: str, words: str) -> None:
+    """Of machines that share this one's files nobody says that they are this machine."""
+    choice = explain_bundle_kind(get_pool(pool_kind))
+    assert choice.kind == "squashfs"
+    assert choice.reason.startswith(words)
+
+
 @pytest.mark.htcondor
 def test_a_real_pool_tells_what_it_offers(personal_pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reached as a site's pool, its one machine has a version, and a kind follows from its ad; doctor says which, and why."""

@@ -186,6 +186,17 @@ def test_the_user_makes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("[profile.lab]\ntitel = 'x'\n", r"\[profile.lab\] has no key 'titel'"),
         ("[profile.lab.cpu]\ntime_limit = '12 hours'\n", r"\[profile.lab\].cpu.time_limit = '12 hours'"),
         ("[profile.lab]\nextends = 'chct'\n", "extends 'chct', which is not there"),
+        ("[profile.lab]\nextends = ['chtc']\n", r"extends \['chtc'\], which is not there"),
+        ("[profile.lab]\nextends = 'lab'\n", r"\[profile.lab\] extends itself"),
+        ("[profile.chtc]\nextends = 'chtc'\n", r"\[profile.chtc\] extends itself"),
+        (
+            "[profile.chtc]\nextends = 'ospool'\n[profile.ospool]\nextends = 'chtc'\n",
+            r"in a circle: \[profile.(chtc|ospool)\] extends \[profile.(chtc|ospool)\] extends \[profile.(chtc|ospool)\]",
+        ),
+        (
+            "[profile.a]\nextends = 'b'\n[profile.b]\nextends = 'c'\n[profile.c]\nextends = 'a'\n",
+            "in a circle",
+        ),
         ("[profile.lab]\ntitle = 3\n", "title = 3: str is wanted"),
         ("[profile.lab.gpu.walltime]\nattribute = 'A'\n", "attribute and classes are wanted"),
         (
@@ -205,6 +216,19 @@ def test_mistakes_in_a_profile_are_named(
     settings = configured(tmp_path, monkeypatch, text)
     with pytest.raises(SettingsError, match=words):
         profiles(settings)
+
+
+def test_a_profile_extends_one_that_stands_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of the tables in the file does not matter, and what is extended has the user's own changes."""
+    settings = configured(
+        tmp_path,
+        monkeypatch,
+        '[profile.group]\nextends = "lab"\n[profile.lab]\nextends = "chtc"\ntitle = "Our lab"\n'
+        '[profile.chtc.cpu]\ntime_limit = "30 min"\n',
+    )
+    group = load_profile("group", settings)
+    assert (group.name, group.title, group.cpu.time_limit) == ("group", "Our lab", 1800)
+    assert group.gpu.attributes == {"WantGPULab": True}
 
 
 def test_an_unknown_profile_lists_the_known() -> None:

@@ -157,7 +157,7 @@ def _how_sent(machines: Sequence[Machine], size: int | None) -> str:
 
 
 def machines_of(pool: Pool) -> tuple[Machine, ...]:
-    """The machines of an HTCondor pool; none for a pool of another kind, or where nobody answers."""
+    """The machines of a pool, as HTCondor's ads tell of them; none where machines do not say, or where nobody answers."""
     try:
         return read_machines(pool.machine_ads('SlotType =!= "Dynamic"', PROJECTION))
     except PoolError:
@@ -172,8 +172,9 @@ def explain_bundle_kind(pool: Pool, size: int | None = None) -> BundleChoice:
         size: Bytes of the environment's packages.
     """
     if pool.shares_files:
+        where = "jobs run on this machine" if pool.runs_here else "machines see the files of this one"
         return BundleChoice(
             kind="squashfs",
-            reason="jobs run on this machine: it is used where it lies, mounted where that works here",
+            reason=f"{where}: it is used where it lies, mounted where that works, else unpacked",
         )
     return choose_bundle_kind(machines_of(pool), size)

@@ -56,6 +56,10 @@ def read_manifest(path: Path) -> Manifest:
         ) from error
 
 
+#: A line with so many dots may have a key that makes reading slow.
+_MANY_PARTS = 100
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML 1.1, with the standard library where it can (tomlkit takes longer to import than a manifest to read).
 
@@ -63,9 +67,11 @@ def parse_toml(text: str) -> dict[str, Any]:
     {'pixi': {'version': '*'}}
 
     Raises:
-        ValueError: It is not TOML.
+        ValueError: It is not TOML, or a key has more than 100 parts.
     """
-    if sys.version_info >= (3, 11):
+    # The standard library takes seconds for a key of thousands of parts. tomlkit refuses such a key.
+    has_long_key = any(line.count(".") >= _MANY_PARTS for line in text.splitlines())
+    if sys.version_info >= (3, 11) and not has_long_key:
         import tomllib
 
         try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import fnmatch
 import functools
+import graphlib
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -227,19 +228,52 @@ def profiles(settings: Settings | None = None) -> dict[str, Profile]:
     Raises:
         SettingsError: A table that cannot be read; it says which key.
     """
-    tables: dict[str, Any] = copy.deepcopy(_shipped())
-    for name, own in (settings or load_settings()).profile.items():
-        if not isinstance(own, Mapping):
+    shipped: dict[str, Any] = copy.deepcopy(_shipped())
+    own = (settings or load_settings()).profile
+    tables = dict(shipped)
+    for name in _bases_first(own, shipped):
+        mine = dict(own[name])
+        base = mine.pop("extends", None)
+        # A table that has the name of a shipped profile and extends nothing stands on top of that profile.
+        below = shipped.get(name, {}) if base is None else tables[base]
+        tables[name] = _merged(below, mine)
+    return {name: _profile(name, table) for name, table in sorted(tables.items())}
+
+
+def _bases_first(own: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the user's tables, each after the one that it extends.
+
+    Raises:
+        SettingsError: One is no table, extends what is not there, or extends itself, be it by way of others.
+    """
+    order: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    for name, table in own.items():
+        if not isinstance(table, Mapping):
             raise SettingsError(f"[profile.{name}] is not a table")
-        mine = dict(own)
-        base = mine.pop("extends", name)
-        if base != name and base not in tables:
+        base = table.get("extends")
+        if base is None:
+            order.add(name)
+        elif base == name:
+            raise SettingsError(
+                f"[profile.{name}] extends itself",
+                hint=f"leave extends out: the table then changes what the shipped profile {name!r} says"
+                if name in shipped
+                else f"leave extends out, or name another: {', '.join(shipped)}",
+            )
+        elif not isinstance(base, str) or (base not in own and base not in shipped):
             raise SettingsError(
                 f"[profile.{name}] extends {base!r}, which is not there",
-                hint=f"there are: {', '.join(tables)}",
+                hint=f"there are: {', '.join(dict.fromkeys((*shipped, *own)))}",
             )
-        tables[name] = _merged(tables.get(base, {}), mine)
-    return {name: _profile(name, table) for name, table in sorted(tables.items())}
+        else:
+            order.add(name, base)
+    try:
+        yield from (name for name in order.static_order() if name in own)
+    except graphlib.CycleError as error:
+        circle = " extends ".join(f"[profile.{name}]" for name in reversed(error.args[1]))
+        raise SettingsError(
+            f"profiles extend each other in a circle: {circle}", hint="take extends out of one of them"
+        ) from None
 
 
 def load_profile(name: str, settings: Settings | None = None) -> Profile:
