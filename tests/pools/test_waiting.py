@@ -142,10 +142,13 @@ def test_a_job_that_ended_while_its_schedd_was_away_is_started_again(tmp_path: P
 
 def test_jobs_ask_for_no_more_disk_than_their_files_take(personal_pool: PersonalPool, tmp_path: Path) -> None:
     """On a disk with less than 1 GiB left, jobs of the personal pool start all the same."""
-    cluster = submit(personal_pool, tmp_path, "sleep 5")
+    import htcondor2
+
+    cluster = submit(personal_pool, tmp_path, "true", hold="true")
     with personal_pool.activate():
         (ad,) = personal_pool.schedd().query(f"ClusterId == {cluster}")
-        assert ad.eval("RequestDisk") < 100_000  # KiB
+        personal_pool.schedd().act(htcondor2.JobAction.Remove, f"ClusterId == {cluster}")
+    assert ad.eval("RequestDisk") < 100_000  # KiB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="HTCondor's daemons are obtained for Linux only")
