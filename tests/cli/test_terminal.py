@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan._shown import shown
 from wingspan.cli._terminal import echo, echo_json, style
 
@@ -35,7 +36,7 @@ def on_terminal(*words: str, data: os.PathLike[str] | str) -> bytes:
     )
     os.close(theirs)
     said = b""
-    killer = threading.Timer(60, process.kill)
+    killer = threading.Timer(PATIENCE, process.kill)
     killer.start()
     try:
         while piece := os.read(ours, 65536):

@@ -12,13 +12,14 @@ import pytest
 
 import wingspan
 from _on_disk import map_json, submissions
-from _waiting import PATIENCE
+from _waiting import PATIENCE, until
 from wingspan.cli._main import cli
 from wingspan.delivery.bundle_source import machine_requirement
 from wingspan.delivery.prepare import prepare as prepared
 from wingspan.maps import MapDamaged
 from wingspan.pools import get_pool
 from wingspan.pools.htcondor import PersonalHTCondorPool
+from wingspan.pools.local_job import is_alive
 
 
 def where(number):
@@ -89,6 +90,8 @@ def test_a_bundle_that_was_altered_is_refused_by_its_workers(environment, bundle
         where, range(2), tag="bad", pool="local", options=wingspan.Options(environment=environment)
     )
     m.wait()
+    # A worker that has not left yet would take up the rerun, too.
+    until(lambda: not any(map(is_alive, (m.path / "workers").glob("*.run"))), "the end of its workers")
     bundle = m.path / map_json(m)["environment"]["bundle"]
     assert (
         bundle.with_name(bundle.name + ".sha256")
@@ -211,12 +214,27 @@ def test_each_kind_carries_the_environment_to_a_personal_pool(kind, environment,
 
 
 @pytest.mark.htcondor
-def test_on_a_site_pool_the_bundle_is_sent_once(environment, bundle_cache, personal_pool, monkeypatch):
+def test_on_a_site_pool_the_bundle_is_sent_once(
+    environment, bundle_cache, personal_pool, monkeypatch, tmp_path
+):
     """Where the disk is not shared the bundle travels as a common file: one transfer for all jobs of a machine."""
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
     options = wingspan.Options(environment=environment, workers=4, block_size=1, submit={"hold": "true"})
-    m = wingspan.map(where, range(8), pool="htcondor", options=options)
+    gate = str(tmp_path / "gate")
+
+    def together(number):
+        """A job that ends before another has begun takes the files with it: then they are rightly sent anew."""
+        import os
+        import time
+
+        while not os.path.exists(gate):  # noqa: PTH110 - in a worker
+            time.sleep(0.05)
+        return where(number)
+
+    m = wingspan.map(together, range(8), pool="htcondor", options=options)
     assert _sent_by_the_access_point(m, personal_pool) == {"bundle", "helper"}
+    until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 4, "a component in each job")
+    Path(gate).touch()
     m.wait(timeout=PATIENCE)
     _check(m[:])
     log = (m.path / "events.log").read_text()

@@ -76,7 +76,7 @@ def test_the_queue_is_empty_when_all_outputs_were_read(pool, gate):
     gate.open()
     assert list(m) == [None] * 200
     until(lambda: not [ad for ad in queue(pool, m) if ad["JobStatus"] == 1], "nothing waits any more")
-    assert m.status().workers.get("removed")
+    until(lambda: m.status().workers.get("removed"), "the status says that they were removed")
 
 
 def test_workers_of_a_rerun_are_not_taken_for_left_over(pool, gate):

@@ -109,3 +109,4 @@ def test_the_socket_of_an_idle_worker_is_closed(tmp_path: Path) -> None:
         os.umask(before)
     assert [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.sock")] == [0o600]
     listener._socket.close()
+    os.close(listener._folder)

@@ -36,10 +36,10 @@ def dynamic_slots(pool: PersonalPool) -> list[str]:
     return [ad["Name"] for ad in found]
 
 
-def starters_said(pool: PersonalPool) -> str:
-    """All that the starters have written into their logs."""
+def starters_said(pool: PersonalPool) -> dict[str, str]:
+    """What the starters have written into each of their logs so far."""
     logs = (pool.directory / "log").glob("StarterLog*")
-    return "".join(log.read_text(errors="replace") for log in logs)
+    return {log.name: log.read_text(errors="replace") for log in logs}
 
 
 def test_no_job_keeps_a_slot_for_others_of_its_tool(personal_pool: PersonalPool, tmp_path: Path) -> None:
@@ -53,10 +53,12 @@ def test_no_job_waits_after_its_files_have_come(personal_pool: PersonalPool, tmp
     """No starter is told to ask again later, which takes five seconds, once a job's input files are there."""
     (tmp_path / "data").write_text("payload")
     transfer = {"should_transfer_files": "YES", "transfer_input_files": "data", "transfer_executable": "true"}
+    before = starters_said(personal_pool)
     cluster = submit(personal_pool, tmp_path, "cat data", count=8, **transfer)
     until(lambda: finished(tmp_path, cluster, 8), "jobs with an input file")
     assert [(tmp_path / f"out.{number}").read_text() for number in range(8)] == ["payload"] * 8
-    said = starters_said(personal_pool)
+    logs = starters_said(personal_pool)
+    said = "".join(text.removeprefix(before.get(name, "")) for name, text in logs.items())
     assert "guidance" in said
     assert "RetryReqest" not in said  # HTCondor's spelling
 

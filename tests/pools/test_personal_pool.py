@@ -482,14 +482,21 @@ class TestActivation:
             personal_pool.schedd().query(limit=1)
         assert "CONDOR_CONFIG" not in os.environ
 
-    def test_pools_can_be_nested(self, personal_pool: PersonalPool, own_pool: PersonalPool) -> None:
+    def test_pools_can_be_nested(
+        self, personal_pool: PersonalPool, own_pool: PersonalPool, folder: Path
+    ) -> None:
         """Inside one pool's activation another can be used by the same thread, and then the first again."""
+        import htcondor2
+
         own_pool.start()
+        cluster = submit(personal_pool, folder, "true", hold="true")
         with personal_pool.activate():
-            outer = personal_pool.schedd().query(projection=["ClusterId"])
+            ours = f"ClusterId == {cluster}"
+            assert len(personal_pool.schedd().query(ours)) == 1
             with own_pool.activate():
                 assert own_pool.schedd().query() == []
-            assert len(personal_pool.schedd().query(projection=["ClusterId"])) == len(outer)
+            assert len(personal_pool.schedd().query(ours)) == 1
+            personal_pool.schedd().act(htcondor2.JobAction.Remove, ours)
 
     def test_threads_share_and_take_turns(self, personal_pool: PersonalPool, own_pool: PersonalPool) -> None:
         """Threads that use two pools at once each reach the pool they asked for."""
@@ -652,18 +659,24 @@ def test_the_marker_is_ours_alone(personal_pool: PersonalPool) -> None:
     assert os.getpid() not in personal_pool.processes()
 
 
-def test_stopping_ends_the_workers_that_wait_for_maps(own_pool: PersonalPool) -> None:
+def test_stopping_ends_the_workers_that_wait_for_maps(
+    own_pool: PersonalPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A pool that is stopped leaves no warm worker behind."""
+    from wingspan.pools import warm
     from wingspan.pools.htcondor import PersonalHTCondorPool
 
+    # However slow this machine is, the worker does the map, and stays.
+    monkeypatch.setattr(warm, "RETIRES_SECONDS", 2 * PATIENCE)
+    monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", f"{2 * PATIENCE:.0f}")
     pool = PersonalHTCondorPool(own_pool)
     own_pool.start()
 
-    def parent(x: int) -> int:
-        return os.getppid()
+    def warm_parent(x: int) -> int | None:
+        return None if "CONDOR_STARTER_PID" in os.environ else os.getppid()
 
-    for _ in range(3):
-        worker = wingspan.map(parent, [0], pool=pool)[0]
+    worker = until(lambda: wingspan.map(warm_parent, [0], pool=pool)[0], "a map that a warm worker does")
+    assert worker is not None
     identity = ProcessIdentity.of(worker)
     assert identity is not None
     assert worker in own_pool.processes()

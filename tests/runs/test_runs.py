@@ -101,8 +101,11 @@ def test_a_run_can_be_removed_while_it_runs(pool: str) -> None:
     assert not marker.exists()
 
 
-def test_a_name_is_free_again_when_its_run_was_removed(use_personal_pool, done) -> None:
+def test_a_name_is_free_again_when_its_run_was_removed(
+    use_personal_pool, done, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is left of a run whose job is at work when it is removed; a folder that HTCondor made anew to log an end is in nobody's way."""
+    monkeypatch.setattr("wingspan.runs._watch._END_SECONDS", PATIENCE)  # HTCondor may take its time
     run = wingspan.run(["sleep", "60"], name="mine", pool="personal")
     until(lambda: run.status().state == "running", "the job's start")
     run.remove()

@@ -158,8 +158,11 @@ class _Listener(object):
         self._folder = os.open(folder, os.O_RDONLY)
         self._path = folder + "/%d.sock" % os.getpid()
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(socket_address(self._folder, os.path.basename(self._path)))
-        os.chmod(self._path, trust.FILE)  # its folder is closed already, and nobody is answered before listen
+        before = os.umask(0o777 & ~trust.FILE)
+        try:
+            self._socket.bind(socket_address(self._folder, os.path.basename(self._path)))
+        finally:
+            os.umask(before)
         self._socket.listen(1)
         self._socket.settimeout(WAIT_SECONDS)
 
