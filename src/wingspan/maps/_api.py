@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from wingspan._words import notice
-from wingspan.errors import SettingsError, UnknownOption
+from wingspan.errors import SettingsError, UnknownOption, WingspanError
 from wingspan.maps._callable import check_callable, check_one_argument
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, MapError, TagExists
@@ -266,9 +266,10 @@ def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -
     if options.environment is not None or options.workers == 0 or pool is None:
         return None
     if isinstance(pool, str):
-        if pool != "local":  # others may have to be started first
-            return None
-        pool = get_pool(pool)
+        try:
+            pool = get_pool(pool)
+        except WingspanError:
+            return None  # `choose_pool` says why, once it is known that the function can travel
     if not pool.warms_up:
         return None
     from wingspan.pools.zipapp import worker_zipapp

@@ -19,8 +19,6 @@ __all__ = ["COMPLETE", "Deeds", "stopped_by_owner"]
 
 #: The action that takes jobs of a complete map out of the queue: nobody wanted the map to stop.
 COMPLETE = "complete"
-#: HoldReasonCode of a job that a person holds (HTCondor manual, "HoldReasonCode": UserRequest).
-_USER_REQUEST = 1
 
 
 class Deeds:
@@ -59,10 +57,16 @@ class Deeds:
                     self._clusters.setdefault(entry["action"], set()).update(entry["clusters"])
 
 
-def stopped_by_owner(job: Job, deeds: Deeds) -> bool:
-    """Somebody wanted this job to stop: what it had claimed is not lost, and not a component's fault."""
-    if job.pool == "local":  # there a job that is held or vacated ends, and another takes its place
+def stopped_by_owner(job: Job, deeds: Deeds, *, ends_when_held: bool) -> bool:
+    """Somebody wanted this job to stop: what it had claimed is not lost, and not a component's fault.
+
+    Args:
+        job: The job.
+        deeds: What was done on purpose.
+        ends_when_held: The job's pool ends jobs that are held or sent away (`Pool.ends_held_jobs`).
+    """
+    if ends_when_held:
         return job.cluster in deeds.clusters("hold", "vacate")
     if job.state is JobState.HELD:
-        return job.code == _USER_REQUEST or (job.pool == "slurm" and "launch" not in (job.reason or ""))
+        return job.held_by_person
     return job.state is JobState.REMOVED

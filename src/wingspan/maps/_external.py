@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingspan.jobs import Submission
-from wingspan.pools import JobEvent, get_pool
-from wingspan.pools._select import site_condor
+from wingspan.pools import JobEvent, pool_at
 from wingspan.pools.event_log import EventLog
 from wingspan.worker import trust
 
@@ -78,11 +77,10 @@ class ExternalSubmissions:
             self._written[one.cluster] = max(one.count, self._written.get(one.cluster, 0))
         for cluster, processes in self._seen.items():
             count = max(processes) + 1
-            if count > self._written.get(cluster, 0) and (pool := _pool_of(self._schedds[cluster])):
-                kind, place = pool
+            if count > self._written.get(cluster, 0) and (pool := pool_at(self._schedds[cluster])):
                 first = int(f"{cluster}{NUMBERS['htcondor']}")
-                external = Submission(pool=kind, cluster=cluster, count=count)
-                self._folder.submissions.add(external, first=first, place=place, external=True)
+                external = Submission(pool=pool.kind, cluster=cluster, count=count)
+                self._folder.submissions.add(external, first=first, place=pool.place, external=True)
                 self._written[cluster] = count
 
     def close(self) -> None:
@@ -90,19 +88,6 @@ class ExternalSubmissions:
         if self._log is not None:
             self._log.close()
             self._log = None
-
-
-def _pool_of(schedd: str) -> tuple[str, str | None] | None:
-    """Kind and place of the pool whose schedd has this address; None: not one that this process can speak with."""
-    place = get_pool("personal").place
-    if place is not None:
-        try:
-            address = (Path(place) / "log/.schedd_address").read_text(encoding="utf-8").split("\n")[0]
-        except OSError:
-            address = ""
-        if address and address.partition("?")[0].rstrip(">") == schedd.partition("?")[0].rstrip(">"):
-            return "personal", place
-    return ("htcondor", None) if site_condor() is not None else None
 
 
 def note_rendered(folder: Path, rendered: Path) -> None:

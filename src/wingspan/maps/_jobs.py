@@ -29,6 +29,7 @@ class Job:
         host: Where it runs.
         evictions: How often it was sent off its machine.
         since: When it last changed (Unix time).
+        held_by_person: It is held because a person wanted that.
     """
 
     worker: int
@@ -42,6 +43,7 @@ class Job:
     host: str | None = None
     evictions: int = 0
     since: float = 0.0
+    held_by_person: bool = False
 
 
 class Jobs:
@@ -81,7 +83,7 @@ class Jobs:
         return any(changed)
 
     def _change(self, job: Job, event: JobEvent) -> bool:
-        if job.pool == "slurm" and job.state is event.state is JobState.RUNNING and event.time > job.since:
+        if event.begins and job.state is event.state is JobState.RUNNING and event.time > job.since:
             # Begun again without a word of its end, as jobs are that Slurm kills and starts anew.
             job.evictions, job.since = job.evictions + 1, event.time
         if job.state.is_final or (
@@ -94,6 +96,7 @@ class Jobs:
         job.state, job.since = event.state, event.time
         job.started = job.started or event.state is JobState.RUNNING
         job.code, job.reason, job.signal = event.code, event.reason, event.signal
+        job.held_by_person = event.by_person
         job.host = event.host or job.host
         return True
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,6 +70,7 @@ class Keeper:
         self.options = Options.from_dict(folder.info.options)
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
+        self._pools: dict[str, Pool] = {}
         self._hand = ExternalSubmissions(folder)
         self._deeds = Deeds(folder.path)
         self._submissions = 0
@@ -142,9 +144,10 @@ class Keeper:
         if entries and not self._watchers:
             for kind, submissions in by_pool(entries).items():
                 with contextlib.suppress(PoolError):
-                    self._watchers[kind] = self._pool(kind).watch(submissions, self.folder.path)
+                    pool = self._pools[kind] = self._pool(kind)
+                    self._watchers[kind] = pool.watch(submissions, self.folder.path)
         told = [list(watcher.poll()) for watcher in self._watchers.values()]
-        if not {"personal", "htcondor"} & self._watchers.keys():
+        if not any(self._pools[kind].writes_log for kind in self._watchers):
             told.append(self._hand.poll())
         changed = False
         for events in told:
@@ -301,7 +304,7 @@ class Keeper:
             return
         self._check_start()
         newest = self._jobs_of(self._entries[-1:])
-        by_owner = bool(newest) and all(stopped_by_owner(job, self._deeds) for job in newest)
+        by_owner = bool(newest) and all(map(self._stopped_by_owner, newest))
         self.repair(None, rounds.RESUME if by_owner else rounds.REPAIR)
         self._gone_since = None
         self.add_workers(None)
@@ -315,7 +318,7 @@ class Keeper:
             names = {
                 start.name
                 for job in gone
-                if stopped_by_owner(job, self._deeds) is by_owner
+                if self._stopped_by_owner(job) is by_owner
                 for start in self._starts_of(job.worker)
                 if not start.left
             }
@@ -330,7 +333,7 @@ class Keeper:
         """
         live = self.jobs.live()
         others = [job for job in self.jobs.by_worker.values() if job.state is JobState.COMPLETED]
-        if any(job.state is not JobState.HELD or stopped_by_owner(job, self._deeds) for job in live):
+        if any(job.state is not JobState.HELD or self._stopped_by_owner(job) for job in live):
             return
         substitutes = sum(entry.for_held for entry in self._entries)
         if not any(job.code == 0 for job in others) or substitutes >= MAX_SUBSTITUTES:
@@ -358,6 +361,12 @@ class Keeper:
     def _jobs_of(self, entries: Iterable[LoggedSubmission]) -> list[Job]:
         clusters = {entry.cluster for entry in entries}
         return [job for job in self.jobs.by_worker.values() if job.cluster in clusters]
+
+    def _ends_when_held(self, kind: str) -> bool:
+        return kind in self._pools and self._pools[kind].ends_held_jobs
+
+    def _stopped_by_owner(self, job: Job) -> bool:
+        return stopped_by_owner(job, self._deeds, ends_when_held=self._ends_when_held(job.pool))
 
     @staticmethod
     def _is_lost(job: Job) -> bool:
@@ -600,30 +609,33 @@ class Keeper:
         with self.lock:
             self._poll_jobs()
             self.adopt()
-            if action == "release" and "local" in self._watchers:
+            if action == "release":
                 # Now, and not by the last look: a worker that is held this moment would have nobody to take its place.
-                self.jobs.apply_all(self._watchers["local"].ask())
-            stopped = len(self._stopped_by(action))
+                for kind, watcher in self._watchers.items():
+                    if self._ends_when_held(kind):
+                        self.jobs.apply_all(watcher.ask())
+            stopped = Counter(job.pool for job in self._stopped_by(action))
             self._act_on(self.folder.submissions.entries(), action, reason)
             # What was done is known before the log tells it.
             if action == "release":
                 for job in self.jobs.held:
                     job.state = JobState.IDLE
             if stopped and action in ("release", "vacate") and not self.finished:
-                # Local workers were ended: as many others take their place, whether or not somebody waits.
+                # Workers were ended for good: as many others take their place, whether or not somebody waits.
                 self._revived = True
                 self.repair(None, rounds.RESUME)
                 left = self.results.n - self.results.finished
-                self.add_workers(min(stopped, left), self._pool("local"))
+                for kind, count in stopped.items():
+                    self.add_workers(min(count, left), self._pool(kind))
 
     def _stopped_by(self, action: Action) -> list[Job]:
-        """Local workers that this action ends, or (release) that have ended by the last hold: others are to take their place."""
-        local = [job for job in self.jobs.live() if job.pool == "local"]
+        """Workers that this action ends for good, or (release) that have ended by the last hold: others are to take their place."""
+        ending = [job for job in self.jobs.live() if self._ends_when_held(job.pool)]
         if action != "release":
-            return [job for job in local if job.state is not JobState.HELD]
+            return [job for job in ending if job.state is not JobState.HELD]
         # Those whose place was taken after an earlier hold are no more.
         last = self._deeds.last("hold")
-        return [job for job in local if job.state is JobState.HELD and (not last or job.cluster in last)]
+        return [job for job in ending if job.state is JobState.HELD and (not last or job.cluster in last)]
 
     def _act_on(self, entries: Iterable[LoggedSubmission], action: Action, reason: str) -> None:
         """Do it to the jobs of these submissions."""
@@ -638,7 +650,9 @@ class Keeper:
         while time.monotonic() < deadline:
             with self.lock:
                 self._poll_jobs()
-                if not any(job.pool in ("personal", "htcondor") for job in self.jobs.live()):
+                if not any(
+                    job.pool in self._pools and self._pools[job.pool].writes_log for job in self.jobs.live()
+                ):
                     return
             time.sleep(0.02)
 

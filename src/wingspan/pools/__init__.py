@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from wingspan._lazy import lazy_names
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher, Pool
-from wingspan.pools._select import Choice, choose_pool, get_pool, refuse_computation_here, site_pool
+from wingspan.pools._select import (
+    Choice,
+    choose_pool,
+    get_pool,
+    pool_at,
+    refuse_computation_here,
+    register,
+    site_pool,
+)
 
 if TYPE_CHECKING:
     from wingspan.pools._explain import Candidate, explain_choice
@@ -22,7 +30,9 @@ __all__ = [
     "choose_pool",
     "explain_choice",
     "get_pool",
+    "pool_at",
     "refuse_computation_here",
+    "register",
     "site_pool",
 ]
 

@@ -52,6 +52,8 @@ class JobEvent:
         host: Execution point.
         notes: Of a job that was just submitted: what its submit description says in ``submit_event_user_notes``.
         schedd: Of a job that was just submitted: the address of its schedd.
+        by_person: Of a held job: a person wanted the hold. Nothing is wrong with the job or its machine.
+        begins: The job itself says that it begins. If it was running before, it was killed and started again, and nobody told.
     """
 
     cluster: str
@@ -64,6 +66,8 @@ class JobEvent:
     host: str | None = None
     notes: str | None = None
     schedd: str | None = None
+    by_person: bool = False
+    begins: bool = False
 
 
 class JobWatcher(Protocol):
@@ -85,7 +89,7 @@ class JobWatcher(Protocol):
 class Pool(Protocol):
     """An engine that executes jobs."""
 
-    #: ``"personal"``, ``"htcondor"``, ``"slurm"`` or ``"local"``.
+    #: Its name: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or one that was given to `register`.
     kind: str
     #: Which of several pools of this kind: the folder of a personal one. None where there is only one.
     place: str | None
@@ -97,8 +101,12 @@ class Pool(Protocol):
     runs_here: bool
     #: Workers can be started before it is known what they are for (`warm_up`).
     warms_up: bool
-    #: It gives each job a folder, brings files there and back, and says in a log in the map's or run's folder what becomes of the job.
+    #: It gives each job a folder, and brings files there and back.
     moves_files: bool
+    #: It writes HTCondor's event log, ``events.log`` in the map's or run's folder: what becomes of each job, its end too.
+    writes_log: bool
+    #: A job that is held or sent away ends for good: whoever wants it to go on submits another in its place.
+    ends_held_jobs: bool
     #: It brings files from URLs to jobs.
     fetches_urls: bool
     #: The scheduler itself starts jobs in container images (HTCondor's container universe).

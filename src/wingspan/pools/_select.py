@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -20,7 +21,16 @@ from wingspan.pools._base import Pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import Settings, load_settings
 
-__all__ = ["KINDS", "Choice", "choose_pool", "get_pool", "refuse_computation_here", "site_pool"]
+__all__ = [
+    "KINDS",
+    "Choice",
+    "choose_pool",
+    "get_pool",
+    "pool_at",
+    "refuse_computation_here",
+    "register",
+    "site_pool",
+]
 
 #: Where slurm.conf may be, beside the folder of its own programs.
 _SLURM_FOLDERS = (
@@ -52,8 +62,26 @@ class Choice:
     is_fallback: bool = False
 
 
+#: What makes the pools that were given to `register`.
+_registered: dict[str, Callable[[], Pool]] = {}
+
+
+def register(kind: str, make: Callable[[], Pool]) -> None:
+    """Let maps and runs be executed by an engine that Wingspan does not bring along.
+
+    Maps and runs keep the name of their pool: every process that opens them must register it before.
+
+    Args:
+        kind: Its name, which ``pool=`` then takes. One of Wingspan's own names stays Wingspan's.
+        make: Makes the pool, once in a process.
+    """
+    _registered[kind] = make
+
+
 @functools.lru_cache(maxsize=16)
 def _make(kind: str, place: Path) -> Pool:
+    if kind in _registered and kind not in KINDS:
+        return _registered[kind]()
     if kind == "local":
         from wingspan.pools.local import LocalPool
 
@@ -80,15 +108,17 @@ def get_pool(kind: str, place: str | None = None) -> Pool:
     """The pool of this kind.
 
     Args:
-        kind: ``"personal"``, ``"htcondor"``, ``"slurm"`` or ``"local"``.
+        kind: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or a name that was given to `register`.
         place: Which of several of this kind (`Pool.place`); None is the one of the settings.
 
     Raises:
         SettingsError: There is no such kind.
         PoolUnavailable: It cannot be used on this machine.
     """
-    if kind not in KINDS:
-        raise SettingsError(f"there is no pool {kind!r}", hint=f"pools are: {', '.join(KINDS)}")
+    if kind not in KINDS and kind not in _registered:
+        raise SettingsError(
+            f"there is no pool {kind!r}", hint=f"pools are: {', '.join((*KINDS, *_registered))}"
+        )
     return _make(kind, Path(place) if place else load_settings().data_dir / "personal-pool")
 
 
@@ -152,7 +182,7 @@ def check_named(settings: Settings) -> None:
     Raises:
         SettingsError: It is not; the message says who named it.
     """
-    if settings.pool is not None and settings.pool not in KINDS:
+    if settings.pool is not None and settings.pool not in KINDS and settings.pool not in _registered:
         _named_pool(None, settings)
 
 
@@ -162,6 +192,19 @@ def site_pool(name: str | None = None) -> Pool | None:
     if named == "htcondor" or (named is None and site_condor() is not None):
         return get_pool("htcondor")
     return None
+
+
+def pool_at(schedd: str) -> Pool | None:
+    """The HTCondor pool whose schedd has this address; None: it is none that this process can speak with."""
+    place = get_pool("personal").place
+    if place is not None:
+        try:
+            address = (Path(place) / "log/.schedd_address").read_text(encoding="utf-8").split("\n")[0]
+        except OSError:
+            address = ""
+        if address and address.partition("?")[0].rstrip(">") == schedd.partition("?")[0].rstrip(">"):
+            return get_pool("personal")
+    return get_pool("htcondor") if site_condor() is not None else None
 
 
 def _answering(kind: str, reason: str) -> Pool:
@@ -188,7 +231,7 @@ def refuse_computation_here(pool: Pool) -> None:
     Raises:
         OnAccessPoint: They would.
     """
-    if pool.kind not in ("personal", "local"):
+    if not pool.runs_here:
         return
     from wingspan.pools.profiles import find_profile
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EventLog", "submitted_clusters"]
 
+#: HoldReasonCode of a job that a person holds (HTCondor manual, "HoldReasonCode": UserRequest).
+USER_REQUEST = 1
 #: At most so many unreadable events are passed over at a time.
 _MOST_UNREADABLE = 100
 
@@ -153,4 +155,5 @@ def _translate(event: Any) -> JobEvent | None:
         host=event.get("SlotName") or event.get("ExecuteHost"),
         notes=event.get("UserNotes") if event.type is Type.SUBMIT else None,
         schedd=event.get("SubmitHost") if event.type is Type.SUBMIT else None,
+        by_person=state is JobState.HELD and code == USER_REQUEST,
     )

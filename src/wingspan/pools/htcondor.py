@@ -15,7 +15,7 @@ import attrs
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
-from wingspan.pools.event_log import EventLog, submitted_clusters
+from wingspan.pools.event_log import USER_REQUEST, EventLog, submitted_clusters
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
 from wingspan.pools.personal.processes import hollow_slots
 from wingspan.pools.submit_description import submit_description
@@ -72,6 +72,8 @@ class HTCondorPool:
     runs_here = False
     warms_up = False
     moves_files = True
+    writes_log = True
+    ends_held_jobs = False
     fetches_urls = True
     container_universe = True
     takes_requirements = True
@@ -368,6 +370,7 @@ class _Watcher:
                     code=ad.get("HoldReasonCode") if state is JobState.HELD else ad.get("ExitCode"),
                     reason=ad.get("HoldReason") if state is JobState.HELD else ad.get("RemoveReason"),
                     signal=ad.get("ExitSignal"),
+                    by_person=state is JobState.HELD and ad.get("HoldReasonCode") == USER_REQUEST,
                 )
         others = []
         for submission in self._submissions:

@@ -162,6 +162,8 @@ class LocalPool:
     runs_here = True
     warms_up = True
     moves_files = False
+    writes_log = False
+    ends_held_jobs = True
     fetches_urls = False
     container_universe = False
     takes_requirements = True  # this machine is what it is: nothing looks at them
@@ -536,9 +538,16 @@ class _Watcher:
                     state = JobState.COMPLETED
                 if state != before or job not in self._known:
                     self._known[job] = state
-                    reason = "held by its owner" if state is JobState.HELD else None
+                    is_held = state is JobState.HELD
                     events.append(
-                        JobEvent(cluster=job[0], proc=job[1], state=state, time=time.time(), reason=reason)
+                        JobEvent(
+                            cluster=job[0],
+                            proc=job[1],
+                            state=state,
+                            time=time.time(),
+                            reason="held by its owner" if is_held else None,
+                            by_person=is_held,
+                        )
                     )
         return events
 

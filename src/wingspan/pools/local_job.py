@@ -344,6 +344,7 @@ class LocalJobWatcher:
                             state=JobState.HELD if held else JobState.REMOVED,
                             time=time.time(),
                             reason=reason,
+                            by_person=held,
                         )
                     )
         return events

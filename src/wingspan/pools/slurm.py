@@ -167,6 +167,8 @@ class SlurmPool:
     runs_here = False
     warms_up = False
     moves_files = False
+    writes_log = False
+    ends_held_jobs = False
     fetches_urls = False
     container_universe = False
     takes_requirements = False
@@ -429,6 +431,11 @@ def _script(job: JobDescription, records: Path) -> str:
     )
 
 
+def _by_person(state: JobState, reason: str | None) -> bool:
+    """Somebody holds the job. Slurm itself holds only jobs that it could not launch, and says so."""
+    return state is JobState.HELD and "launch" not in (reason or "")
+
+
 def _vanished(job: tuple[str, int], told: JobState | None) -> Task:
     """A task that Slurm has forgotten and that never said how it ended."""
     began = told in _ON_NODE
@@ -490,7 +497,14 @@ class _Watcher:
                     facts = _facts(line)
                     if facts is None:
                         continue
-                    event = self._tell(JobEvent(cluster=cluster, proc=int(task), **facts))
+                    event = JobEvent(
+                        cluster=cluster,
+                        proc=int(task),
+                        by_person=_by_person(facts["state"], facts.get("reason")),
+                        begins=facts["state"] is JobState.RUNNING,
+                        **facts,
+                    )
+                    self._tell(event)
                     yield event
                     if event.state.is_final:  # what was written down after it had ended does not count
                         break
@@ -531,6 +545,7 @@ class _Watcher:
                                 signal=task.signal,
                                 reason=task.reason,
                                 host=task.host,
+                                by_person=_by_person(task.state, task.reason),
                             )
                         )
                     )
