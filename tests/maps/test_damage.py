@@ -12,6 +12,7 @@ import pytest
 
 import wingspan
 from _waiting import PATIENCE, until
+from wingspan.errors import DiskError
 from wingspan.worker import formats
 
 
@@ -46,9 +47,11 @@ def damage(path: Path, how: str) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+    if how == "a folder":
+        path.mkdir()
 
 
-@pytest.mark.parametrize("how", ["missing", "cut"])
+@pytest.mark.parametrize("how", ["missing", "cut", "a folder"])
 @pytest.mark.parametrize("name", ["map.json", "key"])
 def test_without_its_description_or_key_a_map_is_damaged(finished, name, how):
     """`load` says what is wrong with which file, and the map can be removed all the same."""
@@ -58,6 +61,20 @@ def test_without_its_description_or_key_a_map_is_damaged(finished, name, how):
     assert str(finished.path) in str(caught.value)
     assert caught.value.hint
     wingspan.remove("ten")
+    assert wingspan.tags() == ()
+    assert not finished.path.exists()
+
+
+@pytest.mark.parametrize("others", [(), ("map.json",)])
+def test_jobs_that_are_not_known_are_not_left_behind_silently(finished, others):
+    """Where the list of jobs cannot be read `remove` says so, whether or not the rest can, and with `force` it removes the map."""
+    for name in ("submissions", *others):
+        damage(finished.path / name, "a folder")
+    with pytest.raises(DiskError, match="submissions") as caught:
+        wingspan.remove("ten")
+    assert caught.value.hint
+    assert finished.path.is_dir()
+    wingspan.remove("ten", force=True)
     assert wingspan.tags() == ()
     assert not finished.path.exists()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.environments.errors import UnknownTask
 from wingspan.errors import SettingsError, SubmitError
 from wingspan.pools.profiles import WalltimeNotAllowed
@@ -21,10 +23,12 @@ from wingspan.runs import (
     InvalidSweep,
     InvalidTask,
     NoSuchMachine,
+    RunDamaged,
     RunNotFound,
     RunWarning,
     TaskCycle,
     load_run,
+    remove_run,
     run_names,
 )
 from wingspan.runs._render import render
@@ -255,6 +259,31 @@ def test_a_run_whose_file_lacks_something_is_damaged(wingspan_cli, key: str) -> 
     assert (shown.returncode, f"run.json cannot be read: '{key}'" in shown.stderr) == (1, True)
     assert wingspan_cli("rm", "mine").returncode == 0
     assert run_names() == ()
+
+
+def test_a_damaged_run_is_removed_with_its_jobs(pool: str, folders: Path) -> None:
+    """A run whose run.json is a folder says so; rm takes its jobs out of the queue, which its other files name."""
+    beats = folders / "beats"
+    run = wingspan.run(
+        ["sh", "-c", f"while :; do echo x >> {beats}; sleep 0.1; done"], name="mine", pool=pool
+    )
+    until(beats.exists, "the job runs")
+    (run.path / "run.json").unlink()
+    (run.path / "run.json").mkdir()
+    with pytest.raises(RunDamaged, match=r"run\.json"):
+        load_run("mine")
+    remove_run("mine")
+    assert run_names() == ()
+
+    def size() -> int:
+        return beats.stat().st_size
+
+    def is_silent() -> bool:
+        before = size()
+        time.sleep(1.0)
+        return size() == before
+
+    until(is_silent, "the job has ended")
 
 
 def test_what_another_wingspan_says_of_a_run_is_kept() -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from wingspan._files import lock
-from wingspan.errors import PoolError, WingspanError
+from wingspan.errors import WingspanError
 from wingspan.maps._errors import MapError, MapRemoved, TagDamaged, TagExists, TagNotFound
 from wingspan.maps._external import is_owned
 from wingspan.maps._folder import (
@@ -20,8 +20,7 @@ from wingspan.maps._folder import (
 )
 from wingspan.maps._map import Map, load_folder
 from wingspan.maps._tags import find_tag, list_tags, read_tag, remove_tag, write_tag
-from wingspan.pools import get_pool
-from wingspan.pools.submissions import SubmissionLog
+from wingspan.pools.submissions import remove_jobs
 
 __all__ = ["clean", "load", "load_folder", "load_maps", "remove", "tags"]
 
@@ -75,6 +74,8 @@ def remove(tag: str, *, missing_ok: bool = False, force: bool = False) -> None:
 
     Raises:
         TagNotFound: There is none, and `missing_ok` is false.
+        PoolError: The scheduler does not answer; nothing is removed then.
+        DiskError: The list of its jobs cannot be read; nothing is removed then.
     """
     try:
         found = load(tag)
@@ -95,14 +96,7 @@ def _remove_damaged(tag: str, force: bool) -> None:
     """Remove a map of which map.json or key cannot be read; its jobs are known from a file of their own."""
     map_id = find_tag(tags_root(), tag)
     path = maps_root() / map_id
-    for submission in SubmissionLog(path).entries():
-        try:
-            get_pool(submission.pool, submission.place).act(
-                "remove", [submission], path, "its map was removed"
-            )
-        except PoolError:
-            if not force:
-                raise
+    remove_jobs(path, "its map was removed", force=force)
     remove_map_folder(path, tag)
 
 

@@ -429,6 +429,8 @@ class MapFolder:
             return (self.path / name).read_bytes()
         except FileNotFoundError:
             raise self.damaged(f"the file {name} is missing") from None
+        except IsADirectoryError:
+            raise self.damaged(f"{name} is a folder, no file") from None
 
     def check_inputs(self) -> None:
         """See that function and inputs are all there, before they are needed.

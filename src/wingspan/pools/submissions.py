@@ -13,10 +13,12 @@ from typing import Any
 
 import attrs
 
-from wingspan._files import JsonLog
+from wingspan._files import JsonLog, disk_error
+from wingspan.errors import PoolError
 from wingspan.jobs import Submission
+from wingspan.pools._select import get_pool
 
-__all__ = ["LoggedSubmission", "SubmissionLog", "by_pool"]
+__all__ = ["LoggedSubmission", "SubmissionLog", "by_pool", "remove_jobs"]
 
 #: The field of a line that says that the jobs are external. Its name on disk is older than the word.
 _EXTERNAL = "by_hand"
@@ -165,3 +167,30 @@ def by_pool(submissions: Iterable[LoggedSubmission]) -> dict[str, list[LoggedSub
     for submission in submissions:
         found.setdefault(submission.pool, []).append(submission)
     return found
+
+
+def remove_jobs(folder: Path, reason: str, *, force: bool = False) -> None:
+    """Take the jobs of a map or run out of their queues, when nothing but its log can be read.
+
+    Args:
+        folder: Of the map or run.
+        reason: Why, for the scheduler's own notes.
+        force: Go on where a scheduler does not answer, or the log cannot be read.
+
+    Raises:
+        PoolError: A scheduler does not answer.
+        DiskError: The log cannot be read.
+    """
+    try:
+        submissions = SubmissionLog(folder).entries()
+    except OSError as error:
+        if force:
+            return
+        kept = "With --force (force=True) everything is removed but its jobs, if it has any"
+        raise disk_error(error, "it is not known which jobs are to be removed", folder, kept) from error
+    for submission in submissions:
+        try:
+            get_pool(submission.pool, submission.place).act("remove", [submission], folder, reason)
+        except PoolError:
+            if not force:
+                raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from wingspan.pools.submissions import remove_jobs
 from wingspan.runs._errors import RunDamaged, RunError
 from wingspan.runs._folder import list_names, open_run_folder, remove_run_folder, runs_root
 from wingspan.runs._run import Run
@@ -39,10 +40,18 @@ def load_runs() -> list[Run]:
 def remove_run(name: str, *, force: bool = False) -> None:
     """Remove the run of that name, a damaged one too.
 
+    Args:
+        name: Its name.
+        force: Remove the files even where the scheduler does not answer.
+
     Raises:
         RunNotFound: There is none.
+        PoolError: The scheduler does not answer; nothing is removed then.
+        DiskError: The list of its jobs cannot be read; nothing is removed then.
     """
     try:
         load_run(name).remove(force=force)
     except RunDamaged:
-        remove_run_folder(runs_root() / check_name(name))
+        path = runs_root() / check_name(name)
+        remove_jobs(path, "its run was removed", force=force)
+        remove_run_folder(path)

@@ -200,7 +200,7 @@ class RunFolder:
             if self.path.is_dir() and not is_aftermath(self.path):
                 raise RunDamaged(f"{self.path} has no run.json", hint="wingspan rm removes it") from None
             raise _not_found(self.path.name) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, IsADirectoryError) as error:
             raise RunDamaged(
                 f"{self.path}/run.json cannot be read: {error}", hint="wingspan rm removes it"
             ) from error
