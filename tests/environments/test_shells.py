@@ -232,7 +232,7 @@ def test_a_shell_on_this_machine(workspace: Path, bundle_cache: Path) -> None:
         terminal.expect(_PYTHON)
         terminal.expect("forty-two")
         terminal.expect("mauve")
-        folder = terminal.expect("/.*/wingspan-shell-[^/\r\n]+")[0]
+        folder = terminal.expect("(/.*/wingspan-shell-[^/\r\n]+)[/\r\n]")[1]
         terminal.expect("/dev/pts/")
         terminal.send("sh job.sh 0 && cat outputs-0/.wingspan-outcome")
         terminal.expect("code=0")
@@ -288,15 +288,15 @@ def test_an_interactive_run_on_slurm(workspace: Path, slurm: SlurmCluster) -> No
         terminal.expect("forty-two")
         terminal.expect("mauve")
         terminal.expect("job [0-9]+")
-        scratch = terminal.expect("/tmp/tmp[^\r\n]+")[0]
+        scratch = terminal.expect("(/tmp/tmp[^\r\n]+)[\r\n]")[1]
         terminal.expect("/dev/pts/")
         terminal.send("(cd $folder && sh job.sh 0); cat $folder/outputs-0/out.txt")
         terminal.expect("/opt/wingspan/environment/.*/scipy/__init__.py")
         terminal.send("exit 5")
         assert terminal.end() == 5
-    assert not Path(scratch).exists()
+    until(lambda: not Path(scratch).exists(), "the end of its folder")
     assert not list(workspace.glob("wingspan-shell-*"))
-    assert slurm.command("squeue", "-h").strip() == ""
+    until(lambda: not slurm.command("squeue", "-h").strip(), "an empty queue")
 
 
 @pytest.mark.slurm

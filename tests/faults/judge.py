@@ -14,13 +14,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from _waiting import PATIENCE
 from faults.actors import Stage, follow_hints
 from faults.work import FAILING, digest, wrong_error, wrong_output
 
 __all__ = ["LIMIT", "judge"]
 
 #: Seconds after the last fault within which a map or run must have ended.
-LIMIT = 150.0
+LIMIT = PATIENCE
 
 
 class _Judge:
@@ -103,7 +104,7 @@ class _OfMap(_Judge):
         other = wingspan.load(m.tag)
         ways = {
             "list": dict(enumerate(m.iter(return_exceptions=True))),
-            "another reader": dict(enumerate(other.iter(return_exceptions=True, timeout=60))),
+            "another reader": dict(enumerate(other.iter(return_exceptions=True, timeout=LIMIT))),
             "as available": {
                 given[0]: value
                 for given, value in m.iter_as_available(with_inputs=True, return_exceptions=True)
@@ -185,7 +186,7 @@ def _judge(stage: Stage) -> None:
 
     made = bool(stage.events.read("made"))
     try:
-        one = stage.open(20.0 if made else 3.0)
+        one = stage.open(LIMIT if made else 3.0)
     except wingspan.WingspanError as error:
         if made:
             stage.events.tell("violation", kind="lost", text=f"it was made, and is not found: {error}")
@@ -213,13 +214,13 @@ def _remove(stage: Stage, one: Any) -> None:
     others = []
     if stage.plan.end == "killed":
         subprocess.run(
-            [*actor, "remove", "[]", str(rng.randint(1, 40))], timeout=120, check=False, capture_output=True
+            [*actor, "remove", "[]", str(rng.randint(1, 40))], timeout=LIMIT, check=False, capture_output=True
         )
     elif stage.plan.end == "contested":
         words = [["rerun", "[[0]]"], ["hold"], ["release"], ["remove"], ["vacate"]]
         others = [subprocess.Popen([*actor, *rng.choice(words)], stderr=subprocess.DEVNULL) for _ in range(3)]
         time.sleep(rng.uniform(0.2, 1.0))
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + LIMIT
     while True:
         try:
             one.remove()
@@ -234,7 +235,7 @@ def _remove(stage: Stage, one: Any) -> None:
             time.sleep(1.0)
     for other in others:
         try:
-            other.wait(60)
+            other.wait(LIMIT)
         except subprocess.TimeoutExpired:
             stage.events.tell("violation", kind="hang", text=f"{other.args} does not end after the removal")
             other.kill()

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from _waiting import PATIENCE
 from faults.actors import Events, Stage
 from faults.injected import FAULTS
 from faults.judge import LIMIT
@@ -22,7 +23,7 @@ from faults.plans import Plan
 __all__ = ["Round"]
 
 #: Seconds within which processes and jobs of what was removed must have ended.
-_LEFT_SECONDS = 45.0
+_LEFT_SECONDS = PATIENCE
 
 
 class Round:
@@ -88,10 +89,10 @@ class Round:
         if made:
             self._inject()
         for actor in self.actors:
-            self._expect_end(actor, 90.0, "somebody who did something to it")
+            self._expect_end(actor, PATIENCE, "somebody who did something to it")
         judge = self._start("judge")
         try:
-            judge.wait(6 * LIMIT)
+            judge.wait(3 * LIMIT)
         except subprocess.TimeoutExpired:
             kill(judge.pid, signal.SIGUSR1)  # its stacks go to a file
             time.sleep(1.0)
@@ -104,7 +105,7 @@ class Round:
                 text=f"the judge has not come to an end: {self.folder / 'stderr'}",
             )
         for watcher in self.watchers:
-            self._expect_end(watcher, 30.0, "one who waits for it")
+            self._expect_end(watcher, PATIENCE, "one who waits for it")
         if made:
             self._look_for_what_is_left()
         self._clear()
@@ -112,7 +113,7 @@ class Round:
 
     def _find(self, maker: subprocess.Popen[bytes]) -> bool:
         """Wait until it is there, and see where; False: whoever makes it was killed before."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             ended = maker.poll() is not None
             for event in self.events.read("made"):

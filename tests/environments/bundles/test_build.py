@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from _waiting import until
+from _waiting import PATIENCE, until
 from wingspan._cores import limited_cores
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import (
@@ -503,7 +503,7 @@ def test_a_full_disk(local_workspace: Path, tmp_path: Path, monkeypatch: pytest.
         assert not list(small.rglob("*.squashfs"))
         assert not list(small.rglob("*.part"))
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 def test_a_full_output_folder_gets_nothing(local_workspace: Path, bundle_cache: Path, tmp_path: Path) -> None:
@@ -520,7 +520,7 @@ def test_a_full_output_folder_gets_nothing(local_workspace: Path, bundle_cache: 
             )
         assert list(small.iterdir()) == []
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 def test_a_build_that_waits_for_another_says_so(local_workspace: Path, empty_cache: Path) -> None:
@@ -543,7 +543,7 @@ def test_a_build_that_waits_for_another_says_so(local_workspace: Path, empty_cac
     bundles = empty_cache / "environments/bundles"
     next(bundles.glob("*.json")).unlink()
     other.enter_context(interprocess_lock(next(bundles.glob("locks/*"))))
-    rescue = threading.Timer(30, other.close)  # of a test that would wait for itself
+    rescue = threading.Timer(PATIENCE, other.close)  # of a test that would wait for itself
     rescue.start()
     build_bundle(env, "install", progress=Listener())
     rescue.cancel()

@@ -139,7 +139,7 @@ def test_the_kernel_reads_it(image: Path, tree: Path, tmp_path: Path) -> None:
         assert {(p.stat().st_uid, p.stat().st_gid) for p in (place, place / "one")} == {(0, 0)}
         assert (place / "folders in a folder").stat().st_nlink == 702
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_unsquashfs_reads_it(image: Path, tree: Path, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_squashfuse_reads_it(image: Path, tree: Path, tmp_path: Path) -> None:
     try:
         assert listing(place) == listing(tree)
     finally:
-        unmount = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
+        unmount = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-u"]
         subprocess.run([*unmount, str(place)], check=True)
 
 
