@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits test lint engines faults matrix coverage types benchmark format constraints clean
+.PHONY: help demo digits notebook test lint engines faults matrix coverage types benchmark format constraints clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -33,7 +33,16 @@ $(VENV)/.digits: pyproject.toml tools/constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml tools/constraints.txt | $(BIN)/python
 	@echo "installing Wingspan and what the tests need …"
 	@$(PIP) --editable '.[all,s3]' --group dev
-	@touch $@ $(VENV)/.demo $(VENV)/.digits
+	@touch $@ $(VENV)/.demo $(VENV)/.digits $(VENV)/.notebook
+
+$(VENV)/.notebook: pyproject.toml tools/constraints.txt | $(BIN)/python
+	@echo "installing Wingspan and JupyterLab …"
+	@$(PIP) --editable '.[notebook]'
+	@touch $@
+
+FOLDER ?= .
+notebook: $(VENV)/.notebook ## JupyterLab with a pool of your own beside it; FOLDER=examples ARGS="--no-browser --port 9000".
+	@$(BIN)/wingspan notebook $(ARGS) $(FOLDER)
 
 demo: $(VENV)/.demo ## Find the best classifier of handwritten digits on a pool of your own, and draw what was found.
 	@$(BIN)/python examples/demo.py

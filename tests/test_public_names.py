@@ -15,6 +15,7 @@ import wingspan
 MODULES = [
     "wingspan",
     "wingspan.maps",
+    "wingspan.pool",
     "wingspan.pools",
     "wingspan.environments",
     "wingspan.stores",

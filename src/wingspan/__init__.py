@@ -15,6 +15,7 @@ from wingspan._version import __version__ as __version__
 # As typing's, without importing it: that alone would cost more than everything else here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from wingspan import pool as pool
     from wingspan.environments import Environment as Environment
     from wingspan.errors import EnvironmentWarning as EnvironmentWarning
     from wingspan.errors import OnAccessPoint as OnAccessPoint
@@ -118,6 +119,7 @@ _HOMES = {
     **dict.fromkeys(_MAPS, "wingspan.maps"),
     **dict.fromkeys(("Run", "load_run", "run"), "wingspan.runs"),
     "Environment": "wingspan.environments",
+    "pool": "wingspan",  # a module of its own
 }
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - strings, all of them

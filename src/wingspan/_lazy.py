@@ -17,7 +17,8 @@ def lazy_names(namespace: "dict[str, Any]", homes: "Mapping[str, str]") -> "Call
 
     Args:
         namespace: The package's ``globals()``; what was imported once stays in it.
-        homes: Public name -> module that has it, as ``importlib.import_module`` takes it (``".module"`` too).
+        homes: Public name -> module that has it, as ``importlib.import_module`` takes it (``".module"`` too). A name whose home is
+            the package itself is a module in it.
     """
 
     def get(name: str) -> "Any":
@@ -31,7 +32,11 @@ def lazy_names(namespace: "dict[str, Any]", homes: "Mapping[str, str]") -> "Call
             raise AttributeError(f"{told}: {hint}" if hint else told)
         import importlib
 
-        value = getattr(importlib.import_module(homes[name], namespace["__name__"]), name)
+        package = namespace["__name__"]
+        if homes[name] == package:
+            value = importlib.import_module(f"{package}.{name}")
+        else:
+            value = getattr(importlib.import_module(homes[name], package), name)
         namespace[name] = value
         return value
 

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "lint": ("wingspan.cli.lint", "lint", "Faults of submit files, job scripts and sbatch scripts."),
     "store": ("wingspan.cli.store", "store", "Where bundles are published: ls, prune."),
     "pool": ("wingspan.cli.pool", "pool", "The personal HTCondor pool: start, status, stop, install."),
+    "notebook": ("wingspan.cli.notebook", "notebook", "JupyterLab with a pool beside it."),
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
     "completion": ("wingspan.cli.completion", "completion", "Print the line that turns on tab completion."),
 }

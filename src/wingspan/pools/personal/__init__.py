@@ -4,6 +4,7 @@ from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, P
 from wingspan.pools.personal.installation import Installation, install
 from wingspan.pools.personal.pool import PersonalPool
 from wingspan.pools.personal.state import PersonalPoolStatus
+from wingspan.pools.personal.tenants import Tenant
 
 __all__ = [
     "Installation",
@@ -13,5 +14,6 @@ __all__ = [
     "PoolDidNotStart",
     "PoolNotRunning",
     "SourceError",
+    "Tenant",
     "install",
 ]
