@@ -63,3 +63,51 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path, monkeypatch, kind):
         with pytest.raises(WingspanError, match=str(tmp_path / "file")) as caught:
             make()
         assert f"WINGSPAN_{kind}_DIR" in str(caught.value.hint)
+
+
+#: Starts Python statements with a umask that takes all rights away, as a user whom modes of files hinder (root is one, once he has given up
+#: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, which are 1 and 2, by PR_CAPBSET_DROP, which is 24).
+_NO_RIGHTS = """
+import ctypes, os, sys
+prctl = ctypes.CDLL(None).prctl
+for capability in (1, 2):
+    prctl(24, capability, 0, 0, 0)
+os.umask(0o777)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("make", ["map(abs, [1], pool='local')", "run(['true'], pool='local')"])
+def test_a_umask_that_takes_the_owners_rights_is_told(tmp_path, make):
+    """It is named before anything is made, with what to do; nothing is left."""
+    code = f"import wingspan\ntry: wingspan.{make}\nexcept wingspan.WingspanError as error: print(error)"
+    done = subprocess.run(
+        [sys.executable, "-c", _NO_RIGHTS, code],
+        capture_output=True,
+        text=True,
+        env={
+            "HOME": str(tmp_path),
+            "PATH": "/usr/bin:/bin",
+            "WINGSPAN_DATA_DIR": str(tmp_path / "data"),
+            "WINGSPAN_CACHE_DIR": str(tmp_path / "cache"),
+            "PYTHONDONTWRITEBYTECODE": "1",  # nobody could read it afterwards
+        },
+        check=False,
+    )
+    assert "the umask of this process is 777" in done.stdout, done.stderr
+    assert "os.umask(0o077)" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", ["map(abs, [-1], pool='local')", "run(['true'], pool='local')"])
+def test_a_python_that_does_not_know_its_path_is_told_what_to_set(tmp_path, monkeypatch, make):
+    """In a program that Python is a part of, an error of ours says so; with the path everything goes on."""
+    code = (
+        "import sys\npython, sys.executable = sys.executable, None\nimport wingspan\n"
+        f"try: wingspan.{make}\nexcept wingspan.WingspanError as error: print(error)\n"
+        f"sys.executable = python\nwingspan.{make}.wait()\nprint('done')"
+    )
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "data"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "sys.executable is empty" in done.stdout, done.stderr
+    assert done.stdout.endswith("done\n"), done.stderr

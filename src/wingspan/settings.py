@@ -122,12 +122,41 @@ def load_settings() -> Settings:
     return settings
 
 
+#: The capability of root that makes modes of files no obstacle (capabilities(7), CAP_DAC_OVERRIDE), as a bit.
+_DAC_OVERRIDE = 1 << 1
+#: What the owner of a file may do: read, write, and enter a folder.
+_OWN_RIGHTS = 0o700
+
+
+def _check_umask() -> None:
+    """See that this process can read what it writes.
+
+    The umask is read from /proc: asking the kernel would change it for a moment, for all threads. Where there is no /proc nothing is said.
+
+    Raises:
+        SettingsError: Its umask takes the owner's own rights away.
+    """
+    try:
+        with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - asked for every map
+            facts = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
+        umask, capabilities = int(facts[b"Umask"], 8), int(facts[b"CapEff"], 16)
+    except (OSError, KeyError, ValueError):
+        return
+    if umask & _OWN_RIGHTS and not capabilities & _DAC_OVERRIDE:
+        raise SettingsError(
+            f"the umask of this process is {umask:03o}: it takes your own rights to files away that are made here",
+            hint="set another one before, such as umask 077 in a shell, or os.umask(0o077) in Python",
+        )
+
+
 def private_folder(root: Path, *parts: str) -> Path:
     """A folder below `root` (the data or the cache folder), made if it is not there, and closed to others on the whole way from `root`.
 
     Raises:
-        SettingsError: One of them belongs to somebody else. DiskError: It cannot be made.
+        SettingsError: One of them belongs to somebody else, or the umask of this process takes its owner's own rights away.
+        DiskError: It cannot be made.
     """
+    _check_umask()
     try:
         trust.close_folder(str(root))
         for part in parts:

@@ -179,7 +179,7 @@ class _Files:
         else:
             version = ".".join(self.info.interpreter["python"].split(".")[:2])
             launcher = f'"{place}launcher.sh"' if shared else "launcher.sh"
-            python = f"sh {launcher} {version} {shlex.quote(sys.executable)}"
+            python = f"sh {launcher} {version} {shlex.quote(sys.executable or 'python3')}"
             why = f"# Python {version}, which pickled the function: launcher.sh looks for it, first at this path, then on PATH."
         lines = [
             "#!/bin/sh",

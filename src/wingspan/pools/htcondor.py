@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from wingspan._python import this_python
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
@@ -87,7 +88,7 @@ class HTCondorPool:
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """Whatever Python of our version the machine has: `launcher.sh` looks for it."""
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        return str(Path(__file__).with_name("launcher.sh")), (version, sys.executable), True
+        return str(Path(__file__).with_name("launcher.sh")), (version, sys.executable or ""), True
 
     @contextlib.contextmanager
     def _schedd(self) -> Iterator[Schedd]:
@@ -425,7 +426,7 @@ class PersonalHTCondorPool(HTCondorPool):
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python: the machine is the same."""
-        return sys.executable, (), False
+        return this_python(), (), False
 
     def _check_machines(self, job: JobDescription) -> None:
         """All its machines are known: say at once when none will ever do, instead of waiting for ever."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from wingspan._cores import usable_cores
+from wingspan._python import this_python
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
@@ -172,7 +173,6 @@ class LocalPool:
     hands_out_gpus = False
     own = True
     shells: Literal["condor_ssh_to_job", "srun"] | None = None
-    python = sys.executable
 
     def __init__(self) -> None:
         self._newest = ""
@@ -182,6 +182,11 @@ class LocalPool:
         #: What the folder of idle workers was last asked for, and which it is.
         self._idle: tuple[tuple[Any, ...], Path] | None = None
         self.cpus = usable_cores()
+
+    @property
+    def python(self) -> str:
+        """What workers are started with."""
+        return this_python()
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python."""

@@ -27,6 +27,7 @@ import attrs
 
 from wingspan._cores import usable_cores
 from wingspan._files import append_line
+from wingspan._python import this_python
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import JobEvent, JobState
 from wingspan.worker import trust
@@ -74,7 +75,7 @@ def submit_local_job(job: JobDescription) -> Submission:
         # Its process id is for the supervisor to write: who dies here leaves nothing half said.
         with open(folder / "workers" / "supervisor.err", "ab", opener=trust.opener) as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(folder), json.dumps(order)],
+                [this_python(), "-m", __name__, str(folder), json.dumps(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

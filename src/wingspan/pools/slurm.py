@@ -13,7 +13,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from wingspan._python import this_python
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
@@ -180,7 +180,7 @@ class SlurmPool:
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python, which the shared file system has."""
-        return sys.executable, (), False
+        return this_python(), (), False
 
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """See that the controller answers."""

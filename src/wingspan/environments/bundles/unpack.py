@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import zlib
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._python import this_python
 from wingspan.environments.bundles.errors import (
     AlreadyThere,
     BuildFailed,
@@ -206,7 +206,7 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
 
 def _install_wheels(wheels: list[Path], prefix: Path, site: str) -> None:
     """Install wheels whose names were checked, as the worker's unpacker does; the environment's Python is not executed."""
-    command = [sys.executable, "-I", "-S", "-B", "-", "--install-wheels", str(prefix), site]
+    command = [this_python(), "-I", "-S", "-B", "-", "--install-wheels", str(prefix), site]
     done = subprocess.run(
         [*command, *map(str, wheels)], input=remote_program("unpacker.py"), capture_output=True, check=False
     )
@@ -239,7 +239,7 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
     _check_prefix_files(target, work, bundle.path)
     # our own, not the one in the bundle: unpacking runs nothing of it on the user's machine
     done = subprocess.run(
-        [sys.executable, "-I", "-", str(target), bundle.prefix, str(prefix)],
+        [this_python(), "-I", "-", str(target), bundle.prefix, str(prefix)],
         input=remote_program("relocate.py"),
         capture_output=True,
         check=False,

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from wingspan._python import this_python
 from wingspan.pools.personal.errors import SourceError
 from wingspan.progress import Progress
 
@@ -52,7 +53,7 @@ def obtain(
     probe = "?"
     pattern = str(place(probe) / "root")
     task = progress.start(f"Asking {channel} for HTCondor")
-    command = [sys.executable, "-m", __name__, channel, str(work / "root"), pattern]
+    command = [this_python(), "-m", __name__, channel, str(work / "root"), pattern]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_IN_ALL, check=False)
     except subprocess.TimeoutExpired:

@@ -19,7 +19,6 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._python import this_python
 from wingspan._urls import without_secrets
 from wingspan.environments.archives import console_scripts
 from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing, UnsafeBundle
@@ -197,7 +197,7 @@ def find_uv() -> str:
     Raises:
         ProgramMissing: There is none.
     """
-    beside = shutil.which("uv", path=str(Path(sys.executable).parent))
+    beside = shutil.which("uv", path=str(Path(this_python()).parent))
     found = beside or shutil.which("uv")
     if found is None:
         raise ProgramMissing(

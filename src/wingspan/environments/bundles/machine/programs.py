@@ -12,10 +12,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
+from wingspan._python import this_python
 from wingspan.environments.bundles.errors import BundleError, ProgramMissing
 from wingspan.environments.bundles.machine import debian
 from wingspan.environments.bundles.storage import cache_folder, interprocess_lock, replacing, temporary_folder
@@ -117,7 +117,7 @@ def _from_conda(package: str, root: Path) -> None:
         "    os._exit(1)\n"
         "os._exit(0)\n"
     )
-    command = [sys.executable, "-c", program, package, str(root), str(cache_folder("packages"))]
+    command = [this_python(), "-c", program, package, str(root), str(cache_folder("packages"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
         raise BundleError((done.stderr.strip().splitlines() or ["py-rattler failed"])[-1])

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from wingspan._cores import usable_cores
+from wingspan._python import this_python
 from wingspan._urls import without_secrets
 from wingspan.environments.bundles.errors import (
     BuildFailed,
@@ -217,7 +217,7 @@ def run_rattler(request: dict[str, object]) -> Iterator[dict[str, str]]:
     where a crash after the work is done does no harm.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "wingspan.environments.bundles.packages.rattler_process"],
+        [this_python(), "-m", "wingspan.environments.bundles.packages.rattler_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
