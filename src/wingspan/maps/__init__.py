@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from wingspan.maps._again import Rerun
     from wingspan.maps._api import MapBuilder, build_map, map, starmap
     from wingspan.maps._code import FunctionVersion
+    from wingspan.maps._components import Measures
     from wingspan.maps._errors import (
         ComponentError,
         ComponentErrors,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from wingspan.maps._find import clean, load, load_maps, remove, tags
     from wingspan.maps._map import Map
     from wingspan.maps._options import Options
-    from wingspan.maps._results import Measures
     from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 
 __all__ = [
@@ -87,7 +87,7 @@ _HOMES = {
     **dict.fromkeys(("ComponentStatus", "Hold", "MapStatus"), "._status"),
     "FunctionVersion": "._code",
     "Map": "._map",
-    "Measures": "._results",
+    "Measures": "._components",
     "Options": "._options",
     "Rerun": "._again",
 }

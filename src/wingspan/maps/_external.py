@@ -14,9 +14,9 @@ from wingspan.pools.event_log import EventLog
 from wingspan.worker import trust
 
 if TYPE_CHECKING:
+    from wingspan.maps._components import Components, WorkerStart
     from wingspan.maps._folder import MapFolder
     from wingspan.maps._jobs import Jobs
-    from wingspan.maps._results import Results, WorkerStart
 
 __all__ = [
     "HINT",
@@ -105,7 +105,7 @@ def is_owned(folder: Path) -> bool:
         return False
 
 
-def external_workers(folder: MapFolder, results: Results, jobs: Jobs) -> list[WorkerStart]:
+def external_workers(folder: MapFolder, results: Components, jobs: Jobs) -> list[WorkerStart]:
     """Starts of workers that belong to no submission of ours and have given a sign of life within the lease.
 
     Nobody tells us of their jobs (Slurm's, or those of another HTCondor): what they write is all there is to know.

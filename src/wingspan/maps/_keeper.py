@@ -15,6 +15,7 @@ from typing import Any
 
 from wingspan.errors import PoolError, SubmitError
 from wingspan.maps._adopt import adopt
+from wingspan.maps._components import WorkerStart
 from wingspan.maps._deeds import COMPLETE, Deeds, stopped_by_owner
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._external import ExternalSubmissions, external_workers
@@ -22,7 +23,7 @@ from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._options import Options
-from wingspan.maps._results import Results, WorkerStart
+from wingspan.maps._results import Results
 from wingspan.maps._worker_job import output_name, worker_job
 from wingspan.pools import Action, JobState, JobWatcher, Pool, get_pool
 from wingspan.pools.submissions import LoggedSubmission, by_pool

@@ -13,6 +13,7 @@ from wingspan._words import notice
 from wingspan.errors import DiskError, PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
 from wingspan.maps._code import FunctionVersion
+from wingspan.maps._components import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._errors import (
     ComponentError,
@@ -24,7 +25,6 @@ from wingspan.maps._failures import summary
 from wingspan.maps._files import told_of_left
 from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root, told
 from wingspan.maps._outputs import Outputs
-from wingspan.maps._results import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 from wingspan.maps._streams import Streams
 from wingspan.maps._tags import check_tag, write_tag

@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from wingspan._words import going_on, notice
 from wingspan.maps._code import working_folder
+from wingspan.maps._components import ERROR, OUTPUT
 from wingspan.maps._errors import (
     ComponentError,
     ComponentHeld,
@@ -25,7 +26,6 @@ from wingspan.maps._folder import MapFolder
 from wingspan.maps._keeper import Keeper
 from wingspan.maps._pickled import Pickled
 from wingspan.maps._reading import read_value
-from wingspan.maps._results import ERROR, OUTPUT
 from wingspan.maps._waiting import Arrivals, Pauses, Timeout, deadline_of, seconds_of
 from wingspan.worker import rebuild
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wingspan.maps._results import Results
+    from wingspan.maps._components import Components
 
 __all__ = ["Arrivals", "Pauses", "Timeout", "deadline_of", "seconds_of"]
 
@@ -34,7 +34,7 @@ class Pauses:
 class Arrivals:
     """Components in the order in which they are finished, each once."""
 
-    def __init__(self, results: Results, is_final: Callable[[int], bool]) -> None:
+    def __init__(self, results: Components, is_final: Callable[[int], bool]) -> None:
         self._results = results
         self._is_final = is_final
         self._seen = bytearray(results.n)

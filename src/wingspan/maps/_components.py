@@ -1,0 +1,299 @@
+"""What is known of every component of a map, in memory: no file is opened here.
+
+`wingspan.maps._results.Results` reads the records and fills this.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from wingspan.worker import failure, formats, rounds
+
+__all__ = ["ERROR", "NOTHING", "OUTPUT", "Components", "Measures", "WorkerStart", "sorted_numbers"]
+
+NOTHING, OUTPUT, ERROR = 0, 1, 2
+#: Rounds are numbers of two bytes here.
+MOST_ROUNDS = 1 << 16
+
+
+@attrs.frozen
+class Measures:
+    """What doing a component took.
+
+    Attributes:
+        started: Unix time.
+        wall: Seconds.
+        cpu: Seconds of processor time, user and system, its child processes included.
+        peak_memory: Bytes of resident memory at most.
+        attempt: 1 for the first, 2 after one retry.
+        worker: Name of the worker that did it.
+    """
+
+    started: float
+    wall: float
+    cpu: float
+    peak_memory: int
+    attempt: int
+    worker: str
+
+
+@attrs.define
+class WorkerStart:
+    """One start of one worker, as its results file tells it.
+
+    Attributes:
+        name: ``"<worker>.<start>"``.
+        number: Number of the worker; -1 for what a client wrote.
+        file: Number of its results file, in the order in which they were found.
+        facts: Host, Python, process id and so on; None before it said hello.
+        refused: Why it could not do anything, or None.
+        component: The component it said it is at, or None.
+        round: The round for which it is at that one.
+        since: When that one started, Unix time.
+        left: It ended in order.
+        frames_end: How far its file has been read.
+        has_pieces: There are large outputs in its file.
+        productive: It has finished at least one component.
+        trouble: Why the rest of its file is not read.
+        has_odd_notes: Something that it signed is not what our workers write.
+        last_seen: When its file was last seen to grow, Unix time.
+    """
+
+    name: str
+    number: int
+    file: int
+    facts: dict[str, Any] | None = None
+    refused: dict[str, Any] | None = None
+    component: int | None = None
+    round: int = 0
+    since: float = 0.0
+    peak_memory: int = 0
+    left: bool = False
+    productive: bool = False
+    frames_end: int = 0
+    has_pieces: bool = False
+    trouble: str | None = None
+    has_odd_notes: bool = False
+    last_seen: float = 0.0
+
+    def take_note(self, record: tuple[Any, ...], payload: bytes, n: int) -> None:
+        """Take in what it says of itself.
+
+        Args:
+            record: The fields of `formats.RECORD`.
+            payload: What comes with it.
+            n: How many components the map has.
+
+        Raises:
+            ValueError, TypeError, RecursionError: Our workers do not write such a thing.
+        """
+        kind, number, component = record[0], record[3], record[4]
+        if kind == formats.HELLO:
+            facts = json.loads(payload)
+            if type(facts) is not dict or any(
+                type(value) not in (str, int, float, type(None)) for value in facts.values()
+            ):
+                raise ValueError("what it says of its machine is no table of texts and numbers")
+            self.facts = facts
+        elif kind == formats.HEARTBEAT:
+            self.component = component if component < n else None
+            self.round = number
+            self.since = record[5]
+            self.peak_memory = record[8] * 1024
+        elif kind == formats.REFUSED:
+            self.refused = failure.loads(payload)
+        elif kind == formats.BYE:
+            self.left = True
+            self.component = None
+
+
+class Components:
+    """What is known of every component.
+
+    Attributes:
+        n: How many there are.
+        state: One of `NOTHING`, `OUTPUT`, `ERROR` a component.
+        finished: How many components have a record that counts.
+        arrived: Components in the order in which their records were found.
+        failed: Components whose record is an error.
+        retryable: Those of them that have attempts left.
+        plans: Rounds by number.
+        starts: Worker starts by name.
+        starts_of: Worker starts by number of the worker.
+        replaced: Changes whenever a record that counted does so no longer.
+
+    Args:
+        n: How many there are.
+        retries: How often a component that fails is tried again.
+    """
+
+    def __init__(self, n: int, retries: int) -> None:
+        self.n = n
+        self.state = bytearray(n)
+        self.finished = 0
+        self.arrived = array("L")
+        self.failed: set[int] = set()
+        self.retryable: set[int] = set()
+        self.plans: dict[int, rounds.Plan] = {}
+        self.starts: dict[str, WorkerStart] = {}
+        self.starts_of: dict[int, list[WorkerStart]] = {}
+        self.replaced = 0
+        self._retries = retries
+        self._names: list[str] = []
+        self._file = array("I", bytes(4 * n))
+        self._round = array("H", bytes(2 * n))
+        self._header_at = array("Q", bytes(8 * n))
+        self._payload_at = array("Q", bytes(8 * n))
+        self._epoch: array[int] | None = None
+        self._attempts: array[int] | None = None
+
+    # -- news ----------------------------------------------------------------------------------------------------------
+
+    def add_start(self, name: str) -> WorkerStart:
+        """A results file was found that is named after this start of a worker."""
+        number = name.partition(".")[0]
+        start = WorkerStart(name, int(number) if number.isdigit() else -1, len(self._names))
+        self.starts[name] = start
+        self._names.append(name)
+        self.starts_of.setdefault(start.number, []).append(start)
+        return start
+
+    def add_round(self, number: int, plan: rounds.Plan) -> None:
+        """A round was published."""
+        self.plans[number] = plan
+        if plan.kind not in (rounds.RERUN, rounds.RETRY):
+            return
+        # What older rounds made of these components no longer counts.
+        if self._epoch is None or self._attempts is None:
+            self._epoch = array("H", bytes(2 * self.n))
+            self._attempts = array("H", bytes(2 * self.n))
+        for first, stop in plan.ranges:
+            for component in range(first, stop):
+                self._epoch[component] = max(self._epoch[component], number)
+                self._attempts[component] = self._attempts[component] + 1 if plan.kind == rounds.RETRY else 0
+                self.retryable.discard(component)
+                if self.state[component] and self._round[component] < number:
+                    self.replaced += 1
+                    self.state[component] = NOTHING
+                    self.finished -= 1
+                    self.failed.discard(component)
+
+    def settle(self, component: int, kind: int, file: int, number: int, header: int, payload: int) -> None:
+        """This is the record of the component that counts.
+
+        Args:
+            component: Its number.
+            kind: Of the record.
+            file: Number of the results file.
+            number: Of the round.
+            header, payload: Where they are in the file.
+        """
+        self.finished += not self.state[component]
+        self.replaced += bool(self.state[component])
+        self.state[component] = ERROR if kind == formats.ERROR else OUTPUT
+        self._file[component] = file
+        self._round[component] = number
+        self._header_at[component] = header
+        self._payload_at[component] = payload
+        self.arrived.append(component)
+        self.failed.discard(component)
+        self.retryable.discard(component)
+        if kind == formats.ERROR:
+            self.failed.add(component)
+            if self.attempts(component) < self._retries:
+                self.retryable.add(component)
+
+    def settle_run(self, low: int, high: int, file: int, number: int, header: int, payload: int) -> None:
+        """As `settle`, for outputs of components ``low … high - 1``, of which none has a record so far."""
+        length = high - low
+        self.state[low:high] = bytes([OUTPUT]) * length
+        self._file[low:high] = array("I", [file]) * length
+        self._round[low:high] = array("H", [number]) * length
+        self._header_at[low:high] = array("Q", [header]) * length
+        self._payload_at[low:high] = array("Q", [payload]) * length
+        self.finished += length
+        self.arrived.extend(range(low, high))
+
+    # -- what follows from it ------------------------------------------------------------------------------------------
+
+    def start_of(self, component: int) -> WorkerStart:
+        """The worker start that finished a component."""
+        return self.starts[self._names[self._file[component]]]
+
+    def newest_starts(self) -> list[WorkerStart]:
+        """The newest start of each worker: what an older one said last is long over.
+
+        Who was evicted in the middle of a component said that it is at it, and never that it left.
+        """
+        return [
+            max(starts, key=lambda one: int(one.name.rpartition(".")[2]))
+            for number, starts in self.starts_of.items()
+            if number >= 0
+        ]
+
+    def at_work(self) -> Iterator[WorkerStart]:
+        """The newest starts that are at a component whose outcome, in that round, is not known and counts."""
+        for start in self.newest_starts():
+            component = start.component
+            if component is None:
+                continue
+            done = self.state[component] and self._round[component] >= start.round
+            outdated = self._epoch is not None and self._epoch[component] > start.round
+            if not done and not outdated:
+                yield start
+
+    def unfinished(self) -> list[int]:
+        """Components without a record that counts."""
+        return [component for component, state in enumerate(self.state) if not state]
+
+    def attempts(self, component: int) -> int:
+        """How often a component has been retried since it was last wanted afresh."""
+        return 0 if self._attempts is None else self._attempts[component]
+
+    def tries(self, component: int) -> int:
+        """Which time it was that a finished component's record is of: 1, and one more for each retry and rerun before."""
+        last = self._round[component]
+        again = (rounds.RERUN, rounds.RETRY)
+        return 1 + sum(
+            number <= last and plan.kind in again and component in plan for number, plan in self.plans.items()
+        )
+
+    def repairs(self, component: int) -> int:
+        """How often whoever did a component was lost, since it was last wanted afresh."""
+        lost = 0
+        for _, plan in sorted(self.plans.items()):
+            if component in plan and plan.kind in (rounds.REPAIR, rounds.RERUN):
+                lost = lost + 1 if plan.kind == rounds.REPAIR else 0
+        return lost
+
+    def in_newer_round(self, component: int, number: int) -> bool:
+        """Some round after `number` does this component."""
+        return any(newer > number and component in plan for newer, plan in self.plans.items())
+
+    def round_of(self, component: int) -> int:
+        """The round of a finished component's record."""
+        return self._round[component]
+
+    def validate(self) -> None:
+        """For tests: see that what is kept twice agrees.
+
+        Raises:
+            AssertionError: It does not.
+        """
+        assert self.finished == self.n - self.state.count(NOTHING), "finished is not what has a record"
+        assert self.failed == {number for number, state in enumerate(self.state) if state == ERROR}
+        assert self.retryable <= self.failed, "what has not failed cannot be tried again"
+        assert all(self.attempts(number) < self._retries for number in self.retryable)
+        assert sorted(self.plans) == list(range(len(self.plans))), "a round is missing"
+        assert self._names == list(self.starts), "a start has no file, or a file no start"
+        assert sum(map(len, self.starts_of.values())) == len(self.starts)
+
+
+def sorted_numbers(components: Sequence[int], n: int) -> list[int]:
+    """Component numbers, ascending, each once."""
+    return sorted({int(component) for component in components if 0 <= component < n})

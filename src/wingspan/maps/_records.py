@@ -1,0 +1,249 @@
+"""Reading records of which it is known where they are: outputs, errors, measures, what was printed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import threading
+import weakref
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from wingspan._open import OpenFiles
+from wingspan.errors import WingspanError
+from wingspan.maps._components import Components, Measures
+from wingspan.maps._folder import MapFolder
+from wingspan.maps._pickled import Pickled
+from wingspan.worker import failure, formats, rebuild
+from wingspan.worker.pickling import PROTOCOL
+from wingspan.worker.streams import signed_pieces
+from wingspan.worker.transports import Gone, read_at
+
+__all__ = ["Records", "alone"]
+
+#: Read this much around a record: the next one asked for usually lies behind it.
+_WINDOW = 1 << 18
+#: Files of results that are open at once, of all maps of this process.
+_MOST_OPEN = 64
+
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+_Some = TypeVar("_Some", bound="Records")
+
+
+def alone(
+    method: Callable[Concatenate[_Some, _Given], _Answer],
+) -> Callable[Concatenate[_Some, _Given], _Answer]:
+    """A method that no two threads are in at once: they share open files and what was read last."""
+
+    @functools.wraps(method)
+    def locked(self: _Some, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
+        with self._lock:
+            try:
+                return method(self, *args, **kwargs)
+            except Gone:
+                raise self._folder.removed() from None
+            except OSError as error:
+                if isinstance(error, WingspanError):
+                    raise
+                raise self._folder.trouble(error, "read") from error
+
+    return locked
+
+
+class Records(Components):
+    """The records of a map.
+
+    Attributes:
+        left_files: Names of files that components wrote into folders that go with their jobs.
+
+    Args:
+        folder: The map's.
+    """
+
+    def __init__(self, folder: MapFolder) -> None:
+        super().__init__(folder.n, folder.info.retries)
+        self._folder = folder
+        self._lock = threading.RLock()
+        self.left_files: set[str] = set()
+        self._printed: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
+        self._descriptors: dict[int, int] = {}
+        self._reading = -1
+        # A session may make thousands of maps and never close one.
+        weakref.finalize(self, _close_all, self._descriptors)
+        self._window: tuple[int, int, bytes] = (-1, 0, b"")
+        self._run: tuple[tuple[int, int], list[Any], int] | None = None
+
+    def _descriptor(self, file: int) -> int:
+        _open_files.use(self, file)
+        descriptor = self._descriptors.get(file)
+        if descriptor is None:
+            try:
+                descriptor = os.open(
+                    self._folder.path / "results" / self._names[file],
+                    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,
+                )
+            except FileNotFoundError:
+                raise self._folder.damaged(f"the file results/{self._names[file]} is missing") from None
+            self._descriptors[file] = descriptor
+        return descriptor
+
+    def _close_one(self, file: int) -> bool:
+        """Close a file that was used longest ago; False if it is being read this moment."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if file == self._reading:
+                return False
+            descriptor = self._descriptors.pop(file, None)
+            if descriptor is not None:
+                os.close(descriptor)
+        finally:
+            self._lock.release()
+        return True
+
+    def _bytes(self, file: int, at: int, length: int) -> bytes:
+        window_file, window_at, window = self._window
+        if file == window_file and window_at <= at and at + length <= window_at + len(window):
+            return window[at - window_at : at - window_at + length]
+        data = read_at(self._descriptor(file), max(length, _WINDOW), at)
+        if len(data) < length:
+            raise self._folder.damaged(
+                f"the file results/{self._names[file]} is cut at byte {at + len(data)}"
+            )
+        if length > _WINDOW:
+            return data  # nothing lies behind it, and a large one is not to be kept
+        self._window = (file, at, data)
+        return data[:length]
+
+    def _record(self, component: int) -> tuple[Any, ...]:
+        return formats.RECORD.unpack(
+            self._bytes(self._file[component], self._header_at[component], formats.RECORD.size)
+        )
+
+    @alone
+    def payload(self, component: int) -> bytes:
+        """The pickle of a finished component's output, or its error."""
+        record = self._record(component)
+        if record[0] == formats.RUN:
+            values, first = self.run_of(component)
+            return pickle.dumps(values[component - first], PROTOCOL)
+        return self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+
+    @alone
+    def output(self, component: int) -> Pickled:
+        """The pickle of a finished component's output, to be read as it is wanted."""
+        record = self._record(component)
+        if record[0] != formats.LARGE:
+            data = self.payload(component)
+            return Pickled(rebuild.holds_code(data), [data])
+        table = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+        name = self._names[self._file[component]]
+        pieces = list(formats.PIECE.iter_unpack(table[1:]))
+        return Pickled(table[0] == 1, self._checked(component, self._file[component], name, pieces))
+
+    def _checked(
+        self, component: int, file: int, name: str, pieces: list[tuple[int, int]]
+    ) -> Iterator[memoryview]:
+        # A descriptor of its own: others are closed when there are many, and this may be read slowly.
+        with self._lock:
+            descriptor = os.dup(self._descriptor(file))
+        try:
+            yield from signed_pieces(descriptor, self._folder.key, name, pieces)
+        except ValueError as error:
+            told = self._folder.damaged(f"the output of component {component} is not whole: {error}")
+            told.hint = f"m.rerun([{component}]) does it again"
+            raise told from None
+        finally:
+            os.close(descriptor)
+
+    @alone
+    def run_of(self, component: int) -> tuple[list[Any], int]:
+        """Outputs that lie in one record with that of `component`, and whose the first is."""
+        where = (self._file[component], self._header_at[component])
+        if self._run is not None and self._run[0] == where:
+            return self._run[1], self._run[2]
+        record = self._record(component)
+        if record[0] != formats.RUN:
+            return [], component
+        data = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+        # Only plain immutable types are written in runs: there is nothing in them that needs a certain interpreter.
+        try:
+            values: list[Any] = failure.plain(data[4 * record[2] :])
+            if type(values) is not list or len(values) != record[2]:
+                raise ValueError(f"it is no list of {record[2]}")
+        except ValueError as error:
+            raise self._folder.damaged(
+                f"outputs in results/{self._names[self._file[component]]} are not whole: {error}"
+            ) from None
+        self._run = (where, values, int(record[4]))
+        return values, int(record[4])
+
+    @alone
+    def outputs_from(self, component: int) -> list[Any]:
+        """Outputs of `component` and of those after it whose records are in one with its own; none where it has a record of its own.
+
+        What is answered holds as long as `replaced` stays as it is.
+        """
+        values, first = self.run_of(component)
+        stop = min(first + len(values), self.n)
+        if stop <= component:
+            return []
+        length = stop - component
+        state, file, header = self.state[component], self._file[component], self._header_at[component]
+        if (
+            self.state.count(state, component, stop) < length
+            or self._file[component:stop] != array("I", [file]) * length
+            or self._header_at[component:stop] != array("Q", [header]) * length
+        ):  # some were done again: their records are elsewhere
+            stop = next(
+                at
+                for at in range(component, stop)
+                if (self.state[at], self._file[at], self._header_at[at]) != (state, file, header)
+            )
+        return values[component - first : stop - first]
+
+    @alone
+    def measures(self, component: int) -> Measures:
+        """What a finished component took."""
+        record = self._record(component)
+        started, wall, cpu = record[5], record[6], record[7]
+        if record[0] == formats.RUN:
+            place = component - record[4]
+            walls = array("f", self._bytes(self._file[component], self._payload_at[component], 4 * record[2]))
+            started, wall, cpu = started + sum(walls[:place]), walls[place], walls[place]
+        return Measures(
+            started=started,
+            wall=wall,
+            cpu=cpu,
+            peak_memory=record[8] * 1024,
+            attempt=record[1] + 1,
+            worker=self._names[self._file[component]],
+        )
+
+    @alone
+    def printed(self, component: int, kind: int) -> bytes:
+        """What a component has printed so far, in its newest round and newest start."""
+        pieces = self._printed.get((component, kind), [])
+        if not pieces:
+            return b""
+        newest = max(piece[0] for piece in pieces)
+        of_newest = [piece for piece in pieces if piece[0] == newest]
+        file = self._file[component] if self.state[component] else of_newest[-1][1]
+        chosen = [piece for piece in of_newest if piece[1] == file] or of_newest
+        return b"".join(self._bytes(piece[1], piece[2], piece[3]) for piece in chosen)
+
+    @alone
+    def close(self) -> None:
+        """Close the files."""
+        _close_all(self._descriptors)
+
+
+_open_files = OpenFiles(_MOST_OPEN, Records._close_one)
+
+
+def _close_all(descriptors: dict[int, int]) -> None:
+    while descriptors:
+        os.close(descriptors.popitem()[1])
