@@ -33,8 +33,8 @@ from wingspan.pools.submissions import SubmissionLog
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import compatibility, formats, rebuild, rounds, trust
-from wingspan.worker.executor import LARGE_INPUT
 from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
+from wingspan.worker.pipes import LARGE_INPUT
 from wingspan.worker.streams import Gathering, has_mark
 from wingspan.worker.transports import FileTransport, Gone
 

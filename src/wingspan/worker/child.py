@@ -7,7 +7,7 @@ import os
 import signal
 import traceback
 
-from . import executor, formats, own
+from . import executor, formats, own, pipes
 from .scratch import unnamed_file
 from .slots import Slots
 
@@ -59,7 +59,7 @@ class Chunk(object):
         bounds = self.bounds.tobytes()
         length = len(bounds) + self.bounds[-1] - self.bounds[0]
         attempt = min(attempt, formats.MAX_ATTEMPT)
-        head = executor.CHUNK.pack(length, self.block.round, attempt, len(self.indices), self.indices[0])
+        head = pipes.CHUNK.pack(length, self.block.round, attempt, len(self.indices), self.indices[0])
         if self.data is not None:
             return iter((head + bounds, self.data))
         return itertools.chain((head + bounds,), self.inputs.pieces(self.indices[0]))
@@ -85,7 +85,7 @@ class Executor(object):
 
     def __init__(self, scratch: "str", not_for_executor: "Sequence[int]" = ()) -> "None":
         self._scratch = scratch
-        self.board = board = executor.Board()
+        self.board = board = pipes.Board()
         self.slots = Slots()
         command_read, self.commands = os.pipe()
         _widen(self.commands)

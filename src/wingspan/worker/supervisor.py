@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 
-from . import executor, failure, formats, offspring, rounds
+from . import failure, formats, offspring, pipes, rounds
 from .child import Chunk, Executor
 from .inputs import Inputs
 from .measures import MAXRSS_PER_KIB, family, peak_kib, resident_kib
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .work import Block
 
 #: Bytes of inputs that go to the executor at once, unless one input alone is larger.
-CHUNK_BYTES = executor.LARGE_INPUT
+CHUNK_BYTES = pipes.LARGE_INPUT
 #: A second chunk is sent ahead when the executor will need it within this time (s).
 AHEAD_SECONDS = 0.2
 #: A component that takes longer than this is announced as running (s).
@@ -65,7 +65,7 @@ class Supervisor(object):
         worker: Number of the worker.
         info: The contents of ``map.json``.
         key: The map's key.
-        setting: What the executor takes over: ``folder``, ``environ``, ``path`` of `executor.setup_message`.
+        setting: What the executor takes over: ``folder``, ``environ``, ``path`` of `pipes.setup_message`.
         ready: An executor that waits for its setup, if there is one.
         not_for_executor: See `Executor`.
         retires: Seconds after which it takes no more work: somebody else waits to go on.
@@ -202,7 +202,7 @@ class Supervisor(object):
             self.executor = Executor(scratch_folder(), self.not_for_executor)
         function, facts, starred = self.setup
         cores = self.info.get("options", {}).get("request_cpus")
-        message = executor.setup_message(
+        message = pipes.setup_message(
             function.length, facts, starred, careful=careful, cores=cores, **self.setting
         )
         self.executor.send(itertools.chain((message,), function.pieces()))
@@ -358,14 +358,14 @@ class Supervisor(object):
         """Take in the whole groups that have arrived: how many components they finish."""
         process = self._running
         buffer, position, end, total = process.buffer, 0, len(process.buffer), 0
-        size = executor.GROUP.size
+        size = pipes.GROUP.size
         while end - position >= size:
-            count, records, failures, length, wall, *ranges = executor.GROUP.unpack_from(buffer, position)
-            if count == executor.PIECE:
+            count, records, failures, length, wall, *ranges = pipes.GROUP.unpack_from(buffer, position)
+            if count == pipes.PIECE:
                 self._take_piece(process, failures, length)
                 position += size
                 continue
-            headers = position + size + executor.FAILED.size * failures
+            headers = position + size + pipes.FAILED.size * failures
             payloads = headers + formats.RECORD.size * records
             after = payloads + length
             if after > end:
@@ -382,7 +382,7 @@ class Supervisor(object):
             if self.pieces:
                 header, payload = self._with_pieces(header, payload)
             self.outbox.add_packed(header, payload)
-            failed = [item[0] for item in executor.FAILED.iter_unpack(buffer[position + size : headers])]
+            failed = [item[0] for item in pipes.FAILED.iter_unpack(buffer[position + size : headers])]
             self._count(count, failed)
             self.seconds += wall
             total += count
@@ -443,7 +443,7 @@ class Supervisor(object):
                 self._print(chunk.block.round, component, board[1], None, board[2], None, process)
                 self._record_crash(chunk, board, status, usage, process)
             skip = 1
-        elif chunk is not None and component == executor.SOME:
+        elif chunk is not None and component == pipes.SOME:
             skip = 0
             careful = True
         else:
@@ -585,10 +585,7 @@ class Supervisor(object):
         if not self.chunks:
             return
         if component < 0:
-            if (
-                component == executor.SOME
-                and self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS
-            ):
+            if component == pipes.SOME and self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
                 self.outbox.add(formats.HEARTBEAT)  # one of many fast ones has turned out to be long
             return
         process, now = self._running, time.time()

@@ -1,0 +1,334 @@
+"""Calls the user's function, component by component, and tells the supervisor what came of it."""
+
+import os
+import pickle
+import struct
+import sys
+from array import array
+from itertools import islice
+
+from . import failure, formats, rebuild
+from .ending import end_as_python_ends, forked_off
+from .measures import Measures
+from .pickling import PROTOCOL, SIMPLE, culprit
+from .pipes import FAILED, GROUP, PIECE, SOME, write_all
+from .printed import Printed, settle
+from .streams import Gathering
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Container, List, Optional, Tuple
+
+    from .pickling import Dumper
+    from .pipes import Board
+    from .slots import Slots
+    from .streams import Stream
+
+#: Components faster than this on average (s) are not worth a system call each: their outputs are gathered.
+FAST_SECONDS = 50e-6
+#: How many to look at before saying so.
+FAST_SAMPLE = 64
+#: Gather outputs for so long (s).
+RUN_SECONDS = 0.001
+
+
+class Caller(object):
+    """Calls the function, and tells the supervisor what came of it."""
+
+    def __init__(
+        self,
+        call: "Callable[[Any], Any]",
+        results: "int",
+        board: "Board",
+        slots: "Slots",
+        streams: "Tuple[Printed, Printed]",
+        files: "Tuple[int, int]",
+        dumper: "Dumper",
+        skip: "Container[str]",
+        may_gather: "bool",
+    ) -> "None":
+        from time import perf_counter, time
+
+        self._call = call
+        self._results = results
+        self._board = board
+        self._out, self._err = streams
+        self._out_file, self._err_file = files
+        self._slots = slots
+        self._slot: "Optional[int]" = None
+        self._filled = 0
+        self._dumper = dumper
+        self._outgoing = Gathering(self._send_large)
+        self._large: "Optional[Stream]" = None
+        self._skip = skip
+        self._measures = Measures()
+        self._clock = perf_counter
+        self._offset = time() - perf_counter()
+        self._printed = self._positions()
+        self._recent, self._sample = 0.0, 0
+        self._may_gather = may_gather
+        #: Components have been so fast lately that their outputs are gathered.
+        self.fast = False
+
+    def _positions(self) -> "Tuple[int, int]":
+        # Not of descriptors 1 and 2: the user's code may have closed or redirected them.
+        # To the end: a process may have opened them anew by /dev/stdout.
+        return os.lseek(self._out_file, 0, os.SEEK_END), os.lseek(self._err_file, 0, os.SEEK_END)
+
+    def begin_chunk(
+        self, number: "int", attempt: "int", first: "int", count: "int", data: "memoryview"
+    ) -> "None":
+        self._round, self._attempt, self._first = number, attempt, first
+        bounds = array("Q")
+        bounds.frombytes(data[: bounds.itemsize * (count + 1)])
+        base = bounds[0]
+        #: Where each input begins in `_inputs`, and where the last ends.
+        self._bounds = [bound - base for bound in bounds]
+        self._inputs = data[bounds.itemsize * (count + 1) :]
+
+    def begin_large(self, number: "int", attempt: "int", first: "int", stream: "Stream") -> "None":
+        """A chunk of one component, whose input is too large to be held beside its pickle."""
+        self._round, self._attempt, self._first = number, attempt, first
+        self._large = stream
+
+    def _given(self, place: "int") -> "Any":
+        stream, self._large = self._large, None
+        if stream is None:
+            return rebuild.loads(self._inputs[self._bounds[place] : self._bounds[place + 1]])
+        try:
+            return rebuild.load(stream)
+        finally:
+            stream.drain()
+
+    def _send_large(self, data: "memoryview") -> "None":
+        """Put a part of an output's pickle into slots; those that are full are the supervisor's."""
+        while data:
+            if self._slot is None:
+                self._slot, self._filled = self._slots.take(), 0
+            some = data[: formats.PIECE_BYTES - self._filled]
+            self._slots.view(self._slot, formats.PIECE_BYTES)[self._filled : self._filled + len(some)] = some
+            self._filled += len(some)
+            data = data[len(some) :]
+            if self._filled == formats.PIECE_BYTES:
+                self._send_slot()
+
+    def _send_slot(self) -> "None":
+        if self._slot is not None and self._filled:
+            write_all(self._results, GROUP.pack(PIECE, 0, self._slot, self._filled, 0.0, 0, 0, 0, 0))
+            self._slot = None
+
+    def _pickled(self, value: "Any") -> "Tuple[int, bytes]":
+        """``(kind, payload)`` of the record of this output; what is large has gone out before."""
+        if type(value) in SIMPLE and (type(value) not in (bytes, str) or len(value) < formats.LARGE_BYTES):
+            return formats.OUTPUT, pickle.dumps(value, PROTOCOL)
+        outgoing = self._outgoing
+        outgoing.begin()
+        self._filled = 0  # of an output that could not be pickled after all
+        self._dumper.dump(value, outgoing.write)
+        if not outgoing.is_large:
+            return formats.OUTPUT, outgoing.kept()
+        self._send_slot()
+        return formats.LARGE, b"\1" if outgoing.holds_code else b"\0"
+
+    def call_one(self, place: "int") -> "None":
+        """Component number `place` of the chunk, told at once."""
+        index = self._first + place
+        clock = self._clock
+        begin = clock()
+        self._board.set(index, self._printed[0], self._printed[1], self._offset + begin)
+        given: "Any" = None
+        value: "Any" = None
+        has_input, stage = False, "input"
+        try:
+            given = self._given(place)
+            has_input, stage = True, "call"
+            value = self._call(given)
+            wall = clock() - begin
+            if forked_off[0]:
+                end_as_python_ends(None)
+            stage = "output"
+            kind, payload = self._pickled(value)
+        except BaseException as error:
+            if forked_off[0]:
+                end_as_python_ends(error)
+            if stage != "output":
+                wall = clock() - begin
+            payload = self._failure(error, stage, given, has_input, value)
+            kind = formats.ERROR
+        self._tell(kind, index, 1, begin, wall, payload)
+        self._recent += wall
+        self._sample += 1
+        if self._sample == FAST_SAMPLE:
+            self.fast = self._may_gather and self._recent < FAST_SAMPLE * FAST_SECONDS
+            self._recent, self._sample = 0.0, 0
+
+    def call_fast(self, place: "int") -> "int":
+        """Components from `place` on, outputs gathered, until one is slow, prints, fails, or returns something that is not plain.
+
+        Their outputs are told in one record, and before anything that could take long. Returns the place after the last that was done.
+        Should the process die here, the supervisor does not know at which component: it has them all done
+        again by an executor that does not gather.
+        """
+        clock, call, loads, simple = self._clock, self._call, rebuild.loads, SIMPLE
+        inputs, written = self._inputs, Printed.written
+        seek, out_file, err_file = os.lseek, self._out_file, self._err_file
+        system, out, err = sys, self._out, self._err
+        out_at, err_at = self._printed
+        sized = (bytes, str)  # a run of large ones would be as large as all of them
+        values: "List[Any]" = []
+        walls: "List[float]" = []
+        begun = place
+        slow = 0
+        value: "Any"
+        given: "Any" = None
+        failed: "Optional[bytes]" = None
+        run = place
+        at = self._bounds[place]
+        begin = clock()
+        run_began, run_ends = begin, begin + RUN_SECONDS
+        self._board.set(SOME, self._printed[0], self._printed[1], self._offset + begin)
+        for stop in islice(self._bounds, place + 1, None):
+            stage = "input"
+            try:
+                given = loads(inputs[at:stop])
+                stage = "call"
+                value = call(given)
+            except BaseException as error:
+                if forked_off[0]:
+                    end_as_python_ends(error)
+                called = stage == "call"
+                failed = self._failure(error, stage, given if called else None, called, None)
+                value = self  # as good as anything that is not plain
+            end = clock()
+            at = stop
+            if (
+                type(value) in simple
+                and not written[0]
+                # Whoever prints past Python's streams, or by others, is told by itself.
+                and seek(out_file, 0, 2) == out_at
+                and seek(err_file, 0, 2) == err_at
+                and system.stdout is out
+                and system.stderr is err
+                and (type(value) not in sized or len(value) < 65536)
+            ):
+                values.append(value)
+                walls.append(end - begin)
+                if end < run_ends:
+                    begin = end
+                    continue
+                # Long enough. A component that was long by itself may only have been interrupted: more than a few end the gathering.
+                slow += end - begin > RUN_SECONDS
+                place = run + len(values)
+                self._tell_run(self._first + run, run_began, values, walls)
+                values, walls, run = [], [], place
+                if not self.fast or slow * FAST_SAMPLE > place - begun + FAST_SAMPLE:
+                    self.fast = False
+                    break
+                begin = run_began = clock()
+                run_ends = begin + RUN_SECONDS
+                continue
+            # Not the plain case: what was gathered goes first, then this one by itself.
+            wall = end - begin
+            place = run + len(values)
+            self._tell_run(self._first + run, run_began, values, walls, printed=False)
+            self._tell_outcome(self._first + place, begin, wall, value, failed)
+            values, run = [], place + 1
+            self.fast = False
+            break
+        self._tell_run(self._first + run, run_began, values, walls)
+        self._recent, self._sample = 0.0, 0
+        return run + len(values)
+
+    def _tell_outcome(
+        self, index: "int", begin: "float", wall: "float", value: "Any", failed: "Optional[bytes]"
+    ) -> "None":
+        kind, payload = formats.ERROR, failed
+        if payload is None:
+            try:
+                kind, payload = self._pickled(value)
+            except BaseException as error:
+                payload = self._failure(error, "output", None, False, value)
+        self._tell(kind, index, 1, begin, wall, payload)
+
+    def _tell(
+        self, kind: "int", index: "int", count: "int", begin: "float", wall: "float", payload: "bytes"
+    ) -> "None":
+        cpu, peak = self._measures.take(wall)
+        ranges = self._output()
+        Printed.written[0] = forked_off[0]
+        self._write(kind, index, count, begin, wall, cpu, peak, payload, ranges)
+
+    def _output(self) -> "Tuple[int, int, int, int]":
+        """Where in the two files lies what was printed since the last call."""
+        self._out.settle()
+        self._err.settle()
+        for stream, ours in ((sys.stdout, self._out), (sys.stderr, self._err)):
+            if stream is not ours:
+                settle(stream)  # the user's own, which may end at the same descriptor
+        before, self._printed = self._printed, self._positions()
+        return before[0], self._printed[0], before[1], self._printed[1]
+
+    def _tell_run(
+        self,
+        first: "int",
+        began: "float",
+        values: "List[Any]",
+        walls: "List[float]",
+        printed: "bool" = True,
+    ) -> "None":
+        """Tell the outputs of a run; and what was `printed`, unless the component after it has done that."""
+        if not values:
+            return
+        ranges = (0, 0, 0, 0)
+        if printed:
+            ranges = self._output()
+            if ranges[0] != ranges[1] or ranges[2] != ranges[3]:
+                # By a thread or a child process, between two components. The next are told one by one.
+                self._may_gather = self.fast = False
+        wall = sum(walls)
+        payload = struct.pack("<%df" % len(walls), *walls) + pickle.dumps(values, PROTOCOL)
+        # A system call for each would cost more than they do: their CPU time is their wall time.
+        self._write(formats.RUN, first, len(values), began, wall, wall, self._measures.peak, payload, ranges)
+
+    def _write(
+        self,
+        kind: "int",
+        index: "int",
+        count: "int",
+        begin: "float",
+        wall: "float",
+        cpu: "float",
+        peak: "int",
+        payload: "bytes",
+        ranges: "Tuple[int, int, int, int]",
+    ) -> "None":
+        if forked_off[0]:
+            end_as_python_ends(None)
+        failed = FAILED.pack(index) if kind == formats.ERROR else b""
+        head = GROUP.pack(count, 1, len(failed) // FAILED.size, len(payload), wall, *ranges)
+        header = formats.RECORD.pack(
+            kind,
+            self._attempt,
+            count,
+            self._round,
+            index,
+            self._offset + begin,
+            wall,
+            cpu,
+            peak,
+            len(payload),
+        )
+        if len(payload) < 65536:
+            write_all(self._results, head + failed + header + payload)
+        else:
+            write_all(self._results, head + failed + header)
+            write_all(self._results, payload)
+
+    def _failure(
+        self, error: "BaseException", stage: "str", given: "Any", has_input: "bool", value: "Any"
+    ) -> "bytes":
+        fields = failure.describe(error, stage, self._dumper.exception, self._skip, given, has_input)
+        if stage == "output":
+            where, kind = culprit(value, "the result", self._dumper.dumps)
+            fields["message"] = "the result cannot be pickled: %s is of type %s" % (where, kind)
+        return failure.dumps(fields)

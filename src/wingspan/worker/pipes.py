@@ -1,0 +1,105 @@
+"""What a supervisor and its executor tell each other: chunks of inputs one way, groups of records the other, and the board between them.
+
+A pipe keeps what was written when its writer is killed, so nothing that was finished is lost. What the executor is doing right now stands in
+a small shared memory (`Board`), which the supervisor reads to attribute a crash, or what is being printed, to a component.
+"""
+
+import mmap
+import os
+import pickle
+import struct
+
+from . import formats
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+
+#: length of what follows, round, attempt, number of components, the first of them. Then follow the bounds of their inputs (u64 each, one
+#: more than there are components, in this machine's byte order) and the inputs.
+CHUNK = struct.Struct("<QIHII")
+#: What precedes records on the pipe: components finished, headers, failures, bytes of payload, seconds of wall time, and where in the
+#: executor's two files the last component's output lies. Then follow the failed components (u32 each), all headers, all payloads.
+#: A group that finishes no component says why the executor refuses. One that finishes `PIECE` says that a piece of the output that
+#: comes next, `length` bytes, lies in the slot whose number stands for the failures.
+GROUP = struct.Struct("<IIIQdQQQQ")
+FAILED = struct.Struct("<I")
+PIECE = 2**32 - 1
+#: A chunk of one input that is larger than so many bytes is unpickled as it comes.
+LARGE_INPUT = 1 << 22
+#: What precedes the setup: its length, and that of the pickle of the function, which follows it.
+SETUP = struct.Struct("<QQ")
+
+_BOARD = struct.Struct("<qQQd")
+#: In place of a component: one of a run of fast ones.
+SOME = -2
+
+
+class Board(object):
+    """Shared memory in which the executor leaves what it is doing, so that the supervisor knows when it dies or is long at it."""
+
+    def __init__(self) -> "None":
+        self._memory = mmap.mmap(-1, 64)
+        self.set(-1, 0, 0, 0.0)
+
+    def set(self, component: "int", out: "int", err: "int", started: "float") -> "None":
+        """Executor: at `component` (-1: none) since `started`; its output begins at `out` and `err`."""
+        self._memory[0 : _BOARD.size] = _BOARD.pack(component, out, err, started)
+
+    def get(self) -> "Tuple[int, int, int, float]":
+        """Supervisor: what `set` said last."""
+        return _BOARD.unpack(self._memory[0 : _BOARD.size])
+
+
+def read_exactly(descriptor: "int", length: "int") -> "bytearray":
+    data = bytearray(length)
+    view = memoryview(data)
+    while view:
+        got = os.readv(descriptor, [view])
+        if not got:
+            os._exit(0)  # the supervisor is gone
+        view = view[got:]
+    return data
+
+
+def coming(descriptor: "int", length: "int") -> "Iterator[bytearray]":
+    """What comes next on a pipe, in pieces."""
+    while length:
+        piece = read_exactly(descriptor, min(length, formats.PIECE_BYTES))
+        length -= len(piece)
+        yield piece
+
+
+def write_all(descriptor: "int", data: "bytes") -> "None":
+    written = os.write(descriptor, data)
+    if written < len(data):
+        view = memoryview(data)[written:]
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+
+def setup_message(
+    function: "int",
+    facts: "Dict[str, Any]",
+    starred: "bool",
+    careful: "bool" = False,
+    folder: "Optional[str]" = None,
+    environ: "Optional[Dict[str, str]]" = None,
+    path: "Sequence[str]" = (),
+    cores: "Optional[int]" = None,
+) -> "bytes":
+    """The first thing an executor is told.
+
+    Args:
+        function: Length of the pickle of the function, which is to follow.
+        facts: What wrote it (see `compatibility`).
+        starred: Inputs are ``(args, kwargs)``.
+        careful: Gather nothing: an executor before this one died among fast components.
+        folder: Working folder, or None to stay.
+        environ: Environment variables to take over, or None.
+        path: Further entries for ``sys.path``.
+        cores: How many cores the map's owner has asked for: so many threads do libraries start that have pools of them. None: as many as
+            they like.
+    """
+    fields = pickle.dumps((facts, starred, careful, folder, environ, list(path), cores), 4)
+    return SETUP.pack(len(fields), function) + fields

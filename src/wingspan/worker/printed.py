@@ -1,0 +1,49 @@
+"""Standard output and standard error of an executor."""
+
+import io
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Printed(io.TextIOWrapper):
+    """Standard output of the executor: notes in `written` when Python code has written to it."""
+
+    #: One flag for both streams, in a list: the one thing that is looked at after each component.
+    written = [False]
+
+    def write(self, text: "str") -> "int":
+        self.written[0] = True
+        return io.TextIOWrapper.write(self, text)
+
+    def settle(self) -> "None":
+        try:
+            self.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def settle(stream: "Any") -> "None":
+    """Flush what the user has put in place of a stream, whatever it is."""
+    try:
+        stream.flush()
+    except Exception:
+        return
+
+
+def unbuffer_c() -> "None":
+    """Let what C code prints go out as it comes: nobody would flush it, and it would come after what Python prints later (setvbuf(3))."""
+    try:
+        import ctypes
+
+        library = ctypes.CDLL(None)
+        for name in ("stdout", "stderr") if sys.platform != "darwin" else ("__stdoutp", "__stderrp"):
+            library.setvbuf(ctypes.c_void_p.in_dll(library, name), None, _UNBUFFERED, ctypes.c_size_t(0))
+    except Exception:
+        return
+
+
+#: _IONBF of the C libraries of Linux; of macOS, too.
+_UNBUFFERED = 2
