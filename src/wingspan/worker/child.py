@@ -142,6 +142,35 @@ class Executor(object):
                     self.pending.clear()
                     self._part = memoryview(b"")
 
+    def printed(
+        self, starts: "Tuple[int, int]", ends: "Tuple[Optional[int], Optional[int]]"
+    ) -> "Iterator[Tuple[int, bytes]]":
+        """``(kind of record, bytes)``: what was written to standard output and error and has not been asked for yet.
+
+        Args:
+            starts: Where to begin in each of the two, if that is not behind us.
+            ends: Where to stop; None: what is there now.
+        """
+        for number, kind in enumerate((formats.STDOUT, formats.STDERR)):
+            descriptor = (self.out, self.err)[number]
+            position = max(starts[number], self.out_sent if number == 0 else self.err_sent)
+            end = ends[number]
+            end = os.fstat(descriptor).st_size if end is None else end
+            while position < end:
+                data = os.pread(descriptor, min(end - position, 1 << 20), position)
+                if not data:
+                    break
+                position += len(data)
+                yield kind, data
+            if number == 0:
+                self.out_sent = max(self.out_sent, position)
+            else:
+                self.err_sent = max(self.err_sent, position)
+
+    def has_unsent(self) -> "bool":
+        """Something was written that has not been asked for."""
+        return os.fstat(self.out).st_size > self.out_sent or os.fstat(self.err).st_size > self.err_sent
+
     def has_ended(self) -> "bool":
         """The process is dead, though its pipe may be open."""
         if self.ended is None:

@@ -11,7 +11,6 @@ takes its socket away first: a connection that is not answered was too late, and
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import time
@@ -282,6 +281,8 @@ def main(argv: "List[str]") -> "int":
             must_leave=_Job(order["map"], order["worker"]).is_gone if scratch else None,
         )
         if scratch:
+            import shutil  # here, as only workers of a personal pool need it, and it takes long to import
+
             shutil.rmtree(scratch, ignore_errors=True)
         supervisor = state["supervisor"]
         # Who removes a map that is complete means the map, not its workers.

@@ -4,6 +4,7 @@ A pipe keeps what was written when its writer is killed, so nothing that was fin
 a small shared memory (`Board`), which the supervisor reads to attribute a crash, or what is being printed, to a component.
 """
 
+import collections
 import mmap
 import os
 import pickle
@@ -103,3 +104,33 @@ def setup_message(
     """
     fields = pickle.dumps((facts, starred, careful, folder, environ, list(path), cores), 4)
     return SETUP.pack(len(fields), function) + fields
+
+
+#: A group that has arrived: `failed` are its failed components, `ranges` where output begins and ends, first of standard output, then of
+#: standard error. Of one that brings a piece of a large output only `slot` and `length` count, and `count` is `PIECE`.
+Group = collections.namedtuple("Group", "count failed wall ranges headers payload slot length")
+
+
+def groups(buffer: "bytearray") -> "Iterator[Group]":
+    """The whole groups that have arrived. They are taken out of the buffer when all of them have been looked at."""
+    position, end, size = 0, len(buffer), GROUP.size
+    while end - position >= size:
+        count, records, failures, length, wall, *ranges = GROUP.unpack_from(buffer, position)
+        if count == PIECE:
+            yield Group(count, (), wall, ranges, b"", b"", failures, length)
+            position += size
+            continue
+        headers = position + size + FAILED.size * failures
+        payloads = headers + formats.RECORD.size * records
+        after = payloads + length
+        if after > end:
+            break
+        arrived = memoryview(buffer)
+        header, payload = bytes(arrived[headers:payloads]), bytes(arrived[payloads:after])
+        arrived.release()
+        failed = (
+            [item[0] for item in FAILED.iter_unpack(buffer[position + size : headers])] if failures else ()
+        )
+        yield Group(count, failed, wall, ranges, header, payload, 0, 0)
+        position = after
+    del buffer[:position]

@@ -17,18 +17,20 @@ import time
 
 from . import failure, formats, offspring, pipes, rounds
 from .child import Chunk, Executor
+from .crashes import crash_at_the_start, crash_of_component, peak_kib_of
 from .inputs import Inputs
-from .measures import MAXRSS_PER_KIB, family, peak_kib, resident_kib
+from .measures import peak_kib
+from .memory import MemoryLimit
+from .new_files import NewFiles
 from .outbox import Outbox
 from .scratch import scratch_folder
 from .streams import Function
-from .transports import read_at
 from .work import WorkSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from resource import struct_rusage
-    from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple
+    from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
     from .transports import Transport
     from .work import Block
@@ -43,12 +45,6 @@ ANNOUNCE_SECONDS = 0.4
 PRINTED_BYTES = 1 << 28
 #: The executor was ended by SIGTERM: wait so long for the same signal to this process (s).
 TOLD_SECONDS = 1.0
-#: Names of files that are told of, a worker.
-MOST_FILES_TOLD = 50
-#: What tools leave, and nobody misses.
-NOT_MISSED = frozenset(["__pycache__", "tmp", "var", "condor_exec.exe", "core"])
-#: Seconds between two looks at the memory of the executor.
-WEIGH_SECONDS = 1.0
 #: Deaths of the executor before it reached a component, after which the worker gives up.
 MAX_START_CRASHES = 3
 
@@ -86,19 +82,11 @@ class Supervisor(object):
     ) -> "None":
         self.transport = transport
         self.must_leave = must_leave
-        # Elsewhere the system sees to it (cgroups), or nobody asked for a limit.
-        watched = "_WINGSPAN_PERSONAL_POOL" in os.environ and sys.platform.startswith("linux")
-        self.most_kib = (info.get("options", {}).get("request_memory") or 0) // 1024 if watched else 0
-        self.next_weighing = 0.0
-        self.too_much = ""
+        self.memory = MemoryLimit(info.get("options", {}).get("request_memory"))
         self.retires_at = float("inf") if retires is None else time.monotonic() + retires
         self.info = info
         self.setup: "Tuple[Any, ...]" = ()
-        #: The folder whose new files are told of, when it changed last, what is known to be in it, and how many were told.
-        self.watched: "Optional[str]" = None
-        self.watched_changed = 0
-        self.names_there: "Set[str]" = set()
-        self.files_told = 0
+        self.new_files: "Optional[NewFiles]" = None
         #: File of the function that the executor has.
         self.loaded = rounds.FUNCTION
         self.setting = setting or {}
@@ -160,8 +148,7 @@ class Supervisor(object):
         self.setup = (function, facts, self.info["call"] == "starmap")
         # The one that the next blocks call, most likely: it may be given because the first cannot even be loaded.
         self._load_function(self.source.newest_function)
-        self.watched = self._folder_that_goes()
-        self.names_there = _names_in(self.watched)
+        self.new_files = NewFiles(self.setting)
         offspring.adopt()
         try:
             self._start_executor()
@@ -293,9 +280,7 @@ class Supervisor(object):
         if self.stop:
             raise Stopped()
         now = time.monotonic()
-        if self.most_kib and now >= self.next_weighing:
-            self.next_weighing = now + WEIGH_SECONDS
-            self._weigh(process)
+        self.memory.enforce(process.pid, now)
         wait = min(self.outbox.due(now), ANNOUNCE_SECONDS)
         writers = [process.commands] if process.pending else []
         try:
@@ -312,7 +297,7 @@ class Supervisor(object):
             process.buffer += data
             finished = self._take_groups()
             if finished:
-                self._look_for_files()
+                self._tell_of_files()
             if finished > 20:
                 # Fast components: let some more gather instead of waking for each group.
                 time.sleep(0.002)
@@ -328,66 +313,31 @@ class Supervisor(object):
             self._print_live()
             self.outbox.flush()
 
-    def _folder_that_goes(self) -> "Optional[str]":
-        """The folder that components run in, if it goes with the job."""
-        environ = self.setting.get("environ") or os.environ
-        scratch = environ.get("_CONDOR_SCRATCH_DIR")
-        if not scratch:
-            return None
-        folder = self.setting.get("folder") or os.getcwd()
-        return folder if os.path.realpath(folder) == os.path.realpath(scratch) else None
-
-    def _look_for_files(self) -> "None":
-        """Tell of files that components have written into the folder that goes with the job."""
-        if self.watched is None or self.files_told >= MOST_FILES_TOLD:
-            return
-        try:
-            changed = os.stat(self.watched).st_mtime_ns
-        except OSError:
-            return
-        if changed == self.watched_changed:
-            return
-        self.watched_changed = changed
-        new = sorted(_names_in(self.watched) - self.names_there)[: MOST_FILES_TOLD - self.files_told]
+    def _tell_of_files(self) -> "None":
+        new = self.new_files.look() if self.new_files is not None else []
         if new:
-            self.names_there.update(new)
-            self.files_told += len(new)
             self.outbox.add(formats.LEFT, payload=json.dumps(new).encode())
 
     def _take_groups(self) -> "int":
         """Take in the whole groups that have arrived: how many components they finish."""
-        process = self._running
-        buffer, position, end, total = process.buffer, 0, len(process.buffer), 0
-        size = pipes.GROUP.size
-        while end - position >= size:
-            count, records, failures, length, wall, *ranges = pipes.GROUP.unpack_from(buffer, position)
-            if count == pipes.PIECE:
-                self._take_piece(process, failures, length)
-                position += size
+        process, total = self._running, 0
+        for group in pipes.groups(process.buffer):
+            if group.count == pipes.PIECE:
+                self._take_piece(process, group.slot, group.length)
                 continue
-            headers = position + size + pipes.FAILED.size * failures
-            payloads = headers + formats.RECORD.size * records
-            after = payloads + length
-            if after > end:
-                break
-            arrived = memoryview(buffer)
-            header, payload = bytes(arrived[headers:payloads]), bytes(arrived[payloads:after])
-            arrived.release()
-            if not count:
-                self.refuse(failure.loads(payload))
+            if not group.count:
+                self.refuse(failure.loads(group.payload))
                 return total
+            header, payload, ranges = group.headers, group.payload, group.ranges
             if ranges[1] > ranges[0] or ranges[3] > ranges[2]:
                 record = formats.RECORD.unpack(header)
                 self._print(record[3], record[4], *ranges)
             if self.pieces:
                 header, payload = self._with_pieces(header, payload)
             self.outbox.add_packed(header, payload)
-            failed = [item[0] for item in pipes.FAILED.iter_unpack(buffer[position + size : headers])]
-            self._count(count, failed)
-            self.seconds += wall
-            total += count
-            position = after
-        del buffer[:position]
+            self._count(group.count, group.failed)
+            self.seconds += group.wall
+            total += group.count
         self.components += total
         if total:
             self.start_crashes = 0
@@ -450,7 +400,7 @@ class Supervisor(object):
             skip = 0
             self.start_crashes += 1
             if self.start_crashes >= MAX_START_CRASHES:
-                self.refuse(failure.crash("function", _how_it_ended(status), stderr=_tail(process.err, 0)))
+                self.refuse(crash_at_the_start(status, process.err))
                 process.close_files()
                 return
         self.given_up = -1
@@ -465,24 +415,6 @@ class Supervisor(object):
                 self._send(rest)
             elif not old.block.remaining:
                 self.outbox.block_done(old.block)
-
-    def _weigh(self, process: "Executor") -> "None":
-        """End the executor, with what it has started, when it takes more memory than the job asked for."""
-        pids = family(process.pid)
-        if resident_kib(pids, shared=True) <= self.most_kib:
-            return
-        taken = resident_kib(pids, shared=False)
-        if taken <= self.most_kib:
-            return
-        self.too_much = "it took %d MiB of memory and its job asked for %d MiB" % (
-            taken // 1024,
-            self.most_kib // 1024,
-        )
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
 
     def _told_to_stop(self) -> "bool":
         """Whoever ended the executor ends this process, too: Slurm signals all processes of a job. The signal may be on its way."""
@@ -500,17 +432,8 @@ class Supervisor(object):
         process: "Executor",
     ) -> "None":
         component, started = board[0], board[3]
-        peak = usage.ru_maxrss // MAXRSS_PER_KIB
         chunk.block.failed.append(component)
-        how, self.too_much = _how_it_ended(status) + (": " + self.too_much if self.too_much else ""), ""
-        fields = failure.crash(
-            "crash",
-            how,
-            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
-            exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            peak_kib=peak,
-            stderr=_tail(process.err, board[2]),
-        )
+        fields = crash_of_component(status, usage, process.err, board[2], self.memory.why_killed())
         self.outbox.add(
             formats.ERROR,
             payload=failure.dumps(fields),
@@ -520,7 +443,7 @@ class Supervisor(object):
             started=started,
             wall=time.time() - started,
             cpu=usage.ru_utime + usage.ru_stime,
-            peak=peak,
+            peak=peak_kib_of(usage),
         )
 
     # -- what is printed, and signs of life --------------------------------------------------------------------------
@@ -536,23 +459,8 @@ class Supervisor(object):
         process: "Optional[Executor]" = None,
     ) -> "None":
         process = process or self._running
-        for kind, descriptor, start, end in (
-            (formats.STDOUT, process.out, out_start, out_end),
-            (formats.STDERR, process.err, err_start, err_end),
-        ):
-            sent = process.out_sent if kind == formats.STDOUT else process.err_sent
-            position = max(sent, start)
-            end = os.fstat(descriptor).st_size if end is None else end
-            while position < end:
-                data = os.pread(descriptor, min(end - position, 1 << 20), position)
-                if not data:
-                    break
-                self.outbox.add(kind, payload=data, number=number, index=index)
-                position += len(data)
-            if kind == formats.STDOUT:
-                process.out_sent = max(sent, position)
-            else:
-                process.err_sent = max(sent, position)
+        for kind, data in process.printed((out_start, err_start), (out_end, err_end)):
+            self.outbox.add(kind, payload=data, number=number, index=index)
 
     def _print_live(self) -> "None":
         """Send what the component that runs now has printed so far."""
@@ -599,11 +507,7 @@ class Supervisor(object):
                 os.kill(process.pid, signal.SIGKILL)
                 return
         first = component != self.announced
-        printed = (
-            os.fstat(process.out).st_size > process.out_sent
-            or os.fstat(process.err).st_size > process.err_sent
-        )
-        if first or printed or self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
+        if first or process.has_unsent() or self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
             self.announced = component
             self._print_live()
             number = self.chunks[0].block.round
@@ -615,25 +519,3 @@ class Supervisor(object):
                 wall=now - started,
                 peak=peak_kib(process.pid),
             )
-
-
-def _names_in(folder: "Optional[str]") -> "Set[str]":
-    try:
-        names = os.listdir(folder) if folder is not None else []
-    except OSError:
-        return set()
-    return {name for name in names if not name.startswith((".", "_condor")) and name not in NOT_MISSED}
-
-
-def _how_it_ended(status: "int") -> "str":
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        names = {value.value: value.name for value in signal.Signals}
-        return "killed by signal %d (%s)" % (number, names.get(number, "unknown"))
-    return "exited with code %d" % os.WEXITSTATUS(status)
-
-
-def _tail(descriptor: "int", start: "int", limit: "int" = 4000) -> "str":
-    end = os.fstat(descriptor).st_size
-    begin = max(start, end - limit)
-    return read_at(descriptor, end - begin, begin).decode("utf-8", "replace")
