@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,3 +70,45 @@ def test_a_run_goes_on(
         assert run.wait(PATIENCE).state == "completed"
     finally:
         run.remove(force=True)
+
+
+_IN_ASYNCIO = """
+import asyncio, os, signal, sys
+import wingspan
+
+def wait(x):
+    import time
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.02)
+    return x
+
+async def interrupted(m):
+    asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGINT)
+    await m
+
+async def bounded(m):
+    await asyncio.wait_for(asyncio.ensure_future(all_of(m)), 0.3)
+
+async def all_of(m):
+    return [x async for x in m.aiter_as_available()]
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+m = wingspan.map(wait, [1], tag="long", pool="local")
+try:
+    asyncio.run(globals()[sys.argv[2]](m))
+except (KeyboardInterrupt, asyncio.TimeoutError) as error:
+    print(type(error).__name__)
+m.remove()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "raised", "is_told"),
+    [("interrupted", "KeyboardInterrupt", True), ("bounded", "TimeoutError", False)],
+)
+def test_a_map_goes_on_that_asyncio_waits_for(tmp_path: Path, how: str, raised: str, is_told: bool) -> None:
+    """Ctrl-C within asyncio tells so, once; a task that the program itself cancels tells nothing."""
+    command = [sys.executable, "-c", _IN_ASYNCIO, str(tmp_path / "gate"), how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.stdout == f"{raised}\n", done.stderr
+    assert done.stderr.count("the map 'long' goes on by itself") == is_told

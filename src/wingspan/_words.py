@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
 
@@ -71,6 +73,25 @@ def going_on(text: str) -> Iterator[None]:
     """Within, Ctrl-C ends the waiting and not what is waited for: `text` says so, and how to come back."""
     try:
         yield
-    except KeyboardInterrupt:
-        notice(text, INTERRUPTED)
+    except BaseException as error:
+        if _is_interrupt(error):
+            notice(text, INTERRUPTED)
         raise
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what raised `error`: as KeyboardInterrupt, or by way of asyncio, which cancels the task that it runs.
+
+    Other reasons to cancel a task (a time limit, another task's error) are the program's own.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return isinstance(error, KeyboardInterrupt)
+    # Since Python 3.11 asyncio.run has a handler of its own, a method of its Runner, which counts the interrupts. Before, it cancels
+    # all tasks while it handles KeyboardInterrupt.
+    runner = getattr(getattr(signal.getsignal(signal.SIGINT), "func", None), "__self__", None)
+    if getattr(runner, "_interrupt_count", 0):
+        return True
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -138,13 +139,17 @@ def _check_umask() -> None:
     """
     try:
         with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - asked for every map
-            facts = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
-        umask, capabilities = int(facts[b"Umask"], 8), int(facts[b"CapEff"], 16)
-    except (OSError, KeyError, ValueError):
+            status = file.read()
+    except OSError:
         return
-    if umask & _OWN_RIGHTS and not capabilities & _DAC_OVERRIDE:
+    umask, capabilities = (
+        re.search(rb"^" + name + rb":\s*(\w+)", status, re.MULTILINE) for name in (b"Umask", b"CapEff")
+    )
+    if umask is None or capabilities is None:
+        return
+    if int(umask[1], 8) & _OWN_RIGHTS and not int(capabilities[1], 16) & _DAC_OVERRIDE:
         raise SettingsError(
-            f"the umask of this process is {umask:03o}: it takes your own rights to files away that are made here",
+            f"the umask of this process is {int(umask[1], 8):03o}: it takes your own rights to files away that are made here",
             hint="set another one before, such as umask 077 in a shell, or os.umask(0o077) in Python",
         )
 

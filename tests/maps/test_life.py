@@ -315,6 +315,29 @@ def test_idle_workers_take_the_next_map():
     until(took_another, "a worker that takes a second map")
 
 
+def test_only_workers_of_the_last_hold_count_as_held(gate):
+    """Those of an earlier hold have been replaced, also for a process that opens the map later."""
+    wait = gate.wait
+
+    def waiting(x):
+        wait()
+        return x
+
+    m = wingspan.map(waiting, range(9), tag="twice", pool="local", options=wingspan.Options(workers=2))
+    until(lambda: m.statuses.count(RUNNING) == 2, "both workers are at work")
+    m.hold()
+    m.release()
+    until(lambda: m.statuses.count(RUNNING) == 2, "two others are at work")
+    m.hold()
+    for look in (m, wingspan.load("twice")):
+        with pytest.raises(wingspan.ComponentHeld, match="all 2 workers"):
+            look.wait(timeout=PATIENCE)
+        assert "workers: 2 completed, 2 held" in str(look.status())
+    gate.open()
+    wingspan.load("twice").release()
+    assert m.wait(timeout=PATIENCE).is_done
+
+
 def test_hold_and_release_at_once_change_nothing():
     """A map whose workers were held before they said a word, and released, is done."""
     m = wingspan.map(abs, range(-3, 0), pool="local")

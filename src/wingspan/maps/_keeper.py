@@ -154,7 +154,19 @@ class Keeper:
         for events in told:
             self._hand.take(events, self._entries)
             changed = self.jobs.apply_all(events) or changed
+        self._end_replaced()
         return changed
+
+    def _end_replaced(self) -> None:
+        """Workers that an earlier hold has ended, and whose place others have, are held no more.
+
+        A process that opens the map later hears from the pool only that the map is held, and that these workers have ended.
+        """
+        held = [job for job in self.jobs.held if self._ends_when_held(job.pool)]
+        if held and (last := self._deeds.last("hold")):
+            for job in held:
+                if job.cluster not in last:
+                    job.state = JobState.COMPLETED
 
     def stopped_pools(self) -> dict[str, str]:
         """Pools that have jobs of the map and do not run, and what to do about each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 import os
@@ -93,20 +94,24 @@ class Outputs(Sequence[Any]):
         self, ready: Callable[[], bool], deadline: float | None, what: str, holds_ok: bool = False
     ) -> None:
         """Block until `ready`; see `_looks`."""
-        with going_on(
-            f"Interrupted: the map {self.tag!r} goes on by itself. wingspan.load({self.tag!r}).wait() comes back to it, "
-            f"wingspan.remove({self.tag!r}) ends it."
-        ):
+        with self._going_on():
             for pause in self._looks(ready, deadline, what, holds_ok):
                 time.sleep(pause)
+
+    def _going_on(self) -> contextlib.AbstractContextManager[None]:
+        return going_on(
+            f"Interrupted: the map {self.tag!r} goes on by itself. wingspan.load({self.tag!r}).wait() comes back to it, "
+            f"wingspan.remove({self.tag!r}) ends it."
+        )
 
     async def _wait_for_async(self, ready: Callable[[], bool], deadline: float | None, what: str) -> None:
         """Until `ready`; each look is taken in a thread, so that it holds nobody else up."""
         import asyncio
 
         looks = self._looks(ready, deadline, what)
-        while (pause := await asyncio.to_thread(next, looks, None)) is not None:
-            await asyncio.sleep(pause)
+        with self._going_on():
+            while (pause := await asyncio.to_thread(next, looks, None)) is not None:
+                await asyncio.sleep(pause)
 
     def _check_pools_are_available(self) -> None:
         keeper = self._keeper
