@@ -613,7 +613,7 @@ def test_builds_that_begin_at_once_leave_each_others_folders(tmp_path: Path) -> 
 
 
 def test_unpacking_a_squashfs_moves_it(build: Build) -> None:
-    """An image unpacked elsewhere has its new place written in text, scripts and binaries; too long a path is refused."""
+    """An image unpacked elsewhere has its new place written in text, scripts and binaries."""
     bundle = build("small")
     folder = Path(tempfile.mkdtemp(prefix="w", dir="/tmp"))
     try:
@@ -623,9 +623,6 @@ def test_unpacking_a_squashfs_moves_it(build: Build) -> None:
         binary = (prefix / "share/prefix-probe/binary.dat").read_bytes()
         assert f"{prefix}/share".encode() + b"\0" in binary
         assert b"\0tail\0" in binary
-        with pytest.raises(BuildFailed, match="longer than"):
-            unpack_bundle(bundle, folder / "a-folder-with-a-long-name")
-        assert not (folder / "a-folder-with-a-long-name").exists()
     finally:
         shutil.rmtree(folder)
 

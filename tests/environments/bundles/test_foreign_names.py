@@ -24,7 +24,13 @@ from hypothesis import strategies as st
 
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import build_bundle, unpack_bundle
-from wingspan.environments.bundles.errors import BundleDamaged, BundleError, UnsafeBundle, UnsafePackage
+from wingspan.environments.bundles.errors import (
+    BuildFailed,
+    BundleDamaged,
+    BundleError,
+    UnsafeBundle,
+    UnsafePackage,
+)
 from wingspan.environments.bundles.kinds.oci import dockerfile
 from wingspan.environments.bundles.kinds.sif import definition_file
 from wingspan.environments.bundles.kinds.squashfs import trailer
@@ -535,6 +541,22 @@ def test_rights_and_owners_of_an_image_are_not_taken_over(
         assert (status.st_uid, status.st_mode & 0o7777) == (0, mode)
 
 
+@pytest.mark.skipif(shutil.which("mksquashfs") is None, reason="needs mksquashfs")
+@pytest.mark.parametrize(
+    ("room", "said"), [("{}", "has room for 25 bytes"), ('{"bin/a": 255}', "no room for a path")]
+)
+def test_an_image_without_the_room_that_it_tells_of(
+    room: str, said: str, tmp_path: Path, root: Path, empty_cache: Path
+) -> None:
+    """An image of an older Wingspan tells of no room, a foreign one perhaps of too much: refused, and nothing stays."""
+    (root / "bin/a").write_bytes(b"/opt/wingspan/environment/lib\0next\0")
+    (root / ".wingspan/prefix-files.json").write_text(f'{{"text": [], "binary": ["bin/a"], "room": {room}}}')
+    with pytest.raises(BuildFailed, match=said) as caught:
+        unpack_bundle(image(tmp_path / "i.squashfs", root), tmp_path / "target")
+    assert "shorter path" in caught.value.hint
+    assert not (tmp_path / "target").exists()
+
+
 @needs_root
 @pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
 def test_an_image_with_a_device_is_refused(kind: int, tmp_path: Path, root: Path, empty_cache: Path) -> None:
@@ -736,6 +758,8 @@ def test_a_mangled_pack_is_an_error_in_words(data: st.DataObject, tmp_path: Path
         b'{"text": ["a\\u0000b"], "binary": []}',
         b'{"text": ["a\\ud800b"], "binary": []}',
         b'{"text": 1, "binary": []}',
+        b'{"text": [], "binary": [], "room": 1}',
+        b'{"text": [], "binary": ["b"], "room": {"b": "255"}}',
     ],
 )
 def test_an_image_whose_list_makes_no_sense_is_damaged(listed: bytes, tmp_path: Path) -> None:

@@ -122,9 +122,7 @@ def test_sif_is_started(build: Build, apptainer: str, tmp_path: Path) -> None:
 def test_an_image_is_unpacked(kind: str, build: Build) -> None:
     """The environment in an image becomes a folder, and works there; of the base nothing comes along."""
     bundle = build("wheels", kind)
-    with tempfile.TemporaryDirectory(
-        dir="/tmp"
-    ) as name:  # programs have room for a path as short as the image's
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
         prefix = unpack_bundle(bundle, name)
         assert sorted(path.name for path in Path(name).iterdir()) == ["activate.sh", "env"]
         done = subprocess.run(

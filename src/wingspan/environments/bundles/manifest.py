@@ -80,6 +80,8 @@ class Manifest:
         packages: How many.
         installed_bytes: Sum of the file sizes of the installed environment; None where it was not installed.
         installed_files: How many files that is.
+        longest_path: Bytes of the longest path that an image can be unpacked to, because its programs have room for no
+            longer one; None: not known, or any path will do.
         needs: What a machine must have (`Needs.to_json`), without what depends on the building machine.
     """
 
@@ -94,6 +96,7 @@ class Manifest:
     packages: int
     installed_bytes: int | None = None
     installed_files: int | None = None
+    longest_path: int | None = None
     needs: dict[str, Any] = attrs.field(factory=dict)
 
     def to_json(self) -> str:
@@ -147,7 +150,7 @@ class Manifest:
             trust.check_path(self.prefix[1:])
         if self.python is not None and not _PYTHON.fullmatch(self.python):
             raise ValueError(f"{self.python!r:.100} is no version of Python")
-        for number in (self.packages, self.installed_bytes, self.installed_files):
+        for number in (self.packages, self.installed_bytes, self.installed_files, self.longest_path):
             if number is not None and (type(number) is not int or not 0 <= number < 1 << 60):
                 raise ValueError(f"{number!r:.100} is no number of something")
         if not isinstance(self.needs, dict):

@@ -102,7 +102,8 @@ def unpack_bundle(
     activate = directory / "activate.sh"
     if activate.exists() and b"CONDA_PREFIX" not in activate.read_bytes():
         raise AlreadyThere(f"{activate} exists, and activates no environment", hint="choose another folder")
-    made = not directory.exists()
+    _check_length(checked, prefix)
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     with no_room(directory):
         try:
             with temporary_folder(directory, ".unpack-") as work:
@@ -122,11 +123,25 @@ def unpack_bundle(
             trust.write_whole(str(activate), script.encode(errors="surrogateescape"), mode=0o644)
         except BaseException:
             shutil.rmtree(prefix, ignore_errors=True)
-            if made:
-                with contextlib.suppress(OSError):
-                    directory.rmdir()
+            with contextlib.suppress(OSError):  # somebody put something there meanwhile
+                for folder in made:
+                    folder.rmdir()
             raise
     return prefix
+
+
+def _check_length(bundle: Bundle, prefix: Path) -> None:
+    """See that the programs in an image have room for the path `prefix`.
+
+    Raises:
+        InvalidPlace: They have not.
+    """
+    longest = bundle.manifest.longest_path if bundle.manifest is not None else None
+    if longest is not None and len(os.fsencode(prefix)) > longest:
+        raise InvalidPlace(
+            f"{prefix} is too long a path ({len(os.fsencode(prefix))} bytes): programs in {bundle.path.name} have room for {longest}",
+            hint="choose another folder (-o) or name (-e)",
+        )
 
 
 def _unchanging(bundle: Bundle, work: Path) -> Bundle:
@@ -248,7 +263,8 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
         reason = done.stderr.decode(errors="replace").strip()[-300:]
         raise BuildFailed(
             f"the environment cannot be moved to {prefix}: {reason}",
-            hint=f"a path longer than {bundle.prefix} does not fit into its programs: choose a shorter one",
+            hint="choose a shorter path with -o or -e, or build the bundle again with this Wingspan: older ones "
+            f"have room for {len(bundle.prefix)} bytes",
         )
     target.rename(prefix)
     progress.finish(task)
@@ -263,10 +279,12 @@ def _check_prefix_files(folder: Path, work: Path, path: Path) -> None:
     try:
         listed = json.loads((folder / FOLDER / "prefix-files.json").read_bytes())
         names = [str(name) for kind in ("text", "binary") for name in listed[kind]]
+        if not all(type(size) is int for size in listed.get("room", {}).values()):
+            raise TypeError(listed["room"])
         for name in names:
             if b"\0" in os.fsencode(name):
                 raise ValueError(name)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BundleDamaged(
             f"{path} has no readable {FOLDER}/prefix-files.json", hint="is it the right file?"
         ) from None

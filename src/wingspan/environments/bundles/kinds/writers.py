@@ -41,14 +41,13 @@ def install_tree(order: Order) -> tuple[Path, Manifest, dict[str, str]]:
 def _add_contents(order: Order, folder: Path, size: int, files: int) -> Manifest:
     """Add ``.wingspan``; answers the manifest with the measures."""
     manifest = attrs.evolve(order.manifest, installed_bytes=size, installed_files=files)
-    add_contents(
+    return add_contents(
         folder,
         manifest,
         lock=order.env.lock_path,
         workspace=order.env.manifest_path,
         activated=order.activated,
     )
-    return manifest
 
 
 def _squashfs(order: Order) -> tuple[Product, Manifest]:

@@ -6,6 +6,9 @@ import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypedDict
+
+import attrs
 
 from wingspan.environments.activation import Activated
 from wingspan.environments.bundles.manifest import Manifest
@@ -42,9 +45,16 @@ def _warn(faults: Iterable[str]) -> None:
 
 def add_contents(
     folder: Path, manifest: Manifest, *, lock: Path, workspace: Path | None, activated: Activated
-) -> None:
-    """Write ``.wingspan``: the manifest, lock and workspace, activation, and what relocation needs."""
-    assert manifest.prefix is not None
+) -> Manifest:
+    """Write ``.wingspan``: the manifest, lock and workspace, activation, and what relocation needs.
+
+    Returns:
+        The manifest, with the longest path that the environment can be unpacked to.
+    """
+    prefix = manifest.prefix
+    assert prefix is not None
+    prefix_files = _files_with_prefix(folder, prefix)
+    manifest = attrs.evolve(manifest, longest_path=min(prefix_files["room"].values(), default=None))
     inside = folder / FOLDER
     inside.mkdir()
     (inside / "bundle.json").write_text(manifest.to_json(), encoding="utf-8")
@@ -55,33 +65,50 @@ def add_contents(
         (folder / ACTIVATION).mkdir(exist_ok=True)
         (folder / ACTIVATION / name).write_bytes(content)
     (inside / "activate.sh").write_text(
-        activation_script(folder, prefix=manifest.prefix, name=manifest.environment, movable=True),
+        activation_script(folder, prefix=prefix, name=manifest.environment, movable=True),
         encoding="utf-8",
     )
     (inside / "prefix-files.json").write_text(
-        json.dumps(_files_with_prefix(folder, manifest.prefix), indent=1, sort_keys=True) + "\n",
-        encoding="utf-8",
+        json.dumps(prefix_files, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
     (inside / "relocate.py").write_bytes(remote_program("relocate.py"))
     for path in inside.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     inside.chmod(0o755)
+    return manifest
 
 
-def _files_with_prefix(folder: Path, prefix: str) -> dict[str, list[str]]:
-    """The files in which the prefix is written, by how: what a relocation has to rewrite."""
-    found: dict[str, set[str]] = {"text": set(), "binary": set()}
+class _PrefixFiles(TypedDict):
+    """The files in which the prefix is written, by how: what a relocation has to rewrite.
+
+    Attributes:
+        text, binary: Names.
+        room: For each of `binary`, how many bytes a prefix may have there: as many as the package's placeholder has.
+    """
+
+    text: list[str]
+    binary: list[str]
+    room: dict[str, int]
+
+
+def _files_with_prefix(folder: Path, prefix: str) -> _PrefixFiles:
+    text: set[str] = set()
+    room: dict[str, int] = {}
     for path in (folder / "conda-meta").glob("*.json"):
         for entry in json.loads(path.read_text(encoding="utf-8")).get("paths_data", {}).get("paths", []):
-            if entry.get("prefix_placeholder") and entry.get("path_type") != "softlink":
-                found["binary" if entry.get("file_mode") == "binary" else "text"].add(entry["_path"])
-    # byte code is made anew of the sources, which are rewritten
-    found["binary"] = {name for name in found["binary"] if not name.endswith(".pyc")}
+            placeholder, name = entry.get("prefix_placeholder"), entry["_path"]
+            if not placeholder or entry.get("path_type") == "softlink":
+                continue
+            if entry.get("file_mode") != "binary":
+                text.add(name)
+            elif not name.endswith(".pyc"):  # byte code is made anew of the sources, which are rewritten
+                # of a file that two packages have, nobody knows here whose it is
+                room[name] = min(room.get(name, 1 << 20), len(placeholder.encode()))
     for path in (folder / "bin").glob("*"):  # entry points of noarch packages and of wheels
         # binaries may begin as text
-        if path.is_file() and not path.is_symlink() and f"bin/{path.name}" not in found["binary"]:
+        if path.is_file() and not path.is_symlink() and f"bin/{path.name}" not in room:
             with path.open("rb") as file:
                 head = file.read(4096)
             if b"\0" not in head and prefix.encode() in head:
-                found["text"].add(f"bin/{path.name}")
-    return {key: sorted(names) for key, names in found.items()}
+                text.add(f"bin/{path.name}")
+    return {"text": sorted(text), "binary": sorted(room), "room": room}

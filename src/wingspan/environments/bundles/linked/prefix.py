@@ -29,7 +29,7 @@ import attrs
 from wingspan._python import this_python
 from wingspan._urls import without_secrets
 from wingspan.environments.archives import console_scripts
-from wingspan.environments.bundles.errors import BuildFailed, ProgramMissing, UnsafeBundle
+from wingspan.environments.bundles.errors import BuildFailed, InvalidPlace, ProgramMissing, UnsafeBundle
 from wingspan.environments.bundles.linked.bytecode import compile_packages
 from wingspan.environments.bundles.linked.claims import CLOBBERS, Claim, claimed_files, origins_of
 from wingspan.environments.bundles.packages.fetch import Archive, run_rattler
@@ -139,9 +139,16 @@ def link_conda(
 
     Raises:
         UnsafePackage: A name in one of them leads out of the folder; nothing was linked.
+        InvalidPlace: A program has no room for a path as long as `prefix`; nothing was linked.
     """
     cache = cache or cache_folder("packages")
-    check_archives(items, cache, wheels)
+    room = check_archives(items, cache, wheels)
+    if room is not None and len(os.fsencode(prefix)) > room.size:
+        raise InvalidPlace(
+            f"{prefix} is too long a path ({len(os.fsencode(prefix))} bytes): "
+            f"{room.name} of the package {room.label} has room for {room.size}",
+            hint=f"take a bundle of kind 'pack', and unpack it to a path of at most {room.size} bytes",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     task = progress.start("Linking packages", len(items))
     request: dict[str, object] = {

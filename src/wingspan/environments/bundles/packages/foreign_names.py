@@ -16,11 +16,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from wingspan.environments.archives import LocalPackage, console_scripts, read_member
 from wingspan.environments.bundles.errors import UnsafePackage
 from wingspan.worker import trust
 
-__all__ = ["Contents", "add_extracted", "check_archives", "check_names", "clear_links", "site_packages"]
+__all__ = [
+    "Contents",
+    "Room",
+    "add_extracted",
+    "check_archives",
+    "check_names",
+    "clear_links",
+    "site_packages",
+]
 
 #: Wingspan's own folder in an environment: what lies there is executed when a job starts.
 _RESERVED = (".wingspan",)
@@ -70,15 +80,34 @@ def site_packages(records: Iterable[Mapping[str, Any]]) -> str:
     return "lib/python/site-packages"
 
 
+@attrs.frozen(kw_only=True)
+class Room:
+    """The program that has the least room for the path of its environment.
+
+    Attributes:
+        size: Bytes of the longest path.
+        label: The package.
+        name: The file in it.
+    """
+
+    size: int
+    label: str
+    name: str
+
+
 class Contents:
     """The names that packages want in one environment, as they become known.
 
     Args:
         site: Where packages for any Python go, below the environment.
+
+    Attributes:
+        room: What limits the length of the environment's path; None: nothing does.
     """
 
     def __init__(self, site: str) -> None:
         self.site = site
+        self.room: Room | None = None
         self._tree = trust.Tree(_RESERVED)
 
     def add(
@@ -102,9 +131,9 @@ class Contents:
             UnsafePackage: A name leads elsewhere, or what lies there is something else than the list says.
         """
         try:
-            if paths is not None:
-                listed = [(entry["_path"], entry.get("path_type")) for entry in json.loads(paths)["paths"]]
-            else:
+            entries = json.loads(paths)["paths"] if paths is not None else []
+            listed = [(entry["_path"], entry.get("path_type")) for entry in entries]
+            if paths is None:
                 listed = [(line, None) for line in (files or "").splitlines() if line]
             points = json.loads(link).get("noarch", {}).get("entry_points", []) if noarch and link else []
             programs = [str(point).partition("=")[0].strip() for point in points]
@@ -118,8 +147,17 @@ class Contents:
                 self._add(label, name, kind, noarch, folder)
             except trust.BadName as error:
                 raise _unsafe(label, name, str(error)) from None
+        self._look_for_room(label, entries)
         for program in programs:
             self._add_program(label, program)
+
+    def _look_for_room(self, label: str, entries: Iterable[Mapping[str, Any]]) -> None:
+        for entry in entries:
+            placeholder = entry.get("prefix_placeholder")
+            if entry.get("file_mode") == "binary" and isinstance(placeholder, str):
+                size = len(placeholder.encode(errors="replace"))
+                if self.room is None or size < self.room.size:
+                    self.room = Room(size=size, label=label, name=str(entry["_path"]))
 
     def _add(self, label: str, name: str, kind: str | None, noarch: bool, folder: Path | None) -> None:
         place = name
@@ -266,13 +304,18 @@ def clear_links(wheels: Iterable[Path], folder: Path, site: str) -> None:
         contents.clear_links(wheel, folder)
 
 
-def check_archives(items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iterable[Path] = ()) -> None:
+def check_archives(
+    items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iterable[Path] = ()
+) -> Room | None:
     """See that all names in conda packages (items as of `link_conda`) and wheels stay in the environment. Nothing is written.
 
     Args:
         items: The packages, with their archives.
         cache: Extracted packages that are as they were; their lists are read from there.
         wheels: What is installed beside them.
+
+    Returns:
+        What limits the length of the environment's path; None: nothing does.
 
     Raises:
         UnsafePackage: One does not; package and name are named.
@@ -307,3 +350,4 @@ def check_archives(items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iter
                 f"{wheel.name} is not a wheel: {error}", hint="the lock names it: look where it comes from"
             ) from None
     contents.check()
+    return contents.room

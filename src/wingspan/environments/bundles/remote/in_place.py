@@ -16,8 +16,13 @@ def replace_in_text(content, old, new):
     return changed + end + rest.replace(old, new)
 
 
-def replace_in_binary(path, old, new):
-    """Write `new` for `old` up to the zero that ends each text, and fill up with zeros: in place, a megabyte at a time."""
+def replace_in_binary(path, old, new, room=None):
+    """Write `new` for `old` up to the zero that ends each text, and fill up with zeros: in place, a megabyte at a time.
+
+    `room`: how many bytes a prefix had in this file before `old` was written into it; by so much `new` may be longer than
+    `old`. Raises ValueError where the zeros that were left then are not there.
+    """
+    room = max(len(old), room or 0)
     with open(path, "r+b") as file:
         offset = 0
         while True:
@@ -35,9 +40,14 @@ def replace_in_binary(path, old, new):
                         text += piece if stop < 0 else piece[:stop]
                         if stop >= 0 or not piece:
                             break
-                shorter = text.replace(old, new)
+                changed = text.replace(old, new)
+                if len(changed) > len(text):
+                    file.seek(offset + at + len(text))
+                    more = len(changed) - len(text)
+                    if len(new) > room or file.read(more) != bytes(more):
+                        raise ValueError("%s has no room for a path of %d bytes" % (path, len(new)))
                 file.seek(offset + at)
-                file.write(shorter + b"\0" * (len(text) - len(shorter)))
+                file.write(changed + b"\0" * (len(text) - len(changed)))
                 if end < 0:
                     offset += at + len(text)
                     break

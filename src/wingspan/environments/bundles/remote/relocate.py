@@ -3,9 +3,9 @@
 
     python relocate.py FOLDER OLD NEW
 
-Text files get NEW for OLD. In binaries the text that follows is moved up and zeros fill the gap, which needs
-NEW to be no longer than OLD; the starter sees to that with a link of a short name. What was made of a text file goes
-with it: the byte code of modules, and the digests of scripts in the lists of the wheels that brought them.
+Text files get NEW for OLD. In binaries the text that follows is moved, within the room that the package left for a
+prefix (``room`` in prefix-files.json, in bytes; where it is not told, as much as OLD takes). What was made of a text file
+goes with it: the byte code of modules, and the digests of scripts in the lists of the wheels that brought them.
 """
 
 import base64
@@ -24,15 +24,20 @@ from in_place import replace_in_binary, replace_in_text  # @include in_place.py
 def relocate(folder, old, new):
     with open(os.path.join(folder, ".wingspan", "prefix-files.json")) as file:
         names = json.load(file)
-    if names["binary"] and len(os.fsencode(new)) > len(old):
-        raise SystemExit("relocate: %r is longer than %r, which is written in binaries" % (new, old))
+    room = names.get("room", {})
+    for name in names["binary"]:
+        if len(os.fsencode(new)) > max(len(old), room.get(name, 0)):
+            raise SystemExit(
+                "relocate: %r is too long a path for %s, which has room for %d bytes"
+                % (new, name, room.get(name, len(old)))
+            )
     for kind in ("text", "binary"):
         for name in names[kind]:
             path = os.path.join(folder, name)
             patched = path + ".relocated"
             shutil.copy(path, patched)  # the mode, too
             if kind == "binary":
-                replace_in_binary(patched, old.encode(), os.fsencode(new))
+                replace_in_binary(patched, old.encode(), os.fsencode(new), room.get(name))
             else:
                 with open(path, "rb") as file:
                     content = file.read()
