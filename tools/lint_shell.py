@@ -22,8 +22,10 @@ from wingspan.environments.bundles.remote import remote_program
 from wingspan.runs._render import render
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Parts of other files, which are checked with them; and one that is shell and Python at once, which no parser of shell reads.
-_PARTS = ("images.sh", "unpack_header.sh", "unpacker_head.sh")
+#: Not checked as they stand: the starter's frame and its parts (checked when they are put together), the head of a file that goes on
+#: with base64, and one that is shell and Python at once.
+_PARTS = ("starter.sh", "unpack_header.sh", "unpacker_head.sh")
+_FOLDERS_OF_PARTS = ("starter",)
 #: One of each kind of run.
 _RUNS = {
     "plain": {"outputs": ["out/*.txt"], "inputs": ["in.txt"]},
@@ -44,7 +46,10 @@ def files() -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "*.sh", ".ci/run"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    return [ROOT / name for name in listed if Path(name).name not in (*_PARTS, "starter.sh")]
+    paths = map(Path, listed)
+    return [
+        ROOT / path for path in paths if path.name not in _PARTS and path.parent.name not in _FOLDERS_OF_PARTS
+    ]
 
 
 def written(folder: Path) -> list[Path]:
