@@ -18,14 +18,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "engines"))
 
 from apptainer import engines_folder
 
+import wingspan
 from wingspan.environments.bundles.remote import remote_program
+from wingspan.maps._render import render_map
 from wingspan.runs._render import render
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Not checked as they stand: the starter's frame and its parts (checked when they are put together), the head of a file that goes on
-#: with base64, and one that is shell and Python at once.
-_PARTS = ("starter.sh", "unpack_header.sh", "unpacker_head.sh")
-_FOLDERS_OF_PARTS = ("starter",)
+#: Not checked as they stand: the starter's frame and the head of a pack that unpacks itself, which `written` puts together; and one that is
+#: shell and Python at once.
+_NO_SHELL = ("starter.sh", "unpack_header.sh", "unpacker_head.sh")
+#: Folders of parts of a script. The whole script is checked, too; in a part alone these warnings mean nothing: variables that one part sets,
+#: another reads (SC2034, SC2154); job.sh begins with `set -e`, which looks at each `cd` (SC2164); and it sets PATH on purpose (SC2123).
+_FOLDERS_OF_PARTS = ("starter", "scripts")
+_OF_OTHER_PARTS = "SC2034,SC2154,SC2164,SC2123"
 #: One of each kind of run.
 _RUNS = {
     "plain": {"outputs": ["out/*.txt"], "inputs": ["in.txt"]},
@@ -41,15 +46,14 @@ def program() -> str | None:
     return shutil.which("shellcheck", path=f"{os.environ['PATH']}{os.pathsep}{kept}")
 
 
-def files() -> list[Path]:
-    """The scripts of the repository."""
+def files() -> tuple[list[Path], list[Path]]:
+    """The scripts of the repository, and the parts of scripts."""
     listed = subprocess.run(
         ["git", "ls-files", "*.sh", ".ci/run"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    paths = map(Path, listed)
-    return [
-        ROOT / path for path in paths if path.name not in _PARTS and path.parent.name not in _FOLDERS_OF_PARTS
-    ]
+    paths = [ROOT / name for name in listed if Path(name).name not in _NO_SHELL]
+    parts = [path for path in paths if path.parent.name in _FOLDERS_OF_PARTS]
+    return [path for path in paths if path not in parts], parts
 
 
 def written(folder: Path) -> list[Path]:
@@ -57,13 +61,17 @@ def written(folder: Path) -> list[Path]:
     os.environ["WINGSPAN_DATA_DIR"] = str(folder / "data")
     starter = folder / "starter.sh"
     starter.write_bytes(remote_program("starter.sh"))
-    found = [starter]
+    header = folder / "unpack_header.sh"
+    header.write_bytes(remote_program("unpack_header.sh") + b":\n")  # for the data that follows
+    found = [starter, header]
     (folder / "in.txt").touch()
-    for name, options in _RUNS.items():
-        command = ["sh", "-c", "echo {word}" if name == "sweep" else "true"]
-        for target in ("htcondor", "slurm"):
-            paths = render(target, folder / f"{target}-{name}", command, workspace=folder, **options)  # type: ignore[arg-type]
-            found += [path for path in paths if path.suffix in (".sh", ".sbatch")]
+    a_map = wingspan.map(abs, [1], tag="linted", pool="local", options=wingspan.Options(workers=0))
+    for target in ("htcondor", "slurm"):
+        paths = render_map(target, folder / f"{target}-map", a_map)  # type: ignore[arg-type]
+        for name, options in _RUNS.items():
+            command = ["sh", "-c", "echo {word}" if name == "sweep" else "true"]
+            paths += render(target, folder / f"{target}-{name}", command, workspace=folder, **options)  # type: ignore[arg-type]
+        found += [path for path in paths if path.suffix in (".sh", ".sbatch")]
     return found
 
 
@@ -74,9 +82,16 @@ def main() -> int:
             "lint: ShellCheck is not here, and shell is not looked at; python tools/engines/shellcheck.py obtains it"
         )
         return 0
+    whole, parts = files()
     with tempfile.TemporaryDirectory() as folder:
-        command = [shellcheck, "--severity=warning", *files(), *written(Path(folder))]
-        return subprocess.run(command, check=False).returncode
+        check = [shellcheck, "--severity=warning"]
+        codes = [
+            subprocess.run([*check, *whole, *written(Path(folder))], check=False).returncode,
+            subprocess.run(
+                [*check, "--shell=sh", f"--exclude={_OF_OTHER_PARTS}", *parts], check=False
+            ).returncode,
+        ]
+    return max(codes)
 
 
 if __name__ == "__main__":

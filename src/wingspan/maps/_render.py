@@ -312,6 +312,7 @@ class _Files:
         )
         lines += [
             "",
+            "set -eu",
             "# This folder, and the map's, must be on a file system that the nodes see.",
             'cd "$SLURM_SUBMIT_DIR"',
             "# The two make a number that no other worker of the map has.",

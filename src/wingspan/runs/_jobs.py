@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +49,7 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
     if bundle is not None and (now / bundle.path.name).exists():
         bundle = attrs.evolve(bundle, path=later / bundle.path.name)  # it lasts as long as the run
     words = carriage_to(pool, bundle).words if bundle is not None else ()
-    shared = None if pool.moves_files else shlex.quote(str(later))
+    shared = None if pool.moves_files else str(later)
     # Without an environment programs were looked for here, and here is where the jobs run: they find the same ones.
     path = os.environ.get("PATH") if bundle is None and pool.shares_files else None
     script = now / "job.sh"

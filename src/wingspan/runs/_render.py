@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._shell import Shell
 from wingspan._version import __version__
 from wingspan.delivery.carriage import OWN_DISK
 from wingspan.delivery.render import (
@@ -165,7 +166,7 @@ class _Files:
                 rows = "".join(", ".join(map(submit_value, row)) + "\n" for row in self._simple_rows())
                 put(self.folder, "params.csv", rows)
         else:
-            text = job_script(spec, start, shared='"$PWD"', by_submission=True)
+            text = job_script(spec, start, shared=Shell('"$PWD"'), by_submission=True)
             put(self.folder, "job.sh", text, trust.PROGRAM)
             put(self.folder, self.main, _sbatch_script(spec), trust.PROGRAM)
         put(self.folder, "submit.sh", self._submit_script(), trust.PROGRAM)

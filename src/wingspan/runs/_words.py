@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import re
-import shlex
 from collections.abc import Sequence
+
+from wingspan._shell import Shell, double_quoted, quoted
 
 __all__ = [
     "filled",
@@ -18,8 +19,6 @@ __all__ = [
     "word",
 ]
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./=:@%+,-]+")
-
 
 def uses_parameter(text: str, name: str) -> bool:
     """Whether a command uses a sweep's parameter: as ``{name}``, ``$name`` or ``${name}``.
@@ -30,24 +29,20 @@ def uses_parameter(text: str, name: str) -> bool:
     return re.search(rf"\{{{name}\}}|\${name}\b|\$\{{{name}\}}", text) is not None
 
 
-def word(word: str, parameters: Sequence[str]) -> str:
+def word(word: str, parameters: Sequence[str]) -> Shell:
     """A word for the shell, with ``{name}`` of a parameter as its variable; ``${name}`` is left to a shell that the command starts.
 
     >>> print(word("--lr={lr} or so", ("lr",)), word("echo ${lr}", ("lr",)))
     --lr="${lr}"' or so' 'echo ${lr}'
     """
     if not parameters:
-        return shlex.quote(word)
+        return quoted(word)
     pieces = re.split(r"((?<!\$)\{(?:" + "|".join(parameters) + r")\})", word)
-    shown = [
-        f'"${piece}"' if number % 2 else (piece if _PLAIN.fullmatch(piece) else shlex.quote(piece))
-        for number, piece in enumerate(pieces)
-        if piece
-    ]
-    return "".join(shown) or "''"
+    shown = [f'"${piece}"' if number % 2 else quoted(piece) for number, piece in enumerate(pieces) if piece]
+    return Shell("".join(shown) or "''")
 
 
-def pattern(path: str, parameters: Sequence[str] = ()) -> str:
+def pattern(path: str, parameters: Sequence[str] = ()) -> Shell:
     """A path for the shell in which ``*``, ``?`` and ``[`` still match, and ``{name}`` of a parameter is its value.
 
     >>> print(pattern("results/*.csv"), pattern("my file"), pattern("{lr}/*.csv", ["lr"]))
@@ -56,13 +51,15 @@ def pattern(path: str, parameters: Sequence[str] = ()) -> str:
     if not any(character in path for character in "*?["):
         return path_word(path, parameters)
     pieces = split(path, parameters)
-    return "".join(
-        f'"${piece}"' if number % 2 else re.sub(r"([^A-Za-z0-9_./=:@%+*?\[\]-])", r"\\\1", piece)
-        for number, piece in enumerate(pieces)
+    return Shell(
+        "".join(
+            f'"${piece}"' if number % 2 else re.sub(r"([^A-Za-z0-9_./=:@%+*?\[\]-])", r"\\\1", piece)
+            for number, piece in enumerate(pieces)
+        )
     )
 
 
-def path_word(path: str, parameters: Sequence[str]) -> str:
+def path_word(path: str, parameters: Sequence[str]) -> Shell:
     """A path as a word for the shell; ``${name}`` is the parameter's value, too."""
     return word("".join(split(path, parameters)), parameters)
 
@@ -93,8 +90,7 @@ def pattern_parts(path: str, parameters: Sequence[str], row: Sequence[str]) -> l
     return [part for part in text.split("/") if part not in ("", ".")]
 
 
-def inside_quotes(value: str, parameters: Sequence[str]) -> str:
-    """A value for double quotes, in which variables are filled in."""
+def inside_quotes(value: str, parameters: Sequence[str]) -> Shell:
+    """A value in double quotes: the shell fills in parameters and variables."""
     pieces = enumerate(split(value, parameters))
-    text = "".join(f"${piece}" if number % 2 else piece for number, piece in pieces)
-    return re.sub(r'([\\"`])', r"\\\1", text)
+    return double_quoted("".join(f"${piece}" if number % 2 else piece for number, piece in pieces))

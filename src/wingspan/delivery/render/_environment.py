@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingspan._shell import Shell
 from wingspan.delivery.render._folder import Target, put
 from wingspan.errors import SettingsError
 from wingspan.pools.submit_description import submit_line, submit_value
@@ -61,10 +62,10 @@ class RenderedEnvironment:
 
     @property
     def start(self) -> tuple[str, ...]:
-        """What stands before a command in a script of the job, quoted for a shell."""
+        """What stands before a command in a script of the job."""
         if not self:
             return ()
-        return ("sh", '"$wingspan_folder/enter.sh"' if self.target == "slurm" else "enter.sh")
+        return ("sh", Shell('"$wingspan_folder/enter.sh"') if self.target == "slurm" else "enter.sh")
 
     @property
     def container_image(self) -> str:

@@ -45,7 +45,7 @@ decode "$((end + 1)),\$" unpack
 chmod +x "$temporary/unpack"
 # where no program runs (noexec), a script still does by its shell, and then says what is wrong
 run=''
-[ "$(head -c 2 "$temporary/unpack")" != '#!' ] || run=sh
+[ "$(head -c 2 "$temporary/unpack")" != '#!' ] || run='sh'
 # ours removes the archive as soon as the packages are out of it: the disk holds them once less
 WINGSPAN_UNPACK_TEMPORARY="$temporary/archive.tar" $run "$temporary/unpack" "$@" "$temporary/archive.tar"
 exit 0

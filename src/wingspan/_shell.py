@@ -1,0 +1,102 @@
+"""Shell that Python writes. Words are quoted here, and files of shell get their values here; no other module does either.
+
+Text is a plain `str` until it is quoted, and a `Shell` from then on: what takes both quotes the one and leaves the other as it is, so
+nothing is quoted twice, and nothing is forgotten.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+__all__ = ["Shell", "UnfilledPlace", "double_quoted", "exports", "filled", "quoted", "template", "words"]
+
+_PLACE = re.compile(r"^[ \t]*@([A-Z][A-Z_]*)@\n|@([A-Z][A-Z_]*)@", re.MULTILINE)
+
+
+class Shell(str):
+    """Text that a shell reads as it stands."""
+
+    __slots__ = ()
+
+
+class UnfilledPlace(ValueError):
+    """A file of shell has a place that nobody fills, or lacks one that somebody wants to fill: a mistake of ours."""
+
+
+def quoted(text: str | int | os.PathLike[str]) -> Shell:
+    """`text` as one word of a POSIX shell, whatever is in it; what is `Shell` already, as it is.
+
+    >>> print(quoted("it's"), quoted(Shell('"$HOME"')), quoted(3))
+    'it'"'"'s' "$HOME" 3
+    """
+    return text if isinstance(text, Shell) else Shell(shlex.quote(str(text)))
+
+
+def words(texts: Iterable[str]) -> Shell:
+    """A command, of its words.
+
+    >>> print(words(["cat", "my file", Shell('"$folder"')]))
+    cat 'my file' "$folder"
+    """
+    return Shell(" ".join(map(quoted, texts)))
+
+
+def double_quoted(text: str) -> Shell:
+    r"""`text` in double quotes: the shell puts in what begins with a dollar, and does nothing else with it.
+
+    >>> print(double_quoted('$HOME "of" `me`'))
+    "$HOME \"of\" \`me\`"
+    """
+    return Shell('"' + re.sub(r'([\\"`])', r"\\\1", text) + '"')
+
+
+def exports(variables: Mapping[str, str]) -> list[Shell]:
+    """A line for each variable. Their names are checked by whoever has them from elsewhere.
+
+    >>> exports({"LR": "0.1 or so"})
+    ["export LR='0.1 or so'"]
+    """
+    return [Shell(f"export {name}={quoted(value)}") for name, value in variables.items()]
+
+
+@functools.cache
+def template(path: Path) -> str:
+    """A file of shell with places, read once."""
+    return path.read_text(encoding="utf-8")
+
+
+def filled(path: Path, /, **places: str | int) -> Shell:
+    r"""A file of shell in which each ``@NAME@`` has the value of ``name``: plain text as one quoted word, `Shell` as it is.
+
+    A place that has a line to itself is for whole lines: without a value the line is left out.
+
+    Raises:
+        UnfilledPlace: The file has a place without a value, or a value has no place.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "x.sh"
+    >>> _ = path.write_text("echo @WHAT@\n@MORE@\n")
+    >>> print(filled(path, what="a b", more=Shell("")), end="")
+    echo 'a b'
+    """
+    text = template(path)
+    wanted = {(found[1] or found[2]).lower() for found in _PLACE.finditer(text)}
+    if wanted != places.keys():
+        lacking, left = sorted(wanted - places.keys()), sorted(places.keys() - wanted)
+        raise UnfilledPlace(
+            f"{path.name}: no value for {lacking}" if lacking else f"{path.name}: no place for {left}"
+        )
+
+    def value(found: re.Match[str]) -> str:
+        shown = quoted(places[(found[1] or found[2]).lower()])
+        if found[1] is None:
+            return shown
+        return shown if not shown or shown.endswith("\n") else f"{shown}\n"
+
+    # All places at once: what a value has in it is no place.
+    return Shell(_PLACE.sub(value, text))

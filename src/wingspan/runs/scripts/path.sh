@@ -1,0 +1,3 @@
+# Programs are those that whoever made the run has.
+PATH=@PATH@
+export PATH
