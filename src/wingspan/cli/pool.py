@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from wingspan._shell import exports
 from wingspan.cli._main import Group
 from wingspan.cli._terminal import echo
 
@@ -126,8 +126,8 @@ def env(directory: Path | None) -> None:
 
     Use it as: eval "$(wingspan pool env)"
     """
-    for name, value in _pool(directory).environment().items():
-        echo(f"export {name}={shlex.quote(value)}")
+    for line in exports(_pool(directory).environment()):
+        echo(line)
 
 
 @pool.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

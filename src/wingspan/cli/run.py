@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wingspan._shell import words as shell_words
 from wingspan._words import counted, moment
 from wingspan.cli._complete import ENVIRONMENT, FILE, PROFILE, SWITCH, WORDS
 from wingspan.cli._output import notes
@@ -176,7 +176,7 @@ class RunCommand(click.Command):
                 kind, example = "task", [*given[: place + 1], "--", *given[place + 1 :]]
             told = (
                 f"{error.message} What belongs to a {kind} goes after --: -- {error.option_name} …, "
-                f"as in: wingspan run {shlex.join(example)}"
+                f"as in: wingspan run {shell_words(example)}"
             )
             raise click.NoSuchOption(error.option_name, told, None, ctx) from None
         ctx.meta["wingspan.after_dashes"] = after is not None and len(ctx.params.get("words", ())) <= after

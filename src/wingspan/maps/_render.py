@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Collection
 from pathlib import Path
 
 import attrs
 
+from wingspan._shell import Shell, quoted, words
 from wingspan._version import __version__
 from wingspan.delivery.carriage import OWN_DISK
 from wingspan.delivery.render import (
@@ -172,14 +172,14 @@ class _Files:
     def _worker_script(self) -> str:
         shared = self.target == "slurm"
         place = "$wingspan_folder/" if shared else ""
-        archive = shlex.quote("worker.pyz") if not shared else f'"{place}worker.pyz"'
+        archive = f'"{place}worker.pyz"' if shared else "worker.pyz"
         if self.environment:
-            python = " ".join([*self.environment.start, "python"])
+            python = words((*self.environment.start, "python"))
             why = "# The environment's Python; enter.sh makes the environment available and checks it."
         else:
             version = ".".join(self.info.interpreter["python"].split(".")[:2])
             launcher = f'"{place}launcher.sh"' if shared else "launcher.sh"
-            python = f"sh {launcher} {version} {shlex.quote(sys.executable or 'python3')}"
+            python = words(("sh", Shell(launcher), version, sys.executable or "python3"))
             why = f"# Python {version}, which pickled the function: launcher.sh looks for it, first at this path, then on PATH."
         lines = [
             "#!/bin/sh",
@@ -191,7 +191,7 @@ class _Files:
         if shared:
             lines += [
                 "# The map's folder, on the file system that the nodes share with the machine that made the map.",
-                f"map={shlex.quote(str(self.map.path))}",
+                f"wingspan_map={quoted(self.map.path)}",
                 "wingspan_folder=$PWD",
                 "# What the function writes to relative paths goes into a folder of its own, which ends with the worker.",
                 "wingspan_scratch=$(mktemp -d || mktemp -d /tmp/tmp.XXXXXX)",  # TMPDIR may be another machine's
@@ -201,15 +201,15 @@ class _Files:
                 "export TMPDIR",
                 'cd "$wingspan_scratch"',
                 why,
-                f'{python} {archive} file "$map" "$1" "$2"',
+                f'{python} {archive} file "$wingspan_map" "$1" "$2"',
             ]
         else:
             lines += [
                 "# The map's folder on the access point. It is reached through the channel that every job has to where it was submitted",
                 "# from (chirp): no port is opened, no file system shared.",
-                f"map={shlex.quote(str(self.map.path))}",
+                f"wingspan_map={quoted(self.map.path)}",
                 why,
-                f'exec {python} {archive} chirp "$map" "$1" "$2"',
+                f'exec {python} {archive} chirp "$wingspan_map" "$1" "$2"',
             ]
         return "\n".join(lines) + "\n"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from wingspan._python import this_python
+from wingspan._shell import Shell, exports, filled, quoted, words
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
@@ -46,32 +46,6 @@ _TURNS = 3
 _ON_NODE = frozenset({JobState.RUNNING, JobState.SUSPENDED})
 _FOLDER = "slurm"
 _PROCESS = "$(Process)"
-
-_SCRIPT = """\
-#!/bin/sh
-# Written by Wingspan: a job that says in a file when it begins and ends.
-record={folder}/$SLURM_ARRAY_JOB_ID.$SLURM_ARRAY_TASK_ID
-# What is done is not done again: a job can be put back into the queue after its end (scontrol requeue, a node that fails).
-code=$(sed -n 's/^{{"state": "completed".*"code": \\([0-9]*\\)}}$/\\1/p' "$record" 2>/dev/null)
-[ -z "$code" ] || exit "$code"
-{redirection}tell() {{
-    # A signal to all of the job ends date, too.
-    now=$(date +%s) || now=$(date +%s) || now=0
-    printf '{{"state": "%s", "time": %s, "host": "%s"%s}}\\n' "$1" "${{now:-0}}" "$(hostname)" "$2" >>"$record"
-}}
-{exports}ended=
-tell running ''
-trap 'ended=yes; kill -TERM "$job" 2>/dev/null' TERM
-{command} &
-job=$!
-wait "$job"
-code=$?
-# The first wait ends with the signal, the second with the job.
-[ -z "$ended" ] || {{ wait "$job"; code=$?; }}
-# Sent away by Slurm: it knows whether the job comes back.
-[ -n "$ended" ] || tell completed ", \\"code\\": $code"
-exit "$code"
-"""
 
 
 def _call(*words: str, given: str | None = None) -> str:
@@ -416,18 +390,19 @@ def _options(job: JobDescription) -> list[str]:
 def _script(job: JobDescription, records: Path) -> str:
     number = f"$((SLURM_ARRAY_TASK_ID + {job.first}))" if job.first else "$SLURM_ARRAY_TASK_ID"
 
-    def word(text: str) -> str:
-        return shlex.quote(text).replace(_PROCESS, f"'\"{number}\"'")  # it stands in single quotes
+    def word(text: str) -> Shell:
+        return Shell(
+            f'"{number}"'.join(quoted(piece) if piece else "" for piece in text.split(_PROCESS)) or "''"
+        )
 
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in job.environment.items())
-    redirection = (
-        f"exec >>{word(job.stdout or os.devnull)} 2>>{word(job.stderr or os.devnull)}\n" if job.first else ""
-    )
-    return _SCRIPT.format(
-        folder=shlex.quote(str(records)),
+    streams = (job.stdout or os.devnull, job.stderr or os.devnull)
+    redirection = Shell("exec >>{} 2>>{}".format(*map(word, streams)) if job.first else "")
+    return filled(
+        Path(__file__).with_name("slurm_job.sh"),
+        folder=str(records),
         redirection=redirection,
-        exports=exports,
-        command=" ".join(map(word, (job.executable, *job.arguments))),
+        variables=Shell("\n".join(exports(job.environment))),
+        command=words(map(word, (job.executable, *job.arguments))),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingspan._shell import Shell, quoted, words
 from wingspan.delivery.carriage import carriage_here, carriage_to
 from wingspan.delivery.render import SHELL_IN_ENVIRONMENT
 from wingspan.pools import Pool, choose_pool, get_pool
@@ -85,16 +85,16 @@ def _here(plan: Plan, shell: Sequence[str] | None, progress: Progress) -> int:
     folder = Path(tempfile.mkdtemp(prefix="wingspan-shell-"))
     try:
         keep_inputs(plan.spec.inputs, folder, progress)
-        words = carriage_here(plan.bundle).words if plan.bundle is not None else ()
+        inside = carriage_here(plan.bundle).words if plan.bundle is not None else ()
         script = folder / "job.sh"
         # The shell is in the environment already.
         trust.write_whole(str(script), job_script(plan.spec, ()).encode(), mode=trust.PROGRAM)
-        start = SHELL_IN_ENVIRONMENT if words else 'exec "$1" -i\n'
+        start = SHELL_IN_ENVIRONMENT if inside else 'exec "$1" -i\n'
         hint = "In this shell: sh job.sh 0  does what the job does. This folder goes when the shell ends."
-        inside = ("sh", "-c", f"echo '{hint}' >&2\n{start}", "sh", os.environ.get("SHELL") or "sh")
-        program = list(shell or inside)
+        interactive = ("sh", "-c", f"echo {quoted(hint)} >&2\n{start}", "sh", os.environ.get("SHELL") or "sh")
+        program = list(shell or interactive)
         environment = {**os.environ, **plan.spec.variables, "PIXI_PROJECT_ROOT": str(folder)}
-        return subprocess.run([*words, *program], cwd=folder, env=environment, check=False).returncode
+        return subprocess.run([*inside, *program], cwd=folder, env=environment, check=False).returncode
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -253,24 +253,27 @@ def _by_srun(task: str, remote: str) -> int:
     return subprocess.run(step, check=False).returncode
 
 
-def _remote(bundle: Bundle | None, pool: Pool, command: Sequence[str]) -> str:
+_ENTER_UNPACKED = """\
+_wingspan=("$@")
+set --
+for _wingspan_script in "$_CONDOR_SCRATCH_DIR"/.wingspan-*/activate.sh; do
+    [ -r "$_wingspan_script" ] || { echo "the job has not unpacked its environment yet: try again" >&2; exit 1; }
+    . "$_wingspan_script"
+done
+exec "${_wingspan[@]}"
+"""
+
+
+def _remote(bundle: Bundle | None, pool: Pool, command: Sequence[str]) -> Shell:
     """What is executed beside the job: shell, in the job's folder and with its variables."""
-    words = shlex.join(command) if command else '"${_CONDOR_SHELL:-/bin/sh}" -i'
+    person = Shell('"${_CONDOR_SHELL:-/bin/sh}"')
     if bundle is None:
-        return words
-    if not command:
-        words = f'sh -c {shlex.quote(SHELL_IN_ENVIRONMENT)} sh "${{_CONDOR_SHELL:-/bin/sh}}"'
+        return words(command or (person, "-i"))
+    inside = words(command or ("sh", "-c", str(SHELL_IN_ENVIRONMENT), "sh", person))
     if bundle.kind in ("pack", "install"):
         # The job has unpacked it already, beside its own files.
-        enter = (
-            'for script in "$_CONDOR_SCRATCH_DIR"/.wingspan-*/activate.sh; do\n'
-            '    [ -r "$script" ] || { echo "the job has not unpacked its environment yet: try again" >&2; exit 1; }\n'
-            '    . "$script"\n'
-            "done\n"
-            'exec "$@"'
-        )
-        return f"bash -c {shlex.quote(enter)} bash {words}"
+        return words(("bash", "-c", _ENTER_UNPACKED, "bash", inside))
     carriage = carriage_to(pool, bundle)
     # The job has the starter of the Wingspan that submitted it, which may be another one.
-    starter = shlex.quote(str(carriage.starter)) if pool.shares_files else "starter-*.sh"
-    return f"sh {starter} {shlex.join(carriage.options)} {words}"
+    starter = str(carriage.starter) if pool.shares_files else Shell("starter-*.sh")
+    return words(("sh", starter, *carriage.options, inside))

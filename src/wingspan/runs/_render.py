@@ -177,7 +177,7 @@ class _Files:
         put(self.folder, "interact.sh", interact, trust.PROGRAM)
         first = " ".join(("sh job.sh 0", *(spec.rows[0] if spec.parameters else ())))
         if self.target == "slurm":
-            first = 'cd "$folder" && sh job.sh 0'
+            first = 'cd "$WINGSPAN_FOLDER" && sh job.sh 0'
         hint = f"In this shell: {first}  does what the job does."
         shell = shell_script(self.target, entered=entered, variables=spec.variables, hint=hint)
         put(self.folder, "shell.sh", shell, trust.PROGRAM)

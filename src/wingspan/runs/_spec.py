@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._shell import words
 from wingspan.delivery.record import Delivery
 from wingspan.jobs import Resources
 from wingspan.runs._errors import InvalidName, InvalidRun, InvalidSweep
@@ -97,9 +98,7 @@ class Step:
     @property
     def text(self) -> str:
         """As a person would type it."""
-        import shlex
-
-        return self.line if self.line is not None else shlex.join(self.words)
+        return self.line if self.line is not None else words(self.words)
 
 
 @attrs.frozen(kw_only=True)

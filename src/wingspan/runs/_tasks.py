@@ -6,12 +6,12 @@ Pixi's rules: https://pixi.sh/latest/workspace/advanced_tasks/.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._shell import quoted
 from wingspan._words import counted
 from wingspan.runs._errors import InvalidRun, InvalidTask, TaskCycle
 from wingspan.runs._spec import Step, relative_path
@@ -116,7 +116,7 @@ class _Planner:
             return
         env = {key: _fill(task, value, values) for key, value in task.env.items()}
         if isinstance(task.cmd, str):
-            line = " ".join([_fill(task, task.cmd, values), *map(shlex.quote, rest)])
+            line = " ".join([_fill(task, task.cmd, values), *map(quoted, rest)])
             self.steps.append(Step(line=line, cwd=prefix.rstrip("/") or None, env=env, task=name))
         else:
             words = (*(_fill(task, word, values) for word in task.cmd), *rest)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wingspan._shell import Shell
+from wingspan._shell import Shell, filled, quoted, words
 from wingspan.delivery.render._folder import Target, put
 from wingspan.errors import SettingsError
 from wingspan.pools.submit_description import submit_line, submit_value
@@ -19,17 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RenderedEnvironment"]
 
-_HEAD = (
-    "#!/bin/sh\n"
-    "# Starts a command in the environment: sh enter.sh python --version; without one, a shell.\n"
-    "set -eu\n"
-    '[ $# -gt 0 ] || set -- "${SHELL:-/bin/sh}"\n'
-)
-
-_CHECK = "# The bundle is checked against its SHA-256 before anything in it runs.\n"
-_CONTAINER = (
+_SCRIPTS = Path(__file__).with_name("scripts")
+_CHECK = Shell("# The bundle is checked against its SHA-256 before anything in it runs.")
+_CONTAINER = Shell(
     "# HTCondor has started the image already, and put it into the job's folder: it is compared with its SHA-256 before any command\n"
-    "# of the job runs.\n"
+    "# of the job runs."
 )
 
 
@@ -132,30 +125,19 @@ class RenderedEnvironment:
         others = (path for path in start.input_files if path != self.bundle.path)
         for path in (start.executable, *others, self.bundle.path):
             self._carry(folder, path)
-        shown, beside = [], {path.name for path in start.input_files}
-        for word in start.arguments[:-2]:
-            shown.append(f'"$here/{word}"' if word in beside else shlex.quote(word))
-        text = (
-            f"{_HEAD}"
-            'here=$(cd "$(dirname "$0")" && pwd)\n'
-            f"{_CONTAINER if self.container else _CHECK}"
-            f'exec sh "$here/{start.executable.name}" {" ".join(shown)} -- "$@"\n'
+        beside = {path.name for path in (start.executable, *start.input_files)}
+        options = (
+            Shell(f'"$wingspan_here"/{quoted(word)}') if word in beside else word
+            for word in (start.executable.name, *start.arguments[:-2])
+        )
+        text = filled(
+            _SCRIPTS / "enter.sh", why=_CONTAINER if self.container else _CHECK, starter=words(options)
         )
         put(folder, "enter.sh", text, trust.PROGRAM)
 
     def _enter_container(self) -> str:
         prefix = (self.bundle.prefix if self.bundle else None) or "/opt/wingspan/environment"
-        return (
-            f"{_HEAD}# The container has the environment at {prefix}; HTCondor starts programs without the image's own entry point.\n"
-            f"script={prefix}/.wingspan/activate.sh\n"
-            "# Packages' own activation scripts are written for bash, and not for set -eu.\n"
-            "if command -v bash >/dev/null 2>&1; then\n"
-            """    exec bash -c '. "$1"; shift; exec "$@"' bash "$script" "$@"\n"""
-            "fi\n"
-            "set +eu\n"
-            '. "$script"\n'
-            'exec "$@"\n'
-        )
+        return filled(_SCRIPTS / "enter_container.sh", prefix=prefix)
 
     def _carry(self, folder: Path, path: Path) -> None:
         self.carried.append(path.name)

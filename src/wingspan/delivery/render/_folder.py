@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from wingspan._shell import Shell, exports, filled, words
 from wingspan.errors import WingspanError
 from wingspan.jobs import Resources
 from wingspan.pools.submit_description import quote_arguments
@@ -30,22 +30,9 @@ __all__ = [
 
 Target = Literal["htcondor", "slurm"]
 
-#: For ``sh -c``, inside an environment; its first argument is the person's shell. Without single quotes: it is put between such.
-SHELL_IN_ENVIRONMENT = """\
-# A .bashrc may put other programs before those of the environment (pyenv, conda): PATH is set again after it.
-case ${1##*/} in
-bash)
-    export WINGSPAN_PATH="$PATH" WINGSPAN_SHELL_PREFIX="${CONDA_PREFIX:-}"
-    if rc=$(mktemp); then
-        printf "%s\\n" "rm -f \\"$rc\\"" "rc=~/.bashrc; [ ! -r \\"\\$rc\\" ] || . \\"\\$rc\\"" "PATH=\\$WINGSPAN_PATH" \\
-            "[ -z \\"\\$WINGSPAN_SHELL_PREFIX\\" ] || CONDA_PREFIX=\\$WINGSPAN_SHELL_PREFIX" \\
-            "unset rc WINGSPAN_PATH WINGSPAN_SHELL_PREFIX" >"$rc"
-        exec "$1" --rcfile "$rc" -i
-    fi
-    ;;
-esac
-exec "$1" -i
-"""
+_SCRIPTS = Path(__file__).with_name("scripts")
+#: For ``sh -c``, inside an environment; its first argument is the person's shell.
+SHELL_IN_ENVIRONMENT = filled(_SCRIPTS / "shell_in_environment.sh")
 
 
 class FolderInUse(WingspanError, FileExistsError):
@@ -93,18 +80,10 @@ def put(folder: Path, name: str, text: str, mode: int = trust.FILE) -> None:
     trust.write_whole(str(folder / name), text.encode(), mode=mode)
 
 
-def submit_script(main: str, *, why: str, before: str = "") -> str:
-    """``submit.sh``, which submits the file `main` after the commands `before`."""
+def submit_script(main: str, *, why: str) -> str:
+    """``submit.sh``, which submits the file `main`."""
     program = "condor_submit" if main.endswith(".sub") else "sbatch"
-    return (
-        "#!/bin/sh\n"
-        f"# {why} Options go to {program}.\n"
-        "set -eu\n"
-        'cd "$(dirname "$0")"\n'
-        f"{before}"
-        "mkdir -p logs\n"
-        f'{program} "$@" {shlex.quote(main)}\n'
-    )
+    return filled(_SCRIPTS / "submit.sh", why=Shell(why), program=program, main=main)
 
 
 #: HTCondor's own command for condor_ssh_to_job, with a terminal (HTCondor manual, SSH_TO_JOB_<SSH-CLIENT>_CMD).
@@ -134,25 +113,16 @@ def shell_script(
         variables: Variables of the job.
         hint: What the shell says first.
     """
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in (variables or {}).items()]
-    enter = ("sh enter.sh " if target == "htcondor" else 'sh "$folder/enter.sh" ') if entered else ""
-    lines = [
-        "#!/bin/sh",
-        "# What interact.sh starts on the machine: a shell with what the job has.",
-        "set -eu",
-        "# What is done by hand in this shell belongs to no submission.",
-        "unset WINGSPAN_SUBMISSION",
-        'export PIXI_PROJECT_ROOT="$PWD" INIT_CWD="$PWD"',
-        *exports,
-        "# The shell that HTCondor found for the user, or the user's own; the machine need not have it.",
-        "shell=${_CONDOR_SHELL:-${SHELL:-/bin/sh}}",
-        'command -v "$shell" >/dev/null 2>&1 || shell=/bin/sh',
-        *([f"echo {shlex.quote(hint)}"] if hint else []),
-        f'exec {enter}sh -c {shlex.quote(SHELL_IN_ENVIRONMENT)} sh "$shell"'
-        if entered
-        else 'exec "$shell" -i',
-    ]
-    return "\n".join(lines) + "\n"
+    # What HTCondor transfers lies in the job's folder; on Slurm the folder that was rendered is seen.
+    enter = "enter.sh" if target == "htcondor" else Shell('"$WINGSPAN_FOLDER"/enter.sh')
+    shell = Shell('"$wingspan_shell"')
+    inside = words(("sh", enter, "sh", "-c", str(SHELL_IN_ENVIRONMENT), "sh", shell))
+    return filled(
+        _SCRIPTS / "shell.sh",
+        variables=Shell("\n".join(exports(variables or {}))),
+        hint=words(("echo", hint)) if hint else Shell(""),
+        shell=inside if entered else words((shell, "-i")),
+    )
 
 
 def interact_script(
@@ -180,48 +150,22 @@ def interact_script(
             f"transfer_input_files = $(transfer_input_files), {also}",
             'transfer_output_files = ""',
         ]
-        options = " ".join(f"-append {shlex.quote(line)}" for line in appended)
-        return (
-            "#!/bin/sh\n"
-            "# A shell on a machine of the pool, with the same files, resources and container as the job"
-            f"{', in its environment' if entered else ''}.\n"
-            "# Nothing comes back by itself: copy what you want to keep. Options go to condor_submit.\n"
-            "# HTCondor connects by condor_ssh_to_job: the machine must have an OpenSSH server (sshd), and the pool must allow it.\n"
-            "set -eu\n"
-            'cd "$(dirname "$0")"\n'
-            "mkdir -p logs\n"
-            "# HTCondor's own command, with a terminal, and what it starts there (SSH_TO_JOB_SSH_CMD in HTCondor's manual).\n"
-            "# shellcheck disable=SC2089,SC2090 # HTCondor reads these quotes, no shell does\n"
-            f"_CONDOR_SSH_TO_JOB_SSH_CMD={shlex.quote(ssh_command('sh shell.sh'))}\n"
-            "# shellcheck disable=SC2090\n"
-            "export _CONDOR_SSH_TO_JOB_SSH_CMD\n"
-            "# The job waits for minutes for somebody to connect; whatever becomes of the shell, nothing stays in the queue.\n"
-            "mark=$(hostname)-$$\n"
-            'leave() { condor_rm -constraint "WingspanShell == \\"$mark\\"" >/dev/null 2>&1 || :; }\n'
-            "trap leave EXIT\n"
-            "trap 'exit 130' INT\n"
-            "trap 'exit 143' TERM HUP\n"
-            f'condor_submit -interactive -append "+WingspanShell = \\"$mark\\"" {options} "$@" {shlex.quote(main)}\n'
+        return filled(
+            _SCRIPTS / "interact_htcondor.sh",
+            **{"with": Shell(", in its environment" if entered else "")},
+            ssh=ssh_command("sh shell.sh"),
+            options=words(word for line in appended for word in ("-append", line)),
+            main=main,
         )
-    gpus = f" --gpus-per-node={resources.gpus}" if resources.gpus else ""
-    copy = '    if [ -d "$folder/inputs" ]; then cp -R "$folder/inputs/." "$scratch/"; fi\n' if inputs else ""
-    return (
-        "#!/bin/sh\n"
-        f"# A shell on a node, with the same resources as the job, in {'a copy of its inputs' if inputs else 'a folder of its own'}"
-        f"{' and in its environment' if entered else ''}.\n"
-        "# Nothing comes back by itself: copy what you want to keep. Options go to srun.\n"
-        "set -eu\n"
-        'cd "$(dirname "$0")"\n'
-        "folder=$PWD\nexport folder\n"
-        f"exec srun --pty --ntasks=1 --cpus-per-task={resources.cpus} --mem={mebibytes(resources.memory or DEFAULT_MEMORY)}M "
-        f'--time={clock(resources.time_limit or DEFAULT_TIME)}{gpus} "$@" sh -c \'\n'
-        "    set -eu\n"
-        "    scratch=$(mktemp -d || mktemp -d /tmp/tmp.XXXXXX)\n"
-        f"{copy}"
-        '    cd "$scratch"\n'
-        "    code=0\n"
-        '    sh "$folder/shell.sh" || code=$?\n'
-        '    rm -rf "$scratch"\n'
-        '    exit "$code"'
-        "'\n"
+    options = [
+        f"--cpus-per-task={resources.cpus}",
+        f"--mem={mebibytes(resources.memory or DEFAULT_MEMORY)}M",
+        f"--time={clock(resources.time_limit or DEFAULT_TIME)}",
+        *([f"--gpus-per-node={resources.gpus}"] if resources.gpus else []),
+    ]
+    folder = "a copy of its inputs" if inputs else "a folder of its own"
+    return filled(
+        _SCRIPTS / "interact_slurm.sh",
+        **{"with": Shell(f"{folder}{' and in its environment' if entered else ''}")},
+        options=words(options),
     )

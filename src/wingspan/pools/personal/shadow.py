@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
+from wingspan._shell import quoted
 from wingspan.pools.personal.installation import Installation
 from wingspan.worker import trust
 
@@ -27,6 +27,6 @@ def write_shadow(directory: Path, installation: Installation) -> Path | None:
     if not known:
         path.unlink(missing_ok=True)
         return None
-    text = f'#!/bin/sh\nexec {shlex.quote(str(program))} {_OPTION} "$@"\n'
+    text = f'#!/bin/sh\nexec {quoted(program)} {_OPTION} "$@"\n'
     trust.write_whole(str(path), text.encode(), mode=trust.PROGRAM)
     return path

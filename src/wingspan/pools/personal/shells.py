@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from pathlib import Path
 
+from wingspan._shell import filled
 from wingspan.pools.personal.installation import Installation
 from wingspan.worker import trust
 
@@ -34,8 +34,6 @@ def write_sshd(directory: Path, installation: Installation) -> Path | None:
     # Debian's package has the library one folder above the one where HTCondor looks for it.
     libraries = (installation.lib / "libgetpwnam.so", installation.lib.parent / "libgetpwnam.so")
     accounts = next((str(library) for library in libraries if library.exists()), "")
-    text = Path(__file__).with_name("sshd.sh").read_text(encoding="utf-8")
-    for key, value in (("@PROGRAM@", program), ("@ACCOUNTS@", accounts)):
-        text = text.replace(key, shlex.quote(value))
+    text = filled(Path(__file__).with_name("sshd.sh"), program=program, accounts=accounts)
     trust.write_whole(str(path), text.encode(), mode=trust.PROGRAM)
     return path

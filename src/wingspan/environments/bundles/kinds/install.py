@@ -10,17 +10,17 @@ import contextlib
 import json
 import posixpath
 import re
-import shlex
 import warnings
 from collections.abc import Iterator
 
 from packaging.specifiers import Specifier
 from packaging.version import Version
 
+from wingspan._shell import Shell, filled, quoted
 from wingspan.environments.activation import Activated
 from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.manifest import INSTALL_MARK, Manifest
-from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.bundles.remote import remote_file
 from wingspan.environments.bundles.remote.activation import ISOLATED_FROM
 from wingspan.environments.lock import LockedEnvironment
 from wingspan.errors import EnvironmentWarning
@@ -67,7 +67,7 @@ def _lower_bounds(requirement: str) -> Iterator[str]:
                 yield version
 
 
-def _scripts(activated: Activated) -> str:
+def _scripts(activated: Activated) -> Shell:
     """Shell that writes the workspace's activation scripts below ``$workspace``."""
     lines = []
     for path, content in activated.scripts.items():
@@ -80,10 +80,9 @@ def _scripts(activated: Activated) -> str:
                 stacklevel=2,
             )
             continue
-        place = f'"$workspace"/{shlex.quote(name)}'
-        text = base64.encodebytes(content).decode().strip()
-        lines += [f'mkdir -p "$(dirname {place})"', f"base64 -d >{place} <<'END'", text, "END"]
-    return "\n".join(lines)
+        place = f'"$workspace"/{quoted(name)}'
+        lines += [f'mkdir -p "$(dirname {place})"', f"base64 -d >{place} <<'END'", _encoded(content), "END"]
+    return Shell("\n".join(lines))
 
 
 def install_script(env: LockedEnvironment, manifest: Manifest, activated: Activated) -> bytes:
@@ -97,22 +96,22 @@ def install_script(env: LockedEnvironment, manifest: Manifest, activated: Activa
             f"{env.lock_path} has no pixi.toml or pyproject.toml beside it, and Pixi installs nothing without",
             hint="take another kind of bundle, or put the manifest there",
         )
-    body = remote_program("install.sh").decode()
     note = json.dumps(json.loads(manifest.to_json()), sort_keys=True)
-    values = {
-        "@MARK@": INSTALL_MARK.decode() + note,
-        "@VERSION@": PIXI_VERSION,
-        "@OLDEST@": oldest_pixi(env),
-        "@ENVIRONMENT@": shlex.quote(env.name),
-        "@CUDA@": shlex.quote(
-            env.platform.virtual_package("__cuda") or manifest.needs.get("cuda_runtime_min") or ""
-        ),
-        "@MANIFEST_NAME@": env.manifest_path.name,
-        "@MANIFEST@": base64.encodebytes(env.manifest_path.read_bytes()).decode().strip(),
-        "@SCRIPTS@": _scripts(activated),
-        "@ISOLATED_FROM@": ISOLATED_FROM,
-        "@LOCK@": base64.encodebytes(env.lock_path.read_bytes()).decode().strip(),
-    }
-    for key, value in values.items():
-        body = body.replace(key, value)
-    return body.encode()
+    return filled(
+        remote_file("install.sh"),
+        mark=Shell(INSTALL_MARK.decode() + note),
+        version=PIXI_VERSION,
+        oldest=oldest_pixi(env),
+        environment=env.name,
+        cuda=env.platform.virtual_package("__cuda") or manifest.needs.get("cuda_runtime_min") or "",
+        manifest_name=env.manifest_path.name,
+        manifest=_encoded(env.manifest_path.read_bytes()),
+        scripts=_scripts(activated),
+        isolated_from=ISOLATED_FROM,
+        lock=_encoded(env.lock_path.read_bytes()),
+    ).encode()
+
+
+def _encoded(content: bytes) -> Shell:
+    """For a here-document, from which base64 makes `content` again."""
+    return Shell(base64.encodebytes(content).decode().strip())

@@ -13,6 +13,7 @@ import struct
 import uuid
 from pathlib import Path
 
+from wingspan._shell import quoted
 from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.manifest import Manifest
 
@@ -99,14 +100,14 @@ def add_apptainer_files(root: Path, manifest: Manifest) -> None:
     (folder / "env").mkdir(parents=True)
     (folder / "actions").mkdir()
     files = {
-        "env/90-environment.sh": f"unset WINGSPAN_PREFIX\n. {manifest.prefix}/.wingspan/activate.sh\n",
+        "env/90-environment.sh": f"unset WINGSPAN_PREFIX\n. {quoted(str(manifest.prefix))}/.wingspan/activate.sh\n",
         # Apptainer sets what `--env` and APPTAINERENV_ (which is how HTCondor passes a job's variables) ask for after this one only.
         "env/99-base.sh": "#!/bin/sh\n",
         "runscript": '#!/bin/sh\nexec "${@:-/bin/bash}"\n',
         "startscript": "#!/bin/sh\n",
         # HTCondor tests an image before each job (`apptainer test`), and Apptainer takes that script from the image.
         "actions/test": '#!/bin/sh\nexec /bin/sh /.singularity.d/test "$@"\n',
-        "test": f"#!/bin/sh\nunset WINGSPAN_PREFIX\n. {manifest.prefix}/.wingspan/activate.sh\n",
+        "test": f"#!/bin/sh\nunset WINGSPAN_PREFIX\n. {quoted(str(manifest.prefix))}/.wingspan/activate.sh\n",
         "labels.json": f'{{"org.wingspan.environment": "{manifest.environment_digest}"}}\n',
     }
     for name, text in files.items():

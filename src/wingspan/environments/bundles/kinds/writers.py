@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 
+from wingspan._shell import quoted
 from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.kinds.composition import compose, keep_shares
 from wingspan.environments.bundles.kinds.install import install_script
@@ -96,7 +97,7 @@ def _root(order: Order) -> tuple[Path, Path, Manifest, dict[str, str]]:
     folder.rename(prefix)
     entry = prefix / ".wingspan/entrypoint.sh"
     # packages' activation scripts see no arguments
-    text = f'#!/bin/bash\n_wingspan=("$@")\nset --\nunset WINGSPAN_PREFIX\n. {manifest.prefix}/.wingspan/activate.sh\n'
+    text = f'#!/bin/bash\n_wingspan=("$@")\nset --\nunset WINGSPAN_PREFIX\n. {quoted(manifest.prefix)}/.wingspan/activate.sh\n'
     entry.write_text(f'{text}exec "${{_wingspan[@]}}"\n', encoding="utf-8")
     entry.chmod(0o755)
     return root, prefix, manifest, origins

@@ -16,6 +16,7 @@ import tarfile
 from pathlib import Path
 
 from wingspan._python import this_python
+from wingspan._shell import quoted
 from wingspan.environments.bundles.errors import BundleError, ProgramMissing
 from wingspan.environments.bundles.machine import debian
 from wingspan.environments.bundles.storage import cache_folder, interprocess_lock, replacing, temporary_folder
@@ -86,7 +87,9 @@ def _obtain(name: str, debs: list[str], conda: str, folder: Path, script: Path) 
             )
             with replacing(script, mode=trust.PROGRAM) as file:
                 run = home / program.relative_to(root)
-                file.write(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{run}" "$@"\n'.encode())
+                file.write(
+                    f'#!/bin/sh\nLD_LIBRARY_PATH={quoted(libraries)} exec {quoted(run)} "$@"\n'.encode()
+                )
             return
     raise ProgramMissing(
         f"the program {name} is not there and could not be obtained ({'; '.join(reasons)})",

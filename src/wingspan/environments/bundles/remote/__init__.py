@@ -6,11 +6,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["remote_program"]
+__all__ = ["remote_file", "remote_program"]
 
 _FOLDER = Path(__file__).parent
 #: In Python an import: linters see whole programs.
 _INCLUDE = re.compile(rb"^(?:from \w+ import [\w, ]+  )?# @include (\S+)\n", re.MULTILINE)
+
+
+def remote_file(name: str) -> Path:
+    """The file, as it lies here."""
+    return _FOLDER / name
 
 
 def remote_program(name: str) -> bytes:

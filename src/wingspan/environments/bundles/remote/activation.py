@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from shlex import quote as quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,11 +13,6 @@ ACTIVATION = ".wingspan/activation"
 
 #: What would make the environment's Python import, or be, something else.
 ISOLATED_FROM = "PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONUSERBASE VIRTUAL_ENV"
-
-
-def quoted(text: "str") -> "str":
-    """`text` as one word of a POSIX shell, whatever is in it."""
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def place_fault(path: "str") -> "str":

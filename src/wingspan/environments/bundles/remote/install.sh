@@ -86,7 +86,7 @@ echo "install: with $pixi, version $version" >&2
 # ---- what the lock names, and nothing else -----------------------------------------------------------------------------
 workspace=$folder/.workspace-$name
 mkdir -p "$workspace"
-base64 -d >"$workspace/@MANIFEST_NAME@" <<'END'
+base64 -d >"$workspace"/@MANIFEST_NAME@ <<'END'
 @MANIFEST@
 END
 base64 -d >"$workspace/pixi.lock" <<'END'
@@ -98,7 +98,7 @@ END
 # Pixi chooses the platform by the CUDA that it sees: what the lock was made for counts, not this machine
 export CONDA_OVERRIDE_CUDA=@CUDA@
 export PIXI_CACHE_DIR=${PIXI_CACHE_DIR:-$folder/.pixi-cache} PIXI_FROZEN=true HOME=${HOME:-$folder}
-of=(--frozen --environment @ENVIRONMENT@ --manifest-path "$workspace/@MANIFEST_NAME@")
+of=(--frozen --environment @ENVIRONMENT@ --manifest-path "$workspace"/@MANIFEST_NAME@)
 { "$pixi" install "${of[@]}" 2>&1 && test -d "$workspace/.pixi/envs/"@ENVIRONMENT@; } | tee "$folder/.said" >&2 || {
     reason=$(grep -v '^[[:space:]]*$' "$folder/.said" | tail -n 4 | tr -s '\n\t ' ' ' | cut -c1-500) || reason=
     give_up 122 "pixi $version could not install the environment "@ENVIRONMENT@" from the lock: ${reason:-it said nothing}"
@@ -106,4 +106,4 @@ of=(--frozen --environment @ENVIRONMENT@ --manifest-path "$workspace/@MANIFEST_N
 ln -s "$workspace/.pixi/envs/"@ENVIRONMENT@ "$folder/$name"
 "$pixi" shell-hook "${of[@]}" --shell bash >"$folder/activate.sh" ||
     give_up 122 "pixi $version installed the environment "@ENVIRONMENT@" and cannot activate it"
-printf '%s\n' 'unset @ISOLATED_FROM@' 'export PYTHONNOUSERSITE=1' >>"$folder/activate.sh"
+printf '%s\n' 'unset '@ISOLATED_FROM@ 'export PYTHONNOUSERSITE=1' >>"$folder/activate.sh"

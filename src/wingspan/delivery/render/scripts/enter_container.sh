@@ -1,0 +1,14 @@
+#!/bin/sh
+# Starts a command in the environment: sh enter.sh python --version; without one, a shell.
+set -eu
+[ $# -gt 0 ] || set -- "${SHELL:-/bin/sh}"
+# The container has the environment in it; HTCondor starts programs without the image's own entry point.
+unset WINGSPAN_PREFIX
+wingspan_script=@PREFIX@/.wingspan/activate.sh
+# Packages' own activation scripts are written for bash, and not for set -eu; none sees the command's arguments.
+if command -v bash >/dev/null 2>&1; then
+    exec bash -c '_wingspan=("$@"); set --; . "${_wingspan[0]}"; exec "${_wingspan[@]:1}"' bash "$wingspan_script" "$@"
+fi
+set +eu
+. "$wingspan_script"
+exec "$@"
