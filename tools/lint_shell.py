@@ -59,11 +59,12 @@ def files() -> tuple[list[Path], list[Path]]:
 def written(folder: Path) -> list[Path]:
     """What is put together, and what is rendered, in `folder`."""
     os.environ["WINGSPAN_DATA_DIR"] = str(folder / "data")
-    starter = folder / "starter.sh"
+    starter, commented = folder / "starter.sh", folder / "starter-with-comments.sh"
     starter.write_bytes(remote_program("starter.sh"))
+    commented.write_bytes(remote_program("starter.sh", comments=True))
     header = folder / "unpack_header.sh"
     header.write_bytes(remote_program("unpack_header.sh") + b":\n")  # for the data that follows
-    found = [starter, header]
+    found = [starter, commented, header]
     (folder / "in.txt").touch()
     a_map = wingspan.map(abs, [1], tag="linted", pool="local", options=wingspan.Options(workers=0))
     for target in ("htcondor", "slurm"):

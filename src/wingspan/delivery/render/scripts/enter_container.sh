@@ -10,5 +10,6 @@ if command -v bash >/dev/null 2>&1; then
     exec bash -c '_wingspan=("$@"); set --; . "${_wingspan[0]}"; exec "${_wingspan[@]:1}"' bash "$wingspan_script" "$@"
 fi
 set +eu
+# shellcheck disable=SC1090 # what is in the image
 . "$wingspan_script"
 exec "$@"

@@ -12,14 +12,16 @@
 #
 # The file is checked against its digest before anything in it runs. It needs a POSIX shell and sha256sum; no Python.
 # Exit codes of its own: 121 the bundle is missing or damaged, 122 no way to make it available, 123 no room.
-# Everything it says goes to standard error and begins with "wingspan-start:".
+# Everything it says goes to standard error and begins with "wingspan-start:". Names of its own begin with ws_.
+# Its source, with comments, is in wingspan/environments/bundles/remote/starter.
 
-EXIT_DAMAGED=121 EXIT_NO_WAY=122 EXIT_NO_ROOM=123
+# wingspan: ignore=goes-on-after-failure (every failure is looked at)
+ws_damaged=121 ws_no_way=122 ws_no_room=123
 PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
-bundle='' sha256='' kind=squashfs prefix=/opt/wingspan/environment helper='' helper_sha256='' installed=0 method=auto quiet='' stage=main
-work='' uid='' gid='' others=''
-line='' clear='' doubt='' known='' tty='' code='' waits=''
+ws_bundle='' ws_sha256='' ws_kind=squashfs ws_prefix=/opt/wingspan/environment ws_helper='' ws_helper_sha256='' ws_installed=0 ws_method=auto ws_quiet='' ws_stage=main
+ws_work='' ws_uid='' ws_gid='' ws_others=''
+ws_line='' ws_clear='' ws_doubt='' ws_known='' ws_tty='' ws_code='' ws_waits=''
 
 # @include starter/messages.sh
 
@@ -41,8 +43,6 @@ line='' clear='' doubt='' known='' tty='' code='' waits=''
 
 # @include starter/unpacking.sh
 
-# @include starter/squashfs_choice.sh
-
 # @include starter/containers.sh
 
 # @include starter/layers.sh
@@ -61,18 +61,18 @@ line='' clear='' doubt='' known='' tty='' code='' waits=''
 
 # @include starter/script.sh
 
-case $stage in
-mount) stage_mount "$@" ;;
-run) launch "$@" ;;
-wait) stage_wait "$@" ;; # comes back when there is another way to try
-*) check_digest ;;
+case $ws_stage in
+mount) ws_stage_mount "$@" ;;
+run) ws_launch "$@" ;;
+wait) ws_stage_wait "$@" ;; # comes back when there is another way to try
+*) ws_check_digest ;;
 esac
 # HTCondor has started the image already, and put it into the job's folder.
-[ "$stage" != container ] || launch "$@"
-case $kind in
-squashfs) start_squashfs "$@" ;;
-sif) start_sif "$@" ;;
-oci) start_oci "$@" ;;
-pack | install) start_script "$@" ;;
-*) die 2 "a bundle of kind $kind is not started by this script" ;;
+[ "$ws_stage" != container ] || ws_launch "$@"
+case $ws_kind in
+squashfs) ws_start_squashfs "$@" ;;
+sif) ws_start_sif "$@" ;;
+oci) ws_start_oci "$@" ;;
+pack | install) ws_start_script "$@" ;;
+*) ws_die 2 "a bundle of kind $ws_kind is not started by this script" ;;
 esac

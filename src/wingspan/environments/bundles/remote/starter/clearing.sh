@@ -1,26 +1,26 @@
-# ---- what must be cleared away when the command has ended: $work, and by what $clear says ---------------------------------
+# ---- what must be cleared away when the command has ended: $ws_work, and by what $ws_clear says ---------------------------------
 
 # Its owner goes last: what is left when this is interrupted is still known to be nobody's.
-remove_work() {
+ws_remove_work() {
     rm -rf "${1:?}"/* "$1"/.[!.o]* || {
         chmod -R u+w "$1"
         rm -rf "${1:?}"/* "$1"/.[!.o]*
     }
     rm -rf "$1"
 }
-clear_away() {
-    [ -z "$clear" ] || eval "$clear"
-    [ -z "$work" ] || remove_work "$work"
+ws_clear_away() {
+    [ -z "$ws_clear" ] || eval "$ws_clear"
+    [ -z "$ws_work" ] || ws_remove_work "$ws_work"
 } >/dev/null 2>&1 </dev/null
-clear_away_on_signals() {
-    for signal in HUP INT TERM; do
+ws_clear_away_on_signals() {
+    for ws_signal in HUP INT TERM; do
         # shellcheck disable=SC2064
-        trap "clear_away; trap - $signal; kill -s $signal $$" $signal
+        trap "ws_clear_away; trap - $ws_signal; kill -s $ws_signal $$" $ws_signal
     done
 }
 
 # When this process is gone: do the rest. Holds none of its files open.
-afterwards() {
+ws_afterwards() {
     (
         exec </dev/null >/dev/null 2>&1
         trap '' HUP INT TERM
@@ -30,57 +30,57 @@ afterwards() {
 }
 
 # Whose a thing is: of a process, by its number, in a space of numbers, on a machine since its start.
-owner=''
-name_owner() {
-    boot=''
-    read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id
-    owner="$$ $(readlink /proc/self/ns/pid) $boot"
+ws_owner=''
+ws_name_owner() {
+    ws_boot=''
+    read -r ws_boot 2>/dev/null </proc/sys/kernel/random/boot_id
+    ws_owner="$$ $(readlink /proc/self/ns/pid) $ws_boot"
 }
-is_nobodys() {
-    case $owner in *' pid:['*'] '?*) ;; *) return 1 ;; esac # where this cannot be read, nothing can be told apart
+ws_is_nobodys() {
+    case $ws_owner in *' pid:['*'] '?*) ;; *) return 1 ;; esac # where this cannot be read, nothing can be told apart
     # a process of another user's, as a command that sudo runs, refuses the signal and lives
-    [ "${1#* }" = "${owner#* }" ] && ! kill -0 "${1%% *}" 2>/dev/null && [ ! -e "/proc/${1%% *}" ]
+    [ "${1#* }" = "${ws_owner#* }" ] && ! kill -0 "${1%% *}" 2>/dev/null && [ ! -e "/proc/${1%% *}" ]
 }
 
 # Folders of this user's jobs that had no time to clear them away.
-sweep() {
-    for old in "$@"; do
+ws_sweep() {
+    for ws_old in "$@"; do
         # shellcheck disable=SC3067
-        [ -O "$old" ] && [ ! -L "$old" ] && read -r whose <"$old/.owner" && is_nobodys "$whose" && remove_work "$old"
+        [ -O "$ws_old" ] && [ ! -L "$ws_old" ] && read -r ws_whose <"$ws_old/.owner" && ws_is_nobodys "$ws_whose" && ws_remove_work "$ws_old"
     done 2>/dev/null
 }
 
 # Programs of the environment, and ours, must be able to run in it: a scratch folder may be mounted noexec.
-runs_programs() {
+ws_runs_programs() {
     printf '#!/bin/sh\n' 2>/dev/null >"$1/.runs" && chmod 700 "$1/.runs" && "$1/.runs" 2>/dev/null
-    code=$?
+    ws_code=$?
     rm -f "$1/.runs"
-    return $code
+    return $ws_code
 }
-silent='' # folders that no program runs in
-new_work() {
-    [ -n "$work" ] && return
-    for base in "${_CONDOR_SCRATCH_DIR:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp "$PWD" /var/tmp; do
-        [ -n "$base" ] && work=$(mktemp -d "$base/.wingspan-XXXXXX" 2>/dev/null) || continue
-        if ! runs_programs "$work"; then
-            rmdir "$work" 2>/dev/null
-            work=''
+ws_silent='' # folders that no program runs in
+ws_new_work() {
+    [ -n "$ws_work" ] && return
+    for ws_base in "${_CONDOR_SCRATCH_DIR:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp "$PWD" /var/tmp; do
+        [ -n "$ws_base" ] && ws_work=$(mktemp -d "$ws_base/.wingspan-XXXXXX" 2>/dev/null) || continue
+        if ! ws_runs_programs "$ws_work"; then
+            rmdir "$ws_work" 2>/dev/null
+            ws_work=''
             # a full disk is found out by who needs it
-            [ "$base" = /var/tmp ] || silent="$silent $base"
+            [ "$ws_base" = /var/tmp ] || ws_silent="$ws_silent $ws_base"
             continue
         fi
-        name_owner
-        [ "$base" != "${_CONDOR_SCRATCH_DIR:-}" ] || return 0 # HTCondor clears that one itself
-        printf '%s\n' "$owner" >"$work/.owner"
-        clear_away_on_signals
+        ws_name_owner
+        [ "$ws_base" != "${_CONDOR_SCRATCH_DIR:-}" ] || return 0 # HTCondor clears that one itself
+        printf '%s\n' "$ws_owner" >"$ws_work/.owner"
+        ws_clear_away_on_signals
         return 0
     done
-    [ -z "$silent" ] || die $EXIT_NO_WAY "no program can run in$silent (mounted noexec, or full); set TMPDIR to a folder where programs run"
-    die $EXIT_NO_ROOM "no folder can be made in the scratch folder, in /tmp, or here"
+    [ -z "$ws_silent" ] || ws_die $ws_no_way "no program can run in$ws_silent (mounted noexec, or full); set TMPDIR to a folder where programs run"
+    ws_die $ws_no_room "no folder can be made in the scratch folder, in /tmp, or here"
 }
 
 # Not by the kernel or squashfuse_ll: these start too quickly to wait for the rests of other jobs.
-new_work_swept() {
-    new_work
-    sweep "${work%/*}"/.wingspan-??????
+ws_new_work_swept() {
+    ws_new_work
+    ws_sweep "${ws_work%/*}"/.wingspan-??????
 }

@@ -3,72 +3,72 @@
 
 # Folders of this machine that the command sees in the image, one a line: the job's own (its scratch folder need not be the one that
 # it starts in, and chirp's cookie lies in neither), the temporary ones, and those that the command's words name.
-folders=''
-add_folder() {
+ws_folders=''
+ws_add_folder() {
     [ -n "$1" ] && [ -d "$1" ] || return 0
     case $1 in *[:,\"]*) return 0 ;; esac # no engine takes these in a path
-    while read -r folder; do
-        case $1/ in "$folder"/*) return 0 ;; esac
+    while read -r ws_folder; do
+        case $1/ in "$ws_folder"/*) return 0 ;; esac
     done <<END
-$folders
+$ws_folders
 END
-    folders="$folders
+    ws_folders="$ws_folders
 $1"
 }
-add_folders() {
-    folders=/nowhere
-    chirp=${_CONDOR_CHIRP_CONFIG:-} ad=${_CONDOR_JOB_AD:-}
-    for place in "$PWD" "${_CONDOR_SCRATCH_DIR:-}" "${chirp%/*}" "${ad%/*}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}"; do
-        [ "$place" = / ] || add_folder "$place"
+ws_add_folders() {
+    ws_folders=/nowhere
+    ws_chirp=${_CONDOR_CHIRP_CONFIG:-} ws_ad=${_CONDOR_JOB_AD:-}
+    for ws_place in "$PWD" "${_CONDOR_SCRATCH_DIR:-}" "${ws_chirp%/*}" "${ws_ad%/*}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}"; do
+        [ "$ws_place" = / ] || ws_add_folder "$ws_place"
     done
 }
-add_named_folders() {
-    for word in "$bundle" "$@"; do
-        case $word/ in # the image has its own of these
+ws_add_named_folders() {
+    for ws_word in "$ws_bundle" "$@"; do
+        case $ws_word/ in # the image has its own of these
         // | /root/ | /bin/* | /boot/* | /dev/* | /etc/* | /lib/* | /lib32/* | /lib64/* | /libx32/* | /proc/*) continue ;;
         /run/* | /sbin/* | /sys/* | /usr/*) continue ;;
-        /*) [ -d "$word" ] || word=${word%/*} ;;
+        /*) [ -d "$ws_word" ] || ws_word=${ws_word%/*} ;;
         *) continue ;;
         esac
-        case $prefix/ in "$word"/*) continue ;; esac
-        add_folder "$word"
+        case $ws_prefix/ in "$ws_word"/*) continue ;; esac
+        ws_add_folder "$ws_word"
     done
 }
 
-# The first thing done in a container is to empty $work/.waits. While there is something in it the command has not begun, and nothing
+# The first thing done in a container is to empty $ws_work/.waits. While there is something in it the command has not begun, and nothing
 # is lost by another way. (Emptied, not made or removed: this needs no room on the disk, and no program.)
-begins() {
-    add_folder "$work"
-    case $work in *[:,\"]*) return 0 ;; esac # the container does not see it
-    waits="/bin/sh -c ': >\"\$0\"; exec \"\$@\"' $(quoted "$work/.waits")"
+ws_begins() {
+    ws_add_folder "$ws_work"
+    case $ws_work in *[:,\"]*) return 0 ;; esac # the container does not see it
+    ws_waits="/bin/sh -c ': >\"\$0\"; exec \"\$@\"' $(ws_quoted "$ws_work/.waits")"
 }
 
-# $line: words of a shell that run a command in $1, an image or a folder with one
-by_apptainer() {
-    begins
-    line="exec $program -s exec --pwd $(quoted "$PWD")"
-    while read -r folder; do
-        case $folder in '' | /nowhere) ;; *) line="$line --bind $(quoted "$folder")" ;; esac
+# $ws_line: words of a shell that run a command in $1, an image or a folder with one
+ws_by_apptainer() {
+    ws_begins
+    ws_line="exec $ws_program -s exec --pwd $(ws_quoted "$PWD")"
+    while read -r ws_folder; do
+        case $ws_folder in '' | /nowhere) ;; *) ws_line="$ws_line --bind $(ws_quoted "$ws_folder")" ;; esac
     done <<END
-$folders
+$ws_folders
 END
-    [ -e /dev/nvidiactl ] && line="$line --nv"
-    [ -e /dev/kfd ] && line="$line --rocm"
-    line="$line $(quoted "$1") $waits"
+    [ -e /dev/nvidiactl ] && ws_line="$ws_line --nv"
+    [ -e /dev/kfd ] && ws_line="$ws_line --rocm"
+    ws_line="$ws_line $(ws_quoted "$1") $ws_waits"
 }
 
-start_sif() {
-    for program in apptainer singularity ''; do have "$program" && break; done
-    [ -n "$program" ] || die $EXIT_NO_WAY "there is no Apptainer here to run $bundle"
-    add_folders
-    add_named_folders "$@"
-    new_work_swept
-    by_apptainer "$bundle"
-    if [ -z "$forgotten" ]; then
-        doubt="$line true"
-        say "sif: run by Apptainer"
+ws_start_sif() {
+    for ws_program in apptainer singularity ''; do ws_have "$ws_program" && break; done
+    [ -n "$ws_program" ] || ws_die $ws_no_way "there is no Apptainer here to run $ws_bundle"
+    ws_add_folders
+    ws_add_named_folders "$@"
+    ws_new_work_swept
+    ws_by_apptainer "$ws_bundle"
+    if [ -z "$ws_forgotten" ]; then
+        ws_doubt="$ws_line true"
+        ws_say "sif: run by Apptainer"
     else
-        works Apptainer || die $EXIT_NO_WAY "nothing here runs $bundle: $reason"
+        ws_works Apptainer || ws_die $ws_no_way "nothing here runs $ws_bundle: $ws_reason"
     fi
-    stay "$@"
+    ws_stay "$@"
 }

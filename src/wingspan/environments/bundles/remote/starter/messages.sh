@@ -1,10 +1,10 @@
-say() { [ -n "$quiet" ] || printf 'wingspan-start: %s\n' "$*" >&2; }
-die() {
-    code=$1
+ws_say() { [ -n "$ws_quiet" ] || printf 'wingspan-start: %s\n' "$*" >&2; }
+ws_die() {
+    ws_code=$1
     shift
     printf 'wingspan-start: %s\n' "$*" >&2
-    clear_away
-    exit "$code"
+    ws_clear_away
+    exit "$ws_code"
 }
-have() { command -v "$1" >/dev/null 2>&1; }
-quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
+ws_have() { command -v "$1" >/dev/null 2>&1; }
+ws_quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }

@@ -1,101 +1,101 @@
 # ---- mounting at the prefix, in a mount namespace of ours -------------------------------------------------------------
 
 # The prefix need not exist: its first folder gets a small file system in memory with everything that was there, and more.
-make_prefix() {
-    [ -d "$prefix" ] && return
-    top=${prefix#/}
-    top=/${top%%/*} rest=${prefix#/*/}
-    [ -d "$top" ] || return 1
-    mount -t tmpfs -o mode=755,size=64m tmpfs "$work" || return 1
-    for entry in "$top"/* "$top"/.[!.]*; do
-        name=${entry##*/}
-        if [ "$name" = "${rest%%/*}" ]; then
+ws_make_prefix() {
+    [ -d "$ws_prefix" ] && return
+    ws_top=${ws_prefix#/}
+    ws_top=/${ws_top%%/*} ws_rest=${ws_prefix#/*/}
+    [ -d "$ws_top" ] || return 1
+    mount -t tmpfs -o mode=755,size=64m tmpfs "$ws_work" || return 1
+    for ws_entry in "$ws_top"/* "$ws_top"/.[!.]*; do
+        ws_name=${ws_entry##*/}
+        if [ "$ws_name" = "${ws_rest%%/*}" ]; then
             continue
-        elif [ -L "$entry" ]; then
-            ln -s "$(readlink "$entry")" "$work/$name"
-        elif [ -d "$entry" ]; then
-            mkdir "$work/$name" && mount --rbind "$entry" "$work/$name" || return 1
-        elif [ -e "$entry" ]; then
-            : >"$work/$name" && mount --bind "$entry" "$work/$name" || return 1
+        elif [ -L "$ws_entry" ]; then
+            ln -s "$(readlink "$ws_entry")" "$ws_work/$ws_name"
+        elif [ -d "$ws_entry" ]; then
+            mkdir "$ws_work/$ws_name" && mount --rbind "$ws_entry" "$ws_work/$ws_name" || return 1
+        elif [ -e "$ws_entry" ]; then
+            : >"$ws_work/$ws_name" && mount --bind "$ws_entry" "$ws_work/$ws_name" || return 1
         fi
     done
-    mkdir -p "$work/$rest" && mount --rbind "$work" "$top" && umount -l "$work"
+    mkdir -p "$ws_work/$ws_rest" && mount --rbind "$ws_work" "$ws_top" && umount -l "$ws_work"
 }
 
-# Puts $tool before the path of a program of the helper, unpacked in memory where that is possible.
-tool=''
-find_tool() {
-    tool=''
-    if have "$1"; then
-        tool=$1
+# Puts $ws_tool before the path of a program of the helper, unpacked in memory where that is possible.
+ws_tool=''
+ws_find_tool() {
+    ws_tool=''
+    if ws_have "$1"; then
+        ws_tool=$1
         return
     fi
-    [ -n "$helper" ] && [ -f "$helper" ] || return 1
-    place="$work/helper"
-    [ "$stage" = mount ] && [ ! -w "$work" ] && place=${prefix%/*}/.helper
+    [ -n "$ws_helper" ] && [ -f "$ws_helper" ] || return 1
+    ws_place="$ws_work/helper"
+    [ "$ws_stage" = mount ] && [ ! -w "$ws_work" ] && ws_place=${ws_prefix%/*}/.helper
     # the copy is what is looked at and what is unpacked
-    mkdir -p "$place" && cat "$helper" >"$place/.archive" && [ "$(digest_of "$place/.archive")" = "$helper_sha256" ] &&
-        tar -xzf "$place/.archive" -C "$place" && rm -f "$place/.archive" || return 1
-    tool="$place/ld.so --library-path $place $place/$1"
+    mkdir -p "$ws_place" && cat "$ws_helper" >"$ws_place/.archive" && [ "$(ws_digest_of "$ws_place/.archive")" = "$ws_helper_sha256" ] &&
+        tar -xzf "$ws_place/.archive" -C "$ws_place" && rm -f "$ws_place/.archive" || return 1
+    ws_tool="$ws_place/ld.so --library-path $ws_place $ws_place/$1"
 }
 
-mount_fuse() {
-    find_tool squashfuse_ll || return 1
+ws_mount_fuse() {
+    ws_find_tool squashfuse_ll || return 1
     # shellcheck disable=SC2086
-    $tool "$bundle" "$prefix" -o ro,nodev,nosuid || return 1
-    (afterwards "umount -l $(quoted "$prefix")") # not the command's child, which may wait for all that it has
+    $ws_tool "$ws_bundle" "$ws_prefix" -o ro,nodev,nosuid || return 1
+    (ws_afterwards "umount -l $(ws_quoted "$ws_prefix")") # not the command's child, which may wait for all that it has
 }
 
-mount_kernel() { mount -t squashfs -o loop,ro,nodev,nosuid "$bundle" "$prefix" 2>/dev/null; }
+ws_mount_kernel() { mount -t squashfs -o loop,ro,nodev,nosuid "$ws_bundle" "$ws_prefix" 2>/dev/null; }
 
 # Here we are root of a namespace (--stage mount): do not come back but as the command, or with an error.
-stage_mount() {
-    if [ "$uid" != 0 ]; then
-        if unshare --user --map-user="$uid" --map-group="$gid" true 2>/dev/null; then
-            become="unshare --user --map-user=$uid --map-group=$gid --"
+ws_stage_mount() {
+    if [ "$ws_uid" != 0 ]; then
+        if unshare --user --map-user="$ws_uid" --map-group="$ws_gid" true 2>/dev/null; then
+            ws_become="unshare --user --map-user=$ws_uid --map-group=$ws_gid --"
         else
-            say "this machine's unshare is old: the command sees itself as root (it is not)"
+            ws_say "this machine's unshare is old: the command sees itself as root (it is not)"
         fi
     fi
-    if ! make_prefix; then
-        umount -l "$work" 2>/dev/null
-        here=yes
-        after_all "the folder $prefix cannot be made in a mount namespace" "$@"
+    if ! ws_make_prefix; then
+        umount -l "$ws_work" 2>/dev/null
+        ws_here=yes
+        ws_after_all "the folder $ws_prefix cannot be made in a mount namespace" "$@"
     fi
-    case $method in
+    case $ws_method in
     kernel)
-        mount_kernel || {
-            say "the kernel does not mount it after all; squashfuse_ll does"
-            mount_fuse
-        } || after_all "neither the kernel nor squashfuse_ll mounts it" "$@"
+        ws_mount_kernel || {
+            ws_say "the kernel does not mount it after all; squashfuse_ll does"
+            ws_mount_fuse
+        } || ws_after_all "neither the kernel nor squashfuse_ll mounts it" "$@"
         ;;
-    fuse) mount_fuse || after_all "squashfuse_ll does not mount it" "$@" ;;
+    fuse) ws_mount_fuse || ws_after_all "squashfuse_ll does not mount it" "$@" ;;
     unpacked)
-        mount --rbind "$work/environment" "$prefix" || {
-            here=yes
-            after_all "$work/environment cannot be put at $prefix" "$@"
+        mount --rbind "$ws_work/environment" "$ws_prefix" || {
+            ws_here=yes
+            ws_after_all "$ws_work/environment cannot be put at $ws_prefix" "$@"
         }
         ;;
     esac
-    [ "$method" = unpacked ] || rm -rf "$work" 2>/dev/null
-    launch "$@"
+    [ "$ws_method" = unpacked ] || rm -rf "$ws_work" 2>/dev/null
+    ws_launch "$@"
 }
 
 # What looked as if it would work did not (a module that is missing, a security policy): the ways that are left.
-here='' # nothing can be mounted here: the environment must be moved
-after_all() {
-    failed=$1
+ws_here='' # nothing can be mounted here: the environment must be moved
+ws_after_all() {
+    ws_failed=$1
     shift
-    [ -n "$others" ] || die $EXIT_NO_WAY "$bundle cannot be mounted: $failed"
-    said="$failed; "
-    if [ "$method" = unpacked ]; then
-        method=auto
-        start_unpacked "${said}squashfs" "$@"
+    [ -n "$ws_others" ] || ws_die $ws_no_way "$ws_bundle cannot be mounted: $ws_failed"
+    ws_said="$ws_failed; "
+    if [ "$ws_method" = unpacked ]; then
+        ws_method=auto
+        ws_start_unpacked "${ws_said}squashfs" "$@"
     fi
-    method=auto
-    for way in apptainer unpack; do
-        "try_$way" "${said}squashfs" "$@"
-        said="${said}not ${way} (${reason}); "
+    ws_method=auto
+    for ws_way in apptainer unpack; do
+        "ws_try_$ws_way" "${ws_said}squashfs" "$@"
+        ws_said="${ws_said}not ${ws_way} (${ws_reason}); "
     done
-    die $EXIT_NO_WAY "there is no way to mount or unpack $bundle here: ${said%; }"
+    ws_die $ws_no_way "there is no way to mount or unpack $ws_bundle here: ${ws_said%; }"
 }

@@ -1,20 +1,20 @@
 # Without the image around it: what the environment loads of the system is the machine's.
-try_oci_unpack() {
-    unpack_layers || return
-    mv "$work/root$prefix" "$work/environment" || die $EXIT_DAMAGED "$bundle has no environment at $prefix"
-    rm -rf "$work/root"
-    start_unpacked "$@"
+ws_try_oci_unpack() {
+    ws_unpack_layers || return
+    mv "$ws_work/root$ws_prefix" "$ws_work/environment" || ws_die $ws_damaged "$ws_bundle has no environment at $ws_prefix"
+    rm -rf "$ws_work/root"
+    ws_start_unpacked "$@"
 }
 
-start_oci() {
+ws_start_oci() {
     unset WINGSPAN_PREFIX
-    add_folders
-    add_named_folders "$@"
-    said=''
-    for way in apptainer podman docker unpack; do
-        case $method in auto | "$way") ;; *) continue ;; esac
-        "try_oci_$way" "${said}oci" "$@"
-        said="${said}not ${way} (${reason}); "
+    ws_add_folders
+    ws_add_named_folders "$@"
+    ws_said=''
+    for ws_way in apptainer podman docker unpack; do
+        case $ws_method in auto | "$ws_way") ;; *) continue ;; esac
+        "ws_try_oci_$ws_way" "${ws_said}oci" "$@"
+        ws_said="${ws_said}not ${ws_way} (${ws_reason}); "
     done
-    die $EXIT_NO_WAY "nothing here runs or unpacks $bundle: ${said%; }"
+    ws_die $ws_no_way "nothing here runs or unpacks $ws_bundle: ${ws_said%; }"
 }

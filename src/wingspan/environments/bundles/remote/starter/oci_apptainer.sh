@@ -1,17 +1,17 @@
-try_oci_apptainer() {
-    reason='no Apptainer'
-    for program in apptainer singularity ''; do have "$program" && break; done
-    [ -n "$program" ] || return
-    unpack_layers || return
-    by_apptainer "$work/root"
-    line="$line $prefix/.wingspan/entrypoint.sh"
-    if recall "oci $(command -v "$program")"; then
-        doubt="$line true"
+ws_try_oci_apptainer() {
+    ws_reason='no Apptainer'
+    for ws_program in apptainer singularity ''; do ws_have "$ws_program" && break; done
+    [ -n "$ws_program" ] || return
+    ws_unpack_layers || return
+    ws_by_apptainer "$ws_work/root"
+    ws_line="$ws_line $ws_prefix/.wingspan/entrypoint.sh"
+    if ws_recall "oci $(command -v "$ws_program")"; then
+        ws_doubt="$ws_line true"
     else
-        works Apptainer || return
-        remember works
+        ws_works Apptainer || return
+        ws_remember works
     fi
-    say "$1: run by Apptainer"
+    ws_say "$1: run by Apptainer"
     shift
-    stay "$@"
+    ws_stay "$@"
 }

@@ -1,43 +1,43 @@
 # Docker takes the archive into its own store, and keeps it there, as it does with every image; the next job finds it.
-try_oci_docker() {
-    reason='no Docker'
-    have docker || return
-    if ! reason=$(docker version --format '{{.Server.Version}}' 2>&1); then
-        reason="Docker: $(printf '%s' "$reason" | tail -n 1)"
+ws_try_oci_docker() {
+    ws_reason='no Docker'
+    ws_have docker || return
+    if ! ws_reason=$(docker version --format '{{.Server.Version}}' 2>&1); then
+        ws_reason="Docker: $(printf '%s' "$ws_reason" | tail -n 1)"
         return
     fi
     # the name of its content: of the configuration, or with containerd's store of the manifest
-    image=''
-    config=$(tar -xOf "$bundle" manifest.json 2>/dev/null | sed -n 's/.*"Config":"blobs\/sha256\/\([0-9a-f]*\)".*/\1/p')
-    manifest=$(tar -xOf "$bundle" index.json 2>/dev/null | sed -n 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/p')
-    for turn in 1 2; do
-        for image in "sha256:$config" "sha256:$manifest" ''; do
-            [ -n "$image" ] && docker image inspect "$image" >/dev/null 2>&1 && break
+    ws_image=''
+    ws_config=$(tar -xOf "$ws_bundle" manifest.json 2>/dev/null | sed -n 's/.*"Config":"blobs\/sha256\/\([0-9a-f]*\)".*/\1/p')
+    ws_manifest=$(tar -xOf "$ws_bundle" index.json 2>/dev/null | sed -n 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/p')
+    for ws_turn in 1 2; do
+        for ws_image in "sha256:$ws_config" "sha256:$ws_manifest" ''; do
+            [ -n "$ws_image" ] && docker image inspect "$ws_image" >/dev/null 2>&1 && break
         done
-        [ -z "$image" ] && [ "$turn" = 1 ] || break
-        if ! reason=$(docker load --quiet --input "$bundle" 2>&1); then
-            reason="Docker: $(printf '%s' "$reason" | tail -n 1)"
+        [ -z "$ws_image" ] && [ "$ws_turn" = 1 ] || break
+        if ! ws_reason=$(docker load --quiet --input "$ws_bundle" 2>&1); then
+            ws_reason="Docker: $(printf '%s' "$ws_reason" | tail -n 1)"
             return
         fi
     done
-    reason='Docker does not find what it has loaded'
-    [ -n "$image" ] || return
+    ws_reason='Docker does not find what it has loaded'
+    [ -n "$ws_image" ] || return
     # containers of this user's jobs that had no time to clear them away
-    [ -n "$owner" ] || name_owner
-    containers=wingspan-$(id -u)
-    docker ps --all --filter "name=$containers-" --format '{{.Names}} {{.Label "wingspan.owner"}}' 2>/dev/null | while read -r name whose; do
-        [ -z "$whose" ] || ! is_nobodys "$whose" || docker rm --force "$name" </dev/null
+    [ -n "$ws_owner" ] || ws_name_owner
+    ws_containers=wingspan-$(id -u)
+    docker ps --all --filter "name=$ws_containers-" --format '{{.Names}} {{.Label "wingspan.owner"}}' 2>/dev/null | while read -r ws_name ws_whose; do
+        [ -z "$ws_whose" ] || ! ws_is_nobodys "$ws_whose" || docker rm --force "$ws_name" </dev/null
     done >/dev/null 2>&1
-    container=$containers-$$-$(date +%s)
-    line="exec docker run --name $container --label $(quoted "wingspan.owner=$owner") --init --user $(id -u):$(id -g)"
-    add_common_words
-    [ -e /dev/nvidiactl ] && line="$line --gpus all"
-    [ ! -d /dev/shm ] || line="$line --volume /dev/shm:/dev/shm"
-    line="$line --entrypoint $prefix/.wingspan/entrypoint.sh $image"
-    works Docker || return
-    say "$1: run by Docker"
+    ws_container=$ws_containers-$$-$(date +%s)
+    ws_line="exec docker run --name $ws_container --label $(ws_quoted "wingspan.owner=$ws_owner") --init --user $(id -u):$(id -g)"
+    ws_add_common_words
+    [ -e /dev/nvidiactl ] && ws_line="$ws_line --gpus all"
+    [ ! -d /dev/shm ] || ws_line="$ws_line --volume /dev/shm:/dev/shm"
+    ws_line="$ws_line --entrypoint $ws_prefix/.wingspan/entrypoint.sh $ws_image"
+    ws_works Docker || return
+    ws_say "$1: run by Docker"
     shift
-    clear="docker rm --force $container"
-    with_terminal
-    stay "$@"
+    ws_clear="docker rm --force $ws_container"
+    ws_with_terminal
+    ws_stay "$@"
 }

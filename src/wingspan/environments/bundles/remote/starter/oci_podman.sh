@@ -1,79 +1,79 @@
-try_oci_podman() {
-    reason='no podman'
-    have podman || return
-    device=''
+ws_try_oci_podman() {
+    ws_reason='no podman'
+    ws_have podman || return
+    ws_device=''
     if [ -e /dev/nvidiactl ]; then
         if [ -e /etc/cdi/nvidia.yaml ] || [ -e /var/run/cdi/nvidia.yaml ]; then
-            device='--device nvidia.com/gpu=all'
+            ws_device='--device nvidia.com/gpu=all'
         elif [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
-            reason='podman cannot give it the GPU: there is no /etc/cdi/nvidia.yaml'
+            ws_reason='podman cannot give it the GPU: there is no /etc/cdi/nvidia.yaml'
             return
         fi
     fi
-    unpack_layers || return
+    ws_unpack_layers || return
     # What podman writes down about a container lies in the job's folder, but for what must have a short path (50 characters).
-    own=$work/podman brief=$work/r
-    mkdir "$own"
-    if [ ${#brief} -ge 50 ]; then
-        sweep /tmp/ws??????
-        reason='no folder can be made in /tmp'
-        brief=$(mktemp -d /tmp/wsXXXXXX) || return
-        printf '%s\n' "$owner" >"$brief/.owner"
+    ws_own=$ws_work/podman ws_brief=$ws_work/r
+    mkdir "$ws_own"
+    if [ ${#ws_brief} -ge 50 ]; then
+        ws_sweep /tmp/ws??????
+        ws_reason='no folder can be made in /tmp'
+        ws_brief=$(mktemp -d /tmp/wsXXXXXX) || return
+        printf '%s\n' "$ws_owner" >"$ws_brief/.owner"
     fi
     # It does not start with a HOME in which it may not look for settings.
-    home=$own
-    [ ! -r "${HOME:-}/.config/containers" ] || home=$HOME
-    podman="env HOME=$(quoted "$home") XDG_RUNTIME_DIR=$(quoted "$own") podman --log-level fatal --storage-driver vfs"
-    podman="$podman --root $(quoted "$own/s") --runroot $(quoted "$brief") --tmpdir $(quoted "$own/t")"
+    ws_home=$ws_own
+    [ ! -r "${HOME:-}/.config/containers" ] || ws_home=$HOME
+    ws_podman="env HOME=$(ws_quoted "$ws_home") XDG_RUNTIME_DIR=$(ws_quoted "$ws_own") podman --log-level fatal --storage-driver vfs"
+    ws_podman="$ws_podman --root $(ws_quoted "$ws_own/s") --runroot $(ws_quoted "$ws_brief") --tmpdir $(ws_quoted "$ws_own/t")"
     # A process of podman's own stays behind otherwise, to keep the user's namespace.
-    clear="kill -9 \$(cat $(quoted "$own/t/pause.pid") $(quoted "$own/libpod/tmp/pause.pid"))"
-    clear="$clear; remove_work $(quoted "$brief"); rm -rf $(quoted "$own")"
-    clear_away_on_signals
-    line="exec $podman run"
-    begins
-    add_common_words
-    [ ! -d /dev/shm ] || line="$line --volume /dev/shm:/dev/shm"
-    line="$line --log-driver none --ulimit host --security-opt label=disable --security-opt seccomp=unconfined $device"
-    common=$line
+    ws_clear="kill -9 \$(cat $(ws_quoted "$ws_own/t/pause.pid") $(ws_quoted "$ws_own/libpod/tmp/pause.pid"))"
+    ws_clear="$ws_clear; ws_remove_work $(ws_quoted "$ws_brief"); rm -rf $(ws_quoted "$ws_own")"
+    ws_clear_away_on_signals
+    ws_line="exec $ws_podman run"
+    ws_begins
+    ws_add_common_words
+    [ ! -d /dev/shm ] || ws_line="$ws_line --volume /dev/shm:/dev/shm"
+    ws_line="$ws_line --log-driver none --ulimit host --security-opt label=disable --security-opt seccomp=unconfined $ws_device"
+    ws_common=$ws_line
     # The user in it is the job's; or looks like root, where nobody gave the job's user more numbers than one (/etc/subuid): then
     # unshare gives it its number back. Processes are this machine's; or, where that is refused, of a space of their own.
-    back="unshare --user --map-user=$(id -u) --map-group=$(id -g)"
-    choices='--pid=host --userns=keep-id
+    ws_back="unshare --user --map-user=$(id -u) --map-group=$(id -g)"
+    ws_choices='--pid=host --userns=keep-id
 --pid=host become
 --pid=host
 --cgroups=disabled --userns=keep-id
 --cgroups=disabled become
 --cgroups=disabled'
-    [ "$(id -u)" != 0 ] || choices=$(printf '%s\n' "$choices" | grep -v 'keep-id\|become')
-    if recall "oci $(command -v podman)"; then
-        choices=$(cat "$known") doubt=remembered
+    [ "$(id -u)" != 0 ] || ws_choices=$(printf '%s\n' "$ws_choices" | grep -v 'keep-id\|become')
+    if ws_recall "oci $(command -v podman)"; then
+        ws_choices=$(cat "$ws_known") ws_doubt=remembered
     fi
-    found='' first=''
-    while read -r choice; do
-        line="$common ${choice% become} --rootfs $(quoted "$work/root")"
-        case $choice in *become) line="$line $back" ;; esac
-        line="$line $waits $prefix/.wingspan/entrypoint.sh"
-        if [ -n "$doubt" ] || works podman; then
-            found=$choice
+    ws_found='' ws_first=''
+    while read -r ws_choice; do
+        ws_line="$ws_common ${ws_choice% become} --rootfs $(ws_quoted "$ws_work/root")"
+        case $ws_choice in *become) ws_line="$ws_line $ws_back" ;; esac
+        ws_line="$ws_line $ws_waits $ws_prefix/.wingspan/entrypoint.sh"
+        if [ -n "$ws_doubt" ] || ws_works podman; then
+            ws_found=$ws_choice
             break
         fi
-        first=${first:-$reason}
+        ws_first=${ws_first:-$ws_reason}
     done <<END
-$choices
+$ws_choices
 END
-    if [ -z "$found" ]; then
-        reason=$first
-        eval "$clear" >/dev/null 2>&1 </dev/null
-        clear=''
+    if [ -z "$ws_found" ]; then
+        ws_reason=$ws_first
+        eval "$ws_clear" >/dev/null 2>&1 </dev/null
+        ws_clear=''
         return
     fi
-    if [ -n "$doubt" ]; then doubt="$line true"; else remember "$found"; fi
-    say "$1: run by podman"
+    if [ -n "$ws_doubt" ]; then ws_doubt="$ws_line true"; else ws_remember "$ws_found"; fi
+    ws_say "$1: run by podman"
     shift
     # one that was killed leaves its container
-    clear="[ \"\${code:-137}\" -lt 128 ] || $podman rm --all --force --time 0; $clear"
-    with_terminal
-    stay "$@"
+    ws_clear="[ \"\${ws_code:-137}\" -lt 128 ] || $ws_podman rm --all --force --time 0; $ws_clear"
+    ws_with_terminal
+    ws_stay "$@"
 }
 
-with_terminal() { if [ -t 0 ] && [ -t 1 ]; then line="tty=--tty; $line"; fi; }
+ws_with_terminal() { if [ -t 0 ] && [ -t 1 ]; then ws_line="ws_tty=--tty; $ws_line"; fi; }

@@ -1,39 +1,39 @@
-self=$0
+ws_self=$0
 while [ $# -gt 0 ]; do
     case $1 in
-    --quiet) quiet=1 && shift && continue ;;
+    --quiet) ws_quiet=1 && shift && continue ;;
     --) shift && break ;;
     esac
-    [ $# -ge 2 ] || die 2 "option $1 needs a value"
+    [ $# -ge 2 ] || ws_die 2 "option $1 needs a value"
     case $1 in
-    --bundle) bundle=$2 ;;
-    --sha256) sha256=$2 ;;
-    --kind) kind=$2 ;;
-    --prefix) prefix=$2 ;;
-    --helper) helper=$2 ;;
-    --helper-sha256) helper_sha256=$2 ;;
-    --installed) installed=$2 ;;
-    --method) method=$2 ;;
-    --stage) stage=$2 ;;
-    --work) work=$2 ;;
-    --uid) uid=$2 ;;
-    --gid) gid=$2 ;;
-    --others) others=$2 ;;
-    --line) line=$2 ;;
-    --clear) clear=$2 ;;
-    --doubt) doubt=$2 ;;
-    --known) known=$2 ;;
-    --waits) waits=$2 ;;
-    *) die 2 "unknown option $1" ;;
+    --bundle) ws_bundle=$2 ;;
+    --sha256) ws_sha256=$2 ;;
+    --kind) ws_kind=$2 ;;
+    --prefix) ws_prefix=$2 ;;
+    --helper) ws_helper=$2 ;;
+    --helper-sha256) ws_helper_sha256=$2 ;;
+    --installed) ws_installed=$2 ;;
+    --method) ws_method=$2 ;;
+    --stage) ws_stage=$2 ;;
+    --work) ws_work=$2 ;;
+    --uid) ws_uid=$2 ;;
+    --gid) ws_gid=$2 ;;
+    --others) ws_others=$2 ;;
+    --line) ws_line=$2 ;;
+    --clear) ws_clear=$2 ;;
+    --doubt) ws_doubt=$2 ;;
+    --known) ws_known=$2 ;;
+    --waits) ws_waits=$2 ;;
+    *) ws_die 2 "unknown option $1" ;;
     esac
     shift 2
 done
-[ $# -gt 0 ] || die 2 "no command was given"
+[ $# -gt 0 ] || ws_die 2 "no command was given"
 
-absolute() {
+ws_absolute() {
     case $1 in
     '' | /*) printf '%s' "$1" ;;
     *) printf '%s/%s' "$PWD" "$1" ;;
     esac
 }
-self=$(absolute "$self") bundle=$(absolute "$bundle") helper=$(absolute "$helper")
+ws_self=$(ws_absolute "$ws_self") ws_bundle=$(ws_absolute "$ws_bundle") ws_helper=$(ws_absolute "$ws_helper")

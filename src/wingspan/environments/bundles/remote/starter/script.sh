@@ -1,22 +1,22 @@
 # A script that puts an environment and its activate.sh into a folder: a self-extracting pack, or an installer.
-start_script() {
-    new_work_swept
-    have bash || die $EXIT_NO_WAY "there is no bash here to run $bundle"
+ws_start_script() {
+    ws_new_work_swept
+    ws_have bash || ws_die $ws_no_way "there is no bash here to run $ws_bundle"
     # What it says is shown as it comes, and its last line is the reason if it fails.
-    place=$work
-    if is_odd "$work"; then
-        shorten "$work" || die $EXIT_NO_WAY "no link can be made in /tmp, and $work is an odd path"
-        place=$short
+    ws_place=$ws_work
+    if ws_is_odd "$ws_work"; then
+        ws_shorten "$ws_work" || ws_die $ws_no_way "no link can be made in /tmp, and $ws_work is an odd path"
+        ws_place=$ws_short
     fi
-    code=$({ { bash "$bundle" -o "$place" -e environment 3>&- 2>&1; echo $? >&3; } | tee "$work/.said" >&2; } 3>&1)
-    case $code in
+    ws_code=$({ { bash "$ws_bundle" -o "$ws_place" -e environment 3>&- 2>&1; echo $? >&3; } | tee "$ws_work/.said" >&2; } 3>&1)
+    case $ws_code in
     0) ;;
-    121 | 122 | 123) die "$code" "$(tail -n 1 "$work/.said") (${bundle##*/})" ;;
-    *) die $EXIT_NO_WAY "$bundle could not be unpacked or installed (exit status $code): $(tail -n 1 "$work/.said")" ;;
+    121 | 122 | 123) ws_die "$ws_code" "$(tail -n 1 "$ws_work/.said") (${ws_bundle##*/})" ;;
+    *) ws_die $ws_no_way "$ws_bundle could not be unpacked or installed (exit status $ws_code): $(tail -n 1 "$ws_work/.said")" ;;
     esac
-    say "$kind: unpacked into $work"
-    prefix=$place/environment
+    ws_say "$ws_kind: unpacked into $ws_work"
+    ws_prefix=$ws_place/environment
     # shellcheck disable=SC2016
-    line='script=$work/activate.sh; launch'
-    stay "$@"
+    ws_line='ws_script=$ws_work/activate.sh; ws_launch'
+    ws_stay "$@"
 }

@@ -1,85 +1,95 @@
-# ---- the ways, best first; each returns with $reason if it is not to be had here ---------------------------------------------
+# ---- the ways, best first; each returns with $ws_reason if it is not to be had here ---------------------------------------------
 
-reason=''
-try_kernel() {
-    reason='not root'
+ws_reason=''
+ws_try_kernel() {
+    ws_reason='not root'
     [ "$(id -u)" = 0 ] || return
-    reason='no mount namespace'
-    find_namespace && [ "$namespace" = 'unshare --mount' ] || return
-    reason='the kernel or its loop devices do not mount it'
+    ws_reason='no mount namespace'
+    ws_find_namespace && [ "$ws_namespace" = 'unshare --mount' ] || return
+    ws_reason='the kernel or its loop devices do not mount it'
     grep -qw squashfs /proc/filesystems && [ -e /dev/loop-control ] || return
-    new_work
-    say "$1: mounted by the kernel"
+    ws_new_work
+    ws_say "$1: mounted by the kernel"
     shift
-    enter kernel "$@"
+    ws_enter kernel "$@"
 }
 
-try_fuse() {
-    reason='no user namespaces'
-    find_namespace || return
-    reason='/dev/fuse is not there, or not open to this user'
+ws_try_fuse() {
+    ws_reason='no user namespaces'
+    ws_find_namespace || return
+    ws_reason='/dev/fuse is not there, or not open to this user'
     [ -r /dev/fuse ] && [ -w /dev/fuse ] || return
-    reason='a kernel before 4.18'
-    release=$(uname -r)
-    major=${release%%.*} minor=${release#*.}
-    minor=${minor%%[!0-9]*}
-    [ "$major" -gt 4 ] || [ "$minor" -ge 18 ] || return
-    reason='no squashfuse_ll, and no helper with it'
-    have squashfuse_ll || { [ -n "$helper" ] && [ -f "$helper" ]; } || return
-    new_work
-    say "$1: mounted with squashfuse_ll"
+    ws_reason='a kernel before 4.18'
+    ws_release=$(uname -r)
+    ws_major=${ws_release%%.*} ws_minor=${ws_release#*.}
+    ws_minor=${ws_minor%%[!0-9]*}
+    [ "$ws_major" -gt 4 ] || [ "$ws_minor" -ge 18 ] || return
+    ws_reason='no squashfuse_ll, and no helper with it'
+    ws_have squashfuse_ll || { [ -n "$ws_helper" ] && [ -f "$ws_helper" ]; } || return
+    ws_new_work
+    ws_say "$1: mounted with squashfuse_ll"
     shift
-    enter fuse "$@"
+    ws_enter fuse "$@"
 }
 
 # Whether Apptainer takes a path as one to bind: it has a grammar of its own for these.
-binds() { case $1 in *[:,]*) return 1 ;; esac }
+ws_binds() { case $1 in *[:,]*) return 1 ;; esac }
 
-try_apptainer() {
-    reason='no Apptainer'
-    for program in apptainer singularity ''; do have "$program" && break; done
-    [ -n "$program" ] || return
-    new_work_swept
-    root="$work/root"
-    mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root$prefix"
-    label=$1
+ws_try_apptainer() {
+    ws_reason='no Apptainer'
+    for ws_program in apptainer singularity ''; do ws_have "$ws_program" && break; done
+    [ -n "$ws_program" ] || return
+    ws_new_work_swept
+    ws_root="$ws_work/root"
+    mkdir -p "$ws_root/proc" "$ws_root/sys" "$ws_root/dev" "$ws_root/tmp" "$ws_root$ws_prefix"
+    ws_label=$1
     shift
     # the container is this machine's own root, folder by folder, and the environment at its prefix
-    line="exec $program -s exec --pwd $(quoted "$PWD")"
-    for entry in /* /.[!.]*; do
-        case $entry in /proc | /sys | /dev | /tmp | "/${prefix#/}") continue ;; esac
-        if [ -L "$entry" ]; then
-            ln -s "$(readlink "$entry")" "$root$entry"
-        elif [ -d "$entry" ]; then
-            case $prefix in
-            "$entry"/*)
-                for inner in "$entry"/*; do
-                    [ -d "$inner" ] || continue
-                    case $prefix in "$inner"/*) continue ;; esac
-                    binds "$inner" && mkdir -p "$root$inner" && line="$line --bind $(quoted "$inner")"
+    ws_line="exec $ws_program -s exec --pwd $(ws_quoted "$PWD")"
+    for ws_entry in /* /.[!.]*; do
+        case $ws_entry in /proc | /sys | /dev | /tmp | "/${ws_prefix#/}") continue ;; esac
+        if [ -L "$ws_entry" ]; then
+            ln -s "$(readlink "$ws_entry")" "$ws_root$ws_entry"
+        elif [ -d "$ws_entry" ]; then
+            case $ws_prefix in
+            "$ws_entry"/*)
+                for ws_inner in "$ws_entry"/*; do
+                    [ -d "$ws_inner" ] || continue
+                    case $ws_prefix in "$ws_inner"/*) continue ;; esac
+                    ws_binds "$ws_inner" && mkdir -p "$ws_root$ws_inner" && ws_line="$ws_line --bind $(ws_quoted "$ws_inner")"
                 done
                 continue
                 ;;
             esac
-            binds "$entry" && mkdir "$root$entry" 2>/dev/null && line="$line --bind $(quoted "$entry")"
+            ws_binds "$ws_entry" && mkdir "$ws_root$ws_entry" 2>/dev/null && ws_line="$ws_line --bind $(ws_quoted "$ws_entry")"
         fi
     done
-    [ -e /dev/nvidiactl ] && line="$line --nv"
-    [ -e /dev/kfd ] && line="$line --rocm"
-    case $work in /tmp/*) mkdir -p "$root$work" && line="$line --bind $(quoted "$work")" ;; esac # its /tmp may be one of its own
-    image=$bundle
-    if ! binds "$bundle"; then
-        image="$work/image"
-        ln "$bundle" "$image" 2>/dev/null || ln -s "$bundle" "$image"
+    [ -e /dev/nvidiactl ] && ws_line="$ws_line --nv"
+    [ -e /dev/kfd ] && ws_line="$ws_line --rocm"
+    case $ws_work in /tmp/*) mkdir -p "$ws_root$ws_work" && ws_line="$ws_line --bind $(ws_quoted "$ws_work")" ;; esac # its /tmp may be one of its own
+    ws_image=$ws_bundle
+    if ! ws_binds "$ws_bundle"; then
+        ws_image="$ws_work/image"
+        ln "$ws_bundle" "$ws_image" 2>/dev/null || ln -s "$ws_bundle" "$ws_image"
     fi
-    line="$line --bind $(quoted "$image:$prefix:image-src=/,ro") $(quoted "$root")"
-    line="$line /bin/sh $(quoted "$self") --stage run --waits $(quoted "$work/.waits") --prefix $(quoted "$prefix") ${quiet:+--quiet} --"
-    if recall "$(command -v "$program")"; then
-        doubt="$line true"
+    ws_line="$ws_line --bind $(ws_quoted "$ws_image:$ws_prefix:image-src=/,ro") $(ws_quoted "$ws_root")"
+    ws_line="$ws_line /bin/sh $(ws_quoted "$ws_self") --stage run --waits $(ws_quoted "$ws_work/.waits") --prefix $(ws_quoted "$ws_prefix") ${ws_quiet:+--quiet} --"
+    if ws_recall "$(command -v "$ws_program")"; then
+        ws_doubt="$ws_line true"
     else
-        works Apptainer || return
-        remember works
+        ws_works Apptainer || return
+        ws_remember works
     fi
-    say "$label: mounted by Apptainer"
-    stay "$@"
+    ws_say "$ws_label: mounted by Apptainer"
+    ws_stay "$@"
+}
+
+ws_start_squashfs() {
+    ws_said=''
+    for ws_way in kernel fuse apptainer unpack; do
+        case $ws_method in auto | "$ws_way") ;; *) continue ;; esac
+        "ws_try_$ws_way" "${ws_said}squashfs" "$@"
+        ws_said="${ws_said}not ${ws_way} (${ws_reason}); "
+    done
+    ws_die $ws_no_way "there is no way to mount or unpack $ws_bundle here: ${ws_said%; }"
 }

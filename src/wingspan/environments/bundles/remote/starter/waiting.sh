@@ -1,93 +1,93 @@
-# Waits for the command, $line in front of it, and clears away. A process in the background that waits for the end of this one would
+# Waits for the command, $ws_line in front of it, and clears away. A process in the background that waits for the end of this one would
 # not live to do that: with a job's first process pools end all others.
-stay() {
-    shell=/bin/sh
-    ! have bash || shell='bash --posix' # other shells cannot give SIGINT back to what they start in the background
-    anew "$shell" wait "$method" --line "$line" --clear "$clear" --doubt "$doubt" --known "$known" -- "$@"
+ws_stay() {
+    ws_shell=/bin/sh
+    ! ws_have bash || ws_shell='bash --posix' # other shells cannot give SIGINT back to what they start in the background
+    ws_anew "$ws_shell" wait "$ws_method" --line "$ws_line" --clear "$ws_clear" --doubt "$ws_doubt" --known "$ws_known" -- "$@"
 }
 
-pass_on() {
+ws_pass_on() {
     case $1 in
     INT | QUIT)
         [ ! -t 0 ] || return 0 # a terminal's keys reach the command by themselves
         [ -n "${BASH_VERSION:-}" ] || set -- TERM
         ;;
     esac
-    if [ -n "$child" ]; then kill -s "$1" "$child"; else early="$early $1"; fi
+    if [ -n "$ws_child" ]; then kill -s "$1" "$ws_child"; else ws_early="$ws_early $1"; fi
 } 2>/dev/null
 
 # Should this process be killed: its command lives in what is cleared away.
-end_and_clear_away() {
-    read -r whose <"$work/.owner" && [ "${whose%% *}" != $$ ] && kill -9 "${whose%% *}"
-    clear_away
+ws_end_and_clear_away() {
+    read -r ws_whose <"$ws_work/.owner" && [ "${ws_whose%% *}" != $$ ] && kill -9 "${ws_whose%% *}"
+    ws_clear_away
 }
 
-stage_wait() {
-    afterwards end_and_clear_away
-    cleaner=$!
-    child='' early='' code=''
-    case $line in *"$work/.waits"*) echo yes >"$work/.waits" ;; esac
-    for signal in HUP INT QUIT TERM USR1 USR2 ALRM; do
+ws_stage_wait() {
+    ws_afterwards ws_end_and_clear_away
+    ws_cleaner=$!
+    ws_child='' ws_early='' ws_code=''
+    case $ws_line in *"$ws_work/.waits"*) echo yes >"$ws_work/.waits" ;; esac
+    for ws_signal in HUP INT QUIT TERM USR1 USR2 ALRM; do
         # shellcheck disable=SC2064
-        trap "pass_on $signal" $signal
+        trap "ws_pass_on $ws_signal" $ws_signal
     done
     [ -e "/proc/$$/fd/0" ] || exec </dev/null
     # the standard input is given by hand to what is in the background, by a number that nobody uses
-    for spare in 9 8 7 6 5 4 3; do [ -e "/proc/$$/fd/$spare" ] || break; done
-    eval "exec $spare<&0"
+    for ws_spare in 9 8 7 6 5 4 3; do [ -e "/proc/$$/fd/$ws_spare" ] || break; done
+    eval "exec $ws_spare<&0"
     (
         trap - HUP INT QUIT TERM USR1 USR2 ALRM
-        eval "exec $spare<&-"
-        eval "$line \"\$@\""
-    ) <&"$spare" &
+        eval "exec $ws_spare<&-"
+        eval "$ws_line \"\$@\""
+    ) <&"$ws_spare" &
     # until it has let go of this process's traps, signals would be lost on it
-    begun=$! tries=0
-    while [ -e "/proc/$begun/fd/$spare" ] && [ "$tries" -lt 20000 ]; do tries=$((tries + 1)); done
-    child=$begun
-    for signal in $early; do pass_on "$signal"; done
+    ws_begun=$! ws_tries=0
+    while [ -e "/proc/$ws_begun/fd/$ws_spare" ] && [ "$ws_tries" -lt 20000 ]; do ws_tries=$((ws_tries + 1)); done
+    ws_child=$ws_begun
+    for ws_signal in $ws_early; do ws_pass_on "$ws_signal"; done
     {
         # while the command lives nobody else clears its folder away
-        read -r whose <"$work/.owner" && printf '%s %s\n' "$child" "${whose#* }" >"$work/.owner"
+        read -r ws_whose <"$ws_work/.owner" && printf '%s %s\n' "$ws_child" "${ws_whose#* }" >"$ws_work/.owner"
         # bash can lose the status of a command whose end and a signal come at once while it waits: it looks from time to time instead.
-        if [ -n "${BASH_VERSION:-}" ] && [ -n "$work" ] && mkfifo "$work/.tick" && eval "exec $spare<>\"\$work/.tick\""; then
+        if [ -n "${BASH_VERSION:-}" ] && [ -n "$ws_work" ] && mkfifo "$ws_work/.tick" && eval "exec $ws_spare<>\"\$ws_work/.tick\""; then
             # shellcheck disable=SC3045
-            while kill -0 "$child"; do read -r -t 0.05 -u "$spare"; done
+            while kill -0 "$ws_child"; do read -r -t 0.05 -u "$ws_spare"; done
         fi
         while :; do
-            wait "$child"
-            code=$?
-            kill -0 "$child" || break # or else a signal came for it
+            wait "$ws_child"
+            ws_code=$?
+            kill -0 "$ws_child" || break # or else a signal came for it
         done
         # Its end may have come between the two. bash can have lost it then, and would wait for what else it has started.
-        kill -9 "$cleaner"
-        wait "$child"
-        last=$?
-        wait "$cleaner"
-        case $last in 127 | -1) ;; *) code=$last ;; esac
+        kill -9 "$ws_cleaner"
+        wait "$ws_child"
+        ws_last=$?
+        wait "$ws_cleaner"
+        case $ws_last in 127 | -1) ;; *) ws_code=$ws_last ;; esac
     } 2>/dev/null
-    case $code in
+    case $ws_code in
     125 | 126 | 127 | 255) # by these, engines say that they did not start it
         # the folder, which the trial needs, is this process's again: the command has ended
-        [ ! -e "$work/.owner" ] || printf '%s %s\n' $$ "${whose#* }" >"$work/.owner"
-        if [ -s "$work/.waits" ] && [ -n "$doubt" ] && ! (eval "$doubt") >/dev/null 2>&1 </dev/null; then
-            [ -z "$known" ] || say "what worked on this machine before does not any more; the other ways are tried"
-            rm -f "$known"
-            clear_away
-            forgotten=1 work='' clear='' doubt=''
+        [ ! -e "$ws_work/.owner" ] || printf '%s %s\n' $$ "${ws_whose#* }" >"$ws_work/.owner"
+        if [ -s "$ws_work/.waits" ] && [ -n "$ws_doubt" ] && ! (eval "$ws_doubt") >/dev/null 2>&1 </dev/null; then
+            [ -z "$ws_known" ] || ws_say "what worked on this machine before does not any more; the other ways are tried"
+            rm -f "$ws_known"
+            ws_clear_away
+            ws_forgotten=1 ws_work='' ws_clear='' ws_doubt=''
             trap - HUP INT QUIT TERM USR1 USR2 ALRM
             return
         fi
         ;;
     esac
-    clear_away
-    case $code in
+    ws_clear_away
+    case $ws_code in
     14[5-9] | 15[016]) ;; # of the signals these end nothing
     129 | 1[345]?)
         # shellcheck disable=SC3045 # dash, bash and busybox have it; elsewhere there may be a core file, no more
         ulimit -c 0
         trap - HUP INT QUIT TERM USR1 USR2 ALRM
-        kill -"$((code - 128))" $$
+        kill -"$((ws_code - 128))" $$
         ;;
     esac
-    exit "$code"
+    exit "$ws_code"
 }
