@@ -290,7 +290,7 @@ def test_an_interactive_run_on_slurm(workspace: Path, slurm: SlurmCluster) -> No
         terminal.expect("job [0-9]+")
         scratch = terminal.expect("(/tmp/tmp[^\r\n]+)[\r\n]")[1]
         terminal.expect("/dev/pts/")
-        terminal.send("(cd $folder && sh job.sh 0); cat $folder/outputs-0/out.txt")
+        terminal.send("(cd $WINGSPAN_FOLDER && sh job.sh 0); cat $WINGSPAN_FOLDER/outputs-0/out.txt")
         terminal.expect("/opt/wingspan/environment/.*/scipy/__init__.py")
         terminal.send("exit 5")
         assert terminal.end() == 5

@@ -94,7 +94,11 @@ ws_check_digest() {
     [ -n "$ws_got" ] || ws_die $ws_no_way "nothing here can compute SHA-256 (sha256sum, shasum, openssl, python3)"
     [ "$ws_got" = "$ws_sha256" ] ||
         ws_die $ws_damaged "$ws_bundle is damaged or another file: its SHA-256 is $ws_got, not $ws_sha256; nothing in it was run"
-    # what changed while it was read is not noted
+    # what changed while it was read is not noted; nor where times are whole seconds (busybox) what may change again within this one
+    case $ws_state in
+    '' | *.*) ;;
+    *) [ $(($(date +%s) - ${ws_state##* })) -gt 1 ] || ws_state='' ;;
+    esac
     if [ -n "$ws_state" ] && [ -n "$ws_notes" ] && [ "$(stat -c '%d:%i %s %.9Y %.9Z' "$ws_bundle")" = "$ws_state" ]; then
         printf '%s' "$ws_state" 2>/dev/null >"$ws_notes/.$$" && mv -f "$ws_notes/.$$" "$ws_notes/$ws_sha256"
     fi
