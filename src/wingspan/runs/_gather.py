@@ -25,7 +25,8 @@ def gathering(spec: RunSpec, *, shared: bool) -> Shell:
     parameters = spec.parameters
     kept = (path_word(path.partition("/")[0], parameters) for path in spec.checkpoint)
     each = [
-        f"        keep {path_word(path, parameters)} {pattern(path, parameters)}" for path in spec.outputs
+        f"        wingspan_keep {path_word(path, parameters)} {pattern(path, parameters)}"
+        for path in spec.outputs
     ]
     into_place = filled(SCRIPTS / "into_place.sh", exit_code=EXIT_MISSING_OUTPUT) if shared else Shell("")
     return filled(

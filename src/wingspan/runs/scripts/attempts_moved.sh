@@ -1,6 +1,6 @@
 wingspan_again=@CODE@
 wingspan_attempt "$@"
 if [ "$wingspan_code" -eq "$wingspan_again" ]; then
-    keep_checkpoint
+    wingspan_keep_checkpoint
     exit "$wingspan_again"  # HTCondor keeps the folder and starts the job again.
 fi

@@ -5,20 +5,20 @@ wingspan_missing=
 for wingspan_full in --full-time -T ''; do
     if ls -dn $wingspan_full . >/dev/null 2>&1; then break; fi
 done
-look() {
+wingspan_look() {
     find . -type d -print -o -exec ls -nidc $wingspan_full {} + 2>/dev/null |
         sed -e 's/^ *//' -e :a -e 's,^\([^/]*\)  ,\1 ,' -e ta  # without the columns' widths
 }
 # What is there before the command, which may be begun again in this folder, from a checkpoint.
 [ -e .wingspan-there ] || {
-    { command -v awk >/dev/null && look; } >.wingspan-there || :
+    { command -v awk >/dev/null && wingspan_look; } >.wingspan-there || :
     # Times in whole seconds: a change must be in another one.
     [ -n "$(ls -dnc $wingspan_full . | sed -n '/:[0-9][0-9][.]0*[1-9]/p')" ] || sleep 1
 }
 # The paths that are new or look different now, and the folders they are in; all, where nobody can tell.
-news() {
+wingspan_news() {
     wingspan_new="
-$(look | LC_ALL=C awk '
+$(wingspan_look | LC_ALL=C awk '
         !now { there[$0]; next }
         $0 in there { next }
         { sub(/^[^\/]*[.]\//, "") }
@@ -26,7 +26,7 @@ $(look | LC_ALL=C awk '
         { while (!seen[$0]++) { print; if (!sub(/\/[^\/]*$/, "")) next } }' .wingspan-there now=1 -)
 "
 }
-written() {
+wingspan_written() {
     [ -s .wingspan-there ] || return 0
     case $1 in *"
 "*) return 0 ;; esac
@@ -35,7 +35,7 @@ $1
 "*) ;; *) return 1 ;; esac
 }
 # What HTCondor and this script make. HTCondor's tmp and var were there, and no file in them.
-ours() {
+wingspan_ours() {
     case $1 in
         "$wingspan_outputs" | "$wingspan_outputs"/* | @CHECKPOINT@ | @CHECKPOINT@/* | .wingspan-there) ;;
         _condor_* | .condor* | .chirp* | .update.ad) ;;
@@ -44,23 +44,23 @@ ours() {
         *) return 1 ;;
     esac
 }
-left_behind() {
-    news
+wingspan_left_behind() {
+    wingspan_news
     printf '%s\n' "$wingspan_new" | sort | while IFS= read -r wingspan_path; do
         case $wingspan_path in '' | .* | */* | __pycache__@KEPT@) continue ;; esac
-        if ours "$wingspan_path"; then continue; fi
+        if wingspan_ours "$wingspan_path"; then continue; fi
         if [ -n "$(find "./$wingspan_path" -type f 2>/dev/null | head -n 1)" ]; then echo "left=$wingspan_path"; fi
     done | head -n 20
 }
 @OUTPUTS@
-finish() {
+wingspan_finish() {
     set +e  # whatever fails from here on: the rest is saved, and the code is the command's
     wingspan_code=$1
     umask 077
     rm -rf "$wingspan_outputs"  # what the command put there is no output: only what is named comes back
     mkdir -p "$wingspan_outputs"
     [ -e .wingspan-there ] || : >.wingspan-there
-    news
+    wingspan_news
 @KEEP@
     chmod -R u+rX,go-rwx "$wingspan_outputs" 2>/dev/null
     if [ "$wingspan_code" -eq 0 ] && [ -n "$wingspan_missing" ]; then wingspan_code=@EXIT_CODE@; fi
@@ -69,7 +69,7 @@ finish() {
         echo "host=$(hostname)"
         echo "ended=$(date +%s)"
         printf '%s' "$wingspan_missing" | sed 's/^/missing=/'
-        left_behind
+        wingspan_left_behind
     } >"$wingspan_outputs"/@OUTCOME@
 @INTO_PLACE@
     exit "$wingspan_code"

@@ -43,4 +43,4 @@ wingspan_attempt() {
     while kill -0 "$wingspan_child" 2>/dev/null; do wingspan_code=0; wait "$wingspan_child" || wingspan_code=$?; done
 }
 @ATTEMPTS@
-finish "$wingspan_code"
+wingspan_finish "$wingspan_code"

@@ -1,5 +1,5 @@
 # A path into the folder $2. Of links, what they lead to; find goes around in no circle. What can be read is copied, whatever else cannot.
-copy() {
+wingspan_copy() {
     mkdir -p "$2/${1%/*}"
     if [ ! -e "$2/$1" ] && [ -z "$(find "$1" -type l | head -n 1)" ]; then
         if cp -R "$1" "$2/$1" 2>/dev/null; then return; fi
@@ -12,13 +12,13 @@ copy() {
     done' "$2" {} + || :)
     [ -z "$wingspan_uncopied" ]
 }
-lost() {
+wingspan_lost() {
     echo "wingspan-run: the output ${1#./} does not come back whole" >&2
     wingspan_missing="$wingspan_missing${1#./}
 "
 }
 # Links in a path: what they lead to comes back, as the link alone would be of no use elsewhere (and HTCondor holds jobs for some).
-links() {
+wingspan_links() {
     if [ -L "$1" ]; then
         mkdir -p "$wingspan_outputs/${1%/*}"
         if [ -d "$1" ]; then
@@ -28,30 +28,30 @@ links() {
                 return ;;
             esac
         fi
-        copy "$1" "$wingspan_outputs" || lost "$1"
+        wingspan_copy "$1" "$wingspan_outputs" || wingspan_lost "$1"
     elif [ -d "$1" ]; then
-        for wingspan_path in "$1"/* "$1"/.[!.]* "$1"/..?*; do links "$wingspan_path"; done
+        for wingspan_path in "$1"/* "$1"/.[!.]* "$1"/..?*; do wingspan_links "$wingspan_path"; done
     fi
 }
 # What is no link is moved; into a folder that is there already, as another output lay in it.
-place() {
+wingspan_place() {
     if [ -d "$1" ] && [ -d "$wingspan_outputs/$1" ] && [ ! -L "$1" ]; then
         chmod u+rwx "$1" 2>/dev/null
-        for wingspan_path in "$1"/* "$1"/.[!.]* "$1"/..?*; do place "$wingspan_path"; done
+        for wingspan_path in "$1"/* "$1"/.[!.]* "$1"/..?*; do wingspan_place "$wingspan_path"; done
     elif [ -e "$1" ] && [ ! -L "$1" ]; then
         mkdir -p "$wingspan_outputs/${1%/*}"
         mv "$1" "$wingspan_outputs/$1" 2>/dev/null || {
             # Also a folder that nobody may read or write. If there is no room for a file, there is for others, once that is away.
             chmod -R u+rwX "$1" 2>/dev/null
-            if copy "$1" "$wingspan_outputs" 2>/dev/null || copy "$1" "$wingspan_outputs"; then rm -rf "$1"; else lost "$1"; fi
+            if wingspan_copy "$1" "$wingspan_outputs" 2>/dev/null || wingspan_copy "$1" "$wingspan_outputs"; then rm -rf "$1"; else wingspan_lost "$1"; fi
         }
     fi
 }
 # The way to a path is through a link: what it leads to may be another output's.
-through_link() {
+wingspan_through_link() {
     case $1 in */*) [ "$(cd "./${1%/*}" 2>/dev/null && pwd -P)" != "$(pwd -P)/${1%/*}" ] ;; *) return 1 ;; esac
 }
-keep() {
+wingspan_keep() {
     wingspan_declared=$1
     shift
     wingspan_matched=
@@ -60,12 +60,12 @@ keep() {
         # A pattern means files that the command has written or changed, not what HTCondor and this script make.
         if [ "$wingspan_path" != "$wingspan_declared" ]; then
             case $wingspan_path in . | .. | */. | */..) continue ;; esac
-            if ours "$wingspan_path" || ! { through_link "$wingspan_path" || written "$wingspan_path"; }; then continue; fi
+            if wingspan_ours "$wingspan_path" || ! { wingspan_through_link "$wingspan_path" || wingspan_written "$wingspan_path"; }; then continue; fi
         fi
         [ -f "$wingspan_path" ] || [ -d "$wingspan_path" ] || continue  # a pipe is no output
         wingspan_matched=yes
-        if ! through_link "$wingspan_path"; then "$wingspan_doing" "./$wingspan_path"
-        elif [ "$wingspan_doing" = links ]; then copy "./$wingspan_path" "$wingspan_outputs" || lost "$wingspan_path"
+        if ! wingspan_through_link "$wingspan_path"; then "wingspan_$wingspan_doing" "./$wingspan_path"
+        elif [ "$wingspan_doing" = links ]; then wingspan_copy "./$wingspan_path" "$wingspan_outputs" || wingspan_lost "$wingspan_path"
         fi
     done
     if [ "$wingspan_doing" = links ] && [ -z "$wingspan_matched" ]; then

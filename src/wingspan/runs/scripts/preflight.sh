@@ -1,5 +1,5 @@
 # ---- Is the GPU one that the environment can use? Found out now, and not after an hour. --------------------------------
-preflight() {
+wingspan_preflight() {
     command -v nvidia-smi >/dev/null 2>&1 || {
         echo "wingspan-run: this job asked for @GPUS_TEXT@, and $(hostname) has no nvidia-smi:" \
             "no NVIDIA driver is installed, or the container was started without it (apptainer: --nv)" >&2
@@ -55,4 +55,4 @@ preflight() {
             exit 1
         }' >&2
 }
-preflight || finish @CODE@
+wingspan_preflight || wingspan_finish @CODE@
