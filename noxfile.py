@@ -44,9 +44,9 @@ SHORT = [
 NO_ENGINE = "not htcondor and not slurm and not apptainer and not podman and not slow"
 
 
-def _install(session: nox.Session, *options: str) -> None:
+def _install(session: nox.Session, *options: str, extras: str = "environments,stores") -> None:
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "matrix")
-    session.install("--quiet", *options, "--editable", ".[environments,stores]", *groups)
+    session.install("--quiet", *options, "--editable", f".[{extras}]", *groups)
 
 
 def _test(session: nox.Session, *default: str) -> None:
@@ -78,5 +78,6 @@ def newest(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def whole(session: nox.Session) -> None:
     """All tests, with the engines."""
-    _install(session, "--constraint", "tools/constraints.txt", "--group", "test")
+    wanted = "environments,stores,notebook"
+    _install(session, "--constraint", "tools/constraints.txt", "--group", "test", extras=wanted)
     _test(session, "--numprocesses", "6", "--dist", "worksteal")

@@ -128,5 +128,12 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is there
     __getattr__ = lazy_names(globals(), _HOMES)
 
 
+def load_ipython_extension(shell: object) -> None:
+    """Offer the magics of ``%load_ext wingspan`` to a notebook; IPython calls it."""
+    from wingspan.notebooks.magic import WingspanMagics
+
+    shell.register_magics(WingspanMagics)  # type: ignore[attr-defined]
+
+
 def __dir__() -> list[str]:
     return __all__
