@@ -290,11 +290,9 @@ def test_an_environment_that_the_starter_moves_is_of_one_piece(
     start = starter_command(
         bundle, ["python", "-c", "import moved, sys; print(moved.ROOT == sys.prefix)"], shared=True
     )
-    text = (
-        start.executable.read_text()
-        .replace("if have unshare", "if false")
-        .replace("have unshare &&", "false &&")
-    )
+    text = start.executable.read_text()
+    assert "ws_have unshare &&" in text
+    text = text.replace("ws_have unshare &&", "false &&")
     script = tmp_path / "starter.sh"
     script.write_text(text)
     words = ["sh", str(script), *start.arguments[:-4], "--method", "unpack", *start.arguments[-4:]]

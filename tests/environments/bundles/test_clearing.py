@@ -15,13 +15,13 @@ import pytest
 
 from _waiting import PATIENCE, until
 from wingspan.environments.bundles import Bundle, starter_command
+from wingspan.environments.bundles.remote import remote_file
 from wingspan.jobs import JobDescription, Resources
 from wingspan.pools import local_job as local_jobs
 from wingspan.pools.local_job import LocalJobWatcher, submit_local_job
 
 Build = Callable[..., Bundle]
 AsUser = Callable[[Sequence[str]], list[str]]
-REMOTE = Path(starter_command.__code__.co_filename).with_name("remote")
 
 #: A command that says that it has begun, and waits.
 WAITS = "echo begun; exec sleep 600"
@@ -281,11 +281,11 @@ def test_a_mount_does_not_wait_for_what_a_kill_left(method: str, build: Build, j
 @pytest.mark.parametrize("unreadable", ["", "boot_id", "ns/pid"])
 def test_whose_a_folder_is(unreadable: str, as_ordinary_user: AsUser) -> None:
     """A process that does not take this user's signals lives; where machines cannot be told apart every folder is somebody's."""
-    text = (REMOTE / "starter.sh").read_text()
-    functions = text[text.index("owner=''\n") : text.index("# Folders of this user's jobs")]
+    functions = remote_file("starter/clearing.sh").read_text()
+    assert unreadable in functions
     if unreadable:
         functions = functions.replace(unreadable, "nowhere")
-    words = 'name_owner; for p in 1 4194999; do ! is_nobodys "$p ${owner#* }" || echo "$p"; done'
+    words = 'ws_name_owner; for p in 1 4194999; do ! ws_is_nobodys "$p ${ws_owner#* }" || echo "$p"; done'
     done = subprocess.run(
         as_ordinary_user(["sh", "-c", f"{functions}\n{words}"]), capture_output=True, text=True, check=True
     )
@@ -572,6 +572,7 @@ def test_folders_with_names_like_the_systems() -> None:
         "/",
         "/proc/1",
     ]
-    script = f'. "{REMOTE}/images.sh"; add_folder() {{ echo "$1"; }}; bundle=x prefix=/opt/x; add_named_folders "$@"'
+    part = remote_file("starter/containers.sh")
+    script = f'. "{part}"; ws_add_folder() {{ echo "$1"; }}; ws_bundle=x ws_prefix=/opt/x; ws_add_named_folders "$@"'
     done = subprocess.run(["sh", "-c", script, "sh", *named], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["/runs", "/library", "/processed", "/usr2"]

@@ -376,7 +376,7 @@ def test_no_room(build: Build, job_folder: Path) -> None:
 def test_the_starter_is_one_posix_script() -> None:
     """What is sent is one file with all its parts, and dash, which is no bash, reads it."""
     text = starter_script().read_text()
-    assert "start_oci() {" in text
+    assert "ws_start_oci() {" in text
     assert "@include" not in text
     for shell in ("dash", "bash"):
         if shutil.which(shell):

@@ -19,6 +19,7 @@ from _waiting import PATIENCE, until
 from wingspan.environments.bundles import Bundle, starter_command
 from wingspan.environments.bundles.errors import BundleError
 from wingspan.environments.bundles.machine.programs import mount_helper
+from wingspan.environments.bundles.starter import starter_script
 
 Build = Callable[..., Bundle]
 AsUser = Callable[[Sequence[str]], list[str]]
@@ -545,10 +546,9 @@ def test_a_folder_of_any_name_by_apptainer(name: str, build: Build, job_folder: 
 
 def test_the_script_is_posix() -> None:
     """dash, which is no bash, reads the whole script."""
-    script = Path(starter_command.__code__.co_filename).with_name("remote") / "starter.sh"
     for shell in ("dash", "bash"):
         if shutil.which(shell):
-            subprocess.run([shell, "-n", str(script)], check=True)
+            subprocess.run([shell, "-n", str(starter_script())], check=True)
 
 
 def test_a_machine_without_fuse(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
