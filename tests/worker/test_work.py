@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wingspan.worker import formats, rounds
-from wingspan.worker.outbox import Outbox
+from _access_point import KEY, Counting, InMemory, Memory, finish, simulate
+from wingspan.worker import rounds
 from wingspan.worker.transports import FileTransport
 from wingspan.worker.work import WorkSource
-
-KEY = bytes(32)
 
 
 class Folder:
@@ -35,15 +33,7 @@ class Folder:
 
     def finish(self, name, block, failed=(), components=None):
         """Write records of a block, and that it is done."""
-        box = Outbox(self.transport, KEY, name)
-        for first, stop in [block.next_run()] if components is None else [(c, c + 1) for c in components]:
-            for component in range(first, stop):
-                kind = formats.ERROR if component in failed else formats.OUTPUT
-                box.add(kind, payload=b"p", number=block.round, index=component)
-        block.failed = list(failed)
-        if components is None:
-            box.block_done(block)
-        box.flush()
+        finish(self.transport, name, block, failed, components)
 
     def silence(self, name, seconds):
         path = self.path / "results" / name
@@ -231,73 +221,51 @@ def test_a_plan_of_somebody_else_is_refused(folder):
         folder.source("0.0")
 
 
-class Counting(FileTransport):
-    """The file system, with what is asked of it written down: ``(operation, path)``."""
-
-    def __init__(self, folder):
-        super().__init__(folder)
-        self.asked = []
-
-
-def _counted(name):
-    method = getattr(FileTransport, name)
-
-    def counted(self, path, *arguments, **named):
-        self.asked.append((name, path))
-        return method(self, path, *arguments, **named)
-
-    return counted
-
-
-for _name in (
-    "read",
-    "size",
-    "append",
-    "create_exclusively",
-    "write_whole",
-    "names",
-    "modified",
-    "make_folder",
-    "rename_folder",
-    "remove_tree",
-):
-    setattr(Counting, _name, _counted(_name))
-
-
-def _is_claim_or_append(operation):
-    name, path = operation
-    return name == "append" or (name == "create_exclusively" and "/claims/" in path)
-
-
 @pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.parametrize("workers", [2, 50, 200])
 def test_the_end_of_a_map_asks_little_of_the_access_point(tmp_path, workers, retries):
     """Beside claims and appends a worker makes at most 20 file operations in its life, however many there are; four are made by others."""
     folder = Folder(tmp_path / "map")
-    folder.publish(0, rounds.INITIAL, range(20 * workers), workers=workers)
-    transports = [Counting(str(folder.path)) for _ in range(workers)]
-    sources = []
-    for worker, transport in enumerate(transports):
-        (folder.path / f"results/{worker}.0").touch()
-        sources.append(WorkSource(transport, KEY, worker, f"{worker}.0", retries, 120.0))
-    failing = {3, 20 * workers - 1} if retries else set()
-    done, active = [], list(range(workers))
-    while active:
-        for worker in list(active):
-            block = sources[worker].next_block()
-            if block is not None:
-                first, _ = block.next_run()
-                failed = [first] if first in failing and block.attempt == 0 else []
-                folder.finish(f"{worker}.0", block, failed)
-                done.append((first, bool(failed)))
-            elif not sources[worker].another_round():
-                active.remove(worker)
+    transports = [Counting(FileTransport(str(folder.path))) for _ in range(workers)]
+    failing = frozenset([3, 20 * workers - 1] if retries else [])
+    done = simulate(folder.transport, transports, 20 * workers, retries=retries, failing=failing)
     assert sorted(first for first, failed in done if not failed) == list(range(20 * workers))
+    assert sum(failed for _, failed in done) == len(failing)
     for transport in transports:
-        others = [operation for operation in transport.asked if not _is_claim_or_append(operation)]
-        assert len(others) <= 16 + (10 if retries else 0), others
+        assert len(transport.others) <= 16 + (10 if retries else 0), transport.others
         transport.close()
     assert sorted(os.listdir(folder.path / "rounds/0")) == ["plan"]
+    folder.transport.close()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data(), st.integers(1, 6), st.integers(1, 40), st.booleans())
+def test_a_map_in_memory_is_as_one_on_disk(tmp_path_factory, data, workers, count, one_lost):
+    """Workers do the same, and ask the same, whether the map is on a disk or in the memory in which 10,000 of them are counted."""
+    failing = data.draw(st.frozensets(st.integers(0, count - 1), max_size=3))
+    folder, memory = Folder(tmp_path_factory.mktemp("as") / "map"), Memory()
+
+    def forget(path):
+        memory.file(path)[1][0] -= 1000
+
+    told = []
+    for transport, lost in (
+        (folder.transport, lambda path: folder.silence(path.partition("/")[2], 1000)),
+        (InMemory(memory), forget),
+    ):
+        each_its_own = [
+            FileTransport(str(folder.path)) if lost is not forget else transport for _ in range(workers + 1)
+        ]
+        counting = [Counting(each, in_order=True) for each in each_its_own]
+        done = simulate(
+            transport, counting, count, retries=1, failing=failing, lost=lost if one_lost else None
+        )
+        asked = [(each.claims, each.appends, [name for name, _ in each.others]) for each in counting]
+        told.append((done, asked))
+        for each in counting:
+            each.close()
+    assert told[0] == told[1]
+    assert memory.count_files() == sum(len(names) for _, _, names in os.walk(folder.path))
     folder.transport.close()
 
 

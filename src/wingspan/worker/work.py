@@ -222,12 +222,12 @@ class WorkSource(object):
 
     def _free_runs(self, state: "Round") -> "List[Tuple[int, int]]":
         """Runs of blocks that nobody has claimed."""
-        taken = sorted(
-            int(name) for name in self._transport.names("rounds/%d/claims" % state.number) if name.isdigit()
-        )
-        free = []
+        taken = list(filter(str.isdigit, self._transport.names("rounds/%d/claims" % state.number)))
+        free: "List[Tuple[int, int]]" = []
+        if len(taken) >= state.plan.blocks:  # most workers that run dry find all claimed
+            return free
         previous = -1
-        for block in taken + [state.plan.blocks]:
+        for block in sorted(map(int, taken)) + [state.plan.blocks]:
             if block - previous > 1:
                 free.append((previous + 1, block))
             previous = block
@@ -440,9 +440,7 @@ class WorkSource(object):
                 if name.startswith("settled."):
                     fact = rounds.parse_settled(self._key, name)
                     if fact is not None:
-                        worker, start = fact[0].split(".")
-                        for earlier in range(int(start) + 1):  # a start resumes what those before it left
-                            one = "%s.%d" % (worker, earlier)
+                        for one in _with_earlier(fact[0]):  # a start resumes what those before it left
                             settled[one] = max(fact[1], settled.get(one, 0))
                 elif name.startswith("failed."):
                     failure = rounds.parse_failed(self._key, name)
@@ -485,8 +483,7 @@ class WorkSource(object):
             seen = self._transport.modified("results/" + name)
             if now is None or seen is None or now - seen < self._lease:
                 continue
-            worker, start = name.split(".")
-            starts = ["%s.%d" % (worker, earlier) for earlier in range(int(start) + 1)]
+            starts = _with_earlier(name)
             self._undecided = False
             lost = [
                 component
@@ -503,6 +500,12 @@ class WorkSource(object):
                 self._settle(name)  # nobody needs to ask after it again
             components += lost
         return components
+
+
+def _with_earlier(name: "str") -> "List[str]":
+    """The start of a worker called `name`, and those before it, which it carries on."""
+    worker, start = name.split(".")
+    return [name] if start == "0" else ["%s.%d" % (worker, earlier) for earlier in range(int(start) + 1)]
 
 
 def _first(pair: "Tuple[int, Any]") -> "int":
