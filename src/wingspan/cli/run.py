@@ -246,6 +246,7 @@ def run(
       wingspan run train 0.1                          a task, and its arguments
       wingspan run test -- --verbose                  arguments that look like options
       wingspan run -i a.py -o b.csv -- python a.py    a command
+      wingspan run study.ipynb --sweep alpha=1,2      a notebook, which comes back executed
 
     Nothing goes along but what --input names, or the task's inputs and [tool.wingspan] in the manifest. The run is kept under its
     name: wingspan status, logs, fetch, rerun, rm.

@@ -69,7 +69,8 @@ def run(
     """Execute a command, or a Pixi task, as batch jobs; come back as soon as they are in the queue.
 
     Args:
-        command: A list is program and arguments; a string is the name of a task of the workspace.
+        command: A list is program and arguments; a string is the name of a task of the workspace, or of a notebook (``.ipynb``), which
+            papermill executes, and which comes back as ``NAME.executed.ipynb``.
         arguments: Further arguments; those of the task, if it is one.
         environment: Locked environment: its name, or a `wingspan.Environment`. None: a task's own, or none.
         kind: How it travels: ``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"`` or ``"install"``.

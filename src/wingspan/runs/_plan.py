@@ -28,6 +28,7 @@ from wingspan.runs._arguments import (
 from wingspan.runs._errors import CommandNotFound, InvalidRun
 from wingspan.runs._files import collect_inputs, not_sent, rebased
 from wingspan.runs._folder import new_name
+from wingspan.runs._notebook import executed_here, is_notebook, notebook_request
 from wingspan.runs._programs import check_command
 from wingspan.runs._request import RunRequest
 from wingspan.runs._spec import RunSpec, Step, check_name, relative_path, sweep_rows
@@ -121,8 +122,13 @@ def plan_run(
         InvalidRun, InputMissing, CommandNotFound, UnknownTask: As `wingspan.run`.
         EnvironmentError_: The environment cannot be read, or cannot be carried.
     """
+    notebook = is_notebook(request)
+    if notebook:
+        request = notebook_request(request)
     origin = _origin(request)
     work = _work(request, origin)
+    if notebook and work.environment is None and pool is None:  # a site's machines have another Python
+        work = attrs.evolve(work, steps=executed_here(work.steps))
     _check_sweep(request, origin, work)
     spec = _spec(request, origin, work)
     _check_programs(spec)
@@ -393,6 +399,9 @@ def _stem(words: Sequence[str]) -> str:
         words[1:3] if Path(words[0]).name.startswith(("python", "bash", "sh", "Rscript", "julia")) else ()
     ):
         if Path(word).suffix in (".py", ".sh", ".R", ".jl"):
+            return Path(word).stem
+    for word in words[:4]:
+        if word.endswith(".ipynb"):
             return Path(word).stem
     return Path(words[0]).name
 
