@@ -13,6 +13,7 @@ import pytest
 import wingspan
 from _waiting import PATIENCE, until
 from wingspan.errors import DiskError
+from wingspan.pools.local_job import is_alive
 from wingspan.worker import formats
 
 
@@ -26,6 +27,8 @@ def original(tmp_path_factory):
         m = wingspan.map(lambda x: x * x, range(10), tag="ten", pool="local", options=options)
         m.wait()
         until(lambda: m.status() and m._keeper.results.starts["0.0"].left, "its worker has left")
+        # What it does last, folding the claims away, must not happen while the folder is copied.
+        until(lambda: not any(map(is_alive, (m.path / "workers").glob("*.run"))), "it does nothing more")
     return folder
 
 
