@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits notebook test lint engines faults matrix coverage types benchmark format constraints clean
+.PHONY: help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -78,7 +78,11 @@ test: $(VENV)/.dev engines ## Everything: engines, linters, the whole test suite
 matrix: $(VENV)/.dev ## What a Python version or an old package can break, on each Python there is; SESSIONS="oldest whole" and the like.
 	@$(BIN)/nox --sessions $(SESSIONS)
 
-coverage: $(VENV)/.dev engines ## The whole test suite, and which branches it takes; less than the floor in pyproject.toml is a failure.
+# COVERAGE_ARGS=--verbose names the lines and branches that none takes.
+coverage: $(VENV)/.dev ## Which branches the unit tests take, less than a minute; less than the floor in pyproject.toml is a failure.
+	@$(BIN)/python tools/unit_coverage.py $(COVERAGE_ARGS)
+
+allcoverage: $(VENV)/.dev engines ## The whole test suite, and which branches it takes in this process; no floor.
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term </dev/null
 
 types: $(VENV)/.dev ## How much of the public surface has known types.

@@ -26,21 +26,8 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["short"]
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
-#: What a Python version, or an old package, can break: what travels, what is shipped, what is imported, what is typed by people.
-SHORT = [
-    "tests/worker",
-    "tests/maps/test_functions.py",
-    "tests/maps/test_options.py",
-    "tests/maps/test_bad_input.py",
-    "tests/runs/test_sweeps.py",
-    "tests/cli/test_main.py",
-    "tests/cli/test_table.py",
-    "tests/environments/locks",
-    "tests/test_public_names.py",
-    "tests/test_settings.py",
-    "src/wingspan/jobs.py",
-    "src/wingspan/worker",
-]
+#: The unit tests: what a Python version, or an old package, can break.
+SHORT = nox.project.load_toml("pyproject.toml")["tool"]["wingspan"]["unit_tests"]
 NO_ENGINE = "not htcondor and not slurm and not apptainer and not podman and not slow"
 
 
