@@ -89,6 +89,7 @@ def create(
             retries=options.retries,
             interpreter=compatibility.this_interpreter(),
             lease_seconds=float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
+            end_seconds=float(os.environ.get("WINGSPAN_END_SECONDS", formats.END_SECONDS)),
             wingspan=__version__,
             environment=prepared[1].to_json() if prepared else None,
             functions=2,  # its workers know what a round is that names another function

@@ -37,6 +37,7 @@ class MapInfo:
         retries: How often a component that failed is tried again.
         interpreter: That of the session that made it; see `wingspan.worker.compatibility`.
         lease_seconds: How long a worker may be silent.
+        end_seconds: How long its threads and exit functions may take when the work is done.
         wingspan: Version that made it.
         environment: Its locked environment, or None.
         functions: 2: its workers know what a round is that names another function.
@@ -63,6 +64,7 @@ class MapInfo:
     retries: int = 0
     interpreter: Mapping[str, Any]
     lease_seconds: float = formats.LEASE_SECONDS
+    end_seconds: float = formats.END_SECONDS
     wingspan: str | None = None
     environment: Mapping[str, Any] | None = None
     functions: int | None = None

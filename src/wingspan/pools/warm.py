@@ -163,12 +163,12 @@ class WarmWorkers(LocalPool):
             for name, value in told["environment"].items()
             if not name.startswith(_OF_THE_JOB) and name != REMEMBER
         }
-        if "WINGSPAN_IDLE_SECONDS" in os.environ:
-            base["WINGSPAN_IDLE_SECONDS"] = os.environ["WINGSPAN_IDLE_SECONDS"]
         if not told["scratch"]:
             return None
         # The processes themselves keep their files in a folder that stays.
         environ = {name: value.replace(told["scratch"], str(self._folder)) for name, value in base.items()}
+        if "WINGSPAN_IDLE_SECONDS" in os.environ:  # for them, not for what they execute: a job has it not
+            environ["WINGSPAN_IDLE_SECONDS"] = os.environ["WINGSPAN_IDLE_SECONDS"]
         orders = []
         for process in range(count):
             scratch = str(self._folder / f"{os.getpid()}-{time.time_ns()}-{process}")
@@ -213,11 +213,18 @@ class WarmWorkers(LocalPool):
         return sockets
 
     def end(self, submissions: Sequence[Submission], folder: Path) -> None:
-        """End the warm workers that work for these jobs, as HTCondor ends the jobs; they are gone when this returns."""
+        """End the warm workers that work for these jobs, as HTCondor ends the jobs; they are gone when this returns.
+
+        Those whose work is done are left alone: the exit functions of their executors may take a moment, and nobody waits for that.
+        """
         clusters = {submission.cluster for submission in submissions}
         begun, told = time.monotonic(), set[int]()
         while (waited := time.monotonic() - begun) < 2 * _PATIENCE:
-            running = [facts for _, facts in self._running(folder) if facts.get("cluster") in clusters]
+            running = [
+                facts
+                for _, facts in self._running(folder)
+                if facts.get("cluster") in clusters and not facts.get("ending")
+            ]
             if not running:
                 return
             for facts in running:

@@ -10,7 +10,7 @@ from array import array
 
 from . import failure, pipes, rebuild
 from .calling import Caller
-from .ending import silence_forks
+from .ending import Beginning, end_in_order, silence_forks
 from .pickling import Dumper
 from .printed import Printed, unbuffer_c
 from .streams import Stream
@@ -105,6 +105,7 @@ def run(
     incompatibility = compatibility.incompatibility(facts, here)
     if incompatibility is not None:
         _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
+    beginning = Beginning()
     try:
         call = _load_function(Stream(pipes.coming(commands, function_length)))
     except BaseException as error:
@@ -116,6 +117,12 @@ def run(
         length, number, attempt, count, first = pipes.CHUNK.unpack(
             pipes.read_exactly(commands, pipes.CHUNK.size)
         )
+        if not count:
+            del (
+                call,
+                caller,
+            )  # what the user's code keeps must not be kept by this frame, too, which has no end
+            end_in_order(beginning)
         if count == 1 and length > pipes.LARGE_INPUT:
             bounds = 2 * array("Q").itemsize
             pipes.read_exactly(commands, bounds)

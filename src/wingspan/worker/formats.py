@@ -64,6 +64,8 @@ NO_COMPONENT = 2**32 - 1
 HEARTBEAT_SECONDS = 10.0
 #: Silence after which another worker may take over what a worker has claimed (the map may say otherwise).
 LEASE_SECONDS = 120.0
+#: Seconds that an executor has to end in order when its work is done; then it is killed (the map may say otherwise).
+END_SECONDS = 10.0
 
 KEY_BYTES = 32
 

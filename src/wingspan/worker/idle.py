@@ -9,6 +9,7 @@ takes its socket away first: a connection that is not answered was too late, and
 """
 
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -225,6 +226,11 @@ def _make_scratch(folder: "str", files: "Dict[str, str]") -> "None":
             file.write(text)
 
 
+def _say_that_it_ends(lock: "int", job: "Dict[str, Any]") -> "None":
+    """This worker has done its work, and only its executor is about to end."""
+    os.pwrite(lock, run_facts(dict(job, ending=True), os.getpid()), 0)
+
+
 def main(argv: "List[str]") -> "int":
     """``idle FOLDER SOCKET,SOCKET… TOKEN``: be as many workers as there are open sockets. The token is like no other's.
 
@@ -261,7 +267,8 @@ def main(argv: "List[str]") -> "int":
     accepted = _receive(connection, WAIT_SECONDS, answer=False)
     while accepted is not None:
         order, lock = accepted
-        os.pwrite(lock, run_facts(order["job"], os.getpid()), 0)
+        job = order["job"]
+        os.pwrite(lock, run_facts(job, os.getpid()), 0)
         scratch = order.get("scratch")
         if scratch:
             _make_scratch(scratch, order["files"])
@@ -279,6 +286,7 @@ def main(argv: "List[str]") -> "int":
             not_for_executor=(lock,),
             retires=order.get("retires"),
             must_leave=_Job(order["map"], order["worker"]).is_gone if scratch else None,
+            at_its_end=functools.partial(_say_that_it_ends, lock, job),
         )
         if scratch:
             import shutil  # here, as only workers of a personal pool need it, and it takes long to import
@@ -287,7 +295,7 @@ def main(argv: "List[str]") -> "int":
         supervisor = state["supervisor"]
         # Who removes a map that is complete means the map, not its workers.
         stopped = supervisor is not None and supervisor.stop and supervisor.at_work
-        os.pwrite(lock, run_facts(dict(order["job"], dry=not stopped), None), 0)
+        os.pwrite(lock, run_facts(dict(job, dry=not stopped), None), 0)
         os.close(lock)
         state["supervisor"] = None
         null = os.open(os.devnull, os.O_WRONLY)

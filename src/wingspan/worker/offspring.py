@@ -14,7 +14,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List
+    from typing import Dict, List, Sequence
 
 _SET_CHILD_SUBREAPER = 36
 #: Seconds after which a process that does not end is given up: it waits for the kernel.
@@ -33,12 +33,12 @@ def adopt() -> "None":
         return
 
 
-def reap(but: "int") -> "None":
-    """Collect children that have ended, up to the first that is `but`: somebody else waits for that one."""
+def reap(but: "Sequence[int]" = ()) -> "None":
+    """Collect children that have ended, up to the first that is one of `but`: somebody else waits for those."""
     try:
         while True:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None or ended.si_pid == but:
+            if ended is None or ended.si_pid in but:
                 return
             os.waitpid(ended.si_pid, 0)
     except (AttributeError, ChildProcessError):
@@ -53,7 +53,7 @@ def end() -> "None":
         return  # there is nobody: the usual case
     deadline = time.monotonic() + _PATIENCE
     while True:
-        reap(0)
+        reap()
         found = _below(os.getpid())
         if not found or time.monotonic() > deadline:
             return

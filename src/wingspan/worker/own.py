@@ -420,6 +420,17 @@ def become_main(scratch: "str") -> "None":
     sys.path[:] = [os.path.abspath(path) for path in sys.path]
 
 
+def modules_of_the_user() -> "List[types.ModuleType]":
+    """The user's ``__main__``, and those of his own modules that were imported."""
+    from . import rebuild
+
+    found = rebuild.stand_ins()
+    for finder in sys.meta_path:
+        if isinstance(finder, Finder):
+            found += [sys.modules[name] for name in finder.modules if name in sys.modules]
+    return found
+
+
 def _write_main(values: "Dict[str, Any]", scratch: "str") -> "str":
     import tempfile
 

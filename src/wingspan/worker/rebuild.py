@@ -105,6 +105,11 @@ def is_stand_in(module: "str") -> "bool":
     return module in _stand_ins
 
 
+def stand_ins() -> "List[types.ModuleType]":
+    """The modules that `namespace` made."""
+    return list(_stand_ins.values())
+
+
 def lookup(module: "Optional[str]", qualified_name: "str") -> "Any":
     """What stands under this name in a module that is imported; None if nothing does."""
     found = sys.modules.get(module or "")

@@ -23,6 +23,7 @@ from .measures import peak_kib
 from .memory import MemoryLimit
 from .new_files import NewFiles
 from .outbox import Outbox
+from .retired import RetiredExecutors
 from .scratch import scratch_folder
 from .streams import Function
 from .work import WorkSource
@@ -66,6 +67,7 @@ class Supervisor(object):
         not_for_executor: See `Executor`.
         retires: Seconds after which it takes no more work: somebody else waits to go on.
         must_leave: Asked often: true when this worker may not go on.
+        at_its_end: Called when it has nothing left to do, and its results are safe.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class Supervisor(object):
         not_for_executor: "Sequence[int]" = (),
         retires: "Optional[float]" = None,
         must_leave: "Optional[Callable[[], bool]]" = None,
+        at_its_end: "Callable[[], None]" = lambda: None,
     ) -> "None":
         self.transport = transport
         self.must_leave = must_leave
+        self.at_its_end = at_its_end
         self.memory = MemoryLimit(info.get("options", {}).get("request_memory"))
         self.retires_at = float("inf") if retires is None else time.monotonic() + retires
         self.info = info
@@ -97,6 +101,9 @@ class Supervisor(object):
         self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease)
         self.inputs = Inputs(transport, info["n"])
         self.executor = ready
+        self.retired = RetiredExecutors(self.outbox, info.get("end_seconds", formats.END_SECONDS))
+        #: Header of the record that the executor has told last.
+        self.last_header = b""
         self.chunks: "Deque[Chunk]" = collections.deque()
         self.pieces: "List[Tuple[int, int]]" = []
         self.block: "Optional[Block]" = None
@@ -165,13 +172,18 @@ class Supervisor(object):
                         break
                     continue
                 self._pump()
+            if not self.refused:
+                # All results are safe. Nobody waits for what follows.
+                self.at_its_end()
+                self._retire_executor()
+                self.retired.wait(self._is_told_to_end)
+                self.outbox.add(formats.BYE)
         except Stopped:
             pass
         finally:
             self._stop_executor()
+            self.retired.kill()
             offspring.end()
-        if not self.stop and not self.refused:
-            self.outbox.add(formats.BYE)
         self.outbox.flush()
         return not self.refused
 
@@ -207,6 +219,21 @@ class Supervisor(object):
             self.executor.close_files()
             self.executor = None
 
+    def _retire_executor(self) -> "None":
+        """Let the executor, which has no component, end in order."""
+        process, self.executor = self._running, None
+        last: "Optional[Tuple[int, int]]" = None
+        if self.last_header:
+            record = formats.RECORD.unpack(self.last_header[-formats.RECORD.size :])
+            last = record[3], record[4] + record[2] - 1
+        self.last_header = b""
+        self.retired.add(process, last)
+
+    def _is_told_to_end(self) -> "bool":
+        if self.must_leave is not None and self.must_leave():
+            self.stop = True
+        return self.stop
+
     @property
     def at_work(self) -> "bool":
         """Something that it has claimed is not done."""
@@ -221,7 +248,7 @@ class Supervisor(object):
         if self._running.out_sent + self._running.err_sent > PRINTED_BYTES:
             if self.chunks:
                 return
-            self._stop_executor()
+            self._retire_executor()
             self._start_executor()
         while len(self.chunks) < 2:
             if self.chunks and (self.chunks[0].block.alone or self._seconds_left() > AHEAD_SECONDS):
@@ -242,7 +269,7 @@ class Supervisor(object):
             if self.block.function != self.loaded:
                 if self.chunks:
                     return  # what the executor has been sent it does with the function that it has
-                self._stop_executor()
+                self._retire_executor()
                 self._load_function(self.block.function)
                 self._start_executor()
             chunk = self._next_chunk(self.block)
@@ -275,9 +302,7 @@ class Supervisor(object):
 
     def _pump(self) -> "None":
         process = self._running
-        if self.must_leave is not None and self.must_leave():
-            self.stop = True
-        if self.stop:
+        if self._is_told_to_end():
             raise Stopped()
         now = time.monotonic()
         self.memory.enforce(process.pid, now)
@@ -335,6 +360,7 @@ class Supervisor(object):
             if self.pieces:
                 header, payload = self._with_pieces(header, payload)
             self.outbox.add_packed(header, payload)
+            self.last_header = header
             self._count(group.count, group.failed)
             self.seconds += group.wall
             total += group.count
@@ -381,7 +407,7 @@ class Supervisor(object):
     def _executor_died(self) -> "None":
         process = self._running
         board = process.board.get()
-        self.executor = None
+        self.executor, self.last_header = None, b""
         status, usage = process.close()
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM and self._told_to_stop():
             process.close_files()
@@ -488,7 +514,8 @@ class Supervisor(object):
         return 2 * ANNOUNCE_SECONDS if self.transport.name == "file" else formats.HEARTBEAT_SECONDS
 
     def _announce(self) -> "None":
-        offspring.reap(self._running.pid)
+        offspring.reap([self._running.pid, *self.retired.pids])
+        self.retired.look()
         component, _, _, started = self._running.board.get()[:4]
         if not self.chunks:
             return
