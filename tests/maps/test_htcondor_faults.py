@@ -232,7 +232,7 @@ def test_one_held_worker_does_not_hold_the_map(shared_pool, begun, gate):
     def offered_anew():
         m._keeper.refresh()
         m._keeper.reconcile()
-        return m._keeper._repaired
+        return m._keeper.state.repaired
 
     until(offered_anew, "what the held one had claimed is offered to the other, while that is there")
     gate.open()

@@ -292,7 +292,7 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
     cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run says what to ask for; other workers of a map go on with what those had begun whose time was over."""
-    import wingspan.maps._keeper as keeper
+    import wingspan.maps._keeper_state as keeper
     import wingspan.runs._watch as module
 
     monkeypatch.setattr(module, "_SILENCE", 1.0)

@@ -1,21 +1,19 @@
-"""What was done to a map's jobs on purpose, and by whom it was not: every process that looks at the map asks here before it infers a loss.
+"""What was done to a map's jobs on purpose. Every process that looks at the map asks here before it takes a stopped job for a loss.
 
-The file ``actions`` in the map's folder has a line for each action, written before it is done: the action, and the clusters it is for.
+The file ``actions`` in the map's folder has a line for each action, which is written before it is done: what was done, and to which clusters.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from wingspan._files import JsonLog
-from wingspan.maps._jobs import Job
-from wingspan.pools import JobState
 
-__all__ = ["COMPLETE", "Deeds", "stopped_by_owner"]
+__all__ = ["COMPLETE", "Deeds"]
 
 #: The action that takes jobs of a complete map out of the queue: nobody wanted the map to stop.
 COMPLETE = "complete"
@@ -36,17 +34,8 @@ class Deeds:
         with contextlib.suppress(OSError):
             self._log.append(entry)
 
-    def clusters(self, *actions: str) -> set[str]:
-        """Clusters to which one of these was done."""
-        self._look()
-        return set().union(*(self._clusters.get(action, set()) for action in actions))
-
-    def last(self, action: str) -> set[str]:
-        """Clusters to which this was done the last time; none if it never was, or could not be written down."""
-        self._look()
-        return self._last.get(action, set())
-
-    def _look(self) -> None:
+    def read(self) -> tuple[Mapping[str, Set[str]], Mapping[str, Set[str]]]:
+        """Clusters by what was done to them: ever, and the last time. What could not be written down is missing."""
         entries = self._log.entries()
         if entries is not self._read:
             self._read = entries
@@ -55,18 +44,4 @@ class Deeds:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     self._last[entry["action"]] = set(entry["clusters"])
                     self._clusters.setdefault(entry["action"], set()).update(entry["clusters"])
-
-
-def stopped_by_owner(job: Job, deeds: Deeds, *, ends_when_held: bool) -> bool:
-    """Somebody wanted this job to stop: what it had claimed is not lost, and not a component's fault.
-
-    Args:
-        job: The job.
-        deeds: What was done on purpose.
-        ends_when_held: The job's pool ends jobs that are held or sent away (`Pool.ends_held_jobs`).
-    """
-    if ends_when_held:
-        return job.cluster in deeds.clusters("hold", "vacate")
-    if job.state is JobState.HELD:
-        return job.held_by_person
-    return job.state is JobState.REMOVED
+        return self._clusters, self._last

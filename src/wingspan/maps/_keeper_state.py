@@ -1,0 +1,491 @@
+"""What the keeper of a map does next: a state machine without any I/O. Events in, instructions out.
+
+`wingspan.maps._keeper.Keeper` reads files, asks pools and looks at the clock. It tells this machine what it has seen, and does what the
+machine answers. The answer to an instruction is an event again. So whatever decides the fate of a map can be tested as a table of
+events and instructions, without workers, files or waiting.
+
+An instruction may fail, and those after it are not carried out then. The machine must not rely on them: what is due and not done is
+found to be due again at the next `Due`.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from typing import Any
+
+from wingspan.maps import _keeper_events as ev
+from wingspan.maps._components import Components, WorkerStart
+from wingspan.maps._deeds import COMPLETE
+from wingspan.maps._jobs import Job, Jobs
+from wingspan.maps._lost import lost_components
+from wingspan.pools import Action, JobState
+from wingspan.pools.submissions import LoggedSubmission
+from wingspan.worker import rounds
+
+__all__ = ["ASK_AFTER_SECONDS", "MAX_REPAIRS", "KeeperState"]
+
+#: Seconds between two looks at what needs doing.
+RECONCILE_SECONDS = 0.25
+#: Seconds between two looks whether the pool itself is alive.
+REVIVE_SECONDS = 3.0
+#: Seconds between two requests to look for work now, and for how long they are made after a submission.
+RESCHEDULE_SECONDS, RESCHEDULE_FOR = 0.1, 2.0
+#: Silence of log and results after which the scheduler is asked, growing to the maximum (s).
+ASK_AFTER_SECONDS = 20.0
+ASK_AT_MOST_EVERY = 600.0
+#: A component whose worker was lost so often is given up.
+MAX_REPAIRS = 3
+#: So many workers are started in the place of held ones.
+MAX_SUBSTITUTES = 2
+#: So often workers are started anew without anything getting finished.
+MAX_FRUITLESS = 10
+#: So often the newest workers may end without a word before the map says so: a start that is broken fails the next time too.
+MAX_SILENT_ENDS = 2
+#: Workers that refuse before the map says so, if none succeeded.
+TELLING_REFUSALS = 3
+#: Records come so often from workers that are well (s).
+SILENT_SECONDS = 20.0
+#: All jobs ended and their claims are undone: wait so long for records on their way (s).
+SETTLE_SECONDS = 0.5
+#: Jobs in these states cost a place in the queue and do nothing.
+_WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})
+#: What jobs in these states had claimed, they do not do now.
+_LOST = frozenset({JobState.HELD, JobState.COMPLETED, JobState.REMOVED})
+_EMPTY: Mapping[str, Set[str]] = types.MappingProxyType({})
+
+
+class KeeperState:
+    """What is known of a map and its jobs, and what follows from it.
+
+    Attributes:
+        components: What is known of the components; filled by the reader of the records.
+        jobs: What is known of the jobs.
+        entries: All submissions, oldest first.
+        changed: The last `JobsTold` has changed something.
+        last_news: When there were news last.
+        repaired: Worker starts whose claims have been offered again.
+        tidied: The map is complete, and nothing is left to be done about its jobs.
+
+    Args:
+        components: What is known of the components.
+        now: The time (s).
+    """
+
+    def __init__(self, components: Components, now: float) -> None:
+        self.components = components
+        self.jobs = Jobs()
+        self.entries: tuple[LoggedSubmission, ...] = ()
+        self.changed = False
+        self.last_news = now
+        self.repaired: set[str] = set()
+        self.tidied = False
+        self._ends_held_jobs: set[str] = set()
+        self._deeds, self._last_deeds = _EMPTY, _EMPTY
+        self._next_reconcile = 0.0
+        self._ask_after = ASK_AFTER_SECONDS
+        self._next_revival = now + REVIVE_SECONDS
+        self._gone_since: float | None = None
+        self._were_replaced = False
+        self._silent_ends = 0
+        self._finished_before, self._fruitless = -1, 0
+        self._reschedules = False
+        self._reschedule_until = self._next_reschedule = 0.0
+        self._to_be_removed: tuple[LoggedSubmission, ...] = ()
+
+    def handle(self, event: ev.Event) -> list[ev.Instruction]:
+        """Take in an event: what is to be done now, in this order."""
+        handler = _HANDLERS[type(event)]
+        return list(handler(self, event))
+
+    # -- what is known -------------------------------------------------------------------------------------------------
+
+    def is_due(self, now: float) -> bool:
+        """There may be something to do at a `Due`."""
+        return not self.tidied if self.finished else now >= self._next_reconcile
+
+    @property
+    def finished(self) -> bool:
+        """Every component has its output, or an error with no attempt left."""
+        return self.components.finished == self.components.n and not self.components.retryable
+
+    @property
+    def removed(self) -> list[Job]:
+        """Jobs of the newest submission that somebody has taken out of the queue, if no job is left at all."""
+        if self.jobs.live() or not self.jobs.by_worker:
+            return []
+        # External workers may be taken away by whoever submitted them: others may come.
+        own = [entry for entry in self.entries if not entry.external]
+        if not own:
+            return []
+        tidied = self._deeds.get(COMPLETE, frozenset())
+        return [
+            job for job in self.jobs.removed if job.worker in own[-1].numbers and job.cluster not in tidied
+        ]
+
+    def ends_when_held(self, kind: str) -> bool:
+        """Jobs in pools of this kind end when they are held or sent away."""
+        return kind in self._ends_held_jobs
+
+    def stopped_by_owner(self, job: Job) -> bool:
+        """Somebody wanted this job to stop: what it had claimed is not lost, and not a component's fault."""
+        if self.ends_when_held(job.pool):
+            return any(job.cluster in self._deeds.get(action, ()) for action in ("hold", "vacate"))
+        if job.state is JobState.HELD:
+            return job.held_by_person
+        return job.state is JobState.REMOVED
+
+    @property
+    def ended_by_holds(self) -> list[Job]:
+        """Jobs that are held in pools that end what is held."""
+        return [job for job in self.jobs.held if self.ends_when_held(job.pool)]
+
+    def refusal(self) -> ev.Refused | None:
+        """The newest workers have refused, and nobody can be hoped for who does better."""
+        first = self.entries[-1].first if self.entries else 0
+        newest = [start for start in self.components.newest_starts() if start.number >= first]
+        refused = [start for start in newest if start.refused is not None]
+        if not refused or any(start.productive for start in newest):
+            return None
+        if len(refused) < TELLING_REFUSALS and self.jobs.can_progress:
+            return None
+        return ev.Refused(refused[-1], len(refused))
+
+    def never_began(self) -> int | None:
+        """All workers have ended, and the newest ones without a sign of life: the first of these."""
+        if self.finished or not self.entries or self.entries[-1].external or self.jobs.live() or self.removed:
+            return None
+        workers = self.entries[-1].numbers
+        if any(self._starts_of(worker) for worker in workers) or workers[0] not in self.jobs.by_worker:
+            return None
+        return workers[0]
+
+    def at_work(self, stopped: Iterable[str]) -> set[int]:
+        """Components that workers are at, as far as they have said so; not those in `stopped` pools."""
+        return {
+            start.component
+            for start in self.components.newest_starts()
+            if start.component is not None
+            and (job := self.jobs.by_worker.get(start.number)) is not None
+            and job.state is JobState.RUNNING
+            and job.pool not in stopped
+        }
+
+    def questions(self, now: float) -> list[ev.Explain]:
+        """What pools are to be asked as it looks as if jobs did not get on."""
+        if self.finished:
+            return []
+        live, asked = self.jobs.live(), []
+        for kind in dict.fromkeys(job.pool for job in live):
+            jobs = [job for job in live if job.pool == kind]
+            fails = any(job.evictions for job in jobs)
+            at_work = any(job.state is JobState.RUNNING and self._starts_of(job.worker) for job in jobs)
+            if at_work and not fails and now - self.last_news < SILENT_SECONDS:
+                continue
+            moved = [job.since for job in jobs] + [entry.time for entry in self.entries if entry.pool == kind]
+            asked.append(ev.Explain(kind, 0.0 if fails else max(moved, default=0.0)))
+        return asked
+
+    def _starts_of(self, worker: int) -> list[WorkerStart]:
+        return self.components.starts_of.get(worker, [])
+
+    # -- news ----------------------------------------------------------------------------------------------------------
+
+    def _submissions_read(self, event: ev.SubmissionsRead) -> Iterator[ev.Instruction]:
+        for entry in event.entries[len(self.entries) :]:
+            self.jobs.add(entry, entry.first)
+        self.entries = event.entries
+        self._see_who_is_left()
+        return iter(())
+
+    def _pool_known(self, event: ev.PoolKnown) -> Iterator[ev.Instruction]:
+        if event.ends_held_jobs:
+            self._ends_held_jobs.add(event.kind)
+        return iter(())
+
+    def _deeds_read(self, event: ev.DeedsRead) -> Iterator[ev.Instruction]:
+        self._deeds, self._last_deeds = event.clusters, event.last
+        self._end_replaced()
+        return iter(())
+
+    def _jobs_told(self, event: ev.JobsTold) -> Iterator[ev.Instruction]:
+        self.changed = self.jobs.apply_all(event.events)
+        self._end_replaced()
+        self._see_who_is_left()
+        return iter(())
+
+    def _end_replaced(self) -> None:
+        """Workers that an earlier hold has ended, and whose place others have, are held no more.
+
+        A process that opens the map later hears from the pool only that the map is held, and that these workers have ended.
+        """
+        last = self._last_deeds.get("hold", ())
+        for job in self.ended_by_holds if last else ():
+            if job.cluster not in last:
+                job.state = JobState.COMPLETED
+
+    def _see_who_is_left(self) -> None:
+        if self._gone_since is not None and self.jobs.live():
+            self._gone_since = None
+
+    def _looked(self, event: ev.Looked) -> Iterator[ev.Instruction]:
+        if event.news:
+            self.last_news = event.now
+            self._ask_after = ASK_AFTER_SECONDS
+            self.tidied = self.tidied and self.finished  # another process may want components again
+        # For a moment after a submission the pool is made to look for machines, as long as jobs wait.
+        if self._reschedules and event.now >= self._next_reschedule:
+            waits = any(job.state is JobState.IDLE for job in self.jobs.by_worker.values())
+            self._reschedules = waits and event.now <= self._reschedule_until
+            if self._reschedules:
+                self._next_reschedule = event.now + RESCHEDULE_SECONDS
+                yield ev.Reschedule()
+
+    def _submitted(self, event: ev.Submitted) -> Iterator[ev.Instruction]:
+        self.last_news = event.now
+        self._reschedules = True
+        self._reschedule_until = event.now + RESCHEDULE_FOR
+        self._next_reschedule = event.now + RESCHEDULE_SECONDS
+        return iter(())
+
+    # -- what is due ---------------------------------------------------------------------------------------------------
+
+    def _due(self, event: ev.Due) -> Iterator[ev.Instruction]:
+        if self.finished:
+            yield from self._tidy()
+            return
+        now = event.now
+        if now < self._next_reconcile:
+            return
+        self._next_reconcile = now + RECONCILE_SECONDS
+        if (refused := self.refusal()) is not None:
+            yield refused
+            return
+        live = self.jobs.live()
+        if now - self.last_news > self._ask_after:
+            self.last_news = now
+            self._ask_after = min(ASK_AT_MOST_EVERY, 2 * self._ask_after)
+            yield ev.Ask()
+        if live and now > self._next_revival:
+            self._next_revival = now + REVIVE_SECONDS
+            yield ev.Revive()
+        if live:
+            yield from self._repair_lost()
+            yield from self._replace_held(live)
+        elif (
+            not self.removed
+        ):  # else it is not ours to start others: its owner, or an administrator, took the jobs away
+            yield ev.FindExternal()
+        yield from self.questions(now)
+
+    def _tidy(self) -> Iterator[ev.Instruction]:
+        """The map is complete: workers that still wait in the queue are taken out of it, as nothing is left for them."""
+        if self.tidied:
+            return
+        live = self.jobs.live()
+        if any(job.state in _WAITING for job in live):
+            # Whoever wants something done again publishes a round before submitting workers for it: these must not be removed.
+            # So the records are read once more, and then only workers are removed that are known now.
+            self._to_be_removed = self.entries
+            yield ev.ReadRecords()
+            return
+        self.tidied = not live
+        if self.tidied:
+            yield ev.Fold()  # the last worker does that, where it can
+
+    def _records_read(self, event: ev.RecordsRead) -> Iterator[ev.Instruction]:
+        entries, self._to_be_removed = self._to_be_removed, ()
+        if entries and self.finished:
+            yield ev.Note(COMPLETE, frozenset(entry.cluster for entry in entries))
+            yield ev.Act("remove", entries, "the map is complete", is_tidying=True)
+
+    def _repair_lost(self) -> Iterator[ev.Instruction]:
+        """Offer again what those have claimed that are gone, while others are there to take it."""
+        gone = [job for job in self.jobs.by_worker.values() if job.state in _LOST]
+        if not gone or not self.jobs.can_progress:
+            return
+        for kind, by_owner in ((rounds.RESUME, True), (rounds.REPAIR, False)):
+            names = frozenset(
+                start.name
+                for job in gone
+                if self.stopped_by_owner(job) is by_owner
+                for start in self._starts_of(job.worker)
+                if not start.left
+            )
+            if names - self.repaired:
+                yield ev.ReadClaims(names, kind)
+
+    def _replace_held(self, live: list[Job]) -> Iterator[ev.Instruction]:
+        """All that is left is held, though others have ended well: one more worker may do what the held ones had claimed.
+
+        Only so often: a component may hold every worker that it meets.
+        """
+        if any(job.state is not JobState.HELD or self.stopped_by_owner(job) for job in live):
+            return
+        ended_well = any(
+            job.state is JobState.COMPLETED and job.code == 0 for job in self.jobs.by_worker.values()
+        )
+        if not ended_well or sum(entry.for_held for entry in self.entries) >= MAX_SUBSTITUTES:
+            return
+        names = frozenset(start.name for job in live for start in self._starts_of(job.worker))
+        yield ev.ReadClaims(names, rounds.REPAIR)
+        yield ev.Submit(live[0].pool, 1, for_held=True)
+
+    def _external_seen(self, event: ev.ExternalSeen) -> Iterator[ev.Instruction]:
+        """No job is left, and not everything is done: records on their way get a moment, then others take over."""
+        if event.count or self.jobs.live():
+            return  # external workers repair among themselves what one has lost
+        if self._gone_since is None:
+            self._gone_since = event.now
+            yield ev.Adopt()
+        if event.now - self._gone_since < SETTLE_SECONDS:
+            self._next_reconcile = self._gone_since + SETTLE_SECONDS
+            return
+        worker = self._silent_worker()
+        if worker is not None:
+            yield ev.ReadWords(worker)
+        else:
+            yield from self._go_on()
+
+    def _silent_worker(self) -> int | None:
+        """The first of the newest workers, if these have ended without a sign of life, or all workers get nothing finished."""
+        if not self.jobs.by_worker:
+            return None
+        if self._were_replaced:
+            self._were_replaced = False  # they were stopped by their owner
+            return None
+        newest = self.entries[-1]
+        if newest.external:
+            return None
+        if self.components.finished != self._finished_before:
+            self._finished_before, self._fruitless = self.components.finished, 0
+        self._fruitless += 1
+        if any(map(self._starts_of, newest.numbers)) and self._fruitless < MAX_FRUITLESS:
+            return None
+        return newest.first
+
+    def _words_read(self, event: ev.WordsRead) -> Iterator[ev.Instruction]:
+        self._silent_ends += 1
+        if event.words or self._silent_ends >= MAX_SILENT_ENDS or self._fruitless >= MAX_FRUITLESS:
+            yield ev.CannotStart(event.worker)
+        else:
+            yield from self._go_on()  # killed in their first moments, perhaps
+
+    def _go_on(self) -> Iterator[ev.Instruction]:
+        clusters = {entry.cluster for entry in self.entries[-1:]}
+        newest = [job for job in self.jobs.by_worker.values() if job.cluster in clusters]
+        by_owner = bool(newest) and all(map(self.stopped_by_owner, newest))
+        self._gone_since = None
+        yield ev.ReadClaims(None, rounds.RESUME if by_owner else rounds.REPAIR)
+        yield ev.Submit()
+
+    # -- repairs -------------------------------------------------------------------------------------------------------
+
+    def _repair_wanted(self, event: ev.RepairWanted) -> Iterator[ev.Instruction]:
+        yield ev.ReadClaims(event.owners, event.kind)
+
+    def _claims_read(self, event: ev.ClaimsRead) -> Iterator[ev.Instruction]:
+        known = self.components
+        if event.owners is None and known.retryable:
+            yield ev.Publish(rounds.RETRY, tuple(sorted(known.retryable)))
+            return
+        lost = list(lost_components(known, event))
+        hopeless = {
+            component
+            for component in (lost if event.kind == rounds.REPAIR else ())
+            if known.repairs(component) >= MAX_REPAIRS
+        }
+        if hopeless:
+            yield ev.GiveUp(tuple(sorted(hopeless)))
+            lost = [component for component in lost if component not in hopeless]
+        if lost:
+            yield ev.Publish(event.kind, tuple(lost), event.owners)
+        elif event.owners is not None:
+            self.repaired |= event.owners
+
+    def _published(self, event: ev.Published) -> Iterator[ev.Instruction]:
+        self.tidied = False
+        request = event.request
+        if request is None:
+            return
+        if event.won:
+            self.repaired |= request.owners or frozenset()
+        elif request.kind != rounds.RETRY:
+            # The round of another writer, who was first, need not be about what is lost here: look again.
+            yield ev.ReadClaims(request.owners, request.kind)
+
+    # -- what the user wants -------------------------------------------------------------------------------------------
+
+    def _wanted(self, event: ev.Wanted) -> Iterator[ev.Instruction]:
+        ended = self._ended_by(event.action)
+        if ended and event.action in ("hold", "vacate"):
+            yield ev.Note(event.action, frozenset(job.cluster for job in ended))
+        replaced = Counter(job.pool for job in ended) if event.action in ("release", "vacate") else {}
+        yield ev.Act(event.action, self.entries, event.reason, replaced)
+
+    def _ended_by(self, action: Action) -> list[Job]:
+        """Workers that this action ends for good, or (release) that the last hold has ended: others are to take their place."""
+        ending = [job for job in self.jobs.live() if self.ends_when_held(job.pool)]
+        if action != "release":
+            return [job for job in ending if job.state is not JobState.HELD]
+        # Those whose place was taken after an earlier hold are no more.
+        last = self._last_deeds.get("hold", ())
+        return [job for job in ending if job.state is JobState.HELD and (not last or job.cluster in last)]
+
+    def _acted(self, event: ev.Acted) -> Iterator[ev.Instruction]:
+        request = event.request
+        if request.is_tidying:
+            self.tidied = True
+            return
+        # What was done is known before the log tells it.
+        if request.action == "release":
+            for job in self.jobs.held:
+                job.state = JobState.IDLE
+        if request.replaced and not self.finished:
+            # Workers were ended for good: as many others take their place, whether or not somebody waits.
+            self._were_replaced = True
+            yield ev.ReadClaims(None, rounds.RESUME)
+            left = self.components.n - self.components.finished
+            for kind, count in request.replaced.items():
+                yield ev.Submit(kind, min(count, left))
+
+    # -- tests ---------------------------------------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """For tests: see that no two things that are known contradict each other.
+
+        Raises:
+            AssertionError: They do.
+        """
+        self.components.validate()
+        jobs = self.jobs.by_worker
+        submitted = {(entry.cluster, number) for entry in self.entries for number in entry.numbers}
+        assert {(job.cluster, worker) for worker, job in jobs.items()} <= submitted, "a job of no submission"
+        assert {worker for _, worker in submitted} == set(jobs), "a submission without its jobs"
+        assert all(job.worker == worker for worker, job in jobs.items())
+        assert self.repaired <= self.components.starts.keys(), "repaired what never began"
+        assert not self.tidied or self.finished, "tidied, and not complete"
+        assert self._gone_since is None or not self.jobs.live(), "nobody is left, and somebody is"
+        assert ASK_AFTER_SECONDS <= self._ask_after <= max(ASK_AT_MOST_EVERY, ASK_AFTER_SECONDS)
+        assert 0 <= self._fruitless <= MAX_FRUITLESS + self._silent_ends
+        assert not self.removed or not self.jobs.live()
+
+
+_HANDLERS: dict[type[Any], Callable[[KeeperState, Any], Iterator[ev.Instruction]]] = {
+    ev.SubmissionsRead: KeeperState._submissions_read,
+    ev.PoolKnown: KeeperState._pool_known,
+    ev.DeedsRead: KeeperState._deeds_read,
+    ev.JobsTold: KeeperState._jobs_told,
+    ev.Looked: KeeperState._looked,
+    ev.Submitted: KeeperState._submitted,
+    ev.Due: KeeperState._due,
+    ev.RecordsRead: KeeperState._records_read,
+    ev.ExternalSeen: KeeperState._external_seen,
+    ev.WordsRead: KeeperState._words_read,
+    ev.RepairWanted: KeeperState._repair_wanted,
+    ev.ClaimsRead: KeeperState._claims_read,
+    ev.Published: KeeperState._published,
+    ev.Wanted: KeeperState._wanted,
+    ev.Acted: KeeperState._acted,
+}

@@ -1,0 +1,45 @@
+"""Which components are lost with the workers that had claimed them. No file is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wingspan.maps._components import Components
+from wingspan.maps._keeper_events import ClaimsRead
+
+__all__ = ["lost_components"]
+
+
+def lost_components(known: Components, read: ClaimsRead) -> Iterator[int]:
+    """Unfinished components that `read.owners` have claimed; where these are None, that anybody has.
+
+    A component counts where its newest round is: what was claimed of it in an older one is over.
+    """
+    if read.owners is None:
+        # What nobody has claimed is still on offer where it stands.
+        claimed = _claimed(known, read)
+        return (component for component in known.unfinished() if component in claimed)
+    return (
+        component
+        for number, plan in sorted(known.plans.items())
+        for block, owner in read.claims.get(number, {}).items()
+        if owner in read.owners
+        for first, stop in plan.components(block)
+        for component in range(first, stop)
+        if not known.state[component] and not known.in_newer_round(component, number)
+    )
+
+
+def _claimed(known: Components, read: ClaimsRead) -> set[int]:
+    """Components in claimed blocks of their newest round."""
+    claimed: set[int] = set()
+    for number, plan in sorted(known.plans.items()):
+        for first, stop in plan.ranges:
+            claimed.difference_update(range(first, stop))
+        if number in read.folded:
+            for first, stop in plan.ranges:
+                claimed.update(range(first, stop))
+        for block in read.claims.get(number, {}):
+            for first, stop in plan.components(block):
+                claimed.update(range(first, stop))
+    return claimed
