@@ -348,6 +348,7 @@ def test_only_what_the_last_hold_has_ended_is_replaced() -> None:
         told.job(worker, JobState.HELD)
     told.tell(ev.DeedsRead({"hold": {"c0", "c1"}}, {"hold": {"c1"}}))
     assert told.tell(ev.Wanted("release", "why"))[0].replaced == {"toy": 2}
+    assert told.state.jobs.counts() == {JobState.COMPLETED: 1, JobState.HELD: 2}
 
 
 def test_a_pool_is_made_to_look_for_machines_after_a_submission() -> None:

@@ -139,6 +139,8 @@ class KeeperState:
     @property
     def ended_by_holds(self) -> list[Job]:
         """Jobs that are held in pools that end what is held."""
+        if not self._ends_held_jobs:
+            return []
         return [job for job in self.jobs.held if self.ends_when_held(job.pool)]
 
     def refusal(self) -> ev.Refused | None:
