@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from wingspan._words import counted
-
 if TYPE_CHECKING:
-    from wingspan.pools import Pool
     from wingspan.progress import Progress
 
 __all__ = ["ReadyPool", "ensure"]
@@ -63,20 +60,4 @@ def ensure(name: str | None = None, *, progress: Progress | None = None) -> Read
 
         with default_progress() as drawn:
             choice = choose_pool(name, drawn)
-    return ReadyPool(choice.pool.kind, _title(choice.pool), choice.reason, choice.is_fallback)
-
-
-def _title(pool: Pool) -> str:
-    """What a pool is, for people."""
-    if pool.kind == "personal":
-        from wingspan.pools.personal import PersonalPool
-
-        status = PersonalPool().status()
-        return f"the personal pool on this machine: HTCondor {status.version}, {counted(status.cpus or 0, 'core')}"
-    if pool.kind == "htcondor":
-        return "the site's HTCondor pool"
-    if pool.kind == "slurm":
-        return "the site's Slurm cluster"
-    from wingspan._cores import usable_cores
-
-    return f"processes on this machine: {counted(usable_cores(), 'core')}"
+    return ReadyPool(choice.pool.kind, choice.pool.title(), choice.reason, choice.is_fallback)

@@ -33,6 +33,7 @@ class ToyPool:
     moves_files = False
     writes_log = False
     ends_held_jobs = True
+    answers_at_once = True
     fetches_urls = False
     container_universe = False
     takes_requirements = False
@@ -45,6 +46,9 @@ class ToyPool:
     def __init__(self) -> None:
         self.jobs: dict[str, list[subprocess.Popen[bytes]]] = {}
         self.held: set[tuple[str, int]] = set()
+
+    def title(self) -> str:
+        return "toys"
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         return sys.executable, (), False

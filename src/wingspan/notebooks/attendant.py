@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 
 from wingspan._words import counted
 from wingspan.errors import WingspanError
-from wingspan.settings import load_settings
 
 if TYPE_CHECKING:
-    from wingspan.pools.personal import PersonalPool, Tenant
+    from wingspan.pools.personal import Tenant
 
 __all__ = ["main", "start_attendant"]
 
@@ -64,11 +63,10 @@ def _interrupt_at_the_end() -> None:
 
 def _tenant() -> Tenant | None:
     """A tenant of the personal pool, if that is the one that maps will use, as far as can be told without asking anybody."""
-    from wingspan.pools import site_pool
+    from wingspan.pools import personal_pool
 
     try:
-        named = load_settings().pool
-        if named == "personal" or (named is None and site_pool() is None):
+        if personal_pool() is not None:
             from wingspan.pools.personal import PersonalPool, Tenant
 
             tenant = Tenant(PersonalPool())
@@ -81,6 +79,7 @@ def _tenant() -> Tenant | None:
 
 def _make_ready(tenant: Tenant | None) -> None:
     from wingspan.pool import ensure
+    from wingspan.pools import personal_pool
 
     try:
         ready = ensure(progress=_Lines())
@@ -88,13 +87,13 @@ def _make_ready(tenant: Tenant | None) -> None:
         # The server goes on: maps say the same when they are made, and a site's pool may come back.
         _say(f"There is no pool: {error}")
         return
-    if tenant is not None and ready.kind == "personal":
+    if tenant is not None and personal_pool(ready.kind) is not None:
         tenant.note_start()
     _say(f"Maps run on {ready}.")
 
 
 def _leave(tenant: Tenant, *, keep: bool) -> None:
-    jobs = _unfinished_jobs(tenant.pool)
+    jobs = tenant.pool.unfinished_jobs()
     try:
         what = tenant.leave(keep=keep)
     except WingspanError as error:
@@ -111,18 +110,6 @@ def _leave(tenant: Tenant, *, keep: bool) -> None:
         _say("The personal pool stays: wingspan pool stop stops it.")
     elif what == "used":
         _say("The personal pool stays, as another notebook uses it.")
-
-
-def _unfinished_jobs(pool: PersonalPool) -> int:
-    """How many jobs are in the pool's queue; 0 where it does not answer."""
-    if pool.status().state != "running":
-        return 0
-    from wingspan.pools.htcondor import PersonalHTCondorPool
-
-    try:
-        return len(PersonalHTCondorPool(pool).job_ads("JobStatus =!= 4", ["ClusterId"]))
-    except WingspanError:
-        return 0
 
 
 def _say(text: str) -> None:

@@ -53,6 +53,7 @@ class JobEvent:
         notes: Of a job that was just submitted: what its submit description says in ``submit_event_user_notes``.
         schedd: Of a job that was just submitted: the address of its schedd.
         by_person: Of a held job: a person wanted the hold. Nothing is wrong with the job or its machine.
+        never_starts: Of an idle job: as things are it will not start, and `reason` says why.
         begins: The job itself says that it begins. If it was running before, it was killed and started again, and nobody told.
     """
 
@@ -67,6 +68,7 @@ class JobEvent:
     notes: str | None = None
     schedd: str | None = None
     by_person: bool = False
+    never_starts: bool = False
     begins: bool = False
 
 
@@ -107,6 +109,8 @@ class Pool(Protocol):
     writes_log: bool
     #: A job that is held or sent away ends for good: whoever wants it to go on submits another in its place.
     ends_held_jobs: bool
+    #: Its watchers answer `JobWatcher.ask` from files of this machine: they may be asked at every look.
+    answers_at_once: bool
     #: It brings files from URLs to jobs.
     fetches_urls: bool
     #: The scheduler itself starts jobs in container images (HTCondor's container universe).
@@ -123,6 +127,10 @@ class Pool(Protocol):
     own: bool
     #: By which program one gets a shell in a job, and a job that is one; None: there is no way in.
     shells: Literal["condor_ssh_to_job", "srun"] | None
+
+    def title(self) -> str:
+        """What it is, for people: the end of the sentence "maps run on …"."""
+        ...
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """How a Python program is started: executable, arguments before the program's own, whether the executable is sent along."""

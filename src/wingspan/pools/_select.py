@@ -26,6 +26,7 @@ __all__ = [
     "Choice",
     "choose_pool",
     "get_pool",
+    "personal_pool",
     "pool_at",
     "refuse_computation_here",
     "register",
@@ -191,6 +192,14 @@ def site_pool(name: str | None = None) -> Pool | None:
     named = name or load_settings().pool
     if named == "htcondor" or (named is None and site_condor() is not None):
         return get_pool("htcondor")
+    return None
+
+
+def personal_pool(name: str | None = None) -> Pool | None:
+    """The personal pool, where `choose_pool` would take it, as far as can be told without asking a scheduler; starts nothing."""
+    named = name or load_settings().pool
+    if named == "personal" or (named is None and site_condor() is None):
+        return get_pool("personal")
     return None
 
 

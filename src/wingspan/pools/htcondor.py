@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from wingspan._python import this_python
+from wingspan._words import counted
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
@@ -75,6 +76,7 @@ class HTCondorPool:
     moves_files = True
     writes_log = True
     ends_held_jobs = False
+    answers_at_once = False
     fetches_urls = True
     container_universe = True
     takes_requirements = True
@@ -84,6 +86,9 @@ class HTCondorPool:
     #: One person's: there are no others' priorities.
     own = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = "condor_ssh_to_job"
+
+    def title(self) -> str:
+        return "the site's HTCondor pool"
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """Whatever Python of our version the machine has: `launcher.sh` looks for it."""
@@ -423,6 +428,10 @@ class PersonalHTCondorPool(HTCondorPool):
                 yield self.personal.schedd()
         except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
             raise self._unavailable(error) from error
+
+    def title(self) -> str:
+        status = self.personal.status()
+        return f"the personal pool on this machine: HTCondor {status.version}, {counted(status.cpus or 0, 'core')}"
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python: the machine is the same."""

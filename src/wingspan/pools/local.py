@@ -27,6 +27,7 @@ import attrs
 
 from wingspan._cores import usable_cores
 from wingspan._python import this_python
+from wingspan._words import counted
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
@@ -165,6 +166,7 @@ class LocalPool:
     moves_files = False
     writes_log = False
     ends_held_jobs = True
+    answers_at_once = True
     fetches_urls = False
     container_universe = False
     takes_requirements = True  # this machine is what it is: nothing looks at them
@@ -182,6 +184,9 @@ class LocalPool:
         #: What the folder of idle workers was last asked for, and which it is.
         self._idle: tuple[tuple[Any, ...], Path] | None = None
         self.cpus = usable_cores()
+
+    def title(self) -> str:
+        return f"processes on this machine: {counted(self.cpus, 'core')}"
 
     @property
     def python(self) -> str:

@@ -143,6 +143,7 @@ class SlurmPool:
     moves_files = False
     writes_log = False
     ends_held_jobs = False
+    answers_at_once = False
     fetches_urls = False
     container_universe = False
     takes_requirements = False
@@ -151,6 +152,9 @@ class SlurmPool:
     hands_out_gpus = True
     own = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = "srun"
+
+    def title(self) -> str:
+        return "the site's Slurm cluster"
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python, which the shared file system has."""
@@ -521,6 +525,7 @@ class _Watcher:
                                 reason=task.reason,
                                 host=task.host,
                                 by_person=_by_person(task.state, task.reason),
+                                never_starts=waits is not None,
                             )
                         )
                     )

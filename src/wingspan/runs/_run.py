@@ -117,13 +117,11 @@ class Run(RunJobs):
         if event is None:
             return job
         if event.state is not JobState.COMPLETED:
-            told = {JobState.HELD, JobState.REMOVED}
-            if self.pool == "slurm":  # says so of what it will never start
-                told.add(JobState.IDLE)
+            is_told = event.state in (JobState.HELD, JobState.REMOVED) or event.never_starts
             return attrs.evolve(
                 job,
                 state=event.state.value if event.state is not JobState.UNMATERIALIZED else "idle",
-                reason=event.reason if event.state in told else None,
+                reason=event.reason if is_told else None,
                 host=event.host,
             )
         outcome = self._outcome(number)
@@ -315,7 +313,7 @@ class Run(RunJobs):
     @told
     def release(self) -> None:
         """Let held jobs go on."""
-        if self.pool == "local":
+        if get_pool(self.pool).ends_held_jobs:
             self._submit_anew({"held"})
         else:
             with self._alone():
@@ -329,7 +327,7 @@ class Run(RunJobs):
     @told
     def vacate(self) -> None:
         """Send its jobs off their machines; they start again, from their checkpoint if they have one."""
-        if self.pool == "local":
+        if get_pool(self.pool).ends_held_jobs:
             # Those that have ended before, or are held, stay as they are.
             self._submit_anew({"idle", "running"})
         else:
@@ -337,9 +335,9 @@ class Run(RunJobs):
                 self._act("vacate")
 
     def _submit_anew(self, states: set[str]) -> None:
-        """Let the local pool do anew what is in one of these states: there jobs that are held or sent away end.
+        """Submit anew the jobs that are in one of these states, on a pool where jobs that are held or sent away end.
 
-        Whoever dies on the way leaves them held.
+        If this process dies on the way, they stay held.
         """
         while True:
             numbers = [job.number for job in self.status().jobs if job.state in states]
@@ -410,7 +408,8 @@ class Run(RunJobs):
                     hint="it can be done again when it has ended",
                 )
         held = next((job for job in jobs if job.state == "held"), None)
-        if numbers and held is not None and self.pool == "local":  # it holds all of a run or nothing
+        # Such a pool holds all of a run or nothing.
+        if numbers and held is not None and get_pool(self.pool).ends_held_jobs:
             raise RunError(
                 f"job {held.number} of {self.name} is held, and would not be any more",
                 hint=f"wingspan release {self.name} lets it go on; jobs can be done again then",

@@ -151,7 +151,7 @@ class RunJobs:
             newest = max([event.time for event in self._events.values()] + [entry.time for entry in entries])
             silent = time.time() - max(newest, self._asked) > _SILENCE
             for kind, watcher in self._watchers.items():
-                if kind == "local" or silent:
+                if silent or get_pool(kind).answers_at_once:
                     self._asked = time.time()
                     with contextlib.suppress(PoolError):
                         for event in watcher.ask():
@@ -185,9 +185,7 @@ class RunJobs:
         before = self._events.get((event.cluster, event.proc))
         if before is not None and before.state is JobState.RUNNING:
             # Slurm's jobs that are killed and started again say only that they have begun.
-            begun_again = (
-                self.pool == "slurm" and event.state is JobState.RUNNING and event.time > before.time
-            )
+            begun_again = event.begins and event.time > before.time
             self._evicted = self._evicted or begun_again or event.state is JobState.IDLE
         host = event.host or (before.host if before else None)
         self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host)
@@ -199,7 +197,8 @@ class RunJobs:
     def _wait_for_the_end(self) -> None:
         """Until HTCondor has written the end of removed jobs: it would make the folder anew to do so."""
         deadline = time.monotonic() + _END_SECONDS
-        while self.pool in ("personal", "htcondor") and time.monotonic() < deadline:
+        writes_log = get_pool(self.pool).writes_log
+        while writes_log and time.monotonic() < deadline:
             entries = self._look()
             if all(
                 self._state_of(entry, process).is_final for entry in entries for process in range(entry.count)

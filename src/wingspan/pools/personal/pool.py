@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from wingspan._cores import usable_cores
 from wingspan.errors import PoolError, SettingsError, WingspanError
 from wingspan.pools.personal import configuration
-from wingspan.pools.personal.activation import activated
+from wingspan.pools.personal.activation import activated, import_bindings
 from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, PoolNotRunning
 from wingspan.pools.personal.identity import Identity, choose_identity
 from wingspan.pools.personal.installation import Installation, install
@@ -362,6 +362,17 @@ class PersonalPool:
 
         self._require_running()
         return htcondor2.Schedd()
+
+    def unfinished_jobs(self) -> int:
+        """How many jobs are in its queue; 0 where it does not run, or does not answer."""
+        if self.status().state != "running":
+            return 0
+        htcondor2 = import_bindings()
+        try:
+            with self.activate():
+                return len(self.schedd().query("JobStatus =!= 4", ["ClusterId"]))
+        except (PoolError, OSError, RuntimeError, IndexError, htcondor2.HTCondorException):
+            return 0
 
     def reschedule(self) -> None:
         """Ask the pool to look for work now rather than within the second; for use inside `activate`.
