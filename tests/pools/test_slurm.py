@@ -329,11 +329,11 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
 
 def test_long_arrays_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the cluster takes two tasks in an array, a sweep of five is three arrays, each job with its own row, words and outputs."""
-    from wingspan.pools import slurm
+    from wingspan.pools import slurm_commands
 
-    assert slurm._largest_array() == 1001  # what Slurm has where nothing is configured
-    monkeypatch.setattr(slurm, "_SMALL_ARRAY", 1)
-    monkeypatch.setattr(slurm, "_largest_array", lambda: 2)
+    assert slurm_commands.largest_array() == 1001  # what Slurm has where nothing is configured
+    monkeypatch.setattr(slurm_commands, "SMALL_ARRAY", 1)
+    monkeypatch.setattr(slurm_commands, "largest_array", lambda: 2)
     rows = ["a", "b b", "c", "d", "e"]
     run = shell('echo "it is {x}"; echo {x} >o.txt; echo "not {x}" >&2', sweep={"x": rows}, outputs=["o.txt"])
     assert [job.state for job in run.wait(PATIENCE).jobs] == ["completed"] * 5
@@ -350,7 +350,7 @@ def test_long_arrays_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_of_parts_one_is_refused(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map goes on with the workers that it has; of a run nothing is left in the queue."""
-    from wingspan.pools import slurm
+    from wingspan.pools import slurm, slurm_commands
 
     took: list[str] = []
     submit = slurm.SlurmPool.submit
@@ -363,8 +363,8 @@ def test_of_parts_one_is_refused(cluster: SlurmCluster, monkeypatch: pytest.Monk
         took.append(submission.cluster)
         return submission
 
-    monkeypatch.setattr(slurm, "_SMALL_ARRAY", 1)
-    monkeypatch.setattr(slurm, "_largest_array", lambda: 2)
+    monkeypatch.setattr(slurm_commands, "SMALL_ARRAY", 1)
+    monkeypatch.setattr(slurm_commands, "largest_array", lambda: 2)
     monkeypatch.setattr(slurm.SlurmPool, "submit", once)
     m = wingspan.map(abs, range(-50, 0), pool="slurm", options=wingspan.Options(workers=3))
     m.wait(timeout=PATIENCE)
@@ -378,11 +378,11 @@ def test_of_parts_one_is_refused(cluster: SlurmCluster, monkeypatch: pytest.Monk
 
 def test_scattered_arrays_are_read_in_full(cluster: SlurmCluster) -> None:
     """squeue cuts their numbers at 64 bytes where it is not asked for all."""
-    from wingspan.pools.slurm import _queue
+    from wingspan.pools.slurm_commands import queue
 
     numbers = [*range(0, 60, 2), *range(100, 160, 3)]
     listed = ",".join(map(str, numbers))
     job = cluster.command("sbatch", "--parsable", "--hold", f"--array={listed}", "--wrap", "true").strip()
-    assert sorted(task.number for task in _queue([job])) == numbers
+    assert sorted(task.number for task in queue([job])) == numbers
     cluster.command("scancel", job)
     cluster.wait_for(job)

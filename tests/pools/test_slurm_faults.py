@@ -14,7 +14,7 @@ from wingspan.delivery.bundle_source import machine_requirement
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.maps._jobs import Job
-from wingspan.pools import JobState, slurm
+from wingspan.pools import JobState, slurm, slurm_commands
 from wingspan.pools._select import slurm_configured
 from wingspan.pools.slurm import SlurmPool
 from wingspan.pools.slurm_queue import read_queue
@@ -82,7 +82,7 @@ class FakeSlurm:
 def says(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(*answers: Sequence[dict[str, Any]] | PoolError) -> FakeSlurm:
         fake = FakeSlurm(*answers)
-        monkeypatch.setattr(slurm, "_call", fake)
+        monkeypatch.setattr(slurm_commands, "call", fake)
         return fake
 
     return install
@@ -136,17 +136,17 @@ def test_jobs_of_others_may_be_as_they_like(says: Any) -> None:
     """22.05 tells of everybody's, whatever was asked for; those that cannot be read are nobody's business here."""
     cut = task(8, "0,2,5-7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,47-49...", "PENDING")
     says([cut, {}, task(7, "0-1%1", "PENDING")])
-    assert [each.name for each in slurm._queue(["7"])] == ["7_0", "7_1"]
+    assert [each.name for each in slurm_commands.queue(["7"])] == ["7_0", "7_1"]
     says([{**cut, "array_job_id": 7}])
     with pytest.raises(PoolError, match="cannot be read"):
-        slurm._queue(["7"])
+        slurm_commands.queue(["7"])
 
 
 def test_what_is_no_json_is_an_error_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that was cut, or that a plugin is missing for."""
-    monkeypatch.setattr(slurm, "_call", lambda *_: '{"jobs": [')
+    monkeypatch.setattr(slurm_commands, "call", lambda *_: '{"jobs": [')
     with pytest.raises(PoolError, match="cannot be read"):
-        slurm._queue(["7"])
+        slurm_commands.queue(["7"])
 
 
 def test_programs_speak_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +155,8 @@ def test_programs_speak_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyP
     program.write_bytes(b'#!/bin/sh\nprintf \'{"jobs": [], "name": "caf\\351 %s"}\' "$SLURM_BITSTR_LEN"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert slurm._call("squeue") == '{"jobs": [], "name": "caf� 0"}'
-    assert slurm._queue(["7"]) == []
+    assert slurm_commands.call("squeue") == '{"jobs": [], "name": "caf� 0"}'
+    assert slurm_commands.queue(["7"]) == []
 
 
 @pytest.mark.parametrize(
