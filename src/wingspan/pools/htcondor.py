@@ -6,9 +6,9 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -16,8 +16,9 @@ from wingspan._python import this_python
 from wingspan._words import counted
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
-from wingspan.pools._base import Action, JobEvent, JobState
-from wingspan.pools.event_log import USER_REQUEST, EventLog, submitted_clusters
+from wingspan.pools._base import Action
+from wingspan.pools.event_log import submitted_clusters
+from wingspan.pools.htcondor_jobs import HTCondorWatcher, constraint_of, wait_for_shadows
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
 from wingspan.pools.personal.processes import hollow_slots
 from wingspan.pools.submit_description import submit_description
@@ -39,27 +40,6 @@ DEFAULT_WORKERS = 1000
 #: So many of a map's or run's jobs are looked at to see why they wait.
 _EXPLAINED = 200
 _WHOLE_SLOTS = 'SlotType =!= "Dynamic"'
-#: JobStatus of the job ad (HTCondor manual, "Job ClassAd Attributes").
-_JOB_STATUS = {
-    1: JobState.IDLE,
-    2: JobState.RUNNING,
-    3: JobState.REMOVED,
-    4: JobState.COMPLETED,
-    5: JobState.HELD,
-    6: JobState.RUNNING,
-    7: JobState.SUSPENDED,
-}
-_PROJECTION = [
-    "ClusterId",
-    "ProcId",
-    "JobStatus",
-    "HoldReason",
-    "HoldReasonCode",
-    "ExitCode",
-    "ExitSignal",
-    "RemoveReason",
-    "JobMaterializeNextProcId",
-]
 
 
 class HTCondorPool:
@@ -228,7 +208,7 @@ class HTCondorPool:
     def _explanation(self, submissions: Sequence[Submission]) -> Explanation | None:
         from wingspan.pools import matching, waiting
 
-        constraint = f"({_constraint(submissions)}) && (JobStatus == 1 || JobStatus == 2)"
+        constraint = f"({constraint_of(submissions)}) && (JobStatus == 1 || JobStatus == 2)"
         with self._schedd() as schedd:
             jobs = list(schedd.query(constraint, [], limit=_EXPLAINED))
         if not jobs:
@@ -254,9 +234,9 @@ class HTCondorPool:
         name = {"hold": "Hold", "release": "Release", "vacate": "Vacate", "remove": "Remove"}[action]
         with self._schedd() as schedd:
             if action == "release":
-                _wait_for_shadows(schedd, _constraint(submissions))
+                wait_for_shadows(schedd, constraint_of(submissions))
             # A plain string as reason is dropped by htcondor2 25: it takes (reason, code).
-            schedd.act(getattr(htcondor2.JobAction, name), _constraint(submissions), (reason, 0))
+            schedd.act(getattr(htcondor2.JobAction, name), constraint_of(submissions), (reason, 0))
 
     def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
         found = submitted_clusters(folder / "events.log")
@@ -279,8 +259,8 @@ class HTCondorPool:
             for cluster, (count, note) in found.items()
         ]
 
-    def watch(self, submissions: Sequence[Submission], folder: Path) -> _Watcher:
-        return _Watcher(self, list(submissions), folder / "events.log")
+    def watch(self, submissions: Sequence[Submission], folder: Path) -> HTCondorWatcher:
+        return HTCondorWatcher(self._schedd, list(submissions), folder / "events.log")
 
 
 def _issue_credentials(description: Submit) -> None:
@@ -305,19 +285,6 @@ def _issue_credentials(description: Submit) -> None:
         )
 
 
-def _wait_for_shadows(schedd: Schedd, constraint: str) -> None:
-    """Let the shadows of held jobs end before they are released.
-
-    Seen with HTCondor 25.14: a job that is released while its shadow still ends is idle afterwards and never offered to the
-    negotiator again, until something else changes its priority.
-    """
-    deadline = time.monotonic() + 5.0
-    while time.monotonic() < deadline:
-        if not schedd.query(f"({constraint}) && JobStatus == 5 && CurrentHosts > 0", ["ClusterId"]):
-            return
-        time.sleep(0.05)
-
-
 #: What is sent once to each execution point came with these versions of the schedd (HTCondor's sources: ``CommonInputFiles``,
 #: ``container_is_common``). An older one would not send a file that is named as common only.
 _COMMON_FILES, _COMMON_IMAGES = (25, 14), (25, 0)
@@ -327,78 +294,6 @@ def _version(schedd: Schedd) -> tuple[int, int]:
     """Major and minor version of the schedd; (0, 0) where it does not say."""
     match = re.search(r"(\d+)\.(\d+)\.\d+", str(getattr(schedd, "_version", "")))
     return (int(match[1]), int(match[2])) if match else (0, 0)
-
-
-def _constraint(submissions: Sequence[Submission]) -> str:
-    return " || ".join(f"ClusterId == {int(submission.cluster)}" for submission in submissions)
-
-
-class _Watcher:
-    """The event log; the schedd and its history only when asked."""
-
-    def __init__(self, pool: HTCondorPool, submissions: list[Submission], log: Path) -> None:
-        self._pool = pool
-        self._submissions = submissions
-        self._log = EventLog(log)
-
-    def poll(self) -> Iterable[JobEvent]:
-        return list(self._log.poll())
-
-    def ask(self) -> Iterable[JobEvent]:
-        if not self._submissions:
-            return []
-        import htcondor2
-
-        constraint = _constraint(self._submissions)
-        with self._pool._schedd() as schedd:
-            queue = list(schedd.query(constraint, _PROJECTION, opts=htcondor2.QueryOpts.IncludeClusterAd))
-            # A cluster that its schedd still makes jobs of (max_idle) says of which process on: those are in no list yet.
-            to_come = {
-                str(ad["ClusterId"]): int(ad["JobMaterializeNextProcId"])
-                for ad in queue
-                if "ProcId" not in ad and "JobMaterializeNextProcId" in ad
-            }
-            ads: list[Any] = [ad for ad in queue if "ProcId" in ad]
-            known = {(ad["ClusterId"], ad["ProcId"]) for ad in ads}
-            wanted = sum(submission.count for submission in self._submissions)
-            if len(known) < wanted:
-                ads += list(schedd.history(constraint, _PROJECTION, wanted))
-        events = {}
-        for ad in ads:
-            state = _JOB_STATUS.get(ad["JobStatus"], JobState.IDLE)
-            job = (str(ad["ClusterId"]), int(ad["ProcId"]))
-            if job not in events:
-                events[job] = JobEvent(
-                    cluster=job[0],
-                    proc=job[1],
-                    state=state,
-                    time=time.time(),
-                    code=ad.get("HoldReasonCode") if state is JobState.HELD else ad.get("ExitCode"),
-                    reason=ad.get("HoldReason") if state is JobState.HELD else ad.get("RemoveReason"),
-                    signal=ad.get("ExitSignal"),
-                    by_person=state is JobState.HELD and ad.get("HoldReasonCode") == USER_REQUEST,
-                )
-        others = []
-        for submission in self._submissions:
-            begun = to_come.get(submission.cluster, submission.count)
-            for process in range(submission.count):
-                if (submission.cluster, process) not in events:
-                    is_gone = process < begun
-                    others.append(
-                        JobEvent(
-                            cluster=submission.cluster,
-                            proc=process,
-                            state=JobState.REMOVED if is_gone else JobState.UNMATERIALIZED,
-                            time=time.time(),
-                            reason="neither in the queue nor in the history of the schedd"
-                            if is_gone
-                            else None,
-                        )
-                    )
-        return [*events.values(), *others]
-
-    def close(self) -> None:
-        self._log.close()
 
 
 class PersonalHTCondorPool(HTCondorPool):
