@@ -18,9 +18,9 @@ from wingspan.runs._aside import put_aside, something_lies_aside, take_back
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import changed_inputs, copy_outputs, declared_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
-from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
+from wingspan.runs._gather import EXIT_MISSING_OUTPUT
 from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
-from wingspan.runs._status import RunJob, RunStatus, run_html, why_it_failed, why_outputs_are_missing
+from wingspan.runs._status import RunJob, RunStatus, read_job, run_html
 from wingspan.runs._watch import RunJobs, removed, told
 
 if TYPE_CHECKING:
@@ -113,48 +113,7 @@ class Run(RunJobs):
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
 
     def _job(self, number: int, event: JobEvent | None) -> RunJob:
-        job = RunJob(number=number, parameters=self._row(number))
-        if event is None:
-            return job
-        if event.state is not JobState.COMPLETED:
-            is_told = event.state in (JobState.HELD, JobState.REMOVED) or event.never_starts
-            return attrs.evolve(
-                job,
-                state=event.state.value if event.state is not JobState.UNMATERIALIZED else "idle",
-                reason=event.reason if is_told else None,
-                host=event.host,
-            )
-        outcome = self._outcome(number)
-        missing = tuple(value for name, value in outcome if name == "missing")
-        left = tuple(value for name, value in outcome if name == "left")
-        host = dict(outcome).get("host") or event.host
-        if event.signal is None and event.code == 0:
-            return attrs.evolve(job, state="completed", code=0, host=host, left=left)
-        if event.code == EXIT_MISSING_OUTPUT and missing:
-            reason = why_outputs_are_missing(missing, left)
-        elif event.signal is not None:
-            reason = f"signal {event.signal} ended it"
-        elif event.code is None and event.reason:
-            reason = event.reason  # the scheduler's
-        else:
-            reason = why_it_failed(self.stderr(number), event.code)
-        return attrs.evolve(
-            job,
-            state="failed",
-            code=event.code,
-            signal=event.signal,
-            host=host,
-            missing=missing,
-            left=left,
-            reason=reason,
-        )
-
-    def _outcome(self, number: int) -> list[tuple[str, str]]:
-        try:
-            text = (self._outputs(number) / OUTCOME).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return []
-        return [(name, value) for name, _, value in (line.partition("=") for line in text.splitlines())]
+        return read_job(number, self._row(number), event, self._outputs(number), self.log_path(number, "err"))
 
     @told
     def wait(self, timeout: float | None = None) -> RunStatus:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import attrs
 
 from wingspan._words import counted, nearest
+from wingspan.pools import JobEvent, JobState
+from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
 
-__all__ = ["RunJob", "RunStatus", "run_html", "why_it_failed", "why_outputs_are_missing"]
+__all__ = ["RunJob", "RunStatus", "read_job", "run_html", "why_it_failed", "why_outputs_are_missing"]
 
 #: How states are shown in notebooks, the most telling first; the colours are those of maps.
 _COLORS = {
@@ -112,6 +115,64 @@ class RunStatus:
             ("failed", "removed", "completed") if self.is_done else ("held", "running", "suspended", "idle")
         )
         return next((name for name in order if counts[name]), "idle")
+
+
+def read_job(
+    number: int, parameters: dict[str, str], event: JobEvent | None, outputs: Path, errors: Path
+) -> RunJob:
+    """How one job fares.
+
+    Args:
+        number: Its number in the run.
+        parameters: Its row of the sweep.
+        event: The last that was heard of it; None: nothing was.
+        outputs: The folder of its outputs, where it has written how it ended.
+        errors: What it has written to standard error.
+    """
+    job = RunJob(number=number, parameters=parameters)
+    if event is None:
+        return job
+    if event.state is not JobState.COMPLETED:
+        is_told = event.state in (JobState.HELD, JobState.REMOVED) or event.never_starts
+        return attrs.evolve(
+            job,
+            state=event.state.value if event.state is not JobState.UNMATERIALIZED else "idle",
+            reason=event.reason if is_told else None,
+            host=event.host,
+        )
+    outcome = _outcome(outputs)
+    missing = tuple(value for name, value in outcome if name == "missing")
+    job = attrs.evolve(
+        job,
+        state="completed" if event.signal is None and event.code == 0 else "failed",
+        code=event.code,
+        host=dict(outcome).get("host") or event.host,
+        left=tuple(value for name, value in outcome if name == "left"),
+    )
+    if job.state == "completed":
+        return job
+    if event.code == EXIT_MISSING_OUTPUT and missing:
+        reason = why_outputs_are_missing(missing, job.left)
+    elif event.signal is not None:
+        reason = f"signal {event.signal} ended it"
+    elif event.code is None and event.reason:
+        reason = event.reason  # the scheduler's
+    else:
+        reason = why_it_failed(_text(errors), event.code)
+    return attrs.evolve(job, signal=event.signal, missing=missing, reason=reason)
+
+
+def _outcome(outputs: Path) -> list[tuple[str, str]]:
+    """What a job's script has written of its end: names and values."""
+    lines = _text(outputs / OUTCOME).splitlines()
+    return [(name, value) for name, _, value in (line.partition("=") for line in lines)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def why_it_failed(stderr: str, code: int | None) -> str:

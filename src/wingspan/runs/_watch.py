@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -134,6 +134,7 @@ class RunJobs:
             yield
 
     def _look(self) -> tuple[LoggedSubmission, ...]:
+        """Take in what has become of the jobs; the submissions that they belong to."""
         entries = self._submissions()
         if len(entries) != self._watched:
             self._close()
@@ -142,21 +143,25 @@ class RunJobs:
             for kind, own in by_pool(entries).items():
                 self._watchers[kind] = get_pool(kind).watch(own, self.path)
         for watcher in self._watchers.values():
-            for event in watcher.poll():
-                self._take(event)
-        open_jobs = any(
-            not self._state_of(entry, process).is_final for entry in entries for process in range(entry.count)
-        )
-        if open_jobs:
-            newest = max([event.time for event in self._events.values()] + [entry.time for entry in entries])
-            silent = time.time() - max(newest, self._asked) > _SILENCE
+            self._take_all(watcher.poll())
+        if not self._have_ended(entries):
+            silent = time.time() - max(self._newest(entries), self._asked) > _SILENCE
             for kind, watcher in self._watchers.items():
                 if silent or get_pool(kind).answers_at_once:
                     self._asked = time.time()
                     with contextlib.suppress(PoolError):
-                        for event in watcher.ask():
-                            self._take(event)
+                        self._take_all(watcher.ask())
         return entries
+
+    def _have_ended(self, entries: Sequence[LoggedSubmission]) -> bool:
+        return all(
+            self._state_of(entry, process).is_final for entry in entries for process in range(entry.count)
+        )
+
+    def _newest(self, entries: Sequence[LoggedSubmission]) -> float:
+        """When something was heard of the jobs last, Unix time."""
+        times = [*(event.time for event in self._events.values()), *(entry.time for entry in entries)]
+        return max(times, default=0.0)
 
     def _state_of(self, entry: LoggedSubmission, process: int) -> JobState:
         event = self._events.get((entry.cluster, process))
@@ -172,9 +177,12 @@ class RunJobs:
             return None
         if "running" in states and not self._evicted and not pool.own:
             return None
-        times = [event.time for event in self._events.values()] + [entry.time for entry in entries]
-        since = 0.0 if self._evicted else max(times, default=0.0)
+        since = 0.0 if self._evicted else self._newest(entries)
         return self._explainer.told(pool, entries, self.path, since)
+
+    def _take_all(self, events: Iterable[JobEvent]) -> None:
+        for event in events:
+            self._take(event)
 
     def _take(self, event: JobEvent) -> None:
         if event.proc < 0:
@@ -199,10 +207,7 @@ class RunJobs:
         deadline = time.monotonic() + _END_SECONDS
         writes_log = get_pool(self.pool).writes_log
         while writes_log and time.monotonic() < deadline:
-            entries = self._look()
-            if all(
-                self._state_of(entry, process).is_final for entry in entries for process in range(entry.count)
-            ):
+            if self._have_ended(self._look()):
                 return
             time.sleep(0.05)
 
