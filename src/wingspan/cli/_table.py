@@ -33,40 +33,7 @@ def print_table(
     """
     cells = [tuple(shown(cell) for cell in row) for row in rows]
     if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        console = Console()
-        for heading in drop:
-            needed = [
-                max(map(len, (heading_of, *(() if heading_of in cut else column))))
-                for heading_of, *column in zip(columns, *cells, strict=True)
-            ]
-            if sum(needed) + 3 * len(needed) - 1 <= console.width:
-                break
-            place = columns.index(heading)
-            columns, *cells = ((*row[:place], *row[place + 1 :]) for row in (columns, *cells))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(
-                column,
-                justify="right" if column in right else "left",
-                overflow="fold",
-                no_wrap=column in whole,
-                min_width=len(column) if column in cut else None,
-            )
-        for row in cells:
-            # Cells are data: a package called "[red]" is not markup. Only columns that may wrap are made narrower,
-            # and so it is the cell that does not.
-            table.add_row(
-                *(
-                    Text(cell, no_wrap=True, overflow="ellipsis") if column in cut else Text(cell)
-                    for column, cell in zip(columns, row, strict=True)
-                )
-            )
-        console.print(table)
+        _draw(columns, cells, right, whole, cut, drop)
         return
     widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
     for line in [tuple(columns), *cells]:
@@ -75,3 +42,48 @@ def print_table(
             for cell, width, column in zip(line, widths, columns, strict=True)
         ]
         echo("  ".join(parts).rstrip())
+
+
+def _draw(
+    columns: Sequence[str],
+    cells: list[tuple[str, ...]],
+    right: Sequence[str],
+    whole: Sequence[str],
+    cut: Sequence[str],
+    drop: Sequence[str],
+) -> None:
+    """The table on a terminal; the arguments are those of `print_table`."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for heading in drop:
+        needed = [
+            max(map(len, (heading_of, *(() if heading_of in cut else column))))
+            for heading_of, *column in zip(columns, *cells, strict=True)
+        ]
+        if sum(needed) + 3 * len(needed) - 1 <= console.width:
+            break
+        place = columns.index(heading)
+        columns, *cells = ((*row[:place], *row[place + 1 :]) for row in (columns, *cells))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in whole,
+            min_width=len(column) if column in cut else None,
+        )
+    for row in cells:
+        # Cells are data: a package called "[red]" is not markup. Only columns that may wrap are made narrower,
+        # and so it is the cell that does not.
+        table.add_row(
+            *(
+                Text(cell, no_wrap=True, overflow="ellipsis") if column in cut else Text(cell)
+                for column, cell in zip(columns, row, strict=True)
+            )
+        )
+    console.print(table)

@@ -186,67 +186,102 @@ def doctor(as_json: bool) -> int:
         return _report(faults, as_json)
 
 
+@attrs.frozen(kw_only=True)
+class _Report:
+    """What doctor has found."""
+
+    faults: list[SettingsError]
+    candidates: tuple[Candidate, ...]
+    bundle: BundleChoice | None
+    parts: list[_Part]
+    folders: dict[str, Path]
+
+    @property
+    def chosen(self) -> Candidate:
+        """The pool of a map that names none."""
+        return next(one for one in self.candidates if one.chosen)
+
+
 def _report(faults: list[SettingsError], as_json: bool) -> int:
-    from wingspan._version import __version__
     from wingspan.pools import explain_choice
     from wingspan.settings import load_settings
 
     settings = load_settings()
     candidates = explain_choice(ignore_named=bool(faults))
-    chosen = next(one for one in candidates if one.chosen)
-    bundle = _bundle(chosen)
     parts = [_condor() if name == "HTCondor" else _program(name) for name in _PROGRAMS]
-    parts += [_sshd(), *(_distribution(name) for name in _DISTRIBUTIONS)]
-    folders = {
-        "data": settings.data_dir,
-        "cache": settings.cache_dir,
-        "configuration": settings.config_file,
-    }
-    code = 0 if chosen.usable and not faults else 1
+    report = _Report(
+        faults=faults,
+        candidates=candidates,
+        bundle=_bundle(next(one for one in candidates if one.chosen)),
+        parts=[*parts, _sshd(), *(_distribution(name) for name in _DISTRIBUTIONS)],
+        folders={
+            "data": settings.data_dir,
+            "cache": settings.cache_dir,
+            "configuration": settings.config_file,
+        },
+    )
     if as_json:
-        print_json(
-            {
-                "wingspan": __version__,
-                "python": {"version": platform.python_version(), "executable": sys.executable},
-                "platform": platform.platform(),
-                "chosen": chosen.kind,
-                "usable": chosen.usable,
-                "faults": [{"message": fault.message, "hint": fault.hint} for fault in faults],
-                "bundle": None if bundle is None else attrs.asdict(bundle),
-                "pools": [attrs.asdict(one) for one in candidates],
-                "parts": [attrs.asdict(one) for one in parts],
-                "folders": {name: str(path) for name, path in folders.items()},
-            }
-        )
-        return code
+        print_json(_facts(report))
+    else:
+        _tell_choice(report)
+        _tell_parts(report)
+    return 0 if report.chosen.usable and not faults else 1
+
+
+def _facts(report: _Report) -> dict[str, object]:
+    """The report for programs."""
+    from wingspan._version import __version__
+
+    return {
+        "wingspan": __version__,
+        "python": {"version": platform.python_version(), "executable": sys.executable},
+        "platform": platform.platform(),
+        "chosen": report.chosen.kind,
+        "usable": report.chosen.usable,
+        "faults": [{"message": fault.message, "hint": fault.hint} for fault in report.faults],
+        "bundle": None if report.bundle is None else attrs.asdict(report.bundle),
+        "pools": [attrs.asdict(one) for one in report.candidates],
+        "parts": [attrs.asdict(one) for one in report.parts],
+        "folders": {name: str(path) for name, path in report.folders.items()},
+    }
+
+
+def _tell_choice(report: _Report) -> None:
+    """What is wrong in the settings, and where maps run."""
+    from wingspan._version import __version__
+
     echo(f"Wingspan {__version__}, Python {platform.python_version()} ({sys.executable})")
     echo(f"{platform.platform()}\n")
-    for fault in faults:
+    for fault in report.faults:
         echo(style("✗ ", fg="red") + fault.message)
         if fault.hint:
             echo(f"  {fault.hint}")
-    if faults:
+    if report.faults:
         echo("Once that is mended:")
+    chosen = report.chosen
     verdict = style("A map runs on: ", bold=True) if chosen.usable else style("No map can run on: ", fg="red")
     echo(f"{verdict}{chosen.kind} ({chosen.reason})")
-    for one in candidates:
+    for one in report.candidates:
         mark = "→" if one.chosen else "·" if one.usable else "✗"
         echo(f"  {mark} {one.kind:<9} {one.reason}")
         if one.hint and (one.chosen or not chosen.usable) and not one.usable:
             echo(f"              {one.hint}")
-    if bundle is not None:
-        echo(f"\nAn environment goes there as {bundle.kind}: {bundle.reason}")
+    if report.bundle is not None:
+        echo(f"\nAn environment goes there as {report.bundle.kind}: {report.bundle.reason}")
+
+
+def _tell_parts(report: _Report) -> None:
+    """What is here, what is not, and where things are kept."""
     echo("\nHere:")
-    for part in parts:
+    for part in report.parts:
         if part.version is not None:
             echo(f"  {part.name:<14} {part.version}" + (f"  ({part.where})" if part.where else ""))
-    missing = [part for part in parts if part.version is None and part.get]
+    missing = [part for part in report.parts if part.version is None and part.get]
     if missing:
         echo("\nNot here, and only needed for:")
     for part in missing:
         echo(f"  {part.name:<14} {part.purpose}: {part.get}")
     echo("\nFolders:")
-    for name, path in folders.items():
+    for name, path in report.folders.items():
         there = "" if path.exists() else "  (not there yet)"
         echo(f"  {name:<14} {path}{there}")
-    return code

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wingspan.cli._main import Group
 from wingspan.cli._terminal import echo
+
+if TYPE_CHECKING:
+    from wingspan.stores import StoredObject
 
 __all__ = ["store"]
 
@@ -57,24 +61,7 @@ def ls(location: str | None, as_json: bool) -> int:
     if location is not None and failed:
         return code
     if as_json:
-        echo(
-            json.dumps(
-                [
-                    {
-                        "store": where,
-                        "name": str(each.name),
-                        "size": each.size,
-                        "digest": each.digest,
-                        "complete": each.digest is not None,
-                        "last_used": each.last_used.isoformat() if each.last_used else None,
-                        "url": each.url,
-                        "job_url": each.job_url,
-                    }
-                    for where, each in found
-                ],
-                indent=2,
-            )
-        )
+        echo(json.dumps([_facts(where, each) for where, each in found], indent=2))
         return code
     print_table(
         ["NAME", "SIZE", "LAST USED", "FOR JOBS"],
@@ -93,6 +80,20 @@ def ls(location: str | None, as_json: bool) -> int:
         drop=["LAST USED"],
     )
     return code
+
+
+def _facts(where: str, each: StoredObject) -> dict[str, Any]:
+    """An object of the store `where`, for programs."""
+    return {
+        "store": where,
+        "name": str(each.name),
+        "size": each.size,
+        "digest": each.digest,
+        "complete": each.digest is not None,
+        "last_used": each.last_used.isoformat() if each.last_used else None,
+        "url": each.url,
+        "job_url": each.job_url,
+    }
 
 
 @store.command("prune")

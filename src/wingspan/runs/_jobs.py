@@ -144,43 +144,28 @@ def describe_jobs(
     """All jobs of the run, or the one with `number`; `inputs` says which (`RunFolder.inputs`)."""
     spec, path = folder.spec, folder.path
     moves = pool.moves_files
-    which = "$(Process)" if number is None else str(number)
+    which, count = ("$(Process)", len(spec.rows)) if number is None else (str(number), 1)
     bundle = bundle_of(folder)
     carriage = carriage_to(pool, bundle, spec.environment) if bundle is not None else None
-    mounted = None
-    if spec.urls:
-        from wingspan.stores import mount_requirement
-
-        mounted = mount_requirement(spec.urls)
-    files_in = (
-        [f"{folder.inputs(inputs)}/"] if spec.inputs else []
-    )  # the slash: what is in it, not the folder
-    files_in += spec.urls
-    submit: dict[str, str] = {}
-    if moves:
-        submit = {"stream_output": "true", "stream_error": "true"}
-        if spec.resources.time_limit:
-            submit["allowed_execute_duration"] = str(spec.resources.time_limit)
-        submit |= checkpoint_commands(spec)
     job = JobDescription(
         name=spec.name,
         executable=str(folder.script(0 if moves else inputs)),
         transfer_executable=moves,
         arguments=(which,),
-        count=len(spec.rows) if number is None else 1,
-        input_files=tuple(files_in) if moves else (),
+        count=count,
+        input_files=_files_sent(folder, inputs) if moves else (),
         output_files=(f"outputs-{which}",) if moves else None,
         working_dir=path,
         stdout=str(path / "logs" / f"{which}.out"),
         stderr=str(path / "logs" / f"{which}.err"),
         log=str(path / "events.log"),
         resources=_with_disk(spec.resources, carriage, folder, pool),
-        requirements=all_of(*(carriage.requirements if carriage else ()), mounted),
+        requirements=all_of(*(carriage.requirements if carriage else ()), _mounts_wanted(spec)),
         transfer_files=moves,
-        note=f"{JOB_NOTE}{number or 0} {1 if number is not None else len(spec.rows)} {inputs}",
+        note=f"{JOB_NOTE}{number or 0} {count} {inputs}",
         custom={"WingspanRun": spec.name},
         profile=spec.profile,
-        submit=submit,
+        submit=_submit_commands(spec) if moves else {},
     )
     if carriage is not None:
         job = carriage.beside(job)
@@ -189,6 +174,29 @@ def describe_jobs(
     from wingspan.pools.profiles import load_profile
 
     return load_profile(spec.profile).apply(job, spec.switches)
+
+
+def _files_sent(folder: RunFolder, inputs: int) -> tuple[str, ...]:
+    """What HTCondor sends to each job. The slash stands for what is in the folder of inputs, and not the folder."""
+    kept = [f"{folder.inputs(inputs)}/"] if folder.spec.inputs else []
+    return (*kept, *folder.spec.urls)
+
+
+def _mounts_wanted(spec: RunSpec) -> str | None:
+    """Which machines have the file systems that inputs are read from."""
+    if not spec.urls:
+        return None
+    from wingspan.stores import mount_requirement
+
+    return mount_requirement(spec.urls)
+
+
+def _submit_commands(spec: RunSpec) -> dict[str, str]:
+    """Submit commands of HTCondor for what people see of a job, its time, and its checkpoints."""
+    commands = {"stream_output": "true", "stream_error": "true"}
+    if spec.resources.time_limit:
+        commands["allowed_execute_duration"] = str(spec.resources.time_limit)
+    return commands | checkpoint_commands(spec)
 
 
 def _with_disk(resources: Resources, carriage: Carriage | None, folder: RunFolder, pool: Pool) -> Resources:

@@ -180,10 +180,8 @@ def open_store(location: str | os.PathLike[str], settings: Settings | None = Non
     entry = stores.get(text) or StoreSettings(url=text)
     url = entry.url
     scheme = urlsplit(url).scheme if "://" in url else ""
-    label = text
     if scheme in {"", "file"}:
-        # A bare word is a name that is missing from the configuration, not a folder that happens to be called
-        # so.
+        # A word without a slash is a name that is missing from the configuration, not a folder of that name.
         if scheme or "/" in url or url.startswith(("~", ".")):
             return _folder_store(url, entry)
         known = f"configured: {', '.join(sorted(stores))}" if stores else "none is configured"
@@ -191,36 +189,52 @@ def open_store(location: str | os.PathLike[str], settings: Settings | None = Non
             f"no store {text!r} ({known})",
             hint=f"write a folder with a slash (./{text}) or a URL, or add [store.{text}] to config.toml",
         )
-    backend: Backend
+    backend = _backend(url, scheme, text, entry, stores)
+    return Store(backend=backend, job_url=without_secrets((entry.job_url or backend.url).rstrip("/")))
+
+
+def _backend(
+    url: str, scheme: str, label: str, entry: StoreSettings, stores: Mapping[str, StoreSettings]
+) -> Backend:
+    """What speaks with the server of a store.
+
+    Args:
+        url: Its address.
+        scheme: The part of it before ``://``.
+        label: What the user called it.
+        entry: What is configured for it.
+        stores: All that are configured.
+
+    Raises:
+        SettingsError: Nothing speaks this way, or a secret that is configured cannot be read.
+    """
     if scheme == "s3":
         from wingspan.stores.s3 import S3Backend
 
-        backend = S3Backend(without_secrets(url), endpoint_url=entry.endpoint_url, options=entry.options)
-    elif scheme in {"https", "http"}:
+        return S3Backend(without_secrets(url), endpoint_url=entry.endpoint_url, options=entry.options)
+    if scheme in {"https", "http"}:
         from wingspan.stores.webdav import WebdavBackend, bearer_token
 
         token = _secret(entry.token_env, entry.token_file, label)
         password = _secret(entry.password_env, None, label)
-        # The session's token goes to a store that was configured, and encrypted: not to any address that somebody names.
+        # The session's token goes only to a store that was configured, and encrypted: not to any address that somebody names.
         if token is None and entry.username is None and scheme == "https" and _is_configured(url, stores):
             token = bearer_token()
-        backend = WebdavBackend(
+        return WebdavBackend(
             url, username=entry.username, password=password, token=token, options=entry.options
         )
-    elif scheme in {"osdf", "pelican"}:
+    if scheme in {"osdf", "pelican"}:
         from wingspan.stores.osdf import PelicanBackend
         from wingspan.stores.webdav import bearer_token
 
         token = _secret(entry.token_env, entry.token_file, label) or (
             bearer_token() if scheme == "osdf" or _is_configured(url, stores) else None
         )
-        backend = PelicanBackend(url, token=token, options=entry.options)
-    else:
-        raise SettingsError(
-            f"stores of the kind {scheme}:// are not known ({without_secrets(url)})",
-            hint="a folder, s3://, https:// (WebDAV), osdf:// or pelican://",
-        )
-    return Store(backend=backend, job_url=without_secrets((entry.job_url or backend.url).rstrip("/")))
+        return PelicanBackend(url, token=token, options=entry.options)
+    raise SettingsError(
+        f"stores of the kind {scheme}:// are not known ({without_secrets(url)})",
+        hint="a folder, s3://, https:// (WebDAV), osdf:// or pelican://",
+    )
 
 
 def _is_configured(url: str, stores: Mapping[str, StoreSettings]) -> bool:

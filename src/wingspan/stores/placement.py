@@ -18,8 +18,7 @@ class Route(str, enum.Enum):
 
     #: HTCondor's own file transfer, from the access point's disk.
     TRANSFER = "transfer"
-    #: The job's machine fetches a URL (``osdf://``, ``https://``, ``s3://``), through caches where there are
-    #: some.
+    #: The job's machine fetches a URL (``osdf://``, ``https://``, ``s3://``), through caches where there are some.
     URL = "url"
     #: The job's machine reads a file system that it has mounted; only some machines have.
     FILESYSTEM = "filesystem"
@@ -99,50 +98,53 @@ def place(
         StoreError: The user's choice cannot be had, or there is neither a file nor a published object.
     """
     wanted = route or choose_route(size, limits)
-    asked = "asked for" if route else f"{_gb(size)}: sites ask for this way at this size"
-    mounted = store.folder if store else None
-    if (
-        wanted is Route.FILESYSTEM
-        and published is not None
-        and store is not None
-        and mounted is not None
-        and (store.requirement is not None or route is not None)
-    ):
-        return Placement(
-            route=wanted,
-            source=(mounted / str(published.name)).as_uri(),
-            requirements=store.requirement,
-            reason=asked,
-            warning=None
-            if store.requirement
-            else f"nothing says which machines have {mounted}: set requirement = … in [store.NAME]",
-        )
-    by_url = published is not None and "://" in published.job_url
-    if wanted is Route.URL and published is not None and by_url:
-        return Placement(route=wanted, source=published.job_url, reason=asked)
-    here = local or (mounted / str(published.name) if mounted and published else None)
-    if wanted is Route.TRANSFER and here is not None:
-        return Placement(route=wanted, source=str(here), reason=asked)
+    offered = _offers(local, store, published, asked_for=route)
+    if wanted in offered:
+        why = "asked for" if route else f"{_gb(size)}: sites ask for this way at this size"
+        return attrs.evolve(offered[wanted], reason=why)
     if route is not None:
         raise StoreError(
             f"the bundle cannot be sent by {route.value}: "
             + ("it is not published" if published is None else f"{published.url} does not offer that"),
             hint="publish it to a store that does (wingspan env publish), or leave the choice open",
         )
-    if published is not None and by_url:
-        return Placement(
-            route=Route.URL,
-            source=published.job_url,
+    if published is not None and Route.URL in offered:
+        return attrs.evolve(
+            offered[Route.URL],
             reason=f"the only way that {published.url} offers",
             warning=f"{_gb(size)} is more than is wanted by URL" if wanted is Route.FILESYSTEM else None,
         )
-    if here is not None:
-        return Placement(
-            route=Route.TRANSFER,
-            source=str(here),
+    if Route.TRANSFER in offered:
+        return attrs.evolve(
+            offered[Route.TRANSFER],
             reason="not published where a URL leads to",
             warning=f"{_gb(size)} goes through the access point for every machine: publish it to a store",
         )
     raise StoreError(
         "there is neither a bundle on this machine nor a published one", hint="wingspan env bundle"
     )
+
+
+def _offers(
+    local: Path | None, store: Store | None, published: StoredObject | None, *, asked_for: Route | None
+) -> dict[Route, Placement]:
+    """The ways that are open. The mounted file system is one where it is known which machines have it, or where a user asks for it."""
+    found = {}
+    here = local
+    if published is not None and store is not None and store.folder is not None:
+        mounted = store.folder / str(published.name)
+        here = local or mounted
+        if store.requirement is not None or asked_for is not None:
+            found[Route.FILESYSTEM] = Placement(
+                route=Route.FILESYSTEM,
+                source=mounted.as_uri(),
+                requirements=store.requirement,
+                warning=None
+                if store.requirement
+                else f"nothing says which machines have {store.folder}: set requirement = … in [store.NAME]",
+            )
+    if published is not None and "://" in published.job_url:
+        found[Route.URL] = Placement(route=Route.URL, source=published.job_url)
+    if here is not None:
+        found[Route.TRANSFER] = Placement(route=Route.TRANSFER, source=str(here))
+    return found

@@ -66,9 +66,8 @@ def prune(
 
     Args:
         store: The store.
-        needed: SHA-256 digests (all 64 digits, or the 8 of a name) of what queued maps and runs need. If it
-            is a function, it is asked after the listing and once more before each removal, so that a map
-            submitted meanwhile counts.
+        needed: SHA-256 digests (all 64 digits, or the 8 of a name) of what queued maps and runs need. A function is
+            asked after the listing, and again before each removal, so that a map that was submitted meanwhile counts.
         older_than: Keep what was used more recently.
         dry_run: Only tell.
         now: The time to count from; by default the clock's.
@@ -82,25 +81,16 @@ def prune(
     def ask() -> Collection[str]:
         return needed() if callable(needed) else needed
 
-    def is_needed(each: StoredObject, wanted: Collection[str]) -> bool:
-        return each.name.short in wanted or (
-            # the first eight digits of a full digest are enough to keep something
-            any(digest.startswith(each.name.short) for digest in wanted)
-        )
-
-    def lately(when: datetime | None, age: timedelta) -> bool:
-        return when is not None and now - when < age
-
-    removed, kept, recent, gone = [], [], [], []
+    removed, kept, recent = [], [], []
     objects = store.objects()
     wanted = ask() if objects else ()
     task = progress.start("pruning", len(objects))
     for each in objects:
-        if is_needed(each, wanted):
+        if _is_needed(each, wanted):
             kept.append(each)
-        elif lately(each.last_used, older_than):
+        elif _is_recent(each.last_used, now, older_than):
             recent.append(each)
-        elif not dry_run and is_needed(each, ask()):  # by what was submitted since
+        elif not dry_run and _is_needed(each, ask()):  # by what was submitted since
             kept.append(each)
         else:
             if not dry_run:
@@ -108,18 +98,27 @@ def prune(
             removed.append(each)
         progress.advance(task)
     progress.finish(task)
-    for leftover in store.backend.leftovers():
-        if not lately(leftover.modified, LEFTOVER_AGE):
-            if not dry_run:
-                store.backend.discard(leftover)
-            gone.append(leftover)
+    leftovers = [
+        each for each in store.backend.leftovers() if not _is_recent(each.modified, now, LEFTOVER_AGE)
+    ]
+    for leftover in () if dry_run else leftovers:
+        store.backend.discard(leftover)
     return PruneReport(
         removed=tuple(removed),
         needed=tuple(kept),
         recent=tuple(recent),
-        leftovers=tuple(gone),
+        leftovers=tuple(leftovers),
         dry_run=dry_run,
     )
+
+
+def _is_needed(each: StoredObject, wanted: Collection[str]) -> bool:
+    short = each.name.short  # the first eight digits of a full digest are enough to keep something
+    return short in wanted or any(digest.startswith(short) for digest in wanted)
+
+
+def _is_recent(when: datetime | None, now: datetime, age: timedelta) -> bool:
+    return when is not None and now - when < age
 
 
 def mentioned_digests(folders: Iterable[Path], *, skip: Collection[str] = ()) -> set[str]:
