@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from wingspan.environments import Workspace
 
-__all__ = ["ENVIRONMENT", "FILE", "PROFILE", "SWITCH", "WORDS", "WORDS_OR_NAME"]
+__all__ = ["ENVIRONMENT", "FILE", "POOL", "PROFILE", "SWITCH", "WORDS", "WORDS_OR_NAME"]
 
 if TYPE_CHECKING:
     _StringType = click.ParamType[str]
@@ -71,6 +71,26 @@ class _Switch(_Completed):
         return [(name, switch.help) for name, switch in profile.switches.items()]
 
 
+class _PoolKind(_Completed):
+    """The name of a kind of pool. The names are known when they are needed: a command that is only defined imports no engine."""
+
+    name = "pool"
+
+    def choices(self, ctx: click.Context | None) -> Iterable[tuple[str, str | None]]:
+        from wingspan.pools import pool_kinds
+
+        return [(kind, None) for kind in pool_kinds()]
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        known = [kind for kind, _ in self.choices(ctx)]
+        if value not in known:
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, known))}.", param, ctx)
+        return str(value)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(kind for kind, _ in self.choices(ctx))}]"
+
+
 class _File(_StringType):
     """A path, which the shell itself completes, or a URL."""
 
@@ -116,5 +136,5 @@ class _Words(_File):
         return found or super().shell_complete(ctx, param, incomplete)
 
 
-ENVIRONMENT, PROFILE, SWITCH, FILE = _Environment(), _Profile(), _Switch(), _File()
+ENVIRONMENT, PROFILE, SWITCH, FILE, POOL = _Environment(), _Profile(), _Switch(), _File(), _PoolKind()
 WORDS, WORDS_OR_NAME = _Words(), _Words(names=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wingspan.cli._complete import ENVIRONMENT
+from wingspan.cli._complete import ENVIRONMENT, POOL
 from wingspan.cli._terminal import echo
 
 __all__ = ["gpus"]
@@ -16,7 +16,7 @@ __all__ = ["gpus"]
 @click.option(
     "-p",
     "--pool",
-    type=click.Choice(["personal", "htcondor"]),
+    type=POOL,
     help="Where.  [default: chosen; see wingspan doctor]",
 )
 @click.option(

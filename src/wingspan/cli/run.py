@@ -11,16 +11,15 @@ import click
 
 from wingspan._shell import words as shell_words
 from wingspan._words import counted, moment
-from wingspan.cli._complete import ENVIRONMENT, FILE, PROFILE, SWITCH, WORDS
+from wingspan.cli._complete import ENVIRONMENT, FILE, POOL, PROFILE, SWITCH, WORDS
 from wingspan.cli._output import notes
 from wingspan.cli._terminal import echo, style
 
 if TYPE_CHECKING:
     from wingspan.runs._request import RunRequest
+    from wingspan.runs._run import Run
 
 __all__ = ["RunCommand", "requested", "run", "run_options"]
-
-_POOLS = ("personal", "htcondor", "slurm", "local")
 
 
 def run_options(command: Any) -> Any:
@@ -203,9 +202,7 @@ class RunCommand(click.Command):
 
 @click.command(cls=RunCommand)
 @run_options
-@click.option(
-    "-p", "--pool", type=click.Choice(_POOLS), help="Where.  [default: chosen; see wingspan doctor]"
-)
+@click.option("-p", "--pool", type=POOL, help="Where.  [default: chosen; see wingspan doctor]")
 @click.option("-f", "--follow", is_flag=True, help="Print what it prints, and end as it ends.")
 @click.option(
     "--fetch",
@@ -270,27 +267,35 @@ def run(
     began = time.time()
     with notes(), progress(quiet=quiet) as told:
         made = start(request, pool=pool, progress=told, exist_ok=exist_ok)
-    if quiet:
-        echo(made.name, err=follow)
-    elif exist_ok and made.info["created"] < began:
-        echo(
-            f"{made.name}: it is there already, of {moment(made.info['created'])}: {made.status().state}",
-            err=follow,
-        )
-    else:
-        count = counted(len(made), "job")
-        kept = "" if made.spec.outputs else " (no --output: what it prints is kept, and no files)"
-        echo(f"{made.name}: {count} in the {made.pool} pool; wingspan status {made.name}{kept}", err=follow)
-    here = [
-        path
-        for path in made.spec.outputs
-        if fetch and not overwrite and len(made) == 1 and Path(path).exists()
-    ]
-    if here:
-        stays = f"{', '.join(here)} is here already and stays if the new one differs; wingspan fetch {made.name} --overwrite replaces it"
-        echo(style("Note: ", fg="yellow") + stays, err=True)
+    is_old = exist_ok and made.info["created"] < began
+    _tell(made, quiet=quiet, is_old=is_old, err=follow)
+    if fetch and not overwrite:
+        _tell_what_stays(made)
     if follow or fetch:
         from wingspan.cli.runs_act import follow_run
 
         return follow_run(made, printing=follow, fetching=fetch, overwrite=overwrite)
     return 0
+
+
+def _tell(made: Run, *, quiet: bool, is_old: bool, err: bool) -> None:
+    """Which run there is now, or was already."""
+    if quiet:
+        echo(made.name, err=err)
+    elif is_old:
+        echo(
+            f"{made.name}: it is there already, of {moment(made.info['created'])}: {made.status().state}",
+            err=err,
+        )
+    else:
+        count = counted(len(made), "job")
+        kept = "" if made.spec.outputs else " (no --output: what it prints is kept, and no files)"
+        echo(f"{made.name}: {count} in the {made.pool} pool; wingspan status {made.name}{kept}", err=err)
+
+
+def _tell_what_stays(made: Run) -> None:
+    """Outputs that are here before the run is done are not replaced by others."""
+    here = [path for path in made.spec.outputs if len(made) == 1 and Path(path).exists()]
+    if here:
+        stays = f"{', '.join(here)} is here already and stays if the new one differs; wingspan fetch {made.name} --overwrite replaces it"
+        echo(style("Note: ", fg="yellow") + stays, err=True)

@@ -28,6 +28,7 @@ __all__ = [
     "get_pool",
     "personal_pool",
     "pool_at",
+    "pool_kinds",
     "refuse_computation_here",
     "register",
     "site_pool",
@@ -105,6 +106,11 @@ def _make(kind: str, place: Path) -> Pool:
     return HTCondorPool()
 
 
+def pool_kinds() -> tuple[str, ...]:
+    """Names of all kinds of pools: Wingspan's own, and those that were given to `register`."""
+    return (*KINDS, *(kind for kind in _registered if kind not in KINDS))
+
+
 def get_pool(kind: str, place: str | None = None) -> Pool:
     """The pool of this kind.
 
@@ -116,10 +122,8 @@ def get_pool(kind: str, place: str | None = None) -> Pool:
         SettingsError: There is no such kind.
         PoolUnavailable: It cannot be used on this machine.
     """
-    if kind not in KINDS and kind not in _registered:
-        raise SettingsError(
-            f"there is no pool {kind!r}", hint=f"pools are: {', '.join((*KINDS, *_registered))}"
-        )
+    if kind not in pool_kinds():
+        raise SettingsError(f"there is no pool {kind!r}", hint=f"pools are: {', '.join(pool_kinds())}")
     return _make(kind, Path(place) if place else load_settings().data_dir / "personal-pool")
 
 
@@ -183,7 +187,7 @@ def check_named(settings: Settings) -> None:
     Raises:
         SettingsError: It is not; the message says who named it.
     """
-    if settings.pool is not None and settings.pool not in KINDS and settings.pool not in _registered:
+    if settings.pool is not None and settings.pool not in pool_kinds():
         _named_pool(None, settings)
 
 

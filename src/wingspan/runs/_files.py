@@ -77,51 +77,76 @@ def collect_inputs(
     urls: list[str] = []
     for one in given:
         if is_url(one):
-            if secrets_of(one) != (None, None):
-                raise InvalidRun(
-                    f"the input {without_secrets(one)!r} has a user or a password in it, which everybody who may look at the queue would read",
-                    hint="use an address that needs none, or one that HTCondor gets a token for (osdf://, or use_oauth_services in a profile)",
-                )
-            if re.search(r"[,\s]", one):
-                raise InvalidRun(
-                    f"the input {one!r} has a comma or a blank, at which submit files part two names",
-                    hint="in a URL %2C is a comma and %20 a blank",
-                )
+            _check_url(one)
             urls.append(one)
-            continue
-        path = Path(os.path.expanduser(one))  # noqa: PTH111 - that of Path raises what nobody expects where there is no such user
-        here = Path(os.path.normpath(path)) if path.is_absolute() else base / path
-        if not here.exists():
-            raise InputMissing(
-                f"there is no input {one!r} in {base}", hint="correct the path, or make the file first"
-            )
-        if path.is_absolute():
-            inside = here.is_relative_to(base)
-            place = here.relative_to(base).as_posix() if inside else here.name
-            if not place:
-                raise InvalidRun(
-                    f"the input {one!r} is all of this machine", hint="name what the command reads"
-                )
         else:
-            place = _place_of(one, here)
-        _add(found, place, here.absolute())
+            place, here = _named(one, base)
+            _add(found, place, here)
     for pattern, made in globs:
-        relative_path(pattern, "input")
-        matches = [
-            match
-            for match in sorted(base.glob(pattern))
-            if not _is_skipped(match.relative_to(base))
-            and not any(_covers(one, match.relative_to(base).as_posix()) for one in made)
-        ]
-        if not matches and not any(_covers(pattern, one) or _covers(one, pattern) for one in made):
-            raise InputMissing(
-                f"no file in {base} matches the input {pattern!r} of the task",
-                hint="correct the task's inputs, or make the file first; what a task writes on which it depends, "
-                "belongs in the outputs of that one",
-            )
-        for match in matches:
+        for match in _matching(pattern, made, base):
             _add(found, match.relative_to(base).as_posix(), match.absolute())
     return tuple((here, place) for place, here in found.items()), tuple(dict.fromkeys(urls))
+
+
+def _check_url(one: str) -> None:
+    """See that an address may stand in a submit file.
+
+    Raises:
+        InvalidRun: It may not.
+    """
+    if secrets_of(one) != (None, None):
+        raise InvalidRun(
+            f"the input {without_secrets(one)!r} has a user or a password in it, which everybody who may look at the queue would read",
+            hint="use an address that needs none, or one that HTCondor gets a token for (osdf://, or use_oauth_services in a profile)",
+        )
+    if re.search(r"[,\s]", one):
+        raise InvalidRun(
+            f"the input {one!r} has a comma or a blank, at which submit files part two names",
+            hint="in a URL %2C is a comma and %20 a blank",
+        )
+
+
+def _named(one: str, base: Path) -> tuple[str, Path]:
+    """The place of a file or folder in the job's folder, and where it is now.
+
+    Raises:
+        InputMissing: It is not there.
+        InvalidRun: It leads out of `base`, or it is all of this machine.
+    """
+    path = Path(os.path.expanduser(one))  # noqa: PTH111 - that of Path raises what nobody expects where there is no such user
+    here = Path(os.path.normpath(path)) if path.is_absolute() else base / path
+    if not here.exists():
+        raise InputMissing(
+            f"there is no input {one!r} in {base}", hint="correct the path, or make the file first"
+        )
+    if not path.is_absolute():
+        return _place_of(one, here), here.absolute()
+    place = here.relative_to(base).as_posix() if here.is_relative_to(base) else here.name
+    if not place:
+        raise InvalidRun(f"the input {one!r} is all of this machine", hint="name what the command reads")
+    return place, here
+
+
+def _matching(pattern: str, made: tuple[str, ...], base: Path) -> list[Path]:
+    """What a pattern of a task matches in `base`, without what other tasks of the job make.
+
+    Raises:
+        InputMissing: Nothing, and no other task makes it.
+    """
+    relative_path(pattern, "input")
+    matches = [
+        match
+        for match in sorted(base.glob(pattern))
+        if not _is_skipped(match.relative_to(base))
+        and not any(_covers(one, match.relative_to(base).as_posix()) for one in made)
+    ]
+    if not matches and not any(_covers(pattern, one) or _covers(one, pattern) for one in made):
+        raise InputMissing(
+            f"no file in {base} matches the input {pattern!r} of the task",
+            hint="correct the task's inputs, or make the file first; what a task writes on which it depends, "
+            "belongs in the outputs of that one",
+        )
+    return matches
 
 
 def _covers(pattern: str, path: str) -> bool:

@@ -117,40 +117,11 @@ def create_run_folder(
         private_folder(root.parent, root.name)
         for folder in (temporary, temporary / "logs"):
             trust.make_folder(str(folder))
-        while True:
-            target = root / spec.name
-            used = name_in_use(spec.name)
-            if used is None:
-                if is_aftermath(target):
-                    shutil.rmtree(target, ignore_errors=True)
-                info = RunInfo(
-                    spec=spec,
-                    pool=pool,
-                    python=sys.version.split()[0],
-                    input_bytes=fill(temporary, target),
-                    created=time.time(),
-                )
-                text = json.dumps(info.to_json(), indent=1)
-                trust.write_whole(str(temporary / "run.json"), text.encode())
-                try:
-                    temporary.rename(target)  # onto a folder that has something in it this fails
-                except OSError as error:
-                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                        raise
-                    used = "run"
-                else:
-                    return RunFolder(target)
+        while (used := name_in_use(spec.name)) or (used := _put_in_place(spec, pool, fill, temporary)):
             if stem is None:
-                raise RunExists(
-                    f"there is a {used} with the name {spec.name!r} already",
-                    hint=f"choose another --name, or remove it and its results: wingspan rm {spec.name}"
-                    + (
-                        "; --exist-ok (exist_ok=True) takes it up again if it is the same"
-                        if used == "run"
-                        else ""
-                    ),
-                )
+                raise _exists(spec.name, used)
             spec = attrs.evolve(spec, name=new_name(stem))
+        return RunFolder(root / spec.name)
     except OSError as error:
         if isinstance(error, RunError):
             raise
@@ -161,6 +132,38 @@ def create_run_folder(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(
+    spec: RunSpec, pool: str, fill: Callable[[Path, Path], int | None], temporary: Path
+) -> str | None:
+    """Write the rest of a run to its temporary folder, and rename that. What has its name meanwhile: ``"run"``, or None where it is done."""
+    target = runs_root() / spec.name
+    if is_aftermath(target):
+        shutil.rmtree(target, ignore_errors=True)
+    info = RunInfo(
+        spec=spec,
+        pool=pool,
+        python=sys.version.split()[0],
+        input_bytes=fill(temporary, target),
+        created=time.time(),
+    )
+    trust.write_whole(str(temporary / "run.json"), json.dumps(info.to_json(), indent=1).encode())
+    try:
+        temporary.rename(target)  # onto a folder that has something in it this fails
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return "run"
+    return None
+
+
+def _exists(name: str, used: str) -> RunExists:
+    again = "; --exist-ok (exist_ok=True) takes it up again if it is the same" if used == "run" else ""
+    return RunExists(
+        f"there is a {used} with the name {name!r} already",
+        hint=f"choose another --name, or remove it and its results: wingspan rm {name}{again}",
+    )
 
 
 def remove_run_folder(path: Path) -> None:

@@ -171,16 +171,7 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
     Raises:
         RunError: The job is not running, or its pool has no way into it.
     """
-    if not 0 <= number < len(run):
-        raise RunError(
-            f"the run {run.name!r} has no job {number}", hint=f"it has {len(run)}, numbered from 0"
-        )
-    state = run.status().jobs[number].state
-    if state != "running":
-        raise RunError(
-            f"job {number} of the run {run.name!r} is {state}, not running",
-            hint=f"wingspan status {run.name}; for a shell with the files of a run: wingspan run --interactive",
-        )
+    _check_running(run, number)
     cluster, process = next(
         (entry.cluster, number - entry.first)
         for entry in reversed(run._submissions())
@@ -198,26 +189,46 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
                 hint=f"wingspan logs -f {run.name} shows what it prints; condor_tail {cluster}.{process} FILE shows a file of its folder",
             )
     if pool.shells == "condor_ssh_to_job":
-        from wingspan.delivery.render import ssh_command
-
-        tools = {**os.environ, **pool.tools()}
-        if shutil.which("condor_ssh_to_job", path=tools.get("PATH")) is None:
-            raise RunError("condor_ssh_to_job is not on PATH", hint="use the access point's HTCondor")
-        needs = _NEEDS_HERE if pool.runs_here else _NEEDS
-        if (why := pool.why_no_shell()) is not None:
-            raise RunError(why, hint=needs)
-        # HTCondor's own shell on the machine splits it at blanks and expands stars before it is executed.
-        wrapped = f'eval "$(echo {base64.b64encode(remote.encode()).decode()} | base64 -d)"'
-        environment = {**tools, "_CONDOR_SSH_TO_JOB_SSH_CMD": ssh_command(wrapped)}
-        return lambda: _by_ssh(
-            ["condor_ssh_to_job", "-auto-retry", f"{cluster}.{process}"], Path(), environment, needs
-        )
+        return _shell_by_ssh(pool, f"{cluster}.{process}", remote)
     if pool.shells == "srun":
         return lambda: _by_srun(f"{cluster}_{process}", remote)
     raise RunError(
         f"a job of the {pool.kind} pool is nothing but processes of this machine: there is no way into it",
         hint=f"what it prints: wingspan logs -f {run.name}; its folder: {run.path}",
     )
+
+
+def _check_running(run: Run, number: int) -> None:
+    if not 0 <= number < len(run):
+        raise RunError(
+            f"the run {run.name!r} has no job {number}", hint=f"it has {len(run)}, numbered from 0"
+        )
+    state = run.status().jobs[number].state
+    if state != "running":
+        raise RunError(
+            f"job {number} of the run {run.name!r} is {state}, not running",
+            hint=f"wingspan status {run.name}; for a shell with the files of a run: wingspan run --interactive",
+        )
+
+
+def _shell_by_ssh(pool: Pool, job: str, remote: str) -> Callable[[], int]:
+    """What opens a shell in an HTCondor job, such as ``12.0``, and executes `remote` in it.
+
+    Raises:
+        RunError: It cannot be opened, as far as this machine can tell.
+    """
+    from wingspan.delivery.render import ssh_command
+
+    tools = {**os.environ, **pool.tools()}
+    if shutil.which("condor_ssh_to_job", path=tools.get("PATH")) is None:
+        raise RunError("condor_ssh_to_job is not on PATH", hint="use the access point's HTCondor")
+    needs = _NEEDS_HERE if pool.runs_here else _NEEDS
+    if (why := pool.why_no_shell()) is not None:
+        raise RunError(why, hint=needs)
+    # HTCondor's own shell on the machine splits it at blanks and expands stars before it is executed.
+    wrapped = f'eval "$(echo {base64.b64encode(remote.encode()).decode()} | base64 -d)"'
+    environment = {**tools, "_CONDOR_SSH_TO_JOB_SSH_CMD": ssh_command(wrapped)}
+    return lambda: _by_ssh(["condor_ssh_to_job", "-auto-retry", job], Path(), environment, needs)
 
 
 #: A job of ours works in a folder that only its own processes know; the step of srun has the job's number.
