@@ -7,6 +7,7 @@ what they use.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -135,18 +136,29 @@ def console_scripts(wheel: zipfile.ZipFile) -> set[str]:
     Raises:
         ValueError: Its list of them is damaged.
     """
-    from importlib.metadata import PathDistribution
-
-    tops = {name.partition("/")[0] for name in wheel.namelist() if _ENTRY_POINTS.fullmatch(name)}
+    lists = {name for name in wheel.namelist() if _ENTRY_POINTS.fullmatch(name)}
     try:
         return {
             point.name
-            for top in tops
-            for point in PathDistribution(zipfile.Path(wheel, f"{top}/")).entry_points
+            for name in lists
+            for point in _EntryPoints(wheel.read(name).decode()).entry_points
             if point.group in ("console_scripts", "gui_scripts")
         }
     except TypeError:  # a line that is no pair
         raise ValueError(f"entry_points.txt of {wheel.filename} is damaged") from None
+
+
+class _EntryPoints(importlib.metadata.Distribution):
+    """A distribution of which only ``entry_points.txt`` is known."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def read_text(self, filename: str) -> str | None:
+        return self._text if filename == "entry_points.txt" else None
+
+    def locate_file(self, path: str | os.PathLike[str]) -> Any:
+        raise FileNotFoundError(path)
 
 
 def search_member(package: LocalPackage, ending: str, pattern: re.Pattern[bytes]) -> str | None:

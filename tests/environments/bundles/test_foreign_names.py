@@ -36,6 +36,7 @@ from wingspan.environments.bundles.kinds.sif import definition_file
 from wingspan.environments.bundles.kinds.squashfs import trailer
 from wingspan.environments.bundles.linked.prefix import install_wheels
 from wingspan.environments.bundles.manifest import Manifest
+from wingspan.environments.bundles.packages.wheels import read_wheel
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.errors import LockDamaged
 from wingspan.environments.lockfile import Lock
@@ -634,7 +635,7 @@ def test_nor_when_a_bundle_is_built(tmp_path: Path, home: Path) -> None:
     places = [site / "m.py", folder / "bin/tool"]
     for place in places:
         place.symlink_to(home / "authorized_keys")
-    install_wheels({wheel: None}, folder, prefix="/opt/e", cache=tmp_path / "uv")
+    install_wheels([read_wheel(wheel)], folder, sha256={wheel: None}, prefix="/opt/e", cache=tmp_path / "uv")
     assert (home / "authorized_keys").read_text() == "mine\n"
     assert [place.is_file() and not place.is_symlink() for place in places] == [True, True]
     assert (site / "m.py").read_text() == "theirs"

@@ -37,6 +37,7 @@ from wingspan.environments.bundles.opening import (
     sif_partition,
 )
 from wingspan.environments.bundles.packages.foreign_names import check_names, site_packages
+from wingspan.environments.bundles.packages.wheels import read_wheel
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.remote.activation import ACTIVATION, place_fault
 from wingspan.environments.bundles.storage import disk_full, hash_file, no_room, temporary_folder
@@ -197,7 +198,7 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
                     hint="fetch or build it again",
                 )
             items.append({"subdir": subdir, "file_name": file_name, "record": record, "path": str(path)})
-    wheels = sorted((root / "pypi").glob("*.whl"))
+    wheels = [read_wheel(path) for path in sorted((root / "pypi").glob("*.whl"))]
     carried = {name: root / name for name in sums if name.startswith("activation/")}
     link_conda(
         items,
@@ -215,7 +216,9 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     if wheels:
-        _install_wheels(wheels, prefix, site_packages(item["record"] for item in items))
+        _install_wheels(
+            [wheel.path for wheel in wheels], prefix, site_packages(item["record"] for item in items)
+        )
     settle_modes(prefix)
 
 

@@ -26,8 +26,9 @@ from wingspan.environments.bundles.storage import cache_folder, replacing
 
 __all__ = ["Composition", "compose", "keep_shares"]
 
-#: 1: also where a conda package had given way to another; 2: with modes that somebody gave to extracted files.
-_FORMAT = "3"
+#: Raised when shares may be otherwise. 1: also where a conda package had given way to another; 2: with modes that somebody gave to
+#: extracted files; 3: with byte code of more tests.
+_FORMAT = "4"
 _HISTORY = "conda-meta/history"
 
 

@@ -34,25 +34,29 @@ from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["compile_packages"]
 
-_FORMAT = "4"  # 1: without digests, 2: without the packages' own byte code, 3: with their tests
+_FORMAT = "5"  # 1: without digests, 2: without the packages' own byte code, 3, 4: with more of their tests
 #: The list: SHA-256 by name.
 _DIGESTS = "digests.json"
 #: Files that one process compiles. What a .pyc holds depends a little on what the process compiled before,
 #: so the cut is fixed: the same package gives the same bytes whatever else is built and on however many
 #: cores.
 _BATCH = 150
-#: Folders of a package's own tests. Nobody imports them in a job, and in large packages they are a quarter of all source: they are
-#: compiled when they are imported, as everything is without byte code. What a package brings for them is taken over all the same.
-_TESTS = ("/tests/", "/test/")
+#: Folders of a package's own tests, and of what only they use. Nobody imports them in a job, and in large packages they are a
+#: quarter of all source: they are compiled when they are imported, as everything is without byte code. What a package brings
+#: for them is taken over all the same.
+_TESTS = ("/tests/", "/test/", "/testing/_internal/")
 
-#: Compiles batches of files: one line of JSON asks for each, one line answers with the digests of what was written. Each batch has a process
-#: of its own, forked off one that has compiled nothing and read nothing: to start a Python for each would take half as long again.
+#: Compiles batches of files: one line of JSON asks for each, one line answers with the digests of what was written. Each batch
+#: has a process of its own, forked off one that has compiled nothing and read nothing: to start a Python for each would take half
+#: as long again. The bytes are those of `py_compile` with PycInvalidationMode.UNCHECKED_HASH; it is not called, because it writes
+#: each file twice over (beside its place, then renamed), where here a whole folder is put in place at the end.
 #: Packages that are not noarch have byte code of their own, mostly that of a source with this time and size (the first 16 bytes,
 #: by PEP 552): where Python itself would take it, it is taken, which is some ten times as quick as to compile.
 _PROGRAM = """
-import hashlib, importlib.util, json, os, py_compile, sys
-mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+import hashlib, importlib.util, json, marshal, os, sys, warnings
+warnings.simplefilter("ignore")
 number = importlib.util.MAGIC_NUMBER
+unchecked = (1).to_bytes(4, "little")
 
 def own(source, name):
     try:
@@ -66,30 +70,36 @@ def own(source, name):
     if code[8:16] != b"".join((int(part) & 0xFFFFFFFF).to_bytes(4, "little") for part in (state.st_mtime, state.st_size)):
         return None
     with open(source, "rb") as file:
-        return number + (1).to_bytes(4, "little") + importlib.util.source_hash(file.read()) + code[16:]
+        return number + unchecked + importlib.util.source_hash(file.read()) + code[16:]
+
+def compiled(source, name):
+    with open(source, "rb") as file:
+        text = file.read()
+    try:
+        code = marshal.dumps(compile(text, name, "exec", dont_inherit=True, optimize=0))
+    except Exception:
+        return None  # templates and tests for other Pythons: they fail where they are imported, if ever
+    return number + unchecked + importlib.util.source_hash(text) + code
 
 def compile_batch(job):
     with_code = set(job["own"])
     digests = {}
+    made = None
     for name in job["files"]:
         head, tail = os.path.split(name)
-        compiled = os.path.join(head, "__pycache__", tail[:-3] + "." + sys.implementation.cache_tag + ".pyc")
-        cached = os.path.join(job["output"], compiled)
-        os.makedirs(os.path.dirname(cached), exist_ok=True)
+        place = os.path.join(head, "__pycache__", tail[:-3] + "." + sys.implementation.cache_tag + ".pyc")
         source = os.path.join(job["folder"], name)
-        code = own(source, os.path.join(job["folder"], compiled)) if name in with_code else None
-        if code is not None:
-            with open(cached, "wb") as file:
-                file.write(code)
-        else:
-            try:
-                py_compile.compile(source, cached, job["prefix"] + "/" + name, True, 0, mode)
-            except OSError:
-                raise
-            except Exception:
-                continue  # templates and tests for other Pythons: they fail where they are imported, if ever
-        with open(cached, "rb") as file:
-            digests[compiled] = hashlib.sha256(file.read()).hexdigest()
+        code = own(source, os.path.join(job["folder"], place)) if name in with_code else None
+        if code is None:
+            code = compiled(source, job["prefix"] + "/" + name)
+            if code is None:
+                continue
+        if head != made:
+            os.makedirs(os.path.join(job["output"], head, "__pycache__"), exist_ok=True)
+            made = head
+        with open(os.path.join(job["output"], place), "wb") as file:
+            file.write(code)
+        digests[place] = hashlib.sha256(code).hexdigest()
     return digests
 
 for line in sys.stdin.buffer:

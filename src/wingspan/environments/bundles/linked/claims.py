@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import attrs
 
 from wingspan.environments.bundles.packages.fetch import Archive
+from wingspan.environments.bundles.packages.wheels import Wheel, read_wheel
 from wingspan.environments.lock import LockedPackage
 
 __all__ = ["CLOBBERS", "Claim", "claimed_files", "compiled", "origin_of", "origins_of"]
@@ -40,8 +40,19 @@ class Claim:
     record: str | None = None
 
 
-def claimed_files(archives: Sequence[Archive], folder: Path) -> list[Claim]:
-    """The files of every package that is installed in `folder`: conda packages first."""
+def claimed_files(
+    archives: Sequence[Archive], folder: Path, wheels: Iterable[Wheel] | None = None
+) -> list[Claim]:
+    """The files of every package that is installed in `folder`: conda packages first.
+
+    Args:
+        archives: The packages.
+        folder: The environment.
+        wheels: Those among them that come from PyPI, where they were read before.
+    """
+    if wheels is None:
+        wheels = [read_wheel(archive.path) for archive in archives if archive.package.kind == "pypi"]
+    members = {wheel.path: wheel for wheel in wheels}
     conda = {a.package.file_name: a.package for a in archives if a.package.kind == "conda"}
     claims = []
     for path in sorted((folder / "conda-meta").glob("*.json")):
@@ -52,15 +63,14 @@ def claimed_files(archives: Sequence[Archive], folder: Path) -> list[Claim]:
             claims.append(Claim(package, files, bool(record.get("noarch")), f"conda-meta/{path.name}"))
     for archive in archives:
         if archive.package.kind == "pypi":
-            claims.append(Claim(archive.package, _wheel_files(archive.path, folder), True))
+            claims.append(Claim(archive.package, _wheel_files(members[archive.path], folder), True))
     return claims
 
 
-def _wheel_files(wheel: Path, folder: Path) -> tuple[str, ...]:
-    with zipfile.ZipFile(wheel) as archive:
-        members = archive.namelist()
+def _wheel_files(wheel: Wheel, folder: Path) -> tuple[str, ...]:
     # named in it, because the file may be spelled otherwise (ruamel_yaml-1.whl, ruamel.yaml-1.dist-info)
-    tops = [name for name in members if name.endswith(".dist-info/RECORD") and name.count("/") == 1]
+    listed = (member.filename for member in wheel.members)
+    tops = [name for name in listed if name.endswith(".dist-info/RECORD") and name.count("/") == 1]
     for site in folder.glob("lib/python*/site-packages"):
         record = site.joinpath(*tops[:1])
         if record.is_file():

@@ -19,7 +19,6 @@ import re
 import shutil
 import stat
 import subprocess
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,13 @@ import attrs
 
 from wingspan._python import this_python
 from wingspan._urls import without_secrets
-from wingspan.environments.archives import console_scripts
 from wingspan.environments.bundles.errors import BuildFailed, InvalidPlace, ProgramMissing, UnsafeBundle
 from wingspan.environments.bundles.linked.bytecode import compile_packages
 from wingspan.environments.bundles.linked.claims import CLOBBERS, Claim, claimed_files, origins_of
 from wingspan.environments.bundles.packages.fetch import Archive, run_rattler
 from wingspan.environments.bundles.packages.foreign_names import check_archives, clear_links
 from wingspan.environments.bundles.packages.package_cache import forget_altered, remember
+from wingspan.environments.bundles.packages.wheels import Wheel, read_wheel
 from wingspan.environments.bundles.storage import cache_folder, hash_file, no_room
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -81,14 +80,15 @@ def link_environment(
     """
     with no_room(folder):
         conda = [a for a in archives if a.package.kind == "conda"]
-        wheels = [a for a in archives if a.package.kind == "pypi"]
+        sha256 = {a.path: a.package.sha256 for a in archives if a.package.kind == "pypi"}
+        wheels = [read_wheel(path) for path in sha256]
         forget_altered(conda, cache_folder("packages"))
         link_conda(
             [conda_item(a) for a in conda],
             folder,
             prefix=prefix,
             platform=platform,
-            wheels=[a.path for a in wheels],
+            wheels=wheels,
             progress=progress,
         )
         settle_modes(folder)  # which most files share with the cache
@@ -96,13 +96,14 @@ def link_environment(
         _forget_the_builder(folder, conda)
         if wheels:
             install_wheels(
-                {a.path: a.package.sha256 for a in wheels},
+                wheels,
                 folder,
+                sha256=sha256,
                 prefix=prefix,
                 cache=folder.with_name("uv"),
                 progress=progress,
             )
-        claims = claimed_files(archives, folder)
+        claims = claimed_files(archives, folder, wheels)
         if (folder / _PYTHON).exists():
             _check_python_runs(folder, platform)
             compile_packages(claims, folder, prefix=prefix, progress=progress)
@@ -132,7 +133,7 @@ def link_conda(
     prefix: str,
     platform: str,
     cache: Path | None = None,
-    wheels: Sequence[Path] = (),
+    wheels: Sequence[Wheel] = (),
     progress: Progress = NO_PROGRESS,
 ) -> None:
     """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`; `wheels` are to come after them.
@@ -214,9 +215,10 @@ def find_uv() -> str:
 
 
 def install_wheels(
-    wheels: Mapping[Path, str | None],
+    wheels: Sequence[Wheel],
     folder: Path,
     *,
+    sha256: Mapping[Path, str | None],
     prefix: str,
     cache: Path,
     progress: Progress = NO_PROGRESS,
@@ -224,8 +226,9 @@ def install_wheels(
     """Install checked wheels with uv: offline, no index, hashes required, scripts for `prefix`.
 
     Args:
-        wheels: SHA-256 by wheel; None where only its own file says it.
+        wheels: Checked ones.
         folder: The environment, with its Python.
+        sha256: Of each wheel's file, as the lock has it; None where only the file says it.
         prefix: Where it will lie.
         cache: A folder for uv to unpack wheels in, to be removed by the caller: uv takes what lies there as it is, altered or not.
         progress: Told of wheels.
@@ -240,8 +243,8 @@ def install_wheels(
     for site in folder.glob("lib/python*/site-packages"):
         clear_links(wheels, folder, site.relative_to(folder).as_posix())
     before = {p.name for p in _dist_infos(folder)}
-    for batch in _in_turn(list(wheels)):
-        _run_uv({wheel: wheels[wheel] for wheel in batch}, python, cache)
+    for batch in _in_turn(wheels):
+        _run_uv({wheel.path: sha256[wheel.path] for wheel in batch}, python, cache)
     for dist_info in _dist_infos(folder):
         if dist_info.name not in before:
             _settle_wheel(dist_info, folder, prefix)
@@ -249,42 +252,35 @@ def install_wheels(
     progress.finish(task)
 
 
-def _in_turn(wheels: Sequence[Path]) -> list[list[Path]]:
+def _in_turn(wheels: Sequence[Wheel]) -> list[list[Wheel]]:
     """Wheels that may be installed at once, then one by one those that want a file otherwise than another: the last by name has its way.
 
     uv installs wheels side by side, so that of two files of one name another is there each time.
     """
     wanted: dict[str, dict[object, list[Path]]] = {}
     for wheel in wheels:
-        try:
-            for name, content in _installed_files(wheel):
-                wanted.setdefault(name, {}).setdefault(content, []).append(wheel)
-        except (zipfile.BadZipFile, ValueError) as error:
-            raise BuildFailed(
-                f"{wheel.name} is not a wheel: {error}", hint="the lock names it: look where it comes from"
-            ) from None
+        for name, content in _installed_files(wheel):
+            wanted.setdefault(name, {}).setdefault(content, []).append(wheel.path)
     contested = {
         w for contents in wanted.values() if len(contents) > 1 for those in contents.values() for w in those
     }
-    free = [wheel for wheel in wheels if wheel not in contested]
-    return ([free] if free else []) + [[wheel] for wheel in sorted(contested, key=lambda w: w.name)]
+    free = [wheel for wheel in wheels if wheel.path not in contested]
+    alone = sorted((wheel for wheel in wheels if wheel.path in contested), key=lambda wheel: wheel.path.name)
+    return ([free] if free else []) + [[wheel] for wheel in alone]
 
 
-def _installed_files(wheel: Path) -> Iterator[tuple[str, object]]:
-    """The files that a wheel installs, modules by their names, others by scheme and name; and what tells their contents apart."""
-    with zipfile.ZipFile(wheel) as archive:
-        for member in archive.infolist():
-            top, _, rest = member.filename.partition("/")
-            if member.is_dir():
-                continue
-            content = member.CRC, member.file_size
-            if top.endswith(".data"):
-                scheme, _, rest = rest.partition("/")
-                yield rest if scheme in ("purelib", "platlib") else f"<{scheme}>/{rest}", content
-            else:
-                yield member.filename, content
-        for program in console_scripts(archive):
-            yield f"<scripts>/{program}", wheel.name
+def _installed_files(wheel: Wheel) -> Iterator[tuple[str, object]]:
+    """The files that a wheel installs, modules by name, others by scheme and name; and what tells contents apart."""
+    for member in wheel.members:
+        top, _, rest = member.filename.partition("/")
+        content = member.CRC, member.file_size
+        if top.endswith(".data"):
+            scheme, _, rest = rest.partition("/")
+            yield rest if scheme in ("purelib", "platlib") else f"<{scheme}>/{rest}", content
+        else:
+            yield member.filename, content
+    for program in wheel.programs:
+        yield f"<scripts>/{program}", wheel.path.name
 
 
 def _run_uv(wheels: Mapping[Path, str | None], python: Path, cache: Path) -> None:

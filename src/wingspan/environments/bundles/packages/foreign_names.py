@@ -11,15 +11,15 @@ import json
 import os
 import re
 import stat
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from wingspan.environments.archives import LocalPackage, console_scripts, read_member
-from wingspan.environments.bundles.errors import UnsafePackage
+from wingspan.environments.archives import LocalPackage, read_member
+from wingspan.environments.bundles.errors import BuildFailed, UnsafePackage
+from wingspan.environments.bundles.packages.wheels import Wheel
 from wingspan.worker import trust
 
 __all__ = [
@@ -183,29 +183,26 @@ class Contents:
         except trust.BadName as error:
             raise _unsafe(label, name, str(error)) from None
 
-    def add_wheel(self, wheel: Path) -> None:
+    def add_wheel(self, wheel: Wheel) -> None:
         """Add a wheel.
 
         Raises:
             UnsafePackage: A name in it leads elsewhere.
-            zipfile.BadZipFile, ValueError: It is no wheel.
         """
-        label = wheel.name
-        with zipfile.ZipFile(wheel) as archive:
-            for member in archive.infolist():
-                name = member.filename
-                try:
-                    if not member.is_dir():
-                        trust.check_path(name)
-                        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-                            raise trust.BadName("it is no plain file")
-                        self._tree.add(label, self._place(name))
-                except trust.BadName as error:
-                    raise _unsafe(label, name, str(error)) from None
-            for program in console_scripts(archive):
-                self._add_program(label, program)
+        label = wheel.path.name
+        for member in wheel.members:
+            name = member.filename
+            try:
+                trust.check_path(name)
+                if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                    raise trust.BadName("it is no plain file")
+                self._tree.add(label, self._place(name))
+            except trust.BadName as error:
+                raise _unsafe(label, name, str(error)) from None
+        for program in wheel.programs:
+            self._add_program(label, program)
 
-    def clear_links(self, wheel: Path, folder: Path) -> None:
+    def clear_links(self, wheel: Wheel, folder: Path) -> None:
         """Remove symbolic links of conda packages in the environment `folder` where the wheel's own files are to be: installers write
         through them.
 
@@ -213,12 +210,11 @@ class Contents:
             wheel: One that was added.
             folder: The environment, with its conda packages.
         """
-        with zipfile.ZipFile(wheel) as archive:
-            names = [member.filename for member in archive.infolist() if not member.is_dir()]
-            tops = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
-            places = {self._place(name) for name in names}
-            places |= {f"bin/{program}" for program in console_scripts(archive)}
-            places |= {f"{self.site}/{top}/{name}" for top in tops for name in _NOTED}
+        names = [member.filename for member in wheel.members]
+        tops = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
+        places = {self._place(name) for name in names}
+        places |= {f"bin/{program}" for program in wheel.programs}
+        places |= {f"{self.site}/{top}/{name}" for top in tops for name in _NOTED}
         for place in places:
             path = f"{folder}/{place}"
             if os.path.islink(path):  # noqa: PTH114 - asked for tens of thousands of files
@@ -297,7 +293,7 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def clear_links(wheels: Iterable[Path], folder: Path, site: str) -> None:
+def clear_links(wheels: Iterable[Wheel], folder: Path, site: str) -> None:
     """Remove the symbolic links in the environment `folder` that wheels, checked ones, would be written through."""
     contents = Contents(site)
     for wheel in wheels:
@@ -305,7 +301,7 @@ def clear_links(wheels: Iterable[Path], folder: Path, site: str) -> None:
 
 
 def check_archives(
-    items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iterable[Path] = ()
+    items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iterable[Wheel] = ()
 ) -> Room | None:
     """See that all names in conda packages (items as of `link_conda`) and wheels stay in the environment. Nothing is written.
 
@@ -321,8 +317,6 @@ def check_archives(
         UnsafePackage: One does not; package and name are named.
         BuildFailed: An archive cannot be read.
     """
-    from wingspan.environments.bundles.errors import BuildFailed
-
     contents = Contents(site_packages(item["record"] for item in items))
     for item in items:
         record, path = item["record"], Path(item["path"])
@@ -341,13 +335,6 @@ def check_archives(
             ) from None
         contents.add(label, noarch, paths, files, link)
     for wheel in wheels:
-        try:
-            contents.add_wheel(wheel)
-        except (zipfile.BadZipFile, ValueError) as error:
-            if isinstance(error, UnsafePackage):
-                raise
-            raise BuildFailed(
-                f"{wheel.name} is not a wheel: {error}", hint="the lock names it: look where it comes from"
-            ) from None
+        contents.add_wheel(wheel)
     contents.check()
     return contents.room
