@@ -222,7 +222,12 @@ def test_sound_files_have_no_findings(tmp_path: Path) -> None:
         ("unquoted-comparison", ["requirements = (Machine != node1.example.org)"]),
         ("no-such-input", ["transfer_input_files = data/nothing.csv"]),
         ("no-such-output-folder", ["output = logs/x_$(Process).out"]),
-        ("no-such-output-folder", ["log = logs/x.log"]),
+        ("no-such-output-folder", ["error = logs/x.err"]),
+        ("no-file-name", ["transfer_input_files = data/a.csv data/b.csv"]),
+        ("no-file-name", ["transfer_input_files = $(first) $(second), c.csv"]),
+        ("no-file-name", ["transfer_input_files = data/*.csv"]),
+        ("no-file-name", ["transfer_input_files = sample_$(Process)_?.csv"]),
+        ("text-with-text", ['requirements = ("machine" != "node0")']),
         ("small-unit", ["request_memory = 200"]),
         ("old-image-attribute", ['+SingularityImage = "/cvmfs/singularity.opensciencegrid.org/htc/rocky:9"']),
         ("retired-scheme", ["transfer_input_files = stash:///osgconnect/public/b/data.tar.gz"]),
@@ -329,11 +334,30 @@ def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lin
         ],
         ['+Wanted = "a"', "requirements = OpSysAndVer == Wanted"],
         ["copy_to_spool = false"],
+        # HTCondor makes the folder of the log
+        ["log = logs/x.log"],
+        ["log = /dev/null", "output = /dev/null", "error = /dev/null"],
+        # words that are to be replaced before it is submitted
+        ["output = DIRECTORY/logs/x.out", "+JobFlavour = JOBFLAVOR"],
+        ["error = <log_folder>/x.err", "output = {folder}/x.out", "transfer_input_files = a.txt"],
+        ["transfer_input_files = WORKDIR/a.txt", "output = logs/SAMPLENAME_output/x.out"],
+        # where it is the way to name an image
+        [
+            '+SingularityImage = "/cvmfs/unpacked.cern.ch/registry.cern.ch/x:1"',
+            '+JobFlavour = "workday"',
+        ],
+        [
+            '+SingularityImage = "/cvmfs/singularity.opensciencegrid.org/x:1"',
+            "accounting_group = ligo.dev.o4.burst.x",
+        ],
+        # a name with a blank in it, and an address with a pattern
+        ["transfer_input_files = two words.txt, https://example.org/a?b=*"],
+        ['requirements = Machine != "node0" && OpSys == "LINUX"'],
     ],
 )
 def test_what_is_no_fault_is_left_alone(tmp_path: Path, lines: list[str]) -> None:
     """Lines that look like faults and are none give no finding."""
-    for name in ("seeds.txt", "list.txt"):
+    for name in ("seeds.txt", "list.txt", "two words.txt"):
         (tmp_path / name).write_text("a\nb\n")
     for folder in ("a", "b", *(f"run_{number}" for number in range(10))):
         (tmp_path / folder).mkdir()
@@ -440,6 +464,15 @@ def test_what_the_script_runs_must_be_sent(tmp_path: Path, script: str, finds: l
     found = [finding for finding in lint([path]) if finding.rule == "not-sent"]
     assert [finding.message.split(" runs ")[1].split(",")[0] for finding in found] == finds
     assert all(finding.line == 1 for finding in found)
+
+
+def test_nothing_is_said_of_files_on_machines_that_may_share_a_folder(tmp_path: Path) -> None:
+    """A description that sends nothing and says nothing of sending may be for machines that see the same folders."""
+    script = "#!/bin/bash\nset -e\npython infer.py\n"
+    lines = ("executable = run.sh", "transfer_executable = true")
+    assert rules_of(tmp_path, "a.sub", submit(*lines), run_sh=script) == []
+    sends = submit(*lines, "should_transfer_files = YES")
+    assert rules_of(tmp_path, "a.sub", sends, run_sh=script) == [("not-sent", 1)]
 
 
 def test_relative_paths_that_are_preserved(tmp_path: Path) -> None:
@@ -812,12 +845,20 @@ def test_every_rule_says_why_and_whence() -> None:
         assert f'"{name}"' in text, f"{name} is not tested"
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", b"just words\n"])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", b"just words\n", b"executable = x\nqueue\n\0"])
 def test_what_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     """Binary files and files of no known kind are an error, not a clean result."""
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(LintError, match="file"):
         lint([tmp_path / "file"])
+
+
+def test_a_dag_is_told_from_a_submit_file(tmp_path: Path) -> None:
+    """A description of a DAG is not judged as a submit file: the hint names what can be looked at."""
+    (tmp_path / "all.dag").write_text("JOB first first.sub\nPARENT first CHILD second\n")
+    with pytest.raises(LintError) as told:
+        lint([tmp_path / "all.dag"])
+    assert told.value.hint == "it describes a DAG: name the submit files of its jobs instead"
 
 
 def test_data_in_a_folder_is_passed_over(tmp_path: Path) -> None:
@@ -864,12 +905,15 @@ def test_scripts_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "install.sh").write_text(bad)
     (tmp_path / "train_gpu").write_text("#!/bin/bash -l\n#SBATCH --time=1:00:00\n" + bad.partition("\n")[2])
     (tmp_path / "notes").write_text("#SBATCH is what sbatch reads\n")
+    (tmp_path / "submit.sh").write_text(
+        "#!/bin/bash\nexport CUDA_VISIBLE_DEVICES=0\nsbatch << END\n#!/bin/bash\n#SBATCH --mem=1G\nEND\n"
+    )
     (tmp_path / "analysis.py").write_text("#!/usr/bin/env python3\n#SBATCH --mem=1G\nx = 1\n")
     (tmp_path / "setup.submit").write_text("not a job at all\n")
     names = ["analysis.py", "bin/run.sh", "train_gpu", "train_gpu"]
     assert sorted(each.file.removeprefix(f"{tmp_path}/") for each in lint([tmp_path])) == names
     every = {each.file.removeprefix(f"{tmp_path}/") for each in lint([tmp_path], scripts=True)}
-    assert every == {"analysis.py", "bin/run.sh", "install.sh", "train_gpu", "setup.submit"}
+    assert every == {"analysis.py", "bin/run.sh", "install.sh", "submit.sh", "train_gpu", "setup.submit"}
     assert "install.sh" not in run(capsys, str(tmp_path))[1]
     assert "install.sh" in run(capsys, "--scripts", str(tmp_path))[1]
 

@@ -79,13 +79,16 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST:
             raise LintError(f"{path} is too large for a job file", hint="name submit files and scripts only")
-        return path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise LintError(f"{path} is not there", hint="check the name") from None
     except OSError as error:
         raise LintError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise LintError(f"{path} is not text", hint="name submit files and scripts only") from None
+    if "\0" in text:
+        raise LintError(f"{path} is not text", hint="name submit files and scripts only")
+    return text
 
 
 def _apply(table: RuleTable[_T], parsed: _T, file: str) -> Iterator[Finding]:
@@ -168,8 +171,13 @@ def _wanted(folder: Path, files: dict[Path, str]) -> Iterator[Path]:
         kind = kind_of(path, text)
         # other things are called .submit or .cmd too
         described = kind == "submit" and (_QUEUE.search(text) or _EXECUTABLE.search(text))
-        if described or (kind == "shell" and ("#SBATCH" in text or path.resolve() in executed)):
+        if described or (kind == "shell" and (path.resolve() in executed or _has_options(path, text))):
             yield path
+
+
+def _has_options(path: Path, text: str) -> bool:
+    """Whether it is an sbatch script itself, and does not only write one."""
+    return "#SBATCH" in text and bool(parse_script(path, text).sbatch)
 
 
 def _texts(paths: Iterable[Path], *, scripts: bool) -> Iterator[tuple[Path, str]]:
@@ -223,9 +231,11 @@ def lint(
     for path, text in _texts(paths, scripts=scripts):
         what = kind or kind_of(path, text)
         if what is None:
+            hint = "say what it is: --as submit, or --as shell"
+            if path.suffix == ".dag":
+                hint = "it describes a DAG: name the submit files of its jobs instead"
             raise LintError(
-                f"{path} is neither a submit file nor a shell script, as far as can be told",
-                hint="say what it is: --as submit, or --as shell",
+                f"{path} is neither a submit file nor a shell script, as far as can be told", hint=hint
             )
         if what == "submit":
             submit = parse_submit(path, text)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from wingspan.lint._rule import Hit
-from wingspan.lint._rules_submit import SUBMIT
+from wingspan.lint._rules_submit import SUBMIT, is_cern
 from wingspan.lint._script import parse_script
 from wingspan.lint._submit_file import Command, SubmitFile, exists, split_list
 
@@ -177,11 +177,10 @@ def not_sent(submit: SubmitFile) -> Iterator[Hit]:
     sent = [entry for _, entry in _inputs(submit)]
     no_transfer = submit.last("should_transfer_files")
     image = submit.of("container_image", "docker_image")
-    if (
-        submit.script is None
-        or submit.includes
-        or (no_transfer is not None and no_transfer.value.lower() == "no")
-    ):
+    if submit.script is None or submit.includes:
+        return
+    # where nothing is said of files, the machines may share the folder
+    if (no_transfer.value.lower() == "no") if no_transfer is not None else not sent:
         return
     if any("$" in entry or "*" in entry or entry.endswith("/") or "pack=auto" in entry for entry in sent):
         return  # what is in them cannot be seen from here
@@ -269,8 +268,9 @@ def no_such_input(submit: SubmitFile) -> Iterator[Hit]:
         and command.key != "public_input_files"
         and not re.search(r"[$*?{<]|://|^[/~]", entry)
         and not exists(base / entry)
+        and _no_name(submit, entry) is None
     ]
-    if missing and "transfer_input_files" not in _queue_variables(submit):
+    if missing and not submit.has_placeholders and "transfer_input_files" not in _queue_variables(submit):
         command, entry = missing[0]
         others = f" (nor are {len(missing) - 1} others)" if len(missing) > 1 else ""
         yield Hit(
@@ -279,24 +279,49 @@ def no_such_input(submit: SubmitFile) -> Iterator[Hit]:
 
 
 @SUBMIT.rule(
+    "no-file-name",
+    hint="name each file, with commas between them; a folder is sent with all that is in it",
+    why="HTCondor sends the files whose names stand between the commas, and knows no patterns: the job is held, as there is no file of "
+    "that name.",
+    source=_TRANSFER + "; tried with HTCondor 25.14",
+)
+def no_file_name(submit: SubmitFile) -> Iterator[Hit]:
+    for command, entry in _inputs(submit):
+        what = _no_name(submit, entry)
+        if what is not None:
+            yield Hit(_line_of(submit, command, entry), f"{entry[:200]}: {what}")
+
+
+def _no_name(submit: SubmitFile, entry: str) -> str | None:
+    """Why an entry of a list of files is hardly the name of one, if so."""
+    if "://" in entry or exists(submit.base / entry):
+        return None
+    words = entry.split()
+    if len(words) > 1 and all(re.search(r"[./]|^\$\([\w.]+\)$", word) and word[0] != "#" for word in words):
+        return f"HTCondor takes this for one name, with {'a blank' if len(words) == 2 else 'blanks'} in it"
+    pattern = re.search(r"[*?]", re.sub(r"\$\$?\w*\([^()]*\)", "", entry))
+    return f"HTCondor does not replace the {pattern[0]}" if pattern else None
+
+
+@SUBMIT.rule(
     "no-such-output-folder",
     hint="make the folder before you submit",
-    why="HTCondor makes no folders for output, error and log: the job is held, or its log is lost.",
-    source=_TRANSFER,
+    why="HTCondor makes no folders for output and error: the job is held. The folder of the log it makes itself, since 24.12.",
+    source=_TRANSFER + "; tried with HTCondor 25.14",
 )
 def no_such_output_folder(submit: SubmitFile) -> Iterator[Hit]:
     base = _folder(submit)
-    if base is None:
+    if base is None or submit.has_placeholders:
         return
     told: set[str] = set()
-    for command in submit.of("output", "error", "log"):
-        folder = submit.expanded(command.value).rpartition("/")[0]
-        plain = folder and "$" not in folder and not folder.startswith(("/", "~")) and "://" not in folder
-        if not plain or command.branch or folder in told or "{" in folder or "<" in folder:
-            continue
-        told.add(folder)
-        if not exists(base / folder):
-            yield Hit(command.line, f"the folder {folder[:200]}, for {command.written}, is not there")
+    for command in submit.of("output", "error"):
+        path = submit.expanded(command.value)
+        folder = path.rpartition("/")[0]
+        plain = folder and not re.search(r"^[/~]|://|[$<{]", folder) and " #" not in path
+        if plain and not command.branch and folder not in told:
+            told.add(folder)
+            if not exists(base / folder):
+                yield Hit(command.line, f"the folder {folder[:200]}, for {command.written}, is not there")
 
 
 def _queue_variables(submit: SubmitFile) -> set[str]:
@@ -344,12 +369,17 @@ def unpinned_image(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "old-image-attribute",
     hint="write container_image = … (and no universe, or universe = container)",
-    why="The attribute is of the time before the container universe: few sites look at it any more.",
+    why="The attribute is of the time before the container universe: the OSPool asks for container_image. CERN, LIGO and CMS still "
+    "ask for the attribute.",
     source=_CONTAINER + "; https://portal.osg-htc.org/documentation/htc_workloads/using_software/containers/",
 )
 def old_image_attribute(submit: SubmitFile) -> Iterator[Hit]:
+    marks = ("accounting_group", "accounting_group_user", "x509userproxy", "use_x509userproxy")
+    if is_cern(submit) or submit.of(*marks) or submit.custom("AccountingGroup"):
+        return
     for command in submit.custom("SingularityImage"):
-        yield Hit(command.line, f"{command.written} is no longer the way to name an image")
+        if "opensciencegrid.org" in command.value:
+            yield Hit(command.line, f"{command.written} is no longer the OSPool's way to name an image")
 
 
 @SUBMIT.rule(

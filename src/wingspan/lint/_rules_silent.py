@@ -127,6 +127,23 @@ def _is_no_attribute(submit: SubmitFile, name: str, value: str) -> bool:
 
 
 @SUBMIT.rule(
+    "text-with-text",
+    hint="write the name of an attribute without quotes",
+    why="What is in quotes is a text: two texts are the same, or are not, on every machine.",
+    source="https://htcondor.readthedocs.io/en/latest/classads/classad-mechanism.html; found in a published submit file",
+)
+def text_with_text(submit: SubmitFile) -> Iterator[Hit]:
+    for command in submit.of("requirements", "require_gpus", "rank"):
+        match = _TWO_TEXTS.search(command.value[:20_000])
+        if match is not None and "$" not in match[0]:
+            hint = f"write {match[1]} {match[2]} {match[3]}" if match[1].isidentifier() else None
+            yield Hit(command.line, f"{match[0]} compares a text with a text", hint)
+
+
+_TWO_TEXTS = re.compile(r'(?<!\\)"([^"\\]*)"\s*(==|!=|=\?=|=!=)\s*("[^"\\]*")')
+
+
+@SUBMIT.rule(
     "quoted-number",
     hint="write the number without quotes",
     why="A number in quotes is a text: a site's policy that compares it as a number does not see it.",

@@ -12,7 +12,7 @@ from wingspan.lint._rule import Hit, RuleTable
 from wingspan.lint._submit_file import Command, SubmitFile
 from wingspan.lint._vocabulary import COMMANDS, OTHER_NAMES, VALUES, is_command
 
-__all__ = ["MANUAL", "PER_JOB_NAMES", "SUBMIT"]
+__all__ = ["MANUAL", "PER_JOB_NAMES", "SUBMIT", "is_cern"]
 
 SUBMIT: RuleTable[SubmitFile] = RuleTable()
 
@@ -257,7 +257,8 @@ def unquoted_string(submit: SubmitFile) -> Iterator[Hit]:
     for command in submit.commands:
         if not command.custom or not re.fullmatch(r"[A-Za-z][\w-]*", command.value):
             continue
-        if command.value.lower() not in {"true", "false", "undefined", "error"}:
+        placeholder = command.value.isupper() and submit.has_placeholders
+        if not placeholder and command.value.lower() not in {"true", "false", "undefined", "error"}:
             yield Hit(
                 command.line,
                 f"{command.written} = {command.value}: a bare word is the name of an attribute, not a text",
@@ -296,7 +297,7 @@ def no_queue(submit: SubmitFile) -> Iterator[Hit]:
     source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
 )
 def no_request(submit: SubmitFile) -> Iterator[Hit]:
-    if not submit.queues or submit.includes or submit.universe in _ELSEWHERE or _is_cern(submit):
+    if not submit.queues or submit.includes or submit.universe in _ELSEWHERE or is_cern(submit):
         return
     variables = submit.queues[0].variables
     missing = [
@@ -306,7 +307,8 @@ def no_request(submit: SubmitFile) -> Iterator[Hit]:
         and submit.attribute(name.replace("_", "")) is None
         and name not in variables
     ]
-    if missing:
+    # one core is what a pool gives, and what most jobs use
+    if missing and missing != ["request_cpus"]:
         yield Hit(submit.queues[0].line, f"nothing says {', '.join(missing)}")
 
 
@@ -314,7 +316,7 @@ def no_request(submit: SubmitFile) -> Iterator[Hit]:
 _ELSEWHERE = frozenset(["local", "scheduler", "grid", "1", "7", "9", "12"])
 
 
-def _is_cern(submit: SubmitFile) -> bool:
+def is_cern(submit: SubmitFile) -> bool:
     """Whether the file is for CERN's batch service, which gives memory and disk with each core."""
     marks = ("jobflavour", "maxruntime")
     return any(submit.custom(mark) or submit.of(mark) for mark in marks)
@@ -408,7 +410,8 @@ def no_log(submit: SubmitFile) -> Iterator[Hit]:
 def log_overwritten(submit: SubmitFile) -> Iterator[Hit]:
     for log in submit.of("log"):
         for other in submit.of("output", "error"):
-            if other.segment == log.segment and other.value == log.value != "":
+            same = other.segment == log.segment and other.value == log.value
+            if same and log.value not in {"", "/dev/null", "NUL"}:
                 yield Hit(log.line, f"{log.written} and {other.written} (line {other.line}) are one file")
 
 

@@ -46,6 +46,14 @@ _DEFINED = re.compile(r"\bdefined[ \t]+([\w.]+)", re.IGNORECASE)
 _CONDITION = re.compile(
     r"(?:!\s*)*(?:true|false|yes|no|t|f|y|n|[-+]?\d+(?:\.\d+)?|defined\b.*|version\s+.*)", re.IGNORECASE
 )
+#: Words in the place of a value that is to come.
+_PLACEHOLDER = re.compile(
+    r"<[A-Za-z][\w -]*>|(?<![$\w]){[A-Za-z]\w*}"
+    r"|(?<![A-Za-z$(])(?:[A-Z]+_)*(?:JOB|WORK|SAMPLE|USER|FILE|INPUT|OUTPUT|DATA|LOG|HOME|SUBMIT|RUN|EXE)?_?"
+    r"(?:DIR|DIRECTORY|PATH|NAME|FOLDER)(?![A-Za-z)])"
+)
+#: So much of a value is searched for them.
+_SEARCHED = 10_000
 #: If-blocks within if-blocks: nobody has more, and HTCondor allows fewer.
 _DEEPEST = 32
 
@@ -178,6 +186,11 @@ class SubmitFile:
         return is_template(self.text)
 
     @cached_property
+    def has_placeholders(self) -> bool:
+        """Whether some value has a word that is to be replaced before the file is submitted, such as <name>, {name} or WORKDIR."""
+        return any(_PLACEHOLDER.search(each.value[:_SEARCHED]) for each in self.commands)
+
+    @cached_property
     def macros(self) -> Macros:
         """What the file's variables stand for."""
         return Macros(
@@ -238,12 +251,12 @@ def exists(path: Path) -> bool:
 
 
 def is_template(text: str) -> bool:
-    """Whether it has ``{{ … }}`` or ``{% … %}``, as Jinja and its kin do.
+    """Whether it has ``{{ … }}``, ``{% … %}`` or ``<% … %>``, as Jinja, ERB and their kin do.
 
     >>> is_template("queue {{ n }}"), is_template("awk '{{print $1}}'"), is_template("queue 3")
     (True, True, False)
     """
-    for opens, closes in (("{{", "}}"), ("{%", "%}")):
+    for opens, closes in (("{{", "}}"), ("{%", "%}"), ("<%", "%>")):
         at = text.find(opens)
         if at >= 0 and text.find(closes, at) >= 0:
             return True
