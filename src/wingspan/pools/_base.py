@@ -15,7 +15,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from wingspan.pools.gpus import Gpu
 
-__all__ = ["Action", "JobEvent", "JobState", "JobWatcher", "Pool"]
+__all__ = ["Action", "JobEvent", "JobState", "JobWatcher", "PlainPool", "Pool"]
 
 Action = Literal["hold", "release", "vacate", "remove"]
 
@@ -259,3 +259,68 @@ class Pool(Protocol):
     def watch(self, submissions: Sequence[Submission], folder: Path) -> JobWatcher:
         """Follow the jobs of `submissions`."""
         ...
+
+
+class PlainPool:
+    """What a pool says of itself that can do little: an engine derives from it, and says what it does otherwise (see `Pool`)."""
+
+    place: str | None = None
+    transport = "file"
+    shares_files = True
+    runs_here = False
+    warms_up = False
+    moves_files = False
+    writes_log = False
+    ends_held_jobs = False
+    answers_at_once = False
+    fetches_urls = False
+    container_universe = False
+    takes_requirements = False
+    follows_site = False
+    renders_profile = False
+    hands_out_gpus = False
+    own = False
+    shells: Literal["condor_ssh_to_job", "srun"] | None = None
+
+    def warm_up(self, archive: Path, count: int) -> None:
+        """It starts workers when they are submitted."""
+
+    def cool_down(self) -> None:
+        """Nothing was prepared."""
+
+    def largest_submission(self, count: int) -> int:
+        """As many as there are."""
+        return count
+
+    def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
+        """Nobody can tell before the jobs are submitted."""
+        return None
+
+    def check_gpus(self, job: JobDescription) -> None:
+        """The scheduler itself refuses what no machine has."""
+
+    def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
+        """Its machines do not say what they are."""
+        return ()
+
+    def tools(self) -> Mapping[str, str]:
+        """Its programs find it as they are."""
+        return {}
+
+    def why_no_shell(self) -> str | None:
+        """This machine cannot tell."""
+        return None
+
+    def unavailable_reason(self) -> str | None:
+        """It runs always, or others see to it."""
+        return None
+
+    def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
+        """Nothing is known."""
+        return None
+
+    def revive(self) -> None:
+        """Others start it again."""
+
+    def reschedule(self) -> None:
+        """It looks for work at its own pace."""

@@ -16,7 +16,7 @@ from wingspan._python import this_python
 from wingspan._words import counted
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
-from wingspan.pools._base import Action
+from wingspan.pools._base import Action, PlainPool
 from wingspan.pools.event_log import submitted_clusters
 from wingspan.pools.htcondor_jobs import HTCondorWatcher, constraint_of, wait_for_shadows
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
@@ -42,29 +42,21 @@ _EXPLAINED = 200
 _WHOLE_SLOTS = 'SlotType =!= "Dynamic"'
 
 
-class HTCondorPool:
+class HTCondorPool(PlainPool):
     """The HTCondor that this machine's configuration names."""
 
     kind = "htcondor"
     #: Workers reach the folder of their map alone. Not on a pool of one person, where they go on to the next one.
     limits_access = True
-    place: str | None = None
     transport = "chirp"
     shares_files = False
-    runs_here = False
-    warms_up = False
     moves_files = True
     writes_log = True
-    ends_held_jobs = False
-    answers_at_once = False
     fetches_urls = True
     container_universe = True
     takes_requirements = True
     follows_site = True
-    renders_profile = False
     hands_out_gpus = True
-    #: One person's: there are no others' priorities.
-    own = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = "condor_ssh_to_job"
 
     def title(self) -> str:
@@ -129,17 +121,8 @@ class HTCondorPool:
         with self._schedd() as schedd:
             schedd.query("false", ["ClusterId"])
 
-    def warm_up(self, archive: Path, count: int) -> None:
-        """The schedd has its own pace."""
-
-    def cool_down(self) -> None:
-        """Nothing was prepared."""
-
     def default_workers(self, count: int) -> int:
         return max(1, min(count, DEFAULT_WORKERS))
-
-    def largest_submission(self, count: int) -> int:
-        return count
 
     def gpus(self) -> list[Gpu]:
         from wingspan.pools.gpus import gpus_of_slots
@@ -175,14 +158,6 @@ class HTCondorPool:
 
         return why_no_gpu(resources, self.gpus(), self.kind)
 
-    def tools(self) -> Mapping[str, str]:
-        """Whoever uses the site's has them set."""
-        return {}
-
-    def why_no_shell(self) -> str | None:
-        """The machine that the job runs on knows."""
-        return None
-
     def check_gpus(self, job: JobDescription) -> None:
         """Say at once when no machine has such GPUs; jobs that may leave for other pools are not judged by this one.
 
@@ -196,10 +171,6 @@ class HTCondorPool:
         problem = self.why_no_gpu(job.resources)
         if problem is not None:
             raise SubmitError(problem[0], hint=problem[1])
-
-    def unavailable_reason(self) -> str | None:
-        """Others keep a site's pool alive."""
-        return None
 
     def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
         found = self._explanation(submissions)
@@ -219,12 +190,6 @@ class HTCondorPool:
     def _hollow_slots(self) -> frozenset[str]:
         """Slots that have a starter and no job, where this machine can tell."""
         return frozenset()
-
-    def revive(self) -> None:
-        """Others keep a site's pool alive."""
-
-    def reschedule(self) -> None:
-        """A site's pool has its own pace."""
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
         import htcondor2

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -30,7 +30,7 @@ from wingspan._python import this_python
 from wingspan._words import counted
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
-from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher
+from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher, PlainPool
 from wingspan.pools.local_job import (
     LocalJobWatcher,
     end_orphans,
@@ -154,27 +154,16 @@ def _digest(archive: str, identity: tuple[int, int, int]) -> bytes:
     return _digests[identity]
 
 
-class LocalPool:
+class LocalPool(PlainPool):
     """Processes on this machine, as many at a time as it has cores for this process."""
 
     kind = "local"
-    place: str | None = None
-    transport = "file"
-    shares_files = True
     runs_here = True
     warms_up = True
-    moves_files = False
-    writes_log = False
     ends_held_jobs = True
     answers_at_once = True
-    fetches_urls = False
-    container_universe = False
     takes_requirements = True  # this machine is what it is: nothing looks at them
-    follows_site = False
-    renders_profile = False
-    hands_out_gpus = False
     own = True
-    shells: Literal["condor_ssh_to_job", "srun"] | None = None
 
     def __init__(self) -> None:
         self._newest = ""
@@ -203,9 +192,6 @@ class LocalPool:
     def default_workers(self, count: int) -> int:
         return max(1, min(count, self.cpus))
 
-    def largest_submission(self, count: int) -> int:
-        return count
-
     def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
         from wingspan.pools.gpus import why_no_gpu_here
 
@@ -216,18 +202,6 @@ class LocalPool:
         problem = self.why_no_gpu(job.resources) if job.resources.gpus else None
         if problem is not None:
             raise SubmitError(problem[0], hint=f"leave request_gpus out, or {problem[1]}")
-
-    def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
-        """There are none."""
-        return ()
-
-    def tools(self) -> Mapping[str, str]:
-        """There are none."""
-        return {}
-
-    def why_no_shell(self) -> str | None:
-        """Nothing here tells."""
-        return None
 
     def gpus(self) -> list[Gpu]:
         raise PoolError(
@@ -271,20 +245,6 @@ class LocalPool:
         self.cool_down()
         self._newest = cluster
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
-
-    def unavailable_reason(self) -> str | None:
-        """There is none."""
-        return None
-
-    def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
-        """They do not wait."""
-        return None
-
-    def revive(self) -> None:
-        """There is nothing that could crash."""
-
-    def reschedule(self) -> None:
-        """Workers start at once."""
 
     def _idle_folder(self, command: Sequence[str], environ: dict[str, str]) -> Path:
         facts = os.stat(command[-1])  # noqa: PTH116 - asked for every map

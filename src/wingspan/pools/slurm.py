@@ -13,14 +13,14 @@ import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from wingspan._python import this_python
 from wingspan._shell import Shell, exports, filled, quoted, words
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
-from wingspan.jobs import JobDescription, Resources, Submission
+from wingspan.jobs import JobDescription, Submission
 from wingspan.pools import slurm_commands
-from wingspan.pools._base import Action, JobState
+from wingspan.pools._base import Action, JobState, PlainPool
 from wingspan.pools.slurm_queue import read_jobs_in, why_tasks_wait
 from wingspan.pools.slurm_records import FOLDER, ON_NODE, SlurmWatcher, said
 from wingspan.pools.text import clock, mebibytes
@@ -39,26 +39,13 @@ _TURNS = 3
 _PROCESS = "$(Process)"
 
 
-class SlurmPool:
+class SlurmPool(PlainPool):
     """The Slurm cluster of this machine."""
 
     kind = "slurm"
-    place: str | None = None
-    transport = "file"
-    shares_files = True
-    runs_here = False
-    warms_up = False
-    moves_files = False
-    writes_log = False
-    ends_held_jobs = False
-    answers_at_once = False
-    fetches_urls = False
-    container_universe = False
-    takes_requirements = False
     follows_site = True
     renders_profile = True
     hands_out_gpus = True
-    own = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = "srun"
 
     def title(self) -> str:
@@ -82,36 +69,11 @@ class SlurmPool:
             )
         slurm_commands.call("sinfo", "--noheader", "--format=%R")
 
-    def warm_up(self, archive: Path, count: int) -> None:
-        """Slurm has its own pace."""
-
-    def cool_down(self) -> None:
-        """Nothing was prepared."""
-
     def default_workers(self, count: int) -> int:
         return max(1, min(count, DEFAULT_WORKERS))
 
     def largest_submission(self, count: int) -> int:
         return count if count <= slurm_commands.SMALL_ARRAY else min(count, slurm_commands.largest_array())
-
-    def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
-        """sbatch itself refuses what no node has."""
-        return None
-
-    def check_gpus(self, job: JobDescription) -> None:
-        """sbatch itself refuses what no node has."""
-
-    def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
-        """There are none."""
-        return ()
-
-    def tools(self) -> Mapping[str, str]:
-        """There are none."""
-        return {}
-
-    def why_no_shell(self) -> str | None:
-        """Nothing here tells."""
-        return None
 
     def gpus(self) -> list[Gpu]:
         raise PoolError(
@@ -141,18 +103,8 @@ class SlurmPool:
         cluster = answer.strip().partition(";")[0]  # "id;cluster" where there are several
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
 
-    def unavailable_reason(self) -> str | None:
-        """Others keep the cluster alive."""
-        return None
-
     def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
         return why_tasks_wait(slurm_commands.queue(submission.cluster for submission in submissions))
-
-    def revive(self) -> None:
-        """Others keep the cluster alive."""
-
-    def reschedule(self) -> None:
-        """Slurm has its own pace."""
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
         """As HTCondor does it: a job that runs is stopped and waits again (requeue), held or not; see scontrol(1)."""
