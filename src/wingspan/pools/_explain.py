@@ -63,17 +63,17 @@ def _site() -> Candidate:
             reason="no site pool is configured on this machine",
             hint="work on the site's access point, or set CONDOR_CONFIG or _condor_SCHEDD_HOST",
         )
+    return _asked("htcondor", named, "its schedd answers")
+
+
+def _asked(kind: str, named: str, answers: str) -> Candidate:
+    """A site's pool that this machine's configuration names: its scheduler is asked whether it answers."""
     try:
-        get_pool("htcondor").make_ready()
+        get_pool(kind).make_ready()
     except PoolError as error:
-        return Candidate(
-            kind="htcondor",
-            usable=False,
-            configured=True,
-            reason=f"{named}, but {error.message}",
-            hint=error.hint,
-        )
-    return Candidate(kind="htcondor", usable=True, configured=True, reason=f"{named}, and its schedd answers")
+        reason = f"{named}, but {error.message}"
+        return Candidate(kind=kind, usable=False, configured=True, reason=reason, hint=error.hint)
+    return Candidate(kind=kind, usable=True, configured=True, reason=f"{named}, and {answers}")
 
 
 def _personal() -> Candidate:
@@ -109,17 +109,7 @@ def _slurm() -> Candidate:
             reason=f"{program} is there, but no cluster is configured (slurm.conf)",
             hint="work on the cluster's login node, or set SLURM_CONF",
         )
-    try:
-        get_pool("slurm").make_ready()
-    except PoolError as error:
-        return Candidate(
-            kind="slurm",
-            usable=False,
-            configured=True,
-            reason=f"{cluster}, but {error.message}",
-            hint=error.hint,
-        )
-    return Candidate(kind="slurm", usable=True, configured=True, reason=f"{cluster}, and the cluster answers")
+    return _asked("slurm", cluster, "the cluster answers")
 
 
 def _on_access_point(kind: str) -> Candidate | None:

@@ -21,7 +21,7 @@ from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools import slurm_commands
 from wingspan.pools._base import Action, JobState, PlainPool
-from wingspan.pools.slurm_queue import read_jobs_in, why_tasks_wait
+from wingspan.pools.slurm_queue import Task, read_jobs_in, why_tasks_wait
 from wingspan.pools.slurm_records import FOLDER, ON_NODE, SlurmWatcher, said
 from wingspan.pools.text import clock, mebibytes
 from wingspan.progress import NO_PROGRESS, Progress
@@ -166,7 +166,7 @@ def _move(
         folder: Of the map or run.
         orders: Words for scontrol, and the states of the tasks that they are for.
         state: What the tasks are to be.
-        reason: Why, for who asks.
+        reason: Why, for people who ask.
 
     Raises:
         PoolError: A task is not in it; the records of the others are written.
@@ -175,27 +175,15 @@ def _move(
     refusal: PoolError | None = None
     for turn in range(_TURNS + 1):
         tasks = {task.name: task for task in slurm_commands.queue(clusters)}
-        open_ = [
-            task
-            for task in tasks.values()
-            if not task.state.is_final
-            and not (task.is_ending and task.state in ON_NODE)
-            and said(folder, task) is not JobState.COMPLETED  # Slurm may not have seen its end yet
-        ]
         left = {
-            order: [task.name for task in open_ if task.state in states] for order, states in orders.items()
+            order: [task.name for task in tasks.values() if task.state in states and _is_open(task, folder)]
+            for order, states in orders.items()
         }
         if turn == _TURNS or not any(left.values()):
             break
         for order, names in left.items():
             tried.update(names)
-            for begin in range(0, len(names), 500):
-                try:
-                    slurm_commands.call("scontrol", *order.split(), ",".join(names[begin : begin + 500]))
-                except PoolUnavailable:
-                    raise
-                except PoolError as error:
-                    refusal = error
+            refusal = _give_order(order, names) or refusal
     undone = {name for names in left.values() for name in names}
     for name in sorted(tried - undone):
         task = tasks.get(name)
@@ -208,6 +196,32 @@ def _move(
         raise refusal or PoolError(
             f"{len(undone):,} tasks are not {state.value} yet, {min(undone)} for one", hint="try again"
         )
+
+
+def _is_open(task: Task, folder: Path) -> bool:
+    """The task has not ended, and does not leave its node. Slurm may not have seen yet what the task says of its end."""
+    return (
+        not task.state.is_final
+        and not (task.is_ending and task.state in ON_NODE)
+        and said(folder, task) is not JobState.COMPLETED
+    )
+
+
+def _give_order(order: str, names: Sequence[str]) -> PoolError | None:
+    """Have scontrol do something to these tasks, some hundred at a time. What it refuses last, if it refuses anything.
+
+    Raises:
+        PoolUnavailable: It does not answer.
+    """
+    refusal = None
+    for begin in range(0, len(names), 500):
+        try:
+            slurm_commands.call("scontrol", *order.split(), ",".join(names[begin : begin + 500]))
+        except PoolUnavailable:
+            raise
+        except PoolError as error:
+            refusal = error
+    return refusal
 
 
 def _options(job: JobDescription) -> list[str]:

@@ -202,22 +202,22 @@ class PersonalPool:
         )
         trust.write_whole(str(self.config_file), text.encode())
 
+        master = self._start_master(installation, owner)
+        state = State(
+            master, installation.version, installation.source, installation.prefix, cpus, time.time()
+        )
+        state.write(self._state_file)
+        return state
+
+    def _start_master(self, installation: Installation, owner: Identity) -> ProcessIdentity:
+        """Start condor_master, which starts the other daemons.
+
+        Raises:
+            PoolDidNotStart: It ends at once, or cannot be started as another user than root.
+        """
         command = [str(installation.sbin / "condor_master"), "-f"]
         if owner.namespace:
-            unshare = shutil.which("unshare")
-            if unshare is None:
-                raise PoolDidNotStart(
-                    "HTCondor runs no jobs of root, and unshare, which maps root to another, is missing",
-                    hint="install util-linux, or run as an ordinary user",
-                )
-            command = [
-                unshare,
-                "--user",
-                f"--map-user={owner.uid}",
-                f"--map-group={owner.gid}",
-                "--",
-                *command,
-            ]
+            command = [*_as_another(owner), *command]
         environment = {
             key: value
             for key, value in os.environ.items()
@@ -242,11 +242,7 @@ class PersonalPool:
             raise PoolDidNotStart(
                 f"condor_master ended at once\n{self._log_tail()}", hint=self._start_hint(owner)
             )
-        state = State(
-            master, installation.version, installation.source, installation.prefix, cpus, time.time()
-        )
-        state.write(self._state_file)
-        return state
+        return master
 
     def _start_hint(self, owner: Identity) -> str:
         hint = f"its logs are in {self.directory / 'log'}"
@@ -424,3 +420,18 @@ class PersonalPool:
                 f"the personal pool in {self.directory} is not running", hint="start it: wingspan pool start"
             )
         return state
+
+
+def _as_another(owner: Identity) -> list[str]:
+    """What starts a command as `owner`, in a user namespace, where this process is root's.
+
+    Raises:
+        PoolDidNotStart: There is no unshare(1).
+    """
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        raise PoolDidNotStart(
+            "HTCondor runs no jobs of root, and unshare, which maps root to another, is missing",
+            hint="install util-linux, or run as an ordinary user",
+        )
+    return [unshare, "--user", f"--map-user={owner.uid}", f"--map-group={owner.gid}", "--"]
