@@ -14,10 +14,11 @@ from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._code import describe, working_folder
 from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._external import PLANNED_WORKERS
-from wingspan.maps._folder import create_map_folder, remove_map_folder, tags_root
+from wingspan.maps._folder import remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
 from wingspan.maps._info import MapInfo
 from wingspan.maps._map import Map
+from wingspan.maps._new_folder import create_map_folder
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
 from wingspan.maps._tags import new_tag, write_tag

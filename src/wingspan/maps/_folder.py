@@ -7,15 +7,11 @@ with, so that it can be done again next year), ``submissions`` (append-only: whi
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
-import itertools
 import json
 import os
-import pickle
 import shutil
 import time
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -25,32 +21,24 @@ import attrs
 
 from wingspan._files import disk_error
 from wingspan.errors import WingspanError
-from wingspan.maps._errors import EmptyMap, MapDamaged, MapError, MapRemoved, NotPicklable
+from wingspan.maps._errors import MapDamaged, MapError, MapRemoved
 from wingspan.maps._info import FORMAT, FORMATS, MapInfo
-from wingspan.maps._pickled import Pickled, PickledFunction
+from wingspan.maps._pickled import Pickled
 from wingspan.maps._tags import remove_tag
 from wingspan.pools.submissions import SubmissionLog
-from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.settings import load_settings, private_folder
-from wingspan.worker import compatibility, formats, rebuild, rounds, trust
-from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
+from wingspan.settings import load_settings
+from wingspan.worker import formats, rebuild, rounds, trust
 from wingspan.worker.pipes import LARGE_INPUT
-from wingspan.worker.streams import Gathering, has_mark
+from wingspan.worker.streams import has_mark
 from wingspan.worker.transports import FileTransport, Gone
 
 if TYPE_CHECKING:
     from wingspan.delivery.record import Delivery
 
-__all__ = ["MapFolder", "create_map_folder", "maps_root", "remove_map_folder", "tags_root", "told"]
+__all__ = ["MapFolder", "maps_root", "remove_map_folder", "tags_root", "told"]
 
-#: Pickles are gathered to about this many bytes before they are written.
-_WRITE_BYTES = 1 << 18
-#: Those of the simple types that may be large.
-_SIZED = frozenset({bytes, str})
 #: A disk with less room than this (bytes) is full.
 _SMALL_FILE = 1 << 16
-#: At most so many inputs are taken from the iterable before they are written.
-_AT_ONCE = 4096
 
 
 def maps_root() -> Path:
@@ -61,228 +49,6 @@ def maps_root() -> Path:
 def tags_root() -> Path:
     """Where their tags lie."""
     return load_settings().data_dir / "tags"
-
-
-class _FromInputs(Exception):
-    """The user's iterable raised `error`: it is not ours, whatever its type."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-def _guarded(inputs: Iterable[Any]) -> Iterator[Any]:
-    """`inputs`, with what iterating over them raises marked as theirs."""
-    return iter(inputs) if type(inputs) in (range, list, tuple) else _marking(inputs)  # these raise nothing
-
-
-def _marking(inputs: Iterable[Any]) -> Iterator[Any]:
-    try:
-        yield from inputs
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        raise _FromInputs(error) from error
-
-
-def _write_inputs(
-    folder: Path, inputs: Iterable[Any], dumper: Dumper, progress: Progress
-) -> tuple[int, bool]:
-    """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``: how many they are, and whether there is code in any."""
-    try:
-        total: int | None = len(inputs)  # type: ignore[arg-type]
-    except TypeError:
-        total = None
-    task = progress.start("writing inputs", total)
-    remaining = _guarded(inputs)
-    size = 1
-    try:
-        with (
-            open(folder / "inputs.bin", "wb", buffering=0, opener=trust.opener) as data,
-            open(folder / "inputs.idx", "wb", opener=trust.opener) as index,
-        ):
-            writer = _InputWriter(data, dumper)
-            array("Q", [0]).tofile(index)
-            while some := list(itertools.islice(remaining, size)):
-                offset = writer.offset
-                writer.write(some).tofile(index)
-                progress.advance(task, len(some))
-                # As many at a time as make up the size of a good write; one, if each is large.
-                size = max(1, min(_AT_ONCE, 2 * size, _WRITE_BYTES * len(some) // (writer.offset - offset)))
-        return writer.count, writer.holds_code
-    finally:
-        progress.finish(task)
-
-
-class _InputWriter:
-    """Pickles inputs to a file, naming the one that cannot be pickled. One that is large is written as it is pickled.
-
-    Attributes:
-        count: How many so far.
-        offset: Bytes so far.
-        holds_code: There is code in any.
-    """
-
-    def __init__(self, file: Any, dumper: Dumper) -> None:
-        self._file = file
-        self._dumper = dumper
-        self._gathering = Gathering(self._send)
-        self._parts: list[bytes] = []
-        self.count = self.offset = 0
-        self.holds_code = False
-
-    def write(self, inputs: list[Any]) -> array[int]:
-        """Where each of `inputs` ends in the file."""
-        if _are_small_and_simple(inputs):
-            self._parts = list(map(pickle.dumps, inputs, itertools.repeat(PROTOCOL)))
-            lengths = list(map(len, self._parts))
-        else:
-            lengths = [self._one(given, number) for number, given in enumerate(inputs, self.count)]
-        self._flush()
-        ends = array("Q", itertools.accumulate(lengths, initial=self.offset))[1:]
-        self.offset = ends[-1]
-        self.count += len(inputs)
-        return ends
-
-    def _one(self, given: Any, number: int) -> int:
-        gathering = self._gathering
-        gathering.begin()
-        try:
-            self._dumper.dump(given, gathering.write)
-        except OSError as error:
-            if error is self._failed:
-                raise
-            raise self._refusal(given, number, error) from error
-        except Exception as error:
-            raise self._refusal(given, number, error) from error
-        if not gathering.is_large:
-            self._parts.append(gathering.kept())
-        self.holds_code = self.holds_code or gathering.holds_code
-        return gathering.length
-
-    def _refusal(self, given: Any, number: int, error: Exception) -> NotPicklable:
-        where, kind = culprit(given, f"input {number}", self._dumper.try_out)
-        return NotPicklable(
-            f"{where} of type {kind} cannot be pickled: {error}",
-            hint="pass what it is made from (a path, parameters) and make it inside the function",
-        )
-
-    #: What kept a large input from being written.
-    _failed: OSError | None = None
-
-    def _send(self, data: memoryview) -> None:
-        try:
-            self._flush()
-            _write_all(self._file, data)
-        except OSError as error:
-            self._failed = error
-            raise
-
-    def _flush(self) -> None:
-        if self._parts:
-            parts, self._parts = self._parts, []
-            _write_all(self._file, b"".join(parts))
-
-
-def _are_small_and_simple(inputs: list[Any]) -> bool:
-    kinds = set(map(type, inputs))
-    return kinds <= SIMPLE and (
-        kinds.isdisjoint(_SIZED)
-        or all(len(given) < formats.LARGE_BYTES for given in inputs if type(given) in _SIZED)
-    )
-
-
-def _write_all(file: Any, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
-def create_map_folder(
-    *,
-    function: PickledFunction,
-    inputs: Iterable[Any],
-    info: MapInfo,
-    archive: Path,
-    workers: Any,
-    block_size: int | None,
-    progress: Progress = NO_PROGRESS,
-    before_it_is_in_place: Callable[[Path, bool], None] | None = None,
-) -> MapFolder:
-    """Write everything of a map but its tag, and put it in place with one rename.
-
-    Args:
-        function: Pickle of the function.
-        inputs: Read once, streamed to disk.
-        info: What ``map.json`` is to say, but for what is counted here.
-        archive: The worker's zipapp.
-        workers: Number of components -> how many workers to plan for.
-        block_size: Components of a block, or None.
-        progress: Hears of the inputs written.
-        before_it_is_in_place: Called with the folder, and whether code travels by value, when everything is written.
-
-    Raises:
-        EmptyMap: There are no inputs.
-        NotPicklable: An input cannot be pickled.
-        MapError: The disk is full, or the folder cannot be written. Nothing is left in any of these cases, nor when `inputs` raises.
-    """
-    root = maps_root()
-    temporary = root / f".new-{info.id}"
-    try:
-        private_folder(root.parent, root.name)
-        trust.make_folder(str(temporary))
-        new = FileTransport(str(temporary))
-        for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/takes"):
-            new.make_folder(name)
-        count, inputs_hold_code = _write_inputs(temporary, inputs, function.input_dumper(), progress)
-        if count == 0:
-            raise EmptyMap(
-                "there are no inputs",
-                hint="what they come from is empty (a list, a pattern of files, a generator that was read before): "
-                "give at least one, or make no map then",
-            )
-        if count >= formats.NO_COMPONENT:
-            raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
-        key = os.urandom(formats.KEY_BYTES)
-        holds_code = function.holds_code or inputs_hold_code
-        with open(temporary / "function.pkl", "wb", opener=trust.opener) as file:
-            file.write(compatibility.header({**info.interpreter, "code": holds_code}))
-            function.write_to(file)
-            function_bytes = file.tell()
-        new.write_whole("key", key)
-        planned = workers(count)
-        plan = rounds.plan_for(rounds.INITIAL, range(count), planned, block_size)
-        new.write_whole("rounds/0/plan", plan.dumps(key, 0))
-        worker = temporary / "worker.pyz"
-        new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
-        whole = attrs.evolve(
-            info,
-            n=count,
-            workers=planned,
-            holds_code=holds_code,
-            function_bytes=function_bytes,
-            archive_bytes=worker.stat().st_size,
-            own_modules=sorted(function.own.packed),
-            created=time.time(),
-        )
-        new.write_whole("map.json", json.dumps(whole.to_json()).encode())
-        if before_it_is_in_place is not None:
-            before_it_is_in_place(temporary, holds_code)
-        temporary.rename(root / info.id)
-    except _FromInputs as wrapped:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise wrapped.error from wrapped.error.__cause__
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-        raise MapError(
-            f"the map cannot be written to {root}: {what}",
-            hint="free some space, or set WINGSPAN_DATA_DIR to a folder with more of it; nothing was submitted",
-        ) from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return MapFolder(root / info.id)
 
 
 _Given = ParamSpec("_Given")

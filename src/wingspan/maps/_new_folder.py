@@ -1,0 +1,113 @@
+"""Making the folder of a map: everything but its tag, put in place with one rename."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wingspan.maps._errors import EmptyMap, MapError
+from wingspan.maps._folder import MapFolder, maps_root
+from wingspan.maps._info import MapInfo
+from wingspan.maps._inputs import FromInputs, write_inputs
+from wingspan.maps._pickled import PickledFunction
+from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.settings import private_folder
+from wingspan.worker import compatibility, formats, rounds, trust
+from wingspan.worker.transports import FileTransport
+
+__all__ = ["create_map_folder"]
+
+
+def create_map_folder(
+    *,
+    function: PickledFunction,
+    inputs: Iterable[Any],
+    info: MapInfo,
+    archive: Path,
+    workers: Any,
+    block_size: int | None,
+    progress: Progress = NO_PROGRESS,
+    before_it_is_in_place: Callable[[Path, bool], None] | None = None,
+) -> MapFolder:
+    """Write everything of a map but its tag, and put it in place with one rename.
+
+    Args:
+        function: Pickle of the function.
+        inputs: Read once, streamed to disk.
+        info: What ``map.json`` is to say, but for what is counted here.
+        archive: The worker's zipapp.
+        workers: Number of components -> how many workers to plan for.
+        block_size: Components of a block, or None.
+        progress: Hears of the inputs written.
+        before_it_is_in_place: Called with the folder, and whether code travels by value, when everything is written.
+
+    Raises:
+        EmptyMap: There are no inputs.
+        NotPicklable: An input cannot be pickled.
+        MapError: The disk is full, or the folder cannot be written. Nothing is left in any of these cases, nor when `inputs` raises.
+    """
+    root = maps_root()
+    temporary = root / f".new-{info.id}"
+    try:
+        private_folder(root.parent, root.name)
+        trust.make_folder(str(temporary))
+        new = FileTransport(str(temporary))
+        for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/takes"):
+            new.make_folder(name)
+        count, inputs_hold_code = write_inputs(temporary, inputs, function.input_dumper(), progress)
+        if count == 0:
+            raise EmptyMap(
+                "there are no inputs",
+                hint="what they come from is empty (a list, a pattern of files, a generator that was read before): "
+                "give at least one, or make no map then",
+            )
+        if count >= formats.NO_COMPONENT:
+            raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
+        key = os.urandom(formats.KEY_BYTES)
+        holds_code = function.holds_code or inputs_hold_code
+        with open(temporary / "function.pkl", "wb", opener=trust.opener) as file:
+            file.write(compatibility.header({**info.interpreter, "code": holds_code}))
+            function.write_to(file)
+            function_bytes = file.tell()
+        new.write_whole("key", key)
+        planned = workers(count)
+        plan = rounds.plan_for(rounds.INITIAL, range(count), planned, block_size)
+        new.write_whole("rounds/0/plan", plan.dumps(key, 0))
+        worker = temporary / "worker.pyz"
+        new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
+        whole = attrs.evolve(
+            info,
+            n=count,
+            workers=planned,
+            holds_code=holds_code,
+            function_bytes=function_bytes,
+            archive_bytes=worker.stat().st_size,
+            own_modules=sorted(function.own.packed),
+            created=time.time(),
+        )
+        new.write_whole("map.json", json.dumps(whole.to_json()).encode())
+        if before_it_is_in_place is not None:
+            before_it_is_in_place(temporary, holds_code)
+        temporary.rename(root / info.id)
+    except FromInputs as wrapped:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise wrapped.error from wrapped.error.__cause__
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+        raise MapError(
+            f"the map cannot be written to {root}: {what}",
+            hint="free some space, or set WINGSPAN_DATA_DIR to a folder with more of it; nothing was submitted",
+        ) from error
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return MapFolder(root / info.id)
