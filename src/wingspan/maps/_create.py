@@ -67,38 +67,14 @@ def create(
         SettingsError: The site does not let workers have what the options ask for.
         SubmitError: This machine has not the GPUs that the local pool is asked for.
     """
-    from wingspan._version import __version__
-
     if not pool.hands_out_gpus and options.workers != 0:
         pool.check_gpus(JobDescription(name="", executable="", resources=resources_of(options)))
     check_site(options, pool, load_settings().data_dir)
-    tags_folder, transient = tags_root(), tag is None
     prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
-    map_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
-    tag = tag or new_tag(tags_folder)
     folder = create_map_folder(
         function=function,
         inputs=inputs,
-        info=MapInfo(
-            id=map_id,
-            tag=tag,
-            transient=transient,
-            function=function_name(func),
-            call=call,
-            pool=pool.kind,
-            options=options.as_dict(),
-            retries=options.retries,
-            interpreter=compatibility.this_interpreter(),
-            lease_seconds=float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
-            end_seconds=float(os.environ.get("WINGSPAN_END_SECONDS", formats.END_SECONDS)),
-            wingspan=__version__,
-            environment=prepared[1].to_json() if prepared else None,
-            functions=2,  # its workers know what a round is that names another function
-            code=describe(func),
-            made_in=working_folder(),
-            n=0,
-            workers=0,
-        ),
+        info=_info_of(func, call, tag, pool, options, prepared[1] if prepared else None),
         archive=worker_zipapp(),
         workers=lambda count: min(count, _planned_workers(options, pool, count)),
         block_size=options.block_size,
@@ -107,8 +83,9 @@ def create(
         if prepared
         else None,
     )
+    tag = folder.info.tag
     try:
-        write_tag(tags_folder, tag, map_id)
+        write_tag(tags_root(), tag, folder.info.id)
         made = Map(folder)
         if options.workers != 0:
             made._keeper.add_workers(folder.info.workers, pool)
@@ -116,6 +93,39 @@ def create(
         remove_map_folder(folder.path, tag)
         raise
     return made
+
+
+def _info_of(
+    func: Callable[..., Any],
+    call: str,
+    tag: str | None,
+    pool: Pool,
+    options: Options,
+    delivery: Delivery | None,
+) -> MapInfo:
+    """What ``map.json`` is to say, but for what is counted when the folder is written."""
+    from wingspan._version import __version__
+
+    return MapInfo(
+        id=f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}",
+        tag=tag or new_tag(tags_root()),
+        transient=tag is None,
+        function=function_name(func),
+        call=call,
+        pool=pool.kind,
+        options=options.as_dict(),
+        retries=options.retries,
+        interpreter=compatibility.this_interpreter(),
+        lease_seconds=float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
+        end_seconds=float(os.environ.get("WINGSPAN_END_SECONDS", formats.END_SECONDS)),
+        wingspan=__version__,
+        environment=delivery.to_json() if delivery else None,
+        functions=2,  # its workers know what a round is that names another function
+        code=describe(func),
+        made_in=working_folder(),
+        n=0,
+        workers=0,
+    )
 
 
 def _planned_workers(options: Options, pool: Pool, count: int) -> int:

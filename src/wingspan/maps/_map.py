@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,35 +13,30 @@ from wingspan._words import notice
 from wingspan.errors import DiskError, PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
 from wingspan.maps._code import FunctionVersion
-from wingspan.maps._components import ERROR, NOTHING, OUTPUT, Measures, sorted_numbers
+from wingspan.maps._components import OUTPUT, sorted_numbers
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._errors import (
-    ComponentError,
     MapError,
     MapRemoved,
 )
-from wingspan.maps._external import HINT
 from wingspan.maps._failures import summary
-from wingspan.maps._files import told_of_left
 from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root, told
-from wingspan.maps._outputs import Outputs
-from wingspan.maps._status import ComponentStatus, Hold, MapStatus
-from wingspan.maps._streams import Streams
+from wingspan.maps._reports import Reports
+from wingspan.maps._status import MapStatus
 from wingspan.maps._tags import check_tag, write_tag
 from wingspan.maps._waiting import Timeout, deadline_of
 from wingspan.maps._worker_job import bundle_of
-from wingspan.pools import JobState, get_pool
-from wingspan.worker import formats, rounds
+from wingspan.pools import get_pool
+from wingspan.worker import rounds
 
 __all__ = ["Map"]
 
 
 #: Seconds that whoever gives a map another tag waits for somebody else who does.
 RETAG_SECONDS = 20.0
-_STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
 
 
-class Map(Outputs):
+class Map(Reports):
     """A function applied to many inputs, and what has become of each: a sequence of outputs, in the order of the inputs.
 
     Made by `wingspan.map` and its like, found again by `wingspan.load`. Indexing and iterating wait for what is not
@@ -160,185 +155,6 @@ class Map(Outputs):
         if not errors_ok and self._keeper.results.failed:
             raise summary(self.errors, len(self), self.tag)
         return self.status()
-
-    @property
-    def statuses(self) -> list[ComponentStatus]:
-        """The status of each component, as of now."""
-        self._keeper.refresh()
-        exceptions, rest = self._exceptional_statuses(), self._status_of_the_rest()
-        statuses = [rest if state == NOTHING else _STATUS_OF[state] for state in self._keeper.results.state]
-        for component, status in exceptions.items():
-            statuses[component] = status
-        return statuses
-
-    def _exceptional_statuses(self) -> dict[int, ComponentStatus]:
-        """Components whose status does not follow from their record alone, or from there being none."""
-        results, jobs = self._keeper.results, self._keeper.jobs
-        rest = self._status_of_the_rest()
-        exceptions = dict.fromkeys(self._keeper.results.retryable, rest)
-        stopped = self._keeper.stopped_pools()
-        external = {start.name for start in self._keeper.external()}
-        for start in results.at_work():
-            component, job = start.component, jobs.by_worker.get(start.number)
-            if component is None or self._is_final(component):
-                continue
-            if start.name in external:
-                exceptions[component] = ComponentStatus.RUNNING
-            elif job is None or job.pool in stopped:
-                continue
-            elif job.state is JobState.RUNNING:
-                exceptions[component] = ComponentStatus.RUNNING
-            elif job.state is JobState.HELD:
-                exceptions.setdefault(component, ComponentStatus.HELD)
-        return exceptions
-
-    def _status_of_the_rest(self) -> ComponentStatus:
-        """What a component is that nobody has begun."""
-        jobs = self._keeper.jobs
-        live = jobs.live()
-        if live and all(job.state is JobState.HELD for job in live):
-            return ComponentStatus.HELD
-        if live and all(job.state in (JobState.SUSPENDED, JobState.HELD) for job in live):
-            return ComponentStatus.SUSPENDED
-        if self._keeper.removed:
-            return ComponentStatus.REMOVED
-        return ComponentStatus.IDLE
-
-    def components_by_status(self) -> dict[ComponentStatus, tuple[int, ...]]:
-        """Component numbers by status; statuses that no component has are left out."""
-        groups: dict[ComponentStatus, list[int]] = {}
-        for component, status in enumerate(self.statuses):
-            groups.setdefault(status, []).append(component)
-        return {status: tuple(components) for status, components in groups.items()}
-
-    def status(self) -> MapStatus:
-        """How far it is, in numbers, and what keeps it."""
-        self._keeper.refresh()
-        results = self._keeper.results
-        counts = dict.fromkeys(ComponentStatus, 0)
-        counts[ComponentStatus.COMPLETED] = results.state.count(OUTPUT)
-        counts[ComponentStatus.ERRORED] = results.state.count(ERROR)
-        counts[self._status_of_the_rest()] = results.state.count(NOTHING)
-        for component, status in self._exceptional_statuses().items():
-            state = results.state[component]
-            counts[self._status_of_the_rest() if state == NOTHING else _STATUS_OF[state]] -= 1
-            counts[status] += 1
-        workers = {
-            state.value: count
-            for state, count in sorted(self._keeper.jobs.counts().items(), key=lambda item: item[0].value)
-        }
-        pools = tuple(dict.fromkeys(job.pool for job in self._keeper.jobs.by_worker.values()))
-        external = len(self._keeper.external()) if not self._keeper.finished else 0
-        if external:
-            running = JobState.RUNNING.value
-            workers[running] = workers.get(running, 0) + external
-        if external or self.options.workers == 0:
-            pools += ("by hand",)
-        message = None
-        if not self._keeper.finished:
-            try:
-                self._check_pools_are_available()
-                self._keeper.check_refusals()
-            except MapError as error:
-                message = str(error)
-            if message is None and not external and (left := self._keeper.left_without_a_word()) is not None:
-                message = str(left)
-            stopped = self._keeper.stopped_pools()
-            live = external or self._keeper.jobs.live()
-            if message is None and self.options.workers == 0 and not live:
-                message = f"nobody works on it: {HINT.format(tag=self.tag)}"
-            if message is None and not stopped:
-                message = self._keeper.waiting()
-            if stopped:
-                message = "\n".join([*([message] if message else []), *stopped.values()])
-        troubles = [start.trouble for start in self._keeper.results.starts.values() if start.trouble]
-        if troubles:
-            told = f"part of the results cannot be used and is done again: {'; '.join(troubles)}"
-            message = f"{message}\n{told}" if message else told
-        files = told_of_left(self.tag, sorted(results.left_files))
-        if files is not None:
-            message = f"{message}\n{files}" if message else files
-        return MapStatus(
-            tag=self.tag,
-            components=len(self),
-            counts=counts,
-            workers=workers,
-            pools=pools or (self._folder.info.pool,),
-            message=message,
-        )
-
-    @property
-    def is_done(self) -> bool:
-        """Every component is completed or has failed."""
-        self._keeper.refresh()
-        return self._keeper.finished
-
-    @property
-    def errors(self) -> Mapping[int, ComponentError]:
-        """What failed so far, by component. Does not wait."""
-        self._keeper.refresh()
-        return {
-            component: self._error(component)
-            for component in sorted(self._keeper.results.failed)
-            if self._keeper.final_error(component)
-        }
-
-    @property
-    def holds(self) -> Mapping[int, Hold]:
-        """Why components are held, by component; empty while nothing is held."""
-        statuses = self.statuses
-        held = self._keeper.jobs.held
-        if not held:
-            return {}
-        at = {
-            start.component: job
-            for job in held
-            for start in self._keeper.results.at_work()
-            if start.number == job.worker and start.component is not None
-        }
-        holds = {}
-        for component, status in enumerate(statuses):
-            if status is ComponentStatus.HELD:
-                job = at.get(component, held[0])
-                holds[component] = Hold(code=job.code, reason=job.reason or "held", worker=job.worker)
-        return holds
-
-    def _measured(self) -> dict[int, Measures]:
-        self._keeper.refresh()
-        results = self._keeper.results
-        return {
-            component: results.measures(component)
-            for component in self.components
-            if results.state[component]
-        }
-
-    @property
-    def runtimes(self) -> Mapping[int, Measures]:
-        """What each finished component took: ``m.runtimes[3].wall`` and ``.cpu`` are seconds."""
-        return self._measured()
-
-    @property
-    def memory(self) -> Mapping[int, int]:
-        """Peak resident memory of each finished component, bytes; of a running one, so far."""
-        memory = {component: measures.peak_memory for component, measures in self._measured().items()}
-        for start in self._keeper.results.at_work():
-            if start.component is not None and start.peak_memory:
-                memory.setdefault(start.component, start.peak_memory)
-        return memory
-
-    @property
-    def stdout(self) -> Streams:
-        """What components print: ``m.stdout(3)`` or ``m.stdout[3]``, also while they run."""
-        return Streams(len(self), lambda component: self._printed(component, formats.STDOUT))
-
-    @property
-    def stderr(self) -> Streams:
-        """What components write to standard error: ``m.stderr(3)`` or ``m.stderr[3]``, also while they run."""
-        return Streams(len(self), lambda component: self._printed(component, formats.STDERR))
-
-    def _printed(self, component: int, kind: int) -> str:
-        self._keeper.refresh()
-        return self._keeper.results.printed(self._component(component), kind).decode("utf-8", "replace")
 
     # -- doing something to it -------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ def create_map_folder(
     inputs: Iterable[Any],
     info: MapInfo,
     archive: Path,
-    workers: Any,
+    workers: Callable[[int], int],
     block_size: int | None,
     progress: Progress = NO_PROGRESS,
     before_it_is_in_place: Callable[[Path, bool], None] | None = None,
@@ -59,43 +59,16 @@ def create_map_folder(
     try:
         private_folder(root.parent, root.name)
         trust.make_folder(str(temporary))
-        new = FileTransport(str(temporary))
         for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/takes"):
-            new.make_folder(name)
+            trust.make_folder(str(temporary / name))
         count, inputs_hold_code = write_inputs(temporary, inputs, function.input_dumper(), progress)
-        if count == 0:
-            raise EmptyMap(
-                "there are no inputs",
-                hint="what they come from is empty (a list, a pattern of files, a generator that was read before): "
-                "give at least one, or make no map then",
-            )
-        if count >= formats.NO_COMPONENT:
-            raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
-        key = os.urandom(formats.KEY_BYTES)
-        holds_code = function.holds_code or inputs_hold_code
-        with open(temporary / "function.pkl", "wb", opener=trust.opener) as file:
-            file.write(compatibility.header({**info.interpreter, "code": holds_code}))
-            function.write_to(file)
-            function_bytes = file.tell()
-        new.write_whole("key", key)
-        planned = workers(count)
-        plan = rounds.plan_for(rounds.INITIAL, range(count), planned, block_size)
-        new.write_whole("rounds/0/plan", plan.dumps(key, 0))
-        worker = temporary / "worker.pyz"
-        new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
-        whole = attrs.evolve(
-            info,
-            n=count,
-            workers=planned,
-            holds_code=holds_code,
-            function_bytes=function_bytes,
-            archive_bytes=worker.stat().st_size,
-            own_modules=sorted(function.own.packed),
-            created=time.time(),
+        _check_count(count)
+        counted = attrs.evolve(
+            info, n=count, workers=workers(count), holds_code=function.holds_code or inputs_hold_code
         )
-        new.write_whole("map.json", json.dumps(whole.to_json()).encode())
+        whole = _write_rest(temporary, function, counted, archive, block_size)
         if before_it_is_in_place is not None:
-            before_it_is_in_place(temporary, holds_code)
+            before_it_is_in_place(temporary, whole.holds_code)
         temporary.rename(root / info.id)
     except FromInputs as wrapped:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -111,3 +84,41 @@ def create_map_folder(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return MapFolder(root / info.id)
+
+
+def _check_count(count: int) -> None:
+    """See that a map may have so many components."""
+    if count == 0:
+        raise EmptyMap(
+            "there are no inputs",
+            hint="what they come from is empty (a list, a pattern of files, a generator that was read before): "
+            "give at least one, or make no map then",
+        )
+    if count >= formats.NO_COMPONENT:
+        raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
+
+
+def _write_rest(
+    folder: Path, function: PickledFunction, info: MapInfo, archive: Path, block_size: int | None
+) -> MapInfo:
+    """Write everything but the inputs; ``map.json`` comes last. What it says."""
+    new = FileTransport(str(folder))
+    key = os.urandom(formats.KEY_BYTES)
+    with open(folder / "function.pkl", "wb", opener=trust.opener) as file:
+        file.write(compatibility.header({**info.interpreter, "code": info.holds_code}))
+        function.write_to(file)
+        function_bytes = file.tell()
+    new.write_whole("key", key)
+    plan = rounds.plan_for(rounds.INITIAL, range(info.n), info.workers, block_size)
+    new.write_whole("rounds/0/plan", plan.dumps(key, 0))
+    worker = folder / "worker.pyz"
+    new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
+    whole = attrs.evolve(
+        info,
+        function_bytes=function_bytes,
+        archive_bytes=worker.stat().st_size,
+        own_modules=sorted(function.own.packed),
+        created=time.time(),
+    )
+    new.write_whole("map.json", json.dumps(whole.to_json()).encode())
+    return whole

@@ -1,0 +1,213 @@
+"""What a map tells of itself: how far it is, what has failed, what components took and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from wingspan.maps._components import ERROR, NOTHING, OUTPUT, Measures
+from wingspan.maps._errors import ComponentError, MapError
+from wingspan.maps._external import HINT
+from wingspan.maps._files import told_of_left
+from wingspan.maps._outputs import Outputs
+from wingspan.maps._status import ComponentStatus, Hold, MapStatus
+from wingspan.maps._streams import Streams
+from wingspan.pools import JobState
+from wingspan.worker import formats
+
+__all__ = ["Reports"]
+
+_STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
+
+
+class Reports(Outputs):
+    """How a map fares; none of this waits."""
+
+    @property
+    def statuses(self) -> list[ComponentStatus]:
+        """The status of each component, as of now."""
+        self._keeper.refresh()
+        exceptions, rest = self._exceptional_statuses(), self._status_of_the_rest()
+        statuses = [rest if state == NOTHING else _STATUS_OF[state] for state in self._keeper.results.state]
+        for component, status in exceptions.items():
+            statuses[component] = status
+        return statuses
+
+    def _exceptional_statuses(self) -> dict[int, ComponentStatus]:
+        """Components whose status does not follow from their record alone, or from there being none."""
+        results, jobs = self._keeper.results, self._keeper.jobs
+        rest = self._status_of_the_rest()
+        exceptions = dict.fromkeys(self._keeper.results.retryable, rest)
+        stopped = self._keeper.stopped_pools()
+        external = {start.name for start in self._keeper.external()}
+        for start in results.at_work():
+            component, job = start.component, jobs.by_worker.get(start.number)
+            if component is None or self._is_final(component):
+                continue
+            if start.name in external:
+                exceptions[component] = ComponentStatus.RUNNING
+            elif job is None or job.pool in stopped:
+                continue
+            elif job.state is JobState.RUNNING:
+                exceptions[component] = ComponentStatus.RUNNING
+            elif job.state is JobState.HELD:
+                exceptions.setdefault(component, ComponentStatus.HELD)
+        return exceptions
+
+    def _status_of_the_rest(self) -> ComponentStatus:
+        """What a component is that nobody has begun."""
+        jobs = self._keeper.jobs
+        live = jobs.live()
+        if live and all(job.state is JobState.HELD for job in live):
+            return ComponentStatus.HELD
+        if live and all(job.state in (JobState.SUSPENDED, JobState.HELD) for job in live):
+            return ComponentStatus.SUSPENDED
+        if self._keeper.removed:
+            return ComponentStatus.REMOVED
+        return ComponentStatus.IDLE
+
+    def components_by_status(self) -> dict[ComponentStatus, tuple[int, ...]]:
+        """Component numbers by status; statuses that no component has are left out."""
+        groups: dict[ComponentStatus, list[int]] = {}
+        for component, status in enumerate(self.statuses):
+            groups.setdefault(status, []).append(component)
+        return {status: tuple(components) for status, components in groups.items()}
+
+    def status(self) -> MapStatus:
+        """How far it is, in numbers, and what keeps it."""
+        self._keeper.refresh()
+        keeper = self._keeper
+        workers = {
+            state.value: count
+            for state, count in sorted(keeper.jobs.counts().items(), key=lambda item: item[0].value)
+        }
+        pools = tuple(dict.fromkeys(job.pool for job in keeper.jobs.by_worker.values()))
+        external = len(keeper.external()) if not keeper.finished else 0
+        if external:
+            running = JobState.RUNNING.value
+            workers[running] = workers.get(running, 0) + external
+        if external or keeper.options.workers == 0:
+            pools += ("by hand",)
+        return MapStatus(
+            tag=self.tag,
+            components=len(self),
+            counts=self._counts(),
+            workers=workers,
+            pools=pools or (self._folder.info.pool,),
+            message="\n".join(self._messages(external)) or None,
+        )
+
+    def _counts(self) -> dict[ComponentStatus, int]:
+        """How many components have each status."""
+        results, rest = self._keeper.results, self._status_of_the_rest()
+        counts = dict.fromkeys(ComponentStatus, 0)
+        counts[ComponentStatus.COMPLETED] = results.state.count(OUTPUT)
+        counts[ComponentStatus.ERRORED] = results.state.count(ERROR)
+        counts[rest] = results.state.count(NOTHING)
+        for component, status in self._exceptional_statuses().items():
+            state = results.state[component]
+            counts[rest if state == NOTHING else _STATUS_OF[state]] -= 1
+            counts[status] += 1
+        return counts
+
+    def _messages(self, external: int) -> Iterator[str]:
+        """What a person should know of it, while so many external workers are at work."""
+        results = self._keeper.results
+        if not self._keeper.finished:
+            stopped = self._keeper.stopped_pools()
+            obstacle = self._what_keeps_it(external, pools_run=not stopped)
+            if obstacle is not None:
+                yield obstacle
+            yield from stopped.values()
+        troubles = [start.trouble for start in results.starts.values() if start.trouble]
+        if troubles:
+            yield f"part of the results cannot be used and is done again: {'; '.join(troubles)}"
+        files = told_of_left(self.tag, sorted(results.left_files))
+        if files is not None:
+            yield files
+
+    def _what_keeps_it(self, external: int, *, pools_run: bool) -> str | None:
+        """Why it does not get on; None: it does, as far as can be told."""
+        keeper = self._keeper
+        try:
+            self._check_pools_are_available()
+            keeper.check_refusals()
+        except MapError as error:
+            return str(error)
+        if not external and (never_began := keeper.left_without_a_word()) is not None:
+            return str(never_began)
+        if keeper.options.workers == 0 and not external and not keeper.jobs.live():
+            return f"nobody works on it: {HINT.format(tag=self.tag)}"
+        return keeper.waiting() if pools_run else None
+
+    @property
+    def is_done(self) -> bool:
+        """Every component is completed or has failed."""
+        self._keeper.refresh()
+        return self._keeper.finished
+
+    @property
+    def errors(self) -> Mapping[int, ComponentError]:
+        """What failed so far, by component. Does not wait."""
+        self._keeper.refresh()
+        return {
+            component: self._error(component)
+            for component in sorted(self._keeper.results.failed)
+            if self._keeper.final_error(component)
+        }
+
+    @property
+    def holds(self) -> Mapping[int, Hold]:
+        """Why components are held, by component; empty while nothing is held."""
+        statuses = self.statuses
+        held = self._keeper.jobs.held
+        if not held:
+            return {}
+        at = {
+            start.component: job
+            for job in held
+            for start in self._keeper.results.at_work()
+            if start.number == job.worker and start.component is not None
+        }
+        holds = {}
+        for component, status in enumerate(statuses):
+            if status is ComponentStatus.HELD:
+                job = at.get(component, held[0])
+                holds[component] = Hold(code=job.code, reason=job.reason or "held", worker=job.worker)
+        return holds
+
+    def _measured(self) -> dict[int, Measures]:
+        self._keeper.refresh()
+        results = self._keeper.results
+        return {
+            component: results.measures(component)
+            for component in range(len(self))
+            if results.state[component]
+        }
+
+    @property
+    def runtimes(self) -> Mapping[int, Measures]:
+        """What each finished component took: ``m.runtimes[3].wall`` and ``.cpu`` are seconds."""
+        return self._measured()
+
+    @property
+    def memory(self) -> Mapping[int, int]:
+        """Peak resident memory of each finished component, bytes; of a running one, so far."""
+        memory = {component: measures.peak_memory for component, measures in self._measured().items()}
+        for start in self._keeper.results.at_work():
+            if start.component is not None and start.peak_memory:
+                memory.setdefault(start.component, start.peak_memory)
+        return memory
+
+    @property
+    def stdout(self) -> Streams:
+        """What components print: ``m.stdout(3)`` or ``m.stdout[3]``, also while they run."""
+        return Streams(len(self), lambda component: self._printed(component, formats.STDOUT))
+
+    @property
+    def stderr(self) -> Streams:
+        """What components write to standard error: ``m.stderr(3)`` or ``m.stderr[3]``, also while they run."""
+        return Streams(len(self), lambda component: self._printed(component, formats.STDERR))
+
+    def _printed(self, component: int, kind: int) -> str:
+        self._keeper.refresh()
+        return self._keeper.results.printed(self._component(component), kind).decode("utf-8", "replace")
