@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -216,25 +217,40 @@ def test_podman_passes_on_exit_codes_and_input(build: Build, job_folder: Path, p
 
 
 @pytest.mark.podman
-def test_podman_is_ended_with_its_job(build: Build, job_folder: Path, podman: None) -> None:
-    """A signal to the job ends the command in the container."""
-    start = starter_command(build("small", "oci"), ["sleep", str(_SECONDS)], shared=True, method="podman")
-    variables = {"PATH": "/usr/bin:/bin", "WINGSPAN_NODE_CACHE": str(job_folder / "node")}
+@pytest.mark.parametrize("ordinary", [False, True])
+@pytest.mark.parametrize("answers", [False, True])
+def test_podman_is_ended_with_its_job(
+    ordinary: bool, answers: bool, build: Build, job_folder: Path, podman: None, as_ordinary_user: AsUser
+) -> None:
+    """A signal to the job ends the command in the container; the job ends by it, or with the code that the command answers it with."""
+    waits = f"exec sleep {_SECONDS}"
+    if answers:
+        waits = f"trap 'kill $!; exit 9' TERM; sleep {_SECONDS} & wait"
+    bundle = build("small", "oci")
+    start = starter_command(bundle, ["sh", "-c", waits], shared=True, method="podman")
+    starter = job_folder / "starter.sh"  # the cache is its user's alone
+    shutil.copy(start.executable, starter)
+    starter.chmod(0o755)
+    variables = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "WINGSPAN_NODE_CACHE": str(job_folder / "node")}
+    variables["TMPDIR"] = str(job_folder / "tmp")
     variables |= {key: os.environ[key] for key in ("CONTAINERS_CONF",) if key in os.environ}
+    user = as_ordinary_user if ordinary else list
     log = job_folder / "log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            ["sh", str(start.executable), *start.arguments], cwd=job_folder, env=variables, stderr=errors
-        )
+    for _ in range(2):  # the second time it is remembered what works
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                user(["sh", str(starter), *start.arguments]), cwd=job_folder, env=variables, stderr=errors
+            )
 
-    def begun() -> set[str]:
-        assert process.poll() is None, log.read_text()
-        return _sleepers()
+        def begun(process: subprocess.Popen[bytes] = process) -> set[str]:
+            assert process.poll() is None, log.read_text()
+            return _sleepers()
 
-    running = until(begun, "the command in the container")
-    process.terminate()
-    assert process.wait(PATIENCE) == -15
-    until(lambda: not running & _sleepers(), "its end")
+        running = until(begun, "the command in the container")
+        process.terminate()
+        assert process.wait(PATIENCE) == (9 if answers else -signal.SIGTERM), log.read_text()
+        until(lambda running=running: not running & _sleepers(), "its end")
+    nothing_is_left(job_folder)
 
 
 #: This process's own: others run these tests on the machine, too.

@@ -24,9 +24,11 @@ ws_try_oci_podman() {
     ws_home=$ws_own
     [ ! -r "${HOME:-}/.config/containers" ] || ws_home=$HOME
     ws_podman="env HOME=$(ws_quoted "$ws_home") XDG_RUNTIME_DIR=$(ws_quoted "$ws_own") podman --log-level fatal --storage-driver vfs"
-    ws_podman="$ws_podman --root $(ws_quoted "$ws_own/s") --runroot $(ws_quoted "$ws_brief") --tmpdir $(ws_quoted "$ws_own/t")"
-    # A process of podman's own stays behind otherwise, to keep the user's namespace.
-    ws_clear="kill -9 \$(cat $(ws_quoted "$ws_own/t/pause.pid") $(ws_quoted "$ws_own/libpod/tmp/pause.pid"))"
+    # Only where podman has it by itself (in XDG_RUNTIME_DIR) does it look for its pause process before anything else.
+    ws_pause=$ws_own/libpod/tmp
+    ws_podman="$ws_podman --root $(ws_quoted "$ws_own/s") --runroot $(ws_quoted "$ws_brief") --tmpdir $(ws_quoted "$ws_pause")"
+    # This process of podman's own keeps the user's namespace, and would stay behind.
+    ws_clear="kill -9 \$(cat $(ws_quoted "$ws_pause/pause.pid"))"
     ws_clear="$ws_clear; ws_remove_work $(ws_quoted "$ws_brief"); rm -rf $(ws_quoted "$ws_own")"
     ws_clear_away_on_signals
     ws_line="exec $ws_podman run"
@@ -68,6 +70,9 @@ END
         return
     fi
     if [ -n "$ws_doubt" ]; then ws_doubt="$ws_line true"; else ws_remember "$ws_found"; fi
+    # An ordinary user's podman joins the namespace of its pause process. Without one it starts itself once more in a namespace, and the first
+    # of the two would end with exit code 0 on SIGTERM, and leave the command alone (containers/podman: libpod/runtime.go, "libpod" handler).
+    [ "$(id -u)" = 0 ] || [ -s "$ws_pause/pause.pid" ] || eval "$ws_podman unshare true" >/dev/null 2>&1 </dev/null
     ws_say "$1: run by podman"
     shift
     # one that was killed leaves its container
