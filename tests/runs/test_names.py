@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import wingspan.pools
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.jobs import JobDescription
 from wingspan.pools.slurm import _script as slurm_script
@@ -109,3 +111,13 @@ def test_the_starter_leaves_its_users_variables_alone(tmp_path: Path) -> None:
     command = ["--stage", "run", "--prefix", str(tmp_path / "e"), "--", "sh", "-c", f"env -0 >{seen}"]
     execute(["sh", str(starter), *command], tmp_path, variables)
     check(variables, seen, "CONDA_PREFIX", "PATH")
+
+
+def test_the_launcher_leaves_its_users_variables_alone(tmp_path: Path) -> None:
+    """So does what looks for a worker's Python."""
+    seen, launcher = tmp_path / "seen", Path(wingspan.pools.__file__).with_name("launcher.sh")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    variables = names_in(launcher.read_text()) | {"PATH": os.environ["PATH"]}
+    write = "import os, sys; open(sys.argv[1], 'wb').write(b'\\0'.join(b'='.join(one) for one in os.environb.items()))"
+    execute(["sh", str(launcher), version, sys.executable, "-c", write, str(seen)], tmp_path, variables)
+    check(variables, seen, "LC_CTYPE")
