@@ -29,7 +29,8 @@ def print_table(
         right: Headings of the columns that are set flush right.
         whole: Headings of the columns that are never folded, however narrow the terminal is.
         cut: Headings of the columns that are cut off rather than folded where the terminal is narrow.
-        drop: Headings of the columns that are left out where it is narrower than all together, the first of them first.
+        drop: Headings of the columns that are left out where it is narrower than all together, the first of
+            them first.
     """
     cells = [tuple(shown(cell) for cell in row) for row in rows]
     if sys.stdout.isatty():
@@ -78,8 +79,8 @@ def _draw(
             min_width=len(column) if column in cut else None,
         )
     for row in cells:
-        # Cells are data: a package called "[red]" is not markup. Only columns that may wrap are made narrower,
-        # and so it is the cell that does not.
+        # Cells are data: a package called "[red]" is not markup. Only columns that may wrap are made
+        # narrower, and so it is the cell that does not.
         table.add_row(
             *(
                 Text(cell, no_wrap=True, overflow="ellipsis") if column in cut else Text(cell)

@@ -94,7 +94,8 @@ def _program(name: str) -> _Part:
     if where is not None:
         try:
             with tempfile.TemporaryDirectory() as folder:
-                # Without any configuration neither condor_version nor sbatch --version says anything; sbatch would look for one by DNS.
+                # Without any configuration neither condor_version nor sbatch --version says anything; sbatch
+                # would look for one by DNS.
                 slurm = Path(folder) / "slurm.conf"
                 slurm.write_text("ClusterName=none\nSlurmctldHost=localhost\n", encoding="ascii")
                 done = subprocess.run(

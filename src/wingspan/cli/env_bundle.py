@@ -195,8 +195,8 @@ def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> int:
 def enter(file: Path, command: tuple[str, ...], *, method: str | None, keep_environment: bool) -> None:
     """A shell (or COMMAND) inside a bundle, as a worker would see it.
 
-    Options stand before BUNDLE: what follows it is the command's. The same starter does it that starts jobs; what it did is the
-    first line it prints.
+    Options stand before BUNDLE: what follows it is the command's. The same starter does it that starts jobs;
+    what it did is the first line it prints.
     """
     from wingspan.environments.bundles import open_bundle, starter_command
 

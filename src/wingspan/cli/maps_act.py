@@ -87,8 +87,8 @@ def rerun(
 ) -> None:
     """Do components of a map again: numbers and ranges (7 3-9), or those that have no output.
 
-    What is done again gives up what it had; everything else is kept. The function is the one that the map was given last, however its
-    file has changed since.
+    What is done again gives up what it had; everything else is kept. The function is the one that the map was
+    given last, however its file has changed since.
     """
     import wingspan
     from wingspan.maps._again import current_function, import_function

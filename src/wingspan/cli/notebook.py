@@ -49,8 +49,9 @@ def notebook(
 ) -> int:
     """JupyterLab with a pool beside it: maps in its cells find the pool ready.
 
-    The pool is the site's, where this machine's configuration names one; else it is the personal pool, which is started at the same
-    time and stopped with the last notebook that uses it. Only this machine can reach the server, and only with its token.
+    The pool is the site's, where this machine's configuration names one; else it is the personal pool, which
+    is started at the same time and stopped with the last notebook that uses it. Only this machine can reach
+    the server, and only with its token.
 
     \b
       wingspan notebook                                 shows this folder

@@ -58,15 +58,16 @@ def render(
     """Write files into DIR that submit a run, or workers of a map: what is asked for, what is executed, and submit.sh, interact.sh,
     README.md.
 
-    They work with plain condor_submit or sbatch, also where there is no Wingspan; comments say why each line is there.
+    They work with plain condor_submit or sbatch, also where there is no Wingspan; comments say why each line
+    is there.
 
     \b
       wingspan render htcondor made train --gpus 1 --time 3h
       wingspan render slurm again --from train-1
       wingspan render slurm made --from TAG --workers 50     workers that complete the map TAG
 
-    For a map only the options --workers, --cpus, --memory, --disk, --time, --gpus, --profile and --switch have a meaning; without
-    them its own are taken.
+    For a map only the options --workers, --cpus, --memory, --disk, --time, --gpus, --profile and --switch
+    have a meaning; without them its own are taken.
     """
     from wingspan.cli._progress import progress
 

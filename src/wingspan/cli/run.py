@@ -245,8 +245,8 @@ def run(
       wingspan run -i a.py -o b.csv -- python a.py    a command
       wingspan run study.ipynb --sweep alpha=1,2      a notebook, which comes back executed
 
-    Nothing goes along but what --input names, or the task's inputs and [tool.wingspan] in the manifest. The run is kept under its
-    name: wingspan status, logs, fetch, rerun, rm.
+    Nothing goes along but what --input names, or the task's inputs and [tool.wingspan] in the manifest. The
+    run is kept under its name: wingspan status, logs, fetch, rerun, rm.
     """
     from wingspan.cli._progress import progress
     from wingspan.runs._api import start

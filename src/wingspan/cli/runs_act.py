@@ -152,7 +152,8 @@ def ssh(ctx: click.Context, /, name: str, number: int) -> int:
 def logs(name: str, numbers: tuple[int, ...], live: bool, only_errors: bool) -> int:
     """What a run has printed so far: all its jobs, or those of a sweep that have a NUMBER.
 
-    Standard output goes to standard output, standard error to standard error. Of several jobs each line begins with the job's number.
+    Standard output goes to standard output, standard error to standard error. Of several jobs each line
+    begins with the job's number.
     """
     one = _load(name)
     chosen = list(dict.fromkeys(numbers)) or list(range(len(one)))

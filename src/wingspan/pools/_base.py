@@ -50,11 +50,13 @@ class JobEvent:
         reason: In words: why held, removed or evicted.
         signal: Signal that ended the job.
         host: Execution point.
-        notes: Of a job that was just submitted: what its submit description says in ``submit_event_user_notes``.
+        notes: Of a job that was just submitted: what its submit description says in
+            ``submit_event_user_notes``.
         schedd: Of a job that was just submitted: the address of its schedd.
         by_person: Of a held job: a person wanted the hold. Nothing is wrong with the job or its machine.
         never_starts: Of an idle job: as things are it will not start, and `reason` says why.
-        begins: The job itself says that it begins. If it was running before, it was killed and started again, and nobody told.
+        begins: The job itself says that it begins. If it was running before, it was killed and started again,
+            and nobody told.
     """
 
     cluster: str
@@ -91,7 +93,8 @@ class JobWatcher(Protocol):
 class Pool(Protocol):
     """An engine that executes jobs."""
 
-    #: Its name: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or one that was given to `register`.
+    #: Its name: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or one that was given to
+    #: `register`.
     kind: str
     #: Which of several pools of this kind: the folder of a personal one. None where there is only one.
     place: str | None
@@ -105,7 +108,8 @@ class Pool(Protocol):
     warms_up: bool
     #: It gives each job a folder, and brings files there and back.
     moves_files: bool
-    #: It writes HTCondor's event log, ``events.log`` in the map's or run's folder: what becomes of each job, its end too.
+    #: It writes HTCondor's event log, ``events.log`` in the map's or run's folder: what becomes of each job,
+    #: its end too.
     writes_log: bool
     #: A job that is held or sent away ends for good: whoever wants it to go on submits another in its place.
     ends_held_jobs: bool
@@ -119,9 +123,11 @@ class Pool(Protocol):
     takes_requirements: bool
     #: The rules of the site are asked where nobody names a profile.
     follows_site: bool
-    #: A profile becomes options of the scheduler when a job is submitted; else `Profile.apply` has changed the job before.
+    #: A profile becomes options of the scheduler when a job is submitted; else `Profile.apply` has changed
+    #: the job before.
     renders_profile: bool
-    #: A job that asks for GPUs gets devices of its own; else it finds them itself, and others may find the same.
+    #: A job that asks for GPUs gets devices of its own; else it finds them itself, and others may find the
+    #: same.
     hands_out_gpus: bool
     #: It belongs to one person: its scheduler may be asked as often as one likes.
     own: bool
@@ -225,8 +231,8 @@ class Pool(Protocol):
     def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
         """Why jobs of `submissions` wait or are started again and again, with what to do; None: nothing unusual.
 
-        Asks the scheduler, so not to be called often (see `wingspan.pools.waiting.Explainer`). On a pool of one's own it also has
-        the scheduler look again at jobs that it has forgotten.
+        Asks the scheduler, so not to be called often (see `wingspan.pools.waiting.Explainer`). On a pool of
+        one's own it also has the scheduler look again at jobs that it has forgotten.
 
         Raises:
             PoolError: It does not answer.
@@ -252,7 +258,8 @@ class Pool(Protocol):
     def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
         """Jobs that work on the map or run in `folder`, each submission with its note: also those whose submitter died before he knew.
 
-        With `ask` the scheduler is asked, and else those are found of which it has written something to the folder. Never raises.
+        With `ask` the scheduler is asked, and else those are found of which it has written something to the
+        folder. Never raises.
         """
         ...
 

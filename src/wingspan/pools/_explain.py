@@ -28,7 +28,8 @@ class Candidate:
     Attributes:
         kind: ``"htcondor"``, ``"personal"``, ``"slurm"`` or ``"local"``.
         usable: Jobs can be submitted to it, now or once it has been started.
-        configured: This machine's configuration names it. A map is not sent elsewhere when it does not answer.
+        configured: This machine's configuration names it. A map is not sent elsewhere when it does not
+            answer.
         chosen: A map that names no pool gets this one.
         reason: Why, or why not, as a sentence.
         hint: What makes it usable, where something does.

@@ -1,7 +1,7 @@
 """Which pool is used: the one that was named, else the site's HTCondor, its Slurm, the personal HTCondor, this machine.
 
-A site that is configured and does not answer is an error. Who has a site's pool does not want the work on the machine that all people of the
-site share, just because its scheduler is silent for a moment.
+A site that is configured and does not answer is an error. Who has a site's pool does not want the work on the
+machine that all people of the site share, just because its scheduler is silent for a moment.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _SLURM_FOLDERS = (
     "/usr/local/etc/slurm",
     "/opt/slurm/etc",
 )
-#: So long sinfo may look for a cluster where no file names one: it has to find it by DNS, and retries for a minute.
+#: So long sinfo may look for a cluster where no file names one: it has to find it by DNS, and retries for a
+#: minute.
 _SINFO_SECONDS = 3.0
 
 KINDS = ("personal", "htcondor", "slurm", "local")
@@ -115,7 +116,8 @@ def get_pool(kind: str, place: str | None = None) -> Pool:
     """The pool of this kind.
 
     Args:
-        kind: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or a name that was given to `register`.
+        kind: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or a name that was given to
+            `register`.
         place: Which of several of this kind (`Pool.place`); None is the one of the settings.
 
     Raises:
@@ -133,7 +135,8 @@ def site_condor() -> str | None:
     if schedd:
         return f"_condor_SCHEDD_HOST is {schedd}"
     configuration = os.environ.get("CONDOR_CONFIG")
-    # /dev/null: HTCondor's bindings say so in their own process when they are imported where nothing is configured.
+    # /dev/null: HTCondor's bindings say so in their own process when they are imported where nothing is
+    # configured.
     if configuration and configuration.upper() != "ONLY_ENV" and configuration != os.devnull:
         return f"CONDOR_CONFIG is {configuration}"
     for path in (Path("/etc/condor/condor_config"), Path.home() / ".condor" / "user_config"):
@@ -145,8 +148,8 @@ def site_condor() -> str | None:
 def slurm_configured() -> str | None:
     """What names a Slurm cluster on this machine: a sentence, or None.
 
-    The places are those of slurm.conf(5), of Slurm that was built by itself, and of "configless" Slurm, which may have none at all: then
-    sinfo is asked for a moment, where there is one.
+    The places are those of slurm.conf(5), of Slurm that was built by itself, and of "configless" Slurm, which
+    may have none at all: then sinfo is asked for a moment, where there is one.
     """
     if named := os.environ.get("SLURM_CONF"):
         return f"SLURM_CONF is {named}"

@@ -1,7 +1,8 @@
 """The GPUs of a pool, from what its slots advertise.
 
-Attribute names: HTCondor manual, "Machine ClassAd Attributes" and "condor_gpu_discovery". ``GPUs_DriverVersion`` there is the
-highest CUDA runtime that the driver supports, not NVIDIA's number of the driver.
+Attribute names: HTCondor manual, "Machine ClassAd Attributes" and "condor_gpu_discovery".
+``GPUs_DriverVersion`` there is the highest CUDA runtime that the driver supports, not NVIDIA's number of the
+driver.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def _cuda(properties: Mapping[str, Any]) -> str | None:
     if highest is not None:
         return f"{int(highest) // 1000}.{int(highest) % 1000 // 10}"
     version = properties.get("DriverVersion")
-    # As 12.40 it is 12.4: condor_gpu_discovery prints driverVersion % 100, which is ten times the minor version.
+    # As 12.40 it is 12.4: condor_gpu_discovery prints driverVersion % 100, which is ten times the minor
+    # version.
     return None if version is None else f"{float(version):.1f}"
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HTCondorPool", "PersonalHTCondorPool"]
 
-#: Workers that a map gets on a pool of unknown size when nobody says: those that find nothing to do end at once.
+#: Workers that a map gets on a pool of unknown size when nobody says: those that find nothing to do end at
+#: once.
 DEFAULT_WORKERS = 1000
 #: So many of a map's or run's jobs are looked at to see why they wait.
 _EXPLAINED = 200
@@ -46,7 +47,8 @@ class HTCondorPool(PlainPool):
     """The HTCondor that this machine's configuration names."""
 
     kind = "htcondor"
-    #: Workers reach the folder of their map alone. Not on a pool of one person, where they go on to the next one.
+    #: Workers reach the folder of their map alone. Not on a pool of one person, where they go on to the next
+    #: one.
     limits_access = True
     transport = "chirp"
     shares_files = False
@@ -250,8 +252,9 @@ def _issue_credentials(description: Submit) -> None:
         )
 
 
-#: What is sent once to each execution point came with these versions of the schedd (HTCondor's sources: ``CommonInputFiles``,
-#: ``container_is_common``). An older one would not send a file that is named as common only.
+#: What is sent once to each execution point came with these versions of the schedd (HTCondor's sources:
+#: ``CommonInputFiles``, ``container_is_common``). An older one would not send a file that is named as common
+#: only.
 _COMMON_FILES, _COMMON_IMAGES = (25, 14), (25, 0)
 
 
@@ -340,7 +343,8 @@ class PersonalHTCondorPool(HTCondorPool):
 
     def submit(self, job: JobDescription) -> Submission:
         self._check_machines(job)
-        # After a crash of the whole machine there is nothing to reconnect to: do not wait the usual 40 minutes for it.
+        # After a crash of the whole machine there is nothing to reconnect to: do not wait the usual 40
+        # minutes for it.
         job = attrs.evolve(job, submit={"job_lease_duration": "40", **job.submit})
         warm = self._warm_workers()
         if not warm.suits(job):
@@ -404,8 +408,9 @@ class PersonalHTCondorPool(HTCondorPool):
     def _remind(self, found: Explanation, jobs: set[tuple[int, int]]) -> None:
         """Have the schedd look again at jobs that it has forgotten.
 
-        Seen with HTCondor 25.14: a job that was released while its shadow still ended is not offered to the negotiator until something
-        about its priority is set, be it to what it was; a job whose schedd died while it took a checkpoint runs on paper only.
+        Seen with HTCondor 25.14: a job that was released while its shadow still ended is not offered to the
+        negotiator until something about its priority is set, be it to what it was; a job whose schedd died
+        while it took a checkpoint runs on paper only.
         """
         import htcondor2
 

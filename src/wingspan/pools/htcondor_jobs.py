@@ -47,8 +47,8 @@ def constraint_of(submissions: Sequence[Submission]) -> str:
 def wait_for_shadows(schedd: Schedd, constraint: str) -> None:
     """Let the shadows of held jobs end before they are released.
 
-    Seen with HTCondor 25.14: a job that is released while its shadow still ends is idle afterwards and never offered to the
-    negotiator again, until something else changes its priority.
+    Seen with HTCondor 25.14: a job that is released while its shadow still ends is idle afterwards and never
+    offered to the negotiator again, until something else changes its priority.
     """
     deadline = time.monotonic() + 5.0
     while time.monotonic() < deadline:
@@ -84,7 +84,8 @@ class HTCondorWatcher:
         constraint = constraint_of(self._submissions)
         with self._schedd() as schedd:
             queue = list(schedd.query(constraint, _PROJECTION, opts=htcondor2.QueryOpts.IncludeClusterAd))
-            # A cluster that its schedd still makes jobs of (max_idle) says of which process on: those are in no list yet.
+            # A cluster that its schedd still makes jobs of (max_idle) says of which process on: those are in
+            # no list yet.
             to_come = {
                 str(ad["ClusterId"]): int(ad["JobMaterializeNextProcId"])
                 for ad in queue

@@ -1,11 +1,13 @@
 """Any command as plain processes on this machine: the local pool's way of executing runs.
 
-A supervisor, detached from the caller, starts the processes of a submission, as many at a time as there are cores for
-them, and appends what happens to ``local.log`` in the run's folder. That it is alive is known by a lock on ``workers/<cluster>.run``,
-as with the workers of maps (see `wingspan.pools.local`), so that the same code ends it.
+A supervisor, detached from the caller, starts the processes of a submission, as many at a time as there are
+cores for them, and appends what happens to ``local.log`` in the run's folder. That it is alive is known by a
+lock on ``workers/<cluster>.run``, as with the workers of maps (see `wingspan.pools.local`), so that the same
+code ends it.
 
-Each process and its children hold the lock on ``workers/<cluster>.<process>.job``, a file that goes when they have ended. If the supervisor is killed
-nobody is left who could tell how they end: then they are ended, on Linux at once, else by whoever looks at the run next.
+Each process and its children hold the lock on ``workers/<cluster>.<process>.job``, a file that goes when they
+have ended. If the supervisor is killed nobody is left who could tell how they end: then they are ended, on
+Linux at once, else by whoever looks at the run next.
 """
 
 from __future__ import annotations
@@ -97,7 +99,8 @@ class _Supervisor:
         cores = usable_cores()
         self.at_once = max(1, cores // max(1, int(order["cpus"])))
         self.running: dict[int, tuple[int, subprocess.Popen[bytes], float]] = {}
-        #: When they are killed: processes that were told to end, and groups of processes whose first has ended.
+        #: When they are killed: processes that were told to end, and groups of processes whose first has
+        #: ended.
         self.told: dict[int, float] = {}
         self.left: dict[int, tuple[float, int]] = {}
         self.untold: list[bytes] = []

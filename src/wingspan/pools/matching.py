@@ -9,7 +9,8 @@ from wingspan.jobs import JobDescription
 
 __all__ = ["PROJECTION", "why_no_machine"]
 
-#: What is asked of each slot, beside what requirements may name (HTCondor manual, "Machine ClassAd Attributes").
+#: What is asked of each slot, beside what requirements may name (HTCondor manual, "Machine ClassAd
+#: Attributes").
 PROJECTION = (
     "Name",
     "TotalSlotCpus",

@@ -32,8 +32,8 @@ _SPEAKS = 'regexp("-[0-9a-f]{{8}}[.]", strcat({})) || WingspanBundleSHA256 =!= u
 def queued_digests() -> set[str]:
     """SHA-256 digests (64 digits, or the 8 of a content-hashed name) that queued jobs name, whosever they are.
 
-    Asked are the site's schedd, where one is configured, and the personal pool; where it is stopped, the queue that it will
-    start with again is read.
+    Asked are the site's schedd, where one is configured, and the personal pool; where it is stopped, the
+    queue that it will start with again is read.
 
     Raises:
         PoolUnavailable: A schedd does not answer.

@@ -1,8 +1,8 @@
 """A Slurm cluster: each submission is a job array, on a file system that login node and compute nodes share.
 
-A job says itself when it begins and ends, in ``slurm/<array job>.<task>`` in the map's or run's folder, so that its state needs no
-scheduler. `squeue --json` is asked seldom, and for everything at once: it knows what a job cannot say, such as why it
-waits, or that it was cancelled.
+A job says itself when it begins and ends, in ``slurm/<array job>.<task>`` in the map's or run's folder, so
+that its state needs no scheduler. `squeue --json` is asked seldom, and for everything at once: it knows what
+a job cannot say, such as why it waits, or that it was cancelled.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SlurmPool"]
 
-#: Workers of a map when nobody says how many. Fewer than with HTCondor: sites limit the jobs that one person may have (MaxSubmitJobs).
+#: Workers of a map when nobody says how many. Fewer than with HTCondor: sites limit the jobs that one person
+#: may have (MaxSubmitJobs).
 DEFAULT_WORKERS = 100
 #: So often it is looked at what a command has left undone: tasks may change between a question and a command.
 _TURNS = 3
@@ -159,7 +160,8 @@ def _move(
 ) -> None:
     """Bring tasks into `state`, and write it down: nobody else would tell before Slurm is asked.
 
-    Slurm does what it can of a command, and refuses all of it in words about one task that has changed meanwhile.
+    Slurm does what it can of a command, and refuses all of it in words about one task that has changed
+    meanwhile.
 
     Args:
         clusters: Array jobs.

@@ -15,7 +15,8 @@ __all__ = ["PATIENCE", "SMALL_ARRAY", "call", "largest_array", "queue"]
 
 #: Seconds after which a command of Slurm's is given up: it retries by itself before.
 PATIENCE = 60.0
-#: Arrays up to so many tasks are taken to be allowed everywhere: MaxArraySize is 1001 where a site says nothing.
+#: Arrays up to so many tasks are taken to be allowed everywhere: MaxArraySize is 1001 where a site says
+#: nothing.
 SMALL_ARRAY = 100
 
 
@@ -60,7 +61,8 @@ def queue(clusters: Iterable[str]) -> list[Task]:
     """
     wanted = set(clusters)
     try:
-        # Without --states finished ones are left out by newer versions, which Slurm remembers for MinJobAge seconds.
+        # Without --states finished ones are left out by newer versions, which Slurm remembers for MinJobAge
+        # seconds.
         answer = call("squeue", "--json", "--states=all", f"--jobs={','.join(sorted(wanted))}")
     except PoolError as error:
         if "Invalid job id" in error.message:  # since 23.02, of a single job that it has forgotten

@@ -11,7 +11,8 @@ from wingspan.pools._base import JobState
 
 __all__ = ["Task", "read_jobs_in", "read_queue", "why_tasks_wait"]
 
-#: Job states (squeue(1), "JOB STATE CODES") in HTCondor's words; the rest ended without an exit code of their own.
+#: Job states (squeue(1), "JOB STATE CODES") in HTCondor's words; the rest ended without an exit code of their
+#: own.
 _STATES = {
     "PENDING": JobState.IDLE,
     "CONFIGURING": JobState.IDLE,
@@ -42,7 +43,8 @@ _IN_WORDS = {
     "BOOT_FAIL": "its node did not boot",
     "DEADLINE": "its deadline was over",
 }
-#: Why a task waits that will not start by itself (squeue(1), "JOB REASON CODES"): the request has to be another one.
+#: Why a task waits that will not start by itself (squeue(1), "JOB REASON CODES"): the request has to be
+#: another one.
 _NEVER = frozenset(
     {
         "PartitionTimeLimit",

@@ -75,7 +75,8 @@ class SlurmWatcher:
     _next_look: float = 0.0
     _opened: int = 0
 
-    #: Seconds between two looks at the folder, and how many files are opened in a second: it is on a shared file system.
+    #: Seconds between two looks at the folder, and how many files are opened in a second: it is on a shared
+    #: file system.
     INTERVAL, OPENED = 0.2, 500
 
     def poll(self) -> Iterable[JobEvent]:

@@ -1,7 +1,8 @@
 """The file ``submissions`` in the folder of a map or a run: which jobs work on it, one line for each submission.
 
-A line is appended as soon as the scheduler has taken the jobs. Nothing is rewritten or removed, so that any number of processes may read
-and append at once. What an older Wingspan has written for a map or for a run is read in the same way.
+A line is appended as soon as the scheduler has taken the jobs. Nothing is rewritten or removed, so that any
+number of processes may read and append at once. What an older Wingspan has written for a map or for a run is
+read in the same way.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class LoggedSubmission(Submission):
         """What a line says.
 
         Raises:
-            ValueError: It makes no sense. So do the errors of a field that is missing (KeyError) or of another type (TypeError,
-                OverflowError).
+            ValueError: It makes no sense. So do the errors of a field that is missing (KeyError) or of
+                another type (TypeError, OverflowError).
         """
         place = entry.get("place")
         read = cls(
@@ -106,8 +107,9 @@ class SubmissionLog:
     def entries(self) -> tuple[LoggedSubmission, ...]:
         """All submissions, oldest first; the file is read only if it has grown.
 
-        Two processes may have written down the same jobs of ours: they are named once. Of an external submission each line is named, as
-        later ones tell of more jobs. Lines that a crash has cut are left out.
+        Two processes may have written down the same jobs of ours: they are named once. Of an external
+        submission each line is named, as later ones tell of more jobs. Lines that a crash has cut are left
+        out.
 
         Raises:
             OSError: The file is there and cannot be read.

@@ -1,6 +1,7 @@
 """A `JobDescription` as an HTCondor submit description: a pure function, tested against files.
 
-Words and quoting follow the condor_submit manual page (HTCondor manual, "condor_submit", sections on arguments and environment).
+Words and quoting follow the condor_submit manual page (HTCondor manual, "condor_submit", sections on
+arguments and environment).
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def classad_literal(value: ClassAdValue) -> str:
         return f'real("{"NaN" if math.isnan(value) else "INF" if value > 0 else "-INF"}")'
     if isinstance(value, int | float):
         return repr(value)
-    # A submit description takes strings as old ClassAds had them: \" is the only escape, a backslash is itself.
+    # A submit description takes strings as old ClassAds had them: \" is the only escape, a backslash is
+    # itself.
     escaped = value.replace('"', '\\"')
     return submit_value(f'"{escaped}"')
 
@@ -45,8 +47,9 @@ def classad_literal(value: ClassAdValue) -> str:
 def submit_value(text: str) -> str:
     r"""Text from elsewhere as the value of a submit command, or as a part of one: condor_submit expands nothing in it.
 
-    The manual has ``$(DOLLAR)`` for the character itself, and ``$$(DOLLARDOLLAR)`` for two of them, which the schedd would look up in the
-    machine's ad. (Of the text ``$(DOLLAR)`` a ``$`` remains: HTCondor knows no way to write it.)
+    The manual has ``$(DOLLAR)`` for the character itself, and ``$$(DOLLARDOLLAR)`` for two of them, which the
+    schedd would look up in the machine's ad. (Of the text ``$(DOLLAR)`` a ``$`` remains: HTCondor knows no
+    way to write it.)
 
     Raises:
         SubmitError: It has an end of a line: what follows would be a command.
@@ -66,16 +69,16 @@ def submit_line(name: str, value: str) -> str:
     r"""A line of a submit description, as condor_submit will read it: one command with this value.
 
     Raises:
-        SubmitError: The value cannot be written there. A backslash at its end would join the next line to it, and condor_submit drops blanks
-            at its ends; or name or value go over several lines.
+        SubmitError: The value cannot be written there. A backslash at its end would join the next line to it,
+            and condor_submit drops blanks at its ends; or name or value go over several lines.
 
     >>> submit_line("log", "events.log")
     'log = events.log'
     >>> submit_line("initialdir", "/home/me/a\\")
     Traceback (most recent call last):
     ...
-    wingspan.errors.SubmitError: '/home/me/a\\' cannot stand in a submit description as initialdir: it ends with a backslash
-    Hint: name it otherwise, or rename the file
+    wingspan.errors.SubmitError: '/home/me/a\\' cannot stand in a submit description as initialdir: it ends
+    with a backslash Hint: name it otherwise, or rename the file
     """
     why = None
     if not _NAME.fullmatch(name):
@@ -158,9 +161,11 @@ def submit_description(
 
     Args:
         job: What to submit.
-        common_files: The schedd knows common input files (HTCondor 25.14 and later); else they are sent with each job.
+        common_files: The schedd knows common input files (HTCondor 25.14 and later); else they are sent with
+            each job.
         common_images: The schedd knows common container images (HTCondor 25.0 and later).
-        limits_access: What has a chirp channel reaches, on the access point, the job's own folder and files alone.
+        limits_access: What has a chirp channel reaches, on the access point, the job's own folder and files
+            alone.
     """
     resources = job.resources
     lines: list[tuple[str, str | None]] = [
@@ -208,7 +213,8 @@ def submit_description(
 def _reach(job: JobDescription) -> str | None:
     """The paths on the access point that the shadow opens for the job, as `LimitDirectoryAccess` has them; None if they cannot be written so.
 
-    It counts where the administrator has set no LIMIT_DIRECTORY_ACCESS. An entry with a star at its end is a beginning of paths.
+    It counts where the administrator has set no LIMIT_DIRECTORY_ACCESS. An entry with a star at its end is a
+    beginning of paths.
     """
     paths = [
         job.working_dir,

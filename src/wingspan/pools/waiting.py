@@ -1,6 +1,7 @@
 """Why jobs wait, or are started again and again, as far as a scheduler can tell.
 
-The scheduler is asked one question for all jobs of a map or run, and seldom: only while something looks as if it did not go on.
+The scheduler is asked one question for all jobs of a map or run, and seldom: only while something looks as if
+it did not go on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Explainer", "Explanation", "explain"]
 
-#: Jobs that have not moved for so long are asked about (s), and again after so long, on a site's pool less and less often.
+#: Jobs that have not moved for so long are asked about (s), and again after so long, on a site's pool less
+#: and less often.
 PATIENCE = 5.0
 AGAIN_AT_MOST = 60.0
 #: A job that is said to run for so long and that no slot has is lost (s).
@@ -30,8 +32,8 @@ LOST = 15.0
 SHORT = 60.0
 #: So many groups of alike jobs are looked at.
 _GROUPS = 3
-#: Why a job was sent off its machine where nothing is wrong with it: holds, policies, people, priorities (HTCondor's sources,
-#: condor_holdcodes.h).
+#: Why a job was sent off its machine where nothing is wrong with it: holds, policies, people, priorities
+#: (HTCondor's sources, condor_holdcodes.h).
 _DELIBERATE = frozenset(
     {1, 3, 15, 26, 1000, 1001, 1004, 1005, 1010, 1011, *range(1013, 1020), 1022, 1023, 1025}
 )

@@ -1,7 +1,8 @@
 """The worker as one file: ``worker.pyz`` holds `wingspan.worker`, cloudpickle and HTCondor's htchirp, and runs on any Python.
 
-Kept in the cache under a name made of what is inside, so that it is built once a version. Compiled files lie beside
-the sources (unchecked-hash pyc, PEP 552): a worker of another Python version falls back to the sources.
+Kept in the cache under a name made of what is inside, so that it is built once a version. Compiled files lie
+beside the sources (unchecked-hash pyc, PEP 552): a worker of another Python version falls back to the
+sources.
 """
 
 from __future__ import annotations

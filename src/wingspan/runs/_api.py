@@ -69,8 +69,8 @@ def run(
     """Execute a command, or a Pixi task, as batch jobs; come back as soon as they are in the queue.
 
     Args:
-        command: A list is program and arguments; a string is the name of a task of the workspace, or of a notebook (``.ipynb``), which
-            papermill executes, and which comes back as ``NAME.executed.ipynb``.
+        command: A list is program and arguments; a string is the name of a task of the workspace, or of a
+            notebook (``.ipynb``), which papermill executes, and which comes back as ``NAME.executed.ipynb``.
         arguments: Further arguments; those of the task, if it is one.
         environment: Locked environment: its name, or a `wingspan.Environment`. None: a task's own, or none.
         kind: How it travels: ``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"`` or ``"install"``.
@@ -82,14 +82,17 @@ def run(
         memory, disk, gpu_memory: ``"2GB"``, or bytes.
         time: Longest wall time: ``"12h"``, or seconds.
         variables: Environment variables of the jobs.
-        sweep: Parameters and their values: a job for each combination; ``{name}`` in the command is the value.
+        sweep: Parameters and their values: a job for each combination; ``{name}`` in the command is the
+            value.
         sweep_file: A CSV file whose first line names the parameters: a job for each further line.
-        checkpoint: Paths that are kept when the command exits with `checkpoint_exit_code`, which starts it again.
+        checkpoint: Paths that are kept when the command exits with `checkpoint_exit_code`, which starts it
+            again.
         profile, switches: Site profile, and what is turned on in it.
         preflight: Check the GPU before the command begins.
         workspace: Folder that relative paths are relative to, and in or above which the workspace is.
-        exist_ok: Where there is a run of this name already, of the same command and inputs, answer that one, with its outputs: so a script
-            can be executed again. It keeps the resources and the pool that it was made with.
+        exist_ok: Where there is a run of this name already, of the same command and inputs, answer that one,
+            with its outputs: so a script can be executed again. It keeps the resources and the pool that it
+            was made with.
         pool: Kind of pool; None: chosen.
         progress: Hears of the environment being built.
 
@@ -98,13 +101,15 @@ def run(
         InputMissing: An input is not there.
         CommandNotFound: The environment does not have the command.
         NoSuchMachine: No machine of the pool has what is asked for.
-        RunExists: The name is in use; with `exist_ok`: by another run, and the message says in what it differs.
+        RunExists: The name is in use; with `exist_ok`: by another run, and the message says in what it
+            differs.
         UnknownOption: An argument of a name that nobody knows.
         UnknownTask: There is no such task.
         PoolError: The pool cannot be used.
 
     Warns:
-        RunWarning: A file that the command names does not go along, the environment does not suit what is asked for, and the like.
+        RunWarning: A file that the command names does not go along, the environment does not suit what is
+            asked for, and the like.
 
     >>> r = run(["sh", "-c", "echo hello > greeting.txt"], outputs=["greeting.txt"], pool="local")
     >>> r.wait().state, r.outputs()["greeting.txt"].read_text()

@@ -142,7 +142,8 @@ def check_parameters(
     may_read = may_read or any("/" in one or _INTERPRETERS.fullmatch(one) for one in programs)
     texts = [text for step in steps for text in (*step.words, step.line or "", *step.env.values())]
     for name in parameters:
-        # A program that is started through a shell may read the variable itself; a plain word can only name it.
+        # A program that is started through a shell may read the variable itself; a plain word can only name
+        # it.
         if any(uses_parameter(text, name) for text in texts):
             continue
         unnamed.append(name)

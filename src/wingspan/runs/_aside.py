@@ -1,7 +1,8 @@
 """What a rerun gives up lies aside until the jobs are in the queue: whoever dies in between loses nothing.
 
-``earlier/<time>/before`` says which jobs worked on the run when that began, and is written before anything is moved. The lock of the run is
-held all the while; so where it is free, and something still lies aside, its owner has died: what was not submitted since then goes back.
+``earlier/<time>/before`` says which jobs worked on the run when that began, and is written before anything is
+moved. The lock of the run is held all the while; so where it is free, and something still lies aside, its
+owner has died: what was not submitted since then goes back.
 """
 
 from __future__ import annotations

@@ -64,8 +64,9 @@ def collect_inputs(
     Args:
         given: Paths or URLs that a person named; relative ones keep their folders, absolute ones outside of
             `base` are put flat into the job's folder.
-        globs: Patterns of tasks, relative to `base`, each with those of what other tasks of the job write before; what only these
-            match is not there yet, or is made anew, and is not sent. Each must match something else then.
+        globs: Patterns of tasks, relative to `base`, each with those of what other tasks of the job write
+            before; what only these match is not there yet, or is made anew, and is not sent. Each must match
+            something else then.
         base: What is relative, is relative to this.
 
     Raises:
@@ -248,8 +249,8 @@ def _input_sizes(inputs: Iterable[tuple[Path, str]]) -> dict[Path, int]:
 def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progress = NO_PROGRESS) -> int:
     """Put the inputs into `folder` under their places: what is submitted now is what runs, whatever is edited meanwhile.
 
-    No links: a file that is written anew in place would change with them. File systems that can share blocks. Answers how many
-    bytes there are.
+    No links: a file that is written anew in place would change with them. File systems that can share blocks.
+    Answers how many bytes there are.
 
     Raises:
         InputMissing: One vanished meanwhile, or is a link to nothing.
@@ -322,7 +323,8 @@ def _copy(source: Path, target: Path) -> None:
 def changed_inputs(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str]:
     """Inputs of which other content is here now than is kept in `folder`: their places, those of folders file by file.
 
-    What is not here any more has no other content. Files of the time and size that they were copied with are not read.
+    What is not here any more has no other content. Files of the time and size that they were copied with are
+    not read.
     """
     changed: list[str] = []
     for here, place in inputs:

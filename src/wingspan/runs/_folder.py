@@ -105,7 +105,8 @@ def create_run_folder(
     Args:
         spec: The run; its name is made up from `stem` if that is given.
         pool: Kind of the pool that it is for.
-        fill: Called with the folder as it is now and as it will be, to put everything else there; answers the size of the inputs.
+        fill: Called with the folder as it is now and as it will be, to put everything else there; answers the
+            size of the inputs.
 
     Raises:
         RunExists: The name is in use.

@@ -55,8 +55,9 @@ def open_shell(
 ) -> Callable[[], int]:
     """Prepare everything; what is returned opens the shell on this terminal and answers its exit code.
 
-    Where jobs run on this machine (personal and local pool), so does the shell, in a folder of its own. On a site's
-    HTCondor it is an interactive job, ``condor_submit -interactive`` of the rendered files, on Slurm ``srun --pty``.
+    Where jobs run on this machine (personal and local pool), so does the shell, in a folder of its own. On a
+    site's HTCondor it is an interactive job, ``condor_submit -interactive`` of the rendered files, on Slurm
+    ``srun --pty``.
 
     Args:
         request: As for a run; the command is not started, its files are there.
@@ -65,7 +66,8 @@ def open_shell(
         shell: Program and arguments instead of an interactive shell; on this machine only.
 
     Raises:
-        RunError: The scheduler's program for it is not here; from what is returned: HTCondor started no shell.
+        RunError: The scheduler's program for it is not here; from what is returned: HTCondor started no
+            shell.
     """
     chosen = choose_pool(pool, progress).pool
     plan = plan_run(request, progress=progress)
@@ -166,7 +168,8 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
         command: Program and arguments instead of an interactive shell.
 
     Returns:
-        What opens it on this terminal and answers its exit code; it raises `RunError` when HTCondor starts no shell.
+        What opens it on this terminal and answers its exit code; it raises `RunError` when HTCondor starts no
+        shell.
 
     Raises:
         RunError: The job is not running, or its pool has no way into it.

@@ -50,7 +50,8 @@ def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, la
         bundle = attrs.evolve(bundle, path=later / bundle.path.name)  # it lasts as long as the run
     words = carriage_to(pool, bundle).words if bundle is not None else ()
     shared = None if pool.moves_files else str(later)
-    # Without an environment programs were looked for here, and here is where the jobs run: they find the same ones.
+    # Without an environment programs were looked for here, and here is where the jobs run: they find the same
+    # ones.
     path = os.environ.get("PATH") if bundle is None and pool.shares_files else None
     script = now / "job.sh"
     text = job_script(spec, words, shared=shared, path=path)
@@ -105,7 +106,8 @@ def take_inputs(folder: RunFolder, *, shared: bool) -> int:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-#: What the scheduler keeps with the jobs, before the number of the first one, how many they are, and which inputs they have.
+#: What the scheduler keeps with the jobs, before the number of the first one, how many they are, and which
+#: inputs they have.
 JOB_NOTE = "wingspan job "
 
 

@@ -30,11 +30,12 @@ def is_notebook(request: RunRequest) -> bool:
 def notebook_request(request: RunRequest) -> RunRequest:
     """The request with papermill's command instead of the notebook.
 
-    The notebook goes along, and comes back as ``NAME.executed.ipynb``. The parameters of the sweep are those of its cell with the tag
-    ``parameters``.
+    The notebook goes along, and comes back as ``NAME.executed.ipynb``. The parameters of the sweep are those
+    of its cell with the tag ``parameters``.
 
     Raises:
-        InputMissing: There is no such notebook. InvalidRun: It cannot be read, or it would overwrite a parameter.
+        InputMissing: There is no such notebook. InvalidRun: It cannot be read, or it would overwrite a
+            parameter.
     """
     assert request.task is not None
     given = request.task.removeprefix("./")
@@ -46,7 +47,8 @@ def notebook_request(request: RunRequest) -> RunRequest:
     executed = str(PurePosixPath(name).with_suffix(".executed.ipynb"))
     words = ["papermill", name, executed, "--log-output", "--no-progress-bar"]
     if _language(notebook) == "python":
-        # The kernel of the environment that the notebook runs in, whatever the one that it was written with is called.
+        # The kernel of the environment that the notebook runs in, whatever the one that it was written with
+        # is called.
         words += ["--kernel", "python3", "--language", "python"]
     if folder := "/".join(PurePosixPath(name).parts[:-1]):
         words += ["--cwd", folder]

@@ -24,8 +24,8 @@ __all__ = ["check_command"]
 def check_command(bundle: Bundle, programs: Sequence[str], named: Environment, *, gpus: bool = False) -> None:
     """See that the environment has the programs; what was seen is remembered.
 
-    A `squashfs` bundle is started here. The others would have to be unpacked first: the lists of their packages are read instead.
-    Where neither is possible here, nothing is said: the jobs run elsewhere.
+    A `squashfs` bundle is started here. The others would have to be unpacked first: the lists of their
+    packages are read instead. Where neither is possible here, nothing is said: the jobs run elsewhere.
 
     Raises:
         CommandNotFound: It has not.

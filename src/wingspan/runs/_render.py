@@ -1,7 +1,7 @@
 """Runs as files for people to own: submit description or sbatch script, the script it executes, and how to use them.
 
-What is written works with plain ``condor_submit`` and ``sbatch``, on machines that have never heard of Wingspan, and says in
-comments why each line is there. What maps have too is in `wingspan.delivery.render`.
+What is written works with plain ``condor_submit`` and ``sbatch``, on machines that have never heard of
+Wingspan, and says in comments why each line is there. What maps have too is in `wingspan.delivery.render`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ from wingspan.worker import trust
 
 __all__ = ["plan_of_run", "render", "render_request", "write_files"]
 
-#: Before the names of parameters in a submit description, where ``rank`` or ``input`` alone would be submit commands.
+#: Before the names of parameters in a submit description, where ``rank`` or ``input`` alone would be submit
+#: commands.
 _PARAMETER = "p_"
 #: Values that HTCondor's ``queue … from`` reads back as they are.
 _SIMPLE = re.compile(r"[A-Za-z0-9_.:/=@%^~-]+")
@@ -72,7 +73,8 @@ def render(
         target: ``"htcondor"`` or ``"slurm"``.
         folder: New or empty.
         command, options: As for `wingspan.run`.
-        image: Container image in which the environment lies (made from an `oci` or `sif` bundle): ``docker://…@sha256:…``.
+        image: Container image in which the environment lies (made from an `oci` or `sif` bundle):
+            ``docker://…@sha256:…``.
         bundle_url: Where the bundle was published; it is then not copied into `folder`.
         progress: Hears of the environment being built.
 
@@ -193,7 +195,7 @@ class _Files:
                     )
         return self.spec.rows
 
-    # -- HTCondor ------------------------------------------------------------------------------------------------------
+    # -- HTCondor --------------------------------------------------------------------------------------------
 
     def _submit_description(self) -> str:
         spec = self.spec
@@ -292,7 +294,7 @@ class _Files:
             size = int(spec.environment.needs.get("installed_bytes") or 0)
         return size + self.input_bytes + url_bytes(spec.urls) + OWN_DISK
 
-    # -- around it -----------------------------------------------------------------------------------------------------
+    # -- around it -------------------------------------------------------------------------------------------
 
     def _submit_script(self) -> str:
         return submit_script(self.main, why="Submits the jobs.")

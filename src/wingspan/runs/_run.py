@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "RunJob", "RunStatus"]
 
-#: Seconds between two looks whether the pool itself is alive, and how often at first it is asked to look for machines.
+#: Seconds between two looks whether the pool itself is alive, and how often at first it is asked to look for
+#: machines.
 _REVIVE_SECONDS, _RESCHEDULES = 3.0, 20
 
 
@@ -78,7 +79,7 @@ class Run(RunJobs):
         """What is executed, in one line."""
         return self.spec.command
 
-    # -- how it fares --------------------------------------------------------------------------------------------------
+    # -- how it fares ----------------------------------------------------------------------------------------
 
     @told
     def status(self) -> RunStatus:
@@ -190,7 +191,7 @@ class Run(RunJobs):
                     hint=f"wingspan logs {self.name} {job.number} shows what it printed; wingspan rerun {self.name} does it again",
                 )
 
-    # -- what it gave --------------------------------------------------------------------------------------------------
+    # -- what it gave ----------------------------------------------------------------------------------------
 
     @told
     def stdout(self, number: int = 0) -> str:
@@ -223,8 +224,9 @@ class Run(RunJobs):
     def outputs(self, number: int = 0) -> dict[str, Path]:
         """Outputs of a job that has ended: relative path -> where it lies in the run's folder.
 
-        Only files that a declared output names, or that lie in a folder that one names: whatever else a job or its machine puts there
-        is not handed on, and no symbolic link (the job's script has replaced them by what they lead to).
+        Only files that a declared output names, or that lie in a folder that one names: whatever else a job
+        or its machine puts there is not handed on, and no symbolic link (the job's script has replaced them
+        by what they lead to).
         """
         self.log_path(number)
         return declared_files(self._outputs(number), self.spec, number)
@@ -261,7 +263,7 @@ class Run(RunJobs):
                     fetched[job.number] = copy_outputs(self.name, self.outputs(job.number), target, overwrite)
         return fetched
 
-    # -- what is done to it --------------------------------------------------------------------------------------------
+    # -- what is done to it ----------------------------------------------------------------------------------
 
     @told
     def hold(self) -> None:
@@ -278,7 +280,8 @@ class Run(RunJobs):
             with self._alone():
                 self._act("release")
             get_pool(self.pool).reschedule()
-        # What was done is known before the event log tells it: a wait right after this must not find the jobs held.
+        # What was done is known before the event log tells it: a wait right after this must not find the jobs
+        # held.
         for job, event in list(self._events.items()):
             if event.state is JobState.HELD:
                 self._events[job] = attrs.evolve(event, state=JobState.IDLE, reason=None)
@@ -326,10 +329,12 @@ class Run(RunJobs):
             Which are done again.
 
         Raises:
-            RunError: One of them has not ended yet, or there is no such job; in the local pool also: others are held.
+            RunError: One of them has not ended yet, or there is no such job; in the local pool also: others
+                are held.
             InputMissing: An input is not there any more, and is to be taken anew.
 
-        Where inputs have another content now than the ones that this is done with, a notice on standard error says so.
+        Where inputs have another content now than the ones that this is done with, a notice on standard error
+        says so.
         """
         while True:
             chosen = self._to_be_done_again(numbers)

@@ -33,7 +33,8 @@ _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Names that the job's script uses itself.
 _TAKEN = frozenset(
     "PATH HOME PWD OLDPWD IFS ENV BASH_ENV PPID UID EUID SHELLOPTS BASHOPTS OPTIND PS4 LD_PRELOAD LD_LIBRARY_PATH "
-    # what shells set themselves (bash is sh on many systems), where the script makes its folder, what cd prints
+    # what shells set themselves (bash is sh on many systems), where the script makes its folder, what cd
+    # prints
     "_ RANDOM SRANDOM LINENO SECONDS BASHPID BASH_COMMAND EPOCHSECONDS EPOCHREALTIME FUNCNAME GROUPS DIRSTACK HISTCMD BASH_VERSINFO "
     "TMPDIR CDPATH POSIXLY_CORRECT".split()
 )

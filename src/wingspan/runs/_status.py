@@ -42,7 +42,8 @@ class RunJob:
         reason: Why it is held, removed or failed.
         host: Where it runs or ran.
         missing: Declared outputs that were not written.
-        left: What the command wrote into its folder and no output names: it did not come back. Twenty of them at most.
+        left: What the command wrote into its folder and no output names: it did not come back. Twenty of them
+            at most.
     """
 
     number: int
@@ -198,7 +199,8 @@ def why_outputs_are_missing(missing: Sequence[str], left: Sequence[str]) -> str:
     """Which outputs a command did not write, and what it wrote instead: a name that is mistyped, most likely.
 
     >>> why_outputs_are_missing(["modle.pt"], ["log.txt", "model.pt"])
-    'it did not write modle.pt; it wrote model.pt, log.txt, which no output names and which did not come back. Was --output model.pt meant?'
+    'it did not write modle.pt; it wrote model.pt, log.txt, which no output names and which did not come back.
+    Was --output model.pt meant?'
     """
     told = f"it did not write {', '.join(missing)}"
     if not left:

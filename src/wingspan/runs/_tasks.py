@@ -34,8 +34,8 @@ class TaskPlan:
 
     Attributes:
         steps: Commands, in order.
-        inputs: Globs relative to the workspace, of all the tasks that are part of it; each with the outputs of the tasks that run
-            before the one that it belongs to.
+        inputs: Globs relative to the workspace, of all the tasks that are part of it; each with the outputs
+            of the tasks that run before the one that it belongs to.
         outputs: Globs relative to the workspace, of all the tasks that are part of it.
     """
 
@@ -59,13 +59,15 @@ def plan_task(
         name: The task.
         environment: The environment that the job runs in.
         arguments: What follows the task's name on the command line.
-        parameters: Those of a sweep; one that is called like an argument of the task is that: ``{name}`` stands for its value.
+        parameters: Those of a sweep; one that is called like an argument of the task is that: ``{name}``
+            stands for its value.
         rows: Their values.
 
     Raises:
         UnknownTask: There is no such task.
         TaskCycle: Tasks wait for each other.
-        InvalidTask: An argument is missing or unknown, a dependency wants another environment, or its folder is not in the workspace.
+        InvalidTask: An argument is missing or unknown, a dependency wants another environment, or its folder
+            is not in the workspace.
     """
     planner = _Planner(workspace, environment, parameters, rows)
     own = {argument.name for argument in workspace.task(name, environment).args}
@@ -239,7 +241,8 @@ def tool_table(manifest: Path | None, task: str | None) -> dict[str, Any]:
     """``[tool.wingspan]`` of a manifest, with ``[tool.wingspan.tasks.TASK]`` on top of it.
 
     Raises:
-        InvalidTask: It has a key that nobody knows, or something that is no value for its key; or it is not TOML.
+        InvalidTask: It has a key that nobody knows, or something that is no value for its key; or it is not
+            TOML.
     """
     if manifest is None:
         return {}

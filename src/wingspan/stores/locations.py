@@ -217,7 +217,8 @@ def _backend(
 
         token = _secret(entry.token_env, entry.token_file, label)
         password = _secret(entry.password_env, None, label)
-        # The session's token goes only to a store that was configured, and encrypted: not to any address that somebody names.
+        # The session's token goes only to a store that was configured, and encrypted: not to any address that
+        # somebody names.
         if token is None and entry.username is None and scheme == "https" and _is_configured(url, stores):
             token = bearer_token()
         return WebdavBackend(

@@ -18,7 +18,8 @@ class Route(str, enum.Enum):
 
     #: HTCondor's own file transfer, from the access point's disk.
     TRANSFER = "transfer"
-    #: The job's machine fetches a URL (``osdf://``, ``https://``, ``s3://``), through caches where there are some.
+    #: The job's machine fetches a URL (``osdf://``, ``https://``, ``s3://``), through caches where there are
+    #: some.
     URL = "url"
     #: The job's machine reads a file system that it has mounted; only some machines have.
     FILESYSTEM = "filesystem"

@@ -66,8 +66,9 @@ def prune(
 
     Args:
         store: The store.
-        needed: SHA-256 digests (all 64 digits, or the 8 of a name) of what queued maps and runs need. A function is
-            asked after the listing, and again before each removal, so that a map that was submitted meanwhile counts.
+        needed: SHA-256 digests (all 64 digits, or the 8 of a name) of what queued maps and runs need. A
+            function is asked after the listing, and again before each removal, so that a map that was
+            submitted meanwhile counts.
         older_than: Keep what was used more recently.
         dry_run: Only tell.
         now: The time to count from; by default the clock's.

@@ -41,7 +41,8 @@ def bearer_token() -> str | None:
         places.append(f"{folder}/bt_u{os.getuid()}" if folder else None)
     for place in places:
         if place:
-            # In a folder that anybody may write to: a plain file of ours, no link, and it is looked at when it is open.
+            # In a folder that anybody may write to: a plain file of ours, no link, and it is looked at when
+            # it is open.
             opener = None if place == named else trust.opener
             with (
                 contextlib.suppress(OSError, UnicodeDecodeError),

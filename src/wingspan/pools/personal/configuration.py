@@ -93,10 +93,12 @@ MachineMaxVacateTime = 10
 # How long the files that jobs have in common stay on their slot after the last such job (HTCondor: five
 # minutes).
 KEEP_DATA_CLAIM_IDLE = 15
-# A job that asks for no disk gets what its input files take. (HTCondor: at least 1 GiB, so that nothing runs where less is free.)
+# A job that asks for no disk gets what its input files take. (HTCondor: at least 1 GiB, so that nothing runs
+# where less is free.)
 JOB_DEFAULT_REQUESTDISK = (TransferInputSizeMB + 1) * 1280
-# Nobody limits the memory of processes here (that takes cgroups of one's own), so jobs are weighed, and held when they took more
-# than they asked for. Who asks for nothing may take what there is. Workers of maps weigh their components themselves.
+# Nobody limits the memory of processes here (that takes cgroups of one's own), so jobs are weighed, and held
+# when they took more than they asked for. Who asks for nothing may take what there is. Workers of maps weigh
+# their components themselves.
 JOB_DEFAULT_REQUESTMEMORY = ifThenElse(MemoryUsage =!= undefined, MemoryUsage, 128)
 # What was asked for is kept: the shadow knows only a number of RequestMemory, be it asked for or not.
 JOB_TRANSFORM_AskedMemory = COPY RequestMemory AskedMemory

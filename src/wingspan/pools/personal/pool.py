@@ -58,8 +58,8 @@ class PersonalPool:
     Args:
         directory: Where it keeps its state; default ``personal-pool`` in the data folder. One pool a folder.
         cpus: How many cores it offers; default as many as this process may use.
-        settings: Further HTCondor settings, such as ``{"SINGULARITY": "/usr/bin/apptainer"}``; they count when it is
-            started, last of all.
+        settings: Further HTCondor settings, such as ``{"SINGULARITY": "/usr/bin/apptainer"}``; they count
+            when it is started, last of all.
 
     >>> pool = PersonalPool()
     >>> pool.status().state in {"running", "stopped", "crashed"}

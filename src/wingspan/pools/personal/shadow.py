@@ -10,9 +10,10 @@ from wingspan.worker import trust
 
 __all__ = ["write_shadow"]
 
-#: With this option a shadow answers "carry on" when the starter asks what to do after the transfer of a job's files; all other
-#: questions, such as those about common files, are answered as ever. Without it HTCondor 25 often answers "ask again in five
-#: seconds", because the shadow has not yet collected the process that sent the files (HTCondor's sources: pseudo_ops.cpp).
+#: With this option a shadow answers "carry on" when the starter asks what to do after the transfer of a job's
+#: files; all other questions, such as those about common files, are answered as ever. Without it HTCondor 25
+#: often answers "ask again in five seconds", because the shadow has not yet collected the process that sent
+#: the files (HTCondor's sources: pseudo_ops.cpp).
 _OPTION = "--use-guidance-in-job-ad"
 
 

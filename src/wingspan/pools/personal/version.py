@@ -11,7 +11,8 @@ from wingspan.pools.personal.errors import SourceError
 
 __all__ = ["MINIMUM_VERSION", "numbers", "version_of"]
 
-#: The oldest HTCondor that is started. Seen: 25.14.1 works; 23.9.6 (Debian 13) refuses the bindings' authentication.
+#: The oldest HTCondor that is started. Seen: 25.14.1 works; 23.9.6 (Debian 13) refuses the bindings'
+#: authentication.
 MINIMUM_VERSION = (24, 0)
 
 

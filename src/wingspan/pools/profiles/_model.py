@@ -102,9 +102,11 @@ class JobRules:
         submit: Submit commands as they stand.
         walltime: How it wants to be told of the time.
         time_limit: Seconds after which it ends a job, where no class says so.
-        limit_per_checkpoint: The time limit holds from one checkpoint to the next; a job that writes checkpoints may take longer.
+        limit_per_checkpoint: The time limit holds from one checkpoint to the next; a job that writes
+            checkpoints may take longer.
         disk_per_cpu: Bytes of disk that a job gets for each of its cores.
-        no_ssh: Why nobody gets a shell in such a job; None: `condor_ssh_to_job` works, as far as the site says.
+        no_ssh: Why nobody gets a shell in such a job; None: `condor_ssh_to_job` works, as far as the site
+            says.
     """
 
     attributes: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
@@ -158,8 +160,9 @@ class Profile:
         name: How users ask for it.
         title: Its name in full.
         hosts: Patterns of the names of its machines.
-        access_points: Patterns of the names of those that many people share to submit from. Computation has no place there: neither the
-            personal pool nor local processes are started, and environments are built on one core, if at all.
+        access_points: Patterns of the names of those that many people share to submit from. Computation has
+            no place there: neither the personal pool nor local processes are started, and environments are
+            built on one core, if at all.
         builds: Environments may be built on its access points.
         build_hint: Where they are built instead, as a sentence.
         no_submit_from: Folders below which no job may be submitted, each with the reason.
