@@ -1,4 +1,4 @@
-"""What the Tab key completes in commands about runs: tasks, environments, profiles and their switches, files."""
+"""What the Tab key completes in commands about runs: tasks, environments, profiles, switches, files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class _Switch(_Completed):
 
 
 class _PoolKind(_Completed):
-    """The name of a kind of pool. The names are known when they are needed: a command that is only defined imports no engine."""
+    """The name of a kind of pool. Defining a command imports no engine: names are looked up when needed."""
 
     name = "pool"
 

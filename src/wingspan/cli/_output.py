@@ -157,7 +157,7 @@ def confirm(what: str, tags: Sequence[str], yes: bool, noun: str = "map") -> Non
 
 @contextlib.contextmanager
 def notes() -> Iterator[None]:
-    """Show warnings and notices as notes on standard error, without the line of Python that they come from."""
+    """Show warnings and notices as notes on standard error, without the line of Python that raised them."""
     import logging
 
     logger, texts = logging.getLogger("wingspan"), []

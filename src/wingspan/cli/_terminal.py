@@ -1,4 +1,4 @@
-"""What commands print. Most of it comes from elsewhere (jobs, packages, servers): only styles of ours reach the terminal as commands."""
+"""What commands print. Much of it is of jobs, packages, servers: only our styles command the terminal."""
 
 from __future__ import annotations
 

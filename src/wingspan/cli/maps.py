@@ -152,7 +152,7 @@ def status(tag: str, each: bool, as_json: bool) -> None:
 
 
 def _environment(known: dict[str, Any]) -> str:
-    """Where the function is called: a locked environment and how it gets there, or the Python of whoever made the map."""
+    """Where the function is called: in a locked environment, or in the Python that made the map."""
     environment = known.get("environment")
     if environment:
         place = environment.get("source") or environment["bundle"]

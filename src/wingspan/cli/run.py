@@ -157,7 +157,7 @@ def requested(words: tuple[str, ...], after_dashes: bool, options: dict[str, Any
 
 
 class RunCommand(click.Command):
-    """Knows whether ``--`` stood before the words: then they are a command; after a task it stands before arguments of the task."""
+    """Knows whether ``--`` stood before the words (a command) or after the first (arguments of a task)."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         after = len(args) - args.index("--") - 1 if "--" in args else None

@@ -1,4 +1,4 @@
-"""Commands about runs: ``logs``, ``fetch``, and those that a run shares with a map (status, wait, hold, release, vacate, rerun, rm)."""
+"""Commands about runs: ``logs``, ``fetch``, and those that a run shares with a map (status, wait, rm, …)."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class JobWatcher(Protocol):
         ...
 
     def ask(self) -> Iterable[JobEvent]:
-        """Ask the scheduler once about all jobs, those that left the queue included; for when the log is silent."""
+        """Ask the scheduler once about all jobs, also about those that have left the queue."""
         ...
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Pool(Protocol):
     #: It writes HTCondor's event log, ``events.log`` in the map's or run's folder: what becomes of each job,
     #: its end too.
     writes_log: bool
-    #: A job that is held or sent away ends for good: whoever wants it to go on submits another in its place.
+    #: A job that is held or sent away ends for good: to go on, another one is submitted in its place.
     ends_held_jobs: bool
     #: Its watchers answer `JobWatcher.ask` from files of this machine: they may be asked at every look.
     answers_at_once: bool
@@ -139,7 +139,11 @@ class Pool(Protocol):
         ...
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
-        """How a Python program is started: executable, arguments before the program's own, whether the executable is sent along."""
+        """How a Python program is started.
+
+        Returns:
+            The executable, arguments before the program's own, and whether the executable is sent along.
+        """
         ...
 
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
@@ -151,11 +155,11 @@ class Pool(Protocol):
         ...
 
     def warm_up(self, archive: Path, count: int) -> None:
-        """About `count` workers will be submitted in a moment: prepare what can be. Followed by `submit` or `cool_down`."""
+        """Prepare for about `count` workers, which `submit` brings in a moment, or `cool_down` takes back."""
         ...
 
     def cool_down(self) -> None:
-        """They will not."""
+        """The workers that `warm_up` has prepared for will not be submitted."""
         ...
 
     def default_workers(self, count: int) -> int:
@@ -180,7 +184,10 @@ class Pool(Protocol):
         ...
 
     def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
-        """Why no machine has the GPUs that a job asks for: what is wrong, and what to do; None if one has, or if nobody can tell.
+        """Why no machine has the GPUs that a job asks for.
+
+        Returns:
+            What is wrong, and what to do. None: a machine has them, or nobody can tell.
 
         Raises:
             PoolUnavailable: Nobody answers.
@@ -188,7 +195,7 @@ class Pool(Protocol):
         ...
 
     def check_gpus(self, job: JobDescription) -> None:
-        """Say at once when no machine has such GPUs; jobs that may leave for other pools are not judged by this one.
+        """Refuse a job whose GPUs no machine has, unless it may go to other pools.
 
         Raises:
             SubmitError: None has.
@@ -225,11 +232,14 @@ class Pool(Protocol):
         ...
 
     def unavailable_reason(self) -> str | None:
-        """Why jobs in it cannot run at present, with what to do; None when it runs, or when that is others' business. Asks no scheduler."""
+        """Why its jobs cannot run at present, and what to do. Asks no scheduler.
+
+        None: it runs, or others see to it.
+        """
         ...
 
     def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
-        """Why jobs of `submissions` wait or are started again and again, with what to do; None: nothing unusual.
+        """Why jobs of `submissions` wait or start again and again, and what to do; None: nothing unusual.
 
         Asks the scheduler, so not to be called often (see `wingspan.pools.waiting.Explainer`). On a pool of
         one's own it also has the scheduler look again at jobs that it has forgotten.
@@ -240,7 +250,9 @@ class Pool(Protocol):
         ...
 
     def revive(self) -> None:
-        """Somebody waits for jobs: start again what has crashed, if it is ours to start. Cheap when nothing has.
+        """Start what has crashed again, if Wingspan may start it: somebody waits for jobs.
+
+        Costs little when nothing has crashed.
 
         Raises:
             PoolUnavailable: Its owner has stopped it.
@@ -248,15 +260,17 @@ class Pool(Protocol):
         ...
 
     def reschedule(self) -> None:
-        """Somebody waits for jobs that were just submitted: look for machines now, if that can be asked for. Never raises."""
+        """Have the scheduler look for machines now, if it can: somebody waits for new jobs. Never raises."""
         ...
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
-        """Hold, release, vacate or remove all jobs of `submissions`, which belong to the map or run in `folder`."""
+        """Hold, release, vacate or remove the jobs of `submissions`; `folder` is that of the map or run."""
         ...
 
     def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
-        """Jobs that work on the map or run in `folder`, each submission with its note: also those whose submitter died before he knew.
+        """Submissions that work on the map or run in `folder`, each with its note.
+
+        Also those whose submitter died before it heard that they were taken.
 
         With `ask` the scheduler is asked, and else those are found of which it has written something to the
         folder. Never raises.
@@ -269,7 +283,7 @@ class Pool(Protocol):
 
 
 class PlainPool:
-    """What a pool says of itself that can do little: an engine derives from it, and says what it does otherwise (see `Pool`)."""
+    """A pool that can do little: an engine derives from it, and says in what it differs (see `Pool`)."""
 
     place: str | None = None
     transport = "file"

@@ -1,7 +1,7 @@
-"""Which pool is used: the one that was named, else the site's HTCondor, its Slurm, the personal HTCondor, this machine.
+"""Which pool is used: the one that was named, else the site's HTCondor, its Slurm, the personal pool.
 
-A site that is configured and does not answer is an error. Who has a site's pool does not want the work on the
-machine that all people of the site share, just because its scheduler is silent for a moment.
+A site that is configured and does not answer is an error. People who have a site's pool do not
+want the work to be done on the machine that they all share, only because the scheduler is silent for a moment.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def slurm_configured() -> str | None:
 
 
 def _named_pool(name: str | None, settings: Settings) -> Pool:
-    """The pool that was named; an unknown name is blamed on whoever said it."""
+    """The pool that was named; the error for an unknown name says where it was named."""
     try:
         return get_pool(name or str(settings.pool))
     except SettingsError as error:
@@ -203,7 +203,7 @@ def site_pool(name: str | None = None) -> Pool | None:
 
 
 def personal_pool(name: str | None = None) -> Pool | None:
-    """The personal pool, where `choose_pool` would take it, as far as can be told without asking a scheduler; starts nothing."""
+    """The personal pool, if `choose_pool` would take it; asks no scheduler, starts nothing."""
     named = name or load_settings().pool
     if named == "personal" or (named is None and site_condor() is None):
         return get_pool("personal")

@@ -22,7 +22,7 @@ _MOST_UNREADABLE = 100
 
 
 class EventLog:
-    """New events of one log, whenever asked. The log need not be there yet: HTCondor makes it at the first event."""
+    """New events of one log. The log need not be there yet: HTCondor makes it at the first event."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -82,8 +82,8 @@ _open_logs = OpenFiles(64, EventLog._park)
 
 
 def _events(log: JobEventLog) -> Iterator[Any]:
-    """New events of `log`, without those that cannot be read (written while the disk was full, or the machine died)."""
-    import htcondor2  # there already: by whoever made `log`
+    """New events of `log`, without those that a full disk or a dying machine has cut."""
+    import htcondor2  # imported before, to make `log`
 
     for _ in range(_MOST_UNREADABLE):
         try:
@@ -96,7 +96,7 @@ def _events(log: JobEventLog) -> Iterator[Any]:
 def submitted_clusters(path: Path) -> dict[str, tuple[int, str]]:
     """The clusters of jobs that a log tells of: how many jobs each has, and its ``submit_event_user_notes``.
 
-    The schedd writes this, whatever becomes of whoever submitted them.
+    The schedd writes this, whatever becomes of the submitter.
     """
     if not path.exists():
         return {}

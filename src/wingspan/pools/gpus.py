@@ -186,7 +186,7 @@ def why_no_gpu(resources: Resources, gpus: Sequence[Gpu], kind: str) -> tuple[st
 
 
 def why_no_gpu_here(count: int) -> str | None:
-    """Why this machine has not `count` GPUs for a job of the local pool, which hands out none; None if it has."""
+    """Why this machine has not `count` GPUs for a job of the local pool; None: it has them."""
     devices = _devices_here()
     return (
         None

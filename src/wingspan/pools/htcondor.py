@@ -1,4 +1,4 @@
-"""HTCondor through its own bindings: the site's pool, and the personal one, which only differs in how it is reached."""
+"""HTCondor through its own bindings: the site's pool, and the personal one."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class HTCondorPool(PlainPool):
         return why_no_gpu(resources, self.gpus(), self.kind)
 
     def check_gpus(self, job: JobDescription) -> None:
-        """Say at once when no machine has such GPUs; jobs that may leave for other pools are not judged by this one.
+        """Refuse a job whose GPUs no machine has, unless it may go to other pools.
 
         Raises:
             SubmitError: None has.
@@ -231,7 +231,7 @@ class HTCondorPool(PlainPool):
 
 
 def _issue_credentials(description: Submit) -> None:
-    """Give the access point what the jobs will authenticate with, as condor_submit does: Kerberos tickets, tokens of OAuth2 services.
+    """Give the access point the jobs' credentials, as condor_submit does (Kerberos, OAuth2).
 
     Raises:
         SubmitError: They cannot be had, or the user has to log in at a service first.

@@ -6,8 +6,8 @@ lock on ``workers/<cluster>.run``, as with the workers of maps (see `wingspan.po
 code ends it.
 
 Each process and its children hold the lock on ``workers/<cluster>.<process>.job``, a file that goes when they
-have ended. If the supervisor is killed nobody is left who could tell how they end: then they are ended, on
-Linux at once, else by whoever looks at the run next.
+have ended. If the supervisor is killed, nobody could tell how they end. So they are ended: on Linux at once,
+elsewhere by the next process that looks at the run.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _kill(group: int, which: int) -> bool:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """What a new process does so that it gets SIGTERM when its parent dies (prctl(2), PR_SET_PDEATHSIG); None where that is not to be had."""
+    """What a new process calls to get SIGTERM when its parent dies (prctl(2)); None where it cannot."""
     if sys.platform != "linux":
         return None
     import ctypes
@@ -259,7 +259,11 @@ def orphans(folder: Path, cluster: str = "*") -> list[Path]:
 
 
 def end_orphans(folder: Path, cluster: str = "*") -> list[Path]:
-    """Tell processes to end whose supervisor is gone; those that were told `_PATIENCE` seconds ago are killed. Which are still there."""
+    """End processes whose supervisor is gone: SIGTERM, and after `_PATIENCE` seconds SIGKILL.
+
+    Returns:
+        The files of those that are still there.
+    """
     left = orphans(folder, cluster)
     for path in left:
         try:

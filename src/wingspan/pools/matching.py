@@ -1,4 +1,4 @@
-"""Can any machine of a pool ever run this job? Asked before submitting, where the pool's machines are all there is."""
+"""Whether any machine of a pool can ever run a job: asked before it is submitted."""
 
 from __future__ import annotations
 

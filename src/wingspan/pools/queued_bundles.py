@@ -1,4 +1,4 @@
-"""Bundles that queued jobs name: also of files that a person owns and submits, of which Wingspan knows nothing else."""
+"""Bundles that queued jobs name, also jobs of rendered files, of which Wingspan knows nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SPEAKS = 'regexp("-[0-9a-f]{{8}}[.]", strcat({})) || WingspanBundleSHA256 =!= u
 
 
 def queued_digests() -> set[str]:
-    """SHA-256 digests (64 digits, or the 8 of a content-hashed name) that queued jobs name, whosever they are.
+    """SHA-256 digests (64 digits, or the 8 in a bundle's name) that anybody's queued jobs name.
 
     Asked are the site's schedd, where one is configured, and the personal pool; where it is stopped, the
     queue that it will start with again is read.

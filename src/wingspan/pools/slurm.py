@@ -108,7 +108,7 @@ class SlurmPool(PlainPool):
         return why_tasks_wait(slurm_commands.queue(submission.cluster for submission in submissions))
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
-        """As HTCondor does it: a job that runs is stopped and waits again (requeue), held or not; see scontrol(1)."""
+        """As HTCondor does it: a running job is stopped and waits again, held or not (scontrol(1), requeue)."""
         if not submissions:
             return
         clusters = [submission.cluster for submission in submissions]
@@ -201,7 +201,7 @@ def _move(
 
 
 def _is_open(task: Task, folder: Path) -> bool:
-    """The task has not ended, and does not leave its node. Slurm may not have seen yet what the task says of its end."""
+    """The task has not ended, by Slurm's word and by its own, and is not leaving its node."""
     return (
         not task.state.is_final
         and not (task.is_ending and task.state in ON_NODE)
@@ -210,7 +210,10 @@ def _is_open(task: Task, folder: Path) -> bool:
 
 
 def _give_order(order: str, names: Sequence[str]) -> PoolError | None:
-    """Have scontrol do something to these tasks, some hundred at a time. What it refuses last, if it refuses anything.
+    """Have scontrol do something to these tasks, some hundred at a time.
+
+    Returns:
+        The last refusal, or None.
 
     Raises:
         PoolUnavailable: It does not answer.

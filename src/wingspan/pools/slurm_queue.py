@@ -98,7 +98,7 @@ class Task:
 
 
 def read_queue(answer: Mapping[str, Any], clusters: Container[str]) -> Iterator[Task]:
-    """The tasks of these array jobs in an answer of ``squeue --json``; those that wait come together, as ``"4-5,9%2"``.
+    """The tasks of these array jobs in an answer of ``squeue --json``; waiting ones share an entry.
 
     Before 23.02 it holds everybody's jobs, whatever was asked for.
 

@@ -1,4 +1,4 @@
-"""What Slurm's jobs write about themselves: a record for each task, in the folder ``slurm`` of the map or run."""
+"""What Slurm's jobs write about themselves: a record for each task, in the folder ``slurm``."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class SlurmWatcher:
         return event
 
     def ask(self) -> Iterable[JobEvent]:
-        """What Slurm knows and the jobs have not said: that they wait, are held, or have left without a word."""
+        """What Slurm knows and jobs have not said: that they wait, are held, or have left without a word."""
         known = {
             (task.cluster, task.number): task
             for task in slurm_commands.queue(submission.cluster for submission in self.submissions)

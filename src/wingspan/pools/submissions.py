@@ -1,4 +1,4 @@
-"""The file ``submissions`` in the folder of a map or a run: which jobs work on it, one line for each submission.
+"""The file ``submissions`` of a map or run: which jobs work on it, one line for each submission.
 
 A line is appended as soon as the scheduler has taken the jobs. Nothing is rewritten or removed, so that any
 number of processes may read and append at once. What an older Wingspan has written for a map or for a run is

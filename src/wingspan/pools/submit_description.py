@@ -45,7 +45,7 @@ def classad_literal(value: ClassAdValue) -> str:
 
 
 def submit_value(text: str) -> str:
-    r"""Text from elsewhere as the value of a submit command, or as a part of one: condor_submit expands nothing in it.
+    r"""Foreign text as the value of a submit command, or a part of one: condor_submit expands nothing in it.
 
     The manual has ``$(DOLLAR)`` for the character itself, and ``$$(DOLLARDOLLAR)`` for two of them, which the
     schedd would look up in the machine's ad. (Of the text ``$(DOLLAR)`` a ``$`` remains: HTCondor knows no
@@ -211,7 +211,9 @@ def submit_description(
 
 
 def _reach(job: JobDescription) -> str | None:
-    """The paths on the access point that the shadow opens for the job, as `LimitDirectoryAccess` has them; None if they cannot be written so.
+    """Paths on the access point that the shadow may open for the job (`LimitDirectoryAccess`).
+
+    None: they cannot be written as HTCondor wants them.
 
     It counts where the administrator has set no LIMIT_DIRECTORY_ACCESS. An entry with a star at its end is a
     beginning of paths.

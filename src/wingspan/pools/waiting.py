@@ -197,7 +197,7 @@ def _many(count: int) -> str:
 
 
 def _is_open(slot: Any) -> bool:
-    """What is free in it can be had: a partitionable slot that is not drained, or another that nobody has claimed."""
+    """A job could have the slot: it is partitionable and not drained, or nobody has claimed it."""
     if slot.get("PartitionableSlot") is True:
         return _text(slot, "State") in ("Unclaimed", "")
     return _text(slot, "State") == "Unclaimed"
@@ -206,7 +206,7 @@ def _is_open(slot: Any) -> bool:
 def _lost(
     running: Sequence[Any], slots: Sequence[Any], now: float, hollow: Callable[[], frozenset[str]]
 ) -> tuple[tuple[int, int], ...]:
-    """Jobs that run on paper only: no slot has them, or they ended while their schedd was away, and nobody heard of it."""
+    """Jobs that the schedd believes to run: no slot has them, or they ended while the schedd was away."""
     old = [
         ad
         for ad in running
@@ -234,7 +234,7 @@ class Explainer:
         self._told: dict[str, str | None] = {}
 
     def told(self, pool: Pool, submissions: Sequence[Submission], folder: Path, since: float) -> str | None:
-        """What the pool says of jobs that have not moved `since` (Unix time); None: nothing, or it was not asked."""
+        """What the pool says of jobs that have not moved `since` (Unix time); None: nothing, or not asked."""
         now = time.time()
         if now - since < PATIENCE:
             self._told.pop(pool.kind, None)

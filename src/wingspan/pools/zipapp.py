@@ -1,4 +1,4 @@
-"""The worker as one file: ``worker.pyz`` holds `wingspan.worker`, cloudpickle and HTCondor's htchirp, and runs on any Python.
+"""The worker as one file, ``worker.pyz``: `wingspan.worker`, cloudpickle and HTCondor's htchirp.
 
 Kept in the cache under a name made of what is inside, so that it is built once a version. Compiled files lie
 beside the sources (unchecked-hash pyc, PEP 552): a worker of another Python version falls back to the

@@ -1,4 +1,4 @@
-"""Runs: commands and files as batch jobs. A run is one command, or a sweep of it, kept on disk under its name.
+"""Runs: commands as batch jobs, whose results are files. A run stays on disk under its name.
 
 _request.py what is asked for               _plan.py    what is to be done          _api.py     `run`: all of it
 _spec.py    what a run is                   _run.py     what its user holds         _info.py    run.json

@@ -1,4 +1,4 @@
-"""What a rerun gives up lies aside until the jobs are in the queue: whoever dies in between loses nothing.
+"""What a rerun replaces lies aside until the new jobs are in the queue: a crash in between loses nothing.
 
 ``earlier/<time>/before`` says which jobs worked on the run when that began, and is written before anything is
 moved. The lock of the run is held all the while; so where it is free, and something still lies aside, its
@@ -24,7 +24,7 @@ _FOLDER, _BEFORE, _DONE = "earlier", "before", "done-"
 
 
 def something_lies_aside(folder: RunFolder) -> bool:
-    """A rerun is under way, or whoever did it has died."""
+    """A rerun is under way, or its process has died."""
     return (folder.path / _FOLDER).exists()
 
 
@@ -60,7 +60,9 @@ def put_aside(folder: RunFolder, numbers: Iterable[int]) -> None:
 
 
 def take_back(folder: RunFolder) -> None:
-    """Put back what lies aside of jobs that were not submitted since, and give up the rest. The run's lock must be held.
+    """Put back what lies aside of jobs that were not submitted since, and delete the rest.
+
+    The caller holds the run's lock.
 
     Raises:
         OSError: The folder cannot be written; it goes on from here the next time.

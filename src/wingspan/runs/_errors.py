@@ -46,7 +46,7 @@ __all__ = [
 
 
 class RunWarning(UserWarning):
-    """Something that whoever makes a run should know, and that keeps it from nothing."""
+    """Something that a person who makes a run should know; the run is made all the same."""
 
 
 class RunError(WingspanError):

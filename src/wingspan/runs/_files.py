@@ -1,4 +1,4 @@
-"""Inputs: what goes along, found before anything is submitted, and kept with the run. And outputs, fetched."""
+"""Inputs, which are found and kept before anything is submitted, and outputs, which are fetched."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _place_of(given: str, here: Path) -> str:
 
 
 def rebased(given: str, here: Path, base: Path) -> str:
-    """An input that somebody in the folder `here` names, for a run whose paths are relative to `base`, a folder above.
+    """An input as somebody in the folder `here` names it, relative to `base`, a folder above.
 
     What is not in `here` may be meant relative to `base`, as everything in the manifest is.
     """
@@ -194,7 +194,7 @@ def _add(found: dict[str, Path], place: str, here: Path) -> None:
 
 
 def check_input_sizes(spec: RunSpec, site: Profile) -> None:
-    """See that files which HTCondor's own transfer carries, from the access point to each job, are not larger than the site wants them.
+    """See that no file that HTCondor sends to each job is larger than the site allows.
 
     Raises:
         InputTooLarge: The profile of a site says that they are.
@@ -227,7 +227,7 @@ def check_input_sizes(spec: RunSpec, site: Profile) -> None:
 
 
 def url_bytes(urls: Iterable[str]) -> int:
-    """Bytes of those of `urls` that lie in a folder of this machine (``file://``). What the others have is not known."""
+    """Bytes of those `urls` that name files of this machine (``file://``); the others' are not known."""
     total = 0
     for url in urls:
         if url.startswith("file://"):
@@ -247,7 +247,7 @@ def _input_sizes(inputs: Iterable[tuple[Path, str]]) -> dict[Path, int]:
 
 
 def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progress = NO_PROGRESS) -> int:
-    """Put the inputs into `folder` under their places: what is submitted now is what runs, whatever is edited meanwhile.
+    """Copy the inputs into `folder`: the jobs read them as they are now, whatever is edited later.
 
     No links: a file that is written anew in place would change with them. File systems that can share blocks.
     Answers how many bytes there are.
@@ -321,7 +321,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def changed_inputs(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str]:
-    """Inputs of which other content is here now than is kept in `folder`: their places, those of folders file by file.
+    """Places of the inputs that have changed since they were copied to `folder`; of a folder, each file.
 
     What is not here any more has no other content. Files of the time and size that they were copied with are
     not read.
@@ -394,7 +394,9 @@ def declared_files(folder: Path, spec: RunSpec, number: int) -> dict[str, Path]:
 
 
 def _names(pattern: Sequence[str], parts: Sequence[str]) -> bool:
-    """Whether a shell would match `pattern` with a path, or with a folder around it: what begins with a dot, the pattern has to say.
+    """Whether a shell would match `pattern` with a path, or with a folder around it.
+
+    A name that begins with a dot matches only a pattern that begins with one.
 
     >>> _names(["out", "*"], ["out", "a", ".b"]), _names(["*"], [".envrc"]), _names([".*"], [".envrc"])
     (True, False, True)
@@ -406,7 +408,10 @@ def _names(pattern: Sequence[str], parts: Sequence[str]) -> bool:
 
 
 def copy_outputs(name: str, files: dict[str, Path], target: Path, overwrite: bool) -> tuple[Path, ...]:
-    """Copy files of the run `name` (relative path -> where it lies) below `target`, each whole or not at all; where they are now.
+    """Copy files of the run `name` (relative path -> where it lies) below `target`, each whole or not at all.
+
+    Returns:
+        Where the copies are.
 
     Raises:
         WouldOverwrite: A file with another content is in the way; nothing was copied.

@@ -70,7 +70,7 @@ def list_names() -> tuple[str, ...]:
 
 
 def is_aftermath(path: Path) -> bool:
-    """The folder is no run, but what HTCondor made anew to log the end of a removed run's jobs (seen with 25.14)."""
+    """No run, but a folder that HTCondor made to log the end of a removed run's jobs (seen with 25.14)."""
     try:
         with os.scandir(path) as entries:
             names = [entry.name for entry in entries]
@@ -138,7 +138,11 @@ def create_run_folder(
 def _put_in_place(
     spec: RunSpec, pool: str, fill: Callable[[Path, Path], int | None], temporary: Path
 ) -> str | None:
-    """Write the rest of a run to its temporary folder, and rename that. What has its name meanwhile: ``"run"``, or None where it is done."""
+    """Write the rest of a run to its temporary folder, and rename that.
+
+    Returns:
+        ``"run"`` if another run has taken the name meanwhile; None: it is done.
+    """
     target = runs_root() / spec.name
     if is_aftermath(target):
         shutil.rmtree(target, ignore_errors=True)
@@ -168,7 +172,10 @@ def _exists(name: str, used: str) -> RunExists:
 
 
 def remove_run_folder(path: Path) -> None:
-    """Take a run away: first out of the list, what is half removed is no run. And what is left of those that were removed before."""
+    """Remove a run, and what is left of runs that were removed before.
+
+    The folder is renamed first: a run that is half removed is in no list.
+    """
     grave = path.with_name(f".removed-{path.name}-{time.time_ns()}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(grave)
@@ -215,7 +222,7 @@ class RunFolder:
         return self.info.spec
 
     def inputs(self, version: int) -> Path:
-        """The folder of inputs: 0 are those that the run was made with, later ones were taken for jobs that are done again."""
+        """The folder of a version of the inputs: 0 is as the run was made, later ones are of reruns."""
         return self.path / (f"inputs-{version}" if version else "inputs")
 
     def script(self, version: int) -> Path:

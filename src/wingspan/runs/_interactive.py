@@ -113,7 +113,7 @@ def _as_job(target: Target, plan: Plan, progress: Progress) -> int:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder of an interactive job, once HTCondor is done with it: what the job printed comes after the shell has ended."""
+    """Remove the folder of an interactive job when HTCondor is done with it, some time after the shell."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline and any(map(_goes_on, folder.glob("*.log"))):
         time.sleep(0.1)
@@ -121,7 +121,7 @@ def _remove(folder: Path) -> None:
 
 
 def _goes_on(log: Path) -> bool:
-    """An event log has the submission of a job (000), and neither its end (005) nor that it was removed (009) or held (012)."""
+    """An event log tells of a submission (000) and of no end (005), removal (009) or hold (012)."""
     events = re.findall(r"^(\d{3}) \(", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     return "000" in events and not {"005", "009", "012"} & set(events)
 
@@ -160,7 +160,7 @@ def _by_ssh(words: Sequence[str], folder: Path, environment: Mapping[str, str], 
 
 
 def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Callable[[], int]:
-    """A shell beside a job that is running: in its folder, in its environment. By ``condor_ssh_to_job``, or ``srun --overlap``.
+    """A shell beside a running job, in its folder and environment (condor_ssh_to_job, srun --overlap).
 
     Args:
         run: The run.

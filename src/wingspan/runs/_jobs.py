@@ -63,11 +63,16 @@ _COPIES = ('"$wingspan_folder/inputs', '"$folder/inputs')
 
 
 def take_inputs(folder: RunFolder, *, shared: bool) -> int:
-    """Take the run's inputs anew, as the files are now: the number of that version. Nothing uses it before jobs are submitted with it.
+    """Copy the run's inputs once more, as the files are now.
+
+    Nothing uses the copies before jobs are submitted with them.
 
     Args:
         folder: The run's.
         shared: The jobs' script copies the inputs: it gets a version of its own.
+
+    Returns:
+        The number of this version.
 
     Raises:
         InputMissing: One is not there any more.
@@ -179,7 +184,7 @@ def describe_jobs(
 
 
 def _files_sent(folder: RunFolder, inputs: int) -> tuple[str, ...]:
-    """What HTCondor sends to each job. The slash stands for what is in the folder of inputs, and not the folder."""
+    """What HTCondor sends to each job. The slash means the files in the folder, not the folder itself."""
     kept = [f"{folder.inputs(inputs)}/"] if folder.spec.inputs else []
     return (*kept, *folder.spec.urls)
 

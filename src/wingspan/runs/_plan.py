@@ -1,4 +1,4 @@
-"""From a `RunRequest` to a `Plan`: everything of a run that comes before files are written and jobs submitted."""
+"""From a `RunRequest` to a `Plan`: what is done before files are written and jobs are submitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs as files for people to own: submit description or sbatch script, the script it executes, and how to use them.
+"""Runs as files for people to own: submit description or sbatch script, the job's script, a README.
 
 What is written works with plain ``condor_submit`` and ``sbatch``, on machines that have never heard of
 Wingspan, and says in comments why each line is there. What maps have too is in `wingspan.delivery.render`.
@@ -281,11 +281,11 @@ class _Files:
 
     @property
     def number(self) -> str:
-        """HTCondor's macro for the number of a job: that of its row, whatever rows are left out, or of the process."""
+        """HTCondor's macro for the number of a job: its row's (some may be left out), or the process's."""
         return "$(Row)" if self.spec.parameters else "$(Process)"
 
     def _disk(self) -> int:
-        """Bytes of disk: what was asked for, else the environment (an image's, as it is installed), the inputs, and some more."""
+        """Bytes of disk: what was asked for, else the installed environment, the inputs, and some more."""
         spec = self.spec
         if spec.resources.disk is not None:
             return spec.resources.disk

@@ -1,4 +1,4 @@
-"""What a person asks for when something is to be run: one class for `wingspan.run`, the command line, `render` and shells."""
+"""What a person asks to be run: one class for `wingspan.run`, the command line, `render` and shells."""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ class Run(RunJobs):
 
     @told
     def status(self) -> RunStatus:
-        """How each job fares now, from the event log; the scheduler is asked only when the log has been silent for long.
+        """How each job fares now, from the event log.
+
+        The scheduler is asked only when the log has been silent for long.
 
         Raises:
             RunNotFound: The run was removed meanwhile.
@@ -160,7 +162,9 @@ class Run(RunJobs):
 
     @told
     def attend(self, status: RunStatus) -> None:
-        """Somebody waits: new jobs get a machine sooner, and a personal pool that has crashed is started again.
+        """Help jobs on that somebody waits for.
+
+        New jobs get a machine sooner, and a personal pool that has crashed is started again.
 
         Raises:
             PoolUnavailable: Its owner has stopped it.
@@ -297,7 +301,7 @@ class Run(RunJobs):
                 self._act("vacate")
 
     def _submit_anew(self, states: set[str]) -> None:
-        """Submit anew the jobs that are in one of these states, on a pool where jobs that are held or sent away end.
+        """Submit jobs in these states once more, on a pool where jobs that are held or sent away end.
 
         If this process dies on the way, they stay held.
         """

@@ -196,7 +196,7 @@ def read_sweep(given: str) -> tuple[str, tuple[str, ...]]:
 def sweep_rows(
     sweep: Mapping[str, Sequence[object]] | None, file: str | Path | None
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Parameters and rows: every combination of `sweep`, or the rows of a CSV file whose first line names them.
+    """Parameters and rows: every combination of `sweep`, or the rows of a CSV file with a header.
 
     Raises:
         InvalidSweep: Both are given, a value list is empty, or the file cannot be read.

@@ -29,7 +29,7 @@ __all__ = ["RunJobs", "removed", "told"]
 
 #: Seconds of silence after which the scheduler itself is asked.
 _SILENCE = 30.0
-#: Seconds that whoever does something to a run waits for somebody else who does.
+#: Seconds that a process which changes a run waits for another one that does.
 _PATIENCE = 60.0
 #: Seconds that the removal of a run waits for its jobs to be gone.
 _END_SECONDS = 10.0
@@ -97,10 +97,10 @@ class RunJobs:
         return self._folder.info.pool
 
     def _submissions(self) -> tuple[LoggedSubmission, ...]:
-        """Which jobs work on the run; those too whose submitter was killed before it could write them down."""
+        """Which jobs work on the run, also those whose submitter was killed before it wrote them down."""
         if something_lies_aside(self._folder):
             with contextlib.suppress(OSError), lock(self.path / "lock") as alone:
-                if alone:  # whoever began to do jobs again has died
+                if alone:  # the process that began to do jobs again has died
                     self._adopt(ask=True)
                     take_back(self._folder)
         elif not self._adopted:
@@ -108,7 +108,7 @@ class RunJobs:
         return self._folder.submissions.entries()
 
     def _adopt(self, *, ask: bool) -> None:
-        """Write down jobs that nobody has written down; with `ask` those too that only the scheduler knows."""
+        """Write down jobs that nobody has written down; with `ask` the scheduler is asked for them, too."""
         self._adopted = True
         known = {entry.cluster for entry in self._folder.submissions.entries()}
         for found, note in get_pool(self.pool).find(self.path, ask=ask):

@@ -30,7 +30,9 @@ def uses_parameter(text: str, name: str) -> bool:
 
 
 def word(word: str, parameters: Sequence[str]) -> Shell:
-    """A word for the shell, with ``{name}`` of a parameter as its variable; ``${name}`` is left to a shell that the command starts.
+    """A word for the shell in which ``{name}`` of a parameter is the value of its variable.
+
+    ``${name}`` stays as it is: a shell that the command starts reads it.
 
     >>> print(word("--lr={lr} or so", ("lr",)), word("echo ${lr}", ("lr",)))
     --lr="${lr}"' or so' 'echo ${lr}'
@@ -43,7 +45,7 @@ def word(word: str, parameters: Sequence[str]) -> Shell:
 
 
 def pattern(path: str, parameters: Sequence[str] = ()) -> Shell:
-    """A path for the shell in which ``*``, ``?`` and ``[`` still match, and ``{name}`` of a parameter is its value.
+    """A path for the shell in which ``*``, ``?`` and ``[`` match, and ``{name}`` of a parameter is its value.
 
     >>> print(pattern("results/*.csv"), pattern("my file"), pattern("{lr}/*.csv", ["lr"]))
     results/*.csv 'my file' "${lr}"/*.csv
@@ -80,7 +82,9 @@ def filled(text: str, parameters: Sequence[str], row: Sequence[str]) -> str:
 
 
 def pattern_parts(path: str, parameters: Sequence[str], row: Sequence[str]) -> list[str]:
-    """The parts of an output's path, with the values of one row of the sweep, as patterns of `fnmatch`; values stand for themselves.
+    """The parts of an output's path as patterns of `fnmatch`, with the values of one row of the sweep.
+
+    Values stand for themselves: a star in one is a star.
 
     >>> pattern_parts("{lr}/*.csv", ["lr"], ["[1]"]), pattern_parts("a//b", [], [])
     (['[[]1]', '*.csv'], ['a', 'b'])

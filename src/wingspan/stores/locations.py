@@ -249,7 +249,7 @@ def _is_configured(url: str, stores: Mapping[str, StoreSettings]) -> bool:
 
 
 def mount_requirement(urls: Iterable[str]) -> str | None:
-    """The ClassAd expression that holds on machines that have mounted what these addresses read; None: nothing of the kind.
+    """The ClassAd expression for machines that have mounted what these addresses read; None: any machine.
 
     >>> mount_requirement(["file:///staging/groups/lab/a.tar", "osdf:///chtc/staging/b/bbadger/b.tar"])
     '(TARGET.HasCHTCStaging == true)'

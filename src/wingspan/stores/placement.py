@@ -129,7 +129,10 @@ def place(
 def _offers(
     local: Path | None, store: Store | None, published: StoredObject | None, *, asked_for: Route | None
 ) -> dict[Route, Placement]:
-    """The ways that are open. The mounted file system is one where it is known which machines have it, or where a user asks for it."""
+    """The ways that are open.
+
+    The mounted file system is one if it is known which machines have it, or if the user asks for it.
+    """
     found = {}
     here = local
     if published is not None and store is not None and store.folder is not None:

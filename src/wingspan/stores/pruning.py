@@ -16,7 +16,7 @@ from wingspan.stores.base import Leftover, Store, StoredObject
 
 __all__ = ["GRACE", "LEFTOVER_AGE", "PruneReport", "digests_in", "kept_digests", "mentioned_digests", "prune"]
 
-#: What was published, or found again by a publication, more recently than this stays: whoever published it
+#: What was published, or found again by a publication, more recently than this stays: its publisher
 #: may be about to submit, on another machine too.
 GRACE = timedelta(days=7)
 #: An upload that has written nothing for so long is dead, also where nothing else tells.

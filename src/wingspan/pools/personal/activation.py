@@ -30,7 +30,7 @@ def _overrides() -> dict[str, str]:
 
 @contextmanager
 def _some_configuration() -> Iterator[None]:
-    """Without any the library complains at length, and may end the process; the bindings themselves start from this one."""
+    """Have an empty configuration where there is none: else the library may end the process."""
     named = os.environ.get("CONDOR_CONFIG")
     is_there = any(map(os.path.isfile, _SITE)) if named is None else _may_be_read(named)
     if is_there:
@@ -46,7 +46,7 @@ def _some_configuration() -> Iterator[None]:
 
 
 def _may_be_read(configuration: str) -> bool:
-    """What CONDOR_CONFIG names is there, as far as can be told: it may be ONLY_ENV, or a command that ends with ``|``."""
+    """Whether what CONDOR_CONFIG names is there; so are ONLY_ENV, and a command with ``|`` at its end."""
     return (
         configuration.upper() == "ONLY_ENV"
         or configuration.rstrip().endswith("|")
@@ -68,7 +68,7 @@ def import_bindings() -> Any:
 
 
 def configure() -> None:
-    """Let the bindings read the configuration that the environment names now: they do so by themselves only when imported."""
+    """Have the bindings read the configuration again, which they do by themselves only when imported."""
     if _configured != sorted(_overrides().items()):
         _reload()
 

@@ -60,7 +60,7 @@ FILESYSTEM_DOMAIN = localhost
 WANT_UDP_COMMAND_SOCKET = False
 UPDATE_COLLECTOR_WITH_TCP = True
 
-# Whoever connects proves by a file (FS) that they are this user of this machine; other users are refused.
+# A client proves by a file (FS) that it is this user's and on this machine; other users are refused.
 SEC_DEFAULT_AUTHENTICATION = REQUIRED
 SEC_CLIENT_AUTHENTICATION = REQUIRED
 SEC_DEFAULT_AUTHENTICATION_METHODS = FS
@@ -112,7 +112,7 @@ SCHEDD_ROUND_ATTR_ResidentSetSize = 0
 # A pool of one person: no job keeps a slot for jobs that may follow it, whatever tool submitted it.
 JOB_TRANSFORM_NAMES = $(JOB_TRANSFORM_NAMES) NoIdleClaims AskedMemory
 JOB_TRANSFORM_NoIdleClaims = DELETE KeepClaimIdle
-# Jobs find the programs that whoever started the pool finds: Apptainer of a module, say.
+# Jobs find the programs that the person who started the pool finds: Apptainer of a module, say.
 STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory} PATH={quoted_path}"
 
 # A person waits: look for work at once, and again every second.

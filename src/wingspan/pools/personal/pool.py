@@ -46,7 +46,7 @@ def memory_mib() -> int:
 
 
 def _free_port() -> int:
-    """A loopback port that nobody uses now. Should somebody take it meanwhile, the start fails and says so."""
+    """A loopback port that nobody uses now. If somebody takes it meanwhile, the start fails and says so."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -127,7 +127,7 @@ def kill_all(directory: Path, *, timeout: float = 10.0) -> list[ProcessIdentity]
 
 
 def hollow_slots(directory: Path) -> frozenset[str]:
-    """Slots of the pool in `directory` whose starter has no process left that it started, such as ``"slot1_1@localhost"``."""
+    """Slots of the pool in `directory`, ``"slot1_1@localhost"``, whose starter has no process left."""
     parents, starters = set(), {}
     for process in marked(directory):
         try:

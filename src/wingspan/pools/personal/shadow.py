@@ -1,4 +1,4 @@
-"""The shadow that a personal pool starts for each job: HTCondor's own, told not to let the job wait after its files have come."""
+"""The shadow of a personal pool's jobs: HTCondor's own, told not to let jobs wait for nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPTION = "--use-guidance-in-job-ad"
 
 
 def write_shadow(directory: Path, installation: Installation) -> Path | None:
-    """Write the program that the schedd starts as shadow into the pool's folder; None if this HTCondor does not know the option."""
+    """Write the program that the schedd starts as shadow; None if this HTCondor does not know the option."""
     path = directory / "shadow"
     program = installation.sbin / "condor_shadow"
     try:

@@ -1,4 +1,4 @@
-"""What a personal pool needs for shells in its jobs (condor_ssh_to_job, condor_submit -interactive): this machine's sshd."""
+"""This machine's sshd, by which HTCondor opens shells in jobs of a personal pool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def has_sshd(directory: Path) -> bool:
 
 
 def write_sshd(directory: Path, installation: Installation) -> Path | None:
-    """Write the program that HTCondor starts as sshd into the pool's folder; None if the machine has no sshd."""
+    """Write the program that HTCondor starts as sshd; None if this machine has no sshd."""
     path = directory / "sshd"
     program = find_sshd()
     if program is None:

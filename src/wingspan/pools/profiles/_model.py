@@ -230,7 +230,7 @@ class Profile:
                 )
 
     def no_ssh(self, resources: Resources) -> str | None:
-        """Why nobody gets a shell in a job that asks for `resources`; None if the site says nothing against it."""
+        """Why nobody gets a shell in a job that asks for `resources`; None: the site allows it."""
         rules = self.gpu if resources.gpus else self.cpu
         return rules.no_ssh or self.every.no_ssh
 
@@ -271,7 +271,7 @@ class Profile:
     def check_time(
         self, resources: Resources, switches: Collection[str] = (), *, checkpoints: bool = False
     ) -> None:
-        """Nothing, if the site lets a job run as long as `resources` asks; the arguments are those of `check`.
+        """See that the site lets a job run as long as `resources` says; the arguments are those of `check`.
 
         Raises:
             WalltimeNotAllowed: It does not.
@@ -367,7 +367,7 @@ def _writes_checkpoints(job: JobDescription) -> bool:
 
 
 def _under(site: Mapping[str, _Value], own: Mapping[str, _Value]) -> dict[str, _Value]:
-    """What the site wants and the job does not say itself, and all that the job says. HTCondor's names have no letter case."""
+    """All that the job says, and what the site wants besides; the letter case of names does not count."""
     said = {name.lower() for name in own}
     return {name: value for name, value in site.items() if name.lower() not in said} | dict(own)
 
