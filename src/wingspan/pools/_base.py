@@ -1,4 +1,4 @@
-"""What a pool is to the rest of Wingspan, in no engine's words."""
+"""What the rest of Wingspan knows of a pool, in no engine's words."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class JobEvent:
 
 
 class JobWatcher(Protocol):
-    """Tells how the jobs of one map or run fare."""
+    """Follows the jobs of one map or run."""
 
     def poll(self) -> Iterable[JobEvent]:
         """What happened since the last call; cheap, never blocks, asks no scheduler."""
@@ -131,7 +131,7 @@ class Pool(Protocol):
     hands_out_gpus: bool
     #: It belongs to one person: its scheduler may be asked as often as one likes.
     own: bool
-    #: By which program one gets a shell in a job, and a job that is one; None: there is no way in.
+    #: The program that opens a shell in a job, or a job that is a shell; None: there is none.
     shells: Literal["condor_ssh_to_job", "srun"] | None
 
     def title(self) -> str:
@@ -272,8 +272,8 @@ class Pool(Protocol):
 
         Also those whose submitter died before it heard that they were taken.
 
-        With `ask` the scheduler is asked, and else those are found of which it has written something to the
-        folder. Never raises.
+        With `ask` the scheduler is asked. Without, only those are found of which it has written something to
+        the folder. Never raises.
         """
         ...
 

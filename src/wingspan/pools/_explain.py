@@ -114,7 +114,7 @@ def _slurm() -> Candidate:
 
 
 def _on_access_point(kind: str) -> Candidate | None:
-    """On an access point that many people share nothing is computed."""
+    """Why a pool of this machine cannot be used where many people share the machine; None: it can."""
     try:
         refuse_computation_here(get_pool(kind))
     except OnAccessPoint as error:
@@ -157,6 +157,6 @@ def explain_choice(*, ignore_named: bool = False) -> tuple[Candidate, ...]:
             else one
             for one in found
         )
-    # None is usable on an access point whose pool is not configured: then it is the first that is told of.
+    # On an access point whose pool is not configured none is usable: then the first one is shown.
     first = next((one for one in found if one.configured or one.usable), found[0])
     return tuple(attrs.evolve(one, chosen=one is first) for one in found)

@@ -1,7 +1,8 @@
 """Which pool is used: the one that was named, else the site's HTCondor, its Slurm, the personal pool.
 
 A site that is configured and does not answer is an error. People who have a site's pool do not
-want the work to be done on the machine that they all share, only because the scheduler is silent for a moment.
+want the work to be done on the machine that they all share, only because the scheduler is silent for a
+moment.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _SLURM_FOLDERS = (
     "/usr/local/etc/slurm",
     "/opt/slurm/etc",
 )
-#: So long sinfo may look for a cluster where no file names one: it has to find it by DNS, and retries for a
+#: Seconds that sinfo may look for a cluster that no file names. It looks in DNS, and would retry for a
 #: minute.
 _SINFO_SECONDS = 3.0
 
@@ -70,7 +71,7 @@ _registered: dict[str, Callable[[], Pool]] = {}
 
 
 def register(kind: str, make: Callable[[], Pool]) -> None:
-    """Let maps and runs be executed by an engine that Wingspan does not bring along.
+    """Have maps and runs executed by an engine that is not a part of Wingspan.
 
     Maps and runs keep the name of their pool: every process that opens them must register it before.
 
@@ -242,7 +243,7 @@ def _answering(kind: str, reason: str) -> Pool:
 
 
 def refuse_computation_here(pool: Pool) -> None:
-    """Nothing, unless jobs of `pool` would run on an access point that many people share.
+    """Refuse a pool whose jobs would run on an access point that many people share.
 
     Raises:
         OnAccessPoint: They would.

@@ -1,4 +1,4 @@
-"""HTCondor's job event log, read with HTCondor's own reader and told in our words."""
+"""HTCondor's job event log, read with HTCondor's own reader, as `JobEvent`."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _events(log: JobEventLog) -> Iterator[Any]:
         try:
             yield from log.events(0)
         except htcondor2.HTCondorException:
-            continue  # the reader is behind it now; what it would have told is asked for after a silence
+            continue  # the reader has passed it; the scheduler is asked about the job after a silence
         return
 
 

@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HTCondorPool", "PersonalHTCondorPool"]
 
-#: Workers that a map gets on a pool of unknown size when nobody says: those that find nothing to do end at
-#: once.
+#: Workers of a map when nobody says how many, on a pool of unknown size. Those that find no work end at once.
 DEFAULT_WORKERS = 1000
-#: So many of a map's or run's jobs are looked at to see why they wait.
+#: At most so many jobs of a map or run are examined to see why they wait.
 _EXPLAINED = 200
 _WHOLE_SLOTS = 'SlotType =!= "Dynamic"'
 
@@ -47,8 +46,7 @@ class HTCondorPool(PlainPool):
     """The HTCondor that this machine's configuration names."""
 
     kind = "htcondor"
-    #: Workers reach the folder of their map alone. Not on a pool of one person, where they go on to the next
-    #: one.
+    #: Workers can only reach the folder of their map. On a pool of one person they go on to the next map.
     limits_access = True
     transport = "chirp"
     shares_files = False
@@ -252,9 +250,8 @@ def _issue_credentials(description: Submit) -> None:
         )
 
 
-#: What is sent once to each execution point came with these versions of the schedd (HTCondor's sources:
-#: ``CommonInputFiles``, ``container_is_common``). An older one would not send a file that is named as common
-#: only.
+#: Versions of the schedd since which files and images are sent once to each execution point (HTCondor's
+#: sources: ``CommonInputFiles``, ``container_is_common``). An older one would not send such a file at all.
 _COMMON_FILES, _COMMON_IMAGES = (25, 14), (25, 0)
 
 
@@ -301,7 +298,7 @@ class PersonalHTCondorPool(HTCondorPool):
         return this_python(), (), False
 
     def _check_machines(self, job: JobDescription) -> None:
-        """All its machines are known: say at once when none will ever do, instead of waiting for ever."""
+        """Refuse a job that no machine can ever run. All machines are known here."""
         resources = job.resources
         usual = resources.cpus == 1 and not resources.gpus and not job.requirements
         if usual and not resources.memory and not resources.disk:
@@ -378,7 +375,7 @@ class PersonalHTCondorPool(HTCondorPool):
         return room(ads, job, cpus, memory_mib())
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
-        """To the jobs, and to the warm workers that stand for them."""
+        """Do it to the jobs, and to the warm workers that work in their place."""
         super().act(action, submissions, folder, reason)
         if action != "release":
             self._warm_workers().end(submissions, folder)
@@ -392,7 +389,7 @@ class PersonalHTCondorPool(HTCondorPool):
         if new:
             self._remind(found, new)
         if forgotten:
-            # One that was reminded a moment ago is no news yet.
+            # What was said a moment ago may still help: nothing is told yet.
             return found.message if forgotten - new else None
         message = found.message
         if message is not None and "tmp" in self.personal.directory.parts and "ontainer" in message:
@@ -409,8 +406,8 @@ class PersonalHTCondorPool(HTCondorPool):
         """Have the schedd look again at jobs that it has forgotten.
 
         Seen with HTCondor 25.14: a job that was released while its shadow still ended is not offered to the
-        negotiator until something about its priority is set, be it to what it was; a job whose schedd died
-        while it took a checkpoint runs on paper only.
+        negotiator until its priority is set, even to the same value. A job whose schedd died while it took a
+        checkpoint is said to run, and does not.
         """
         import htcondor2
 
@@ -424,7 +421,7 @@ class PersonalHTCondorPool(HTCondorPool):
             schedd.reschedule()
 
     def reschedule(self) -> None:
-        """Ask negotiator and schedd to look for work this moment."""
+        """Ask negotiator and schedd to look for work now."""
         try:
             with self.personal.activate():
                 self.personal.reschedule()

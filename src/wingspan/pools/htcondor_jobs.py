@@ -84,8 +84,8 @@ class HTCondorWatcher:
         constraint = constraint_of(self._submissions)
         with self._schedd() as schedd:
             queue = list(schedd.query(constraint, _PROJECTION, opts=htcondor2.QueryOpts.IncludeClusterAd))
-            # A cluster that its schedd still makes jobs of (max_idle) says of which process on: those are in
-            # no list yet.
+            # Of a cluster with max_idle the schedd makes jobs little by little. The cluster's ad says which
+            # one is next: later ones are in no list yet.
             to_come = {
                 str(ad["ClusterId"]): int(ad["JobMaterializeNextProcId"])
                 for ad in queue

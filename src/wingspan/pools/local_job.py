@@ -74,7 +74,7 @@ def submit_local_job(job: JobDescription) -> Submission:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.pwrite(lock, run_facts(facts, None), 0)
-        # Its process id is for the supervisor to write: who dies here leaves nothing half said.
+        # The supervisor itself writes its process id: if this process dies here, nothing is half written.
         with open(folder / "workers" / "supervisor.err", "ab", opener=trust.opener) as errors:
             process = subprocess.Popen(
                 [this_python(), "-m", __name__, str(folder), json.dumps(order)],
@@ -121,7 +121,7 @@ class _Supervisor:
         self.write_down()
 
     def write_down(self) -> None:
-        """Append to the log what it lacks; where the disk is full, later."""
+        """Append to the log what is not in it yet; if the disk is full, later."""
         while self.untold:
             try:
                 append_line(self.folder / "local.log", self.untold[0])
@@ -188,7 +188,7 @@ class _Supervisor:
         return self.folder / "workers" / f"{self.order['cluster']}.{process}.job"
 
     def tell_to_end(self, pid: int) -> None:
-        """SIGTERM first, as the batch systems do it: who has something to clear away does that then."""
+        """Send SIGTERM first, as batch systems do, so that processes can tidy up."""
         if pid not in self.told:
             self.told[pid] = time.monotonic() + self.order["patience"]
             _kill(pid, signal.SIGTERM)
@@ -226,7 +226,7 @@ class _Supervisor:
 
 
 def _kill(group: int, which: int) -> bool:
-    """Whether there is anybody in it."""
+    """Whether a process is in the group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, which)
         return True

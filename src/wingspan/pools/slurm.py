@@ -35,7 +35,7 @@ __all__ = ["SlurmPool"]
 #: Workers of a map when nobody says how many. Fewer than with HTCondor: sites limit the jobs that one person
 #: may have (MaxSubmitJobs).
 DEFAULT_WORKERS = 100
-#: So often it is looked at what a command has left undone: tasks may change between a question and a command.
+#: How often a command is repeated for tasks that it has left out: they may have changed before it came.
 _TURNS = 3
 _PROCESS = "$(Process)"
 
@@ -108,7 +108,7 @@ class SlurmPool(PlainPool):
         return why_tasks_wait(slurm_commands.queue(submission.cluster for submission in submissions))
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
-        """As HTCondor does it: a running job is stopped and waits again, held or not (scontrol(1), requeue)."""
+        """As HTCondor does it: a running job stops and waits again, held or not (scontrol(1), requeue)."""
         if not submissions:
             return
         clusters = [submission.cluster for submission in submissions]
@@ -158,7 +158,7 @@ def _move(
     state: JobState,
     reason: str | None,
 ) -> None:
-    """Bring tasks into `state`, and write it down: nobody else would tell before Slurm is asked.
+    """Bring tasks into `state`, and write that down: nothing else would say so before Slurm is asked.
 
     Slurm does what it can of a command, and refuses all of it in words about one task that has changed
     meanwhile.

@@ -15,8 +15,7 @@ __all__ = ["PATIENCE", "SMALL_ARRAY", "call", "largest_array", "queue"]
 
 #: Seconds after which a command of Slurm's is given up: it retries by itself before.
 PATIENCE = 60.0
-#: Arrays up to so many tasks are taken to be allowed everywhere: MaxArraySize is 1001 where a site says
-#: nothing.
+#: Arrays of so many tasks are allowed everywhere: MaxArraySize is 1001 where a site says nothing.
 SMALL_ARRAY = 100
 
 

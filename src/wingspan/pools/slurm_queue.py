@@ -171,7 +171,7 @@ _USUAL = {
     "Dependency": "it waits for another job",
     "BeginTime": "its time has not come, or it was sent back to the queue a moment ago",
 }
-#: So many starts are no accident.
+#: A task that was started so often has a fault.
 _MANY_RESTARTS = 3
 
 

@@ -33,7 +33,7 @@ def _facts(line: bytes) -> dict[str, Any] | None:
 
 
 def said(folder: Path, task: Task) -> JobState | None:
-    """The state that a task's record tells: the last one, but an end stays an end."""
+    """The state in a task's record: the last one, or COMPLETED if it was ever written."""
     try:
         lines = (folder / FOLDER / f"{task.cluster}.{task.number}").read_bytes().splitlines()
     except FileNotFoundError:

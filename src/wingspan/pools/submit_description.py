@@ -77,8 +77,8 @@ def submit_line(name: str, value: str) -> str:
     >>> submit_line("initialdir", "/home/me/a\\")
     Traceback (most recent call last):
     ...
-    wingspan.errors.SubmitError: '/home/me/a\\' cannot stand in a submit description as initialdir: it ends
-    with a backslash Hint: name it otherwise, or rename the file
+    wingspan.errors.SubmitError: '/home/me/a\\' cannot stand in a submit description as initialdir: it ends with a backslash
+    Hint: name it otherwise, or rename the file
     """
     why = None
     if not _NAME.fullmatch(name):

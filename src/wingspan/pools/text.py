@@ -6,7 +6,7 @@ from wingspan._shown import shown
 
 __all__ = ["DEFAULT_MEMORY", "DEFAULT_TIME", "Reasoned", "clock", "mebibytes", "one_line"]
 
-#: Bytes and seconds that are written where nobody said anything; the comment in the file says so.
+#: Bytes and seconds that are written where the user has said none; the comment in the file says so.
 DEFAULT_MEMORY = 2 << 30
 DEFAULT_TIME = 3600
 

@@ -1,7 +1,6 @@
 """Why jobs wait, or are started again and again, as far as a scheduler can tell.
 
-The scheduler is asked one question for all jobs of a map or run, and seldom: only while something looks as if
-it did not go on.
+The scheduler is asked once for all jobs of a map or run, and seldom: only while jobs seem to be stuck.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Explainer", "Explanation", "explain"]
 
-#: Jobs that have not moved for so long are asked about (s), and again after so long, on a site's pool less
+#: Seconds after which jobs that have not moved are asked about, and asked about again; on a site's pool less
 #: and less often.
 PATIENCE = 5.0
 AGAIN_AT_MOST = 60.0
-#: A job that is said to run for so long and that no slot has is lost (s).
+#: Seconds after which a job is lost that the schedd says runs and that no slot has.
 LOST = 15.0
-#: Starts that end sooner than this, on average, are no work (s).
+#: Starts that end within so many seconds, on average, have failed.
 SHORT = 60.0
 #: So many groups of alike jobs are looked at.
 _GROUPS = 3
@@ -182,7 +181,7 @@ def _why(job: Any, machines: Sequence[Any], own: bool) -> tuple[str | None, bool
     never = _never(job, machines)
     if never is not None:
         return f" for ever: {never}", False
-    if not own:  # what others may have first is the negotiator's to know
+    if not own:  # only the negotiator knows who comes first
         said = _text(job, "LastRejMatchReason")
         return (f": HTCondor's negotiator says {said!r}; {analyze}" if said else None), False
     if not any(_fits(job, machine, empty=True) for machine in machines):

@@ -156,11 +156,13 @@ def start(
     progress: Progress = NO_PROGRESS,
     exist_ok: bool = False,
 ) -> Run:
-    """`run`, of a request."""
+    """Do what `run` does, for a request."""
     if exist_ok and request.name is None:
         raise InvalidRun("exist_ok takes up a run again by its name, and none is given", hint='name="train"')
     if isinstance(pool, str):
-        get_pool(pool)  # a name that nobody knows is said first; it is started when all else is in order
+        get_pool(
+            pool
+        )  # an unknown name is an error before all others; the pool is started when all else is in order
     site = site_pool(pool) if pool is None or isinstance(pool, str) else pool
 
     @functools.cache
@@ -178,7 +180,7 @@ def start(
     choice = choose()
     note = choice.reason if choice.is_fallback else None
     for warning in (*plan.spec.warnings, *([note] if note else [])):
-        # Before anything is submitted: who makes warnings errors wants no run then.
+        # Before anything is submitted: a program that makes warnings errors wants no run then.
         warnings.warn(warning, RunWarning, stacklevel=3)
     return submit_plan(plan, choice.pool, progress, note=note)
 

@@ -25,7 +25,7 @@ __all__ = [
 
 
 def several(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Paths, or one by itself: its letters are not meant."""
+    """Paths; a single text is one path, and not a list of its letters."""
     return [os.fspath(one) for one in ([given] if isinstance(given, str | os.PathLike) else given)]
 
 

@@ -249,8 +249,8 @@ def _input_sizes(inputs: Iterable[tuple[Path, str]]) -> dict[Path, int]:
 def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progress = NO_PROGRESS) -> int:
     """Copy the inputs into `folder`: the jobs read them as they are now, whatever is edited later.
 
-    No links: a file that is written anew in place would change with them. File systems that can share blocks.
-    Answers how many bytes there are.
+    Files are copied and not linked: a file that is rewritten in place would change with its link. Copies
+    share their blocks where the file system can do that. Answers how many bytes there are.
 
     Raises:
         InputMissing: One vanished meanwhile, or is a link to nothing.
@@ -323,8 +323,7 @@ def _copy(source: Path, target: Path) -> None:
 def changed_inputs(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str]:
     """Places of the inputs that have changed since they were copied to `folder`; of a folder, each file.
 
-    What is not here any more has no other content. Files of the time and size that they were copied with are
-    not read.
+    An input that is gone counts as unchanged. A file with the time and size of its copy is not read.
     """
     changed: list[str] = []
     for here, place in inputs:

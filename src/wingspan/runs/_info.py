@@ -12,7 +12,7 @@ from wingspan.runs._spec import RunSpec
 
 __all__ = ["RunInfo"]
 
-#: Of the file; what another Wingspan adds to it is kept and passed over.
+#: Format of the file. Keys that another Wingspan has added are kept, and not read.
 FORMAT = 1
 
 
@@ -57,7 +57,7 @@ class RunInfo:
 
         Raises:
             RunError: It is of another format.
-            KeyError, TypeError, ValueError: It lacks something, or is none.
+            KeyError, TypeError, ValueError: A key is missing, or has another type.
         """
         if plain["format"] != FORMAT:
             raise RunError(

@@ -53,7 +53,7 @@ def open_shell(
     progress: Progress = NO_PROGRESS,
     shell: Sequence[str] | None = None,
 ) -> Callable[[], int]:
-    """Prepare everything; what is returned opens the shell on this terminal and answers its exit code.
+    """Prepare a shell with the files of a run.
 
     Where jobs run on this machine (personal and local pool), so does the shell, in a folder of its own. On a
     site's HTCondor it is an interactive job, ``condor_submit -interactive`` of the rendered files, on Slurm

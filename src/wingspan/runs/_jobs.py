@@ -136,7 +136,7 @@ def submit_jobs(folder: RunFolder, pool: Pool, inputs: int = 0) -> None:
 
 
 def checkpoint_commands(spec: RunSpec) -> dict[str, str]:
-    """The submit commands of jobs that write checkpoints, and go on from them."""
+    """The submit commands of jobs that write checkpoints and go on from them."""
     if not spec.checkpoint:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Whether any machine of a pool has what a run asks for: known before it waits for ever."""
+"""Whether any machine of a pool has what a run asks for, so that no job waits for ever."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def group_gpus(pool: Pool, needs: Needs | None = None) -> list[GpuGroup]:
 
 
 def check_machines(spec: RunSpec, pool: Pool) -> None:
-    """Nothing, if some machine of the pool has enough cores and GPUs that are good enough.
+    """See that a machine of the pool has enough cores, and GPUs that are good enough.
 
-    Jobs that may leave for other pools (a profile's switches) are not judged by this one.
+    Jobs that may go to other pools (a profile's switches) are not checked.
 
     Raises:
         NoSuchMachine: None has.

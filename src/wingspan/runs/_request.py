@@ -18,7 +18,7 @@ __all__ = ["RunRequest"]
 
 
 def _paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """Several, or one by itself: its letters are not meant."""
+    """Paths; a single text is one path, and not a list of its letters."""
     return tuple(several(given))
 
 

@@ -1,4 +1,4 @@
-"""A run as its user has it in hands."""
+"""`Run`: what a user does with a run."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class Run(RunJobs):
 
     @told
     def check(self) -> None:
-        """Nothing, if all jobs that have ended did so well.
+        """Raise an error if a job did not end well.
 
         Raises:
             OutputMissing: One did not write what it should.

@@ -199,8 +199,7 @@ def why_outputs_are_missing(missing: Sequence[str], left: Sequence[str]) -> str:
     """Which outputs a command did not write, and what it wrote instead: a name that is mistyped, most likely.
 
     >>> why_outputs_are_missing(["modle.pt"], ["log.txt", "model.pt"])
-    'it did not write modle.pt; it wrote model.pt, log.txt, which no output names and which did not come back.
-    Was --output model.pt meant?'
+    'it did not write modle.pt; it wrote model.pt, log.txt, which no output names and which did not come back. Was --output model.pt meant?'
     """
     told = f"it did not write {', '.join(missing)}"
     if not left:

@@ -42,7 +42,7 @@ _Run = TypeVar("_Run", bound="RunJobs")
 def told(
     method: Callable[Concatenate[_Run, _Given], _Answer],
 ) -> Callable[Concatenate[_Run, _Given], _Answer]:
-    """A method that tells errors of the operating system in words of ours."""
+    """Have a method raise errors of the operating system as errors of Wingspan."""
 
     @functools.wraps(method)
     def words(self: _Run, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
@@ -120,10 +120,10 @@ class RunJobs:
 
     @contextlib.contextmanager
     def _alone(self, *, shared: bool = False, force: bool = False) -> Iterator[None]:
-        """While this lasts, nobody else does anything to the run, or (`shared`) to its outputs.
+        """Hold the run's lock: no other process changes the run, or (`shared`) its outputs.
 
         Raises:
-            RunError: Somebody else is at it for long.
+            RunError: Another process holds it for long.
         """
         with lock(self.path / "lock", shared=shared, patience=_PATIENCE) as held:
             if not held and not force:
@@ -134,7 +134,11 @@ class RunJobs:
             yield
 
     def _look(self) -> tuple[LoggedSubmission, ...]:
-        """Take in what has become of the jobs; the submissions that they belong to."""
+        """Read what has become of the jobs.
+
+        Returns:
+            The submissions that they belong to.
+        """
         entries = self._submissions()
         if len(entries) != self._watched:
             self._close()
@@ -168,7 +172,7 @@ class RunJobs:
         return JobState.IDLE if event is None else event.state
 
     def _why_waiting(self, entries: Sequence[LoggedSubmission], states: list[str]) -> str | None:
-        """Why jobs do not get on, as their pool says, which is asked seldom, and only while it looks so."""
+        """Why jobs do not get on, as their pool says; asked seldom, and only while they seem stuck."""
         if "idle" not in states and "running" not in states:
             return None
         pool = get_pool(self.pool)
@@ -203,7 +207,7 @@ class RunJobs:
             get_pool(kind).act(action, submissions, self.path, f"wingspan {action} {self.name}")
 
     def _wait_for_the_end(self) -> None:
-        """Until HTCondor has written the end of removed jobs: it would make the folder anew to do so."""
+        """Wait until HTCondor has logged the end of removed jobs: it would make the folder anew for that."""
         deadline = time.monotonic() + _END_SECONDS
         writes_log = get_pool(self.pool).writes_log
         while writes_log and time.monotonic() < deadline:

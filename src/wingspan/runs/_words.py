@@ -67,7 +67,7 @@ def path_word(path: str, parameters: Sequence[str]) -> Shell:
 
 
 def split(path: str, parameters: Sequence[str]) -> list[str]:
-    """Text and parameters (``{name}``) in turns."""
+    """The pieces of a text: plain text and names of parameters (``{name}``), alternately."""
     return re.split(r"\$?(\{(?:" + "|".join(parameters) + r")\})", path) if parameters else [path]
 
 

@@ -53,7 +53,7 @@ USE_SHARED_PORT = False
 CONDOR_HOST = 127.0.0.1
 # One port for the pool's life: the others could not find a collector that came back on another one.
 COLLECTOR_HOST = 127.0.0.1:{port}
-# The machine's own name need not resolve.
+# The machine's own name may be unknown to DNS.
 NETWORK_HOSTNAME = localhost
 UID_DOMAIN = localhost
 FILESYSTEM_DOMAIN = localhost
@@ -96,9 +96,9 @@ KEEP_DATA_CLAIM_IDLE = 15
 # A job that asks for no disk gets what its input files take. (HTCondor: at least 1 GiB, so that nothing runs
 # where less is free.)
 JOB_DEFAULT_REQUESTDISK = (TransferInputSizeMB + 1) * 1280
-# Nobody limits the memory of processes here (that takes cgroups of one's own), so jobs are weighed, and held
-# when they took more than they asked for. Who asks for nothing may take what there is. Workers of maps weigh
-# their components themselves.
+# Nothing limits the memory of processes here (that would take cgroups of one's own). So HTCondor measures
+# jobs, and holds those that take more than they asked for. A job that asks for nothing may take what there
+# is. Workers of maps measure their components themselves.
 JOB_DEFAULT_REQUESTMEMORY = ifThenElse(MemoryUsage =!= undefined, MemoryUsage, 128)
 # What was asked for is kept: the shadow knows only a number of RequestMemory, be it asked for or not.
 JOB_TRANSFORM_AskedMemory = COPY RequestMemory AskedMemory
@@ -173,8 +173,9 @@ def render(
         directory: The pool's folder.
         installation: The HTCondor to start.
         owner: Whom daemons and jobs run as.
-        client_is_root: Command-line tools run as root and want to be told which account HTCondor's files
-        belong to. cpus: How many cores the pool offers.
+        client_is_root: Command-line tools run as root, and must be told which account HTCondor's files belong
+            to.
+        cpus: How many cores the pool offers.
         memory: How many MiB of memory it offers.
         port: The collector's port.
         settings: Further settings, appended: the last one of a name counts.

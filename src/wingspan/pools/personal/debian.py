@@ -285,7 +285,7 @@ def obtain(suite: str, work: Path, place: Callable[[str], Path], progress: Progr
 
     Raises:
         SourceError: The suite cannot be reached, its signature is not known here, or it has no usable
-        HTCondor.
+            HTCondor.
     """
     apt = _Apt(work / "apt")
     signed_by = _keyrings()

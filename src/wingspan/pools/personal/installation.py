@@ -103,9 +103,8 @@ class Source:
 
     Attributes:
         name: Its name in messages, file names and `Installation.source`.
-        obtain: Called with an empty folder to work in, the folder that it will be renamed to, and who wants
-        to hear of
-            progress; answers version and the prefix relative to the folder. Raises SourceError.
+        obtain: Called with an empty folder to work in, the folder that it will be renamed to, and the
+            progress to report to; answers version and the prefix relative to the folder. Raises SourceError.
     """
 
     name: str

@@ -224,8 +224,8 @@ class PersonalPool:
             if key != "CONDOR_CONFIG" and not key.upper().startswith("_CONDOR_")
         }
         environment |= self._tools(installation) | {MARKER: str(self.directory)}
-        # The shell makes the master nobody's child but init's: no zombie of ours when it ends, and in a
-        # session of its own it hears no Ctrl-C of this terminal.
+        # The shell makes the master a child of init: it leaves no zombie here when it ends, and in a session
+        # of its own it gets no Ctrl-C from this terminal.
         script = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
         done = subprocess.run(
             ["/bin/sh", "-c", script, "sh", str(self.directory / "log/master.out"), *command],

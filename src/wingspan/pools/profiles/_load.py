@@ -34,7 +34,7 @@ _DISK = {"MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
 
 class _Reader:
-    """A TOML table that knows where it is and complains of what it does not know."""
+    """A TOML table that knows its name, and refuses keys that nobody has taken."""
 
     def __init__(self, table: object, where: str) -> None:
         if not isinstance(table, Mapping):
@@ -223,7 +223,7 @@ def profiles(settings: Settings | None = None) -> dict[str, Profile]:
     A table with ``extends = "chtc"`` begins as a copy of that profile.
 
     Args:
-        settings: Hold the user's tables; None: the settings as they are now.
+        settings: They hold the user's tables; None: the settings as they are now.
 
     Raises:
         SettingsError: A table that cannot be read; it says which key.

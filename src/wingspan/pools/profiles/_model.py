@@ -217,7 +217,7 @@ class Profile:
         return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in self.access_points)
 
     def check_folder(self, folder: PurePath) -> None:
-        """Nothing, if jobs may be submitted from `folder`.
+        """See that jobs may be submitted from `folder`.
 
         Raises:
             FolderNotAllowed: They may not; the message has the site's reason.
@@ -244,7 +244,7 @@ class Profile:
     def check(
         self, resources: Resources, switches: Collection[str] = (), *, checkpoints: bool = False
     ) -> None:
-        """Nothing, if the site lets a job run as long, and have as much disk, as `resources` asks.
+        """See that the site lets a job run as long, and have as much disk, as `resources` says.
 
         Args:
             resources: What is asked for.
