@@ -7,13 +7,33 @@ from typing import Any
 
 import wingspan
 
-__all__ = ["map_json", "submissions"]
+__all__ = ["change_map_json", "key", "map_json", "rounds", "starts", "submissions"]
 
 
 def map_json(m: wingspan.Map[Any]) -> dict[str, Any]:
     """What the map is: its file `map.json`."""
     facts: dict[str, Any] = json.loads((m.path / "map.json").read_bytes())
     return facts
+
+
+def change_map_json(m: wingspan.Map[Any], **facts: Any) -> None:
+    """Have the map's file say something else, as it would of a map that was made otherwise; who loads the map anew reads it."""
+    (m.path / "map.json").write_text(json.dumps({**map_json(m), **facts}))
+
+
+def key(m: wingspan.Map[Any]) -> bytes:
+    """What the map's records are signed with: its file `key`."""
+    return (m.path / "key").read_bytes()
+
+
+def rounds(m: wingspan.Map[Any]) -> list[int]:
+    """Numbers of the map's rounds, each a folder; more than one where something was done again or repaired."""
+    return sorted(int(path.name) for path in (m.path / "rounds").iterdir() if path.name.isdigit())
+
+
+def starts(m: wingspan.Map[Any]) -> list[str]:
+    """Names of the starts of workers that have something to say, each a file: ``worker.start``."""
+    return sorted(path.name for path in (m.path / "results").iterdir())
 
 
 def submissions(m: wingspan.Map[Any] | wingspan.Run) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ class SlurmCluster:
         until(
             lambda: not self.command("squeue", "-h", "-j", job, "-o", "%A", check=False).strip(),
             f"the end of job {job}",
-            seconds=300,
+            seconds=PATIENCE,
         )
 
     def start_now(self, job: str) -> None:

@@ -204,7 +204,7 @@ def _submitted(folder: Path, pool: PersonalPool, log: str) -> subprocess.Complet
     """Submit a rendered folder with plain HTCondor, and wait for its jobs."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("WINGSPAN", "CONDOR"))}
     environment = {**own, **pool.environment()}
-    for command in (["sh", "submit.sh"], ["condor_wait", "-wait", "200", log]):
+    for command in (["sh", "submit.sh"], ["condor_wait", "-wait", f"{PATIENCE:.0f}", log]):
         done = subprocess.run(
             command,
             cwd=folder,

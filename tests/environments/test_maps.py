@@ -11,7 +11,7 @@ import click.testing
 import pytest
 
 import wingspan
-from _on_disk import map_json, submissions
+from _on_disk import change_map_json, map_json, submissions
 from _waiting import PATIENCE, until
 from wingspan.cli._main import cli
 from wingspan.delivery.bundle_source import machine_requirement
@@ -64,7 +64,7 @@ def test_workers_added_later_find_the_bundle_in_the_map(environment, bundle_cach
     m.wait()
     facts = map_json(m)["environment"]
     assert (m.path / facts["bundle"]).stat().st_nlink > 1
-    m._folder.update_info(environment={**facts, "cache": "/nowhere"})
+    change_map_json(m, environment={**facts, "cache": "/nowhere"})
     again = wingspan.load("kept")
     again.rerun(again.components)
     _check(again[:])
@@ -77,7 +77,7 @@ def test_a_map_of_an_earlier_version_finds_its_bundle(environment, bundle_cache)
     )
     m.wait()
     facts = map_json(m)["environment"]
-    m._folder.update_info(environment={name: value for name, value in facts.items() if name != "manifest"})
+    change_map_json(m, environment={name: value for name, value in facts.items() if name != "manifest"})
     again = wingspan.load("earlier")
     again.rerun(again.components)
     _check(again[:])
@@ -122,7 +122,7 @@ def test_a_bundle_that_was_cut_costs_no_result(environment, bundle_cache):
     bundle.write_bytes(content[: len(content) // 2])
     m.rerun([0])
     _check(m[:])
-    m._folder.update_info(environment={**facts, "cache": "/nowhere"})
+    change_map_json(m, environment={**facts, "cache": "/nowhere"})
     again = wingspan.load("cut")
     with pytest.raises(MapDamaged, match="cut"):
         again.rerun([0])

@@ -173,7 +173,7 @@ def test_rendered_files_carry_the_archive(
     assert lint([folder]) == []
     own = {name: value for name, value in os.environ.items() if not name.startswith(("WINGSPAN", "CONDOR"))}
     variables = {**own, **engine[1].environment()}
-    for words in (["sh", "submit.sh"], ["condor_wait", "-wait", "200", "c.log"]):
+    for words in (["sh", "submit.sh"], ["condor_wait", "-wait", f"{PATIENCE:.0f}", "c.log"]):
         done = subprocess.run(
             words, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE
         )

@@ -74,7 +74,7 @@ def test_plain_condor_submit_takes_the_environment_along(
     """The bundle goes to each job with the worker; nothing of this Python is used."""
     folder = tmp_path / "out"
     render_map("htcondor", folder, made, workers=2)
-    wait = ["condor_wait", "-wait", "200", str(made.path / "events.log")]
+    wait = ["condor_wait", "-wait", f"{PATIENCE:.0f}", str(made.path / "events.log")]
     _check(folder, personal_pool.environment(), ["sh", "submit.sh"], wait)
 
 

@@ -295,7 +295,7 @@ def test_rendered_files_carry_the_environment(
     moved = (folder / "made").rename(folder / "moved")
     environment = {**os.environ, **personal_pool.environment()}
     subprocess.run(["sh", "./moved/submit.sh"], cwd=folder, env=environment, check=True, capture_output=True)
-    waited = ["condor_wait", "-wait", "120", "digits.log"]
+    waited = ["condor_wait", "-wait", f"{PATIENCE:.0f}", "digits.log"]
     subprocess.run(waited, cwd=moved, env=environment, check=True, capture_output=True)
     assert "lr 0.7" in output_of(moved, 0, "report.txt").read_text(), errors_of(moved)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _on_disk import key
 from _waiting import PATIENCE, until
 from wingspan.errors import DiskError
 from wingspan.pools.local_job import is_alive
@@ -215,7 +216,7 @@ def test_a_second_record_of_a_component_changes_nothing(finished):
     header = formats.RECORD.pack(formats.OUTPUT, 0, 0, 0, 4, time.time(), 0.0, 0.0, 0, len(payload))
     m = wingspan.load("ten")
     assert m[4] == 16
-    late = formats.frame(m._folder.key, "5.0", 0, [header], [payload])
+    late = formats.frame(key(m), "5.0", 0, [header], [payload])
     (finished.path / "results/5.0").write_bytes(late)
     assert m[4] == 16
     assert len(m.runtimes) == 10
@@ -226,7 +227,7 @@ def test_a_record_of_no_component_of_this_map_is_ignored(finished):
     """A number beyond the map's components in a signed record harms nothing."""
     header = formats.RECORD.pack(formats.OUTPUT, 0, 0, 0, 10**6, time.time(), 0.0, 0.0, 0, 0)
     m = wingspan.load("ten")
-    data = formats.frame(m._folder.key, "5.0", 0, [header], [b""])
+    data = formats.frame(key(m), "5.0", 0, [header], [b""])
     (finished.path / "results/5.0").write_bytes(data)
     assert list(wingspan.load("ten")) == [x * x for x in range(10)]
 

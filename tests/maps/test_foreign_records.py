@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wingspan
+from _on_disk import key
 from _waiting import PATIENCE
 from wingspan.cli._main import cli
 from wingspan.worker import failure, formats
@@ -51,7 +52,7 @@ def forge(
     at = path.stat().st_size if path.exists() else 0
     header = formats.RECORD.pack(kind, 0, count, number, component, time.time(), 0.0, 0.0, 0, len(payload))
     with path.open("ab") as file:
-        file.write(formats.frame(m._folder.key, name, at, [header], [payload]))
+        file.write(formats.frame(key(m), name, at, [header], [payload]))
 
 
 @pytest.fixture

@@ -391,7 +391,7 @@ def test_a_worker_that_is_held_is_replaced(shared_pool, tmp_path, always):
         if x == 0 and (always or not once.exists()):
             once.touch()
             os.kill(os.getppid(), signal.SIGKILL)  # its worker: HTCondor holds the job
-            time.sleep(60)
+            time.sleep(600)
         return x * x
 
     options = wingspan.Options(

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wingspan
+from _on_disk import key
 from _waiting import PATIENCE
 from wingspan.worker import formats, streams
 from wingspan.worker.pickling import PROTOCOL, Dumper
@@ -214,14 +215,14 @@ def test_an_evicted_worker_resumes_behind_large_outputs():
     from wingspan.worker.transports import FileTransport
 
     m = wingspan.map(lambda x: x, range(4), options=wingspan.Options(workers=0))
-    transport, key = FileTransport(str(m.path)), m._folder.key
+    transport, signed = FileTransport(str(m.path)), key(m)
     transport.create_exclusively("results/0.0", b"")
-    box = Outbox(transport, key, "0.0")
+    box = Outbox(transport, signed, "0.0")
     pieces = [box.append_piece(memoryview(pickle.dumps([bytes(MIB)])[:MIB]))]
     box.add(formats.LARGE, payload=b"\0" + formats.PIECE.pack(*pieces[0]), index=2)
     box.flush()
     box.append_piece(memoryview(bytes(MIB)))
-    assert finished_components(transport, key, "0.0", 0) == {2: False}
+    assert finished_components(transport, signed, "0.0", 0) == {2: False}
     assert finished_components(transport, bytes(32), "0.0", 0) == {}
     transport.close()
 

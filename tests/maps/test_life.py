@@ -239,7 +239,7 @@ def test_as_many_workers_as_were_stopped_take_their_place(gate, other_python):
         lambda _: wait(), range(8), tag="again", pool="local", options=wingspan.Options(workers=2)
     )
 
-    running = lambda: sum(map(has_process, (m._folder.path / "workers").glob("*.run")))  # noqa: E731
+    running = lambda: sum(map(has_process, (m.path / "workers").glob("*.run")))  # noqa: E731
     until(lambda: running() == 2, "two run")
     for deeds in ("hold hold release release", "hold release vacate", "vacate hold vacate release release"):
         other_python(f"import wingspan\nfor deed in {deeds.split()}: getattr(wingspan.load('again'), deed)()")

@@ -178,7 +178,7 @@ def test_a_crash_is_noticed_while_a_child_of_it_lives():
 
     def leave_child(x):
         if os.fork() == 0:
-            time.sleep(60)
+            time.sleep(600)
             os._exit(0)
         os._exit(5)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import wingspan
-from _on_disk import submissions
+from _on_disk import rounds, starts, submissions
 from _slurm_cluster import SlurmCluster
 from _waiting import PATIENCE, until
 from wingspan.delivery.render import FolderInUse
@@ -57,7 +57,7 @@ def _sh(command: list[str], folder: Path, environment: dict[str, str]) -> str:
 
 def _complete_with_condor(folder: Path, m: wingspan.Map, environment: dict[str, str]) -> None:
     _sh(["sh", "submit.sh"], folder, environment)
-    _sh(["condor_wait", "-wait", "120", str(m.path / "events.log")], folder, environment)
+    _sh(["condor_wait", "-wait", f"{PATIENCE:.0f}", str(m.path / "events.log")], folder, environment)
 
 
 @pytest.fixture(params=["plain", "everything"])
@@ -283,11 +283,11 @@ def test_a_worker_that_htcondor_evicts_goes_on(
     _sh(["sh", "submit.sh"], folder, condor)
     until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
     _sh(["condor_vacate_job", "-constraint", f'WingspanMap == "{m.path.name}"'], folder, condor)
-    until(lambda: len(m._folder.transport.names("results")) == 2, "its second start")
+    until(lambda: len(starts(m)) == 2, "its second start")
     gate.open()
-    _sh(["condor_wait", "-wait", "120", str(m.path / "events.log")], folder, condor)
+    _sh(["condor_wait", "-wait", f"{PATIENCE:.0f}", str(m.path / "events.log")], folder, condor)
     assert list(m) == [0, 1, 2, 3]
-    assert max(m._keeper.results.plans) == 0
+    assert rounds(m) == [0]
 
 
 @pytest.mark.slurm
@@ -341,8 +341,8 @@ def test_a_second_submission_and_local_workers_share_the_map(
     outputs = m[:]
     assert [x for x, _ in outputs] == list(range(6))
     assert {where for _, where in outputs} == {*jobs, "here"}
-    assert len({start.number for start in m._keeper.results.starts.values()}) == 3
-    assert max(m._keeper.results.plans) == 0  # nothing was repaired
+    assert len({name.split(".")[0] for name in starts(m)}) == 3
+    assert rounds(m) == [0]  # nothing was repaired
     for job in jobs:
         slurm_cluster.wait_for(job)
 
@@ -377,7 +377,7 @@ def test_a_client_leaves_workers_by_hand_alone(
     assert [entry["count"] for entry in submissions(again)] == [1]
     gate.open()
     assert list(again) == [0, 1, 2, 3]
-    assert max(again._keeper.results.plans) == 0
+    assert rounds(again) == [0]
     slurm_cluster.wait_for(job)
 
 
@@ -480,7 +480,7 @@ def test_a_worker_that_slurm_requeues_goes_on(
 
     def started_again() -> bool:
         slurm_cluster.start_now(f"{job}_0")
-        return len(m._folder.transport.names("results")) == 2
+        return len(starts(m)) == 2
 
     # Longer than elsewhere: a node that has lost a word of its controller's takes two minutes to say it again.
     until(
@@ -491,10 +491,10 @@ def test_a_worker_that_slurm_requeues_goes_on(
     gate.open()
     slurm_cluster.wait_for(job)
     assert list(m) == [0, 1, 2, 3]
-    names = sorted(m._folder.transport.names("results"))
+    names = starts(m)
     assert [name.split(".")[1] for name in names] == ["0", "1"]
     assert len({name.split(".")[0] for name in names}) == 1
-    assert max(m._keeper.results.plans) == 0
+    assert rounds(m) == [0]
 
 
 @pytest.mark.slurm
@@ -547,7 +547,7 @@ def test_a_signal_to_all_processes_of_a_worker_is_no_error(tmp_path: Path, gate:
     gate.open()
     subprocess.run(worker, cwd=folder, env=_shell({"TMPDIR": str(scratch)}), check=True, timeout=PATIENCE)
     assert list(m) == [0, 1]
-    assert max(m._keeper.results.plans) == 0
+    assert rounds(m) == [0]
 
 
 def test_what_a_dead_worker_had_is_done_by_the_next(
@@ -575,7 +575,7 @@ def test_what_a_dead_worker_had_is_done_by_the_next(
 
     def repaired() -> bool:
         m._look()
-        return max(m._keeper.results.plans) == 1
+        return rounds(m) == [0, 1]
 
     until(repaired, "a repair")
     gate.open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import wingspan
+from _on_disk import key
 from _waiting import PATIENCE
 from wingspan.maps import ComponentStatus
 from wingspan.worker import failure, formats
@@ -20,7 +21,7 @@ def by_hand():
     boxes = {}
 
     def say(start, kind, component, number=0):
-        box = boxes.setdefault(start, Outbox(transport, m._folder.key, start))
+        box = boxes.setdefault(start, Outbox(transport, key(m), start))
         payload = failure.dumps(failure.crash("crash", "it failed")) if kind == formats.ERROR else b""
         box.add(kind, payload=payload, number=number, index=component)
         box.flush()

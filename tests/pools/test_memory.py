@@ -30,7 +30,7 @@ def test_a_component_that_takes_more_is_an_error_of_its_own(where: str) -> None:
 
     def component(x: int) -> int:
         if x == 1:
-            code = "import time; held = bytearray(400 << 20); time.sleep(100)"
+            code = "import time; held = bytearray(400 << 20); time.sleep(600)"
             if where == "itself":
                 exec(code)
             else:

@@ -65,7 +65,7 @@ def test_one_command_brings_the_files(folders: Path, wingspan_cli) -> None:
 
 def test_who_follows_a_job_that_is_held_is_told(wingspan_cli) -> None:
     """--follow, --fetch and logs -f end when a job is held, and say so, instead of waiting for ever."""
-    wingspan_cli("run", "-q", "-p", "local", "-n", "long", "--", "sleep", "100")
+    wingspan_cli("run", "-q", "-p", "local", "-n", "long", "--", "sleep", "600")
     assert wingspan_cli("hold", "long").returncode == 0
     followed = wingspan_cli("logs", "-f", "long")
     assert (followed.returncode, "held" in followed.stderr) == (0, True)
@@ -97,7 +97,7 @@ _SLEEPS = {"230", "115"}
 
 def test_ctrl_c_leaves_the_run_alone(folders: Path) -> None:
     """Whoever looks on and presses Ctrl-C is told that the run goes on, and how to come back."""
-    wingspan.run(["sh", "-c", "echo begun; sleep 100"], name="long", pool="local")
+    wingspan.run(["sh", "-c", "echo begun; sleep 600"], name="long", pool="local")
     for words in (["logs", "-f", "long"], ["wait", "long"], ["fetch", "--wait", "long"]):
         with subprocess.Popen(
             [sys.executable, "-m", "wingspan", *words],
@@ -175,7 +175,7 @@ def test_a_failure_is_an_exit_code(wingspan_cli) -> None:
     fetched = wingspan_cli("fetch", "bad", "--wait")
     assert fetched.returncode == 1
     assert "never.pt" in fetched.stderr
-    wingspan_cli("run", "-q", "-p", "local", "-n", "long", "--", "sleep", "100")
+    wingspan_cli("run", "-q", "-p", "local", "-n", "long", "--", "sleep", "600")
     assert wingspan_cli("wait", "long", "--timeout", "0.2").returncode == 124
 
 
@@ -205,7 +205,7 @@ def test_maps_and_runs_in_one_command_are_refused_whole(wingspan_cli) -> None:
 
 def test_nothing_is_done_where_one_of_several_names_is_wrong(wingspan_cli) -> None:
     """A mistyped name is noticed before the other runs are touched or waited for."""
-    wingspan.run(["sleep", "100"], name="long", pool="local")
+    wingspan.run(["sleep", "600"], name="long", pool="local")
     for command in ("wait", "hold", "vacate", "release"):
         done = wingspan_cli(command, "long", "logn")
         assert (done.returncode, done.stdout) == (1, "")

@@ -12,6 +12,7 @@ import pytest
 
 import wingspan
 from _slurm_cluster import SlurmCluster
+from _waiting import PATIENCE
 from wingspan.delivery.render import FolderInUse
 from wingspan.lint import lint
 from wingspan.pools.personal import PersonalPool
@@ -115,7 +116,7 @@ def test_it_works_with_plain_condor_submit(tmp_path_factory, personal_pool: Pers
 
 
 def _wait(folder: Path, kind: str, environment: dict[str, str]) -> None:
-    command = ["condor_wait", "-wait", "120", f"{kind}.log"]
+    command = ["condor_wait", "-wait", f"{PATIENCE:.0f}", f"{kind}.log"]
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
 
 

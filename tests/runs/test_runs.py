@@ -92,7 +92,7 @@ def test_another_process_finds_the_run(done, wingspan_cli) -> None:
 def test_a_run_can_be_removed_while_it_runs(pool: str) -> None:
     """Removing a run ends its jobs and takes its files and its name away."""
     marker = Path("ran-to-its-end").absolute()
-    run = wingspan.run(["sh", "-c", f"sleep 60; touch '{marker}'"], name="gone", pool=pool)
+    run = wingspan.run(["sh", "-c", f"sleep 600; touch '{marker}'"], name="gone", pool=pool)
     until(lambda: run.status().state == "running", "the job's start")
     run.remove()
     assert "gone" not in run_names()
@@ -106,7 +106,7 @@ def test_a_name_is_free_again_when_its_run_was_removed(
 ) -> None:
     """Nothing is left of a run whose job is at work when it is removed; a folder that HTCondor made anew to log an end is in nobody's way."""
     monkeypatch.setattr("wingspan.runs._watch._END_SECONDS", PATIENCE)  # HTCondor may take its time
-    run = wingspan.run(["sleep", "60"], name="mine", pool="personal")
+    run = wingspan.run(["sleep", "600"], name="mine", pool="personal")
     until(lambda: run.status().state == "running", "the job's start")
     run.remove()
     assert run_names() == ()
@@ -273,7 +273,7 @@ def test_a_job_that_is_named_twice_is_done_again_once(done) -> None:
 
 def test_a_rerun_leaves_what_is_held(folders: Path) -> None:
     """On this machine all jobs of a run are held or none: one of them is not done again meanwhile, and what to do first is said."""
-    command = f"[ {{n}} = 0 ] && exit 3; touch '{folders}/begun'; sleep 60"
+    command = f"[ {{n}} = 0 ] && exit 3; touch '{folders}/begun'; sleep 600"
     run = wingspan.run(["sh", "-c", command], sweep={"n": [0, 1]}, pool="local")
     until(lambda: run.status().jobs[0].state == "failed" and (folders / "begun").exists(), "the failure")
     run.hold()
@@ -285,7 +285,7 @@ def test_a_rerun_leaves_what_is_held(folders: Path) -> None:
 
 def test_vacate_is_for_jobs_that_run(done) -> None:
     """A job that was ended by its time limit is not begun again."""
-    run = done(wingspan.run(["sleep", "60"], time=1, pool="local"))
+    run = done(wingspan.run(["sleep", "600"], time=1, pool="local"))
     assert run.status().state == "removed"
     run.vacate()
     assert run.status().state == "removed"
@@ -294,7 +294,7 @@ def test_vacate_is_for_jobs_that_run(done) -> None:
 
 def test_who_follows_a_held_job_is_let_go() -> None:
     """`Run.follow` ends when the job is held, as --follow does."""
-    run = wingspan.run(["sh", "-c", "echo begun; sleep 60"], pool="local")
+    run = wingspan.run(["sh", "-c", "echo begun; sleep 600"], pool="local")
     until(lambda: run.stdout() == "begun\n", "the start")
     run.hold()
     assert "".join(run.follow()) == "begun\n"
@@ -352,7 +352,7 @@ def test_fetch_does_not_overwrite_what_differs(folders: Path, done) -> None:
 
 def test_a_supervisor_that_is_killed_is_noticed() -> None:
     """A run whose processes are gone is not said to run for ever; it can be done again."""
-    run = wingspan.run(["sleep", "60"], pool="local")
+    run = wingspan.run(["sleep", "600"], pool="local")
     until(lambda: run.status().state == "running", "the start")
     facts = json.loads(next((run.path / "workers").glob("process-*.run")).read_text())
     os.kill(facts["pid"], 9)
@@ -365,7 +365,7 @@ def test_a_supervisor_that_is_killed_is_noticed() -> None:
 
 def test_the_time_limit_ends_a_local_job(done) -> None:
     """A job that runs for longer than --time is ended and says so."""
-    run = done(wingspan.run(["sleep", "60"], time=1, pool="local"))
+    run = done(wingspan.run(["sleep", "600"], time=1, pool="local"))
     job = run.status().jobs[0]
     assert job.state == "removed"
     assert "limit" in str(job.reason)
