@@ -346,7 +346,7 @@ def test_only_what_kills_its_worker_is_given_up(data_dir):
             while not all(os.path.getsize(path) for path in glob.glob(files)):  # noqa: PTH202, PTH207
                 time.sleep(0.01)
             os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(300)
+            time.sleep(600)
         return x
 
     m = wingspan.map(

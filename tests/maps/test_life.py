@@ -428,7 +428,7 @@ def test_a_killed_executor_is_its_component_s_error(tmp_path):
     def tell(x):
         if x == 1:
             (tmp_path / "pid").write_text(str(os.getpid()))
-            time.sleep(300)
+            time.sleep(600)
         return x
 
     m = wingspan.map(tell, range(4), pool="local", options=wingspan.Options(workers=1))
@@ -476,7 +476,7 @@ def test_a_component_whose_worker_always_dies_is_given_up(data_dir):
             while not all(os.path.getsize(path) for path in glob.glob(files)):  # noqa: PTH202, PTH207
                 time.sleep(0.01)
             os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(300)
+            time.sleep(600)
         return x
 
     m = wingspan.map(kill_supervisor, range(3), pool="local", options=wingspan.Options(workers=1))
