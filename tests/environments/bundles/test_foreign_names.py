@@ -542,6 +542,29 @@ def test_rights_and_owners_of_an_image_are_not_taken_over(
         assert (status.st_uid, status.st_mode & 0o7777) == (0, mode)
 
 
+def test_an_oci_with_nothing_at_its_prefix_is_damaged(tmp_path: Path) -> None:
+    """An archive whose layers have no environment is an error in words, and nothing is left."""
+    layer, path = io.BytesIO(), tmp_path / "a.oci.tar"
+    tarfile.open(fileobj=layer, mode="w:gz").close()
+    manifest = Manifest(
+        kind="oci", workspace="w", environment="default", platform=SUBDIR, environment_digest="x",
+        lock_sha256="y", prefix="/opt/wingspan/environment", python=None, packages=1,
+    )  # fmt: skip
+    members = {
+        "manifest.json": b'[{"Layers": ["l"]}]', "wingspan.json": manifest.to_json().encode(), "l": layer.getvalue(),
+        "oci-layout": b"{}", "index.json": b"{}",
+    }  # fmt: skip
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    Path(f"{path}.sha256").write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+    with pytest.raises(BundleDamaged, match="no environment at /opt/wingspan/environment"):
+        unpack_bundle(path, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
 @pytest.mark.skipif(shutil.which("mksquashfs") is None, reason="needs mksquashfs")
 @pytest.mark.parametrize(
     ("room", "said"), [("{}", "has room for 25 bytes"), ('{"bin/a": 255}', "no room for a path")]

@@ -28,9 +28,11 @@ from wingspan.environments.bundles import (
 from wingspan.environments.bundles.errors import BuildFailed, BundleDamaged, BundleError, UnsafeBundle
 from wingspan.environments.bundles.kinds.oci import dockerfile
 from wingspan.environments.bundles.kinds.root_filesystem import debian_base
-from wingspan.environments.bundles.kinds.sif import definition_file
+from wingspan.environments.bundles.kinds.sif import definition_file, write_sif
+from wingspan.environments.bundles.kinds.squashfs import append_manifest
 from wingspan.environments.bundles.opening import sif_partition
 from wingspan.environments.bundles.remote import remote_program
+from wingspan.environments.lock import LockedEnvironment
 
 Build = Callable[..., Bundle]
 ENGINES = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
@@ -474,3 +476,112 @@ def test_a_base_of_any_release_is_whole(suite: str, bundle_cache: Path) -> None:
     subprocess.run(f"chroot {root} {words}", shell=True, check=True, capture_output=True)
     for absent in ("dpkg", "perl", "python3"):
         assert not os.path.lexists(root / "usr/bin" / absent)
+
+
+@pytest.fixture
+def rights(bundle_cache: Path, tmp_path: Path) -> LockedEnvironment:
+    """An environment with one package, whose program would be setuid, another user's, and writable for everybody."""
+    said = {"name": "rights-probe", "version": "1", "build": "0", "build_number": 0, "subdir": "linux-64"}
+    listed = {"paths": [{"_path": "bin/rights-probe", "path_type": "hardlink"}], "paths_version": 1}
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:bz2") as tar:
+        for name, data, mode in (
+            ("info/index.json", json.dumps(said).encode(), 0o644),
+            ("info/paths.json", json.dumps(listed).encode(), 0o644),
+            ("bin/rights-probe", b"#!/bin/sh\nid -u\n", 0o6777),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.uid, member.gid = len(data), mode, 4321, 4321
+            tar.addfile(member, io.BytesIO(data))
+    archive = tmp_path / "channel/linux-64/rights-probe-1-0.tar.bz2"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(content.getvalue())
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    channel = (tmp_path / "channel").as_uri()
+    (tmp_path / "pixi.toml").write_text(
+        f'[workspace]\nname = "rights"\nchannels = ["{channel}"]\nplatforms = ["linux-64"]\n[dependencies]\nrights-probe = "*"\n'
+    )
+    (tmp_path / "pixi.lock").write_text(
+        f"version: 6\nenvironments:\n  default:\n    channels:\n    - url: {channel}/\n    packages:\n      linux-64:\n"
+        f"      - conda: {archive.as_uri()}\npackages:\n- conda: {archive.as_uri()}\n  sha256: {digest}\n  subdir: linux-64\n"
+    )
+    return load_environment(tmp_path / "pixi.toml", "default", "linux-64")
+
+
+#: Rights, owner and group of the program, as an engine has them.
+LOOK = ["stat", "-c", "%a %u %g", "/opt/wingspan/environment/bin/rights-probe"]
+
+
+@pytest.mark.apptainer
+def test_rights_of_packages_do_not_come_into_a_sif(rights: LockedEnvironment, apptainer: str) -> None:
+    """In Apptainer a program of a package is root's, not setuid, and nobody else may write it."""
+    bundle = build_bundle(rights, "sif")
+    environment = {"PATH": f"{Path(apptainer).parent}:/usr/bin:/bin:/usr/sbin", "HOME": "/tmp"}
+    command = [apptainer, "-s", "exec", str(bundle.path), *LOOK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd="/tmp")
+    assert done.stdout.split() == ["755", "0", "0"], done.stderr
+
+
+@pytest.mark.podman
+def test_rights_of_packages_do_not_come_into_an_oci(rights: LockedEnvironment, podman: list[str]) -> None:
+    """In podman, too."""
+    bundle = build_bundle(rights, "oci")
+    loaded = subprocess.run(
+        [*podman, "load", "-q", "-i", str(bundle.path)], capture_output=True, text=True, check=False
+    )
+    assert "rights:default" in loaded.stdout, loaded.stderr
+    command = [*podman, "run", "--rm", "localhost/rights:default", *LOOK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["755", "0", "0"], done.stderr
+
+
+@pytest.mark.parametrize("kind", ["squashfs", "sif", "oci"])
+def test_rights_and_owners_of_any_image_are_settled(
+    kind: str, rights: LockedEnvironment, tmp_path: Path
+) -> None:
+    """What somebody made setuid, another user's and writable in an image of any kind is none of that when it is unpacked."""
+    if os.geteuid() != 0 or shutil.which("mksquashfs") is None:
+        pytest.skip("needs root and mksquashfs")
+    bundle = build_bundle(rights, kind)
+    inside = str(bundle.prefix).lstrip("/")
+    root = tmp_path / "root"
+    below = root if kind == "squashfs" else root / inside
+    good = unpack_bundle(bundle, tmp_path / "good")
+    below.parent.mkdir(parents=True, exist_ok=True)
+    good.rename(below)
+    listed = json.loads((below / ".wingspan/prefix-files.json").read_text())
+    assert listed["binary"] == [], "nothing is rewritten"
+    program = below / "bin/rights-probe"
+    for path, mode in ((program, 0o6777), (program.parent, 0o3777)):
+        os.chown(path, 4321, 4321)
+        path.chmod(mode)
+    made = tmp_path / f"made.{bundle.path.name.partition('.')[2]}"
+    if kind == "oci":
+        layer = tmp_path / "layer"
+        with tarfile.open(layer, "w:gz") as tar:
+            tar.add(root / "opt", "opt")
+        blobs = {"manifest.json": b'[{"Layers": ["layer"]}]', "layer": layer.read_bytes()}
+        with tarfile.open(bundle.path) as before, tarfile.open(made, "w") as tar:
+            for member in before:
+                data = blobs.get(member.name)
+                if member.isfile() and data is None:
+                    data = before.extractfile(member).read()  # type: ignore[union-attr]
+                member.size = len(data or b"")
+                tar.addfile(member, io.BytesIO(data or b""))
+            member = tarfile.TarInfo("layer")
+            member.size = len(blobs["layer"])
+            tar.addfile(member, io.BytesIO(blobs["layer"]))
+    else:
+        image = tmp_path / "image"
+        subprocess.run(["mksquashfs", root, image, "-quiet", "-no-progress"], check=True, capture_output=True)
+        assert bundle.manifest is not None
+        if kind == "sif":
+            write_sif(made, image, "", bundle.manifest)
+        else:
+            image.rename(made)
+        append_manifest(made, bundle.manifest)
+    Path(f"{made}.sha256").write_text(f"{hashlib.sha256(made.read_bytes()).hexdigest()}  {made.name}\n")
+    prefix = unpack_bundle(made, tmp_path / "target")
+    for path in (prefix / "bin/rights-probe", prefix / "bin", prefix):
+        status = path.lstat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0o755), path

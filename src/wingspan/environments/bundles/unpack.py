@@ -253,6 +253,10 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
     # One rule for all kinds: plain files, folders and links, of this user, with no more rights than they need.
     if os.path.realpath(target) != f"{os.path.realpath(work)}/{target.relative_to(work)}":
         raise _leads_out(bundle.path, bundle.prefix)
+    if not target.is_dir():
+        raise BundleDamaged(
+            f"{bundle.path} has no environment at {bundle.prefix}", hint="is it the right file?"
+        )
     settle_modes(target, owner=os.geteuid() == 0)
     _check_prefix_files(target, work, bundle.path)
     # our own, not the one in the bundle: unpacking runs nothing of it on the user's machine
