@@ -24,7 +24,8 @@ def note_of(first: int, count: int) -> str:
 def adopt(folder: MapFolder, *, ask: bool) -> bool:
     """Write down workers of the map that nobody has written down; whether there were any.
 
-    Whoever submits workers reserves their numbers before, and says where: there they are looked for, if they are in no list.
+    A submitter reserves the numbers of workers before it submits them, and writes down to which pool. Numbers
+    that are reserved, and that no submission has, are looked for there.
 
     Args:
         folder: The map's.

@@ -1,4 +1,4 @@
-"""Doing components again: of which code, and whether the function in hand, or its file, has become another since."""
+"""Doing components again: with which function, and whether that function or its file has changed since."""
 
 from __future__ import annotations
 
@@ -234,7 +234,11 @@ def import_function(named: str) -> Callable[..., Any]:
 
 
 def _import_file(file: Path) -> Any:
-    """A file as a module: one of a package by its whole name, another with its folder on the path, as if it were a script."""
+    """Import a file as a module.
+
+    A file of a package gets its full name. For every other file its folder is put on the path, as it is for a
+    script.
+    """
     root, name = file.parent, file.stem
     while (root / "__init__.py").exists():
         root, name = root.parent, f"{root.name}.{name}"

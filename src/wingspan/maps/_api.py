@@ -1,6 +1,7 @@
 """The functions that make maps.
 
-Little is imported here: on `local`, workers are started before anything else, and import what they need while this process does the same.
+Little is imported here. The local pool starts its workers before anything else is done: they import what they
+need while this process does the same.
 """
 
 from __future__ import annotations
@@ -42,24 +43,28 @@ def map(
 ) -> Map:
     """Apply `func` to each of `inputs`, on a pool.
 
-    Returns at once; the outputs come with iterating, indexing or `Map.wait`. The map outlives this session: ``wingspan.load(tag)``
-    finds it again.
+    Returns at once; the outputs come with iterating, indexing or `Map.wait`. The map outlives this session:
+    ``wingspan.load(tag)`` finds it again.
 
     Args:
-        func: Takes one input. It may be a lambda, a closure, or come from your own module: it travels by value.
+        func: Takes one input. It may be a lambda, a closure, or come from your own module.
         inputs: Any iterable, a generator too; read once, streamed to disk.
         tag: Name of the map. None: one is made up, and `clean` removes the map.
-        pool: ``"personal"``, ``"htcondor"``, ``"local"``, or a `Pool`; None chooses (see ``wingspan doctor``).
+        pool: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or a `Pool`. None: ``wingspan doctor``
+            says which one is chosen, and why.
         options: What each worker gets.
-        exist_ok: Where there is a map with this tag already, of the same function and inputs, answer that one, with all its results: so a
-            script or a cell can be executed again. It keeps the pool and the options that it was made with.
+        exist_ok: If there is a map with this tag already, of the same function and inputs, answer that map
+            with all its results, so that a script or a cell can be executed again. It keeps the pool and the
+            options that it was made with.
 
     Raises:
         EmptyMap: `inputs` has none.
-        InvalidTag, TagExists: The tag cannot be had; with `exist_ok`: the map that has it is another one, and the message says in what.
+        InvalidTag: The tag is no name for a map.
+        TagExists: The tag is in use. With `exist_ok`: by a map that differs, and the message says in what.
         InvalidInputs: `inputs` cannot be iterated over, or `func` does not take one argument.
         UnknownOption: An argument of a name that nobody knows.
-        NotPicklable: The function or an input cannot travel; the message says what in it. An async or a generator function cannot.
+        NotPicklable: The function or an input cannot travel; the message says which part of it. Async
+            functions and generator functions never can.
         PoolError: The pool that was named cannot be used.
     """
     if more:
@@ -84,9 +89,10 @@ def starmap(
     exist_ok: bool = False,
     **unknown: NoReturn,
 ) -> Map:
-    """Apply `func` to each of `args` (positional arguments) and `kwargs` (keyword arguments) together, on a pool.
+    """Apply `func` to pairs of positional arguments (from `args`) and keyword arguments (from `kwargs`), on a
+    pool.
 
-    The shorter of the two is filled up with nothing. Everything else is as for `map`.
+    Where one of the two is shorter, the calls after its end get none. Everything else is as for `map`.
     """
     _refuse_unknown("starmap", unknown)
     check_callable(func)

@@ -1,4 +1,4 @@
-"""The same map again: a script or a cell that is executed a second time finds the map that it made the first time."""
+"""Finding a map again: a script or a cell that is executed a second time gets the map that it made before."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ def _compare_inputs(found: Map, inputs: Iterable[Any]) -> None:
 
 
 def _same(found: Map, old: Pickled, new: Any, dumps: Callable[[Any], bytes]) -> bool:
-    """Whether two inputs are the same: pickled, or as values, as sets and classes are pickled otherwise in another session."""
+    """Two inputs are the same: their pickles are equal, or their values are.
+
+    In another session, sets and classes are pickled in another way.
+    """
     try:
         if isinstance(old.pieces, list) and old.pieces[0] == dumps(new):
             return True

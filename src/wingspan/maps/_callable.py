@@ -8,7 +8,9 @@ from wingspan.maps._errors import InvalidInputs, NotPicklable
 
 __all__ = ["check_callable", "check_one_argument"]
 
-#: By flag of a code object (inspect, "Code Objects Bit Flags"; that module is not imported for it): what cannot be a component, and what can.
+#: Functions that return no value that can travel, by flag of their code object (inspect, "Code Objects Bit
+#: Flags"; the module inspect takes long to import): what the function is, what it returns, and what a
+#: component may return instead.
 _NO_RESULT = {
     0x20: ("a generator function", "a generator", "list({}(x))"),
     0x80: ("an async function", "a coroutine", "asyncio.run({}(x))"),

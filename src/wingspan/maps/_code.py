@@ -1,7 +1,10 @@
-"""What code a function is of: so that a map can say which, and notice when the function in hand, or its file, has become another.
+"""The code that a function is made of.
 
-Compared is the code of the function and of everything of the user's own that it refers to, without file names and line numbers: a line put in
-above changes nothing. `inspect` is not imported for it, as it is for every map.
+A map says which code that was, and notices when the function or its file has changed.
+
+The code of the function is compared, and that of everything of the user's own that it refers to. File names
+and line numbers do not count: a line that is added above changes nothing. This is done for every map, so
+`inspect`, which takes long to import, is not used.
 """
 
 from __future__ import annotations
@@ -216,7 +219,7 @@ class _Sink:
 
 
 class _Parts:
-    """The parts that a function is made of: its own code, that of what it refers to, and the values it refers to."""
+    """The parts of a function: its own code, the code that it refers to, and the values that it refers to."""
 
     def __init__(self) -> None:
         self.parts: dict[str, dict[str, Any]] = {}
@@ -370,7 +373,7 @@ def _feed(sink: _Sink, value: Any, depth: int) -> None:
         pickle.Pickler(sink, 5, buffer_callback=lambda buffer: sink.write(buffer.raw()) and None).dump(value)
 
 
-# -- comparing -------------------------------------------------------------------------------------------------------------
+# -- comparing -----------------------------------------------------------------------------------------------
 
 
 def what_differs(
@@ -413,11 +416,13 @@ def in_hand(version: FunctionVersion) -> Callable[..., Any] | None:
 
 
 def later_code(version: FunctionVersion, *, in_this_session: bool = False) -> dict[str, list[str]]:
-    """Functions whose code has changed in their file: ``{file: [name, …]}``. An empty list: that cannot be told of the file.
+    """Functions whose code has changed in their file: ``{file: [name, …]}``; an empty list if nobody can
+    tell.
 
     Args:
         version: The function.
-        in_this_session: It is this session's: since its file was imported; else since `version` was described.
+        in_this_session: The function belongs to this session: changes count since its file was imported.
+            Otherwise they count since `version` was described.
     """
     changed: dict[str, list[str]] = {}
     files: dict[str, Mapping[tuple[str, ...], list[str]] | None] = {}

@@ -152,7 +152,7 @@ class Components:
         self._epoch: array[int] | None = None
         self._attempts: array[int] | None = None
 
-    # -- news ----------------------------------------------------------------------------------------------------------
+    # -- news ------------------------------------------------------------------------------------------------
 
     def add_start(self, name: str) -> WorkerStart:
         """A results file was found that is named after this start of a worker."""
@@ -219,7 +219,7 @@ class Components:
         self.finished += length
         self.arrived.extend(range(low, high))
 
-    # -- what follows from it ------------------------------------------------------------------------------------------
+    # -- what follows from it --------------------------------------------------------------------------------
 
     def start_of(self, component: int) -> WorkerStart:
         """The worker start that finished a component."""
@@ -256,7 +256,8 @@ class Components:
         return 0 if self._attempts is None else self._attempts[component]
 
     def tries(self, component: int) -> int:
-        """Which time it was that a finished component's record is of: 1, and one more for each retry and rerun before."""
+        """How often a finished component had been begun when its record was written: 1, and 1 for each retry
+        and rerun."""
         last = self._round[component]
         again = (rounds.RERUN, rounds.RETRY)
         return 1 + sum(

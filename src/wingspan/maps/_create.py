@@ -178,7 +178,10 @@ def _prepare(
 
 
 def _check_gpus(needs: Mapping[str, Any], options: Options, pool: Pool) -> None:
-    """See that the pool has GPUs that suit the lock, as `pool.submit` does, which comes when the bundle is built."""
+    """See that the pool has GPUs that suit the lock.
+
+    `Pool.submit` does that too, but only after the bundle was built.
+    """
     resources = with_needs(Resources(gpus=options.request_gpus, time_limit=options.time), needs)
     job = JobDescription(
         name="", executable="", resources=resources, custom=options.custom, submit=options.submit

@@ -1,6 +1,9 @@
-"""What was done to a map's jobs on purpose. Every process that looks at the map asks here before it takes a stopped job for a loss.
+"""What was done to a map's jobs on purpose.
 
-The file ``actions`` in the map's folder has a line for each action, which is written before it is done: what was done, and to which clusters.
+A process that sees a stopped job looks here before it takes the job for lost.
+
+The file ``actions`` in the map's folder has a line for each action: what was done, and to which clusters. The
+line is written before it is done.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ class Deeds:
             self._log.append(entry)
 
     def read(self) -> tuple[Mapping[str, Set[str]], Mapping[str, Set[str]]]:
-        """Clusters by what was done to them: ever, and the last time. What could not be written down is missing."""
+        """Clusters by what was done to them: all of them, and those of the last time.
+
+        What could not be noted is missing.
+        """
         entries = self._log.entries()
         if entries is not self._read:
             self._read = entries

@@ -37,7 +37,8 @@ NARROW = 70
 
 
 def columns(width: int = NARROW) -> tuple[Any, ...]:
-    """Columns of a bar of rich's: how much is done, with its unit, and the time, which says what it is, if there is room."""
+    """Columns of a progress bar of rich: how much is done, with its unit, and the time, with a word for it if
+    there is room."""
     from rich.progress import ProgressColumn, Task
     from rich.table import Column
     from rich.text import Text

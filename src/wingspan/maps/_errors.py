@@ -128,8 +128,9 @@ class RemoteTraceback(Exception):
 class ComponentError(MapError):
     """A component failed.
 
-    Raised itself only where the component's own exception cannot be: it cannot be pickled, or was no exception (a signal, an
-    exit). Otherwise the own exception is raised, and its attribute ``component_error`` is this.
+    Usually the component's own exception is raised, and its attribute ``component_error`` is this error. This
+    error itself is raised where the own exception cannot be: it could not be pickled, or there was none (a
+    signal, an exit).
 
     Attributes:
         component: Its number.

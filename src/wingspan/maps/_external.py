@@ -1,4 +1,4 @@
-"""Workers that no Wingspan submitted: those of rendered files, started with plain ``condor_submit`` or ``sbatch``."""
+"""External workers: those of rendered files, which a person submits with ``condor_submit`` or ``sbatch``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ __all__ = [
 
 #: What the event log says of their jobs (``submit_event_user_notes``).
 NOTE = "wingspan workers by hand"
-#: Appended to the number of a submission, to be no number that another worker of the map has; two schedulers may both count from 1.
+#: Appended to the number of a submission, so that no two workers of a map have the same number: two
+#: schedulers may both count from 1.
 NUMBERS = {"htcondor": "000000", "slurm": "500000"}
 
 #: A map without workers of its own (``Options(workers=0)``) is cut into blocks for so many.
@@ -41,9 +42,9 @@ HINT = "wingspan render htcondor|slurm DIR --from {tag} writes the files that st
 
 
 class ExternalSubmissions:
-    """Jobs of rendered files that HTCondor tells of in the map's event log: they are written down like those submitted by us.
+    """External jobs that HTCondor's event log tells of: they are written down like the jobs that we submit.
 
-    Status, hold, release, vacate and remove know them from then on.
+    From then on status, hold, release, vacate and remove know them.
     """
 
     def __init__(self, folder: MapFolder) -> None:
@@ -97,7 +98,8 @@ def note_rendered(folder: Path, rendered: Path) -> None:
 
 
 def is_owned(folder: Path) -> bool:
-    """Files that start workers for the map in `folder` are still somewhere: whoever has them counts on the map."""
+    """Rendered files that start workers for the map in `folder` still exist: the person who has them needs
+    the map."""
     try:
         lines = (folder / "rendered").read_text(encoding="utf-8").splitlines()
         return any(Path(json.loads(line)).is_dir() for line in lines)
@@ -108,7 +110,8 @@ def is_owned(folder: Path) -> bool:
 def external_workers(folder: MapFolder, results: Components, jobs: Jobs) -> list[WorkerStart]:
     """Starts of workers that belong to no submission of ours and have given a sign of life within the lease.
 
-    Nobody tells us of their jobs (Slurm's, or those of another HTCondor): what they write is all there is to know.
+    No pool tells of their jobs (Slurm's, or those of another HTCondor): all that is known of them is what
+    they write.
     """
     lease = folder.info.lease_seconds
     alive = []

@@ -26,7 +26,10 @@ _LINKS = {
 
 
 def render_traceback(chain: list[dict[str, Any]]) -> str:
-    """A traceback in Python's own form. Source lines come from the worker; where it had none, from this machine."""
+    """A traceback as Python writes it.
+
+    Source lines come from the worker, or from this machine where the worker had none.
+    """
     parts: list[str] = []
     for exception in reversed(chain):
         lines = []
@@ -160,10 +163,12 @@ def _hint_for_call(kind: str, text: str) -> str | None:
 
 
 def raisable(error: ComponentError) -> BaseException:
-    """What to raise for `error`: the component's own exception, with the remote traceback as its cause; else `error`.
+    """What to raise for `error`: the component's own exception, with the remote traceback as its cause; or
+    `error` itself.
 
-    What is no `Exception` (SystemExit, KeyboardInterrupt, asyncio's CancelledError) would here end or interrupt the caller, StopIteration and
-    StopAsyncIteration a loop: then `error`.
+    `error` is raised for exceptions that would mean something else in this process: what is no `Exception`
+    (SystemExit, KeyboardInterrupt, asyncio's CancelledError) would end or interrupt the caller, and
+    StopIteration and StopAsyncIteration would end a loop.
     """
     text = error.traceback
     where = f"on {error.host}, worker {error.worker}, attempt {error.attempt}, input {error.given}"

@@ -1,4 +1,4 @@
-"""Files of components: those that are missing where it runs and lie here, and those that it writes and nobody gets."""
+"""Files that a component misses and that are on this machine, and files that it writes and nobody gets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def hint_for_missing(kind: str, text: str, folders: Sequence[str], host: str | N
     Args:
         kind: Type of the exception.
         text: Its message.
-        folders: Where the map was made from, where its function lies, where the person is: a relative path may be meant relative to these.
+        folders: A relative path may be meant relative to these: the folder that the map was made in, that of
+            its function's file, and the working folder.
         host: Where the component ran.
     """
     if kind not in ("FileNotFoundError", "NotADirectoryError") and not (
@@ -67,7 +68,8 @@ def _is_there(path: str) -> bool:
 
 
 def told_of_left(tag: str, names: Sequence[str]) -> str | None:
-    """What is told of files that components wrote into a folder that goes with its job; None if they wrote none."""
+    """A sentence about files that components wrote into a folder that is removed with their job; None if
+    there are none."""
     if not names:
         return None
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")

@@ -101,7 +101,11 @@ def _remove_damaged(tag: str, force: bool) -> None:
 
 
 def _is_at_rest(found: Map) -> bool:
-    """Nobody named it, and no job works on it. One that has never had any is being made this moment, or waits for some by hand."""
+    """Nobody named it, and no job works on it.
+
+    A map that has never had a job may be being made at this moment, or wait for external workers: it is not
+    at rest.
+    """
     if not found.is_transient:
         return False
     found._keeper.refresh()
@@ -113,7 +117,8 @@ def _is_at_rest(found: Map) -> bool:
 
 
 def clean(*, all: bool = False) -> tuple[str, ...]:
-    """Remove the maps that nobody named and that are at rest (with `all`, every map), and what crashes left behind.
+    """Remove maps that nobody named and that have no jobs (with `all`: every map), and what crashes left
+    behind.
 
     Returns:
         The tags of the removed maps.

@@ -1,7 +1,8 @@
 """A map on disk: made whole or not at all, read back with every file checked.
 
-The layout is the design's ("The map on disk"); beside it: ``key`` (signs records), ``worker.pyz`` (the worker this map was made
-with, so that it can be done again next year), ``submissions`` (append-only: which jobs work on it).
+What lies in it is described in ``docs/how-it-works.md``. Among it are ``key``, which signs records,
+``worker.pyz``, the worker that the map was made with, so that it can be done again next year, and
+``submissions``, which lists the jobs that work on it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ _One = TypeVar("_One", bound=_OfMap)
 def told(
     what: str,
 ) -> Callable[[Callable[Concatenate[_One, _Given], _Answer]], Callable[Concatenate[_One, _Given], _Answer]]:
-    """For methods that do `what` to a map (a participle, such as ``"held"``): errors of the operating system become ours."""
+    """For methods that do `what` to a map (a participle, such as ``"held"``): OSErrors become
+    WingspanErrors."""
 
     def decorate(
         method: Callable[Concatenate[_One, _Given], _Answer],
@@ -151,7 +153,10 @@ class MapFolder:
 
     @property
     def is_gone(self) -> bool:
-        """Somebody has removed the map. HTCondor may have made its folder anew since, to write how a job ended."""
+        """Somebody has removed the map.
+
+        HTCondor may have made its folder again to write into it how a job ended.
+        """
         try:
             return set(os.listdir(self.path)) <= {"events.log", "workers"}
         except OSError as error:
@@ -184,7 +189,8 @@ class MapFolder:
         return MapRemoved(f"{named} was removed", hint="make it again")
 
     def trouble(self, error: OSError, what: str) -> WingspanError:
-        """What to raise for an error of the operating system while `what` was done to the map (a participle, such as ``"held"``)."""
+        """The error to raise for an OSError that came while `what` was done to the map (a participle, such as
+        ``"held"``)."""
         if self.is_gone:
             return self.removed()
         tag = self.info.tag if hasattr(self, "info") else self.path.name
@@ -271,7 +277,8 @@ class MapFolder:
         return not self.is_old and not (self.path / f"rounds/{number}/claims").is_dir()
 
     def fold(self, numbers: Iterable[int]) -> None:
-        """The map is complete: remove the claims of these rounds, and what the folding of others may have left half-way.
+        """The map is complete: remove the claims of these rounds, and what is left of a folding that was
+        interrupted.
 
         Workers of older maps would not understand it.
         """
@@ -288,7 +295,7 @@ class MapFolder:
                 if not path.stat().st_size:
                     path.unlink()
 
-    # -- jobs ----------------------------------------------------------------------------------------------------------
+    # -- jobs ------------------------------------------------------------------------------------------------
 
     def rounds_written(self) -> int:
         """When a round was published last (ns, coarse); 0 when the folder is not there."""
@@ -300,8 +307,9 @@ class MapFolder:
     def reserve_workers(self, count: int, kind: str = "", place: str | None = None) -> int:
         """Numbers for `count` new workers: the first. No two callers get the same.
 
-        A file ``workers/first-<number>`` stands for each set. It holds the count, and the pool that they are about to be submitted to: should
-        their submitter die before he has written down what became of that, it is known where to look for them (`open_reservations`).
+        The file ``workers/first-<number>`` holds the count, and the pool that the workers are about to be
+        submitted to. If their submitter dies before it has written down the submission, `open_reservations`
+        says where to look for them.
         """
         first = 0
         for submission in self.submissions.entries():
@@ -322,7 +330,8 @@ class MapFolder:
                 return first
 
     def open_reservations(self) -> dict[int, tuple[str, str | None]]:
-        """Sets of workers that were about to be submitted and were not written down: by number of the first, kind and place of the pool."""
+        """Workers that were reserved and of which no submission is known: kind and place of the pool, by
+        number of the first."""
         told = {submission.first for submission in self.submissions.entries()}
         found: dict[int, tuple[str, str | None]] = {}
         for name in self.transport.names("workers"):
@@ -340,9 +349,11 @@ class MapFolder:
 
 
 def remove_map_folder(path: Path, *tags: str) -> None:
-    """Take a map away: first out of its place, so that it is there whole or not at all, then its tag, then what is in it.
+    """Remove a map: first its folder is renamed, so that the map is there whole or not at all, then its tag,
+    then the files.
 
-    Whoever dies in between leaves a tag without a map, which `load` takes away, or a folder that `clean` does.
+    A process that dies in between leaves a tag without a map, which `load` removes, or a folder, which
+    `clean` removes.
 
     Raises:
         OSError: It cannot be taken out of its place; nothing has happened then.

@@ -11,7 +11,8 @@ from wingspan.worker import formats
 
 __all__ = ["FORMAT", "FORMATS", "MapInfo"]
 
-#: What is made, and what can be read. In format 1 all records lie in frames of the older kind, and nothing in pieces.
+#: The format that is written, and those that can be read. In format 1 frames are of an older kind, and
+#: nothing is in pieces.
 FORMAT, FORMATS = 2, frozenset({1, 2})
 
 

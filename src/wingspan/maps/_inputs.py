@@ -48,7 +48,10 @@ def _marking(inputs: Iterable[Any]) -> Iterator[Any]:
 
 
 def write_inputs(folder: Path, inputs: Iterable[Any], dumper: Dumper, progress: Progress) -> tuple[int, bool]:
-    """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``: how many they are, and whether there is code in any."""
+    """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``.
+
+    Returns how many there are, and whether any holds code.
+    """
     try:
         total: int | None = len(inputs)  # type: ignore[arg-type]
     except TypeError:
@@ -75,7 +78,9 @@ def write_inputs(folder: Path, inputs: Iterable[Any], dumper: Dumper, progress: 
 
 
 class _InputWriter:
-    """Pickles inputs to a file, naming the one that cannot be pickled. One that is large is written as it is pickled.
+    """Pickles inputs to a file, and names the one that cannot be pickled.
+
+    A large one is written while it is pickled.
 
     Attributes:
         count: How many so far.

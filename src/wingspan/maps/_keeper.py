@@ -1,8 +1,10 @@
-"""What keeps a map going while somebody looks at it: new records, job events, repairs, and workers where there are none.
+"""What keeps a map going while somebody looks at it: records are read, jobs followed, losses repaired.
 
-Nothing here is needed for a map to go on by itself: it is what a client adds that happens to be alive. Several may do so at once.
+A map goes on without this, too: its workers repair what others have lost. Several processes may keep one map
+at the same time.
 
-What is to be done is decided by `wingspan.maps._keeper_state.KeeperState`, without any I/O. The keeper here reads, asks and submits.
+`wingspan.maps._keeper_state.KeeperState` decides what is to be done, without any I/O. The keeper here reads,
+asks and submits.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class Keeper:
         """The component failed and will not be tried again by itself."""
         return component in self.results.failed and component not in self.results.retryable
 
-    # -- looking -------------------------------------------------------------------------------------------------------
+    # -- looking ---------------------------------------------------------------------------------------------
 
     @told("looked at")
     def refresh(self) -> bool:
@@ -97,7 +99,8 @@ class Keeper:
         return get_pool(kind, places[-1] if places else None)
 
     def adopt(self) -> None:
-        """Write down workers whose submitter died before he could: schedulers are asked."""
+        """Ask schedulers for workers whose submitter died before it had written them down, and write them
+        down."""
         with self.lock:
             if adopt(self.folder, ask=True):
                 self._poll_jobs()
@@ -146,7 +149,10 @@ class Keeper:
         return told
 
     def waiting(self) -> str | None:
-        """Why workers do not get on, as their pools say; these are asked seldom, and only while it looks so."""
+        """Why workers do not get on, in the words of their pools.
+
+        Pools are asked seldom, and only if it looks that way.
+        """
         told = [self._explain(question) for question in self.state.questions(time.monotonic())]
         return "\n".join(filter(None, told)) or None
 
@@ -168,7 +174,8 @@ class Keeper:
 
     @property
     def removed(self) -> list[Job]:
-        """Jobs of the newest submission that somebody has taken out of the queue, if no job is left at all."""
+        """Jobs of the newest submission that somebody has taken out of the queue, if no job is left at
+        all."""
         self._read_deeds()
         return self.state.removed
 
@@ -179,11 +186,12 @@ class Keeper:
     def _read_deeds(self) -> None:
         self._follow(ev.DeedsRead(*self._deeds.read()))
 
-    # -- doing something about it --------------------------------------------------------------------------------------
+    # -- doing something about it ----------------------------------------------------------------------------
 
     @told("looked after")
     def reconcile(self) -> None:
-        """Do what is due: ask the scheduler after a silence, repair, start workers where none are left, tidy the queue.
+        """Do what is due: ask a scheduler that is silent, repair, start workers where none are left, tidy the
+        queue.
 
         Raises:
             WorkersCannotStart: They refuse, or end before they say hello.
@@ -195,7 +203,8 @@ class Keeper:
                 self._follow(ev.Due(now))
 
     def tidy(self) -> None:
-        """If the map is complete: take workers that still wait in the queue out of it, as there is nothing left for them."""
+        """If the map is complete, remove workers that still wait in the queue: nothing is left for them to
+        do."""
         if self.finished:
             self.reconcile()
 
@@ -210,7 +219,8 @@ class Keeper:
             self._tell_refused(refused)
 
     def left_without_a_word(self) -> WorkersCannotStart | None:
-        """For those who only look: all workers have ended, and the newest ones never began, for a reason that they wrote down."""
+        """The error to show if all workers have ended, and the newest ones never began and have written
+        why."""
         self._read_deeds()
         worker = self.state.never_began()
         if worker is None:
@@ -219,7 +229,8 @@ class Keeper:
         return error if words else None
 
     def _follow(self, event: ev.Event) -> None:
-        """Tell the state machine what has happened, and do what it answers. What follows from an answer is done first."""
+        """Tell the state machine what has happened, and do what it answers; what follows from that is done
+        next."""
         to_do = self.state.handle(event)[::-1]
         while to_do:
             instruction = to_do.pop()
@@ -227,7 +238,7 @@ class Keeper:
             if answer is not None:
                 to_do += reversed(self.state.handle(answer))
 
-    # -- instructions --------------------------------------------------------------------------------------------------
+    # -- instructions ----------------------------------------------------------------------------------------
 
     def _do_ask(self, _: ev.Ask) -> None:
         with contextlib.suppress(PoolError):
@@ -325,14 +336,14 @@ class Keeper:
     def _broken_start(self, worker: int) -> tuple[WorkersCannotStart, str]:
         return broken_start(self.folder, worker, self.jobs.by_worker[worker])
 
-    # -- rounds --------------------------------------------------------------------------------------------------------
+    # -- rounds ----------------------------------------------------------------------------------------------
 
     @told("repaired")
     def repair(self, owners: set[str] | None, kind: str = rounds.REPAIR) -> bool:
-        """Publish a round for what workers had claimed that are gone: those of `owners`, or (None) everything unfinished.
+        """Publish a round for what workers that are gone had claimed: these `owners`, or (None) any.
 
-        Components that were lost too often get an error instead, unless the map's owner stopped their workers (`kind` is
-        `rounds.RESUME`). Returns whether a round was published.
+        Components that were lost too often get an error instead, unless the map's owner stopped their workers
+        (`kind` is `rounds.RESUME`). Returns whether a round was published.
         """
         with self.lock:
             before = self._rounds_published
@@ -393,7 +404,7 @@ class Keeper:
         self._rounds_published += won
         return won
 
-    # -- workers -------------------------------------------------------------------------------------------------------
+    # -- workers ---------------------------------------------------------------------------------------------
 
     @told("given workers")
     def add_workers(self, count: int | None, pool: Pool | None = None, *, for_held: bool = False) -> int:
@@ -437,7 +448,7 @@ class Keeper:
             self._poll_jobs()
             self.adopt()
             if action == "release":
-                # Now, and not by the last look: a worker that is held this moment would have nobody to take its place.
+                # What was known before is too old: a worker that was held a moment ago would not be replaced.
                 for kind, watcher in self._watchers.items():
                     if self.state.ends_when_held(kind):
                         self._take(watcher.ask())
@@ -445,7 +456,8 @@ class Keeper:
             self._follow(ev.Wanted(action, reason))
 
     def wait_for_the_end(self) -> None:
-        """After its jobs were removed: until HTCondor has written that they are gone. It would make the map's folder anew to do so."""
+        """After the jobs were removed, wait until HTCondor has logged that: it would make the map's folder
+        again to do so."""
         deadline = time.monotonic() + END_SECONDS
         while time.monotonic() < deadline:
             with self.lock:

@@ -1,4 +1,4 @@
-"""What a map's keeper is told (events), and what it is told to do (instructions): the vocabulary of `wingspan.maps._keeper_state`."""
+"""The events and instructions of the state machine that keeps a map (`wingspan.maps._keeper_state`)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ __all__ = [
 Claims: TypeAlias = Mapping[int, Mapping[int, str | None]]
 
 
-# -- events ------------------------------------------------------------------------------------------------------------
+# -- events --------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -135,7 +135,10 @@ class ClaimsRead:
 
 @attrs.frozen
 class Published:
-    """A round was put in place; or another writer's was first, and `won` is False. Without `request` somebody asked for it directly."""
+    """A round was published, or (`won` is False) another writer's was first.
+
+    Without `request` it was the user who wanted the round.
+    """
 
     won: bool
     request: Publish | None = None
@@ -148,7 +151,7 @@ class RecordsRead:
 
 @attrs.frozen
 class WordsRead:
-    """What a worker has written to standard error before it ended; empty: nothing. Or the disk is full, which says as much."""
+    """What a worker wrote to standard error before it ended (empty: nothing), or that the disk is full."""
 
     worker: int
     words: str
@@ -196,7 +199,7 @@ Event: TypeAlias = (
 )
 
 
-# -- instructions ------------------------------------------------------------------------------------------------------
+# -- instructions --------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -323,7 +326,8 @@ class ReadWords:
 
 @attrs.frozen
 class Refused:
-    """Tell the user that workers cannot do anything for this map: `start` is the last of so many that have refused."""
+    """Tell the user that workers cannot do anything for this map: so many have refused, and `start` is the
+    last."""
 
     start: WorkerStart
     count: int

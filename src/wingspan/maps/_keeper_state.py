@@ -1,11 +1,11 @@
 """What the keeper of a map does next: a state machine without any I/O. Events in, instructions out.
 
-`wingspan.maps._keeper.Keeper` reads files, asks pools and looks at the clock. It tells this machine what it has seen, and does what the
-machine answers. The answer to an instruction is an event again. So whatever decides the fate of a map can be tested as a table of
-events and instructions, without workers, files or waiting.
+`wingspan.maps._keeper.Keeper` reads files, asks pools and looks at the clock. It tells the state machine what
+it has seen, and does what the state machine answers. The result of an instruction is an event again. So each
+decision can be tested with a table of events and instructions, without workers, files or waiting.
 
-An instruction may fail, and those after it are not carried out then. The machine must not rely on them: what is due and not done is
-found to be due again at the next `Due`.
+An instruction may fail; the keeper drops those after it then. So the state machine never takes an instruction
+for done before an event says so: what was not done is due again at the next `Due`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ MAX_REPAIRS = 3
 MAX_SUBSTITUTES = 2
 #: So often workers are started anew without anything getting finished.
 MAX_FRUITLESS = 10
-#: So often the newest workers may end without a word before the map says so: a start that is broken fails the next time too.
+#: When workers that were just started have ended so often without a word, the user is told: their start is
+#: broken.
 MAX_SILENT_ENDS = 2
 #: Workers that refuse before the map says so, if none succeeded.
 TELLING_REFUSALS = 3
@@ -99,7 +100,7 @@ class KeeperState:
         handler = _HANDLERS[type(event)]
         return list(handler(self, event))
 
-    # -- what is known -------------------------------------------------------------------------------------------------
+    # -- what is known ---------------------------------------------------------------------------------------
 
     def is_due(self, now: float) -> bool:
         """There may be something to do at a `Due`."""
@@ -112,7 +113,7 @@ class KeeperState:
 
     @property
     def removed(self) -> list[Job]:
-        """Jobs of the newest submission that somebody has taken out of the queue, if no job is left at all."""
+        """Jobs of the newest submission that somebody has removed, if no job of the map is left."""
         if self.jobs.live() or not self.jobs.by_worker:
             return []
         # External workers may be taken away by whoever submitted them: others may come.
@@ -192,7 +193,7 @@ class KeeperState:
     def _starts_of(self, worker: int) -> list[WorkerStart]:
         return self.components.starts_of.get(worker, [])
 
-    # -- news ----------------------------------------------------------------------------------------------------------
+    # -- news ------------------------------------------------------------------------------------------------
 
     def _submissions_read(self, event: ev.SubmissionsRead) -> Iterator[ev.Instruction]:
         for entry in event.entries[len(self.entries) :]:
@@ -220,7 +221,8 @@ class KeeperState:
     def _end_replaced(self) -> None:
         """Workers that an earlier hold has ended, and whose place others have, are held no more.
 
-        A process that opens the map later hears from the pool only that the map is held, and that these workers have ended.
+        The pool tells a process that opens the map later only that the map is held, and that these workers
+        have ended.
         """
         last = self._last_deeds.get("hold", ())
         for job in self.ended_by_holds if last else ():
@@ -251,7 +253,7 @@ class KeeperState:
         self._next_reschedule = event.now + RESCHEDULE_SECONDS
         return iter(())
 
-    # -- what is due ---------------------------------------------------------------------------------------------------
+    # -- what is due -----------------------------------------------------------------------------------------
 
     def _due(self, event: ev.Due) -> Iterator[ev.Instruction]:
         if self.finished:
@@ -282,13 +284,14 @@ class KeeperState:
         yield from self.questions(now)
 
     def _tidy(self) -> Iterator[ev.Instruction]:
-        """The map is complete: workers that still wait in the queue are taken out of it, as nothing is left for them."""
+        """The map is complete: remove workers that still wait in the queue."""
         if self.tidied:
             return
         live = self.jobs.live()
         if any(job.state in _WAITING for job in live):
-            # Whoever wants something done again publishes a round before submitting workers for it: these must not be removed.
-            # So the records are read once more, and then only workers are removed that are known now.
+            # Another process may have wanted something again and submitted workers for it, which must not be
+            # removed. It has published a round before. So records and rounds are read once more, and only
+            # workers are removed that are known now.
             self._to_be_removed = self.entries
             yield ev.ReadRecords()
             return
@@ -319,9 +322,10 @@ class KeeperState:
                 yield ev.ReadClaims(names, kind)
 
     def _replace_held(self, live: list[Job]) -> Iterator[ev.Instruction]:
-        """All that is left is held, though others have ended well: one more worker may do what the held ones had claimed.
+        """All workers that are left are held, but others have ended well: one more may do what the held ones
+        had claimed.
 
-        Only so often: a component may hold every worker that it meets.
+        Only a few are submitted: a component may be the reason why every worker that claims it is held.
         """
         if any(job.state is not JobState.HELD or self.stopped_by_owner(job) for job in live):
             return
@@ -335,7 +339,8 @@ class KeeperState:
         yield ev.Submit(live[0].pool, 1, for_held=True)
 
     def _external_seen(self, event: ev.ExternalSeen) -> Iterator[ev.Instruction]:
-        """No job is left, and not everything is done: records on their way get a moment, then others take over."""
+        """No job is left, and not everything is done: wait a moment for records on their way, then start
+        others."""
         if event.count or self.jobs.live():
             return  # external workers repair among themselves what one has lost
         if self._gone_since is None:
@@ -351,7 +356,8 @@ class KeeperState:
             yield from self._go_on()
 
     def _silent_worker(self) -> int | None:
-        """The first of the newest workers, if these have ended without a sign of life, or all workers get nothing finished."""
+        """The first of the newest workers, if none of these gave a sign of life, or if nothing gets finished
+        any more."""
         if not self.jobs.by_worker:
             return None
         if self._were_replaced:
@@ -382,7 +388,7 @@ class KeeperState:
         yield ev.ReadClaims(None, rounds.RESUME if by_owner else rounds.REPAIR)
         yield ev.Submit()
 
-    # -- repairs -------------------------------------------------------------------------------------------------------
+    # -- repairs ---------------------------------------------------------------------------------------------
 
     def _repair_wanted(self, event: ev.RepairWanted) -> Iterator[ev.Instruction]:
         yield ev.ReadClaims(event.owners, event.kind)
@@ -417,7 +423,7 @@ class KeeperState:
             # The round of another writer, who was first, need not be about what is lost here: look again.
             yield ev.ReadClaims(request.owners, request.kind)
 
-    # -- what the user wants -------------------------------------------------------------------------------------------
+    # -- what the user wants ---------------------------------------------------------------------------------
 
     def _wanted(self, event: ev.Wanted) -> Iterator[ev.Instruction]:
         ended = self._ended_by(event.action)
@@ -427,7 +433,8 @@ class KeeperState:
         yield ev.Act(event.action, self.entries, event.reason, replaced)
 
     def _ended_by(self, action: Action) -> list[Job]:
-        """Workers that this action ends for good, or (release) that the last hold has ended: others are to take their place."""
+        """Workers that this action ends for good, or (release) that the last hold has ended: others replace
+        them."""
         ending = [job for job in self.jobs.live() if self.ends_when_held(job.pool)]
         if action != "release":
             return [job for job in ending if job.state is not JobState.HELD]
@@ -452,7 +459,7 @@ class KeeperState:
             for kind, count in request.replaced.items():
                 yield ev.Submit(kind, min(count, left))
 
-    # -- tests ---------------------------------------------------------------------------------------------------------
+    # -- tests -----------------------------------------------------------------------------------------------
 
     def validate(self) -> None:
         """For tests: see that no two things that are known contradict each other.

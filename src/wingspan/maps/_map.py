@@ -32,20 +32,21 @@ from wingspan.worker import rounds
 __all__ = ["Map"]
 
 
-#: Seconds that whoever gives a map another tag waits for somebody else who does.
+#: Seconds that `Map.retag` waits for another process that retags the map.
 RETAG_SECONDS = 20.0
 
 
 class Map(Reports):
-    """A function applied to many inputs, and what has become of each: a sequence of outputs, in the order of the inputs.
+    """A function applied to many inputs: a sequence of outputs, in the order of the inputs.
 
-    Made by `wingspan.map` and its like, found again by `wingspan.load`. Indexing and iterating wait for what is not
-    there yet; `get` with a timeout does not wait longer than that. A component that failed raises its own exception.
+    `wingspan.map` and its like make it, `wingspan.load` finds it again. Indexing and iterating wait for
+    outputs that are not there yet; `get` waits no longer than its timeout. A component that failed raises its
+    own exception.
 
     Any number of `Map` objects, in any number of processes, may look at the same map at once.
     """
 
-    # -- facts ---------------------------------------------------------------------------------------------------------
+    # -- facts -----------------------------------------------------------------------------------------------
 
     @property
     def created(self) -> datetime.datetime:
@@ -117,7 +118,7 @@ class Map(Reports):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Map) and other._folder.info.id == self._folder.info.id
 
-    # -- how it fares --------------------------------------------------------------------------------------------------
+    # -- how it fares ----------------------------------------------------------------------------------------
 
     def wait(
         self,
@@ -156,7 +157,7 @@ class Map(Reports):
             raise summary(self.errors, len(self), self.tag)
         return self.status()
 
-    # -- doing something to it -------------------------------------------------------------------------------------------
+    # -- doing something to it -------------------------------------------------------------------------------
 
     @property
     def functions(self) -> tuple[FunctionVersion, ...]:
@@ -180,22 +181,24 @@ class Map(Reports):
 
         A component that is being done, and is named here, is stopped and begun anew.
 
-        ``m.rerun(m.errors)`` does again what failed, ``m.rerun(m.components)`` everything. What they gave before no longer counts.
+        ``m.rerun(m.errors)`` does again what failed, ``m.rerun(m.components)`` everything. Earlier outputs
+        and errors of these components no longer count.
 
         Args:
             components: Their numbers.
-            function: Called from now on instead of the map's own, for these components and those done again later. Outputs of others
-                stay as they are. None: the one that was given last.
+            function: Called from now on instead of the map's own, for these components and those that are
+                done again later. Outputs of others stay as they are. None: the function that was given last.
 
         Returns:
-            Which components, and with the function of when.
+            Which components, and with which function.
 
         Raises:
             IndexError: There is no such component.
             MapDamaged: The inputs, the function or the environment's bundle are not all there any more.
             NotPicklable, PythonsDiffer: `function` cannot travel, or its workers could not read it.
 
-        Where the function in hand, or its file, is another than the one that this is done with, a notice on standard error says so.
+        If the function has changed in this session or in its file since the map got it, a notice on standard
+        error says so.
         """
         self._keeper.refresh()
         results = self._keeper.results
@@ -223,7 +226,8 @@ class Map(Reports):
             check_function(self._folder, file, known[file])
         while not self._keeper.publish(rounds.RERUN, chosen, file):
             continue  # another process published a round at the same moment: ours is the next
-        # Workers that seem to run may have looked for work for the last time: others come too, and end at once if they are not needed.
+        # Workers that seem to run may be about to end. So others are submitted; they end at once if they are
+        # not needed.
         self._keeper.add_workers(None)
         version = versions(self._folder, results.plans)[file]
         told = notices(version, function)
@@ -268,7 +272,8 @@ class Map(Reports):
 
     @told("sent away")
     def vacate(self) -> None:
-        """Send its workers off their machines; they start again elsewhere and resume what they had claimed."""
+        """Send its workers off their machines: they start again elsewhere and resume what they had
+        claimed."""
         self._keeper.act("vacate", "vacated by its owner through wingspan")
 
     @told("removed")
@@ -320,7 +325,8 @@ class Map(Reports):
             folder.settle_tags()
             old = self.tag
             if tag != old:
-                # Written down before it is done: whoever dies on the way leaves a map that `load` knows by one tag.
+                # Written down before it is done: if this process dies here, `load` still knows the map by one
+                # tag.
                 folder.update_info(also=[tag])
                 try:
                     write_tag(tags_root(), tag, folder.info.id)

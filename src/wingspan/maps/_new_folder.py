@@ -47,12 +47,15 @@ def create_map_folder(
         workers: Number of components -> how many workers to plan for.
         block_size: Components of a block, or None.
         progress: Hears of the inputs written.
-        before_it_is_in_place: Called with the folder, and whether code travels by value, when everything is written.
+        before_it_is_in_place: Called when everything is written, with the folder, and whether code travels by
+            value.
 
     Raises:
         EmptyMap: There are no inputs.
         NotPicklable: An input cannot be pickled.
-        MapError: The disk is full, or the folder cannot be written. Nothing is left in any of these cases, nor when `inputs` raises.
+        MapError: The disk is full, or the folder cannot be written.
+
+    Nothing is left on disk in any of these cases, nor when `inputs` raises.
     """
     root = maps_root()
     temporary = root / f".new-{info.id}"

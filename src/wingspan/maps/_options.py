@@ -31,7 +31,7 @@ RESERVED = frozenset(
 )
 
 
-#: Job attributes that HTCondor, or an option of ours, sets (HTCondor manual, "Job ClassAd Attributes"), in lower case.
+#: Job attributes that HTCondor or Wingspan sets (HTCondor manual, "Job ClassAd Attributes"), in lower case.
 RESERVED_ATTRIBUTES = frozenset(
     "args arguments clusterid cmd completiondate currenthosts env environment err exitcode exitsignal globaljobid holdreason "
     "holdreasoncode in iwd jobbatchname jobstatus jobuniverse lastholdreason numjobstarts onexitremove out owner procid qdate "
@@ -57,21 +57,23 @@ class Options:
         request_memory: Memory of each worker: ``"2GB"``; a plain number is MB.
         request_disk: Scratch disk of each worker: ``"10GB"``; a plain number is MB.
         request_gpus: GPU devices of each worker.
-        time: Longest wall time of each worker: ``"2h"``, or seconds. On Slurm it is ``--time``, and another takes the place of a worker whose
-            time is over; what it had finished counts. On HTCondor it is what the site's profile makes of it.
-        workers: How many workers. None: the pool's cores on this machine, up to 1,000 on a site's pool, never more than components.
-            0: none are submitted, now or later; you start them by hand with what ``wingspan render --from TAG`` writes.
+        time: Longest wall time of each worker: ``"2h"``, or seconds. On Slurm it is ``--time``; another
+            worker replaces one whose time is over, and what that one had finished counts. On HTCondor the
+            site's profile says what it means.
+        workers: How many workers. None: as many as this machine's cores, or up to 1,000 on a site's pool, and
+            never more than components. 0: none are submitted, now or later; you submit them yourself with
+            what ``wingspan render --from TAG`` writes.
         block_size: Components that a worker claims at once. None: so that each worker finds about 32 blocks.
         retries: How often a component that fails is tried again, on whichever worker comes next.
         max_idle: At most so many workers wait in HTCondor's queue at a time.
         requirements: A ClassAd expression that machines must fulfil, joined to what Wingspan requires.
-        environment: Locked Pixi environment that the map runs in: the name of one in the workspace here, or a `wingspan.Environment`. None:
-            today's interpreter, which the workers must have.
+        environment: Locked Pixi environment that the map runs in: its name in the workspace of this folder,
+            or a `wingspan.Environment`. None: the interpreter of this session, which the workers must have.
         profile: Site profile, ``"chtc"``; None: that of the machine, where the site's pool is used.
         switches: Names of what the profile lets one turn on, ``["want_ospool"]``.
-        custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.`` may be left out,
-            strings are quoted for you.
-        submit: Submit commands that Wingspan has no word for, taken as they stand: ``{"accounting_group": "physics"}``.
+        custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.``
+            may be left out, strings are quoted for you.
+        submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
 
     Raises:
         SettingsError: A value cannot be used.

@@ -50,7 +50,7 @@ class Outputs(Sequence[Any]):
     def __len__(self) -> int:
         return self._folder.n
 
-    # -- waiting -------------------------------------------------------------------------------------------------------
+    # -- waiting ---------------------------------------------------------------------------------------------
 
     def _look(self) -> bool:
         """Take in news, and do what a client can; True if there was any."""
@@ -148,14 +148,17 @@ class Outputs(Sequence[Any]):
             raise IndexError(f"component {index} of map {self.tag!r}, which has {len(self):,}")
         return number
 
-    # -- outputs -------------------------------------------------------------------------------------------------------
+    # -- outputs ---------------------------------------------------------------------------------------------
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
     @overload
     def __getitem__(self, index: slice) -> list[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
-        """An output, or a list of them; waits for what is not there yet. Negative numbers count from the end."""
+        """An output, or a list of outputs; waits for those that are not there yet.
+
+        Negative numbers count from the end.
+        """
         if isinstance(index, slice):
             return [self.get(component) for component in range(*index.indices(len(self)))]
         return self.get(index)
@@ -238,7 +241,8 @@ class Outputs(Sequence[Any]):
 
     @property
     def left_files(self) -> tuple[str, ...]:
-        """Names of files that components have written into folders that go with their jobs: nobody gets them."""
+        """Names of files that components have written into folders that are removed with their jobs: they are
+        lost."""
         self._keeper.refresh()
         return tuple(sorted(self._keeper.results.left_files))
 
@@ -340,7 +344,7 @@ class Outputs(Sequence[Any]):
         (pickled,) = self._folder.input_pickles(number, number + 1)
         return self._load(pickled, f"input {number}")
 
-    # -- asynchronously ------------------------------------------------------------------------------------------------
+    # -- asynchronously --------------------------------------------------------------------------------------
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self.aiter()

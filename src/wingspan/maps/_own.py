@@ -1,7 +1,9 @@
-"""The user's own modules, as they go to workers: as source, with what of their globals is another than the source makes it.
+"""How the user's own modules travel to workers: as source, and with the globals that the source would not
+make.
 
-A function of an own module travels by its name, and the module's source with it; so do packages with everything in them, and what is imported
-inside a function. The worker's side is `wingspan.worker.own`; the rules stand in ``docs/values.md``.
+A function of an own module travels by name, together with the source of the module. So do packages, with all
+their files, and modules that are imported inside of functions. The worker's side is `wingspan.worker.own`;
+the rules stand in ``docs/values.md``.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _SOURCE_LOADERS = (importlib.machinery.SourceFileLoader, importlib.machinery.Ext
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
-# -- which modules ---------------------------------------------------------------------------------------------------------
+# -- which modules -------------------------------------------------------------------------------------------
 
 
 def _is_own(module: Any) -> bool:
@@ -71,7 +73,8 @@ def _has_source(module: Any) -> bool:
 
 
 def travels_by_value(module: str) -> bool:
-    """What comes from this module travels by value: nobody else can import it, nor does its source say what it is."""
+    """What this module defines travels by value: workers cannot import it, and its source does not say what
+    is in it."""
     from wingspan.worker.values import stays_by_value
 
     if stays_by_value(module):
@@ -88,7 +91,8 @@ def travels_by_value(module: str) -> bool:
 
 
 def _is_made_by_hand(name: str) -> bool:
-    """A module that was not imported but made, by types.ModuleType: it is in no file, and no package gives it out."""
+    """The module was not imported but made with types.ModuleType: it has no file, and belongs to no
+    package."""
     module = sys.modules.get(name)
     return (
         type(module) is ModuleType
@@ -100,7 +104,10 @@ def _is_made_by_hand(name: str) -> bool:
 
 
 class _ExactLoader(importlib.machinery.SourceFileLoader):
-    """Compiles a source file, or takes what was compiled of it: not what was compiled of an older one in the same second."""
+    """Compiles a source file, or takes the byte code that is there already.
+
+    Python takes byte code that was compiled from an older file of the same second; this loader does not.
+    """
 
     def __init__(self, name: str, path: str, mtime_ns: int) -> None:
         super().__init__(name, path)
@@ -130,7 +137,7 @@ def _code(module: Any) -> CodeType | None:
     return _code_of_file(module.__name__, path, facts.st_mtime_ns, facts.st_size)
 
 
-# -- their globals -----------------------------------------------------------------------------------------------------------
+# -- their globals -------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=5_000)
@@ -224,7 +231,10 @@ class OwnCode:
         return found
 
     def pack(self) -> dict[str, Any] | None:
-        """What a worker is told (see `wingspan.worker.own`): plain values. None if no own module is needed."""
+        """What a worker is told (see `wingspan.worker.own`), as plain values.
+
+        None if no own module is needed.
+        """
         units: dict[str, list[Unit]] = {}
         wanted = self.tops()
         seen: set[str] = set()
@@ -258,7 +268,7 @@ class OwnCode:
             "wingspan": "wingspan" in wanted,
         }
 
-    # -- what is another than the source says ---------------------------------------------------------------------------
+    # -- what is another than the source says ----------------------------------------------------------------
 
     def _state(self, tops: set[str], roots: list[str]) -> dict[str, list[tuple[str, bytes]]]:
         loaded = [
@@ -338,7 +348,8 @@ class OwnCode:
         every: frozenset[CodeType],
         top: dict[str, CodeType],
     ) -> bool:
-        """The function is another than the source makes it: put in its place since, or its file has changed on disk."""
+        """The function is not what the source makes: somebody has replaced it, or its file has changed on
+        disk."""
         if function.__code__ in every:
             return False
         if function.__globals__ is vars(module):

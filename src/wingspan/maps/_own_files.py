@@ -1,4 +1,5 @@
-"""The files of the user's own modules, as they go along with a map: a module beside the script, or a package with everything in it."""
+"""The files of the user's own modules that travel with a map: single modules, and packages with all their
+files."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ _log = logging.getLogger("wingspan")
 MOST_FILES, MOST_BYTES = 2_000, 16 << 20
 #: Of a package with more modules go those that are imported here.
 MOST_SOURCES = 3_000
-#: What a component that makes a map itself finds imported from its worker's archive (see `wingspan.pools.zipapp`): every worker has it.
+#: A component that makes a map itself has these imported from its worker's archive (see
+#: `wingspan.pools.zipapp`). Every worker has them.
 OF_WORKERS = frozenset(
     {
         "cloudpickle",

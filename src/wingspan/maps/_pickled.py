@@ -1,4 +1,5 @@
-"""Pickles that may be large: the function's on its way to the map's folder, outputs and inputs on their way back."""
+"""Pickles that may be large: that of the function, which is written, and those of inputs and outputs, which
+are read."""
 
 from __future__ import annotations
 
@@ -45,7 +46,10 @@ class Pickled:
 
 
 class PickledFunction(Gathering):
-    """What a function is pickled to. It is not known yet where its map will lie, nor whether there will be one."""
+    """The pickle of a function.
+
+    It is made before it is known where the map will be, and whether there will be one.
+    """
 
     def __init__(self, own: OwnCode) -> None:
         super().__init__(self._spool, _IN_MEMORY)
@@ -95,7 +99,8 @@ class PickledFunction(Gathering):
 
 
 def check_pythons(name: str, python: str | None, holds_code: bool) -> None:
-    """See that what was pickled here can be read in the environment `name`, which has `python`, before anything is submitted.
+    """See that the environment `name`, which has `python`, can read what is pickled here, before anything is
+    submitted.
 
     Raises:
         PythonsDiffer: The function, or an input, travels by value, and the environment has another Python.

@@ -1,4 +1,5 @@
-"""Reading the pickles of a map: what the session has of classes and modules wins; what it lacks comes with the map."""
+"""Reading the pickles of a map: with the session's own classes and modules, and with the map's where it has
+none."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def read_value(folder: MapFolder, pickled: Pickled, what: str) -> Any:
 
 
 def _provide(folder: MapFolder, module: str | None) -> bool:
-    """Make the map's own modules importable here, after everything else; False if `module` is none of them."""
+    """Make the own modules that travel with the map importable, after all others; False if `module` is none
+    of them."""
     top = (module or "").partition(".")[0]
     if top not in folder.info.own_modules:
         return False

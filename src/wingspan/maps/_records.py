@@ -169,7 +169,7 @@ class Records(Components):
         if record[0] != formats.RUN:
             return [], component
         data = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
-        # Only plain immutable types are written in runs: there is nothing in them that needs a certain interpreter.
+        # Only plain immutable types are written in runs: every interpreter can read them.
         try:
             values: list[Any] = failure.plain(data[4 * record[2] :])
             if type(values) is not list or len(values) != record[2]:
@@ -183,9 +183,10 @@ class Records(Components):
 
     @alone
     def outputs_from(self, component: int) -> list[Any]:
-        """Outputs of `component` and of those after it whose records are in one with its own; none where it has a record of its own.
+        """Outputs of `component` and those after it, as far as they are in the same record; none if it has
+        one of its own.
 
-        What is answered holds as long as `replaced` stays as it is.
+        They are valid until `replaced` changes.
         """
         values, first = self.run_of(component)
         stop = min(first + len(values), self.n)

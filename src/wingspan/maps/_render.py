@@ -1,6 +1,7 @@
 """The workers of a map as files for people to own: submitted by hand, they join the map and complete it.
 
-What is written needs ``condor_submit`` or ``sbatch``, and the map's folder; no Wingspan. Comments say why each line is there.
+These files need ``condor_submit`` or ``sbatch``, and the map's folder, but no Wingspan. Comments say why each
+line is there.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def render_map(
 
     Args:
         target: ``"htcondor"`` or ``"slurm"``.
-        folder: New or empty. For Slurm on a file system that the nodes see, as the map's own folder has to be.
+        folder: New or empty. For Slurm it must be on a file system that the nodes see, as the map's own
+            folder must.
         found: The map.
         workers: How many; None: as many as the map was cut for.
         resources: What a worker needs; None: what the map's options say.
@@ -167,7 +169,7 @@ class _Files:
         put(self.folder, "shell.sh", shell, trust.PROGRAM)
         put(self.folder, "README.md", self._readme())
 
-    # -- what a worker executes ----------------------------------------------------------------------------------------
+    # -- what a worker executes ------------------------------------------------------------------------------
 
     def _worker_script(self) -> str:
         shared = self.target == "slurm"
@@ -213,7 +215,7 @@ class _Files:
             ]
         return "\n".join(lines) + "\n"
 
-    # -- HTCondor ------------------------------------------------------------------------------------------------------
+    # -- HTCondor --------------------------------------------------------------------------------------------
 
     def _submit_description(self) -> str:
         options = self.options
@@ -297,7 +299,7 @@ class _Files:
     def _disk(self) -> int:
         return self.resources.disk or self.environment.size + OWN_DISK
 
-    # -- Slurm ---------------------------------------------------------------------------------------------------------
+    # -- Slurm -----------------------------------------------------------------------------------------------
 
     def _sbatch_script(self) -> str:
         lines = sbatch_options(

@@ -205,7 +205,7 @@ class Reports(Outputs):
 
     @property
     def stderr(self) -> Streams:
-        """What components write to standard error: ``m.stderr(3)`` or ``m.stderr[3]``, also while they run."""
+        """What components write to standard error: ``m.stderr(3)``, ``m.stderr[3]``; also while they run."""
         return Streams(len(self), lambda component: self._printed(component, formats.STDERR))
 
     def _printed(self, component: int, kind: int) -> str:

@@ -1,7 +1,9 @@
-"""Reading ``results/*``: an index of where each component's record is; nothing is unpickled until somebody asks for it.
+"""Finding records in ``results/*``: where each component's record is.
 
-Any number of processes may do this at once, while workers append. A frame that is not all there yet is looked at again next time; a file
-with a frame that is wrong is read up to there and no further.
+Nothing is unpickled until somebody asks for it.
+
+Any number of processes may do this at once, while workers append. A frame that is not whole yet is read again
+the next time. A file that has a damaged frame is read up to that frame.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ __all__ = ["Results"]
 
 _log = logging.getLogger("wingspan")
 
-#: Read so much of a file at a time; of one that is mostly pieces of large outputs, so much at each frame of records (bytes).
+#: How much of a file is read at a time, and how much where a file is mostly pieces of large outputs, between
+#: which frames lie (bytes).
 _READ_BYTES, _AROUND_PIECES = 1 << 23, 1 << 12
 #: Two changes of a folder within this time (s) may carry the same time stamp.
 _COARSE_CLOCK = 2.0
@@ -107,7 +110,7 @@ class Results(Records):
         return True
 
     def _take_frames(self, start: WorkerStart, descriptor: int, data: bytes, size: int) -> bool:
-        """Take in what is whole of `data`, which lies at the end of what has been read; False if no whole frame begins there.
+        """Take in the whole frames of `data`, which follows what has been read; False if it begins with none.
 
         Raises:
             ValueError: A frame is wrong.
@@ -184,8 +187,8 @@ class Results(Records):
     def _is_better(self, component: int, record: tuple[Any, ...], name: str) -> bool:
         """Of two records of a component, this one counts, in whatever order they are read.
 
-        After a worker was lost a component may have been done twice. An output is better than an error; then the
-        older round, the earlier end, the worker's name decide.
+        A component may be done twice, after a worker was lost. An output is better than an error; then the
+        older round counts, then the record that ended earlier, then the worker's name.
         """
         known = self._record(component)
 

@@ -44,7 +44,8 @@ def check_tag(tag: str) -> str:
     """`tag`, if it can be one.
 
     Raises:
-        InvalidTag: It is empty, too long, begins with a dot or a dash, or has characters that file names or shells trip over.
+        InvalidTag: It is empty or too long, begins with a dot or a dash, or has characters that file names or
+            shells cannot take.
     """
     if not isinstance(tag, str):
         raise InvalidTag(f"a tag is a string, not {type(tag).__name__}", hint='for example tag="first"')
@@ -67,7 +68,7 @@ def check_tag(tag: str) -> str:
 
 
 def _pick(words: Sequence[str]) -> str:
-    # Not the module random: importing it costs more than the whole tag, and a user's seed shall not choose our names.
+    # Not with the module random: it takes long to import, and a user's seed would decide about our names.
     return words[int.from_bytes(os.urandom(4), "little") % len(words)]
 
 
@@ -128,7 +129,7 @@ def find_tag(folder: Path, tag: str) -> str:
 
 
 def read_tag(path: Path) -> str | None:
-    """The map's id in a tag's file; None if it holds something else (the machine died while it was written)."""
+    """The map's id in a tag's file; None if it is damaged (the machine died while the file was written)."""
     text = path.read_text(encoding="ascii", errors="replace").strip()
     return text if _MAP_ID.fullmatch(text) else None
 

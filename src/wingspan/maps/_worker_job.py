@@ -21,7 +21,7 @@ __all__ = ["bundle_of", "check_site", "for_site", "output_name", "resources_of",
 
 
 def output_name(first: int, process: int | str, ending: str) -> str:
-    """Name of the file that worker `process` of a submission writes to, whose workers are numbered from `first`."""
+    """Name of the file that worker `process` of a submission writes to, the first of which is `first`."""
     return f"{first}+{process}.{ending}" if first else f"{process}.{ending}"
 
 
@@ -29,7 +29,8 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
     """The job description of `count` workers, numbered from `first`."""
     path = folder.path
     archive = str(path / "worker.pyz")
-    # A process that dies of a signal (an out-of-memory kill, an operator's kill -9) comes back and resumes what it claimed, five times.
+    # A process that is killed by a signal (out of memory, an operator's kill -9) is started again, and
+    # resumes what it claimed; five times.
     submit = {
         "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
         **options.submit,
@@ -99,7 +100,8 @@ def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescriptio
     """`job` with what the site wants of every job: attributes, accounting, how it is told of the time.
 
     Raises:
-        SettingsError: The site does not let a job have what `options` ask for, or the profile that they name cannot be used.
+        SettingsError: The site does not let a job have what `options` ask for, or their profile cannot be
+            used.
     """
     from wingspan.pools.profiles import find_profile, load_profile
 
