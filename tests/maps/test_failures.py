@@ -102,6 +102,42 @@ def test_source_lines_come_from_the_worker(tmp_path):
     assert "raise RuntimeError('from a file that goes')" in m.errors[0].traceback
 
 
+HINTS_OF_SIGNALS = {
+    "SIGTERM": "request to end",
+    "SIGINT": "Ctrl-C",
+    "SIGHUP": "terminal",
+    "SIGALRM": "timer",
+    "SIGVTALRM": "timer",
+    "SIGPROF": "timer",
+    "SIGPIPE": "nobody reads",
+    "SIGXCPU": "processor time",
+    "SIGXFSZ": "larger file",
+    "SIGUSR1": "SIGUSR1 was sent by the function",
+    "SIGKILL": "memory",
+    "SIGABRT": "compiled code",
+    "SIGSEGV": "compiled code",
+}
+
+
+def test_the_hint_of_a_signal_says_what_likely_sent_it():
+    """A component that is ended by a signal names it, and the hint says what sends that one; only faults are of compiled code."""
+    names = list(HINTS_OF_SIGNALS)
+
+    def ends(name):
+        number = signal.Signals[name]
+        if number is not signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    m = wingspan.map(ends, names, pool="local", options=wingspan.Options(workers=2))
+    m.wait(errors_ok=True)
+    for component, name in enumerate(names):
+        error = m.errors[component]
+        assert f"({name})" in error.text
+        assert HINTS_OF_SIGNALS[name] in error.hint
+        assert ("compiled code" in error.hint) is (name in ("SIGABRT", "SIGSEGV"))
+
+
 def test_exit_codes_and_signals_of_crashes_are_told():
     """os._exit, SIGKILL and a segmentation fault are that component's error; the others are done."""
 

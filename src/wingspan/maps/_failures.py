@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import linecache
 import re
+import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -51,18 +52,43 @@ def render_traceback(chain: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
+#: What most likely sent a signal that ended the process, and what to do about it.
+_SENDERS = {
+    "SIGKILL": "SIGKILL is what Linux sends when memory is over: ask for more with Options(request_memory=…)",
+    "SIGTERM": "SIGTERM is a request to end, which the function itself, a library or a program that it called has sent: look there for "
+    "kill, killpg or terminate",
+    "SIGINT": "SIGINT is what Ctrl-C sends; here the function itself, a library or a program that it called has sent it: look there for kill",
+    "SIGHUP": "SIGHUP is sent when a terminal is closed: the function made a terminal (a pty) its own, or something that it called has sent it",
+    "SIGALRM": "a timer that the function set has run out (signal.alarm, setitimer): catch SIGALRM, or end the timer in a finally block",
+    "SIGVTALRM": "a timer that the function set has run out (setitimer): catch the signal, or end the timer in a finally block",
+    "SIGPROF": "a timer that the function or a profiler set has run out (setitimer): catch the signal, or end the timer in a finally block",
+    "SIGPIPE": "it wrote to a pipe or socket that nobody reads any more, and the function had set SIGPIPE to SIG_DFL: leave it ignored",
+    "SIGXCPU": "it used more processor time than the limit that was set for it (resource.RLIMIT_CPU, ulimit -t)",
+    "SIGXFSZ": "it wrote a larger file than the limit that was set for it (resource.RLIMIT_FSIZE, ulimit -f)",
+}
+#: These come from the processor or the C library.
+_FAULTS = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGEMT"})
+
+
+def _hint_of_signal(number: int) -> str:
+    """The hint for a process that was ended by a signal."""
+    name = next((one.name for one in signal.Signals if one == number), f"signal {number}")
+    if name in _FAULTS:
+        return "the fault is in compiled code: look at the last lines of its standard error"
+    return _SENDERS.get(
+        name,
+        f"{name} was sent by the function, by something that it called, or by somebody on that machine: look for kill",
+    )
+
+
 def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
     """``(type name, text, hint)``."""
     chain, stage = fields["chain"], fields["stage"]
     if stage == "crash":
         text = fields.get("message", "ended")
         hint = None
-        if fields.get("signal") == 9:
-            hint = (
-                "SIGKILL is what Linux sends when memory is over: ask for more with Options(request_memory=…)"
-            )
-        elif fields.get("signal"):
-            hint = "the fault is in compiled code: look at the last lines of its standard error"
+        if fields.get("signal"):
+            hint = _hint_of_signal(fields["signal"])
         elif fields.get("exit_code") is not None:
             hint = "the function ended the process (os._exit, or a library that does); raise an exception instead"
         was = "was " if fields.get("signal") else ""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .pipes import Board
     from .slots import Slots
     from .streams import Stream
+    from .surroundings import Surroundings
 
 #: Components faster than this on average (s) are not worth a system call each: their outputs are gathered.
 FAST_SECONDS = 50e-6
@@ -30,6 +31,9 @@ FAST_SECONDS = 50e-6
 FAST_SAMPLE = 64
 #: Gather outputs for so long (s).
 RUN_SECONDS = 0.001
+#: What the first components leave is looked at closely, later so often at most (s); of a function that has left something, always.
+CLOSE_LOOKS = 8
+CLOSE_LOOK_SECONDS = 0.005
 
 
 class Caller(object):
@@ -41,7 +45,7 @@ class Caller(object):
         results: "int",
         board: "Board",
         slots: "Slots",
-        streams: "Tuple[Printed, Printed]",
+        surroundings: "Surroundings",
         files: "Tuple[int, int]",
         dumper: "Dumper",
         skip: "Container[str]",
@@ -52,7 +56,7 @@ class Caller(object):
         self._call = call
         self._results = results
         self._board = board
-        self._out, self._err = streams
+        self._surroundings = surroundings
         self._out_file, self._err_file = files
         self._slots = slots
         self._slot: "Optional[int]" = None
@@ -67,11 +71,14 @@ class Caller(object):
         self._printed = self._positions()
         self._recent, self._sample = 0.0, 0
         self._may_gather = may_gather
+        #: How many more components are looked after closely, and from when on one is again.
+        self._watched = CLOSE_LOOKS
+        self._next_close_look = 0.0
         #: Components have been so fast lately that their outputs are gathered.
         self.fast = False
 
     def _positions(self) -> "Tuple[int, int]":
-        # Not of descriptors 1 and 2: the user's code may have closed or redirected them.
+        # Not of descriptors 1 and 2: the component may have closed or redirected them.
         # To the end: a process may have opened them anew by /dev/stdout.
         return os.lseek(self._out_file, 0, os.SEEK_END), os.lseek(self._err_file, 0, os.SEEK_END)
 
@@ -171,8 +178,8 @@ class Caller(object):
         """
         clock, call, loads, simple = self._clock, self._call, rebuild.loads, SIMPLE
         inputs, written = self._inputs, Printed.written
-        seek, out_file, err_file = os.lseek, self._out_file, self._err_file
-        system, out, err = sys, self._out, self._err
+        seek = os.lseek
+        system, (out, err) = sys, self._surroundings.streams
         out_at, err_at = self._printed
         sized = (bytes, str)  # a run of large ones would be as large as all of them
         values: "List[Any]" = []
@@ -201,12 +208,15 @@ class Caller(object):
                 value = self  # as good as anything that is not plain
             end = clock()
             at = stop
+            try:
+                # Whoever prints past Python's streams, or leads descriptors elsewhere, is told by itself.
+                silent = seek(1, 0, 2) == out_at and seek(2, 0, 2) == err_at
+            except OSError:
+                silent = False
             if (
                 type(value) in simple
                 and not written[0]
-                # Whoever prints past Python's streams, or by others, is told by itself.
-                and seek(out_file, 0, 2) == out_at
-                and seek(err_file, 0, 2) == err_at
+                and silent
                 and system.stdout is out
                 and system.stderr is err
                 and (type(value) not in sized or len(value) < 65536)
@@ -257,12 +267,24 @@ class Caller(object):
         ranges = self._output()
         Printed.written[0] = forked_off[0]
         self._write(kind, index, count, begin, wall, cpu, peak, payload, ranges)
+        self._restore()
+
+    def _restore(self) -> "None":
+        """Let the next component find what this one has found; see `Surroundings`."""
+        now = self._clock()
+        closely = self._watched > 0 or now >= self._next_close_look
+        if closely:
+            self._watched -= 1
+            self._next_close_look = now + CLOSE_LOOK_SECONDS
+        if self._surroundings.restore(closely, self._printed):
+            # A function that does so once does it again: each of its components is looked after.
+            self._may_gather = self.fast = False
+            self._watched = 1 << 62
 
     def _output(self) -> "Tuple[int, int, int, int]":
         """Where in the two files lies what was printed since the last call."""
-        self._out.settle()
-        self._err.settle()
-        for stream, ours in ((sys.stdout, self._out), (sys.stderr, self._err)):
+        for stream, ours in zip((sys.stdout, sys.stderr), self._surroundings.streams):
+            ours.settle()
             if stream is not ours:
                 settle(stream)  # the user's own, which may end at the same descriptor
         before, self._printed = self._printed, self._positions()
@@ -289,6 +311,8 @@ class Caller(object):
         payload = struct.pack("<%df" % len(walls), *walls) + pickle.dumps(values, PROTOCOL)
         # A system call for each would cost more than they do: their CPU time is their wall time.
         self._write(formats.RUN, first, len(values), began, wall, wall, self._measures.peak, payload, ranges)
+        if printed:
+            self._restore()
 
     def _write(
         self,

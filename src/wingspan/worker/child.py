@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     _Bytes = Union[bytes, memoryview]
 
+#: Where output begins in the executor's two files. None of them is empty, so that no other file is taken for it that is.
+PRINTED_FROM = 1
 #: F_SETPIPE_SZ of fcntl(2), which Python 3.9 does not name yet; and what a pipe may hold without being asked (pipe(7)).
 _SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 20
 
@@ -92,7 +94,10 @@ class Executor(object):
         self.results, results_write = os.pipe()
         self.out = unnamed_file(scratch, "out")
         self.err = unnamed_file(scratch, "err")
-        self.out_sent = self.err_sent = 0
+        for descriptor in (self.out, self.err):
+            os.write(descriptor, b"\n" * PRINTED_FROM)
+        #: How far what is printed has been asked for: behind the first byte of each file.
+        self.out_sent = self.err_sent = PRINTED_FROM
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:

@@ -36,9 +36,9 @@ def crash_of_component(
     )
 
 
-def crash_at_the_start(status: "int", err: "int") -> "Dict[str, Any]":
-    """The error of an executor that dies before it reaches a component."""
-    return failure.crash("function", how_it_ended(status), stderr=_tail(err, 0))
+def crash_at_the_start(status: "int", err: "int", printed_from: "int") -> "Dict[str, Any]":
+    """The error of an executor that dies before it reaches a component; see `crash_of_component`."""
+    return failure.crash("function", how_it_ended(status), stderr=_tail(err, printed_from))
 
 
 def peak_kib_of(usage: "struct_rusage") -> "int":

@@ -12,8 +12,9 @@ from . import failure, pipes, rebuild
 from .calling import Caller
 from .ending import Beginning, end_in_order, silence_forks
 from .pickling import Dumper
-from .printed import Printed, unbuffer_c
+from .printed import printing_to, unbuffer_c
 from .streams import Stream
+from .surroundings import Surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,15 +73,7 @@ def run(
     os.dup2(out_file, 1)
     os.dup2(err_file, 2)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for good
-    out, err = (
-        Printed(
-            open(number, "wb", closefd=False),  # noqa: SIM115 - for good
-            encoding="utf-8",
-            errors="backslashreplace",
-            line_buffering=True,
-        )
-        for number in (1, 2)
-    )
+    out, err = printing_to(1), printing_to(2)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = out, err  # type: ignore[misc]  # for good
     unbuffer_c()
     skip = _sources()
@@ -112,7 +105,10 @@ def run(
         _refuse(results, failure.describe(error, "function", dumper.exception, skip))
     if starred:
         call = _starred(call)
-    caller = Caller(call, results, board, slots, (out, err), (out_file, err_file), dumper, skip, not careful)
+    surroundings = Surroundings(null, out_file, err_file)
+    caller = Caller(
+        call, results, board, slots, surroundings, (out_file, err_file), dumper, skip, not careful
+    )
     while True:
         length, number, attempt, count, first = pipes.CHUNK.unpack(
             pipes.read_exactly(commands, pipes.CHUNK.size)

@@ -25,6 +25,16 @@ class Printed(io.TextIOWrapper):
             pass
 
 
+def printing_to(descriptor: "int") -> "Printed":
+    """A stream that writes to a descriptor, and does not close it."""
+    return Printed(
+        open(descriptor, "wb", closefd=False),  # noqa: SIM115 - for good
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
 def settle(stream: "Any") -> "None":
     """Flush what the user has put in place of a stream, whatever it is."""
     try:

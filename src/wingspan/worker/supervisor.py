@@ -16,7 +16,7 @@ import sys
 import time
 
 from . import failure, formats, offspring, pipes, rounds
-from .child import Chunk, Executor
+from .child import PRINTED_FROM, Chunk, Executor
 from .crashes import crash_at_the_start, crash_of_component, peak_kib_of
 from .inputs import Inputs
 from .measures import peak_kib
@@ -426,7 +426,7 @@ class Supervisor(object):
             skip = 0
             self.start_crashes += 1
             if self.start_crashes >= MAX_START_CRASHES:
-                self.refuse(crash_at_the_start(status, process.err))
+                self.refuse(crash_at_the_start(status, process.err, PRINTED_FROM))
                 process.close_files()
                 return
         self.given_up = -1
