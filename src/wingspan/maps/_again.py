@@ -57,7 +57,8 @@ class Rerun:
 
 
 def versions(folder: MapFolder, plans: Mapping[int, rounds.Plan]) -> dict[str, FunctionVersion]:
-    """The functions that a map was given, oldest first, by their files."""
+    """The functions of a map, by file: the one that it was made with, then those given to `Map.rerun`, oldest
+    first."""
     files = [rounds.FUNCTION]
     for number in sorted(plans):
         if plans[number].kind == rounds.RERUN and plans[number].function not in files:
@@ -75,17 +76,19 @@ def versions(folder: MapFolder, plans: Mapping[int, rounds.Plan]) -> dict[str, F
             try:
                 facts = json.loads((folder.path / file).with_suffix(".json").read_bytes())
             except (OSError, ValueError):
-                facts = {}  # what it was is not known any more; it is called all the same
+                facts = {}  # nothing is known of it any more, but it can still be called
         found[file] = FunctionVersion.read(number, facts)
     return found
 
 
 def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledFunction) -> str:
-    """Put another function into a map's folder; its file. Nothing calls it before a round names it.
+    """Write another function into a map's folder.
+
+    Returns its file. Workers call it once a round names the file.
 
     Raises:
         MapError: The map's workers know only one function.
-        PythonsDiffer: The workers have another Python than this one, which could not read it.
+        PythonsDiffer: The workers have another Python than this session, and could not read it.
     """
     if folder.info.functions != 2:
         raise MapError(
@@ -142,11 +145,11 @@ def check_function(folder: MapFolder, file: str, version: FunctionVersion) -> No
 
 
 def notices(version: FunctionVersion, given: Callable[..., Any] | None = None) -> tuple[str, ...]:
-    """What a person should know who does something again with `version`.
+    """What the user should know before something is done again with `version`.
 
     Args:
         version: The function that will be called.
-        given: It was given just now, and is this.
+        given: The function, if it was given just now.
     """
     told = []
     name = version.name.rpartition(".")[2]
@@ -179,10 +182,10 @@ def _named(names: tuple[str, ...] | list[str]) -> str:
 
 
 def current_function(version: FunctionVersion) -> Callable[..., Any]:
-    """The function as its file has it now.
+    """The function as it now stands in its file.
 
     Raises:
-        MapError: It is from no file, or cannot be had from there.
+        MapError: It comes from no file, or cannot be imported from there.
     """
     if version.file is None:
         raise MapError(

@@ -247,9 +247,9 @@ def _make(
         from wingspan.maps._create import create
         from wingspan.maps._functions import pickle_function
 
-        function = pickle_function(func)  # what cannot travel is told before a pool is started for it
+        function = pickle_function(func)  # a function that cannot travel is refused before a pool is started
         with default_progress() as progress:
-            # Workers that are submitted by hand need no pool of ours to be there.
+            # A map whose workers are all external needs no pool.
             external = options.workers == 0 and pool is None
             chosen = get_pool("local") if external else _resolve(pool, progress)
             return create(
@@ -268,7 +268,7 @@ def _make(
 
 
 def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -> Pool | None:
-    """Start workers before they are needed, where the pool is sure and can; that pool."""
+    """Start workers before they are needed, if the pool is known and can do that. Returns the pool."""
     if options.environment is not None or options.workers == 0 or pool is None:
         return None
     if isinstance(pool, str):
@@ -289,10 +289,10 @@ def _length(inputs: Iterable[Any]) -> int:
 
 
 def _is_used(settings: Settings, tag: str, exist_ok: bool) -> bool:
-    """There is a map with this tag, and that is in order.
+    """There is a map with this tag, and it may be taken up again.
 
     Raises:
-        TagExists: It is not; or a run has the name.
+        TagExists: There is one, and it may not; or a run has the name.
     """
     if (settings.data_dir / "runs" / tag).exists():
         raise TagExists(

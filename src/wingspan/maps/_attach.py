@@ -72,10 +72,10 @@ def _other(tag: str, what: str, hint: str) -> TagExists:
 
 
 def _compare_inputs(found: Map, inputs: Iterable[Any]) -> None:
-    """Compare one by one, as they come.
+    """Compare the inputs one by one, as they come.
 
     Raises:
-        TagExists: There are more or fewer, or one is another.
+        TagExists: Their number differs, or one of them does.
     """
     dumps = Dumper(by_value=travels_by_value).dumps
     kept = found._folder.input_pickles(0, len(found))

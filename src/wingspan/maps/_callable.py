@@ -1,4 +1,4 @@
-"""Whether a function can be one of a map at all: known before anything is pickled or started."""
+"""Checks whether a function can be used for a map, before anything is pickled or started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_RESULT = {
 
 
 def check_callable(func: Any) -> None:
-    """See that `func` can be called, and gives something that travels.
+    """See that `func` can be called, and returns something that can travel.
 
     Raises:
         NotPicklable: It cannot.
@@ -39,7 +39,7 @@ def check_callable(func: Any) -> None:
 
 
 def check_one_argument(func: Any) -> None:
-    """See that a function can be called with one argument, where it says what it takes.
+    """See that a function can be called with one argument, as far as its signature tells.
 
     Raises:
         InvalidInputs: It needs another number of arguments.

@@ -39,9 +39,9 @@ __all__ = [
 
 #: So many parts of a function are compared at most, and so much of each value's pickle (bytes).
 _MOST_PARTS, _MOST_BYTES = 300, 1 << 28
-#: About when this session began, ns: files that are older are as they were imported.
+#: About when this session began (ns): a file that is older has not changed since it was imported.
 _STARTED = time.time_ns()
-#: How the digest of a value begins that cannot be pickled.
+#: The digest of a value that cannot be pickled begins with this.
 UNKNOWN = "of type "
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
@@ -169,7 +169,7 @@ def _is_own(function: FunctionType) -> bool:
 
 
 def code_digest(code: CodeType) -> str:
-    """Of the instructions and constants; neither of file name nor of line numbers."""
+    """Digest of instructions and constants; file name and line numbers do not count."""
     found = hashlib.blake2b(digest_size=12)
     found.update(code.co_code)
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
@@ -197,7 +197,7 @@ def _constant(constant: Any) -> str:
 
 
 class _Enough(Exception):
-    """A value is so large that its beginning has to do."""
+    """A value is so large that only its beginning is compared."""
 
 
 class _Sink:
@@ -322,7 +322,7 @@ def _names_in(code: CodeType) -> Iterator[str]:
 
 
 def _referred(code: CodeType, scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Globals that code names; of the user's own modules what it names in them."""
+    """Globals that the code names; for own modules, what the code uses of them."""
     names = list(dict.fromkeys(_names_in(code)))
     for name in names:
         if name not in scope:
@@ -337,7 +337,7 @@ def _referred(code: CodeType, scope: Mapping[str, Any]) -> Iterator[tuple[str, A
 
 
 def value_digest(value: Any) -> str:
-    """Of a value: the same for the same value in every session."""
+    """Digest of a value: equal values have equal digests, in every session."""
     sink = _Sink()
     try:
         _feed(sink, value, 0)
@@ -379,7 +379,7 @@ def _feed(sink: _Sink, value: Any, depth: int) -> None:
 def what_differs(
     old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, ...]:
-    """Names of the parts that are not the same in both."""
+    """Names of the parts that differ."""
     return tuple(
         name
         for name in dict.fromkeys([*old, *new])
@@ -388,7 +388,7 @@ def what_differs(
 
 
 def working_folder() -> str | None:
-    """Where this session is; None where that folder is gone."""
+    """The working folder of this session; None if it was removed."""
     try:
         return os.getcwd()  # noqa: PTH109 - as text
     except OSError:
@@ -396,7 +396,8 @@ def working_folder() -> str | None:
 
 
 def in_hand(version: FunctionVersion) -> Callable[..., Any] | None:
-    """The function that this session has by that name now; None if it has none, or is another program."""
+    """The function that has this name in this session now; None if there is none, or if this is another
+    program."""
     owner = sys.modules.get(version.module or "")
     if owner is None or "<lambda>" in version.name or "<locals>" in version.name:
         return None

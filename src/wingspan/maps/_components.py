@@ -53,7 +53,7 @@ class WorkerStart:
         facts: Host, Python, process id and so on; None before it said hello.
         refused: Why it could not do anything, or None.
         component: The component it said it is at, or None.
-        round: The round for which it is at that one.
+        round: The round to which that belongs.
         since: When that one started, Unix time.
         left: It ended in order.
         frames_end: How far its file has been read.
@@ -117,7 +117,7 @@ class Components:
 
     Attributes:
         n: How many there are.
-        state: One of `NOTHING`, `OUTPUT`, `ERROR` a component.
+        state: For each component `NOTHING`, `OUTPUT` or `ERROR`.
         finished: How many components have a record that counts.
         arrived: Components in the order in which their records were found.
         failed: Components whose record is an error.
@@ -226,9 +226,10 @@ class Components:
         return self.starts[self._names[self._file[component]]]
 
     def newest_starts(self) -> list[WorkerStart]:
-        """The newest start of each worker: what an older one said last is long over.
+        """The newest start of each worker.
 
-        Who was evicted in the middle of a component said that it is at it, and never that it left.
+        An older start that was evicted in the middle of a component has said that it is at it, and never that
+        it left.
         """
         return [
             max(starts, key=lambda one: int(one.name.rpartition(".")[2]))
@@ -237,7 +238,8 @@ class Components:
         ]
 
     def at_work(self) -> Iterator[WorkerStart]:
-        """The newest starts that are at a component whose outcome, in that round, is not known and counts."""
+        """The newest starts that are at a component whose outcome is not known, in a round that still
+        counts."""
         for start in self.newest_starts():
             component = start.component
             if component is None:
@@ -252,7 +254,7 @@ class Components:
         return [component for component, state in enumerate(self.state) if not state]
 
     def attempts(self, component: int) -> int:
-        """How often a component has been retried since it was last wanted afresh."""
+        """How often a component has been retried since it was made, or since the last rerun."""
         return 0 if self._attempts is None else self._attempts[component]
 
     def tries(self, component: int) -> int:
@@ -265,7 +267,7 @@ class Components:
         )
 
     def repairs(self, component: int) -> int:
-        """How often whoever did a component was lost, since it was last wanted afresh."""
+        """How often the worker of a component was lost, since it was made, or since the last rerun."""
         lost = 0
         for _, plan in sorted(self.plans.items()):
             if component in plan and plan.kind in (rounds.REPAIR, rounds.RERUN):

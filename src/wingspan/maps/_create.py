@@ -65,7 +65,7 @@ def create(
         EmptyMap: There are no inputs.
         MapError: The folder cannot be written.
         SettingsError: The site does not let workers have what the options ask for.
-        SubmitError: This machine has not the GPUs that the local pool is asked for.
+        SubmitError: This machine does not have the GPUs that the options ask for.
     """
     if not pool.hands_out_gpus and options.workers != 0:
         pool.check_gpus(JobDescription(name="", executable="", resources=resources_of(options)))
@@ -147,8 +147,8 @@ def _prepare(
     """Build (or find) the bundle that `options` ask for; None when the map runs in today's interpreter.
 
     Raises:
-        EnvironmentError_: The environment cannot be read, or cannot be carried.
-        PythonsDiffer: It has no Python at all, or one that cannot read what travels.
+        EnvironmentError_: The environment cannot be read, or no bundle can be made of it.
+        PythonsDiffer: It has no Python, or one that cannot read the map's pickles.
         SettingsError: It is for machines that the pool does not have.
         SubmitError: No machine of the pool has such GPUs.
         UnknownKind: There is no such kind of bundle.

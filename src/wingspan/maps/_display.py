@@ -23,7 +23,7 @@ __all__ = ["LateProgress", "WaitDisplay", "is_watched", "map_html"]
 
 
 def is_watched() -> bool:
-    """A person sees what is drawn: a terminal, or a notebook."""
+    """Standard error is a terminal, or this is a notebook: a person sees what is drawn."""
     if "ipykernel" in sys.modules:
         return True
     try:
@@ -106,7 +106,7 @@ _IN_BYTES = frozenset(
 
 
 def _unit(description: str, total: float | None) -> str:
-    """``"bytes"``, where the work of that description is counted in them."""
+    """``"bytes"`` if the work with this description is counted in bytes."""
     return "bytes" if description.partition(" ")[0].lower() in _IN_BYTES and (total or 0) > 100_000 else ""
 
 
@@ -134,7 +134,7 @@ class LateProgress:
             self._done[task] = 0.0
             if self._bar is not None:
                 self._draw(task)
-            elif self._timer is None:  # whatever takes long is shown, also what never says how far it is
+            elif self._timer is None:  # work that takes long is shown, even if it never says how far it is
                 self._timer = threading.Timer(self.PATIENCE, self._begin)
                 self._timer.daemon = True
                 self._timer.start()
@@ -173,7 +173,7 @@ class LateProgress:
                 self.close()
 
     def close(self) -> None:
-        """Draw no more of what was begun: an error, or Ctrl-C, has ended it."""
+        """Stop drawing: an error or Ctrl-C has ended the work."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -186,7 +186,7 @@ class LateProgress:
 
 @contextlib.contextmanager
 def default_progress() -> Iterator[Progress]:
-    """Late progress where a person looks, else none."""
+    """`LateProgress` if a person looks, else no progress."""
     from wingspan.progress import NO_PROGRESS
 
     if not is_watched():

@@ -79,7 +79,7 @@ class TagDamaged(TagError, MapDamaged):
 
 
 class InvalidInputs(MapError, TypeError):
-    """What was given as inputs cannot be."""
+    """The inputs cannot be used."""
 
 
 class MapRemoved(MapError):
@@ -91,11 +91,11 @@ class OutputNotReady(MapError, LookupError):
 
 
 class MapTimeout(MapError, TimeoutError):
-    """The time given was over before what was waited for was there."""
+    """The timeout was over before the outputs were there."""
 
 
 class ComponentHeld(MapError):
-    """HTCondor holds the jobs that would make it, and nothing else is left that could."""
+    """The jobs that would make it are held, and no other job is left."""
 
 
 class ComponentRemoved(MapError):
@@ -107,7 +107,7 @@ class WorkersCannotStart(MapError, PoolError):
 
 
 class PythonsDiffer(MapError, ValueError):
-    """The environment's Python cannot read what this one pickles."""
+    """The environment's Python cannot read the pickles of this Python."""
 
 
 class WrongInterpreter(MapError):

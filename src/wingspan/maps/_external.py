@@ -29,7 +29,7 @@ __all__ = [
     "note_rendered",
 ]
 
-#: What the event log says of their jobs (``submit_event_user_notes``).
+#: What the event log says of external jobs (``submit_event_user_notes``).
 NOTE = "wingspan workers by hand"
 #: Appended to the number of a submission, so that no two workers of a map have the same number: two
 #: schedulers may both count from 1.
@@ -56,18 +56,19 @@ class ExternalSubmissions:
         self._written: dict[str, int] = {}
 
     def poll(self) -> list[JobEvent]:
-        """New events, where nobody else reads the log, as the map has no jobs of ours in HTCondor."""
+        """New events. To be called only if the map has no jobs of ours in HTCondor: else their watcher reads
+        the log."""
         if self._log is None:
             if not self._path.exists():
                 return []
             self._log = EventLog(self._path)
         try:
             return list(self._log.poll())
-        except ImportError:  # no bindings: their jobs are known by what they write only
+        except ImportError:  # no bindings: all that is known of these jobs is what they write
             return []
 
     def take(self, events: Iterable[JobEvent], known: Iterable[Submission]) -> None:
-        """Write down jobs that were submitted by hand, if their schedd is one that we can speak with."""
+        """Write down external jobs, if this process can speak with their schedd."""
         for event in events:
             if event.notes == NOTE and event.proc >= 0:
                 self._seen.setdefault(event.cluster, set()).add(event.proc)

@@ -121,7 +121,7 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
 
 
 def _is_own(module: str | None) -> bool:
-    """The module that the worker lacks is the user's own, here."""
+    """The module that the worker lacks is one of the user's own modules on this machine."""
     if not module:
         return False
     try:
@@ -143,7 +143,7 @@ def component_error(
 ) -> ComponentError:
     """The error of one component; its exception is unpickled by `load` when somebody asks for it.
 
-    `folders` are those that a relative path may be meant relative to.
+    Relative paths in its message may be meant relative to one of `folders`.
     """
     try:
         fields = failure.loads(payload)
@@ -158,7 +158,7 @@ def component_error(
     plain = f"{kind}: {text}" if kind not in ("crash", "lost") and text else text or kind
     if fields["not_picklable"] and fields["stage"] == "call":
         plain += f" (the exception itself could not be sent: {fields['not_picklable']})"
-    # What a person reads, and Python prints when it is not caught. The texts themselves are attributes.
+    # What a person reads, and what Python prints if the error is not caught. Attributes hold the raw texts.
     return ComponentError(
         shown(f"component {component} failed: {plain}"),
         hint=hint,
@@ -179,7 +179,7 @@ def component_error(
 
 
 def _hint_for_call(kind: str, text: str) -> str | None:
-    """One input is one argument: what to do where that was not meant."""
+    """What to do if the user meant an input to be several arguments."""
     missing = kind == "TypeError" and re.search(r"missing \d+ required positional argument", text)
     return (
         "map gives the function one argument, a tuple too: wingspan.starmap(f, …) spreads it over several"
@@ -209,7 +209,8 @@ def raisable(error: ComponentError) -> BaseException:
     if own.get("component_error") is error:
         return exception
     own["component_error"] = error
-    # What led to it on the worker is in the text; as an object it is the context.
+    # The traceback's text tells what led to the exception on the worker. The exception that did is kept as
+    # its context.
     kept = vars(BaseException)
     led = kept["__cause__"].__get__(exception) or kept["__context__"].__get__(exception)
     kept["__context__"].__set__(exception, led)

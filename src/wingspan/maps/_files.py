@@ -10,7 +10,7 @@ from wingspan._words import counted
 
 __all__ = ["hint_for_missing", "told_of_left"]
 
-#: How libraries say that a file is not there.
+#: The words in which libraries say that a file is missing.
 _MISSING = re.compile(
     r"no such file|does not exist|not found|cannot find|can't find|unable to (?:synchronously )?open|no such directory",
     re.IGNORECASE,

@@ -29,11 +29,11 @@ _STALE = 24 * 3600.0
 
 
 def load(tag: str) -> Map:
-    """The map with this tag, made in whichever session.
+    """The map with this tag, in whatever session it was made.
 
     Raises:
         TagNotFound: There is none.
-        MapDamaged: Its folder lacks something.
+        MapDamaged: A file is missing in its folder.
     """
     map_id = find_tag(tags_root(), tag)
     path = maps_root() / map_id
@@ -43,7 +43,7 @@ def load(tag: str) -> Map:
             f"the map with the tag {tag!r} was removed", hint="wingspan maps lists those there are"
         )
     folder = MapFolder(path)
-    if folder.info.also:  # somebody gives it another tag, or has died while he did
+    if folder.info.also:  # another process retags it, or has died while it did
         with contextlib.suppress(OSError), lock(path / "lock") as alone:
             if alone:
                 folder.settle_tags()
@@ -59,7 +59,7 @@ def load_maps(pattern: str | None = None) -> tuple[Map, ...]:
     """All maps whose tag matches, by tag."""
     found = []
     for tag in tags(pattern):
-        with contextlib.suppress(TagNotFound, MapRemoved):  # somebody removes it this moment
+        with contextlib.suppress(TagNotFound, MapRemoved):  # another process removes it at this moment
             found.append(load(tag))
     return tuple(found)
 
@@ -141,7 +141,7 @@ def clean(*, all: bool = False) -> tuple[str, ...]:
         try:
             stale = left_behind and time.time() - path.stat().st_mtime > _STALE
         except FileNotFoundError:
-            continue  # somebody else takes it away
+            continue  # another process removes it
         is_new = path.name.startswith(".new-")  # as long as it is being made it may be empty
         gone = path.name.startswith(".removed-") or (left_behind and not is_new and is_aftermath(path))
         if gone or (stale and not _is_named_again(path)):
@@ -150,7 +150,7 @@ def clean(*, all: bool = False) -> tuple[str, ...]:
 
 
 def _is_named_again(path: Path) -> bool:
-    """A map that somebody named, and that has results, gets its tag back if it was lost: only the tag is."""
+    """Give a map back a lost tag that a person had chosen, if it has results. True if that was done."""
     try:
         info = MapFolder(path).info
         if info.transient or not any(entry.stat().st_size for entry in (path / "results").iterdir()):

@@ -57,7 +57,7 @@ _Answer = TypeVar("_Answer")
 
 
 class _OfMap(Protocol):
-    """What belongs to one map."""
+    """An object that belongs to one map."""
 
     @property
     def _folder(self) -> MapFolder: ...
@@ -238,7 +238,7 @@ class MapFolder:
                 self.info = MapInfo.from_json(plain)
 
     def settle_tags(self) -> None:
-        """Take away a tag that a retag has left beside the map's own. The map's lock must be held."""
+        """Remove a second tag that an interrupted retag has left. The caller holds the map's lock."""
         self.read_info()
         if self.info.also:
             for tag in self.info.also:
@@ -280,7 +280,7 @@ class MapFolder:
         """The map is complete: remove the claims of these rounds, and what is left of a folding that was
         interrupted.
 
-        Workers of older maps would not understand it.
+        Maps of format 1 are left as they are: their workers do not understand it.
         """
         if self.is_old:
             return
@@ -305,7 +305,7 @@ class MapFolder:
             return 0
 
     def reserve_workers(self, count: int, kind: str = "", place: str | None = None) -> int:
-        """Numbers for `count` new workers: the first. No two callers get the same.
+        """Reserve numbers for `count` new workers. Returns the first; no two callers get the same.
 
         The file ``workers/first-<number>`` holds the count, and the pool that the workers are about to be
         submitted to. If their submitter dies before it has written down the submission, `open_reservations`
@@ -318,10 +318,10 @@ class MapFolder:
         while True:
             names = self.transport.names("workers")
             if not names:
-                self.transport.make_folder("workers")  # somebody has tidied up
+                self.transport.make_folder("workers")  # it was removed when it was empty
             for name in names:
                 if name.startswith("first-"):
-                    # maps of earlier commits have the count in the name: first-<number>-<count>
+                    # maps of early versions have the count in the name: first-<number>-<count>
                     number, _, held = name[6:].partition("-")
                     held = held or self.transport.read(f"workers/{name}").split(b" ")[0].decode()
                     first = max(first, int(number) + max(1, int(held)))
@@ -356,7 +356,7 @@ def remove_map_folder(path: Path, *tags: str) -> None:
     `clean` removes.
 
     Raises:
-        OSError: It cannot be taken out of its place; nothing has happened then.
+        OSError: The folder cannot be renamed; nothing has happened then.
     """
     doomed = path.with_name(f".removed-{path.name}-{time.time_ns()}")
     with contextlib.suppress(FileNotFoundError):
@@ -369,7 +369,7 @@ def remove_map_folder(path: Path, *tags: str) -> None:
 
 
 def is_aftermath(path: Path) -> bool:
-    """The folder is no map, but what HTCondor made anew to write how a job of a removed one ended."""
+    """The folder is no map: HTCondor has made it again to write how a job of a removed map ended."""
     try:
         return set(os.listdir(path)) <= {"events.log", "workers"}
     except OSError:

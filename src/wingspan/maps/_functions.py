@@ -1,4 +1,4 @@
-"""Pickling the function: what workers cannot import travels by value, the source of own modules with it."""
+"""Pickling the function: what workers cannot import travels by value, and own modules travel as source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["function_name", "pickle_function"]
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """How to call the function in messages."""
+    """The name of the function in messages."""
     return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
@@ -21,7 +21,7 @@ def pickle_function(function: Callable[..., Any], tops: Iterable[str] = ()) -> P
     """Pickle the function.
 
     Args:
-        function: Of the user's.
+        function: The user's function.
         tops: Own modules that are needed in any case, by the inputs for instance.
 
     Raises:

@@ -22,13 +22,13 @@ def _names(given: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class MapInfo:
-    """A map, and what is known of how it was made. What has a default here is not in every file.
+    """A map, and how it was made. Older files lack the fields that have a default here.
 
     Attributes:
         format: Of the map's folder.
         id: Name of the folder.
         tag: Name of the map.
-        also: Tags that it may have beside, while it is given another one.
+        also: A second tag that it has while it is retagged.
         transient: Nobody chose the tag.
         n: How many components.
         function: What the function is called.
@@ -36,9 +36,9 @@ class MapInfo:
         pool: Kind of the pool that it was made for.
         options: See `Options.from_dict`.
         retries: How often a component that failed is tried again.
-        interpreter: That of the session that made it; see `wingspan.worker.compatibility`.
+        interpreter: The Python of the session that made it; see `wingspan.worker.compatibility`.
         lease_seconds: How long a worker may be silent.
-        end_seconds: How long its threads and exit functions may take when the work is done.
+        end_seconds: How long a worker's threads and exit functions may take when the work is done.
         wingspan: Version that made it.
         environment: Its locked environment, or None.
         functions: 2: its workers know what a round is that names another function.
@@ -48,7 +48,7 @@ class MapInfo:
         holds_code: Code travels by value.
         function_bytes: Size of ``function.pkl``.
         archive_bytes: Size of ``worker.pyz``.
-        own_modules: Names at the top of the own modules that go along.
+        own_modules: Names of the top modules of the user's own that travel with it.
         created: When it was made, Unix time.
         unknown: Keys of the file that this Wingspan does not know.
     """
@@ -81,7 +81,7 @@ class MapInfo:
     unknown: Mapping[str, Any] = attrs.field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """For ``map.json``; what the file did not say is not said."""
+        """For ``map.json``: without fields that were not in the file."""
         known = {
             field.name: getattr(self, field.name)
             for field in attrs.fields(MapInfo)
@@ -98,6 +98,6 @@ class MapInfo:
 
     @classmethod
     def missing(cls, plain: object) -> frozenset[str]:
-        """What the file must say for the map to be of any use, and does not."""
+        """Fields that every map.json must have and that this one lacks."""
         fields = {field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING} | {"format"}
         return frozenset(fields - set(plain) if isinstance(plain, dict) else fields)

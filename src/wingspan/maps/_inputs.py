@@ -26,7 +26,8 @@ _AT_ONCE = 4096
 
 
 class FromInputs(Exception):
-    """The user's iterable raised `error`: it is not ours, whatever its type."""
+    """The user's iterable raised `error`, which is passed on as it is, even if its type is one that we
+    handle."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(error)
@@ -34,7 +35,7 @@ class FromInputs(Exception):
 
 
 def _guarded(inputs: Iterable[Any]) -> Iterator[Any]:
-    """`inputs`, with what iterating over them raises marked as theirs."""
+    """`inputs`; an exception that iterating raises comes as `FromInputs`."""
     return iter(inputs) if type(inputs) in (range, list, tuple) else _marking(inputs)  # these raise nothing
 
 
@@ -70,7 +71,7 @@ def write_inputs(folder: Path, inputs: Iterable[Any], dumper: Dumper, progress: 
                 offset = writer.offset
                 writer.write(some).tofile(index)
                 progress.advance(task, len(some))
-                # As many at a time as make up the size of a good write; one, if each is large.
+                # As many at a time as fill one write of a good size: one, if they are large.
                 size = max(1, min(_AT_ONCE, 2 * size, _WRITE_BYTES * len(some) // (writer.offset - offset)))
         return writer.count, writer.holds_code
     finally:
@@ -97,7 +98,7 @@ class _InputWriter:
         self.holds_code = False
 
     def write(self, inputs: list[Any]) -> array[int]:
-        """Where each of `inputs` ends in the file."""
+        """Write `inputs`. Returns where in the file each of them ends."""
         if _are_small_and_simple(inputs):
             self._parts = list(map(pickle.dumps, inputs, itertools.repeat(PROTOCOL)))
             lengths = list(map(len, self._parts))
@@ -132,7 +133,7 @@ class _InputWriter:
             hint="pass what it is made from (a path, parameters) and make it inside the function",
         )
 
-    #: What kept a large input from being written.
+    #: The error that kept a large input from being written.
     _failed: OSError | None = None
 
     def _send(self, data: memoryview) -> None:

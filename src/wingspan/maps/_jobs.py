@@ -60,7 +60,7 @@ class Jobs:
             if (submission.cluster, process) not in self._by_id:
                 job = Job(worker=first + process, pool=submission.pool, cluster=submission.cluster)
                 self._by_id[(submission.cluster, process)] = self.by_worker[job.worker] = job
-        # A job's first events may be read before whoever submitted it has written down that it did.
+        # A job's first events may be read before its submitter has written down the submission.
         early, self._early = self._early, []
         for event in early:
             self.apply(event)
@@ -84,7 +84,8 @@ class Jobs:
 
     def _change(self, job: Job, event: JobEvent) -> bool:
         if event.begins and job.state is event.state is JobState.RUNNING and event.time > job.since:
-            # Begun again without a word of its end, as jobs are that Slurm kills and starts anew.
+            # The job begins again, and nothing has told of its end: so it is with jobs that Slurm kills and
+            # starts again.
             job.evictions, job.since = job.evictions + 1, event.time
         if job.state.is_final or (
             job.state is event.state

@@ -129,7 +129,7 @@ class Keeper:
             if events:
                 changed = self._take(events) or changed
         if self.state.ended_by_holds:
-            self._read_deeds()  # others may have their places
+            self._read_deeds()  # other workers may have taken their places
         return changed
 
     def _take(self, events: Iterable[JobEvent]) -> bool:
@@ -353,7 +353,7 @@ class Keeper:
     def _give_up(self, components: Iterable[int]) -> None:
         """Write an error record for components whose workers are lost every time."""
         name = f"c{os.getpid()}.{time.time_ns()}"
-        # What the scheduler says of a worker that did not end by itself.
+        # What schedulers say of workers that did not end by themselves.
         told = [
             job.reason
             for job in self.jobs.by_worker.values()
@@ -408,9 +408,11 @@ class Keeper:
 
     @told("given workers")
     def add_workers(self, count: int | None, pool: Pool | None = None, *, for_held: bool = False) -> int:
-        """Submit workers: `count`, or (None) as many as what is unfinished deserves. How many were submitted.
+        """Submit `count` workers, or (None) as many as suit what is unfinished.
 
-        None are, unless they are counted, for a map whose workers are submitted by hand.
+        Returns how many were submitted.
+
+        With `count` None, a map whose workers are all external gets none.
         """
         if count is None and self.options.workers == 0:
             return 0
@@ -434,7 +436,7 @@ class Keeper:
                     self.folder.cancel_reservation(first)
                     if left == count:
                         raise
-                    break  # those before it can do it all
+                    break  # the workers that were submitted can do everything
                 self.folder.submissions.add(submission, first=first, place=pool.place, for_held=for_held)
                 left -= some
             self._poll_jobs()

@@ -1,4 +1,4 @@
-"""`Map`: what a person holds in hand."""
+"""`Map`: what users get from `wingspan.map`."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class Map(Reports):
         self._keeper.refresh()
         results = self._keeper.results
         if components is None:
-            # What a worker is at has not failed yet.
+            # A component that a worker is at has not failed yet.
             at_work = self._keeper.at_work()
             chosen = [
                 component
@@ -218,14 +218,14 @@ class Map(Reports):
             return Rerun(tag=self.tag, components=(), function=known[file])
         self._folder.check_inputs()
         if self.options.workers != 0:
-            bundle_of(self._folder)  # what was good is not given up for workers that cannot start
+            bundle_of(self._folder)  # outputs are not given up for workers that could not start
         if function is not None:
             file = self._take_function(function)
             self._keeper.refresh()
         else:
             check_function(self._folder, file, known[file])
         while not self._keeper.publish(rounds.RERUN, chosen, file):
-            continue  # another process published a round at the same moment: ours is the next
+            continue  # another process published a round at the same moment: try the next number
         # Workers that seem to run may be about to end. So others are submitted; they end at once if they are
         # not needed.
         self._keeper.add_workers(None)
@@ -236,7 +236,7 @@ class Map(Reports):
         return Rerun(tag=self.tag, components=tuple(chosen), function=version, notices=told)
 
     def _take_function(self, function: Callable[..., Any]) -> str:
-        """Keep a function that was given later: its file."""
+        """Keep a function that was given later. Returns its file."""
         from wingspan.maps._callable import check_callable
         from wingspan.maps._functions import pickle_function
 
@@ -250,7 +250,7 @@ class Map(Reports):
 
         Args:
             count: How many.
-            pool: ``"local"``, ``"personal"``, ``"htcondor"``; None is the map's own.
+            pool: ``"local"``, ``"personal"``, ``"htcondor"`` or ``"slurm"``; None is the map's own.
 
         Raises:
             PoolError: That pool cannot be used.
@@ -315,7 +315,8 @@ class Map(Reports):
         """Give it another tag; it is then no longer transient.
 
         Raises:
-            InvalidTag, TagExists: The tag cannot be had.
+            InvalidTag: The tag is no name for a map.
+            TagExists: Another map has it.
         """
         check_tag(tag)
         if not self.exists:
@@ -338,5 +339,5 @@ class Map(Reports):
 
 
 def load_folder(path: str) -> Map:
-    """The map in this folder: what a pickled `Map` becomes."""
+    """The map in this folder. A pickled `Map` is loaded by this."""
     return Map(MapFolder(Path(path)))

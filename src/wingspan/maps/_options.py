@@ -1,4 +1,4 @@
-"""What a map asks for: typed, checked when it is written down, not when the job is held."""
+"""The options of a map. They are checked when they are written down, and not only when a job is held."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Options:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold; `from_dict` makes it again, but for the environment."""
+        """Plain values for JSON. `from_dict` reads them; the environment is left out."""
         plain = {
             "environment": None,
             "switches": list(self.switches),
@@ -178,7 +178,7 @@ class Options:
 
 
 def _check_expression(requirements: str | None) -> None:
-    """Refuse what is no ClassAd expression, where HTCondor's bindings are there to tell."""
+    """Refuse what is no ClassAd expression, if HTCondor's bindings are installed."""
     if requirements is None or importlib.util.find_spec("classad2") is None:
         return
     import classad2

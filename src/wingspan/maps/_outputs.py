@@ -53,7 +53,7 @@ class Outputs(Sequence[Any]):
     # -- waiting ---------------------------------------------------------------------------------------------
 
     def _look(self) -> bool:
-        """Take in news, and do what a client can; True if there was any."""
+        """Take in news, and do what is due; True if there were news."""
         news = self._keeper.refresh()
         self._keeper.reconcile()
         return news
@@ -69,7 +69,7 @@ class Outputs(Sequence[Any]):
         """
         pauses = Pauses()
         while True:
-            # Ready first: what is there is there, whatever has become of the jobs.
+            # This comes first: outputs that are there are there, whatever has become of the jobs.
             news = self._keeper.refresh()
             if ready():
                 self._keeper.tidy()
@@ -105,7 +105,7 @@ class Outputs(Sequence[Any]):
         )
 
     async def _wait_for_async(self, ready: Callable[[], bool], deadline: float | None, what: str) -> None:
-        """Until `ready`; each look is taken in a thread, so that it holds nobody else up."""
+        """Wait until `ready`; each look is taken in a thread, so that the event loop goes on."""
         import asyncio
 
         looks = self._looks(ready, deadline, what)
@@ -215,7 +215,7 @@ class Outputs(Sequence[Any]):
         return cached[1]
 
     def _fresh_error(self, component: int) -> ComponentError:
-        """An error with an exception of its own: raising one changes it."""
+        """A copy of an error with a new exception: raising an exception changes it."""
         results = self._keeper.results
         start = results.start_of(component)
         return component_error(
@@ -233,7 +233,7 @@ class Outputs(Sequence[Any]):
         )
 
     def _folders(self) -> list[str]:
-        """Folders that somebody's relative paths may be relative to."""
+        """Folders that relative paths in messages may be relative to."""
         info = self._folder.info
         code = (info.code or {}).get("file")
         found = [info.made_in, os.path.dirname(code) if code else None, working_folder()]  # noqa: PTH120 - as text
@@ -247,7 +247,7 @@ class Outputs(Sequence[Any]):
         return tuple(sorted(self._keeper.results.left_files))
 
     def _tell_left(self) -> None:
-        """Tell of such files, once."""
+        """Tell of `left_files`, once."""
         told = told_of_left(self.tag, sorted(self._keeper.results.left_files))
         if told is not None and not self._told_left:
             self._told_left = True
@@ -292,7 +292,7 @@ class Outputs(Sequence[Any]):
             for value in values:  # millions may pass here
                 if (
                     results.replaced != replaced
-                ):  # while the caller had it, somebody had components done again
+                ):  # components were done again while the caller worked on an output
                     return
                 yield value
             if values:

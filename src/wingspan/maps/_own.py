@@ -45,12 +45,12 @@ def _is_own(module: Any) -> bool:
     return bool(paths) and all(isinstance(path, str) and is_own_file(f"{path}/x") for path in paths)
 
 
-#: Name of a module -> the module as it was looked at, and whether it is own.
+#: By name of a module: the module that was looked at, and whether it is the user's own.
 _looked_at: dict[str, tuple[Any, bool]] = {}
 
 
 def _facts(name: str) -> tuple[bool, bool]:
-    """``(the module is the user's own, its source can go along)``."""
+    """``(the module is the user's own, its source can travel)``."""
     module = sys.modules.get(name)
     known = _looked_at.get(name)
     if known is None or known[0] is not module:
@@ -142,7 +142,7 @@ def _code(module: Any) -> CodeType | None:
 
 @functools.lru_cache(maxsize=5_000)
 def _constants(code: CodeType) -> dict[str, Any]:
-    """Names that a module or a class gives a constant (or an empty list or dict), once."""
+    """Names that a module or a class assigns exactly once, to a constant or an empty list or dict."""
     found: dict[str, Any] = {}
     stored: set[str] = set()
     before: Any = None
@@ -161,7 +161,8 @@ def _constants(code: CodeType) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=5_000)
 def _inner(code: CodeType) -> tuple[frozenset[CodeType], frozenset[str], dict[str, CodeType]]:
-    """Of a module: all code in it, names that its functions use, its functions and classes at the top."""
+    """What is in a module: all its code, the names that its functions use, and its top functions and
+    classes."""
     from wingspan.worker.anatomy import codes_of
 
     every = frozenset(one for one in codes_of(code) if one is not code)
@@ -174,7 +175,7 @@ _CONTAINERS = (dict, list, set, frozenset, tuple, bytearray)
 
 
 def _is_data(value: Any) -> bool:
-    """A value that may have become another since its module was imported."""
+    """The value may have changed since its module was imported."""
     kind = type(value)
     if kind in SIMPLE or isinstance(value, _CONTAINERS):
         return True
@@ -190,7 +191,7 @@ def _is_data(value: Any) -> bool:
 
 
 def _is_below(value: Any, roots: Iterable[str]) -> bool:
-    """A path of the module's own place: the worker finds its own."""
+    """The value is a path that tells where the module lies: on the worker it will be another."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     return isinstance(text, str) and any(text == root or text.startswith(f"{root}/") for root in roots)
 
@@ -206,7 +207,7 @@ class OwnCode:
     def __init__(self, tops: Iterable[str] = ()) -> None:
         self.names: set[str] = set()
         self.codes: list[CodeType] = []
-        #: Names at the top of what `pack` has packed.
+        #: Names of the top modules that `pack` has packed.
         self.packed: frozenset[str] = frozenset()
         self._by_value: dict[str, bool] = {}
         self._tops = set(tops)
@@ -224,7 +225,7 @@ class OwnCode:
             self.names.add(module)
 
     def tops(self) -> set[str]:
-        """Names at the top of the modules that are needed, as far as pickles and code by value name them."""
+        """Names of the top modules that pickles, and code that travels by value, refer to."""
         found = self._tops | {name.partition(".")[0] for name in self.names}
         for code in self.codes:
             found |= _named_in(code)
@@ -382,7 +383,7 @@ def _same(constant: Any, value: Any) -> bool:
 
 @functools.lru_cache(maxsize=5_000)
 def _named_in(code: CodeType) -> frozenset[str]:
-    """Names at the top of modules that the code imports, or names in a string as importlib takes it."""
+    """Names of the top modules that the code imports, or that it names in a string for importlib."""
     from wingspan.worker.anatomy import codes_of
 
     found = set()

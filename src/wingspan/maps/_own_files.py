@@ -20,9 +20,9 @@ from wingspan.worker import rebuild
 __all__ = ["OF_WORKERS", "Unit", "is_own_file", "locate", "read_unit"]
 
 _log = logging.getLogger("wingspan")
-#: What else than source goes along of a package: so many files, so many bytes together.
+#: Of a package's files that are no source, at most so many travel, and so many bytes in all.
 MOST_FILES, MOST_BYTES = 2_000, 16 << 20
-#: Of a package with more modules go those that are imported here.
+#: Of a package with more modules only those travel that are imported in this session.
 MOST_SOURCES = 3_000
 #: A component that makes a map itself has these imported from its worker's archive (see
 #: `wingspan.pools.zipapp`). Every worker has them.
@@ -62,7 +62,7 @@ def _installed_folders() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=10_000)
 def is_own_file(file: str) -> bool:
-    """The user's own: from a file that no package manager put there."""
+    """The file is the user's own: no package manager has installed it."""
     return not (file.startswith("<") or _is_installed(file) or _is_installed(os.path.realpath(file)))
 
 
@@ -72,7 +72,7 @@ def _is_installed(path: str) -> bool:
 
 @attrs.define
 class Unit:
-    """A module or a package at the top: its files, and which modules they are.
+    """A top module or package: its files, and which modules they are.
 
     Attributes:
         root: Folder that it lies in.
@@ -122,7 +122,7 @@ def _imports(source: bytes) -> frozenset[str]:
 
 
 def locate(top: str) -> tuple[str | None, list[str]]:
-    """``(file, folders)`` of an own module or package at the top; nothing if it is not own."""
+    """``(file, folders)`` of a top module or package of the user's own; nothing if it is not own."""
     if top in OF_WORKERS or top in sys.stdlib_module_names:
         return None, []
     module = sys.modules.get(top)
@@ -144,7 +144,7 @@ def locate(top: str) -> tuple[str | None, list[str]]:
 
 
 def read_unit(top: str, file: str | None, folder: str | None) -> Unit:
-    """Read a module, or a package with everything in it."""
+    """Read a module, or a package with all its files."""
     unit = Unit(os.path.dirname(folder or file or ""))  # noqa: PTH120
     if folder is None:
         assert file is not None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pickled", "PickledFunction", "check_pythons"]
 
-#: A function's pickle that is larger waits on the disk for its map.
+#: A larger pickle of a function is kept on disk until the map's folder is there (bytes).
 _IN_MEMORY = 1 << 20
 
 

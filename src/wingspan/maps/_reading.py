@@ -21,9 +21,9 @@ def read_value(folder: MapFolder, pickled: Pickled, what: str) -> Any:
     """Unpickle a value that somebody has asked for.
 
     Args:
-        folder: The map that it is of; the value was signed with its key.
+        folder: Its map; the value was signed with the map's key.
         pickled: The pickle.
-        what: How to call it.
+        what: Its name in messages.
 
     Raises:
         WrongInterpreter: It holds code of another Python version.

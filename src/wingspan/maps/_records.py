@@ -1,4 +1,4 @@
-"""Reading records of which it is known where they are: outputs, errors, measures, what was printed."""
+"""Reading records whose place is known: outputs, errors, measures, what was printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wingspan.worker.transports import Gone, read_at
 
 __all__ = ["Records", "alone"]
 
-#: Read this much around a record: the next one asked for usually lies behind it.
+#: So much is read at a record: usually the next one that is wanted follows it (bytes).
 _WINDOW = 1 << 18
 #: Files of results that are open at once, of all maps of this process.
 _MOST_OPEN = 64
@@ -36,7 +36,8 @@ _Some = TypeVar("_Some", bound="Records")
 def alone(
     method: Callable[Concatenate[_Some, _Given], _Answer],
 ) -> Callable[Concatenate[_Some, _Given], _Answer]:
-    """A method that no two threads are in at once: they share open files and what was read last."""
+    """For methods that only one thread may be in at a time: threads share open files and what was read
+    last."""
 
     @functools.wraps(method)
     def locked(self: _Some, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
@@ -57,7 +58,7 @@ class Records(Components):
     """The records of a map.
 
     Attributes:
-        left_files: Names of files that components wrote into folders that go with their jobs.
+        left_files: Names of files that components wrote into folders that are removed with their jobs.
 
     Args:
         folder: The map's.
@@ -134,7 +135,7 @@ class Records(Components):
 
     @alone
     def output(self, component: int) -> Pickled:
-        """The pickle of a finished component's output, to be read as it is wanted."""
+        """The pickle of a finished component's output, which is read when it is loaded."""
         record = self._record(component)
         if record[0] != formats.LARGE:
             data = self.payload(component)
@@ -161,7 +162,7 @@ class Records(Components):
 
     @alone
     def run_of(self, component: int) -> tuple[list[Any], int]:
-        """Outputs that lie in one record with that of `component`, and whose the first is."""
+        """All outputs in the record of `component`, and the component that the first belongs to."""
         where = (self._file[component], self._header_at[component])
         if self._run is not None and self._run[0] == where:
             return self._run[1], self._run[2]

@@ -1,4 +1,5 @@
-"""The workers of a map as files for people to own: submitted by hand, they join the map and complete it.
+"""The workers of a map as files for people to own: a person submits them, and they join the map and complete
+it.
 
 These files need ``condor_submit`` or ``sbatch``, and the map's folder, but no Wingspan. Comments say why each
 line is there.
@@ -45,7 +46,7 @@ from wingspan.worker import trust
 
 __all__ = ["map_resources", "render_map"]
 
-#: Jobs of one submission that are told apart in this way.
+#: So many jobs of one submission can be told apart in this way.
 _MOST_WORKERS = 500_000
 
 

@@ -33,7 +33,7 @@ class Reports(Outputs):
         return statuses
 
     def _exceptional_statuses(self) -> dict[int, ComponentStatus]:
-        """Components whose status does not follow from their record alone, or from there being none."""
+        """Components whose status is another than their record, or the lack of one, would say."""
         results, jobs = self._keeper.results, self._keeper.jobs
         rest = self._status_of_the_rest()
         exceptions = dict.fromkeys(self._keeper.results.retryable, rest)
@@ -54,7 +54,7 @@ class Reports(Outputs):
         return exceptions
 
     def _status_of_the_rest(self) -> ComponentStatus:
-        """What a component is that nobody has begun."""
+        """The status of components that no worker has begun."""
         jobs = self._keeper.jobs
         live = jobs.live()
         if live and all(job.state is JobState.HELD for job in live):
@@ -110,7 +110,7 @@ class Reports(Outputs):
         return counts
 
     def _messages(self, external: int) -> Iterator[str]:
-        """What a person should know of it, while so many external workers are at work."""
+        """What a person should know. So many `external` workers are at work."""
         results = self._keeper.results
         if not self._keeper.finished:
             stopped = self._keeper.stopped_pools()
@@ -126,7 +126,7 @@ class Reports(Outputs):
             yield files
 
     def _what_keeps_it(self, external: int, *, pools_run: bool) -> str | None:
-        """Why it does not get on; None: it does, as far as can be told."""
+        """Why the map does not get on; None if it does, as far as can be told."""
         keeper = self._keeper
         try:
             self._check_pools_are_available()

@@ -46,7 +46,8 @@ class Results(Records):
         changed = self._poll_rounds()
         try:
             with os.scandir(self._folder.path / "results") as entries:
-                # Plain files only: whoever reaches the folder may put a link, a folder or a pipe there.
+                # Plain files only: workers, and others who reach the folder, may put a link, a folder or a
+                # pipe there.
                 sizes = [
                     (entry.name, entry.stat().st_size)
                     for entry in entries
@@ -95,7 +96,7 @@ class Results(Records):
         before, self._reading = start.frames_end, start.file
         try:
             while start.frames_end < size:
-                # Pieces of large outputs are passed over: they are checked when somebody wants the output.
+                # Pieces of large outputs are skipped: they are checked when somebody wants the output.
                 length = _AROUND_PIECES if start.has_pieces else _READ_BYTES
                 data = read_at(descriptor, min(length, size - start.frames_end), start.frames_end)
                 if not self._take_frames(start, descriptor, data, size):
@@ -227,7 +228,7 @@ class Results(Records):
         try:
             self._take_note(start, file, record, at, payload)
         except (ValueError, TypeError, RecursionError) as error:
-            # Signed, and not what our workers write. It is of no use; all others are.
+            # It is signed, but our workers do not write such a note. It is skipped; all others are used.
             if not start.has_odd_notes:
                 start.has_odd_notes = True
                 _log.warning("A note of worker %s cannot be read and is passed over: %s", start.name, error)

@@ -1,4 +1,4 @@
-"""What a component, and a map, can be."""
+"""The status of components and maps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["ComponentStatus", "Hold", "MapStatus"]
 
 
 class ComponentStatus(str, enum.Enum):
-    """What has become of a component. Names are HTCondor's where it has one."""
+    """The status of a component, in HTCondor's words where it has one."""
 
-    IDLE = "IDLE"  #: nobody is at it yet
+    IDLE = "IDLE"  #: no worker has begun it
     RUNNING = "RUNNING"  #: a worker is at it
     COMPLETED = "COMPLETED"  #: its output is there
     ERRORED = "ERRORED"  #: it failed, and no attempt is left

@@ -15,9 +15,9 @@ from wingspan.worker.transports import FileTransport
 __all__ = ["check_tag", "find_tag", "list_tags", "new_tag", "read_tag", "remove_tag", "write_tag"]
 
 MAX_LENGTH = 128
-#: Nothing else is ever used as the name of a map's folder.
+#: The name of a map's folder has this form, and no other.
 _MAP_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
-#: No file system forbids what is left, and no shell needs it quoted.
+#: Other characters are allowed on every file system, and no shell needs them quoted.
 FORBIDDEN = frozenset("/\\<>:\"|?*[]!'`$&;(){} \t\r\n\0")
 
 _ADJECTIVES = """
@@ -41,7 +41,7 @@ _BIRDS = """
 
 
 def check_tag(tag: str) -> str:
-    """`tag`, if it can be one.
+    """See that `tag` is a name that a map can have, and return it.
 
     Raises:
         InvalidTag: It is empty or too long, begins with a dot or a dash, or has characters that file names or
@@ -59,7 +59,8 @@ def check_tag(tag: str) -> str:
             f"the tag {tag!r} has the character {bad[0]!r}",
             hint="use letters, digits, dot, dash and underscore",
         )
-    if len(tag.encode()) > MAX_LENGTH:  # only what is printable can be encoded for sure
+    # After the test for printable characters: others cannot always be encoded.
+    if len(tag.encode()) > MAX_LENGTH:
         raise InvalidTag(
             f"the tag {tag[:20]!r}… has {len(tag.encode())} bytes",
             hint=f"a tag has at most {MAX_LENGTH} bytes",
@@ -150,7 +151,7 @@ def list_tags(folder: Path, pattern: str | None = None) -> tuple[str, ...]:
 
 
 def remove_tag(folder: Path, tag: str, map_id: str) -> None:
-    """Take the tag away from the map, if it still is this map's."""
+    """Remove the tag, if it still is this map's."""
     path = folder / tag
     try:
         if read_tag(path) == map_id:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["Arrivals", "Pauses", "Timeout", "deadline_of", "seconds_of"]
 
 Timeout = float | datetime.timedelta | None
-#: Sleep between two looks (s): the shortest serves a warm local map; it is kept up only for a moment.
+#: Sleep between two looks (s). The shortest is for warm workers on this machine, and is used only for a
+#: moment.
 _SHORTEST, _MOMENT, _SHORT, _LONGEST = 0.0003, 0.1, 0.01, 1.0
 
 
@@ -49,7 +50,7 @@ class Arrivals:
         while self.are_there():
             component = self._results.arrived[self._position]
             self._position += 1
-            # One that is tried again arrives again.
+            # A component that is tried again arrives again.
             if not self._seen[component] and self._is_final(component):
                 self._seen[component] = 1
                 yield component

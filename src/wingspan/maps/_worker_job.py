@@ -1,4 +1,4 @@
-"""The job that a worker is, in no engine's words."""
+"""The job description of a map's workers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def bundle_of(folder: MapFolder) -> Bundle | None:
     """The bundle that the map was made with; None: it has no locked environment.
 
     Raises:
-        MapDamaged: It is gone, or another one.
+        MapDamaged: The bundle is gone, or has changed.
     """
     delivery = folder.delivery
     return delivery.locate(folder.path, MapDamaged, f"the map {folder.info.tag!r}") if delivery else None
@@ -97,7 +97,8 @@ def _inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescriptio
 
 
 def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescription:
-    """`job` with what the site wants of every job: attributes, accounting, how it is told of the time.
+    """`job` with what the site wants of every job: attributes, accounting, the way in which it is told the
+    time limit.
 
     Raises:
         SettingsError: The site does not let a job have what `options` ask for, or their profile cannot be
