@@ -1,4 +1,4 @@
-"""What commands print. Much of it is of jobs, packages, servers: only our styles command the terminal."""
+"""What commands print. Text of jobs, packages and servers cannot control the terminal; our styles can."""
 
 from __future__ import annotations
 

@@ -22,105 +22,107 @@ if TYPE_CHECKING:
 __all__ = ["RunCommand", "requested", "run", "run_options"]
 
 
+#: Options that say what a run is, in the order of the help.
+_RUN_OPTIONS = (
+    click.option(
+        "-e",
+        "--env",
+        "--environment",
+        "environment",
+        metavar="NAME",
+        type=ENVIRONMENT,
+        help="Locked environment of the workspace here.",
+    ),
+    click.option(
+        "-k",
+        "--kind",
+        type=click.Choice(["squashfs", "sif", "oci", "pack", "install"]),
+        help="How the environment travels.  [default: squashfs]",
+    ),
+    click.option("--frozen", is_flag=True, help="Do not compare the lock with the manifest."),
+    click.option(
+        "-i",
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="PATH|URL",
+        type=FILE,
+        help="Goes along; relative paths are kept.",
+    ),
+    click.option(
+        "-o",
+        "--output",
+        "outputs",
+        multiple=True,
+        metavar="PATH",
+        type=FILE,
+        help="Comes back; may hold * and ?.",
+    ),
+    click.option("-n", "--name", help="Name of the run.  [default: made up]"),
+    click.option("--cpus", type=int, help="Cores of a job.  [default: 1]"),
+    click.option("--memory", metavar="SIZE", help="Memory of a job: 2GB."),
+    click.option("--disk", metavar="SIZE", help="Scratch disk of a job: 10GB."),
+    click.option("--time", metavar="TIME", help="Longest wall time of a job: 90min, 12h, 1d."),
+    click.option("--gpus", type=int, help="GPU devices of a job.  [default: 0]"),
+    click.option("--gpu-memory", metavar="SIZE", help="Least memory of each device."),
+    click.option(
+        "--set",
+        "variables",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Environment variable of the job.",
+    ),
+    click.option(
+        "--sweep",
+        "sweeps",
+        multiple=True,
+        metavar="NAME=A,B",
+        help="A job for each value, which {NAME} in the command and in outputs stands for; several: each combination.",
+    ),
+    click.option(
+        "--sweep-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CSV file: the first line names parameters, each further one is a job.",
+    ),
+    click.option(
+        "--checkpoint",
+        multiple=True,
+        metavar="PATH",
+        type=FILE,
+        help="Kept when the command exits to be started again.",
+    ),
+    click.option(
+        "--checkpoint-exit-code",
+        type=int,
+        default=85,
+        show_default=True,
+        help="Says that there is a checkpoint.",
+    ),
+    click.option(
+        "--profile",
+        metavar="SITE",
+        type=PROFILE,
+        help="Site profile: chtc, ospool, cern, or one of yours.",
+    ),
+    click.option(
+        "--switch",
+        "switches",
+        multiple=True,
+        metavar="NAME",
+        type=SWITCH,
+        help="Something that the profile lets one turn on.",
+    ),
+    click.option(
+        "--preflight/--no-preflight",
+        default=True,
+        help="Check the GPU before the command.  [default: do]",
+    ),
+)
+
+
 def run_options(command: Any) -> Any:
     """Options that say what a run is; `requested` makes a `RunRequest` of them."""
-    for decorate in reversed(
-        (
-            click.option(
-                "-e",
-                "--env",
-                "--environment",
-                "environment",
-                metavar="NAME",
-                type=ENVIRONMENT,
-                help="Locked environment of the workspace here.",
-            ),
-            click.option(
-                "-k",
-                "--kind",
-                type=click.Choice(["squashfs", "sif", "oci", "pack", "install"]),
-                help="How the environment travels.  [default: squashfs]",
-            ),
-            click.option("--frozen", is_flag=True, help="Do not compare the lock with the manifest."),
-            click.option(
-                "-i",
-                "--input",
-                "inputs",
-                multiple=True,
-                metavar="PATH|URL",
-                type=FILE,
-                help="Goes along; relative paths are kept.",
-            ),
-            click.option(
-                "-o",
-                "--output",
-                "outputs",
-                multiple=True,
-                metavar="PATH",
-                type=FILE,
-                help="Comes back; may hold * and ?.",
-            ),
-            click.option("-n", "--name", help="Name of the run.  [default: made up]"),
-            click.option("--cpus", type=int, help="Cores of a job.  [default: 1]"),
-            click.option("--memory", metavar="SIZE", help="Memory of a job: 2GB."),
-            click.option("--disk", metavar="SIZE", help="Scratch disk of a job: 10GB."),
-            click.option("--time", metavar="TIME", help="Longest wall time of a job: 90min, 12h, 1d."),
-            click.option("--gpus", type=int, help="GPU devices of a job.  [default: 0]"),
-            click.option("--gpu-memory", metavar="SIZE", help="Least memory of each device."),
-            click.option(
-                "--set",
-                "variables",
-                multiple=True,
-                metavar="NAME=VALUE",
-                help="Environment variable of the job.",
-            ),
-            click.option(
-                "--sweep",
-                "sweeps",
-                multiple=True,
-                metavar="NAME=A,B",
-                help="A job for each value, which {NAME} in the command and in outputs stands for; several: each combination.",
-            ),
-            click.option(
-                "--sweep-file",
-                type=click.Path(path_type=Path, dir_okay=False),
-                help="CSV file: the first line names parameters, each further one is a job.",
-            ),
-            click.option(
-                "--checkpoint",
-                multiple=True,
-                metavar="PATH",
-                type=FILE,
-                help="Kept when the command exits to be started again.",
-            ),
-            click.option(
-                "--checkpoint-exit-code",
-                type=int,
-                default=85,
-                show_default=True,
-                help="Says that there is a checkpoint.",
-            ),
-            click.option(
-                "--profile",
-                metavar="SITE",
-                type=PROFILE,
-                help="Site profile: chtc, ospool, cern, or one of yours.",
-            ),
-            click.option(
-                "--switch",
-                "switches",
-                multiple=True,
-                metavar="NAME",
-                type=SWITCH,
-                help="Something that the profile lets one turn on.",
-            ),
-            click.option(
-                "--preflight/--no-preflight",
-                default=True,
-                help="Check the GPU before the command.  [default: do]",
-            ),
-        )
-    ):
+    for decorate in reversed(_RUN_OPTIONS):
         command = decorate(command)
     return command
 

@@ -98,7 +98,7 @@ class Run(RunJobs):
             for process, number in enumerate(entry.numbers):
                 jobs[number] = self._job(number, self._events.get((entry.cluster, process)))
         if not entries:
-            reason = "it was never submitted: whoever made it was interrupted"
+            reason = "it was never submitted: the program that made it was interrupted"
             jobs = {number: attrs.evolve(job, state="removed", reason=reason) for number, job in jobs.items()}
         unavailable_reason = None
         if entries and not all(job.is_final for job in jobs.values()):
