@@ -116,7 +116,7 @@ class Run(RunJobs):
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
 
     def _job(self, number: int, event: JobEvent | None) -> RunJob:
-        return read_job(number, self._row(number), event, self._outputs(number), self.log_path(number, "err"))
+        return read_job(number, self._row(number), event, self.path)
 
     @told
     def wait(self, timeout: float | None = None) -> RunStatus:

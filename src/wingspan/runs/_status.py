@@ -118,17 +118,14 @@ class RunStatus:
         return next((name for name in order if counts[name]), "idle")
 
 
-def read_job(
-    number: int, parameters: dict[str, str], event: JobEvent | None, outputs: Path, errors: Path
-) -> RunJob:
+def read_job(number: int, parameters: dict[str, str], event: JobEvent | None, folder: Path) -> RunJob:
     """How one job fares.
 
     Args:
         number: Its number in the run.
         parameters: Its row of the sweep.
         event: The last that was heard of it; None: nothing was.
-        outputs: The folder of its outputs, where it has written how it ended.
-        errors: What it has written to standard error.
+        folder: The run's, where a job that has ended has left its outputs and what it printed.
     """
     job = RunJob(number=number, parameters=parameters)
     if event is None:
@@ -141,7 +138,7 @@ def read_job(
             reason=event.reason if is_told else None,
             host=event.host,
         )
-    outcome = _outcome(outputs)
+    outcome = _outcome(folder / f"outputs-{number}")
     missing = tuple(value for name, value in outcome if name == "missing")
     job = attrs.evolve(
         job,
@@ -159,7 +156,7 @@ def read_job(
     elif event.code is None and event.reason:
         reason = event.reason  # the scheduler's
     else:
-        reason = why_it_failed(_text(errors), event.code)
+        reason = why_it_failed(_text(folder / "logs" / f"{number}.err"), event.code)
     return attrs.evolve(job, signal=event.signal, missing=missing, reason=reason)
 
 
