@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 
 from _slurm_cluster import SlurmCluster, slurm_programs
@@ -109,6 +110,20 @@ def apptainer_on_path(apptainer: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Real Apptainer, where workers that are processes of this machine find it."""
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(apptainer).parent}")
     return apptainer
+
+
+def place_for_containers() -> Path:
+    """A folder for the jobs of a pool that starts containers. HTCondor gives these a /tmp and a /var/tmp of their own: it lies in neither.
+
+    That is the user's cache folder, or, where that is under /tmp, the memory.
+    """
+    cache = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True).resolve()
+    places = [cache, Path("/dev/shm")]
+    for place in places:
+        hidden = place.is_relative_to("/tmp") or place.is_relative_to("/var/tmp")
+        if not hidden and os.access(place, os.W_OK | os.X_OK):
+            return place
+    pytest.skip(f"containers of HTCondor see none of {places}")
 
 
 def _disk() -> Path | None:

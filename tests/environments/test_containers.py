@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-import platformdirs
 import pytest
 
 import wingspan
+from _engines import place_for_containers
 from _on_disk import map_json
 from _rendered import errors_of, output_of
 from _waiting import PATIENCE
@@ -52,12 +52,7 @@ class _ApptainerOnPath(PersonalHTCondorPool):
 @pytest.fixture(scope="module")
 def container_pool(apptainer: str) -> Iterator[PersonalPool]:
     """A pool whose machine offers Apptainer, as a site's does."""
-    # HTCondor gives containers a /tmp and a /var/tmp of their own: the jobs' folders must not lie there.
-    folder = Path(
-        tempfile.mkdtemp(
-            prefix="pool-", dir=platformdirs.user_cache_path("wingspan-tests", ensure_exists=True)
-        )
-    )
+    folder = Path(tempfile.mkdtemp(prefix="pool-", dir=place_for_containers()))
     settings = {
         "SINGULARITY": apptainer,
         # HTCondor tries an image of its own to see whether SIF works, which Debian's package leaves out.

@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import platformdirs
 import pytest
 
+from _engines import place_for_containers
 from wingspan.environments import Workspace
 from wingspan.environments.bundles.kinds.install import PIXI_VERSION
 from wingspan.environments.needs import derive_needs
@@ -80,7 +80,7 @@ def digits(
 @pytest.fixture(scope="module")
 def machine(apptainer: str) -> Iterator[PersonalPool]:
     """A personal pool on a machine that has everything the routes start environments with."""
-    folder = Path(tempfile.mkdtemp(prefix="pool-", dir=platformdirs.user_cache_path("wingspan-tests")))
+    folder = Path(tempfile.mkdtemp(prefix="pool-", dir=place_for_containers()))
     standin_pixi.write(folder / "bin/pixi", PIXI_VERSION)  # the real one cannot be had here
     path = f"{folder}/bin:{Path(apptainer).parent}:/usr/local/bin:/usr/bin:/bin"
     variables = f'"PATH={path} WINGSPAN_NODE_CACHE={folder}/node"'

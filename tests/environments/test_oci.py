@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-import platformdirs
 import pytest
 
 import wingspan
+from _engines import place_for_containers
 from _on_disk import map_json
 from _rendered import errors_of, output_of
 from _waiting import PATIENCE, until
@@ -55,8 +55,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, PersonalPool]]
         path = f"{Path(request.getfixturevalue('apptainer')).parent}:{path}"
     elif shutil.which("podman", path=path) is None:
         pytest.skip("no podman: python tools/engines/podman.py (as root)")
-    cache = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True)
-    folder = Path(tempfile.mkdtemp(prefix="pool-", dir=cache))
+    folder = Path(tempfile.mkdtemp(prefix="pool-", dir=place_for_containers()))
     (folder / "node").mkdir()
     variables = f'"PATH={path} WINGSPAN_NODE_CACHE={folder}/node"'
     pool = PersonalPool(folder, cpus=2, settings={"STARTER_JOB_ENVIRONMENT": variables})

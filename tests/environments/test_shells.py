@@ -10,11 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
 import pytest
 
 import wingspan
-from _engines import find_sshd, pool_with_sshd
+from _engines import find_sshd, place_for_containers, pool_with_sshd
 from _slurm_cluster import SlurmCluster
 from _terminal import PATIENCE, Terminal
 from _waiting import until
@@ -380,10 +379,8 @@ def image_pool(apptainer: str) -> Iterator[PersonalPool]:
     sshd = find_sshd()
     if sshd is None:
         pytest.skip("no sshd: python tools/engines/openssh.py")
-    # HTCondor gives containers a /tmp and a /var/tmp of their own: the jobs' folders must not lie there.
-    cache = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True)
     settings = {"SINGULARITY": apptainer, "HasSIF": "true", "STARTD_ATTRS": "$(STARTD_ATTRS) HasSIF"}
-    with pool_with_sshd(sshd, cache, settings=settings) as pool:
+    with pool_with_sshd(sshd, place_for_containers(), settings=settings) as pool:
         yield pool
 
 
