@@ -145,12 +145,18 @@ class HTCondorPool(PlainPool):
                 )
                 description = htcondor2.Submit(text)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
-                raise SubmitError(f"HTCondor cannot read the submit description: {error}") from error
+                raise SubmitError(
+                    f"HTCondor cannot read the submit description: {error}",
+                    hint="see what Options(submit=…, requirements=…, custom=…) and the site profile add to it",
+                ) from error
             _issue_credentials(description)
             try:
                 result = schedd.submit(description)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
-                raise SubmitError(f"the schedd refused the jobs: {error}") from error
+                raise SubmitError(
+                    f"the schedd refused the jobs: {error}",
+                    hint="the site's rules are in its documentation; wingspan doctor says which pool is used",
+                ) from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
 
     def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:

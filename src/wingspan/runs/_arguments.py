@@ -72,7 +72,7 @@ def exit_code(code: int) -> int:
     """
     if isinstance(code, bool) or not isinstance(code, int) or not 1 <= code <= 255:
         raise InvalidRun(
-            f"checkpoint_exit_code = {code!r} is no exit code that says something",
+            f"checkpoint_exit_code = {code!r} cannot say that there is a checkpoint",
             hint="1 to 255; 85 is the custom",
         )
     return code

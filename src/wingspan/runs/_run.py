@@ -379,8 +379,8 @@ class Run(RunJobs):
         # Such a pool holds all of a run or nothing.
         if numbers and held is not None and get_pool(self.pool).ends_held_jobs:
             raise RunError(
-                f"job {held.number} of {self.name} is held, and would not be any more",
-                hint=f"wingspan release {self.name} lets it go on; jobs can be done again then",
+                f"job {held.number} of {self.name} is held, and a rerun of others would let it go on",
+                hint=f"wingspan release {self.name} first; jobs can be done again then",
             )
         return numbers
 

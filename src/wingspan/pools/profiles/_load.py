@@ -33,16 +33,20 @@ _BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _DISK = {"MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
 
+#: What every mistake in a profile refers to.
+_PAGE = "see docs/profiles.md, which has the keys and an example"
+
+
 class _Reader:
     """A TOML table that knows its name, and refuses keys that nobody has taken."""
 
     def __init__(self, table: object, where: str) -> None:
         if not isinstance(table, Mapping):
-            raise SettingsError(f"{where} is not a table")
+            raise SettingsError(f"{where} is not a table", hint=f"write {where} and its keys below it")
         self.table, self.where = dict(table), where
 
     def fail(self, key: str, want: str) -> SettingsError:
-        return SettingsError(f"{self.where}.{key} = {self.table.get(key)!r}: {want} is wanted")
+        return SettingsError(f"{self.where}.{key} = {self.table.get(key)!r}: {want} is wanted", hint=_PAGE)
 
     def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
         value = self.table.pop(key, default)
@@ -70,7 +74,7 @@ class _Reader:
 
     def end(self) -> None:
         if self.table:
-            raise SettingsError(f"{self.where} has no key {min(self.table)!r}", hint="see docs/profiles.md")
+            raise SettingsError(f"{self.where} has no key {min(self.table)!r}", hint=_PAGE)
 
 
 def _walltime(reader: _Reader) -> WalltimeClasses | None:
@@ -85,13 +89,16 @@ def _walltime(reader: _Reader) -> WalltimeClasses | None:
         value = each.take("value", str)
         each.end()
         if value is None or up_to is None:
-            raise SettingsError(f'{each.where}: value = "…" and up_to = "12 h" are wanted')
+            raise SettingsError(f'{each.where}: value = "…" and up_to = "12 h" are wanted', hint=_PAGE)
         classes.append(WalltimeClass(value=value, up_to=up_to))
     reader.end()
     if attribute is None or not classes:
-        raise SettingsError(f"{reader.where}: attribute and classes are wanted")
+        raise SettingsError(f"{reader.where}: attribute and classes are wanted", hint=_PAGE)
     if default is not None and default not in {each.value for each in classes}:
-        raise SettingsError(f"{reader.where}.default = {default!r} is none of its classes")
+        known = ", ".join(each.value for each in classes)
+        raise SettingsError(
+            f"{reader.where}.default = {default!r} is none of its classes", hint=f"they are: {known}"
+        )
     return WalltimeClasses(
         attribute=attribute,
         classes=tuple(sorted(classes, key=lambda each: each.up_to)),
@@ -152,7 +159,7 @@ def _slurm_gpu(reader: _Reader) -> SlurmGpu:
     memory = reader.measure("memory", _BYTES)
     reader.end()
     if constraint is None or capability is None:
-        raise SettingsError(f"{reader.where}: constraint and capability are wanted")
+        raise SettingsError(f"{reader.where}: constraint and capability are wanted", hint=_PAGE)
     return SlurmGpu(constraint=constraint, capability=float(capability), memory=memory)
 
 
@@ -249,7 +256,9 @@ def _bases_first(own: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator
     order: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     for name, table in own.items():
         if not isinstance(table, Mapping):
-            raise SettingsError(f"[profile.{name}] is not a table")
+            raise SettingsError(
+                f"[profile.{name}] is not a table", hint=f"write [profile.{name}] and its keys below it"
+            )
         base = table.get("extends")
         if base is None:
             order.add(name)
