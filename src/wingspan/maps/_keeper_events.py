@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping, Set
-from typing import Any, TypeAlias
-
-import attrs
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from wingspan.maps._components import WorkerStart
 from wingspan.pools import Action, JobEvent
@@ -49,6 +48,47 @@ __all__ = [
     "WordsRead",
 ]
 
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: Any) -> Any:
+        return lambda cls: cls
+
+
+@dataclass_transform(frozen_default=True)
+class _Value:
+    """An event or an instruction: its annotations are its fields.
+
+    attrs would write code for each of these classes. That takes 12 ms for all of them, which every session pays
+    that makes a map.
+    """
+
+    _fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls._fields = tuple(cls.__annotations__)
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        known = self.__dict__
+        for name, value in zip(self._fields, values, strict=False):
+            known[name] = value
+        known.update(named)
+        for name in self._fields[len(values) :]:
+            if name not in known:
+                known[name] = getattr(type(self), name)
+        if len(known) != len(self._fields) or len(values) > len(self._fields):
+            raise TypeError(f"{type(self).__name__} has the fields {self._fields}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
+
+
 #: Of each round: who claimed which block. None: the claim is not signed, or nobody looked.
 Claims: TypeAlias = Mapping[int, Mapping[int, str | None]]
 
@@ -56,69 +96,60 @@ Claims: TypeAlias = Mapping[int, Mapping[int, str | None]]
 # -- events --------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class SubmissionsRead:
+class SubmissionsRead(_Value):
     """All submissions of the map that are known now, oldest first."""
 
     entries: tuple[LoggedSubmission, ...]
 
 
-@attrs.frozen
-class PoolKnown:
+class PoolKnown(_Value):
     """A pool that has jobs of the map, and what it says of itself (`wingspan.pools.Pool`)."""
 
     kind: str
     ends_held_jobs: bool
 
 
-@attrs.frozen
-class DeedsRead:
+class DeedsRead(_Value):
     """What was done to jobs on purpose: clusters by action, all of them and those of the last time."""
 
     clusters: Mapping[str, Set[str]]
     last: Mapping[str, Set[str]]
 
 
-@attrs.frozen
-class JobsTold:
+class JobsTold(_Value):
     """What pools say of jobs."""
 
     events: tuple[JobEvent, ...]
 
 
-@attrs.frozen
-class Looked:
+class Looked(_Value):
     """Records and jobs were looked at; there were news of them or none."""
 
     now: float
     news: bool
 
 
-@attrs.frozen
-class Due:
+class Due(_Value):
     """Somebody looks after the map, and it is this time (s, of a clock that only goes on)."""
 
     now: float
 
 
-@attrs.frozen
-class ExternalSeen:
+class ExternalSeen(_Value):
     """So many workers that belong to no known submission have given a sign of life."""
 
     now: float
     count: int
 
 
-@attrs.frozen
-class RepairWanted:
+class RepairWanted(_Value):
     """What these worker starts had claimed is to be offered again; None: what anybody had."""
 
     owners: frozenset[str] | None
     kind: str
 
 
-@attrs.frozen
-class ClaimsRead:
+class ClaimsRead(_Value):
     """Who has claimed what; the answer to `ReadClaims`, whose fields it has.
 
     Attributes:
@@ -133,8 +164,7 @@ class ClaimsRead:
     folded: frozenset[int] = frozenset()
 
 
-@attrs.frozen
-class Published:
+class Published(_Value):
     """A round was published, or (`won` is False) another writer's was first.
 
     Without `request` it was the user who wanted the round.
@@ -144,37 +174,32 @@ class Published:
     request: Publish | None = None
 
 
-@attrs.frozen
-class RecordsRead:
+class RecordsRead(_Value):
     """The records were read once more."""
 
 
-@attrs.frozen
-class WordsRead:
+class WordsRead(_Value):
     """What a worker wrote to standard error before it ended (empty: nothing), or that the disk is full."""
 
     worker: int
     words: str
 
 
-@attrs.frozen
-class Submitted:
+class Submitted(_Value):
     """Workers were submitted to a pool."""
 
     now: float
     kind: str
 
 
-@attrs.frozen
-class Wanted:
+class Wanted(_Value):
     """The user wants this to be done to all jobs."""
 
     action: Action
     reason: str
 
 
-@attrs.frozen
-class Acted:
+class Acted(_Value):
     """It was done."""
 
     request: Act
@@ -202,49 +227,41 @@ Event: TypeAlias = (
 # -- instructions --------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Ask:
+class Ask(_Value):
     """Ask the schedulers about all jobs."""
 
 
-@attrs.frozen
-class Revive:
+class Revive(_Value):
     """Start pools of one's own again that have crashed."""
 
 
-@attrs.frozen
-class Explain:
+class Explain(_Value):
     """Ask this pool why jobs do not get on, if they have not moved since (Unix time)."""
 
     kind: str
     since: float
 
 
-@attrs.frozen
-class Reschedule:
+class Reschedule(_Value):
     """Have the pool that workers were submitted to last look for machines."""
 
 
-@attrs.frozen
-class Adopt:
+class Adopt(_Value):
     """Look for workers whose submitter died before it had written them down."""
 
 
-@attrs.frozen
-class FindExternal:
+class FindExternal(_Value):
     """See whether workers are alive that belong to no known submission; answered by `ExternalSeen`."""
 
 
-@attrs.frozen
-class ReadClaims:
+class ReadClaims(_Value):
     """Read who has claimed what; answered by `ClaimsRead`. With `owners` None it does not matter who."""
 
     owners: frozenset[str] | None
     kind: str
 
 
-@attrs.frozen
-class Publish:
+class Publish(_Value):
     """Publish the next round; answered by `Published`.
 
     Attributes:
@@ -258,15 +275,13 @@ class Publish:
     owners: frozenset[str] | None = None
 
 
-@attrs.frozen
-class GiveUp:
+class GiveUp(_Value):
     """Write an error for components whose workers are lost every time."""
 
     components: tuple[int, ...]
 
 
-@attrs.frozen
-class Submit:
+class Submit(_Value):
     """Submit workers, unless everything is finished by now.
 
     Attributes:
@@ -280,16 +295,14 @@ class Submit:
     for_held: bool = False
 
 
-@attrs.frozen
-class Note:
+class Note(_Value):
     """Write down what is about to be done to these clusters, so that nobody takes it for a loss."""
 
     action: str
     clusters: frozenset[str]
 
 
-@attrs.frozen
-class Act:
+class Act(_Value):
     """Do something to the jobs of these submissions; answered by `Acted`.
 
     Attributes:
@@ -303,29 +316,25 @@ class Act:
     action: Action
     entries: tuple[LoggedSubmission, ...]
     reason: str
-    replaced: Mapping[str, int] = attrs.field(factory=dict)
+    replaced: Mapping[str, int] = types.MappingProxyType({})
     is_tidying: bool = False
 
 
-@attrs.frozen
-class ReadRecords:
+class ReadRecords(_Value):
     """Read the records once more; answered by `RecordsRead`."""
 
 
-@attrs.frozen
-class Fold:
+class Fold(_Value):
     """The map is complete and no job is left: remove its claims."""
 
 
-@attrs.frozen
-class ReadWords:
+class ReadWords(_Value):
     """Read what a worker wrote to standard error before it ended; answered by `WordsRead`."""
 
     worker: int
 
 
-@attrs.frozen
-class Refused:
+class Refused(_Value):
     """Tell the user that workers cannot do anything for this map: so many have refused, and `start` is the
     last."""
 
@@ -333,8 +342,7 @@ class Refused:
     count: int
 
 
-@attrs.frozen
-class CannotStart:
+class CannotStart(_Value):
     """Tell the user that workers end before they begin: this one, for instance."""
 
     worker: int
