@@ -1,4 +1,4 @@
-"""Environment to job: which bundle, where machines get it, how a command starts in it, and the folders that are written for people.
+"""From an environment to a job: which bundle, where machines fetch it, how a command starts; rendered folders.
 
-The one room that knows both sides: `wingspan.pools` and `wingspan.environments` import nothing of each other.
+This room knows both sides. `wingspan.pools` and `wingspan.environments` import nothing of each other.
 """

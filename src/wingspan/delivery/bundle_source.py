@@ -1,4 +1,4 @@
-"""The bundle for the jobs of a pool, of maps and of runs alike: its kind, where machines get it, and the disk that it takes there."""
+"""The bundle for the jobs of a pool: its kind, and where machines fetch it. Maps and runs have it alike."""
 
 from __future__ import annotations
 
@@ -30,16 +30,20 @@ __all__ = [
     "source_of_bundle",
 ]
 
-#: Kinds that are large files, and get to machines the way that a site asks for at their size.
+#: Kinds that are large files: a site says how files of a size get to its machines.
 _FILES = ("squashfs", "pack", "oci", "sif")
-#: Kinds whose making takes a processor for a while; the others are packages as they were fetched.
+#: Kinds that a processor works on for a while when they are built; the others hold packages as they were
+#: fetched.
 _COMPUTED = ("squashfs", "oci", "sif")
-#: ``Arch`` of machine ads (HTCondor manual, "Machine ClassAd Attributes") by the architecture of conda's subdirs.
+#: ``Arch`` in machine ads (HTCondor manual, "Machine ClassAd Attributes"), by the architecture in conda's
+#: subdirs.
 _ARCH = {"64": "X86_64", "aarch64": "aarch64", "ppc64le": "ppc64le"}
 
 
 def choose_kind(asked: str | None, pool: Pool | None, size: int) -> tuple[Kind, str]:
-    """The kind of bundle for the jobs of `pool`, and why: the one that was asked for, or what its machines and the size suggest.
+    """The kind of bundle for the jobs of `pool`, and why.
+
+    It is the kind that the user names, or else the one that suits the pool's machines and the size.
 
     Args:
         asked: Kind that the user names.
@@ -62,12 +66,12 @@ def build_here(
 ) -> Bundle:
     """`build_bundle`, by the rules of the site whose machine this is.
 
-    On an access point that many people share one core is used; where the site wants no builds there at all, only what was built before is
-    answered.
+    On an access point that many people share, the build uses one core. Where the site wants no builds there
+    at all, the answer is a bundle that was built before.
 
     Args:
         environment, kind, options: As for `wingspan.environments.bundles.build_bundle`.
-        progress: Told how far it is.
+        progress: Hears how far the build is.
 
     Raises:
         OnAccessPoint: The site wants it built elsewhere.
@@ -127,29 +131,32 @@ def find_source(bundle: Bundle, pool: Pool | None, *, progress: Progress = NO_PR
 
 
 def _unread(requirements: str | None, pool: Pool) -> str | None:
-    """A warning where no machine of the pool says that it has the file system: jobs would wait, perhaps for ever."""
+    """A warning if no machine of the pool says that it has the file system: jobs might wait for ever."""
     if requirements is None:
         return None
     try:
         if pool.machine_ads(requirements.replace("TARGET.", ""), ["Name"]):
             return None
-    except PoolError:  # whoever submits hears of it
+    except PoolError:  # the submission will say so
         return None
     return f"no machine of the pool fulfils {requirements} now, which reading the bundle there needs: jobs wait for one"
 
 
 def machine_requirement(subdir: str, pool: Pool | None) -> str | None:
-    """What machines must be for the environment's architecture; None where it is this machine's, which HTCondor asks for by itself.
+    """The architecture that the environment needs, as a requirement of machines.
+
+    None where it is this machine's: HTCondor asks for that by itself.
 
     >>> machine_requirement("linux-riscv64", None)
     '(TARGET.Arch == "riscv64")'
 
     Args:
         subdir: The environment's platform, ``linux-aarch64``.
-        pool: Where the jobs run; None: nowhere yet. Slurm has no such words: a partition has machines of one kind.
+        pool: Where the jobs run; None: nowhere yet. Slurm has no such words: a partition has machines of one
+            kind.
 
     Raises:
-        SettingsError: They run on this machine, and it is another.
+        SettingsError: The jobs run on this machine, which has another architecture.
     """
     wanted = subdir.partition("-")[2]
     wanted = _ARCH.get(wanted, wanted)
@@ -166,10 +173,10 @@ def machine_requirement(subdir: str, pool: Pool | None) -> str | None:
 def source_of_bundle(
     path: Path, size: int, sha256: str | None = None, *, progress: Progress = NO_PROGRESS
 ) -> Placement:
-    """How a bundle gets to the jobs: small ones with HTCondor's own transfer, larger ones from the store that is configured.
+    """How a bundle gets to the jobs: small ones by HTCondor's own transfer, larger ones from the configured store.
 
-    The sizes are those of the site's profile (``transfer_limit``, ``url_limit``). Where no store is configured, or several are, the bundle
-    goes through the access point, and `Placement.warning` says so.
+    The site's profile says what is small and large (``transfer_limit``, ``url_limit``). Where no store is
+    configured, or several are, the bundle goes through the access point, and `Placement.warning` says so.
 
     Args:
         path: The bundle on the access point; its name says its content.
@@ -181,7 +188,7 @@ def source_of_bundle(
         SettingsError: A profile or store of the configuration file cannot be read.
         StoreError: The store cannot be written.
     """
-    # Here: whoever runs something on this machine needs neither profiles nor stores, and waits for what is imported.
+    # Imported here: jobs on this machine need neither profiles nor stores, and importing takes time.
     from wingspan.pools.profiles import find_profile
     from wingspan.stores import Route, choose_route, configured_stores, open_store, place
 

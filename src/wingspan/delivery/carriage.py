@@ -30,7 +30,8 @@ class Carriage:
         delivery: What is known of it beside that; None: only the way a command starts is wanted.
         starter: The starter, on this machine.
         options: Its arguments before the command, ``--`` included.
-        files: What the starter needs beside itself in the job's folder, the bundle first; none where jobs see this machine's files.
+        files: What the starter needs beside itself in the job's folder, the bundle first; none where jobs see
+            this machine's files.
         shared: They do.
         container: HTCondor's container universe has started the image already.
     """

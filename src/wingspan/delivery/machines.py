@@ -1,7 +1,8 @@
-"""What a pool's machines offer to locked environments, and which kind of bundle that makes the best.
+"""What a pool's machines offer to locked environments, and which kind of bundle suits them best.
 
-The names are those of machine ads (HTCondor manual, "Machine ClassAd Attributes"): ``HasUserNamespaces`` and ``HasSingularity`` say that
-an image can be mounted, ``HasCommonFilesTransfer`` that a file is sent once for all jobs of a machine.
+The names are those of machine ads (HTCondor manual, "Machine ClassAd Attributes"). ``HasUserNamespaces`` and
+``HasSingularity`` say that an image can be mounted, ``HasCommonFilesTransfer`` that HTCondor sends a file
+once for all jobs of a machine.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PROJECTION = (
     "HasCommonFilesTransfer",
     "CondorVersion",
 )
-#: Above this a bundle sent with every job, instead of once a machine, is worth a word, and unpacking takes long (bytes).
+#: Bytes of a large bundle: unpacking takes long, and the user hears of it if it is sent with every job.
 LARGE = 10**9
 
 
@@ -95,10 +96,11 @@ def read_machines(ads: Iterable[Mapping[str, Any]]) -> tuple[Machine, ...]:
 def choose_bundle_kind(machines: Sequence[Machine], size: int | None = None) -> BundleChoice:
     """The kind of bundle that starts fastest on most of these machines.
 
-    `squashfs` where most can mount it, by a user namespace or by Apptainer: the starter unpacks it on the others. `sif` where most have
+    `squashfs` where most can mount it, by a user namespace or by Apptainer: the starter unpacks it on the
+    others. `sif` where most have
     Apptainer and few have user namespaces: then HTCondor itself starts the container. `pack` where
-    most can do neither and everything would be unpacked anyhow; but a large environment, which takes minutes to unpack, is a `squashfs`
-    as soon as one machine can mount it.
+    most can do neither and everything would be unpacked anyhow; but a large environment, which takes minutes
+    to unpack, is a `squashfs` as soon as one machine can mount it.
 
     Args:
         machines: Those of the pool; none if they are not known.
@@ -157,7 +159,7 @@ def _how_sent(machines: Sequence[Machine], size: int | None) -> str:
 
 
 def machines_of(pool: Pool) -> tuple[Machine, ...]:
-    """The machines of a pool, as HTCondor's ads tell of them; none where machines do not say, or where nobody answers."""
+    """The machines of a pool, by HTCondor's ads; none where the pool has no ads, or does not answer."""
     try:
         return read_machines(pool.machine_ads('SlotType =!= "Dynamic"', PROJECTION))
     except PoolError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.delivery.bundle_source import build_here, choose_kind, find_source, machine_requirement
+from wingspan.delivery.bundle_source import Source, build_here, choose_kind, find_source, machine_requirement
 from wingspan.delivery.record import Delivery
 from wingspan.errors import SettingsError
 from wingspan.progress import NO_PROGRESS, Progress
@@ -42,7 +42,7 @@ def as_environment(given: Any, base: Path | None = None) -> Environment:
 
 
 def needs_by_lock(environment: LockedEnvironment, *, gpus: bool) -> dict[str, Any]:
-    """What the lock alone says of the environment's needs: known before anything is fetched."""
+    """What the environment needs, by the lock alone: before anything is fetched."""
     from wingspan.environments import derive_needs
 
     return derive_needs(environment, gpus=gpus, caches=(), installed=False).to_json()
@@ -62,9 +62,12 @@ def prepare(
     Args:
         named: The environment.
         gpus: The jobs use GPUs.
-        pool: Where they run: the kind of bundle that nobody names is the one that suits its machines. None: nowhere yet.
-        build: Without it there is no bundle, and only what is needed is told: an image has the environment.
-        look: Gets the lock before anything is fetched, which may take minutes; what it raises ends it.
+        pool: Where they run. If nobody names a kind of bundle, it is one that suits the pool's machines.
+            None: nowhere yet.
+        build: Build the bundle. Without, the answer says only what the environment needs (an image has the
+            environment).
+        look: Is called with the lock before anything is fetched, which may take minutes. An error of it ends
+            the work.
         progress: Hears of the build.
 
     Raises:
@@ -95,8 +98,12 @@ def prepare(
     )
     if bundle is None:
         return None, delivery
-    source = find_source(bundle, pool, progress=progress)
-    return bundle, attrs.evolve(
+    return bundle, _carried(delivery, bundle, find_source(bundle, pool, progress=progress))
+
+
+def _carried(delivery: Delivery, bundle: Bundle, source: Source) -> Delivery:
+    """`delivery`, with what is known of the bundle and of where machines fetch it."""
+    return attrs.evolve(
         delivery,
         kind=bundle.kind,
         bundle=bundle.path.name,
@@ -118,12 +125,15 @@ def _needs(environment: LockedEnvironment, bundle: Bundle | None, *, gpus: bool)
     measured = manifest.installed_bytes if manifest else None
     if gpus or manifest is None or measured is None:
         return derive_needs(environment, gpus=gpus, measured=measured).to_json()
-    # What was written down when the bundle was built will do.
+    # What the bundle's own manifest says will do.
     return {**manifest.needs, "installed_bytes": measured}
 
 
 def keep_bundle(bundle: Bundle, folder: Path) -> None:
-    """Link the bundle into `folder`, so that it lasts as long as a map or run, and its digest, so that it is not computed again."""
+    """Link the bundle into `folder`, so that it lasts as long as a map or run.
+
+    Its digest goes along and is not computed again.
+    """
     from wingspan.environments.bundles.checked import link_bundle
     from wingspan.stores.names import SIDECAR_SUFFIX
 

@@ -1,4 +1,4 @@
-"""What is known of the environment that jobs get, as ``map.json`` and ``run.json`` hold it."""
+"""What is known of the environment of jobs. ``map.json`` and ``run.json`` hold it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Delivery:
         digest: Identity of its package set; None where a foreign bundle does not say.
         python: Its Python, ``"3.12"``; None where it has none.
         kind, kind_reason: Kind of bundle, and why that one.
-        bundle: Name of the bundle's file, which lies in the folder of the map or run; None: none was built, an image has it.
+        bundle: Name of the bundle's file, which lies in the folder of the map or run; None: none was built,
+            an image has it.
         bundle_sha256: Its SHA-256, 64 hex digits.
         bundle_bytes: Its size.
         cache: Where it was built or found.
@@ -65,9 +66,10 @@ class Delivery:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Delivery:
-        """The inverse of `to_json`. It reads what was written before there was this class, too.
+        """The inverse of `to_json`; it also reads what older versions wrote.
 
-        ``map.json`` had no manifest then, ``run.json`` the bundle as a table. What a later version adds is passed over.
+        Their ``map.json`` had no manifest, and their ``run.json`` had the bundle as a table. Fields of later
+        versions are ignored.
         """
         if isinstance(plain.get("bundle"), Mapping):
             plain = {**plain, **_of_table(plain["bundle"])}
@@ -75,7 +77,10 @@ class Delivery:
         return cls(**{**known, "warnings": tuple(plain.get("warnings") or ())})
 
     def locate(self, folder: Path, damaged: type[WingspanError], of: str) -> Bundle:
-        """The bundle, in `folder` or in the cache. Its digest is checked where it is used: by the starter, before anything in it runs.
+        """The bundle, in `folder` or in the cache.
+
+        Its digest is not checked here: the starter does that on the execution point, before anything in it
+        runs.
 
         Args:
             folder: That of the map or run.
@@ -102,7 +107,7 @@ class Delivery:
             yield Path(self.cache)
 
     def _at(self, path: Path) -> Bundle | str:
-        """The bundle, if it lies at `path`; else what is wrong with what lies there, empty if nothing does."""
+        """The bundle at `path`, or what is wrong with the file; an empty text if there is none."""
         from wingspan.environments.bundles import Bundle, BundleError, Manifest, open_bundle
         from wingspan.environments.bundles.manifest import check_kind
         from wingspan.stores.errors import StoreError
@@ -114,7 +119,7 @@ class Delivery:
             return ""
         if size != self.bundle_bytes:
             return f"{path} is cut, or another file: it has {size:,} bytes instead of {self.bundle_bytes:,}"
-        if self.manifest is None:  # an older map.json does not say, and a pack that somebody else made cannot
+        if self.manifest is None:  # an older map.json has none, nor has a pack that somebody else made
             try:
                 opened = open_bundle(path)
             except BundleError as error:

@@ -1,4 +1,4 @@
-"""The end of a job's script: outputs are gathered in one folder, with their paths, and what is missing or left behind is named."""
+"""The end of a job's script: it gathers outputs in one folder, and names what is missing or stays behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKPOINT_FOLDER = "wingspan-checkpoint"
 
 
 def gathering(spec: RunSpec, *, shared: bool) -> Shell:
-    """The functions of the script that do it; with a `shared` file system they put the outputs in their place themselves."""
+    """The functions that do it. On a `shared` file system they also put the outputs in their place."""
     parameters = spec.parameters
     kept = (path_word(path.partition("/")[0], parameters) for path in spec.checkpoint)
     each = [

@@ -1,7 +1,8 @@
-"""The job's script: a pure function of a `RunSpec`. One file of POSIX shell that a person can read, keep and edit.
+"""The job's script: a pure function of a `RunSpec`, and one file of POSIX shell that a person can read and edit.
 
-It runs twice: the outer part prepares, checks and collects; it starts itself (``WINGSPAN_INSIDE=yes``) in the environment for the commands.
-What it is made of lies in ``scripts/``; here is decided which parts there are, and what stands in them.
+It runs twice. The outer part prepares, checks and collects; it starts the script once more in the environment
+(``WINGSPAN_INSIDE=yes``), and there the commands run. Its parts lie in ``scripts/``; this module decides which
+parts a script has, and puts the values in.
 """
 
 from __future__ import annotations
@@ -47,13 +48,17 @@ def job_script(
 
     Args:
         spec: The run.
-        start: Words that start a command inside the environment; they end before the command. Empty: no environment.
-        shared: The run's folder, on a file system that the job sees: inputs are copied from it and outputs into it.
+        start: Words that start a command inside the environment; they end before the command. Empty: no
+            environment.
+        shared: The run's folder, on a file system that the job sees: inputs are copied from it and outputs
+            into it.
             None: HTCondor moves files.
-        row_arguments: The values of the sweep follow the number as arguments; otherwise the script has a table of them.
+        row_arguments: The values of the sweep follow the number as arguments; otherwise the script has a
+            table of them.
         gpu_check: Check the GPU; None: when one is asked for.
         path: Where programs are looked for (``PATH``); None: where the job's machine looks.
-        by_submission: The variable ``WINGSPAN_SUBMISSION`` has the number of the submission, and outputs are told apart by it.
+        by_submission: The variable ``WINGSPAN_SUBMISSION`` has the number of the submission, and outputs are
+            told apart by it.
     """
     here = shared is not None
     checks = gpu_check if gpu_check is not None else (spec.resources.gpus > 0 and spec.preflight)
@@ -151,7 +156,7 @@ def _preflight(spec: RunSpec) -> Shell:
 
 
 def _attempts(spec: RunSpec, here: bool) -> Shell:
-    """How often the commands are started: with a checkpoint, until they are done. HTCondor starts a job again by itself."""
+    """How often the commands start: with a checkpoint, until they are done. HTCondor itself starts a job again."""
     if not spec.checkpoint:
         return Shell('wingspan_attempt "$@"')
     name = "attempts_here" if here else "attempts_moved"

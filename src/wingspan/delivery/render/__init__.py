@@ -1,6 +1,7 @@
-"""What rendered files of maps and of runs have in common: text with a reason for each line, the environment, the scripts around.
+"""What rendered files of maps and runs have in common: the environment, scripts, and a reason for each line.
 
-`wingspan.runs` and `wingspan.maps` put them together; what they write needs ``condor_submit`` or ``sbatch`` and no Wingspan.
+`wingspan.runs` and `wingspan.maps` put the files together. Whoever uses them needs ``condor_submit`` or
+``sbatch``, and no Wingspan.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The environment of rendered jobs: ``enter.sh``, which starts a command in it, and the files that it needs beside it."""
+"""The environment of rendered jobs: ``enter.sh``, which starts a command in it, and the files beside that."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["RenderedEnvironment"]
 _SCRIPTS = Path(__file__).with_name("scripts")
 _CHECK = Shell("# The bundle is checked against its SHA-256 before anything in it runs.")
 _CONTAINER = Shell(
-    "# HTCondor has started the image already, and put it into the job's folder: it is compared with its SHA-256 before any command\n"
-    "# of the job runs."
+    "# HTCondor has started the image, and put it into the job's folder: it is checked against its SHA-256 before any\n"
+    "# command of the job runs."
 )
 
 
 class RenderedEnvironment:
-    """What becomes of a bundle, or of an image in which it lies, in a rendered folder.
+    """A bundle, or an image that has the environment, in a rendered folder.
 
     Attributes:
         container: The container universe starts the image; otherwise the starter makes the bundle available.
@@ -68,7 +68,7 @@ class RenderedEnvironment:
     def image_lines(self) -> list[str]:
         """The lines of a submit description that name the image."""
         lines = ["universe = container", submit_line("container_image", submit_value(self.container_image))]
-        if self._lies_here:  # what HTCondor itself sends: an image of a registry is fetched by the machine
+        if self._lies_here:  # HTCondor sends it; an image of a registry is fetched by the machine
             lines += [
                 "# Sent once to each machine, where HTCondor knows how to.",
                 "if version >= 25.0",

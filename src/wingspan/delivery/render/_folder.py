@@ -1,4 +1,4 @@
-"""The folder that is written, and the scripts that are the same for maps and runs: submit.sh and interact.sh."""
+"""The folder that is written, and scripts that maps and runs have alike: submit.sh, interact.sh, shell.sh."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_empty(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """`folder` while files are put into it: it holds all of them in the end, or is what it was.
+    """Let the caller put files into `folder`: when an error ends that, the folder is as it was before.
 
     Raises:
         FolderInUse: It holds something.
@@ -86,7 +86,7 @@ def submit_script(main: str, *, why: str) -> str:
     return filled(_SCRIPTS / "submit.sh", why=Shell(why), program=program, main=main)
 
 
-#: HTCondor's own command for condor_ssh_to_job, with a terminal (HTCondor manual, SSH_TO_JOB_<SSH-CLIENT>_CMD).
+#: HTCondor's command for condor_ssh_to_job, with a terminal (HTCondor manual, SSH_TO_JOB_<SSH-CLIENT>_CMD).
 _SSH = (
     "ssh -t -oUser=%u -oIdentityFile=%i -oStrictHostKeyChecking=yes -oUserKnownHostsFile=%k -oGlobalKnownHostsFile=%k "
     "-oProxyCommand=%x %h"
@@ -94,10 +94,10 @@ _SSH = (
 
 
 def ssh_command(remote: str) -> str:
-    """The environment variable's value with which condor_ssh_to_job executes `remote` (shell) in a terminal of its own.
+    """A value for the environment variable ``_CONDOR_SSH_TO_JOB_SSH_CMD``.
 
-    The variable is ``_CONDOR_SSH_TO_JOB_SSH_CMD``. Without a remote command there would be a login shell; with one in the
-    ordinary way, no terminal.
+    With it condor_ssh_to_job executes `remote` (shell) in a terminal. Without a remote command there would be
+    a login shell; a remote command of HTCondor's own command line has no terminal.
     """
     return quote_arguments((*_SSH.split(), remote.replace("%", "%%")))
 
@@ -109,9 +109,9 @@ def shell_script(
 
     Args:
         target: Whose machine.
-        entered: There is an environment, which ``enter.sh`` starts a command in.
+        entered: There is an environment, in which ``enter.sh`` starts commands.
         variables: Variables of the job.
-        hint: What the shell says first.
+        hint: What the script says before the shell starts.
     """
     # What HTCondor transfers lies in the job's folder; on Slurm the folder that was rendered is seen.
     enter = "enter.sh" if target == "htcondor" else Shell('"$WINGSPAN_FOLDER"/enter.sh')
@@ -139,7 +139,7 @@ def interact_script(
     Args:
         main: The file that is submitted.
         resources: What a job needs.
-        entered: There is an environment, which ``enter.sh`` starts a command in.
+        entered: There is an environment, in which ``enter.sh`` starts commands.
         inputs: The job's files may lie in ``inputs``.
         append: A line before the queue statement, for one job only where there would be several.
         also: Files beside `main` that the shell needs and a job does not.

@@ -68,16 +68,17 @@ def _line(name: str, value: object) -> str | None:
 def profile_lines(
     text: Reasoned, job: JobDescription, profile: str | None, switches: Collection[str] = ()
 ) -> None:
-    """What a site wants beside HTCondor's own; where no profile is named, the one of this machine, as for jobs that are submitted from it.
+    """Add what a site wants beside HTCondor's own. Without a name, the profile is the one of this machine.
 
     Args:
         text: The submit description so far.
-        job: What the description asks for. Attributes and commands of its own stand there already: HTCondor takes the last line, so what the
-            site would say in their place is left out.
+        job: What the description asks for. It has the job's own attributes and commands already, and HTCondor
+            takes the
+            last line of a name: what the site would say in their place is left out.
         profile, switches: The site's profile, and what is turned on in it.
 
     Raises:
-        SettingsError: There is no such profile or switch, or the site does not let a job have what `job` asks for.
+        SettingsError: There is no such profile or switch, or the site does not allow what `job` asks for.
     """
     applied = site_profile(profile).apply(job, switches)
     wanted = [

@@ -40,7 +40,8 @@ def sbatch_options(
         title: What it is, for the first line.
         resources: What a job needs.
         count: Tasks of the array; None: no array.
-        count_why, gpus_why, requeue_why: Reasons for these lines; without a reason to requeue it is not asked for.
+        count_why, gpus_why, requeue_why: Reasons for these lines; without a reason to requeue it is not asked
+            for.
         profile: Site profile.
 
     Raises:

@@ -63,7 +63,8 @@ class Start:
 def starter_script() -> Path:
     """The starter on this machine's disk: an executable copy in the cache, named by its content.
 
-    Not the package's own file: installers drop the executable bit, and an upgrade must not change queued jobs.
+    Not the package's own file: installers drop the executable bit, and an upgrade must not change it for
+    queued jobs.
     """
     content = remote_program("starter.sh")
     path = cache_folder("programs") / f"starter-{hashlib.sha256(content).hexdigest()[:8]}.sh"
@@ -91,11 +92,11 @@ def starter_command(
         shared: The worker sees this machine's files: use them where they are.
         helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). Left
             out silently where it cannot be had here.
-        method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"`` for `squashfs`; ``"apptainer"``, ``"podman"``, ``"docker"`` or
-            ``"unpack"`` for `oci`. None: the first that works on the worker.
+        method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"`` for `squashfs`; ``"apptainer"``,
+            ``"podman"``, ``"docker"`` or ``"unpack"`` for `oci`. None: the first that works on the worker.
         quiet: The starter says nothing unless something is wrong.
-        container: The job runs inside the image already (HTCondor's container universe): what is left is to check the image, which
-            HTCondor puts into the job's folder, and to activate the environment.
+        container: HTCondor's container universe has started the job inside the image, which it puts into the
+            job's folder. The starter checks the image and activates the environment.
 
     Raises:
         BundleError: The bundle is a pack that does not unpack itself, or its kind has no such method.
@@ -106,14 +107,8 @@ def starter_command(
             hint="a pack must unpack itself (executable=True, wingspan env bundle --kind pack --executable)",
         )
     methods = _METHODS.get(bundle.kind, ())
-    if method is not None and method not in methods:
-        raise BundleError(
-            f"{bundle.kind} is not started by the method {method!r}: {bundle.path}",
-            hint=f"its methods are {', '.join(methods)}"
-            if methods
-            else "it has one way only: leave the method out",
-        )
-    files = [bundle.path]
+    _check_method(bundle, method, methods)
+    archive = _mount_helper() if helper and bundle.kind == "squashfs" else None
 
     def place(path: Path) -> str:
         return str(path) if shared else path.name
@@ -121,21 +116,12 @@ def starter_command(
     options = ["--bundle", place(bundle.path), "--sha256", bundle.sha256, "--kind", bundle.kind]
     if bundle.prefix is not None:
         options += ["--prefix", bundle.prefix]
-    if bundle.kind in ("squashfs", "oci"):
-        if helper and bundle.kind == "squashfs":
-            from wingspan.environments.bundles.machine.programs import mount_helper
-
-            try:
-                archive = mount_helper()
-            except ProgramMissing:
-                pass
-            else:
-                files.append(archive)
-                options += ["--helper", place(archive), "--helper-sha256", hash_file(archive)]
-        if bundle.manifest is not None and bundle.manifest.installed_bytes is not None:
-            options += ["--installed", str(bundle.manifest.installed_bytes)]
-        if method is not None:
-            options += ["--method", method]
+    if archive is not None:
+        options += ["--helper", place(archive), "--helper-sha256", hash_file(archive)]
+    if methods and bundle.manifest is not None and bundle.manifest.installed_bytes is not None:
+        options += ["--installed", str(bundle.manifest.installed_bytes)]
+    if method is not None:
+        options += ["--method", method]
     if quiet:
         options.append("--quiet")
     if container:
@@ -143,6 +129,27 @@ def starter_command(
     return Start(
         executable=starter_script(),
         arguments=(*options, "--", *command),
-        input_files=() if shared else tuple(files),
+        input_files=() if shared else (bundle.path, *([archive] if archive else [])),
         bundle=bundle,
     )
+
+
+def _check_method(bundle: Bundle, method: str | None, methods: Sequence[str]) -> None:
+    if method is None or method in methods:
+        return
+    raise BundleError(
+        f"{bundle.kind} is not started by the method {method!r}: {bundle.path}",
+        hint=f"its methods are {', '.join(methods)}"
+        if methods
+        else "it has one way only: leave the method out",
+    )
+
+
+def _mount_helper() -> Path | None:
+    """The helper on this machine's disk; None where it cannot be had."""
+    from wingspan.environments.bundles.machine.programs import mount_helper
+
+    try:
+        return mount_helper()
+    except ProgramMissing:
+        return None

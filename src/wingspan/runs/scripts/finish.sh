@@ -1,7 +1,9 @@
-# ---- What is done at the end: outputs are gathered in one folder, with their paths -------------------------------------
-# A missing one is named, rather than left to HTCondor, which would hold the job. Files that no output names stay behind: they are named, too.
+# ---- The end: outputs are gathered in one folder, with their paths ---------------------------------------------
+# The script names outputs that are missing; HTCondor would hold the job. It also names new files that no output covers:
+# they stay behind.
 wingspan_missing=
-# Folders, and how files look: a changed one has another time of change (-c), also if the time of its content (tar, cp -p, mv) is old.
+# Lists all folders, and each file with what changes when the file does: its time of change (-c), because tar, cp -p and mv
+# keep the time of its content.
 for wingspan_full in --full-time -T ''; do
     if ls -dn $wingspan_full . >/dev/null 2>&1; then break; fi
 done
@@ -9,13 +11,13 @@ wingspan_look() {
     find . -type d -print -o -exec ls -nidc $wingspan_full {} + 2>/dev/null |
         sed -e 's/^ *//' -e :a -e 's,^\([^/]*\)  ,\1 ,' -e ta  # without the columns' widths
 }
-# What is there before the command, which may be begun again in this folder, from a checkpoint.
+# What was there before the command. (With a checkpoint the command may start again in this folder.)
 [ -e .wingspan-there ] || {
     { command -v awk >/dev/null && wingspan_look; } >.wingspan-there || :
-    # Times in whole seconds: a change must be in another one.
+    # Where times are whole seconds, the command must not change a file in the second of the list.
     [ -n "$(ls -dnc $wingspan_full . | sed -n '/:[0-9][0-9][.]0*[1-9]/p')" ] || sleep 1
 }
-# The paths that are new or look different now, and the folders they are in; all, where nobody can tell.
+# Sets wingspan_new to the paths that are new or differ from the list, and the folders that they are in.
 wingspan_news() {
     wingspan_new="
 $(wingspan_look | LC_ALL=C awk '
@@ -34,7 +36,7 @@ wingspan_written() {
 $1
 "*) ;; *) return 1 ;; esac
 }
-# What HTCondor and this script make. HTCondor's tmp and var were there, and no file in them.
+# Whether HTCondor or this script made the path. HTCondor's tmp and var were there before the command, without a file.
 wingspan_ours() {
     case $1 in
         "$wingspan_outputs" | "$wingspan_outputs"/* | @CHECKPOINT@ | @CHECKPOINT@/* | .wingspan-there) ;;
@@ -54,10 +56,10 @@ wingspan_left_behind() {
 }
 @OUTPUTS@
 wingspan_finish() {
-    set +e  # whatever fails from here on: the rest is saved, and the code is the command's
+    set +e  # whatever fails from here on, the rest is saved, and the exit code is the command's
     wingspan_code=$1
     umask 077
-    rm -rf "$wingspan_outputs"  # what the command put there is no output: only what is named comes back
+    rm -rf "$wingspan_outputs"  # what the command has put there is no output
     mkdir -p "$wingspan_outputs"
     [ -e .wingspan-there ] || : >.wingspan-there
     wingspan_news

@@ -1,6 +1,6 @@
-# ---- A folder of its own on this machine; inputs are copied, outputs go back when the job is done. ----------------------
+# ---- A folder of the job's own on this machine: inputs are copied into it, outputs go back at the end ----------
 wingspan_folder=@FOLDER@
-# The variables may be those of another machine.
+# TMPDIR may be that of another machine.
 wingspan_scratch=/tmp
 for wingspan_place in "${TMPDIR:-}" "${SLURM_TMPDIR:-}"; do
     if [ -d "$wingspan_place" ] && [ -w "$wingspan_place" ]; then wingspan_scratch=$wingspan_place; fi

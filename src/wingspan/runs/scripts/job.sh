@@ -3,9 +3,9 @@
 # Written by Wingspan; needs nothing of it where it runs. Usage: job.sh NUMBER
 set -eu  # a failure in here is the job's failure
 
-# The script's own variables are called so: those of a sweep go by any other name.
+# The script's own variables begin with wingspan_; those of a sweep have other names.
 wingspan_number=${1:-0}
-# Outputs have this in their names: those of several submissions do not get into each other's way.
+# The names of outputs contain this, so that several submissions do not overwrite each other's.
 wingspan_job=@JOB@
 case $0 in /*) wingspan_self=$0 ;; *) wingspan_self=$PWD/$0 ;; esac
 @PATH@
@@ -15,7 +15,7 @@ case $0 in /*) wingspan_self=$0 ;; *) wingspan_self=$PWD/$0 ;; esac
 if [ "${WINGSPAN_INSIDE:-}" = yes ]; then
 unset WINGSPAN_INSIDE WINGSPAN_SUBMISSION
 @VARIABLES@
-# Programs that write to HOME fill a quota, or fail where there is none: the job's folder is its home.
+# The job's folder is its HOME: elsewhere programs would fill a quota, or find no HOME at all.
 @HOMES@
 @STEPS@
 fi

@@ -1,4 +1,5 @@
-# A path into the folder $2. Of links, what they lead to; find goes around in no circle. What can be read is copied, whatever else cannot.
+# Copies the path $1 into the folder $2, with what links lead to (find does not go around in circles). Copies all that can be
+# read; fails if something cannot.
 wingspan_copy() {
     mkdir -p "$2/${1%/*}"
     if [ ! -e "$2/$1" ] && [ -z "$(find "$1" -type l | head -n 1)" ]; then
@@ -17,7 +18,7 @@ wingspan_lost() {
     wingspan_missing="$wingspan_missing${1#./}
 "
 }
-# Links in a path: what they lead to comes back, as the link alone would be of no use elsewhere (and HTCondor holds jobs for some).
+# Copies what links below the path $1 lead to: a link alone is of no use elsewhere, and HTCondor holds jobs for some.
 wingspan_links() {
     if [ -L "$1" ]; then
         mkdir -p "$wingspan_outputs/${1%/*}"
@@ -33,7 +34,7 @@ wingspan_links() {
         for wingspan_path in "$1"/* "$1"/.[!.]* "$1"/..?*; do wingspan_links "$wingspan_path"; done
     fi
 }
-# What is no link is moved; into a folder that is there already, as another output lay in it.
+# Moves what is no link, also into a folder that is there because another output lies in it.
 wingspan_place() {
     if [ -d "$1" ] && [ -d "$wingspan_outputs/$1" ] && [ ! -L "$1" ]; then
         chmod u+rwx "$1" 2>/dev/null
@@ -41,13 +42,13 @@ wingspan_place() {
     elif [ -e "$1" ] && [ ! -L "$1" ]; then
         mkdir -p "$wingspan_outputs/${1%/*}"
         mv "$1" "$wingspan_outputs/$1" 2>/dev/null || {
-            # Also a folder that nobody may read or write. If there is no room for a file, there is for others, once that is away.
+            # The folder may be closed to its owner. A file that has no room goes, and leaves room for others.
             chmod -R u+rwX "$1" 2>/dev/null
             if wingspan_copy "$1" "$wingspan_outputs" 2>/dev/null || wingspan_copy "$1" "$wingspan_outputs"; then rm -rf "$1"; else wingspan_lost "$1"; fi
         }
     fi
 }
-# The way to a path is through a link: what it leads to may be another output's.
+# Whether a folder on the way to the path is a link: what it leads to may belong to another output.
 wingspan_through_link() {
     case $1 in */*) [ "$(cd "./${1%/*}" 2>/dev/null && pwd -P)" != "$(pwd -P)/${1%/*}" ] ;; *) return 1 ;; esac
 }
@@ -57,7 +58,7 @@ wingspan_keep() {
     wingspan_matched=
     for wingspan_path; do
         wingspan_path=${wingspan_path%/}
-        # A pattern means files that the command has written or changed, not what HTCondor and this script make.
+        # A pattern stands for files that the command has written, not for those of HTCondor and this script.
         if [ "$wingspan_path" != "$wingspan_declared" ]; then
             case $wingspan_path in . | .. | */. | */..) continue ;; esac
             if wingspan_ours "$wingspan_path" || ! { wingspan_through_link "$wingspan_path" || wingspan_written "$wingspan_path"; }; then continue; fi

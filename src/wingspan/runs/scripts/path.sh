@@ -1,3 +1,3 @@
-# Programs are those that whoever made the run has.
+# Programs are looked for where the user who made the run has them.
 PATH=@PATH@
 export PATH

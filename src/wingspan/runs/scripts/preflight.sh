@@ -1,4 +1,4 @@
-# ---- Is the GPU one that the environment can use? Found out now, and not after an hour. --------------------------------
+# ---- Can the environment use this GPU? Found out now, and not after an hour ------------------------------------
 wingspan_preflight() {
     command -v nvidia-smi >/dev/null 2>&1 || {
         echo "wingspan-run: this job asked for @GPUS_TEXT@, and $(hostname) has no nvidia-smi:" \
@@ -14,7 +14,7 @@ wingspan_preflight() {
     }
     # The highest CUDA runtime that the driver supports stands in nvidia-smi's heading.
     wingspan_runtime=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' | head -n 1)
-    # nvidia-smi lists what the machine has; the devices that this job was given stand in CUDA_VISIBLE_DEVICES.
+    # nvidia-smi lists all devices of the machine; CUDA_VISIBLE_DEVICES names those of this job.
     printf '%s\n' "$wingspan_devices" | awk -F', *' -v host="$(hostname)" -v runtime="$wingspan_runtime" \
         -v visible="${CUDA_VISIBLE_DEVICES:-}" -v wanted=@GPUS@ \
         -v lowest=@LOWEST@ -v highest=@HIGHEST@ -v cuda=@RUNTIME@ -v memory=@MEMORY@ '

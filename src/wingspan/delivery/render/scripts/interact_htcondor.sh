@@ -1,7 +1,7 @@
 #!/bin/sh
 # A shell on a machine of the pool, with the same files, resources and container as the job@WITH@.
 # Nothing comes back by itself: copy what you want to keep. Options go to condor_submit.
-# HTCondor connects by condor_ssh_to_job: the machine must have an OpenSSH server (sshd), and the pool must allow it.
+# HTCondor connects by condor_ssh_to_job: the machine must have an OpenSSH server, and the pool must allow it.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 mkdir -p logs
@@ -10,7 +10,7 @@ mkdir -p logs
 _CONDOR_SSH_TO_JOB_SSH_CMD=@SSH@
 # shellcheck disable=SC2090
 export _CONDOR_SSH_TO_JOB_SSH_CMD
-# The job waits for minutes for somebody to connect; whatever becomes of the shell, nothing stays in the queue.
+# The job waits for minutes for somebody to connect: when this script ends, it removes the job from the queue.
 wingspan_mark=$(hostname)-$$
 wingspan_leave() { condor_rm -constraint "WingspanShell == \"$wingspan_mark\"" >/dev/null 2>&1 || :; }
 trap wingspan_leave EXIT

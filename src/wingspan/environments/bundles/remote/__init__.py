@@ -25,8 +25,8 @@ def remote_program(name: str, *, comments: bool = False) -> bytes:
 
     Args:
         name: The file.
-        comments: Keep the comments of included parts of shell. Each job is sent the program, and its shell reads it: they are left out
-            otherwise.
+        comments: Keep the comments of included parts of shell. Each job is sent the program, and its shell
+            reads it: they are left out otherwise.
 
     >>> remote_program("relocate.py").count(b"def replace_in_binary")
     1

@@ -1,4 +1,5 @@
-# What activates an environment is written here, for us and for the program that unpacks packs on workers (Python 3.6 and later).
+# What activates an environment is written here, for us and for the program that unpacks packs on workers
+# (Python 3.6 and later).
 
 import json
 import os
@@ -16,7 +17,10 @@ ISOLATED_FROM = "PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONU
 
 
 def place_fault(path: "str") -> "str":
-    """Why no environment can lie at `path`; empty: it can. Packages have the path in their scripts, between quotes of all kinds."""
+    """Why no environment can lie at `path`; empty: it can.
+
+    Packages have the path in their scripts, between quotes of all kinds.
+    """
     if any(character < " " or character == "\x7f" for character in path):
         return "it has control characters"
     broken = sorted(set("'\"\\$`").intersection(path))
@@ -24,7 +28,7 @@ def place_fault(path: "str") -> "str":
 
 
 def expanded(text: "str") -> "str":
-    """`text` in double quotes: a shell puts in the values of variables, $NAME and ${NAME}, and does nothing else with it."""
+    """`text` in double quotes: a shell puts in the values of $NAME and ${NAME}, and does nothing else."""
     found = re.sub(r'[\\"`]|\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})', lambda one: "\\" + one.group(), text)
     return '"' + found + '"'
 
@@ -92,9 +96,9 @@ def carried_activation(folder: "str") -> "Dict[str, Any]":
 def activation_script(
     folder: "str", prefix: "str", name: "str", movable: "bool" = False
 ) -> "Tuple[str, List[str]]":
-    """A POSIX shell script that activates the environment in `folder` as conda, and then Pixi, would at `prefix`; and faults.
+    """A POSIX shell script that activates the environment of `folder` at `prefix`, as conda and Pixi do; and faults.
 
-    `movable`: whoever has moved the environment says by WINGSPAN_PREFIX where it is. That holds for this script alone.
+    `movable`: WINGSPAN_PREFIX says where the environment has been moved to. The script reads and unsets it.
     """
     lines = ["CONDA_PREFIX=" + quoted(prefix)]
     if movable:

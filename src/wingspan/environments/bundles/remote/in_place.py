@@ -6,7 +6,10 @@ LONGEST_LINE = 127
 
 
 def replace_in_text(content, old, new):
-    """Write `new` for `old`. A first line that the kernel would not understand then looks its program up on PATH, as py-rattler has it."""
+    """Write `new` for `old`.
+
+    The kernel would not understand some first lines then: such a line looks its program up on PATH, as py-rattler does.
+    """
     first, end, rest = content.partition(b"\n")
     changed = first.replace(old, new)
     if first.startswith(b"#!") and old in first and (len(changed) > LONGEST_LINE or len(new.split()) > 1):
@@ -17,10 +20,10 @@ def replace_in_text(content, old, new):
 
 
 def replace_in_binary(path, old, new, room=None):
-    """Write `new` for `old` up to the zero that ends each text, and fill up with zeros: in place, a megabyte at a time.
+    """Write `new` for `old` up to the zero that ends each text, and fill up with zeros, a megabyte at a time.
 
-    `room`: how many bytes a prefix had in this file before `old` was written into it; by so much `new` may be longer than
-    `old`. Raises ValueError where the zeros that were left then are not there.
+    `room`: how many bytes a prefix had in this file before `old` was written into it; by so much `new` may be
+    longer than `old`. Raises ValueError where the zeros that were left then are not there.
     """
     room = max(len(old), room or 0)
     with open(path, "r+b") as file:

@@ -3,9 +3,11 @@
 
     python relocate.py FOLDER OLD NEW
 
-Text files get NEW for OLD. In binaries the text that follows is moved, within the room that the package left for a
-prefix (``room`` in prefix-files.json, in bytes; where it is not told, as much as OLD takes). What was made of a text file
-goes with it: the byte code of modules, and the digests of scripts in the lists of the wheels that brought them.
+Text files get NEW for OLD. In binaries the text that follows is moved, within the room that the package left
+for a prefix (``room`` in prefix-files.json, in bytes; where it is not told, as much as OLD takes). What was
+made of a text file
+goes with it: the byte code of modules, and the digests of scripts in the lists of the wheels that brought
+them.
 """
 
 import base64
@@ -54,7 +56,7 @@ def is_within(folder, path):
 
 
 def forget_byte_code(folder, changed):
-    """Remove the byte code of modules that were changed: it is not compared with them, and Python makes it anew."""
+    """Remove the byte code of modules that were changed: Python would not compare it with them."""
     for name in changed:
         head, tail = os.path.split(name)
         if tail.endswith(".py"):

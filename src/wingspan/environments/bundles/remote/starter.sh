@@ -1,19 +1,19 @@
 #!/bin/sh
 # Wingspan's starter: makes a bundle available on this machine and becomes a command in it.
 #
-#   starter.sh --bundle FILE --sha256 HEX --kind squashfs --prefix /opt/wingspan/environment [options] -- COMMAND...
+#   starter.sh --bundle FILE --sha256 HEX --kind squashfs --prefix /opt/wingspan/environment [options] -- COMMAND
 #
-# Options: --helper FILE      archive with squashfuse_ll and unsquashfs, for machines that have neither
-#          --helper-sha256 HEX  its digest
-#          --installed BYTES  size of the unpacked environment, to see that there is room before unpacking
-#          --method NAME      kernel, fuse, apptainer or unpack; for oci apptainer, podman, docker or unpack; default: the first that
-#                             works here, in this order
-#          --quiet            say nothing unless something is wrong
+# Options: --helper FILE        archive with squashfuse_ll and unsquashfs, for machines that have neither
+#          --helper-sha256 HEX  the helper's digest
+#          --installed BYTES    size of the unpacked environment: the starter unpacks only where there is room
+#          --method NAME        kernel, fuse, apptainer or unpack; for oci apptainer, podman, docker or unpack;
+#                               default: the first of these that works here
+#          --quiet              say nothing unless something is wrong
 #
-# The file is checked against its digest before anything in it runs. It needs a POSIX shell and sha256sum; no Python.
-# Exit codes of its own: 121 the bundle is missing or damaged, 122 no way to make it available, 123 no room.
-# Everything it says goes to standard error and begins with "wingspan-start:". Names of its own begin with ws_.
-# Its source, with comments, is in wingspan/environments/bundles/remote/starter.
+# The starter checks the file against its digest before anything in it runs. It needs a POSIX shell and
+# sha256sum, no Python. Its own exit codes: 121 the bundle is missing or damaged, 122 there is no way to make it
+# available, 123 there is no room. What it says goes to standard error and begins with "wingspan-start:".
+# Its variables and functions begin with ws_. The source, with comments: wingspan/environments/bundles/remote/starter
 
 # wingspan: ignore=goes-on-after-failure (every failure is looked at)
 ws_damaged=121 ws_no_way=122 ws_no_room=123
@@ -67,7 +67,7 @@ run) ws_launch "$@" ;;
 wait) ws_stage_wait "$@" ;; # comes back when there is another way to try
 *) ws_check_digest ;;
 esac
-# HTCondor has started the image already, and put it into the job's folder.
+# HTCondor has started the image, and put it into the job's folder: this runs in the container.
 [ "$ws_stage" != container ] || ws_launch "$@"
 case $ws_kind in
 squashfs) ws_start_squashfs "$@" ;;

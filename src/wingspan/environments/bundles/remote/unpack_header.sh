@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A locked environment that unpacks itself, in the layout of pixi-pack. Options after the file name go to the unpacker:
+# A locked environment that unpacks itself, in the layout of pixi-pack. Options after the file name:
 #   -o FOLDER  where (default: here)    -e NAME  name of the environment's folder (default: env)
 set -euo pipefail
 
@@ -10,7 +10,7 @@ if [ -z "$begin" ] || [ -z "$end" ]; then
     exit 121
 fi
 
-# the archive and what it unpacks to lie side by side: a small /tmp does not matter
+# The archive is decoded beside what it unpacks to: /tmp may be small.
 folder=.
 previous=''
 for argument in "$@"; do
@@ -32,7 +32,7 @@ no_room() {
 }
 decode() {
     if ! { sed -n "$1p" "$0" | base64 -d >"$temporary/$2"; } 2>"$temporary/said"; then
-        # What can be decoded is not damaged: it could not be written, for want of room, by a quota or by a limit on the size of files.
+        # What can be decoded is not damaged. It could not be written: no room, a quota, a limit on the size of files.
         if sed -n "$1p" "$0" | base64 -d >/dev/null 2>&1; then no_room "$(tail -n 1 "$temporary/said")"; fi
         echo "unpack: $0 is damaged; fetch it again" >&2
         exit 121
@@ -43,10 +43,10 @@ archive=$(($(wc -c <"$0") / 4 * 3 / 1024)) # KiB
 decode "$((begin + 2)),$((end - 1))" archive.tar
 decode "$((end + 1)),\$" unpack
 chmod +x "$temporary/unpack"
-# where no program runs (noexec), a script still does by its shell, and then says what is wrong
+# Where programs do not run (noexec), sh still reads a script, which then says what is wrong.
 run=''
 [ "$(head -c 2 "$temporary/unpack")" != '#!' ] || run='sh'
-# ours removes the archive as soon as the packages are out of it: the disk holds them once less
+# Our unpacker removes the archive as soon as the packages are out of it: that saves disk.
 WINGSPAN_UNPACK_TEMPORARY="$temporary/archive.tar" $run "$temporary/unpack" "$@" "$temporary/archive.tar"
 exit 0
 # everything below is data

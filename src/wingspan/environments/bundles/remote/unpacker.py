@@ -369,7 +369,10 @@ def install_wheel(path, prefix, site):
 
 
 def record(site, dist_info, installed):
-    """Write INSTALLER and RECORD: what was installed and where, as pip does (packaging.python.org, "Recording installed projects")."""
+    """Write INSTALLER and RECORD: what was installed and where, as pip does.
+
+    (packaging.python.org, "Recording installed projects")
+    """
     folder = os.path.join(site, dist_info)
     with new_file(folder + "/INSTALLER", "w") as file:
         file.write("wingspan\n")

@@ -1,6 +1,6 @@
-# ---- what must be cleared away when the command has ended: $ws_work, and by what $ws_clear says ---------------------------------
+# ---- what goes when the command has ended: the folder $ws_work, and what $ws_clear removes ----------------------
 
-# Its owner goes last: what is left when this is interrupted is still known to be nobody's.
+# Removes the folder $1; its .owner goes last. When this is interrupted, the rest still says that its owner is gone.
 ws_remove_work() {
     rm -rf "${1:?}"/* "$1"/.[!.o]* || {
         chmod -R u+w "$1"
@@ -19,7 +19,7 @@ ws_clear_away_on_signals() {
     done
 }
 
-# When this process is gone: do the rest. Holds none of its files open.
+# Executes $1 once this process has ended, and holds none of its files open.
 ws_afterwards() {
     (
         exec </dev/null >/dev/null 2>&1
@@ -29,7 +29,7 @@ ws_afterwards() {
     ) &
 }
 
-# Whose a thing is: of a process, by its number, in a space of numbers, on a machine since its start.
+# An owner is a process: its number, the PID namespace of that number, and which start of the machine it was.
 ws_owner=''
 ws_name_owner() {
     ws_boot=''
@@ -37,12 +37,12 @@ ws_name_owner() {
     ws_owner="$$ $(readlink /proc/self/ns/pid) $ws_boot"
 }
 ws_is_nobodys() {
-    case $ws_owner in *' pid:['*'] '?*) ;; *) return 1 ;; esac # where this cannot be read, nothing can be told apart
-    # a process of another user's, as a command that sudo runs, refuses the signal and lives
+    case $ws_owner in *' pid:['*'] '?*) ;; *) return 1 ;; esac # without /proc one owner cannot be told from another
+    # A live process of another user (a command of sudo) refuses the signal.
     [ "${1#* }" = "${ws_owner#* }" ] && ! kill -0 "${1%% *}" 2>/dev/null && [ ! -e "/proc/${1%% *}" ]
 }
 
-# Folders of this user's jobs that had no time to clear them away.
+# Removes those of the folders $@ whose jobs, this user's, had no time to remove them.
 ws_sweep() {
     for ws_old in "$@"; do
         # shellcheck disable=SC3067
@@ -50,7 +50,7 @@ ws_sweep() {
     done 2>/dev/null
 }
 
-# Programs of the environment, and ours, must be able to run in it: a scratch folder may be mounted noexec.
+# Whether a program runs in the folder $1: a scratch folder may be mounted noexec.
 ws_runs_programs() {
     printf '#!/bin/sh\n' 2>/dev/null >"$1/.runs" && chmod 700 "$1/.runs" && "$1/.runs" 2>/dev/null
     ws_code=$?
@@ -65,12 +65,12 @@ ws_new_work() {
         if ! ws_runs_programs "$ws_work"; then
             rmdir "$ws_work" 2>/dev/null
             ws_work=''
-            # a full disk is found out by who needs it
+            # On a full disk the test fails, too; who needs the room will say so.
             [ "$ws_base" = /var/tmp ] || ws_silent="$ws_silent $ws_base"
             continue
         fi
         ws_name_owner
-        [ "$ws_base" != "${_CONDOR_SCRATCH_DIR:-}" ] || return 0 # HTCondor clears that one itself
+        [ "$ws_base" != "${_CONDOR_SCRATCH_DIR:-}" ] || return 0 # HTCondor removes its scratch folder
         printf '%s\n' "$ws_owner" >"$ws_work/.owner"
         ws_clear_away_on_signals
         return 0
@@ -79,7 +79,7 @@ ws_new_work() {
     ws_die $ws_no_room "no folder can be made in the scratch folder, in /tmp, or here"
 }
 
-# Not by the kernel or squashfuse_ll: these start too quickly to wait for the rests of other jobs.
+# Also removes what other jobs have left. Mounting starts so quickly that this would hold it up.
 ws_new_work_swept() {
     ws_new_work
     ws_sweep "${ws_work%/*}"/.wingspan-??????

@@ -1,10 +1,10 @@
-# ---- becoming the command --------------------------------------------------------------------------------------------
-# $ws_become: words put before the command, to leave the root identity that a user namespace needs for mounting
-# $ws_script: what activates the environment, where it is not in it
+# ---- becoming the command --------------------------------------------------------------------------------------
+# $ws_become: words before the command that give it the job's user ID back (mounting in a user namespace needs root's)
+# $ws_script: the activation script, where it does not lie in the environment
 
 ws_become='' ws_script=''
 
-# Activation scripts see no arguments; the variables, the folder and the end of this shell are none of their business.
+# An activation script sees no arguments, and it can neither change the folder nor end this shell unnoticed.
 # shellcheck disable=SC2016
 ws_activate_in_bash='_wingspan=("$@") _wingspan_folder=$PWD
 set --
@@ -23,7 +23,7 @@ ws_launch() {
         ws_die $ws_damaged "$ws_prefix holds no environment of Wingspan's"
     fi
     [ -z "$ws_waits" ] || : >"$ws_waits"
-    # Packages' own activation scripts, and a workspace's, are written for bash.
+    # The activation scripts of packages and workspaces are written for bash.
     if grep -q -e '/activate\.d/' -e '/\.wingspan/activation/' "$ws_script" && ws_have bash; then
         exec bash -c "$ws_activate_in_bash" bash "$ws_script" "$ws_become" "$@"
     fi

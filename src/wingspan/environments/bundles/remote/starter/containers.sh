@@ -1,8 +1,8 @@
-# ---- images: sif by Apptainer, oci by whichever engine is there ---------------------------------------------------------
-# A part of starter.sh, which is sent as one file.
+# ---- images: sif by Apptainer, oci by whichever engine is there -------------------------------------------------
 
-# Folders of this machine that the command sees in the image, one a line: the job's own (its scratch folder need not be the one that
-# it starts in, and chirp's cookie lies in neither), the temporary ones, and those that the command's words name.
+# $ws_folders: folders of this machine that the command sees in the image, one in each line. These are the job's own (where
+# it starts, its scratch folder, and where chirp's cookie lies may be three), the temporary ones, and those that the
+# command's words name.
 ws_folders=''
 ws_add_folder() {
     [ -n "$1" ] && [ -d "$1" ] || return 0
@@ -35,15 +35,15 @@ ws_add_named_folders() {
     done
 }
 
-# The first thing done in a container is to empty $ws_work/.waits. While there is something in it the command has not begun, and nothing
-# is lost by another way. (Emptied, not made or removed: this needs no room on the disk, and no program.)
+# A container first empties $ws_work/.waits. While something is in that file the command has not begun, and the starter may
+# try another way. (Emptying a file needs neither room on the disk nor a program.)
 ws_begins() {
     ws_add_folder "$ws_work"
     case $ws_work in *[:,\"]*) return 0 ;; esac # the container does not see it
     ws_waits="/bin/sh -c ': >\"\$0\"; exec \"\$@\"' $(ws_quoted "$ws_work/.waits")"
 }
 
-# $ws_line: words of a shell that run a command in $1, an image or a folder with one
+# Sets $ws_line to shell that runs a command in $1, an image or its unpacked folder.
 ws_by_apptainer() {
     ws_begins
     ws_line="exec $ws_program -s exec --pwd $(ws_quoted "$PWD")"

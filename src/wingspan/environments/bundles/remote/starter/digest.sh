@@ -1,6 +1,7 @@
-# ---- the check: the whole file against its digest, once per file and machine --------------------------------------
-# What was checked is remembered, in a folder of this user's, with the file's device, inode, size and times of change. It counts for files
-# that nobody else can write: of others a copy is made, checked and used, for what is behind their name may change at any time.
+# ---- the check: the whole file against its digest, once per file and machine -----------------------------------
+# The starter notes which files it has checked, in a folder of this user: device, inode, size and times of change. A
+# note counts only for files that nobody else can write. Any other file may change at any moment: the starter copies
+# it, and checks and uses the copy.
 
 ws_digest_of() {
     if ws_have sha256sum; then
@@ -22,7 +23,7 @@ ws_notes_folder() {
         [ -n "$ws_base" ] && [ -d "$ws_base" ] && [ -w "$ws_base" ] || continue
         ws_notes="$ws_base/.wingspan-checked-$(id -u)"
         mkdir -m 700 "$ws_notes" 2>/dev/null
-        # ours, a real folder, and closed to others: what anybody could write proves nothing
+        # The folder must be this user's, no link, and closed to others: a note that anybody could write proves nothing.
         if [ -d "$ws_notes" ] && [ ! -L "$ws_notes" ] && [ "$(stat -c '%u %a' "$ws_notes" 2>/dev/null)" = "$(id -u) 700" ]; then
             printf '%s' "$ws_notes"
             return
@@ -30,8 +31,8 @@ ws_notes_folder() {
     done
 }
 
-# Who can change what is at the path $1, which has no links in it: $ws_control is nobody (but this user and root), others, or unclear
-# (in a user namespace the owner of a folder can be one that has no number there).
+# Sets $ws_control to who can change what lies at the path $1, which has no links in it: nobody (but this user and root),
+# others, or unclear (in a user namespace, the owner of a folder may have no number).
 ws_control='' ws_first='' ws_real='' ws_count=''
 ws_who_controls() {
     ws_place=$1 ws_control=nobody ws_me=$(id -u) ws_sticky=''
@@ -50,7 +51,7 @@ ws_who_controls() {
             ;;
         *) ws_control=others && return ;;
         esac
-        # in a folder with the sticky bit (/tmp), others cannot rename what is not theirs
+        # In a folder with the sticky bit (/tmp) others cannot rename what is not theirs.
         case $ws_mode in
         [1357]???) [ -n "$ws_sticky" ] || { ws_control=others && return; } ;;
         *[2367]) ws_control=others && return ;;
@@ -62,7 +63,7 @@ ws_who_controls() {
         ws_place=${ws_place:-/}
     done
 }
-# root's group is not: others may be in it. Many systems give each user a group of the same name, with nobody else in it.
+# Many systems give each user a group of the same name, with nobody else in it. root's group is none of these.
 ws_is_own_group() {
     ws_entry=$(getent group "$1" 2>/dev/null) && [ "${ws_entry%%:*}" = "$(id -un)" ] && [ "$1" = "$(id -g)" ] || return 1
     case ${ws_entry##*:} in '' | "$(id -un)") ;; *) return 1 ;; esac
@@ -80,7 +81,7 @@ ws_check_digest() {
         [ -n "$ws_state" ] && [ -n "$ws_notes" ] && [ "$(cat "$ws_notes/$ws_sha256" 2>/dev/null)" = "$ws_state" ] && return
         ;;
     others)
-        # HTCondor's container is started from it already; a copy would not be what runs
+        # HTCondor has started the container from this file: a copy would not be what runs.
         if [ "$ws_stage" != container ]; then
             ws_new_work
             ws_copy=$ws_work/${ws_bundle##*/}
@@ -94,7 +95,8 @@ ws_check_digest() {
     [ -n "$ws_got" ] || ws_die $ws_no_way "nothing here can compute SHA-256 (sha256sum, shasum, openssl, python3)"
     [ "$ws_got" = "$ws_sha256" ] ||
         ws_die $ws_damaged "$ws_bundle is damaged or another file: its SHA-256 is $ws_got, not $ws_sha256; nothing in it was run"
-    # what changed while it was read is not noted; nor where times are whole seconds (busybox) what may change again within this one
+    # A file that has changed while it was read is not noted. Where times are whole seconds (busybox), neither is one
+    # that was written in this second: it could change once more within it.
     case $ws_state in
     '' | *.*) ;;
     *) [ $(($(date +%s) - ${ws_state##* })) -gt 1 ] || ws_state='' ;;

@@ -1,6 +1,6 @@
-# An archive's layers become a folder, $ws_work/root, that Apptainer and podman run as it is. Their own ways to take an archive in take
-# much longer, because they make an image of it first (110 MB: 82 s for Apptainer, 20 s for podman, 4 s so). Wingspan's layers only add
-# files; nothing in them takes away what an earlier one has.
+# Unpacks the layers of an archive into one folder, $ws_work/root, which Apptainer and podman run as it is. Given the
+# archive they would make an image of it first, which takes longer (110 MB: Apptainer 82 s, podman 20 s, this 4 s).
+# Wingspan's layers only add files: none removes what an earlier one has.
 ws_unpack_layers() {
     [ -z "$ws_work" ] || [ ! -d "$ws_work/root" ] || return 0
     ws_new_work_swept
@@ -17,7 +17,7 @@ ws_unpack_layers() {
             : >"$ws_work/cut"
         if [ -e "$ws_work/cut" ]; then
             ws_log=$(tail -n 1 "$ws_work/log")
-            # what can be read is not damaged
+            # A layer that can be read is not damaged: then it could not be written.
             { tar -xOf "$ws_bundle" "$ws_layer" | gzip -t; } 2>/dev/null || ws_die $ws_damaged "$ws_bundle is damaged: a layer of it cannot be read"
             ws_die $ws_no_room "unpacking into $ws_work failed: $ws_log"
         fi

@@ -1,6 +1,7 @@
-# ---- mounting at the prefix, in a mount namespace of ours -------------------------------------------------------------
+# ---- mounting at the prefix, in a mount namespace of the job's own ---------------------------------------------
 
-# The prefix need not exist: its first folder gets a small file system in memory with everything that was there, and more.
+# Makes the prefix, if it does not exist: a small file system in memory covers the first folder of its path, and has
+# everything that was in that folder, and the prefix.
 ws_make_prefix() {
     [ -d "$ws_prefix" ] && return
     ws_top=${ws_prefix#/}
@@ -22,7 +23,7 @@ ws_make_prefix() {
     mkdir -p "$ws_work/$ws_rest" && mount --rbind "$ws_work" "$ws_top" && umount -l "$ws_work"
 }
 
-# Puts $ws_tool before the path of a program of the helper, unpacked in memory where that is possible.
+# Sets $ws_tool to the words that start the program $1: the machine's own, or the helper's, unpacked in memory if possible.
 ws_tool=''
 ws_find_tool() {
     ws_tool=''
@@ -33,7 +34,7 @@ ws_find_tool() {
     [ -n "$ws_helper" ] && [ -f "$ws_helper" ] || return 1
     ws_place="$ws_work/helper"
     [ "$ws_stage" = mount ] && [ ! -w "$ws_work" ] && ws_place=${ws_prefix%/*}/.helper
-    # the copy is what is looked at and what is unpacked
+    # What is checked is a copy, and the copy is unpacked.
     mkdir -p "$ws_place" && cat "$ws_helper" >"$ws_place/.archive" && [ "$(ws_digest_of "$ws_place/.archive")" = "$ws_helper_sha256" ] &&
         tar -xzf "$ws_place/.archive" -C "$ws_place" && rm -f "$ws_place/.archive" || return 1
     ws_tool="$ws_place/ld.so --library-path $ws_place $ws_place/$1"
@@ -43,12 +44,12 @@ ws_mount_fuse() {
     ws_find_tool squashfuse_ll || return 1
     # shellcheck disable=SC2086
     $ws_tool "$ws_bundle" "$ws_prefix" -o ro,nodev,nosuid || return 1
-    (ws_afterwards "umount -l $(ws_quoted "$ws_prefix")") # not the command's child, which may wait for all that it has
+    (ws_afterwards "umount -l $(ws_quoted "$ws_prefix")") # no child of the command: the command may wait for all its children
 }
 
 ws_mount_kernel() { mount -t squashfs -o loop,ro,nodev,nosuid "$ws_bundle" "$ws_prefix" 2>/dev/null; }
 
-# Here we are root of a namespace (--stage mount): do not come back but as the command, or with an error.
+# Runs as root of the namespace (--stage mount), and ends as the command or with an error.
 ws_stage_mount() {
     if [ "$ws_uid" != 0 ]; then
         if unshare --user --map-user="$ws_uid" --map-group="$ws_gid" true 2>/dev/null; then
@@ -81,7 +82,7 @@ ws_stage_mount() {
     ws_launch "$@"
 }
 
-# What looked as if it would work did not (a module that is missing, a security policy): the ways that are left.
+# Mounting was possible by all that could be seen, and failed (a module is missing, a policy forbids it): tries the rest.
 ws_here='' # nothing can be mounted here: the environment must be moved
 ws_after_all() {
     ws_failed=$1

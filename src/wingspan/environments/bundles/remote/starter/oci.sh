@@ -1,4 +1,4 @@
-# Without the image around it: what the environment loads of the system is the machine's.
+# Takes the environment alone out of the image: it runs on this machine's own system.
 ws_try_oci_unpack() {
     ws_unpack_layers || return
     mv "$ws_work/root$ws_prefix" "$ws_work/environment" || ws_die $ws_damaged "$ws_bundle has no environment at $ws_prefix"

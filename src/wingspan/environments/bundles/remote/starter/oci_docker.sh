@@ -1,4 +1,4 @@
-# Docker takes the archive into its own store, and keeps it there, as it does with every image; the next job finds it.
+# Docker loads the archive into its own store and keeps it there, where the next job finds it.
 ws_try_oci_docker() {
     ws_reason='no Docker'
     ws_have docker || return
@@ -6,7 +6,7 @@ ws_try_oci_docker() {
         ws_reason="Docker: $(printf '%s' "$ws_reason" | tail -n 1)"
         return
     fi
-    # the name of its content: of the configuration, or with containerd's store of the manifest
+    # Docker names an image by the digest of its configuration, or, with containerd's store, of its manifest.
     ws_image=''
     ws_config=$(tar -xOf "$ws_bundle" manifest.json 2>/dev/null | sed -n 's/.*"Config":"blobs\/sha256\/\([0-9a-f]*\)".*/\1/p')
     ws_manifest=$(tar -xOf "$ws_bundle" index.json 2>/dev/null | sed -n 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/p')
@@ -22,7 +22,7 @@ ws_try_oci_docker() {
     done
     ws_reason='Docker does not find what it has loaded'
     [ -n "$ws_image" ] || return
-    # containers of this user's jobs that had no time to clear them away
+    # Containers of this user's jobs that had no time to remove them.
     [ -n "$ws_owner" ] || ws_name_owner
     ws_containers=wingspan-$(id -u)
     docker ps --all --filter "name=$ws_containers-" --format '{{.Names}} {{.Label "wingspan.owner"}}' 2>/dev/null | while read -r ws_name ws_whose; do

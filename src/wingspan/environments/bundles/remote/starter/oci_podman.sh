@@ -11,7 +11,7 @@ ws_try_oci_podman() {
         fi
     fi
     ws_unpack_layers || return
-    # What podman writes down about a container lies in the job's folder, but for what must have a short path (50 characters).
+    # podman's notes about a container lie in the job's folder, but for one folder whose path has at most 50 characters.
     ws_own=$ws_work/podman ws_brief=$ws_work/r
     mkdir "$ws_own"
     if [ ${#ws_brief} -ge 50 ]; then
@@ -20,14 +20,15 @@ ws_try_oci_podman() {
         ws_brief=$(mktemp -d /tmp/wsXXXXXX) || return
         printf '%s\n' "$ws_owner" >"$ws_brief/.owner"
     fi
-    # It does not start with a HOME in which it may not look for settings.
+    # podman does not start where it may not read HOME, in which it looks for settings.
     ws_home=$ws_own
     [ ! -r "${HOME:-}/.config/containers" ] || ws_home=$HOME
     ws_podman="env HOME=$(ws_quoted "$ws_home") XDG_RUNTIME_DIR=$(ws_quoted "$ws_own") podman --log-level fatal --storage-driver vfs"
-    # Only where podman has it by itself (in XDG_RUNTIME_DIR) does it look for its pause process before anything else.
+    # podman's pause process keeps the user's namespace. podman joins that namespace right away only if it finds the
+    # process here, below XDG_RUNTIME_DIR.
     ws_pause=$ws_own/libpod/tmp
     ws_podman="$ws_podman --root $(ws_quoted "$ws_own/s") --runroot $(ws_quoted "$ws_brief") --tmpdir $(ws_quoted "$ws_pause")"
-    # This process of podman's own keeps the user's namespace, and would stay behind.
+    # The pause process would stay behind.
     ws_clear="kill -9 \$(cat $(ws_quoted "$ws_pause/pause.pid"))"
     ws_clear="$ws_clear; ws_remove_work $(ws_quoted "$ws_brief"); rm -rf $(ws_quoted "$ws_own")"
     ws_clear_away_on_signals
@@ -37,8 +38,9 @@ ws_try_oci_podman() {
     [ ! -d /dev/shm ] || ws_line="$ws_line --volume /dev/shm:/dev/shm"
     ws_line="$ws_line --log-driver none --ulimit host --security-opt label=disable --security-opt seccomp=unconfined $ws_device"
     ws_common=$ws_line
-    # The user in it is the job's; or looks like root, where nobody gave the job's user more numbers than one (/etc/subuid): then
-    # unshare gives it its number back. Processes are this machine's; or, where that is refused, of a space of their own.
+    # In the container the user is the job's. Where that needs more user IDs than the job's user has (/etc/subuid), it looks
+    # like root there, and unshare gives it its own ID back. Processes are this machine's, or, where that is refused, those of
+    # a PID namespace of its own.
     ws_back="unshare --user --map-user=$(id -u) --map-group=$(id -g)"
     ws_choices='--pid=host --userns=keep-id
 --pid=host become
@@ -70,12 +72,12 @@ END
         return
     fi
     if [ -n "$ws_doubt" ]; then ws_doubt="$ws_line true"; else ws_remember "$ws_found"; fi
-    # An ordinary user's podman joins the namespace of its pause process. Without one it starts itself once more in a namespace, and the first
-    # of the two would end with exit code 0 on SIGTERM, and leave the command alone (containers/podman: libpod/runtime.go, "libpod" handler).
+    # Without a pause process an ordinary user's podman starts a second podman in a new namespace. The first one then ends
+    # with exit code 0 on SIGTERM, and leaves the command running (podman's libpod/runtime.go: its shutdown handler).
     [ "$(id -u)" = 0 ] || [ -s "$ws_pause/pause.pid" ] || eval "$ws_podman unshare true" >/dev/null 2>&1 </dev/null
     ws_say "$1: run by podman"
     shift
-    # one that was killed leaves its container
+    # A podman that was killed leaves its container.
     ws_clear="[ \"\${ws_code:-137}\" -lt 128 ] || $ws_podman rm --all --force --time 0; $ws_clear"
     ws_with_terminal
     ws_stay "$@"

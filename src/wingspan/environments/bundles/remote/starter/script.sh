@@ -1,8 +1,8 @@
-# A script that puts an environment and its activate.sh into a folder: a self-extracting pack, or an installer.
+# The bundle is a script that puts an environment and its activate.sh into a folder: a pack, or an installer.
 ws_start_script() {
     ws_new_work_swept
     ws_have bash || ws_die $ws_no_way "there is no bash here to run $ws_bundle"
-    # What it says is shown as it comes, and its last line is the reason if it fails.
+    # What the script says is shown as it comes; if it fails, its last line is the reason.
     ws_place=$ws_work
     if ws_is_odd "$ws_work"; then
         ws_shorten "$ws_work" || ws_die $ws_no_way "no link can be made in /tmp, and $ws_work is an odd path"

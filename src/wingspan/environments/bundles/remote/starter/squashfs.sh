@@ -1,4 +1,4 @@
-# ---- the ways, best first; each returns with $ws_reason if it is not to be had here ---------------------------------------------
+# ---- the ways, best first; one that does not work here returns, with the reason in $ws_reason -------------------
 
 ws_reason=''
 ws_try_kernel() {
@@ -32,7 +32,7 @@ ws_try_fuse() {
     ws_enter fuse "$@"
 }
 
-# Whether Apptainer takes a path as one to bind: it has a grammar of its own for these.
+# Whether Apptainer takes the path $1 after --bind: colons and commas mean something to it.
 ws_binds() { case $1 in *[:,]*) return 1 ;; esac }
 
 ws_try_apptainer() {
@@ -44,7 +44,7 @@ ws_try_apptainer() {
     mkdir -p "$ws_root/proc" "$ws_root/sys" "$ws_root/dev" "$ws_root/tmp" "$ws_root$ws_prefix"
     ws_label=$1
     shift
-    # the container is this machine's own root, folder by folder, and the environment at its prefix
+    # The container has each folder of this machine's root, and the environment at its prefix.
     ws_line="exec $ws_program -s exec --pwd $(ws_quoted "$PWD")"
     for ws_entry in /* /.[!.]*; do
         case $ws_entry in /proc | /sys | /dev | /tmp | "/${ws_prefix#/}") continue ;; esac
@@ -66,7 +66,7 @@ ws_try_apptainer() {
     done
     [ -e /dev/nvidiactl ] && ws_line="$ws_line --nv"
     [ -e /dev/kfd ] && ws_line="$ws_line --rocm"
-    case $ws_work in /tmp/*) mkdir -p "$ws_root$ws_work" && ws_line="$ws_line --bind $(ws_quoted "$ws_work")" ;; esac # its /tmp may be one of its own
+    case $ws_work in /tmp/*) mkdir -p "$ws_root$ws_work" && ws_line="$ws_line --bind $(ws_quoted "$ws_work")" ;; esac # its /tmp may be another
     ws_image=$ws_bundle
     if ! ws_binds "$ws_bundle"; then
         ws_image="$ws_work/image"

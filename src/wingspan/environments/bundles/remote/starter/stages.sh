@@ -11,11 +11,12 @@ ws_find_namespace() {
     fi
 }
 
-# Becomes this program anew, started by the words $1, at the stage $2, with the method $3; options and the command follow.
+# Starts this script anew in its own place: by the words $1, at the stage $2, with the method $3. Options and the command
+# follow.
 ws_anew() {
     ws_by=$1 ws_next=$2 ws_how=$3
     shift 3
-    trap - HUP INT TERM # a shell that is about to become another program forgets signals that its traps wait for
+    trap - HUP INT TERM # a signal that comes between a trap and exec would be lost
     # shellcheck disable=SC2086
     exec $ws_by "$ws_self" --stage "$ws_next" --method "$ws_how" --bundle "$ws_bundle" --sha256 "$ws_sha256" --kind "$ws_kind" --prefix "$ws_prefix" \
         --work "$ws_work" --helper "$ws_helper" --helper-sha256 "$ws_helper_sha256" --installed "$ws_installed" --uid "${ws_uid:-$(id -u)}" --gid "${ws_gid:-$(id -g)}" \

@@ -1,7 +1,7 @@
-# What scripts of packages do not bear in a path.
+# Whether the path $1 has characters that break the scripts of packages.
 ws_is_odd() { case $1 in *\'* | *\"* | *\\* | *\$* | *\`* | *[[:space:]]*) ;; *) return 1 ;; esac }
 
-# $ws_short: a short path that leads to $1, in a folder of this user's: at a name that others can guess, the link could be theirs
+# Sets $ws_short to a short path that leads to $1. It lies in a new folder of this user: others can put nothing there.
 ws_shorten() {
     [ -n "$ws_owner" ] || ws_name_owner
     ws_short=$(mktemp -d /tmp/wsXXXXXX) && ln -s "$1" "$ws_short/e" || return 1
@@ -16,7 +16,7 @@ ws_check_room() {
         ws_die $ws_no_room "unpacking needs $((ws_installed / 1000000)) MB in $ws_work, $((${ws_free:-0} * 1024 / 1000000)) MB are free; ask for more disk"
 }
 
-# What root unpacks has neither foreign owners nor rights of its own, nor devices.
+# Takes from what root has unpacked in $1: other owners, set-user-ID and the like, what others may write, and devices.
 ws_plain_files_only() {
     [ "$(id -u)" = 0 ] || return 0
     find "$1" ! -type d ! -type f ! -type l -exec rm -f {} +
@@ -44,11 +44,11 @@ ws_try_unpack() {
     ws_start_unpacked "$ws_label" "$@"
 }
 
-# The environment is a folder, $ws_work/environment: put it at its prefix, or move it to where it lies.
+# Puts the folder $ws_work/environment at the prefix, or, where nothing can be mounted, rewrites it for where it lies.
 ws_start_unpacked() {
     ws_label=$1
     shift
-    # that it is slow has a reason, which is told in any case
+    # Unpacking is slow: the job's log says why in any case.
     [ "$ws_method" != auto ] || ws_quiet=''
     if [ -z "$ws_here" ] && ws_find_namespace; then
         ws_say "$ws_label: unpacked into $ws_work"
@@ -58,7 +58,7 @@ ws_start_unpacked() {
     ws_sweep /tmp/ws??????
     ws_old=$ws_prefix
     ws_prefix=$ws_work/environment
-    # binaries have room for a path as long as the old one only
+    # Binaries have room for a path that is as long as the old one.
     if [ ${#ws_prefix} -gt ${#ws_old} ] || ws_is_odd "$ws_prefix"; then
         ws_shorten "$ws_prefix" || ws_die $ws_no_way "no link can be made in /tmp, and $ws_prefix is too long a path, or an odd one"
         ws_prefix=$ws_short

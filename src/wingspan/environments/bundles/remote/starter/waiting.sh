@@ -1,22 +1,22 @@
-# Waits for the command, $ws_line in front of it, and clears away. A process in the background that waits for the end of this one would
-# not live to do that: with a job's first process pools end all others.
+# Executes the command behind $ws_line, waits for it, and clears away. A process in the background could not do that:
+# when a job's first process ends, pools end all others.
 ws_stay() {
     ws_shell=/bin/sh
-    ! ws_have bash || ws_shell='bash --posix' # other shells cannot give SIGINT back to what they start in the background
+    ! ws_have bash || ws_shell='bash --posix' # in other shells, what starts in the background never gets SIGINT
     ws_anew "$ws_shell" wait "$ws_method" --line "$ws_line" --clear "$ws_clear" --doubt "$ws_doubt" --known "$ws_known" -- "$@"
 }
 
 ws_pass_on() {
     case $1 in
     INT | QUIT)
-        [ ! -t 0 ] || return 0 # a terminal's keys reach the command by themselves
+        [ ! -t 0 ] || return 0 # a terminal sends these to the command by itself
         [ -n "${BASH_VERSION:-}" ] || set -- TERM
         ;;
     esac
     if [ -n "$ws_child" ]; then kill -s "$1" "$ws_child"; else ws_early="$ws_early $1"; fi
 } 2>/dev/null
 
-# Should this process be killed: its command lives in what is cleared away.
+# When this process is killed, the command must end before the folder that it runs in is removed.
 ws_end_and_clear_away() {
     read -r ws_whose <"$ws_work/.owner" && [ "${ws_whose%% *}" != $$ ] && kill -9 "${ws_whose%% *}"
     ws_clear_away
@@ -32,7 +32,7 @@ ws_stage_wait() {
         trap "ws_pass_on $ws_signal" $ws_signal
     done
     [ -e "/proc/$$/fd/0" ] || exec </dev/null
-    # the standard input is given by hand to what is in the background, by a number that nobody uses
+    # A shell closes the standard input of what it starts in the background: the command gets it by another number.
     for ws_spare in 9 8 7 6 5 4 3; do [ -e "/proc/$$/fd/$ws_spare" ] || break; done
     eval "exec $ws_spare<&0"
     (
@@ -40,15 +40,15 @@ ws_stage_wait() {
         eval "exec $ws_spare<&-"
         eval "$ws_line \"\$@\""
     ) <&"$ws_spare" &
-    # until it has let go of this process's traps, signals would be lost on it
+    # Until the new process has reset the traps of this one, it would lose signals.
     ws_begun=$! ws_tries=0
     while [ -e "/proc/$ws_begun/fd/$ws_spare" ] && [ "$ws_tries" -lt 20000 ]; do ws_tries=$((ws_tries + 1)); done
     ws_child=$ws_begun
     for ws_signal in $ws_early; do ws_pass_on "$ws_signal"; done
     {
-        # while the command lives nobody else clears its folder away
+        # The command is now the folder's owner: while it lives, no other job removes the folder.
         read -r ws_whose <"$ws_work/.owner" && printf '%s %s\n' "$ws_child" "${ws_whose#* }" >"$ws_work/.owner"
-        # bash can lose the status of a command whose end and a signal come at once while it waits: it looks from time to time instead.
+        # bash can lose the exit status when it waits and a signal comes at the same moment as the end: it polls instead.
         if [ -n "${BASH_VERSION:-}" ] && [ -n "$ws_work" ] && mkfifo "$ws_work/.tick" && eval "exec $ws_spare<>\"\$ws_work/.tick\""; then
             # shellcheck disable=SC3045
             while kill -0 "$ws_child"; do read -r -t 0.05 -u "$ws_spare"; done
@@ -56,9 +56,9 @@ ws_stage_wait() {
         while :; do
             wait "$ws_child"
             ws_code=$?
-            kill -0 "$ws_child" || break # or else a signal came for it
+            kill -0 "$ws_child" || break # otherwise a signal has ended the waiting
         done
-        # Its end may have come between the two. bash can have lost it then, and would wait for what else it has started.
+        # The end may have come between wait and kill. bash can have lost it then, and would wait for the cleaner.
         kill -9 "$ws_cleaner"
         wait "$ws_child"
         ws_last=$?
@@ -66,8 +66,8 @@ ws_stage_wait() {
         case $ws_last in 127 | -1) ;; *) ws_code=$ws_last ;; esac
     } 2>/dev/null
     case $ws_code in
-    125 | 126 | 127 | 255) # by these, engines say that they did not start it
-        # the folder, which the trial needs, is this process's again: the command has ended
+    125 | 126 | 127 | 255) # with these codes engines say that they have not started the command
+        # The trial needs the folder, so this process is its owner again.
         [ ! -e "$ws_work/.owner" ] || printf '%s %s\n' $$ "${ws_whose#* }" >"$ws_work/.owner"
         if [ -s "$ws_work/.waits" ] && [ -n "$ws_doubt" ] && ! (eval "$ws_doubt") >/dev/null 2>&1 </dev/null; then
             [ -z "$ws_known" ] || ws_say "what worked on this machine before does not any more; the other ways are tried"
@@ -81,9 +81,9 @@ ws_stage_wait() {
     esac
     ws_clear_away
     case $ws_code in
-    14[5-9] | 15[016]) ;; # of the signals these end nothing
+    14[5-9] | 15[016]) ;; # the codes of signals that end no process
     129 | 1[345]?)
-        # shellcheck disable=SC3045 # dash, bash and busybox have it; elsewhere there may be a core file, no more
+        # shellcheck disable=SC3045 # dash, bash and busybox have -c; elsewhere a core file may be left
         ulimit -c 0
         trap - HUP INT QUIT TERM USR1 USR2 ALRM
         kill -"$((ws_code - 128))" $$
