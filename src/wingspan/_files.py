@@ -15,7 +15,7 @@ from typing import Any
 from wingspan.errors import DiskError
 from wingspan.worker import trust
 
-__all__ = ["JsonLog", "append_line", "disk_error", "lock"]
+__all__ = ["JsonLog", "append_line", "disk_error", "lock", "not_written"]
 
 #: What flock(2) answers on file systems that have no locks.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
@@ -168,3 +168,16 @@ def disk_error(error: OSError, what: str, place: Path, kept: str) -> DiskError:
     made = DiskError(f"{what}: {named}: {why}", hint=f"{todo} and try again. {kept}")
     made.errno, made.strerror, made.filename = error.errno, error.strerror, str(named)
     return made
+
+
+def not_written(error: OSError, what: str, root: Path) -> tuple[str, str]:
+    """What is wrong, and what to do, when a new map or run cannot be written below `root`.
+
+    >>> not_written(OSError(errno.ENOSPC, "No space left on device"), "the map", Path("/data/maps"))[0]
+    'the map cannot be written to /data/maps: the disk is full'
+    """
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (
+        f"{what} cannot be written to {root}: {'the disk is full' if full else error}",
+        "free some space, or set WINGSPAN_DATA_DIR to a folder with more of it; nothing was submitted",
+    )

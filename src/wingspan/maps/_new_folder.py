@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._files import not_written
 from wingspan.maps._errors import EmptyMap, MapError
 from wingspan.maps._folder import MapFolder, maps_root
 from wingspan.maps._info import MapInfo
@@ -78,11 +78,8 @@ def create_map_folder(
         raise wrapped.error from wrapped.error.__cause__
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-        raise MapError(
-            f"the map cannot be written to {root}: {what}",
-            hint="free some space, or set WINGSPAN_DATA_DIR to a folder with more of it; nothing was submitted",
-        ) from error
+        message, hint = not_written(error, "the map", root)
+        raise MapError(message, hint=hint) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

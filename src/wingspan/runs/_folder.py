@@ -29,6 +29,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._files import not_written
 from wingspan.pools.submissions import SubmissionLog
 from wingspan.runs._errors import RunDamaged, RunError, RunExists, RunNotFound
 from wingspan.runs._info import RunInfo
@@ -126,11 +127,8 @@ def create_run_folder(
     except OSError as error:
         if isinstance(error, RunError):
             raise
-        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-        raise RunError(
-            f"the run cannot be written to {root}: {what}",
-            hint="free some space, or set WINGSPAN_DATA_DIR to a folder with more of it; nothing was submitted",
-        ) from error
+        message, hint = not_written(error, "the run", root)
+        raise RunError(message, hint=hint) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
