@@ -1,3 +1,0 @@
-"""Faults that were found once, each by its smallest reproduction."""
-
-from __future__ import annotations
