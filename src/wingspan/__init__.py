@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from wingspan.maps import remove as remove
     from wingspan.maps import starmap as starmap
     from wingspan.maps import tags as tags
+    from wingspan.notebooks import dashboard as dashboard
     from wingspan.runs import Run as Run
     from wingspan.runs import load_run as load_run
     from wingspan.runs import run as run
@@ -118,6 +119,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "wingspan.errors"),
     **dict.fromkeys(_MAPS, "wingspan.maps"),
     **dict.fromkeys(("Run", "load_run", "run"), "wingspan.runs"),
+    "dashboard": "wingspan.notebooks",
     "Environment": "wingspan.environments",
     "pool": "wingspan",  # a module of its own
 }

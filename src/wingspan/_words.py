@@ -36,6 +36,26 @@ def sized(count: int | None) -> str:
     return f"{value:.1f} GB"
 
 
+def lasting(seconds: float | None) -> str:
+    """How long something lasts.
+
+    >>> lasting(0.0000348), lasting(0.0123), lasting(4.2), lasting(75), lasting(7260), lasting(None)
+    ('35 µs', '12 ms', '4.2 s', '1:15 min', '2:01 h', '?')
+    """
+    if seconds is None:
+        return "?"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    return f"{whole // 3600:,}:{whole % 3600 // 60:02} h"
+
+
 def moment(seconds: float | None) -> str:
     """A point in time: Unix time in, this machine's time out."""
     return "?" if seconds is None else time.strftime("%d %b %Y %H:%M:%S", time.localtime(seconds))

@@ -39,6 +39,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rerun": ("wingspan.cli.maps_act", "rerun", "Do components of a map, or jobs of a run, again."),
     "retag": ("wingspan.cli.maps_act", "retag", "Give a map another tag."),
     "rm": ("wingspan.cli.maps_act", "rm", "Remove a map or a run, its jobs and its results."),
+    "report": ("wingspan.cli.views", "report", "A report of a map or a run: one HTML file."),
+    "top": ("wingspan.cli.views", "top", "Watch maps and runs on the terminal."),
+    "dashboard": ("wingspan.cli.views", "dashboard", "Show maps and runs in a browser, live."),
     "clean": ("wingspan.cli.maps_act", "clean", "Remove the maps nobody named."),
     "env": ("wingspan.cli.env", "env", "Locked environments: what is in them, and what a machine must have."),
     "lint": ("wingspan.cli.lint", "lint", "Faults of submit files, job scripts and sbatch scripts."),
@@ -89,6 +92,11 @@ def _names_a_run(words: list[str], *, instead_of: str | None) -> bool:
             f"and wingspan {instead_of} {' '.join(runs)}"
         )
     return bool(runs) and not any(names.index(one) < names.index(runs[0]) for one in maps)
+
+
+def names_a_run(name: str) -> bool:
+    """The name is that of a run, and no map's tag."""
+    return _names_a_run([name], instead_of=None)
 
 
 def _has(folder: Path, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,31 @@ class Map(Reports):
 
     def _repr_html_(self) -> str:
         return map_html(self.status(), self.function_name)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """A live view where notebooks can show one; what is saved with the notebook is a picture of this moment."""
+        from wingspan.maps._view import MapSource
+        from wingspan.views._widget import live_mimebundle
+
+        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        return live_mimebundle(lambda: MapSource(self), still)
+
+    def report(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write a report: one HTML file with timeline, runtimes, memory, queue times, hosts, errors and what to change.
+
+        Args:
+            path: The file; None: ``wingspan-TAG.html`` in the current folder. One that is there is replaced.
+
+        Returns:
+            The file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        from wingspan.maps._view import MapSource
+        from wingspan.views._report import write_report
+
+        return write_report(MapSource(self), path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_folder, (str(self.path),)
@@ -269,6 +295,11 @@ class Map(Reports):
     def release(self) -> None:
         """Let held workers go on."""
         self._keeper.act("release", "released by its owner through wingspan")
+
+    @told("cancelled")
+    def cancel(self) -> None:
+        """Take its jobs out of the queue. What is finished is kept; `rerun` does the rest after all."""
+        self._keeper.act("remove", "cancelled by its owner through wingspan")
 
     @told("sent away")
     def vacate(self) -> None:

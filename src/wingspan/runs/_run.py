@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,31 @@ class Run(RunJobs):
 
     def _repr_html_(self) -> str:
         return run_html(self.status(), self.command, self.pool)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """A live view where notebooks can show one; what is saved with the notebook is a picture of this moment."""
+        from wingspan.runs._view import RunSource
+        from wingspan.views._widget import live_mimebundle
+
+        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        return live_mimebundle(lambda: RunSource(self), still)
+
+    def report(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write a report: one HTML file with timeline, runtimes, queue times, hosts and failures.
+
+        Args:
+            path: The file; None: ``wingspan-NAME.html`` in the current folder. One that is there is replaced.
+
+        Returns:
+            The file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        from wingspan.runs._view import RunSource
+        from wingspan.views._report import write_report
+
+        return write_report(RunSource(self), path)
 
     def __len__(self) -> int:
         """How many jobs."""
@@ -289,6 +315,12 @@ class Run(RunJobs):
         for job, event in list(self._events.items()):
             if event.state is JobState.HELD:
                 self._events[job] = attrs.evolve(event, state=JobState.IDLE, reason=None)
+
+    @told
+    def cancel(self) -> None:
+        """Take its jobs out of the queue. What they have written so far, and the outputs of those that are done, are kept."""
+        with self._alone():
+            self._act("remove")
 
     @told
     def vacate(self) -> None:

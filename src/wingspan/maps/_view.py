@@ -1,0 +1,396 @@
+"""A map as it is shown: the answers of one map to `wingspan.views`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from wingspan._words import counted, lasting, moment, sized
+from wingspan.errors import PoolError, WingspanError
+from wingspan.maps._folder import MapFolder, submission_of
+from wingspan.maps._status import ComponentStatus, MapStatus
+from wingspan.pools import JobEvent, get_pool
+from wingspan.views._cells import measure_cells, state_cells
+from wingspan.views._model import (
+    TEXT_LIMIT,
+    Cells,
+    Detail,
+    ErrorGroup,
+    HoldGroup,
+    Report,
+    View,
+    WorkerSpan,
+    cut,
+)
+from wingspan.views._pace import Pace
+from wingspan.views._spans import times_it_ran
+
+if TYPE_CHECKING:
+    from wingspan.maps._results import Measures, WorkerStart
+
+__all__ = ["MapSource"]
+
+#: So many errors are read at once, and so many kinds of them are shown.
+_ERRORS_AT_ONCE, _KINDS = 200, 20
+#: Seconds for which what was asked of errors and holds is good enough.
+_SELDOM = 1.0
+
+
+class MapSource:
+    """One map. It has a reader of its own: whoever holds the `Map` is not disturbed.
+
+    Args:
+        shown: A `wingspan.Map`, whose module imports this one.
+    """
+
+    def __init__(self, shown: Any) -> None:
+        self.key = f"map {shown.path}"
+        self._map = type(shown)(MapFolder(shown.path))
+        self.created: float = self._map._folder.info.created
+        self._pace = Pace()
+        self._kinds: dict[int, tuple[str, str, str | None]] = {}
+        self._holds: tuple[float, tuple[HoldGroup, ...]] = (0.0, ())
+
+    # -- the view ------------------------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """How it fares now."""
+        status, now = self._map.status(), time.time()
+        states = {state.value.lower(): count for state, count in status.counts.items() if count}
+        finished = states.get("completed", 0) + states.get("errored", 0)
+        is_done = status.is_done
+        self._pace.see(now, finished, status.workers.get("running", 0))
+        rate = None if is_done else self._pace.rate()
+        return View(
+            kind="map",
+            name=self._map.tag,
+            title=self._map.function_name,
+            components=status.components,
+            created=self.created,
+            now=now,
+            states=states,
+            workers=status.workers,
+            pools=status.pools,
+            is_done=is_done,
+            rate=rate,
+            left=(status.components - finished) / rate if rate else None,
+            history=tuple(self._pace.points),
+            message=status.message,
+            errors=self._errors() if states.get("errored") else (),
+            holds=self._held(now) if status.workers.get("held") else (),
+            actions=_actions(status),
+        )
+
+    def _errors(self) -> tuple[ErrorGroup, ...]:
+        failed = self._map._keeper.results.failed
+        self._kinds = {number: told for number, told in self._kinds.items() if number in failed}
+        new = sorted(failed - self._kinds.keys())[:_ERRORS_AT_ONCE]
+        for component in new:
+            try:
+                error = self._map._error(component)
+            except WingspanError as trouble:
+                self._kinds[component] = (type(trouble).__name__, trouble.message, trouble.hint)
+            else:
+                self._kinds[component] = (error.type_name, cut(error.text), error.hint)
+        groups: dict[str, list[int]] = {}
+        for component in sorted(self._kinds):
+            groups.setdefault(self._kinds[component][0], []).append(component)
+        partial = len(self._kinds) < len(failed)
+        ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
+        return tuple(
+            ErrorGroup(
+                kind=kind,
+                count=len(components),
+                component=components[0],
+                text=self._kinds[components[0]][1],
+                hint=self._kinds[components[0]][2],
+                at_least=partial,
+            )
+            for kind, components in ranked[:_KINDS]
+        )
+
+    def _held(self, now: float) -> tuple[HoldGroup, ...]:
+        if now - self._holds[0] > _SELDOM:
+            reasons = Counter(job.reason or "held" for job in self._map._keeper.jobs.held)
+            groups = [
+                HoldGroup(
+                    reason=reason,
+                    count=count,
+                    hint="once the reason is gone, Release lets them try again",
+                )
+                for reason, count in reasons.most_common(_KINDS)
+            ]
+            self._holds = (now, tuple(groups))
+        return self._holds[1]
+
+    # -- the grid ------------------------------------------------------------------------------------------------------
+
+    def cells(self, first: int, stop: int, layer: str, most: int) -> Cells:
+        """The grid of some components, by state, runtime or memory."""
+        if layer == "runtime":
+            return measure_cells(lambda number: self._measure(number, "wall"), first, stop, layer, most)
+        if layer == "memory":
+            return measure_cells(
+                lambda number: self._measure(number, "peak_memory"), first, stop, layer, most
+            )
+        exceptions = {
+            component: status.value.lower() for component, status in self._map._exceptional_statuses().items()
+        }
+        rest = self._map._status_of_the_rest().value.lower()
+        return state_cells(self._map._keeper.results.state, exceptions, rest, first, stop, most)
+
+    def _measure(self, component: int, name: str) -> float | None:
+        results = self._map._keeper.results
+        if not results.state[component]:
+            return None
+        value: float = getattr(results.measures(component), name)
+        return value or None
+
+    # -- one component -------------------------------------------------------------------------------------------------
+
+    def detail(self, number: int) -> Detail:
+        """Input, output, error, prints and measures of one component."""
+        shown = self._map
+        if not 0 <= number < len(shown):
+            raise IndexError(f"map {shown.tag} has no component {number}")
+        status = shown.statuses[number]
+        results = shown._keeper.results
+        facts: list[tuple[str, str]] = []
+        texts: list[tuple[str, str]] = []
+        if results.state[number]:
+            measures, start = results.measures(number), results.start_of(number)
+            facts += _measured(measures, start)
+        else:
+            facts += [
+                fact for start in results.at_work() if start.component == number for fact in _at_work(start)
+            ]
+        texts.append(("input", self._input(number)))
+        if status is ComponentStatus.ERRORED:
+            error = shown._error(number)
+            texts.append(("error", error.traceback or f"{error.type_name}: {error.text}"))
+            if error.hint:
+                texts.append(("what to do", error.hint))
+        elif status is ComponentStatus.COMPLETED:
+            texts.append(("output", self._output(number)))
+        texts += [("stdout", shown.stdout[number]), ("stderr", shown.stderr[number])]
+        return Detail(
+            number=number,
+            state=status.value.lower(),
+            facts=tuple(facts),
+            texts=tuple((name, cut(text)) for name, text in texts if text),
+        )
+
+    def _input(self, number: int) -> str:
+        try:
+            return short_repr(self._map.input(number))
+        except Exception as error:  # noqa: BLE001 - an input may need what this session lacks
+            return f"cannot be read here: {type(error).__name__}: {error}"
+
+    def _output(self, number: int) -> str:
+        try:
+            return short_repr(self._map.get(number, timeout=0))
+        except Exception as error:  # noqa: BLE001 - an output may need what this session lacks
+            return f"cannot be read here: {type(error).__name__}: {error}"
+
+    # -- doing something -----------------------------------------------------------------------------------------------
+
+    def act(self, action: str) -> str:
+        """Hold, release, rerun what failed, or take the jobs out of the queue."""
+        shown = self._map
+        if action == "hold":
+            shown.hold()
+            return "its workers are held"
+        if action == "release":
+            shown.release()
+            return "its workers are released"
+        if action == "rerun":
+            failed = sorted(shown._keeper.results.failed)
+            shown.rerun(failed)
+            return f"{counted(len(failed), 'component')} will be done again"
+        if action == "cancel":
+            shown.cancel()
+            return "its jobs are out of the queue; what is finished is kept"
+        raise WingspanError(f"there is no action {action!r}")
+
+    # -- the report ----------------------------------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        """Everything about it."""
+        view = self.view()
+        results = self._map._keeper.results
+        started, runtimes, cpu, memory = [], [], [], []
+        busy: dict[str, float] = {}
+        done = Counter[str]()
+        for _, measures in self._map._measured().items():
+            started.append(measures.started)
+            runtimes.append(measures.wall)
+            cpu.append(measures.cpu)
+            memory.append(measures.peak_memory)
+            busy[measures.worker] = busy.get(measures.worker, 0.0) + measures.wall
+            done[measures.worker] += 1
+        options = self._map.options
+        info = self._map._folder.info
+        facts = [("made", moment(info.created)), ("function", info.function)]
+        if info.environment:
+            facts.append(("environment", str(info.environment.get("name") or "locked")))
+        return Report(
+            view=view,
+            spans=tuple(self._spans(results.starts, busy, done)),
+            started=tuple(started),
+            runtimes=tuple(runtimes),
+            cpu=tuple(cpu),
+            memory=tuple(memory),
+            requested=tuple(
+                (name.removeprefix("request_").replace("_", " "), str(value))
+                for name in (
+                    "request_cpus",
+                    "request_memory",
+                    "request_disk",
+                    "request_gpus",
+                    "workers",
+                    "time",
+                )
+                if (value := getattr(options, name, None)) is not None
+            ),
+            requested_memory=_bytes(getattr(options, "request_memory", None)),
+            requested_cpus=int(getattr(options, "request_cpus", None) or 1),
+            facts=tuple(facts),
+        )
+
+    def _spans(
+        self, starts: dict[str, WorkerStart], busy: dict[str, float], done: Counter[str]
+    ) -> list[WorkerSpan]:
+        """One span for each time that a job ran, from its pool's event log; for workers of others, from their results."""
+        spans: list[WorkerSpan] = []
+        names: dict[int, list[str]] = {}
+        for name, start in starts.items():
+            names.setdefault(start.number, []).append(name)
+        for entry in self._map._folder.submissions():
+            if "cluster" not in entry:
+                continue
+            submission = submission_of(entry)
+            events: list[JobEvent] = []
+            with contextlib.suppress(PoolError, OSError):
+                watcher = get_pool(entry["pool"], entry.get("place")).watch([submission], self._map.path)
+                events = list(watcher.poll())
+                watcher.close()
+            for process in range(submission.count):
+                own = [event for event in events if event.proc in (process, -1)]
+                worker = int(entry["first"]) + process
+                spans += _spans_of(str(worker), entry, own, sorted(names.pop(worker, [])), starts, busy, done)
+        for remaining in names.values():
+            spans += [_span_of_start(starts[name], busy, done) for name in remaining]
+        return sorted(spans, key=lambda span: span.started or span.submitted or 0.0)
+
+
+def _actions(status: MapStatus) -> tuple[str, ...]:
+    live = [state for state in ("idle", "running", "held", "suspended") if status.workers.get(state)]
+    actions = []
+    if not status.is_done and (status.workers.get("idle") or status.workers.get("running")):
+        actions.append("hold")
+    if status.workers.get("held"):
+        actions.append("release")
+    if status.counts[ComponentStatus.ERRORED]:
+        actions.append("rerun")
+    if live and not status.is_done:
+        actions.append("cancel")
+    return tuple(actions)
+
+
+def short_repr(value: Any) -> str:
+    """How Python writes a value; of large containers the beginning."""
+    import reprlib
+
+    shortener = reprlib.Repr()
+    shortener.maxstring = shortener.maxother = TEXT_LIMIT
+    shortener.maxlist = shortener.maxtuple = shortener.maxdict = shortener.maxset = 50
+    return value if isinstance(value, str) else shortener.repr(value)
+
+
+def _measured(measures: Measures, start: WorkerStart) -> list[tuple[str, str]]:
+    facts = [
+        ("runtime", lasting(measures.wall)),
+        ("processor time", lasting(measures.cpu)),
+        ("peak memory", sized(measures.peak_memory)),
+        ("started", moment(measures.started)),
+        ("attempt", str(measures.attempt)),
+    ]
+    return [*facts, *_where(start)]
+
+
+def _at_work(start: WorkerStart) -> list[tuple[str, str]]:
+    facts = [("since", moment(start.since))]
+    if start.peak_memory:
+        facts.append(("memory so far", sized(start.peak_memory)))
+    return [*facts, *_where(start)]
+
+
+def _where(start: WorkerStart) -> list[tuple[str, str]]:
+    known = start.facts or {}
+    facts = [("worker", start.name)]
+    for name in ("host", "slot", "gpus", "python"):
+        if known.get(name):
+            facts.append((name, str(known[name])))
+    return facts
+
+
+def _bytes(text: Any) -> int | None:
+    from wingspan.jobs import parse_size
+
+    if text is None:
+        return None
+    try:
+        return int(parse_size(text))
+    except (ValueError, TypeError, WingspanError):
+        return None
+
+
+def _spans_of(
+    worker: str,
+    entry: dict[str, Any],
+    events: list[JobEvent],
+    names: list[str],
+    starts: dict[str, WorkerStart],
+    busy: dict[str, float],
+    done: Counter[str],
+) -> list[WorkerSpan]:
+    """Each time the job ran is a span; a job that never ran is one that never started."""
+    times = times_it_ran(
+        float(entry["time"]), [(event.time, event.state.value, event.host) for event in events]
+    )
+    spans = []
+    for at, ran in enumerate(times):
+        # The newest names belong to the newest times that the job ran.
+        name = names[at - len(times)] if len(names) >= len(times) - at else ""
+        start = starts.get(name)
+        host = (start.facts or {}).get("host") if start is not None else None
+        spans.append(
+            WorkerSpan(
+                name=name or worker,
+                pool=str(entry["pool"]),
+                host=str(host or ran.host or "") or None,
+                submitted=ran.submitted,
+                started=ran.started,
+                ended=ran.ended,
+                state=ran.state,
+                busy=float(busy.get(name, 0.0)),
+                components=done.get(name, 0),
+            )
+        )
+    return spans
+
+
+def _span_of_start(start: WorkerStart, busy: dict[str, float], done: Counter[str]) -> WorkerSpan:
+    return WorkerSpan(
+        name=start.name,
+        pool="by hand",
+        host=str((start.facts or {}).get("host") or "") or None,
+        submitted=None,
+        started=start.since or start.last_seen,
+        ended=start.last_seen,
+        state="completed" if start.left else "running",
+        busy=float(busy.get(start.name, 0.0)),
+        components=done.get(start.name, 0),
+    )

@@ -1,0 +1,119 @@
+"""From a state for each component to a grid of at most some thousand cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from wingspan.views._model import STATES, Cells
+
+__all__ = ["cell_size", "measure_cells", "state_cells"]
+
+_CODE = {name: code for code, name in enumerate(STATES)}
+#: Which state a cell of several components is shown in, where it has them: the first one.
+_TELLING = ("errored", "held", "running", "suspended")
+#: So many components of a cell are measured, where it has more.
+_SAMPLE = 3
+
+
+def cell_size(count: int, most: int) -> int:
+    """Components in a cell, so that there are at most `most` cells: 1, or a round number.
+
+    >>> [cell_size(count, 4096) for count in (10, 4096, 4097, 1_000_000)]
+    [1, 1, 2, 250]
+    """
+    needed = max(1, math.ceil(count / most))
+    if needed == 1:
+        return 1
+    power = int("1" + "0" * (len(str(needed)) - 1))
+    return next(size for size in (power, 2 * power, 5 * power // 2, 5 * power, 10 * power) if size >= needed)
+
+
+def state_cells(
+    codes: bytes | bytearray,
+    exceptions: Mapping[int, str],
+    rest: str,
+    first: int,
+    stop: int,
+    most: int,
+) -> Cells:
+    """The grid by state.
+
+    Args:
+        codes: For each component 0 (nothing is known), 1 (completed) or 2 (errored).
+        exceptions: State of components for which `codes` does not tell it.
+        rest: State of those with code 0 that are no exceptions.
+        first, stop: Which components are shown.
+        most: At most so many cells.
+    """
+    size = cell_size(stop - first, most)
+    others: dict[int, set[str]] = {}
+    for component, state in exceptions.items():
+        if first <= component < stop:
+            others.setdefault((component - first) // size, set()).add(state)
+    rest_code = _CODE[rest]
+    if size == 1:
+        data = bytearray(2 * (stop - first))
+        data[::2] = bytes(codes[first:stop]).translate(bytes([rest_code, 1, 2]) + bytes(253))
+        data[1::2] = bytes(codes[first:stop]).translate(bytes([0, 255, 255]) + bytes(253))
+        for cell, states in others.items():
+            data[2 * cell] = _CODE[next(iter(states))]
+            data[2 * cell + 1] = 0
+        return Cells(first=first, stop=stop, size=1, layer="state", data=bytes(data))
+    data = bytearray()
+    # `bytes.count` of a part copies nothing: a million components take a few milliseconds.
+    count = codes.count
+    for cell, low in enumerate(range(first, stop, size)):
+        high = min(low + size, stop)
+        errored = count(2, low, high)
+        completed = count(1, low, high)
+        finished = errored + completed
+        states = others.get(cell, set())
+        if errored:
+            code = 2
+        elif states:
+            code = next((_CODE[state] for state in _TELLING if state in states), rest_code)
+        else:
+            code = 1 if finished else rest_code
+        data.append(code)
+        data.append(255 * finished // (high - low))
+    return Cells(first=first, stop=stop, size=size, layer="state", data=bytes(data))
+
+
+def measure_cells(
+    measure: Callable[[int], float | None], first: int, stop: int, layer: str, most: int
+) -> Cells:
+    """The grid by a measure: of a cell with several components the largest of a few of them.
+
+    Args:
+        measure: What is measured of a component; None: nothing is known yet.
+        first, stop: Which components are shown.
+        layer: What it is called.
+        most: At most so many cells.
+    """
+    size = cell_size(stop - first, most)
+    values: list[float | None] = []
+    for low in range(first, stop, size):
+        high = min(low + size, stop)
+        step = max(1, (high - low) // _SAMPLE)
+        known = [value for at in range(low, high, step) if (value := measure(at)) is not None]
+        values.append(max(known) if known else None)
+    low_value, high_value = _limits([value for value in values if value is not None])
+    if low_value is None or high_value is None:
+        return Cells(first=first, stop=stop, size=size, layer=layer, data=bytes(len(values)))
+    scale = math.log(high_value / low_value) or 1.0
+    data = bytes(
+        0
+        if value is None
+        else 1 + min(254, max(0, round(254 * math.log(max(value, low_value) / low_value) / scale)))
+        for value in values
+    )
+    return Cells(first=first, stop=stop, size=size, layer=layer, data=data, low=low_value, high=high_value)
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    if not values:
+        return None, None
+    high = max(*values, 1e-6)
+    # Four powers of ten are as many as colours tell apart.
+    return max(min(values), high / 1e4, 1e-6), high

@@ -1,0 +1,172 @@
+"""One reader for everybody who looks at a map or run: it looks in a thread of its own, as often as that costs little."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from wingspan.errors import WingspanError
+from wingspan.views._model import Cells, Detail, Report, View
+from wingspan.views._source import Source
+
+__all__ = ["Live", "live"]
+
+_log = logging.getLogger("wingspan")
+
+#: Seconds between two looks at least; and while nothing is expected to change.
+_SOON, _SELDOM = 0.2, 1.0
+#: A look that takes a second is followed by so many seconds of rest: looking takes less than 3 % of a core.
+_REST = 36.0
+
+#: What is seen: the view, and the grid if it has changed.
+Seen = Callable[[View], None]
+
+
+class Live:
+    """A map or run that somebody looks at. All methods may be called by any thread.
+
+    Args:
+        source: Asked by one thread at a time.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._lock = threading.RLock()
+        self._watchers: dict[int, Seen] = {}
+        self._numbers = 0
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._last: View | None = None
+
+    @property
+    def is_removed(self) -> bool:
+        """It was there, and is gone."""
+        return self._last is not None and self._last.is_removed
+
+    def view(self) -> View:
+        """How it fares now; the last that was seen, marked as removed, where it is gone.
+
+        Raises:
+            WingspanError: It cannot be read, and never could.
+        """
+        with self._lock:
+            try:
+                self._last = self.source.view()
+            except WingspanError as error:
+                if self._last is None:
+                    raise
+                import attrs
+
+                self._last = attrs.evolve(
+                    self._last, is_removed=True, is_done=True, actions=(), message=error.message
+                )
+            return self._last
+
+    def cells(self, first: int, stop: int, layer: str, most: int = 4096) -> Cells:
+        """See `Source.cells`; whatever is asked for is brought within its limits."""
+        with self._lock:
+            count = (self._last or self.view()).components
+            first = max(0, min(first, count - 1))
+            return self.source.cells(first, max(first + 1, min(stop, count)), layer, most)
+
+    def detail(self, number: int) -> Detail:
+        """See `Source.detail`."""
+        with self._lock:
+            return self.source.detail(number)
+
+    def act(self, action: str) -> str:
+        """Do what a button says: what was done, or why it was not, in a sentence. Raises nothing."""
+        with self._lock:
+            try:
+                told = self.source.act(action)
+            except WingspanError as error:
+                told = f"{error.message}; {error.hint}" if error.hint else error.message
+        self._wake.set()
+        return told
+
+    def report(self) -> Report:
+        """See `Source.report`."""
+        with self._lock:
+            return self.source.report()
+
+    def watch(self, seen: Seen) -> Callable[[], None]:
+        """Call `seen` with each view that differs from the one before, in a thread of our own.
+
+        Returns:
+            What ends it.
+        """
+        with self._lock:
+            self._numbers += 1
+            number = self._numbers
+            self._watchers[number] = seen
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="wingspan-live", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+        def end() -> None:
+            with self._lock:
+                self._watchers.pop(number, None)
+            self._wake.set()
+
+        return end
+
+    def _look(self) -> None:
+        before: dict[str, Any] | None = None
+        known: set[int] = set()
+        while True:
+            with self._lock:
+                watchers = dict(self._watchers)
+                if not watchers:
+                    self._thread = None
+                    return
+            begin = time.thread_time()
+            try:
+                view = self.view()
+            except WingspanError as error:
+                _log.warning("what is shown of %s is not brought up to date: %s", self.source.key, error)
+                time.sleep(_SELDOM)
+                continue
+            plain = view.to_json()
+            del plain["now"], plain["history"]
+            changed = plain != before
+            for number, seen in watchers.items():
+                if changed or number not in known:
+                    self._tell(number, seen, view)
+            before, known = plain, set(watchers)
+            if view.is_removed:
+                with self._lock:
+                    self._watchers.clear()
+                continue
+            cost = time.thread_time() - begin
+            self._wake.wait(max(_SELDOM if view.is_done else _SOON, _REST * cost))
+            self._wake.clear()
+
+    def _tell(self, number: int, seen: Seen, view: View) -> None:
+        try:
+            seen(view)
+        except Exception:  # noqa: BLE001 - one view must not end the others
+            # Whoever looked is gone (a closed browser, a kernel that ends): others go on.
+            _log.debug("a view of %s is gone", self.source.key, exc_info=True)
+            with self._lock:
+                self._watchers.pop(number, None)
+
+
+_known: weakref.WeakValueDictionary[str, Live] = weakref.WeakValueDictionary()
+_known_lock = threading.Lock()
+
+
+def live(source: Source) -> Live:
+    """The one `Live` of what `source` shows: several views share it, and so one reader."""
+    with _known_lock:
+        found = _known.get(source.key)
+        if found is None:
+            found = Live(source)
+            with contextlib.suppress(TypeError):
+                _known[source.key] = found
+        return found

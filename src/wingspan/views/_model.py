@@ -1,0 +1,246 @@
+"""The model: what there is to see of a map or a run, as plain values that every face draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+__all__ = [
+    "STATES",
+    "TEXT_LIMIT",
+    "Cells",
+    "Detail",
+    "ErrorGroup",
+    "HoldGroup",
+    "Report",
+    "View",
+    "WorkerSpan",
+    "cut",
+    "entry_of",
+]
+
+#: States of components and jobs, by the number that stands for each in `Cells`. A failed job of a run counts as errored.
+STATES = ("idle", "completed", "errored", "running", "held", "suspended", "removed")
+
+#: Characters of a longer text that are shown.
+TEXT_LIMIT = 4000
+
+
+def cut(text: str) -> str:
+    """The text, or its beginning and how much is left out."""
+    if len(text) <= TEXT_LIMIT:
+        return text
+    return f"{text[:TEXT_LIMIT]}\n… {len(text) - TEXT_LIMIT:,} characters more"
+
+
+@attrs.frozen(kw_only=True)
+class ErrorGroup:
+    """Errors of one kind.
+
+    Attributes:
+        kind: Type of the exception, such as ``"ZeroDivisionError"``.
+        count: How many components failed so.
+        component: The first of them: the example.
+        text: What the example says.
+        hint: What to do about it, or None.
+        at_least: There may be more: not all errors were read.
+    """
+
+    kind: str
+    count: int
+    component: int
+    text: str
+    hint: str | None = None
+    at_least: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class HoldGroup:
+    """Jobs that are held for one reason.
+
+    Attributes:
+        reason: In the scheduler's words.
+        count: How many jobs.
+        hint: What to do about it.
+    """
+
+    reason: str
+    count: int
+    hint: str
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """How a map or a run fares at one moment.
+
+    Attributes:
+        kind: ``"map"`` or ``"run"``.
+        name: Its tag, or its name.
+        title: The function, or the command.
+        components: How many components, or jobs.
+        created: When it was made, Unix time.
+        now: The moment, Unix time.
+        states: Components by state (see `STATES`); only states that some have.
+        workers: Jobs by state.
+        pools: Kinds of the pools that work on it.
+        is_done: Nothing will change by itself.
+        rate: Components a second, of late; None: not known.
+        left: Seconds until the rest is done, at that rate; None: not known.
+        history: ``(Unix time, components finished, workers running)``, oldest first.
+        message: What keeps it, with the next step, or None.
+        errors: What failed, grouped by kind, the most frequent first.
+        holds: Why jobs are held, the most frequent first.
+        actions: What can be done to it now: ``"hold"``, ``"release"``, ``"rerun"``, ``"cancel"``.
+        is_removed: It is gone; what is shown is what was seen last.
+    """
+
+    kind: Literal["map", "run"]
+    name: str
+    title: str
+    components: int
+    created: float
+    now: float
+    states: Mapping[str, int]
+    workers: Mapping[str, int]
+    pools: tuple[str, ...]
+    is_done: bool
+    rate: float | None = None
+    left: float | None = None
+    history: tuple[tuple[float, int, int], ...] = ()
+    message: str | None = None
+    errors: tuple[ErrorGroup, ...] = ()
+    holds: tuple[HoldGroup, ...] = ()
+    actions: tuple[str, ...] = ()
+    is_removed: bool = False
+
+    @property
+    def finished(self) -> int:
+        """Components that are completed or have failed."""
+        return self.states.get("completed", 0) + self.states.get("errored", 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON, under the names of the attributes, and ``finished``."""
+        plain: dict[str, Any] = attrs.asdict(self)
+        plain["finished"] = self.finished
+        return plain
+
+
+@attrs.frozen(kw_only=True)
+class Cells:
+    """The grid: each cell is a component, or several neighbours where there are too many.
+
+    Attributes:
+        first: Number of the first component that is shown.
+        stop: Number behind the last one.
+        size: Components in a cell.
+        layer: What colours a cell: ``"state"``, ``"runtime"`` or ``"memory"``.
+        data: For ``"state"`` two bytes a cell: the number of its most telling state in `STATES`, and how much of it is finished
+            (0 to 255). For the others one byte a cell: 0 where nothing is known, else 1 to 255 on a logarithmic scale.
+        low, high: What 1 and 255 stand for: seconds, or bytes. None for ``"state"``, and where nothing is known.
+    """
+
+    first: int
+    stop: int
+    size: int
+    layer: str
+    data: bytes
+    low: float | None = None
+    high: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Detail:
+    """One component, or job.
+
+    Attributes:
+        number: Its number.
+        state: See `STATES`.
+        facts: What else is known, as pairs to be shown one below the other: host, worker, attempt, seconds, memory.
+        texts: Longer texts by name, such as ``"input"``, ``"output"``, ``"error"``, ``"stdout"``; cut to `TEXT_LIMIT`.
+    """
+
+    number: int
+    state: str
+    facts: tuple[tuple[str, str], ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "number": self.number,
+            "state": self.state,
+            "facts": [list(fact) for fact in self.facts],
+            "texts": [list(text) for text in self.texts],
+        }
+
+
+@attrs.frozen(kw_only=True)
+class WorkerSpan:
+    """One job at work, from its submission to its end.
+
+    Attributes:
+        name: Of the worker, or the job.
+        pool: Kind of its pool.
+        host: Where it ran, or None.
+        submitted: Unix time, or None where it is not known.
+        started: Unix time, or None: not yet.
+        ended: Unix time, or None: it is running.
+        state: What it is, or was at its end.
+        busy: Seconds that its components took.
+        components: How many it finished.
+    """
+
+    name: str
+    pool: str
+    host: str | None
+    submitted: float | None
+    started: float | None
+    ended: float | None
+    state: str
+    busy: float = 0.0
+    components: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What a report is made of.
+
+    Attributes:
+        view: How it fares now.
+        spans: Its jobs, in the order in which they started.
+        started: When each finished component began, Unix time; all four are of equal length, in the order of the components.
+        runtimes: Seconds of each finished component.
+        cpu: Seconds of processor time of each finished component.
+        memory: Peak resident memory of each finished component, bytes.
+        requested: What was asked for, as pairs to be shown.
+        requested_memory: Bytes that each job asked for, or None.
+        requested_cpus: Cores that each job asked for.
+        facts: What else is told at the head, as pairs.
+    """
+
+    view: View
+    spans: tuple[WorkerSpan, ...]
+    started: tuple[float, ...]
+    runtimes: tuple[float, ...]
+    cpu: tuple[float, ...]
+    memory: tuple[int, ...]
+    requested: tuple[tuple[str, str], ...] = ()
+    requested_memory: int | None = None
+    requested_cpus: int = 1
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+def entry_of(name: str, view: View) -> dict[str, Any]:
+    """A line of the list."""
+    return {
+        "id": name,
+        "kind": view.kind,
+        "name": view.name,
+        "title": view.title,
+        "components": view.components,
+        "states": dict(view.states),
+        "created": view.created,
+        "is_done": view.is_done,
+    }

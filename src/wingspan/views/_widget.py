@@ -1,0 +1,144 @@
+"""The face in a notebook: an anywidget, which works in JupyterLab, Notebook, VS Code, Colab and marimo."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wingspan.views._live import Live, live
+from wingspan.views._model import View
+from wingspan.views._source import Source
+from wingspan.views._static import static_text
+
+__all__ = ["in_notebook", "live_mimebundle", "live_widget_class", "widget"]
+
+#: What may colour the grid.
+LAYERS = ("state", "runtime", "memory")
+
+
+@functools.cache
+def live_widget_class() -> Any:
+    """The class of the widget; it is made when it is first wanted, since anywidget takes long to import.
+
+    Raises:
+        ImportError: anywidget is not installed.
+    """
+    import anywidget
+    import traitlets
+
+    class LiveView(anywidget.AnyWidget):
+        """Shows a `Live`; takes back what buttons and clicks ask for."""
+
+        _esm = static_text("view.js") + static_text("widget.js")
+        _css = static_text("view.css")
+        view = traitlets.Dict().tag(sync=True)
+        cells = traitlets.Bytes(b"").tag(sync=True)
+        about_cells = traitlets.Dict().tag(sync=True)
+
+        def __init__(self, of: Live | None) -> None:
+            self._live: Live | None = None
+            self._end: Callable[[], None] | None = None
+            super().__init__()
+            self.on_msg(lambda _widget, content, _buffers: self.asked(content))
+            if of is not None:
+                self.look_at(of)
+
+        def look_at(self, of: Live) -> None:
+            """Show this one from now on."""
+            if self._end is not None:
+                self._end()
+            self._live = of
+            self._wanted: tuple[int, int | None, str] = (0, None, "state")
+            self._see(of, of.view())
+            self._end = of.watch(lambda view: self._see(of, view))
+
+        def _see(self, of: Live, view: View) -> None:
+            if of is self._live:
+                self.view = view.to_json()
+                self._send_cells(of, view.components)
+
+        def _send_cells(self, of: Live, components: int) -> None:
+            first, stop, layer = self._wanted
+            cells = of.cells(first, components if stop is None else stop, layer)
+            about = {
+                "first": cells.first,
+                "stop": cells.stop,
+                "size": cells.size,
+                "layer": cells.layer,
+                "low": cells.low,
+                "high": cells.high,
+            }
+            if (cells.data, about) != (self.cells, self.about_cells):
+                with self.hold_sync():
+                    self.about_cells, self.cells = about, cells.data
+
+        def asked(self, content: Any) -> None:
+            """A message of the browser's: whatever is in it was not written by us."""
+            of = self._live
+            if of is None or not isinstance(content, dict):
+                return
+            if content.get("do") == "act" and content.get("action") in self.view.get("actions", ()):
+                self.send({"said": of.act(content["action"])})
+            elif content.get("do") == "detail":
+                self._send_detail(of, content.get("number"))
+            elif content.get("do") == "grid":
+                self._want(of, content)
+
+        def _want(self, of: Live, content: Mapping[str, Any]) -> None:
+            first, stop, layer = content.get("first"), content.get("stop"), content.get("layer")
+            components = int(self.view.get("components", 1))
+            if isinstance(first, int) and isinstance(stop, int) and layer in LAYERS:
+                self._wanted = (first, None if stop == components else stop, layer)
+                self._send_cells(of, components)
+
+        def _send_detail(self, of: Live, number: Any) -> None:
+            from wingspan.errors import WingspanError
+
+            try:
+                self.send({"detail": of.detail(int(number)).to_json()})
+            except (WingspanError, IndexError, TypeError, ValueError) as error:
+                self.send({"said": str(error)})
+
+        def close(self) -> None:
+            if self._end is not None:
+                self._end()
+            super().close()
+
+    return LiveView
+
+
+def widget(of: Live) -> Any:
+    """A widget that shows `of`.
+
+    Raises:
+        ImportError: anywidget is not installed.
+    """
+    return live_widget_class()(of)
+
+
+def in_notebook() -> bool:
+    """A notebook's kernel runs this process: Jupyter's, Colab's or marimo's."""
+    return not sys.modules.keys().isdisjoint(("ipykernel", "google.colab", "marimo"))
+
+
+def live_mimebundle(source: Callable[[], Source], still: dict[str, Any]) -> dict[str, Any]:
+    """What a notebook is given to show.
+
+    Args:
+        source: Answers what is shown.
+        still: What is shown where there can be no widget, by MIME type.
+
+    Returns:
+        `still`, and the widget where a notebook asks and anywidget is installed.
+    """
+    if not in_notebook():
+        return still
+    try:
+        shown = widget(live(source()))
+    except ImportError:
+        return still
+    bundle = shown._repr_mimebundle_()
+    drawn = bundle[0] if isinstance(bundle, tuple) else bundle
+    return {**(drawn or {}), **still}

@@ -1,0 +1,79 @@
+// The dashboard: a list of all maps and runs, and the face of the one that is chosen.
+
+import { mountList } from "./list.js";
+import { mount } from "./view.js";
+
+const shown = document.getElementById("shown");
+let entries = [];
+let chosen = null;
+let face = null;
+let events = null;
+const list = mountList(document.getElementById("list"), { choose: (id) => choose(id) });
+
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const dress = () => document.body.classList.toggle("ws-dark", dark.matches);
+dark.addEventListener("change", dress);
+dress();
+
+const address = (path, values) => `${path}?${new URLSearchParams(values)}`;
+
+async function ask(path, values) {
+  const answer = await fetch(address(path, values));
+  return answer.json();
+}
+
+function choose(id) {
+  chosen = id;
+  if (events) events.close();
+  if (face) face.close();
+  shown.replaceChildren();
+  list.show(entries, chosen);
+  let wanted = null;
+  const grid = async () => {
+    if (!wanted || chosen !== id) return;
+    const cells = await ask("cells", { of: id, first: wanted.first, stop: wanted.stop, layer: wanted.layer });
+    if (chosen !== id || cells.data === undefined) return;
+    face.grid({ ...cells, data: Uint8Array.from(atob(cells.data), (character) => character.charCodeAt(0)) });
+  };
+  face = mount(shown, {
+    send: async (message) => {
+      if (message.do === "grid") {
+        wanted = message;
+        await grid();
+      } else if (message.do === "detail") {
+        const detail = await ask("detail", { of: id, number: message.number });
+        if (detail.said !== undefined) face.said(detail.said);
+        else face.detail(detail);
+      } else if (message.do === "act") {
+        const answer = await fetch("act", {
+          method: "POST",
+          headers: { "X-Wingspan": "1", "Content-Type": "application/json" },
+          body: JSON.stringify({ of: id, action: message.action }),
+        });
+        face.said((await answer.json()).said);
+      }
+    },
+  });
+  events = new EventSource(address("events", { of: id }));
+  events.addEventListener("message", (event) => {
+    if (chosen !== id) return;
+    face.show(JSON.parse(event.data));
+    grid();
+  });
+  location.hash = encodeURIComponent(id);
+}
+
+async function look() {
+  try {
+    entries = await ask("list", {});
+    list.show(entries, chosen);
+    const named = decodeURIComponent(location.hash.slice(1));
+    if (chosen === null && named && entries.some((entry) => entry.id === named)) choose(named);
+    else if (chosen === null && entries.length === 1) choose(entries[0].id);
+  } catch {
+    list.said("wingspan dashboard has ended");
+  }
+}
+
+look();
+setInterval(look, 3000);

@@ -1,0 +1,471 @@
+// How a map or a run looks, in a notebook and on a page. Text from elsewhere (tags, errors, outputs) is only ever set as text.
+
+const STATES = ["idle", "completed", "errored", "running", "held", "suspended", "removed"];
+const LABELS = { hold: "Hold", release: "Release", rerun: "Run failed ones again", cancel: "Cancel" };
+const QUESTIONS = {
+  cancel: "Take all its jobs out of the queue? What is finished is kept.",
+};
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+const number = (value) => Number(value).toLocaleString("en-US");
+
+export function clock(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  const whole = Math.round(seconds);
+  const two = (value) => String(value).padStart(2, "0");
+  if (whole < 3600) return `${Math.floor(whole / 60)}:${two(whole % 60)} min`;
+  return `${Math.floor(whole / 3600)}:${two(Math.floor((whole % 3600) / 60))} h`;
+}
+
+export function size(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (bytes >= 1024 && unit < units.length - 1) {
+    bytes /= 1024;
+    unit += 1;
+  }
+  return `${unit && bytes < 10 ? bytes.toFixed(1) : Math.round(bytes)} ${units[unit]}`;
+}
+
+const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+
+function colour(element, name) {
+  return getComputedStyle(element).getPropertyValue(`--ws-${name}`).trim() || "gray";
+}
+
+let counter = 0;
+
+// A face of one map or run in `element`.
+//
+// `port` is how it speaks with Python: `send(message)`; the caller calls `show(view)`, `grid(cells)`, `detail(detail)` and
+// `said(text)` of the object that this answers, whenever there is something new.
+export function mount(element, port) {
+  const id = `ws-${Date.now().toString(36)}-${++counter}`;
+  const name = make("strong", { class: "ws-name" });
+  const title = make("code");
+  const state = make("span", { class: "ws-state" });
+  const buttons = make("span", { class: "ws-buttons" });
+  const bar = make("div", { class: "ws-bar", role: "img" });
+  const legend = make("ul", { class: "ws-legend" });
+  const pace = make("p", { class: "ws-pace" });
+  const message = make("p", { class: "ws-message", hidden: true });
+  const said = make("p", { class: "ws-said", role: "status" });
+  const layer = make(
+    "select",
+    { id: `${id}-layer`, onchange: () => ask() },
+    make("option", { value: "state" }, "state"),
+    make("option", { value: "runtime" }, "runtime"),
+    make("option", { value: "memory" }, "memory"),
+  );
+  const out = make("button", { type: "button", hidden: true, onclick: () => zoom(null) }, "Show all");
+  const caption = make("span", { class: "ws-caption" });
+  const canvas = make("canvas", { "aria-hidden": "true" });
+  const board = make(
+    "div",
+    {
+      class: "ws-board",
+      tabindex: "0",
+      role: "group",
+      "aria-label": "Components. Arrow keys choose one, Enter shows it, Escape goes back to all.",
+    },
+    canvas,
+  );
+  const cursorText = make("span", { class: "ws-cursor", "aria-live": "polite" });
+  const detail = make("div", { class: "ws-detail", hidden: true });
+  const workers = make("div", { class: "ws-chart" });
+  const errors = make("div");
+  const holds = make("div");
+  const parts = {
+    grid: make(
+      "div",
+      {},
+      make("div", { class: "ws-tools" }, make("label", { for: `${id}-layer` }, "Colour by "), layer, out, caption, cursorText),
+      board,
+      detail,
+    ),
+    workers,
+    errors,
+    holds,
+  };
+  const names = { grid: "Components", workers: "Workers", errors: "Errors", holds: "Holds" };
+  const tabs = make("div", { class: "ws-tabs", role: "tablist", "aria-label": "What to show" });
+  const root = make(
+    "section",
+    { class: "ws", "aria-label": "Wingspan" },
+    make("header", {}, name, " ", title, " ", state, buttons),
+    bar,
+    legend,
+    pace,
+    message,
+    said,
+    tabs,
+  );
+  const tab = {};
+  for (const key of Object.keys(parts)) {
+    tab[key] = make(
+      "button",
+      { type: "button", role: "tab", id: `${id}-tab-${key}`, "aria-controls": `${id}-${key}`, onclick: () => open(key) },
+      names[key],
+    );
+    tabs.append(tab[key]);
+    const panel = make("div", { role: "tabpanel", id: `${id}-${key}`, "aria-labelledby": `${id}-tab-${key}`, class: "ws-panel" });
+    panel.append(parts[key]);
+    parts[key] = panel;
+    root.append(panel);
+  }
+  tabs.addEventListener("keydown", (event) => {
+    const keys = Object.keys(tab).filter((key) => !tab[key].hidden);
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const at = keys.indexOf(chosen);
+    open(keys[(at + step + keys.length) % keys.length]);
+    tab[chosen].focus();
+    event.preventDefault();
+  });
+
+  let chosen = "grid";
+  let view = null;
+  let cells = null;
+  let range = null; // what of the components is shown; null: all
+  let cursor = 0;
+  let columns = 1;
+  let side = 1;
+  let asked = null;
+
+  function open(key) {
+    chosen = key;
+    for (const [one, panel] of Object.entries(parts)) {
+      panel.hidden = one !== key;
+      tab[one].setAttribute("aria-selected", String(one === key));
+      tab[one].tabIndex = one === key ? 0 : -1;
+    }
+    if (key === "grid") draw();
+    if (key === "workers") chart();
+  }
+
+  function ask() {
+    asked = { first: range ? range[0] : 0, stop: range ? range[1] : view ? view.components : 0, layer: layer.value };
+    port.send({ do: "grid", ...asked });
+  }
+
+  function zoom(to) {
+    range = to;
+    cursor = 0;
+    out.hidden = range === null;
+    detail.hidden = true;
+    ask();
+  }
+
+  // -- the head ---------------------------------------------------------------------------------------------------
+
+  function show(next) {
+    view = next;
+    name.textContent = view.name;
+    title.textContent = view.kind === "map" ? `${view.title} × ${number(view.components)}` : view.title;
+    root.setAttribute("aria-label", `${view.kind} ${view.name}`);
+    const running = view.workers.running || 0;
+    state.textContent = view.is_removed
+      ? "removed"
+      : view.is_done
+        ? view.states.errored
+          ? "done, with failures"
+          : "done"
+        : running
+          ? "running"
+          : "waiting";
+    state.dataset.state = view.is_removed ? "removed" : view.is_done ? (view.states.errored ? "errored" : "completed") : running ? "running" : "idle";
+    root.classList.toggle("ws-is-removed", view.is_removed);
+    const present = STATES.filter((one) => view.states[one]);
+    const order = ["completed", "errored", "running", "held", "suspended", "removed", "idle"].filter((one) => present.includes(one));
+    bar.replaceChildren(
+      ...order.map((one) => {
+        const piece = make("span", { "data-state": one });
+        piece.style.flexGrow = view.states[one];
+        return piece;
+      }),
+    );
+    const told = order.map((one) => `${number(view.states[one])} ${one}`);
+    bar.setAttribute("aria-label", `${told.join(", ")} of ${number(view.components)}`);
+    legend.replaceChildren(...order.map((one, at) => make("li", {}, make("i", { "data-state": one }), told[at])));
+    const words = [];
+    if (!view.is_done && view.rate) words.push(`${view.rate < 10 ? view.rate.toFixed(1) : number(Math.round(view.rate))} a second`);
+    if (!view.is_done && view.left !== null) words.push(`${clock(view.left)} left`);
+    const jobs = Object.entries(view.workers).map(([one, count]) => `${number(count)} ${one}`);
+    words.push(`${view.kind === "map" ? "workers" : "jobs"}: ${jobs.join(", ") || "none"}${view.pools.length ? ` (${view.pools.join(", ")})` : ""}`);
+    pace.textContent = words.join(" · ");
+    message.hidden = !view.message;
+    message.textContent = view.message || "";
+    act();
+    groups();
+    if (cells === null && asked === null) ask();
+    if (chosen === "workers") chart();
+  }
+
+  function act() {
+    const wanted = view.actions.join();
+    if (buttons.dataset.actions === wanted) return;
+    buttons.dataset.actions = wanted;
+    buttons.replaceChildren(
+      ...view.actions.map((action) =>
+        make("button", { type: "button", onclick: (event) => press(action, event.currentTarget) }, LABELS[action] || action),
+      ),
+    );
+  }
+
+  function press(action, button) {
+    if (QUESTIONS[action] && button.dataset.sure !== "yes") {
+      button.dataset.sure = "yes";
+      button.textContent = `${LABELS[action]}: sure?`;
+      said.textContent = QUESTIONS[action];
+      setTimeout(() => {
+        delete button.dataset.sure;
+        button.textContent = LABELS[action];
+      }, 5000);
+      return;
+    }
+    said.textContent = `${LABELS[action] || action}…`;
+    port.send({ do: "act", action });
+  }
+
+  function groups() {
+    tab.errors.hidden = !view.errors.length;
+    tab.holds.hidden = !view.holds.length;
+    if ((chosen === "errors" && tab.errors.hidden) || (chosen === "holds" && tab.holds.hidden)) open("grid");
+    const failed = view.errors.reduce((sum, group) => sum + group.count, 0);
+    tab.errors.textContent = `Errors (${number(failed)})`;
+    tab.holds.textContent = `Holds (${number(view.holds.reduce((sum, group) => sum + group.count, 0))})`;
+    fill(errors, view.errors, (group) => [
+      make("strong", {}, group.kind),
+      ` ${group.at_least ? "at least " : ""}${number(group.count)} × `,
+      make("button", { type: "button", class: "ws-link", onclick: () => choose(group.component) }, `${view.kind === "map" ? "component" : "job"} ${number(group.component)}`),
+      make("pre", { tabindex: "0" }, group.text),
+      group.hint ? make("p", { class: "ws-hint" }, group.hint) : null,
+    ]);
+    fill(holds, view.holds, (group) => [
+      make("strong", {}, `${plural(group.count, "job")} held`),
+      make("pre", { tabindex: "0" }, group.reason),
+      make("p", { class: "ws-hint" }, group.hint),
+    ]);
+  }
+
+  function fill(node, list, draw) {
+    const text = JSON.stringify(list);
+    if (node.dataset.drawn === text) return;
+    node.dataset.drawn = text;
+    node.replaceChildren(...list.map((group) => make("article", { class: "ws-group" }, ...draw(group))));
+  }
+
+  // -- the grid ---------------------------------------------------------------------------------------------------
+
+  function grid(next) {
+    if (range === null ? next.first !== 0 || next.stop !== view.components : next.first !== range[0] || next.stop !== range[1]) return;
+    if (next.layer !== layer.value) return;
+    cells = next;
+    draw();
+  }
+
+  function draw() {
+    if (cells === null || parts.grid.hidden) return;
+    const perCell = cells.layer === "state" ? 2 : 1;
+    const count = Math.ceil((cells.stop - cells.first) / cells.size);
+    const width = Math.max(120, board.clientWidth || 600);
+    side = Math.max(4, Math.min(18, Math.floor(Math.sqrt((width * 180) / Math.max(count, 1)))));
+    columns = Math.max(1, Math.floor(width / side));
+    const rows = Math.ceil(count / columns);
+    const ratio = window.devicePixelRatio || 1;
+    canvas.style.width = `${columns * side}px`;
+    canvas.style.height = `${rows * side}px`;
+    canvas.width = Math.round(columns * side * ratio);
+    canvas.height = Math.round(rows * side * ratio);
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    const gap = side > 6 ? 1 : side > 3 ? 0.5 : 0;
+    const colours = STATES.map((one) => colour(root, one));
+    const empty = colour(root, "idle");
+    for (let cell = 0; cell < count; cell += 1) {
+      const x = (cell % columns) * side;
+      const y = Math.floor(cell / columns) * side;
+      if (perCell === 2) {
+        const code = cells.data[2 * cell];
+        const level = cells.data[2 * cell + 1] / 255;
+        context.fillStyle = code === 1 ? empty : colours[code];
+        context.fillRect(x, y, side - gap, side - gap);
+        if (code === 1) {
+          context.globalAlpha = 0.15 + 0.85 * level;
+          context.fillStyle = colours[1];
+          context.fillRect(x, y, side - gap, side - gap);
+          context.globalAlpha = 1;
+        }
+      } else {
+        const value = cells.data[cell];
+        context.fillStyle = value ? `hsl(${255 - (value / 255) * 225} 75% ${30 + (value / 255) * 28}%)` : empty;
+        context.fillRect(x, y, side - gap, side - gap);
+      }
+    }
+    cursor = Math.min(cursor, Math.max(0, count - 1));
+    if (board === (board.getRootNode().activeElement || null)) {
+      context.strokeStyle = colour(root, "text");
+      context.lineWidth = 2;
+      context.strokeRect((cursor % columns) * side, Math.floor(cursor / columns) * side, side - gap, side - gap);
+    }
+    const text = [];
+    if (cells.size > 1) text.push(`a cell is ${number(cells.size)} components`);
+    if (cells.low !== null && cells.low !== undefined) {
+      const word = cells.layer === "memory" ? size : clock;
+      text.push(`${word(cells.low)} to ${word(cells.high)}`);
+    }
+    if (range) text.push(`components ${number(range[0])} to ${number(range[1] - 1)}`);
+    caption.textContent = text.join(", ");
+  }
+
+  function span(cell) {
+    const low = cells.first + cell * cells.size;
+    return [low, Math.min(low + cells.size, cells.stop)];
+  }
+
+  function tell() {
+    if (!cells) return;
+    const [low, high] = span(cursor);
+    const code = cells.layer === "state" ? ` ${STATES[cells.data[2 * cursor]]}` : "";
+    cursorText.textContent = high - low === 1 ? `${number(low)}${code}` : `${number(low)} to ${number(high - 1)}${code}`;
+  }
+
+  function enter(cell) {
+    if (!cells) return;
+    const [low, high] = span(cell);
+    if (high - low === 1) choose(low);
+    else zoom([low, high]);
+  }
+
+  function choose(component) {
+    if (chosen !== "grid") open("grid");
+    detail.hidden = false;
+    detail.replaceChildren(make("p", {}, `component ${number(component)}…`));
+    port.send({ do: "detail", number: component });
+  }
+
+  const cellAt = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const cell = Math.floor((event.clientY - box.top) / side) * columns + Math.floor((event.clientX - box.left) / side);
+    return cells && cell >= 0 && cell < Math.ceil((cells.stop - cells.first) / cells.size) ? cell : null;
+  };
+  canvas.addEventListener("mousemove", (event) => {
+    const cell = cellAt(event);
+    if (cell === null) return;
+    const keep = cursor;
+    cursor = cell;
+    tell();
+    if (board.getRootNode().activeElement !== board) cursor = keep;
+  });
+  canvas.addEventListener("click", (event) => {
+    const cell = cellAt(event);
+    if (cell === null) return;
+    cursor = cell;
+    enter(cell);
+    draw();
+  });
+  board.addEventListener("focus", () => {
+    tell();
+    draw();
+  });
+  board.addEventListener("blur", draw);
+  board.addEventListener("keydown", (event) => {
+    if (!cells) return;
+    const last = Math.ceil((cells.stop - cells.first) / cells.size) - 1;
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -cursor, End: last - cursor };
+    if (event.key in steps) {
+      cursor = Math.max(0, Math.min(last, cursor + steps[event.key]));
+      tell();
+      draw();
+    } else if (event.key === "Enter" || event.key === " ") enter(cursor);
+    else if (event.key === "Escape") {
+      if (!detail.hidden) detail.hidden = true;
+      else if (range) zoom(null);
+      else return;
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  function showDetail(one) {
+    detail.hidden = false;
+    const facts = make("dl", {});
+    for (const [key, value] of [["state", one.state], ...one.facts]) facts.append(make("dt", {}, key), make("dd", {}, value));
+    detail.replaceChildren(
+      make(
+        "p",
+        {},
+        make("strong", {}, `${view.kind === "map" ? "component" : "job"} ${number(one.number)}`),
+        " ",
+        make("button", { type: "button", class: "ws-link", onclick: () => (detail.hidden = true) }, "Close"),
+      ),
+      facts,
+      ...one.texts.map(([key, text]) => make("div", {}, make("p", { class: "ws-key" }, key), make("pre", { tabindex: "0" }, text))),
+    );
+  }
+
+  // -- workers over time ------------------------------------------------------------------------------------------
+
+  function chart() {
+    const points = view ? view.history : [];
+    if (points.length < 2) {
+      workers.replaceChildren(make("p", {}, "Nothing has been seen yet."));
+      return;
+    }
+    const [width, height] = [600, 120];
+    const [begin, end] = [points[0][0], points[points.length - 1][0]];
+    const x = (time) => ((time - begin) / Math.max(end - begin, 1e-9)) * width;
+    const line = (at, most) => points.map((point) => `${x(point[0]).toFixed(1)},${(height - (point[at] / Math.max(most, 1)) * (height - 10)).toFixed(1)}`).join(" ");
+    const mostWorkers = Math.max(...points.map((point) => point[2]));
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `Over ${clock(end - begin)}: at most ${plural(mostWorkers, "worker")} running, ${number(view.finished)} of ${number(view.components)} finished`);
+    for (const [at, most, kind] of [[1, view.components, "finished"], [2, mostWorkers, "running"]]) {
+      const path = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+      path.setAttribute("points", line(at, most));
+      path.setAttribute("class", `ws-line ws-line-${kind}`);
+      svg.append(path);
+    }
+    workers.replaceChildren(
+      svg,
+      make(
+        "ul",
+        { class: "ws-legend" },
+        make("li", {}, make("i", { "data-state": "completed" }), "finished"),
+        make("li", {}, make("i", { "data-state": "running" }), `running workers, at most ${number(mostWorkers)}`),
+        make("li", {}, `over ${clock(end - begin)}`),
+      ),
+    );
+  }
+
+  element.append(root);
+  open("grid");
+  const observer = typeof ResizeObserver === "undefined" ? null : new ResizeObserver(() => draw());
+  if (observer) observer.observe(board);
+  return {
+    show,
+    grid,
+    detail: showDetail,
+    said: (text) => {
+      said.textContent = text;
+    },
+    close: () => {
+      if (observer) observer.disconnect();
+      root.remove();
+    },
+  };
+}

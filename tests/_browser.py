@@ -1,0 +1,64 @@
+"""A real browser for tests: pages of Wingspan's, and JupyterLab."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from _waiting import PATIENCE
+
+#: Rules of axe-core that are no concern of a part of a page that others own.
+NOT_OURS = ("page-has-heading-one", "region", "landmark-one-main")
+
+
+def find_browser() -> str | None:
+    """Chromium's program."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; ``tools/engines/chromium.py`` obtains it."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium: python tools/engines/chromium.py")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A new page; whatever a script of its complains of fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE * 1000)
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("dialog", lambda dialog: (faults.append(f"a dialog: {dialog.message}"), dialog.dismiss()))
+    yield opened
+    context.close()
+    assert faults == []
+
+
+def violations(page: Any, within: str | None = None) -> list[str]:
+    """What axe-core finds wrong for people who cannot see, or use the keyboard alone."""
+    axe = pytest.importorskip("axe_playwright_python")
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
+    found = page.evaluate(
+        "([within, rules]) => axe.run(within ? { include: [[within]] } : document, "
+        "{ rules: Object.fromEntries(rules.map((rule) => [rule, { enabled: false }])) })",
+        [within, list(NOT_OURS) if within else []],
+    )
+    return [
+        f"{one['id']}: {one['help']}: {node['html'][:200]}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
