@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,3 +63,11 @@ def violations(page: Any, within: str | None = None) -> list[str]:
         for one in found["violations"]
         for node in one["nodes"]
     ]
+
+
+def picture(shown: Any, name: str) -> None:
+    """Keep a picture for the docs, where ``make pictures`` asks for it."""
+    folder = os.environ.get("WINGSPAN_PICTURES")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        shown.screenshot(path=str(Path(folder) / f"{name}.png"))

@@ -5,27 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-import wingspan
+from _own_folders import data_dir
 from _waiting import PATIENCE
 
-
-@pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Each test has its own data and configuration folder, and leaves no map behind."""
-    folder = tmp_path / "data"
-    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(folder))
-    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.delenv("WINGSPAN_POOL", raising=False)
-    yield folder
-    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(folder))
-    for tag in wingspan.tags():
-        wingspan.remove(tag, missing_ok=True, force=True)
+__all__ = ["data_dir", "gate", "other_python"]
 
 
 @pytest.fixture

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from wingspan._words import counted, lasting, moment, sized
-from wingspan.errors import PoolError, WingspanError
-from wingspan.maps._folder import MapFolder, submission_of
+from wingspan.errors import WingspanError
+from wingspan.maps._folder import MapFolder
 from wingspan.maps._status import ComponentStatus, MapStatus
-from wingspan.pools import JobEvent, get_pool
+from wingspan.pools.times import times_of_jobs
 from wingspan.views._cells import measure_cells, state_cells
 from wingspan.views._model import (
     TEXT_LIMIT,
@@ -25,7 +26,7 @@ from wingspan.views._model import (
     cut,
 )
 from wingspan.views._pace import Pace
-from wingspan.views._spans import times_it_ran
+from wingspan.views._spans import Ran
 
 if TYPE_CHECKING:
     from wingspan.maps._results import Measures, WorkerStart
@@ -206,7 +207,7 @@ class MapSource:
             shown.release()
             return "its workers are released"
         if action == "rerun":
-            failed = sorted(shown._keeper.results.failed)
+            failed = sorted(shown.errors)
             shown.rerun(failed)
             return f"{counted(len(failed), 'component')} will be done again"
         if action == "cancel":
@@ -221,15 +222,13 @@ class MapSource:
         view = self.view()
         results = self._map._keeper.results
         started, runtimes, cpu, memory = [], [], [], []
-        busy: dict[str, float] = {}
-        done = Counter[str]()
-        for _, measures in self._map._measured().items():
+        works: dict[str, _Work] = {}
+        for measures in self._map._measured().values():
             started.append(measures.started)
             runtimes.append(measures.wall)
             cpu.append(measures.cpu)
             memory.append(measures.peak_memory)
-            busy[measures.worker] = busy.get(measures.worker, 0.0) + measures.wall
-            done[measures.worker] += 1
+            works.setdefault(measures.worker, _Work()).add(measures.started, measures.wall)
         options = self._map.options
         info = self._map._folder.info
         facts = [("made", moment(info.created)), ("function", info.function)]
@@ -237,7 +236,7 @@ class MapSource:
             facts.append(("environment", str(info.environment.get("name") or "locked")))
         return Report(
             view=view,
-            spans=tuple(self._spans(results.starts, busy, done)),
+            spans=tuple(self._spans(results.starts, works)),
             started=tuple(started),
             runtimes=tuple(runtimes),
             cpu=tuple(cpu),
@@ -259,29 +258,18 @@ class MapSource:
             facts=tuple(facts),
         )
 
-    def _spans(
-        self, starts: dict[str, WorkerStart], busy: dict[str, float], done: Counter[str]
-    ) -> list[WorkerSpan]:
+    def _spans(self, starts: dict[str, WorkerStart], works: dict[str, _Work]) -> list[WorkerSpan]:
         """One span for each time that a job ran, from its pool's event log; for workers of others, from their results."""
         spans: list[WorkerSpan] = []
         names: dict[int, list[str]] = {}
         for name, start in starts.items():
             names.setdefault(start.number, []).append(name)
-        for entry in self._map._folder.submissions():
-            if "cluster" not in entry:
-                continue
-            submission = submission_of(entry)
-            events: list[JobEvent] = []
-            with contextlib.suppress(PoolError, OSError):
-                watcher = get_pool(entry["pool"], entry.get("place")).watch([submission], self._map.path)
-                events = list(watcher.poll())
-                watcher.close()
-            for process in range(submission.count):
-                own = [event for event in events if event.proc in (process, -1)]
-                worker = int(entry["first"]) + process
-                spans += _spans_of(str(worker), entry, own, sorted(names.pop(worker, [])), starts, busy, done)
+        for worker, submission, times in times_of_jobs(
+            self._map._folder.submissions.entries(), self._map.path
+        ):
+            spans += _spans_of(worker, submission.pool, times, sorted(names.pop(worker, [])), starts, works)
         for remaining in names.values():
-            spans += [_span_of_start(starts[name], busy, done) for name in remaining]
+            spans += [_span_of_start(starts[name], works) for name in remaining]
         return sorted(spans, key=lambda span: span.started or span.submitted or 0.0)
 
 
@@ -347,50 +335,76 @@ def _bytes(text: Any) -> int | None:
         return None
 
 
+@attrs.define
+class _Work:
+    """What one start of a worker has finished.
+
+    Attributes:
+        first: When it began the first component, Unix time.
+        last: When it had finished the last one.
+        busy: Seconds that all of them took.
+        count: How many.
+    """
+
+    first: float = 0.0
+    last: float = 0.0
+    busy: float = 0.0
+    count: int = 0
+
+    def add(self, started: float, wall: float) -> None:
+        self.first = min(self.first or started, started)
+        self.last = max(self.last, started + wall)
+        self.busy += wall
+        self.count += 1
+
+
 def _spans_of(
-    worker: str,
-    entry: dict[str, Any],
-    events: list[JobEvent],
+    worker: int,
+    pool: str,
+    times: list[Ran],
     names: list[str],
     starts: dict[str, WorkerStart],
-    busy: dict[str, float],
-    done: Counter[str],
+    works: dict[str, _Work],
 ) -> list[WorkerSpan]:
     """Each time the job ran is a span; a job that never ran is one that never started."""
-    times = times_it_ran(
-        float(entry["time"]), [(event.time, event.state.value, event.host) for event in events]
-    )
     spans = []
     for at, ran in enumerate(times):
         # The newest names belong to the newest times that the job ran.
         name = names[at - len(times)] if len(names) >= len(times) - at else ""
-        start = starts.get(name)
+        start, work = starts.get(name), works.get(name)
         host = (start.facts or {}).get("host") if start is not None else None
+        begun, ended = ran.started, ran.ended
+        if (
+            begun is None and work is not None
+        ):  # a pool without an event log tells how a job ended, and not when it began
+            begun, ended = work.first, work.last
         spans.append(
             WorkerSpan(
-                name=name or worker,
-                pool=str(entry["pool"]),
+                name=name or str(worker),
+                pool=pool,
                 host=str(host or ran.host or "") or None,
                 submitted=ran.submitted,
-                started=ran.started,
-                ended=ran.ended,
+                started=begun,
+                ended=ended,
                 state=ran.state,
-                busy=float(busy.get(name, 0.0)),
-                components=done.get(name, 0),
+                busy=work.busy if work is not None else 0.0,
+                components=work.count if work is not None else 0,
             )
         )
     return spans
 
 
-def _span_of_start(start: WorkerStart, busy: dict[str, float], done: Counter[str]) -> WorkerSpan:
+def _span_of_start(start: WorkerStart, works: dict[str, _Work]) -> WorkerSpan:
+    """A worker that no job of ours is known of: it is known by its results."""
+    work = works.get(start.name, _Work())
     return WorkerSpan(
         name=start.name,
         pool="by hand",
         host=str((start.facts or {}).get("host") or "") or None,
         submitted=None,
-        started=start.since or start.last_seen,
-        ended=start.last_seen,
+        started=work.first or start.since or start.last_seen,
+        ended=max(work.last, start.last_seen),
         state="completed" if start.left else "running",
-        busy=float(busy.get(start.name, 0.0)),
-        components=done.get(start.name, 0),
+        busy=work.busy,
+        components=work.count,
     )

@@ -9,15 +9,13 @@ from collections import Counter
 from typing import Any
 
 from wingspan._words import counted, moment, sized
-from wingspan.errors import PoolError, WingspanError
-from wingspan.jobs import Submission
-from wingspan.pools import JobEvent, get_pool
+from wingspan.errors import WingspanError
+from wingspan.pools.times import times_of_jobs
 from wingspan.runs._folder import open_run_folder
 from wingspan.runs._status import RunJob, RunStatus
 from wingspan.views._cells import measure_cells, state_cells
 from wingspan.views._model import Cells, Detail, ErrorGroup, HoldGroup, Report, View, WorkerSpan, cut
 from wingspan.views._pace import Pace
-from wingspan.views._spans import times_it_ran
 
 __all__ = ["RunSource"]
 
@@ -131,37 +129,25 @@ class RunSource:
 
     def _spans(self) -> dict[int, list[WorkerSpan]]:
         spans: dict[int, list[WorkerSpan]] = {}
-        for entry in self._run._folder.submissions():
-            submission = Submission(
-                pool=entry["pool"], cluster=str(entry["cluster"]), count=int(entry["count"])
-            )
-            events: list[JobEvent] = []
-            with contextlib.suppress(PoolError, OSError):
-                watcher = get_pool(entry["pool"], entry.get("place")).watch([submission], self._run.path)
-                events = list(watcher.poll())
-                watcher.close()
-            for process in range(submission.count):
-                number = int(entry["first"]) + process
-                own = [
-                    (event.time, event.state.value, event.host)
-                    for event in events
-                    if event.proc in (process, -1)
-                ]
-                for ran in times_it_ran(float(entry["time"]), own):
-                    length = ran.ended - ran.started if ran.ended and ran.started else 0.0
-                    spans.setdefault(number, []).append(
-                        WorkerSpan(
-                            name=f"job {number}",
-                            pool=str(entry["pool"]),
-                            host=ran.host,
-                            submitted=ran.submitted,
-                            started=ran.started,
-                            ended=ran.ended,
-                            state=ran.state,
-                            busy=length if ran.state == "completed" else 0.0,
-                            components=int(ran.state == "completed"),
-                        )
+        for number, submission, times in times_of_jobs(
+            self._run._folder.submissions.entries(), self._run.path
+        ):
+            for ran in times:
+                length = ran.ended - ran.started if ran.ended and ran.started else 0.0
+                is_completed = ran.state == "completed"
+                spans.setdefault(number, []).append(
+                    WorkerSpan(
+                        name=f"job {number}",
+                        pool=submission.pool,
+                        host=ran.host,
+                        submitted=ran.submitted,
+                        started=ran.started,
+                        ended=ran.ended,
+                        state=ran.state,
+                        busy=length if is_completed else 0.0,
+                        components=int(is_completed),
                     )
+                )
         return spans
 
     def report(self) -> Report:

@@ -28,7 +28,7 @@ def live_widget_class() -> Any:
     import anywidget
     import traitlets
 
-    class LiveView(anywidget.AnyWidget):
+    class LiveView(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's types are not looked at
         """Shows a `Live`; takes back what buttons and clicks ask for."""
 
         _esm = static_text("view.js") + static_text("widget.js")

@@ -103,8 +103,8 @@ export function mount(element, port) {
   const names = { grid: "Components", workers: "Workers", errors: "Errors", holds: "Holds" };
   const tabs = make("div", { class: "ws-tabs", role: "tablist", "aria-label": "What to show" });
   const root = make(
-    "section",
-    { class: "ws", "aria-label": "Wingspan" },
+    "div",
+    { class: "ws", role: "group", "aria-label": "Wingspan" },
     make("header", {}, name, " ", title, " ", state, buttons),
     bar,
     legend,

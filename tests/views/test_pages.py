@@ -1,0 +1,264 @@
+"""The faces in a real browser: the dashboard's page, and the widget in JupyterLab."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import wingspan
+from _browser import picture, violations
+from _waiting import PATIENCE, until
+from wingspan.notebooks._dashboard import Everything
+from wingspan.views._server import Dashboard
+
+ONE = wingspan.Options(workers=1)
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+@pytest.fixture
+def dashboard():
+    """A dashboard of this test's maps and runs."""
+    served = Dashboard(Everything().lives)
+    thread = threading.Thread(target=served.serve, daemon=True)
+    thread.start()
+    yield served
+    served.close()
+    thread.join()
+
+
+@pytest.fixture
+def gated(tmp_path):
+    """A map whose components wait for a file, but for the first three; the third fails, with hostile text."""
+    gate = tmp_path / "gate"
+
+    def component(number, gate=str(gate), text=HOSTILE):
+        import os
+        import time
+
+        print(text)
+        if number == 2 and not os.path.exists(gate):  # noqa: PTH110 - in a worker
+            raise ValueError(text)
+        while number > 2 and not os.path.exists(gate):  # noqa: PTH110 - in a worker
+            time.sleep(0.05)
+        return text
+
+    m = wingspan.map(component, range(40), pool="local", tag="shown", options=ONE)
+    until(lambda: m.status().counts[wingspan.ComponentStatus.ERRORED], "the third has failed")
+    yield m, gate
+    gate.touch()
+    m.remove()
+
+
+def asked(dashboard, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", dashboard.port, timeout=PATIENCE)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    return answer.status, data
+
+
+@pytest.mark.parametrize("path", ["/", "/list", "/view.js", "/events?of=map%20shown", "/cells", "/nothing"])
+def test_only_who_has_the_token_gets_an_answer(dashboard, path):
+    """Without the token, with a wrong one, or under a name that only pretends to be this machine, there is none."""
+    assert asked(dashboard, "GET", path)[0] == 403
+    assert asked(dashboard, "GET", path, Cookie=f"{dashboard.cookie}=wrong")[0] == 403
+    token = f"{dashboard.cookie}={dashboard.token}"
+    assert asked(dashboard, "GET", path, Cookie=token, Host="evil.example:80")[0] == 403
+
+
+def test_other_pages_cannot_press_buttons(dashboard, gated):
+    """An action needs the cookie and a header that a form of another page cannot set, and must be one that is offered."""
+    m, _ = gated
+    token = f"{dashboard.cookie}={dashboard.token}"
+    body = json.dumps({"of": "map shown", "action": "hold"})
+    assert asked(dashboard, "POST", "/act", body, Cookie=token)[0] == 403
+    assert asked(dashboard, "POST", "/act", body, X_Wingspan="1")[0] == 403
+    for wrong in (b"", b"{", b"[]", b'{"of": "map nothing", "action": "hold"}', b"x" * (1 << 17)):
+        assert asked(dashboard, "POST", "/act", wrong, Cookie=token, X_Wingspan="1")[0] == 404
+    refused = json.dumps({"of": "map shown", "action": "release"})
+    assert asked(dashboard, "POST", "/act", refused, Cookie=token, X_Wingspan="1")[0] == 409
+    assert m.status().workers == {"running": 1}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/detail?of=map+shown&number=-1", "/detail?of=map+shown", "/cells?of=map+shown&first=0&stop=x&layer=state",
+     "/cells?of=map+shown&first=0&stop=9&layer=odd", "/detail?of=map+other&number=0", "/%2e%2e/view.js"],
+)  # fmt: skip
+def test_questions_that_make_no_sense(dashboard, gated, path):
+    """They are answered in a sentence, and nothing breaks."""
+    status, data = asked(dashboard, "GET", path, Cookie=f"{dashboard.cookie}={dashboard.token}")
+    assert status == 404
+    assert json.loads(data)["said"]
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(dashboard, gated, page):
+    """The list, the live face, a component by keyboard, the errors; hostile text is text; then all is done, live, by a button."""
+    m, gate = gated
+    page.goto(dashboard.url)
+    page.wait_for_selector(".ws-board canvas")
+    assert "token" not in page.url
+    page.wait_for_function("document.querySelector('.ws-legend').textContent.includes('1 errored')")
+    page.locator(".ws-board").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".ws-cursor").inner_text() == "2 errored"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".ws-detail dl")
+    assert HOSTILE in page.locator(".ws-detail").inner_text()
+    picture(page, "dashboard")
+    page.keyboard.press("Escape")
+    assert page.locator(".ws-detail").is_hidden()
+    page.get_by_role("tab", name=re.compile("Errors")).click()
+    assert HOSTILE in page.locator(".ws-group").first.inner_text()
+    page.get_by_role("tab", name=re.compile("Errors")).press("ArrowLeft")
+    assert page.get_by_role("tab", name="Workers").get_attribute("aria-selected") == "true"
+    gate.touch()
+    page.get_by_role("button", name="Run failed ones again").click()
+    page.wait_for_function("document.querySelector('.ws-state').textContent === 'done'")
+    assert m.status().is_done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 380])
+def test_everybody_can_use_the_page(dashboard, gated, browser, scheme, width):
+    """axe-core finds nothing, in light and dark, wide and narrow, with a component and with errors shown; nothing is cut off."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE * 1000)
+    page.goto(dashboard.url)
+    page.wait_for_selector(".ws-board canvas")
+    page.wait_for_function("document.querySelector('.ws-legend').textContent.includes('1 errored')")
+    page.locator(".ws-board").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".ws-detail dl")
+    assert violations(page) == []
+    page.get_by_role("tab", name=re.compile("Errors")).click()
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    picture(page, f"dashboard-{scheme}-{width}")
+    context.close()
+
+
+@pytest.mark.slow
+def test_the_report_in_a_browser(gated, page, tmp_path):
+    """axe-core finds nothing in a report, and nothing of it is executed."""
+    m, gate = gated
+    gate.touch()
+    m.wait(timeout=PATIENCE, errors_ok=True)
+    page.goto(m.report(tmp_path / "r.html").as_uri())
+    assert violations(page) == []
+    picture(page, "report")
+    assert page.locator("h1").inner_text() == "shown"
+
+
+CELLS = [
+    "import wingspan, pathlib, time\n"
+    "def component(number, gate=str(pathlib.Path('gate').absolute())):\n"
+    "    import os\n"
+    "    while number > 2 and not os.path.exists(gate): time.sleep(0.05)\n"
+    "    if number == 1: raise ValueError('<img src=x onerror=alert(1)>')\n"
+    "    return number\n"
+    "m = wingspan.map(component, range(40), pool='local', tag='live', options=wingspan.Options(workers=1))\n"
+    "m",
+    "m",
+    "wingspan.dashboard()",
+]
+
+
+@pytest.fixture
+def lab(tmp_path, data_dir):
+    """JupyterLab with a notebook of `CELLS`, and its address."""
+    pytest.importorskip("jupyterlab")
+    pytest.importorskip("anywidget")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    cells = [
+        {
+            "cell_type": "code",
+            "id": f"c{at}",
+            "metadata": {},
+            "execution_count": None,
+            "outputs": [],
+            "source": cell,
+        }
+        for at, cell in enumerate(CELLS)
+    ]
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (folder / "live.ipynb").write_text(json.dumps(notebook))
+    log = tmp_path / "lab.log"
+    words = [
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.port=0",
+        "--ServerApp.ip=127.0.0.1",
+    ]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+                   "JUPYTER_DATA_DIR": str(tmp_path / "jupyter"), "WINGSPAN_DATA_DIR": str(data_dir)}  # fmt: skip
+    with log.open("wb") as file:
+        server = subprocess.Popen(
+            [sys.executable, *words, f"--ServerApp.root_dir={folder}"],
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        found = until(
+            lambda: re.search(r"http://127\.0\.0\.1:(\d+)/lab\?token=(\w+)", log.read_text()), log.read_text
+        )
+        yield folder, f"http://127.0.0.1:{found[1]}/lab/tree/live.ipynb?token={found[2]}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.mark.slow
+def test_the_widget_in_jupyterlab(lab, page):
+    """Cells are run; the views go from waiting to done by themselves; keys show a component; a button does again what failed."""
+    folder, address = lab
+    page.goto(address)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.wait_for_selector(".jp-Toolbar-kernelName:has-text('Python 3')")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    faces = page.locator("div.ws")
+
+    def all_are(state: str) -> bool:
+        return page.locator(f".ws-state[data-state={state}]").count() == len(CELLS)
+
+    def all_are_there() -> bool:
+        page.screenshot()  # a headless browser draws when it is asked for a picture, and JupyterLab shows outputs as it draws
+        return bool(faces.count() == len(CELLS))
+
+    until(all_are_there, lambda: page.locator(".jp-OutputArea").all_inner_texts())
+    until(lambda: all_are("running"), faces.all_inner_texts)
+    first = faces.nth(0)
+    until(lambda: "1 errored" in first.locator(".ws-legend").first.inner_text(), first.inner_text)
+    picture(page, "jupyterlab-running")
+    first.locator(".ws-board").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    first.locator(".ws-detail dl").wait_for()
+    assert "<img src=x" in first.locator(".ws-detail").inner_text()
+    assert violations(page, "div.ws") == []
+    (folder / "gate").touch()
+    until(lambda: all_are("errored"), faces.all_inner_texts)
+    first.get_by_role("button", name="Run failed ones again").click()
+    until(
+        lambda: first.locator(".ws-said").inner_text() == "1 component will be done again", first.inner_text
+    )
+    until(lambda: all_are("errored"), faces.all_inner_texts)
+    picture(page, "jupyterlab-done")

@@ -1,0 +1,343 @@
+"""What is shown of maps and runs: the model, its one reader, reports, the commands."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from _waiting import PATIENCE, until
+from wingspan.errors import WingspanError
+from wingspan.maps._view import MapSource
+from wingspan.runs._view import RunSource
+from wingspan.views import live
+
+ONE = wingspan.Options(workers=1)
+HOSTILE = "<script>alert(1)</script>\x1b[2J"
+
+
+@pytest.fixture
+def failing():
+    """A map of which some components fail, with hostile text in all that it says."""
+
+    def component(number, text=HOSTILE):
+        print(text, number)
+        if number % 4 == 1:
+            raise ValueError(f"{text} {number}")
+        if number == 2:
+            raise KeyError(number)
+        return text
+
+    m = wingspan.map(component, range(12), pool="local", options=ONE)
+    m.wait(timeout=PATIENCE, errors_ok=True)
+    yield m
+    m.remove()
+
+
+def test_the_view_of_a_map_that_is_done(failing):
+    """States, errors by kind with the first as example, and what can be done: the failed ones again."""
+    view = live(MapSource(failing)).view()
+    assert (view.kind, view.name, view.components, view.is_done) == ("map", failing.tag, 12, True)
+    assert view.states == {"completed": 8, "errored": 4}
+    assert [(group.kind, group.count, group.component) for group in view.errors] == [
+        ("ValueError", 3, 1),
+        ("KeyError", 1, 2),
+    ]
+    assert view.actions == ("rerun",)
+    json.dumps(view.to_json())
+
+
+def test_a_component_in_detail(failing):
+    """Input, output or error, what it printed, where it ran; a number that is none is an IndexError."""
+    source = MapSource(failing)
+    texts = dict(source.detail(0).texts)
+    assert texts["input"] == "0"
+    assert texts["output"] == HOSTILE
+    assert texts["stdout"] == f"{HOSTILE} 0\n"
+    failed = source.detail(1)
+    assert failed.state == "errored"
+    assert "ValueError" in dict(failed.texts)["error"]
+    assert {"runtime", "peak memory", "worker", "host"} <= dict(failed.facts).keys()
+    for number in (-1, 12):
+        with pytest.raises(IndexError):
+            source.detail(number)
+
+
+def test_failed_components_are_done_again(tmp_path):
+    """The action does again what failed, and says how many."""
+    gate = tmp_path / "gate"
+
+    def component(number, gate=str(gate)):
+        import os
+
+        if not os.path.exists(gate):  # noqa: PTH110 - in a worker
+            raise OSError(number)
+        return number
+
+    m = wingspan.map(component, range(3), pool="local", options=ONE)
+    m.wait(timeout=PATIENCE, errors_ok=True)
+    gate.touch()
+    shown = live(MapSource(m))
+    assert shown.act("rerun") == "3 components will be done again"
+    m.wait(timeout=PATIENCE)
+    assert shown.view().states == {"completed": 3}
+    assert "no action" in shown.act("explode")
+    m.remove()
+
+
+@pytest.mark.parametrize("pool", ["local", "personal"])
+def test_hold_release_and_cancel(pool, personal_pool, data_dir, tmp_path):
+    """The buttons do what they say on a real pool; after a cancel what is finished is there, and the rest can be done after all."""
+    data_dir.mkdir(exist_ok=True)
+    (data_dir / "personal-pool").symlink_to(personal_pool.directory)
+    gate = tmp_path / "gate"
+
+    def component(number, gate=str(gate)):
+        import os
+        import time
+
+        while number and not os.path.exists(gate):  # noqa: PTH110 - in a worker
+            time.sleep(0.05)
+        return number
+
+    m = wingspan.map(component, range(3), pool=pool, options=wingspan.Options(workers=1, block_size=1))
+    m.get(0, timeout=PATIENCE)
+    shown = live(MapSource(m))
+    until(lambda: shown.view().workers.get("running"), "a worker at work")
+    assert shown.view().actions == ("hold", "cancel")
+    shown.act("hold")
+    until(lambda: shown.view().actions == ("release", "cancel"), lambda: shown.view())
+    assert shown.view().holds[0].count == 1
+    shown.act("release")
+    until(lambda: shown.view().workers.get("running"), "a worker at work again")
+    assert "out of the queue" in shown.act("cancel")
+    until(lambda: not shown.view().workers.get("running"), "no worker")
+    assert m[0] == 0
+    gate.touch()
+    m.rerun()
+    assert m.get(2, timeout=PATIENCE) == 2
+    m.remove()
+
+
+def test_views_share_one_reader(failing):
+    """Whoever looks at the same map looks through the same reader, and each is told of it."""
+    one, two = live(MapSource(failing)), live(MapSource(wingspan.load(failing.tag)))
+    assert one is two
+    seen: list[list[str]] = [[], []]
+    ends = [one.watch(lambda view, told=told: told.append(view.name)) for told in seen]
+    until(lambda: all(seen), "both are told")
+    threads = [thread for thread in threading.enumerate() if thread.name == "wingspan-live"]
+    assert len(threads) == 1
+    for end in ends:
+        end()
+    until(lambda: not threads[0].is_alive(), "nobody looks, and the thread ends")
+
+
+def test_a_view_that_fails_does_not_end_the_others(failing):
+    """A watcher that raises is told no more; the others go on."""
+    shown, seen = live(MapSource(failing)), []
+    end_bad = shown.watch(lambda view: 1 / 0)
+    end = shown.watch(lambda view: seen.append(view.states))
+    until(lambda: seen, "the other one is told")
+    failing.rerun([1])
+    until(lambda: len(seen) > 1, "and is told of what changes")
+    end()
+    end_bad()
+
+
+def test_a_map_that_is_removed_while_it_is_shown():
+    """The last that was seen stays, marked as removed, with nothing to press."""
+    m = wingspan.map(abs, [1], pool="local", options=ONE)
+    m.wait(timeout=PATIENCE)
+    shown, seen = live(MapSource(m)), []
+    end = shown.watch(seen.append)
+    until(lambda: seen, "it is shown")
+    m.remove()
+    until(lambda: seen[-1].is_removed, "it is gone")
+    assert seen[-1].states == {"completed": 1}
+    assert seen[-1].actions == ()
+    assert "was removed" in str(seen[-1].message)
+    assert shown.act("rerun")
+    end()
+
+
+def test_the_grid_of_a_map(failing):
+    """By state, and by what was measured; whatever numbers a browser sends."""
+    shown = live(MapSource(failing))
+    cells = shown.cells(0, 12, "state")
+    assert cells.data[::2] == bytes([1, 2, 2, 1, 1, 2, 1, 1, 1, 2, 1, 1])
+    measured = shown.cells(0, 12, "memory")
+    assert all(measured.data)
+    assert measured.low is not None
+    assert shown.cells(-5, 10**9, "state").data == cells.data
+    assert shown.cells(50, 3, "state").first == 11
+
+
+# -- reports -------------------------------------------------------------------------------------------------------------
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def check_self_contained(text: str) -> Page:
+    page = Page(text)
+    assert not {"script", "link", "img", "iframe", "object", "a"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name in ("src", "href", "onclick", "onload")]
+    assert "\x1b" not in text
+    return page
+
+
+def test_the_report_of_a_map(failing, tmp_path):
+    """One file: nothing in it is loaded or executed; it has all that was asked about, and hostile text as text."""
+    path = failing.report(tmp_path / "report.html")
+    page = check_self_contained(path.read_text())
+    assert page.tags.count("svg") >= 4
+    for word in (
+        "Over time",
+        "Runtimes",
+        "Memory",
+        "In the queue",
+        "Hosts",
+        "Errors",
+        "ValueError",
+        "goodput",
+    ):
+        assert word in page.text
+    assert "<script>alert(1)</script>" in page.text
+    assert not [one.name for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+def test_the_report_goes_where_one_is(failing, tmp_path, monkeypatch):
+    """Without a path it is in the current folder, named after the tag; a folder that is not there is an error, and leaves nothing."""
+    monkeypatch.chdir(tmp_path)
+    assert failing.report() == tmp_path / f"wingspan-{failing.tag}.html"
+    with pytest.raises(OSError, match="nowhere"):
+        failing.report(tmp_path / "nowhere" / "r.html")
+
+
+def test_a_report_while_it_goes_on(tmp_path):
+    """Nothing need be finished: a report tells what there is."""
+
+    def component(number, gate=str(tmp_path / "gate")):
+        import os
+        import time
+
+        while not os.path.exists(gate):  # noqa: PTH110 - in a worker
+            time.sleep(0.05)
+
+    m = wingspan.map(component, range(2), pool="local", options=ONE)
+    page = check_self_contained(m.report(tmp_path / "r.html").read_text())
+    assert "going on" in page.text
+    (tmp_path / "gate").touch()
+    m.wait(timeout=PATIENCE)
+    m.remove()
+
+
+def test_advice_follows_what_was_used(tmp_path):
+    """A map that asked for far more memory than it used is told what would do."""
+    options = wingspan.Options(workers=1, request_memory="8GB")
+    m = wingspan.map(abs, range(3), pool="local", options=options)
+    m.wait(timeout=PATIENCE)
+    text = Page(m.report(tmp_path / "r.html").read_text()).text
+    assert re.search(r'request_memory="\d+MB" would let more jobs run', text)
+    m.remove()
+
+
+def command(*words: str, code: int = 0, **environ: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "wingspan", *words],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_run_and_its_report(tmp_path, monkeypatch):
+    """A sweep of which a job fails: the view, the detail of a job, the report by command."""
+    monkeypatch.chdir(tmp_path)
+    run = wingspan.run(
+        ["sh", "-c", "echo $CODE; exit $CODE"], sweep={"CODE": ["0", "3", "0"]}, pool="local", name="swept"
+    )
+    until(lambda: all(job.is_final for job in run.status().jobs), "all jobs have ended")
+    shown = live(RunSource(run))
+    view = shown.view()
+    assert (view.kind, view.components, view.is_done) == ("run", 3, True)
+    assert view.states == {"completed": 2, "errored": 1}
+    assert [(group.kind, group.component) for group in view.errors] == [("exit code 3", 1)]
+    assert view.actions == ("rerun",)
+    detail = shown.detail(1)
+    assert ("CODE", "3") in detail.facts
+    assert dict(detail.texts)["stdout"] == "3\n"
+    assert shown.cells(0, 3, "state").data[::2] == bytes([1, 2, 1])
+    assert command("report", "swept").strip() == str(tmp_path / "wingspan-swept.html")
+    assert "exit code 3" in check_self_contained((tmp_path / "wingspan-swept.html").read_text()).text
+    run.remove()
+
+
+def test_a_report_of_nothing(tmp_path):
+    """A tag that nobody gave is an error with a hint."""
+    assert "no map has the tag" in command("report", "nothing-of-that-name", code=1)
+
+
+def test_top(failing):
+    """What is going on, once, for people and as JSON; what is done only when it is asked for."""
+    told = json.loads(command("top", "--all", "--json"))
+    mine = [view for view in told if view["name"] == failing.tag]
+    assert mine[0]["states"] == {"completed": 8, "errored": 4}
+    assert failing.tag in command("top", "--all", "--once")
+    assert failing.tag not in command("top", "--once")
+
+
+def test_the_dashboard_as_text(failing):
+    """Outside of notebooks it is a line for each."""
+    assert f"map {failing.tag}: " in repr(wingspan.dashboard())
+
+
+def test_outside_of_notebooks_there_is_no_widget(failing):
+    """A map is shown as text and a still picture where no notebook asks."""
+    bundle = failing._repr_mimebundle_()
+    assert bundle.keys() == {"text/plain", "text/html"}
+    assert "&lt;locals&gt;" in bundle["text/html"]
+
+
+def test_an_unknown_action_is_an_error(failing):
+    """Only what the view offers can be done."""
+    with pytest.raises(WingspanError):
+        MapSource(failing).act("explode")
+
+
+def test_files_that_faces_are_made_of_travel_with_the_package():
+    """Scripts and styles are there after an installation; they name no other server."""
+    folder = Path(wingspan.__file__).parent / "views" / "static"
+    names = {path.name for path in folder.iterdir()}
+    assert {"view.js", "view.css", "widget.js", "list.js", "page.html", "page.js", "report.css"} <= names
+    for path in folder.iterdir():
+        addresses = re.findall(r"https?://[^\"'\s)]+", path.read_text())
+        assert set(addresses) <= {"http://www.w3.org/2000/svg"}  # a name, not a place
