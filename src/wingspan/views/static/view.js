@@ -105,7 +105,7 @@ export function mount(element, port) {
   const root = make(
     "div",
     { class: "ws", role: "group", "aria-label": "Wingspan" },
-    make("header", {}, name, " ", title, " ", state, buttons),
+    make("div", { class: "ws-head" }, name, " ", title, " ", state, buttons),
     bar,
     legend,
     pace,
