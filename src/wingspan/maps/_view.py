@@ -29,7 +29,7 @@ from wingspan.views._pace import Pace
 from wingspan.views._spans import Ran
 
 if TYPE_CHECKING:
-    from wingspan.maps._results import Measures, WorkerStart
+    from wingspan.maps._components import Measures, WorkerStart
 
 __all__ = ["MapSource"]
 
