@@ -121,8 +121,8 @@ _ATTRIBUTES = _table(
     ("pause suspend", "m.hold()"),
     ("resume unpause continue_", "m.release()"),
     (
-        "cancel kill stop abort delete terminate shutdown close rm",
-        "m.remove() ends its jobs and removes it; m.hold() only stops it",
+        "kill stop abort delete terminate shutdown close rm",
+        "m.remove() ends its jobs and removes it; m.cancel() keeps what is finished; m.hold() only stops it",
     ),
     ("retry resubmit restart redo again", "m.rerun(m.errors) does what failed again"),
     ("rename name set_tag label", "m.tag is its name, m.retag('other') changes it"),
@@ -141,13 +141,13 @@ _RUN_ATTRIBUTES = _table(
         "result results output download copy",
         "run.outputs() are the files of a job that has ended, run.fetch('.') copies them here",
     ),
-    ("errors error exception report", "run.status() says what failed and why, run.stderr() what it printed"),
+    ("errors error exception", "run.status() says what failed and why, run.stderr() what it printed"),
     ("done ready finished is_done state", "run.status().is_done, run.status().state"),
     ("pause suspend", "run.hold()"),
     ("resume unpause", "run.release()"),
     (
-        "cancel kill stop abort delete terminate rm",
-        "run.remove() ends its jobs and removes it; run.hold() only stops it",
+        "kill stop abort delete terminate rm",
+        "run.remove() ends its jobs and removes it; run.cancel() keeps what is there; run.hold() only stops it",
     ),
     ("retry resubmit restart again", "run.rerun()"),
     ("tag id label", "run.name"),
@@ -218,8 +218,9 @@ _NAMES = _table(
 )
 #: Commands of other tools -> what is typed here, after ``wingspan``.
 COMMANDS = _table(
-    ("delete del remove cancel kill abort terminate scancel condor_rm qdel scrap destroy purge trash", "rm"),
+    ("delete del remove scrap destroy purge trash", "rm"),
     ("stop end halt", "rm"),
+    ("kill abort terminate scancel condor_rm qdel", "cancel"),
     ("pause suspend condor_hold scontrol", "hold"),
     ("resume unpause continue condor_release start-again", "release"),
     ("list ls tags show-maps map", "maps"),
@@ -234,7 +235,7 @@ COMMANDS = _table(
     ("error failures failed traceback", "errors"),
     ("get download pull copy cp results outputs collect rsync", "fetch"),
     ("rename mv tag name label", "retag"),
-    ("watch follow progress monitor top condor_watch_q", "wait"),
+    ("watch follow progress monitor condor_watch_q htop", "top"),
     ("shell login attach connect condor_ssh_to_job enter", "ssh"),
     ("check diagnose which version-info config settings whoami debug", "doctor"),
     ("nodes machines slots gpu nvidia-smi condor_status sinfo hosts", "gpus"),
@@ -252,9 +253,8 @@ _ADVICE = {
     "stop": "wingspan rm TAG ends and removes, wingspan hold TAG only stops; the personal pool: wingspan pool stop",
     "end": "wingspan rm TAG ends and removes, wingspan hold TAG only stops; the personal pool: wingspan pool stop",
     "halt": "wingspan rm TAG ends and removes, wingspan hold TAG only stops; the personal pool: wingspan pool stop",
-    "cancel": "wingspan rm NAME ends its jobs and removes it; wingspan hold NAME only stops it",
-    "kill": "wingspan rm NAME ends its jobs and removes it; wingspan hold NAME only stops it",
-    "abort": "wingspan rm NAME ends its jobs and removes it; wingspan hold NAME only stops it",
+    "kill": "wingspan cancel NAME ends its jobs and keeps what is finished; wingspan rm NAME removes it too",
+    "abort": "wingspan cancel NAME ends its jobs and keeps what is finished; wingspan rm NAME removes it too",
     "list": "wingspan maps lists maps, wingspan runs lists runs",
     "ls": "wingspan maps lists maps, wingspan runs lists runs",
     "map": "maps are made in Python: wingspan.map(f, inputs); wingspan maps lists them",
@@ -377,6 +377,7 @@ def hint_for_command(word: str, known: Iterable[str], group: str = "wingspan") -
         meant = COMMANDS.get(low) or COMMANDS.get(low.replace("-", "_")) or ""
         same = {
             "maps": ("ls", "list"),
+            "cancel": ("stop",),
             "rm": ("stop", "rm", "prune"),
             "run": ("run", "start"),
             "clean": ("prune",),

@@ -36,6 +36,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "hold": ("wingspan.cli.maps_act", "hold", "Hold the jobs of a map or a run."),
     "release": ("wingspan.cli.maps_act", "release", "Release the held jobs of a map or a run."),
     "vacate": ("wingspan.cli.maps_act", "vacate", "Send the jobs of a map or a run off their machines."),
+    "cancel": (
+        "wingspan.cli.maps_act",
+        "cancel",
+        "End the jobs of a map or a run; what is finished is kept.",
+    ),
     "rerun": ("wingspan.cli.maps_act", "rerun", "Do components of a map, or jobs of a run, again."),
     "retag": ("wingspan.cli.maps_act", "retag", "Give a map another tag."),
     "rm": ("wingspan.cli.maps_act", "rm", "Remove a map or a run, its jobs and its results."),
@@ -53,7 +58,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 #: Commands that runs have too: the first word that is a run's name decides.
-ALSO_FOR_RUNS = frozenset({"status", "wait", "hold", "release", "vacate", "rerun", "rm"})
+ALSO_FOR_RUNS = frozenset({"status", "wait", "hold", "release", "vacate", "cancel", "rerun", "rm"})
 #: Those whose words are all names.
 _OF_SEVERAL = ALSO_FOR_RUNS - {"status", "rerun"}
 

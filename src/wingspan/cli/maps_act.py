@@ -1,4 +1,4 @@
-"""Commands that do something to maps: hold, release, vacate, rerun, retag, rm, clean."""
+"""Commands that do something to maps: hold, release, vacate, cancel, rerun, retag, rm, clean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:  # no generic in click before 8.4
     _RangeType = click.ParamType
 
-__all__ = ["clean", "hold", "release", "rerun", "retag", "rm", "vacate"]
+__all__ = ["cancel", "clean", "hold", "release", "rerun", "retag", "rm", "vacate"]
 
 
 def _act(action: str, done: str, tags: Sequence[str]) -> None:
@@ -40,6 +40,13 @@ def hold(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> 
 def release(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
     """Let held workers of maps go on."""
     _act("release", "released", selected(tags, patterns, everything))
+
+
+@click.command()
+@several_maps
+def cancel(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
+    """Take the workers of maps out of the queue. What is finished is kept; wingspan rerun does the rest after all."""
+    _act("cancel", "cancelled; what is finished is kept", selected(tags, patterns, everything))
 
 
 @click.command()

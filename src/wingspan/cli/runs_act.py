@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from wingspan.progress import Progress
     from wingspan.runs import Run, RunStatus
 
-__all__ = ["fetch", "follow_run", "hold", "logs", "release", "rerun", "rm", "ssh", "status", "vacate", "wait"]
+__all__ = [
+    "cancel",
+    "fetch",
+    "follow_run",
+    "hold",
+    "logs",
+    "release",
+    "rerun",
+    "rm",
+    "ssh",
+    "status",
+    "vacate",
+    "wait",
+]
 
 if TYPE_CHECKING:
     _StringType = click.ParamType[str]
@@ -337,6 +350,17 @@ def release(names: tuple[str, ...]) -> None:
             continue
         one.release()
         echo(f"{one.name}: released")
+
+
+@click.command()
+@_several
+def cancel(names: tuple[str, ...]) -> None:
+    """Take the jobs of runs out of the queue. What they have written so far is kept."""
+    for one in [_load(name) for name in names]:
+        if _has_ended(one, "cancel"):
+            continue
+        one.cancel()
+        echo(f"{one.name}: cancelled; what is there is kept")
 
 
 @click.command()
