@@ -374,10 +374,10 @@ def _spans_of(
         start, work = starts.get(name), works.get(name)
         host = (start.facts or {}).get("host") if start is not None else None
         begun, ended = ran.started, ran.ended
-        if (
-            begun is None and work is not None
-        ):  # a pool without an event log tells how a job ended, and not when it began
-            begun, ended = work.first, work.last
+        if work is not None and (begun is None or begun > work.first):
+            # A pool without an event log tells what its jobs are when it is asked, and not since when.
+            is_open = begun is not None and ended is None
+            begun, ended = work.first, None if is_open else work.last
         spans.append(
             WorkerSpan(
                 name=name or str(worker),
