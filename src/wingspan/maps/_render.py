@@ -225,6 +225,33 @@ class _Files:
             f"Written by Wingspan {__version__}; plain HTCondor from here on. Submit it with: sh submit.sh",
             "Submit it on this access point, the one that has the map's folder.",
         )
+        self._say_what_runs(text)
+        resource_lines(text, self.resources, self._disk())
+        delivery = self.map._folder.delivery
+        urls = self.environment.carried[-1:]
+        requirement_lines(
+            text, urls, options.requirements, delivery.machine_requirements if delivery else None
+        )
+        self._say_options(text)
+        if options.max_idle is not None and options.max_idle < self.count:
+            text.say("So many at most wait in the queue at a time.", f"max_idle = {options.max_idle}")
+        job = JobDescription(
+            name=self.name,
+            executable="worker.sh",
+            resources=attrs.evolve(self.resources, disk=self._disk()),
+            custom=options.custom,
+            submit=options.submit,
+        )
+        profile_lines(text, job, self.profile, self.switches)
+        text.say(
+            "How many workers. Any number will do: they share what there is to do.",
+            f"workers = {self.count}",
+            "queue $(workers)",
+        )
+        return str(text)
+
+    def _say_what_runs(self, text: Reasoned) -> None:
+        """What a job executes, what goes along with it, and where it is heard of."""
         if self.environment.container:
             text.say(
                 "The worker runs inside this image. Its name says its content: caches take a name for unchangeable.",
@@ -262,12 +289,10 @@ class _Files:
             "when_to_transfer_output = ON_EXIT",
             'transfer_output_files = ""',
         )
-        resource_lines(text, self.resources, self._disk())
-        delivery = self.map._folder.delivery
-        urls = self.environment.carried[-1:]
-        requirement_lines(
-            text, urls, options.requirements, delivery.machine_requirements if delivery else None
-        )
+
+    def _say_options(self, text: Reasoned) -> None:
+        """What the map's options say of attributes and submit commands."""
+        options = self.options
         again = {
             "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
             **options.submit,
@@ -280,22 +305,6 @@ class _Files:
         given += [submit_line(name, joined(str(value))) for name, value in again.items()]
         if given:
             text.say("What the map's options say beside that.", *given)
-        if options.max_idle is not None and options.max_idle < self.count:
-            text.say("So many at most wait in the queue at a time.", f"max_idle = {options.max_idle}")
-        job = JobDescription(
-            name=self.name,
-            executable="worker.sh",
-            resources=attrs.evolve(self.resources, disk=self._disk()),
-            custom=options.custom,
-            submit=options.submit,
-        )
-        profile_lines(text, job, self.profile, self.switches)
-        text.say(
-            "How many workers. Any number will do: they share what there is to do.",
-            f"workers = {self.count}",
-            "queue $(workers)",
-        )
-        return str(text)
 
     def _disk(self) -> int:
         return self.resources.disk or self.environment.size + OWN_DISK
