@@ -100,7 +100,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache for the session: bundles are built anew, what was fetched, linked and compiled before is used again."""
     cache = tmp_path_factory.mktemp("cache")
     (cache / "environments").mkdir()
-    for name in ("packages", "bytecode", "blobs", "shares", "bases"):
+    for name in ("packages", "bytecode", "blobs", "shares", "bases", "images"):
         kept = _once("cache") / name
         kept.mkdir(parents=True, exist_ok=True)
         (cache / "environments" / name).symlink_to(kept)

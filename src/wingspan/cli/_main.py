@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "store": ("wingspan.cli.store", "store", "Where bundles are published: ls, prune."),
     "pool": ("wingspan.cli.pool", "pool", "The personal HTCondor pool: start, status, stop, install."),
     "notebook": ("wingspan.cli.notebook", "notebook", "JupyterLab with a pool beside it."),
+    "image": ("wingspan.cli.image", "image", "Notebook images: JupyterLab with a pool, for containers."),
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
     "completion": ("wingspan.cli.completion", "completion", "Print the line that turns on tab completion."),
 }

@@ -49,6 +49,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         pass
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not break off what stops the pool
+            signal.signal(number, signal.SIG_IGN)
         if tenant is not None:
             _leave(tenant, keep="--keep-pool" in arguments)
     return 0

@@ -1,0 +1,215 @@
+"""Notebook images: built from a locked environment without an engine, and started by real podman."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+import tomlkit
+
+from _jupyter import free_port
+from _waiting import PATIENCE, until
+from wingspan.errors import SettingsError
+from wingspan.notebooks.images import FLAVOURS, Image, ImageError, build_image, push_image, write_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINES = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
+#: What the base flavour has from conda-forge, as wheels of PyPI: the channel of the tests has Python itself.
+PACKAGES = "jupyterlab<5 notebook<8 ipykernel<8 attrs click cloudpickle platformdirs rich tomlkit htcondor>=25".split()
+CLOSED = "--read-only --passwd=false --cap-drop=all --security-opt=no-new-privileges".split()
+CELL = (
+    "import os, pwd, wingspan; m = wingspan.map(lambda x: x * x, range(5)); "
+    "print(list(m), m.status().pools[0], os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_dir == os.environ['HOME'])"
+)
+
+pytestmark = [pytest.mark.podman, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def workspace(
+    local_channel: Path, write_workspace: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A workspace like the base recipe, locked against the tests' channel and PyPI's wheels."""
+    folder = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True) / "notebook-wheels"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import local_channel as c; from pathlib import Path; "
+    )
+    code += "c.wheels(sys.argv[3:], Path(sys.argv[2]))"
+    with tempfile.TemporaryDirectory() as new:
+        if not (folder / "jupyterlab").exists():
+            command = [sys.executable, "-c", code, str(ROOT / "tools"), new, *PACKAGES]
+            subprocess.run(command, check=True)
+            (Path(new) / "jupyterlab").touch()
+            shutil.copytree(new, folder, dirs_exist_ok=True)
+    return write_workspace(
+        tmp_path_factory.mktemp("images"),
+        local_channel,
+        {"default": ["python 3.11.*"]},
+        pypi={"default": sorted(folder.glob("*.whl"))},
+        name="notebook-base",
+    )
+
+
+@pytest.fixture(scope="module")
+def built(workspace: Path, session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The image."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINGSPAN_CACHE_DIR", str(session_cache))
+        return build_image(workspace, folder=tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="module")
+def podman(built: Image) -> Iterator[list[str]]:
+    """podman with storage of its own, in which the image is loaded."""
+    program = shutil.which("podman")
+    found = [f / "podman/containers.conf" for f in ENGINES if (f / "podman/containers.conf").is_file()]
+    if program is None or not found or os.geteuid() != 0:
+        pytest.skip("no podman: python tools/engines/podman.py (as root)")
+    folder = Path(tempfile.mkdtemp(prefix="wp", dir="/tmp"))  # podman wants short paths
+    command = [program, "--root", str(folder / "s"), "--runroot", str(folder / "r")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_CONF", str(found[0]))
+        loaded = subprocess.run(
+            [*command, "load", "-q", "-i", str(built.path)], capture_output=True, text=True, check=False
+        )
+        assert built.name in loaded.stdout, loaded.stderr
+        yield command
+        subprocess.run([*command, "system", "reset", "--force"], capture_output=True, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def answer(command: list[str]) -> str:
+    """What a command prints."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "uid"),
+    [
+        ([], 1000),
+        (["--user", "0"], 1000),
+        (["--user", "4321:0"], 4321),
+        # As Kubernetes does it: nobody writes the number into the password file, and nothing in the image can be changed.
+        (["--user", "4321:0", *CLOSED], 4321),
+        (["--user", "4321:4321", *CLOSED], 4321),
+    ],
+    ids=["ordinary", "root", "arbitrary", "read-only", "another group"],
+)
+def test_a_map_runs_on_the_container_s_own_pool(
+    podman: list[str], built: Image, options: list[str], uid: int
+) -> None:
+    """Whoever the container runs as: a map finds HTCondor in the image, starts the personal pool, and has its outputs."""
+    told = answer([*podman, "run", "--rm", *options, f"localhost/{built.name}", "python", "-c", CELL])
+    gid = 4321 if options[1:2] == ["4321:4321"] else 0
+    assert told.startswith(f"[0, 1, 4, 9, 16] personal {uid} {gid}")
+
+
+def test_it_serves_jupyterlab_and_ends_when_it_is_stopped(podman: list[str], built: Image) -> None:
+    """Started as the README says, but for the port: the health check is good, JupyterLab wants the token, and a stop is clean."""
+    port = free_port()
+    served = ["wingspan", "notebook", "--no-browser", f"--port={port}", "--", "--ServerApp.ip=127.0.0.1"]
+    name = f"wingspan-test-{port}"
+    answer([*podman, "run", "--detach", "--name", name, f"localhost/{built.name}", *served])
+    try:
+
+        def healthy() -> bool:
+            check = [*podman, "exec", name, "/opt/wingspan/image/healthy.sh"]
+            return subprocess.run(check, capture_output=True, check=False).returncode == 0
+
+        until(
+            healthy,
+            lambda: subprocess.run([*podman, "logs", name], capture_output=True, text=True, check=False),
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/kernels", timeout=PATIENCE)
+        refused.value.close()
+        assert refused.value.code == 403
+        answer([*podman, "stop", "--time", "60", name])
+        assert answer([*podman, "inspect", name, "--format", "{{.State.ExitCode}}"]) == "0"
+        logs = subprocess.run([*podman, "logs", name], capture_output=True, text=True, check=False)
+        assert "The personal pool is stopped" in logs.stdout + logs.stderr
+    finally:
+        subprocess.run([*podman, "rm", "--force", name], capture_output=True, check=False)
+
+
+def test_the_site_s_schedd_is_used_where_it_is_named(podman: list[str], built: Image) -> None:
+    """With ``_condor_SCHEDD_HOST`` no pool is started in the container."""
+    code = "import wingspan\ntry:\n    print(wingspan.pool.ensure())\nexcept wingspan.PoolError as error:\n    print(error)\n"
+    code += "from wingspan.pools.personal import PersonalPool\nprint(PersonalPool().status().state)"
+    variable = "_condor_SCHEDD_HOST=nowhere.invalid"
+    told = answer(
+        [*podman, "run", "--rm", "--env", variable, f"localhost/{built.name}", "python", "-c", code]
+    )
+    assert "_condor_SCHEDD_HOST is nowhere.invalid" in told
+    assert told.endswith("stopped")
+
+
+def test_the_same_lock_gives_the_same_image(
+    built: Image, workspace: Path, bundle_cache: Path, tmp_path: Path
+) -> None:
+    """Layers that are made anew have the same bytes, and so have digest and file; nothing in it is called latest."""
+    shutil.rmtree(bundle_cache / "environments/layers")
+    again = build_image(workspace, folder=tmp_path)
+    assert (again.digest, again.name, again.path.name) == (built.digest, built.name, built.path.name)
+    assert again.path.read_bytes() == built.path.read_bytes()
+    with tarfile.open(built.path) as archive:
+        [tags] = [image["RepoTags"] for image in json.load(archive.extractfile("manifest.json"))]  # type: ignore[arg-type]
+        config = _config(archive)
+    assert tags == [built.name]
+    assert "latest" not in built.name
+    assert config["User"] == "1000:0"
+    assert config["Entrypoint"][0].endswith("tini")
+    assert config["Healthcheck"]["Test"] == ["CMD", "/opt/wingspan/image/healthy.sh"]
+
+
+def _config(archive: tarfile.TarFile) -> dict[str, Any]:
+    [image] = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+    found: dict[str, Any] = json.load(archive.extractfile(image["Config"]))["config"]  # type: ignore[arg-type]
+    return found
+
+
+def test_an_environment_that_lacks_jupyter_is_refused(
+    local_workspace: Path, bundle_cache: Path, tmp_path: Path
+) -> None:
+    """What is missing is named before anything is built."""
+    with pytest.raises(
+        ImageError, match=r"lacks what a notebook with a pool needs: jupyterlab, ipykernel, .*htcondor"
+    ):
+        build_image(local_workspace, folder=tmp_path)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_recipes_are_written_to_be_locked(flavour: str, tmp_path: Path) -> None:
+    """Each recipe is a Pixi workspace with what a notebook needs; without a lock the way to one is told."""
+    [path] = [one for one in write_recipe(flavour, tmp_path / "recipe") if one.name == "pixi.toml"]
+    recipe = tomlkit.parse(path.read_text()).unwrap()
+    assert recipe["workspace"]["name"] == f"wingspan-{flavour}"
+    assert {"python", "jupyterlab", "htcondor", "python-htcondor"} <= set(recipe["dependencies"])
+    with pytest.raises(SettingsError, match="is there already"):
+        write_recipe(flavour, tmp_path / "recipe")
+    with pytest.raises(ImageError, match="comes without a lock"):
+        build_image(flavour, folder=tmp_path)
+
+
+def test_what_cannot_be_is_said(tmp_path: Path) -> None:
+    """A flavour that is none, and a reference that would not stay what it is."""
+    with pytest.raises(SettingsError, match=r"no flavour 'fortran'"):
+        build_image("fortran", folder=tmp_path)
+    image = Image(path=tmp_path / "i.tar", name="a:1", digest="sha256:0123456789", size=0)
+    for reference in ("registry.example.org:5000/me/notebook", "registry.example.org/me/notebook:latest"):
+        with pytest.raises(SettingsError, match="has no tag that stays"):
+            push_image(image, reference)
