@@ -1,8 +1,9 @@
-"""ShellCheck over everything that is shell: files, the starter as it is put together, and what `wingspan render` writes.
+"""ShellCheck over everything that is shell: files, the starter in one piece, and what `wingspan render` writes.
 
     python tools/lint_shell.py
 
-Warnings and errors count. One that is meant as it stands has a ``shellcheck disable`` line with the reason beside it.
+Warnings and errors count. One that is meant as it stands has a ``shellcheck disable`` line with the reason
+beside it.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from wingspan.maps._render import render_map
 from wingspan.runs._render import render
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Not checked as they stand: the starter's frame and the head of a pack that unpacks itself, which `written` puts together; and one that is
-#: shell and Python at once.
+#: Not checked as they stand. `written` puts the starter together, and adds to the head of a pack what follows
+#: it there; the unpacker's head is shell and Python at once.
 _NO_SHELL = ("starter.sh", "unpack_header.sh", "unpacker_head.sh")
-#: Folders of parts of a script. The whole script is checked, too; in a part alone these warnings mean nothing: variables that one part sets,
-#: another reads (SC2034, SC2154); job.sh begins with `set -e`, which looks at each `cd` (SC2164); and it sets PATH on purpose (SC2123).
+#: Folders with parts of a script, which is checked as a whole, too.
 _FOLDERS_OF_PARTS = ("starter", "scripts")
+#: These warnings mean nothing for a part alone. Variables that one part sets, another reads (SC2034, SC2154);
+#: job.sh begins with `set -e`, which looks at each `cd` (SC2164); and it sets PATH on purpose (SC2123).
 _OF_OTHER_PARTS = "SC2034,SC2154,SC2164,SC2123"
 #: One of each kind of run.
 _RUNS = {

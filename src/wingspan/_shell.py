@@ -1,7 +1,7 @@
-"""Shell that Python writes. Words are quoted here, and files of shell get their values here; no other module does either.
+"""Shell that Python writes: this module alone quotes words, and puts values into files of shell.
 
-Text is a plain `str` until it is quoted, and a `Shell` from then on: what takes both quotes the one and leaves the other as it is, so
-nothing is quoted twice, and nothing is forgotten.
+Text is a plain `str` until it is quoted, and a `Shell` from then on. A function that takes both quotes a
+plain text and leaves a `Shell` as it is: nothing is quoted twice, and nothing is forgotten.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Shell(str):
 
 
 class UnfilledPlace(ValueError):
-    """A file of shell has a place that nobody fills, or lacks one that somebody wants to fill: a mistake of ours."""
+    """A file of shell has a place without a value, or a value has no place: a mistake of Wingspan's."""
 
 
 def quoted(text: str | int | os.PathLike[str]) -> Shell:
-    """`text` as one word of a POSIX shell, whatever is in it; what is `Shell` already, as it is.
+    """`text` as one word of a POSIX shell, whatever is in it; a `Shell` as it is.
 
     >>> print(quoted("it's"), quoted(Shell('"$HOME"')), quoted(3))
     'it'"'"'s' "$HOME" 3
@@ -71,9 +71,11 @@ def template(path: Path) -> str:
 
 
 def filled(path: Path, /, **places: str | int) -> Shell:
-    r"""A file of shell in which each ``@NAME@`` has the value of ``name``: plain text as one quoted word, `Shell` as it is.
+    r"""A file of shell in which each ``@NAME@`` has the value of ``name``: text as one quoted word, `Shell`
+    as it is.
 
-    A place that has a line to itself is for whole lines: without a value the line is left out.
+    A place must not stand between quotes. A place that has a line to itself is for whole lines: the line goes
+    if the value is empty.
 
     Raises:
         UnfilledPlace: The file has a place without a value, or a value has no place.

@@ -3,9 +3,9 @@
 #
 #   launcher.sh 3.11 /path/on/the/access/point/python worker.pyz ARGUMENTS...
 #
-# The version that made the map is looked for first at the path that it has on the access point (the file system may be
-# shared), then on PATH. Where there is only another version, it starts the worker, which says what is wrong: nothing is
-# unpickled then.
+# The version that made the map is looked for first at the path that it has on the access point (the file
+# system may be shared), then on PATH. Where there is only another version, it starts the worker, which says
+# what is wrong: nothing is unpickled then.
 
 # wingspan: ignore=goes-on-after-failure (every failure is looked at)
 PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}"

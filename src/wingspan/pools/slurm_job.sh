@@ -1,7 +1,8 @@
 #!/bin/sh
 # Written by Wingspan: a job that says in a file when it begins and ends.
 wingspan_record=@FOLDER@/$SLURM_ARRAY_JOB_ID.$SLURM_ARRAY_TASK_ID
-# What is done is not done again: a job can be put back into the queue after its end (scontrol requeue, a node that fails).
+# What is done is not done again: a job can be put back into the queue after its end (scontrol requeue, a node
+# that fails).
 wingspan_code=$(sed -n 's/^{"state": "completed".*"code": \([0-9]*\)}$/\1/p' "$wingspan_record" 2>/dev/null)
 [ -z "$wingspan_code" ] || exit "$wingspan_code"
 @REDIRECTION@

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts this machine's sshd for condor_ssh_to_job and condor_submit -interactive in a personal pool. HTCondor gives sshd's own
-# options, among them -f FOLDER/sshd_config.
+# Starts this machine's sshd for condor_ssh_to_job and condor_submit -interactive in a personal pool. HTCondor
+# gives sshd's own options, among them -f FOLDER/sshd_config.
 program=@PROGRAM@
 # HTCondor's library that gives the job's account a shell, which a system account has not.
 accounts=@ACCOUNTS@
@@ -26,8 +26,9 @@ case ${1:-} in
     ;;
 esac
 
-# sshd gives each terminal to the group "tty", and ends when it may not. It may where the kernel has done so already, which takes an
-# option of devpts and a group that this user namespace knows. Elsewhere there is no such group, as far as this sshd can see.
+# sshd gives each terminal to the group "tty", and ends when it may not. It may where the kernel has done so
+# already, which takes an option of devpts and a group that this user namespace knows. Elsewhere there is no
+# such group, as far as this sshd can see.
 
 kernel_does() {
     while read -r _ place type options _; do

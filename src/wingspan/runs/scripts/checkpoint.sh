@@ -1,4 +1,4 @@
-# ---- Checkpoints: one folder holds them with their paths, which HTCondor would not keep ------------------------
+# ---- Checkpoints: one folder holds them with their paths, which HTCondor would not keep --------------------
 wingspan_kept_checkpoint=@FOLDER@
 if [ -d "$wingspan_kept_checkpoint" ]; then cp -R "$wingspan_kept_checkpoint/." .; fi
 wingspan_keep_checkpoint() {

@@ -1,9 +1,9 @@
-# ---- The end: outputs are gathered in one folder, with their paths ---------------------------------------------
-# The script names outputs that are missing; HTCondor would hold the job. It also names new files that no output covers:
-# they stay behind.
+# ---- The end: outputs are gathered in one folder, with their paths -----------------------------------------
+# The script names outputs that are missing; HTCondor would hold the job. It also names new files that no
+# output covers: they stay behind.
 wingspan_missing=
-# Lists all folders, and each file with what changes when the file does: its time of change (-c), because tar, cp -p and mv
-# keep the time of its content.
+# Lists all folders, and each file with what changes when the file does: its time of change (-c), because tar,
+# cp -p and mv keep the time of its content.
 for wingspan_full in --full-time -T ''; do
     if ls -dn $wingspan_full . >/dev/null 2>&1; then break; fi
 done
@@ -36,7 +36,8 @@ wingspan_written() {
 $1
 "*) ;; *) return 1 ;; esac
 }
-# Whether HTCondor or this script made the path. HTCondor's tmp and var were there before the command, without a file.
+# Whether HTCondor or this script made the path. HTCondor's tmp and var were there before the command, without
+# a file.
 wingspan_ours() {
     case $1 in
         "$wingspan_outputs" | "$wingspan_outputs"/* | @CHECKPOINT@ | @CHECKPOINT@/* | .wingspan-there) ;;

@@ -1,4 +1,4 @@
-# ---- A folder of the job's own on this machine: inputs are copied into it, outputs go back at the end ----------
+# ---- A folder of the job's own on this machine: inputs are copied into it, outputs go back at the end ------
 wingspan_folder=@FOLDER@
 # TMPDIR may be that of another machine.
 wingspan_scratch=/tmp

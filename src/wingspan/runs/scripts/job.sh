@@ -11,7 +11,7 @@ case $0 in /*) wingspan_self=$0 ;; *) wingspan_self=$PWD/$0 ;; esac
 @PATH@
 @PARAMETERS@
 
-# ---- The commands, inside the environment ----------------------------------------------------------------------
+# ---- The commands, inside the environment ------------------------------------------------------------------
 if [ "${WINGSPAN_INSIDE:-}" = yes ]; then
 unset WINGSPAN_INSIDE WINGSPAN_SUBMISSION
 @VARIABLES@
@@ -28,7 +28,7 @@ mkdir -p "$wingspan_outputs"
 
 @CHECKPOINT@
 @PREFLIGHT@
-# ---- The work --------------------------------------------------------------------------------------------------
+# ---- The work ----------------------------------------------------------------------------------------------
 wingspan_child=
 # HTCondor and Slurm tell this process to end: the command hears of it too.
 wingspan_stop() { [ -z "$wingspan_child" ] || kill -TERM "$wingspan_child" 2>/dev/null || :; }

@@ -1,5 +1,5 @@
-# Copies the path $1 into the folder $2, with what links lead to (find does not go around in circles). Copies all that can be
-# read; fails if something cannot.
+# Copies the path $1 into the folder $2, with what links lead to (find does not go around in circles). Copies
+# all that can be read; fails if something cannot.
 wingspan_copy() {
     mkdir -p "$2/${1%/*}"
     if [ ! -e "$2/$1" ] && [ -z "$(find "$1" -type l | head -n 1)" ]; then
@@ -18,7 +18,8 @@ wingspan_lost() {
     wingspan_missing="$wingspan_missing${1#./}
 "
 }
-# Copies what links below the path $1 lead to: a link alone is of no use elsewhere, and HTCondor holds jobs for some.
+# Copies what links below the path $1 lead to: a link alone is of no use elsewhere, and HTCondor holds jobs
+# for some.
 wingspan_links() {
     if [ -L "$1" ]; then
         mkdir -p "$wingspan_outputs/${1%/*}"

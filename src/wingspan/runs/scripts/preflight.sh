@@ -1,4 +1,4 @@
-# ---- Can the environment use this GPU? Found out now, and not after an hour ------------------------------------
+# ---- Can the environment use this GPU? Found out now, and not after an hour --------------------------------
 wingspan_preflight() {
     command -v nvidia-smi >/dev/null 2>&1 || {
         echo "wingspan-run: this job asked for @GPUS_TEXT@, and $(hostname) has no nvidia-smi:" \

@@ -1,4 +1,5 @@
-# A .bashrc (of pyenv, conda) may put other programs before those of the environment: PATH is set again after it.
+# A .bashrc (of pyenv, conda) may put other programs before those of the environment: PATH is set again after
+# it.
 case ${1##*/} in
 bash)
     export WINGSPAN_PATH="$PATH" WINGSPAN_SHELL_PREFIX="${CONDA_PREFIX:-}"

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 @MARK@
-# Installs a locked environment with Pixi:  bash THIS -o FOLDER -e NAME  makes FOLDER/NAME and FOLDER/activate.sh
-# It takes the Pixi that $PIXI names, that of PATH, or that of ~/.pixi/bin, if it is new enough for this lock. Otherwise it
-# fetches version @VERSION@ ($PIXI_REPOURL: a mirror of Pixi's releases; $PIXI_SHA256: the digest that it must have, instead
-# of the one that lies beside it there).
-# Exit codes: 121 what was fetched is damaged, 122 it does not work here; the last line on standard error is the reason.
+# Installs a locked environment with Pixi: bash THIS -o FOLDER -e NAME makes FOLDER/NAME and FOLDER/activate.sh.
+# It takes the Pixi that $PIXI names, that of PATH, or that of ~/.pixi/bin, if it is new enough for this lock.
+# Otherwise it fetches version @VERSION@ ($PIXI_REPOURL: a mirror of Pixi's releases; $PIXI_SHA256: the digest
+# that it must have, instead of the one that lies beside it there).
+# Exit codes: 121 what was fetched is damaged, 122 it does not work here; the last line on standard error is
+# the reason.
 set -euo pipefail
 
 folder=. name=env
@@ -38,7 +39,7 @@ give_up() {
     exit "$code"
 }
 
-# ---- a Pixi that can read this lock ----------------------------------------------------------------------------
+# ---- a Pixi that can read this lock ------------------------------------------------------------------------
 oldest=@OLDEST@
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
@@ -84,7 +85,7 @@ if [ -z "$pixi" ]; then
 fi
 echo "install: with $pixi, version $version" >&2
 
-# ---- what the lock names, and nothing else ---------------------------------------------------------------------
+# ---- what the lock names, and nothing else -----------------------------------------------------------------
 workspace=$folder/.workspace-$name
 mkdir -p "$workspace"
 base64 -d >"$workspace"/@MANIFEST_NAME@ <<'END'
@@ -95,8 +96,8 @@ base64 -d >"$workspace/pixi.lock" <<'END'
 END
 # Activation scripts of the workspace lie where the manifest says.
 @SCRIPTS@
-# Pixi chooses the platform by the CUDA that it sees: it is to see what the lock was made for, not this machine's.
-# The cache lies beside the environment: files are linked, not copied, and it goes with the job.
+# Pixi chooses the platform by the CUDA that it sees: it is to see what the lock was made for, not this
+# machine's. The cache lies beside the environment: files are linked, not copied, and it goes with the job.
 export CONDA_OVERRIDE_CUDA=@CUDA@
 export PIXI_CACHE_DIR=${PIXI_CACHE_DIR:-$folder/.pixi-cache} PIXI_FROZEN=true HOME=${HOME:-$folder}
 of=(--frozen --environment @ENVIRONMENT@ --manifest-path "$workspace"/@MANIFEST_NAME@)

@@ -11,9 +11,10 @@
 #          --quiet              say nothing unless something is wrong
 #
 # The starter checks the file against its digest before anything in it runs. It needs a POSIX shell and
-# sha256sum, no Python. Its own exit codes: 121 the bundle is missing or damaged, 122 there is no way to make it
-# available, 123 there is no room. What it says goes to standard error and begins with "wingspan-start:".
-# Its variables and functions begin with ws_. The source, with comments: wingspan/environments/bundles/remote/starter
+# sha256sum, no Python. Its own exit codes: 121 the bundle is missing or damaged, 122 there is no way to make
+# it available, 123 there is no room. What it says goes to standard error and begins with "wingspan-start:".
+# Its variables and functions begin with ws_. The source, with comments:
+# wingspan/environments/bundles/remote/starter
 
 # wingspan: ignore=goes-on-after-failure (every failure is looked at)
 ws_damaged=121 ws_no_way=122 ws_no_room=123

@@ -32,7 +32,8 @@ no_room() {
 }
 decode() {
     if ! { sed -n "$1p" "$0" | base64 -d >"$temporary/$2"; } 2>"$temporary/said"; then
-        # What can be decoded is not damaged. It could not be written: no room, a quota, a limit on the size of files.
+        # What can be decoded is not damaged. It could not be written: no room, a quota, a limit on the size
+        # of files.
         if sed -n "$1p" "$0" | base64 -d >/dev/null 2>&1; then no_room "$(tail -n 1 "$temporary/said")"; fi
         echo "unpack: $0 is damaged; fetch it again" >&2
         exit 121

@@ -1,6 +1,7 @@
-# ---- what goes when the command has ended: the folder $ws_work, and what $ws_clear removes ----------------------
+# ---- what goes when the command has ended: the folder $ws_work, and what $ws_clear removes -----------------
 
-# Removes the folder $1; its .owner goes last. When this is interrupted, the rest still says that its owner is gone.
+# Removes the folder $1; its .owner goes last. When this is interrupted, the rest still says that its owner is
+# gone.
 ws_remove_work() {
     rm -rf "${1:?}"/* "$1"/.[!.o]* || {
         chmod -R u+w "$1"

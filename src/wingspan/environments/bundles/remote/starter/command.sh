@@ -1,5 +1,6 @@
-# ---- becoming the command --------------------------------------------------------------------------------------
-# $ws_become: words before the command that give it the job's user ID back (mounting in a user namespace needs root's)
+# ---- becoming the command ----------------------------------------------------------------------------------
+# $ws_become: words before the command that give it the job's user ID back (mounting in a user namespace needs
+# root's)
 # $ws_script: the activation script, where it does not lie in the environment
 
 ws_become='' ws_script=''

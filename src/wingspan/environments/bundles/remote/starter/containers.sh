@@ -1,8 +1,8 @@
-# ---- images: sif by Apptainer, oci by whichever engine is there -------------------------------------------------
+# ---- images: sif by Apptainer, oci by whichever engine is there --------------------------------------------
 
-# $ws_folders: folders of this machine that the command sees in the image, one in each line. These are the job's own (where
-# it starts, its scratch folder, and where chirp's cookie lies may be three), the temporary ones, and those that the
-# command's words name.
+# $ws_folders: folders of this machine that the command sees in the image, one in each line. These are the
+# job's own (where it starts, its scratch folder, and where chirp's cookie lies may be three), the temporary
+# ones, and those that the command's words name.
 ws_folders=''
 ws_add_folder() {
     [ -n "$1" ] && [ -d "$1" ] || return 0
@@ -35,8 +35,8 @@ ws_add_named_folders() {
     done
 }
 
-# A container first empties $ws_work/.waits. While something is in that file the command has not begun, and the starter may
-# try another way. (Emptying a file needs neither room on the disk nor a program.)
+# A container first empties $ws_work/.waits. While something is in that file the command has not begun, and
+# the starter may try another way. (Emptying a file needs neither room on the disk nor a program.)
 ws_begins() {
     ws_add_folder "$ws_work"
     case $ws_work in *[:,\"]*) return 0 ;; esac # the container does not see it

@@ -1,7 +1,7 @@
-# ---- the check: the whole file against its digest, once per file and machine -----------------------------------
-# The starter notes which files it has checked, in a folder of this user: device, inode, size and times of change. A
-# note counts only for files that nobody else can write. Any other file may change at any moment: the starter copies
-# it, and checks and uses the copy.
+# ---- the check: the whole file against its digest, once per file and machine -------------------------------
+# The starter notes which files it has checked, in a folder of this user: device, inode, size and times of
+# change. A note counts only for files that nobody else can write. Any other file may change at any moment:
+# the starter copies it, and checks and uses the copy.
 
 ws_digest_of() {
     if ws_have sha256sum; then
@@ -23,7 +23,8 @@ ws_notes_folder() {
         [ -n "$ws_base" ] && [ -d "$ws_base" ] && [ -w "$ws_base" ] || continue
         ws_notes="$ws_base/.wingspan-checked-$(id -u)"
         mkdir -m 700 "$ws_notes" 2>/dev/null
-        # The folder must be this user's, no link, and closed to others: a note that anybody could write proves nothing.
+        # The folder must be this user's, no link, and closed to others: a note that anybody could write
+        # proves nothing.
         if [ -d "$ws_notes" ] && [ ! -L "$ws_notes" ] && [ "$(stat -c '%u %a' "$ws_notes" 2>/dev/null)" = "$(id -u) 700" ]; then
             printf '%s' "$ws_notes"
             return
@@ -31,8 +32,8 @@ ws_notes_folder() {
     done
 }
 
-# Sets $ws_control to who can change what lies at the path $1, which has no links in it: nobody (but this user and root),
-# others, or unclear (in a user namespace, the owner of a folder may have no number).
+# Sets $ws_control to who can change what lies at the path $1, which has no links in it: nobody (but this user
+# and root), others, or unclear (in a user namespace, the owner of a folder may have no number).
 ws_control='' ws_first='' ws_real='' ws_count=''
 ws_who_controls() {
     ws_place=$1 ws_control=nobody ws_me=$(id -u) ws_sticky=''
@@ -95,8 +96,8 @@ ws_check_digest() {
     [ -n "$ws_got" ] || ws_die $ws_no_way "nothing here can compute SHA-256 (sha256sum, shasum, openssl, python3)"
     [ "$ws_got" = "$ws_sha256" ] ||
         ws_die $ws_damaged "$ws_bundle is damaged or another file: its SHA-256 is $ws_got, not $ws_sha256; nothing in it was run"
-    # A file that has changed while it was read is not noted. Where times are whole seconds (busybox), neither is one
-    # that was written in this second: it could change once more within it.
+    # A file that has changed while it was read is not noted. Where times are whole seconds (busybox), neither
+    # is one that was written in this second: it could change once more within it.
     case $ws_state in
     '' | *.*) ;;
     *) [ $(($(date +%s) - ${ws_state##* })) -gt 1 ] || ws_state='' ;;

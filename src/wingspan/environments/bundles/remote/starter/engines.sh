@@ -1,6 +1,6 @@
-# An engine may be there and not work for this user: the starter tries it first, with `true`. Trying takes as long as
-# starting, so what worked is noted on this machine, in the file $ws_known. When the engine fails later, $ws_doubt is the
-# trial that tells whether the note still holds.
+# An engine may be there and not work for this user: the starter tries it first, with `true`. Trying takes as
+# long as starting, so what worked is noted on this machine, in the file $ws_known. When the engine fails
+# later, $ws_doubt is the trial that tells whether the note still holds.
 ws_forgotten=''
 ws_recall() {
     ws_known='' ws_notes=$(ws_notes_folder)

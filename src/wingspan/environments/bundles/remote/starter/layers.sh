@@ -1,6 +1,6 @@
-# Unpacks the layers of an archive into one folder, $ws_work/root, which Apptainer and podman run as it is. Given the
-# archive they would make an image of it first, which takes longer (110 MB: Apptainer 82 s, podman 20 s, this 4 s).
-# Wingspan's layers only add files: none removes what an earlier one has.
+# Unpacks the layers of an archive into one folder, $ws_work/root, which Apptainer and podman run as it is.
+# Given the archive they would make an image of it first, which takes longer (110 MB: Apptainer 82 s, podman
+# 20 s, this 4 s). Wingspan's layers only add files: none removes what an earlier one has.
 ws_unpack_layers() {
     [ -z "$ws_work" ] || [ ! -d "$ws_work/root" ] || return 0
     ws_new_work_swept

@@ -1,7 +1,7 @@
-# ---- mounting at the prefix, in a mount namespace of the job's own ---------------------------------------------
+# ---- mounting at the prefix, in a mount namespace of the job's own -----------------------------------------
 
-# Makes the prefix, if it does not exist: a small file system in memory covers the first folder of its path, and has
-# everything that was in that folder, and the prefix.
+# Makes the prefix, if it does not exist: a small file system in memory covers the first folder of its path,
+# and has everything that was in that folder, and the prefix.
 ws_make_prefix() {
     [ -d "$ws_prefix" ] && return
     ws_top=${ws_prefix#/}
@@ -23,7 +23,8 @@ ws_make_prefix() {
     mkdir -p "$ws_work/$ws_rest" && mount --rbind "$ws_work" "$ws_top" && umount -l "$ws_work"
 }
 
-# Sets $ws_tool to the words that start the program $1: the machine's own, or the helper's, unpacked in memory if possible.
+# Sets $ws_tool to the words that start the program $1: the machine's own, or the helper's, unpacked in memory
+# if possible.
 ws_tool=''
 ws_find_tool() {
     ws_tool=''
@@ -82,7 +83,8 @@ ws_stage_mount() {
     ws_launch "$@"
 }
 
-# Mounting was possible by all that could be seen, and failed (a module is missing, a policy forbids it): tries the rest.
+# Mounting was possible by all that could be seen, and failed (a module is missing, a policy forbids it):
+# tries the rest.
 ws_here='' # nothing can be mounted here: the environment must be moved
 ws_after_all() {
     ws_failed=$1

@@ -11,7 +11,8 @@ ws_try_oci_podman() {
         fi
     fi
     ws_unpack_layers || return
-    # podman's notes about a container lie in the job's folder, but for one folder whose path has at most 50 characters.
+    # podman's notes about a container lie in the job's folder, but for one folder whose path has at most 50
+    # characters.
     ws_own=$ws_work/podman ws_brief=$ws_work/r
     mkdir "$ws_own"
     if [ ${#ws_brief} -ge 50 ]; then
@@ -24,8 +25,8 @@ ws_try_oci_podman() {
     ws_home=$ws_own
     [ ! -r "${HOME:-}/.config/containers" ] || ws_home=$HOME
     ws_podman="env HOME=$(ws_quoted "$ws_home") XDG_RUNTIME_DIR=$(ws_quoted "$ws_own") podman --log-level fatal --storage-driver vfs"
-    # podman's pause process keeps the user's namespace. podman joins that namespace right away only if it finds the
-    # process here, below XDG_RUNTIME_DIR.
+    # podman's pause process keeps the user's namespace. podman joins that namespace right away only if it
+    # finds the process here, below XDG_RUNTIME_DIR.
     ws_pause=$ws_own/libpod/tmp
     ws_podman="$ws_podman --root $(ws_quoted "$ws_own/s") --runroot $(ws_quoted "$ws_brief") --tmpdir $(ws_quoted "$ws_pause")"
     # The pause process would stay behind.
@@ -38,9 +39,9 @@ ws_try_oci_podman() {
     [ ! -d /dev/shm ] || ws_line="$ws_line --volume /dev/shm:/dev/shm"
     ws_line="$ws_line --log-driver none --ulimit host --security-opt label=disable --security-opt seccomp=unconfined $ws_device"
     ws_common=$ws_line
-    # In the container the user is the job's. Where that needs more user IDs than the job's user has (/etc/subuid), it looks
-    # like root there, and unshare gives it its own ID back. Processes are this machine's, or, where that is refused, those of
-    # a PID namespace of its own.
+    # In the container the user is the job's. Where that needs more user IDs than the job's user has
+    # (/etc/subuid), it looks like root there, and unshare gives it its own ID back. Processes are this
+    # machine's, or, where that is refused, those of a PID namespace of its own.
     ws_back="unshare --user --map-user=$(id -u) --map-group=$(id -g)"
     ws_choices='--pid=host --userns=keep-id
 --pid=host become
@@ -72,8 +73,9 @@ END
         return
     fi
     if [ -n "$ws_doubt" ]; then ws_doubt="$ws_line true"; else ws_remember "$ws_found"; fi
-    # Without a pause process an ordinary user's podman starts a second podman in a new namespace. The first one then ends
-    # with exit code 0 on SIGTERM, and leaves the command running (podman's libpod/runtime.go: its shutdown handler).
+    # Without a pause process an ordinary user's podman starts a second podman in a new namespace. The first
+    # one then ends with exit code 0 on SIGTERM, and leaves the command running (podman's libpod/runtime.go:
+    # its shutdown handler).
     [ "$(id -u)" = 0 ] || [ -s "$ws_pause/pause.pid" ] || eval "$ws_podman unshare true" >/dev/null 2>&1 </dev/null
     ws_say "$1: run by podman"
     shift

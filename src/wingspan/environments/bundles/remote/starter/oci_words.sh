@@ -1,5 +1,5 @@
-# Adds options that podman and Docker both know: this machine's network, the job's folders and variables, and its
-# terminal if it has one. HOME, /tmp and /var/tmp go along, as with Apptainer.
+# Adds options that podman and Docker both know: this machine's network, the job's folders and variables, and
+# its terminal if it has one. HOME, /tmp and /var/tmp go along, as with Apptainer.
 ws_add_common_words() {
     [ "${HOME:-/}" = / ] || ws_add_folder "$HOME"
     ws_add_folder /tmp

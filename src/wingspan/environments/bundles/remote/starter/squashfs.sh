@@ -1,4 +1,4 @@
-# ---- the ways, best first; one that does not work here returns, with the reason in $ws_reason -------------------
+# ---- the ways, best first; one that does not work here returns, with the reason in $ws_reason --------------
 
 ws_reason=''
 ws_try_kernel() {

@@ -11,8 +11,8 @@ ws_find_namespace() {
     fi
 }
 
-# Starts this script anew in its own place: by the words $1, at the stage $2, with the method $3. Options and the command
-# follow.
+# Starts this script anew in its own place: by the words $1, at the stage $2, with the method $3. Options and
+# the command follow.
 ws_anew() {
     ws_by=$1 ws_next=$2 ws_how=$3
     shift 3

@@ -1,7 +1,8 @@
 # Whether the path $1 has characters that break the scripts of packages.
 ws_is_odd() { case $1 in *\'* | *\"* | *\\* | *\$* | *\`* | *[[:space:]]*) ;; *) return 1 ;; esac }
 
-# Sets $ws_short to a short path that leads to $1. It lies in a new folder of this user: others can put nothing there.
+# Sets $ws_short to a short path that leads to $1. It lies in a new folder of this user: others can put
+# nothing there.
 ws_shorten() {
     [ -n "$ws_owner" ] || ws_name_owner
     ws_short=$(mktemp -d /tmp/wsXXXXXX) && ln -s "$1" "$ws_short/e" || return 1
@@ -16,7 +17,8 @@ ws_check_room() {
         ws_die $ws_no_room "unpacking needs $((ws_installed / 1000000)) MB in $ws_work, $((${ws_free:-0} * 1024 / 1000000)) MB are free; ask for more disk"
 }
 
-# Takes from what root has unpacked in $1: other owners, set-user-ID and the like, what others may write, and devices.
+# Takes from what root has unpacked in $1: other owners, set-user-ID and the like, what others may write, and
+# devices.
 ws_plain_files_only() {
     [ "$(id -u)" = 0 ] || return 0
     find "$1" ! -type d ! -type f ! -type l -exec rm -f {} +
@@ -44,7 +46,8 @@ ws_try_unpack() {
     ws_start_unpacked "$ws_label" "$@"
 }
 
-# Puts the folder $ws_work/environment at the prefix, or, where nothing can be mounted, rewrites it for where it lies.
+# Puts the folder $ws_work/environment at the prefix, or, where nothing can be mounted, rewrites it for where
+# it lies.
 ws_start_unpacked() {
     ws_label=$1
     shift

@@ -1,5 +1,5 @@
-# Executes the command behind $ws_line, waits for it, and clears away. A process in the background could not do that:
-# when a job's first process ends, pools end all others.
+# Executes the command behind $ws_line, waits for it, and clears away. A process in the background could not
+# do that: when a job's first process ends, pools end all others.
 ws_stay() {
     ws_shell=/bin/sh
     ! ws_have bash || ws_shell='bash --posix' # in other shells, what starts in the background never gets SIGINT
@@ -32,7 +32,8 @@ ws_stage_wait() {
         trap "ws_pass_on $ws_signal" $ws_signal
     done
     [ -e "/proc/$$/fd/0" ] || exec </dev/null
-    # A shell closes the standard input of what it starts in the background: the command gets it by another number.
+    # A shell closes the standard input of what it starts in the background: the command gets it by another
+    # number.
     for ws_spare in 9 8 7 6 5 4 3; do [ -e "/proc/$$/fd/$ws_spare" ] || break; done
     eval "exec $ws_spare<&0"
     (
@@ -48,7 +49,8 @@ ws_stage_wait() {
     {
         # The command is now the folder's owner: while it lives, no other job removes the folder.
         read -r ws_whose <"$ws_work/.owner" && printf '%s %s\n' "$ws_child" "${ws_whose#* }" >"$ws_work/.owner"
-        # bash can lose the exit status when it waits and a signal comes at the same moment as the end: it polls instead.
+        # bash can lose the exit status when it waits and a signal comes at the same moment as the end: it
+        # polls instead.
         if [ -n "${BASH_VERSION:-}" ] && [ -n "$ws_work" ] && mkfifo "$ws_work/.tick" && eval "exec $ws_spare<>\"\$ws_work/.tick\""; then
             # shellcheck disable=SC3045
             while kill -0 "$ws_child"; do read -r -t 0.05 -u "$ws_spare"; done
@@ -58,7 +60,8 @@ ws_stage_wait() {
             ws_code=$?
             kill -0 "$ws_child" || break # otherwise a signal has ended the waiting
         done
-        # The end may have come between wait and kill. bash can have lost it then, and would wait for the cleaner.
+        # The end may have come between wait and kill. bash can have lost it then, and would wait for the
+        # cleaner.
         kill -9 "$ws_cleaner"
         wait "$ws_child"
         ws_last=$?
