@@ -13,6 +13,7 @@ from wingspan.worker import formats, rounds
 
 N = 6
 RECORD = {OUTPUT: formats.OUTPUT, ERROR: formats.ERROR}
+LOST = "its worker was lost 4 times without a word: killed, or its machine went down"
 
 
 class Told:
@@ -144,7 +145,7 @@ def test_a_component_that_loses_every_worker_is_given_up(kind: str) -> None:
     claims = {0: {0: "0.0"}, MAX_REPAIRS: {0: "0.0"}}
     answer = told.tell(ev.ClaimsRead(frozenset({"0.0"}), kind, claims))
     if kind == rounds.REPAIR:
-        assert answer == [ev.GiveUp((4,)), ev.Publish(kind, (0,), frozenset({"0.0"}))]
+        assert answer == [ev.GiveUp((4,), LOST), ev.Publish(kind, (0,), frozenset({"0.0"}))]
     else:
         assert answer == [ev.Publish(kind, (0, 4), frozenset({"0.0"}))]
 

@@ -14,6 +14,8 @@ from wingspan.delivery.bundle_source import machine_requirement
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.maps._jobs import Job
+from wingspan.maps._keeper_events import GiveUp
+from wingspan.maps._lost import why_lost
 from wingspan.pools import JobState, slurm, slurm_commands
 from wingspan.pools._select import slurm_configured
 from wingspan.pools.slurm import SlurmPool
@@ -316,7 +318,7 @@ def test_a_component_that_is_given_up_says_what_ended_its_workers(
     (ended,) = read_queue({"jobs": [task(7, 0, "TIMEOUT")]}, {"7"})
     m._keeper.jobs.by_worker[0] = Job(worker=0, pool="slurm", state=ended.state, reason=ended.reason)
     m._keeper.refresh()
-    m._keeper._give_up([0])
+    m._keeper._do_give_up(GiveUp((0,), why_lost(m._keeper.jobs, 4)))
     assert (
         'times: it ran for longer than its time limit: ask for more (--time 4h, Options(time="4h"))'
         in str(m.errors[0].text)

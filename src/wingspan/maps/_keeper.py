@@ -27,14 +27,15 @@ from wingspan.maps._external import ExternalSubmissions, external_workers
 from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._jobs import Job, Jobs
-from wingspan.maps._keeper_state import MAX_REPAIRS, KeeperState
+from wingspan.maps._keeper_state import KeeperState
+from wingspan.maps._losses import write_losses
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
 from wingspan.maps._worker_job import worker_job
-from wingspan.pools import Action, JobEvent, JobState, JobWatcher, Pool, get_pool
+from wingspan.pools import Action, JobEvent, JobWatcher, Pool, get_pool
 from wingspan.pools.submissions import by_pool
 from wingspan.pools.waiting import Explainer
-from wingspan.worker import failure, formats, rounds
+from wingspan.worker import rounds
 
 __all__ = ["Keeper"]
 
@@ -290,7 +291,8 @@ class Keeper:
         return ev.Published(self._publish(request.kind, request.components), request)
 
     def _do_give_up(self, request: ev.GiveUp) -> None:
-        self._give_up(request.components)
+        write_losses(self.folder, max(self.results.plans), request.components, request.reason)
+        self.results.poll()
 
     def _do_submit(self, request: ev.Submit) -> None:
         if not self.finished:
@@ -349,36 +351,6 @@ class Keeper:
             before = self._rounds_published
             self._follow(ev.RepairWanted(None if owners is None else frozenset(owners), kind))
             return self._rounds_published > before
-
-    def _give_up(self, components: Iterable[int]) -> None:
-        """Write an error record for components whose workers are lost every time."""
-        name = f"c{os.getpid()}.{time.time_ns()}"
-        # What schedulers say of workers that did not end by themselves.
-        told = [
-            job.reason
-            for job in self.jobs.by_worker.values()
-            if job.state is JobState.COMPLETED and job.code is None and job.signal is None and job.reason
-        ]
-        why = f": {told[-1]}" if told else " without a word: killed, or its machine went down"
-        payload = failure.dumps(failure.crash("lost", f"its worker was lost {MAX_REPAIRS + 1} times{why}"))
-        headers = [
-            formats.RECORD.pack(
-                formats.ERROR,
-                0,
-                1,
-                max(self.results.plans),
-                component,
-                time.time(),
-                0.0,
-                0.0,
-                0,
-                len(payload),
-            )
-            for component in components
-        ]
-        data = formats.frame(self.folder.key, name, 0, headers, [payload] * len(headers))
-        self.folder.transport.write_whole("results/" + name, data)
-        self.results.poll()
 
     @told("done again")
     def publish(self, kind: str, components: Iterable[int], function: str = rounds.FUNCTION) -> bool:

@@ -60,8 +60,8 @@ else:
 class _Value:
     """An event or an instruction: its annotations are its fields.
 
-    attrs would write code for each of these classes. That takes 12 ms for all of them, which every session pays
-    that makes a map.
+    attrs would write code for each of these classes. For all of them that takes 12 ms, in every session that
+    makes a map.
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
@@ -276,9 +276,10 @@ class Publish(_Value):
 
 
 class GiveUp(_Value):
-    """Write an error for components whose workers are lost every time."""
+    """Write an error for components whose workers are lost every time, which says this reason."""
 
     components: tuple[int, ...]
+    reason: str
 
 
 class Submit(_Value):

@@ -19,7 +19,7 @@ from wingspan.maps import _keeper_events as ev
 from wingspan.maps._components import Components, WorkerStart
 from wingspan.maps._deeds import COMPLETE
 from wingspan.maps._jobs import Job, Jobs
-from wingspan.maps._lost import lost_components
+from wingspan.maps._lost import lost_components, why_lost
 from wingspan.pools import Action, JobState
 from wingspan.pools.submissions import LoggedSubmission
 from wingspan.worker import rounds
@@ -405,7 +405,7 @@ class KeeperState:
             if known.repairs(component) >= MAX_REPAIRS
         }
         if hopeless:
-            yield ev.GiveUp(tuple(sorted(hopeless)))
+            yield ev.GiveUp(tuple(sorted(hopeless)), why_lost(self.jobs, MAX_REPAIRS + 1))
             lost = [component for component in lost if component not in hopeless]
         if lost:
             yield ev.Publish(event.kind, tuple(lost), event.owners)

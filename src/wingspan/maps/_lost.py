@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wingspan.maps._components import Components
+from wingspan.maps._jobs import Jobs
 from wingspan.maps._keeper_events import ClaimsRead
+from wingspan.pools import JobState
 
-__all__ = ["lost_components"]
+__all__ = ["lost_components", "why_lost"]
 
 
 def lost_components(known: Components, read: ClaimsRead) -> Iterator[int]:
@@ -43,3 +45,14 @@ def _claimed(known: Components, read: ClaimsRead) -> set[int]:
             for first, stop in plan.components(block):
                 claimed.update(range(first, stop))
     return claimed
+
+
+def why_lost(jobs: Jobs, times: int) -> str:
+    """What the error of a component says that has lost so many workers: schedulers may have said why."""
+    told = [
+        job.reason
+        for job in jobs.by_worker.values()
+        if job.state is JobState.COMPLETED and job.code is None and job.signal is None and job.reason
+    ]
+    why = f": {told[-1]}" if told else " without a word: killed, or its machine went down"
+    return f"its worker was lost {times} times{why}"
