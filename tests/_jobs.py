@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
 from wingspan.pools.personal import PersonalPool
 
-__all__ = ["finished", "submit"]
+__all__ = ["finished", "sent_once", "submit"]
 
 
 def submit(pool: PersonalPool, folder: Path, command: str, *, count: int = 1, **extra: str) -> int:
@@ -40,3 +41,16 @@ def finished(folder: Path, cluster: int, count: int = 1) -> bool:
         return False
     assert f"012 ({cluster:03d}." not in text, f"a job was held:\n{text}"
     return text.count(f"005 ({cluster:03d}.") >= count
+
+
+def sent_once(log: Path) -> bool:
+    """Whether common files went to the machine once for all jobs that were there, by the event log.
+
+    They leave the machine with its last job: for one that begins after another has ended they may be sent anew.
+    """
+    text = log.read_text()
+    sent = [
+        part.count("Common files event: TransferFinished")
+        for part in re.split(r"Job terminated\.|Job was aborted", text)
+    ]
+    return sum(sent) > 0 and max(sent) == 1

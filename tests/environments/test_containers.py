@@ -15,6 +15,7 @@ import pytest
 
 import wingspan
 from _engines import place_for_containers
+from _jobs import sent_once
 from _on_disk import map_json
 from _rendered import errors_of, output_of
 from _waiting import PATIENCE
@@ -87,8 +88,7 @@ def test_a_map_runs_in_an_image(local_workspace: Path, site: PersonalPool) -> No
         assert prefix == "/opt/wingspan/environment"
         assert scipy.startswith(prefix)
         assert container.endswith(".sif")
-    log = (m.path / "events.log").read_text()
-    assert log.count("Common files event: TransferFinished") == 1
+    assert sent_once(m.path / "events.log")
 
 
 def test_a_large_image_comes_from_the_store(
@@ -242,7 +242,7 @@ def test_a_rendered_run_compares_its_image(
         assert not list(folder.glob("outputs-*/out.txt"))
         return
     assert output_of(folder, 0, "out.txt").read_text().startswith("/opt/wingspan/environment/"), errors
-    assert (folder / "c.log").read_text().count("Common files event: TransferFinished") == 1
+    assert sent_once(folder / "c.log")
 
 
 def test_rendered_workers_compare_their_image(
@@ -263,6 +263,5 @@ def test_rendered_workers_compare_their_image(
     for _, prefix, _, container in found[:]:
         assert prefix == "/opt/wingspan/environment"
         assert container.endswith(".sif")
-    events = (folder / log[1]).read_text()
-    assert events.count("Common files event: TransferFinished") == 1
+    assert sent_once(folder / log[1])
     found.remove()
