@@ -7,11 +7,13 @@ The server holds the other end of the attendant's standard input, which the kern
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingspan._words import counted
@@ -20,17 +22,22 @@ from wingspan.errors import WingspanError
 if TYPE_CHECKING:
     from wingspan.pools.personal import Tenant
 
-__all__ = ["main", "start_attendant"]
+__all__ = ["NOTE", "main", "start_attendant"]
+
+#: Environment variable of the server: the file that the attendant writes what the page shows of the pool to.
+NOTE = "_WINGSPAN_POOL_NOTE"
 
 
-def start_attendant(*, keep: bool) -> subprocess.Popen[bytes]:
+def start_attendant(note: Path, *, keep: bool) -> subprocess.Popen[bytes]:
     """Start an attendant; closing its ``stdin`` has it stop the pool and end.
 
     Args:
+        note: Where it writes what the page shows of the pool.
         keep: The pool stays when the attendant ends.
     """
+    options = ["--keep-pool"] if keep else []
     return subprocess.Popen(
-        [sys.executable, "-m", "wingspan.notebooks.attendant", *(["--keep-pool"] if keep else [])],
+        [sys.executable, "-m", "wingspan.notebooks.attendant", str(note), *options],
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C in the terminal is the server's affair
     )
@@ -44,7 +51,7 @@ def main(arguments: list[str]) -> int:
     tenant = None
     try:
         tenant = _tenant()
-        _make_ready(tenant)
+        _make_ready(tenant, Path(arguments[0]))
         threading.Event().wait()
     except KeyboardInterrupt:
         pass
@@ -79,7 +86,7 @@ def _tenant() -> Tenant | None:
     return None
 
 
-def _make_ready(tenant: Tenant | None) -> None:
+def _make_ready(tenant: Tenant | None, note: Path) -> None:
     from wingspan.pool import ensure
     from wingspan.pools import personal_pool
 
@@ -88,10 +95,21 @@ def _make_ready(tenant: Tenant | None) -> None:
     except WingspanError as error:
         # The server goes on: maps say the same when they are made, and a site's pool may come back.
         _say(f"There is no pool: {error}")
+        _write_note(note, "Pool: none", f"There is no pool: {error}")
         return
     if tenant is not None and personal_pool(ready.kind) is not None:
         tenant.note_start()
     _say(f"Maps run on {ready}.")
+    _write_note(note, f"Pool: {ready.kind}", f"Maps run on {ready}.")
+
+
+def _write_note(note: Path, short: str, text: str) -> None:
+    """Tell the page; see `wingspan.notebooks.page`."""
+    from wingspan.worker import trust
+
+    with contextlib.suppress(OSError):
+        told = {"ready": True, "short": short, "text": text}
+        trust.write_whole(str(note), json.dumps(told).encode())
 
 
 def _leave(tenant: Tenant, *, keep: bool) -> None:

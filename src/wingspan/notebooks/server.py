@@ -8,12 +8,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from wingspan.errors import SettingsError, WingspanError
-from wingspan.notebooks.attendant import start_attendant
+from wingspan.notebooks.attendant import NOTE, start_attendant
 
 __all__ = ["JupyterMissing", "PortInUse", "serve"]
 
@@ -74,14 +75,21 @@ def serve(
         )  # in containers; Jupyter asks for the word since root is rarely meant
     if not _is_terminal():
         arguments.append("--ServerApp.answer_yes=True")  # nobody is there to be asked after Ctrl-C
-    attendant = start_attendant(keep=keep_pool)
-    try:
-        application: Any = getattr(importlib.import_module(module), name)
-        application.launch_instance([*arguments, *options])
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 1
-    finally:
-        _dismiss(attendant)
+    with tempfile.TemporaryDirectory(prefix="wingspan-notebook-", ignore_cleanup_errors=True) as own:
+        note = Path(own, "pool.json")
+        attendant = start_attendant(note, keep=keep_pool)
+        os.environ[NOTE] = str(note)  # read by the server extension, in this process
+        arguments += [
+            "--ServerApp.jpserver_extensions=wingspan.notebooks.page=True",
+            f"--LabServerApp.extra_labextensions_path={Path(__file__).with_name('labextension')}",
+        ]
+        try:
+            application: Any = getattr(importlib.import_module(module), name)
+            application.launch_instance([*arguments, *options])
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else 1
+        finally:
+            _dismiss(attendant)
     return 0
 
 
