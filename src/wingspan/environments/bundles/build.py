@@ -202,16 +202,33 @@ def _build(
     options: dict[str, Any],
     progress: Progress,
 ) -> Bundle:
-    from concurrent.futures import ThreadPoolExecutor
-
     from wingspan.environments.bundles.packages.fetch import fetch_packages
-    from wingspan.environments.needs import derive_needs
 
     writer = _writer(kind)
     archives = [] if kind == "install" else fetch_packages(env, progress=progress)
+    with temporary_folder(cache_folder("builds")) as work, no_room(work):
+        order = Order(
+            env=env,
+            activated=activated,
+            archives=archives,
+            manifest=_manifest(env, kind, lock_sha256),
+            work=work,
+            progress=progress,
+            options=options,
+        )
+        product, manifest = writer(order)
+        product.path.chmod(trust.PROGRAM if product.mode & 0o111 else trust.FILE)
+        digest = _hash(product, work, progress)
+        plain = bundle_name(env) + ("-install" if kind == "install" else "")
+        return _keep(product, manifest, ContentName.of(plain, digest, product.suffix), digest, key, cache)
+
+
+def _manifest(env: LockedEnvironment, kind: Kind, lock_sha256: str) -> Manifest:
+    """What the bundle says of itself, without what is known only when it is made."""
+    from wingspan.environments.needs import derive_needs
+
     derived = derive_needs(env, installed=False).to_json()
-    needs = {k: v for k, v in derived.items() if k not in ("warnings", "installed_bytes")}
-    manifest = Manifest(
+    return Manifest(
         kind=kind,
         workspace=env.workspace,
         environment=env.name,
@@ -221,55 +238,53 @@ def _build(
         prefix=None if kind in ("pack", "install") else PREFIX,
         python=env.python,
         packages=len(env.packages),
-        needs=needs,
+        needs={k: v for k, v in derived.items() if k not in ("warnings", "installed_bytes")},
     )
-    with temporary_folder(cache_folder("builds")) as work, no_room(work):
-        order = Order(
-            env=env,
-            activated=activated,
-            archives=archives,
-            manifest=manifest,
-            work=work,
-            progress=progress,
-            options=options,
+
+
+def _hash(product: Product, work: Path, progress: Progress) -> str:
+    """SHA-256 of the product, which is on the disk then; everything else in `work` is removed meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    task = progress.start("Hashing the bundle", product.path.stat().st_size)
+    # Both wait for the disk, and hashing for the processor.
+    with ThreadPoolExecutor(2) as others:
+        on_disk = others.submit(_sync, product.path)
+        others.submit(_remove_all_but, product.path, work)
+        digest = product.sha256 or hash_file(
+            product.path, progress=lambda count: progress.advance(task, count)
         )
-        product, manifest = writer(order)
-        product.path.chmod(trust.PROGRAM if product.mode & 0o111 else trust.FILE)
-        task = progress.start("Hashing the bundle", product.path.stat().st_size)
-        # Both wait for the disk, and hashing for the processor.
-        with ThreadPoolExecutor(2) as others:
-            on_disk = others.submit(_sync, product.path)
-            others.submit(_remove_all_but, product.path, work)
-            digest = product.sha256 or hash_file(
-                product.path, progress=lambda count: progress.advance(task, count)
-            )
-            on_disk.result()
-        progress.finish(task)
-        name = ContentName.of(
-            bundle_name(env) + ("-install" if kind == "install" else ""), digest, product.suffix
-        )
-        path = cache / str(name)
-        sources = []
-        for suffix, text in product.sources.items():
-            source = cache / f"{name.name}-{name.short}.{suffix}"
-            with replacing(source) as file:
-                file.write(text.encode())
-            sources.append(source)
-        with replacing(cache / name.sidecar) as file:
-            file.write(sidecar(name, digest))
-        product.path.replace(path)
-        note_checked(path, digest)
-        status = path.stat()
-        entry = {
-            "file": path.name,
-            "name": name.name,
-            "sha256": digest,
-            "stat": [status.st_size, status.st_mtime_ns],
-            "manifest": json.loads(manifest.to_json()),
-            "sources": [source.name for source in sources],
-        }
-        with replacing(cache / f"{key}.json") as file:
-            file.write(json.dumps(entry, indent=1).encode())
+        on_disk.result()
+    progress.finish(task)
+    return digest
+
+
+def _keep(
+    product: Product, manifest: Manifest, name: ContentName, digest: str, key: str, cache: Path
+) -> Bundle:
+    """Put the product and what lies beside it into the cache; what `_built_before` reads comes last."""
+    path = cache / str(name)
+    sources = []
+    for suffix, text in product.sources.items():
+        source = cache / f"{name.name}-{name.short}.{suffix}"
+        with replacing(source) as file:
+            file.write(text.encode())
+        sources.append(source)
+    with replacing(cache / name.sidecar) as file:
+        file.write(sidecar(name, digest))
+    product.path.replace(path)
+    note_checked(path, digest)
+    status = path.stat()
+    entry = {
+        "file": path.name,
+        "name": name.name,
+        "sha256": digest,
+        "stat": [status.st_size, status.st_mtime_ns],
+        "manifest": json.loads(manifest.to_json()),
+        "sources": [source.name for source in sources],
+    }
+    with replacing(cache / f"{key}.json") as file:
+        file.write(json.dumps(entry, indent=1).encode())
     return _bundle(path, manifest, name=name.name, sha256=digest, size=status.st_size, sources=tuple(sources))
 
 

@@ -86,23 +86,8 @@ def unpack_bundle(
     if checked.kind != "pack" or checked.manifest is not None:
         checked = check_file(checked.path, checked.sha256, progress=progress)
     directory = Path(directory).absolute()
-    try:
-        trust.check_name(environment)
-    except trust.BadName as error:
-        raise InvalidPlace(
-            f"{environment!r} is no name of an environment's folder: {error}", hint="choose another name (-e)"
-        ) from None
-    if fault := place_fault(str(directory / environment)):
-        raise InvalidPlace(
-            f"{str(directory / environment)!r} is no place for an environment: {fault}",
-            hint="choose another folder (-o) or name (-e)",
-        )
-    prefix = directory / environment
-    if os.path.lexists(prefix):
-        raise AlreadyThere(f"{prefix} exists", hint="choose another name or folder, or remove it")
+    prefix = _check_place(directory, environment)
     activate = directory / "activate.sh"
-    if activate.exists() and b"CONDA_PREFIX" not in activate.read_bytes():
-        raise AlreadyThere(f"{activate} exists, and activates no environment", hint="choose another folder")
     _check_length(checked, prefix)
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     with no_room(directory):
@@ -128,6 +113,32 @@ def unpack_bundle(
                 for folder in made:
                     folder.rmdir()
             raise
+    return prefix
+
+
+def _check_place(directory: Path, environment: str) -> Path:
+    """The folder that the environment is to be in, of which there is nothing yet.
+
+    Raises:
+        AlreadyThere, InvalidPlace: See `unpack_bundle`.
+    """
+    try:
+        trust.check_name(environment)
+    except trust.BadName as error:
+        raise InvalidPlace(
+            f"{environment!r} is no name of an environment's folder: {error}", hint="choose another name (-e)"
+        ) from None
+    prefix = directory / environment
+    if fault := place_fault(str(prefix)):
+        raise InvalidPlace(
+            f"{str(prefix)!r} is no place for an environment: {fault}",
+            hint="choose another folder (-o) or name (-e)",
+        )
+    if os.path.lexists(prefix):
+        raise AlreadyThere(f"{prefix} exists", hint="choose another name or folder, or remove it")
+    activate = directory / "activate.sh"
+    if activate.exists() and b"CONDA_PREFIX" not in activate.read_bytes():
+        raise AlreadyThere(f"{activate} exists, and activates no environment", hint="choose another folder")
     return prefix
 
 

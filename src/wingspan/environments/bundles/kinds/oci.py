@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import operator
 import os
 import re
 import tarfile
@@ -70,7 +71,33 @@ def write_oci(
         layers.append(_layer(root, names, what))
         progress.advance(task)
     progress.finish(task)
-    config = _json(
+    config = _config(layers, manifest, variables)
+    image = _image(layers, config)
+    tag = image_name(manifest)
+    entry = _reference("application/vnd.oci.image.manifest.v1+json", image)
+    entry["annotations"] = {"org.opencontainers.image.ref.name": tag}
+    # what `docker load` of any version reads
+    for_docker = {
+        "Config": f"blobs/sha256/{hashlib.sha256(config).hexdigest()}",
+        "RepoTags": [tag],
+        "Layers": [f"blobs/sha256/{layer.digest}" for layer in layers],
+    }
+    described: dict[str, bytes | Path] = {
+        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
+        "index.json": _json({"schemaVersion": 2, "manifests": [entry]}),
+        "manifest.json": _json([for_docker]),
+        "wingspan.json": manifest.to_json().encode(),
+    }
+    blobs: dict[str, bytes | Path] = {
+        **{f"blobs/sha256/{hashlib.sha256(content).hexdigest()}": content for content in (config, image)},
+        **{f"blobs/sha256/{layer.digest}": layer.path for layer in layers},
+    }
+    _write_archive(target, described, blobs)
+
+
+def _config(layers: Sequence[_Layer], manifest: Manifest, variables: dict[str, str]) -> bytes:
+    """What containers of the image are started with."""
+    return _json(
         {
             "architecture": _ARCHITECTURES.get(manifest.platform, manifest.platform),
             "os": "linux",
@@ -84,7 +111,11 @@ def write_oci(
             "history": [{"created_by": layer.what, "created": "1970-01-01T00:00:00Z"} for layer in layers],
         }
     )
-    image = _json(
+
+
+def _image(layers: Sequence[_Layer], config: bytes) -> bytes:
+    """The image's own manifest: its configuration and its layers."""
+    return _json(
         {
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -99,42 +130,28 @@ def write_oci(
             ],
         }
     )
-    tag = image_name(manifest)
-    entry = _reference("application/vnd.oci.image.manifest.v1+json", image)
-    entry["annotations"] = {"org.opencontainers.image.ref.name": tag}
-    blobs = {hashlib.sha256(content).hexdigest(): content for content in (config, image)}
-    members: dict[str, bytes | Path] = {
-        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
-        "index.json": _json({"schemaVersion": 2, "manifests": [entry]}),
-        # what `docker load` of any version reads
-        "manifest.json": _json(
-            [
-                {
-                    "Config": f"blobs/sha256/{hashlib.sha256(config).hexdigest()}",
-                    "RepoTags": [tag],
-                    "Layers": [f"blobs/sha256/{layer.digest}" for layer in layers],
-                }
-            ]
-        ),
-        "wingspan.json": manifest.to_json().encode(),
-        **{f"blobs/sha256/{digest}": content for digest, content in blobs.items()},
-        **{f"blobs/sha256/{layer.digest}": layer.path for layer in layers},
-    }
-    order = ["oci-layout", "index.json", "manifest.json", "wingspan.json"]
+
+
+def _write_archive(target: Path, described: dict[str, bytes | Path], blobs: dict[str, bytes | Path]) -> None:
+    """Write the tar: `described` in this order, so that a reader finds it first, then `blobs` by name."""
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name in [*order, "blobs", "blobs/sha256", *sorted(set(members) - set(order))]:
-            member = tarfile.TarInfo(name)
-            if name not in members:  # Apptainer does not make folders by itself
-                tar.addfile(_member(name, 0o755, tarfile.DIRTYPE))
-                continue
-            content = members[name]
-            if isinstance(content, bytes):
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-            else:
-                member.size = content.stat().st_size
-                with content.open("rb") as file:
-                    tar.addfile(member, file)
+        for name, content in described.items():
+            _add(tar, name, content)
+        for folder in ("blobs", "blobs/sha256"):  # Apptainer does not make folders by itself
+            tar.addfile(_member(folder, 0o755, tarfile.DIRTYPE))
+        for name, content in sorted(blobs.items(), key=operator.itemgetter(0)):
+            _add(tar, name, content)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes | Path) -> None:
+    member = tarfile.TarInfo(name)
+    if isinstance(content, bytes):
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+        return
+    member.size = content.stat().st_size
+    with content.open("rb") as file:
+        tar.addfile(member, file)
 
 
 def image_name(manifest: Manifest) -> str:

@@ -97,22 +97,25 @@ def write_pack(
     task = progress.start("Writing the pack", len(members))
     with target.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name in sorted(_folders(members) | set(members)):
-            member = tarfile.TarInfo(name)
-            member.mtime = _MTIME
-            if name not in members:
-                member.type, member.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(member)
-                continue
-            content, member.mode = members[name], 0o644
-            if isinstance(content, bytes):
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-            else:
-                member.size = content.stat().st_size
-                with content.open("rb") as source:
-                    tar.addfile(member, source)
-            progress.advance(task)
+            _add(tar, name, members.get(name))
+            progress.advance(task, name in members)
     progress.finish(task)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: Path | bytes | None) -> None:
+    """Add a file, or (None) a folder."""
+    member = tarfile.TarInfo(name)
+    member.mtime, member.mode = _MTIME, 0o644
+    if content is None:
+        member.type, member.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(member)
+    elif isinstance(content, bytes):
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    else:
+        member.size = content.stat().st_size
+        with content.open("rb") as source:
+            tar.addfile(member, source)
 
 
 def _json(document: object) -> bytes:
