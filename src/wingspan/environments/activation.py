@@ -1,4 +1,5 @@
-"""What a workspace adds to the activation of an environment: ``[activation]`` of the manifest, carried with the environment."""
+"""What a workspace adds to the activation of an environment: ``[activation]`` of the manifest,
+carried with the environment."""
 
 from __future__ import annotations
 

@@ -164,7 +164,8 @@ class _EntryPoints(importlib.metadata.Distribution):
 def search_member(package: LocalPackage, ending: str, pattern: re.Pattern[bytes]) -> str | None:
     """The first match of `pattern` in the file of a wheel or an extracted package whose name ends so.
 
-    A packed conda archive is not searched: that would decompress all of it. The match must be shorter than 4 kB.
+    A packed conda archive is not searched: that would decompress all of it. The match must be
+    shorter than 4 kB.
     """
     if package.extracted:
         listing: list[dict[str, Any]] = json.loads(read_member(package, "info/paths.json") or "{}").get(

@@ -156,8 +156,9 @@ _CONDA_FORGE_LIBTORCH = (
     ),
 )
 
-#: PyTorch's own wheels for x86_64. cu126 has no PTX and nothing newer than Hopper. The rows of 2.7.1 with 12.6 and of
-#: 2.9.1 with 12.8 were compared with the wheels of PyPI: the flags in their libtorch_python.so are these.
+#: PyTorch's own wheels for x86_64. cu126 has no PTX and nothing newer than Hopper. The
+#: rows of 2.7.1 with 12.6 and of 2.9.1 with 12.8 were compared with the wheels of PyPI:
+#: the flags in their libtorch_python.so are these.
 _TORCH_WHEELS = (
     _Row(
         versions=((2, 6), (2, 11)),

@@ -1,4 +1,5 @@
-"""Which programs the packages of a locked environment bring, from their own lists. Nothing is downloaded or unpacked."""
+"""Which programs the packages of a locked environment bring,
+from their own lists. Nothing is downloaded or unpacked."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ __all__ = ["programs_of"]
 
 
 def programs_of(environment: LockedEnvironment) -> frozenset[str] | None:
-    """Names of the programs in ``bin`` of the environment; None where a package is not on this machine or has no list."""
+    """Names of the programs in ``bin`` of the environment;
+    None where a package is not on this machine or has no list."""
     caches, names = package_caches(), set()
     for package in environment.packages:
         local = find_local(package, environment.lock_path.parent, caches)
@@ -34,7 +36,8 @@ def programs_of(environment: LockedEnvironment) -> frozenset[str] | None:
 
 
 def _of_package(local: LocalPackage) -> set[str] | None:
-    """What one package puts into ``bin``. Formats: conda's CEP 34 (paths.json, link.json), the wheel specification."""
+    """What one package puts into ``bin``. Formats: conda's CEP 34 (paths.json,
+    link.json), the wheel specification."""
     if local.path.suffix == ".whl":
         return _of_wheel(local)
     listing = read_member(local, "info/paths.json")

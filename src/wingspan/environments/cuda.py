@@ -88,8 +88,8 @@ def _versions(package: LockedPackage, locked: LockedPackage | None) -> Iterator[
         elif (version := cuda_of_build(package.build)) is not None:
             yield version
         else:
-            # CUDA's own libraries say which one they belong to: "cuda-version >=12.9,<12.10.0a0". A range of several
-            # majors belongs to none of them; where cuda-version is locked, that says it.
+            # CUDA's own libraries say which one they belong to: "cuda-version >=12.9,<12.10.0a0". A range of
+            # several majors belongs to none of them; where cuda-version is locked, that says it.
             for spec in package.depends:
                 major = _only_major(spec) if required_name(spec) == "cuda-version" else None
                 if major is not None:

@@ -1,8 +1,8 @@
 """Does a lock satisfy its manifest? What can be told without solving.
 
-Compared are environments, platforms, channels, dependency and constraint versions with their conditions, and packages
-that nothing asks for any more. Not compared: what a solver would choose today, conditions that the lock does not decide,
-and what is inside source dependencies.
+Compared are environments, platforms, channels, dependency and constraint versions with their conditions, and
+packages that nothing asks for any more. Not compared: what a solver would choose today, conditions that the
+lock does not decide, and what is inside source dependencies.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def refuse_mismatches(env: LockedEnvironment, mismatches: tuple[Mismatch, ...]) 
 
 
 def _compare_platform(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
-    """A platform that is another machine's, or whose virtual packages changed; locks before version 7 do not record those."""
+    """A platform that is another machine's, or whose virtual packages changed;
+    locks before version 7 do not record those."""
     specs = manifest.platforms_of(env.name)
     named = [spec for spec in specs if env.platform.label in {spec.name, spec.subdir}]
     if all(spec.subdir != env.platform.subdir for spec in named or specs):
@@ -124,7 +125,8 @@ def _compare_conda(manifest: Manifest, env: LockedEnvironment) -> Iterator[Misma
 
 
 def _same_origin(package: LockedPackage, dependency: Dependency) -> bool:
-    """Whether a conda package comes from where the manifest takes it: built or to be built, from git, an address or a folder."""
+    """Whether a conda package comes from where the manifest takes it: built or to be built, from git, an
+    address or a folder."""
     if (package.form == "conda-source") == dependency.binary:
         return False
     if dependency.binary:  # of an archive that is named its name counts: the lock may have its path otherwise
@@ -193,8 +195,8 @@ def _version_fits(version: str, specifier: str) -> bool:
 
 def _not_wanted(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
     """Packages that neither the manifest nor another package asks for: dependencies that were removed."""
-    # PyPI packages of a lock may lack requirements (extras, dynamic metadata), and so do source packages whose
-    # metadata it does not have; conda records are whole.
+    # PyPI packages of a lock may lack requirements (extras, dynamic metadata), and so do source packages
+    # whose metadata it does not have; conda records are whole.
     unknown = any(p.form == "conda-source" and not (p.version or p.depends) for p in env.packages)
     if unknown or env.pypi_packages or any(feature.dev for feature in manifest.features_of(env.name)):
         return

@@ -31,7 +31,8 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-#: What names of environments and platforms, and virtual packages with their versions, are made of: they stand in scripts.
+#: What names of environments and platforms, and virtual packages with their versions,
+#: are made of: they stand in scripts.
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=*!+-]{0,200}")
 
 

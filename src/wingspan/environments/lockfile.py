@@ -124,7 +124,8 @@ class Lock:
             ) from None
 
     def _with_facts(self, package: LockedPackage, environment: str, platform: str) -> LockedPackage:
-        """A source package with what the lock says of it: py-rattler answers nothing where there is no version."""
+        """A source package with what the lock says of it:
+        py-rattler answers nothing where there is no version."""
         if package.form != "conda-source" or package.version:
             return package
         facts = self._sources.get((environment, platform, package.name))

@@ -126,8 +126,8 @@ class Feature:
         platforms: Names of platforms it is limited to, or None.
         channels: Its own channels, or None.
         system_requirements: The old way to declare virtual packages: ``{"__cuda": "12"}``.
-        dev: Whether it has a ``[dev]`` table: then the dependencies of a source package are installed, and only
-            Pixi knows which these are.
+        dev: Whether it has a ``[dev]`` table: then the dependencies of a source package are installed, and
+            only Pixi knows which these are.
     """
 
     name: str

@@ -61,7 +61,8 @@ _MANY_PARTS = 100
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Parse TOML 1.1, with the standard library where it can (tomlkit takes longer to import than a manifest to read).
+    """Parse TOML 1.1, with the standard library where it can (tomlkit takes longer to import than
+    a manifest to read).
 
     >>> parse_toml('pixi = {\\n  version = "*",\\n}')
     {'pixi': {'version': '*'}}
@@ -107,7 +108,8 @@ _OF_ENVIRONMENTS = {"features", "solve-group", "no-default-feature"}
 
 
 def _inline(environment: str) -> str:
-    """The name of the feature that an environment's own content is kept as: no feature that a manifest has can be called so."""
+    """The name of the feature that an environment's own content is kept as: no feature that a manifest has
+    can be called so."""
     return f"environments.{environment}"
 
 

@@ -38,7 +38,8 @@ _FOLLOW_TORCH = frozenset(
     {"pytorch", "libtorch", "pytorch-gpu", "torch", "torchvision", "torchaudio", "triton", "pytorch-cuda"}
 )
 
-#: PyTorch keeps the flags that it was compiled with: "sm_70 sm_75 compute_90". What stands before them is any byte.
+#: PyTorch keeps the flags that it was compiled with: "sm_70 sm_75 compute_90". What
+#: stands before them is any byte.
 _COMPILED_FOR = re.compile(rb"sm_\d{2,3}[af]?(?: (?:sm|compute)_\d{2,3}[af]?)+")
 
 _LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
@@ -95,7 +96,8 @@ def derive_needs(
         gpus: GPUs are asked for: a CPU build is then a warning even if the platform promises no CUDA.
         caches: Folders with package archives or extracted packages; None: `package_caches`.
         installed: Look into the archives for the installed size; otherwise it is an estimate.
-        measured: Bytes that the environment had when it was installed: nothing is estimated then, or looked for.
+        measured: Bytes that the environment had when it was installed: nothing is estimated
+            then, or looked for.
     """
     derivation = _Derivation(
         env, package_caches() if caches is None else tuple(caches), installed=installed, measured=measured
@@ -255,7 +257,8 @@ class _Derivation:
         return table(torch.version, version, self.env.platform.subdir)
 
     def compiled_arch_list(self, torch: LockedPackage) -> ArchList | None:
-        """What ``torch.cuda.get_arch_list()`` would answer: a string in libtorch_python, read without a GPU."""
+        """What ``torch.cuda.get_arch_list()`` would answer: a string in libtorch_python,
+        read without a GPU."""
         for package in (torch, self.env.package("pytorch")):
             place = self.local.get(package) if package else None
             text = search_member(place, "/libtorch_python.so", _COMPILED_FOR) if package and place else None

@@ -1,6 +1,7 @@
 """Match specs and their conditions: which package, from which version on, and whether it is asked for at all.
 
-Parsed by rattler (conda) and packaging (PyPI); what they cannot read is unknown, and whoever asks must treat it so.
+Parsed by rattler (conda) and packaging (PyPI); what they cannot read is unknown,
+and whoever asks must treat it so.
 """
 
 from __future__ import annotations

@@ -173,7 +173,8 @@ class Workspace:
         return freshness.compare(self.manifest, self.lock, env) if self.manifest else ()
 
     def tasks(self, environment: str = "default", platform: LockedPlatform | None = None) -> dict[str, Task]:
-        """The tasks of an environment by name, with those of its targets for `platform`: by default a Linux machine like this one."""
+        """The tasks of an environment by name, with those of its targets for `platform`: by default a Linux
+        machine like this one."""
         if self.manifest is None:
             return {}
         return self.manifest.tasks(environment, platform or _HERE)

@@ -332,6 +332,32 @@ def test_no_file_of_a_package_is_setuid(tmp_path: Path, empty_cache: Path) -> No
     assert (prefix / "su").stat().st_mode & 0o7777 == 0o755
 
 
+def test_an_unpacked_environment_is_no_cache(tmp_path: Path, empty_cache: Path) -> None:
+    """py-rattler marks the folder that it links into as a cache, which backups leave out: the mark does not stay."""
+    path = pack(tmp_path / "pack.tar", {"i1": package({"share/x": b"1"})})
+    prefix = unpack_bundle(path, tmp_path / "target")
+    assert (prefix / "share/x").read_bytes() == b"1"
+    assert not (prefix / "CACHEDIR.TAG").exists()
+
+
+def test_a_package_for_any_python_wants_one(tmp_path: Path, empty_cache: Path) -> None:
+    """Where no Python comes along, the package is named, and what to add."""
+    content = package({"site-packages/m.py": b"x = 1"}, noarch="python")
+    path = pack(tmp_path / "pack.tar", {"i1": content}, records={"i1": {"noarch": "python"}})
+    with pytest.raises(BuildFailed, match="i1 is a package for any Python") as caught:
+        unpack_bundle(path, tmp_path / "target")
+    assert "pixi add python" in caught.value.hint
+
+
+def test_an_empty_prefix_to_be_replaced_is_damage(tmp_path: Path, empty_cache: Path) -> None:
+    """A list of files that has an empty text replaced by the prefix is refused, with package and file."""
+    entry = {"_path": "x", "path_type": "hardlink", "prefix_placeholder": "", "file_mode": "binary"}
+    path = pack(tmp_path / "pack.tar", {"i1": package({"x": b"1"}, listed=[entry])})
+    with pytest.raises(BuildFailed, match=r"i1 1 0 is damaged.*'x' is empty"):
+        unpack_bundle(path, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
 @pytest.mark.parametrize(
     ("file_name", "record"),
     [

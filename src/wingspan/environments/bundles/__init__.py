@@ -2,7 +2,7 @@
 
 build.py      build a bundle, or find it built       opening.py   open and verify one
 order.py      what a writer is asked for, and makes
-unpack.py     back into a folder                     starter.py   how a job starts inside one (remote/starter.sh)
+unpack.py     back into a folder                     starter.py   how a job starts inside one
 manifest.py   what a bundle says of itself           checked.py   bundles whose digest is known
 packages/     fetched, checked, extracted            linked/      the environment at its prefix
 kinds/        how each kind is written               machine/     programs of this machine

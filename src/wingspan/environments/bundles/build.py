@@ -63,7 +63,8 @@ def build_bundle(
         kind: ``"squashfs"``, ``"pack"``, ``"sif"``, ``"oci"`` or ``"install"``.
         directory: Put the bundle there as well; default: only into the cache.
         executable: A `pack` that unpacks itself: a shell script (``.sh``) with the archive inside.
-        base: Root file system under a `sif` or `oci`: a folder or a tar. Default: a small one of this machine's Debian suite.
+        base: Root file system under a `sif` or `oci`: a folder or a tar. Default:
+            a small one of this machine's Debian suite.
         before: Called before anything is fetched and built, and not where it was built already: it may raise.
         progress: Told how far it is.
 
@@ -140,10 +141,12 @@ def _key(
 
         parts += [env.platform.name, oldest_pixi(env), PIXI_VERSION]
     if kind in ("sif", "oci"):
-        # 1 told Pixi of CUDA 12 always; in 2, wheels that spell their names otherwise were in no layer of their own
+        # 1 told Pixi of CUDA 12 always; in 2, wheels that spell their names otherwise
+        # were in no layer of their own
         parts.append("recipe 4")  # 3: the entry point gave its arguments to activation scripts, too
     if kind in ("squashfs", "sif"):
-        # mksquashfs made other bytes; 1 could have a binary that begins as text in both lists of what a relocation rewrites
+        # mksquashfs made other bytes; 1 could have a binary that begins as text in both
+        # lists of what a relocation rewrites
         parts.append("image 2")
     if kind == "sif":
         parts.append(

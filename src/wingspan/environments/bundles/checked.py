@@ -1,7 +1,9 @@
-"""What was checked against its digest is not read again while it is the same file and nobody else can write it.
+"""What was checked against its digest is not read again while it is the same file and nobody
+else can write it.
 
-The notes are those of the starter (``remote/starter.sh``), in a folder of this user's: device, inode, size, and the times of the last change of
-content and of anything else. A hard link of ours changes the last of these: whoever makes one through `link_bundle` says so in the note.
+The notes are those of the starter (``remote/starter.sh``), in a folder of this user's: device, inode, size,
+and the times of the last change of content and of anything else. A hard link of ours changes the last of
+these: whoever makes one through `link_bundle` says so in the note.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ def is_known(path: Path, sha256: str) -> bool:
     try:
         return (
             notes is not None
-            # The last time is that of links, too, which come and go with maps. Content and rights are this user's alone to change.
+            # The last time is that of links, too, which come and go with maps. Content and rights are this
+            # user's alone to change.
             and (notes / sha256).read_text(encoding="ascii").split()[:3] == _state(path).split()[:3]
             and trust.is_closed(str(path))
         )

@@ -80,7 +80,8 @@ class UnsafeBundle(BundleError, ValueError):
 
 
 class UnsafePackage(UnsafeBundle):
-    """A package with a file that would not stay where it belongs: an absolute name, ``..``, or one below a symbolic link."""
+    """A package with a file that would not stay where it belongs: an absolute name, ``..``,
+    or one below a symbolic link."""
 
 
 class ProgramMissing(BundleError, FileNotFoundError):

@@ -80,8 +80,8 @@ class Manifest:
         packages: How many.
         installed_bytes: Sum of the file sizes of the installed environment; None where it was not installed.
         installed_files: How many files that is.
-        longest_path: Bytes of the longest path that an image can be unpacked to, because its programs have room for no
-            longer one; None: not known, or any path will do.
+        longest_path: Bytes of the longest path that an image can be unpacked to, because its programs have
+            room for no longer one; None: not known, or any path will do.
         needs: What a machine must have (`Needs.to_json`), without what depends on the building machine.
     """
 
@@ -131,7 +131,8 @@ class Manifest:
             ) from None
 
     def _check(self) -> None:
-        """Raise ValueError or TypeError where something is not what it should be: whoever made the bundle wrote it."""
+        """Raise ValueError or TypeError where something is not what it should be:
+        whoever made the bundle wrote it."""
         check_kind(self.kind)
         for text in (
             self.workspace,
@@ -157,7 +158,8 @@ class Manifest:
             raise TypeError("needs is no table")
 
 
-#: What an absolute path of a bundle may be made of: it is written into scripts, and into what packages compiled.
+#: What an absolute path of a bundle may be made of: it is written into scripts, and
+#: into what packages compiled.
 _PREFIX = re.compile(r"/[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)+")
 _PYTHON = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}[a-z]?")
 
@@ -197,12 +199,13 @@ class Bundle:
     def disk_bytes(self, installed: int | None = None) -> int:
         """What a job's scratch disk must hold of it, in bytes.
 
-        A `squashfs` and a `sif` are used as they are. A `pack` that unpacks itself lies beside its archive, and that beside the packages
-        that are taken out of it (base64 has 4 characters for 3 bytes), later beside the environment; what is installed by other kinds
-        lies beside them too.
+        A `squashfs` and a `sif` are used as they are. A `pack` that unpacks itself lies beside its archive,
+        and that beside the packages that are taken out of it (base64 has 4 characters for 3 bytes), later
+        beside the environment; what is installed by other kinds lies beside them too.
 
         Args:
-            installed: Bytes of the installed environment, where they are known better (`Needs.installed_bytes`).
+            installed: Bytes of the installed environment,
+                where they are known better (`Needs.installed_bytes`).
 
         >>> Bundle(path=Path("a-00000000.sh"), kind="pack", name="a", sha256="", size=400, environment_digest=None, prefix=None).disk_bytes(900)
         1600

@@ -22,7 +22,8 @@ from wingspan.stores.names import SIDECAR_SUFFIX, ContentName, read_sidecar
 
 __all__ = ["check_file", "check_pack_sums", "detect_kind", "listed_packages", "open_bundle", "verify_bundle"]
 
-#: Bytes of the texts of a bundle or package that are read into memory: more is no description, whatever it unpacks to.
+#: Bytes of the texts of a bundle or package that are read into memory: more is no
+#: description, whatever it unpacks to.
 MOST_TEXT = 1 << 28
 
 
@@ -113,7 +114,8 @@ def open_bundle(path: str | Path) -> Bundle:
 
     Raises:
         BundleNotFound: No such file.
-        BundleDamaged: It is no bundle, or what it says of itself cannot be read; or its name says another digest.
+        BundleDamaged: It is no bundle, or what it says of itself cannot be read;
+            or its name says another digest.
     """
     path = Path(path).absolute()
     kind = detect_kind(path)

@@ -3,7 +3,7 @@
 Below the user's cache folder; all of it can be removed and is made again::
 
     environments/archives/<digest>/<file>    packages and wheels, checked against a lock when they came in
-    environments/packages/                   py-rattler's extracted packages; <package>.state: how their files were then
+    environments/packages/                   py-rattler's extracted packages; <package>.state: how they were
     environments/bytecode/<key>/             .pyc files by package, and their digests
     environments/blobs/<key>                 the content of packages, compressed for images
     environments/shares/<key>                what else an installed package consists of
@@ -94,7 +94,8 @@ def replacing(path: Path, *, mode: int = trust.FILE, sync: bool = True) -> Itera
     Args:
         path: The file.
         mode: Its mode.
-        sync: Wait for the disk. False: a crash of the machine may leave half of it, which its reader has to notice.
+        sync: Wait for the disk. False: a crash of the machine may leave half of it,
+            which its reader has to notice.
     """
     if not path.parent.is_dir():
         trust.make_folder(str(path.parent))

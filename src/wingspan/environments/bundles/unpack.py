@@ -77,7 +77,8 @@ def unpack_bundle(
 
     Raises:
         AlreadyThere: There is something of that name already, or an ``activate.sh`` of another purpose.
-        InvalidPlace: `directory` or `environment` has what no path of an environment may have; nothing is made.
+        InvalidPlace: `directory` or `environment` has what no path of an environment may
+            have; nothing is made.
         BundleError: It is of a kind that is not unpacked (`install`); the hint says what to do instead.
         BundleDamaged, UnsafeBundle: see `wingspan.environments.bundles.errors`.
         DiskFull: No room.
@@ -157,7 +158,8 @@ def _check_length(bundle: Bundle, prefix: Path) -> None:
 
 
 def _unchanging(bundle: Bundle, work: Path) -> Bundle:
-    """The bundle, which was checked; as a copy in `work`, compared again, where others can change the file meanwhile.
+    """The bundle, which was checked; as a copy in `work`, compared again,
+    where others can change the file meanwhile.
 
     Raises:
         BundleDamaged: It has been changed.
@@ -234,7 +236,8 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
 
 
 def _install_wheels(wheels: list[Path], prefix: Path, site: str) -> None:
-    """Install wheels whose names were checked, as the worker's unpacker does; the environment's Python is not executed."""
+    """Install wheels whose names were checked, as the worker's unpacker does;
+    the environment's Python is not executed."""
     command = [this_python(), "-I", "-S", "-B", "-", "--install-wheels", str(prefix), site]
     done = subprocess.run(
         [*command, *map(str, wheels)], input=remote_program("unpacker.py"), capture_output=True, check=False
@@ -261,7 +264,8 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
     target = (
         _extract_layers(bundle, work) if bundle.kind == "oci" else _extract_squashfs(bundle, prefix, work)
     )
-    # One rule for all kinds: plain files, folders and links, of this user, with no more rights than they need.
+    # One rule for all kinds: plain files, folders and links, of this user, with no more
+    # rights than they need.
     if os.path.realpath(target) != f"{os.path.realpath(work)}/{target.relative_to(work)}":
         raise _leads_out(bundle.path, bundle.prefix)
     if not target.is_dir():
@@ -392,7 +396,8 @@ def _extract_member(
     except trust.BadName:
         inside = False
     source = layer.extractfile(member) if member.isfile() else None
-    # A whiteout takes away what is in an earlier layer; Wingspan writes none, and engines would not see what is unpacked here.
+    # A whiteout takes away what is in an earlier layer; Wingspan writes none, and engines would not see what
+    # is unpacked here.
     if not inside or target.name.startswith(".wh.") or not (source or member.isdir() or member.issym()):
         raise _leads_out(path, member.name)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
-"""The compressed content of packages, kept: an image of an environment whose packages have been in images before is
-copied together instead of compressed again.
+"""The compressed content of packages, kept: an image of an environment whose packages have been in images
+before is copied together instead of compressed again.
 
 A blob holds the files of one package (or what belongs to none), compressed for squashfs. Its name is made of
-everything that decides its bytes, and it is read whole, and checked, whenever it goes into an image: by CRC-32, which finds
-damage and takes a tenth of the time of SHA-256 (who can write this cache on purpose can write the programs as well).
+everything that decides its bytes, and it is read whole, and checked, whenever it goes into an image: by
+CRC-32, which finds damage and takes a tenth of the time of SHA-256 (who can write this cache on purpose can
+write the programs as well).
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ __all__ = ["blob_key", "compress", "compression", "load_blob", "make_blob"]
 
 #: zstd level 3: as small as level 15 within 5 %, and made in a tenth of the time.
 _LEVEL = 3
-#: Raised when the content of files may be otherwise. 1: byte code and unpacked wheels that nobody had checked; 2, 3: byte code that
-#: was compiled in another way.
+#: Raised when the content of files may be otherwise. 1: byte code and unpacked wheels that nobody had
+#: checked; 2, 3: byte code that was compiled in another way.
 _FORMAT = "4"
 _ZEROS = bytes(BLOCK)
 _MAGIC = b"WINGSPAN-BLOB 2\n"
@@ -65,7 +66,8 @@ def blob_key(origin: str, files: Iterable[tuple[str, int]]) -> str:
     """The name of a blob.
 
     Args:
-        origin: What decides the content of each file, given its name: a package, the Python that compiled it, the prefix.
+        origin: What decides the content of each file, given its name: a package, the Python that
+            compiled it, the prefix.
         files: (name, size) of all of them.
     """
     digest = hashlib.sha256(f"{compression()}\0{origin}\0".encode())
@@ -75,7 +77,8 @@ def blob_key(origin: str, files: Iterable[tuple[str, int]]) -> str:
 
 
 def load_blob(path: Path) -> Blob | None:
-    """A blob that was made before, if it is there and its index is whole. Its content is yet to be checked."""
+    """A blob that was made before, if it is there and its index is whole. Its content is
+    yet to be checked."""
     try:
         with path.open("rb") as file:
             end = file.seek(-_TRAILER.size, os.SEEK_END)

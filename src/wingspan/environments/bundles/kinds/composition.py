@@ -1,8 +1,10 @@
-"""An environment put together from what its packages were found to be when they were installed before, without installing them.
+"""An environment put together from what its packages were found to be when they were installed
+before, without installing them.
 
-After an installation each package's *share* is written down: names and modes of its files (whose content `blobs` has), its links, and the
-small files that an installer wrote for it. An environment all of whose packages have shares is their union, if no two of them want the same
-name; else it is installed. Both ways give the same bytes.
+After an installation each package's *share* is written down: names and modes of its files (whose content
+`blobs` has), its links, and the small files that an installer wrote for it. An environment all of whose
+packages have shares is their union, if no two of them want the same name; else it is installed. Both ways
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from wingspan.environments.bundles.storage import cache_folder, replacing
 
 __all__ = ["Composition", "compose", "keep_shares"]
 
-#: Raised when shares may be otherwise. 1: also where a conda package had given way to another; 2: with modes that somebody gave to
-#: extracted files; 3: with byte code of more tests.
+#: Raised when shares may be otherwise. 1: also where a conda package had given way to another; 2: with modes
+#: that somebody gave to extracted files; 3: with byte code of more tests.
 _FORMAT = "4"
 _HISTORY = "conda-meta/history"
 
@@ -50,7 +52,8 @@ class Composition:
 
 
 def compose(archives: Sequence[Archive], folder: Path, *, prefix: str) -> Composition | None:
-    """Write the files of an environment that are in no blob into `folder`, and say what else it has; None: it must be installed.
+    """Write the files of an environment that are in no blob into `folder`, and say what else it has; None:
+    it must be installed.
 
     Args:
         archives: Checked packages of the environment.

@@ -32,14 +32,16 @@ __all__ = ["PIXI_VERSION", "install_script"]
 PIXI_VERSION = "0.77.0"
 
 
-#: The oldest Pixi that reads a lock, by the lock's version (Pixi's changelog: 0.39.0 changed the format; on 10 December 2024 Pixis
-#: of the month before refused version 6, prefix-dev/pixi issue 2679; 0.68.0), and one whose platforms have names of their own (0.71.0).
+#: The oldest Pixi that reads a lock, by the lock's version (Pixi's changelog: 0.39.0 changed the format; on
+#: 10 December 2024 Pixis of the month before refused version 6, prefix-dev/pixi issue 2679; 0.68.0), and one
+#: whose platforms have names of their own (0.71.0).
 _OLDEST_BY_VERSION = {6: "0.39.0", 7: "0.68.0"}
 _OLDEST_WITH_NAMES = "0.71.0"
 
 
 def oldest_pixi(env: LockedEnvironment) -> str:
-    """The oldest Pixi that can install `env`: as its lock's format and the manifest's ``requires-pixi`` have it."""
+    """The oldest Pixi that can install `env`: as its lock's format and the
+    manifest's ``requires-pixi`` have it."""
     text = env.lock_path.read_text(encoding="utf-8")
     found = re.search(r"^version:\s*(\d+)", text, re.MULTILINE)
     needed = [_OLDEST_BY_VERSION.get(int(found[1]), "0") if found else "0"]
@@ -53,7 +55,8 @@ def oldest_pixi(env: LockedEnvironment) -> str:
 
 
 def _lower_bounds(requirement: str) -> Iterator[str]:
-    """The versions that `requirement` begins at; what is not understood is left to Pixi, which reads it, too."""
+    """The versions that `requirement` begins at; what is not understood is left to Pixi,
+    which reads it, too."""
     for part in requirement.split(","):
         # conda writes 0.60.* and =0.60 for ==0.60.*, and >=0.60.* for >=0.60
         text = re.sub(r"^=?(?=\d)", "==", part.strip()).removesuffix(".*")

@@ -1,7 +1,8 @@
 """The `oci` kind: an archive that is both an OCI image layout and what ``docker load`` reads.
 
-One layer is the base, every larger package is a layer of its own, and the rest share one. A layer's bytes depend on its packages
-only, so environments that have packages in common share layers, in registries and on machines.
+One layer is the base, every larger package is a layer of its own, and the rest share one. A layer's bytes
+depend on its packages only, so environments that have packages in common share layers,
+in registries and on machines.
 """
 
 from __future__ import annotations
@@ -214,7 +215,8 @@ def _names(root: Path) -> list[str]:
 
 
 def _layer(root: Path, names: list[str], what: str) -> _Layer:
-    """A gzipped tar of `names`; kept by content, so that the next image with the same packages takes it as it is."""
+    """A gzipped tar of `names`; kept by content, so that the next image with the same packages takes
+    it as it is."""
     folder = cache_folder("layers")
     state = hashlib.sha256()
     for name in names:
@@ -289,7 +291,8 @@ def _member(name: str, mode: int, kind: bytes) -> tarfile.TarInfo:
 
 
 def dockerfile(manifest: Manifest, workspace: str, cuda: str | None = None) -> str:
-    """A Dockerfile that builds the same environment from the lock with Pixi, for people who build themselves."""
+    """A Dockerfile that builds the same environment from the lock with Pixi,
+    for people who build themselves."""
     name, title = manifest.environment, image_name(manifest).partition(":")[0]
     return f"""\
 # Builds environment '{name}' of the lock from scratch. Put it beside {workspace} and pixi.lock:

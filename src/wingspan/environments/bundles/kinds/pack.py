@@ -6,7 +6,7 @@
     pypi/<wheel>
     environment.yml                 for those who have conda or micromamba only
     pixi-pack.json                  format version and platform
-    sha256sums                      ours: of every other file (`sha256sum -c sha256sums`); pixi-unpack does not look at it
+    sha256sums                      ours: of every other file, for `sha256sum -c`; pixi-unpack ignores it
     pixi.lock, wingspan.json        ours: the lock, and what the bundle says of itself
     activation/                     ours: what the workspace adds to the activation
 

@@ -1,7 +1,8 @@
-"""The small operating system that `sif` and `oci` images need around an environment: a libc, a shell and its tools.
+"""The small operating system that `sif` and `oci` images need around an environment: a libc,
+a shell and its tools.
 
-Made of the machine's own Debian packages without root, or of what the user gives: a folder, or a tar of a root file system
-(``podman export``).
+Made of the machine's own Debian packages without root, or of what the user gives: a folder, or a tar of a
+root file system (``podman export``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from wingspan.environments.bundles.storage import (
 
 __all__ = ["base_digest", "copy_base", "debian_base"]
 
-#: A shell, and the tools that jobs and activation scripts call; what these load has other names in each release, and apt finds it.
+#: A shell, and the tools that jobs and activation scripts call; what these load has other names in each
+#: release, and apt finds it.
 _PACKAGES = (
     "base-files base-passwd bash ca-certificates coreutils dash debianutils diffutils findutils gawk grep gzip hostname libc-bin "
     "libgomp1 libstdc++6 mount ncurses-base netbase procps sed tar tzdata util-linux zlib1g"

@@ -1,7 +1,9 @@
-"""The `sif` kind: an Apptainer image, written here without Apptainer, without root, and byte for byte reproducible.
+"""The `sif` kind: an Apptainer image, written here without Apptainer, without root,
+and byte for byte reproducible.
 
-A SIF file is a header, a table of descriptors, and the objects they name (github.com/apptainer/sif, version 01): here the recipe as text
-and one squashfs partition. Apptainer's own ``build`` copies the tree first (25–30 s for 1.7 GB) and writes the time and a random id.
+A SIF file is a header, a table of descriptors, and the objects they name (github.com/apptainer/sif, version
+01): here the recipe as text and one squashfs partition. Apptainer's own ``build`` copies the tree first
+(25–30 s for 1.7 GB) and writes the time and a random id.
 """
 
 from __future__ import annotations
@@ -101,11 +103,13 @@ def add_apptainer_files(root: Path, manifest: Manifest) -> None:
     (folder / "actions").mkdir()
     files = {
         "env/90-environment.sh": f"unset WINGSPAN_PREFIX\n. {quoted(str(manifest.prefix))}/.wingspan/activate.sh\n",
-        # Apptainer sets what `--env` and APPTAINERENV_ (which is how HTCondor passes a job's variables) ask for after this one only.
+        # Apptainer sets what `--env` and APPTAINERENV_ (which is how HTCondor passes a job's variables) ask
+        # for after this one only.
         "env/99-base.sh": "#!/bin/sh\n",
         "runscript": '#!/bin/sh\nexec "${@:-/bin/bash}"\n',
         "startscript": "#!/bin/sh\n",
-        # HTCondor tests an image before each job (`apptainer test`), and Apptainer takes that script from the image.
+        # HTCondor tests an image before each job (`apptainer test`), and Apptainer
+        # takes that script from the image.
         "actions/test": '#!/bin/sh\nexec /bin/sh /.singularity.d/test "$@"\n',
         "test": f"#!/bin/sh\nunset WINGSPAN_PREFIX\n. {quoted(str(manifest.prefix))}/.wingspan/activate.sh\n",
         "labels.json": f'{{"org.wingspan.environment": "{manifest.environment_digest}"}}\n',
@@ -122,13 +126,15 @@ def add_apptainer_files(root: Path, manifest: Manifest) -> None:
 
 
 def definition_file(manifest: Manifest, workspace: str, cuda: str | None = None) -> str:
-    """An Apptainer definition file that builds the same environment from the lock with Pixi, for people who build themselves.
+    """An Apptainer definition file that builds the same environment from the lock with Pixi,
+    for people who build themselves.
 
     Args:
         manifest: The bundle's.
         workspace: File name of the workspace's manifest, ``pixi.toml``.
-        cuda: The CUDA version that the platform was locked for, if any. Pixi chooses the platform by it: of two that differ in CUDA alone
-            it must take the one that the bundle is of, on build machines with a GPU and without.
+        cuda: The CUDA version that the platform was locked for, if any. Pixi chooses the platform by it: of
+            two that differ in CUDA alone it must take the one that the bundle is of,
+            on build machines with a GPU and without.
     """
     title = re.sub(r"[^A-Za-z0-9._+-]+", "-", manifest.workspace)
     return f"""\

@@ -146,7 +146,8 @@ def _blobs(
     *,
     whole: bool,
 ) -> list[tuple[Blob, str]]:
-    """The blob of every part, those made that are not there; but for the last they cannot, if the tree is not `whole`."""
+    """The blob of every part, those made that are not there; but for the last they cannot,
+    if the tree is not `whole`."""
     found = [load_blob(part.blob) for part in parts]
     missing = [part for part, blob in zip(parts, found, strict=True) if blob is None]
     if not whole and missing != parts[-1:]:

@@ -1,9 +1,12 @@
-"""Squashfs images (format 4.0, docs.kernel.org/filesystems/squashfs.html) put together from files that are compressed already.
+"""Squashfs images (format 4.0, docs.kernel.org/filesystems/squashfs.html) put together from files
+that are compressed already.
 
-mksquashfs compresses every file of every image anew, which is nearly all of its time. Here a file's blocks come
-from a `Blob`, so an image costs what it costs to copy the blobs (see `blobs`) and to write a megabyte of tables.
+mksquashfs compresses every file of every image anew, which is nearly all of its time. Here a file's blocks
+come from a `Blob`, so an image costs what it costs to copy the blobs (see `blobs`) and to write
+a megabyte of tables.
 
-Every number is fixed by the tree: owner 0, time 0, entries by name. The same tree with the same blobs gives the same bytes.
+Every number is fixed by the tree: owner 0, time 0,
+entries by name. The same tree with the same blobs gives the same bytes.
 """
 
 from __future__ import annotations
@@ -117,7 +120,8 @@ class Node:
         return (node for node in self.below() if node.kind == _FILE)
 
     def add(self, files: Mapping[str, tuple[int, int]], links: Mapping[str, str]) -> None:
-        """Add files that are nowhere, (mode, size) by name, links, targets by name, and the folders that they need."""
+        """Add files that are nowhere, (mode, size) by name, links, targets by name,
+        and the folders that they need."""
         places = {node.path: node for node in self.below() if node.kind == _DIRECTORY}
         places[""] = self
         for name, (mode, size) in files.items():
@@ -145,7 +149,8 @@ def _parent(name: str, places: dict[str, Node]) -> list[Node]:
 
 @attrs.frozen
 class Image:
-    """An image but for its data: superblock, then the blobs one after another, then the tables, padded to 4 kB."""
+    """An image but for its data: superblock, then the blobs one after another, then the tables,
+    padded to 4 kB."""
 
     superblock: bytes
     tables: bytes
@@ -181,8 +186,8 @@ def lay_out(root: Node, blobs: Sequence[tuple[Blob, str]], compress: Compress) -
 
     Args:
         root: Of `read_tree`.
-        blobs: In the order in which they follow the superblock, each with what comes before its names in the tree
-            (``""`` or ``"opt/here/"``). Every file of the tree is in one.
+        blobs: In the order in which they follow the superblock, each with what comes before its names in the
+            tree (``""`` or ``"opt/here/"``). Every file of the tree is in one.
         compress: Makes a zstd frame of at most 8 kB.
     """
     places: dict[str, tuple[Content, int, int]] = {}

@@ -28,7 +28,8 @@ __all__ = ["WRITERS"]
 
 
 def install_tree(order: Order) -> tuple[Path, Manifest, dict[str, str]]:
-    """The installed environment with ``.wingspan`` in the build folder; the manifest with measures; origins of files."""
+    """The installed environment with ``.wingspan`` in the build folder; the manifest with
+    measures; origins of files."""
     folder = order.work / "prefix"
     prefix = order.manifest.prefix
     assert prefix is not None
@@ -82,7 +83,8 @@ def _pack(order: Order) -> tuple[Product, Manifest]:
 
 
 def _root(order: Order) -> tuple[Path, Path, Manifest, dict[str, str]]:
-    """A root file system with the environment at its prefix: (root, prefix in it, manifest, origins of files)."""
+    """A root file system with the environment at its prefix: (root, prefix in it,
+    manifest, origins of files)."""
     folder, manifest, origins = install_tree(order)
     assert manifest.prefix is not None
     root = order.work / "root"

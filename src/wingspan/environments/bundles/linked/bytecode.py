@@ -41,17 +41,18 @@ _DIGESTS = "digests.json"
 #: so the cut is fixed: the same package gives the same bytes whatever else is built and on however many
 #: cores.
 _BATCH = 150
-#: Folders of a package's own tests, and of what only they use. Nobody imports them in a job, and in large packages they are a
-#: quarter of all source: they are compiled when they are imported, as everything is without byte code. What a package brings
-#: for them is taken over all the same.
+#: Folders of a package's own tests, and of what only they use. Nobody imports them in a job, and in large
+#: packages they are a quarter of all source: they are compiled when they are imported, as everything is
+#: without byte code. What a package brings for them is taken over all the same.
 _TESTS = ("/tests/", "/test/", "/testing/_internal/")
 
-#: Compiles batches of files: one line of JSON asks for each, one line answers with the digests of what was written. Each batch
-#: has a process of its own, forked off one that has compiled nothing and read nothing: to start a Python for each would take half
-#: as long again. The bytes are those of `py_compile` with PycInvalidationMode.UNCHECKED_HASH; it is not called, because it writes
-#: each file twice over (beside its place, then renamed), where here a whole folder is put in place at the end.
-#: Packages that are not noarch have byte code of their own, mostly that of a source with this time and size (the first 16 bytes,
-#: by PEP 552): where Python itself would take it, it is taken, which is some ten times as quick as to compile.
+#: Compiles batches of files: one line of JSON asks for each, one line answers with the digests of what was
+#: written. Each batch has a process of its own, forked off one that has compiled nothing and read nothing: to
+#: start a Python for each would take half as long again. The bytes are those of `py_compile` with
+#: PycInvalidationMode.UNCHECKED_HASH; it is not called, because it writes each file twice over (beside its
+#: place, then renamed), where here a whole folder is put in place at the end. Packages that are not noarch
+#: have byte code of their own, mostly that of a source with this time and size (the first 16 bytes, by PEP
+#: 552): where Python itself would take it, it is taken, which is some ten times as quick as to compile.
 _PROGRAM = """
 import hashlib, importlib.util, json, marshal, os, sys, warnings
 warnings.simplefilter("ignore")
@@ -183,7 +184,8 @@ def _forget(cache: Path) -> None:
 
 
 def _key(recipe: str, digest: str, files: Sequence[str], own: Sequence[str]) -> str:
-    """Files are part of it: what gives way to another package's, or is another's too, is not there in every environment."""
+    """Files are part of it: what gives way to another package's, or is another's too,
+    is not there in every environment."""
     parts = "\0".join((recipe, digest, *files, "", *own))
     return hashlib.sha256(parts.encode(errors="surrogateescape")).hexdigest()
 
@@ -218,7 +220,8 @@ def _is_plain_file(path: str) -> bool:
 
 
 class _Package:
-    """The byte code of a package while it is made: beside its place in the cache, and there when all of it is."""
+    """The byte code of a package while it is made: beside its place in the cache,
+    and there when all of it is."""
 
     def __init__(self, item: _Work) -> None:
         self.item = item
@@ -264,7 +267,8 @@ def _compile(
     try:
         for item in missing:
             packages.append(_Package(item))
-        # Large packages first: their last batch does not keep one core at work while the others have nothing left.
+        # Large packages first: their last batch does not keep one core at work while
+        # the others have nothing left.
         for package in sorted(packages, key=lambda each: -len(each.batches)):
             for batch in package.batches:
                 waiting.put((package, batch))

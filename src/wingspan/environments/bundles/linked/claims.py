@@ -30,7 +30,8 @@ class Claim:
     Attributes:
         package: The package.
         files: As its list has them, or nearly: some may not be there, and another package may claim the same.
-        scripts: Whether what it has in ``bin`` was written by an installer: packages for any Python, and wheels.
+        scripts: Whether what it has in ``bin`` was written by an installer: packages for
+            any Python, and wheels.
         record: The file in ``conda-meta`` that tells of it; None for wheels.
     """
 
@@ -84,7 +85,8 @@ def _wheel_files(wheel: Wheel, folder: Path) -> tuple[str, ...]:
 def origins_of(claims: Sequence[Claim], prefix: str) -> dict[str, str]:
     """What decides the content of the files that do not depend on what else is installed.
 
-    Left out are files that several packages claim, those that an installer wrote, and those that say how the environment is activated.
+    Left out are files that several packages claim, those that an installer wrote,
+    and those that say how the environment is activated.
 
     Returns:
         By name; byte code has the origin of its source.
@@ -106,12 +108,14 @@ def origins_of(claims: Sequence[Claim], prefix: str) -> dict[str, str]:
 
 
 def origin_of(package: LockedPackage, python: str, prefix: str) -> str:
-    """What decides the content of a package's files: itself, the Python that they are for (its digest), where they will lie."""
+    """What decides the content of a package's files: itself, the Python that they are for (its digest),
+    where they will lie."""
     return f"{package.file_name} {package.digest} {python} {prefix}"
 
 
 def compiled(name: str) -> str:
-    """Where the byte code of a module lies: ``lib/python3.11/x.py`` → ``lib/python3.11/__pycache__/x.cpython-311.pyc``."""
+    """Where the byte code of a module
+    lies: ``lib/python3.11/x.py`` → ``lib/python3.11/__pycache__/x.cpython-311.pyc``."""
     folder, _, file = name.rpartition("/")
     python = name.split("/", 2)[1] if name.startswith("lib/python3.") else "python3"
     return f"{folder}/__pycache__/{file[:-3]}.cpython-{python.removeprefix('python').replace('.', '')}.pyc"

@@ -23,10 +23,11 @@ FOLDER = ".wingspan"
 
 
 def activation_script(folder: Path, *, prefix: str, name: str, movable: bool = False) -> str:
-    """A POSIX shell script that activates the environment in `folder` as conda, and then Pixi, would at `prefix`.
+    """A POSIX shell script that activates the environment in `folder` as conda, and then
+    Pixi, would at `prefix`.
 
-    If it is `movable`, the starter says where the environment is, if not there. What packages ask for and no shell can
-    do is left out, with a warning.
+    If it is `movable`, the starter says where the environment is, if not there. What packages ask for and no
+    shell can do is left out, with a warning.
     """
     text, faults = _activation_script(str(folder), prefix, name, movable)
     _warn(faults)
@@ -83,7 +84,8 @@ class _PrefixFiles(TypedDict):
 
     Attributes:
         text, binary: Names.
-        room: For each of `binary`, how many bytes a prefix may have there: as many as the package's placeholder has.
+        room: For each of `binary`, how many bytes a prefix may have there:
+            as many as the package's placeholder has.
     """
 
     text: list[str]

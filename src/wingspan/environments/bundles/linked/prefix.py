@@ -69,7 +69,8 @@ def link_environment(
 
     Args:
         archives: Checked packages of one environment.
-        folder: Where the files go; made, must not hold anything. Beside it a folder ``uv`` is made, which is of no use afterwards.
+        folder: Where the files go; made, must not hold anything. Beside it a folder ``uv`` is made, which is
+            of no use afterwards.
         prefix: Where the environment will be on the worker.
         platform: Subdir, such as ``linux-64``.
         progress: Told of packages.
@@ -112,7 +113,8 @@ def link_environment(
 
 
 def conda_item(archive: Archive) -> dict[str, Any]:
-    """What `rattler_process` wants to know of a package: the lock's record, and where the checked archive is."""
+    """What `rattler_process` wants to know of a package: the lock's record,
+    and where the checked archive is."""
     package = archive.package
     assert package.record is not None
     record = json.loads(package.record.to_json())
@@ -136,13 +138,15 @@ def link_conda(
     wheels: Sequence[Wheel] = (),
     progress: Progress = NO_PROGRESS,
 ) -> None:
-    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`; `wheels` are to come after them.
+    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`;
+    `wheels` are to come after them.
 
     Raises:
         UnsafePackage: A name in one of them leads out of the folder; nothing was linked.
         InvalidPlace: A program has no room for a path as long as `prefix`; nothing was linked.
     """
     cache = cache or cache_folder("packages")
+    _check_there_is_a_python([item["record"] for item in items])
     room = check_archives(items, cache, wheels)
     if room is not None and len(os.fsencode(prefix)) > room.size:
         raise InvalidPlace(
@@ -162,7 +166,18 @@ def link_conda(
     }
     for event in run_rattler(request):
         progress.advance(task, int(event.get("linked", 0)))
+    (folder / "CACHEDIR.TAG").unlink(missing_ok=True)  # py-rattler's; backups would leave the environment out
     progress.finish(task)
+
+
+def _check_there_is_a_python(records: Sequence[Mapping[str, Any]]) -> None:
+    """See that packages for any Python find one."""
+    wanting = [str(record.get("name")) for record in records if record.get("noarch") == "python"]
+    if wanting and not any(record.get("name") == "python" for record in records):
+        raise BuildFailed(
+            f"{wanting[0]} is a package for any Python, and the environment has none",
+            hint="add python to its dependencies: pixi add python",
+        )
 
 
 def _forget_the_builder(folder: Path, archives: Sequence[Archive]) -> None:
@@ -176,7 +191,8 @@ def _forget_the_builder(folder: Path, archives: Sequence[Archive]) -> None:
             record["channel"] = without_secrets(package.record.channel or "") or None
         for key in ("extracted_package_dir", "package_tarball_full_path", "link"):
             record.pop(key, None)
-        # where packages want the same file, py-rattler lists their files in the order in which its threads came to them
+        # where packages want the same file, py-rattler lists their files in the order in which its threads
+        # came to them
         record["files"] = sorted(record.get("files", []))
         entries = record.get("paths_data", {}).get("paths", [])
         entries.sort(key=operator.itemgetter("_path"))
@@ -186,7 +202,6 @@ def _forget_the_builder(folder: Path, archives: Sequence[Archive]) -> None:
         _write(path, json.dumps(record, indent=2, sort_keys=True) + "\n")
     (folder / "conda-meta").mkdir(exist_ok=True)
     _write(folder / "conda-meta/history", "")  # makes it an environment to conda
-    (folder / "CACHEDIR.TAG").unlink(missing_ok=True)
     # py-rattler moves files there that give way, and leaves the folder of one that came too early
     for place, _, _ in os.walk(folder / CLOBBERS, topdown=False):
         with contextlib.suppress(OSError):  # not empty
@@ -230,7 +245,8 @@ def install_wheels(
         folder: The environment, with its Python.
         sha256: Of each wheel's file, as the lock has it; None where only the file says it.
         prefix: Where it will lie.
-        cache: A folder for uv to unpack wheels in, to be removed by the caller: uv takes what lies there as it is, altered or not.
+        cache: A folder for uv to unpack wheels in, to be removed by the caller: uv takes what lies there as
+            it is, altered or not.
         progress: Told of wheels.
     """
     python = folder / _PYTHON
@@ -253,7 +269,8 @@ def install_wheels(
 
 
 def _in_turn(wheels: Sequence[Wheel]) -> list[list[Wheel]]:
-    """Wheels that may be installed at once, then one by one those that want a file otherwise than another: the last by name has its way.
+    """Wheels that may be installed at once, then one by one those that want a file otherwise than another:
+    the last by name has its way.
 
     uv installs wheels side by side, so that of two files of one name another is there each time.
     """
@@ -270,7 +287,8 @@ def _in_turn(wheels: Sequence[Wheel]) -> list[list[Wheel]]:
 
 
 def _installed_files(wheel: Wheel) -> Iterator[tuple[str, object]]:
-    """The files that a wheel installs, modules by name, others by scheme and name; and what tells contents apart."""
+    """The files that a wheel installs, modules by name, others by scheme and name;
+    and what tells contents apart."""
     for member in wheel.members:
         top, _, rest = member.filename.partition("/")
         content = member.CRC, member.file_size
@@ -341,9 +359,11 @@ def _settle_wheel(dist_info: Path, folder: Path, prefix: str) -> None:
 
 
 def _launched_from(prefix: str, script: bytes) -> bytes:
-    """A script whose first lines are those that uv writes for `prefix`: they depend on how long the temporary folder's name was.
+    """A script whose first lines are those that uv writes for `prefix`:
+    they depend on how long the temporary folder's name was.
 
-    The kernel reads 127 bytes of a first line, and cuts it at a space (execve(2)); where that is too little, uv goes through ``/bin/sh``.
+    The kernel reads 127 bytes of a first line, and cuts it at a space (execve(2)); where that is too little,
+    uv goes through ``/bin/sh``.
     """
     head = _BY_SHELL.match(script) or _BY_KERNEL.match(script)
     if head is None or not head["python"].startswith(os.fsencode(prefix)):
@@ -375,7 +395,8 @@ def _check_python_runs(folder: Path, platform: str) -> None:
 
 
 def settle_modes(folder: Path, *, owner: bool = False) -> tuple[int, int]:
-    """Give modes that do not depend on anybody's umask: 0755 for folders and programs, 0644 for the rest; nothing is setuid.
+    """Give modes that do not depend on anybody's umask: 0755 for folders and programs, 0644 for the
+    rest; nothing is setuid.
 
     Args:
         folder: An environment.

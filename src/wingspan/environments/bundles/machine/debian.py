@@ -71,7 +71,8 @@ def fetch(packages: list[str], folder: Path, *, suite: str | None = None) -> lis
 def fetch_with_dependencies(
     packages: list[str], folder: Path, *, without: re.Pattern[str], suite: str | None = None
 ) -> list[Path]:
-    """Download `packages` and what they depend on in `suite` (None: the machine's own), but for names that match `without`, into a new `folder`.
+    """Download `packages` and what they depend on in `suite` (None: the machine's own), but for names that
+    match `without`, into a new `folder`.
 
     Libraries have other names in each release: apt finds them.
 

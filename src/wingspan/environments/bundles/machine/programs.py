@@ -1,4 +1,5 @@
-"""The programs that open images on this machine and travel to workers: found, else obtained into the cache without root.
+"""The programs that open images on this machine and travel to workers: found,
+else obtained into the cache without root.
 
 ``unsquashfs`` and ``squashfuse_ll`` come from PATH, else from the machine's Debian packages,
 else from conda-forge.

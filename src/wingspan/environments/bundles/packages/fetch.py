@@ -195,7 +195,8 @@ def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progre
 
 
 def _unreachable(source: str) -> str:
-    """Why nobody answers at an address, which py-rattler leaves out; empty where somebody does, or where a proxy is to."""
+    """Why nobody answers at an address, which py-rattler leaves out; empty where somebody does,
+    or where a proxy is to."""
     import socket
     from urllib.request import getproxies
 

@@ -1,8 +1,9 @@
 """What packages say of themselves, looked at before anything of them is put into an environment.
 
-Whoever wrote a lock or a pack chose every name in it. py-rattler takes names of files as they stand, so each of them is checked here
-(`wingspan.worker.trust` says what a name may be): first as the archives list them, before anything is linked, then (in `rattler_process`) as the
-packages lie there when they are extracted, before each is linked.
+Whoever wrote a lock or a pack chose every name in it. py-rattler takes names of files as they stand, so each
+of them is checked here (`wingspan.worker.trust` says what a name may be): first as the archives list them,
+before anything is linked, then (in `rattler_process`) as the packages lie there when they are extracted,
+before each is linked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ __all__ = [
 _RESERVED = (".wingspan",)
 #: Conda's own folder in an environment: what lies there is written by who installs packages, each time.
 _CONDA_META = "conda-meta"
-#: As the specification of wheels names them, and where they are: below the environment, or below site-packages.
+#: As the specification of wheels names them, and where they are: below the environment,
+#: or below site-packages.
 _SCHEMES = {"data": "", "scripts": "bin/", "headers": "include/"}
 #: What installers write beside a wheel's own files.
 _NOTED = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
@@ -119,7 +121,8 @@ class Contents:
         link: str | None,
         folder: Path | None = None,
     ) -> None:
-        """Add a conda package, by the texts of ``info/paths.json``, or of ``info/files`` (before 2018), and of ``info/link.json``.
+        """Add a conda package, by the texts of ``info/paths.json``, or of ``info/files`` (before
+        2018), and of ``info/link.json``.
 
         Args:
             label: The package, for messages.
@@ -156,6 +159,11 @@ class Contents:
             placeholder = entry.get("prefix_placeholder")
             if entry.get("file_mode") == "binary" and isinstance(placeholder, str):
                 size = len(placeholder.encode(errors="replace"))
+                if not size:
+                    raise BuildFailed(
+                        f"the package {label} is damaged: the prefix to be replaced in {entry['_path']!r:.200} is empty",
+                        hint="the lock names it: look where it comes from",
+                    )
                 if self.room is None or size < self.room.size:
                     self.room = Room(size=size, label=label, name=str(entry["_path"]))
 
@@ -203,8 +211,8 @@ class Contents:
             self._add_program(label, program)
 
     def clear_links(self, wheel: Wheel, folder: Path) -> None:
-        """Remove symbolic links of conda packages in the environment `folder` where the wheel's own files are to be: installers write
-        through them.
+        """Remove symbolic links of conda packages in the environment `folder` where the wheel's own files are
+        to be: installers write through them.
 
         Args:
             wheel: One that was added.
@@ -294,7 +302,8 @@ def _text(path: Path) -> str | None:
 
 
 def clear_links(wheels: Iterable[Wheel], folder: Path, site: str) -> None:
-    """Remove the symbolic links in the environment `folder` that wheels, checked ones, would be written through."""
+    """Remove the symbolic links in the environment `folder` that wheels, checked ones,
+    would be written through."""
     contents = Contents(site)
     for wheel in wheels:
         contents.clear_links(wheel, folder)
@@ -303,7 +312,8 @@ def clear_links(wheels: Iterable[Wheel], folder: Path, site: str) -> None:
 def check_archives(
     items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iterable[Wheel] = ()
 ) -> Room | None:
-    """See that all names in conda packages (items as of `link_conda`) and wheels stay in the environment. Nothing is written.
+    """See that all names in conda packages (items as of `link_conda`) and wheels stay in the
+    environment. Nothing is written.
 
     Args:
         items: The packages, with their archives.

@@ -1,7 +1,9 @@
-"""Packages that py-rattler extracted before, looked at file by file: it takes what lies in its cache as it is.
+"""Packages that py-rattler extracted before, looked at file by file:
+it takes what lies in its cache as it is.
 
-Most files of an environment are hard links into that cache, so a slip in one environment can alter what others are made of. A package whose
-files are not as they were when it was extracted (size, time of change, inode, mode) is extracted anew.
+Most files of an environment are hard links into that cache, so a slip in one environment can alter what
+others are made of. A package whose files are not as they were when it was extracted (size, time of change,
+inode, mode) is extracted anew.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _LISTS = ("info/paths.json", "info/link.json", "info/index.json")
 
 
 def forget_altered(archives: Sequence[Archive], cache: Path) -> None:
-    """Remove extracted packages that are not as `remember` saw them, and those of which that cannot be said; py-rattler extracts them anew.
+    """Remove extracted packages that are not as `remember` saw them, and those of which that cannot be said;
+    py-rattler extracts them anew.
 
     Args:
         archives: Checked conda packages.
@@ -82,7 +85,8 @@ def _state(archive: Archive, folder: Path) -> str | None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove an extracted package while no process links from the cache (py-rattler's lock of it), and what is noted of it."""
+    """Remove an extracted package while no process links from the cache (py-rattler's lock of it), and what
+    is noted of it."""
     with interprocess_lock(folder.with_name(".cache.lock")):
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
