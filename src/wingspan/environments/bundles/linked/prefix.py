@@ -146,7 +146,6 @@ def link_conda(
         InvalidPlace: A program has no room for a path as long as `prefix`; nothing was linked.
     """
     cache = cache or cache_folder("packages")
-    _check_there_is_a_python([item["record"] for item in items])
     room = check_archives(items, cache, wheels)
     if room is not None and len(os.fsencode(prefix)) > room.size:
         raise InvalidPlace(
@@ -154,6 +153,7 @@ def link_conda(
             f"{room.name} of the package {room.label} has room for {room.size}",
             hint=f"take a bundle of kind 'pack', and unpack it to a path of at most {room.size} bytes",
         )
+    _check_there_is_a_python([item["record"] for item in items])
     folder.mkdir(parents=True, exist_ok=True)
     task = progress.start("Linking packages", len(items))
     request: dict[str, object] = {
