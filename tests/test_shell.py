@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,9 @@ from hypothesis import strategies as st
 
 import wingspan
 from wingspan._shell import Shell, UnfilledPlace, double_quoted, exports, filled, quoted, words
+from wingspan.errors import SettingsError
+from wingspan.runs._script import job_script
+from wingspan.runs._spec import RunSpec, Step
 
 SOURCE = Path(wingspan.__file__).parent
 SHELLS = [name for name in ("dash", "bash") if shutil.which(name)]
@@ -50,6 +55,36 @@ def test_exported_variables_arrive(shell: str, value: str) -> None:
     """A variable has the value that was given."""
     (line,) = exports({"WORD": value})
     assert _arguments(shell, f'{line}\nshow "$WORD"\n') == [value]
+
+
+@pytest.mark.parametrize("name", ["", "1", "A B", "A;rm", "A\nB", "A-B", "naïve", "A$(x)"])
+def test_variables_need_names_that_shells_know(name: str) -> None:
+    """A name that a shell would take for something else is refused, in exports and in a job's script."""
+    with pytest.raises(SettingsError, match="cannot be the name of a variable"):
+        exports({name: "1"})
+    for spec in (_run(variables={name: "1"}), _run(steps=(Step(words=("true",), env={name: "1"}),))):
+        with pytest.raises(SettingsError, match="cannot be the name of a variable"):
+            job_script(spec, ())
+
+
+def test_names_of_tasks_stay_in_comments() -> None:
+    """A task whose name has line ends is no command of the script."""
+    script = job_script(_run(steps=(Step(words=("true",), task="a\ntouch made\rb"),)), ())
+    assert "\n# task a touch made b\n" in script
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_command_keeps_its_empty_lines(shell: str) -> None:
+    """Several line ends in a row, which are part of a command's word, arrive in the job."""
+    text = "a\n\n\n\nb"
+    script = job_script(_run(steps=(Step(words=("printf", "%s", text)),)), ())
+    variables = {"PATH": os.environ["PATH"], "WINGSPAN_INSIDE": "yes"}
+    done = subprocess.run([shell], input=script.encode(), env=variables, capture_output=True, check=True)
+    assert done.stdout.decode() == text
+
+
+def _run(**options: Any) -> RunSpec:
+    return RunSpec(**{"name": "n", "base": Path(), "steps": (Step(words=("true",)),), **options})
 
 
 def test_shell_is_not_quoted_again() -> None:

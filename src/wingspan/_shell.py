@@ -13,8 +13,21 @@ import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["Shell", "UnfilledPlace", "double_quoted", "exports", "filled", "quoted", "template", "words"]
+from wingspan.errors import SettingsError
 
+__all__ = [
+    "Shell",
+    "UnfilledPlace",
+    "double_quoted",
+    "exports",
+    "filled",
+    "quoted",
+    "template",
+    "variable",
+    "words",
+]
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACE = re.compile(r"^[ \t]*@([A-Z][A-Z_]*)@\n|@([A-Z][A-Z_]*)@", re.MULTILINE)
 
 
@@ -55,13 +68,30 @@ def double_quoted(text: str) -> Shell:
     return Shell('"' + re.sub(r'([\\"`])', r"\\\1", text) + '"')
 
 
+def variable(name: str) -> Shell:
+    """`name`, if a shell's variable can have it.
+
+    Raises:
+        SettingsError: It cannot.
+    """
+    if not _VARIABLE.fullmatch(name):
+        raise SettingsError(
+            f"{name!r} cannot be the name of a variable",
+            hint="letters, digits and underscores, beginning with a letter or an underscore",
+        )
+    return Shell(name)
+
+
 def exports(variables: Mapping[str, str]) -> list[Shell]:
-    """A line for each variable. Their names are checked by whoever has them from elsewhere.
+    """A line for each variable.
+
+    Raises:
+        SettingsError: One has a name that no variable can have.
 
     >>> exports({"LR": "0.1 or so"})
     ["export LR='0.1 or so'"]
     """
-    return [Shell(f"export {name}={quoted(value)}") for name, value in variables.items()]
+    return [Shell(f"export {variable(name)}={quoted(value)}") for name, value in variables.items()]
 
 
 @functools.cache

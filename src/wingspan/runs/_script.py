@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from wingspan._shell import Shell, exports, filled, quoted, words
+from wingspan._shell import Shell, exports, filled, quoted, variable, words
 from wingspan._words import counted
 from wingspan.pools.text import one_line
 from wingspan.runs._gather import CHECKPOINT_FOLDER, SCRIPTS, gathering
@@ -115,7 +115,7 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
     body = [f"exec {command}"]
     # A variable that the job has already wins over the task's: so it is with Pixi.
     body[:0] = [
-        f'[ -n "${{{name}+set}}" ] || export {name}={inside_quotes(value, parameters)}'
+        f'[ -n "${{{variable(name)}+set}}" ] || export {name}={inside_quotes(value, parameters)}'
         for name, value in step.env.items()
     ]
     if step.cwd:
@@ -123,7 +123,7 @@ def _step(step: Step, parameters: Sequence[str], last: bool) -> str:
     if not last:  # the last one takes the place of this shell: it gets the signals
         margin = "" if "\n" in command else "    "  # a line's beginning may be inside of quotes
         body = ["(", *(margin + line for line in body), ")"]
-    return _lines([*([f"# task {step.task}"] if step.task else []), *body])
+    return _lines([*([f"# task {one_line(step.task)}"] if step.task else []), *body])
 
 
 def _checkpoint(spec: RunSpec, here: bool) -> Shell:
