@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints clean
+.PHONY: pictures help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -84,6 +84,9 @@ coverage: $(VENV)/.dev ## Which branches the unit tests take, less than a minute
 
 allcoverage: $(VENV)/.dev engines ## The whole test suite, and which branches it takes in this process; no floor.
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term </dev/null
+
+pictures: $(VENV)/.dev engines ## The pictures of the docs: what the tests see in a real browser.
+	@WINGSPAN_PICTURES="$(CURDIR)/docs/pictures" $(BIN)/python -m pytest -q tests/views/test_pages.py </dev/null
 
 types: $(VENV)/.dev ## How much of the public surface has known types.
 	@$(BIN)/python tools/type_completeness.py --verbose

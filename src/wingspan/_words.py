@@ -44,6 +44,8 @@ def lasting(seconds: float | None) -> str:
     """
     if seconds is None:
         return "?"
+    if not seconds:
+        return "0 s"
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 1:

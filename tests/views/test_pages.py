@@ -65,6 +65,11 @@ def asked(dashboard, method, path, body=None, **headers):
     return answer.status, data
 
 
+def text_of(page, selector):
+    """The text of the first such element. (Playwright's own waiting evaluates text as a script, which the page forbids.)"""
+    return page.locator(selector).first.inner_text()
+
+
 @pytest.mark.parametrize("path", ["/", "/list", "/view.js", "/events?of=map%20shown", "/cells", "/nothing"])
 def test_only_who_has_the_token_gets_an_answer(dashboard, path):
     """Without the token, with a wrong one, or under a name that only pretends to be this machine, there is none."""
@@ -107,7 +112,7 @@ def test_the_page_in_a_browser(dashboard, gated, page):
     page.goto(dashboard.url)
     page.wait_for_selector(".ws-board canvas")
     assert "token" not in page.url
-    page.wait_for_function("document.querySelector('.ws-legend').textContent.includes('1 errored')")
+    until(lambda: "1 errored" in text_of(page, ".ws-legend"), lambda: text_of(page, ".ws"))
     page.locator(".ws-board").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
@@ -124,7 +129,7 @@ def test_the_page_in_a_browser(dashboard, gated, page):
     assert page.get_by_role("tab", name="Workers").get_attribute("aria-selected") == "true"
     gate.touch()
     page.get_by_role("button", name="Run failed ones again").click()
-    page.wait_for_function("document.querySelector('.ws-state').textContent === 'done'")
+    until(lambda: text_of(page, ".ws-state") == "done", lambda: text_of(page, ".ws"))
     assert m.status().is_done
 
 
@@ -138,7 +143,7 @@ def test_everybody_can_use_the_page(dashboard, gated, browser, scheme, width):
     page.set_default_timeout(PATIENCE * 1000)
     page.goto(dashboard.url)
     page.wait_for_selector(".ws-board canvas")
-    page.wait_for_function("document.querySelector('.ws-legend').textContent.includes('1 errored')")
+    until(lambda: "1 errored" in text_of(page, ".ws-legend"), lambda: text_of(page, ".ws"))
     page.locator(".ws-board").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(".ws-detail dl")

@@ -53,6 +53,7 @@ class MapSource:
         self._pace = Pace()
         self._kinds: dict[int, tuple[str, str, str | None]] = {}
         self._holds: tuple[float, tuple[HoldGroup, ...]] = (0.0, ())
+        self._grid: tuple[tuple[Any, ...], Cells] | None = None
 
     # -- the view ------------------------------------------------------------------------------------------------------
 
@@ -140,7 +141,12 @@ class MapSource:
             component: status.value.lower() for component, status in self._map._exceptional_statuses().items()
         }
         rest = self._map._status_of_the_rest().value.lower()
-        return state_cells(self._map._keeper.results.state, exceptions, rest, first, stop, most)
+        results = self._map._keeper.results
+        # Where nothing has changed the grid is that of the last look.
+        key = (first, stop, most, len(results.arrived), results.replaced, rest, tuple(exceptions.items()))
+        if self._grid is None or self._grid[0] != key:
+            self._grid = (key, state_cells(results.state, exceptions, rest, first, stop, most))
+        return self._grid[1]
 
     def _measure(self, component: int, name: str) -> float | None:
         results = self._map._keeper.results
@@ -251,7 +257,7 @@ class MapSource:
                     "workers",
                     "time",
                 )
-                if (value := getattr(options, name, None)) is not None
+                if (value := getattr(options, name, None))
             ),
             requested_memory=_bytes(getattr(options, "request_memory", None)),
             requested_cpus=int(getattr(options, "request_cpus", None) or 1),

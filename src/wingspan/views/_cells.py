@@ -63,9 +63,10 @@ def state_cells(
     data = bytearray()
     # `bytes.count` of a part copies nothing: a million components take a few milliseconds.
     count = codes.count
+    some_failed = 2 in codes
     for cell, low in enumerate(range(first, stop, size)):
         high = min(low + size, stop)
-        errored = count(2, low, high)
+        errored = count(2, low, high) if some_failed else 0
         completed = count(1, low, high)
         finished = errored + completed
         states = others.get(cell, set())
