@@ -42,10 +42,8 @@ def lasting(seconds: float | None) -> str:
     >>> lasting(0.0000348), lasting(0.0123), lasting(4.2), lasting(75), lasting(7260), lasting(None)
     ('35 µs', '12 ms', '4.2 s', '1:15 min', '2:01 h', '?')
     """
-    if seconds is None:
-        return "?"
     if not seconds:
-        return "0 s"
+        return "?" if seconds is None else "0 s"
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 1:
