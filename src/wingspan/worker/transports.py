@@ -5,11 +5,10 @@ Both answer the same few calls, with paths relative to the map's folder. `Gone` 
 
 import errno
 import os
-import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Sequence, Union
+    from typing import Dict, List, Optional, Protocol, Sequence, Union
 
     class Transport(Protocol):
         """What the supervisor and both ends of a map ask of the map's folder."""
@@ -218,179 +217,10 @@ class FileTransport(object):
         self._appending.clear()
 
 
-class ChirpTransport(object):
-    """The map's folder is on the access point, reached through this job's shadow.
-
-    htchirp reads replies byte by byte and data in 5 KiB pieces that it adds up; the two methods that matter for speed are replaced here.
-    """
-
-    name = "chirp"
-    flush_seconds = 0.5
-
-    def __init__(self, folder: "str") -> "None":
-        from htchirp import HTChirp
-
-        class Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
-            def connect(self, auth_method: "Optional[str]" = None) -> "None":
-                HTChirp.connect(self, auth_method)
-                # A write is two small packets: without this each waits for the other side's delayed acknowledgement, 40 ms.
-                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-            def _simple_response(self) -> "str":
-                # What comes is a number and a newline, or two: it is read byte by byte, as data may follow.
-                line = bytearray()
-                while not line.endswith(b"\n"):
-                    byte = self.socket.recv(1)
-                    if not byte:  # htchirp waits for ever
-                        raise ConnectionError("the chirp channel to the access point closed")
-                    line += byte
-                    if len(line) > self.CHIRP_LINE_MAX:
-                        raise ConnectionError("the access point answers with no end by chirp")
-                text = bytes(line).decode().rstrip()
-                try:
-                    number = int(text)
-                except ValueError:
-                    return text
-                self._check_response(number)
-                return text
-
-            def _get_fixed_data(self, length: "int", output_file: "Any" = None) -> "bytes":
-                length = int(length)
-                data = bytearray(length)
-                view, got = memoryview(data), 0
-                while got < length:
-                    count = self.socket.recv_into(view[got:], length - got)
-                    if not count:
-                        raise ConnectionError("the chirp channel to the access point closed")
-                    got += count
-                return bytes(data)
-
-        self._error = HTChirp.ChirpError
-        self._missing = HTChirp.DoesntExist
-        self._exists = HTChirp.AlreadyExists
-        self.folder = folder
-        self._chirp = Chirp(timeout=300)
-        self._chirp.connect()
-        self._appending: "Dict[str, int]" = {}
-
-    def _path(self, path: "str") -> "str":
-        return self.folder + "/" + path
-
-    def _open(self, path: "str", flags: "str") -> "int":
-        try:
-            descriptor: "int" = self._chirp._open(self._path(path), flags, 0o600)
-            return descriptor
-        except self._missing:
-            if path == "map.json":
-                raise Gone(self.folder)
-            raise FileNotFoundError(errno.ENOENT, "no such file on the access point", self._path(path))
-
-    def _close(self, descriptor: "int") -> "None":
-        self._chirp._close(descriptor)
-        self._chirp.fds.pop(descriptor, None)
-
-    def read(self, path: "str", length: "Optional[int]" = None, offset: "int" = 0) -> "bytes":
-        descriptor = self._open(path, "r")
-        try:
-            parts: "List[bytes]" = []
-            while length is None or length > 0:
-                part = self._chirp._read(
-                    descriptor, 1 << 20 if length is None else min(length, 1 << 20), offset
-                )
-                if not part:
-                    break
-                parts.append(part)
-                offset += len(part)
-                if length is not None:
-                    length -= len(part)
-            return b"".join(parts)
-        finally:
-            self._close(descriptor)
-
-    def size(self, path: "str") -> "int":
-        try:
-            return int(self._chirp.stat(self._path(path))["size"])
-        except self._missing:
-            raise FileNotFoundError(errno.ENOENT, "no such file on the access point", self._path(path))
-
-    def append(self, path: "str", *parts: "Union[bytes, memoryview]") -> "None":
-        descriptor = self._appending.get(path)
-        if descriptor is None:
-            descriptor = self._appending[path] = self._open(path, "cwa")
-        # Each write is a round trip to the access point.
-        self._write(descriptor, parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def _write(self, descriptor: "int", data: "Union[bytes, memoryview]") -> "None":
-        view = memoryview(data)
-        while view:
-            part = view[: 1 << 20]
-            written = self._chirp._write(descriptor, part, len(part))
-            view = view[written:]
-
-    def create_exclusively(self, path: "str", data: "bytes") -> "bool":
-        try:
-            descriptor = self._open(path, "wcx")
-        except self._exists:
-            return False
-        try:
-            self._write(descriptor, data)
-        finally:
-            self._close(descriptor)
-        return True
-
-    def write_whole(self, path: "str", data: "bytes") -> "None":
-        descriptor = self._open(path, "wct")
-        try:
-            self._write(descriptor, data)
-        finally:
-            self._close(descriptor)
-
-    def names(self, path: "str") -> "List[str]":
-        try:
-            # htchirp makes one empty name of an empty folder.
-            return [name for name in self._chirp.getdir(self._path(path)) if name not in ("", ".", "..")]
-        except self._missing:
-            self.modified("map.json") or self._gone()
-            return []
-
-    def _gone(self) -> "NoReturn":
-        raise Gone(self.folder)
-
-    def modified(self, path: "str") -> "Optional[float]":
-        try:
-            return float(self._chirp.stat(self._path(path))["mtime"])
-        except self._missing:
-            return None
-
-    def make_folder(self, path: "str") -> "None":
-        try:
-            self._chirp.mkdir(self._path(path), 0o700)
-        except self._exists:
-            pass
-
-    def rename_folder(self, old: "str", new: "str") -> "bool":
-        try:
-            self._chirp.rename(self._path(old), self._path(new))
-        except self._missing:
-            raise FileNotFoundError(errno.ENOENT, "no such folder on the access point", self._path(old))
-        except self._error:
-            # rename(2)'s ENOTEMPTY has no chirp code of its own on every version: look instead.
-            if self.modified(new + "/plan") is not None:
-                return False
-            raise
-        return True
-
-    def remove_tree(self, path: "str") -> "None":
-        try:
-            self._chirp.rmall(self._path(path))
-        except self._error:
-            pass
-
-    def close(self) -> "None":
-        self._chirp.disconnect()
-
-
 def connect(name: "str", folder: "str") -> "Transport":
     """The transport called `name` (``"file"`` or ``"chirp"``) to the map in `folder`."""
-    kinds: "Dict[str, Callable[[str], Transport]]" = {"file": FileTransport, "chirp": ChirpTransport}
-    return kinds[name](folder)
+    if name == "chirp":
+        from .chirp import ChirpTransport
+
+        return ChirpTransport(folder)
+    return {"file": FileTransport}[name](folder)
