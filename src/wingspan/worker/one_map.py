@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
     from .supervisor import Supervisor
+    from .transports import Transport
 
 #: sysexits(3) EX_CONFIG: this machine cannot do the work. EX_UNAVAILABLE: the map is not there any more.
 EXIT_REFUSED = 78
@@ -30,7 +31,7 @@ def work(
     from .supervisor import Stopped, Supervisor
 
     try:
-        transport = transports.connect(transport_name, folder)
+        transport = connect(transport_name, folder)
     except Exception as error:
         sys.stderr.write(
             "wingspan worker: cannot reach the map's folder by %s: %s\n" % (transport_name, error)
@@ -72,3 +73,14 @@ def work(
         return EXIT_TRY_AGAIN
     finally:
         transport.close()
+
+
+def connect(name: "str", folder: "str") -> "Transport":
+    """The way called `name` (``"file"`` or ``"chirp"``) to the map in `folder`."""
+    if name == "chirp":
+        from .chirp import ChirpTransport
+
+        return ChirpTransport(folder)
+    from .transports import FileTransport
+
+    return FileTransport(folder)

@@ -1,4 +1,4 @@
-"""The two ways to a map's folder: the file system (`local`, Slurm) and chirp (HTCondor's channel from a job to its access point).
+"""What a worker asks of its map's folder, and the way to it by the file system (`local`, Slurm). The other way is `chirp`.
 
 Both answer the same few calls, with paths relative to the map's folder. `Gone` means that the folder, and so the map, is no more.
 """
@@ -215,12 +215,3 @@ class FileTransport(object):
         for descriptor in self._appending.values():
             os.close(descriptor)
         self._appending.clear()
-
-
-def connect(name: "str", folder: "str") -> "Transport":
-    """The transport called `name` (``"file"`` or ``"chirp"``) to the map in `folder`."""
-    if name == "chirp":
-        from .chirp import ChirpTransport
-
-        return ChirpTransport(folder)
-    return {"file": FileTransport}[name](folder)
