@@ -145,6 +145,8 @@ class ChirpTransport(object):
     def _write(self, descriptor: "int", *parts: "Union[bytes, memoryview]") -> "None":
         # Each write is a round trip to the access point: a piece of a large output, with what precedes it, takes one.
         length = sum(map(len, parts))
+        if not length:
+            return  # HTCondor's starter ends with its job where nothing is written
         written = 0
         if length <= _ONE_WRITE and len(parts) <= _MOST_PARTS:
             written = self._chirp.write(descriptor, parts)
