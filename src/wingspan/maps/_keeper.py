@@ -91,7 +91,8 @@ class Keeper:
         with self.lock:
             news = self.results.poll()
             news = self._poll_jobs() or news
-            self._follow(ev.Looked(time.monotonic(), news))
+            if news or self.state.reschedules:  # nothing else follows from a look
+                self._follow(ev.Looked(time.monotonic(), news))
             return news
 
     def _pool(self, kind: str) -> Pool:

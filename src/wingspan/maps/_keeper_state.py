@@ -68,6 +68,7 @@ class KeeperState:
         last_news: When there were news last.
         repaired: Worker starts whose claims have been offered again.
         tidied: The map is complete, and nothing is left to be done about its jobs.
+        reschedules: Workers were submitted a moment ago, and their pool is made to look for machines.
 
     Args:
         components: What is known of the components.
@@ -91,7 +92,7 @@ class KeeperState:
         self._were_replaced = False
         self._silent_ends = 0
         self._finished_before, self._fruitless = -1, 0
-        self._reschedules = False
+        self.reschedules = False
         self._reschedule_until = self._next_reschedule = 0.0
         self._to_be_removed: tuple[LoggedSubmission, ...] = ()
 
@@ -239,16 +240,16 @@ class KeeperState:
             self._ask_after = ASK_AFTER_SECONDS
             self.tidied = self.tidied and self.finished  # another process may want components again
         # For a moment after a submission the pool is made to look for machines, as long as jobs wait.
-        if self._reschedules and event.now >= self._next_reschedule:
+        if self.reschedules and event.now >= self._next_reschedule:
             waits = any(job.state is JobState.IDLE for job in self.jobs.by_worker.values())
-            self._reschedules = waits and event.now <= self._reschedule_until
-            if self._reschedules:
+            self.reschedules = waits and event.now <= self._reschedule_until
+            if self.reschedules:
                 self._next_reschedule = event.now + RESCHEDULE_SECONDS
                 yield ev.Reschedule()
 
     def _submitted(self, event: ev.Submitted) -> Iterator[ev.Instruction]:
         self.last_news = event.now
-        self._reschedules = True
+        self.reschedules = True
         self._reschedule_until = event.now + RESCHEDULE_FOR
         self._next_reschedule = event.now + RESCHEDULE_SECONDS
         return iter(())
@@ -478,7 +479,6 @@ class KeeperState:
         assert self._gone_since is None or not self.jobs.live(), "nobody is left, and somebody is"
         assert ASK_AFTER_SECONDS <= self._ask_after <= max(ASK_AT_MOST_EVERY, ASK_AFTER_SECONDS)
         assert 0 <= self._fruitless <= MAX_FRUITLESS + self._silent_ends
-        assert not self.removed or not self.jobs.live()
 
 
 _HANDLERS: dict[type[Any], Callable[[KeeperState, Any], Iterator[ev.Instruction]]] = {
