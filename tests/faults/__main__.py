@@ -51,7 +51,8 @@ def main() -> int:
             if plan.pool == "personal":
                 lane.start_pool()
             started = time.monotonic()
-            violations = Round(lane, plan).run()
+            one = Round(lane, plan)
+            violations = one.run()
             done, bad = done + 1, bad + bool(violations)
             faults = [name for _, name, _ in plan.faults]
             seconds = round(time.monotonic() - started, 1)
@@ -62,6 +63,7 @@ def main() -> int:
                 "pool": plan.pool,
                 "n": len(plan.inputs),
                 "faults": faults,
+                "worked": one.worked,
             }
             told |= {"killed_at": plan.killed_at, "end": plan.end, "seconds": seconds}
             distinct = {(event["kind"], event["text"]) for event in violations}

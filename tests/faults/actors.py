@@ -17,7 +17,7 @@ from typing import Any
 from faults.plans import Plan
 from faults.work import PROGRAM, digest, make_function
 
-__all__ = ["Events", "Stage", "follow_hints", "kill_at"]
+__all__ = ["Events", "Stage", "follow_hints", "kill_at", "list_late", "set_clock"]
 
 #: What changes something outside of this process; what only reads does not.
 _CHANGES = frozenset(
@@ -43,6 +43,35 @@ def kill_at(number: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
+
+
+def set_clock(seconds: float) -> None:
+    """Let this process have another time than the others."""
+    real, real_ns = time.time, time.time_ns
+    time.time = lambda: real() + seconds
+    time.time_ns = lambda: real_ns() + int(seconds * 1e9)
+
+
+def list_late(seconds: float) -> None:
+    """Let this process see names in a folder as they were up to so many seconds ago, but for what it changes itself: as by NFS."""
+    real, kept = os.listdir, dict[str, tuple[float, list[str]]]()
+
+    def hook(event: str, words: tuple[Any, ...]) -> None:
+        if event in _CHANGES or (event == "open" and (words[2] or 0) & os.O_CREAT):
+            for path in words[:2]:
+                if isinstance(path, (str, os.PathLike)):
+                    kept.pop(str(Path(path).absolute().parent), None)
+
+    def listdir(path: Any = ".") -> list[Any]:
+        if not isinstance(path, (str, os.PathLike)):
+            return real(path)
+        name, now = str(Path(path).absolute()), time.monotonic()
+        if name not in kept or now - kept[name][0] > seconds:
+            kept[name] = (now, real(path))
+        return list(kept[name][1])
+
+    sys.addaudithook(hook)
+    os.listdir = listdir  # type: ignore[assignment]
 
 
 class Events:
@@ -288,10 +317,34 @@ def act(stage: Stage, what: str, words: str = "[]", killed_at: str = "0") -> Non
     return None
 
 
-ROLES: dict[str, Callable[..., None]] = {"make": make, "wait": wait, "act": act}
+def clean(stage: Stage, unnamed: str = "0", killed_at: str = "0") -> None:
+    """Make maps that nobody names, and tidy up when they are done; with `killed_at` be killed in the middle of that."""
+    import wingspan
+
+    try:
+        for _ in range(int(unnamed)):
+            made = wingspan.map(abs, [(-1,), (2,)], pool="local")
+            made.wait(60, progress=False)
+            stage.events.tell("unnamed", path=str(made.path))
+    except Exception as error:
+        return stage.events.tell_error(error, "map")
+    if int(killed_at):
+        kill_at(int(killed_at))
+    try:
+        wingspan.clean()
+    except Exception as error:
+        return stage.events.tell_error(error, "clean")
+    return None
+
+
+ROLES: dict[str, Callable[..., None]] = {"make": make, "wait": wait, "act": act, "clean": clean}
 
 
 def main(role: str, folder: str, *words: str) -> None:
+    if seconds := os.environ.pop("FAULTS_CLOCK", ""):
+        set_clock(float(seconds))
+    if seconds := os.environ.pop("FAULTS_LISTINGS", ""):
+        list_late(float(seconds))
     stage = Stage(Path(folder))
     if role == "judge":
         from faults.judge import judge

@@ -159,6 +159,35 @@ def retag(now: Round, rng: random.Random) -> None:
 
 
 @fault
+def clean_killed(now: Round, rng: random.Random) -> None:
+    """Somebody makes maps without a name and tidies up, and is killed while he does; the one of this round has a name."""
+    now.actor("clean", "2", str(rng.choice([rng.randint(1, 12), rng.randint(1, 60)])))
+
+
+@fault
+def other_clock(now: Round, rng: random.Random) -> Undo | None:
+    """Who watches it, or does something to it, has another time than the machine that keeps the files; or his clock is set."""
+    return _elsewhere(now, rng, "FAULTS_CLOCK", str(rng.choice([-7200, -300, 300, 7200])))
+
+
+@fault
+def old_listings(now: Round, rng: random.Random) -> Undo | None:
+    """Who watches it, or does something to it, sees folders as they were some seconds ago, as by NFS."""
+    return _elsewhere(now, rng, "FAULTS_LISTINGS", str(rng.choice([1.0, 3.0])))
+
+
+def _elsewhere(now: Round, rng: random.Random, variable: str, value: str) -> Undo | None:
+    now.environ[variable] = value
+    try:
+        now.watch(rng.choice(["wait", "iterate"]))
+        what = rng.choice(ACTIONS[now.plan.what])
+        now.actor("act", *_action(now, rng, what))
+    finally:
+        del now.environ[variable]
+    return _release(now, what)
+
+
+@fault
 def hold_and_release(now: Round, rng: random.Random) -> Undo:
     now.actor("act", "hold").wait(60)
     return rng.choice([0.0, rng.uniform(0, 4)]), lambda: now.actor("act", "release")
@@ -253,6 +282,32 @@ def delete_sockets(now: Round, rng: random.Random) -> bool:
 
 
 @fault
+def delete_tag(now: Round, rng: random.Random) -> bool:
+    """Somebody has deleted the tag. Of a map with results that is old enough not to be just being made, `clean` gives it back."""
+    tag = now.lane.data / "tags" / now.stage.tag
+    if not tag.exists() or not any(path.stat().st_size for path in _files(now, "results/*")):
+        return False
+    now.kill_watchers()
+    content = tag.read_bytes()
+    tag.unlink()
+    for _ in range(5):  # its folder may be changed this moment, and is new again
+        os.utime(now.path, (0, 0))
+        now.actor("clean").wait(90)
+        if tag.exists():
+            return True
+    if not now.path.exists():
+        now.events.tell("violation", kind="lost", text=f"clean has removed {now.path}, which has results")
+    tag.write_bytes(content)
+    return False
+
+
+@fault
+def lock_folder(now: Round, rng: random.Random) -> bool | Undo:
+    """The data folder is read-only for a while, as where a file server has gone into that state."""
+    return (rng.uniform(0.5, 6), now.lane.unlock) if now.lane.lock() else False
+
+
+@fault
 def delete_log(now: Round, rng: random.Random) -> None:
     (now.path / "events.log").unlink(missing_ok=True)
 
@@ -310,6 +365,15 @@ def kill_pool(now: Round, rng: random.Random) -> Undo:
 def stop_pool(now: Round, rng: random.Random) -> Undo:
     now.lane.wingspan("pool", "stop")
     return rng.uniform(0, 3), now.lane.start_pool
+
+
+@fault
+def pool_command_killed(now: Round, rng: random.Random) -> Undo:
+    """``pool stop`` or ``pool start`` is killed at its work."""
+    for word in rng.choice([["stop"], ["start"], ["stop", "start"], ["start", "start"]]):
+        more = ("--cpus", "4") if word == "start" else ()
+        now.lane.wingspan_killed(rng.uniform(0.1, 2.0), "pool", word, *more)
+    return rng.uniform(0, 2), now.lane.start_pool
 
 
 def _job(now: Round, rng: random.Random, *command: str) -> bool:

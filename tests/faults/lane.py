@@ -54,6 +54,7 @@ class Lane:
         self.work, self.data = work.absolute(), work.absolute() / "data"
         self.pool = self.work / "pool"
         self.disk = disk
+        self.locked = False
         for folder in (self.data, self.work / "rounds", self.pool):
             folder.mkdir(parents=True, exist_ok=True)
         if disk is not None and not self.data.is_mount():
@@ -82,8 +83,50 @@ class Lane:
             command, env=self.environ, capture_output=True, text=True, timeout=180, check=False, cwd=self.work
         )
 
+    def wingspan_killed(self, seconds: float, *words: str) -> None:
+        """A command that is killed after a while, where it has not ended before."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wingspan", *words],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.work,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+        process.wait()
+
     def start_pool(self) -> None:
         self.wingspan("pool", "start", "--cpus", "4")
+
+    def lock(self) -> bool:
+        """Make the data folder read-only; False where that cannot be done."""
+        data = str(self.data)
+        if os.geteuid():  # root may write wherever it likes
+            for folder in self._folders():
+                folder.chmod(0o500)
+        elif self.locked or subprocess.run(["mount", "--bind", data, data], check=False).returncode:
+            return False
+        else:
+            subprocess.run(["mount", "-o", "remount,bind,ro", data], check=True)
+        self.locked = True
+        return True
+
+    def unlock(self) -> None:
+        """Undo `lock`."""
+        if not self.locked:
+            return
+        self.locked = False
+        if os.geteuid():
+            for folder in self._folders():
+                folder.chmod(0o700)
+        else:
+            subprocess.run(["umount", "-l", str(self.data)], check=False)
+
+    def _folders(self) -> list[Path]:
+        return [Path(here) for here, _, _ in os.walk(self.data)]
 
     def condor(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One of HTCondor's own commands."""
@@ -139,6 +182,7 @@ class Lane:
 
     def end(self) -> None:
         """End everything of this lane."""
+        self.unlock()
         self.wingspan("pool", "stop")
         for _ in range(50):
             left = list(self.processes())

@@ -26,8 +26,20 @@ ANYWHERE = {
     "hold_and_release": 2,
     "shift_times": 1,
     "tear_notes": 2,
+    "lock_folder": 2,
+    "other_clock": 2,
+    "old_listings": 2,
 }
-OF_MAPS = {"rerun": 4, "other_pool": 1, "retag": 2, "cut_results": 2, "copy_results": 1, "delete_sockets": 1}
+OF_MAPS = {
+    "rerun": 4,
+    "other_pool": 1,
+    "retag": 2,
+    "cut_results": 2,
+    "copy_results": 1,
+    "delete_sockets": 1,
+    "delete_tag": 1,
+    "clean_killed": 2,
+}
 OF_HTCONDOR = {
     "kill_shadow": 2,
     "kill_starter": 2,
@@ -40,6 +52,7 @@ OF_HTCONDOR = {
     "remove_job": 2,
     "hold_job": 2,
     "delete_log": 1,
+    "pool_command_killed": 2,
 }
 OF_SMALL_DISKS = {"fill_disk": 12}
 #: What an actor may do to a map or run; some are killed in the middle.

@@ -39,6 +39,8 @@ class Round:
         self.watchers: list[subprocess.Popen[bytes]] = []
         self.actors: list[subprocess.Popen[bytes]] = []
         self.path = Path("/nonexistent")
+        #: Faults that found something to do.
+        self.worked: list[str] = []
         self.environ = dict(lane.environ)
         if plan.lease is not None:
             self.environ["WINGSPAN_LEASE_SECONDS"] = str(plan.lease)
@@ -154,6 +156,7 @@ class Round:
                 self.events.tell("driver", fault=name, trace=traceback.format_exc()[-1500:])
                 continue
             self.events.tell("fault", fault=name, worked=answer is not False)
+            self.worked += [name] if answer is not False else []
             if isinstance(answer, tuple):
                 agenda.append((time.monotonic() + answer[0], name, answer[1]))
 
@@ -189,6 +192,7 @@ class Round:
 
     def _clear(self) -> None:
         """Nothing of this round is in the way of the next."""
+        self.lane.unlock()
         for name in ("maps", "tags", "runs"):
             shutil.rmtree(self.lane.data / name, ignore_errors=True)
         if not self.events.read("violation"):
