@@ -46,10 +46,14 @@ def kill_at(number: int) -> None:
 
 
 def set_clock(seconds: float) -> None:
-    """Let this process have another time than the others."""
+    """Let Wingspan in this process have another time than the others. HTCondor's bindings, which ask the system too, are left alone."""
     real, real_ns = time.time, time.time_ns
-    time.time = lambda: real() + seconds
-    time.time_ns = lambda: real_ns() + int(seconds * 1e9)
+
+    def is_ours() -> bool:
+        return str(sys._getframe(2).f_globals.get("__name__")).startswith("wingspan")
+
+    time.time = lambda: real() + (seconds if is_ours() else 0.0)
+    time.time_ns = lambda: real_ns() + (int(seconds * 1e9) if is_ours() else 0)
 
 
 def list_late(seconds: float) -> None:

@@ -103,16 +103,26 @@ class Lane:
 
     def lock(self) -> bool:
         """Make the data folder read-only; False where that cannot be done."""
-        data = str(self.data)
-        if os.geteuid():  # root may write wherever it likes
+        if os.geteuid():
             for folder in self._folders():
                 folder.chmod(0o500)
-        elif self.locked or subprocess.run(["mount", "--bind", data, data], check=False).returncode:
+        elif self.locked or not self._mount_read_only():  # root may write wherever the mount lets it
             return False
-        else:
-            subprocess.run(["mount", "-o", "remount,bind,ro", data], check=True)
         self.locked = True
         return True
+
+    def _mount_read_only(self) -> bool:
+        """Mount the data folder on itself, read-only from its first moment: elsewhere first, where nobody has a file open."""
+        data, aside = str(self.data), self.work / "aside"
+        aside.mkdir(exist_ok=True)
+        for words in (
+            ["mount", "--bind", data, str(aside)],
+            ["mount", "-o", "remount,bind,ro", str(aside)],
+            ["mount", "--bind", str(aside), data],
+        ):
+            done = subprocess.run(words, check=False, capture_output=True)
+        subprocess.run(["umount", "-l", str(aside)], check=False, capture_output=True)
+        return done.returncode == 0
 
     def unlock(self) -> None:
         """Undo `lock`."""
