@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 import wingspan.lint._rules_files
 import wingspan.lint._rules_gpu
+import wingspan.lint._rules_images
 import wingspan.lint._rules_refused
 import wingspan.lint._rules_silent  # noqa: F401  these add to the table of _rules_submit
 from wingspan.lint._asked import ask

@@ -10,21 +10,20 @@ from urllib.parse import urlsplit
 import attrs
 
 from wingspan.lint._rule import Hit
-from wingspan.lint._rules_submit import SUBMIT, is_cern
+from wingspan.lint._rules_submit import SUBMIT
 from wingspan.lint._script import parse_script
 from wingspan.lint._submit_file import Command, SubmitFile, exists, split_list
 
-__all__: list[str] = []
+__all__ = ["HASHED"]
 
 _TRANSFER = "https://htcondor.readthedocs.io/en/latest/users-manual/file-transfer.html"
-_CONTAINER = "https://htcondor.readthedocs.io/en/latest/users-manual/container-universe-jobs.html"
 _STAGING = "https://chtc.cs.wisc.edu/uw-research-computing/file-avail-largedata"
 _CACHED = ("osdf", "stash", "pelican")
 #: So many entries of a list are looked at.
 _MOST = 2000
 _ARCHIVE = re.compile(r"\.(sif|sh|squashfs|sqsh|tar|tgz|zip|tar\.\w+)$")
 #: Something in a name that changes with the content: a hash, a digest, or a date.
-_HASHED = re.compile(
+HASHED = re.compile(
     r"(?<![0-9a-z])(?=[0-9a-f]*\d)[0-9a-f]{7,64}(?![0-9a-z])|\d{4}-?\d{2}-?\d{2}", re.IGNORECASE
 )
 
@@ -88,7 +87,14 @@ def sent_flat(submit: SubmitFile) -> Iterator[Hit]:
 
 @attrs.frozen
 class _Use:
-    """A file that arguments or a script name with a folder: in which line of the description, and in what words that is told."""
+    """A file that the arguments or the script name together with a folder.
+
+    Attributes:
+        line: Line of the description; None: the script names it.
+        words: Says who uses it.
+        folder, name: As they are written there.
+        top: The first folder.
+    """
 
     line: int | None
     words: str
@@ -99,8 +105,12 @@ class _Use:
 
 @attrs.frozen
 class _Uses:
-    """All of these, by their last names and by their first folders; the folders that a script makes; and words of the arguments
-    without a folder.
+    """All files that are named with a folder.
+
+    Attributes:
+        by_name, by_top: These, by their names and by their first folders.
+        made: Folders that the script makes.
+        plain: Words of the arguments that have no folder.
     """
 
     by_name: dict[str, list[_Use]]
@@ -254,7 +264,7 @@ def _is_no_executable(place: Path) -> str | None:
 @SUBMIT.rule(
     "no-such-input",
     hint="correct the name, or make the file before you submit",
-    why="A job whose input is not there when it is sent is held.",
+    why="HTCondor holds a job if a file that it sends along is not there.",
     source=_TRANSFER,
 )
 def no_such_input(submit: SubmitFile) -> Iterator[Hit]:
@@ -344,45 +354,6 @@ def _folder(submit: SubmitFile) -> Path | None:
 
 
 @SUBMIT.rule(
-    "unpinned-image",
-    hint="name the image by its digest (…@sha256:…), or put a hash into the name of the file",
-    why="A tag can point to another image tomorrow, and jobs of one batch may run in two. A file that is fetched from an address and "
-    "keeps its name is served from caches with its old content.",
-    source=_CONTAINER
-    + "; https://docs.docker.com/reference/cli/docker/image/pull/#pull-an-image-by-digest-immutable-identifier",
-)
-def unpinned_image(submit: SubmitFile) -> Iterator[Hit]:
-    for command in submit.of("container_image", "docker_image"):
-        image = command.value.strip('"')
-        if not image or command.has_macros or "@sha256:" in image or image.endswith("/") or "{" in image:
-            continue
-        # one that is sent from here comes through no cache, and names in CVMFS are not ours to choose
-        if command.key == "container_image" and ("://" not in image or image.startswith("file:")):
-            continue
-        # the host of a registry is no part that could carry a hash
-        name = urlsplit(image).path if "://" in image else image
-        if not _HASHED.search(PurePosixPath(name).name):
-            tag = "" if ":" in PurePosixPath(name).name or name.endswith(".sif") else " (latest is meant)"
-            yield Hit(command.line, f"the image {image}{tag} has neither a digest nor a hash in its name")
-
-
-@SUBMIT.rule(
-    "old-image-attribute",
-    hint="write container_image = … (and no universe, or universe = container)",
-    why="The attribute is of the time before the container universe: the OSPool asks for container_image. CERN, LIGO and CMS still "
-    "ask for the attribute.",
-    source=_CONTAINER + "; https://portal.osg-htc.org/documentation/htc_workloads/using_software/containers/",
-)
-def old_image_attribute(submit: SubmitFile) -> Iterator[Hit]:
-    marks = ("accounting_group", "accounting_group_user", "x509userproxy", "use_x509userproxy")
-    if is_cern(submit) or submit.of(*marks) or submit.custom("AccountingGroup"):
-        return
-    for command in submit.custom("SingularityImage"):
-        if "opensciencegrid.org" in command.value:
-            yield Hit(command.line, f"{command.written} is no longer the OSPool's way to name an image")
-
-
-@SUBMIT.rule(
     "retired-scheme",
     hint="write osdf://…",
     why="stash:// was the OSDF's name until 2023; its plugin is no longer on all machines.",
@@ -401,24 +372,6 @@ def retired_scheme(submit: SubmitFile) -> Iterator[Hit]:
 
 
 @SUBMIT.rule(
-    "container-command",
-    hint="universe = container with container_image, or universe = docker with docker_image",
-    why="docker_image is handed to docker as it is, which knows no docker://.",
-    source=_CONTAINER,
-)
-def container_command(submit: SubmitFile) -> Iterator[Hit]:
-    universe = submit.last("universe")
-    said = universe.value.lower() if universe else ""
-    for command in submit.of("docker_image"):
-        if command.value.startswith("docker://") and said != "container":
-            yield Hit(
-                command.line,
-                "docker_image takes the name without docker://",
-                f"write container_image = {command.value} with universe = container",
-            )
-
-
-@SUBMIT.rule(
     "cached-name",
     hint="put a hash of the content into the name: wingspan env publish does",
     why="Caches of the OSDF treat an object as unchangeable: a new content under an old name is served "
@@ -431,7 +384,7 @@ def cached_name(submit: SubmitFile) -> Iterator[Hit]:
         if (
             parts.scheme in _CACHED
             and _ARCHIVE.search(parts.path)
-            and not _HASHED.search(PurePosixPath(parts.path).name)
+            and not HASHED.search(PurePosixPath(parts.path).name)
         ):
             yield Hit(
                 _line_of(submit, command, entry),
@@ -470,7 +423,7 @@ def staging_letter(submit: SubmitFile) -> Iterator[Hit]:
         if match and match[1] != "groups" and not match[1].isupper():
             yield Hit(
                 _line_of(submit, command, entry),
-                f"/staging/{match[1]} lacks the letter",
+                f"/staging/{match[1]} lacks the first letter of the user's name",
                 f"write /staging/{match[1][0]}/{match[1]}",
             )
 

@@ -30,7 +30,7 @@ _refuses = functools.partial(SUBMIT.rule, refuses=True)
 
 
 def _effective(submit: SubmitFile) -> Iterator[tuple[Command, str]]:
-    """The commands that count, with their values as condor_submit will have them; those that cannot be known from here left out."""
+    """The commands that count, with the values that condor_submit will see. Values that only it can know are left out."""
     variables = {name for queue in submit.queues for name in queue.variables}
     last = {(each.key, each.custom): each for each in submit.commands if not each.segment}
     for each in last.values():
@@ -80,7 +80,9 @@ def syntax(submit: SubmitFile) -> Iterator[Hit]:
 )
 def behind_queue(submit: SubmitFile) -> Iterator[Hit]:
     if submit.behind and not submit.includes and not submit.is_template:
-        yield Hit(submit.behind, f"it stands behind the queue statement of line {submit.queues[0].line}")
+        yield Hit(
+            submit.behind, f"this line stands behind the queue statement of line {submit.queues[0].line}"
+        )
 
 
 @_refuses(
@@ -250,13 +252,17 @@ def bad_value(submit: SubmitFile) -> Iterator[Hit]:
             continue
         low = value.lower()
         if command.key == "should_transfer_files" and low not in _SHOULD:
-            yield Hit(command.line, f"should_transfer_files = {value[:100]}", "write YES, NO or IF_NEEDED")
+            yield Hit(
+                command.line,
+                f"should_transfer_files = {value[:100]}: there is no such value",
+                "write YES, NO or IF_NEEDED",
+            )
         elif command.key == "when_to_transfer_output" and low not in _WHEN:
             hint = "write ON_EXIT, ON_EXIT_OR_EVICT or ON_SUCCESS"
-            yield Hit(command.line, f"when_to_transfer_output = {value[:100]}", hint)
+            yield Hit(command.line, f"when_to_transfer_output = {value[:100]}: there is no such value", hint)
         elif command.key == "notification" and low not in {"never", "always", "complete", "start", "error"}:
             hint = "write Never, Always, Complete, Start or Error"
-            yield Hit(command.line, f"notification = {value[:100]}", hint)
+            yield Hit(command.line, f"notification = {value[:100]}: there is no such value", hint)
         elif command.key in {"kill_sig", "remove_kill_sig", "hold_kill_sig"}:
             if not value.isdigit() and value.upper() not in signal.Signals.__members__:
                 yield Hit(
@@ -265,13 +271,19 @@ def bad_value(submit: SubmitFile) -> Iterator[Hit]:
         elif command.key == "image_size" and not re.fullmatch(
             r"[1-9]\d*(\.\d+)?\s*[KMGTP]?B?", value, re.IGNORECASE
         ):
-            yield Hit(command.line, f"image_size = {value[:100]}", "write a size: 100 MB")
+            yield Hit(command.line, f"image_size = {value[:100]}: that is no size", "write a size: 100 MB")
         elif command.key == "cuda_version" and not re.fullmatch(r"\d+(\.\d+)?", value):
-            yield Hit(command.line, f"cuda_version = {value[:100]}", "write a version: 12.4")
+            yield Hit(
+                command.line, f"cuda_version = {value[:100]}: that is no version", "write a version: 12.4"
+            )
         elif command.key in {"accounting_group", "accounting_group_user"} and re.search(r"\s", value):
             yield Hit(command.line, f"{command.written} = {value[:100]}: it has a blank", "write one name")
         elif command.key == "use_scitokens" and low not in {"true", "false", "auto"}:
-            yield Hit(command.line, f"use_scitokens = {value[:100]}", "write true, false or auto")
+            yield Hit(
+                command.line,
+                f"use_scitokens = {value[:100]}: there is no such value",
+                "write true, false or auto",
+            )
 
 
 @_refuses(
@@ -287,16 +299,16 @@ def contradiction(submit: SubmitFile) -> Iterator[Hit]:
     if should in {"no", "false", "never"}:
         for key in ("transfer_input_files", "transfer_output_files"):
             if key in values:
-                yield Hit(values[key][0].line, f"should_transfer_files = NO with {key}")
+                yield Hit(values[key][0].line, f"should_transfer_files = NO contradicts {key}")
         if when:
             yield Hit(
                 values["when_to_transfer_output"][0].line,
-                f"should_transfer_files = NO with when_to_transfer_output = {when}",
+                f"should_transfer_files = NO contradicts when_to_transfer_output = {when}",
             )
     if should == "if_needed" and when == "on_exit_or_evict":
         yield Hit(
             values["when_to_transfer_output"][0].line,
-            "should_transfer_files = IF_NEEDED with when_to_transfer_output = ON_EXIT_OR_EVICT",
+            "should_transfer_files = IF_NEEDED contradicts when_to_transfer_output = ON_EXIT_OR_EVICT",
             "write should_transfer_files = YES",
         )
     for one, other in (
@@ -305,13 +317,13 @@ def contradiction(submit: SubmitFile) -> Iterator[Hit]:
         ("concurrency_limits", "concurrency_limits_expr"),
     ):
         if one in values and other in values:
-            yield Hit(values[other][0].line, f"{one} with {other}")
+            yield Hit(values[other][0].line, f"{one} and {other} exclude each other")
     if submit.universe == "docker" and "container_image" in values:
         hint = "write universe = container"
         yield Hit(values["container_image"][0].line, "universe = docker does not allow container_image", hint)
     for one in ("arguments", "environment"):
         if one in values and f"{one}2" in values and f"allow_{one}_v1" not in values:
-            yield Hit(values[f"{one}2"][0].line, f"{one} with {one}2")
+            yield Hit(values[f"{one}2"][0].line, f"{one} and {one}2 exclude each other")
     requirements = values.get("requirements")
     if requirements and re.search(r"(?<![\w.])(my\.)?requirements(?![\w.])", requirements[1], re.IGNORECASE):
         yield Hit(
@@ -334,7 +346,7 @@ def url_without_key(submit: SubmitFile) -> Iterator[Hit]:
     for command, value in _effective(submit):
         is_list = command.key == "transfer_input_files" and not command.custom
         if is_list and any(entry.startswith(("s3://", "gs://")) for entry in split_list(value)):
-            yield Hit(command.line, "an address of S3 or GS without its keys")
+            yield Hit(command.line, "nothing says which files hold the keys of this address")
 
 
 @_refuses(
@@ -354,7 +366,7 @@ def no_such_folder(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "endless-variable",
     hint="give one of them a value of its own",
-    why="condor_submit replaces variables that lead back to themselves for ever: it does not end.",
+    why="condor_submit does not end: it goes on replacing variables that lead back to themselves.",
     source=_TRIED,
 )
 def endless_variable(submit: SubmitFile) -> Iterator[Hit]:
@@ -382,7 +394,7 @@ def endless_variable(submit: SubmitFile) -> Iterator[Hit]:
     except graphlib.CycleError as error:
         names_in_turn = sorted(set(error.args[1]), key=lambda name: lines[name])
         shown = ", ".join(names_in_turn[:5])
-        yield Hit(lines[names_in_turn[0]], f"{shown} stand for each other, without an end")
+        yield Hit(lines[names_in_turn[0]], f"{shown} stand for each other for ever")
 
 
 _VARIABLE = re.compile(r"\$\(([\w.]+)")

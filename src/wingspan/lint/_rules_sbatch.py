@@ -83,7 +83,10 @@ def contradiction(script: Script) -> Iterator[Hit]:
     memory = [said[name] for name in ("mem", "mem-per-cpu", "mem-per-gpu") if name in said]
     memory.sort(key=lambda option: option.line)
     if len(memory) > 1:
-        yield Hit(memory[-1].line, f"--{memory[0].name} (line {memory[0].line}) with --{memory[-1].name}")
+        yield Hit(
+            memory[-1].line,
+            f"--{memory[-1].name} and --{memory[0].name} (line {memory[0].line}) exclude each other",
+        )
     counted = {"gpus", "ntasks", "ntasks-per-node", "ntasks-per-gpu", "nodes"} & said.keys()
     if "gpus-per-task" in said and not counted:
         yield Hit(said["gpus-per-task"].line, "--gpus-per-task without --ntasks", "add: #SBATCH --ntasks=1")
@@ -91,7 +94,7 @@ def contradiction(script: Script) -> Iterator[Hit]:
 
 @SBATCH.rule(
     "sbatch-not-read",
-    hint="begin the line with #SBATCH, without a blank before or within it; with ## if it is meant for nothing",
+    hint="begin the line with #SBATCH, without a blank before or within it; write ## to switch the line off",
     why="sbatch reads only lines that begin with #SBATCH: what is written otherwise is a comment.",
     source=_MANUAL,
 )
@@ -131,7 +134,7 @@ _HOURS = frozenset("1 2 3 4 6 8 12 24 36 48 72 96 168".split())
 @SBATCH.rule(
     "sbatch-no-such-output-folder",
     hint="make the folder before you submit",
-    why="Slurm makes no folders for --output and --error: the job ends at once, and says nothing anywhere.",
+    why="Slurm makes no folders for --output and --error: the job ends at once, and no message says why.",
     source=_MANUAL,
 )
 def no_such_output_folder(script: Script) -> Iterator[Hit]:
@@ -221,7 +224,10 @@ def gpus_twice(script: Script) -> Iterator[Hit]:
     gres = [option for option in script.sbatch if option.name == "gres" and option.value.startswith("gpu")]
     others = [option for option in script.sbatch if option.name in {"gpus", "gpus-per-node", "gpus-per-task"}]
     if gres and others:
-        yield Hit(gres[0].line, f"--gres=gpu and --{others[0].name} (line {others[0].line})")
+        yield Hit(
+            gres[0].line,
+            f"GPUs are asked for twice: by --gres=gpu, and by --{others[0].name} in line {others[0].line}",
+        )
 
 
 @SBATCH.rule(

@@ -143,16 +143,15 @@ def unpinned_installer(script: Script) -> Iterator[Hit]:
     source="found in published templates (Miniconda3-latest, raw.githubusercontent.com/…/main/…)",
 )
 def moving_download(script: Script) -> Iterator[Hit]:
-    for each in script.code:
-        if not re.search(r"\b(curl|wget|git clone)\b", each.text):
-            continue
+    for each, _ in script.found(_DOWNLOADS):
         for address in re.findall(r"https?://[^\s|;]+", each.text):
             if _MOVING.search(address[:_LONGEST]) or _is_raw_branch(address):
-                yield Hit(each.line, f"{address.strip(chr(34))} is another file tomorrow")
+                yield Hit(each.line, f"{address.strip(chr(34))} may be another file tomorrow")
                 break
 
 
 _LONGEST = 500
+_DOWNLOADS = re.compile(r"\b(curl|wget|git clone)\b")
 _MOVING = re.compile(
     r"[-_/]latest(?!\w)|[-_]latest_|/(?:blob|raw|archive|archive/refs/heads)/(?:main|master)\b"
 )
@@ -172,10 +171,12 @@ def _is_raw_branch(address: str) -> bool:
 def unfrozen_install(script: Script) -> Iterator[Hit]:
     if re.search(r"\bPIXI_(FROZEN|LOCKED)=(true|1)\b", script.text):
         return
-    for each in script.code:
-        match = re.search(r"(?<![\w.-])pixi\s+(run|install|shell|shell-hook)\b(?P<rest>[^;&|]*)", each.text)
-        if match and not re.search(r"--(frozen|locked|as-is|no-install)\b", match["rest"]):
+    for each, match in script.found(_PIXI_COMMAND):
+        if not re.search(r"--(frozen|locked|as-is|no-install)\b", match["rest"]):
             yield Hit(each.line, f"pixi {match[1]} without --frozen or --locked")
+
+
+_PIXI_COMMAND = re.compile(r"(?<![\w.-])pixi\s+(run|install|shell|shell-hook)\b(?P<rest>[^;&|]*)")
 
 
 @SHELL.rule(
@@ -227,23 +228,25 @@ def blank_after_backslash(script: Script) -> Iterator[Hit]:
 @SHELL.rule(
     "lost-option",
     hint="put a backslash at the end of the line before",
-    why="A line that begins with an option is a command of that name, which does not exist; the program "
-    "above runs without it.",
+    why="The shell takes a line that begins with an option for a command of that name, which does not exist; the "
+    "program above runs without the option.",
     source="found in a published template",
 )
 def lost_option(script: Script) -> Iterator[Hit]:
-    for each in script.code:
-        match = re.match(r"\s*(--?[A-Za-z][\w-]*)(\s|=|$)", each.text)
-        if match and not re.match(r"[^()]*\)", each.text):  # the label of a case ends so
+    for each, match in script.found(_OPTION):
+        if not re.match(r"[^()]*\)", each.text):  # the label of a case ends so
             yield Hit(
                 each.line, f"{match[1]} is read as a command: the line before does not end in a backslash"
             )
 
 
+_OPTION = re.compile(r"^\s*(--?[A-Za-z][\w-]*)(\s|=|$)")
+
+
 @SHELL.rule(
     "goes-on-after-failure",
     hint="begin with: set -e",
-    why="The script's exit status is that of its last command: a failure before it looks like success, and "
+    why="A script's exit status is that of its last command: after an earlier failure it still looks like success, and "
     "outputs are missing.",
     source=f"{_BASH}#The-Set-Builtin",
 )
@@ -278,7 +281,7 @@ def _stops_at_failure(text: str) -> bool:
 @SHELL.rule(
     "not-waited-for",
     hint="end with: wait",
-    why="The job is over when its script is: what still runs in the background is killed then.",
+    why="A job ends when its script ends: what still runs in the background is killed.",
     source=f"{_BASH}#Lists",
 )
 def not_waited_for(script: Script) -> Iterator[Hit]:
@@ -296,20 +299,22 @@ def not_waited_for(script: Script) -> Iterator[Hit]:
 @SHELL.rule(
     "gpu-chosen-by-hand",
     hint="leave CUDA_VISIBLE_DEVICES as HTCondor or Slurm has set it",
-    why="It says which device the job was given; another value makes two jobs share one GPU.",
+    why="CUDA_VISIBLE_DEVICES says which GPU the job was given: with another value two jobs share one GPU.",
     source="https://chtc.cs.wisc.edu/uw-research-computing/gpu-jobs (section B.3)",
 )
 def gpu_chosen_by_hand(script: Script) -> Iterator[Hit]:
-    for each in script.code:
-        if re.search(r"(?:^|[\s;])CUDA_VISIBLE_DEVICES=[\"']?\d", each.text):
-            yield Hit(each.line, "CUDA_VISIBLE_DEVICES is set by hand")
+    for each, _ in script.found(_DEVICES):
+        yield Hit(each.line, "CUDA_VISIBLE_DEVICES is set by hand")
+
+
+_DEVICES = re.compile(r"(?:^|[\s;])CUDA_VISIBLE_DEVICES=[\"']?\d")
 
 
 @SHELL.rule(
     "home-in-job",
     hint="set it first: export HOME=$PWD",
-    why="A job of HTCondor has no home folder of yours; HOME may not be set at all, and ~ then is not what "
-    "you expect.",
+    why="A job of HTCondor does not run in your home folder: HOME may not be set, and ~ may be another "
+    "folder.",
     source="https://htcondor.readthedocs.io/en/latest/users-manual/env-of-job.html",
 )
 def home_in_job(script: Script) -> Iterator[Hit]:
@@ -340,7 +345,7 @@ def _is_read_by_others(script: Script) -> bool:
 @SHELL.rule(
     "no-shebang",
     hint="begin with: #!/bin/bash",
-    why="HTCondor starts the file itself, not a shell with it; without the line that fails with: Exec "
+    why="HTCondor starts the file itself, without a shell: if this line is missing, that fails with: Exec "
     "format error.",
     source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
 )

@@ -1,4 +1,4 @@
-"""Rules about what condor_submit accepts and takes otherwise than it is meant."""
+"""Rules about what condor_submit accepts, and understands otherwise than its author."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ _PLAIN = frozenset(
 @SUBMIT.rule(
     "comment-in-value",
     hint="give the comment a line of its own",
-    why="HTCondor has no comments behind a value: what stands there is part of it.",
+    why="HTCondor knows comments only on lines of their own: what stands behind a value is part of it.",
     source=MANUAL,
 )
 def comment_in_value(submit: SubmitFile) -> Iterator[Hit]:
-    for command in submit.commands:
-        if command.key in _PLAIN and not command.custom and (match := re.search(r"\s#.*", command.value)):
-            yield Hit(command.line, f"{match[0].strip()} is part of {command.written}")
+    for command, match in submit.found(_COMMENT, *_PLAIN):
+        yield Hit(command.line, f"{match[0].strip()} is part of {command.written}")
+
+
+_COMMENT = re.compile(r"\s#.*")
 
 
 _SHELLS = frozenset(["sh", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "env"])
@@ -56,7 +58,7 @@ def shell_in_arguments(submit: SubmitFile) -> Iterator[Hit]:
 
 
 def _quoted_out(value: str) -> str:
-    """Arguments without what is in single quotes; nothing is, if they are not of the quoted form."""
+    """Arguments without what is in single quotes. These mean something only where a double quote begins the arguments."""
     return re.sub(r"'[^']*'", "''", value) if value.startswith('"') else value
 
 
@@ -118,7 +120,7 @@ def unquoted_comparison(submit: SubmitFile) -> Iterator[Hit]:
 
 
 def _is_no_attribute(submit: SubmitFile, name: str, value: str) -> bool:
-    """Whether a bare word is hardly the name of an attribute; jobs have some that are made to be compared with a machine's."""
+    """Whether a bare word is hardly the name of an attribute. Some attributes of jobs are made to be compared with those of machines."""
     if value in {"undefined", "error", "true", "false"} or submit.custom(value):
         return False
     if re.match(r"my\.|target\.|machineattr|last|remote|desired|wanted|required", value):
@@ -129,13 +131,12 @@ def _is_no_attribute(submit: SubmitFile, name: str, value: str) -> bool:
 @SUBMIT.rule(
     "text-with-text",
     hint="write the name of an attribute without quotes",
-    why="What is in quotes is a text: two texts are the same, or are not, on every machine.",
+    why="What is in quotes is a text: comparing two texts gives the same answer for every machine.",
     source="https://htcondor.readthedocs.io/en/latest/classads/classad-mechanism.html; found in a published submit file",
 )
 def text_with_text(submit: SubmitFile) -> Iterator[Hit]:
-    for command in submit.of("requirements", "require_gpus", "rank"):
-        match = _TWO_TEXTS.search(command.value[:20_000])
-        if match is not None and "$" not in match[0]:
+    for command, match in submit.found(_TWO_TEXTS, "requirements", "require_gpus", "rank"):
+        if "$" not in match[0]:
             hint = f"write {match[1]} {match[2]} {match[3]}" if match[1].isidentifier() else None
             yield Hit(command.line, f"{match[0]} compares a text with a text", hint)
 
@@ -166,16 +167,16 @@ def quoted_number(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "joined-environment",
     hint='write: environment = "A=1 B=2"',
-    why="Without double quotes around it all, variables are separated by ; and a blank is part of the value.",
+    why="Without double quotes around the whole value, ; separates variables, and a blank is part of a value.",
     source=MANUAL + " (environment)",
 )
 def joined_environment(submit: SubmitFile) -> Iterator[Hit]:
-    for command in submit.of("environment"):
-        if not command.value.startswith('"') and (match := _SECOND.match(command.value)):
+    for command, match in submit.found(_SECOND, "environment"):
+        if not command.value.startswith('"'):
             yield Hit(command.line, f"{match[2]} is part of the value of {match[1]}")
 
 
-_SECOND = re.compile(r"([A-Za-z_]\w*)=[^;\s]*\s+([A-Za-z_]\w*)=")
+_SECOND = re.compile(r"^([A-Za-z_]\w*)=[^;\s]*\s+([A-Za-z_]\w*)=")
 
 
 @SUBMIT.rule(
@@ -185,9 +186,11 @@ _SECOND = re.compile(r"([A-Za-z_]\w*)=[^;\s]*\s+([A-Za-z_]\w*)=")
     source=MANUAL + " (notification)",
 )
 def mail_for_all(submit: SubmitFile) -> Iterator[Hit]:
-    for command in submit.of("notification"):
-        if command.value.lower() == "always":
-            yield Hit(command.line, "notification = always sends many mails for each job")
+    for command, _ in submit.found(_ALWAYS, "notification"):
+        yield Hit(command.line, "notification = always sends many mails for each job")
+
+
+_ALWAYS = re.compile(r"^always$", re.IGNORECASE)
 
 
 @SUBMIT.rule(
@@ -197,10 +200,9 @@ def mail_for_all(submit: SubmitFile) -> Iterator[Hit]:
     source="https://www.redhat.com/en/topics/linux/centos-linux-eol",
 )
 def old_system(submit: SubmitFile) -> Iterator[Hit]:
-    for command in submit.of("requirements"):
-        match = _EL7.search(command.value[:20_000])
-        if match is not None and "||" not in command.value:
-            yield Hit(command.line, f"{match[0]} asks for machines that there are no more")
+    for command, match in submit.found(_EL7, "requirements"):
+        if "||" not in command.value:
+            yield Hit(command.line, f"{match[0]} asks for machines that no longer exist")
 
 
 _EL7 = re.compile(

@@ -72,7 +72,7 @@ def lost_line(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "doubled-name",
     hint="write the name once",
-    why="All after the first = is the value: the name becomes part of its first entry.",
+    why="Everything after the first = is the value: the repeated name becomes part of the first entry.",
     source="found in a published template",
 )
 def doubled_name(submit: SubmitFile) -> Iterator[Hit]:
@@ -94,7 +94,7 @@ def _near(name: str, names: Iterable[str], cutoff: float) -> str | None:
 
 
 def _variables(submit: SubmitFile) -> Iterator[Command]:
-    """The lines that set a variable of the user's, each name once: what is used of it and what is no command of HTCondor's."""
+    """The lines that set a variable of the user's, which is no command of HTCondor's: for each name the first."""
     seen: set[str] = set()
     for command in submit.commands:
         if not command.custom and not is_command(command.key) and command.key not in seen:
@@ -128,7 +128,7 @@ def _unused(submit: SubmitFile) -> Iterator[tuple[Command, str | None]]:
 @SUBMIT.rule(
     "unused-variable",
     hint="remove it, or use it as $(name); an attribute of the job is written with a +",
-    why="HTCondor takes a name that it does not know for a variable of yours: nothing comes of one that no line uses.",
+    why="HTCondor takes a name that it does not know for a variable of yours: a variable that no line uses has no effect.",
     source="condor_submit warns of it",
 )
 def unused_variable(submit: SubmitFile) -> Iterator[Hit]:
@@ -194,7 +194,7 @@ PER_JOB_NAMES = frozenset(["process", "cluster", "procid", "clusterid", "item", 
 @SUBMIT.rule(
     "undocumented-value",
     hint="use a value that the manual has",
-    why="What HTCondor does with a value that the manual does not have may change, or be nothing.",
+    why="The manual does not list this value: HTCondor may ignore it, and another version may treat it otherwise.",
     source=MANUAL,
 )
 def undocumented_value(submit: SubmitFile) -> Iterator[Hit]:
@@ -212,7 +212,7 @@ def undocumented_value(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "site-value",
     hint="use one of the site's values",
-    why="A site's policy compares these exactly; with another value the job waits, or is treated as the "
+    why="The site's policy compares this text exactly: with another value the job waits, or gets the site's "
     "default.",
     source="the site's guide, as in its profile (docs/profiles.md)",
 )
@@ -281,7 +281,7 @@ def quoted_boolean(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "no-queue",
     hint="end the file with: queue",
-    why="Without a queue statement HTCondor before 25 submits nothing, and says so only in passing.",
+    why="From a file without a queue statement HTCondor before 25 submits no job, and hardly says so.",
     source=MANUAL,
 )
 def no_queue(submit: SubmitFile) -> Iterator[Hit]:
@@ -292,8 +292,7 @@ def no_queue(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "no-request",
     hint="ask for what the job needs",
-    why="Without it the pool's default is taken, which is one core, and too little memory or disk for most "
-    "work.",
+    why="The pool then gives its default: one core, and too little memory or disk for most work.",
     source="https://htcondor.readthedocs.io/en/latest/users-manual/submitting-a-job.html",
 )
 def no_request(submit: SubmitFile) -> Iterator[Hit]:
@@ -432,8 +431,8 @@ def getenv(submit: SubmitFile) -> Iterator[Hit]:
 @SUBMIT.rule(
     "checkpoint-files",
     hint="add: transfer_checkpoint_files = …",
-    why="Without transfer_checkpoint_files the output is what is kept at each checkpoint: all that transfer_output_files names "
-    "must be there already, and nothing else is kept.",
+    why="Without transfer_checkpoint_files HTCondor keeps the output files at each checkpoint: all files of transfer_output_files "
+    "must be there by then, and nothing else is kept.",
     source=f"{MANUAL} (transfer_checkpoint_files)",
 )
 def checkpoint_files(submit: SubmitFile) -> Iterator[Hit]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -59,6 +60,13 @@ class Script:
     def header(self) -> str:
         """The lines above the first command."""
         return "\n".join(self.lines[: self.code[0].line - 1] if self.code else self.lines)
+
+    def found(self, pattern: re.Pattern[str]) -> Iterator[tuple[ScriptLine, re.Match[str]]]:
+        """The lines of code that match somewhere, with the first place."""
+        for each in self.code:
+            match = pattern.search(each.text)
+            if match is not None:
+                yield each, match
 
     @cached_property
     def text(self) -> str:

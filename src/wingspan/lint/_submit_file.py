@@ -52,8 +52,8 @@ _PLACEHOLDER = re.compile(
     r"|(?<![A-Za-z$(])(?:[A-Z]+_)*(?:JOB|WORK|SAMPLE|USER|FILE|INPUT|OUTPUT|DATA|LOG|HOME|SUBMIT|RUN|EXE)?_?"
     r"(?:DIR|DIRECTORY|PATH|NAME|FOLDER)(?![A-Za-z)])"
 )
-#: So much of a value is searched for them.
-_SEARCHED = 10_000
+#: So much of a value is looked at where it might be endless.
+_LOOKED_AT = 20_000
 #: If-blocks within if-blocks: nobody has more, and HTCondor allows fewer.
 _DEEPEST = 32
 
@@ -151,6 +151,13 @@ class SubmitFile:
         found = self.of(*keys)
         return found[-1] if found else None
 
+    def found(self, pattern: re.Pattern[str], *keys: str) -> Iterator[tuple[Command, re.Match[str]]]:
+        """The first place in each submit command of these names that matches; of long values the rest is not looked at."""
+        for command in self.of(*keys):
+            match = pattern.search(command.value[:_LOOKED_AT])
+            if match is not None:
+                yield command, match
+
     def custom(self, key: str) -> list[Command]:
         """The job attributes of this name."""
         return self._by_key.get((key.lower(), True), [])
@@ -188,7 +195,7 @@ class SubmitFile:
     @cached_property
     def has_placeholders(self) -> bool:
         """Whether some value has a word that is to be replaced before the file is submitted, such as <name>, {name} or WORKDIR."""
-        return any(_PLACEHOLDER.search(each.value[:_SEARCHED]) for each in self.commands)
+        return any(_PLACEHOLDER.search(each.value[:_LOOKED_AT]) for each in self.commands)
 
     @cached_property
     def macros(self) -> Macros:
