@@ -19,18 +19,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from wingspan._cores import usable_cores
 from wingspan._python import this_python
 from wingspan._words import counted
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
-from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher, PlainPool
+from wingspan.pools._base import Action, JobWatcher, PlainPool
 from wingspan.pools.local_job import (
     LocalJobWatcher,
     end_orphans,
@@ -39,6 +37,7 @@ from wingspan.pools.local_job import (
     lock_holders,
     submit_local_job,
 )
+from wingspan.pools.local_watch import LocalWatcher
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import trust
@@ -446,80 +445,8 @@ class LocalPool(PlainPool):
     def watch(self, submissions: Sequence[Submission], folder: Path) -> JobWatcher:
         if submissions and all(map(is_local_job, submissions)):
             return LocalJobWatcher(list(submissions), folder)
-        watcher = _Watcher(list(submissions), folder)
+        watcher = LocalWatcher(list(submissions), folder)
         if submissions and all(submission.cluster == self._newest for submission in submissions):
             watcher.take_for_alive()
             self._newest = ""  # whoever looks later looks for himself
         return watcher
-
-
-@attrs.define
-class _Watcher:
-    """Looks at the locks, seldom: a worker that is alive is usually still alive a moment later."""
-
-    submissions: list[Submission]
-    folder: Path
-    _known: dict[tuple[str, int], JobState] = attrs.field(factory=dict)
-    _next_look: float = 0.0
-    _early: list[JobEvent] = attrs.field(factory=list)
-
-    #: Seconds between two looks at the locks.
-    INTERVAL = 0.05
-
-    def take_for_alive(self) -> None:
-        """The workers were started this moment: they are alive, and the first look can wait."""
-        self._next_look = time.monotonic() + self.INTERVAL
-        self._early = [
-            JobEvent(cluster=submission.cluster, proc=process, state=JobState.RUNNING, time=time.time())
-            for submission in self.submissions
-            for process in range(submission.count)
-        ]
-
-    def poll(self) -> Iterable[JobEvent]:
-        if self._early:
-            early, self._early = self._early, []
-            return early
-        now = time.monotonic()
-        if now < self._next_look:
-            return ()
-        self._next_look = now + self.INTERVAL
-        return self.ask()
-
-    def ask(self) -> Iterable[JobEvent]:
-        held = (self.folder / "held").exists()
-        alive: dict[tuple[str, int], int] = {}
-        for path in (self.folder / "workers").glob("*.run"):
-            if is_alive(path):
-                try:
-                    facts = json.loads(path.read_bytes())
-                except ValueError:
-                    continue  # it is being started this moment
-                alive[(facts["cluster"], facts["proc"])] = facts["pid"]
-        events = []
-        for submission in self.submissions:
-            for process in range(submission.count):
-                job = (submission.cluster, process)
-                before = self._known.get(job, JobState.RUNNING)
-                if job in alive:
-                    state = JobState.RUNNING
-                elif held:
-                    state = JobState.HELD
-                else:
-                    state = JobState.COMPLETED
-                if state != before or job not in self._known:
-                    self._known[job] = state
-                    is_held = state is JobState.HELD
-                    events.append(
-                        JobEvent(
-                            cluster=job[0],
-                            proc=job[1],
-                            state=state,
-                            time=time.time(),
-                            reason="held by its owner" if is_held else None,
-                            by_person=is_held,
-                        )
-                    )
-        return events
-
-    def close(self) -> None:
-        pass

@@ -181,3 +181,24 @@ def contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type, 
         except Exception:
             attributes.pop("__annotations__", None)
     return head, attributes, registered
+
+
+def is_random(kind: "type") -> "bool":
+    """It is a random.Random, or derived from one."""
+    module = sys.modules.get("random")
+    return module is not None and issubclass(kind, module.Random)
+
+
+def members(obj: "Any", base: "type") -> "Dict[str, Any]":
+    """What a built-in class keeps of an object that is derived from it, but for what is None."""
+    found = {}
+    for ancestor in base.__mro__:
+        for name, descriptor in vars(ancestor).items():
+            if isinstance(descriptor, types.MemberDescriptorType) and not name.startswith("__"):
+                try:
+                    value = descriptor.__get__(obj, type(obj))
+                except AttributeError:
+                    continue
+                if value is not None:
+                    found[name] = value
+    return found

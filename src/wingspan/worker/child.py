@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from resource import struct_rusage
     from typing import Deque, Iterable, Iterator, Optional, Sequence, Tuple, Union
 
+    from .blocks import Block
     from .inputs import Inputs
-    from .work import Block
 
     _Bytes = Union[bytes, memoryview]
 

@@ -2,48 +2,65 @@
 
 import os
 import signal
+import time
 
-from . import failure
+from . import failure, formats
 from .measures import MAXRSS_PER_KIB
 from .transports import read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from resource import struct_rusage
-    from typing import Any, Dict
+    from typing import Any, Dict, Tuple
+
+    from .blocks import Block
+    from .outbox import Outbox
 
 #: Bytes of standard error that are told at most.
 _TAIL_BYTES = 4000
 
 
-def crash_of_component(
-    status: "int", usage: "struct_rusage", err: "int", printed_from: "int", why_killed: "str"
-) -> "Dict[str, Any]":
-    """The error of the component that the executor was at.
+class Crash(object):
+    """The death of an executor while it was at a component.
 
     Args:
         status, usage: How the executor ended (wait4(2)).
-        err: What it has written to standard error, and `printed_from` where that of the component begins.
+        err: What it has written to standard error.
         why_killed: Why this worker killed it; empty if it did not.
     """
-    return failure.crash(
-        "crash",
-        how_it_ended(status) + (": " + why_killed if why_killed else ""),
-        signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
-        exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-        peak_kib=peak_kib_of(usage),
-        stderr=_tail(err, printed_from),
-    )
+
+    def __init__(self, status: "int", usage: "struct_rusage", err: "int", why_killed: "str") -> "None":
+        self._status, self._usage, self._err, self._why_killed = status, usage, err, why_killed
+
+    def record(self, outbox: "Outbox", block: "Block", board: "Tuple[int, int, int, float]") -> "None":
+        """Tell it as the error of the component of `block` that the board names."""
+        component, _, printed_from, started = board
+        status, usage = self._status, self._usage
+        peak = usage.ru_maxrss // MAXRSS_PER_KIB
+        fields = failure.crash(
+            "crash",
+            how_it_ended(status) + (": " + self._why_killed if self._why_killed else ""),
+            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            peak_kib=peak,
+            stderr=_tail(self._err, printed_from),
+        )
+        outbox.add(
+            formats.ERROR,
+            payload=failure.dumps(fields),
+            attempt=block.attempt,
+            number=block.round,
+            index=component,
+            started=started,
+            wall=time.time() - started,
+            cpu=usage.ru_utime + usage.ru_stime,
+            peak=peak,
+        )
 
 
 def crash_at_the_start(status: "int", err: "int", printed_from: "int") -> "Dict[str, Any]":
-    """The error of an executor that dies before it reaches a component; see `crash_of_component`."""
+    """The error of an executor that dies before it reaches a component; what it printed begins at `printed_from`."""
     return failure.crash("function", how_it_ended(status), stderr=_tail(err, printed_from))
-
-
-def peak_kib_of(usage: "struct_rusage") -> "int":
-    """The most memory that it took (KiB)."""
-    return usage.ru_maxrss // MAXRSS_PER_KIB
 
 
 def how_it_ended(status: "int") -> "str":

@@ -6,7 +6,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Dict, Optional
 
     from .supervisor import Supervisor
     from .transports import Transport
@@ -26,7 +26,7 @@ def work(
     **supervisor_arguments: "Any",
 ) -> "int":
     """Be worker number `worker` of the map in `folder` until nothing is left to do: an exit code."""
-    from . import compatibility, failure, transports
+    from . import compatibility, failure, formats, transports
     from .streams import Function
     from .supervisor import Stopped, Supervisor
 
@@ -45,7 +45,7 @@ def work(
             notify(supervisor)
         function = Function(transport, "function.pkl", info.get("function_bytes"))
         facts = function.facts
-        supervisor.hello()
+        supervisor.outbox.add(formats.HELLO, payload=json.dumps(_facts_of_this_worker()).encode())
         # The Python version first, without importing cloudpickle; the executor compares everything.
         incompatibility = compatibility.incompatibility(facts, dict(facts, **compatibility.this_python()))
         if incompatibility is not None:
@@ -84,3 +84,20 @@ def connect(name: "str", folder: "str") -> "Transport":
     from .transports import FileTransport
 
     return FileTransport(folder)
+
+
+def _facts_of_this_worker() -> "Dict[str, Any]":
+    """What it says of itself before anything else."""
+    import socket
+
+    from .scratch import scratch_folder
+
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "python": sys.version.split()[0],
+        "executable": sys.executable,
+        "slot": os.environ.get("_CONDOR_SLOT"),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "scratch": scratch_folder(),
+    }

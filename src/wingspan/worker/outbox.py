@@ -6,10 +6,10 @@ from . import formats, rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Tuple
+    from typing import List, Optional, Sequence, Tuple
 
+    from .blocks import Block
     from .transports import Transport
-    from .work import Block
 
 #: Gather at most this many bytes of payload in one frame.
 FRAME_BYTES = 1 << 20
@@ -113,3 +113,25 @@ class Outbox(object):
                     self._transport.create_exclusively("rounds/%d/takes/%s" % (number, name), b"")
                 except FileNotFoundError:
                     pass  # the round is folded: everything of it was finished, by somebody
+
+
+def first_free_name(transport: "Transport", worker: "int") -> "str":
+    """The name of this start of a worker: its results file is made, and nobody else has it."""
+    start = 0
+    while True:
+        name = "%d.%d" % (worker, start)
+        if transport.create_exclusively("results/" + name, b""):
+            return name
+        start += 1
+
+
+def with_pieces(
+    header: "bytes", payload: "bytes", pieces: "Sequence[Tuple[int, int]]"
+) -> "Tuple[bytes, bytes]":
+    """The record of a large output, with where its pieces lie; one that is an error has none, whatever was written before it."""
+    fields = list(formats.RECORD.unpack(header))
+    if fields[0] != formats.LARGE:
+        return header, payload
+    payload += b"".join(formats.PIECE.pack(*piece) for piece in pieces)
+    fields[-1] = len(payload)
+    return formats.RECORD.pack(*fields), payload

@@ -11,18 +11,16 @@ import json
 import os
 import select
 import signal
-import socket
-import sys
 import time
 
 from . import failure, formats, offspring, pipes, rounds
 from .child import PRINTED_FROM, Chunk, Executor
-from .crashes import crash_at_the_start, crash_of_component, peak_kib_of
+from .crashes import Crash, crash_at_the_start
 from .inputs import Inputs
 from .measures import peak_kib
 from .memory import MemoryLimit
 from .new_files import NewFiles
-from .outbox import Outbox
+from .outbox import Outbox, first_free_name, with_pieces
 from .retired import RetiredExecutors
 from .scratch import scratch_folder
 from .streams import Function
@@ -30,11 +28,10 @@ from .work import WorkSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from resource import struct_rusage
     from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
+    from .blocks import Block
     from .transports import Transport
-    from .work import Block
 
 #: Bytes of inputs that go to the executor at once, unless one input alone is larger.
 CHUNK_BYTES = pipes.LARGE_INPUT
@@ -95,7 +92,7 @@ class Supervisor(object):
         self.loaded = rounds.FUNCTION
         self.setting = setting or {}
         self.not_for_executor = not_for_executor
-        self.name = self._first_free_name(worker)
+        self.name = first_free_name(transport, worker)
         self.outbox = Outbox(transport, key, self.name)
         lease = info.get("lease_seconds", formats.LEASE_SECONDS)
         self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease)
@@ -117,26 +114,6 @@ class Supervisor(object):
         self.next_look = time.monotonic() + self._look_seconds()
         self.stop = False
         self.flush_now = False
-
-    def _first_free_name(self, worker: "int") -> "str":
-        start = 0
-        while True:
-            name = "%d.%d" % (worker, start)
-            if self.transport.create_exclusively("results/" + name, b""):
-                return name
-            start += 1
-
-    def hello(self) -> "None":
-        facts = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "python": sys.version.split()[0],
-            "executable": sys.executable,
-            "slot": os.environ.get("_CONDOR_SLOT"),
-            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-            "scratch": scratch_folder(),
-        }
-        self.outbox.add(formats.HELLO, payload=json.dumps(facts).encode())
 
     def refuse(self, fields: "Dict[str, Any]") -> "None":
         """Say that this worker cannot do anything for this map, and why."""
@@ -358,7 +335,8 @@ class Supervisor(object):
                 record = formats.RECORD.unpack(header)
                 self._print(record[3], record[4], *ranges)
             if self.pieces:
-                header, payload = self._with_pieces(header, payload)
+                pieces, self.pieces = self.pieces, []
+                header, payload = with_pieces(header, payload, pieces)
             self.outbox.add_packed(header, payload)
             self.last_header = header
             self._count(group.count, group.failed)
@@ -373,16 +351,6 @@ class Supervisor(object):
         """A piece of a large output lies in a slot: into the results with it."""
         self.pieces.append(self.outbox.append_piece(process.slots.view(slot, length)))
         process.slots.give_back(slot)
-
-    def _with_pieces(self, header: "bytes", payload: "bytes") -> "Tuple[bytes, bytes]":
-        """The record of a large output, with where its pieces lie; one that is an error has none, whatever was written before it."""
-        pieces, self.pieces = self.pieces, []
-        fields = list(formats.RECORD.unpack(header))
-        if fields[0] != formats.LARGE:
-            return header, payload
-        payload += b"".join(formats.PIECE.pack(*piece) for piece in pieces)
-        fields[-1] = len(payload)
-        return formats.RECORD.pack(*fields), payload
 
     def _count(self, count: "int", failed: "List[int]") -> "None":
         """So many more components are done, those of the oldest chunk first."""
@@ -417,7 +385,9 @@ class Supervisor(object):
         if chunk is not None and component == chunk.indices[chunk.done]:
             if component != self.given_up:
                 self._print(chunk.block.round, component, board[1], None, board[2], None, process)
-                self._record_crash(chunk, board, status, usage, process)
+                chunk.block.failed.append(component)
+                crash = Crash(status, usage, process.err, self.memory.why_killed())
+                crash.record(self.outbox, chunk.block, board)
             skip = 1
         elif chunk is not None and component == pipes.SOME:
             skip = 0
@@ -448,29 +418,6 @@ class Supervisor(object):
         while not self.stop and time.monotonic() < deadline:
             time.sleep(0.01)
         return self.stop
-
-    def _record_crash(
-        self,
-        chunk: "Chunk",
-        board: "Tuple[int, int, int, float]",
-        status: "int",
-        usage: "struct_rusage",
-        process: "Executor",
-    ) -> "None":
-        component, started = board[0], board[3]
-        chunk.block.failed.append(component)
-        fields = crash_of_component(status, usage, process.err, board[2], self.memory.why_killed())
-        self.outbox.add(
-            formats.ERROR,
-            payload=failure.dumps(fields),
-            attempt=chunk.block.attempt,
-            number=chunk.block.round,
-            index=component,
-            started=started,
-            wall=time.time() - started,
-            cpu=usage.ru_utime + usage.ru_stime,
-            peak=peak_kib_of(usage),
-        )
 
     # -- what is printed, and signs of life --------------------------------------------------------------------------
 

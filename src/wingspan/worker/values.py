@@ -24,6 +24,8 @@ from .anatomy import (
     global_names,
     imports_relatively,
     is_heap_type,
+    is_random,
+    members,
     own_state,
     source,
     submodules,
@@ -127,7 +129,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 rebuild.property_like,
                 (kind, (obj.fget, obj.fset, obj.fdel, obj.__doc__), dict(getattr(obj, "__dict__", {}))),
             )
-        if _is_random(kind):
+        if is_random(kind):
             return self._random(obj)
         if kind.__module__.startswith("numpy.random"):
             return self._numpy_random(obj)
@@ -446,16 +448,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         base = first_built_in(kind)
         if kind.__reduce__ is not base.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
             return NotImplemented  # its class knows better
-        built_in = {}
-        for ancestor in base.__mro__:
-            for name, descriptor in vars(ancestor).items():
-                if isinstance(descriptor, types.MemberDescriptorType) and not name.startswith("__"):
-                    try:
-                        value = descriptor.__get__(obj, kind)
-                    except AttributeError:
-                        continue
-                    if value is not None:
-                        built_in[name] = value
+        built_in = members(obj, base)
         arguments = built_in["args"] = _ARGUMENTS.__get__(obj, kind)
         if _GROUP is not None and isinstance(obj, _GROUP):
             arguments = (obj.message, list(obj.exceptions))
@@ -473,12 +466,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 #: No larger than this (bytes) is an object with a ``__dict__`` and a list of weak references, and no state.
 _STATELESS = object.__basicsize__ + 2 * tuple.__itemsize__
 _context_keys: "Dict[Any, str]" = {}
-
-
-def _is_random(kind: "type") -> "bool":
-    """It is a random.Random, or derived from one."""
-    module = sys.modules.get("random")
-    return module is not None and issubclass(kind, module.Random)
 
 
 _REDUCERS: "Dict[type, Any]" = {

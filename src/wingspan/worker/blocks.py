@@ -1,0 +1,84 @@
+"""Blocks of components: what a worker has claimed, and what it knows of a round's."""
+
+from . import rounds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Sequence, Tuple
+
+
+class Block(object):
+    """A block that this worker has claimed.
+
+    One that is to be done `alone` may hold what took an earlier worker down: nothing is claimed or kept back beside it.
+    A `single` one is of a round whose components are claimed one by one. What fails in one that `may_retry` has attempts left.
+    `functions` are the files of the functions of its runs.
+    """
+
+    def __init__(
+        self,
+        number: "int",
+        block: "int",
+        attempt: "int",
+        runs: "Sequence[Tuple[int, int]]",
+        alone: "bool",
+        single: "bool",
+        functions: "Sequence[str]" = (),
+        may_retry: "bool" = True,
+    ) -> "None":
+        self.round = number
+        self.number = block
+        self.attempt = attempt
+        self.failed: "List[int]" = []
+        self.alone = alone
+        self.single = single
+        self.may_retry = may_retry
+        self._runs = list(runs)
+        self._functions = list(functions) or [rounds.FUNCTION] * len(self._runs)
+        self.remaining = sum(stop - first for first, stop in runs)
+
+    @property
+    def exhausted(self) -> "bool":
+        """Everything of it went to the executor."""
+        return not self._runs
+
+    def next_run(self) -> "Tuple[int, int]":
+        """The next components that have not been taken: ``(first, stop)``."""
+        return self._runs[0]
+
+    @property
+    def function(self) -> "str":
+        """File of the function of `next_run`."""
+        return self._functions[0]
+
+    def take(self, first: "int", stop: "int") -> "None":
+        """The components ``first … stop - 1`` are on their way."""
+        low, high = self._runs[0]
+        assert low == first
+        if stop < high:
+            self._runs[0] = (stop, high)
+        else:
+            del self._runs[0], self._functions[0]
+
+
+class Round(object):
+    """What a worker knows of one round.
+
+    Attributes:
+        position: The block to try next; None before the first.
+        stop: Blocks from `position` up to here are thought to be free.
+        exhausted: Every block is claimed.
+        folded: All of it is finished, and its claims are gone.
+        looks: How often its claims were listed.
+        free: Runs of blocks that nobody had claimed when they were listed last.
+    """
+
+    def __init__(self, number: "int", plan: "rounds.Plan") -> "None":
+        self.number = number
+        self.plan = plan
+        self.position: "Optional[int]" = None
+        self.stop = 0
+        self.exhausted = False
+        self.folded = False
+        self.looks = 0
+        self.free: "List[Tuple[int, int]]" = []
