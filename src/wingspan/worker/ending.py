@@ -151,8 +151,14 @@ def _end_threads_and_call_exit_functions() -> "None":
     import threading
 
     _ending[0] = True
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for them, too: those of concurrent.futures are told to end
+    # It waits for threads, and tells those of concurrent.futures to end. Python 3.7 and older take it ill to be asked twice.
+    shutdown, threading._shutdown = threading._shutdown, _nothing  # type: ignore[attr-defined]
+    shutdown()
     atexit._run_exitfuncs()
+
+
+def _nothing() -> "None":
+    """In place of what has been done."""
 
 
 def end_in_order(beginning: "Beginning") -> "NoReturn":
