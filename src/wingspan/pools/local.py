@@ -1,9 +1,9 @@
 """Plain processes on this machine that outlive the caller.
 
-Each worker is a process in a session of its own. That it is alive is known by a lock (flock(2)) on ``workers/<n>.run`` in the map's
-folder: the lock is taken before the process is started and handed to it open, so there is no moment without an
-answer, and the kernel drops it however the process ends. Workers stay for some seconds after their map and take the
-next one of the same interpreter (see `wingspan.worker.idle`).
+Each worker is a process in a session of its own. That it is alive is known by a lock (flock(2)) on
+``workers/<n>.run`` in the map's folder. The lock is taken before the process is started and handed to it
+open, so there is no moment without an answer, and the kernel drops it however the process ends. Workers stay
+for some seconds after their map and take the next one of the same interpreter (see `wingspan.worker.idle`).
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def _with_environ(order: dict[str, Any], environ: dict[str, str]) -> dict[str, A
 def _start(
     words: Sequence[str], descriptors: tuple[int, ...], environ: Mapping[str, str], stderr: str
 ) -> subprocess.Popen[bytes]:
-    """A process that outlives us and inherits the descriptors. Its standard error is appended to the file `stderr`."""
+    """A process that outlives us and inherits the descriptors. Its standard error is appended to the file
+    `stderr`.
+    """
     with open(stderr, "ab", opener=None if stderr == os.devnull else trust.opener) as file:
         return subprocess.Popen(
             words,
@@ -112,7 +114,8 @@ def _is_taken(worker: socket.socket, order: dict[str, Any], lock: int) -> bool:
         return worker.recv(32).endswith(b"\n")
     except OSError:
         with contextlib.suppress(OSError):
-            # After this the worker cannot answer any more, and drops the order. If it answered before, the answer is here.
+            # After this the worker cannot answer any more, and drops the order. If it answered before, the
+            # answer is here.
             worker.shutdown(socket.SHUT_RDWR)
             worker.setblocking(False)
             return worker.recv(32).endswith(b"\n")
@@ -128,7 +131,9 @@ def _current_folder() -> str | None:
 
 
 def _import_folders(here: str | None) -> list[str]:
-    """``sys.path`` for another process that starts in `here`. Anything may be in it: of what is no string Python takes no notice."""
+    """``sys.path`` for another process that starts in `here`. Anything may be in it: of what is no string
+    Python takes no notice.
+    """
     entries = [os.fspath(entry) if isinstance(entry, os.PathLike) else entry for entry in sys.path]
     folders = [entry or here for entry in entries if isinstance(entry, str)]
     return [folder for folder in folders if folder is not None]
@@ -228,7 +233,8 @@ class LocalPool(PlainPool):
                 "job": {"cluster": cluster, "proc": process, "note": job.note},
                 "folder": here,
                 "environ": None,
-                # The worker may have been started for a map that is gone: what its children import lies in this one's.
+                # The worker may have been started for a map that is gone: what its children import lies in
+                # this one's.
                 "path": [*(_import_folders(here) if own else []), archive],
                 "stdout": str(job.stdout).replace("$(Process)", str(process)),
                 "stderr": str(job.stderr).replace("$(Process)", str(process)),
@@ -268,7 +274,9 @@ class LocalPool(PlainPool):
             return []
 
     def warm_up(self, archive: Path, count: int) -> None:
-        """Start as many workers as will be missing, before it is known what they are for: they import meanwhile."""
+        """Start as many workers as will be missing, before it is known what they are for: they import
+        meanwhile.
+        """
         command = [self.python, str(archive)]
         environ = dict(os.environ)
         folder = self._idle_folder(command, environ)
@@ -283,7 +291,9 @@ class LocalPool(PlainPool):
 
     @staticmethod
     def _lock(folder: Path, order: dict[str, Any]) -> int:
-        """The open lock that says "this worker is alive"; its file says which job that is, and later which process."""
+        """The open lock that says "this worker is alive"; its file says which job that is, and later which
+        process.
+        """
         lock = os.open(folder / "workers" / f"{order['worker']}.run", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.pwrite(lock, run_facts(order["job"], None), 0)
@@ -368,7 +378,8 @@ class LocalPool(PlainPool):
                 ours.enter_context(one)
                 theirs.enter_context(other)
             numbers = tuple(other.fileno() for _, other in pairs)
-            # The last word tells these workers from others of the same kind (see `wingspan.worker.offspring`).
+            # The last word tells these workers from others of the same kind (see
+            # `wingspan.worker.offspring`).
             words = [*command, "idle", str(idle_folder), ",".join(map(str, numbers)), os.urandom(8).hex()]
             try:
                 process = _start(words, numbers, environ, stderr)

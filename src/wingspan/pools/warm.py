@@ -1,10 +1,12 @@
-"""Workers that wait between the maps of a personal pool, and do what can be done until HTCondor has started a map's jobs.
+"""Workers that wait between the maps of a personal pool, and do what can be done until HTCondor has started a
+map's jobs.
 
-HTCondor needs about a second for a job that comes close behind another. A map's jobs are submitted as ever, and everything that is
-known of them is known from HTCondor; but where the pool has room for them, each may be lent a warm worker, a process of this machine
-with the environment of the pool's jobs. It works as the worker that the job will be. Once the job has its slot, it waits in it until
-the warm worker has ended (`wingspan.worker.idle.give_way`), which takes no further work after `RETIRES_SECONDS`: whatever
-takes long is done by jobs. A warm worker that waits holds no slot and no file of a map, so nothing has to wait for it.
+HTCondor needs about a second for a job that comes close behind another. A map's jobs are submitted as ever,
+and everything that is known of them is known from HTCondor; but where the pool has room for them, each may be
+lent a warm worker, a process of this machine with the environment of the pool's jobs. It works as the worker
+that the job will be. Once the job has its slot, it waits in it until the warm worker has ended
+(`wingspan.worker.idle.give_way`), which takes no further work after `RETIRES_SECONDS`: whatever takes long is
+done by jobs. A warm worker that waits holds no slot and no file of a map, so nothing has to wait for it.
 """
 
 from __future__ import annotations
@@ -49,12 +51,16 @@ _PATIENCE = 5.0
 
 
 def _number(value: Any, default: int) -> int:
-    """A ClassAd value; an expression of the job's own (a request that grows with what it used) counts as `default`."""
+    """A ClassAd value; an expression of the job's own (a request that grows with what it used) counts as
+    `default`.
+    """
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 def _is_dry(ad: Mapping[str, Any]) -> bool:
-    """The job is a worker's whose warm worker has left nothing to do: it is about to end, or to be removed."""
+    """The job is a worker's whose warm worker has left nothing to do: it is about to end, or to be
+    removed.
+    """
     if not ad.get("WingspanMap"):
         return False
     words = str(ad.get("Args") or ad.get("Arguments") or "").split()
@@ -125,7 +131,9 @@ class WarmWorkers(LocalPool):
         return self._personal.directory / "warm"
 
     def suits(self, job: JobDescription) -> bool:
-        """A process that is no job of HTCondor's can stand for this one: it asks for cores and memory, and nothing else."""
+        """A process that is no job of HTCondor's can stand for this one: it asks for cores and memory, and
+        nothing else.
+        """
         resources = job.resources
         return (
             job.custom.keys() == {"WingspanMap"}
@@ -183,7 +191,8 @@ class WarmWorkers(LocalPool):
                     "scratch": scratch,
                     "files": told["files"],
                     "environ": own,
-                    # The worker may have been started for a map that is gone: what its children import lies in this one's.
+                    # The worker may have been started for a map that is gone: what its children import lies
+                    # in this one's.
                     "path": [archive],
                     "stdout": str(job.stdout).replace("$(Process)", str(process)),
                     "stderr": str(job.stderr).replace("$(Process)", str(process)),
@@ -213,9 +222,11 @@ class WarmWorkers(LocalPool):
         return sockets
 
     def end(self, submissions: Sequence[Submission], folder: Path) -> None:
-        """End the warm workers that work for these jobs, as HTCondor ends the jobs; they are gone when this returns.
+        """End the warm workers that work for these jobs, as HTCondor ends the jobs; they are gone when this
+        returns.
 
-        Those whose work is done are left alone: the exit functions of their executors may take a moment, and nobody waits for that.
+        Those whose work is done are left alone: the exit functions of their executors may take a moment, and
+        nobody waits for that.
         """
         clusters = {submission.cluster for submission in submissions}
         begun, told = time.monotonic(), set[int]()

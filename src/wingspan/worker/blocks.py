@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 class Block(object):
     """A block that this worker has claimed.
 
-    One that is to be done `alone` may hold what took an earlier worker down: nothing is claimed or kept back beside it.
-    A `single` one is of a round whose components are claimed one by one. What fails in one that `may_retry` has attempts left.
-    `functions` are the files of the functions of its runs.
+    One that is to be done `alone` may hold what took an earlier worker down: nothing is claimed or kept back
+    beside it. A `single` one is of a round whose components are claimed one by one. What fails in one that
+    `may_retry` has attempts left. `functions` are the files of the functions of its runs.
     """
 
     def __init__(

@@ -31,7 +31,8 @@ FAST_SECONDS = 50e-6
 FAST_SAMPLE = 64
 #: Gather outputs for so long (s).
 RUN_SECONDS = 0.001
-#: What the first components leave is looked at closely, later so often at most (s); of a function that has left something, always.
+#: What the first components leave is looked at closely, later so often at most (s); of a function that has
+#: left something, always.
 CLOSE_LOOKS = 8
 CLOSE_LOOK_SECONDS = 0.005
 
@@ -170,11 +171,12 @@ class Caller(object):
             self._recent, self._sample = 0.0, 0
 
     def call_fast(self, place: "int") -> "int":
-        """Components from `place` on, outputs gathered, until one is slow, prints, fails, or returns something that is not plain.
+        """Components from `place` on, outputs gathered, until one is slow, prints, fails, or returns
+        something that is not plain.
 
-        Their outputs are told in one record, and before anything that could take long. Returns the place after the last that was done.
-        Should the process die here, the supervisor does not know at which component: it has them all done
-        again by an executor that does not gather.
+        Their outputs are told in one record, and before anything that could take long. Returns the place
+        after the last that was done. Should the process die here, the supervisor does not know at which
+        component: it has them all done again by an executor that does not gather.
         """
         clock, call, loads, simple = self._clock, self._call, rebuild.loads, SIMPLE
         inputs, written = self._inputs, Printed.written
@@ -226,7 +228,8 @@ class Caller(object):
                 if end < run_ends:
                     begin = end
                     continue
-                # Long enough. A component that was long by itself may only have been interrupted: more than a few end the gathering.
+                # Long enough. A component that was long by itself may only have been interrupted: more than a
+                # few end the gathering.
                 slow += end - begin > RUN_SECONDS
                 place = run + len(values)
                 self._tell_run(self._first + run, run_began, values, walls)

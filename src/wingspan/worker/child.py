@@ -1,4 +1,6 @@
-"""The supervisor's end of an executor: the process, its pipes and files, and the chunks on their way through it."""
+"""The supervisor's end of an executor: the process, its pipes and files, and the chunks on their way through
+it.
+"""
 
 import collections
 import fcntl
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
 
     _Bytes = Union[bytes, memoryview]
 
-#: Where output begins in the executor's two files. None of them is empty, so that no other file is taken for it that is.
+#: Where output begins in the executor's two files. None of them is empty, so that no other file is taken for
+#: it that is.
 PRINTED_FROM = 1
-#: F_SETPIPE_SZ of fcntl(2), which Python 3.9 does not name yet; and what a pipe may hold without being asked (pipe(7)).
+#: F_SETPIPE_SZ of fcntl(2), which Python 3.9 does not name yet; and what a pipe may hold without being asked
+#: (pipe(7)).
 _SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 20
 
 
@@ -35,7 +39,8 @@ class Chunk(object):
         block: Theirs.
         indices: Their numbers.
         bounds: See `Inputs.bounds`.
-        data: Their inputs, joined; or None, where it is one that is too large to be held: it is read while it is sent.
+        data: Their inputs, joined; or None, where it is one that is too large to be held: it is read while it
+            is sent.
         inputs: Where such a one is read.
     """
 
@@ -82,7 +87,8 @@ class Executor(object):
 
     Args:
         scratch: Folder for what the executor prints.
-        not_for_executor: Open files that must not outlive the supervisor, such as the lock that says it is alive.
+        not_for_executor: Open files that must not outlive the supervisor, such as the lock that says it is
+            alive.
     """
 
     def __init__(self, scratch: "str", not_for_executor: "Sequence[int]" = ()) -> "None":
@@ -150,7 +156,8 @@ class Executor(object):
     def printed(
         self, starts: "Tuple[int, int]", ends: "Tuple[Optional[int], Optional[int]]"
     ) -> "Iterator[Tuple[int, bytes]]":
-        """``(kind of record, bytes)``: what was written to standard output and error and has not been asked for yet.
+        """``(kind of record, bytes)``: what was written to standard output and error and has not been asked
+        for yet.
 
         Args:
             starts: Where to begin in each of the two, if that is not behind us.

@@ -22,13 +22,17 @@ _MOST_PARTS = 1000
 
 
 class _Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
-    """HTCondor's client, with fewer system calls for each answer and no copies of large data."""
+    """HTCondor's client, where it matters for speed: it reads answers byte by byte, and data in pieces of 5
+    KiB.
+    """
 
     def connect(self, auth_method: "Optional[str]" = None) -> "None":
         HTChirp.connect(self, auth_method)
-        # A write is two small packets: without this each waits for the other side's delayed acknowledgement, 40 ms.
+        # A write is two small packets: without this each waits for the other side's delayed acknowledgement,
+        # 40 ms.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The kernel waits, not Python: with a time limit of its own it would look before each read whether something is there.
+        # The kernel waits, not Python: with a time limit of its own it would look before each read whether
+        # something is there.
         limit = struct.pack("@ll", PATIENCE, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
@@ -80,10 +84,7 @@ class _Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
 
 
 class ChirpTransport(object):
-    """The map's folder is on the access point, reached through this job's shadow.
-
-    htchirp reads replies byte by byte and data in 5 KiB pieces that it adds up; the two methods that matter for speed are replaced here.
-    """
+    """The map's folder is on the access point, reached through this job's shadow."""
 
     name = "chirp"
     flush_seconds = 0.5
@@ -143,7 +144,8 @@ class ChirpTransport(object):
         self._write(descriptor, *parts)
 
     def _write(self, descriptor: "int", *parts: "Union[bytes, memoryview]") -> "None":
-        # Each write is a round trip to the access point: a piece of a large output, with what precedes it, takes one.
+        # Each write is a round trip to the access point: a piece of a large output, with what precedes it,
+        # takes one.
         length = sum(map(len, parts))
         if not length:
             return  # HTCondor's starter ends with its job where nothing is written

@@ -59,7 +59,9 @@ class Crash(object):
 
 
 def crash_at_the_start(status: "int", err: "int", printed_from: "int") -> "Dict[str, Any]":
-    """The error of an executor that dies before it reaches a component; what it printed begins at `printed_from`."""
+    """The error of an executor that dies before it reaches a component; what it printed begins at
+    `printed_from`.
+    """
     return failure.crash("function", how_it_ended(status), stderr=_tail(err, printed_from))
 
 

@@ -1,4 +1,6 @@
-"""How a process ends in which the user's code has run: an executor that has done its work, and a process that the user's code forked off."""
+"""How a process ends in which the user's code has run: an executor that has done its work, and a process that
+the user's code forked off.
+"""
 
 import os
 import sys
@@ -9,14 +11,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, NoReturn, Optional, Tuple
 
-#: Whether the user's code has forked this process off: it must not speak for the executor. In a list, as it is looked at after each component.
+#: Whether the user's code has forked this process off: it must not speak for the executor. In a list, as it
+#: is looked at after each component.
 forked_off = [False]
 #: Whether this process has come to its end.
 _ending = [False]
 
 
 def silence_forks(*pipes: "int") -> "None":
-    """Let no process that the user's code forks off take inputs or tell results, should it come back from the function."""
+    """Let no process that the user's code forks off take inputs or tell results, should it come back from the
+    function.
+    """
 
     def after_in_child() -> "None":
         if forked_off[0]:  # a fork of a fork: those numbers are its own files now
@@ -30,7 +35,9 @@ def silence_forks(*pipes: "int") -> "None":
 
 
 def end_as_python_ends(error: "Optional[BaseException]") -> "NoReturn":
-    """A process that the user's code forked off came back from the function, or `error` did: it ends as a script would at its end."""
+    """A process that the user's code forked off came back from the function, or `error` did: it ends as a
+    script would at its end.
+    """
     code = 0
     try:
         if isinstance(error, SystemExit):
@@ -62,7 +69,9 @@ def end_as_python_ends(error: "Optional[BaseException]") -> "NoReturn":
 
 
 class Beginning(object):
-    """What there was in this process before the user's code came: what is new since then has to be ended in order."""
+    """What there was in this process before the user's code came: what is new since then has to be ended in
+    order.
+    """
 
     def __init__(self) -> "None":
         import atexit
@@ -72,7 +81,9 @@ class Beginning(object):
         self._files = _open_files()
 
     def is_unchanged(self) -> "bool":
-        """The user's code has left no exit function, no thread that Python would wait for, and no file that is open for writing."""
+        """The user's code has left no exit function, no thread that Python would wait for, and no file that
+        is open for writing.
+        """
         import threading
 
         if self._exit_functions is None or _exit_functions() != self._exit_functions:
@@ -96,7 +107,8 @@ class Beginning(object):
 def _let_go() -> "None":
     """Drop what the user's modules hold, while the libraries that write open files to their end are whole.
 
-    Python does this to the ``__main__`` of a script before all other modules. It does not know that these are such.
+    Python does this to the ``__main__`` of a script before all other modules. It does not know that these are
+    such.
     """
     if not _ending[0]:
         return  # somebody else calls exit functions
@@ -151,7 +163,8 @@ def _end_threads_and_call_exit_functions() -> "None":
     import threading
 
     _ending[0] = True
-    # It waits for threads, and tells those of concurrent.futures to end. Python 3.7 and older take it ill to be asked twice.
+    # It waits for threads, and tells those of concurrent.futures to end. Python 3.7 and older take it ill to
+    # be asked twice.
     shutdown, threading._shutdown = threading._shutdown, _nothing  # type: ignore[attr-defined]
     shutdown()
     atexit._run_exitfuncs()
@@ -164,8 +177,9 @@ def _nothing() -> "None":
 def end_in_order(beginning: "Beginning") -> "NoReturn":
     """The executor has done its work: end as Python does at the end of a script.
 
-    Python waits for threads, calls what was registered with `atexit`, and takes apart what is left, so that open files are written to their
-    end. To take large libraries apart takes long: it is done only where files are still open after the user's modules have let go of theirs.
+    Python waits for threads, calls what was registered with `atexit`, and takes apart what is left, so that
+    open files are written to their end. To take large libraries apart takes long: it is done only where files
+    are still open after the user's modules have let go of theirs.
     """
     if not beginning.is_unchanged():
         try:

@@ -35,7 +35,9 @@ THREAD_LIMITS = (
 
 
 def die_with_parent(parent: "int") -> "None":
-    """Ask the kernel to kill this process when its parent dies (prctl(2), PR_SET_PDEATHSIG); on other systems the closed pipe ends it."""
+    """Ask the kernel to kill this process when its parent dies (prctl(2), PR_SET_PDEATHSIG); on other systems
+    the closed pipe ends it.
+    """
     if sys.platform.startswith("linux"):
         try:
             import ctypes

@@ -1,4 +1,6 @@
-"""Turning an exception into plain data that any Python can read, even where the exception itself cannot be rebuilt."""
+"""Turning an exception into plain data that any Python can read, even where the exception itself cannot be
+rebuilt.
+"""
 
 import io
 import pickle
@@ -22,7 +24,9 @@ def _text(make: "Callable[[Any], str]", value: "Any") -> "str":
 
 
 def _attribute(error: "BaseException", name: "str") -> "Any":
-    """An attribute of an exception of the user's, whose class may do anything when it is asked; None if it has none."""
+    """An attribute of an exception of the user's, whose class may do anything when it is asked; None if it
+    has none.
+    """
     try:
         return getattr(error, name, None)
     except BaseException:
@@ -74,7 +78,8 @@ def describe(
 
     Args:
         error: The exception.
-        stage: ``"function"`` (it could not be loaded), ``"input"``, ``"call"`` or ``"output"`` (it could not be pickled).
+        stage: ``"function"`` (it could not be loaded), ``"input"``, ``"call"`` or ``"output"`` (it could not
+            be pickled).
         dumps: Pickles, raising for what cannot be pickled.
         skip: File names whose frames are ours and not the user's.
         given: The input that caused it, when `has_input`.
@@ -148,7 +153,8 @@ class _Plain(pickle.Unpickler):
 
 
 def plain(data: "bytes") -> "Any":
-    """The value of a pickle of plain types (numbers, text, bytes, None, and lists, tuples, sets and dicts of them).
+    """The value of a pickle of plain types (numbers, text, bytes, None, and lists, tuples, sets and dicts of
+    them).
 
     Raises:
         ValueError: There is something else in it, or it is no pickle.
@@ -160,7 +166,8 @@ def plain(data: "bytes") -> "Any":
 
 
 def loads(data: "bytes") -> "Dict[str, Any]":
-    """Read back what `dumps` wrote. Every worker of a map can sign it: nothing in it is executed, and everything is of its type.
+    """Read back what `dumps` wrote. Every worker of a map can sign it: nothing in it is executed, and
+    everything is of its type.
 
     Raises:
         ValueError: It is nothing that `dumps` writes.

@@ -1,20 +1,21 @@
 """Records and frames: how results lie in ``results/<worker>.<start>``.
 
-A *record* is one fact: the output or the error of a component, what it printed, or a sign of life of its worker. A worker
-appends records in *frames* of at most about a megabyte, and outputs that are larger than that in *pieces* before their record. Both
-begin with::
+A *record* is one fact: the output or the error of a component, what it printed, or a sign of life of its
+worker. A worker appends records in *frames* of at most about a megabyte, and outputs that are larger than
+that in *pieces* before their record. Both begin with::
 
     magic (4 bytes)  length of the body (u64)  number of records (u32)  MAC (16 bytes)
 
-    b"WSF2"  body = SHA-256 of the payloads (32 bytes), all record headers (40 bytes each), then all payloads in the same order
-    b"WSP2"  body = a piece of the pickle of one output
+    b"WSF2"  body = SHA-256 of the payloads (32 bytes), all record headers (40 bytes each), then all payloads
+    in the same order b"WSP2"  body = a piece of the pickle of one output
     b"WSF1"  as WSF2, without the SHA-256 and with another MAC: older maps
 
-The MAC is HMAC-SHA-256, cut to 16 bytes, over the magic, the file's name, the frame's offset in it, the two numbers, and the body: of records
-without their payloads, for which their SHA-256 stands, so that the headers can be trusted without reading the payloads.
-It finds a torn tail (the machine died while appending), a flipped bit, a frame moved to another place and a frame written by
-somebody who does not have the map's key; readers take frames up to the last whole one. (SHA-256 since processors have instructions for it:
-twice as quick as BLAKE2b, with which WSF1 is signed.)
+The MAC is HMAC-SHA-256, cut to 16 bytes, over the magic, the file's name, the frame's offset in it, the two
+numbers, and the body: of records without their payloads, for which their SHA-256 stands, so that the headers
+can be trusted without reading the payloads. It finds a torn tail (the machine died while appending), a
+flipped bit, a frame moved to another place and a frame written by somebody who does not have the map's key;
+readers take frames up to the last whole one. (SHA-256 since processors have instructions for it: twice as
+quick as BLAKE2b, with which WSF1 is signed.)
 """
 
 import hashlib
@@ -32,8 +33,8 @@ FRAME_MAGIC = b"WSF2"
 PIECE_MAGIC = b"WSP2"
 OLD_FRAME_MAGIC = b"WSF1"
 DIGEST_BYTES = 32
-#: kind, attempt, count, round, index, started (Unix time), wall (s), CPU (s), peak memory (KiB), payload length.
-#: count is 1, but for a `RUN`.
+#: kind, attempt, count, round, index, started (Unix time), wall (s), CPU (s), peak memory (KiB), payload
+#: length. count is 1, but for a `RUN`.
 RECORD = struct.Struct("<BBHIIdffIQ")
 #: Later attempts are written as this one.
 MAX_ATTEMPT = 255
@@ -45,13 +46,14 @@ HELLO = 4
 HEARTBEAT = 5
 REFUSED = 6
 BYE = 8
-#: Outputs of `count` components from `index` on that took microseconds each. Wall and CPU time are their sums; the payload is each
-#: one's wall time (f32), then a pickle of the list of outputs, all of them of plain immutable types.
+#: Outputs of `count` components from `index` on that took microseconds each. Wall and CPU time are their
+#: sums; the payload is each one's wall time (f32), then a pickle of the list of outputs, all of them of plain
+#: immutable types.
 RUN = 9
 #: Names of files (JSON) that components wrote into the folder that goes with the job.
 LEFT = 11
-#: An output whose pickle lies in pieces before this record. The payload is one byte (1 if there is code in it), then where each piece
-#: begins (u64) and how long it is (u32).
+#: An output whose pickle lies in pieces before this record. The payload is one byte (1 if there is code in
+#: it), then where each piece begins (u64) and how long it is (u32).
 LARGE = 10
 PIECE = struct.Struct("<QI")
 #: A piece has so many bytes, but for the last.
@@ -64,7 +66,8 @@ NO_COMPONENT = 2**32 - 1
 HEARTBEAT_SECONDS = 10.0
 #: Silence after which another worker may take over what a worker has claimed (the map may say otherwise).
 LEASE_SECONDS = 120.0
-#: Seconds that an executor has to end in order when its work is done; then it is killed (the map may say otherwise).
+#: Seconds that an executor has to end in order when its work is done; then it is killed (the map may say
+#: otherwise).
 END_SECONDS = 10.0
 
 KEY_BYTES = 32
@@ -85,7 +88,9 @@ def mac(
 
 
 def sign(key: "bytes", text: "Union[str, bytes]") -> "bytes":
-    """Sign a small text file (a claim, a plan): the text, then its MAC in hexadecimal on a line of its own."""
+    """Sign a small text file (a claim, a plan): the text, then its MAC in hexadecimal on a line of its
+    own.
+    """
     data = text if isinstance(text, bytes) else text.encode()
     return data + b"\n" + hashlib.blake2b(data, key=key, digest_size=16).hexdigest().encode() + b"\n"
 
@@ -151,7 +156,9 @@ class Frame(object):
     __slots__ = ("_code", "_length", "_magic", "count", "end", "headers", "is_piece", "payloads")
 
     def __init__(self, name: "str", offset: "int", data: "_Bytes", position: "int" = 0) -> "None":
-        """Of the frame at `offset` of file `name`, which begins at `position` of `data`; ValueError where there is none."""
+        """Of the frame at `offset` of file `name`, which begins at `position` of `data`; ValueError where
+        there is none.
+        """
         self._magic, self._length, self.count, self._code = FRAME.unpack_from(data, position)
         self.is_piece = self._magic == PIECE_MAGIC
         self.headers = FRAME.size + (DIGEST_BYTES if self._magic == FRAME_MAGIC else 0)
@@ -178,7 +185,9 @@ class Frame(object):
     def check_payloads(
         self, name: "str", offset: "int", data: "_Bytes", payloads: "Iterable[_Bytes]", position: "int" = 0
     ) -> "None":
-        """The payloads, which come in pieces, are those that the headers were signed with; ValueError if not."""
+        """The payloads, which come in pieces, are those that the headers were signed with; ValueError if
+        not.
+        """
         if self._magic == OLD_FRAME_MAGIC:
             return  # `check` has seen them
         digest = hashlib.sha256()
@@ -192,10 +201,11 @@ class Frame(object):
 def whole_frames(
     name: "str", key: "bytes", data: "bytes", offset: "int"
 ) -> "Iterator[Tuple[int, int, int, int]]":
-    """Yield ``(start, count, headers, next start)`` for each whole frame of records in `data`, which lies at `offset` of file `name`.
+    """Yield ``(start, count, headers, next start)`` for each whole frame of records in `data`, which lies at
+    `offset` of file `name`.
 
-    Positions are within `data`. Stops before a frame that is not all there yet. Raises ValueError at a frame that is all there and wrong:
-    what follows it cannot be trusted.
+    Positions are within `data`. Stops before a frame that is not all there yet. Raises ValueError at a frame
+    that is all there and wrong: what follows it cannot be trusted.
     """
     position, end = 0, len(data)
     view = memoryview(data)

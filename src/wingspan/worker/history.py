@@ -1,4 +1,6 @@
-"""What an earlier start, or another worker, has already finished: read from the record headers of its results, without the payloads."""
+"""What an earlier start, or another worker, has already finished: read from the record headers of its
+results, without the payloads.
+"""
 
 from . import formats
 

@@ -1,11 +1,13 @@
 """A worker that stays for a while after its map, so that the next map of the same interpreter starts at once.
 
-On `local` it is a worker like any other. On a personal pool it lends a hand until HTCondor has started the map's job: it works as the
-worker that the job is to be, and the job, once it has a slot, waits in it until the warm worker has ended (`give_way`).
+On `local` it is a worker like any other. On a personal pool it lends a hand until HTCondor has started the
+map's job: it works as the worker that the job is to be, and the job, once it has a slot, waits in it until
+the warm worker has ended (`give_way`).
 
-It listens on a Unix socket in a folder that only its user can enter. Who connects sends one JSON line (what to work on) and the open
-lock file that says "this worker is alive" (see `wingspan.pools.local`), and reads the worker's process id. A worker whose wait is over
-takes its socket away first: a connection that is not answered was too late, and its sender starts a new worker.
+It listens on a Unix socket in a folder that only its user can enter. Who connects sends one JSON line (what
+to work on) and the open lock file that says "this worker is alive" (see `wingspan.pools.local`), and reads
+the worker's process id. A worker whose wait is over takes its socket away first: a connection that is not
+answered was too late, and its sender starts a new worker.
 """
 
 import fcntl
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 
     from .supervisor import Supervisor
 
-#: In a job's environment: the file that is to hold this environment, for workers that are no jobs but stand for such.
+#: In a job's environment: the file that is to hold this environment, for workers that are no jobs but stand
+#: for such.
 REMEMBER = "_WINGSPAN_REMEMBER"
 #: What a job asks of its warm worker is asked again, less kindly, after so long (s).
 PATIENCE = 3.0
-#: A warm worker looks so often whether the job is there whose work it does (s), and waits so long for it to come.
+#: A warm worker looks so often whether the job is there whose work it does (s), and waits so long for it to
+#: come.
 LOOK_SECONDS = 1.0
 JOB_SECONDS = 30.0
 #: Seconds that a worker waits for the next map.
@@ -56,7 +60,9 @@ def _warm_process(lock: "int") -> "Optional[int]":
 
 
 def give_way(folder: "str", worker: "int") -> "None":
-    """A job of a personal pool: wait as long as a warm worker does the work of `worker`. What ends the job ends that worker."""
+    """A job of a personal pool: wait as long as a warm worker does the work of `worker`. What ends the job
+    ends that worker.
+    """
     try:
         lock = os.open("%s/workers/%d.run" % (folder, worker), os.O_RDONLY)
     except OSError:
@@ -182,7 +188,9 @@ class _Listener(object):
 def _receive(
     connection: "socket.socket", patience: "float", answer: "bool"
 ) -> "Optional[Tuple[Dict[str, Any], int]]":
-    """``(order, lock)`` from the other end, which is told our process id if it wants an `answer`; None when nothing comes."""
+    """``(order, lock)`` from the other end, which is told our process id if it wants an `answer`; None when
+    nothing comes.
+    """
     connection.settimeout(patience)
     try:
         data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 1)
@@ -201,7 +209,9 @@ def _receive(
 
 
 def _one_of(connections: "List[socket.socket]") -> "socket.socket":
-    """Fork a process for each socket but the first; in each, its own one is answered and the others are closed."""
+    """Fork a process for each socket but the first; in each, its own one is answered and the others are
+    closed.
+    """
     own = connections[0]
     for connection in connections[1:]:
         if os.fork() == 0:
@@ -232,7 +242,8 @@ def _say_that_it_ends(lock: "int", job: "Dict[str, Any]") -> "None":
 
 
 def main(argv: "List[str]") -> "int":
-    """``idle FOLDER SOCKET,SOCKET… TOKEN``: be as many workers as there are open sockets. The token is like no other's.
+    """``idle FOLDER SOCKET,SOCKET… TOKEN``: be as many workers as there are open sockets. The token is like
+    no other's.
 
     Each works on what comes by its socket, then waits in FOLDER for others.
     """

@@ -1,4 +1,6 @@
-"""Reading the pickles of inputs: ``inputs.bin`` holds them one after the other, ``inputs.idx`` where each begins (u64, and the end)."""
+"""Reading the pickles of inputs: ``inputs.bin`` holds them one after the other, ``inputs.idx`` where each
+begins (u64, and the end).
+"""
 
 from array import array
 
@@ -41,7 +43,9 @@ class Inputs(object):
         self._first, self._stop = first, end
 
     def bounds(self, first: "int", stop: "int") -> "array[int]":
-        """Where the inputs ``first … stop - 1`` begin, and where the last ends: one number more than there are inputs."""
+        """Where the inputs ``first … stop - 1`` begin, and where the last ends: one number more than there
+        are inputs.
+        """
         self._load_offsets(first, stop)
         return self._offsets[first - self._first : stop - self._first + 1]
 

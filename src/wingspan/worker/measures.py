@@ -75,7 +75,9 @@ def family(pid: "int") -> "List[int]":
 
 
 def resident_kib(pids: "Sequence[int]", shared: "bool") -> "int":
-    """Resident memory of processes (KiB), what several share counted for each of them (`shared`), or once in all, which takes longer."""
+    """Resident memory of processes (KiB), what several share counted for each of them (`shared`), or once in
+    all, which takes longer.
+    """
     file_name, key = ("status", "VmRSS:") if shared else ("smaps_rollup", "Pss:")
     total = 0
     for pid in pids:

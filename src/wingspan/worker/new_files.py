@@ -1,4 +1,6 @@
-"""Files that components write into the folder that goes with the job: the map tells of them, so that nobody looks for them in vain."""
+"""Files that components write into the folder that goes with the job: the map tells of them, so that nobody
+looks for them in vain.
+"""
 
 import os
 

@@ -1,8 +1,10 @@
-"""Processes that a component leaves behind are gone with the work, as on HTCondor: also those that have left their session and parent.
+"""Processes that a component leaves behind are gone with the work, as on HTCondor: also those that have left
+their session and parent.
 
-A worker is the *subreaper* of what its executor starts (prctl(2)): a process whose parent ends becomes its child, however often it forked.
-So all of them are found below it. Where nobody else does it (a worker that is a plain process on this machine), a *guardian*,
-the worker's parent, ends them should the worker itself be killed.
+A worker is the *subreaper* of what its executor starts (prctl(2)): a process whose parent ends becomes its
+child, however often it forked. So all of them are found below it. Where nobody else does it (a worker that is
+a plain process on this machine), a *guardian*, the worker's parent, ends them should the worker itself be
+killed.
 
 Workers of other maps that a component made are left alone: they outlive whoever made the map.
 """
@@ -34,7 +36,9 @@ def adopt() -> "None":
 
 
 def reap(but: "Sequence[int]" = ()) -> "None":
-    """Collect children that have ended, up to the first that is one of `but`: somebody else waits for those."""
+    """Collect children that have ended, up to the first that is one of `but`: somebody else waits for
+    those.
+    """
     try:
         while True:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -66,7 +70,9 @@ def end() -> "None":
 
 
 def guard() -> "None":
-    """Fork: the child goes on, and this process stays to end what the child may leave behind. It ends as the child does."""
+    """Fork: the child goes on, and this process stays to end what the child may leave behind. It ends as the
+    child does.
+    """
     if not os.path.isdir("/proc/self"):
         return
     child = os.fork()
@@ -122,7 +128,9 @@ def _parent(pid: "str") -> "int":
 
 
 def _is_worker(pid: "int") -> "bool":
-    """It was started as a worker for local maps: not a fork of this process, or of its executor, which is called the same."""
+    """It was started as a worker for local maps: not a fork of this process, or of its executor, which is
+    called the same.
+    """
     words = _words(pid)
     return (
         words != _words(os.getpid())

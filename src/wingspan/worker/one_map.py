@@ -64,7 +64,8 @@ def work(
         import traceback
 
         traceback.print_exc()
-        # Ours, not the user's: a file of the map that is cut, a full disk. Told, so that nobody waits in vain.
+        # Ours, not the user's: a file of the map that is cut, a full disk. Told, so that nobody waits in
+        # vain.
         try:
             if supervisor is not None:
                 supervisor.refuse(failure.describe(error, "worker", pickle.dumps))

@@ -16,7 +16,9 @@ FRAME_BYTES = 1 << 20
 
 
 class Outbox(object):
-    """Appends records to ``results/<name>``; then tells the other workers what has failed and may be tried again."""
+    """Appends records to ``results/<name>``; then tells the other workers what has failed and may be tried
+    again.
+    """
 
     def __init__(self, transport: "Transport", key: "bytes", name: "str") -> "None":
         self._transport = transport
@@ -68,7 +70,9 @@ class Outbox(object):
             self._append_frame()
 
     def append_piece(self, data: "memoryview") -> "Tuple[int, int]":
-        """Append a piece of a large output now: where it lies, and how long it is. Its record is added when all pieces are there."""
+        """Append a piece of a large output now: where it lies, and how long it is. Its record is added when
+        all pieces are there.
+        """
         path, length = "results/" + self.name, len(data)
         head = formats.piece_head(self._key, self.name, self._offset, data)
         begin = self._offset + len(head)
@@ -78,7 +82,9 @@ class Outbox(object):
         return begin, length
 
     def block_done(self, block: "Block") -> "None":
-        """All records of `block` are in the outbox: tell the other workers what failed, once they are safe."""
+        """All records of `block` are in the outbox: tell the other workers what failed, once they are
+        safe.
+        """
         if block.failed and block.may_retry:
             self._failed.append((block.round, block.failed))
 
@@ -94,7 +100,8 @@ class Outbox(object):
 
     def _append_frame(self) -> "None":
         parts = formats.frame_parts(self._key, self.name, self._offset, self._headers, self._payloads)
-        # Should it fail (a full disk) the worker ends: what it then still says must not carry this along, nor tell of its blocks.
+        # Should it fail (a full disk) the worker ends: what it then still says must not carry this along, nor
+        # tell of its blocks.
         self._headers, self._payloads, self._bytes, self._oldest = [], [], 0, None
         failed, self._failed = self._failed, []
         self._transport.append("results/" + self.name, *parts)
@@ -128,7 +135,9 @@ def first_free_name(transport: "Transport", worker: "int") -> "str":
 def with_pieces(
     header: "bytes", payload: "bytes", pieces: "Sequence[Tuple[int, int]]"
 ) -> "Tuple[bytes, bytes]":
-    """The record of a large output, with where its pieces lie; one that is an error has none, whatever was written before it."""
+    """The record of a large output, with where its pieces lie; one that is an error has none, whatever was
+    written before it.
+    """
     fields = list(formats.RECORD.unpack(header))
     if fields[0] != formats.LARGE:
         return header, payload

@@ -1,8 +1,10 @@
-"""The user's own modules on a worker: imported from the source that came with the function, as it was when the map was made.
+"""The user's own modules on a worker: imported from the source that came with the function, as it was when
+the map was made.
 
-What comes is one value of plain types (see `wingspan.maps._own`): the text of the files, which module lies in which, and what of the modules'
-globals is another than their source makes it. Where the worker sees the caller's files, modules keep their paths, so that what lies beside them
-is found; elsewhere the files are written to the worker's scratch folder.
+What comes is one value of plain types (see `wingspan.maps._own`): the text of the files, which module lies in
+which, and what of the modules' globals is another than their source makes it. Where the worker sees the
+caller's files, modules keep their paths, so that what lies beside them is found; elsewhere the files are
+written to the worker's scratch folder.
 """
 
 import importlib.machinery
@@ -50,7 +52,8 @@ class _Loader(importlib.machinery.SourceFileLoader):
         return importlib.machinery.SourceFileLoader.get_data(self, path)
 
     def path_stats(self, path: "Any") -> "Mapping[str, Any]":
-        # With these the compiled file that the caller's Python left beside the source is found, if it is of this text.
+        # With these the compiled file that the caller's Python left beside the source is found, if it is of
+        # this text.
         return {"mtime": self._mtime // 10**9, "size": len(self._text)}
 
     def set_data(self, path: "Any", data: "Any", *, _mode: "int" = 0o666) -> "None":
@@ -153,7 +156,9 @@ class Finder(object):
                 _put(target, last, value)
 
     def _is_of_another_place(self, pickled: "bytes") -> "bool":
-        """It names the caller's files, which are elsewhere here: what the module made of its own place when it was imported is right."""
+        """It names the caller's files, which are elsewhere here: what the module made of its own place when
+        it was imported is right.
+        """
         return any(
             folder != root and os.fsencode(root) in pickled for folder, root in zip(self.folders, self.roots)
         )
@@ -230,7 +235,9 @@ def _restore_random_states(before: "Tuple[Any, ...]") -> "None":
 
 
 def _make_generators_differ(module: "Any") -> "None":
-    """Generators that a module makes when it is imported, with a seed perhaps, become others on each worker."""
+    """Generators that a module makes when it is imported, with a seed perhaps, become others on each
+    worker.
+    """
     import random
 
     numpy_random = sys.modules.get("numpy.random")
@@ -302,7 +309,9 @@ def _write(own: "Dict[str, Any]", number: "int", scratch: "str") -> "str":
 
 
 class _Without(object):
-    """Last of all finders: a stand-in for Wingspan itself, which own modules may import at their top and workers need not have."""
+    """Last of all finders: a stand-in for Wingspan itself, which own modules may import at their top and
+    workers need not have.
+    """
 
     def __init__(self, finder: "Finder") -> "None":
         self._finder = finder
@@ -361,7 +370,9 @@ MAIN_VARIABLE = "WINGSPAN_MAIN"
 
 
 class _MainSpec(importlib.machinery.ModuleSpec):
-    """Tells `multiprocessing` which module its children import as ``__main__``, and writes it when it asks."""
+    """Tells `multiprocessing` which module its children import as ``__main__``, and writes it when it
+    asks.
+    """
 
     module: "Any" = None
     scratch = ""

@@ -41,7 +41,9 @@ class Dumper(object):
         self._write(data)
 
     def dump(self, value: "Any", write: "Callable[[Any], Any]") -> "None":
-        """Pickle `value` to `write`, as it comes: large bytes and arrays are handed over as they are, uncopied."""
+        """Pickle `value` to `write`, as it comes: large bytes and arrays are handed over as they are,
+        uncopied.
+        """
         self._write = write
         try:
             self._pickler.dump(value)
@@ -95,7 +97,8 @@ def culprit(value: "Any", name: "str", dumps: "Callable[[Any], Any]", depth: "in
         depth: How many levels to look into.
 
     Returns:
-        ``("the result['lock']", "_thread.lock")``: a path to the smallest part that is refused, and its type's name.
+        ``("the result['lock']", "_thread.lock")``: a path to the smallest part that is refused, and its
+        type's name.
     """
     kind = type(value)
     type_name = (

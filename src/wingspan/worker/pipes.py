@@ -1,7 +1,9 @@
-"""What a supervisor and its executor tell each other: chunks of inputs one way, groups of records the other, and the board between them.
+"""What a supervisor and its executor tell each other: chunks of inputs one way, groups of records the other,
+and the board between them.
 
-A pipe keeps what was written when its writer is killed, so nothing that was finished is lost. What the executor is doing right now stands in
-a small shared memory (`Board`), which the supervisor reads to attribute a crash, or what is being printed, to a component.
+A pipe keeps what was written when its writer is killed, so nothing that was finished is lost. What the
+executor is doing right now stands in a small shared memory (`Board`), which the supervisor reads to attribute
+a crash, or what is being printed, to a component.
 """
 
 import collections
@@ -16,15 +18,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
-#: length of what follows, round, attempt, number of components, the first of them. Then follow the bounds of their inputs (u64 each, one
-#: more than there are components, in this machine's byte order) and the inputs.
+#: length of what follows, round, attempt, number of components, the first of them. Then follow the bounds of
+#: their inputs (u64 each, one more than there are components, in this machine's byte order) and the inputs.
 CHUNK = struct.Struct("<QIHII")
 #: A chunk of nothing: there will be no more, and the executor is to end in order.
 END = CHUNK.pack(0, 0, 0, 0, 0)
-#: What precedes records on the pipe: components finished, headers, failures, bytes of payload, seconds of wall time, and where in the
-#: executor's two files the last component's output lies. Then follow the failed components (u32 each), all headers, all payloads.
-#: A group that finishes no component says why the executor refuses. One that finishes `PIECE` says that a piece of the output that
-#: comes next, `length` bytes, lies in the slot whose number stands for the failures.
+#: What precedes records on the pipe: components finished, headers, failures, bytes of payload, seconds of
+#: wall time, and where in the executor's two files the last component's output lies. Then follow the failed
+#: components (u32 each), all headers, all payloads. A group that finishes no component says why the executor
+#: refuses. One that finishes `PIECE` says that a piece of the output that comes next, `length` bytes, lies in
+#: the slot whose number stands for the failures.
 GROUP = struct.Struct("<IIIQdQQQQ")
 FAILED = struct.Struct("<I")
 PIECE = 2**32 - 1
@@ -39,7 +42,9 @@ SOME = -2
 
 
 class Board(object):
-    """Shared memory in which the executor leaves what it is doing, so that the supervisor knows when it dies or is long at it."""
+    """Shared memory in which the executor leaves what it is doing, so that the supervisor knows when it dies
+    or is long at it.
+    """
 
     def __init__(self) -> "None":
         self._memory = mmap.mmap(-1, 64)
@@ -101,20 +106,23 @@ def setup_message(
         folder: Working folder, or None to stay.
         environ: Environment variables to take over, or None.
         path: Further entries for ``sys.path``.
-        cores: How many cores the map's owner has asked for: so many threads do libraries start that have pools of them. None: as many as
-            they like.
+        cores: How many cores the map's owner has asked for: so many threads do libraries start that have
+            pools of them. None: as many as they like.
     """
     fields = pickle.dumps((facts, starred, careful, folder, environ, list(path), cores), 4)
     return SETUP.pack(len(fields), function) + fields
 
 
-#: A group that has arrived: `failed` are its failed components, `ranges` where output begins and ends, first of standard output, then of
-#: standard error. Of one that brings a piece of a large output only `slot` and `length` count, and `count` is `PIECE`.
+#: A group that has arrived: `failed` are its failed components, `ranges` where output begins and ends, first
+#: of standard output, then of standard error. Of one that brings a piece of a large output only `slot` and
+#: `length` count, and `count` is `PIECE`.
 Group = collections.namedtuple("Group", "count failed wall ranges headers payload slot length")
 
 
 def groups(buffer: "bytearray") -> "Iterator[Group]":
-    """The whole groups that have arrived. They are taken out of the buffer when all of them have been looked at."""
+    """The whole groups that have arrived. They are taken out of the buffer when all of them have been looked
+    at.
+    """
     position, end, size = 0, len(buffer), GROUP.size
     while end - position >= size:
         count, records, failures, length, wall, *ranges = GROUP.unpack_from(buffer, position)

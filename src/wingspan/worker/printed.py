@@ -44,7 +44,9 @@ def settle(stream: "Any") -> "None":
 
 
 def unbuffer_c() -> "None":
-    """Let what C code prints go out as it comes: nobody would flush it, and it would come after what Python prints later (setvbuf(3))."""
+    """Let what C code prints go out as it comes: nobody would flush it, and it would come after what Python
+    prints later (setvbuf(3)).
+    """
     try:
         import ctypes
 

@@ -1,4 +1,6 @@
-"""Executors whose work is done: they end in order, as a script does, while the worker goes on or before it ends itself."""
+"""Executors whose work is done: they end in order, as a script does, while the worker goes on or before it
+ends itself.
+"""
 
 import select
 import time
@@ -59,7 +61,9 @@ class RetiredExecutors(object):
                 self._collect(one, overdue)
 
     def wait(self, is_told: "Callable[[], bool]") -> "None":
-        """Wait until the last has ended, or was killed; `is_told` says whether the worker itself has been told to end."""
+        """Wait until the last has ended, or was killed; `is_told` says whether the worker itself has been
+        told to end.
+        """
         told = False
         pause = 0.0005
         while True:

@@ -1,16 +1,19 @@
 """Rounds: which components are to be done, how they are cut into blocks, and who has taken which block.
 
-``rounds/<r>/plan`` says what round r does; it is put in place together with its folder by one rename, so a round is there whole or not at
-all and only one of several writers wins. A `RERUN` may name another function than the map was made with. ``rounds/<r>/claims/<block>`` is
-created exclusively by the worker that takes the block, which then signs it with its name.
+``rounds/<r>/plan`` says what round r does; it is put in place together with its folder by one rename, so a
+round is there whole or not at all and only one of several writers wins. A `RERUN` may name another function
+than the map was made with. ``rounds/<r>/claims/<block>`` is created exclusively by the worker that takes the
+block, which then signs it with its name.
 
-Nobody reads all claims: there may be many, and many workers. ``rounds/<r>/takes/`` answers in one listing what workers want to know when they
-run dry. In it ``<worker>.<start>`` lists what that start set out to claim, a signed line each, written before the claim. ``settled.…`` says that
-a start has finished all that it had claimed, ``failed.…`` which components have failed and may be tried again; these are
-empty files with signed names.
+Nobody reads all claims: there may be many, and many workers. ``rounds/<r>/takes/`` answers in one listing
+what workers want to know when they run dry. In it ``<worker>.<start>`` lists what that start set out to
+claim, a signed line each, written before the claim. ``settled.…`` says that a start has finished all that it
+had claimed, ``failed.…`` which components have failed and may be tried again; these are empty files with
+signed names.
 
-A round of a map that is complete is *folded*: claims and takes go, the plan stays. Who finds no folder for claims knows that there is nothing left
-to claim. Whatever else there is to know of the past is in the results.
+A round of a map that is complete is *folded*: claims and takes go, the plan stays. Who finds no folder for
+claims knows that there is nothing left to claim. Whatever else there is to know of the past is in the
+results.
 """
 
 import hashlib
@@ -30,15 +33,18 @@ RETRY = "retry"  # they failed and may try again: an older error no longer count
 REPAIR = "repair"  # whoever claimed them is gone: what older rounds make still counts
 RESUME = "resume"  # as a repair, but their owner stopped whoever claimed them: that is no loss
 
-#: Blocks a worker of the plan gets, when there are enough components: small enough to balance, few enough to claim quickly.
+#: Blocks a worker of the plan gets, when there are enough components: small enough to balance, few enough to
+#: claim quickly.
 BLOCKS_PER_WORKER = 32
 MAX_BLOCKS = 20000
 
-#: Folders of a round; of a round of a map of format 1, whose workers listed in ``done`` what they had finished.
+#: Folders of a round; of a round of a map of format 1, whose workers listed in ``done`` what they had
+#: finished.
 FOLDERS = ("claims", "takes")
 OLD_FOLDERS = ("claims", "done")
 
-#: The file of the function that the map was made with. Later ones lie in `FUNCTIONS`, each named by its digest.
+#: The file of the function that the map was made with. Later ones lie in `FUNCTIONS`, each named by its
+#: digest.
 FUNCTION = "function.pkl"
 FUNCTIONS = "functions"
 
@@ -201,7 +207,9 @@ def newest_function(plans: "Mapping[int, Plan]") -> "str":
 
 
 def function_name(content: "Iterable[bytes]") -> "str":
-    """The file that a later function of a map, in pieces, lies in: its name says what is in it, so that two writers cannot disagree."""
+    """The file that a later function of a map, in pieces, lies in: its name says what is in it, so that two
+    writers cannot disagree.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for piece in content:
         digest.update(piece)
@@ -229,7 +237,9 @@ def publish(
 
 
 def fold(transport: "Transport", number: "int", nonce: "str") -> "None":
-    """All components of round `number` are finished: remove its claims. Any number of processes may do this, and any may die at it."""
+    """All components of round `number` are finished: remove its claims. Any number of processes may do this,
+    and any may die at it.
+    """
     for folder in FOLDERS:
         doomed = "rounds/%d/.%s.%s" % (number, folder, nonce)
         try:
@@ -252,7 +262,9 @@ def claim(transport: "Transport", key: "bytes", number: "int", block: "int", own
 
 
 def claim_owner(key: "bytes", number: "int", block: "int", data: "bytes") -> "Optional[str]":
-    """Who claimed: ``"<worker>.<start>"``, or None when the claim is not signed, or not by a worker of this map."""
+    """Who claimed: ``"<worker>.<start>"``, or None when the claim is not signed, or not by a worker of this
+    map.
+    """
     text = formats.verify(key, data)
     if text is None:
         return None
@@ -291,7 +303,9 @@ def parse_settled(key: "bytes", name: "str") -> "Optional[Tuple[str, int]]":
 
 
 def failed_names(key: "bytes", number: "int", components: "Iterable[int]") -> "List[str]":
-    """Names of the files that say: these components have failed in round `number`. A name holds the first, and which after it as bits."""
+    """Names of the files that say: these components have failed in round `number`. A name holds the first,
+    and which after it as bits.
+    """
     names = []
     left = sorted(components)
     while left:

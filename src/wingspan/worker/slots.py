@@ -1,7 +1,9 @@
-"""Shared memory through which the pieces of large outputs go from the executor to the supervisor: a pipe would copy each twice.
+"""Shared memory through which the pieces of large outputs go from the executor to the supervisor: a pipe
+would copy each twice.
 
-There are a few slots of a piece each. The executor takes a free one, fills it and says so on its pipe; the supervisor signs and appends
-it from where it lies and gives the slot back. Numbers of free slots wait in a pipe, so that an executor that is ahead waits there.
+There are a few slots of a piece each. The executor takes a free one, fills it and says so on its pipe; the
+supervisor signs and appends it from where it lies and gives the slot back. Numbers of free slots wait in a
+pipe, so that an executor that is ahead waits there.
 """
 
 import mmap

@@ -1,7 +1,8 @@
 """Values too large to be held in memory twice: unpickled from pieces as they come, pickled to where they go.
 
-A pickle of protocol 5 has the contents of large bytes and arrays in it as they are: the pickler hands them to `write` uncopied, the unpickler has
-them read to where they stay. What lies between is never more than a piece.
+A pickle of protocol 5 has the contents of large bytes and arrays in it as they are: the pickler hands them to
+`write` uncopied, the unpickler has them read to where they stay. What lies between is never more than a
+piece.
 """
 
 from . import formats, rebuild
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     Piece = Union[bytes, bytearray, memoryview]
 
-#: Larger writes of a pickler are the contents of one bytes object, string or array: there is no name of a module in them.
+#: Larger writes of a pickler are the contents of one bytes object, string or array: there is no name of a
+#: module in them.
 _PLAIN_WRITE = 1 << 17
 
 
@@ -168,7 +170,8 @@ def has_mark(pieces: "Iterable[Piece]") -> "bool":
 
 
 class Function(object):
-    """The pickle of a function of a map, after the first line of its file. It is read for each executor, and kept where it is small.
+    """The pickle of a function of a map, after the first line of its file. It is read for each executor, and
+    kept where it is small.
 
     Args:
         transport: The way to the map's folder.

@@ -1,7 +1,7 @@
 """The process of a worker that claims blocks, feeds the executor and appends what comes back.
 
-It never imports user code, so that nothing the user's code does (a crash, an out-of-memory kill, ``os._exit``) ends the worker: that is one
-component's error record, and a new executor goes on with the next.
+It never imports user code, so that nothing the user's code does (a crash, an out-of-memory kill,
+``os._exit``) ends the worker: that is one component's error record, and a new executor goes on with the next.
 """
 
 import bisect
@@ -39,7 +39,8 @@ CHUNK_BYTES = pipes.LARGE_INPUT
 AHEAD_SECONDS = 0.2
 #: A component that takes longer than this is announced as running (s).
 ANNOUNCE_SECONDS = 0.4
-#: What an executor has printed stays on the scratch disk as long as it lives: after so many bytes another takes its place.
+#: What an executor has printed stays on the scratch disk as long as it lives: after so many bytes another
+#: takes its place.
 PRINTED_BYTES = 1 << 28
 #: The executor was ended by SIGTERM: wait so long for the same signal to this process (s).
 TOLD_SECONDS = 1.0
@@ -130,7 +131,8 @@ class Supervisor(object):
         """
         self.loaded = rounds.FUNCTION
         self.setup = (function, facts, self.info["call"] == "starmap")
-        # The one that the next blocks call, most likely: it may be given because the first cannot even be loaded.
+        # The one that the next blocks call, most likely: it may be given because the first cannot even be
+        # loaded.
         self._load_function(self.source.newest_function)
         self.new_files = NewFiles(self.setting)
         offspring.adopt()
@@ -231,7 +233,8 @@ class Supervisor(object):
             if self.chunks and (self.chunks[0].block.alone or self._seconds_left() > AHEAD_SECONDS):
                 return
             if self.block is None:
-                # What is claimed waits behind what runs, which may take long after all, and nobody else can do it.
+                # What is claimed waits behind what runs, which may take long after all, and nobody else can
+                # do it.
                 if self.chunks and self.chunks[-1].block.single:
                     return
                 if self._retires():
@@ -413,7 +416,7 @@ class Supervisor(object):
                 self.outbox.block_done(old.block)
 
     def _told_to_stop(self) -> "bool":
-        """Whoever ended the executor ends this process, too: Slurm signals all processes of a job. The signal may be on its way."""
+        """Slurm signals all processes of a job: the signal to this one may still be on its way."""
         deadline = time.monotonic() + TOLD_SECONDS
         while not self.stop and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -457,7 +460,7 @@ class Supervisor(object):
         self._take_groups()
 
     def _look_seconds(self) -> "float":
-        """How long to wait between two looks whether what runs is still wanted; on an access point they cost its time."""
+        """Seconds between two looks whether what runs is still wanted: fewer where a look is cheap."""
         return 2 * ANNOUNCE_SECONDS if self.transport.name == "file" else formats.HEARTBEAT_SECONDS
 
     def _announce(self) -> "None":

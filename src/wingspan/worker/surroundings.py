@@ -1,8 +1,9 @@
 """What a component finds of its process: the next component finds the same, whatever this one has made of it.
 
-Put back are the things of the process that a script sets for itself and another script would not see: standard streams and their
-descriptors, the current folder, the umask, signals, timers and limits that were lowered. What belongs to Python and to libraries stays as the
-component left it: modules, environment variables, random numbers, warnings, locale (see ``docs/maps.md``).
+Put back are the things of the process that a script sets for itself and another script would not see:
+standard streams and their descriptors, the current folder, the umask, signals, timers and limits that were
+lowered. What belongs to Python and to libraries stays as the component left it: modules, environment
+variables, random numbers, warnings, locale (see ``docs/maps.md``).
 """
 
 import _signal  # type: ignore[import-not-found]  # as it is: the module signal makes an enum of each number, which takes ten times as long
@@ -53,8 +54,8 @@ class Surroundings(object):
         """Put back what has changed; whether something had.
 
         Args:
-            closely: Look at everything. Else only at what takes a few microseconds: folder, umask, Python's streams, and whether
-                standard output and standard error still end where their files do.
+            closely: Look at everything. Else only at what takes a few microseconds: folder, umask, Python's
+                streams, and whether standard output and standard error still end where their files do.
             ends: Where these two files end.
         """
         changed = self._restore_descriptors(closely, ends)

@@ -1,6 +1,8 @@
-"""What a worker asks of its map's folder, and the way to it by the file system (`local`, Slurm). The other way is `chirp`.
+"""What a worker asks of its map's folder, and the way to it by the file system (`local`, Slurm). The other
+way is `chirp`.
 
-Both answer the same few calls, with paths relative to the map's folder. `Gone` means that the folder, and so the map, is no more.
+Both answer the same few calls, with paths relative to the map's folder. `Gone` means that the folder, and so
+the map, is no more.
 """
 
 import errno
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-#: The kernel moves at most 2 GiB less a page in one call (read(2), write(2)), and may move less: no call is taken for all of it.
+#: The kernel moves at most 2 GiB less a page in one call (read(2), write(2)), and may move less: no call is
+#: taken for all of it.
 _ONE_CALL = 1 << 28
-#: A machine that reaches the map's folder may have put a link or a pipe there: the one is not followed, for the other nobody waits.
+#: A machine that reaches the map's folder may have put a link or a pipe there: the one is not followed, for
+#: the other nobody waits.
 _PLAINLY = os.O_NOFOLLOW | os.O_NONBLOCK
 #: So many parts writev(2) takes at least (IOV_MAX).
 _MOST_PARTS = 1000
@@ -61,7 +65,9 @@ def read_at(descriptor: "int", length: "int", offset: "int") -> "bytes":
 
 
 def read_into(descriptor: "int", target: "memoryview", offset: "int") -> "int":
-    """Fill `target` from `offset` of an open file; answers how far, which is less than all of it only where the file ends."""
+    """Fill `target` from `offset` of an open file; answers how far, which is less than all of it only where
+    the file ends.
+    """
     got, length = 0, len(target)
     while got < length:
         some = os.preadv(descriptor, [target[got : got + _ONE_CALL]], offset + got)
@@ -107,7 +113,9 @@ class FileTransport(object):
         return self.folder + "/" + path
 
     def read(self, path: "str", length: "Optional[int]" = None, offset: "int" = 0) -> "bytes":
-        """`length` bytes from `offset` (all, if None; fewer, if the file ends); FileNotFoundError if there is no such file."""
+        """`length` bytes from `offset` (all, if None; fewer, if the file ends); FileNotFoundError if there is
+        no such file.
+        """
         descriptor = os.open(self._path(path), os.O_RDONLY | _PLAINLY)
         try:
             if length is None:
@@ -149,7 +157,9 @@ class FileTransport(object):
         return True
 
     def create_whole(self, path: "str", data: "bytes") -> "bool":
-        """As `create_exclusively`, but the file is never seen without its `data`, whenever this process may die."""
+        """As `create_exclusively`, but the file is never seen without its `data`, whenever this process may
+        die.
+        """
         folder, name = os.path.split(path)
         temporary = os.path.join(folder, ".%s.%s" % (name, os.urandom(4).hex()))
         try:

@@ -9,8 +9,8 @@ from .blocks import Block, Round
 from .history import finished_components
 from .transports import Gone
 
-#: A worker lists the claims of a round so often at most, and asks after so many others when it runs dry: together with the few other
-#: operations in its life at most 20 on the access point.
+#: A worker lists the claims of a round so often at most, and asks after so many others when it runs dry:
+#: together with the few other operations in its life at most 20 on the access point.
 MAX_LOOKS = 5
 MAX_ASKED = 3
 
@@ -69,7 +69,9 @@ class WorkSource(object):
         )
 
     def is_superseded(self, component: "int", number: "int") -> "bool":
-        """Whether `component`, which runs in round `number`, is wanted afresh by a round that was published meanwhile."""
+        """Whether `component`, which runs in round `number`, is wanted afresh by a round that was published
+        meanwhile.
+        """
         written, now = self._transport.modified("rounds"), time.monotonic()
         if written != self._rounds_written[0]:
             self._rounds_written = (written, now)
@@ -140,7 +142,9 @@ class WorkSource(object):
         return state.position - 1
 
     def _throw(self, sides: "int") -> "int":
-        """A number below `sides`, so that workers do not all choose the same. (The module random takes longer to import than a map may take.)"""
+        """A number below `sides`, so that workers do not all choose the same. (The module random takes longer
+        to import than a map may take.)
+        """
         self._dice = (self._dice * 1103515245 + 12345) & 0x7FFFFFFF
         return (self._dice >> 8) % sides
 
@@ -158,10 +162,11 @@ class WorkSource(object):
         return free
 
     def _next_free(self, state: "Round") -> "Optional[Tuple[int, int]]":
-        """Where to go on: the middle of the longest free run, or one of several that are as long, so that not all meet there.
+        """Where to go on: the middle of the longest free run, or one of several that are as long, so that not
+        all meet there.
 
-        The claims of a round are listed a few times at most: after that what was free then is tried to its end, block by
-        block, so that none is left behind.
+        The claims of a round are listed a few times at most: after that what was free then is tried to its
+        end, block by block, so that none is left behind.
         """
         if not state.free:
             return None
@@ -262,7 +267,9 @@ class WorkSource(object):
         return unfinished
 
     def _left_open(self, number: "int", starts: "Sequence[str]") -> "List[Tuple[int, Mapping[int, bool]]]":
-        """Blocks of a round that these starts of one worker claimed and did not finish, and what they did finish of them."""
+        """Blocks of a round that these starts of one worker claimed and did not finish, and what they did
+        finish of them.
+        """
         took = set()
         for name in starts:
             try:
@@ -313,8 +320,9 @@ class WorkSource(object):
     def another_round(self) -> "bool":
         """After the rounds known are exhausted: is there, or can there be made, another one to work on?
 
-        All that this worker has claimed is finished, and its records are safe. What it does here on the access point does not depend on how many
-        workers there are; only for a worker that was lost, more is looked at.
+        All that this worker has claimed is finished, and its records are safe. What it does here on the
+        access point does not depend on how many workers there are; only for a worker that was lost, more is
+        looked at.
         """
         if self._load_rounds():
             return True
@@ -355,7 +363,9 @@ class WorkSource(object):
             self._settled_at = path
 
     def _look_around(self) -> "Tuple[List[str], List[Tuple[int, List[int]]]]":
-        """``(starts, failures)``: who is still at work, or lost, the newest start of each worker; and what failed, by round."""
+        """``(starts, failures)``: who is still at work, or lost, the newest start of each worker; and what
+        failed, by round.
+        """
         took: "Dict[str, int]" = {}
         settled: "Dict[str, int]" = {}
         failed = []
@@ -394,7 +404,8 @@ class WorkSource(object):
         ]
 
     def _abandoned(self, takers: "List[str]") -> "List[int]":
-        """Components of blocks whose claimer has been silent for longer than a lease, and that no newer round repairs.
+        """Components of blocks whose claimer has been silent for longer than a lease, and that no newer round
+        repairs.
 
         Each worker that runs dry asks after a few of those that are not settled; all together ask after all.
         """
