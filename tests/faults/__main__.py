@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from faults.bundles import BundleRound, write_workspace
 from faults.lane import Lane
 from faults.plans import plan_round
 from faults.rounds import Round
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first round")
     parser.add_argument("--pool", choices=["local", "personal"], help="default: either")
-    parser.add_argument("--what", choices=["map", "run"], help="default: either")
+    parser.add_argument("--what", choices=["map", "run", "bundle"], help="default: map or run")
     parser.add_argument("--only", action="append", default=[], help="only these faults")
     parser.add_argument(
         "--disk", type=int, help="the data folder is a disk of so many MiB, which is filled (root)"
@@ -40,6 +41,24 @@ def main() -> int:
         for number in range(args.first, args.first + args.rounds):
             if time.monotonic() - begin > 60 * args.minutes:
                 break
+            if args.what == "bundle":
+                started = time.monotonic()
+                built = BundleRound(
+                    lane, args.seed, number, write_workspace(work / "workspace", work / "channel")
+                )
+                violations = built.run()
+                done, bad = done + 1, bad + bool(violations)
+                told = {
+                    "seed": args.seed,
+                    "round": number,
+                    "what": "bundle",
+                    "kind": built.kind,
+                    "killed_at": built.killed_at,
+                }
+                told |= {"seconds": round(time.monotonic() - started, 1)}
+                told["violations"] = [{"kind": each["kind"], "text": each["text"]} for each in violations]
+                print(json.dumps(told), flush=True)
+                continue
             plan = plan_round(
                 args.seed,
                 number,

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,19 @@ _CHANGES = frozenset(
 _OUTSIDE = frozenset({"subprocess.Popen", "socket.connect", "os.kill"})
 
 
-def kill_at(number: int) -> None:
-    """Kill this process by SIGKILL just before the so-manieth time that it changes a file of ours, starts a process or talks to one."""
-    left, data = [number], os.environ["WINGSPAN_DATA_DIR"]
+def kill_at(number: int, *folders: str) -> None:
+    """Kill this process by SIGKILL just before the so-manieth time that it changes a file of ours, starts a process or talks to one.
+
+    Ours are the files in `folders`; without any, in the data folder.
+    """
+    left, ours = [number], folders or (os.environ["WINGSPAN_DATA_DIR"],)
 
     def hook(event: str, words: tuple[Any, ...]) -> None:
         if event == "open":
-            counts = bool((words[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) and str(
-                words[0]
-            ).startswith(data)
+            writes = (words[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            counts = bool(writes) and str(words[0]).startswith(ours)
         else:
-            counts = event in _OUTSIDE or (event in _CHANGES and str(words[0]).startswith(data))
+            counts = event in _OUTSIDE or (event in _CHANGES and str(words[0]).startswith(ours))
         if counts:
             left[0] -= 1
             if not left[0]:
@@ -121,9 +124,13 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.plan = Plan.read(folder / "plan.json")
         self.events = Events(folder / "events")
         self.effects = str(folder / "effects")
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What happens in the round."""
+        return Plan.read(self.folder / "plan.json")
 
     @property
     def tag(self) -> str:
@@ -341,7 +348,17 @@ def clean(stage: Stage, unnamed: str = "0", killed_at: str = "0") -> None:
     return None
 
 
-ROLES: dict[str, Callable[..., None]] = {"make": make, "wait": wait, "act": act, "clean": clean}
+def env(stage: Stage, *words: str) -> None:
+    """A command of ``wingspan env``; FAULTS_KILLED says when it is killed, and whose changes count."""
+    from wingspan.cli._main import main as command
+
+    number, *folders = os.environ.pop("FAULTS_KILLED").split(":")
+    if int(number):
+        kill_at(int(number), *folders)
+    command(["env", *words])
+
+
+ROLES: dict[str, Callable[..., None]] = {"make": make, "wait": wait, "act": act, "clean": clean, "env": env}
 
 
 def main(role: str, folder: str, *words: str) -> None:
