@@ -284,8 +284,11 @@ def delete_sockets(now: Round, rng: random.Random) -> bool:
 @fault
 def delete_tag(now: Round, rng: random.Random) -> bool:
     """Somebody has deleted the tag. Of a map with results that is old enough not to be just being made, `clean` gives it back."""
-    tag = now.lane.data / "tags" / now.stage.tag
-    if not tag.exists() or not any(path.stat().st_size for path in _files(now, "results/*")):
+    names = [event["tag"] for event in now.events.read("retag")] + [now.plan.name]
+    tag = next(
+        (now.lane.data / "tags" / name for name in names if (now.lane.data / "tags" / name).exists()), None
+    )
+    if tag is None or not any(path.stat().st_size for path in _files(now, "results/*")):
         return False
     now.kill_watchers()
     content = tag.read_bytes()
