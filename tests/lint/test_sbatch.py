@@ -149,3 +149,12 @@ def test_what_a_job_of_slurm_prepares(tmp_path: Path) -> None:
         assert lint([path]) == [], sound
     path.write_text(head + "srun python train.py\necho it is done\n")
     assert [each.rule for each in lint([path])] == ["goes-on-after-failure"]
+
+
+def test_a_template_of_batchtools_is_left_alone(tmp_path: Path) -> None:
+    """Commands between <% and %> are not the shell's: options of sbatch may stand behind them."""
+    script = tmp_path / "slurm.tmpl"
+    script.write_text(
+        "#!/bin/bash\n<%\nlog = 1\n-%>\n#SBATCH --time=<%= time %>\n#SBATCH --mem=1G\nset -e\nrun\n"
+    )
+    assert [each.rule for each in lint([script]) if each.rule.startswith("sbatch")] == []

@@ -58,7 +58,9 @@ class Script:
 
     @cached_property
     def header(self) -> str:
-        """The lines above the first command."""
+        """The lines above the first command; of a template with ``<% … %>`` all, as commands in it need not be the shell's."""
+        if any(line.lstrip().startswith("<%") for line in self.lines):
+            return "\n".join(self.lines)
         return "\n".join(self.lines[: self.code[0].line - 1] if self.code else self.lines)
 
     def found(self, pattern: re.Pattern[str]) -> Iterator[tuple[ScriptLine, re.Match[str]]]:
