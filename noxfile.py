@@ -16,7 +16,8 @@ os.environ["PATH"] = os.pathsep.join(
     [os.environ["PATH"], *(str(path) for path in sorted(_pyenv.glob("3.*/bin")))]
 )
 
-# Certificates are those of the machine, as for pip: sites have authorities of their own. (The older name is for uv before 0.9.)
+# Certificates are those of the machine, as for pip: sites have authorities of their own. (The older name is
+# for uv before 0.9.)
 os.environ.setdefault("UV_SYSTEM_CERTS", "true")
 os.environ.setdefault("UV_NATIVE_TLS", "true")
 

@@ -2,9 +2,9 @@
 
     python benchmarks/access_point.py --workers 50 800 10000
 
-The workers are simulated, with the map in memory (`tests/_access_point.py`). Claims and appends grow with the work and are told apart;
-`others` is everything else a worker asks in its life: listings, reads, times, files created and removed. For `one_lost`, one of the workers
-claims a block and is never heard of again.
+The workers are simulated, with the map in memory (`tests/_access_point.py`). Claims and appends grow with the
+work and are told apart; `others` is everything else a worker asks in its life: listings, reads, times, files
+created and removed. For `one_lost`, one of the workers claims a block and is never heard of again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[50, 800])
     parser.add_argument("--blocks-per-worker", type=int, default=rounds.BLOCKS_PER_WORKER)
     options = parser.parse_args()
-    # Every worker checks the signatures of all others' notes. Here they are one process, which needs to check each only once.
+    # Every worker checks the signatures of all others' notes. Here they are one process, which needs to check
+    # each only once.
     rounds.parse_settled = lru_cache(maxsize=None)(rounds.parse_settled)
     figures: dict[str, Any] = {}
     for workers in options.workers:

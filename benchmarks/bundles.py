@@ -3,11 +3,13 @@
     python benchmarks/bundles.py                     SciPy and scikit-learn from the local channel
     python benchmarks/bundles.py --with torch==2.13.0 pandas pyarrow matplotlib    and these wheels from PyPI
     python benchmarks/bundles.py --jobs 100          also what HTCondor sends for so many jobs on one machine
-    python benchmarks/bundles.py --ballast 4         also the memory that a self-extracting archive of 4 GB takes
+    python benchmarks/bundles.py --ballast 4         also the memory that a self-extracting archive of 4 GB
+    takes
 
-The environment is made with tools/local_channel.py, so neither conda-forge nor Pixi is needed. "cold" drops the kernel's page
-cache first, which needs root. "squashfs_first" is the first image of packages that are there; its processor time
-(this process and those that it started) says more than its seconds on a machine that others use, too.
+The environment is made with tools/local_channel.py, so neither conda-forge nor Pixi is needed. "cold" drops
+the kernel's page cache first, which needs root. "squashfs_first" is the first image of packages that are
+there; its processor time (this process and those that it started) says more than its seconds on a machine
+that others use, too.
 """
 
 from __future__ import annotations

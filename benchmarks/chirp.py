@@ -1,13 +1,15 @@
-"""How fast outputs and inputs go by chirp, HTCondor's channel from a job to its access point: JSON on standard output.
+"""How fast outputs and inputs go by chirp, HTCondor's channel from a job to its access point: JSON on
+standard output.
 
-    python benchmarks/chirp.py                    # 1,000 values of 1 MiB each way, on a personal pool of its own with 2 slots
-    python benchmarks/chirp.py --mebibytes 64 --count 16
-    python benchmarks/chirp.py --channel          # the channel alone: one job writes and reads a file, piece by piece
+    python benchmarks/chirp.py                    # 1,000 values of 1 MiB each way, on a personal pool of its
+    own with 2 slots python benchmarks/chirp.py --mebibytes 64 --count 16 python benchmarks/chirp.py --channel
+    # the channel alone: one job writes and reads a file, piece by piece
 
-No warm worker takes part, as these would use the file system: the jobs ask for something of their own (`Options(custom=…)`).
-`MBps` counts from the start of the first component to the last output in the caller's hand, so without the start of the jobs, which is told
-as `until_first_s`. Processor time of the workers (`workers_cpu_s`) and of the caller is counted by the kernel, and so is that of the shadows, the
-processes at the access point's end of the channel. Beside them stands `plain_s`, see benchmarks/values.py.
+No warm worker takes part, as these would use the file system: the jobs ask for something of their own
+(`Options(custom=…)`). `MBps` counts from the start of the first component to the last output in the caller's
+hand, so without the start of the jobs, which is told as `until_first_s`. Processor time of the workers
+(`workers_cpu_s`) and of the caller is counted by the kernel, and so is that of the shadows, the processes at
+the access point's end of the channel. Beside them stands `plain_s`, see benchmarks/values.py.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from typing import Any
 
 MIB = 1 << 20
 
-#: What the job of --channel does: appends pieces to a file of the map's folder and reads them back, by the worker's own transport.
+#: What the job of --channel does: appends pieces to a file of the map's folder and reads them back, by the
+#: worker's own transport.
 _CHANNEL = """
 import json, os, resource, sys, time
 sys.path.insert(0, {archive!r})

@@ -1,5 +1,7 @@
-"""How long ``wingspan lint`` takes for files that somebody made to be slow, as JSON: the CPU seconds of this process and of the
-condor_submit that it asks, for 25, 50 and 100 kB, how much longer twice the size takes, and the peak of memory that Python took.
+"""How long ``wingspan lint`` takes for files that somebody made to be slow, as JSON: the CPU seconds of this
+process and of the
+condor_submit that it asks, for 25, 50 and 100 kB, how much longer twice the size takes, and the peak of
+memory that Python took.
 
 python benchmarks/lint.py [--own-rules] [NAME…]
 """

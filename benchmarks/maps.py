@@ -4,8 +4,8 @@
     python benchmarks/maps.py local               # cold Python processes, 2 workers, and the warm round trip
     python benchmarks/maps.py start               # import wingspan, wingspan --help
 
-Everything is kept in a temporary data folder. Each figure names what it measures; `repeat` runs are made and all are printed, so that
-a reader sees the spread.
+Everything is kept in a temporary data folder. Each figure names what it measures; `repeat` runs are made and
+all are printed, so that a reader sees the spread.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""How soon a notebook can be used: from ``wingspan notebook`` to the outputs of a map in its first cell. Prints JSON.
+"""How soon a notebook can be used: from ``wingspan notebook`` to the outputs of a map in its first cell.
+
+Prints JSON.
 
     python benchmarks/notebook.py [--tries 3]
 
-Each try has a data folder of its own and so starts a pool; caches are the user's, and warm after the first try.
-``server``: the server answers. ``kernel``: a kernel is ready. ``usable``: the first
-cell, a map of five components, has its outputs. These are seconds from the start of the command. ``second``: the same cell again,
-from sending it. ``plain``: a cell without a map. ``cpu``: processor seconds of server, kernel and pool until then.
+Each try has a data folder of its own and so starts a pool; caches are the user's, and warm after the first
+try. ``server``: the server answers. ``kernel``: a kernel is ready. ``usable``: the first cell, a map of five
+components, has its outputs. These are seconds from the start of the command. ``second``: the same cell again,
+from sending it. ``plain``: a cell without a map. ``cpu``: processor seconds of server, kernel and pool until
+then.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ class Bench:
         return here, result.cluster()
 
     def jobs(self, count: int, *, reschedule: bool = False) -> tuple[float, float, float]:
-        """Seconds from the submit to the first job's line, the last job's line, and the last event "terminated"."""
+        """Seconds from the submit to the first job's line, the last job's line, and the last event
+        "terminated".
+        """
         begun = time.time()
         here, _ = self.submit(count)
         stop = threading.Event()
@@ -87,7 +89,9 @@ class Bench:
         return min(lines) - begun, max(lines) - begun, ended - begun
 
     def after_removal(self, count: int) -> float:
-        """Seconds from the submit to the first line, right after `count` jobs that filled the pool were removed."""
+        """Seconds from the submit to the first line, right after `count` jobs that filled the pool were
+        removed.
+        """
         import htcondor2
 
         here, cluster = self.submit(count, "/bin/sleep", "1000")
@@ -109,7 +113,9 @@ print(time.perf_counter() - begin)
 
 
 def fresh_maps(n: int, tries: int, environment: dict[str, str]) -> list[float]:
-    """Seconds that a map takes in a fresh Python, from its start, one Python after the other without a pause."""
+    """Seconds that a map takes in a fresh Python, from its start, one Python after the other without a
+    pause.
+    """
     taken = []
     for _ in range(tries):
         begun = time.perf_counter()

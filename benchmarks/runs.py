@@ -1,10 +1,11 @@
 """How long `wingspan run` takes until its job is in the queue, with a warm bundle: JSON on standard output.
 
-    python benchmarks/runs.py WORKSPACE        # a folder with pixi.toml and pixi.lock; its environment "default" is used
+    python benchmarks/runs.py WORKSPACE        # a folder with pixi.toml and pixi.lock; its environment
+    "default" is used
 
-On a personal pool of its own, in a temporary data folder. ``call``: `wingspan.run` in a running Python. ``command``: the command
-line, from its start to its end, which waits for nothing but the queue. ``end_to_end``: from the call to the outputs in hand. All
-repetitions are printed.
+On a personal pool of its own, in a temporary data folder. ``call``: `wingspan.run` in a running Python.
+``command``: the command line, from its start to its end, which waits for nothing but the queue.
+``end_to_end``: from the call to the outputs in hand. All repetitions are printed.
 """
 
 from __future__ import annotations

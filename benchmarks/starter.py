@@ -3,8 +3,9 @@
     python benchmarks/starter.py                      # this starter
     python benchmarks/starter.py --other OLD.sh       # beside another one, in turns
 
-A start reads the script, finds the note of a bundle that was checked before, activates an environment, and becomes ``true``. Processor time
-of the shell and of what it starts counts; other work on the machine disturbs it little.
+A start reads the script, finds the note of a bundle that was checked before, activates an environment, and
+becomes ``true``. Processor time of the shell and of what it starts counts; other work on the machine disturbs
+it little.
 """
 
 from __future__ import annotations

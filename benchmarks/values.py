@@ -4,10 +4,11 @@
     python benchmarks/values.py personal          # starts a personal pool of its own, 2 slots
     python benchmarks/values.py memory            # one output of --gibibytes, a closure over 300 MiB
 
-Times of `local` and `personal` are of 1,000 values of 1 MiB, from the call to the last in hand. Beside them stands `plain_s`, the time that
-this machine takes at that moment to write as many bytes to a file, read them and hash them once: on a machine that has other work, compare the two.
-Maps after the first of a personal pool are done by workers that have stayed warm; with WINGSPAN_IDLE_SECONDS=0.01 every one is done by chirp.
-Each figure of memory is taken in a process of its own.
+Times of `local` and `personal` are of 1,000 values of 1 MiB, from the call to the last in hand. Beside them
+stands `plain_s`, the time that this machine takes at that moment to write as many bytes to a file, read them
+and hash them once: on a machine that has other work, compare the two. Maps after the first of a personal pool
+are done by workers that have stayed warm; with WINGSPAN_IDLE_SECONDS=0.01 every one is done by chirp. Each
+figure of memory is taken in a process of its own.
 """
 
 from __future__ import annotations

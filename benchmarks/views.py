@@ -34,7 +34,9 @@ def main() -> None:
 
 
 def watch(components: int, seconds: float) -> dict[str, float]:
-    """A view with its grid, while workers are at it: updates a second, and the share of a core that they take."""
+    """A view with its grid, while workers are at it: updates a second, and the share of a core that they
+    take.
+    """
     import wingspan
     from wingspan.maps._view import MapSource
     from wingspan.views import View, live

@@ -1,9 +1,9 @@
 """Which settings read handwritten digits best? A hyper-parameter sweep on a pool of your own.
 
 Scikit-learn's 1,797 images of handwritten digits (E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten
-Digits", UCI Machine Learning Repository, 1998) are read by support vector machines with 120 different settings,
-each judged by 3-fold cross-validation. Every setting is one component of a map; the map runs on a personal
-HTCondor pool.
+Digits", UCI Machine Learning Repository, 1998) are read by support vector machines with 120 different
+settings, each judged by 3-fold cross-validation. Every setting is one component of a map; the map runs on a
+personal HTCondor pool.
 
     make demo
 """

@@ -1,7 +1,8 @@
 """The workers of one map in a single process, and how often each of them asks the access point for something.
 
-Every worker is a real `WorkSource` and a real `Outbox`. They take turns: each claims a block, finishes it, and looks for more work when all
-blocks are claimed. No job is started and no function is called. `tests/worker/test_work.py` and `benchmarks/access_point.py` both use this.
+Every worker is a real `WorkSource` and a real `Outbox`. They take turns: each claims a block, finishes it,
+and looks for more work when all blocks are claimed. No job is started and no function is called.
+`tests/worker/test_work.py` and `benchmarks/access_point.py` both use this.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ LEASE = 120.0
 
 
 class Memory:
-    """The folders and files of a map, without a disk: folders by path, each with its names; a file is its bytes and the time of its change."""
+    """The folders and files of a map, without a disk: folders by path, each with its names; a file is its
+    bytes and the time of its change.
+    """
 
     def __init__(self, folders: Iterable[str] = ("rounds", "results")) -> None:
         self.folders: dict[str, dict[str, tuple[bytearray, list[float]] | None]] = {"": {}}
@@ -173,7 +176,9 @@ class Counting:
 def finish(
     transport: Any, name: str, block: Any, failed: Iterable[int] = (), components: Iterable[int] | None = None
 ) -> None:
-    """Write the records of a block, and say that it is done; or write those of some `components` of it alone."""
+    """Write the records of a block, and say that it is done; or write those of some `components` of it
+    alone.
+    """
     box = Outbox(transport, KEY, name)
     failed = list(failed)
     for first, stop in [block.next_run()] if components is None else [(c, c + 1) for c in components]:
@@ -203,8 +208,8 @@ def simulate(
         components: How many.
         retries: How often a component that fails is tried again.
         failing: Components that fail at the first attempt.
-        lost: Given, the first worker claims a block and is never heard of again. It is called with the name of that worker's
-            results, and has to make these older than the lease.
+        lost: Given, the first worker claims a block and is never heard of again. It is called with the name
+            of that worker's results, and has to make these older than the lease.
 
     Returns:
         What was done, in order: the component, and whether it failed.

@@ -43,7 +43,9 @@ def find_sshd() -> str | None:
 
 @pytest.fixture(scope="session")
 def shell_pool() -> Iterator[PersonalPool]:
-    """A running personal pool of this test session whose machine has an sshd: people may have shells in its jobs."""
+    """A running personal pool of this test session whose machine has an sshd: people may have shells in
+    its jobs.
+    """
     program = find_sshd()
     if program is None:
         pytest.skip("no sshd: python tools/engines/openssh.py")
@@ -70,12 +72,14 @@ def pool_with_sshd(sshd: str, place: str | Path | None, **options: Any) -> Itera
 def slurm_cluster() -> Iterator[SlurmCluster]:
     """A running Slurm cluster of this test session: one node with 4 CPUs, gone afterwards.
 
-    ``tools/engines/slurm.py`` obtains Slurm; without it the test is skipped. Give processes `SlurmCluster.environment`.
+    ``tools/engines/slurm.py`` obtains Slurm; without it the test is skipped. Give processes
+    `SlurmCluster.environment`.
     """
     programs = slurm_programs()
     if programs is None:
         pytest.skip("no Slurm: python tools/engines/slurm.py")
-    # Short, as Slurm's sockets lie in it; not in pytest's own folder, which other users' jobs could not enter.
+    # Short, as Slurm's sockets lie in it; not in pytest's own folder, which other users' jobs could not
+    # enter.
     folder = Path(tempfile.mkdtemp(prefix="wingspan-slurm-", dir=_disk()))
     cluster = SlurmCluster(folder, programs)
     try:
@@ -115,8 +119,8 @@ def apptainer_on_path(apptainer: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def place_for_containers() -> Path:
     """A folder for the jobs of a pool that starts containers: the user's cache folder.
 
-    HTCondor gives containers a /tmp and a /var/tmp of their own: where HOME is in one of these, they do not see the jobs' folders, and
-    the test is skipped. (The folder /dev/shm is Apptainer's own, too.)
+    HTCondor gives containers a /tmp and a /var/tmp of their own: where HOME is in one of these, they do not
+    see the jobs' folders, and the test is skipped. (The folder /dev/shm is Apptainer's own, too.)
     """
     cache = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True).resolve()
     if cache.is_relative_to("/tmp") or cache.is_relative_to("/var/tmp"):

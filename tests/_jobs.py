@@ -12,7 +12,10 @@ __all__ = ["finished", "sent_once", "submit"]
 
 
 def submit(pool: PersonalPool, folder: Path, command: str, *, count: int = 1, **extra: str) -> int:
-    """Submit a shell command; output in ``out.<n>``, event log in ``log`` of `folder`. Answers the cluster."""
+    """Submit a shell command; output in ``out.<n>``, event log in ``log`` of `folder`.
+
+    Answers the cluster.
+    """
     import htcondor2
 
     script = folder / f"job-{time.monotonic_ns()}.sh"
@@ -46,7 +49,8 @@ def finished(folder: Path, cluster: int, count: int = 1) -> bool:
 def sent_once(log: Path) -> bool:
     """Whether common files went to the machine once for all jobs that were there, by the event log.
 
-    They leave the machine with its last job: for one that begins after another has ended they may be sent anew.
+    They leave the machine with its last job: for one that begins after another has ended they may be sent
+    anew.
     """
     text = log.read_text()
     sent = [

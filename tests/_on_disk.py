@@ -17,7 +17,9 @@ def map_json(m: wingspan.Map[Any]) -> dict[str, Any]:
 
 
 def change_map_json(m: wingspan.Map[Any], **facts: Any) -> None:
-    """Have the map's file say something else, as it would of a map that was made otherwise; who loads the map anew reads it."""
+    """Have the map's file say something else, as it would of a map that was made otherwise; who loads the
+    map anew reads it.
+    """
     (m.path / "map.json").write_text(json.dumps({**map_json(m), **facts}))
 
 
@@ -27,7 +29,9 @@ def key(m: wingspan.Map[Any]) -> bytes:
 
 
 def rounds(m: wingspan.Map[Any]) -> list[int]:
-    """Numbers of the map's rounds, each a folder; more than one where something was done again or repaired."""
+    """Numbers of the map's rounds, each a folder; more than one where something was done again or
+    repaired.
+    """
     return sorted(int(path.name) for path in (m.path / "rounds").iterdir() if path.name.isdigit())
 
 

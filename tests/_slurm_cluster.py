@@ -1,4 +1,6 @@
-"""A throwaway Slurm cluster of one node on this machine: real ``slurmctld`` and ``slurmd`` on loopback, in a folder of their own."""
+"""A throwaway Slurm cluster of one node on this machine: real ``slurmctld`` and ``slurmd`` on loopback,
+in a folder of their own.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ from _waiting import PATIENCE, NotInTime, until
 #: Where ``tools/engines/slurm.py`` unpacks Slurm for those who cannot install it.
 _ENGINES = [Path("/var/cache/wingspan-engines/slurm"), Path.home() / ".cache/wingspan-engines/slurm"]
 
-# cred_expire: a requeued job waits as long. auth/none: no munge, and no user but this one can reach the ports' secrets;
-# for tests only. linuxproc: a job's children end with it. Epilog: slurmctld looks for the next job as soon as one has
-# ended, not a second later. /dev/null is a GPU that nobody has.
+# cred_expire: a requeued job waits as long. auth/none: no munge, and no user but this one can reach the
+# ports' secrets; for tests only. linuxproc: a job's children end with it. Epilog: slurmctld looks for the
+# next job as soon as one has ended, not a second later. /dev/null is a GPU that nobody has.
 _CONFIGURATION = """
 ClusterName=wingspan-test
 SlurmctldHost={host}(127.0.0.1)
@@ -114,13 +116,19 @@ class SlurmCluster:
         )
 
     def start_now(self, job: str) -> None:
-        """Let `job` start, which was requeued: Slurm itself would wait two minutes. For the condition of an `until`."""
+        """Let `job` start, which was requeued: Slurm itself would wait two minutes.
+
+        For the condition of an `until`.
+        """
         if time.monotonic() - self._asked > 3:  # each time Slurm begins to schedule anew
             self._asked = time.monotonic()
             self.command("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
 
     def end_soon(self, job: str) -> None:
-        """Let the time of `job` be over in some seconds. Slurm refuses a time that is over when it arrives: then later."""
+        """Let the time of `job` be over in some seconds.
+
+        Slurm refuses a time that is over when it arrives: then later.
+        """
         seconds = 5
         while True:
             try:

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from _engines import apptainer, apptainer_on_path, personal_pool, shell_pool, slurm_cluster
 from _waiting import PATIENCE
 
-# How long an example takes depends on who else works on this machine. Fixtures of a test are shared by its examples, knowingly.
+# How long an example takes depends on who else works on this machine. Fixtures of a test are shared by its
+# examples, knowingly.
 settings.register_profile(
     "any machine",
     deadline=None,
@@ -26,7 +27,9 @@ __all__ = ["apptainer", "apptainer_on_path", "personal_pool", "shell_pool", "slu
 
 @pytest.fixture(scope="session", autouse=True)
 def _patience_with_programs() -> Iterator[None]:
-    """A program that is asked something has as long as a busy machine needs: without its answer Wingspan decides otherwise."""
+    """A program that is asked something has as long as a busy machine needs: without its answer Wingspan
+    decides otherwise.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("wingspan.lint._asked._SECONDS", PATIENCE)
         patch.setattr("wingspan.pools._select._SINFO_SECONDS", PATIENCE)

@@ -1,4 +1,6 @@
-"""Packages of Debian's for bundles and for the personal pool: none that nobody, or somebody else, has signed."""
+"""Packages of Debian's for bundles and for the personal pool: none that nobody, or somebody else, has
+signed.
+"""
 
 from __future__ import annotations
 
@@ -151,7 +153,9 @@ def test_what_is_not_is_refused_whatever_the_machine_allows(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A repository that nobody, or another key, has signed gives no package, though the machine's settings allow it."""
+    """A repository that nobody, or another key, has signed gives no package, though the machine's
+    settings allow it.
+    """
     if signed_by is not None:
         sign(repository, keys(signed_by))
     with pytest.raises(REFUSED):

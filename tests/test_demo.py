@@ -34,7 +34,9 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
 def test_demo_finds_the_best_setting_twice(
     demo: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """It names the best setting and the picture, reads the results from another process, and may run again."""
+    """It names the best setting and the picture, reads the results from another process, and may run
+    again.
+    """
     monkeypatch.setenv("WINGSPAN_POOL", "local")
     for _ in range(2):
         demo.main()

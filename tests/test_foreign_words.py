@@ -66,7 +66,9 @@ def test_help_is_a_command_too() -> None:
 
 
 def test_the_tables_name_what_there_is() -> None:
-    """Each answer is a command, an option or an attribute that exists, and no word of ours is in a table of foreign ones."""
+    """Each answer is a command, an option or an attribute that exists, and no word of ours is in a table
+    of foreign ones.
+    """
     assert set(_foreign.COMMANDS.values()) <= set(COMMANDS)
     assert set(_foreign.COMMANDS).isdisjoint(COMMANDS)
     assert set(_foreign._OPTIONS.values()) <= set(OPTIONS)
@@ -142,7 +144,9 @@ class Model:
     ids=lambda func: str(func)[:20],
 )
 def test_a_function_of_another_number_of_arguments_is_told_at_once(func) -> None:
-    """map gives one argument: a function that cannot take just one is refused, with starmap where that helps."""
+    """map gives one argument: a function that cannot take just one is refused, with starmap where that
+    helps.
+    """
     with pytest.raises(InvalidInputs, match="one argument") as caught:
         wingspan.map(func, [(1, 2)])
     assert "starmap" in str(caught.value.hint) or func() == 0

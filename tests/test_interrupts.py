@@ -1,4 +1,6 @@
-"""Ctrl-C in Python while somebody waits: still KeyboardInterrupt, and it is told that the work goes on and how to come back."""
+"""Ctrl-C in Python while somebody waits: still KeyboardInterrupt, and it is told that the work goes on
+and how to come back.
+"""
 
 from __future__ import annotations
 

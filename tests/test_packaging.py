@@ -25,7 +25,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
-    """Sources, the type marker and data files such as the worker's scripts: what is in src is in the wheel."""
+    """Sources, the type marker and data files such as the worker's scripts: what is in src is in the
+    wheel.
+    """
     source = ROOT / "src"
     tracked = subprocess.run(
         ["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=False

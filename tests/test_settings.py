@@ -52,7 +52,9 @@ def test_the_command_line_shows_no_traceback(tmp_path, command):
 
 @pytest.mark.parametrize("kind", ["DATA", "CACHE"])
 def test_a_file_in_the_place_of_a_folder_is_told(tmp_path, monkeypatch, kind):
-    """Maps, runs and the personal pool name it in an error of ours that is an OSError where a program may want that, with a hint."""
+    """Maps, runs and the personal pool name it in an error of ours that is an OSError where a program may
+    want that, with a hint.
+    """
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv(f"WINGSPAN_{kind}_DIR", str(tmp_path / "file"))
@@ -65,8 +67,9 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path, monkeypatch, kind):
         assert f"WINGSPAN_{kind}_DIR" in str(caught.value.hint)
 
 
-#: Starts Python statements with a umask that takes all rights away, as a user whom modes of files hinder (root is one, once he has given up
-#: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, which are 1 and 2, by PR_CAPBSET_DROP, which is 24).
+#: Starts Python statements with a umask that takes all rights away, as a user whom modes of files hinder
+#: (root is one, once he has given up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, which are 1 and 2, by
+#: PR_CAPBSET_DROP, which is 24).
 _NO_RIGHTS = """
 import ctypes, os, sys
 prctl = ctypes.CDLL(None).prctl

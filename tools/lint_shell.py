@@ -1,4 +1,5 @@
-"""ShellCheck over everything that is shell: files, the starter in one piece, and what `wingspan render` writes.
+"""ShellCheck over everything that is shell: files, the starter in one piece, and what `wingspan render`
+writes.
 
     python tools/lint_shell.py
 

@@ -1,8 +1,10 @@
-"""StandinPixi: what Wingspan's install script asks of Pixi, done with py-rattler. For tests, where the real Pixi cannot be had.
+"""StandinPixi: what Wingspan's install script asks of Pixi, done with py-rattler.
 
-It is no Pixi: it installs what a lock names and prints the activation, and knows the options that the script gives. What it
-installs is real: packages are fetched from the lock's channels, checked against the lock, and linked. From a lock that is newer
-than the version it was written with it installs nothing, as Pixi does.
+For tests, where the real Pixi cannot be had.
+
+It is no Pixi: it installs what a lock names and prints the activation, and knows the options that the script
+gives. What it installs is real: packages are fetched from the lock's channels, checked against the lock, and
+linked. From a lock that is newer than the version it was written with it installs nothing, as Pixi does.
 
     python tools/standin_pixi.py FOLDER/pixi [VERSION]      writes the program
 """
@@ -29,7 +31,9 @@ READS_7 = (0, 68)
 
 
 def write(path: Path, version: str = "0.77.0") -> Path:
-    """Write the program, which says that it is `version`; it needs this Python and this file to stay where they are."""
+    """Write the program, which says that it is `version`; it needs this Python and this file to stay
+    where they are.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f'#!/bin/sh\nSTANDIN_PIXI={version} exec "{sys.executable}" "{Path(__file__).resolve()}" "$@"\n'

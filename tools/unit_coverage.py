@@ -1,9 +1,11 @@
-"""Which branches the unit tests take, those that need no engine, in the rooms that they are about: it may rise, and not fall.
+"""Which branches the unit tests take, those that need no engine, in the rooms that they are about: it may
+rise, and not fall.
 
 python tools/unit_coverage.py             compare with the floor in pyproject.toml
 python tools/unit_coverage.py --verbose   name the lines and branches that none takes
 
-Both lists, of tests and of what is measured, are in pyproject.toml, too. What starts in a process of its own, as workers do, is not seen.
+Both lists, of tests and of what is measured, are in pyproject.toml, too. What starts in a process of its own,
+as workers do, is not seen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Train a small convolutional network on handwritten digits.
 
-With MNIST_data.tar.gz in the working folder (MNIST's four idx files, gzipped or not) it trains on that, otherwise on
-digits.csv.gz: 1797 digits of 8 x 8 pixels from 43 people, as scikit-learn has them.
+With MNIST_data.tar.gz in the working folder (MNIST's four idx files, gzipped or not) it trains on that,
+otherwise on digits.csv.gz: 1797 digits of 8 x 8 pixels from 43 people, as scikit-learn has them.
 """
 
 import argparse

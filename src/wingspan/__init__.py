@@ -1,4 +1,5 @@
-"""Wingspan: Python functions and commands on HTCondor pools, Slurm clusters and this machine, in the environment you have.
+"""Wingspan: Python functions and commands on HTCondor pools, Slurm clusters and this machine, in the
+environment you have.
 
 >>> import wingspan
 >>> m = wingspan.map(lambda x: 2 * x, range(10), pool="local")

@@ -28,7 +28,8 @@ def limited_cores(count: int) -> Iterator[None]:
 
 
 def usable_cores() -> int:
-    """The cores that this process may run on (sched_getaffinity(2)); all of the machine's where that cannot be asked.
+    """The cores that this process may run on (sched_getaffinity(2)); all of the machine's where that cannot
+    be asked.
 
     >>> usable_cores() >= 1
     True

@@ -22,7 +22,9 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append a line to a file that several processes append to. A part of a line that a crash has left there is closed off first.
+    """Append a line to a file that several processes append to.
+
+    A part of a line that a crash has left there is closed off first.
 
     Raises:
         OSError: It cannot be written. A reader passes over what there is of it.
@@ -40,7 +42,9 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 class JsonLog:
-    """A file of JSON objects, one in each line, which several processes append to and read. It is never rewritten.
+    """A file of JSON objects, one in each line, which several processes append to and read.
+
+    It is never rewritten.
 
     Args:
         path: The file; it need not be there.
@@ -92,9 +96,11 @@ def _json_objects(data: bytes) -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def lock(path: Path, *, shared: bool = False, patience: float = 0.0) -> Iterator[bool]:
-    """Hold the lock (flock(2)) on a file, which is made if need be: whether it was to be had; the kernel drops it when this process dies.
+    """Hold the lock (flock(2)) on a file, which is made if need be: whether it was to be had; the kernel
+    drops it when this process dies.
 
-    Where the folder cannot be written, or its file system has no locks, it counts as held: nobody else can have it either.
+    Where the folder cannot be written, or its file system has no locks, it counts as held: nobody else can
+    have it either.
 
     Args:
         path: The file.

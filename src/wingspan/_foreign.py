@@ -1,4 +1,5 @@
-"""Words of other tools, and what they are called here: HTMap, dask, joblib, concurrent.futures, HTCondor, Slurm, SGE, Pixi, git, Docker.
+"""Words of other tools, and what they are called here: HTMap, dask, joblib, concurrent.futures, HTCondor,
+Slurm, SGE, Pixi, git, Docker.
 
 Asked only when a word is not known: each answer is a hint in a message.
 """
@@ -266,7 +267,8 @@ _ADVICE = {
     "outputs": "wingspan fetch NAME copies the outputs of a run; outputs of a map are in Python: wingspan.load(TAG)[0]",
     "output": "wingspan fetch NAME copies the outputs of a run, wingspan logs NAME shows what it printed",
 }
-#: Options of commands -> the option here. Several kinds of command share them: only what a command has is told.
+#: Options of commands -> the option here. Several kinds of command share them: only what a command has is
+#: told.
 _SWITCHES = _table(
     ("--watch --tail --stream --live", "--follow"),
     ("--force-yes --assume-yes --no-confirm", "--yes"),

@@ -17,8 +17,8 @@ def lazy_names(namespace: "dict[str, Any]", homes: "Mapping[str, str]") -> "Call
 
     Args:
         namespace: The package's ``globals()``; what was imported once stays in it.
-        homes: Public name -> module that has it, as ``importlib.import_module`` takes it (``".module"`` too). A name whose home is
-            the package itself is a module in it.
+        homes: Public name -> module that has it, as ``importlib.import_module`` takes it (``".module"`` too).
+            A name whose home is the package itself is a module in it.
     """
 
     def get(name: str) -> "Any":

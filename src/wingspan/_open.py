@@ -1,4 +1,6 @@
-"""How many files this process keeps open is decided for all its maps and runs together: a session may have thousands of them."""
+"""How many files this process keeps open is decided for all its maps and runs together: a session may
+have thousands of them.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,13 @@ __all__ = ["OpenFiles"]
 
 
 class OpenFiles:
-    """What is open, the one that was used longest ago first. Whoever opens one more than there may be has another closed.
+    """What is open, the one that was used longest ago first.
+
+    Whoever opens one more than there may be has another closed.
 
     Args:
-        most: So many may be open, but no more than an eighth of what the process may have open (``ulimit -n``).
+        most: So many may be open, but no more than an eighth of what the process may have open
+            (``ulimit -n``).
         close: ``close(owner, name)`` closes one, and answers false if it is in use this moment.
     """
 

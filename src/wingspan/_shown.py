@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 __all__ = ["escaped", "shown"]
 
-#: Control characters but for the end of a line and the tabulator; what turns the direction of writing around, or is not to be seen at all;
-#: separators of lines and paragraphs; halves of characters.
+#: Control characters but for the end of a line and the tabulator; what turns the direction of writing around,
+#: or is not to be seen at all; separators of lines and paragraphs; halves of characters.
 _COMMANDS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )

@@ -13,7 +13,8 @@ _USER = re.compile(r"(?<=://)[^/@\s'\"]*@")
 
 
 def without_secrets(text: str) -> str:
-    """An address, or a text with some, as it may be shown, logged and given to jobs: without user, password and conda's tokens.
+    """An address, or a text with some, as it may be shown, logged and given to jobs: without user, password
+    and conda's tokens.
 
     >>> without_secrets("https://me:s3cret@host:8443/a"), without_secrets("osdf:///ns/a")
     ('https://host:8443/a', 'osdf:///ns/a')

@@ -100,15 +100,16 @@ def going_on(text: str) -> Iterator[None]:
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is what raised `error`: as KeyboardInterrupt, or by way of asyncio, which cancels the task that it runs.
+    """Whether Ctrl-C is what raised `error`: as KeyboardInterrupt, or by way of asyncio, which cancels the
+    task that it runs.
 
     Other reasons to cancel a task (a time limit, another task's error) are the program's own.
     """
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not isinstance(error, asyncio.CancelledError):
         return isinstance(error, KeyboardInterrupt)
-    # Since Python 3.11 asyncio.run has a handler of its own, a method of its Runner, which counts the interrupts. Before, it cancels
-    # all tasks while it handles KeyboardInterrupt.
+    # Since Python 3.11 asyncio.run has a handler of its own, a method of its Runner, which counts the
+    # interrupts. Before, it cancels all tasks while it handles KeyboardInterrupt.
     runner = getattr(getattr(signal.getsignal(signal.SIGINT), "func", None), "__self__", None)
     if getattr(runner, "_interrupt_count", 0):
         return True

@@ -60,7 +60,8 @@ class WingspanError(Exception):
     'no pool answers\\nHint: start one: wingspan pool start'
     """
 
-    #: Exit code of the command line when this error ends it (sysexits are for daemons; 1 is what people test for).
+    #: Exit code of the command line when this error ends it (sysexits are for daemons; 1 is what people test
+    #: for).
     exit_code: int = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -86,7 +87,9 @@ def _rebuild(
 
 
 class EnvironmentWarning(UserWarning):
-    """Something about a map's environment that a person should know before its jobs run: GPUs that it does not use, say."""
+    """Something about a map's environment that a person should know before its jobs run: GPUs that it
+    does not use, say.
+    """
 
 
 class SettingsError(WingspanError, ValueError):
@@ -100,7 +103,8 @@ class UnknownOption(SettingsError, TypeError):
 
 
 class DiskError(WingspanError, OSError):
-    """A file or folder of Wingspan's cannot be read or written: the disk is full, it can only be read, too many files are open.
+    """A file or folder of Wingspan's cannot be read or written: the disk is full, it can only be read, too
+    many files are open.
 
     Attributes:
         errno, strerror, filename: As the operating system told them.
@@ -118,7 +122,9 @@ class PoolUnavailable(PoolError):
 
 
 class OnAccessPoint(PoolError):
-    """This machine is an access point that many people share: no computation of this kind has a place there."""
+    """This machine is an access point that many people share: no computation of this kind has a place
+    there.
+    """
 
 
 class SubmitError(PoolError):

@@ -67,7 +67,8 @@ class JobDescription:
         count: How many jobs.
         first: Number of the first one, where `Pool.largest_submission` wants a set in several parts.
         input_files: Local paths or URLs put into the job's working folder before it starts.
-        common_input_files: Local paths that are the same for all jobs: sent once to each execution point where the pool can.
+        common_input_files: Local paths that are the same for all jobs: sent once to each execution point
+            where the pool can.
         output_files: Paths in the job's working folder that come back. None: nothing.
         working_dir: Folder on the access point that relative paths are relative to.
         environment: Environment variables of the job.
@@ -77,12 +78,15 @@ class JobDescription:
         requirements: ClassAd expression, joined by ``&&`` to what Wingspan itself requires.
         max_idle: Keep at most this many jobs idle in the queue (late materialization).
         io_proxy: Give the job a chirp channel to its access point (HTCondor's ``WantIOProxy``).
-        container_image: A local image that HTCondor runs the job in (container universe); it is sent once to each execution point
-            where the pool can. None: no container.
-        transfer_files: Send input files to the job's scratch folder; false where both sides see the same file system.
-        note: Kept with the jobs by their scheduler: whoever finds jobs that nobody has written down sees what they are.
+        container_image: A local image that HTCondor runs the job in (container universe); it is sent once to
+            each execution point where the pool can. None: no container.
+        transfer_files: Send input files to the job's scratch folder; false where both sides see the same file
+            system.
+        note: Kept with the jobs by their scheduler: whoever finds jobs that nobody has written down sees what
+            they are.
         custom: Further job attributes, ``{"WantGPULab": True}``.
-        profile: Site profile whose options of sbatch the jobs get; None: the one of the settings. For HTCondor it was applied before.
+        profile: Site profile whose options of sbatch the jobs get; None: the one of the settings. For
+            HTCondor it was applied before.
         submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
     """
 
@@ -147,7 +151,8 @@ def with_needs(resources: Resources, needs: Mapping[str, Any], *, memory: bool =
     Args:
         resources: What the user asks for.
         needs: Of the environment, as `Needs.to_json` has them.
-        memory: Where nobody said how much, ask for what a Python needs that has a quarter of the environment in memory, 2 GiB at most.
+        memory: Where nobody said how much, ask for what a Python needs that has a quarter of the environment
+            in memory, 2 GiB at most.
 
     >>> with_needs(Resources(), {"installed_bytes": 1 << 30}, memory=True).memory >> 20
     512
@@ -180,10 +185,11 @@ class Size(int):
 
 
 def parse_size(value: int | float | str, what: str = "size") -> Size:
-    """Bytes of a size, for memory and disk, maps and runs alike: ``"2GB"``, ``"512 MiB"``, ``"1.5G"``, with binary units as HTCondor has them.
+    """Bytes of a size, for memory and disk, maps and runs alike: ``"2GB"``, ``"512 MiB"``, ``"1.5G"``, with
+    binary units as HTCondor has them.
 
-    A plain number, be it a number or a text, is MB: what ``request_memory``, Slurm's ``--mem`` and ``--tmp`` take it for.
-    (HTCondor's ``request_disk`` takes it for kB: there is one meaning here.)
+    A plain number, be it a number or a text, is MB: what ``request_memory``, Slurm's ``--mem`` and ``--tmp``
+    take it for. (HTCondor's ``request_disk`` takes it for kB: there is one meaning here.)
 
     Raises:
         SettingsError: It is no size, or less than 1 MB.
@@ -209,11 +215,12 @@ def parse_size(value: int | float | str, what: str = "size") -> Size:
 
 
 def parse_duration(value: int | str | None, what: str = "time") -> int | None:
-    """Seconds of a time such as ``"12h"``, ``"1d 6h"``, ``"01:30:00"`` or ``"1-06:00"`` (as Slurm has them), or of a number of seconds.
+    """Seconds of a time such as ``"12h"``, ``"1d 6h"``, ``"01:30:00"`` or ``"1-06:00"`` (as Slurm has them),
+    or of a number of seconds.
 
     Raises:
-        SettingsError: It is no time, or a text without a unit: to Slurm plain numbers are minutes, and so is the first of two
-            (sbatch's manual, ``--time``), which others take for hours.
+        SettingsError: It is no time, or a text without a unit: to Slurm plain numbers are minutes, and so is
+            the first of two (sbatch's manual, ``--time``), which others take for hours.
 
     >>> parse_duration("90 min"), parse_duration("1d 6h"), parse_duration("01:30:00"), parse_duration(60)
     (5400, 108000, 5400, 60)

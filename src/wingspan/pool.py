@@ -14,7 +14,9 @@ __all__ = ["ReadyPool", "ensure"]
 
 @attrs.frozen(repr=False)
 class ReadyPool:
-    """A pool that takes jobs now, and why it is this one. Printed, or as the last line of a cell, it is a sentence.
+    """A pool that takes jobs now, and why it is this one.
+
+    Printed, or as the last line of a cell, it is a sentence.
 
     Attributes:
         kind: ``"personal"``, ``"htcondor"``, ``"slurm"`` or ``"local"``.
@@ -35,9 +37,10 @@ class ReadyPool:
 def ensure(name: str | None = None, *, progress: Progress | None = None) -> ReadyPool:
     """Have the pool ready that maps and runs will use, and say which it is.
 
-    The site's pool is used where this machine's configuration names one: HTCondor's (``_condor_SCHEDD_HOST``, ``CONDOR_CONFIG``,
-    ``/etc/condor``), or Slurm's. So the execution point beside a notebook of the OSPool counts, too. Else the personal pool is started,
-    or found running; where no HTCondor can be had, maps run as processes on this machine. May be called any number of times.
+    The site's pool is used where this machine's configuration names one: HTCondor's (``_condor_SCHEDD_HOST``,
+    ``CONDOR_CONFIG``, ``/etc/condor``), or Slurm's. So the execution point beside a notebook of the OSPool
+    counts, too. Else the personal pool is started, or found running; where no HTCondor can be had, maps run
+    as processes on this machine. May be called any number of times.
 
     Args:
         name: A kind of pool; None chooses, as maps do.

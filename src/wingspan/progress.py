@@ -1,4 +1,6 @@
-"""How library code tells of long work without printing: it calls a `Progress`; the CLI and notebooks draw it."""
+"""How library code tells of long work without printing: it calls a `Progress`; the CLI and notebooks draw
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where things are kept and which pool is used: defaults < configuration file < environment < arguments.
 
-Every setting has one environment variable, ``WINGSPAN_<NAME>``, and one key in ``config.toml`` in the user's configuration
-folder (the folders are platformdirs'; ``wingspan doctor`` prints them).
+Every setting has one environment variable, ``WINGSPAN_<NAME>``, and one key in ``config.toml`` in the user's
+configuration folder (the folders are platformdirs'; ``wingspan doctor`` prints them).
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ _is_ignored: ContextVar[bool] = ContextVar("_is_ignored", default=False)
 
 @contextlib.contextmanager
 def ignoring_config_file() -> Iterator[None]:
-    """Within, the settings are those without a configuration file: for whoever reports that it is broken, and goes on."""
+    """Within, the settings are those without a configuration file: for whoever reports that it is broken,
+    and goes on.
+    """
     token = _is_ignored.set(True)
     try:
         yield
@@ -132,7 +134,8 @@ _OWN_RIGHTS = 0o700
 def _check_umask() -> None:
     """See that this process can read what it writes.
 
-    The umask is read from /proc: asking the kernel would change it for a moment, for all threads. Where there is no /proc nothing is said.
+    The umask is read from /proc: asking the kernel would change it for a moment, for all threads. Where there
+    is no /proc nothing is said.
 
     Raises:
         SettingsError: Its umask takes the owner's own rights away.
@@ -155,10 +158,12 @@ def _check_umask() -> None:
 
 
 def private_folder(root: Path, *parts: str) -> Path:
-    """A folder below `root` (the data or the cache folder), made if it is not there, and closed to others on the whole way from `root`.
+    """A folder below `root` (the data or the cache folder), made if it is not there, and closed to others on
+    the whole way from `root`.
 
     Raises:
-        SettingsError: One of them belongs to somebody else, or the umask of this process takes its owner's own rights away.
+        SettingsError: One of them belongs to somebody else, or the umask of this process takes its owner's
+            own rights away.
         DiskError: It cannot be made.
     """
     _check_umask()

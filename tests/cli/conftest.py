@@ -99,7 +99,9 @@ def waiting(tmp_path: Path) -> Callable[[str], wingspan.Map]:
 
 @pytest.fixture
 def failing() -> wingspan.Map:
-    """A finished map, ``sums``: of its ten components 3 and 7 failed with a ValueError, 5 with a ZeroDivisionError."""
+    """A finished map, ``sums``: of its ten components 3 and 7 failed with a ValueError, 5 with a
+    ZeroDivisionError.
+    """
 
     def divide(number: int) -> float:
         if number in (3, 7):

@@ -50,7 +50,9 @@ def test_a_map_that_is_cancelled(tmp_path):
 
 
 def test_a_run_that_is_cancelled(tmp_path, monkeypatch):
-    """Its job is removed; what it has printed is there; cancelled again, it says that nothing is left to do."""
+    """Its job is removed; what it has printed is there; cancelled again, it says that nothing is left to
+    do.
+    """
     monkeypatch.chdir(tmp_path)
     run = wingspan.run(["sh", "-c", "echo begun; sleep 600"], pool="local", name="long")
     until(lambda: "begun" in run.stdout(0), "the command has begun")

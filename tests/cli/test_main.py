@@ -18,7 +18,8 @@ from wingspan.cli._main import COMMANDS
 
 from .conftest import Run
 
-#: Libraries that cost tens of milliseconds each, and that neither `import wingspan` nor `--help` has any use for.
+#: Libraries that cost tens of milliseconds each, and that neither `import wingspan` nor `--help` has any use
+#: for.
 HEAVY = (
     "htcondor2 classad2 rich rattler cloudpickle fsspec zstandard aiohttp tomlkit asyncio multiprocessing sklearn numpy "
     "wingspan.maps wingspan.pools wingspan.environments wingspan.stores"
@@ -121,7 +122,9 @@ def test_the_tab_key_completes_commands_and_tags() -> None:
 
 
 def test_the_tab_key_knows_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks, environments, profiles and switches are completed, and where a file is meant the shell does it."""
+    """Tasks, environments, profiles and switches are completed, and where a file is meant the shell does
+    it.
+    """
     (tmp_path / "pixi.toml").write_text(
         '[workspace]\nname = "w"\nchannels = []\nplatforms = ["linux-64"]\n'
         '[tasks]\ntrain = "true"\ntest = "true"\n_own = "true"\n'
@@ -261,7 +264,9 @@ def test_a_configuration_that_is_not_there_is_told_in_one_line() -> None:
     ],
 )
 def test_a_command_of_the_other_kind_says_what_the_name_is(run: Run, words: str, named: str) -> None:
-    """The name of a run where a map is wanted, and the other way round: said, with the command that does it there."""
+    """The name of a run where a map is wanted, and the other way round: said, with the command that does
+    it there.
+    """
     wingspan.map(abs, [1], tag="a-map", pool="local").wait(PATIENCE)
     started = wingspan.run(["true"], name="a-run", pool="local")
     try:

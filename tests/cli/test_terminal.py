@@ -65,7 +65,9 @@ def evil(tmp_path, monkeypatch):
 
 
 def test_what_a_component_says_commands_no_terminal(evil):
-    """Title, clipboard, colours, direction and links of a component's text are shown by every command, as text."""
+    """Title, clipboard, colours, direction and links of a component's text are shown by every command, as
+    text.
+    """
     for words in (
         ["status", "evil"],
         ["errors", "evil"],
@@ -93,7 +95,9 @@ def test_another_program_gets_what_was_printed(evil):
 
 
 def test_the_text_of_an_error_is_printed_as_python_would(evil, monkeypatch):
-    """An error of ours that nobody catches is printed by Python: there is nothing in its text that commands."""
+    """An error of ours that nobody catches is printed by Python: there is nothing in its text that
+    commands.
+    """
     error = wingspan.load("evil").errors[0]
     assert "\x1b" not in str(error)
     assert error.text == EVIL

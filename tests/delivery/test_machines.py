@@ -1,4 +1,6 @@
-"""What machines offer to bundles: read from ads of a real pool and from written ones, and the kind that follows."""
+"""What machines offer to bundles: read from ads of a real pool and from written ones, and the kind that
+follows.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def _machines(namespaces: int, apptainer: int, neither: int, *, common: bool = T
 def test_the_kind_follows_from_what_most_machines_offer(
     machines: list[Machine], kind: str, words: str
 ) -> None:
-    """Mounted where most can, a container where only Apptainer is to be had, else unpacked; the reason says so."""
+    """Mounted where most can, a container where only Apptainer is to be had, else unpacked; the reason
+    says so.
+    """
     choice = choose_bundle_kind(machines)
     assert (choice.kind, choice.machines) == (kind, len(machines))
     assert words in choice.reason
@@ -54,7 +58,9 @@ def test_a_large_environment_without_common_files_belongs_into_a_store() -> None
 
 
 def test_a_large_environment_is_mounted_wherever_one_machine_can() -> None:
-    """Unpacking gigabytes takes minutes: what few machines save is worth more than what `pack` saves the others."""
+    """Unpacking gigabytes takes minutes: what few machines save is worth more than what `pack` saves the
+    others.
+    """
     few = _machines(1, 0, 3)
     assert choose_bundle_kind(few, 10**8).kind == "pack"
     choice = choose_bundle_kind(few, 4 * 10**9)
@@ -82,7 +88,9 @@ def test_the_reason_says_where_jobs_run(pool_kind: str, words: str) -> None:
 
 @pytest.mark.htcondor
 def test_a_real_pool_tells_what_it_offers(personal_pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reached as a site's pool, its one machine has a version, and a kind follows from its ad; doctor says which, and why."""
+    """Reached as a site's pool, its one machine has a version, and a kind follows from its ad; doctor
+    says which, and why.
+    """
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
     site = get_pool("htcondor")
     [machine] = machines_of(site)

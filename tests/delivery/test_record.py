@@ -82,7 +82,9 @@ class Damaged(WingspanError):
 
 
 def test_the_two_earlier_forms_say_the_same() -> None:
-    """A map's and a run's of version 0.1 are one class now; a run had no warnings there, a map no manifest."""
+    """A map's and a run's of version 0.1 are one class now; a run had no warnings there, a map no
+    manifest.
+    """
     of_map, of_run = Delivery.from_json(OF_MAP), Delivery.from_json(OF_RUN)
     assert of_map.warnings == ("a word",)
     assert attrs.evolve(of_map, manifest=MANIFEST, warnings=()) == of_run
@@ -156,7 +158,9 @@ def test_a_bundle_is_found_in_the_folder_and_else_in_the_cache(tmp_path: Path) -
 
 
 def test_a_damaged_bundle_whose_description_is_not_kept_is_told(tmp_path: Path) -> None:
-    """A map of version 0.1 does not say what its bundle says of itself: what cannot be read there is the map's error."""
+    """A map of version 0.1 does not say what its bundle says of itself: what cannot be read there is the
+    map's error.
+    """
     delivery = _delivery(tmp_path, manifest=None)
     (tmp_path / "folder" / str(delivery.bundle)).write_bytes(b"1234")
     with pytest.raises(Damaged, match="is not a bundle"):

@@ -40,7 +40,9 @@ def _write_workspace(
     pypi: dict[str, Sequence[Path]] | None = None,
     name: str = "local",
 ) -> Path:
-    """A Pixi workspace solved and locked by py-rattler, in a process of its own (it may crash one that lives on)."""
+    """A Pixi workspace solved and locked by py-rattler, in a process of its own (it may crash one that
+    lives on).
+    """
     request = {
         "folder": str(folder),
         "channel": str(channel),
@@ -54,7 +56,9 @@ def _write_workspace(
 
 @pytest.fixture(scope="session")
 def write_workspace() -> Callable[..., Path]:
-    """The function that writes workspaces: (folder, channel, {environment: specs}, pypi={environment: wheels})."""
+    """The function that writes workspaces: (folder, channel, {environment: specs}, pypi={environment:
+    wheels}).
+    """
     return _write_workspace
 
 
@@ -97,7 +101,9 @@ def public_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for the session: bundles are built anew, what was fetched, linked and compiled before is used again."""
+    """A cache for the session: bundles are built anew, what was fetched, linked and compiled before is
+    used again.
+    """
     cache = tmp_path_factory.mktemp("cache")
     (cache / "environments").mkdir()
     for name in ("packages", "bytecode", "blobs", "shares", "bases", "images"):
@@ -124,7 +130,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def local_workspace(local_channel: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Environments: ``default`` (SciPy), ``small`` (no Python), ``wheels`` (conda Python with PyPI packages)."""
+    """Environments: ``default`` (SciPy), ``small`` (no Python), ``wheels`` (conda Python with PyPI
+    packages).
+    """
     return _write_workspace(
         tmp_path_factory.mktemp("workspace"),
         local_channel,

@@ -1,4 +1,6 @@
-"""What a workspace adds to the activation, and what of the caller's variables stays outside: the same for maps, runs and shells."""
+"""What a workspace adds to the activation, and what of the caller's variables stays outside: the same for
+maps, runs and shells.
+"""
 
 from __future__ import annotations
 

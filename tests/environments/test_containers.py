@@ -98,7 +98,9 @@ def test_a_large_image_comes_from_the_store(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Above the site's limit for transfers HTCondor fetches the image by its address, for maps and for runs."""
+    """Above the site's limit for transfers HTCondor fetches the image by its address, for maps and for
+    runs.
+    """
     store = public_folder / "images"
     store.mkdir()
     monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
@@ -157,7 +159,9 @@ def test_a_run_is_in_an_image(
 def test_an_altered_image_is_refused(
     local_workspace: Path, site: PersonalPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One byte of the image is another after the map was made: no component runs, and the message has both digests."""
+    """One byte of the image is another after the map was made: no component runs, and the message has
+    both digests.
+    """
     import wingspan.maps._worker_job as worker_job
 
     real = worker_job.bundle_of
@@ -185,7 +189,9 @@ def test_an_altered_image_is_refused(
 def test_an_image_in_place_on_a_personal_pool(
     local_workspace: Path, bundle_cache: Path, container_pool: PersonalPool, apptainer: str
 ) -> None:
-    """Where workers see this machine's files the starter has Apptainer run the image where it is: nothing is sent."""
+    """Where workers see this machine's files the starter has Apptainer run the image where it is: nothing
+    is sent.
+    """
     options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="sif"))
     m = wingspan.map(where, range(2), pool=_ApptainerOnPath(container_pool, apptainer), options=options)
     m.wait(timeout=PATIENCE)
@@ -221,7 +227,9 @@ def test_a_rendered_run_compares_its_image(
     container_pool: PersonalPool,
     tmp_path: Path,
 ) -> None:
-    """Rendered files, submitted by hand: the image is sent once and compared before the command starts; an altered one is refused."""
+    """Rendered files, submitted by hand: the image is sent once and compared before the command starts;
+    an altered one is refused.
+    """
     folder = tmp_path / "out"
     environment = wingspan.Environment(local_workspace, kind="sif")
     command = ["python", "-c", "import scipy; open('out.txt', 'w').write(scipy.__file__)"]

@@ -62,7 +62,9 @@ def digits(
     torch_wheels: list[Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """The example as it is, but locked against a channel that can be reached from here: conda-forge may not be."""
+    """The example as it is, but locked against a channel that can be reached from here: conda-forge may
+    not be.
+    """
     folder = write_workspace(
         tmp_path_factory.mktemp("example") / "digits",
         local_channel,
@@ -134,7 +136,9 @@ def test_every_route_has_a_line_in_the_readme() -> None:
 def test_one_command_ends_with_a_network_that_predicts(
     route: str, digits: Path, data: Path, apptainer_on_path: str, tmp_path: Path
 ) -> None:
-    """The script of each route leaves mnist_cnn.pt; it loads again in another run, and is right most of the time."""
+    """The script of each route leaves mnist_cnn.pt; it loads again in another run, and is right most of
+    the time.
+    """
     folder = shutil.copytree(digits, tmp_path / "digits")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     trained = subprocess.run(
@@ -170,7 +174,9 @@ def _idx(array: Sequence[Sequence[int]]) -> bytes:
 def test_mnist_is_what_it_trains_on_where_it_is_given(
     digits: Path, data: Path, apptainer_on_path: str, tmp_path: Path
 ) -> None:
-    """With MNIST_data.tar.gz as an input the same script reads MNIST's files, gzipped or not, and learns from them."""
+    """With MNIST_data.tar.gz as an input the same script reads MNIST's files, gzipped or not, and learns
+    from them.
+    """
     folder = shutil.copytree(digits, tmp_path / "digits")
     with tarfile.open(folder / "MNIST_data.tar.gz", "w:gz") as tar:
         for name, count in (("train", 400), ("t10k", 100)):

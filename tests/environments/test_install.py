@@ -1,4 +1,5 @@
-"""Each kind of bundle on a real HTCondor pool, on a node that has neither Python nor packages; for `install`, which is most of
+"""Each kind of bundle on a real HTCondor pool, on a node that has neither Python nor packages; for `install`,
+which is most of
 this, a StandinPixi installs for real."""
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ import standin_pixi
 
 pytestmark = pytest.mark.htcondor
 
-#: What HTCondor starts jobs with: no Python and nothing that was installed beside the distribution is left on the machine.
+#: What HTCondor starts jobs with: no Python and nothing that was installed beside the distribution is left on
+#: the machine.
 _NODE = """#!/bin/sh
 exec unshare --user --map-root-user --mount /bin/sh -c '
     uid=$1 gid=$2 programs=$3
@@ -157,7 +159,9 @@ def _run(environment: wingspan.Environment, folder: Path) -> wingspan.Run:
 
 
 def test_a_map_installs_from_the_lock(environment: wingspan.Environment, node: Node) -> None:
-    """Components on a machine without any Python import SciPy from what its Pixi has installed, and find only that."""
+    """Components on a machine without any Python import SciPy from what its Pixi has installed, and find
+    only that.
+    """
     node.has_pixi()
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
@@ -174,7 +178,9 @@ def test_a_map_installs_from_the_lock(environment: wingspan.Environment, node: N
 
 @pytest.mark.parametrize("kind", ["squashfs", "pack", "oci"])
 def test_other_kinds_need_nothing_of_the_node_either(kind: str, local_workspace: Path, node: Node) -> None:
-    """Components find SciPy there, the Python of the bundle and no other; only a pack needs one to unpack itself."""
+    """Components find SciPy there, the Python of the bundle and no other; only a pack needs one to unpack
+    itself.
+    """
     if kind == "pack":
         node.has_python()
     environment = wingspan.Environment(local_workspace, kind=kind)
@@ -224,7 +230,9 @@ def test_a_pixi_that_is_too_old_is_left_alone(
 def test_a_node_without_pixi_and_network(
     environment: wingspan.Environment, node: Node, tmp_path: Path
 ) -> None:
-    """It gives up at once, and says what it lacks: in the log, in the run's state, and in what a map raises."""
+    """It gives up at once, and says what it lacks: in the log, in the run's state, and in what a map
+    raises.
+    """
     told = r"there is no pixi here, and http://127\.0\.0\.1:.*/pixi-.* cannot be fetched: curl: "
     run = _run(environment, tmp_path)
     with pytest.raises(RunFailed, match=told):

@@ -71,7 +71,9 @@ def test_workers_added_later_find_the_bundle_in_the_map(environment, bundle_cach
 
 
 def test_a_map_of_an_earlier_version_finds_its_bundle(environment, bundle_cache):
-    """Its map.json says nothing of the bundle but name, digest and size: what else is needed is read from the bundle."""
+    """Its map.json says nothing of the bundle but name, digest and size: what else is needed is read from
+    the bundle.
+    """
     m = wingspan.map(
         where, range(2), tag="earlier", pool="local", options=wingspan.Options(environment=environment)
     )
@@ -148,7 +150,9 @@ def test_another_python_is_told_before_anything_is_submitted(environment, bundle
 
 
 def test_another_python_is_told_before_packages_are_fetched(tmp_path, bundle_cache):
-    """The lock says which Python it is: nobody waits for a bundle that cannot be used. (Its channel is out of reach here.)"""
+    """The lock says which Python it is: nobody waits for a bundle that cannot be used. (Its channel is
+    out of reach here.)
+    """
     data = Path(__file__).parents[1] / "data/locks/prefix-dev__pixi--lightgbm"
     (tmp_path / "pixi.lock").write_bytes(lzma.decompress((data / "pixi.lock.xz").read_bytes()))
     options = wingspan.Options(environment=wingspan.Environment(tmp_path))
@@ -158,7 +162,9 @@ def test_another_python_is_told_before_packages_are_fetched(tmp_path, bundle_cac
 
 @pytest.mark.htcondor
 def test_another_architecture_is_asked_of_machines(environment, bundle_cache, personal_pool):
-    """A site's machines must be what the environment is for; this machine's own pools refuse another one at once."""
+    """A site's machines must be what the environment is for; this machine's own pools refuse another one
+    at once.
+    """
     for pool in (get_pool("local"), PersonalHTCondorPool(personal_pool)):
         assert machine_requirement("linux-64", pool) is None
         with pytest.raises(wingspan.SettingsError, match="linux-aarch64"):
@@ -179,7 +185,9 @@ def test_another_architecture_is_asked_of_machines(environment, bundle_cache, pe
 def test_gpus_that_nobody_has_are_refused_before_anything_is_fetched(
     local_workspace, empty_cache, personal_pool
 ):
-    """The lock says what is needed, and the pool what it has: nobody waits for a bundle that cannot be used."""
+    """The lock says what is needed, and the pool what it has: nobody waits for a bundle that cannot be
+    used.
+    """
     named, pool = wingspan.Environment(local_workspace), PersonalHTCondorPool(personal_pool)
     with pytest.raises(wingspan.SubmitError, match="asks for 1 GPU"):
         wingspan.map(where, [1], pool=pool, options=wingspan.Options(environment=named, request_gpus=1))
@@ -217,13 +225,17 @@ def test_each_kind_carries_the_environment_to_a_personal_pool(kind, environment,
 def test_on_a_site_pool_the_bundle_is_sent_once(
     environment, bundle_cache, personal_pool, monkeypatch, tmp_path
 ):
-    """Where the disk is not shared the bundle travels as a common file: one transfer for all jobs of a machine."""
+    """Where the disk is not shared the bundle travels as a common file: one transfer for all jobs of a
+    machine.
+    """
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
     options = wingspan.Options(environment=environment, workers=4, block_size=1, submit={"hold": "true"})
     gate = str(tmp_path / "gate")
 
     def together(number):
-        """A job that ends before another has begun takes the files with it: then they are rightly sent anew."""
+        """A job that ends before another has begun takes the files with it: then they are rightly sent
+        anew.
+        """
         import os
         import time
 
@@ -289,7 +301,9 @@ def test_on_slurm_the_bundle_is_used_where_it_lies(environment, bundle_cache, sl
 
 
 def test_gpus_that_the_environment_does_not_use_are_told(environment, bundle_cache):
-    """Whoever waits for a GPU hears before that nothing in the environment uses it; wingspan status says it later."""
+    """Whoever waits for a GPU hears before that nothing in the environment uses it; wingspan status says
+    it later.
+    """
     options = wingspan.Options(environment=environment, request_gpus=1, workers=0)
     with pytest.warns(wingspan.EnvironmentWarning, match="nothing in environment 'default'") as caught:
         m = wingspan.map(where, range(2), pool="local", options=options)
@@ -301,7 +315,9 @@ def test_gpus_that_the_environment_does_not_use_are_told(environment, bundle_cac
 def test_a_large_bundle_without_a_store_of_its_own_is_told(
     environment, bundle_cache, personal_pool, tmp_path, monkeypatch
 ):
-    """Above the site's limit and with two stores to choose from it goes through the access point, and that is said."""
+    """Above the site's limit and with two stores to choose from it goes through the access point, and
+    that is said.
+    """
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
     monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
     (tmp_path / "config.toml").write_text(
@@ -318,7 +334,9 @@ def test_a_large_bundle_without_a_store_of_its_own_is_told(
 def test_the_largest_bundles_are_read_from_the_file_system(
     environment, bundle_cache, personal_pool, public_folder, tmp_path, monkeypatch
 ):
-    """Above the limit for URLs only machines that have the file system are asked, and they read the bundle there."""
+    """Above the limit for URLs only machines that have the file system are asked, and they read the
+    bundle there.
+    """
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
     monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
     store = public_folder / "largest"
@@ -346,7 +364,9 @@ def test_the_largest_bundles_are_read_from_the_file_system(
 
 @pytest.mark.htcondor
 def test_memory_and_disk_follow_from_the_environment(environment, bundle_cache, personal_pool, monkeypatch):
-    """The job's ad asks for the bundle and room for outputs, and for memory by what is installed; what somebody says holds."""
+    """The job's ad asks for the bundle and room for outputs, and for memory by what is installed; what
+    somebody says holds.
+    """
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
 
     def asked(**options):

@@ -103,7 +103,8 @@ def answer(command: list[str]) -> str:
         ([], 1000),
         (["--user", "0"], 1000),
         (["--user", "4321:0"], 4321),
-        # As Kubernetes does it: nobody writes the number into the password file, and nothing in the image can be changed.
+        # As Kubernetes does it: nobody writes the number into the password file, and nothing in the image can
+        # be changed.
         (["--user", "4321:0", *CLOSED], 4321),
         (["--user", "4321:4321", *CLOSED], 4321),
     ],
@@ -112,14 +113,18 @@ def answer(command: list[str]) -> str:
 def test_a_map_runs_on_the_container_s_own_pool(
     podman: list[str], built: Image, options: list[str], uid: int
 ) -> None:
-    """Whoever the container runs as: a map finds HTCondor in the image, starts the personal pool, and has its outputs."""
+    """Whoever the container runs as: a map finds HTCondor in the image, starts the personal pool, and has
+    its outputs.
+    """
     told = answer([*podman, "run", "--rm", *options, f"localhost/{built.name}", "python", "-c", CELL])
     gid = 4321 if options[1:2] == ["4321:4321"] else 0
     assert told.startswith(f"[0, 1, 4, 9, 16] personal {uid} {gid}")
 
 
 def test_it_serves_jupyterlab_and_ends_when_it_is_stopped(podman: list[str], built: Image) -> None:
-    """Started as the README says, but for the port: the health check is good, JupyterLab wants the token, and a stop is clean."""
+    """Started as the README says, but for the port: the health check is good, JupyterLab wants the token,
+    and a stop is clean.
+    """
     port = free_port()
     served = ["wingspan", "notebook", "--no-browser", f"--port={port}", "--", "--ServerApp.ip=127.0.0.1"]
     name = f"wingspan-test-{port}"
@@ -161,7 +166,9 @@ def test_the_site_s_schedd_is_used_where_it_is_named(podman: list[str], built: I
 def test_the_same_lock_gives_the_same_image(
     built: Image, workspace: Path, bundle_cache: Path, tmp_path: Path
 ) -> None:
-    """Layers that are made anew have the same bytes, and so have digest and file; nothing in it is called latest."""
+    """Layers that are made anew have the same bytes, and so have digest and file; nothing in it is called
+    latest.
+    """
     shutil.rmtree(bundle_cache / "environments/layers")
     again = build_image(workspace, folder=tmp_path)
     assert (again.digest, again.name, again.path.name) == (built.digest, built.name, built.path.name)

@@ -1,4 +1,6 @@
-"""`oci` bundles on a real HTCondor pool, as a site's: the archive is sent once, and real Apptainer or real podman starts it."""
+"""`oci` bundles on a real HTCondor pool, as a site's: the archive is sent once, and real Apptainer or
+real podman starts it.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def site(engine: tuple[str, PersonalPool], bundle_cache: Path, monkeypatch: pyte
 
 
 def test_a_map_runs_in_an_archive(local_workspace: Path, site: str) -> None:
-    """Components run in the container that the worker starts, in the environment, over chirp; the archive is sent once."""
+    """Components run in the container that the worker starts, in the environment, over chirp; the archive
+    is sent once.
+    """
     environment = wingspan.Environment(local_workspace, kind="oci")
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
@@ -125,7 +129,9 @@ def test_a_run_is_in_an_archive(
 def test_a_damaged_archive_is_refused(
     damage: str, local_workspace: Path, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An archive that was altered or cut after the map was made: no component runs, and the message has both digests."""
+    """An archive that was altered or cut after the map was made: no component runs, and the message has
+    both digests.
+    """
     import wingspan.maps._worker_job as worker_job
 
     real = worker_job.bundle_of
@@ -156,7 +162,9 @@ def test_a_damaged_archive_is_refused(
 def test_rendered_files_carry_the_archive(
     local_workspace: Path, site: str, engine: tuple[str, PersonalPool], tmp_path: Path
 ) -> None:
-    """Plain condor_submit of a rendered sweep: the archive is sent once for all jobs, checked, and started by what is there."""
+    """Plain condor_submit of a rendered sweep: the archive is sent once for all jobs, checked, and
+    started by what is there.
+    """
     folder = tmp_path / "out"
     command = ["python", "-c", "import scipy; open('out.txt', 'w').write(scipy.__file__ + ' {x}')"]
     environment = wingspan.Environment(local_workspace, kind="oci")

@@ -1,4 +1,6 @@
-"""What a real Slurm cluster's jobs have of the caller's: own modules, and locked environments, in maps and in runs."""
+"""What a real Slurm cluster's jobs have of the caller's: own modules, and locked environments, in maps
+and in runs.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def _map_of_a_script(project: Path, *arguments: str) -> wingspan.Map:
 
 
 def test_modules_beside_a_script_go_along(tmp_path: Path) -> None:
-    """A function of a module beside the script, and what that imports, is called on a node that finds neither; this Python calls it."""
+    """A function of a module beside the script, and what that imports, is called on a node that finds
+    neither; this Python calls it.
+    """
     m = _map_of_a_script(tmp_path / "project", "own")
     m.wait(timeout=PATIENCE)
     receipts = list(m)
@@ -90,7 +94,9 @@ def test_modules_beside_a_script_go_along(tmp_path: Path) -> None:
 
 
 def test_modules_beside_a_script_go_into_a_bundle(tmp_path: Path, local_workspace: Path) -> None:
-    """The same in a locked environment: it has the environment's packages, the modules, and nothing of this Python's."""
+    """The same in a locked environment: it has the environment's packages, the modules, and nothing of
+    this Python's.
+    """
     m = _map_of_a_script(tmp_path / "project", "bundled", str(local_workspace))
     assert map_json(m)["environment"]["kind"] == "squashfs"
     m.wait(timeout=PATIENCE)

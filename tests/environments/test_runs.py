@@ -112,7 +112,9 @@ def _done(run: Run) -> Run:
 
 
 def test_a_task_runs_after_those_it_depends_on(workspace: Path, pool: str) -> None:
-    """Dependencies first, in the environment, with their folders, variables and arguments; all their outputs come back."""
+    """Dependencies first, in the environment, with their folders, variables and arguments; all their
+    outputs come back.
+    """
     run = _done(wingspan.run("report", pool=pool))
     texts = {name: path.read_text() for name, path in run.outputs().items()}
     assert texts == {
@@ -148,7 +150,9 @@ def test_arguments_that_look_like_options_go_after_dashes(workspace: Path) -> No
 
 
 def test_inputs_that_a_dependency_makes_need_not_be_there(workspace: Path) -> None:
-    """What a task reads and one that it depends on writes is not looked for here; what is here of it is stale, and stays here."""
+    """What a task reads and one that it depends on writes is not looked for here; what is here of it is
+    stale, and stays here.
+    """
     run = _done(wingspan.run("digest", pool="local"))
     assert run.outputs()["all.txt"].read_text() == "one\ntwo\n"
     (workspace / "parts").mkdir()
@@ -160,12 +164,15 @@ def test_inputs_that_a_dependency_makes_need_not_be_there(workspace: Path) -> No
 
 
 def test_a_task_of_a_folder_below(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a folder below the workspace the same task is found; paths are the workspace's; [tool.wingspan] is heeded."""
+    """From a folder below the workspace the same task is found; paths are the workspace's;
+    [tool.wingspan] is heeded.
+    """
     monkeypatch.chdir(workspace / "src")
     run = _done(wingspan.run("train", arguments=["3"], pool="local"))
     assert run.outputs()["src/out.txt"].read_text() == "lr 3\n"
     assert run.spec.resources.memory == 300 << 20
-    # What is named on the command line is where whoever types it is, or in the workspace, and keeps its place.
+    # What is named on the command line is where whoever types it is, or in the workspace, and keeps its
+    # place.
     (workspace / "src/here.txt").touch()
     (workspace / "above.txt").touch()
     given = ["here.txt", "../above.txt", "src/make.py"]
@@ -185,7 +192,9 @@ def test_a_sweep_gives_a_task_its_arguments(workspace: Path, pool: str) -> None:
 
 
 def test_a_sweep_gives_a_task_its_inputs_and_outputs(workspace: Path, pool: str) -> None:
-    """Where they name an argument of the task they are those of the job's row; the inputs of all rows go along."""
+    """Where they name an argument of the task they are those of the job's row; the inputs of all rows go
+    along.
+    """
     run = _done(wingspan.run("copy", sweep={"which": ["make", "train"]}, pool=pool))
     run.check()
     assert [list(run.outputs(number)) for number in range(2)] == [["make.txt"], ["train.txt"]]
@@ -202,7 +211,10 @@ def test_a_command_in_an_environment(workspace: Path, pool: str) -> None:
 
 @pytest.mark.parametrize("kind", ["pack", "sif", "oci", "install"])
 def test_a_command_that_is_in_none_of_the_packages(workspace: Path, kind: str) -> None:
-    """Bundles that are not looked into: the packages' own lists tell. What a shell knows by itself is no program that lacks."""
+    """Bundles that are not looked into: the packages' own lists tell.
+
+    What a shell knows by itself is no program that lacks.
+    """
     with pytest.raises(CommandNotFound, match="'no-such-program'"):
         wingspan.run("absent", kind=kind, pool="local")
     assert load_runs() == []
@@ -273,7 +285,9 @@ def test_the_run_keeps_its_bundle(workspace: Path) -> None:
 def test_each_kind_of_bundle_runs_the_task(
     workspace: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """The same task, whichever way the environment travels. (An `install` bundle fetches Pixi and packages from the network.)"""
+    """The same task, whichever way the environment travels. (An `install` bundle fetches Pixi and
+    packages from the network.)
+    """
     if kind == "sif":
         request.getfixturevalue("apptainer_on_path")
     (workspace / "src/train.py").write_text(
@@ -288,7 +302,9 @@ def test_each_kind_of_bundle_runs_the_task(
 def test_rendered_files_carry_the_environment(
     workspace: Path, personal_pool: PersonalPool, tmp_path_factory
 ) -> None:
-    """Plain condor_submit, in a folder that was moved elsewhere, runs the task in the bundle; our lint finds nothing."""
+    """Plain condor_submit, in a folder that was moved elsewhere, runs the task in the bundle; our lint
+    finds nothing.
+    """
     folder = tmp_path_factory.mktemp("rendered")
     render("htcondor", folder / "made", "report", name="digits")
     assert lint([folder / "made"]) == []
@@ -310,7 +326,9 @@ class _OtherMachines(PersonalHTCondorPool):
 def test_everything_is_sent_where_no_files_are_shared(
     workspace: Path, personal_pool: PersonalPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Starter, bundle and inputs reach the job by file transfer alone; nothing of the job names a path of this machine."""
+    """Starter, bundle and inputs reach the job by file transfer alone; nothing of the job names a path of
+    this machine.
+    """
     import wingspan.runs._run as module
 
     engine = _OtherMachines(personal_pool)
@@ -323,7 +341,9 @@ def test_everything_is_sent_where_no_files_are_shared(
 
 
 def test_interactive_has_files_and_environment(workspace: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The shell is in a folder with the inputs, in the environment; its exit code is the shell's, and nothing is left."""
+    """The shell is in a folder with the inputs, in the environment; its exit code is the shell's, and
+    nothing is left.
+    """
     script = "ls src; command -v python; pwd; exit 5"
     shell = open_shell(RunRequest(command="train"), pool="local", shell=["sh", "-c", script])
     assert shell() == 5

@@ -1,4 +1,6 @@
-"""Shells in jobs of a real HTCondor pool, by a real sshd, in a terminal: interactive jobs, and shells beside jobs that run."""
+"""Shells in jobs of a real HTCondor pool, by a real sshd, in a terminal: interactive jobs, and shells
+beside jobs that run.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,10 @@ def workspace(local_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def site(
     shell_pool: PersonalPool, bundle_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, str]]:
-    """That pool, met as a site's: its jobs get everything by file transfer. Variables for processes; nothing is left in its queue."""
+    """That pool, met as a site's: its jobs get everything by file transfer.
+
+    Variables for processes; nothing is left in its queue.
+    """
     yield _as_site(shell_pool, monkeypatch)
     _leave(shell_pool)
 
@@ -59,7 +64,9 @@ def _as_site(pool: PersonalPool, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
 
 
 def _leave(pool: PersonalPool) -> None:
-    """Nothing is left in the pool's queue when the test has removed its runs, but for what is being removed."""
+    """Nothing is left in the pool's queue when the test has removed its runs, but for what is being
+    removed.
+    """
     for run in load_runs():
         run.remove(force=True)
     with pool.activate():
@@ -87,7 +94,9 @@ def _look_around(terminal: Terminal) -> None:
 
 
 def test_an_interactive_run(workspace: Path, site: dict[str, str]) -> None:
-    """A shell of an interactive job, in the environment, with inputs and variables; the job can be done in it; its end is the job's."""
+    """A shell of an interactive job, in the environment, with inputs and variables; the job can be done
+    in it; its end is the job's.
+    """
     command = [*INTERACTIVE, "-p", "htcondor", "-e", "default"]
     command += ["--input", "src/in.txt", "--set", "COLOUR=mauve", "-o", "out.txt"]
     command += ["--", "python", "-c", "import scipy; open('out.txt', 'w').write(scipy.__file__)"]
@@ -102,7 +111,9 @@ def test_an_interactive_run(workspace: Path, site: dict[str, str]) -> None:
 
 
 def test_the_shell_of_rendered_files(workspace: Path, site: dict[str, str], tmp_path: Path) -> None:
-    """interact.sh opens the same shell in a process that knows nothing of Wingspan, for one job of a sweep."""
+    """interact.sh opens the same shell in a process that knows nothing of Wingspan, for one job of a
+    sweep.
+    """
     render(
         "htcondor",
         tmp_path / "made",
@@ -244,7 +255,9 @@ def test_a_shell_on_this_machine(workspace: Path, bundle_cache: Path) -> None:
 def test_startup_files_do_not_hide_the_environment(
     workspace: Path, bundle_cache: Path, tmp_path: Path
 ) -> None:
-    """A .bashrc that puts other programs first, as pyenv and conda have it: it is read, and the environment's python is found."""
+    """A .bashrc that puts other programs first, as pyenv and conda have it: it is read, and the
+    environment's python is found.
+    """
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
     (home / "bin/python").write_text("#!/bin/sh\n")
@@ -273,7 +286,9 @@ def slurm(slurm_cluster: SlurmCluster, bundle_cache: Path, monkeypatch: pytest.M
 
 @pytest.mark.slurm
 def test_an_interactive_run_on_slurm(workspace: Path, slurm: SlurmCluster) -> None:
-    """A shell on a node, by srun, in the environment, with inputs and variables, in a folder that goes with it."""
+    """A shell on a node, by srun, in the environment, with inputs and variables, in a folder that goes
+    with it.
+    """
     command = [*INTERACTIVE, "-p", "slurm", "-e", "default"]
     command += ["--input", "src/in.txt", "--set", "COLOUR=mauve", "-o", "out.txt"]
     command += ["--", "python", "-c", "import scipy; open('out.txt', 'w').write(scipy.__file__)"]
@@ -341,7 +356,9 @@ def test_beside_a_job_of_a_personal_pool(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """The same on this machine's own pool, where the bundle is used in place; an unpacked one is not unpacked again."""
+    """The same on this machine's own pool, where the bundle is used in place; an unpacked one is not
+    unpacked again.
+    """
     import wingspan.pools._select as select
 
     engine, real = PersonalHTCondorPool(shell_pool), select._make
@@ -388,7 +405,9 @@ def image_pool(apptainer: str) -> Iterator[PersonalPool]:
 def test_shells_in_a_container(
     workspace: Path, image_pool: PersonalPool, bundle_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where HTCondor runs the job in an image, both shells are in that image. (It does not tell their exit code.)"""
+    """Where HTCondor runs the job in an image, both shells are in that image. (It does not tell their
+    exit code.)
+    """
     environment = _as_site(image_pool, monkeypatch)
     wingspan_cli = [sys.executable, "-m", "wingspan"]
     image = wingspan.Environment(workspace, kind="sif")

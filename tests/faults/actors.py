@@ -1,4 +1,6 @@
-"""Other processes of a round: ``python -m faults.actors ROLE FOLDER [WORD…]``. What happens to them they append to the file ``events``."""
+"""Other processes of a round: ``python -m faults.actors ROLE FOLDER [WORD…]``. What happens to them they
+append to the file ``events``.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ _OUTSIDE = frozenset({"subprocess.Popen", "socket.connect", "os.kill"})
 
 
 def kill_at(number: int, *folders: str) -> None:
-    """Kill this process by SIGKILL just before the so-manieth time that it changes a file of ours, starts a process or talks to one.
+    """Kill this process by SIGKILL just before the so-manieth time that it changes a file of ours, starts a
+    process or talks to one.
 
     Ours are the files in `folders`; without any, in the data folder.
     """
@@ -49,7 +52,10 @@ def kill_at(number: int, *folders: str) -> None:
 
 
 def set_clock(seconds: float) -> None:
-    """Let Wingspan in this process have another time than the others. HTCondor's bindings, which ask the system too, are left alone."""
+    """Let Wingspan in this process have another time than the others.
+
+    HTCondor's bindings, which ask the system too, are left alone.
+    """
     real, real_ns = time.time, time.time_ns
 
     def is_ours() -> bool:
@@ -60,7 +66,9 @@ def set_clock(seconds: float) -> None:
 
 
 def list_late(seconds: float) -> None:
-    """Let this process see names in a folder as they were up to so many seconds ago, but for what it changes itself: as by NFS."""
+    """Let this process see names in a folder as they were up to so many seconds ago, but for what it
+    changes itself: as by NFS.
+    """
     real, kept = os.listdir, dict[str, tuple[float, list[str]]]()
 
     def hook(event: str, words: tuple[Any, ...]) -> None:
@@ -206,7 +214,9 @@ class Stage:
 
 
 def follow_hints(stage: Stage, one: Any, seconds: float, *, act: bool = True) -> bool | None:
-    """Wait for a map or run as somebody does who follows each hint: whether it has ended; None: it was removed."""
+    """Wait for a map or run as somebody does who follows each hint: whether it has ended; None: it was
+    removed.
+    """
     import wingspan
     from wingspan.errors import DiskError, PoolError
     from wingspan.runs import RunFailed, RunNotFound, RunTimeout
@@ -242,7 +252,7 @@ def follow_hints(stage: Stage, one: Any, seconds: float, *, act: bool = True) ->
             return False
 
 
-# -- roles ---------------------------------------------------------------------------------------------------------------
+# -- roles ---------------------------------------------------------------------------------------------------
 
 
 def make(stage: Stage) -> None:
@@ -329,7 +339,9 @@ def act(stage: Stage, what: str, words: str = "[]", killed_at: str = "0") -> Non
 
 
 def clean(stage: Stage, unnamed: str = "0", killed_at: str = "0") -> None:
-    """Make maps that nobody names, and tidy up when they are done; with `killed_at` be killed in the middle of that."""
+    """Make maps that nobody names, and tidy up when they are done; with `killed_at` be killed in the
+    middle of that.
+    """
     import wingspan
 
     try:

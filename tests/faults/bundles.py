@@ -1,4 +1,5 @@
-"""Commands for bundles that are killed at their work, and given again: what they leave must be whole, or be mended by the next.
+"""Commands for bundles that are killed at their work, and given again: what they leave must be whole, or be
+mended by the next.
 
 ``python -m faults --what bundle`` does rounds of it.
 """
@@ -44,7 +45,9 @@ def write_workspace(folder: Path, channel: Path) -> Path:
 
 
 class BundleRound:
-    """Builds and unpacks one bundle in a lane, with somebody being killed at it, and answers what was wrong."""
+    """Builds and unpacks one bundle in a lane, with somebody being killed at it, and answers what was
+    wrong.
+    """
 
     def __init__(self, lane: Lane, seed: int, number: int, workspace: Path) -> None:
         self.rng = random.Random(f"{seed}/{number}/bundle")
@@ -58,7 +61,9 @@ class BundleRound:
         self.killed_at: list[int] = []
 
     def _do(self, *words: str, killed_at: int = 0) -> subprocess.CompletedProcess[str]:
-        """One command of ``wingspan env``; killed just before the so-manieth change that it makes to the round's files."""
+        """One command of ``wingspan env``; killed just before the so-manieth change that it makes to the
+        round's files.
+        """
         environ = {
             **self.lane.environ,
             "WINGSPAN_CACHE_DIR": str(self.cache),

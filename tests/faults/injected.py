@@ -1,4 +1,5 @@
-"""The faults, by name. Each gets the round and random numbers of its own, and answers whether there was anything to do it to, or ``(seconds,
+"""The faults, by name. Each gets the round and random numbers of its own, and answers whether there was
+anything to do it to, or ``(seconds,
 what undoes it)``."""
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _kill_all(pids: list[int]) -> bool:
     return any(killed)
 
 
-# -- processes of the map or run, and those that look at it ------------------------------------------------------------------
+# -- processes of the map or run, and those that look at it --------------------------------------------------
 
 
 @fault
@@ -108,7 +109,7 @@ def pause_callers(now: Round, rng: random.Random) -> Undo:
     return rng.uniform(1, 5), lambda: [kill(pid, signal.SIGCONT) for pid in pids]
 
 
-# -- what others do to it ------------------------------------------------------------------------------------------------
+# -- what others do to it ------------------------------------------------------------------------------------
 
 
 def _action(now: Round, rng: random.Random, what: str) -> tuple[str, str]:
@@ -160,13 +161,17 @@ def retag(now: Round, rng: random.Random) -> None:
 
 @fault
 def clean_killed(now: Round, rng: random.Random) -> None:
-    """Somebody makes maps without a name and tidies up, and is killed while he does; the one of this round has a name."""
+    """Somebody makes maps without a name and tidies up, and is killed while he does; the one of this
+    round has a name.
+    """
     now.actor("clean", "2", str(rng.choice([rng.randint(1, 12), rng.randint(1, 60)])))
 
 
 @fault
 def other_clock(now: Round, rng: random.Random) -> Undo | None:
-    """Who watches it, or does something to it, has another time than the machine that keeps the files; or his clock is set."""
+    """Who watches it, or does something to it, has another time than the machine that keeps the files; or
+    his clock is set.
+    """
     return _elsewhere(now, rng, "FAULTS_CLOCK", str(rng.choice([-7200, -300, 300, 7200])))
 
 
@@ -198,7 +203,7 @@ def other_pool(now: Round, rng: random.Random) -> None:
     now.actor("act", "add_workers", json.dumps([rng.randint(1, 2), "local"]))
 
 
-# -- its files -----------------------------------------------------------------------------------------------------------
+# -- its files -----------------------------------------------------------------------------------------------
 
 
 def _files(now: Round, *patterns: str) -> list[Path]:
@@ -283,7 +288,10 @@ def delete_sockets(now: Round, rng: random.Random) -> bool:
 
 @fault
 def delete_tag(now: Round, rng: random.Random) -> bool:
-    """Somebody has deleted the tag. Of a map with results that is old enough not to be just being made, `clean` gives it back."""
+    """Somebody has deleted the tag.
+
+    Of a map with results that is old enough not to be just being made, `clean` gives it back.
+    """
     names = [event["tag"] for event in now.events.read("retag")] + [now.plan.name]
     tag = next(
         (now.lane.data / "tags" / name for name in names if (now.lane.data / "tags" / name).exists()), None
@@ -325,7 +333,7 @@ def fill_disk(now: Round, rng: random.Random) -> Undo:
     return rng.uniform(0.5, 8), lambda: filler.unlink(missing_ok=True)
 
 
-# -- HTCondor ------------------------------------------------------------------------------------------------------------
+# -- HTCondor ------------------------------------------------------------------------------------------------
 
 
 @fault

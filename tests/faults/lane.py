@@ -112,7 +112,9 @@ class Lane:
         return True
 
     def _mount_read_only(self) -> bool:
-        """Mount the data folder on itself, read-only from its first moment: elsewhere first, where nobody has a file open."""
+        """Mount the data folder on itself, read-only from its first moment: elsewhere first, where nobody
+        has a file open.
+        """
         data, aside = str(self.data), self.work / "aside"
         aside.mkdir(exist_ok=True)
         for words in (

@@ -1,4 +1,7 @@
-"""A few rounds of random faults on the real engines, judged in a fresh process each. ``make faults SEED=… ROUNDS=…`` does more."""
+"""A few rounds of random faults on the real engines, judged in a fresh process each.
+
+``make faults SEED=… ROUNDS=…`` does more.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def numbers(pool: str, what: str, count: int) -> list[int]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [*numbers("local", "map", 4), *numbers("local", "run", 2)])
 def test_nothing_is_lost_on_the_local_pool(lane, number):
-    """Whatever is killed, cut or done at once: it ends, with the right outputs, for every reader, or says what to do; then nothing is left of it."""
+    """Whatever is killed, cut or done at once: it ends, with the right outputs, for every reader, or says
+    what to do; then nothing is left of it.
+    """
     assert Round(lane, plan_round(SEED, number)).run() == []
 
 

@@ -22,7 +22,9 @@ def digest(seed: int, number: int) -> str:
 
 
 def make_function(effects: str, seed: int) -> Any:
-    """The function of a map: ``(number, digest, when this execution began, padding)`` of an input ``(number, kind, seconds, size)``."""
+    """The function of a map: ``(number, digest, when this execution began, padding)`` of an input
+    ``(number, kind, seconds, size)``.
+    """
 
     def work(given: tuple[int, str, float, int]) -> tuple[int, str, int, bytes]:
         import hashlib

@@ -100,7 +100,9 @@ def make_inputs(folder: Path, text: str) -> None:
 
 
 def submit(*lines: str) -> str:
-    """A submit description that is sound but for `lines`, which begin at line 1; a queue statement among them is its end."""
+    """A submit description that is sound but for `lines`, which begin at line 1; a queue statement among
+    them is its end.
+    """
     queue = next((number for number, line in enumerate(lines) if line.startswith("queue")), len(lines))
     lines, ending = lines[:queue], lines[queue:] or ("queue",)
     given = {line.split("=")[0].strip().lower().replace("_", "") for line in lines}
@@ -392,7 +394,9 @@ def test_files_sent_flat_but_used_with_a_path(tmp_path: Path) -> None:
 
 
 def test_a_folder_sent_without_itself_but_used_with_its_name(tmp_path: Path) -> None:
-    """``src/`` sends what is in src: a script that calls src/train.py is told so; without the slash, or with other files, nothing is."""
+    """``src/`` sends what is in src: a script that calls src/train.py is told so; without the slash, or
+    with other files, nothing is.
+    """
     (tmp_path / "src").mkdir()
     (tmp_path / "src/train.py").write_text("")
     script = "#!/bin/bash\nset -e\npython src/train.py\n"
@@ -467,7 +471,9 @@ def test_what_the_script_runs_must_be_sent(tmp_path: Path, script: str, finds: l
 
 
 def test_nothing_is_said_of_files_on_machines_that_may_share_a_folder(tmp_path: Path) -> None:
-    """A description that sends nothing and says nothing of sending may be for machines that see the same folders."""
+    """A description that sends nothing and says nothing of sending may be for machines that see the same
+    folders.
+    """
     script = "#!/bin/bash\nset -e\npython infer.py\n"
     lines = ("executable = run.sh", "transfer_executable = true")
     assert rules_of(tmp_path, "a.sub", submit(*lines), run_sh=script) == []
@@ -503,7 +509,9 @@ def test_what_is_missing_is_told_at_the_queue(tmp_path: Path) -> None:
 
 
 def test_no_executable(tmp_path: Path) -> None:
-    """A description that says nothing of what is executed is refused; one with an image executes what that has."""
+    """A description that says nothing of what is executed is refused; one with an image executes what
+    that has.
+    """
     rest = "log = x.log\nrequest_cpus = 1\nrequest_memory = 1GB\nrequest_disk = 1GB\nqueue\n"
     assert rules_of(tmp_path, "a.sub", rest) == [("no-executable", 5)]
     assert rules_of(tmp_path, "a.sub", "executable =\n" + rest) == [("no-executable", 1)]
@@ -516,7 +524,8 @@ def test_no_queue(tmp_path: Path) -> None:
 
 
 def test_what_may_be_in_an_included_file(tmp_path: Path) -> None:
-    """What a description lacks may be in the file that it includes; a job of the local universe needs no request; and an
+    """What a description lacks may be in the file that it includes; a job of the local universe needs no
+    request; and an
     absolute path is one of the machine that submits."""
     assert rules_of(tmp_path, "a.sub", "include : common.sub\nexecutable = /not/here\nqueue\n") == []
     assert rules_of(tmp_path, "a.sub", "include : all.sub\n") == []
@@ -527,7 +536,9 @@ def test_what_may_be_in_an_included_file(tmp_path: Path) -> None:
 
 
 def test_requests_by_other_ways(tmp_path: Path) -> None:
-    """What is asked for by an attribute of the job counts; CERN's batch service gives memory and disk with each core."""
+    """What is asked for by an attribute of the job counts; CERN's batch service gives memory and disk
+    with each core.
+    """
     asked = "executable = /bin/true\nlog = a.log\n+RequestCpus = 4\nrequest_memory = 1GB\nrequest_disk = 1GB\nqueue\n"
     assert rules_of(tmp_path, "a.sub", asked) == []
     cern = 'executable = /bin/true\nlog = a.log\n+JobFlavour = "workday"\nqueue\n'
@@ -600,7 +611,9 @@ def test_what_htcondor_cannot_parse(tmp_path: Path) -> None:
 def test_nothing_of_the_file_is_executed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]
 ) -> None:
-    """Whatever a description would have executed when it is submitted: looking at it starts nothing and writes nothing."""
+    """Whatever a description would have executed when it is submitted: looking at it starts nothing and
+    writes nothing.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "touch_it.sub").write_text("include command : touch EXECUTED\n")
     (tmp_path / "a.sub").write_text(submit(*lines))
@@ -769,7 +782,9 @@ def test_a_script_without_first_line_and_errexit(tmp_path: Path) -> None:
     ],
 )
 def test_a_script_that_ends_with_what_failed(tmp_path: Path, script: str) -> None:
-    """However a script sees to it that a failure is its own, and if nothing before its last command can fail, it is left alone."""
+    """However a script sees to it that a failure is its own, and if nothing before its last command can
+    fail, it is left alone.
+    """
     assert rules_of(tmp_path, "a.sh", f"#!/bin/bash\n{script}\n") == []
 
 
@@ -814,13 +829,17 @@ def test_a_fault_of_an_sbatch_script_is_found(tmp_path: Path, rule: str, line: i
     ],
 )
 def test_sbatch_options_that_are_no_fault(tmp_path: Path, text: str) -> None:
-    """Options that add to each other, arrays of one task, and files that nobody reads or all append to are left alone."""
+    """Options that add to each other, arrays of one task, and files that nobody reads or all append to
+    are left alone.
+    """
     text = f"#!/bin/bash\n#SBATCH -t 10\n#SBATCH --mem=1G\n{text}\n./run\n"
     assert rules_of(tmp_path, "sound.sbatch", text) == []
 
 
 def test_a_file_that_scripts_read(tmp_path: Path) -> None:
-    """A file of settings that others read needs no first line and stops at nothing; with a command in it, it is a script."""
+    """A file of settings that others read needs no first line and stops at nothing; with a command in it,
+    it is a script.
+    """
     text = "# settings\nexport A=1\nmodule load cuda\nsource env/bin/activate\nB=2\n"
     assert rules_of(tmp_path, "settings.sh", text) == []
     assert ("no-shebang", 1) in rules_of(tmp_path, "settings.sh", text + "python x.py\n")
@@ -876,7 +895,8 @@ def test_data_in_a_folder_is_passed_over(tmp_path: Path) -> None:
 def test_what_tools_keep_in_a_folder_is_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Folders of Git and Pixi are not looked into; a file beside the job files that is not UTF-8 is named, and is no reason to
+    """Folders of Git and Pixi are not looked into; a file beside the job files that is not UTF-8 is named,
+    and is no reason to
     end: neither from Python nor in the command.
     """
     (tmp_path / "train.sub").write_text(submit())
@@ -895,7 +915,8 @@ def test_what_tools_keep_in_a_folder_is_passed_over(
 
 
 def test_scripts_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a folder's scripts, those are looked at that a submit file there executes, and sbatch scripts, whatever their names;
+    """Of a folder's scripts, those are looked at that a submit file there executes, and sbatch scripts,
+    whatever their names;
     with --scripts, all.
     """
     bad = "#!/bin/bash\nset -e\nexport CUDA_VISIBLE_DEVICES=0\n"
@@ -919,7 +940,8 @@ def test_scripts_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_first_line_says_more_than_the_suffix(tmp_path: Path) -> None:
-    """Slurm sites call their scripts .sub too, and people their submit descriptions .sh; sbatch takes scripts in Python, to which
+    """Slurm sites call their scripts .sub too, and people their submit descriptions .sh; sbatch takes scripts
+    in Python, to which
     a shell's rules do not apply."""
     slurm = "#!/bin/bash\n#SBATCH --mem=1G\nset -e\nsrun x\n"
     assert rules_of(tmp_path, "job.sub", slurm) == [("sbatch-no-time", 2)]
@@ -932,7 +954,9 @@ def test_the_first_line_says_more_than_the_suffix(tmp_path: Path) -> None:
 
 
 def test_an_executable_that_is_no_script(tmp_path: Path) -> None:
-    """A program, or a file that is too large for a script, is not read as one; nor is a name too long for a file."""
+    """A program, or a file that is too large for a script, is not read as one; nor is a name too long for
+    a file.
+    """
     (tmp_path / "run").write_bytes(b"\x7fELF\0\npython src/a.py\n")
     lines = ("transfer_executable = true", "transfer_input_files = src/a.py")
     assert rules_of(tmp_path, "a.sub", submit("executable = run", *lines)) == []
@@ -1039,7 +1063,9 @@ def test_the_sound_description_is_accepted(personal_pool: PersonalPool, tmp_path
 
 
 def test_looking_leaves_the_environment_alone(tmp_path: Path) -> None:
-    """HTCondor's bindings put CONDOR_CONFIG into the environment of whoever imports them; a map would then take it for a site's pool."""
+    """HTCondor's bindings put CONDOR_CONFIG into the environment of whoever imports them; a map would
+    then take it for a site's pool.
+    """
     (tmp_path / "a.sub").write_text("executable = /bin/true\nqueue\n")
     code = (
         "import os, sys; from pathlib import Path; from wingspan.lint import lint; from wingspan.pools.event_log import EventLog\n"

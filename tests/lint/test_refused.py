@@ -1,4 +1,6 @@
-"""What condor_submit refuses, lint names: our own rules and HTCondor's own parser, each by itself, say the same of one table of files."""
+"""What condor_submit refuses, lint names: our own rules and HTCondor's own parser, each by itself, say
+the same of one table of files.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +156,9 @@ def test_our_rules_accept_it(folder: Path, lines: str) -> None:
 def test_the_real_condor_submit_and_lint_agree(
     personal_pool: PersonalPool, folder: Path, lines: str, refused: bool
 ) -> None:
-    """HTCondor's own parser, called on the file itself, is of the opinion that the table has; and lint, which asks it, too."""
+    """HTCondor's own parser, called on the file itself, is of the opinion that the table has; and lint,
+    which asks it, too.
+    """
     path = described(folder, lines)
     assert really_refused(personal_pool, path) == refused
     assert bool(refusals(path)) == refused
@@ -173,7 +177,9 @@ def test_what_the_real_parser_alone_knows(personal_pool: PersonalPool, folder: P
 
 @pytest.mark.htcondor
 def test_the_real_parser_has_the_last_word(personal_pool: PersonalPool, folder: Path) -> None:
-    """Where it accepts what our rules take for refused, nothing is said: here a signal that only HTCondor knows."""
+    """Where it accepts what our rules take for refused, nothing is said: here a signal that only HTCondor
+    knows.
+    """
     path = described(folder, "kill_sig = SIGIOT")
     asked, alone = refusals(path), refusals(path, own_rules=True)
     assert asked == ([] if not really_refused(personal_pool, path) else asked)

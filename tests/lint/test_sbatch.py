@@ -1,4 +1,6 @@
-"""What sbatch refuses, lint names: our rules and the real ``sbatch --test-only`` say the same of one table of scripts."""
+"""What sbatch refuses, lint names: our rules and the real ``sbatch --test-only`` say the same of one
+table of scripts.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ def test_a_fault_in_the_header(tmp_path: Path, rule: str, line: int, text: str) 
     ],
 )
 def test_a_header_without_fault(tmp_path: Path, text: str) -> None:
-    """What is commented out on purpose, what a template will become, and folders that are there or not known are left alone."""
+    """What is commented out on purpose, what a template will become, and folders that are there or not
+    known are left alone.
+    """
     (tmp_path / "there").mkdir()
     path = tmp_path / "job.sbatch"
     path.write_text(f"#!/bin/bash\n{text}\n#SBATCH --time=10\n#SBATCH --mem=1G\nsrun ./run\n")

@@ -211,7 +211,9 @@ def can_mount():
 
 @pytest.mark.skipif(not can_mount(), reason="no tmpfs can be mounted in a user namespace here")
 def test_a_full_disk_while_creating_is_told_and_leaves_nothing(data_dir, tmp_path):
-    """On a real full file system: a MapError that says so, no map, no tag; a smaller map can be made after."""
+    """On a real full file system: a MapError that says so, no map, no tag; a smaller map can be made
+    after.
+    """
     data_dir.mkdir()
     script = tmp_path / "full.py"
     script.write_text(FULL_DISK)
@@ -242,7 +244,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 
 
 def test_gpus_that_this_machine_has_not_are_refused(data_dir, tmp_path, monkeypatch):
-    """The local pool hands out no GPUs, but a map that asks for more than are here is not run without: nvidia-smi counts."""
+    """The local pool hands out no GPUs, but a map that asks for more than are here is not run without:
+    nvidia-smi counts.
+    """
     smi = tmp_path / "bin/nvidia-smi"
     smi.parent.mkdir()
     smi.write_text("#!/bin/sh\necho 'GPU 0: a device (UUID: GPU-0)'\n")
@@ -322,7 +326,9 @@ class Method:
     ],
 )
 def test_a_function_that_gives_no_result_is_refused(function, words, data_dir):
-    """What an async or a generator function gives could never be sent back: told at once, with what to pass instead."""
+    """What an async or a generator function gives could never be sent back: told at once, with what to
+    pass instead.
+    """
     for call in (
         lambda: wingspan.map(function, [1], pool="local"),
         lambda: wingspan.starmap(function, [(1,)], pool="local"),

@@ -1,4 +1,6 @@
-"""Maps on disk with files that are missing, cut, altered or foreign: what can be read is read, the rest is told."""
+"""Maps on disk with files that are missing, cut, altered or foreign: what can be read is read, the rest
+is told.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def test_without_its_description_or_key_a_map_is_damaged(finished, name, how):
 
 @pytest.mark.parametrize("others", [(), ("map.json",)])
 def test_jobs_that_are_not_known_are_not_left_behind_silently(finished, others):
-    """Where the list of jobs cannot be read `remove` says so, whether or not the rest can, and with `force` it removes the map."""
+    """Where the list of jobs cannot be read `remove` says so, whether or not the rest can, and with
+    `force` it removes the map.
+    """
     for name in ("submissions", *others):
         damage(finished.path / name, "a folder")
     with pytest.raises(DiskError, match="submissions") as caught:
@@ -158,7 +162,9 @@ def test_lost_results_are_done_again(finished, how):
 
 
 def test_a_file_of_results_signed_with_another_key_is_not_believed(finished):
-    """Records that somebody without the map's key wrote are ignored: other outputs stay, nothing of theirs is unpickled."""
+    """Records that somebody without the map's key wrote are ignored: other outputs stay, nothing of
+    theirs is unpickled.
+    """
     touched = finished.path / "evil"
     import pickle
 
@@ -180,7 +186,9 @@ def test_a_file_of_results_signed_with_another_key_is_not_believed(finished):
 
 
 def test_a_frame_copied_from_another_file_is_not_believed(finished):
-    """A frame is signed for its own file and place: copied elsewhere, or appended twice, it counts for nothing."""
+    """A frame is signed for its own file and place: copied elsewhere, or appended twice, it counts for
+    nothing.
+    """
     path = finished.path / "results/0.0"
     data = path.read_bytes()
     (finished.path / "results/7.0").write_bytes(data)
@@ -209,7 +217,9 @@ def test_records_that_arrive_late_are_found(finished):
 
 
 def test_a_second_record_of_a_component_changes_nothing(finished):
-    """The first whole record of a component in its newest round counts; a duplicate from a lost worker is harmless."""
+    """The first whole record of a component in its newest round counts; a duplicate from a lost worker is
+    harmless.
+    """
     import pickle
 
     payload = pickle.dumps("a duplicate")
@@ -251,7 +261,9 @@ def test_a_map_whose_folder_is_gone_is_not_found(finished):
 
 
 def test_a_map_of_the_older_format_is_read(finished):
-    """A map of format 1, whose frames are signed in the older way and whose plan names no round, is read; nothing of it is folded."""
+    """A map of format 1, whose frames are signed in the older way and whose plan names no round, is read;
+    nothing of it is folded.
+    """
     import hashlib
     import json
 
@@ -315,7 +327,9 @@ def test_results_cut_while_they_are_read_are_told():
 
 
 def test_what_another_wingspan_says_of_a_map_is_kept(finished):
-    """A map.json with a key that nobody knows here, and without what came later, is read; a retag keeps the key."""
+    """A map.json with a key that nobody knows here, and without what came later, is read; a retag keeps
+    the key.
+    """
     path = finished.path / "map.json"
     known = json.loads(path.read_text())
     assert json.loads(json.dumps(finished._folder.info.to_json())) == known

@@ -62,7 +62,9 @@ def triple(x: int) -> int:
 
 
 def test_the_same_script_finds_its_map(script: Path) -> None:
-    """Executed twice, in sessions that order sets otherwise, it is one map with one set of results; lines that move change nothing."""
+    """Executed twice, in sessions that order sets otherwise, it is one map with one set of results; lines
+    that move change nothing.
+    """
     first = execute(script, "1")
     script.write_text("# a comment\n\n" + script.read_text())
     second = execute(script, "2")
@@ -83,7 +85,9 @@ def test_the_same_script_finds_its_map(script: Path) -> None:
     ],
 )
 def test_another_map_is_refused_with_what_differs(script: Path, old: str, new: str, named: str) -> None:
-    """Code, a value, the number of inputs or one of them: the error says which, nothing is done to the map."""
+    """Code, a value, the number of inputs or one of them: the error says which, nothing is done to the
+    map.
+    """
     execute(script)
     before = wingspan.load("again").created
     script.write_text(script.read_text().replace(old, new))

@@ -120,7 +120,9 @@ HINTS_OF_SIGNALS = {
 
 
 def test_the_hint_of_a_signal_says_what_likely_sent_it():
-    """A component that is ended by a signal names it, and the hint says what sends that one; only faults are of compiled code."""
+    """A component that is ended by a signal names it, and the hint says what sends that one; only faults
+    are of compiled code.
+    """
     names = list(HINTS_OF_SIGNALS)
 
     def ends(name):
@@ -362,7 +364,9 @@ def test_the_note_of_an_exception_is_there_once():
 
 
 def test_a_cancelled_component_does_not_cancel_its_reader():
-    """asyncio.CancelledError of a component is raised as ComponentError: it is not this task that was cancelled."""
+    """asyncio.CancelledError of a component is raised as ComponentError: it is not this task that was
+    cancelled.
+    """
 
     def cancelled(x):
         raise asyncio.CancelledError

@@ -1,4 +1,6 @@
-"""Files beside the script that a component does not find, and files that it writes and nobody gets: told, with what to do."""
+"""Files beside the script that a component does not find, and files that it writes and nobody gets: told,
+with what to do.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def pool(personal_pool, data_dir):
 def test_a_file_beside_the_caller_is_named_with_its_folder(
     pool, beside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error of the component, of waiting and of another session all say where the file is and what to do."""
+    """The error of the component, of waiting and of another session all say where the file is and what to
+    do.
+    """
     m = wingspan.map(lambda x: Path("data.npy").read_text(), range(3), tag="reads", pool="personal")
     with pytest.raises(wingspan.ComponentErrors, match=f"data.npy is in {beside}"):
         m.wait()
@@ -46,7 +50,9 @@ def test_a_file_beside_the_caller_is_named_with_its_folder(
 
 @pytest.mark.htcondor
 def test_files_that_nobody_gets_are_told(pool, caplog: pytest.LogCaptureFixture) -> None:
-    """What components write into the folder that goes with the job is named: when waiting ends, in the status, and once."""
+    """What components write into the folder that goes with the job is named: when waiting ends, in the
+    status, and once.
+    """
 
     def write(x: int) -> int:
         Path(f"out-{x}.csv").write_text("1")
@@ -81,7 +87,9 @@ def test_files_elsewhere_and_hidden_ones_are_not_told(pool, tmp_path: Path) -> N
 
 
 def test_on_this_machine_files_are_where_the_caller_is(beside: Path) -> None:
-    """Local workers are in the caller's folder: what is there is found, and what they write is there: nothing is told."""
+    """Local workers are in the caller's folder: what is there is found, and what they write is there:
+    nothing is told.
+    """
 
     def both(x: int) -> str:
         Path(f"out-{x}").write_text("1")
@@ -115,7 +123,9 @@ def test_on_this_machine_files_are_where_the_caller_is(beside: Path) -> None:
     ],
 )
 def test_messages_of_libraries(beside: Path, kind: str, text: str, says: str | None) -> None:
-    """A file that lies beside the caller is found in the messages of many libraries; other errors get no such hint."""
+    """A file that lies beside the caller is found in the messages of many libraries; other errors get no
+    such hint.
+    """
     hint = hint_for_missing(kind, text, [str(beside)], "node1")
     assert hint is None if says is None else says in str(hint)
 

@@ -1,4 +1,6 @@
-"""Records that are signed with the map's key, as every machine of the pool can do it, and are not what workers write."""
+"""Records that are signed with the map's key, as every machine of the pool can do it, and are not what
+workers write.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ def looked_at() -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_looking_executes_nothing(unfinished: wingspan.Map, tmp_path: Path, kind: int) -> None:
-    """A record with a pickle that executes something is looked at by every command that only looks, and nothing happens; the map can go."""
+    """A record with a pickle that executes something is looked at by every command that only looks, and
+    nothing happens; the map can go.
+    """
     trace = tmp_path / "trace"
     forge(unfinished, kind, pickle.dumps(Evil(trace)))
     fields = failure.crash("function", "x", chain=Evil(trace))
@@ -105,7 +109,9 @@ def test_looking_executes_nothing(unfinished: wingspan.Map, tmp_path: Path, kind
 def test_the_exception_of_an_error_is_read_when_it_is_asked_for(
     unfinished: wingspan.Map, tmp_path: Path
 ) -> None:
-    """An error record is plain data; what its worker raised is in it as a pickle, which nobody reads to list errors."""
+    """An error record is plain data; what its worker raised is in it as a pickle, which nobody reads to
+    list errors.
+    """
     trace = tmp_path / "trace"
     fields = failure.describe(ValueError("oh"), "call", pickle.dumps)
     fields["exception"] = pickle.dumps(Evil(trace))
@@ -201,7 +207,9 @@ def test_only_plain_types_are_read() -> None:
 
 
 def test_what_is_no_plain_file_is_no_file_of_results(unfinished: wingspan.Map, tmp_path: Path) -> None:
-    """Links, pipes and folders that a machine has put among the results are passed over, and nothing is written through them."""
+    """Links, pipes and folders that a machine has put among the results are passed over, and nothing is
+    written through them.
+    """
     victim = tmp_path / "victim"
     victim.write_text("mine")
     results = unfinished.path / "results"

@@ -72,7 +72,9 @@ def where(x):
 
 
 def test_a_script_and_modules_beside_it_travel(tmp_path):
-    """Functions, classes and exceptions of a script, a module and a package beside it work; the modules are imported there."""
+    """Functions, classes and exceptions of a script, a module and a package beside it work; the modules
+    are imported there.
+    """
     source = tmp_path / "source"
     (source / "package").mkdir(parents=True)
     (source / "beside.py").write_text(BESIDE)
@@ -159,7 +161,9 @@ def test_the_caller_s_folder_and_environment_are_the_component_s(tmp_path, monke
 
 
 def test_one_component_s_module_changes_stay_in_its_worker():
-    """A worker imports once: modules that a component imports are there for the next, globals keep their state."""
+    """A worker imports once: modules that a component imports are there for the next, globals keep their
+    state.
+    """
 
     def count(x):
         import builtins
@@ -190,7 +194,9 @@ def test_a_module_that_the_worker_lacks_is_told(tmp_path, monkeypatch):
 
 
 def test_a_function_that_cannot_be_loaded_is_one_error_of_the_map():
-    """A function whose module the workers lack is reported once, in the map's words, not by each component or by silence."""
+    """A function whose module the workers lack is reported once, in the map's words, not by each
+    component or by silence.
+    """
 
     class Unloadable:
         def __call__(self, x):
@@ -237,7 +243,9 @@ def header_of_another(m, **facts):
     ],
 )
 def test_a_function_of_another_interpreter_is_refused_by_rewritten_header(facts, message, gate):
-    """A worker whose Python, implementation or cloudpickle cannot read the function refuses: one clear error."""
+    """A worker whose Python, implementation or cloudpickle cannot read the function refuses: one clear
+    error.
+    """
     wait = gate.wait
 
     def waiting(x):

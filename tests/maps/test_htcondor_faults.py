@@ -206,7 +206,9 @@ def test_hold_and_release(shared_pool, begun, gate):
 
 
 def test_a_hold_behind_our_back(shared_pool, begun, gate):
-    """condor_hold by somebody else is seen in the event log, with HTCondor's reason; condor_release lets it go on."""
+    """condor_hold by somebody else is seen in the event log, with HTCondor's reason; condor_release lets
+    it go on.
+    """
     m = begun()
     act(shared_pool, "Hold", m)
     with pytest.raises(wingspan.ComponentHeld, match="code"):
@@ -247,7 +249,9 @@ def test_one_held_worker_does_not_hold_the_map(shared_pool, begun, gate):
 
 
 def test_condor_rm_behind_our_back(shared_pool, begun, gate):
-    """Removed jobs are an error that says how to go on; nothing is resubmitted unasked; rerun completes it."""
+    """Removed jobs are an error that says how to go on; nothing is resubmitted unasked; rerun completes
+    it.
+    """
     m = begun()
     act(shared_pool, "Remove", m)
     with pytest.raises(wingspan.ComponentRemoved, match="removed") as caught:
@@ -276,7 +280,9 @@ def test_a_removed_map_leaves_no_job(shared_pool, begun):
 
 
 def test_a_silent_worker_is_replaced_by_another(shared_pool, gate, monkeypatch):
-    """What a worker has that stands still for longer than a lease is done by the next; no client is needed."""
+    """What a worker has that stands still for longer than a lease is done by the next; no client is
+    needed.
+    """
     monkeypatch.setenv("WINGSPAN_LEASE_SECONDS", "3")
     wait = gate.wait
 
@@ -367,7 +373,9 @@ def test_two_processes_wait_through_a_fault(shared_pool, begun, gate):
 
 
 def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate):
-    """Jobs that left the queue because the map was complete are no reason for others to stop waiting when its owner does it again."""
+    """Jobs that left the queue because the map was complete are no reason for others to stop waiting when
+    its owner does it again.
+    """
     options = wingspan.Options(workers=12, request_memory="64MB")
     m = wingspan.map(lambda x: x * x, range(N), tag="tidied", pool="personal", options=options)
     m.wait(PATIENCE)
@@ -384,7 +392,9 @@ def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate):
 
 @pytest.mark.parametrize("always", [False, True])
 def test_a_worker_that_is_held_is_replaced(shared_pool, tmp_path, always):
-    """A held worker that is the last one left has another started in its place; a component that holds every worker ends that soon."""
+    """A held worker that is the last one left has another started in its place; a component that holds
+    every worker ends that soon.
+    """
     once = tmp_path / "once"
 
     def square(x):

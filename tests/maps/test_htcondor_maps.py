@@ -80,7 +80,9 @@ def test_the_queue_is_empty_when_all_outputs_were_read(pool, gate):
 
 
 def test_workers_of_a_rerun_are_not_taken_for_left_over(pool, gate):
-    """A client that still believes the map complete, and empties the queue, leaves the workers of another client's rerun alone."""
+    """A client that still believes the map complete, and empties the queue, leaves the workers of another
+    client's rerun alone.
+    """
     wait = gate.wait
     m = wingspan.map(
         lambda x: wait(), range(200), pool="personal", tag="again", options=wingspan.Options(workers=200)
@@ -146,7 +148,9 @@ def test_retries_land(pool, tmp_path):
 
 
 def test_crashes_are_their_component_s_error(pool):
-    """os._exit and SIGKILL of the executor in a job: that component's error; the others are done by the same jobs."""
+    """os._exit and SIGKILL of the executor in a job: that component's error; the others are done by the
+    same jobs.
+    """
 
     def crash(x):
         if x == 3:
@@ -188,7 +192,9 @@ def test_a_long_map_can_be_done_by_few_idle_jobs(pool):
 
 
 def test_jobs_that_are_not_made_yet_are_not_gone(pool, gate):
-    """Asked about a submission with max_idle, the schedd has no ads of the jobs that it is still to make: they are not lost."""
+    """Asked about a submission with max_idle, the schedd has no ads of the jobs that it is still to make:
+    they are not lost.
+    """
     wait = gate.wait
     options = wingspan.Options(workers=12, max_idle=1)
     m = wingspan.map(lambda x: wait() or x, range(12), pool="personal", options=options)

@@ -1,4 +1,6 @@
-"""Nothing is lost, whatever happens in whatever order: the keeper's decisions against a world of workers that is all in memory."""
+"""Nothing is lost, whatever happens in whatever order: the keeper's decisions against a world of workers
+that is all in memory.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from wingspan.worker import formats, rounds
 
 #: More for a long run, which ``--hypothesis-seed`` repeats.
 MANY = int(os.environ.get("WINGSPAN_TEST_EXAMPLES", "60"))
-#: Nobody may need longer to finish a map once everything goes well: turns in which each worker does all that it can.
+#: Nobody may need longer to finish a map once everything goes well: turns in which each worker does all that
+#: it can.
 TURNS = 60 + 3 * MAX_FRUITLESS
 #: So few things happen that workers are not lost `MAX_FRUITLESS` times in vain: the user would be told then.
 STEPS = 3 * MAX_FRUITLESS
@@ -62,8 +65,8 @@ class Worker:
 class World(RuleBasedStateMachine):
     """A map, its workers and pools, and the keeper's I/O.
 
-    The pool ``far`` holds jobs as HTCondor does; in ``near`` jobs end that are held. What workers write is known to the keeper when it
-    looks, what pools say may be lost, and whatever the keeper does may fail.
+    The pool ``far`` holds jobs as HTCondor does; in ``near`` jobs end that are held. What workers write is
+    known to the keeper when it looks, what pools say may be lost, and whatever the keeper does may fail.
     """
 
     @initialize(
@@ -98,7 +101,7 @@ class World(RuleBasedStateMachine):
             self.follow(ev.PoolKnown(pool, pool == "near"))
         self.submit(kind, workers)
 
-    # -- what is on disk -----------------------------------------------------------------------------------------------
+    # -- what is on disk -------------------------------------------------------------------------------------
 
     def publish(self, kind: str, components: object) -> None:
         number = len(self.plans)
@@ -129,7 +132,7 @@ class World(RuleBasedStateMachine):
         if number >= self.wanted_since[component] and self.truth[component] == NOTHING:
             self.truth[component] = outcome
 
-    # -- the keeper's I/O ----------------------------------------------------------------------------------------------
+    # -- the keeper's I/O ------------------------------------------------------------------------------------
 
     def follow(self, event: ev.Event) -> None:
         """As `Keeper._follow` does it; each step leaves the state in order."""
@@ -224,7 +227,7 @@ class World(RuleBasedStateMachine):
             else:
                 self.change(worker, JobState.IDLE)
 
-    # -- workers -------------------------------------------------------------------------------------------------------
+    # -- workers ---------------------------------------------------------------------------------------------
 
     def begin(self, worker: Worker) -> None:
         self.change(worker, JobState.RUNNING)
@@ -341,7 +344,9 @@ class World(RuleBasedStateMachine):
         self.state.validate()
 
     def teardown(self) -> None:
-        """From here on everything goes well: the map is finished, and nobody had to do anything that the user was not told of."""
+        """From here on everything goes well: the map is finished, and nobody had to do anything that the
+        user was not told of.
+        """
         if not hasattr(self, "state"):
             return
         self.breaks_in, self.rival = None, False

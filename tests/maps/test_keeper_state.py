@@ -29,7 +29,9 @@ class Told:
             self.submit(workers)
 
     def tell(self, event: ev.Event) -> list[ev.Instruction]:
-        """The instructions, each after the state was found to be in order; what pools are asked about waiting jobs is left out."""
+        """The instructions, each after the state was found to be in order; what pools are asked about
+        waiting jobs is left out.
+        """
         instructions = self.state.handle(event)
         self.state.validate()
         return [one for one in instructions if not isinstance(one, ev.Explain)]
@@ -151,7 +153,9 @@ def test_a_component_that_loses_every_worker_is_given_up(kind: str) -> None:
 
 
 def test_when_all_have_left_others_take_over() -> None:
-    """Records on their way get half a second, unknown workers are looked for, then what was claimed is offered again."""
+    """Records on their way get half a second, unknown workers are looked for, then what was claimed is
+    offered again.
+    """
     told = Told()
     told.begin(0, 1)
     for worker in (0, 1):
@@ -162,7 +166,8 @@ def test_when_all_have_left_others_take_over() -> None:
     assert told.due(1.6) == [ev.FindExternal()]
     read = ev.ReadClaims(None, rounds.REPAIR)
     assert told.tell(ev.ExternalSeen(1.6, 0)) == [read, ev.Submit()]
-    # Blocks 0, 1 and 2 were claimed; 0 is finished. The others nobody has taken: they are on offer where they stand.
+    # Blocks 0, 1 and 2 were claimed; 0 is finished. The others nobody has taken: they are on offer where they
+    # stand.
     told.finish(0)
     answer = told.tell(ev.ClaimsRead(None, rounds.REPAIR, {0: dict.fromkeys((0, 1, 2))}))
     assert answer == [ev.Publish(rounds.REPAIR, (1, 2))]
@@ -204,7 +209,10 @@ def test_jobs_that_somebody_has_removed_are_not_replaced(tidied: bool) -> None:
 
 @pytest.mark.parametrize("words", ["", "no such file"])
 def test_workers_that_end_before_they_begin(words: str) -> None:
-    """They are killed in their first moments, perhaps: others are tried once. Where they say why, the user is told at once."""
+    """They are killed in their first moments, perhaps: others are tried once.
+
+    Where they say why, the user is told at once.
+    """
     told = Told()
     for worker in (0, 1):
         told.job(worker, JobState.COMPLETED, signal=9)
@@ -224,7 +232,10 @@ def test_workers_that_end_before_they_begin(words: str) -> None:
 
 
 def test_workers_are_not_started_for_ever() -> None:
-    """Ten times without anything getting finished; then the map says so. One that is finished makes it ten again."""
+    """Ten times without anything getting finished; then the map says so.
+
+    One that is finished makes it ten again.
+    """
     told = Told(workers=1)
     told.begin(0)
     told.job(0, JobState.COMPLETED, signal=9)
@@ -242,7 +253,10 @@ def test_workers_are_not_started_for_ever() -> None:
 
 
 def test_held_workers_get_a_substitute_where_others_have_ended_well() -> None:
-    """Two at most. Who was held by a person stays held, and a map whose workers are all held waits for somebody."""
+    """Two at most.
+
+    Who was held by a person stays held, and a map whose workers are all held waits for somebody.
+    """
     told = Told()
     told.begin(0, 1)
     told.job(1, JobState.HELD, code=26)
@@ -269,7 +283,9 @@ def test_held_workers_get_a_substitute_where_others_have_ended_well() -> None:
 
 
 def test_a_complete_map_takes_its_workers_out_of_the_queue() -> None:
-    """Those that wait; it is looked once more whether somebody wants something done again, who may have submitted them for that."""
+    """Those that wait; it is looked once more whether somebody wants something done again, who may have
+    submitted them for that.
+    """
     told = Told()
     told.begin(0)
     told.finish(*range(N))
@@ -302,7 +318,9 @@ def test_the_claims_of_a_complete_map_are_folded_when_no_job_is_left() -> None:
 
 @pytest.mark.parametrize("others", [0, 1])
 def test_refusals_are_told(others: int) -> None:
-    """At once where nobody else can be hoped for, else when three have refused; never where somebody has done something."""
+    """At once where nobody else can be hoped for, else when three have refused; never where somebody has
+    done something.
+    """
     told = Told(workers=3 + others)
     told.begin(*range(3))
     refusals = 0
@@ -320,7 +338,9 @@ def test_refusals_are_told(others: int) -> None:
 @pytest.mark.parametrize("action", ["hold", "vacate", "release", "remove"])
 @pytest.mark.parametrize("ends", [False, True])
 def test_what_the_user_wants(action: str, ends: bool) -> None:
-    """Where jobs end that are held or sent away, others take their place, and it is written down first that this is no loss."""
+    """Where jobs end that are held or sent away, others take their place, and it is written down first
+    that this is no loss.
+    """
     told = Told(ends_held_jobs=ends)
     told.begin(0, 1)
     if action == "release":
@@ -366,7 +386,9 @@ def test_a_pool_is_made_to_look_for_machines_after_a_submission() -> None:
 
 
 def test_pools_are_asked_why_jobs_wait() -> None:
-    """Not while a worker is at work and records come; of all that has happened, where jobs are started again and again."""
+    """Not while a worker is at work and records come; of all that has happened, where jobs are started
+    again and again.
+    """
     told = Told()
     assert told.state.questions(1.0) == [ev.Explain("toy", 0.0)]
     told.begin(0)
@@ -392,7 +414,9 @@ def test_pools_are_asked_why_jobs_wait() -> None:
     ],
 )
 def test_what_contradicts_itself_is_found(damage: object) -> None:
-    """The check that these tests and the random ones make after each event sees it when something is wrong."""
+    """The check that these tests and the random ones make after each event sees it when something is
+    wrong.
+    """
     told = Told()
     told.begin(0, 1)
     damage(told)  # type: ignore[operator]

@@ -29,7 +29,9 @@ def _content(length, seed=0):
 
 @pytest.mark.slow
 def test_two_gigabytes_and_more_go_there_and_back(other_python):
-    """An input and an output of more than the kernel moves in one call arrive; caller, reader and executor need their size and a tenth."""
+    """An input and an output of more than the kernel moves in one call arrive; caller, reader and
+    executor need their size and a tenth.
+    """
     script = """
 import resource, wingspan
 length = 2_200_000_000
@@ -92,7 +94,9 @@ assert grown < 30 << 10, grown
 
 @pytest.mark.parametrize("what", ["bytes(300 << 20)", "numpy.zeros(300 << 17)"])
 def test_a_closure_over_much_is_written_as_it_is_pickled(other_python, what):
-    """The caller needs at most 50 MiB above an object of 300 MiB that its function holds; so does the worker."""
+    """The caller needs at most 50 MiB above an object of 300 MiB that its function holds; so does the
+    worker.
+    """
     pytest.importorskip("numpy")
     script = f"""
 import resource, numpy, wingspan
@@ -116,7 +120,9 @@ assert m.memory[0] < size + (100 << 20), m.memory[0]
 
 
 def test_a_large_output_that_cannot_be_pickled_after_all():
-    """What was sent of it is forgotten: it is that component's error, and the others are as they should be."""
+    """What was sent of it is forgotten: it is that component's error, and the others are as they should
+    be.
+    """
 
     def half(x):
         return [bytes(3 * MIB), (n for n in ()) if x % 2 else x]

@@ -63,7 +63,9 @@ WAYS = ["child", "own session", "shell", "pool", "daemon"]
 
 @pytest.mark.parametrize("how", WAYS)
 def test_what_a_component_leaves_behind_is_gone_with_its_map(how):
-    """A process that outlives its component ends with the map's work, as with a job of HTCondor; until then it runs."""
+    """A process that outlives its component ends with the map's work, as with a job of HTCondor; until
+    then it runs.
+    """
     m = wingspan.map(_starts, [how], pool="local", options=ONE)
     pid = m.get(0, timeout=PATIENCE)
     until(lambda: not is_there(pid), f"the end of {how}")
@@ -88,7 +90,9 @@ def test_it_runs_as_long_as_the_work(gate):
 
 @pytest.mark.parametrize("how", ["held", "removed", "killed"])
 def test_it_is_gone_however_the_worker_ends(how, gate):
-    """A worker that is held, removed, or killed by an operator takes with it what its components left behind."""
+    """A worker that is held, removed, or killed by an operator takes with it what its components left
+    behind.
+    """
 
     def component(x):
         if x == 0:
@@ -152,7 +156,9 @@ def _prints(x):
 
 
 def test_everything_printed_is_there_in_order():
-    """What C code, the original stream, descriptors, commands, threads and handlers print is the component's, in order."""
+    """What C code, the original stream, descriptors, commands, threads and handlers print is the
+    component's, in order.
+    """
     m = wingspan.map(_prints, range(3), pool="local", options=ONE)
     m.wait(PATIENCE)
     words = ["print", "printf", "original", "write", "instead", "command", "thread", "device", "logged"]

@@ -49,7 +49,7 @@ def is_alive(pid):
         return False
 
 
-# -- doing again --------------------------------------------------------------------------------------------------------
+# -- doing again ---------------------------------------------------------------------------------------------
 
 
 def test_rerun_does_the_named_components_again(counted):
@@ -153,7 +153,7 @@ def test_retries_need_no_client(counted):
     until(lambda: results.poll() and sum(state == 1 for state in results.state) == 2, "both outputs")
 
 
-# -- workers ----------------------------------------------------------------------------------------------------------
+# -- workers -------------------------------------------------------------------------------------------------
 
 
 def test_more_workers_share_the_blocks(gate):
@@ -183,7 +183,9 @@ def test_no_workers_cannot_join(count):
 
 
 def test_hold_stops_and_release_goes_on(gate, counted):
-    """Held workers end; status and errors say so; after release what was not finished is done, nothing else again."""
+    """Held workers end; status and errors say so; after release what was not finished is done, nothing
+    else again.
+    """
     wait = gate.wait
 
     def waiting(x):
@@ -233,7 +235,9 @@ def test_vacate_sends_workers_off_and_the_map_goes_on(gate):
 
 
 def test_as_many_workers_as_were_stopped_take_their_place(gate, other_python):
-    """However often, and by whichever process, a map is held, released and vacated: it has the two workers that it was made with."""
+    """However often, and by whichever process, a map is held, released and vacated: it has the two
+    workers that it was made with.
+    """
     wait = gate.wait
     m = wingspan.map(
         lambda _: wait(), range(8), tag="again", pool="local", options=wingspan.Options(workers=2)
@@ -378,7 +382,7 @@ def test_a_session_that_makes_many_maps_leaves_no_files_open():
     assert counts[-1] <= counts[1]
 
 
-# -- several processes, and kill -9 ------------------------------------------------------------------------------------
+# -- several processes, and kill -9 --------------------------------------------------------------------------
 
 SUBMIT = """
 import os, signal, sys, time, wingspan
@@ -517,7 +521,9 @@ def test_two_processes_may_read_wait_and_rerun_at_once(data_dir):
 
 
 def test_two_processes_cannot_make_one_tag(data_dir):
-    """Of several that make a map of one tag at once, exactly one has it; the others are told and leave nothing."""
+    """Of several that make a map of one tag at once, exactly one has it; the others are told and leave
+    nothing.
+    """
     script = """
 import wingspan
 try:

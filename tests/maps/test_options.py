@@ -82,7 +82,9 @@ def test_what_is_no_size_is_refused(size):
     | st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,3})? ?([kKMGTP]i?[bB]?|B)?", fullmatch=True)
 )
 def test_maps_and_runs_read_a_size_alike(size):
-    """Whatever is written: both take it for the same, or both refuse it in the same words; a size that was read stays what it is."""
+    """Whatever is written: both take it for the same, or both refuse it in the same words; a size that
+    was read stays what it is.
+    """
     read, told = [], []
     for parse, kind in ((parse_size, SettingsError), (parse_size_of_run, InvalidRun)):
         try:
@@ -193,7 +195,9 @@ def test_times_are_those_of_runs():
 
 
 def test_workers_have_what_the_site_wants(tmp_path, monkeypatch):
-    """With a time or without one; the time chooses the class that the site's profile has for it; more than the site gives is refused."""
+    """With a time or without one; the time chooses the class that the site's profile has for it; more
+    than the site gives is refused.
+    """
     from wingspan.maps._worker_job import worker_job
     from wingspan.pools import profiles
     from wingspan.pools.htcondor import HTCondorPool
@@ -255,7 +259,9 @@ def test_attributes_of_htcondors_own_are_refused(name):
 
 
 def test_a_wrong_pool_in_the_settings_is_blamed_on_the_settings(monkeypatch, tmp_path):
-    """A pool or an option that the user did not write in the script names the file, or the variable, that did."""
+    """A pool or an option that the user did not write in the script names the file, or the variable, that
+    did.
+    """
     config = tmp_path / "config"
     config.mkdir()
     (config / "config.toml").write_text('pool = "persnal"\n')

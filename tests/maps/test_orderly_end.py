@@ -1,4 +1,6 @@
-"""The end of a worker: its executor ends as a script does, with its threads, exit functions and open files."""
+"""The end of a worker: its executor ends as a script does, with its threads, exit functions and open
+files.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def ended(m: wingspan.Map[Any]) -> bool:
 
 @pools
 def test_open_files_are_written_to_their_end(pool: str, tmp_path: Path) -> None:
-    """What a component leaves open in a global is closed when the worker is done: a text file, and a compressed one with its last bytes."""
+    """What a component leaves open in a global is closed when the worker is done: a text file, and a
+    compressed one with its last bytes.
+    """
     plain, packed = tmp_path / "plain", tmp_path / "packed.gz"
 
     def leaves_open(number: int) -> int:
@@ -60,7 +64,9 @@ def test_open_files_are_written_to_their_end(pool: str, tmp_path: Path) -> None:
 
 @pools
 def test_exit_functions_are_called_and_threads_end(pool: str, tmp_path: Path) -> None:
-    """Threads come to their end, then functions of atexit are called; what they print belongs to the last component."""
+    """Threads come to their end, then functions of atexit are called; what they print belongs to the last
+    component.
+    """
 
     def last_words() -> None:
         time.sleep(0.3)
@@ -106,7 +112,9 @@ def test_no_result_waits_for_it(
 
 
 def test_what_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that never ends is killed with its process after the limit, and the last component's standard error says so."""
+    """A thread that never ends is killed with its process after the limit, and the last component's
+    standard error says so.
+    """
     from wingspan.worker import entry
 
     monkeypatch.setenv("WINGSPAN_END_SECONDS", "0.5")
@@ -164,7 +172,9 @@ def test_the_next_function_does_not_wait_for_the_last_one(
 
 
 def test_a_crash_at_the_end_is_no_error(tmp_path: Path) -> None:
-    """A process that dies while it ends has done its components: outputs stay, the worker goes on to its own end."""
+    """A process that dies while it ends has done its components: outputs stay, the worker goes on to its
+    own end.
+    """
 
     def registers(number: int) -> int:
         atexit.register(os.kill, os.getpid(), 11)

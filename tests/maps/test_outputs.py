@@ -278,7 +278,9 @@ def test_many_outputs_of_every_size():
 
 
 def test_asyncio_knows_inputs_and_timeouts(gate):
-    """In-order iteration gives inputs on request, and raises MapTimeout when its time is over; the map goes on."""
+    """In-order iteration gives inputs on request, and raises MapTimeout when its time is over; the map
+    goes on.
+    """
     wait = gate.wait
 
     def slow_end(x):
@@ -364,7 +366,9 @@ def test_a_map_can_be_pickled():
 
 
 def test_a_starmap_of_arrays():
-    """Arguments may come as anything that can be iterated over, arrays too, which are neither true nor false."""
+    """Arguments may come as anything that can be iterated over, arrays too, which are neither true nor
+    false.
+    """
     numpy = pytest.importorskip("numpy")
     for rows in (numpy.array([[1, 2], [3, 4]]), [numpy.array([1, 2]), numpy.array([3, 4])]):
         assert list(wingspan.starmap(lambda a, b: int(a + b), rows, pool="local")) == [3, 7]

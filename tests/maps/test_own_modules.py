@@ -1,4 +1,6 @@
-"""The user's own modules on workers: which go along, what they find there, and what of them later sessions have."""
+"""The user's own modules on workers: which go along, what they find there, and what of them later
+sessions have.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def project(tmp_path):
 
 
 def test_workers_that_do_not_see_the_caller_s_files(project):
-    """Where the caller's files are not, source and data files of the package are, and tracebacks name the caller's paths."""
+    """Where the caller's files are not, source and data files of the package are, and tracebacks name the
+    caller's paths.
+    """
     project.write(
         **{
             "make.py": """
@@ -106,7 +110,9 @@ for tag in ("pay", "read", "refuse", "spawn"):
 
 
 def test_a_later_session_without_the_module_has_the_map_s(project, tmp_path):
-    """A session that cannot import the module gets class and exception from the map's folder; one that can has its own."""
+    """A session that cannot import the module gets class and exception from the map's folder; one that
+    can has its own.
+    """
     project.write(
         **{
             "make.py": """
@@ -138,7 +144,9 @@ print(wingspan.load("pay")[0].mended, type(wingspan.load("pay")[0]) is shop.till
 
 
 def test_errors_are_told_without_reading_the_exceptions(project, tmp_path):
-    """The command that lists errors imports nothing of the user's: only who asks for the exception has it unpickled."""
+    """The command that lists errors imports nothing of the user's: only who asks for the exception has it
+    unpickled.
+    """
     project.write(
         **{
             "loud.py": "open('imported', 'a').write('x')\nclass Loud(Exception):\n    pass\ndef fail(x):\n    raise Loud(x)\n",
@@ -156,7 +164,9 @@ os.remove("imported")
 
 
 def test_a_module_edited_since_its_import_is_as_the_session_has_it(project):
-    """Functions are the session's, not those that its file has now, until it is imported again; also where the file cannot be compiled."""
+    """Functions are the session's, not those that its file has now, until it is imported again; also
+    where the file cannot be compiled.
+    """
     project.write(
         **{
             "edited.py": "K = 1\ndef helper():\n    return 'old'\ndef look(x):\n    return helper(), K\n",
@@ -181,7 +191,9 @@ print(*look())
 
 
 def test_a_package_run_as_a_program(project):
-    """In ``python -m package`` functions of its ``__main__`` import relatively, and so do their child processes; folders without __init__ work."""
+    """In ``python -m package`` functions of its ``__main__`` import relatively, and so do their child
+    processes; folders without __init__ work.
+    """
     project.write(
         **{
             "shop/__main__.py": """
@@ -204,7 +216,9 @@ for function in (relative, in_child, folder.inside.triple):
 
 
 def test_what_is_too_much_is_told(project, monkeypatch):
-    """A package with more data than goes along: its source goes, the largest files stay, and a warning names them."""
+    """A package with more data than goes along: its source goes, the largest files stay, and a warning
+    names them.
+    """
     project.write(
         **{
             "make.py": """
@@ -225,7 +239,9 @@ print(sorted(path for _, path in unpacked["files"] if not path.endswith(".py")))
 
 
 def test_a_worker_needs_no_wingspan(project):
-    """Own modules that import Wingspan at their top are imported by a Python that has it not; calling it there is an error."""
+    """Own modules that import Wingspan at their top are imported by a Python that has it not; calling it
+    there is an error.
+    """
     project.write(
         **{
             "study.py": """
@@ -264,7 +280,9 @@ open("packed", "wb").write(own.pack(OwnCode(["study"]).pack()))
 
 
 def test_a_function_given_later_brings_its_module(project):
-    """`rerun` with another function of an own module: the module goes along, as do those that the inputs need."""
+    """`rerun` with another function of an own module: the module goes along, as do those that the inputs
+    need.
+    """
     project.write(
         **{
             "make.py": """
@@ -363,7 +381,9 @@ print(list(wingspan.map(lambda _: (one.who(), two.who(), who(), other(), orphan.
 
 
 def test_two_modules_of_one_name_stay_two(other_python, tmp_path):
-    """Modules made from files under one name, or under one that no import finds, are each what they are on the worker, too."""
+    """Modules made from files under one name, or under one that no import finds, are each what they are
+    on the worker, too.
+    """
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "plugin.py").write_text(f"NAME = {name!r}\ndef who():\n    return NAME\n")

@@ -36,7 +36,9 @@ def test_print_before_a_crash_is_kept():
 
 
 def test_what_is_printed_past_python_is_kept():
-    """C code and child processes print to descriptor 1 itself: nothing of it is lost, however fast the components are."""
+    """C code and child processes print to descriptor 1 itself: nothing of it is lost, however fast the
+    components are.
+    """
 
     def prints(x):
         os.write(1, b"line %d\n" % x)
@@ -63,7 +65,9 @@ def test_a_function_may_close_standard_output():
 
 
 def test_what_was_printed_does_not_fill_the_scratch_disk(monkeypatch):
-    """An executor that has printed much makes way for another; what it printed, and the state of things, is whole."""
+    """An executor that has printed much makes way for another; what it printed, and the state of things,
+    is whole.
+    """
     from wingspan.worker import entry, supervisor
 
     monkeypatch.setattr(supervisor, "PRINTED_BYTES", 10_000)

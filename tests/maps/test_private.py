@@ -46,7 +46,9 @@ def open_to_others(folder: Path) -> list[str]:
 
 
 def test_a_map_leaves_nothing_open(open_machine: Path) -> None:
-    """With a shared group and its umask, every folder is 0700 and every file 0600 or 0700, in the data folder and in the cache."""
+    """With a shared group and its umask, every folder is 0700 and every file 0600 or 0700, in the data
+    folder and in the cache.
+    """
     m = wingspan.map(print, ["x"], tag="private", pool="local")
     assert list(m) == [None]
     assert open_to_others(open_machine / "data") == []
@@ -58,7 +60,9 @@ def test_a_map_leaves_nothing_open(open_machine: Path) -> None:
 
 @pytest.mark.parametrize("how", ["written", "owned", "linked", "link"])
 def test_a_program_that_others_can_change_is_built_anew(open_machine: Path, how: str) -> None:
-    """The worker's program in the cache is not executed where a group could write it, another user owns it, or it has another name, too."""
+    """The worker's program in the cache is not executed where a group could write it, another user owns
+    it, or it has another name, too.
+    """
     path = worker_zipapp()
     good = path.read_bytes()
     evil = b"evil" + good

@@ -20,7 +20,9 @@ ONE = wingspan.Options(workers=1)
 
 
 def _forks(how):
-    """Let a forked child end in the way `how`: what its parent is told of it (`os.waitstatus_to_exitcode`)."""
+    """Let a forked child end in the way `how`: what its parent is told of it
+    (`os.waitstatus_to_exitcode`).
+    """
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -42,7 +44,9 @@ def _forks(how):
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_forked_child_ends_as_in_a_script(fast):
-    """The exit code of a child is what it would be without Wingspan: of sys.exit, of an exception, of a return."""
+    """The exit code of a child is what it would be without Wingspan: of sys.exit, of an exception, of a
+    return.
+    """
     given_codes = {
         ("exit", 4): 4,
         ("exit", None): 0,
@@ -142,7 +146,9 @@ def test_a_folder_that_is_no_more(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("warm", [True, False])
 def test_an_environment_larger_than_a_socket_takes(monkeypatch, warm):
-    """A worker hears of all its environment, also when that is larger than what the kernel lets a process start with."""
+    """A worker hears of all its environment, also when that is larger than what the kernel lets a process
+    start with.
+    """
     if warm:
         assert wingspan.map(lambda x: x, [1], pool="local", options=ONE)[0] == 1
     else:
@@ -189,7 +195,9 @@ def test_a_crash_is_noticed_while_a_child_of_it_lives():
 
 
 def test_a_fork_that_comes_back_from_the_function_is_not_the_executor(tmp_path):
-    """A child that the function forks off and lets return takes no inputs, tells no results, calls nothing again."""
+    """A child that the function forks off and lets return takes no inputs, tells no results, calls
+    nothing again.
+    """
 
     def forks(x):
         with (tmp_path / "calls").open("a") as file:
@@ -210,7 +218,9 @@ def test_a_fork_that_comes_back_from_the_function_is_not_the_executor(tmp_path):
 
 
 def test_a_fork_of_a_fork_keeps_its_own_files():
-    """The numbers of the executor's pipes, closed in a child, are the child's to use: also in what it starts in turn."""
+    """The numbers of the executor's pipes, closed in a child, are the child's to use: also in what it
+    starts in turn.
+    """
 
     def nested(x):
         import multiprocessing

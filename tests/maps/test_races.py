@@ -54,7 +54,9 @@ def test_no_two_workers_have_one_number():
 
 
 def test_what_each_of_several_lost_workers_had_is_repaired(gate):
-    """Clients that repair different losses at the same moment: only one can publish the next round, the others publish those after it."""
+    """Clients that repair different losses at the same moment: only one can publish the next round, the
+    others publish those after it.
+    """
     wait = gate.wait
     m = wingspan.map(
         lambda x: wait(),
@@ -105,7 +107,9 @@ def by_many_workers(m, workers, each):
 
 
 def test_threads_may_read_one_map():
-    """Threads read outputs through one `Map` object, of more workers than it keeps files open of; each gets what it asked for."""
+    """Threads read outputs through one `Map` object, of more workers than it keeps files open of; each
+    gets what it asked for.
+    """
     m = wingspan.map(abs, range(1000), pool="local", options=wingspan.Options(workers=0))
     by_many_workers(m, 100, 10)
     before = len(os.listdir("/proc/self/fd"))
@@ -121,7 +125,9 @@ def test_threads_may_read_one_map():
 
 
 def test_threads_may_make_maps_of_the_user_s_own_modules(tmp_path, monkeypatch):
-    """However many threads pickle functions of an own module at once, each pickle names the module and brings its source."""
+    """However many threads pickle functions of an own module at once, each pickle names the module and
+    brings its source.
+    """
     (tmp_path / "own_of_threads.py").write_text("def double(x):\n    return 2 * x\n")
     monkeypatch.syspath_prepend(tmp_path)
     double = importlib.import_module("own_of_threads").double

@@ -43,7 +43,9 @@ def any_pool(request, data_dir, monkeypatch):
 
 
 def test_every_way_to_read_gives_what_was_done_again():
-    """After a rerun of one of many quick components all ways to read outputs give its new value, and the others their old one."""
+    """After a rerun of one of many quick components all ways to read outputs give its new value, and the
+    others their old one.
+    """
     m = wingspan.map(lambda x: time.time_ns(), range(1000), pool="local", options=wingspan.Options(workers=1))
     m.wait(PATIENCE)
     before = m[:]
@@ -76,7 +78,9 @@ def test_every_way_to_read_gives_what_was_done_again():
 
 
 def test_what_its_owner_holds_is_not_lost(gate):
-    """However often its owner holds and releases a map, no component is given up; nor is one after its workers were sent away."""
+    """However often its owner holds and releases a map, no component is given up; nor is one after its
+    workers were sent away.
+    """
     wait = gate.wait
     m = wingspan.map(lambda x: wait(), [1, 2], pool="local", options=wingspan.Options(workers=2))
     for turn in range(6):
@@ -113,7 +117,9 @@ wingspan.map(work, [1, 2], tag="adopted", pool=sys.argv[1], options=options)
 
 
 def test_workers_of_a_killed_submitter_are_found(any_pool, other_python, tmp_path):
-    """Workers that nobody has written down are the map's: they are held, released and removed with it, and no others are started."""
+    """Workers that nobody has written down are the map's: they are held, released and removed with it,
+    and no others are started.
+    """
     go = tmp_path / "go"
     assert other_python(_SUBMITTER, any_pool, go, check=False).returncode == -signal.SIGKILL
     m = wingspan.load("adopted")
@@ -149,7 +155,9 @@ def is_at_work(pid: int, folder: Path) -> bool:
 
 
 def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, tmp_path):
-    """A rerun of a component that has no end stops it: one process works on it, not two; a rerun of what is missing leaves it alone."""
+    """A rerun of a component that has no end stops it: one process works on it, not two; a rerun of what
+    is missing leaves it alone.
+    """
     beats, end = tmp_path / "beats", tmp_path / "end"
 
     def endless(x, beats=beats, end=end):
@@ -177,7 +185,9 @@ def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, tmp_path):
 
 
 def test_every_question_to_a_map_that_another_has_removed_is_answered(any_pool, other_python, gate):
-    """While its workers are at work another process removes the map: MapRemoved, whatever is asked, and no folder is left or made anew."""
+    """While its workers are at work another process removes the map: MapRemoved, whatever is asked, and
+    no folder is left or made anew.
+    """
     wait = gate.wait
     options = wingspan.Options(workers=2, block_size=1, request_memory="64MB")
     m = wingspan.map(lambda x: wait(), [1, 2], tag="gone", pool=any_pool, options=options)
@@ -209,7 +219,9 @@ def test_every_question_to_a_map_that_another_has_removed_is_answered(any_pool, 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_is_told_and_survived(tmp_path, monkeypatch):
-    """Whatever is asked of a map whose disk is full names the file, what is kept and what to do; with room again it goes on by itself."""
+    """Whatever is asked of a map whose disk is full names the file, what is kept and what to do; with
+    room again it goes on by itself.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False).returncode:
@@ -241,7 +253,8 @@ def test_a_full_disk_is_told_and_survived(tmp_path, monkeypatch):
             except wingspan.WingspanError as error:
                 told = error
             if told is None:
-                # Workers end when they cannot write: then there is nobody to be sent away, and nothing to be written.
+                # Workers end when they cannot write: then there is nobody to be sent away, and nothing to be
+                # written.
                 assert ask == m.vacate
                 continue
             assert str(disk) in str(told) or isinstance(told, wingspan.WorkersCannotStart)
@@ -275,7 +288,9 @@ assert [m[0] for m in maps] == list(range(150))
 
 
 def test_clean_gives_a_map_with_results_its_tag_back(data_dir):
-    """A map whose tag was lost is no litter if somebody named it and it has results; one without results is, and so is a removed one."""
+    """A map whose tag was lost is no litter if somebody named it and it has results; one without results
+    is, and so is a removed one.
+    """
     m = wingspan.map(abs, [-1], tag="precious", pool="local")
     m.wait(PATIENCE)
     half = m.path.with_name("20200101-000000-00000000")
@@ -306,7 +321,9 @@ os._exit(0)
 
 
 def test_a_retag_that_is_killed_anywhere_leaves_one_tag(other_python, monkeypatch):
-    """Wherever it is killed the map has one tag when it was loaded, can be given another, and leaves none when it is removed."""
+    """Wherever it is killed the map has one tag when it was loaded, can be given another, and leaves none
+    when it is removed.
+    """
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     number, done = 1, False
     while not done:
@@ -345,7 +362,9 @@ def test_a_repair_repeats_only_what_was_claimed():
 
 @pytest.mark.parametrize("action", ["release", "vacate"])
 def test_local_maps_go_on_though_nobody_waits(action):
-    """After release and vacate local workers take the place of those that were ended, without a client that waits."""
+    """After release and vacate local workers take the place of those that were ended, without a client
+    that waits.
+    """
     m = wingspan.map(lambda x: time.sleep(0.05) or x, range(30), tag="onward", pool="local")
     until(lambda: m.status().counts[wingspan.ComponentStatus.COMPLETED] >= 1)
     if action == "release":
@@ -390,7 +409,9 @@ except wingspan.WorkersCannotStart as error:
 
 
 def test_a_disk_that_is_full_is_told_by_the_first_worker(other_python, tmp_path):
-    """A part of a record on a full disk (here: a file that may not grow) is taken back, so that what the worker says of it can be read."""
+    """A part of a record on a full disk (here: a file that may not grow) is taken back, so that what the
+    worker says of it can be read.
+    """
     told = other_python(FULL, tmp_path).stdout
     assert "the worker itself failed: OSError" in told
     assert "File too large" in told

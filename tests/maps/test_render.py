@@ -1,4 +1,6 @@
-"""Workers of a map as files: no finding of our own lint, accepted by both schedulers, and completing the map without Wingspan."""
+"""Workers of a map as files: no finding of our own lint, accepted by both schedulers, and completing the
+map without Wingspan.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,10 @@ def made(request: pytest.FixtureRequest) -> wingspan.Map:
 
 
 def test_long_arrays_are_told(tmp_path: Path) -> None:
-    """More workers than arrays have tasks: the README says what to do. A map's time is that of its workers."""
+    """More workers than arrays have tasks: the README says what to do.
+
+    A map's time is that of its workers.
+    """
     m = wingspan.map(abs, [-1], tag="mine", options=wingspan.Options(workers=0, time="2h"))
     render_map("slurm", tmp_path / "few", m, workers=1000)
     render_map("slurm", tmp_path / "many", m, workers=1500)
@@ -89,7 +94,9 @@ def test_long_arrays_are_told(tmp_path: Path) -> None:
 
 
 def test_a_map_without_workers_waits_for_them(tmp_path: Path) -> None:
-    """Options(workers=0) submits nothing, not when somebody waits either, starts no pool, and says what to do."""
+    """Options(workers=0) submits nothing, not when somebody waits either, starts no pool, and says what
+    to do.
+    """
     m = wingspan.map(abs, [-1, -2], tag="mine", options=BY_HAND)
     with pytest.raises(wingspan.MapTimeout):
         m.wait(timeout=1.5)
@@ -126,7 +133,9 @@ def test_our_lint_finds_nothing(tmp_path: Path, made: wingspan.Map, target: Any,
 
 
 def test_every_line_says_why(tmp_path: Path, made: wingspan.Map) -> None:
-    """Each group of lines of the submit description stands under a comment, and so does each option of sbatch's."""
+    """Each group of lines of the submit description stands under a comment, and so does each option of
+    sbatch's.
+    """
     render_map("htcondor", tmp_path / "h", made)
     text = next((tmp_path / "h").glob("*.sub")).read_text()
     assert all(group.startswith("#") for group in text.strip().split("\n\n"))
@@ -182,7 +191,9 @@ def test_sbatch_accepts_it(tmp_path: Path, made: wingspan.Map, slurm: dict[str, 
 
 @pytest.mark.htcondor
 def test_plain_condor_submit_completes_the_map(tmp_path: Path, condor: dict[str, str]) -> None:
-    """Workers submitted by hand join the map; its outputs are there for another session, and what was printed."""
+    """Workers submitted by hand join the map; its outputs are there for another session, and what was
+    printed.
+    """
     offset = 5
 
     def shifted(x: int) -> int:
@@ -207,7 +218,9 @@ def test_jobs_by_hand_are_within_reach(
     monkeypatch: pytest.MonkeyPatch,
     gate: SimpleNamespace,
 ) -> None:
-    """status, hold, release, clean and remove know the jobs of submissions by hand, two of them and of another session too."""
+    """status, hold, release, clean and remove know the jobs of submissions by hand, two of them and of
+    another session too.
+    """
     import wingspan.pools._select as select
 
     pool, real = PersonalHTCondorPool(personal_pool), select._make
@@ -256,7 +269,9 @@ def test_jobs_by_hand_are_within_reach(
 
 
 def test_clean_spares_a_map_somebody_has_files_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that wait in a queue that we do not see: as long as the rendered files are there, the map is not cleaned away."""
+    """Jobs that wait in a queue that we do not see: as long as the rendered files are there, the map is
+    not cleaned away.
+    """
     monkeypatch.setattr("wingspan.maps._find._STALE", 0)  # a map without jobs is left alone for a day
     m = wingspan.map(abs, [-1], options=BY_HAND)
     other = wingspan.map(abs, [-1], options=BY_HAND)
@@ -294,7 +309,9 @@ def test_a_worker_that_htcondor_evicts_goes_on(
 def test_plain_sbatch_completes_the_map(
     tmp_path: Path, slurm: dict[str, str], slurm_cluster: SlurmCluster
 ) -> None:
-    """An array of workers on the shared file system joins the map and completes it; relative paths are the worker's own."""
+    """An array of workers on the shared file system joins the map and completes it; relative paths are
+    the worker's own.
+    """
 
     def place(x: int) -> tuple[int, str, str | None]:
         Path("here").write_text(str(x))
@@ -319,7 +336,9 @@ def test_a_second_submission_and_local_workers_share_the_map(
     slurm_cluster: SlurmCluster,
     gate: SimpleNamespace,
 ) -> None:
-    """Workers of two submissions and of this machine work at once, and none does what another does: each has a number of its own."""
+    """Workers of two submissions and of this machine work at once, and none does what another does: each
+    has a number of its own.
+    """
     wait = gate.wait
 
     def slow(x: int) -> tuple[int, str]:
@@ -354,7 +373,9 @@ def test_a_client_leaves_workers_by_hand_alone(
     slurm_cluster: SlurmCluster,
     gate: SimpleNamespace,
 ) -> None:
-    """A map's own workers are gone and one by hand still works: who waits starts no others and repairs nothing."""
+    """A map's own workers are gone and one by hand still works: who waits starts no others and repairs
+    nothing.
+    """
     wait = gate.wait
 
     def first_is_long(x: int) -> int:
@@ -382,7 +403,9 @@ def test_a_client_leaves_workers_by_hand_alone(
 
 
 def test_numbers_and_folders_that_cannot_be_used(tmp_path: Path) -> None:
-    """A folder that holds something, no worker at all, and an address where there is no bundle are errors; nothing is written."""
+    """A folder that holds something, no worker at all, and an address where there is no bundle are
+    errors; nothing is written.
+    """
     m = wingspan.map(abs, [-1], tag="mine", options=BY_HAND)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").touch()
@@ -465,7 +488,9 @@ def test_a_worker_that_slurm_requeues_goes_on(
     slurm_cluster: SlurmCluster,
     gate: SimpleNamespace,
 ) -> None:
-    """After a requeue it has its number again: it resumes what it had claimed, and nothing has to be repaired."""
+    """After a requeue it has its number again: it resumes what it had claimed, and nothing has to be
+    repaired.
+    """
     wait = gate.wait
 
     def slow(x: int) -> int:
@@ -482,7 +507,8 @@ def test_a_worker_that_slurm_requeues_goes_on(
         slurm_cluster.start_now(f"{job}_0")
         return len(starts(m)) == 2
 
-    # Longer than elsewhere: a node that has lost a word of its controller's takes two minutes to say it again.
+    # Longer than elsewhere: a node that has lost a word of its controller's takes two minutes to say it
+    # again.
     until(
         started_again,
         lambda: slurm_cluster.command("scontrol", "show", "job", job, check=False),
@@ -522,7 +548,9 @@ def test_workers_of_a_map_that_was_removed_end(
 
 
 def test_a_signal_to_all_processes_of_a_worker_is_no_error(tmp_path: Path, gate: SimpleNamespace) -> None:
-    """Slurm tells each process of a job to end: what the executor was at is not blamed for it, and the next start resumes it."""
+    """Slurm tells each process of a job to end: what the executor was at is not blamed for it, and the
+    next start resumes it.
+    """
     wait = gate.wait
 
     def slow(x: int) -> int:
@@ -553,7 +581,9 @@ def test_a_signal_to_all_processes_of_a_worker_is_no_error(tmp_path: Path, gate:
 def test_what_a_dead_worker_had_is_done_by_the_next(
     tmp_path: Path, gate: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker by hand dies without a word: after its lease it is not at work any more, and who waits offers its claims anew."""
+    """A worker by hand dies without a word: after its lease it is not at work any more, and who waits
+    offers its claims anew.
+    """
     monkeypatch.setenv("WINGSPAN_LEASE_SECONDS", "2")
     wait = gate.wait
 

@@ -1,4 +1,6 @@
-"""Doing again with another function: which code each component is of, and what is told when code has changed."""
+"""Doing again with another function: which code each component is of, and what is told when code has
+changed.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ def good(x: int) -> int:
 def test_what_failed_is_done_with_the_function_that_is_given(
     pool: str, request: pytest.FixtureRequest, data_dir: Path
 ) -> None:
-    """Failures get outputs of the new function, the others keep theirs; another session knows which is of which."""
+    """Failures get outputs of the new function, the others keep theirs; another session knows which is of
+    which.
+    """
     if pool == "personal":
         data_dir.mkdir(parents=True, exist_ok=True)
         (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
@@ -94,7 +98,9 @@ def test_what_failed_is_done_with_the_function_that_is_given(
 
 
 def test_the_function_given_last_is_the_maps() -> None:
-    """Done again without naming one, components get the function that was given last; the first one can be given again."""
+    """Done again without naming one, components get the function that was given last; the first one can
+    be given again.
+    """
     m = wingspan.map(bad, range(4), pool="local")
     m.wait(errors_ok=True)
     m.rerun(m.errors, function=good)
@@ -139,7 +145,9 @@ def test_workers_on_their_way_use_the_function_of_each_round(gate) -> None:
 
 
 def test_retries_and_repairs_call_the_function_of_their_component() -> None:
-    """A round without a function of its own calls, for each component, that of the round that wanted it afresh."""
+    """A round without a function of its own calls, for each component, that of the round that wanted it
+    afresh.
+    """
     plans = {
         0: rounds.Plan(rounds.INITIAL, [(0, 10)], 1, 1),
         1: rounds.Plan(rounds.RERUN, [(2, 5)], 1, 1, "functions/a.pkl"),
@@ -176,7 +184,9 @@ def test_a_retry_of_a_component_calls_the_new_function(tmp_path: Path) -> None:
 
 
 def test_an_altered_function_file_is_not_called() -> None:
-    """The file of a later function is named by its content: another content is refused, here and by workers."""
+    """The file of a later function is named by its content: another content is refused, here and by
+    workers.
+    """
     m = wingspan.map(bad, range(2), pool="local")
     m.wait(errors_ok=True)
     m.rerun([1], function=good)
@@ -207,7 +217,7 @@ def test_what_cannot_be_called_is_refused_before_anything_is_given_up() -> None:
     assert m.status().is_done
 
 
-# -- what is told ----------------------------------------------------------------------------------------------------------
+# -- what is told --------------------------------------------------------------------------------------------
 
 
 def test_rerun_says_which_code_it_is_of(script: Path) -> None:
@@ -228,7 +238,9 @@ def test_rerun_says_which_code_it_is_of(script: Path) -> None:
     ids=["the function", "what it calls", "not Python any more"],
 )
 def test_a_changed_file_is_noticed(script: Path, old: str, new: str, named: str) -> None:
-    """A session that only loads the map, and the command line, say that the file has other code now, and how to use it."""
+    """A session that only loads the map, and the command line, say that the file has other code now, and
+    how to use it.
+    """
     script.write_text(script.read_text().replace(old, new, 1))
     done = python("import wingspan; m = wingspan.load('scripted'); m.rerun(m.errors)", script.parent)
     assert named in done.stderr
@@ -273,7 +285,8 @@ def test_a_function_of_a_package_is_taken_as_it_is_now(tmp_path: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     work.write_text(work.read_text().replace("if x: raise ValueError(x)", "pass"))
-    # Of another size: within one second Python itself takes a file of the same size for unchanged (its byte code says so).
+    # Of another size: within one second Python itself takes a file of the same size for unchanged (its byte
+    # code says so).
     (tmp_path / "pkg" / "config.py").write_text("SHIFT = 10 + 10\n")
     done = wingspan_command("rerun", "own", "--errors", "--with-current-inputs", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -281,7 +294,9 @@ def test_a_function_of_a_package_is_taken_as_it_is_now(tmp_path: Path) -> None:
 
 
 def test_the_command_line_takes_another_function(script: Path) -> None:
-    """--function FILE:NAME is called; what is no function, no file, or cannot be imported is an error of one line."""
+    """--function FILE:NAME is called; what is no function, no file, or cannot be imported is an error of
+    one line.
+    """
     (script.parent / "other.py").write_text("def negative(x): return -x\n")
     (script.parent / "broken.py").write_text("import nowhere_to_be_found\n")
     for wrong in ("other.py", "other.py:positive", "missing.py:f", "broken.py:f"):
@@ -342,7 +357,7 @@ def test_a_notice_comes_each_time(caplog: pytest.LogCaptureFixture) -> None:
         m.wait(errors_ok=True)
 
 
-# -- what is compared ------------------------------------------------------------------------------------------------------
+# -- what is compared ----------------------------------------------------------------------------------------
 
 LIMIT = 3
 
@@ -363,7 +378,9 @@ def uses(x: int) -> int:
 
 
 def test_parts_reach_what_a_function_refers_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A helper's code, a method's, and the value of a global are parts; a change of one is named, and nothing else."""
+    """A helper's code, a method's, and the value of a global are parts; a change of one is named, and
+    nothing else.
+    """
     before = describe(uses)["parts"]
     assert what_differs(before, describe(uses)["parts"]) == ()
     monkeypatch.setitem(globals(), "LIMIT", 4)
@@ -371,7 +388,9 @@ def test_parts_reach_what_a_function_refers_to(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_parts_are_the_same_in_another_session(tmp_path: Path) -> None:
-    """Neither hashing of strings, nor memory addresses, nor the order of a set make a difference between two sessions."""
+    """Neither hashing of strings, nor memory addresses, nor the order of a set make a difference between
+    two sessions.
+    """
     (tmp_path / "mine.py").write_text(
         "import functools, re\nNAMES = {'a', 'bc', 'def', 'g'}\nPATTERN = re.compile('a+')\nTABLE = {'x': [1.5, None], 'y': (NAMES,)}\n"
         "@functools.lru_cache\ndef g(x): return x in NAMES\n"

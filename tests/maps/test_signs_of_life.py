@@ -31,7 +31,9 @@ def by_hand():
 
 
 def test_an_evicted_start_is_at_nothing(by_hand):
-    """A component that a start was at when it was evicted, and that failed in the next start, is in errors and not running."""
+    """A component that a start was at when it was evicted, and that failed in the next start, is in
+    errors and not running.
+    """
     m, say = by_hand
     say("0.0", formats.HEARTBEAT, 1)
     assert m.statuses[1] is ComponentStatus.RUNNING
@@ -54,7 +56,9 @@ def test_the_newest_start_counts_though_it_is_found_first(by_hand):
 
 
 def test_a_sign_of_an_older_round_is_over(by_hand):
-    """A worker that said in an older round that it is at a component does not keep it running once another worker has done it."""
+    """A worker that said in an older round that it is at a component does not keep it running once
+    another worker has done it.
+    """
     m, say = by_hand
     say("0.0", formats.HEARTBEAT, 0)
     say("1.0", formats.ERROR, 0)

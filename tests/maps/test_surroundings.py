@@ -1,4 +1,6 @@
-"""What a component does to its process is put back before the next one: each finds what the first has found."""
+"""What a component does to its process is put back before the next one: each finds what the first has
+found.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ def found() -> dict[str, object]:
 def test_the_next_component_finds_what_the_first_found(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a component that leaves its process in disorder the next one reads, writes and runs as ever, and what it prints is its own."""
+    """After a component that leaves its process in disorder the next one reads, writes and runs as ever,
+    and what it prints is its own.
+    """
     disturb = DISTURBANCES[how]
     monkeypatch.chdir(tmp_path)
 
@@ -107,7 +111,9 @@ def test_the_next_component_finds_what_the_first_found(
 
 
 def test_also_among_quick_components() -> None:
-    """Components that are too quick to be looked at one by one do not lose what is printed after one of them."""
+    """Components that are too quick to be looked at one by one do not lose what is printed after one of
+    them.
+    """
 
     def component(number: int) -> int:
         if number == 500:
@@ -146,7 +152,9 @@ def test_a_failure_leaves_no_disorder_either() -> None:
 
 
 def test_what_belongs_to_python_stays() -> None:
-    """Modules, their globals and environment variables are those of the process: what a component sets there, later ones see."""
+    """Modules, their globals and environment variables are those of the process: what a component sets
+    there, later ones see.
+    """
 
     def component(number: int) -> tuple[str | None, list[int]]:
         seen = os.environ.get("WINGSPAN_TEST_SEEN")

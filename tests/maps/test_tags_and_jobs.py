@@ -39,7 +39,9 @@ def test_a_tag_belongs_to_one_map(tmp_path):
 
 @given(st.text(max_size=140))
 def test_a_tag_is_one_name_or_refused(tag):
-    """Whatever passes is one file name that needs no quoting anywhere; whatever does not is an InvalidTag with a hint."""
+    """Whatever passes is one file name that needs no quoting anywhere; whatever does not is an InvalidTag
+    with a hint.
+    """
     try:
         assert check_tag(tag) == tag
     except InvalidTag as error:
@@ -108,7 +110,9 @@ def test_nothing_follows_the_end(jobs, final, late):
 
 
 def test_events_of_unknown_jobs_wait(jobs):
-    """The first events of a job may be read before its submission is known; other clusters' events change nothing."""
+    """The first events of a job may be read before its submission is known; other clusters' events change
+    nothing.
+    """
     assert not jobs.apply(event(JobState.RUNNING, cluster="8"))
     assert jobs.counts() == {JobState.IDLE: 2}
     jobs.add(Submission(pool="local", cluster="8", count=1), 9)

@@ -1,4 +1,6 @@
-"""Workers of a personal pool that wait between maps, on a real HTCondor: they help at once, and are in nobody's way."""
+"""Workers of a personal pool that wait between maps, on a real HTCondor: they help at once, and are in
+nobody's way.
+"""
 
 from __future__ import annotations
 

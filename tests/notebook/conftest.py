@@ -15,7 +15,9 @@ from wingspan.pools.personal import PersonalPool
 
 @pytest.fixture
 def own_pool(tmp_path: Path) -> Iterator[PersonalPool]:
-    """The personal pool of this test's data folder, which the test starts; stopped afterwards, maps and all."""
+    """The personal pool of this test's data folder, which the test starts; stopped afterwards, maps and
+    all.
+    """
     pool = PersonalPool()
     yield pool
     with contextlib.suppress(wingspan.PoolError):  # the pool has stopped with its notebook

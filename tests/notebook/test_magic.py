@@ -46,7 +46,9 @@ def test_cell_is_a_map_over_its_variable(kernel: Kernel) -> None:
 
 
 def test_cell_that_runs_again_takes_its_map_up_again(kernel: Kernel, tmp_path: Path) -> None:
-    """The same cell computes nothing a second time, and after a restart of the kernel neither; a changed one says what has changed."""
+    """The same cell computes nothing a second time, and after a restart of the kernel neither; a changed
+    one says what has changed.
+    """
     log = tmp_path / "log"
     cell = f"%%wingspan --tag again --as m x in range(3)\nwith open({str(log)!r}, 'a') as file:\n    file.write('x')\nx + {{}}"
     assert kernel.run(cell.format(1)).status == "ok"
@@ -69,7 +71,9 @@ def test_cell_that_runs_again_takes_its_map_up_again(kernel: Kernel, tmp_path: P
 
 
 def test_interrupt_stops_the_waiting_only(kernel: Kernel, tmp_path: Path) -> None:
-    """A waiting cell that is interrupted ends well and says so; its map goes on, and the cell waits for it when it runs again."""
+    """A waiting cell that is interrupted ends well and says so; its map goes on, and the cell waits for
+    it when it runs again.
+    """
     gate = tmp_path / "gate"
     cell = (
         f"%%wingspan --tag slow --as m x in range(2)\nimport os, time\nwhile not os.path.exists({str(gate)!r}):\n"
@@ -97,7 +101,9 @@ def test_interrupt_stops_the_waiting_only(kernel: Kernel, tmp_path: Path) -> Non
 
 
 def test_kernel_that_is_killed_during_a_map(kernel: Kernel, tmp_path: Path) -> None:
-    """The kernel dies while its map runs: the map goes on, and the same cell of the next kernel answers its outputs."""
+    """The kernel dies while its map runs: the map goes on, and the same cell of the next kernel answers
+    its outputs.
+    """
     gate = tmp_path / "gate"
     cell = (
         f"%%wingspan --tag kept --as m x in range(2)\nimport os, time\nwhile not os.path.exists({str(gate)!r}):\n"
@@ -114,7 +120,9 @@ def test_kernel_that_is_killed_during_a_map(kernel: Kernel, tmp_path: Path) -> N
 
 
 def test_cell_of_a_notebook_keeps_its_map_when_its_code_changes(kernel: Kernel) -> None:
-    """In a notebook the tag is made of the notebook's name and the cell's id: so a cell that was changed is told what it was."""
+    """In a notebook the tag is made of the notebook's name and the cell's id: so a cell that was changed
+    is told what it was.
+    """
     run = (
         "import os; os.environ['JPY_SESSION_NAME'] = 'work/my study.ipynb'\n"
         "get_ipython().get_parent()['metadata']['cellId'] = '1234abcd-5678-90ef'\n"
@@ -128,7 +136,9 @@ def test_cell_of_a_notebook_keeps_its_map_when_its_code_changes(kernel: Kernel) 
 
 
 def test_errors_of_a_cell_name_its_lines(kernel: Kernel) -> None:
-    """What fails on a worker is shown with the line of the cell; what cannot be a map is said in one sentence."""
+    """What fails on a worker is shown with the line of the cell; what cannot be a map is said in one
+    sentence.
+    """
     failed = kernel.run("%%wingspan x in range(2)\ny = x\n1 / (y - 1)")
     assert failed.status == "error"
     assert "ZeroDivisionError" in failed.text
@@ -171,7 +181,9 @@ def test_first_line_is_read_as_python_reads_a_loop(line: str, parts: tuple[str |
 
 
 def test_cell_keeps_its_lines_and_its_names() -> None:
-    """Line numbers count the cell's first line; names that the cell assigns stay in it; the last line is answered."""
+    """Line numbers count the cell's first line; names that the cell assigns stay in it; the last line is
+    answered.
+    """
     namespace: dict[str, object] = {"factor": 2}
     function = cell_function("y = x * factor\ny + 1", "x", namespace, "<cell>")
     assert function(3) == 7

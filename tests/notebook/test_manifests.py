@@ -14,7 +14,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "examples/notebook"
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_kubernetes_takes_the_deployment() -> None:
-    """Each document satisfies Kubernetes' schema, strictly; the container is an ordinary user's, and its root is closed."""
+    """Each document satisfies Kubernetes' schema, strictly; the container is an ordinary user's, and its
+    root is closed.
+    """
     documents = list(yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()))
     assert [one["kind"] for one in documents] == ["PersistentVolumeClaim", "Deployment"]
     for one in documents:

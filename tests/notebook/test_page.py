@@ -16,7 +16,9 @@ Serve = Callable[..., Server]
 
 
 def test_status_bar_says_which_pool_it_is(serve: Serve, own_pool: PersonalPool, page: Any) -> None:
-    """Below a path prefix, too: the status bar names the pool once it is ready, and tells more when one points at it."""
+    """Below a path prefix, too: the status bar names the pool once it is ready, and tells more when one
+    points at it.
+    """
     server = serve("--", "--ServerApp.base_url=/user/me/").wait_until_up()
     page.goto(f"{server.url}lab?token={server.token}")
     item = page.locator("#jp-main-statusbar #wingspan-pool")
@@ -26,7 +28,9 @@ def test_status_bar_says_which_pool_it_is(serve: Serve, own_pool: PersonalPool, 
 
 
 def test_only_who_is_logged_in_learns_of_the_pool(serve: Serve) -> None:
-    """The page's question is answered with the token, and without it refused; hostile text of a setting stays text."""
+    """The page's question is answered with the token, and without it refused; hostile text of a setting
+    stays text.
+    """
     hostile = "<img src=x onerror=alert(1)>"
     server = serve(environment={"CONDOR_CONFIG": f"/nonexistent/{hostile}"}).wait_until_up()
     server.says("There is no pool")

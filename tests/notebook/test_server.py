@@ -30,7 +30,9 @@ def is_gone(pool: PersonalPool) -> bool:
 
 
 def test_first_cell_has_a_pool_that_ends_with_the_server(serve: Serve, own_pool: PersonalPool) -> None:
-    """A map in the first cell runs on the personal pool, of which the terminal tells; Ctrl-C leaves no process of either."""
+    """A map in the first cell runs on the personal pool, of which the terminal tells; Ctrl-C leaves no
+    process of either.
+    """
     server = serve().wait_until_up()
     kernel = server.kernel()
     assert SQUARES in kernel.run(MAP).text
@@ -77,7 +79,9 @@ def test_server_that_ends_while_the_pool_starts_leaves_none(serve: Serve, own_po
 
 
 def test_last_of_two_notebooks_stops_the_pool(serve: Serve, own_pool: PersonalPool) -> None:
-    """Two servers started at once use one pool; the first that ends leaves it to the other, whose maps go on."""
+    """Two servers started at once use one pool; the first that ends leaves it to the other, whose maps go
+    on.
+    """
     one, two = serve(), serve()
     for server in (one, two):
         server.says("Maps run on the personal pool")
@@ -104,7 +108,9 @@ def test_pool_stays_when_asked_to_and_when_it_was_there_before(serve: Serve, own
 
 
 def test_pool_that_was_killed_comes_back_and_still_ends(serve: Serve, own_pool: PersonalPool) -> None:
-    """The pool is killed under a running notebook: the next map starts it again, and it ends with the server all the same."""
+    """The pool is killed under a running notebook: the next map starts it again, and it ends with the
+    server all the same.
+    """
     server = serve().wait_until_up()
     kernel = server.kernel()
     assert SQUARES in kernel.run(MAP).text
@@ -116,7 +122,9 @@ def test_pool_that_was_killed_comes_back_and_still_ends(serve: Serve, own_pool: 
 
 
 def test_pool_of_a_killed_attendant_is_taken_over(serve: Serve, own_pool: PersonalPool) -> None:
-    """Server and attendant were both killed: the pool is left, and the next notebook takes it over and stops it."""
+    """Server and attendant were both killed: the pool is left, and the next notebook takes it over and
+    stops it.
+    """
     server = serve()
     server.says("Maps run on")
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
@@ -133,7 +141,9 @@ def test_pool_of_a_killed_attendant_is_taken_over(serve: Serve, own_pool: Person
 def test_site_that_is_configured_is_used(
     serve: Serve, own_pool: PersonalPool, personal_pool: PersonalPool
 ) -> None:
-    """Where HTCondor is configured already, as beside a notebook of the OSPool, maps run there and no pool is started."""
+    """Where HTCondor is configured already, as beside a notebook of the OSPool, maps run there and no
+    pool is started.
+    """
     server = serve(environment={"CONDOR_CONFIG": str(personal_pool.config_file)}).wait_until_up()
     server.says("Maps run on the site's HTCondor pool (CONDOR_CONFIG is")
     kernel = server.kernel()
@@ -154,7 +164,9 @@ def test_site_that_is_silent_is_told(serve: Serve, own_pool: PersonalPool) -> No
 
 
 def test_without_htcondor_and_network_maps_run_as_processes(serve: Serve, tmp_path: Path) -> None:
-    """No HTCondor is to be had, as there is no network at all: it is said plainly, and maps run as local processes."""
+    """No HTCondor is to be had, as there is no network at all: it is said plainly, and maps run as local
+    processes.
+    """
     if Path("/usr/sbin/condor_master").exists() or Path("/usr/local/sbin/condor_master").exists():
         pytest.skip("HTCondor is installed on this machine")
     nowhere = f"http://127.0.0.1:{free_port()}"

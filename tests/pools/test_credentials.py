@@ -1,4 +1,6 @@
-"""What jobs authenticate with is given to the access point before they are submitted, as condor_submit does it."""
+"""What jobs authenticate with is given to the access point before they are submitted, as condor_submit
+does it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ else:
 def test_the_sites_producer_is_asked_before_jobs_are_submitted(
     tmp_path: Path, personal_pool: PersonalPool, works: bool
 ) -> None:
-    """The program that a site configures for its tickets (SEC_CREDENTIAL_PRODUCER) is executed; where it fails, nothing is submitted."""
+    """The program that a site configures for its tickets (SEC_CREDENTIAL_PRODUCER) is executed; where it
+    fails, nothing is submitted.
+    """
     producer = tmp_path / "producer"
     producer.write_text(f"#!/bin/sh\necho asked >>{tmp_path}/asked\necho ticket\nexit {0 if works else 7}\n")
     producer.chmod(0o755)

@@ -25,7 +25,9 @@ def take(worker: socket.socket) -> bytes:
 
 
 def test_a_worker_that_has_it_all_may_close_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that takes the whole order, answers and closes before the sender looks again has taken it: no second worker gets it."""
+    """A worker that takes the whole order, answers and closes before the sender looks again has taken it:
+    no second worker gets it.
+    """
     ours, theirs = socket.socketpair()
     send_fds = socket.send_fds
     taken: list[bytes] = []
@@ -63,7 +65,9 @@ def impatient() -> Iterator[tuple[Impatient, socket.socket]]:
 
 
 def test_an_answer_at_the_last_moment_counts(impatient: tuple[Impatient, socket.socket]) -> None:
-    """A worker that answers while the sender's patience ends has taken the order, and no second worker gets it."""
+    """A worker that answers while the sender's patience ends has taken the order, and no second worker
+    gets it.
+    """
     sender, worker = impatient
     sender.meanwhile = lambda: take(worker)
     with Path(os.devnull).open("rb") as lock:
@@ -71,7 +75,9 @@ def test_an_answer_at_the_last_moment_counts(impatient: tuple[Impatient, socket.
 
 
 def test_an_answer_that_is_too_late_is_not_given(impatient: tuple[Impatient, socket.socket]) -> None:
-    """A worker that wakes up after the sender has given it up cannot answer: it drops the order, which another worker gets."""
+    """A worker that wakes up after the sender has given it up cannot answer: it drops the order, which
+    another worker gets.
+    """
     sender, worker = impatient
     sender.meanwhile = lambda: None
     with Path(os.devnull).open("rb") as lock:
@@ -81,7 +87,9 @@ def test_an_answer_that_is_too_late_is_not_given(impatient: tuple[Impatient, soc
 
 
 def test_each_worker_of_many_quick_maps_starts_once() -> None:
-    """Of maps that follow each other at once, each hands its orders to warm workers, and no worker's number is started twice."""
+    """Of maps that follow each other at once, each hands its orders to warm workers, and no worker's
+    number is started twice.
+    """
     starts = {}
     for number in range(40):
         m = wingspan.map(str, range(8), pool="local", options=wingspan.Options(workers=3))

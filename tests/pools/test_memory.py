@@ -26,7 +26,9 @@ def pool(personal_pool: PersonalPool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["itself", "a child"])
 def test_a_component_that_takes_more_is_an_error_of_its_own(where: str) -> None:
-    """The component that took too much fails with both figures, though a child of its process took it; the others are done."""
+    """The component that took too much fails with both figures, though a child of its process took it;
+    the others are done.
+    """
 
     def component(x: int) -> int:
         if x == 1:

@@ -65,7 +65,9 @@ def offer(monkeypatch: pytest.MonkeyPatch, **offered: FakeSource) -> None:
 
 
 def test_the_next_source_is_tried(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source that is broken this week stops nobody: the next one is used, and nothing of the first is left."""
+    """A source that is broken this week stops nobody: the next one is used, and nothing of the first is
+    left.
+    """
     broken, good = FakeSource(error=SourceError("the mirror is down")), FakeSource()
     offer(monkeypatch, broken=broken, good=good)
     found = install(cache_dir=bare)
@@ -271,7 +273,9 @@ INSTALL = """
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_kill_half_way_and_two_at_once(tmp_path: Path) -> None:
-    """After kill -9 in the middle of the download, two processes install at once: one does, both get the same."""
+    """After kill -9 in the middle of the download, two processes install at once: one does, both get the
+    same.
+    """
     cache = tmp_path / "cache"
     command = [sys.executable, "-c", textwrap.dedent(INSTALL), str(cache)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)

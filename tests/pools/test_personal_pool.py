@@ -108,7 +108,9 @@ class TestRunning:
     def test_jobs_that_ask_for_nothing_fill_every_slot(
         self, personal_pool: PersonalPool, tmp_path: Path
     ) -> None:
-        """As many jobs of default size run at once as the pool has CPUs: each ends only when it has seen all."""
+        """As many jobs of default size run at once as the pool has CPUs: each ends only when it has seen
+        all.
+        """
         meet = "touch here.$$; while [ $(ls here.* | wc -l) -lt 4 ]; do sleep 0.05; done; echo met"
         cluster = submit(personal_pool, tmp_path, meet, count=4)
         until(lambda: finished(tmp_path, cluster, 4), "four jobs that wait for each other")
@@ -153,7 +155,9 @@ class TestRunning:
         assert "slot1@" in done.stdout
 
     def test_a_reschedule_reaches_the_negotiator(self, folder: Path) -> None:
-        """On a pool that negotiates every hour, reschedule() makes it negotiate now; on a stopped one it does nothing."""
+        """On a pool that negotiates every hour, reschedule() makes it negotiate now; on a stopped one it
+        does nothing.
+        """
         pool = PersonalPool(folder / "pool", cpus=1, settings={"NEGOTIATOR_INTERVAL": "3600"})
         log = pool.directory / "log/NegotiatorLog"
 
@@ -237,7 +241,9 @@ class TestLife:
         assert own_pool.status().master_pid == master
 
     def test_stop_leaves_no_process(self, own_pool: PersonalPool, folder: Path) -> None:
-        """Stop ends the daemons, a running job that ignores SIGTERM, and what it started in another session."""
+        """Stop ends the daemons, a running job that ignores SIGTERM, and what it started in another
+        session.
+        """
         own_pool.start()
         submit(own_pool, folder, "trap '' TERM; setsid sleep 999 & echo $!; while :; do sleep 1; done")
         out = folder / "out.0"

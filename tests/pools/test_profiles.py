@@ -219,7 +219,9 @@ def test_mistakes_in_a_profile_are_named(
 
 
 def test_a_profile_extends_one_that_stands_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order of the tables in the file does not matter, and what is extended has the user's own changes."""
+    """The order of the tables in the file does not matter, and what is extended has the user's own
+    changes.
+    """
     settings = configured(
         tmp_path,
         monkeypatch,
@@ -295,7 +297,9 @@ def test_access_points_have_patterns_of_their_own(tmp_path: Path, monkeypatch: p
 def test_builds_on_an_access_point_take_one_core_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One core where the site says nothing of builds; none where it wants them elsewhere, but what was built before is there."""
+    """One core where the site says nothing of builds; none where it wants them elsewhere, but what was
+    built before is there.
+    """
     from wingspan.delivery.bundle_source import build_here
     from wingspan.environments import bundles
 

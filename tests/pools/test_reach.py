@@ -1,4 +1,6 @@
-"""What a job with a chirp channel reaches on the access point: its map's folder, and nothing else of its owner's."""
+"""What a job with a chirp channel reaches on the access point: its map's folder, and nothing else of its
+owner's.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from wingspan.pools.submit_description import submit_description
 
 @pytest.mark.htcondor
 def test_a_worker_reaches_its_map_alone(personal_pool, tmp_path, monkeypatch):
-    """On a pool that is limited as a site's is, a map works, and its function cannot read or write another file of the owner's."""
+    """On a pool that is limited as a site's is, a map works, and its function cannot read or write
+    another file of the owner's.
+    """
     data = tmp_path / "data"
     data.mkdir()
     (data / "personal-pool").symlink_to(personal_pool.directory)

@@ -45,7 +45,9 @@ def shell(script: str, **options: object) -> Run:
 
 
 def test_a_run_goes_there_and_its_files_come_back() -> None:
-    """A command runs in an allocation, with its inputs; its outputs, its words and its exit code come back."""
+    """A command runs in an allocation, with its inputs; its outputs, its words and its exit code come
+    back.
+    """
     Path("in.txt").write_text("payload")
     run = shell(
         "cp in.txt out.txt; echo $SLURM_JOB_NAME; nproc >&2",
@@ -69,7 +71,9 @@ def test_a_sweep_is_one_array(cluster: SlurmCluster) -> None:
 
 
 def test_held_jobs_stop_and_go_on() -> None:
-    """A hold takes a running job off its node and keeps it in the queue; released, it begins again; rm empties the queue."""
+    """A hold takes a running job off its node and keeps it in the queue; released, it begins again; rm
+    empties the queue.
+    """
     run = shell('if [ -e "$MARK" ]; then exit 0; fi; sleep 600', variables={"MARK": str(Path.cwd() / "mark")})
     until(lambda: run.status().state == "running")
     run.hold()
@@ -103,7 +107,9 @@ def test_a_job_that_others_cancel_is_known_to_be_gone(
 
 
 def test_what_waits_for_others_says_so() -> None:
-    """Beside a job that has the whole cluster, a run and a map say that they wait, and Slurm's code for it."""
+    """Beside a job that has the whole cluster, a run and a map say that they wait, and Slurm's code for
+    it.
+    """
     first = shell("sleep 600", cpus=4)
     until(lambda: first.status().state == "running")
     second = shell("true")
@@ -137,7 +143,9 @@ def test_a_job_that_is_requeued_again_and_again_says_so(cluster: SlurmCluster) -
 
 
 def test_a_job_that_slurm_will_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More time than the partition gives: sbatch takes the job, it waits for ever, and the status names the limit."""
+    """More time than the partition gives: sbatch takes the job, it waits for ever, and the status names
+    the limit.
+    """
     import wingspan.runs._watch as module
 
     monkeypatch.setattr(module, "_SILENCE", 1.0)
@@ -150,7 +158,9 @@ def test_a_job_that_slurm_will_not_start_says_why(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_record_that_a_killed_job_left_unfinished_is_passed_over() -> None:
-    """What such a job wrote (seen: no time, as the signal ended date, too) does not keep the status from being read."""
+    """What such a job wrote (seen: no time, as the signal ended date, too) does not keep the status from
+    being read.
+    """
     run = shell("while [ ! -e %s ]; do sleep 0.1; done" % (Path.cwd() / "gate"))
     until(lambda: run.status().state == "running")
     (record,) = (run.path / "slurm").iterdir()
@@ -225,7 +235,9 @@ def test_a_worker_has_the_time_that_was_asked_for(cluster: SlurmCluster) -> None
 
 
 def test_it_is_chosen_on_a_login_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where nobody names a pool, a configured cluster is used, and doctor says why; one that does not answer is an error."""
+    """Where nobody names a pool, a configured cluster is used, and doctor says why; one that does not
+    answer is an error.
+    """
     assert choose_pool().pool.kind == "slurm"
     (chosen,) = [one for one in explain_choice() if one.chosen]
     assert (chosen.kind, "the cluster answers" in chosen.reason) == ("slurm", True)
@@ -238,7 +250,9 @@ def test_it_is_chosen_on_a_login_node(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_workers_that_slurm_takes_away_come_back() -> None:
-    """Held, released and sent off their nodes, workers resume what they had claimed; every component is there once."""
+    """Held, released and sent off their nodes, workers resume what they had claimed; every component is
+    there once.
+    """
     gate = Path.cwd() / "gate"
 
     def wait_at(number: int, gate: str = str(gate)) -> int:
@@ -263,7 +277,9 @@ def test_workers_that_slurm_takes_away_come_back() -> None:
 
 
 def test_what_is_done_is_not_done_again(cluster: SlurmCluster) -> None:
-    """A run that has ended stays ended, whoever vacates, holds or requeues it: its outputs are those of its only execution."""
+    """A run that has ended stays ended, whoever vacates, holds or requeues it: its outputs are those of
+    its only execution.
+    """
     run = shell("echo once; echo once >>o.txt", outputs=["o.txt"])
     assert run.wait(PATIENCE).state == "completed"
     run.vacate()
@@ -291,7 +307,9 @@ def test_a_failure_that_is_requeued_stays_one(cluster: SlurmCluster) -> None:
 def test_time_that_is_over_fails_a_run_and_not_a_map(
     cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run says what to ask for; other workers of a map go on with what those had begun whose time was over."""
+    """A run says what to ask for; other workers of a map go on with what those had begun whose time was
+    over.
+    """
     import wingspan.maps._keeper_state as keeper
     import wingspan.runs._watch as module
 
@@ -328,7 +346,9 @@ def test_time_that_is_over_fails_a_run_and_not_a_map(
 
 
 def test_long_arrays_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the cluster takes two tasks in an array, a sweep of five is three arrays, each job with its own row, words and outputs."""
+    """Where the cluster takes two tasks in an array, a sweep of five is three arrays, each job with its
+    own row, words and outputs.
+    """
     from wingspan.pools import slurm_commands
 
     assert slurm_commands.largest_array() == 1001  # what Slurm has where nothing is configured

@@ -1,4 +1,6 @@
-"""What Slurm says in ways that this machine's does not: other versions, other people's jobs, tasks that change meanwhile."""
+"""What Slurm says in ways that this machine's does not: other versions, other people's jobs, tasks that
+change meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,9 @@ def submission(count: int) -> Submission:
 
 
 def test_a_job_that_slurm_has_forgotten_has_left(says: Any, folder: Path) -> None:
-    """From 23.02 on squeue fails for a single job after MinJobAge: what ran is lost, what waited was cancelled; none is asked for for ever."""
+    """From 23.02 on squeue fails for a single job after MinJobAge: what ran is lost, what waited was
+    cancelled; none is asked for for ever.
+    """
     says(FORGOTTEN)
     write(folder, "7.0", "running")
     watcher = SlurmPool().watch([submission(2)], folder)
@@ -135,7 +139,9 @@ def test_no_answer_is_no_end(says: Any, folder: Path) -> None:
 
 
 def test_jobs_of_others_may_be_as_they_like(says: Any) -> None:
-    """22.05 tells of everybody's, whatever was asked for; those that cannot be read are nobody's business here."""
+    """22.05 tells of everybody's, whatever was asked for; those that cannot be read are nobody's business
+    here.
+    """
     cut = task(8, "0,2,5-7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,47-49...", "PENDING")
     says([cut, {}, task(7, "0-1%1", "PENDING")])
     assert [each.name for each in slurm_commands.queue(["7"])] == ["7_0", "7_1"]
@@ -186,7 +192,9 @@ def test_only_who_cancels_takes_a_job_away(name: str, words: str) -> None:
 
 
 def test_a_hold_reaches_all_that_it_can(says: Any, folder: Path) -> None:
-    """A task that has ended meanwhile makes scontrol fail: the others are held and say so, those that wait too; it is no error."""
+    """A task that has ended meanwhile makes scontrol fail: the others are held and say so, those that
+    wait too; it is no error.
+    """
     write(folder, "7.0", "running")
     write(folder, "7.1", "running")
     running = task(7, 0, "RUNNING")
@@ -239,7 +247,9 @@ def test_an_end_stays_an_end(says: Any, folder: Path) -> None:
 def test_a_release_waits_for_held_tasks_only(
     says: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long as their nodes clean up after them, asking once a second; a task that ends by itself is not waited for."""
+    """As long as their nodes clean up after them, asking once a second; a task that ends by itself is not
+    waited for.
+    """
     slept: list[float] = []
     monkeypatch.setattr(slurm.time, "sleep", slept.append)
     write(folder, "7.0", "running", "held")

@@ -1,4 +1,6 @@
-"""The log of submissions of maps and runs: what is written is read again, whatever a crash has left beside it."""
+"""The log of submissions of maps and runs: what is written is read again, whatever a crash has left
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from wingspan.jobs import Submission
 from wingspan.pools.submissions import LoggedSubmission, SubmissionLog, by_pool
 
-#: As the first Wingspans wrote them: of a map (its own, its own in the place of held ones, and a person's), and of a run.
+#: As the first Wingspans wrote them: of a map (its own, its own in the place of held ones, and a person's),
+#: and of a run.
 MAP = [
     {"pool": "personal", "cluster": "7", "count": 3, "first": 0, "place": "/pool", "time": 1700000000.5},
     {
@@ -92,7 +95,9 @@ def test_older_wingspans_read_what_is_written_now(tmp_path: Path) -> None:
 
 
 def test_jobs_that_two_processes_have_written_down_are_named_once(tmp_path: Path) -> None:
-    """Of ours the first line counts; of external ones every line does, as a later one may tell of more jobs."""
+    """Of ours the first line counts; of external ones every line does, as a later one may tell of more
+    jobs.
+    """
     mine, external = MAP[0], MAP[2]
     more = {**external, "count": 5}
     entries = _write(tmp_path, mine, external, {**mine, "time": 5.0}, more, more).entries()
@@ -141,7 +146,9 @@ _FOREIGN = (
 def test_no_line_hides_the_others(
     foreign: list[bytes], cut: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever stands between the lines, and wherever the last one is cut: those that are whole are read, and the next one is appended whole."""
+    """Whatever stands between the lines, and wherever the last one is cut: those that are whole are read,
+    and the next one is appended whole.
+    """
     folder = tmp_path_factory.mktemp("log")
     whole = [json.dumps(entry).encode() for entry in RUN]
     tail = json.dumps({**RUN[0], "cluster": "13"}).encode()[:cut]

@@ -1,4 +1,6 @@
-"""Text from elsewhere in submit descriptions, read back by HTCondor's own parser: nothing in it is expanded, nothing is a command."""
+"""Text from elsewhere in submit descriptions, read back by HTCondor's own parser: nothing in it is
+expanded, nothing is a command.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ def test_any_text_comes_through(text: str) -> None:
 @pytest.mark.parametrize("text", ["a\\", "a\\\\", "a\\ ", " a", "a\t", "\\"])
 @pytest.mark.parametrize("place", ["executable", "stdout", "log", "note", "working_dir", "container_image"])
 def test_what_a_line_would_lose_is_refused(place: str, text: str) -> None:
-    """A backslash at a line's end would join the next command to it, and blanks are dropped: an error names the command's value."""
+    """A backslash at a line's end would join the next command to it, and blanks are dropped: an error
+    names the command's value.
+    """
     given = {"executable": "/bin/true", place: Path(text) if place == "working_dir" else text}
     with pytest.raises(SubmitError, match="cannot stand in a submit description"):
         submit_description(JobDescription(name="x", **given))

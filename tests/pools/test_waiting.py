@@ -112,7 +112,9 @@ def test_what_no_machine_has_is_told(pool: PersonalHTCondorPool) -> None:
 
 
 def test_a_job_that_ended_while_its_schedd_was_away_is_started_again(tmp_path: Path) -> None:
-    """A checkpointing job that exits while its schedd is dead is not "running" for ever: it goes on from its checkpoint."""
+    """A checkpointing job that exits while its schedd is dead is not "running" for ever: it goes on from
+    its checkpoint.
+    """
     folder = Path(tempfile.mkdtemp(prefix="wingspan-test-", dir="/var/tmp"))
     data = tmp_path / "wingspan-data"
     data.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,9 @@ def test_jobs_ask_for_no_more_disk_than_their_files_take(personal_pool: Personal
 
 @pytest.mark.skipif(sys.platform != "linux", reason="HTCondor's daemons are obtained for Linux only")
 def test_starts_that_fail_again_and_again_are_told(apptainer: str, tmp_path: Path) -> None:
-    """Jobs whose container does not start are told of, with HTCondor's reason and, under /tmp, why that is."""
+    """Jobs whose container does not start are told of, with HTCondor's reason and, under /tmp, why that
+    is.
+    """
     folder = Path(tempfile.mkdtemp(prefix="wingspan-test-", dir="/tmp"))
     settings = {
         "SINGULARITY": apptainer,

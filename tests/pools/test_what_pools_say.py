@@ -35,7 +35,9 @@ def _names_kinds(node: ast.expr) -> bool:
 
 
 def switches(text: str) -> list[int]:
-    """Lines that ask which pool one is: its kind is compared, its class looked at, or whether it has a method."""
+    """Lines that ask which pool one is: its kind is compared, its class looked at, or whether it has a
+    method.
+    """
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Compare):

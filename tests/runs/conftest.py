@@ -1,4 +1,6 @@
-"""What tests of runs share: own folders, a folder to work in, both pools, a workspace with a small environment."""
+"""What tests of runs share: own folders, a folder to work in, both pools, a workspace with a small
+environment.
+"""
 
 from __future__ import annotations
 

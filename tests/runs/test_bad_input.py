@@ -80,7 +80,9 @@ def manifest(folders: Path) -> Path:
     ],
 )
 def test_tasks_that_cannot_be_run(manifest: Path, task: str, options: dict, error: type, words: str) -> None:
-    """An unknown task, one in a cycle, one without what it needs: the message names it, and nothing is left."""
+    """An unknown task, one in a cycle, one without what it needs: the message names it, and nothing is
+    left.
+    """
     with pytest.raises(error, match=words):
         wingspan.run(task, pool="local", **options)
     assert run_names() == ()
@@ -94,7 +96,9 @@ def test_an_unknown_task_names_the_nearest(manifest: Path) -> None:
 
 
 def test_a_command_given_as_a_task_is_told_how(manifest: Path, tmp_path: Path) -> None:
-    """A program's name, or a whole line, in the place of a task: the hint says how commands are given, also without a workspace."""
+    """A program's name, or a whole line, in the place of a task: the hint says how commands are given,
+    also without a workspace.
+    """
     for line, workspace in (
         ("echo", manifest),
         ("python train.py", manifest),
@@ -160,7 +164,9 @@ def test_an_input_from_outside_is_told_how(folders: Path) -> None:
 
 
 def test_an_absolute_path_does_not_lead_out_of_the_runs_folder(folders: Path) -> None:
-    """``$PWD/../x.txt`` is outside of the folder here, and goes flat into the job's; nothing is written beside the inputs."""
+    """``$PWD/../x.txt`` is outside of the folder here, and goes flat into the job's; nothing is written
+    beside the inputs.
+    """
     (folders.parent / "x.txt").write_text("x")
     (folders / "sub").mkdir()
     (folders / "sub/y.txt").write_text("y")
@@ -198,7 +204,9 @@ def test_an_input_that_vanishes_while_it_is_copied(folders: Path) -> None:
 def test_a_link_that_leads_nowhere_is_named(
     folders: Path, link: str, target: str, error: type, words: str
 ) -> None:
-    """A link in a folder that cannot be copied is what the message is about: no disk is full, and nothing vanished."""
+    """A link in a folder that cannot be copied is what the message is about: no disk is full, and nothing
+    vanished.
+    """
     (folders / "in/deep").mkdir(parents=True)
     (folders / link).symlink_to(target)
     with pytest.raises(error, match=words):
@@ -240,7 +248,9 @@ def test_a_manifest_that_cannot_be_read(folders: Path, text: str, words: str) ->
 
 
 def test_a_manifest_that_is_no_toml_is_named_for_a_command(folders: Path) -> None:
-    """A command may have its inputs from [tool.wingspan]: a manifest that cannot be read is not passed over."""
+    """A command may have its inputs from [tool.wingspan]: a manifest that cannot be read is not passed
+    over.
+    """
     (folders / "pixi.toml").write_text("[tool.wingspan")
     with pytest.raises(wingspan.WingspanError, match=r"pixi\.toml"):
         wingspan.run(["true"], pool="local")
@@ -262,7 +272,9 @@ def test_a_run_whose_file_lacks_something_is_damaged(wingspan_cli, key: str) -> 
 
 
 def test_a_damaged_run_is_removed_with_its_jobs(pool: str, folders: Path) -> None:
-    """A run whose run.json is a folder says so; rm takes its jobs out of the queue, which its other files name."""
+    """A run whose run.json is a folder says so; rm takes its jobs out of the queue, which its other files
+    name.
+    """
     beats = folders / "beats"
     run = wingspan.run(
         ["sh", "-c", f"while :; do echo x >> {beats}; sleep 0.1; done"], name="mine", pool=pool
@@ -287,7 +299,9 @@ def test_a_damaged_run_is_removed_with_its_jobs(pool: str, folders: Path) -> Non
 
 
 def test_what_another_wingspan_says_of_a_run_is_kept() -> None:
-    """A run.json with a key that nobody knows here, and without one that came later, is read; `Run.info` has the first."""
+    """A run.json with a key that nobody knows here, and without one that came later, is read; `Run.info`
+    has the first.
+    """
     run = wingspan.run(["true"], name="mine", pool="local")
     run.wait()
     facts = json.loads((run.path / "run.json").read_text())
@@ -302,7 +316,9 @@ def test_what_another_wingspan_says_of_a_run_is_kept() -> None:
 
 @pytest.mark.htcondor
 def test_more_memory_than_there_is(use_personal_pool) -> None:
-    """What no machine has is refused at once, in words and with the option of the command line; nothing is left."""
+    """What no machine has is refused at once, in words and with the option of the command line; nothing
+    is left.
+    """
     with pytest.raises(SubmitError, match="9,000 TB of memory") as caught:
         wingspan.run(["true"], memory="9000TB", pool="personal")
     assert "--memory" in str(caught.value.hint)
@@ -329,7 +345,9 @@ def test_gpus_that_no_machine_has(use_personal_pool) -> None:
 
 
 def test_a_file_that_is_here_and_not_sent_is_mentioned(folders: Path) -> None:
-    """A word of the command that is a file here, and does not go along, is a warning; one that is sent is none."""
+    """A word of the command that is a file here, and does not go along, is a warning; one that is sent is
+    none.
+    """
     (folders / "train.py").write_text("")
     (folders / "data").mkdir()
     with pytest.warns(RunWarning, match=r"train\.py is here") as told:

@@ -9,7 +9,8 @@ import pytest
 import wingspan
 from _waiting import until
 
-#: Counts to 6, writes a checkpoint after each, exits with 85 after every second one, and waits at 3 until it is evicted once.
+#: Counts to 6, writes a checkpoint after each, exits with 85 after every second one, and waits at 3 until it
+#: is evicted once.
 _COUNT = """
 n=$(cat state/count 2>/dev/null || echo 0)
 echo "started from $n with $(cat 'data/in put.txt')"

@@ -49,7 +49,9 @@ def test_follow_ends_as_the_job_does(wingspan_cli) -> None:
 
 
 def test_one_command_brings_the_files(folders: Path, wingspan_cli) -> None:
-    """--fetch stays until the job has ended and leaves its outputs here; with --follow it prints and exits as the job does."""
+    """--fetch stays until the job has ended and leaves its outputs here; with --follow it prints and
+    exits as the job does.
+    """
     script = "mkdir out; echo made > out/o.txt; echo said"
     done = wingspan_cli("run", "-p", "local", "-o", "out/o.txt", "--fetch", "--", "sh", "-c", script)
     assert done.returncode == 0, done.stderr
@@ -74,7 +76,9 @@ def test_who_follows_a_job_that_is_held_is_told(wingspan_cli) -> None:
 
 
 def test_every_job_of_a_sweep_is_followed(wingspan_cli) -> None:
-    """--follow and logs pass on what all jobs print, whole lines with the job's number before them; numbers choose."""
+    """--follow and logs pass on what all jobs print, whole lines with the job's number before them;
+    numbers choose.
+    """
     script = "printf 'äa{n}\\nb'; echo err{n} >&2"
     done = wingspan_cli(
         "run", "-p", "local", "-n", "many", "-f", "--sweep", "n=1,2,3", "--", "sh", "-c", script
@@ -91,7 +95,8 @@ def test_every_job_of_a_sweep_is_followed(wingspan_cli) -> None:
     assert "0 to 2" in wingspan_cli("logs", "many", "3").stderr
 
 
-#: clock_nanosleep, by its number on x86-64 and on aarch64: a command that waits is in it most of the time, one that starts never.
+#: clock_nanosleep, by its number on x86-64 and on aarch64: a command that waits is in it most of the time,
+#: one that starts never.
 _SLEEPS = {"230", "115"}
 
 
@@ -122,7 +127,9 @@ def test_ctrl_c_leaves_the_run_alone(folders: Path) -> None:
 
 
 def test_patterns_stand_for_runs(wingspan_cli) -> None:
-    """A name with a star that no shell has expanded means the runs that match; of none, of maps and runs, that is said."""
+    """A name with a star that no shell has expanded means the runs that match; of none, of maps and runs,
+    that is said.
+    """
     for name in ("sweep-1", "sweep-2", "other"):
         wingspan.run(["true"], name=name, pool="local").wait()
     assert wingspan_cli("wait", "sweep-?").returncode == 0
@@ -167,7 +174,9 @@ def test_the_newest_run_is_the_last_of_the_list(wingspan_cli) -> None:
 
 
 def test_a_failure_is_an_exit_code(wingspan_cli) -> None:
-    """wait and fetch of a run without its output exit with an error that names it; timeouts have their own code."""
+    """wait and fetch of a run without its output exit with an error that names it; timeouts have their
+    own code.
+    """
     wingspan_cli("run", "-q", "-p", "local", "-n", "bad", "-o", "never.pt", "--", "true")
     waited = wingspan_cli("wait", "bad")
     assert waited.returncode == 120
@@ -263,7 +272,9 @@ def test_a_job_that_begins_again_is_followed_from_its_beginning(folders: Path) -
 
 
 def test_the_manifest_of_a_folder_above_counts_for_commands_too(folders: Path, wingspan_cli) -> None:
-    """[tool.wingspan] of pyproject.toml, from a folder below it: its inputs are relative to where it stands."""
+    """[tool.wingspan] of pyproject.toml, from a folder below it: its inputs are relative to where it
+    stands.
+    """
     (folders / "pyproject.toml").write_text(
         '[tool.pixi.workspace]\nname = "w"\nchannels = []\nplatforms = ["linux-64"]\n'
         '[tool.wingspan]\nmemory = "123MB"\ninputs = ["data.txt", "below/near.txt"]\n'

@@ -59,7 +59,9 @@ def test_another_run_is_refused_with_what_differs(done, other: dict[str, Any], n
 
 
 def test_a_changed_input_is_another_run_until_it_was_done_again(script: Path, done) -> None:
-    """A script that was edited is told with the command that does the run again with it; after that it is the same."""
+    """A script that was edited is told with the command that does the run again with it; after that it is
+    the same.
+    """
     done(train())
     script.write_text("echo new $1 >model.pt\n")
     with pytest.raises(RunExists, match=r"train\.txt has changed since") as caught:

@@ -1,4 +1,7 @@
-"""GPUs: what slots advertise, what is asked of them, and the check in the job. There is none here: `FakeGPU` stands in."""
+"""GPUs: what slots advertise, what is asked of them, and the check in the job.
+
+There is none here: `FakeGPU` stands in.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ from wingspan.runs._spec import RunSpec, Step
 
 
 class FakeGPU:
-    """An nvidia-smi that tells of a device which is not there, and of others beside it: each model, capability, driver, uuid, index, memory."""
+    """An nvidia-smi that tells of a device which is not there, and of others beside it: each model,
+    capability, driver, uuid, index, memory.
+    """
 
     def __init__(
         self, folder: Path, model: str, capability: str, driver: str, cuda: str, beside: Sequence[str] = ()
@@ -166,7 +171,9 @@ def test_the_check_says_that_there_is_no_driver(tmp_path: Path) -> None:
 
 
 def test_what_an_environment_needs_is_asked_of_the_device() -> None:
-    """Needs become minimums of the device, only where GPUs are asked for, and never over what was said explicitly."""
+    """Needs become minimums of the device, only where GPUs are asked for, and never over what was said
+    explicitly.
+    """
     needs = {"gpu_capability_min": "7.5", "gpu_capability_max": "9.9", "cuda_runtime_min": "12.0"}
     asked = with_needs(Resources(gpus=1), needs)
     assert (asked.gpus_minimum_capability, asked.gpus_maximum_capability) == (7.5, 9.9)

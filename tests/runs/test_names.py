@@ -24,7 +24,8 @@ from wingspan.runs._spec import RunSpec, Step
 DOCUMENTED = {"HOME", "PIXI_PROJECT_ROOT", "INIT_CWD"}
 #: What shells and cd set.
 SHELLS_OWN = {"PWD", "OLDPWD", "SHLVL", "_"}
-#: Names that a user's variable cannot have without meaning something else: the system's, the scheduler's, ours.
+#: Names that a user's variable cannot have without meaning something else: the system's, the scheduler's,
+#: ours.
 TAKEN = re.compile(
     r"PATH|HOME|IFS|PWD|TMPDIR|LC_ALL|LD_\w*|BASH\w*|_|(?:SLURM|_CONDOR|WINGSPAN|wingspan|ws|_wingspan)_?\w*"
 )
@@ -61,7 +62,9 @@ def spec_of(seen: Path, **options: Any) -> RunSpec:
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("more", ["plain", "sweep", "checkpoint"])
 def test_a_job_leaves_its_users_variables_alone(tmp_path: Path, shell: str, shared: bool, more: str) -> None:
-    """Whatever a variable is called that the user has in a job, the command sees it, and none that the script needs."""
+    """Whatever a variable is called that the user has in a job, the command sees it, and none that the
+    script needs.
+    """
     seen, folder = tmp_path / "seen", tmp_path / "job"
     folder.mkdir()
     options: dict[str, Any] = {

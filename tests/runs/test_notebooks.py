@@ -43,7 +43,9 @@ def printed(path: Path) -> str:
 def test_notebook_with_a_sweep_comes_back_executed(
     pool: str, folders: Path, done: Callable[[Run], Run]
 ) -> None:
-    """Each job's notebook has the parameter's value, as a number, in place of the default, and what its cells printed."""
+    """Each job's notebook has the parameter's value, as a number, in place of the default, and what its
+    cells printed.
+    """
     write_notebook(folders / "study.ipynb", ("parameters", "alpha = 7"), "print('twice:', 2 * alpha)")
     run = done(wingspan.run("study.ipynb", sweep={"alpha": [0.5, 3]}, pool=pool))
     assert run.name.startswith("study-")
@@ -57,7 +59,9 @@ def test_notebook_with_a_sweep_comes_back_executed(
 def test_notebook_on_the_command_line(
     folders: Path, wingspan_cli: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """In a folder of its own, with a file beside it and an argument for papermill; what its cells print is in the log."""
+    """In a folder of its own, with a file beside it and an argument for papermill; what its cells print
+    is in the log.
+    """
     write_notebook(
         folders / "nb/study.ipynb", ("parameters", "word = 'no'"), "print(word, open('data.txt').read())"
     )

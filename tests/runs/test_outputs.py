@@ -33,7 +33,9 @@ def test_a_link_comes_back_as_what_it_leads_to(pool: str, done, outputs: list[st
 
 
 def test_links_in_a_folder_come_back_as_files_and_folders(pool: str, done) -> None:
-    """Links to folders are copied, those in a circle or to nothing are left out: HTCondor would hold the job for some of them."""
+    """Links to folders are copied, those in a circle or to nothing are left out: HTCondor would hold the
+    job for some of them.
+    """
     script = (
         "mkdir -p logs/run-1/files other; echo log >logs/run-1/files/a.txt; echo hidden >logs/.x; echo far >other/far.txt; "
         "ln -s run-1 logs/latest-run; ln -s ../other logs/other; ln -s . logs/run-1/around; ln -s .. logs/up; "
@@ -139,7 +141,9 @@ _UNREADABLE = "/proc/self/mem"
 
 @pytest.mark.parametrize("code", [0, 7])
 def test_what_cannot_be_read_loses_nothing_else(pool: str, done, code: int) -> None:
-    """All else comes back, what is behind the link is named, and the command's own code stays if it has failed."""
+    """All else comes back, what is behind the link is named, and the command's own code stays if it has
+    failed.
+    """
     script = f"mkdir -p out/deep; echo m >out/model.pt; echo n >out/deep/n; ln -s {_UNREADABLE} out/link; exit {code}"
     run = done(wingspan.run(["sh", "-c", script], outputs=["out"], pool=pool))
     job = run.status().jobs[0]
@@ -173,7 +177,9 @@ def test_a_checkpoint_that_cannot_be_kept_ends_the_job(pool: str, done) -> None:
 def test_a_pattern_means_a_folder_of_inputs_that_the_command_changes(
     folders: Path, pool: str, done, pattern: str
 ) -> None:
-    """It comes back if anything in it is new or changed; named by no output, it is told of; unchanged, neither."""
+    """It comes back if anything in it is new or changed; named by no output, it is told of; unchanged,
+    neither.
+    """
     (folders / "results").mkdir()
     (folders / "results/old.csv").write_text("old\n")
     (folders / "data").mkdir()
@@ -197,7 +203,9 @@ def test_a_pattern_means_a_folder_of_inputs_that_the_command_changes(
 
 
 def test_a_pattern_does_not_mean_htcondors_folders(use_personal_pool: object, folders: Path, done) -> None:
-    """What a program leaves in the tmp and var that HTCondor makes is no output; what it writes into the input var is."""
+    """What a program leaves in the tmp and var that HTCondor makes is no output; what it writes into the
+    input var is.
+    """
     script = "for folder in tmp var _condor_x .condor_x; do mkdir -p $folder; touch $folder/x; done; touch y"
     made = Path("make")
     made.write_text(f"#!/bin/sh\n{script}\n")
@@ -219,7 +227,9 @@ def test_a_pattern_does_not_mean_htcondors_folders(use_personal_pool: object, fo
 def test_a_change_is_seen_whatever_the_times(
     folders: Path, monkeypatch: pytest.MonkeyPatch, done, seconds: bool
 ) -> None:
-    """Older times that tar, cp -p and touch leave, a change at once of the same size, and an ls that tells whole seconds."""
+    """Older times that tar, cp -p and touch leave, a change at once of the same size, and an ls that
+    tells whole seconds.
+    """
     if seconds:
         programs = folders.parent / "bin"
         programs.mkdir()
@@ -246,7 +256,9 @@ def test_a_link_on_the_way_to_an_output(pool: str, done, outputs: list[str]) -> 
 
 
 def test_only_what_an_output_names_comes_back(folders: Path, pool: str, done) -> None:
-    """What a command puts into the folder of the outputs itself is no output: it does not come back, and is not fetched."""
+    """What a command puts into the folder of the outputs itself is no output: it does not come back, and
+    is not fetched.
+    """
     script = (
         "mkdir -p outputs-0/.git/hooks; echo evil >outputs-0/.envrc; echo evil >outputs-0/.git/hooks/post-checkout; "
         "echo evil >.envrc; echo good >result.txt; ln -sfn /etc outputs-0/etc"
@@ -261,7 +273,9 @@ def test_only_what_an_output_names_comes_back(folders: Path, pool: str, done) ->
 
 
 def test_what_a_machine_adds_to_the_outputs_is_not_handed_on(pool: str, done) -> None:
-    """The access point looks for itself: files that no output names, and links, are not fetched, whoever put them there."""
+    """The access point looks for itself: files that no output names, and links, are not fetched, whoever
+    put them there.
+    """
     run = done(wingspan.run(["sh", "-c", "mkdir d; echo good >d/x"], outputs=["d/*", "e"], pool=pool))
     folder = run._outputs(0)
     (folder / ".envrc").write_text("evil")
@@ -285,7 +299,9 @@ def test_a_value_of_a_sweep_is_no_pattern(pool: str, done) -> None:
 
 
 def test_others_can_read_nothing_of_a_run(folders: Path, pool: str, done) -> None:
-    """Whatever the umask, what a run keeps is its owner's alone: secrets in variables, inputs, scripts, outputs."""
+    """Whatever the umask, what a run keeps is its owner's alone: secrets in variables, inputs, scripts,
+    outputs.
+    """
     (folders / "secret").mkdir(mode=0o700)
     (folders / "secret/in").write_text("x")
     (folders / "secret/tool").write_text("#!/bin/sh\n")

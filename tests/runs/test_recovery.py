@@ -16,7 +16,8 @@ from _waiting import PATIENCE, until
 from wingspan.pools.submissions import SubmissionLog
 from wingspan.runs import load_run
 
-#: Does something to a run, and is killed at the so-manieth time that it changes a file of it, starts a process or connects to somebody.
+#: Does something to a run, and is killed at the so-manieth time that it changes a file of it, starts a
+#: process or connects to somebody.
 _KILLED = """
 import os, sys
 from pathlib import Path
@@ -65,7 +66,9 @@ def contents(run) -> list[str]:
 
 @pytest.mark.slow
 def test_a_rerun_that_is_killed_anywhere_loses_nothing(pool, request, folders, tmp_path) -> None:
-    """Wherever a rerun is killed, each job has its outputs as before, or is being done again: and then it has new ones."""
+    """Wherever a rerun is killed, each job has its outputs as before, or is being done again: and then it
+    has new ones.
+    """
     more = []
     if pool == "personal":
         more = [request.getfixturevalue("personal_pool").directory]
@@ -89,7 +92,9 @@ def test_a_rerun_that_is_killed_anywhere_loses_nothing(pool, request, folders, t
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["hold", "release", "vacate", "remove"])
 def test_an_action_that_is_killed_anywhere_can_be_done_again(folders: Path, what: str) -> None:
-    """Wherever an action on a run is killed, the run can be held and released, goes on to its end, and can be removed."""
+    """Wherever an action on a run is killed, the run can be held and released, goes on to its end, and
+    can be removed.
+    """
     gate = folders / "gate"
     command = ["sh", "-c", f"until [ -e {gate} ]; do sleep 0.02; done; echo done > result.txt"]
     number = 1
@@ -118,7 +123,9 @@ def test_an_action_that_is_killed_anywhere_can_be_done_again(folders: Path, what
 
 
 def test_two_reruns_at_once_do_a_job_once(folders: Path) -> None:
-    """Of several that do a run's jobs again at the same moment, one does; the others are told that they have not ended."""
+    """Of several that do a run's jobs again at the same moment, one does; the others are told that they
+    have not ended.
+    """
     run = wingspan.run(["sh", "-c", f"echo x >> {folders}/count"], name="once", pool="local")
     assert run.wait(PATIENCE).state == "completed"
     script = "import wingspan\ntry: wingspan.load_run('once').rerun([0])\nexcept wingspan.WingspanError as error: print(error)"
@@ -134,7 +141,9 @@ def test_two_reruns_at_once_do_a_job_once(folders: Path) -> None:
 
 
 def test_a_job_whose_supervisor_is_killed_ends(folders: Path) -> None:
-    """On the local pool a job does not outlive its supervisor: it is removed, done again once, and nothing is left after `remove`."""
+    """On the local pool a job does not outlive its supervisor: it is removed, done again once, and
+    nothing is left after `remove`.
+    """
     beats, gate = folders / "beats", folders / "gate"
     script = f"trap '' TERM; until [ -e {gate} ]; do echo $$ >> {beats}; sleep 0.05; done"
     run = wingspan.run(["sh", "-c", script], name="orphan", pool="local")

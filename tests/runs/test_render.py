@@ -82,7 +82,9 @@ def test_condor_submit_accepts_it(tmp_path: Path, personal_pool: PersonalPool, k
 @pytest.mark.htcondor
 @pytest.mark.parametrize("kind", ["plain", "sweep"])
 def test_a_shell_is_one_job(tmp_path: Path, personal_pool: PersonalPool, kind: str) -> None:
-    """interact.sh asks for one machine, whatever the number of jobs. (Dry: a shell needs sshd on the machine.)"""
+    """interact.sh asks for one machine, whatever the number of jobs. (Dry: a shell needs sshd on the
+    machine.)
+    """
     _write("htcondor", tmp_path / "out", kind)
     script = (tmp_path / "out/interact.sh").read_text().replace("condor_submit", "condor_submit -dry-run -")
     environment = {**os.environ, **personal_pool.environment()}
@@ -104,7 +106,9 @@ def test_a_shell_is_one_job(tmp_path: Path, personal_pool: PersonalPool, kind: s
 @pytest.mark.htcondor
 @pytest.mark.parametrize("kind", ["plain", "sweep"])
 def test_it_works_with_plain_condor_submit(tmp_path_factory, personal_pool: PersonalPool, kind: str) -> None:
-    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; twice at once gives them twice."""
+    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; twice at once gives them
+    twice.
+    """
     folder = tmp_path_factory.mktemp("rendered") / "out"
     _write("htcondor", folder, kind)
     environment = {**os.environ, **personal_pool.environment()}
@@ -147,7 +151,9 @@ def test_a_part_of_a_sweep_has_the_numbers_of_its_rows(
 
 
 def test_the_sbatch_script_runs(tmp_path: Path) -> None:
-    """What sbatch would start does the work in a folder of its own and puts the outputs in place (no Slurm needed for that)."""
+    """What sbatch would start does the work in a folder of its own and puts the outputs in place (no
+    Slurm needed for that).
+    """
     _write("slurm", tmp_path / "out", "sweep")
     environment = {
         "PATH": os.environ["PATH"],
@@ -203,7 +209,9 @@ def test_sbatch_accepts_it(tmp_path: Path, slurm_cluster: SlurmCluster, kind: st
 def test_it_works_with_plain_sbatch(
     tmp_path_factory: pytest.TempPathFactory, slurm_cluster: SlurmCluster, kind: str
 ) -> None:
-    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; a second time gives others."""
+    """submit.sh, in a process that knows nothing of Wingspan, gives the outputs; a second time gives
+    others.
+    """
     folder = tmp_path_factory.mktemp("rendered") / "out"
     _write("slurm", folder, kind)
     environment = {**os.environ, **slurm_cluster.environment()}
@@ -226,7 +234,9 @@ def test_a_run_that_exists_can_be_rendered(tmp_path: Path, folders: Path) -> Non
 
 @pytest.mark.parametrize("target", ["htcondor", "slurm"])
 def test_this_machines_site_is_asked_for_nothing(tmp_path: Path, target: Any) -> None:
-    """On a site's own machine its profile is found by the name, as it is for jobs that are submitted from there."""
+    """On a site's own machine its profile is found by the name, as it is for jobs that are submitted from
+    there.
+    """
     import socket
 
     (tmp_path / "config").mkdir()
@@ -254,7 +264,9 @@ def test_what_cannot_be_rendered(tmp_path: Path, folders: Path) -> None:
 
 @pytest.mark.htcondor
 def test_parameters_may_be_called_like_submit_commands(tmp_path: Path, personal_pool: PersonalPool) -> None:
-    """They stand beside them in one file: a rank is a number of ours, not HTCondor's preference for machines."""
+    """They stand beside them in one file: a rank is a number of ours, not HTCondor's preference for
+    machines.
+    """
     names = (
         "rank",
         "input",
@@ -288,7 +300,9 @@ def test_parameters_may_be_called_like_submit_commands(tmp_path: Path, personal_
 
 
 def test_what_is_read_from_a_mount_is_asked_of_machines(tmp_path: Path, folders: Path) -> None:
-    """/staging by its path is not on every machine: one requirements line says so, and our own lint is content."""
+    """/staging by its path is not on every machine: one requirements line says so, and our own lint is
+    content.
+    """
     render(
         "htcondor", tmp_path / "out", ["true"], inputs=["file:///staging/groups/lab/a-0badcafe.tar"], name="m"
     )
@@ -335,7 +349,9 @@ def test_staged_inputs_count(folders: Path, options: dict[str, Any], line: str) 
 
 
 def test_large_inputs_take_the_sites_way(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the site says from which size on, a larger input is refused with the place to put it; elsewhere it is a warning."""
+    """Where the site says from which size on, a larger input is refused with the place to put it;
+    elsewhere it is a warning.
+    """
     with (folders / "big.tar").open("wb") as file:
         file.truncate(2 * 10**9)
     monkeypatch.setenv("USER", "jane")
@@ -368,7 +384,9 @@ def test_cern_has_disk_by_cores_and_no_submission_from_eos(tmp_path: Path) -> No
 
 
 def test_the_ospool_counts_from_checkpoint_to_checkpoint(tmp_path: Path) -> None:
-    """A job that writes checkpoints may take longer than the longest category, which it then is in; each job says one."""
+    """A job that writes checkpoints may take longer than the longest category, which it then is in; each
+    job says one.
+    """
     render("htcondor", tmp_path / "a", ["true"], profile="ospool", name="m")
     assert '+JobDurationCategory = "Medium"' in (tmp_path / "a/m.sub").read_text()
     options: dict[str, Any] = {"profile": "ospool", "name": "m", "time": "30h"}
@@ -383,7 +401,9 @@ def test_the_ospool_counts_from_checkpoint_to_checkpoint(tmp_path: Path) -> None
 
 
 def test_comments_are_true(tmp_path: Path) -> None:
-    """Without an environment none comes along, and a job that goes back into Slurm's queue keeps what it printed."""
+    """Without an environment none comes along, and a job that goes back into Slurm's queue keeps what it
+    printed.
+    """
     render("htcondor", tmp_path / "a", ["true"], name="m")
     assert "environment comes along" not in (tmp_path / "a/m.sub").read_text()
     render("slurm", tmp_path / "b", ["true"], checkpoint=["state"], name="m")

@@ -34,7 +34,9 @@ def mend(folders: Path) -> None:
 
 
 def test_the_inputs_of_then_are_used_and_that_is_said(folders: Path, half: Run, done, caplog) -> None:
-    """The script is mended, the failure done again: it fails as before, and a notice says why and what to do."""
+    """The script is mended, the failure done again: it fails as before, and a notice says why and what to
+    do.
+    """
     mend(folders)
     assert half.rerun() == [1]
     (told,) = caplog.messages
@@ -44,7 +46,9 @@ def test_the_inputs_of_then_are_used_and_that_is_said(folders: Path, half: Run, 
 
 
 def test_current_inputs_do_what_was_meant(folders: Path, half: Run, done, caplog) -> None:
-    """With the inputs as they are now the failure is mended; the output of the other job stays, and so does what comes later."""
+    """With the inputs as they are now the failure is mended; the output of the other job stays, and so
+    does what comes later.
+    """
     mend(folders)
     assert half.rerun(with_current_inputs=True) == [1]
     done(half)
@@ -65,7 +69,9 @@ def test_inputs_that_are_gone_are_an_error_and_give_nothing_up(folders: Path, ha
 
 
 def test_files_in_folders_are_compared(folders: Path, done, caplog) -> None:
-    """A file of a folder that was named counts; one with the same content and another time does not, nor does one that is gone."""
+    """A file of a folder that was named counts; one with the same content and another time does not, nor
+    does one that is gone.
+    """
     (folders / "data").mkdir()
     for name in ("a", "b", "c"):
         (folders / "data" / name).write_text(name)
@@ -98,7 +104,9 @@ def test_vacated_jobs_keep_the_inputs_they_began_with(folders: Path, done) -> No
 
 
 def test_on_the_command_line(folders: Path, done) -> None:
-    """rerun says of when the inputs are, notes that they have changed, and takes them anew with --with-current-inputs."""
+    """rerun says of when the inputs are, notes that they have changed, and takes them anew with
+    --with-current-inputs.
+    """
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

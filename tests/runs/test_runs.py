@@ -48,7 +48,9 @@ def test_files_keep_their_paths_both_ways(folders: Path, pool: str, done) -> Non
 
 
 def test_what_was_submitted_is_what_runs(folders: Path, done) -> None:
-    """An input that is edited or removed after the submission does not change the run, nor does a rerun see it."""
+    """An input that is edited or removed after the submission does not change the run, nor does a rerun
+    see it.
+    """
     (folders / "in.txt").write_text("first")
     run = wingspan.run(["cp", "in.txt", "out.txt"], inputs=["in.txt"], outputs=["out.txt"], pool="local")
     (folders / "in.txt").unlink()
@@ -58,7 +60,9 @@ def test_what_was_submitted_is_what_runs(folders: Path, done) -> None:
 
 
 def test_an_output_that_was_not_written_is_named(pool: str, done) -> None:
-    """The job fails, is not held, says which output is missing, and what was written comes back all the same."""
+    """The job fails, is not held, says which output is missing, and what was written comes back all the
+    same.
+    """
     run = done(
         wingspan.run(["sh", "-c", "echo x >there.txt"], outputs=["there.txt", "not/there.pt"], pool=pool)
     )
@@ -104,7 +108,9 @@ def test_a_run_can_be_removed_while_it_runs(pool: str) -> None:
 def test_a_name_is_free_again_when_its_run_was_removed(
     use_personal_pool, done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is left of a run whose job is at work when it is removed; a folder that HTCondor made anew to log an end is in nobody's way."""
+    """Nothing is left of a run whose job is at work when it is removed; a folder that HTCondor made anew
+    to log an end is in nobody's way.
+    """
     monkeypatch.setattr("wingspan.runs._watch._END_SECONDS", PATIENCE)  # HTCondor may take its time
     run = wingspan.run(["sleep", "600"], name="mine", pool="personal")
     until(lambda: run.status().state == "running", "the job's start")
@@ -127,7 +133,9 @@ def test_a_name_is_free_again_when_its_run_was_removed(
 
 @pytest.mark.htcondor
 def test_a_pool_that_was_stopped_is_told(folders: Path, done, wingspan_cli) -> None:
-    """Nothing runs in a pool that is stopped: status, list and wait say so, with what to do; started again, the run goes on."""
+    """Nothing runs in a pool that is stopped: status, list and wait say so, with what to do; started
+    again, the run goes on.
+    """
     gate = folders / "gate"
     command = f"while [ ! -e '{gate}' ]; do sleep 0.05; done"
     run = wingspan.run(["sh", "-c", command], name="left", pool="personal")  # a pool of the test's own
@@ -153,7 +161,9 @@ def test_a_pool_that_was_stopped_is_told(folders: Path, done, wingspan_cli) -> N
 def test_programs_are_those_of_whoever_made_the_run(
     folders: Path, pool: str, done, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Without an environment a job on this machine finds on PATH what was found when it was submitted; --set PATH wins."""
+    """Without an environment a job on this machine finds on PATH what was found when it was submitted;
+    --set PATH wins.
+    """
     for name in ("mine", "other"):
         (folders / name).mkdir()
         (folders / name / "own-program").write_text(f"#!/bin/sh\necho {name}\n")
@@ -198,7 +208,9 @@ def test_inputs_are_those_of_the_submission(folders: Path, done) -> None:
 
 
 def test_what_no_output_names_is_told(folders: Path, pool: str, done) -> None:
-    """Files stay behind unless an output names them: they are told by name, without what was there before and what is of no use."""
+    """Files stay behind unless an output names them: they are told by name, without what was there before
+    and what is of no use.
+    """
     (folders / "in.txt").touch()
     script = "mkdir -p res sub/deep empty __pycache__; touch __pycache__/x 'a b' res/o.txt sub/deep/y"
     run = done(wingspan.run(["sh", "-c", script], inputs=["in.txt"], outputs=["res/o.txt"], pool=pool))
@@ -207,7 +219,9 @@ def test_what_no_output_names_is_told(folders: Path, pool: str, done) -> None:
 
 
 def test_how_a_run_shows_itself(done) -> None:
-    """As text it counts its jobs and says what is wrong; in a notebook as well, with a bar, and nothing of it is taken for HTML."""
+    """As text it counts its jobs and says what is wrong; in a notebook as well, with a bar, and nothing
+    of it is taken for HTML.
+    """
     run = done(wingspan.run(["sh", "-c", "exit {how}; #<b>"], sweep={"how": [0, 3]}, pool="local"))
     said = str(run.status())
     assert said.startswith(
@@ -272,7 +286,9 @@ def test_a_job_that_is_named_twice_is_done_again_once(done) -> None:
 
 
 def test_a_rerun_leaves_what_is_held(folders: Path) -> None:
-    """On this machine all jobs of a run are held or none: one of them is not done again meanwhile, and what to do first is said."""
+    """On this machine all jobs of a run are held or none: one of them is not done again meanwhile, and
+    what to do first is said.
+    """
     command = f"[ {{n}} = 0 ] && exit 3; touch '{folders}/begun'; sleep 600"
     run = wingspan.run(["sh", "-c", command], sweep={"n": [0, 1]}, pool="local")
     until(lambda: run.status().jobs[0].state == "failed" and (folders / "begun").exists(), "the failure")
@@ -325,7 +341,9 @@ def test_a_command_takes_signals_and_may_have_children(folders: Path) -> None:
 
 
 def test_the_name_is_free_or_an_error(done) -> None:
-    """A name in use is refused, be it a run's or a map's, and the first run is untouched; made-up names differ."""
+    """A name in use is refused, be it a run's or a map's, and the first run is untouched; made-up names
+    differ.
+    """
     first = done(wingspan.run(["true"], name="taken", pool="local"))
     with pytest.raises(RunExists, match="taken"):
         wingspan.run(["true"], name="taken", pool="local")
@@ -339,7 +357,9 @@ def test_the_name_is_free_or_an_error(done) -> None:
 
 
 def test_fetch_does_not_overwrite_what_differs(folders: Path, done) -> None:
-    """A file of another content is left alone, unless it is said to be replaced; an equal one is no obstacle."""
+    """A file of another content is left alone, unless it is said to be replaced; an equal one is no
+    obstacle.
+    """
     run = done(wingspan.run(["sh", "-c", "echo new >o.txt"], outputs=["o.txt"], pool="local"))
     (folders / "o.txt").write_text("mine")
     with pytest.raises(WouldOverwrite, match=r"o\.txt"):

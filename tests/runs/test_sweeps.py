@@ -34,7 +34,9 @@ def test_every_combination_is_a_job(pool: str, done) -> None:
 
 
 def test_outputs_and_checkpoints_may_be_named_by_a_parameter(pool: str, done) -> None:
-    """``{lr}`` in --output and --checkpoint is the job's value, a pattern beside it still matches; what is missing is named with it."""
+    """``{lr}`` in --output and --checkpoint is the job's value, a pattern beside it still matches; what
+    is missing is named with it.
+    """
     command = '[ -e "s-$lr" ] || { echo x >"s-$lr"; exit 85; }; echo {lr} >"$lr-o.txt"; mkdir "$lr"; echo a >"$lr/a.log"'
     run = done(
         wingspan.run(
@@ -89,7 +91,9 @@ def test_a_parameter_that_nobody_uses_is_refused() -> None:
 
 
 def test_a_parameter_given_twice_is_refused(wingspan_cli) -> None:
-    """The second --sweep of a name would silently replace the first: the message has what was probably meant."""
+    """The second --sweep of a name would silently replace the first: the message has what was probably
+    meant.
+    """
     done = wingspan_cli("run", "--sweep", "a=1", "--sweep", "a=2,3", "--", "echo", "{a}")
     assert done.returncode == 2
     assert "--sweep a=1,2,3" in done.stderr
@@ -109,7 +113,9 @@ def test_a_parameter_that_is_also_set_is_refused() -> None:
 
 
 def test_what_a_shell_reads_itself_is_left_to_it(done) -> None:
-    """``${lr}`` in a command is a variable of the shell that the command starts; ``{lr}`` is the value, wherever it stands."""
+    """``${lr}`` in a command is a variable of the shell that the command starts; ``{lr}`` is the value,
+    wherever it stands.
+    """
     script = """echo "${lr}" '${lr}' '{lr}'"""
     run = done(wingspan.run(["sh", "-c", script], sweep={"lr": ["0.1", "a  b"]}, pool="local"))
     assert [run.stdout(number) for number in range(2)] == ["0.1 ${lr} 0.1\n", "a  b ${lr} a  b\n"]
@@ -153,12 +159,16 @@ def printed(folders: Path) -> Callable[..., list[str]]:
 def test_a_tasks_argument_is_the_value_wherever_it_stands(
     printed: Callable[..., list[str]], task: str, expected: str, values: list[str]
 ) -> None:
-    """In words, inside of quotes and in variables the swept argument is its value, as one is that is not swept."""
+    """In words, inside of quotes and in variables the swept argument is its value, as one is that is not
+    swept.
+    """
     assert printed(task, values) == [expected.replace("{}", value) for value in values or ["1"]]
 
 
 def test_a_tasks_variables_may_name_others(printed: Callable[..., list[str]], folders: Path) -> None:
-    """``${NAME}`` in a task's env is the other variable's value; one that the job is given wins over the task's."""
+    """``${NAME}`` in a task's env is the other variable's value; one that the job is given wins over the
+    task's.
+    """
     task = 'cmd = \'echo "$D $E"\'\nenv = { D = "${HOME}/data}", E = "task" }'
     assert printed(task, [], E="given", HOME="/somewhere") == ["/somewhere/data} given\n"]
     assert printed(task, []) == [f"{folders}/data}} task\n"]
@@ -171,7 +181,9 @@ def test_swept_values_are_among_the_choices(printed: Callable[..., list[str]]) -
 
 
 def test_a_column_that_the_command_does_not_name_is_a_variable(folders: Path, done, caplog) -> None:
-    """A file may have more columns than the command names: each is a variable of the job, and that is told."""
+    """A file may have more columns than the command names: each is a variable of the job, and that is
+    told.
+    """
     (folders / "p.csv").write_text("lr,note\n1,first\n2,second\n")
     run = done(wingspan.run(["sh", "-c", "echo {lr}; env | grep ^note="], sweep_file="p.csv", pool="local"))
     assert [run.stdout(number) for number in range(2)] == ["1\nnote=first\n", "2\nnote=second\n"]
@@ -204,7 +216,9 @@ NAMES = (
 
 
 def test_a_parameter_goes_by_any_name(pool: str, done) -> None:
-    """What the job's script has variables of its own for is not the sweep's business; outputs with patterns work, too."""
+    """What the job's script has variables of its own for is not the sweep's business; outputs with
+    patterns work, too.
+    """
     command = 'printf "%s\\n" ' + " ".join(f'"${name}"' for name in NAMES) + '; touch "$full-$new-1.txt"'
     run = done(
         wingspan.run(

@@ -174,7 +174,9 @@ def test_prune_keeps_what_a_queued_job_names(
     personal_pool: PersonalPool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A job of somebody's own submit file waits for a published bundle; when it is gone, so may the bundle."""
+    """A job of somebody's own submit file waits for a published bundle; when it is gone, so may the
+    bundle.
+    """
     import htcondor2
 
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))

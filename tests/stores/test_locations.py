@@ -192,7 +192,9 @@ def _asked(location: str, config: dict[str, Any], tmp_path: Path) -> str | None:
 def test_the_session_s_token_goes_to_configured_servers_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is sent encrypted, and to servers that the configuration names; not to any address that somebody gives."""
+    """It is sent encrypted, and to servers that the configuration names; not to any address that somebody
+    gives.
+    """
     monkeypatch.setenv("BEARER_TOKEN", "hush")
     config = {"lab": {"url": "https://dav.example.org/envs"}, "old": {"url": "http://dav.example.org/envs"}}
     assert _asked("lab", config, tmp_path) == "hush"
@@ -225,7 +227,9 @@ def test_secrets_are_not_sent_in_the_clear(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_password_in_an_address_is_used_and_not_shown() -> None:
-    """User and password go to the server, and nowhere else: not into errors, nor into the address that jobs get."""
+    """User and password go to the server, and nowhere else: not into errors, nor into the address that
+    jobs get.
+    """
     store = open_store("https://me:s%40cret@dav.example.org/envs")
     assert store.backend._auth == ("me", "s@cret")  # type: ignore[attr-defined]
     assert store.job_url == "https://dav.example.org/envs"

@@ -259,7 +259,9 @@ def test_a_file_without_suffix_needs_a_kind(store: Store, tmp_path: Path) -> Non
 
 
 def test_a_damaged_bundle_gets_no_new_name(store: Store, tmp_path: Path, bundle: Path) -> None:
-    """A bundle that is not what its name or the digest beside it says is refused, not published as something else."""
+    """A bundle that is not what its name or the digest beside it says is refused, not published as
+    something else.
+    """
     digest = hashlib.sha256(bundle.read_bytes()).hexdigest()
     named = tmp_path / f"mnist-{digest[:8]}.squashfs"
     named.write_bytes(bundle.read_bytes()[:-1] + b"?")

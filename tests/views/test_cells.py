@@ -28,7 +28,9 @@ def test_there_are_never_more_cells_than_asked_for(count, most):
     st.data(),
 )
 def test_each_cell_tells_what_its_components_are(codes, exceptions, rest, most, data):
-    """A failure shows in its cell whatever else is in it, then a hold, then work; the level is the share that is finished."""
+    """A failure shows in its cell whatever else is in it, then a hold, then work; the level is the share
+    that is finished.
+    """
     first = data.draw(st.integers(0, len(codes) - 1))
     stop = data.draw(st.integers(first + 1, len(codes)))
     exceptions = {at: state for at, state in exceptions.items() if at < len(codes) and not codes[at]}

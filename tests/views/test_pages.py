@@ -66,13 +66,17 @@ def asked(dashboard, method, path, body=None, **headers):
 
 
 def text_of(page, selector):
-    """The text of the first such element. (Playwright's own waiting evaluates text as a script, which the page forbids.)"""
+    """The text of the first such element. (Playwright's own waiting evaluates text as a script, which the
+    page forbids.)
+    """
     return page.locator(selector).first.inner_text()
 
 
 @pytest.mark.parametrize("path", ["/", "/list", "/view.js", "/events?of=map%20shown", "/cells", "/nothing"])
 def test_only_who_has_the_token_gets_an_answer(dashboard, path):
-    """Without the token, with a wrong one, or under a name that only pretends to be this machine, there is none."""
+    """Without the token, with a wrong one, or under a name that only pretends to be this machine, there
+    is none.
+    """
     assert asked(dashboard, "GET", path)[0] == 403
     assert asked(dashboard, "GET", path, Cookie=f"{dashboard.cookie}=wrong")[0] == 403
     token = f"{dashboard.cookie}={dashboard.token}"
@@ -80,7 +84,9 @@ def test_only_who_has_the_token_gets_an_answer(dashboard, path):
 
 
 def test_other_pages_cannot_press_buttons(dashboard, gated):
-    """An action needs the cookie and a header that a form of another page cannot set, and must be one that is offered."""
+    """An action needs the cookie and a header that a form of another page cannot set, and must be one
+    that is offered.
+    """
     m, _ = gated
     token = f"{dashboard.cookie}={dashboard.token}"
     body = json.dumps({"of": "map shown", "action": "hold"})
@@ -107,7 +113,9 @@ def test_questions_that_make_no_sense(dashboard, gated, path):
 
 @pytest.mark.slow
 def test_the_page_in_a_browser(dashboard, gated, page):
-    """The list, the live face, a component by keyboard, the errors; hostile text is text; then all is done, live, by a button."""
+    """The list, the live face, a component by keyboard, the errors; hostile text is text; then all is
+    done, live, by a button.
+    """
     m, gate = gated
     page.goto(dashboard.url)
     page.wait_for_selector(".ws-board canvas")
@@ -137,7 +145,9 @@ def test_the_page_in_a_browser(dashboard, gated, page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 380])
 def test_everybody_can_use_the_page(dashboard, gated, browser, scheme, width):
-    """axe-core finds nothing, in light and dark, wide and narrow, with a component and with errors shown; nothing is cut off."""
+    """axe-core finds nothing, in light and dark, wide and narrow, with a component and with errors shown;
+    nothing is cut off.
+    """
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(PATIENCE * 1000)
@@ -232,7 +242,9 @@ def lab(tmp_path, data_dir):
 
 @pytest.mark.slow
 def test_the_widget_in_jupyterlab(lab, page):
-    """Cells are run; the views go from waiting to done by themselves; keys show a component; a button does again what failed."""
+    """Cells are run; the views go from waiting to done by themselves; keys show a component; a button
+    does again what failed.
+    """
     folder, address = lab
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
@@ -245,7 +257,8 @@ def test_the_widget_in_jupyterlab(lab, page):
         return page.locator(f".ws-state[data-state={state}]").count() == len(CELLS)
 
     def all_are_there() -> bool:
-        page.screenshot()  # a headless browser draws when it is asked for a picture, and JupyterLab shows outputs as it draws
+        # a headless browser draws when it is asked for a picture, and JupyterLab shows outputs as it draws
+        page.screenshot()
         return bool(faces.count() == len(CELLS))
 
     until(all_are_there, lambda: page.locator(".jp-OutputArea").all_inner_texts())

@@ -95,7 +95,9 @@ def test_failed_components_are_done_again(tmp_path):
 
 @pytest.mark.parametrize("pool", ["local", "personal"])
 def test_hold_release_and_cancel(pool, personal_pool, data_dir, tmp_path):
-    """The buttons do what they say on a real pool; after a cancel what is finished is there, and the rest can be done after all."""
+    """The buttons do what they say on a real pool; after a cancel what is finished is there, and the rest
+    can be done after all.
+    """
     data_dir.mkdir(exist_ok=True)
     (data_dir / "personal-pool").symlink_to(personal_pool.directory)
     gate = tmp_path / "gate"
@@ -181,7 +183,7 @@ def test_the_grid_of_a_map(failing):
     assert shown.cells(50, 3, "state").first == 11
 
 
-# -- reports -------------------------------------------------------------------------------------------------------------
+# -- reports -------------------------------------------------------------------------------------------------
 
 
 class Page(html.parser.HTMLParser):
@@ -211,7 +213,9 @@ def check_self_contained(text: str) -> Page:
 
 
 def test_the_report_of_a_map(failing, tmp_path):
-    """One file: nothing in it is loaded or executed; it has all that was asked about, and hostile text as text."""
+    """One file: nothing in it is loaded or executed; it has all that was asked about, and hostile text as
+    text.
+    """
     path = failing.report(tmp_path / "report.html")
     page = check_self_contained(path.read_text())
     assert page.tags.count("svg") >= 4
@@ -231,7 +235,9 @@ def test_the_report_of_a_map(failing, tmp_path):
 
 
 def test_the_report_goes_where_one_is(failing, tmp_path, monkeypatch):
-    """Without a path it is in the current folder, named after the tag; a folder that is not there is an error, and leaves nothing."""
+    """Without a path it is in the current folder, named after the tag; a folder that is not there is an
+    error, and leaves nothing.
+    """
     monkeypatch.chdir(tmp_path)
     assert failing.report() == tmp_path / f"wingspan-{failing.tag}.html"
     with pytest.raises(OSError, match="nowhere"):

@@ -129,7 +129,9 @@ def test_a_claim_counts_only_for_its_own_block(transport):
 
 @given(st.lists(st.integers(0, 999), max_size=6), st.data())
 def test_takes_are_read_up_to_the_torn_one(blocks, data):
-    """What a start set out to claim comes back; a line that is not whole, of another start or round, or not signed, is left out."""
+    """What a start set out to claim comes back; a line that is not whole, of another start or round, or
+    not signed, is left out.
+    """
     lines = [rounds.take_line(KEY, "3.1", 2, block) for block in blocks]
     text = b"".join(lines)
     assert rounds.parse_takes(KEY, "3.1", 2, text) == blocks
@@ -142,7 +144,9 @@ def test_takes_are_read_up_to_the_torn_one(blocks, data):
 
 @given(st.sets(st.integers(0, 2**32 - 2), max_size=40) | st.sets(st.integers(0, 3000), max_size=2000))
 def test_names_tell_what_failed(components):
-    """The names of files say which components failed; each is short enough for a file system, and counts for its map only."""
+    """The names of files say which components failed; each is short enough for a file system, and counts
+    for its map only.
+    """
     names = rounds.failed_names(KEY, 7, components)
     assert all(len(name) <= 255 for name in names)
     told = [rounds.parse_failed(KEY, name) for name in names]

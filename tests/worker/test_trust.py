@@ -1,4 +1,6 @@
-"""Modes, names and opening: what comes from elsewhere becomes no path that leads elsewhere, what is ours stays ours."""
+"""Modes, names and opening: what comes from elsewhere becomes no path that leads elsewhere, what is ours
+stays ours.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def open_umask():
 
 @pytest.fixture
 def shared(tmp_path_factory):
-    """A folder like /tmp: everybody may make files, nobody may touch those of others; and so is the way to it."""
+    """A folder like /tmp: everybody may make files, nobody may touch those of others; and so is the way
+    to it.
+    """
     base = Path("/tmp") / f"wingspan-trust-{os.getpid()}"  # pytest's own folder is closed to others
     base.mkdir(mode=0o1777)
     base.chmod(0o1777)
@@ -110,7 +114,9 @@ def test_the_name_of_a_file_is_one_part():
     | st.text(max_size=12)
 )
 def test_what_is_taken_stays_below_its_folder(name):
-    """Any name that is taken leads to a place strictly below the folder it is joined to, in each form of Unicode."""
+    """Any name that is taken leads to a place strictly below the folder it is joined to, in each form of
+    Unicode.
+    """
     import unicodedata
 
     try:
@@ -135,7 +141,9 @@ paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
     )
 )
 def test_a_tree_without_fault_writes_nothing_elsewhere(tmp_path, entries):
-    """Packages whose names have no fault can be written in any order: nothing lands beside the prefix, or is reached through a link."""
+    """Packages whose names have no fault can be written in any order: nothing lands beside the prefix, or
+    is reached through a link.
+    """
     tree = trust.Tree()
     for owner, name, link in entries:
         tree.add(owner, name, link)
@@ -159,7 +167,9 @@ def test_a_tree_without_fault_writes_nothing_elsewhere(tmp_path, entries):
     ],
 )
 def test_nothing_is_written_through_a_link(links, names, said):
-    """What lies below another package's symbolic link, or has the name of one that leads out, is named as the fault."""
+    """What lies below another package's symbolic link, or has the name of one that leads out, is named as
+    the fault.
+    """
     tree = trust.Tree()
     for name, target in links.items():
         tree.add("one", name, target)
@@ -204,7 +214,9 @@ def test_modes_do_not_depend_on_the_umask(tmp_path, open_umask):
 
 
 def test_a_folder_of_ours_is_closed_when_it_is_used(tmp_path):
-    """A folder that an earlier version left open is closed; of one that may hold more, only the right of others to write goes."""
+    """A folder that an earlier version left open is closed; of one that may hold more, only the right of
+    others to write goes.
+    """
     for name, before, make, after in (
         ("a", 0o2775, trust.make_folder, 0o700),
         ("b", 0o777, trust.close_folder, 0o755),
@@ -275,7 +287,9 @@ def test_what_a_stranger_owns_is_not_ours(shared):
     ],
 )
 def test_who_can_change_a_file(shared, change, closed):
-    """A file is closed if it and all folders above it are this user's or root's, and nobody else can write them."""
+    """A file is closed if it and all folders above it are this user's or root's, and nobody else can
+    write them.
+    """
     folder = shared / "outer/inner"
     trust.make_folder(folder)
     file = folder / "file"

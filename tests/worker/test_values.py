@@ -1,4 +1,6 @@
-"""Pickles of classes, enums and exceptions that nobody can import, read by a process that does not know them, and by one that does."""
+"""Pickles of classes, enums and exceptions that nobody can import, read by a process that does not know
+them, and by one that does.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def elsewhere(value):
 
 
 def test_this_page_s_reader_is_another_process():
-    """`elsewhere` builds a class anew, and a plain read finds the one that is there: the tests below see both."""
+    """`elsewhere` builds a class anew, and a plain read finds the one that is there: the tests below see
+    both.
+    """
 
     class Own:
         pass
@@ -118,7 +122,9 @@ def looks(kind):
 @given(enums())
 @settings(max_examples=MANY)
 def test_enums_are_the_same_elsewhere(kind):
-    """Names, values, order, aliases, attributes and combined flags of any enum are those that it had; where it is known, members are its own."""
+    """Names, values, order, aliases, attributes and combined flags of any enum are those that it had;
+    where it is known, members are its own.
+    """
     found, members = elsewhere((kind, list(kind.__members__.values())))
     assert found is not kind
     assert looks(found) == looks(kind)

@@ -88,7 +88,9 @@ def test_workers_begin_in_their_own_stretches(folder):
 
 
 def test_a_second_start_resumes_what_the_first_left(folder):
-    """Claims of an earlier start come first, without what has a record already; other workers' claims do not."""
+    """Claims of an earlier start come first, without what has a record already; other workers' claims do
+    not.
+    """
     folder.publish(0, rounds.INITIAL, range(8), workers=2, block_size=4)
     first = folder.source("0.0")
     begun = first.next_block()
@@ -179,7 +181,9 @@ def test_nothing_is_retried_unasked(folder):
 
 
 def test_what_a_silent_worker_had_is_taken_over(folder):
-    """Claims of a worker that was silent for longer than a lease are repaired, without what it finished; a living one's are not."""
+    """Claims of a worker that was silent for longer than a lease are repaired, without what it finished;
+    a living one's are not.
+    """
     folder.publish(0, rounds.INITIAL, range(8), workers=2, block_size=4)
     lost, alive, other = (folder.source(f"{worker}.0") for worker in range(3))
     folder.finish("0.0", lost.next_block(), components=[0])
@@ -224,7 +228,9 @@ def test_a_plan_of_somebody_else_is_refused(folder):
 @pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.parametrize("workers", [2, 50, 200])
 def test_the_end_of_a_map_asks_little_of_the_access_point(tmp_path, workers, retries):
-    """Beside claims and appends a worker makes at most 20 file operations in its life, however many there are; four are made by others."""
+    """Beside claims and appends a worker makes at most 20 file operations in its life, however many there
+    are; four are made by others.
+    """
     folder = Folder(tmp_path / "map")
     transports = [Counting(FileTransport(str(folder.path))) for _ in range(workers)]
     failing = frozenset([3, 20 * workers - 1] if retries else [])
@@ -241,7 +247,9 @@ def test_the_end_of_a_map_asks_little_of_the_access_point(tmp_path, workers, ret
 @settings(max_examples=15, deadline=None)
 @given(st.data(), st.integers(1, 6), st.integers(1, 40), st.booleans())
 def test_a_map_in_memory_is_as_one_on_disk(tmp_path_factory, data, workers, count, one_lost):
-    """Workers do the same, and ask the same, whether the map is on a disk or in the memory in which 10,000 of them are counted."""
+    """Workers do the same, and ask the same, whether the map is on a disk or in the memory in which
+    10,000 of them are counted.
+    """
     failing = data.draw(st.frozensets(st.integers(0, count - 1), max_size=3))
     folder, memory = Folder(tmp_path_factory.mktemp("as") / "map"), Memory()
 
@@ -286,7 +294,9 @@ def test_whoever_comes_after_the_fold_finds_nothing_to_do(folder):
 
 
 def test_a_fold_that_was_broken_off_is_finished(folder):
-    """Claims that went while the takes are still there: workers find the round folded, and another fold removes the rest."""
+    """Claims that went while the takes are still there: workers find the round folded, and another fold
+    removes the rest.
+    """
     folder.publish(0, rounds.INITIAL, range(2))
     (folder.path / "rounds/0/claims").rename(folder.path / "rounds/0/.claims.x")
     source = folder.source("0.0")
@@ -321,7 +331,9 @@ def test_a_plan_of_another_round_is_refused(folder):
 
 
 def test_forged_notes_change_nothing(folder):
-    """Who has not the key cannot make others believe that a worker is settled, has taken, or has failed at something."""
+    """Who has not the key cannot make others believe that a worker is settled, has taken, or has failed
+    at something.
+    """
     folder.publish(0, rounds.INITIAL, range(3), workers=3)
     lost = folder.source("0.0")
     folder.finish("0.0", lost.next_block(), components=[])

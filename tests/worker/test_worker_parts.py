@@ -1,4 +1,6 @@
-"""The worker's smaller parts: old interpreters, compatibility, pickling, failures, inputs, the file transport, the zipapp."""
+"""The worker's smaller parts: old interpreters, compatibility, pickling, failures, inputs, the file
+transport, the zipapp.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def test_modules_parse_on_python_3_6(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_modules_import_only_the_standard_library(path):
-    """Nothing but the standard library, cloudpickle and htchirp is imported, and nothing of ours from outside."""
+    """Nothing but the standard library, cloudpickle and htchirp is imported, and nothing of ours from
+    outside.
+    """
     allowed = sys.stdlib_module_names | {"cloudpickle", "htchirp", "wingspan_worker"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -54,7 +58,9 @@ def test_modules_import_only_the_standard_library(path):
 
 
 def test_the_zipapp_is_whole_and_kept():
-    """One file with the worker, cloudpickle and htchirp; a second call answers the same file, and it says who it is."""
+    """One file with the worker, cloudpickle and htchirp; a second call answers the same file, and it says
+    who it is.
+    """
     path = worker_zipapp()
     assert worker_zipapp() == path
     with zipfile.ZipFile(path) as archive:
@@ -120,7 +126,9 @@ HERE = compatibility.this_interpreter()
     ],
 )
 def test_an_interpreter_that_cannot_read_a_pickle_is_recognised(facts, words):
-    """Minor version, implementation and cloudpickle's major version decide; the incompatibility names both sides."""
+    """Minor version, implementation and cloudpickle's major version decide; the incompatibility names
+    both sides.
+    """
     incompatibility = compatibility.incompatibility({**HERE, **facts}, HERE)
     if words is None:
         assert incompatibility is None

@@ -1,6 +1,8 @@
-"""Obtain Docker for the tests on a Debian-family machine without installing it: one folder with daemon and client; nothing is started.
+"""Obtain Docker for the tests on a Debian-family machine without installing it: one folder with daemon and
+client; nothing is started.
 
-Prints the folder. Who starts the daemon must be root, and puts its ``usr/bin`` and ``usr/sbin`` on PATH. A second call answers at once.
+Prints the folder. Who starts the daemon must be root, and puts its ``usr/bin`` and ``usr/sbin`` on PATH. A
+second call answers at once.
 
     python tools/engines/docker.py
 """

@@ -1,7 +1,8 @@
-"""Obtain an sshd for the tests on a Debian-family machine that has none: one folder, nothing installed, nothing started.
+"""Obtain an sshd for the tests on a Debian-family machine that has none: one folder, nothing installed,
+nothing started.
 
-HTCondor starts it in a job for whoever asks for a shell there (condor_ssh_to_job, condor_submit -interactive). Prints the folder
-to put on PATH. A second call answers at once.
+HTCondor starts it in a job for whoever asks for a shell there (condor_ssh_to_job, condor_submit
+-interactive). Prints the folder to put on PATH. A second call answers at once.
 
     python tools/engines/openssh.py
 """

@@ -1,7 +1,8 @@
-"""Obtain podman, skopeo and runc for the tests (as root, from the machine's own Debian), with settings that work in containers.
+"""Obtain podman, skopeo and runc for the tests (as root, from the machine's own Debian), with settings that
+work in containers.
 
-Prints the folder of the settings: CONTAINERS_CONF and CONTAINERS_STORAGE_CONF of the tests point into it. A second call
-answers at once.
+Prints the folder of the settings: CONTAINERS_CONF and CONTAINERS_STORAGE_CONF of the tests point into it. A
+second call answers at once.
 
     python tools/engines/podman.py
 """

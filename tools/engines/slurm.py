@@ -1,7 +1,8 @@
-"""Obtain Slurm for the tests: as root from the machine's own Debian, else its packages unpacked into the user's cache.
+"""Obtain Slurm for the tests: as root from the machine's own Debian, else its packages unpacked into the
+user's cache.
 
-Prints the folder that has ``sbatch``. Nothing is started: the fixture `slurm_cluster` of the tests does that. A second call answers
-at once.
+Prints the folder that has ``sbatch``. Nothing is started: the fixture `slurm_cluster` of the tests does that.
+A second call answers at once.
 
     python tools/engines/slurm.py
 """
@@ -84,7 +85,8 @@ def _unpack(target: Path) -> Path:
     for program in PROGRAMS:
         folder = target / "root/usr" / ("sbin" if program.startswith("slurm") else "bin")
         binary = folder / program
-        # slurmd-wlm and its like become slurmd by update-alternatives, which only root can ask; they look at their own name.
+        # slurmd-wlm and its like become slurmd by update-alternatives, which only root can ask; they look at
+        # their own name.
         if not binary.is_file() and (folder / f"{program}-wlm").is_file():
             binary.symlink_to(f"{program}-wlm")
         if not binary.is_file():

@@ -19,7 +19,8 @@ _LINES = {
 @click.command()
 @click.argument("shell", required=False, type=click.Choice(sorted(_LINES)))
 def completion(shell: str | None) -> None:
-    """Print the line that lets the Tab key complete commands, your maps and runs, tasks, environments and profiles.
+    """Print the line that lets the Tab key complete commands, your maps and runs, tasks, environments and
+    profiles.
 
     \b
     Try it:   eval "$(wingspan completion bash)"

@@ -14,7 +14,9 @@ __all__ = ["image"]
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def image() -> None:
-    """Images with JupyterLab, HTCondor and Wingspan around a locked environment; no container engine is needed to build one."""
+    """Images with JupyterLab, HTCondor and Wingspan around a locked environment; no container engine is
+    needed to build one.
+    """
 
 
 def _flavours() -> tuple[str, ...]:

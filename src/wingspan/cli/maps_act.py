@@ -45,7 +45,10 @@ def release(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) 
 @click.command()
 @several_maps
 def cancel(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
-    """Take the workers of maps out of the queue. What is finished is kept; wingspan rerun does the rest after all."""
+    """Take the workers of maps out of the queue.
+
+    What is finished is kept; wingspan rerun does the rest after all.
+    """
     _act("cancel", "cancelled; what is finished is kept", selected(tags, patterns, everything))
 
 

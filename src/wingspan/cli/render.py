@@ -55,7 +55,8 @@ def render(
     words: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Write files into DIR that submit a run, or workers of a map: what is asked for, what is executed, and submit.sh, interact.sh,
+    """Write files into DIR that submit a run, or workers of a map: what is asked for, what is executed, and
+    submit.sh, interact.sh,
     README.md.
 
     They work with plain condor_submit or sbatch, also where there is no Wingspan; comments say why each line

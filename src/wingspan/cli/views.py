@@ -32,8 +32,8 @@ __all__ = ["dashboard", "report", "top"]
 def report(name: str, output: Path | None, show: bool) -> None:
     """Write a report of a map or a run: one HTML file.
 
-    It has the time line of the workers, runtimes, memory against what was asked for, queue times, hosts, errors, and
-    what to change.
+    It has the time line of the workers, runtimes, memory against what was asked for, queue times, hosts,
+    errors, and what to change.
     """
     from wingspan.cli._main import names_a_run
 
@@ -56,7 +56,8 @@ def report(name: str, output: Path | None, show: bool) -> None:
 def dashboard(port: int, no_browser: bool) -> None:
     """Show all maps and runs in a browser, live.
 
-    Only this machine can reach it, and only with the address that is printed: it has a token in it. Ctrl-C ends it.
+    Only this machine can reach it, and only with the address that is printed: it has a token in it. Ctrl-C
+    ends it.
     """
     import threading
 

@@ -173,7 +173,8 @@ def machine_requirement(subdir: str, pool: Pool | None) -> str | None:
 def source_of_bundle(
     path: Path, size: int, sha256: str | None = None, *, progress: Progress = NO_PROGRESS
 ) -> Placement:
-    """How a bundle gets to the jobs: small ones by HTCondor's own transfer, larger ones from the configured store.
+    """How a bundle gets to the jobs: small ones by HTCondor's own transfer, larger ones from the configured
+    store.
 
     The site's profile says what is small and large (``transfer_limit``, ``url_limit``). Where no store is
     configured, or several are, the bundle goes through the access point, and `Placement.warning` says so.

@@ -1,7 +1,8 @@
 """What HTCondor's own condor_submit says to a submit description, where there is one on this machine.
 
-``condor_submit -dry-run`` makes the job's ClassAd and speaks with no pool. Of some lines it would execute commands or read other
-files, so it is asked only about a file that has none of them, with an empty environment and configuration, and for a short time.
+``condor_submit -dry-run`` makes the job's ClassAd and speaks with no pool. Of some lines it would execute
+commands or read other files, so it is asked only about a file that has none of them, with an empty
+environment and configuration, and for a short time.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ _OF_THE_MACHINE = re.compile(
 _ON_LINE = re.compile(r"on Line (\d+) of ")
 _EXPRESSION = re.compile(r"Parse error in expression:\s*(\w+) = ?(.*)", re.DOTALL)
 _SETTING = re.compile(r"^(\w+)\s?=")
-#: Whose files condor_submit would measure, however many there are, and whether an entry is of any other interest to it.
+#: Whose files condor_submit would measure, however many there are, and whether an entry is of any other
+#: interest to it.
 _MEASURED = (
     "transfer_input_files",
     "public_input_files",
@@ -67,7 +69,9 @@ def _program(path: str | None) -> str | None:
 
 
 def ask(submit: SubmitFile) -> Answer | None:
-    """Ask condor_submit about a file; None: it is not here, or may not be asked, or its answer depends on more than the file."""
+    """Ask condor_submit about a file; None: it is not here, or may not be asked, or its answer depends on
+    more than the file.
+    """
     if os.name != "posix" or not _may_be_asked(submit):
         return None
     program = _program(os.environ.get("PATH"))
@@ -96,7 +100,8 @@ def _may_be_asked(submit: SubmitFile) -> bool:
 
 
 def _is_plain_queue(submit: SubmitFile, number: int) -> bool:
-    """Whether what may be a queue statement in line `number` and those that continue it names no command, and has no variables but
+    """Whether what may be a queue statement in line `number` and those that continue it names no command, and
+    has no variables but
     for numbers.
     """
     for line in submit.lines[number : number + 50]:
@@ -109,7 +114,9 @@ def _is_plain_queue(submit: SubmitFile, number: int) -> bool:
 
 
 def _whole_size(submit: SubmitFile) -> float:
-    """How long all values together can become at most, with their variables replaced: condor_submit has no limit of its own."""
+    """How long all values together can become at most, with their variables replaced: condor_submit has
+    no limit of its own.
+    """
     longest = max((len(item) for queue in submit.queues for item in queue.items), default=0) + 1000
     own = dict.fromkeys((name for queue in submit.queues for name in queue.variables), longest)
     # length of the text itself, and how often each other variable is in it
@@ -150,7 +157,9 @@ def _is_ordinary(submit: SubmitFile, name: str) -> bool:
 
 
 def _unknown(submit: SubmitFile) -> frozenset[str]:
-    """Variables that nothing in the file sets: whoever submits it may do so (``condor_submit x=1 FILE``, or a DAG)."""
+    """Variables that nothing in the file sets: whoever submits it may do so (``condor_submit x=1 FILE``,
+    or a DAG).
+    """
     names = {name.lower() for name, default in _NAMES.findall(submit.text) if not default}
     set_here = {each.key for each in submit.commands} | {
         name for queue in submit.queues for name in queue.variables
@@ -161,7 +170,9 @@ def _unknown(submit: SubmitFile) -> frozenset[str]:
 
 
 def _replaced(submit: SubmitFile) -> list[str]:
-    """Lines that keep condor_submit from measuring the files that a job takes along, which may be a whole disk."""
+    """Lines that keep condor_submit from measuring the files that a job takes along, which may be a whole
+    disk.
+    """
     lines = []
     for key in _MEASURED:
         command = submit.last(key)
@@ -247,7 +258,9 @@ def _understood(submit: SubmitFile, out: str, err: str, unknown: frozenset[str])
 
 
 def _meant(submit: SubmitFile, why: str) -> Command | None:
-    """The command of which a message speaks, as far as can be told: by its name, its attribute's name, or its value."""
+    """The command of which a message speaks, as far as can be told: by its name, its attribute's name, or
+    its value.
+    """
     expression = _EXPRESSION.search(why)
     names = [expression[1]] if expression else []
     names += [match[1] for match in [_SETTING.match(why)] if match]

@@ -109,7 +109,9 @@ def _short(text: str) -> str:
 
 
 def _of_submit(submit: SubmitFile, *, own_rules: bool) -> list[Finding]:
-    """Findings in a submit description; where HTCondor's parser was asked, it has the last word on what it refuses."""
+    """Findings in a submit description; where HTCondor's parser was asked, it has the last word on what
+    it refuses.
+    """
     if not own_rules:
         submit.answer = ask(submit)
     found = list(_apply(SUBMIT, submit, str(submit.path)))
@@ -135,7 +137,9 @@ def _ignored(lines: list[str], finding: Finding, said: dict[int, frozenset[str]]
 
 
 def _job_files(folder: Path) -> list[Path]:
-    """What is a job file by its name or its first lines, and small enough; a self-extracting environment is a .sh too."""
+    """What is a job file by its name or its first lines, and small enough; a self-extracting environment
+    is a .sh too.
+    """
     found: list[Path] = []
     for here, folders, names in os.walk(folder):
         folders[:] = [
@@ -162,7 +166,9 @@ def _is_job_file(path: Path) -> bool:
 
 
 def _wanted(folder: Path, files: dict[Path, str]) -> Iterator[Path]:
-    """Of the files of a folder: submit files, sbatch scripts, and the scripts that those submit files execute."""
+    """Of the files of a folder: submit files, sbatch scripts, and the scripts that those submit files
+    execute.
+    """
     executed: set[Path] = set()
     for path, text in files.items():
         if kind_of(path, text) == "submit":
@@ -208,19 +214,21 @@ def lint(
 ) -> list[Finding]:
     """Look for faults in job files.
 
-    A submit description is also held against the script that it executes, if that is found, and shown to HTCondor's own
-    ``condor_submit -dry-run``, if there is one on this machine and the file has no line at which that would execute or read something
-    else. A line (or the comment line above it) with ``# wingspan: ignore=RULE`` is not complained of for that rule.
+    A submit description is also held against the script that it executes, if that is found, and shown to
+    HTCondor's own ``condor_submit -dry-run``, if there is one on this machine and the file has no line at
+    which that would execute or read something else. A line (or the comment line above it) with
+    ``# wingspan: ignore=RULE`` is not complained of for that rule.
 
     Args:
-        paths: Files; folders stand for the submit files, the scripts that these execute and the sbatch scripts in them, but for
-            what version control and tools keep, and environments.
+        paths: Files; folders stand for the submit files, the scripts that these execute and the sbatch
+            scripts in them, but for what version control and tools keep, and environments.
         kind: What they are; by default told from suffix and content.
         scripts: Of folders take all shell scripts.
         own_rules: Do not ask condor_submit.
 
     Returns:
-        Findings, in the order of the files and of their lines. Empty: none. Of one rule in one file there are at most 100.
+        Findings, in the order of the files and of their lines. Empty: none. Of one rule in one file there are
+        at most 100.
 
     Raises:
         LintError: A file that cannot be read, or is neither a submit description nor a shell script.

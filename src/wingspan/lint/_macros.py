@@ -25,7 +25,8 @@ _DEEPEST = 20
 
 
 class Macros:
-    """Replaces ``$(name)``. What cannot be known stays: names that the file does not set or sets under a condition, those of the
+    """Replaces ``$(name)``. What cannot be known stays: names that the file does not set or sets under a
+    condition, those of the
     queue statement, functions, and what would become too long.
     """
 

@@ -53,7 +53,8 @@ class Rule(Generic[_T]):
         source: Where that is written: a manual page or guide, or the kind of file in which the fault was
             found.
         check: Finds it.
-        refuses: Whether HTCondor refuses a file with it, so that its own parser, where there is one, has the last word.
+        refuses: Whether HTCondor refuses a file with it, so that its own parser, where there is one, has the
+            last word.
     """
 
     id: str

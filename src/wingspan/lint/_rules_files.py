@@ -72,7 +72,8 @@ def sent_flat(submit: SubmitFile) -> Iterator[Hit]:
         for use in uses.by_name.get(name, ()):
             if use.top in folders or use.top in uses.made or use.top in {".", ".."}:
                 continue
-            # a file of the same name may be meant that the job makes: where it was here, as it is named there, says more
+            # a file of the same name may be meant that the job makes: where it was here, as it is named
+            # there, says more
             if use.line is not None and (
                 name in uses.plain or not f"/{entry}".endswith(f"/{use.folder}{name}")
             ):

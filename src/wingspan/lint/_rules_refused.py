@@ -1,4 +1,5 @@
-"""Rules about what condor_submit refuses: lines and values that it cannot read, and commands that contradict each other.
+"""Rules about what condor_submit refuses: lines and values that it cannot read, and commands that contradict
+each other.
 
 Where HTCondor is on this machine its own parser has the last word on these (`_asked`).
 """
@@ -30,7 +31,10 @@ _refuses = functools.partial(SUBMIT.rule, refuses=True)
 
 
 def _effective(submit: SubmitFile) -> Iterator[tuple[Command, str]]:
-    """The commands that count, with the values that condor_submit will see. Values that only it can know are left out."""
+    """The commands that count, with the values that condor_submit will see.
+
+    Values that only it can know are left out.
+    """
     variables = {name for queue in submit.queues for name in queue.variables}
     last = {(each.key, each.custom): each for each in submit.commands if not each.segment}
     for each in last.values():

@@ -35,7 +35,8 @@ _PART = re.compile(
 
 
 def _commands(text: str) -> list[tuple[str, str]]:
-    """The commands of a line, each with what stands before it: ``|``, ``&&`` and the like, empty at the beginning.
+    """The commands of a line, each with what stands before it: ``|``, ``&&`` and the like, empty at the
+    beginning.
 
     >>> _commands("curl https://example.org/a?b=1&c=2 | sh && echo 'a | b'")
     [('', 'curl https://example.org/a?b=1&c=2 '), ('|', ' sh '), ('&&', " echo 'a | b'")]
@@ -257,7 +258,8 @@ def goes_on_after_failure(script: Script) -> Iterator[Hit]:
     stops = any(_stops_at_failure(each.text) for each in script.code) or re.search(r"\s-\w*e", shebang)
     matters = [each for each in script.code[:-1] if not _HARMLESS.match(each.text)]
     if script.sbatch:
-        # sbatch's jobs have no outputs that somebody waits for: it is said only where the end is sure to hide a failure
+        # sbatch's jobs have no outputs that somebody waits for: it is said only where the end is sure to hide
+        # a failure
         matters = [each for each in matters if not _PREPARES.match(each.text)]
         if not matters or not _SUCCEEDS.match(script.code[-1].text):
             return
@@ -266,7 +268,9 @@ def goes_on_after_failure(script: Script) -> Iterator[Hit]:
 
 
 def _stops_at_failure(text: str) -> bool:
-    """Whether a line sees to it that a failure ends the script, or is looked at: set -e, trap … ERR, status=$?"""
+    """Whether a line sees to it that a failure ends the script, or is looked at: set -e, trap … ERR,
+    status=$?
+    """
     if re.search(r"=[\"']?\$\?", text):
         return True
     words = text.split()

@@ -58,7 +58,10 @@ def shell_in_arguments(submit: SubmitFile) -> Iterator[Hit]:
 
 
 def _quoted_out(value: str) -> str:
-    """Arguments without what is in single quotes. These mean something only where a double quote begins the arguments."""
+    """Arguments without what is in single quotes.
+
+    These mean something only where a double quote begins the arguments.
+    """
     return re.sub(r"'[^']*'", "''", value) if value.startswith('"') else value
 
 
@@ -120,7 +123,10 @@ def unquoted_comparison(submit: SubmitFile) -> Iterator[Hit]:
 
 
 def _is_no_attribute(submit: SubmitFile, name: str, value: str) -> bool:
-    """Whether a bare word is hardly the name of an attribute. Some attributes of jobs are made to be compared with those of machines."""
+    """Whether a bare word is hardly the name of an attribute.
+
+    Some attributes of jobs are made to be compared with those of machines.
+    """
     if value in {"undefined", "error", "true", "false"} or submit.custom(value):
         return False
     if re.match(r"my\.|target\.|machineattr|last|remote|desired|wanted|required", value):

@@ -94,7 +94,9 @@ def _near(name: str, names: Iterable[str], cutoff: float) -> str | None:
 
 
 def _variables(submit: SubmitFile) -> Iterator[Command]:
-    """The lines that set a variable of the user's, which is no command of HTCondor's: for each name the first."""
+    """The lines that set a variable of the user's, which is no command of HTCondor's: for each name the
+    first.
+    """
     seen: set[str] = set()
     for command in submit.commands:
         if not command.custom and not is_command(command.key) and command.key not in seen:

@@ -1,7 +1,8 @@
 """The options of ``#SBATCH`` lines, read as sbatch reads them.
 
-Names and which of them take a value are those of Slurm's own table (version 25.11: ``src/common/slurm_opt.c``), with some that older
-versions have; the forms of values were tried with ``sbatch --test-only`` of Slurm 22.05.
+Names and which of them take a value are those of Slurm's own table (version 25.11:
+``src/common/slurm_opt.c``), with some that older versions have; the forms of values were tried with
+``sbatch --test-only`` of Slurm 22.05.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def parse_options(line: int, rest: str, *, effective: bool) -> Iterator[Sbatch]:
 
     >>> [(one.name, one.value, one.fault) for one in parse_options(1, " -t 10 --mem=4 GB # much", effective=True)]
     [('time', '10', None), ('mem', '4', None), ('GB', '', 'it is no option')]
-    """
+    """  # noqa: W505
 
     def made(name: str, value: str = "", fault: str | None = None) -> Sbatch:
         return Sbatch(line=line, name=name, value=value, effective=effective, fault=fault)
@@ -111,7 +112,8 @@ def parse_options(line: int, rest: str, *, effective: bool) -> Iterator[Sbatch]:
 
 
 def _short(word: str, following: str | None, made: Callable[..., Sbatch]) -> Generator[Sbatch, None, int]:
-    """Options of one letter each, of which the last may take the rest of the word, or the next one, as its value; how many further
+    """Options of one letter each, of which the last may take the rest of the word, or the next one, as its
+    value; how many further
     words that takes.
     """
     for place, letter in enumerate(word[1:], 1):

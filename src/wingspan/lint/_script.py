@@ -24,7 +24,8 @@ _CLOSES = {'"': '"', "((": "))", "(": ")", "=(": ")", "${": "}", '${"': "}"}
 _HEREDOC = re.compile(
     r"<<(?P<dash>-?)[ \t]*(?:(?P<quote>['\"])(?P<quoted>.+?)(?P=quote)|\\?(?P<word>[\w.+-]+))"
 )
-#: What is told to whoever reads the output, and not executed: up to what is executed, redirected, or the end of the command.
+#: What is told to whoever reads the output, and not executed: up to what is executed, redirected, or the end
+#: of the command.
 _SAID = re.compile(r"(?:^|(?<=[\s;&|({]))(?:echo|printf)\s")
 _TOLD = re.compile(r"""[^"'`;&|<>()$\\]+|\\.|\$(?!\()|"(?:[^"\\`$]|\\.|\$(?!\())*"|'[^']*'""", re.DOTALL)
 _SBATCH = re.compile(r"#SBATCH(?P<rest>.*)")
@@ -32,7 +33,9 @@ _SBATCH = re.compile(r"#SBATCH(?P<rest>.*)")
 
 @attrs.frozen(kw_only=True)
 class ScriptLine:
-    """A logical line: its number, and its text without comment; continuations, and quotes and arrays over several lines, joined."""
+    """A logical line: its number, and its text without comment; continuations, and quotes and arrays over
+    several lines, joined.
+    """
 
     line: int
     text: str
@@ -58,7 +61,9 @@ class Script:
 
     @cached_property
     def header(self) -> str:
-        """The lines above the first command; of a template with ``<% … %>`` all, as commands in it need not be the shell's."""
+        """The lines above the first command; of a template with ``<% … %>`` all, as commands in it need
+        not be the shell's.
+        """
         if any(line.lstrip().startswith("<%") for line in self.lines):
             return "\n".join(self.lines)
         return "\n".join(self.lines[: self.code[0].line - 1] if self.code else self.lines)
@@ -85,9 +90,10 @@ def _scan(line: str, inside: list[str], documents: list[tuple[bool, str]]) -> st
 
     Args:
         line: A line of the file.
-        inside: What is open where it begins, outermost first, and after the call where it ends: ``'``, ``"``, ``(``, ``((``,
-            ``${``, and ``=(`` for an array.
-        documents: Here-documents that begin in the line are added: whether tabs may stand before the end line, and that line.
+        inside: What is open where it begins, outermost first, and after the call where it ends: ``'``, ``"``,
+            ``(``, ``((``, ``${``, and ``=(`` for an array.
+        documents: Here-documents that begin in the line are added: whether tabs may stand before the end
+            line, and that line.
     """
     at = 0
     while match := _MARK.search(line, at):
@@ -115,7 +121,10 @@ def _scan(line: str, inside: list[str], documents: list[tuple[bool, str]]) -> st
 
 
 def _nest(mark: str, inside: list[str], *, array: bool) -> int:
-    """Open or close what `mark` does; how many characters of it that took. A ``${`` within double quotes is kept as ``${"``."""
+    """Open or close what `mark` does; how many characters of it that took.
+
+    A ``${`` within double quotes is kept as ``${"``.
+    """
     top = inside[-1] if inside else ""
     quoted = top.endswith('"')
     if mark == '"' and top != '"':
@@ -156,7 +165,9 @@ class _Lines:
 
 
 def _after(lines: _Lines, number: int, documents: list[tuple[bool, str]]) -> int:
-    """The number of the line after here-documents that begin with line `number`; what has no end line is none."""
+    """The number of the line after here-documents that begin with line `number`; what has no end line is
+    none.
+    """
     for tabs, word in documents:
         end = lines.next(word, number, tabs=tabs)
         if end is not None:
@@ -170,7 +181,8 @@ def _goes_on(line: str) -> bool:
 
 
 def _logical(lines: _Lines, number: int, *, over_lines: bool) -> tuple[str, int, bool]:
-    """The line `number` without comment, joined with those that it is continued by; the number of the line after; and
+    """The line `number` without comment, joined with those that it is continued by; the number of the line
+    after; and
     whether all is closed there. Only with `over_lines` do quotes and arrays go on in the next line.
     """
     inside: list[str] = []

@@ -33,8 +33,8 @@ _STATEMENT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _QUEUE = re.compile(r"(?:queue|iter(?:a(?:te?)?)?)(?:\s+(?P<rest>.*))?", re.IGNORECASE | re.DOTALL)
-#: A line at which HTCondor's parser reads another file or executes a command (colons may stand before it), or that becomes one
-#: when it is joined with the next.
+#: A line at which HTCondor's parser reads another file or executes a command (colons may stand before it), or
+#: that becomes one when it is joined with the next.
 _INCLUDES = re.compile(
     r"^[^a-z#\n]*(?:include|use\b|(?:i(?:n(?:c(?:l(?:ud?)?)?)?)?|us?)[^\S\n]*\\)",
     re.IGNORECASE | re.MULTILINE,
@@ -64,8 +64,8 @@ class Command:
 
     Attributes:
         line: Number of its first line.
-        key: As written, without a leading ``+`` or ``MY.``; lower case, since submit commands have no case. Of a command that has
-            several names, the one of the manual page.
+        key: As written, without a leading ``+`` or ``MY.``; lower case, since submit commands have no case.
+            Of a command that has several names, the one of the manual page.
         written: As written.
         value: The value, continuation lines joined, without surrounding blanks.
         custom: A job attribute (``+Name``, ``MY.Name``), not a submit command.
@@ -119,7 +119,8 @@ class SubmitFile:
         lines: Its lines as they are, without line ends.
         commands: The ``key = value`` lines, in order.
         queues: The queue statements.
-        behind: Number of the first line behind the first queue statement that is neither empty nor a comment; 0: there is none.
+        behind: Number of the first line behind the first queue statement that is neither empty nor a comment;
+            0: there is none.
         faults: Lines that HTCondor's parser cannot read.
         carriage_returns: Whether lines end as on Windows.
         answer: What condor_submit said, if it was asked.
@@ -152,7 +153,9 @@ class SubmitFile:
         return found[-1] if found else None
 
     def found(self, pattern: re.Pattern[str], *keys: str) -> Iterator[tuple[Command, re.Match[str]]]:
-        """The first place in each submit command of these names that matches; of long values the rest is not looked at."""
+        """The first place in each submit command of these names that matches; of long values the rest is
+        not looked at.
+        """
         for command in self.of(*keys):
             match = pattern.search(command.value[:_LOOKED_AT])
             if match is not None:
@@ -182,7 +185,8 @@ class SubmitFile:
 
     @cached_property
     def includes(self) -> bool:
-        """Whether the file takes something from elsewhere: what it lacks may be there, and HTCondor's parser would read or
+        """Whether the file takes something from elsewhere: what it lacks may be there, and HTCondor's parser
+        would read or
         execute what is named.
         """
         return _INCLUDES.search(self.text) is not None
@@ -194,7 +198,9 @@ class SubmitFile:
 
     @cached_property
     def has_placeholders(self) -> bool:
-        """Whether some value has a word that is to be replaced before the file is submitted, such as <name>, {name} or WORKDIR."""
+        """Whether some value has a word that is to be replaced before the file is submitted, such as
+        <name>, {name} or WORKDIR.
+        """
         return any(_PLACEHOLDER.search(each.value[:_LOOKED_AT]) for each in self.commands)
 
     @cached_property
@@ -206,7 +212,9 @@ class SubmitFile:
         )
 
     def expanded(self, value: str) -> str:
-        """`value` with the macros that the file sets itself replaced; what is not known here stays as it is written."""
+        """`value` with the macros that the file sets itself replaced; what is not known here stays as it
+        is written.
+        """
         return self.macros.expanded(value)
 
     @cached_property
@@ -218,7 +226,9 @@ class SubmitFile:
 
     @cached_property
     def base(self) -> Path:
-        """The folder from which the file is submitted, as far as can be told: where its executable or list is."""
+        """The folder from which the file is submitted, as far as can be told: where its executable or
+        list is.
+        """
         named = [each.value.strip('"') for each in self.of("executable", "initialdir") if not each.has_macros]
         named += [queue.file for queue in self.queues if queue.file]
         here = self.path.parent
@@ -281,8 +291,8 @@ def _is_text(path: Path) -> bool:
 def _logical(lines: list[str]) -> Iterator[tuple[int, str]]:
     """Lines with their continuations joined, without surrounding blanks, and the number of the first.
 
-    A comment does not go on in the next line; within a continued line it is passed over, and ends it unless a backslash stands at
-    its own end.
+    A comment does not go on in the next line; within a continued line it is passed over, and ends it unless a
+    backslash stands at its own end.
     """
     number = 0
     while number < len(lines):
@@ -435,7 +445,8 @@ def parse_submit(path: Path, text: str) -> SubmitFile:
     )
     keys = {each.key for each in reader.commands}
     submit.commands = [
-        # condor_submit looks for the other name where the first is not there; one that is used as a macro is a variable
+        # condor_submit looks for the other name where the first is not there; one that is used as a macro is
+        # a variable
         attrs.evolve(each, key=OTHER_NAMES[each.key])
         if not each.custom
         and each.key in OTHER_NAMES

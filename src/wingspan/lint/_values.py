@@ -10,7 +10,8 @@ __all__ = ["arguments_fault", "environment_fault", "evaluates_to_number", "expre
 
 #: Sizes as request_memory and its kin take them; a second one may follow.
 _SIZE = re.compile(r"\d+(?:\.\d+)?\s*[KMGTP]?B?(?:\s*,.*)?", re.IGNORECASE)
-#: What is longer, or nested deeper, is not given to HTCondor's parser within this process: it calls itself for each level.
+#: What is longer, or nested deeper, is not given to HTCondor's parser within this process: it calls itself
+#: for each level.
 _LONGEST = 10_000
 _DEEPEST = 100
 #: What can be evaluated without calling a function.
@@ -116,7 +117,8 @@ def _depth(bare: str) -> int:
 
 @lru_cache(maxsize=1024)
 def evaluates_to_number(text: str, *, boolean: bool) -> bool:
-    """Whether condor_submit gets a number (or with `boolean` true or false) of a text; True where that cannot be told.
+    """Whether condor_submit gets a number (or with `boolean` true or false) of a text; True where that cannot
+    be told.
 
     >>> evaluates_to_number("3", boolean=False), evaluates_to_number("yes", boolean=True)
     (True, False)

@@ -1,7 +1,9 @@
-"""Words of submit descriptions: the commands there are, what kind of value each takes, and the values of some.
+"""Words of submit descriptions: the commands there are, what kind of value each takes, and the values of
+some.
 
-The names are those that HTCondor's own parser looks for (version 25.14: ``src/condor_utils/submit_utils.cpp``), some of which
-no manual page has; the kinds were tried with ``condor_submit -dry-run``.
+The names are those that HTCondor's own parser looks for (version 25.14:
+``src/condor_utils/submit_utils.cpp``), some of which no manual page has; the kinds were tried with
+``condor_submit -dry-run``.
 """
 
 from __future__ import annotations
@@ -171,7 +173,8 @@ OTHER_NAMES |= {
 
 
 def is_command(name: str) -> bool:
-    """Whether condor_submit, or a site's, knows a name (lower case) for something else than a variable of the user's.
+    """Whether condor_submit, or a site's, knows a name (lower case) for something else than a variable of the
+    user's.
 
     >>> is_command("get_env"), is_command("request_fpgas"), is_command("request_gpu"), is_command("sample")
     (True, True, False, False)
@@ -183,7 +186,8 @@ def is_command(name: str) -> bool:
     return name.startswith(PREFIXES) or _SUFFIXES.fullmatch(name) is not None
 
 
-#: Names with one of the prefixes that are mistaken for a command: a pool may have a resource of that name, but none is known.
+#: Names with one of the prefixes that are mistaken for a command: a pool may have a resource of that name,
+#: but none is known.
 _NEARLY = frozenset(
     "request_cpu request_gpu request_mem request_ram request_memories request_disks request_cores request_core request_disc".split()
 )

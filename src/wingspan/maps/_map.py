@@ -111,7 +111,9 @@ class Map(Reports):
         return map_html(self.status(), self.function_name)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """A live view where notebooks can show one; what is saved with the notebook is a picture of this moment."""
+        """A live view where notebooks can show one; what is saved with the notebook is a picture of this
+        moment.
+        """
         from wingspan.maps._view import MapSource
         from wingspan.views._widget import live_mimebundle
 
@@ -119,7 +121,8 @@ class Map(Reports):
         return live_mimebundle(lambda: MapSource(self), still)
 
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write a report: one HTML file with timeline, runtimes, memory, queue times, hosts, errors and what to change.
+        """Write a report: one HTML file with timeline, runtimes, memory, queue times, hosts, errors and what
+        to change.
 
         Args:
             path: The file; None: ``wingspan-TAG.html`` in the current folder. One that is there is replaced.

@@ -197,7 +197,8 @@ class _Files:
                 f"wingspan_map={quoted(self.map.path)}",
                 "wingspan_folder=$PWD",
                 "# What the function writes to relative paths goes into a folder of its own, which ends with the worker.",
-                "wingspan_scratch=$(mktemp -d || mktemp -d /tmp/tmp.XXXXXX)",  # TMPDIR may be another machine's
+                # TMPDIR may be another machine's
+                "wingspan_scratch=$(mktemp -d || mktemp -d /tmp/tmp.XXXXXX)",
                 "trap 'rm -rf \"$wingspan_scratch\"' EXIT",
                 "trap 'exit 143' TERM",
                 "TMPDIR=$wingspan_scratch",

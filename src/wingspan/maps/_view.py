@@ -55,7 +55,7 @@ class MapSource:
         self._holds: tuple[float, tuple[HoldGroup, ...]] = (0.0, ())
         self._grid: tuple[tuple[Any, ...], Cells] | None = None
 
-    # -- the view ------------------------------------------------------------------------------------------------------
+    # -- the view --------------------------------------------------------------------------------------------
 
     def view(self) -> View:
         """How it fares now."""
@@ -127,7 +127,7 @@ class MapSource:
             self._holds = (now, tuple(groups))
         return self._holds[1]
 
-    # -- the grid ------------------------------------------------------------------------------------------------------
+    # -- the grid --------------------------------------------------------------------------------------------
 
     def cells(self, first: int, stop: int, layer: str, most: int) -> Cells:
         """The grid of some components, by state, runtime or memory."""
@@ -155,7 +155,7 @@ class MapSource:
         value: float = getattr(results.measures(component), name)
         return value or None
 
-    # -- one component -------------------------------------------------------------------------------------------------
+    # -- one component ---------------------------------------------------------------------------------------
 
     def detail(self, number: int) -> Detail:
         """Input, output, error, prints and measures of one component."""
@@ -201,7 +201,7 @@ class MapSource:
         except Exception as error:  # noqa: BLE001 - an output may need what this session lacks
             return f"cannot be read here: {type(error).__name__}: {error}"
 
-    # -- doing something -----------------------------------------------------------------------------------------------
+    # -- doing something -------------------------------------------------------------------------------------
 
     def act(self, action: str) -> str:
         """Hold, release, rerun what failed, or take the jobs out of the queue."""
@@ -221,7 +221,7 @@ class MapSource:
             return "its jobs are out of the queue; what is finished is kept"
         raise WingspanError(f"there is no action {action!r}")
 
-    # -- the report ----------------------------------------------------------------------------------------------------
+    # -- the report ------------------------------------------------------------------------------------------
 
     def report(self) -> Report:
         """Everything about it."""
@@ -265,7 +265,9 @@ class MapSource:
         )
 
     def _spans(self, starts: dict[str, WorkerStart], works: dict[str, _Work]) -> list[WorkerSpan]:
-        """One span for each time that a job ran, from its pool's event log; for workers of others, from their results."""
+        """One span for each time that a job ran, from its pool's event log; for workers of others, from
+        their results.
+        """
         spans: list[WorkerSpan] = []
         names: dict[int, list[str]] = {}
         for name, start in starts.items():

@@ -1,4 +1,6 @@
-"""All maps and runs in one view: ``wingspan.dashboard()`` in a notebook, ``wingspan dashboard`` in a browser."""
+"""All maps and runs in one view: ``wingspan.dashboard()`` in a notebook, ``wingspan dashboard`` in a
+browser.
+"""
 
 from __future__ import annotations
 

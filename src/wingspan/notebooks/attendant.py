@@ -1,7 +1,9 @@
-"""The attendant of a Jupyter server: a process that has the pool ready and stops it when the server has ended.
+"""The attendant of a Jupyter server: a process that has the pool ready and stops it when the server has
+ended.
 
-It is a process of its own for two reasons: the pool starts while Jupyter does; and it outlives a server that was killed.
-The server holds the other end of the attendant's standard input, which the kernel closes with the server.
+It is a process of its own for two reasons: the pool starts while Jupyter does; and it outlives a server that
+was killed. The server holds the other end of the attendant's standard input, which the kernel closes with the
+server.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ def _interrupt_at_the_end() -> None:
 
 
 def _tenant() -> Tenant | None:
-    """A tenant of the personal pool, if that is the one that maps will use, as far as can be told without asking anybody."""
+    """A tenant of the personal pool, if that is the one that maps will use, as far as can be told without
+    asking anybody.
+    """
     from wingspan.pools import personal_pool
 
     try:

@@ -62,9 +62,11 @@ def cell_function(
 
     Args:
         source: The cell, without its first line.
-        target: Its variable, or ``"a, b"``, to which each input is assigned; None: the only name in it that nothing gives a value.
+        target: Its variable, or ``"a, b"``, to which each input is assigned; None: the only name in it that
+            nothing gives a value.
         namespace: The notebook's variables.
-        filename: Where tracebacks look for its lines; the first line of that text is the one that is missing in `source`.
+        filename: Where tracebacks look for its lines; the first line of that text is the one that is missing
+            in `source`.
 
     Raises:
         InvalidCell: It is not Python, or it has not one free variable.
@@ -100,7 +102,8 @@ def cell_function(
 
 
 def _free_name(source: str, namespace: Mapping[str, Any]) -> str:
-    """The only name that the cell reads and nobody gives a value: neither the cell, nor the notebook, nor Python.
+    """The only name that the cell reads and nobody gives a value: neither the cell, nor the notebook, nor
+    Python.
 
     Raises:
         InvalidCell: There is none, or there are several.

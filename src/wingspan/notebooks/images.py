@@ -1,7 +1,9 @@
-"""Images with JupyterLab, HTCondor and Wingspan around a locked environment, built without a container engine.
+"""Images with JupyterLab, HTCondor and Wingspan around a locked environment, built without a container
+engine.
 
-An image is the environment's `oci` bundle with three layers on top: HTCondor, unless the lock has it; Wingspan, the very one that builds;
-and what makes a container of it that people can be given: an init, an entry point, an ordinary user, a health check.
+An image is the environment's `oci` bundle with three layers on top: HTCondor, unless the lock has it;
+Wingspan, the very one that builds; and what makes a container of it that people can be given: an init, an
+entry point, an ordinary user, a health check.
 """
 
 from __future__ import annotations
@@ -56,9 +58,11 @@ class Image:
     """An image archive.
 
     Attributes:
-        path: The file: an OCI layout in a tar, which ``docker load``, ``podman load`` and ``skopeo`` read; or a SIF.
+        path: The file: an OCI layout in a tar, which ``docker load``, ``podman load`` and ``skopeo`` read; or
+            a SIF.
         name: ``name:tag`` under which engines load it.
-        digest: Of the image's manifest (OCI), or of the file (SIF): the same lock, Wingspan and HTCondor give the same.
+        digest: Of the image's manifest (OCI), or of the file (SIF): the same lock, Wingspan and HTCondor give
+            the same.
         size: Bytes.
     """
 

@@ -40,12 +40,13 @@ class WingspanMagics(Magics):  # type: ignore[misc]
             import math
             math.sqrt(x)
 
-        The first line says what the inputs are, and which name stands for one of them: ``a, b in pairs``, too; without a name, it is
-        the only one in the cell that nothing gives a value. The result of a component is the value of the last line. What the cell
-        assigns stays within it; what the notebook has defined can be used. The cell answers the map, when it is complete.
+        The first line says what the inputs are, and which name stands for one of them: ``a, b in pairs``,
+        too; without a name, it is the only one in the cell that nothing gives a value. The result of a
+        component is the value of the last line. What the cell assigns stays within it; what the notebook has
+        defined can be used. The cell answers the map, when it is complete.
 
-        Executed again, also after the kernel was restarted, the cell takes its map up again; if code or inputs have changed, it says
-        what has. Interrupting it stops the waiting, not the map.
+        Executed again, also after the kernel was restarted, the cell takes its map up again; if code or
+        inputs have changed, it says what has. Interrupting it stops the waiting, not the map.
 
         Options, before the inputs::
 
@@ -57,7 +58,8 @@ class WingspanMagics(Magics):  # type: ignore[misc]
             --workers N  --cpus N  --gpus N  --memory SIZE  --environment NAME
             --options NAME     a wingspan.Options, with everything else
 
-        Beside it, ``%wingspan status [TAG]`` says how far maps are, and ``%wingspan pool`` which pool they get.
+        Beside it, ``%wingspan status [TAG]`` says how far maps are, and ``%wingspan pool`` which pool they
+        get.
         """
         try:
             return self._command(line) if cell is None else self._map(line, cell)
@@ -161,9 +163,11 @@ class WingspanMagics(Magics):  # type: ignore[misc]
         return Options(**named) if named else None
 
     def _own_tag(self, cell: str) -> str:
-        """The tag of the map of this cell: the same when it is executed again, whatever has become of its code.
+        """The tag of the map of this cell: the same when it is executed again, whatever has become of its
+        code.
 
-        Made of the notebook's name and of the cell's id, both of which Jupyter tells the kernel; elsewhere of the code.
+        Made of the notebook's name and of the cell's id, both of which Jupyter tells the kernel; elsewhere of
+        the code.
         """
         shell: Any = self.shell
         try:

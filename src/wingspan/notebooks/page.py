@@ -1,4 +1,7 @@
-"""What the page of a Jupyter server asks Wingspan: which pool maps run on. A server extension that `server` turns on."""
+"""What the page of a Jupyter server asks Wingspan: which pool maps run on.
+
+A server extension that `server` turns on.
+"""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def gpus_of_slot(ad: Mapping[str, Any]) -> list[Gpu]:
     ...       "AvailableGPUs": ["GPUs_GPU_1"]}
     >>> [(gpu.model, gpu.capability, gpu.free) for gpu in gpus_of_slot(ad)]
     [('Tesla T4', 7.5, True)]
-    """
+    """  # noqa: W505
     named = ad.get("AssignedGPUs") or ad.get("DetectedGPUs")
     if not isinstance(named, str):
         return []

@@ -109,7 +109,7 @@ def read_queue(answer: Mapping[str, Any], clusters: Container[str]) -> Iterator[
     ...        "state_reason": "JobHeldUser"}
     >>> [(task.name, task.state.value) for task in read_queue({"jobs": [job]}, {"7"})]
     [('7_4', 'held'), ('7_5', 'held'), ('7_9', 'held')]
-    """
+    """  # noqa: W505
     for job in answer.get("jobs", ()):
         array = _number(job.get("array_job_id"))
         if str(array) not in clusters:
@@ -150,7 +150,7 @@ def read_jobs_in(answer: Mapping[str, Any], folder: str) -> dict[str, tuple[int,
     >>> job = {"array_job_id": 7, "array_task_string": "4-5", "current_working_directory": "/a", "comment": "first 3"}
     >>> read_jobs_in({"jobs": [job, {**job, "array_task_string": "", "array_task_id": 2}]}, "/a")
     {'7': (6, 'first 3')}
-    """
+    """  # noqa: W505
     found: dict[str, tuple[int, str]] = {}
     for job in answer.get("jobs", ()):
         array = _number(job.get("array_job_id"))
@@ -207,7 +207,7 @@ def _number(value: object) -> int | None:
 
     >>> _number(3), _number({"set": True, "infinite": False, "number": 0}), _number({"set": False, "number": 0})
     (3, 0, None)
-    """
+    """  # noqa: W505
     if isinstance(value, Mapping):
         return int(value["number"]) if value.get("set") else None
     return value if isinstance(value, int) else None
@@ -218,7 +218,7 @@ def _exit(value: object) -> tuple[int | None, int | None]:
 
     >>> _exit(768), _exit(9), _exit({"return_code": {"set": True, "number": 2}, "signal": {"id": {"set": False, "number": 0}}})
     ((3, None), (None, 9), (2, None))
-    """
+    """  # noqa: W505
     if isinstance(value, Mapping):
         signal = value.get("signal") or value.get("signalled") or {}
         number = _number(signal.get("id", signal.get("signal_id"))) if isinstance(signal, Mapping) else None

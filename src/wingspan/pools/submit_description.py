@@ -79,7 +79,7 @@ def submit_line(name: str, value: str) -> str:
     ...
     wingspan.errors.SubmitError: '/home/me/a\\' cannot stand in a submit description as initialdir: it ends with a backslash
     Hint: name it otherwise, or rename the file
-    """
+    """  # noqa: W505
     why = None
     if not _NAME.fullmatch(name):
         raise SubmitError(

@@ -1,11 +1,12 @@
 """Runs: commands as batch jobs, whose results are files. A run stays on disk under its name.
 
-_request.py what is asked for               _plan.py    what is to be done          _api.py     `run`: all of it
-_spec.py    what a run is                   _run.py     what its user holds         _info.py    run.json
+_request.py what is asked for               _plan.py    what is to be done          _api.py     `run`: all of
+it _spec.py    what a run is                   _run.py     what its user holds         _info.py    run.json
 _tasks.py   Pixi tasks as commands          _files.py   inputs                      _folder.py  on disk
-_script.py  the jobs' script                _jobs.py    script and job description  _render.py  for people to own
-_watch.py   what becomes of the jobs        _status.py  how jobs fare               _find.py    runs made before
-_aside.py   what a rerun replaces           _machines.py  can any machine do it     _notebook.py  notebooks
+_script.py  the jobs' script                _jobs.py    script and job description  _render.py  for people to
+own _watch.py   what becomes of the jobs        _status.py  how jobs fare               _find.py    runs made
+before _aside.py   what a rerun replaces           _machines.py  can any machine do it     _notebook.py
+notebooks
 """
 
 from __future__ import annotations

@@ -5,11 +5,10 @@
     runs/<name>/run.json          what was asked for (`RunSpec`), pool, versions, created
                job.sh             the jobs' script
                inputs/            what they read, as it was when the run was made
-               inputs-<k>/        the same, taken anew for jobs that were done again; job-<k>.sh, where the script copies them
-               submissions        append-only: which jobs work on it
-               events.log         HTCondor's event log (local.log: the local pool's)
-               logs/<n>.{out,err} what the jobs print, while they do
-               outputs-<n>/       what they wrote, with its paths, and .wingspan-outcome
+               inputs-<k>/        the same, taken anew for jobs that were done again; job-<k>.sh, where the
+               script copies them submissions        append-only: which jobs work on it events.log
+               HTCondor's event log (local.log: the local pool's) logs/<n>.{out,err} what the jobs print,
+               while they do outputs-<n>/       what they wrote, with its paths, and .wingspan-outcome
 """
 
 from __future__ import annotations

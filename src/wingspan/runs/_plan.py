@@ -394,7 +394,7 @@ def _stem(words: Sequence[str]) -> str:
 
     >>> _stem(("python", "-u", "src/train.py", "--lr", "1")), _stem(("sh", "-c", "echo a")), _stem(("/bin/hostname",))
     ('train', 'sh', 'hostname')
-    """
+    """  # noqa: W505
     for word in (
         words[1:3] if Path(words[0]).name.startswith(("python", "bash", "sh", "Rscript", "julia")) else ()
     ):

@@ -67,7 +67,9 @@ class Run(RunJobs):
         return run_html(self.status(), self.command, self.pool)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """A live view where notebooks can show one; what is saved with the notebook is a picture of this moment."""
+        """A live view where notebooks can show one; what is saved with the notebook is a picture of this
+        moment.
+        """
         from wingspan.runs._view import RunSource
         from wingspan.views._widget import live_mimebundle
 
@@ -318,7 +320,10 @@ class Run(RunJobs):
 
     @told
     def cancel(self) -> None:
-        """Take its jobs out of the queue. What they have written so far, and the outputs of those that are done, are kept."""
+        """Take its jobs out of the queue.
+
+        What they have written so far, and the outputs of those that are done, are kept.
+        """
         with self._alone():
             self._act("remove")
 

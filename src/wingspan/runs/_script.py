@@ -1,8 +1,9 @@
-"""The job's script: a pure function of a `RunSpec`, and one file of POSIX shell that a person can read and edit.
+"""The job's script: a pure function of a `RunSpec`, and one file of POSIX shell that a person can read and
+edit.
 
 It runs twice. The outer part prepares, checks and collects; it starts the script once more in the environment
-(``WINGSPAN_INSIDE=yes``), and there the commands run. Its parts lie in ``scripts/``; this module decides which
-parts a script has, and puts the values in.
+(``WINGSPAN_INSIDE=yes``), and there the commands run. Its parts lie in ``scripts/``; this module decides
+which parts a script has, and puts the values in.
 """
 
 from __future__ import annotations
@@ -156,7 +157,10 @@ def _preflight(spec: RunSpec) -> Shell:
 
 
 def _attempts(spec: RunSpec, here: bool) -> Shell:
-    """How often the commands start: with a checkpoint, until they are done. HTCondor itself starts a job again."""
+    """How often the commands start: with a checkpoint, until they are done.
+
+    HTCondor itself starts a job again.
+    """
     if not spec.checkpoint:
         return Shell('wingspan_attempt "$@"')
     name = "attempts_here" if here else "attempts_moved"

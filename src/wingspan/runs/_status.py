@@ -197,7 +197,7 @@ def why_outputs_are_missing(missing: Sequence[str], left: Sequence[str]) -> str:
 
     >>> why_outputs_are_missing(["modle.pt"], ["log.txt", "model.pt"])
     'it did not write modle.pt; it wrote model.pt, log.txt, which no output names and which did not come back. Was --output model.pt meant?'
-    """
+    """  # noqa: W505
     told = f"it did not write {', '.join(missing)}"
     if not left:
         return told
@@ -213,7 +213,7 @@ def run_html(status: RunStatus, command: str, pool: str) -> str:
 
     >>> "width:50.00%" in run_html(RunStatus(name="a", jobs=(RunJob(number=0), RunJob(number=1, state="held"))), "ls", "local")
     True
-    """
+    """  # noqa: W505
     import html
 
     bars = [

@@ -1,4 +1,5 @@
-"""What is shown of a map or a run: one model, and its faces (a widget in notebooks, a page, a report, a terminal).
+"""What is shown of a map or a run: one model, and its faces (a widget in notebooks, a page, a report, a
+terminal).
 
 Maps and runs are `Source`s. This room knows neither.
 """

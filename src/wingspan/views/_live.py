@@ -1,4 +1,6 @@
-"""One reader for everybody who looks at a map or run: it looks in a thread of its own, as often as that costs little."""
+"""One reader for everybody who looks at a map or run: it looks in a thread of its own, as often as that
+costs little.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ __all__ = [
     "entry_of",
 ]
 
-#: States of components and jobs, by the number that stands for each in `Cells`. A failed job of a run counts as errored.
+#: States of components and jobs, by the number that stands for each in `Cells`. A failed job of a run counts
+#: as errored.
 STATES = ("idle", "completed", "errored", "running", "held", "suspended", "removed")
 
 #: Characters of a longer text that are shown.
@@ -136,9 +137,11 @@ class Cells:
         stop: Number behind the last one.
         size: Components in a cell.
         layer: What colours a cell: ``"state"``, ``"runtime"`` or ``"memory"``.
-        data: For ``"state"`` two bytes a cell: the number of its most telling state in `STATES`, and how much of it is finished
-            (0 to 255). For the others one byte a cell: 0 where nothing is known, else 1 to 255 on a logarithmic scale.
-        low, high: What 1 and 255 stand for: seconds, or bytes. None for ``"state"``, and where nothing is known.
+        data: For ``"state"`` two bytes a cell: the number of its most telling state in `STATES`, and how much
+            of it is finished (0 to 255). For the others one byte a cell: 0 where nothing is known, else 1 to
+            255 on a logarithmic scale.
+        low, high: What 1 and 255 stand for: seconds, or bytes. None for ``"state"``, and where nothing is
+            known.
     """
 
     first: int
@@ -157,8 +160,10 @@ class Detail:
     Attributes:
         number: Its number.
         state: See `STATES`.
-        facts: What else is known, as pairs to be shown one below the other: host, worker, attempt, seconds, memory.
-        texts: Longer texts by name, such as ``"input"``, ``"output"``, ``"error"``, ``"stdout"``; cut to `TEXT_LIMIT`.
+        facts: What else is known, as pairs to be shown one below the other: host, worker, attempt, seconds,
+            memory.
+        texts: Longer texts by name, such as ``"input"``, ``"output"``, ``"error"``, ``"stdout"``; cut to
+            `TEXT_LIMIT`.
     """
 
     number: int
@@ -210,7 +215,8 @@ class Report:
     Attributes:
         view: How it fares now.
         spans: Its jobs, in the order in which they started.
-        started: When each finished component began, Unix time; all four are of equal length, in the order of the components.
+        started: When each finished component began, Unix time; all four are of equal length, in the order of
+            the components.
         runtimes: Seconds of each finished component.
         cpu: Seconds of processor time of each finished component.
         memory: Peak resident memory of each finished component, bytes.

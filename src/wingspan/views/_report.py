@@ -1,4 +1,7 @@
-"""A report: one HTML file that needs nothing else, no network and no scripts. Pictures are SVG, with their figures as text beside them."""
+"""A report: one HTML file that needs nothing else, no network and no scripts.
+
+Pictures are SVG, with their figures as text beside them.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ def report_html(report: Report) -> str:
     >>> text = report_html(Report(view=view, spans=(), started=(), runtimes=(), cpu=(), memory=()))
     >>> "<b>" in text, "&lt;b&gt;" in text
     (False, True)
-    """
+    """  # noqa: W505
     view = report.view
     sections = [
         _head(report),

@@ -1,4 +1,7 @@
-"""The faces on a page: a small server for one person, on loopback, with a token. It sends what changes as it changes."""
+"""The faces on a page: a small server for one person, on loopback, with a token.
+
+It sends what changes as it changes.
+"""
 
 from __future__ import annotations
 
@@ -131,10 +134,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug("dashboard: " + format, *args)
 
-    # -- who asks ------------------------------------------------------------------------------------------------------
+    # -- who asks --------------------------------------------------------------------------------------------
 
     def _is_known(self, query: Mapping[str, Sequence[str]]) -> bool:
-        """The token is in the address or in the cookie; and the name is loopback's, whatever DNS says of another one."""
+        """The token is in the address or in the cookie; and the name is loopback's, whatever DNS says of
+        another one.
+        """
         host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
         if host not in ("127.0.0.1", "localhost"):
             return False
@@ -166,7 +171,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _json(self, value: Any, status: int = 200) -> None:
         self._answer(status, "application/json", json.dumps(value).encode())
 
-    # -- what is asked -------------------------------------------------------------------------------------------------
+    # -- what is asked ---------------------------------------------------------------------------------------
 
     def do_GET(self) -> None:
         address = urllib.parse.urlsplit(self.path)

@@ -10,7 +10,10 @@ __all__ = ["Source"]
 
 
 class Source(Protocol):
-    """One map or run, as its faces ask for it. Only one thread at a time calls it (see `wingspan.views.Live`)."""
+    """One map or run, as its faces ask for it.
+
+    Only one thread at a time calls it (see `wingspan.views.Live`).
+    """
 
     @property
     def key(self) -> str:

@@ -39,7 +39,7 @@ def times_it_ran(submitted: float, events: Iterable[tuple[float, str, str | None
     [Ran(submitted=0, started=1, ended=3, host='a', state='idle'), Ran(submitted=3, started=5, ended=6, host='b', state='completed')]
     >>> times_it_ran(0, [])
     [Ran(submitted=0, started=None, ended=None, host=None, state='idle')]
-    """
+    """  # noqa: W505
     times: list[Ran] = []
     waiting, state = submitted, "idle"
     for time, state, host in sorted(events, key=lambda event: event[0]):

@@ -1,10 +1,11 @@
 """What runs on the execution point: standard library only, and nothing of the rest of Wingspan.
 
-The modules are shipped as a zipapp, beside cloudpickle and HTCondor's htchirp (see `wingspan.pools.zipapp`), where their package is
-called ``wingspan_worker``; they import each other relatively. They parse on Python 3.6, so that an old interpreter
-can refuse a map politely instead of failing on the syntax.
+The modules are shipped as a zipapp, beside cloudpickle and HTCondor's htchirp (see `wingspan.pools.zipapp`),
+where their package is called ``wingspan_worker``; they import each other relatively. They parse on Python
+3.6, so that an old interpreter can refuse a map politely instead of failing on the syntax.
 
-A worker is two processes. The supervisor (`supervisor.py`) claims blocks, reads their inputs, appends records and never
-imports user code; the executor (`executor.py`) is forked from it and calls the function. What both ends of a map read
-and write, the access point and the worker, is defined here once: `formats.py` (records, frames), `rounds.py` (plans, claims).
+A worker is two processes. The supervisor (`supervisor.py`) claims blocks, reads their inputs, appends records
+and never imports user code; the executor (`executor.py`) is forked from it and calls the function. What both
+ends of a map read and write, the access point and the worker, is defined here once: `formats.py` (records,
+frames), `rounds.py` (plans, claims).
 """

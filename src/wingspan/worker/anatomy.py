@@ -32,7 +32,8 @@ _MADE_BY_PYTHON = frozenset(
         "_abc_negative_cache_version",
     ]
 )
-#: What a class has of its own, so that it can be given to its objects (as proxies do) only when it is created.
+#: What a class has of its own, so that it can be given to its objects (as proxies do) only when it is
+#: created.
 _OF_EVERY_CLASS = frozenset(["__dict__", "__class__", "__name__", "__bases__", "__mro__"])
 _globals_of_code: "weakref.WeakKeyDictionary[types.CodeType, List[str]]" = weakref.WeakKeyDictionary()
 
@@ -80,7 +81,9 @@ def first_built_in(kind: "type") -> "type":
 
 
 def own_state(obj: "Any") -> "Any":
-    """What an object keeps beside what its built-in class does; what its own ``__getstate__`` gives, if it has one."""
+    """What an object keeps beside what its built-in class does; what its own ``__getstate__`` gives, if
+    it has one.
+    """
     if isinstance(getattr(type(obj), "__getstate__", None), types.FunctionType):
         return obj.__getstate__()
     slots = {}
@@ -94,7 +97,9 @@ def own_state(obj: "Any") -> "Any":
 
 
 def source(file: "str") -> "Optional[str]":
-    """The text of a script, or of what was typed at a prompt: for tracebacks and `inspect` where that is not to be had."""
+    """The text of a script, or of what was typed at a prompt: for tracebacks and `inspect` where that is
+    not to be had.
+    """
     import linecache
 
     text = "".join(linecache.getlines(file))

@@ -118,7 +118,8 @@ class Executor(object):
                     os.close(descriptor)
                 executor.run(command_read, results_write, board, self.slots, self.out, self.err)
             except BaseException:
-                traceback.print_exc()  # ours, not the user's: it is told with the last lines of standard error
+                # ours, not the user's: it is told with the last lines of standard error
+                traceback.print_exc()
             finally:
                 os._exit(70)
         os.close(command_read)

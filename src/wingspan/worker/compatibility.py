@@ -1,7 +1,7 @@
 """May this interpreter read that pickle? Asked before anything is unpickled.
 
-cloudpickle writes bytecode, which belongs to one minor version of Python: read by another, it has been seen to return wrong numbers without
-any error (3.13 read by 3.11) and to crash (3.11 read by 3.13).
+cloudpickle writes bytecode, which belongs to one minor version of Python: read by another, it has been seen
+to return wrong numbers without any error (3.13 read by 3.11) and to crash (3.11 read by 3.13).
 """
 
 import json

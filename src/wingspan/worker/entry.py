@@ -1,4 +1,6 @@
-"""Starting a worker: ``python worker.pyz TRANSPORT FOLDER WORKER``, or ``python worker.pyz idle …`` for one that waits for maps."""
+"""Starting a worker: ``python worker.pyz TRANSPORT FOLDER WORKER``, or ``python worker.pyz idle …`` for
+one that waits for maps.
+"""
 
 import os
 import signal

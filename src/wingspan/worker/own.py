@@ -210,7 +210,7 @@ def _set(target: "Any", name: "str", value: "Any") -> "None":
         setattr(target, name, value)
 
 
-# -- random numbers: each worker imports the same source, and must not draw the same numbers ------------------------------
+# -- random numbers: each worker imports the same source, and must not draw the same numbers -----------------
 
 
 def _random_states() -> "Tuple[Any, ...]":
@@ -251,7 +251,7 @@ def _make_generators_differ(module: "Any") -> "None":
                 value.seed()
 
 
-# -- installing --------------------------------------------------------------------------------------------------------
+# -- installing ----------------------------------------------------------------------------------------------
 
 
 def install(data: "bytes", scratch: "str") -> "Finder":
@@ -362,7 +362,7 @@ class _Absent(object):
         return _Absent(self._name + "()", self._finder)
 
 
-# -- __main__ ----------------------------------------------------------------------------------------------------------
+# -- __main__ ------------------------------------------------------------------------------------------------
 
 
 #: Names the file from which children of `multiprocessing` take their ``__main__``.

@@ -1,10 +1,13 @@
-"""What pickles of ours call when they are read: it builds classes, functions and exceptions, or finds those that the reader has.
+"""What pickles of ours call when they are read: it builds classes, functions and exceptions, or finds those
+that the reader has.
 
-The rules stand in ``docs/values.md``. Two are kept here: *the reader's own class wins* (in a session by its name, on a worker, where two classes
-may have one name, by the key that it travels with), and *what is known already is not changed*.
+The rules stand in ``docs/values.md``. Two are kept here: *the reader's own class wins* (in a session by its
+name, on a worker, where two classes may have one name, by the key that it travels with), and *what is known
+already is not changed*.
 
-Pickles name this module by `NAME`, under which it is registered: in a session it is part of `wingspan`, on a worker of the archive. It is one
-module, however long, as a pickle that names it must be readable by whatever Wingspan made the map.
+Pickles name this module by `NAME`, under which it is registered: in a session it is part of `wingspan`, on a
+worker of the archive. It is one module, however long, as a pickle that names it must be readable by whatever
+Wingspan made the map.
 """
 
 import contextlib
@@ -24,9 +27,11 @@ NAME = "wingspan_rebuild"
 #: Is in every pickle that holds bytecode, or a class: only the Python version that wrote it may read it.
 CODE_MARKS = (b"code_by_value", b"class_by_value", b"cloudpickle")
 
-#: Whether this process executes components. In a list, so that it can be set in the one module that is registered.
+#: Whether this process executes components. In a list, so that it can be set in the one module that is
+#: registered.
 on_worker = [False]
-#: Modules whose things travel by value here, though they are in ``sys.modules``: made by `namespace` on a worker.
+#: Modules whose things travel by value here, though they are in ``sys.modules``: made by `namespace` on a
+#: worker.
 _stand_ins: "Dict[str, types.ModuleType]" = {}
 _by_key: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
 _keys: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
@@ -124,7 +129,9 @@ def lookup(module: "Optional[str]", qualified_name: "str") -> "Any":
 
 
 def _publish(module: "str", qualified_name: "str", thing: "Any") -> "None":
-    """On a worker: let what comes from a module that is not there be found under its name, as `multiprocessing` looks for it."""
+    """On a worker: let what comes from a module that is not there be found under its name, as
+    `multiprocessing` looks for it.
+    """
     if on_worker[0] and "." not in qualified_name:
         stand_in = _stand_ins.get(module)
         if stand_in is not None:
@@ -140,14 +147,14 @@ def _known(key: "Optional[str]", module: "str", qualified_name: "str", kind: "ty
     return None if key is None else _by_key.get(key)
 
 
-# -- modules and namespaces --------------------------------------------------------------------------------------------
+# -- modules and namespaces ----------------------------------------------------------------------------------
 
 
 def namespace(module: "str", facts: "Dict[str, Any]", importable: "bool") -> "Dict[str, Any]":
     """The globals of functions that travel by value.
 
-    In a session a dict of their own: what a component did to its globals stays there. On a worker that of the module, which is made if nobody
-    can import it.
+    In a session a dict of their own: what a component did to its globals stays there. On a worker that of the
+    module, which is made if nobody can import it.
 
     Args:
         module: Its name.
@@ -183,7 +190,9 @@ def _stand_in(module: "str", facts: "Dict[str, Any]") -> "Optional[types.ModuleT
 
 
 def _comes_as_source(module: "str") -> "bool":
-    """The map has an own module of this name, which is not the one that a function by value is of: there are two."""
+    """The map has an own module of this name, which is not the one that a function by value is of: there
+    are two.
+    """
     return any(
         module in getattr(finder, "modules", ())
         for finder in sys.meta_path
@@ -261,7 +270,9 @@ def sentinel(module: "str", name: "str", kind: "type") -> "Any":
 
 
 def kept(module: "str", name: "str", kind: "type", base: "Any") -> "Any":
-    """An object that its class pickles by the name under which a module keeps it; where nobody has it, one without its state."""
+    """An object that its class pickles by the name under which a module keeps it; where nobody has it,
+    one without its state.
+    """
     found = lookup(module, name)
     if type(found) is kind:
         return found
@@ -279,7 +290,7 @@ def set_kept(made: "Any", state: "Any") -> "Any":
     return made
 
 
-# -- code and functions ------------------------------------------------------------------------------------------------
+# -- code and functions --------------------------------------------------------------------------------------
 
 
 def code_by_value(data: "bytes", file: "Optional[str]" = None, text: "str" = "") -> "types.CodeType":
@@ -452,7 +463,7 @@ def fresh_generator(kind: "type", source: "Optional[type]") -> "Any":
     return kind() if source is None else kind(source())
 
 
-# -- classes -----------------------------------------------------------------------------------------------------------
+# -- classes -------------------------------------------------------------------------------------------------
 
 
 def class_by_value(
@@ -472,7 +483,8 @@ def class_by_value(
         named: It stands under its name in its module.
         module, qualified_name, metaclass, bases: As the class has them; no metaclass: that of its bases.
         head: What must be there when the class is created: ``__slots__``, for instance.
-        quiet: A base has an ``__init_subclass__`` of the user's, which has been called where the class was defined.
+        quiet: A base has an ``__init_subclass__`` of the user's, which has been called where the class was
+            defined.
     """
     known = _known(key if named else None, module, qualified_name, type)
     if known is None:
@@ -596,7 +608,9 @@ def new_member(
 
 
 class _Discarded(object):
-    """In place of a member that the reader's own enum does not have: it goes into a state that is not used."""
+    """In place of a member that the reader's own enum does not have: it goes into a state that is not
+    used.
+    """
 
 
 def set_member(made: "Any", state: "Dict[str, Any]") -> "Any":
@@ -605,11 +619,13 @@ def set_member(made: "Any", state: "Dict[str, Any]") -> "Any":
     return made
 
 
-# -- exceptions and others ---------------------------------------------------------------------------------------------
+# -- exceptions and others -----------------------------------------------------------------------------------
 
 
 def exception(kind: "type", base: "Any", arguments: "Tuple[Any, ...]") -> "BaseException":
-    """An exception without its constructor being called, which may want other arguments than those it keeps."""
+    """An exception without its constructor being called, which may want other arguments than those it
+    keeps.
+    """
     try:
         made = base.__new__(kind, *arguments)
     except TypeError:
@@ -625,7 +641,8 @@ def set_exception(made: "BaseException", state: "Tuple[Dict[str, Any], Any, Dict
 
     Args:
         made: The exception.
-        state: What the built-in class keeps, what the object keeps (or what its own ``__getstate__`` gave), the exceptions it is chained to.
+        state: What the built-in class keeps, what the object keeps (or what its own ``__getstate__`` gave),
+            the exceptions it is chained to.
     """
     built_in, own, chain = state
     for name, value in built_in.items():
@@ -642,7 +659,9 @@ def set_exception(made: "BaseException", state: "Tuple[Dict[str, Any], Any, Dict
 
 
 def _set_built_in(made: "BaseException", name: "str", value: "Any") -> "None":
-    """Set what the built-in class keeps, whatever the user's class makes of that name, and where it lets nothing be set."""
+    """Set what the built-in class keeps, whatever the user's class makes of that name, and where it lets
+    nothing be set.
+    """
     for ancestor in type(made).__mro__:
         if name in vars(ancestor) and not ancestor.__flags__ & (1 << 9):
             vars(ancestor)[name].__set__(made, value)

@@ -27,7 +27,7 @@ class Slots(object):
         """The first `length` bytes of a slot."""
         return self._memory[slot * PIECE_BYTES : slot * PIECE_BYTES + length]
 
-    # -- the executor's side -------------------------------------------------------------------------------------------
+    # -- the executor's side ---------------------------------------------------------------------------------
 
     def in_executor(self) -> "None":
         """Close the other side's end."""
@@ -40,7 +40,7 @@ class Slots(object):
             os._exit(0)  # the supervisor is gone
         return number[0]
 
-    # -- the supervisor's side -----------------------------------------------------------------------------------------
+    # -- the supervisor's side -------------------------------------------------------------------------------
 
     def in_supervisor(self) -> "None":
         """Close the other side's end."""

@@ -221,7 +221,7 @@ class Supervisor(object):
     def _retires(self) -> "bool":
         return time.monotonic() > self.retires_at
 
-    # -- feeding ---------------------------------------------------------------------------------------------------
+    # -- feeding ---------------------------------------------------------------------------------------------
 
     def _fill(self) -> "None":
         if self._running.out_sent + self._running.err_sent > PRINTED_BYTES:
@@ -278,7 +278,7 @@ class Supervisor(object):
         self.chunks.append(chunk)
         self._running.send(chunk.encode(chunk.block.attempt))
 
-    # -- what comes back -------------------------------------------------------------------------------------------
+    # -- what comes back -------------------------------------------------------------------------------------
 
     def _pump(self) -> "None":
         process = self._running
@@ -422,7 +422,7 @@ class Supervisor(object):
             time.sleep(0.01)
         return self.stop
 
-    # -- what is printed, and signs of life --------------------------------------------------------------------------
+    # -- what is printed, and signs of life ------------------------------------------------------------------
 
     def _print(
         self,

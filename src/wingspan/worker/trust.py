@@ -1,10 +1,11 @@
 """Modes, foreign names and safe opening: the one place that decides them, on both sides.
 
-Our folders are 0700, our files 0600, our programs 0700, whatever the umask. A name that comes from elsewhere (a lock, a manifest, an archive,
-a job) is checked here before it becomes a path. What is opened because it is ours is opened without following a link, and looked at when it is open.
+Our folders are 0700, our files 0600, our programs 0700, whatever the umask. A name that comes from elsewhere
+(a lock, a manifest, an archive, a job) is checked here before it becomes a path. What is opened because it is
+ours is opened without following a link, and looked at when it is open.
 
-Errors are those of the standard library: what is wrong with a name is a `BadName`, a file or folder that others control is a `NotClosed`;
-who knows the package, bundle or map says so around it.
+Errors are those of the standard library: what is wrong with a name is a `BadName`, a file or folder that
+others control is a `NotClosed`; who knows the package, bundle or map says so around it.
 """
 
 import contextlib
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 FOLDER, FILE, PROGRAM = 0o700, 0o600, 0o700
 
-#: Bytes of one part of a path (every file system's limit), and of a whole one (PATH_MAX less room for the folder before it).
+#: Bytes of one part of a path (every file system's limit), and of a whole one (PATH_MAX less room for the
+#: folder before it).
 LONGEST_PART, LONGEST_PATH = 255, 3072
-#: Categories of Unicode that are not to be seen, or change how the rest is seen: control, format, surrogate, line and paragraph separators.
+#: Categories of Unicode that are not to be seen, or change how the rest is seen: control, format, surrogate,
+#: line and paragraph separators.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _PLAIN = re.compile("[ -~]*\\Z")
 
@@ -38,11 +41,12 @@ class NotClosed(PermissionError):
 
 
 def check_path(name: "str") -> "str":
-    """`name`, if it is a path below the folder it is meant for: relative, in its plain form, of characters that can be seen.
+    """`name`, if it is a path below the folder it is meant for: relative, in its plain form, of characters
+    that can be seen.
 
     Raises:
-        BadName: It is absolute, has empty parts, ``.`` or ``..``, control or format characters, looks like one of these in
-            another form of Unicode, or is too long.
+        BadName: It is absolute, has empty parts, ``.`` or ``..``, control or format characters, looks like
+            one of these in another form of Unicode, or is too long.
 
     >>> check_path("lib/python3.12/site.py")
     'lib/python3.12/site.py'
@@ -125,7 +129,9 @@ class Tree(object):
             self._links.setdefault(owner, {})[name] = link
 
     def first_fault(self) -> "Optional[Tuple[str, str, str]]":
-        """``(owner, name, what is wrong)`` of the first name that would be written through a symbolic link; None if there is none."""
+        """``(owner, name, what is wrong)`` of the first name that would be written through a symbolic
+        link; None if there is none.
+        """
         links: "Dict[str, Tuple[str, str, str]]" = {}
         for owner in self._links:
             for name, target in self._links[owner].items():
@@ -155,7 +161,10 @@ class Tree(object):
 
 
 def _leads_out(name: "str", target: "str") -> "bool":
-    """Whether a link may lead out of the folder in which `name` lies. What goes up more than once after going down may pass other links."""
+    """Whether a link may lead out of the folder in which `name` lies.
+
+    What goes up more than once after going down may pass other links.
+    """
     depth = name.count("/")
     parts = target.split("/")
     ups = 0
@@ -181,7 +190,9 @@ def why_open(status: "os.stat_result") -> "Optional[str]":
 
 
 def _is_own_group(gid: "int") -> "bool":
-    """Whether nobody but this user is in the group: root's, or the one of the user's own name that many systems give everybody."""
+    """Whether nobody but this user is in the group: root's, or the one of the user's own name that many
+    systems give everybody.
+    """
     import grp
     import pwd
 
@@ -240,7 +251,8 @@ def make_folder(path: "str") -> "None":
     """Make a folder of ours, and those above that are missing, for this user alone; close one that is there.
 
     Raises:
-        NotClosed: What is there belongs to somebody else, or is a link of somebody else's. OSError: It cannot be made.
+        NotClosed: What is there belongs to somebody else, or is a link of somebody else's. OSError: It cannot
+            be made.
     """
     path = os.fspath(path)
     try:
@@ -264,9 +276,11 @@ def make_folder(path: "str") -> "None":
 
 
 def close_folder(path: "str") -> "None":
-    """As `make_folder`; but from a folder that is there already, and may hold more than ours, only the right of others to write is taken.
+    """As `make_folder`; but from a folder that is there already, and may hold more than ours, only the right
+    of others to write is taken.
 
-    One with the sticky bit (/tmp) is meant for everybody, and stays as it is: nobody takes there what is another's.
+    One with the sticky bit (/tmp) is meant for everybody, and stays as it is: nobody takes there what is
+    another's.
 
     Raises:
         NotClosed, OSError: As in `make_folder`.
@@ -296,7 +310,8 @@ def open_file(path: "str", flags: "int" = os.O_RDONLY, mode: "int" = FILE) -> "i
     One that others could write is closed to them (if it is opened for writing, or belongs to this user).
 
     Raises:
-        NotClosed: It belongs to somebody else, or is no plain file. OSError: It cannot be opened; ELOOP for a link.
+        NotClosed: It belongs to somebody else, or is no plain file. OSError: It cannot be opened; ELOOP for a
+            link.
     """
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode)
     try:
@@ -325,7 +340,8 @@ def replacing(path: "str", mode: "int" = FILE, sync: "bool" = True) -> "Iterator
     Args:
         path: The file.
         mode: Its mode, whatever the umask.
-        sync: Wait for the disk. False: a crash of the machine may leave half of it, which its reader has to notice.
+        sync: Wait for the disk. False: a crash of the machine may leave half of it, which its reader has to
+            notice.
     """
     folder, name = os.path.split(os.fspath(path))
     temporary = os.path.join(folder, ".%s.%d.%s" % (name[:200], os.getpid(), _random()))
@@ -356,7 +372,8 @@ def write_whole(path: "str", data: "bytes", mode: "int" = FILE, sync: "bool" = F
 
 
 def copied_mode(status: "os.stat_result") -> "int":
-    """The mode of our copy of what has that status: for this user alone, and no more than the source gives its owner.
+    """The mode of our copy of what has that status: for this user alone, and no more than the source gives
+    its owner.
 
     The owner can always read the copy, write it (it has to be removed some day) and enter a folder.
     """
@@ -369,7 +386,8 @@ def copy_file(source: "str", target: "str") -> "None":
     """Copy a plain file to a new one that is this user's alone; file systems that can share blocks do.
 
     Raises:
-        OSError: `source` is no plain file (EINVAL), or `target` is there (EEXIST), or anything else goes wrong.
+        OSError: `source` is no plain file (EINVAL), or `target` is there (EEXIST), or anything else goes
+            wrong.
     """
     import fcntl
     import shutil
@@ -393,5 +411,6 @@ def copy_file(source: "str", target: "str") -> "None":
         os.close(old)
 
 
-#: ioctl_ficlone(2): the file system shares the blocks of both files until one of them is written to (Btrfs, XFS, bcachefs).
+#: ioctl_ficlone(2): the file system shares the blocks of both files until one of them is written to (Btrfs,
+#: XFS, bcachefs).
 _FICLONE = 0x40049409

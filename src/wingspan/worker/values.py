@@ -1,7 +1,8 @@
-"""Pickling what the reader cannot import: own classes, functions, enums, exceptions and what functools makes of them.
+"""Pickling what the reader cannot import: own classes, functions, enums, exceptions and what functools makes
+of them.
 
-This is cloudpickle's pickler with reducers of ours for what it loses, or changes where the reader knows it already. The rules stand in
-``docs/values.md``; what the pickles call when they are read is in `rebuild`.
+This is cloudpickle's pickler with reducers of ours for what it loses, or changes where the reader knows it
+already. The rules stand in ``docs/values.md``; what the pickles call when they are read is in `rebuild`.
 """
 
 import builtins
@@ -73,7 +74,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         file: What is written to.
         protocol: Of pickle.
         by_value: Name of a module -> whether its things travel by value.
-        spread: A generator of random numbers arrives as a new one, on each worker another: so for what a function refers to.
+        spread: A generator of random numbers arrives as a new one, on each worker another: so for what a
+            function refers to.
         on_own: Told the module of each function and class that travels by name.
         forced: Travels by value, though it stands under its name in a module that others can import.
     """
@@ -142,7 +144,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._without_state(obj)
         return NotImplemented
 
-    # -- by name or by value ---------------------------------------------------------------------------------------------
+    # -- by name or by value ---------------------------------------------------------------------------------
 
     def _is_named(self, module: "Optional[str]", obj: "Any") -> "bool":
         """`obj` stands under its own name in its module."""
@@ -309,7 +311,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return "%s: %.200s" % (type(error).__name__, error)
         return None
 
-    # -- things of functools and others ----------------------------------------------------------------------------------
+    # -- things of functools and others ----------------------------------------------------------------------
 
     def _lru(self, obj: "Any") -> "Any":
         if self._travels_by_name(obj):
@@ -368,7 +370,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return NotImplemented
 
     def _reduced(self, obj: "Any") -> "Any":
-        """What the object's own class makes of it. A text is a name in the class's module, where nobody else may find it."""
+        """What the object's own class makes of it.
+
+        A text is a name in the class's module, where nobody else may find it.
+        """
         kind: "Any" = type(obj)
         made = obj.__reduce_ex__(self.proto)
         module = kind.__module__
@@ -414,7 +419,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             options["default"] = obj.__default__
         return rebuild.parameter, (rebuild.key_of(obj), obj.__module__, type(obj), arguments, options)
 
-    # -- enums and exceptions ----------------------------------------------------------------------------------------------
+    # -- enums and exceptions --------------------------------------------------------------------------------
 
     def _enum_member(self, obj: "Any") -> "Any":
         kind = type(obj)

@@ -1,4 +1,5 @@
-"""Imported as ``__main__`` by children of `multiprocessing` that were not forked: it becomes the user's (see `own`).
+"""Imported as ``__main__`` by children of `multiprocessing` that were not forked: it becomes the user's (see
+`own`).
 
 In the archive it lies at the top.
 """

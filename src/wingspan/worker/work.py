@@ -47,7 +47,7 @@ class WorkSource(object):
         if int(name.rsplit(".", 1)[1]) > 0:
             self._unfinished = self._own_unfinished()
 
-    # -- rounds ------------------------------------------------------------------------------------------------------
+    # -- rounds ----------------------------------------------------------------------------------------------
 
     def _load_rounds(self) -> "bool":
         """Look for new rounds; True if there are any."""
@@ -92,7 +92,7 @@ class WorkSource(object):
                 attempt = 0
         return attempt
 
-    # -- blocks ------------------------------------------------------------------------------------------------------
+    # -- blocks ----------------------------------------------------------------------------------------------
 
     def next_block(self) -> "Optional[Block]":
         """Claim a block; None when nothing is left to claim in the rounds known."""
@@ -250,7 +250,7 @@ class WorkSource(object):
         """File of the function that was given last."""
         return rounds.newest_function({number: state.plan for number, state in self._rounds.items()})
 
-    # -- what was left undone ----------------------------------------------------------------------------------------
+    # -- what was left undone --------------------------------------------------------------------------------
 
     def _own_unfinished(self) -> "List[Tuple[Round, int, Mapping[int, bool]]]":
         """Blocks that earlier starts of this worker claimed and did not finish."""

@@ -1,4 +1,6 @@
-"""Activation: what packages and workspaces ask of it, in whatever place and under whatever name an environment lies."""
+"""Activation: what packages and workspaces ask of it, in whatever place and under whatever name an
+environment lies.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def odd_workspace(
     write_workspace: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """Environments: ``odd`` (no Python; broken and hostile activation), ``moved`` (modules and scripts that hold the prefix, and wheels)."""
+    """Environments: ``odd`` (no Python; broken and hostile activation), ``moved`` (modules and scripts
+    that hold the prefix, and wheels).
+    """
     folder = tmp_path_factory.mktemp("odd")
     subprocess.run(["cp", "-al", local_channel, folder / "channel"], check=True)
     for index in (folder / "channel").rglob("repodata*"):
@@ -117,7 +121,9 @@ PRINT = "import json, os; print(json.dumps(dict(os.environ)))"
 def test_variables_of_packages_are_text(
     way: str, odd: Callable[..., Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A value arrives as it is; what is no JSON, no name of a variable or no text is left out; nothing is executed."""
+    """A value arrives as it is; what is no JSON, no name of a variable or no text is left out; nothing is
+    executed.
+    """
     monkeypatch.chdir(tmp_path)
     bundle = odd("odd", way.rsplit(maxsplit=1)[-1], executable=way == "pack")
     show = [sys.executable, "-I", "-c", PRINT]
@@ -198,7 +204,9 @@ def test_an_activation_script_is_sound_for_any_names_and_values(
     shell: str,
     tmp_path: Path,
 ) -> None:
-    """Whatever packages, folders and environments are called: the shell sees the texts as they are, and executes none."""
+    """Whatever packages, folders and environments are called: the shell sees the texts as they are, and
+    executes none.
+    """
     with tempfile.TemporaryDirectory(dir=tmp_path) as work:
         folder = Path(work, "env")
         for place in ("env_vars.d", "activate.d"):
@@ -262,7 +270,9 @@ def test_an_environment_that_is_activated_in_another_is_this_one(
 
 @pytest.mark.parametrize("kind", ["squashfs", "sif", "oci"])
 def test_what_was_made_of_files_that_move_is_made_anew(kind: str, odd: Callable[..., Bundle]) -> None:
-    """Modules, sysconfig, scripts and the wheels' own lists say the new place, not the one that they were built for."""
+    """Modules, sysconfig, scripts and the wheels' own lists say the new place, not the one that they were
+    built for.
+    """
     folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="w"))
     try:
         prefix = unpack_bundle(odd("moved", kind), folder, environment="e")
@@ -304,7 +314,9 @@ def test_an_environment_that_the_starter_moves_is_of_one_piece(
 
 
 def check_records(prefix: Path) -> None:
-    """Every RECORD is what pip would write: each file with its digest and size, and none that is not there."""
+    """Every RECORD is what pip would write: each file with its digest and size, and none that is not
+    there.
+    """
     import base64
     import csv
     import hashlib
@@ -345,7 +357,9 @@ NASTY = ["q s", "{a,b}", "a;b&c", "*", "~", "-n", "ä", "(x)", "#1", "a=b", "!!"
 
 @pytest.mark.parametrize("name", NASTY)
 def test_any_name_that_can_be_seen_is_a_place(name: str, odd: Callable[..., Bundle], tmp_path: Path) -> None:
-    """Programs, scripts and activation work in a folder and under a name with whatever characters; by both unpackers."""
+    """Programs, scripts and activation work in a folder and under a name with whatever characters; by
+    both unpackers.
+    """
     packed = odd("moved", "pack", executable=True)
     places = [tmp_path / "theirs" / name, tmp_path / "ours" / name]
     words = ["bash", str(packed.path), "-o", str(places[0]), f"--env-name={name} e"]
@@ -412,7 +426,9 @@ def test_names_that_are_no_folders_are_refused(
 def test_folders_that_break_scripts_are_refused(
     name: str, odd: Callable[..., Bundle], tmp_path: Path
 ) -> None:
-    """Packages have their path in scripts, between quotes of all kinds: what means something there is refused."""
+    """Packages have their path in scripts, between quotes of all kinds: what means something there is
+    refused.
+    """
     packed = odd("odd", "pack", executable=True)
     with pytest.raises(InvalidPlace):
         unpack_bundle(packed, tmp_path / name)

@@ -148,7 +148,9 @@ def test_second_build_does_nothing(build: Build, bundle_cache: Path, local_works
 
 
 def test_another_wingspan_builds_anew(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle with scripts of ours is found built by the Wingspan that has these scripts: an upgrade mends what they do."""
+    """A bundle with scripts of ours is found built by the Wingspan that has these scripts: an upgrade
+    mends what they do.
+    """
     first = build("small", "install")
     other = Path(shutil.copytree(remote._FOLDER, tmp_path / "remote"))
     script = other / "install.sh"
@@ -174,7 +176,9 @@ def test_an_altered_bundle_in_the_cache_is_built_again(build: Build, local_works
 def test_two_builds_are_byte_identical(
     kind: str, build: Build, local_workspace: Path, tmp_path: Path
 ) -> None:
-    """Another machine's build (own cache, one core, closed umask, other folder and time) gives the same bytes."""
+    """Another machine's build (own cache, one core, closed umask, other folder and time) gives the same
+    bytes.
+    """
     first = build("wheels", kind)
     workspace = shutil.copytree(local_workspace, tmp_path / "elsewhere")
     # the workspace's name comes from its manifest, so the folder does not matter
@@ -201,7 +205,9 @@ def test_nothing_of_the_builder_is_inside(
 
 
 def test_bytecode_is_there_and_unchecked(build: Build, tmp_path: Path) -> None:
-    """Every module has a .pyc that holds whatever the file times become: hash-based, not checked (PEP 552)."""
+    """Every module has a .pyc that holds whatever the file times become: hash-based, not checked (PEP
+    552).
+    """
     bundle = build("wheels")
     root = tmp_path / "x"
     subprocess.run(
@@ -253,7 +259,9 @@ def test_wheels_are_installed_for_the_prefix(build: Build, tmp_path: Path) -> No
 def test_an_altered_package_is_named_and_not_kept(
     local_workspace: Path, local_channel: Path, tmp_path: Path, empty_cache: Path
 ) -> None:
-    """A package that is not the lock's stops the build by name, leaves nothing, and does no harm once it is mended."""
+    """A package that is not the lock's stops the build by name, leaves nothing, and does no harm once it
+    is mended.
+    """
     workspace, channel = copied_workspace(local_workspace, local_channel, tmp_path)
     victim = next((channel / "linux-64").glob("libzlib-*.conda"))
     good = victim.read_bytes()
@@ -296,7 +304,9 @@ def test_an_altered_archive_in_the_cache_is_fetched_again(local_workspace: Path,
 def test_an_altered_extracted_package_is_not_used(
     time: str, local_workspace: Path, tmp_path: Path, empty_cache: Path
 ) -> None:
-    """py-rattler takes what it extracted before as it is, and files there are hard-linked into environments."""
+    """py-rattler takes what it extracted before as it is, and files there are hard-linked into
+    environments.
+    """
     env = load_environment(local_workspace, "small", "linux-64")
     first = build_bundle(env, "squashfs")
     victim = next((empty_cache / "environments/packages").glob("prefix-probe-*/bin/prefix-probe"))
@@ -310,7 +320,9 @@ def test_an_altered_extracted_package_is_not_used(
 
 
 def test_modes_in_the_cache_are_not_believed(local_workspace: Path, empty_cache: Path) -> None:
-    """A program that somebody made no program is one in the next bundle; so it is in the one after that, which is put together from kept content."""
+    """A program that somebody made no program is one in the next bundle; so it is in the one after that,
+    which is put together from kept content.
+    """
     env = load_environment(local_workspace, "small", "linux-64")
     first = build_bundle(env, "squashfs")
     victim = next((empty_cache / "environments/packages").glob("prefix-probe-*/bin/prefix-probe"))
@@ -363,7 +375,9 @@ def test_an_old_package_without_a_list(
 def test_what_was_kept_of_python_packages_is_not_believed(
     name: str, how: str, local_workspace: Path, empty_cache: Path
 ) -> None:
-    """Wheels that were unpacked and modules that were compiled go into bundles as they were, whatever became of the files in the cache."""
+    """Wheels that were unpacked and modules that were compiled go into bundles as they were, whatever
+    became of the files in the cache.
+    """
     env = load_environment(local_workspace, "wheels", "linux-64")
     first = build_bundle(env, "squashfs")
     ending = ".py" if name == "uv" else ".pyc"

@@ -54,7 +54,9 @@ def test_bundle_verify_unpack_enter(wingspan, tmp_path: Path) -> None:  # type: 
 
 
 def test_what_is_told_of_a_bundle(wingspan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """GPUs that nothing in it uses; a folder without the way to it; and a base that is none, in one line before anything is made."""
+    """GPUs that nothing in it uses; a folder without the way to it; and a base that is none, in one line
+    before anything is made.
+    """
     (tmp_path / "here").mkdir()
     made = wingspan("bundle", "-e", "small", "-k", "install", "--gpus", "-o", f"{tmp_path}/here/..", "-q")
     assert "GPUs are asked for, but nothing in environment 'small'" in made.stderr

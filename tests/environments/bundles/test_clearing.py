@@ -1,4 +1,6 @@
-"""What a job that was started in a bundle leaves on the machine: nothing, however it ends; and engines that stopped working there."""
+"""What a job that was started in a bundle leaves on the machine: nothing, however it ends; and engines
+that stopped working there.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,8 @@ def local_job(
 def ended_at_its_limit(words: Sequence[str], folder: Path, path: str = "/usr/bin:/bin") -> str:
     """What a job of the local pool printed that its time limit has ended.
 
-    A limit that is over before the job has printed anything says nothing, and a slow machine needs longer: the next one is twice as long.
+    A limit that is over before the job has printed anything says nothing, and a slow machine needs longer:
+    the next one is twice as long.
     """
     limit = 0.5
     while True:
@@ -135,7 +138,9 @@ def fake(folder: Path, name: str, script: str) -> str:
 def test_a_local_job_leaves_nothing(
     kind: str, method: str | None, build: Build, job_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a job of the local pool has ended, by itself or by its time limit, what was unpacked for it is gone."""
+    """When a job of the local pool has ended, by itself or by its time limit, what was unpacked for it is
+    gone.
+    """
     monkeypatch.setattr(local_jobs, "_PATIENCE", PATIENCE)  # a busy disk may take its time
     bundle = bundle_of(build, kind)
     assert local_job(command_for(bundle, ["prefix-probe"], method), job_folder) == "completed"
@@ -172,7 +177,9 @@ def _words_of(process: str) -> str:
 
 
 def test_a_time_limit_is_told_first(job_folder: Path) -> None:
-    """A job of the local pool gets a SIGTERM at its limit, and may clear up; it is ended all the same if it does not listen."""
+    """A job of the local pool gets a SIGTERM at its limit, and may clear up; it is ended all the same if
+    it does not listen.
+    """
     told = ["/bin/sh", "-c", "trap 'echo told; exit 0' TERM; echo begun; while :; do sleep 0.05; done"]
     assert ended_at_its_limit(told, job_folder) == "begun\ntold\n"
     deaf = ["/bin/sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.05; done"]
@@ -181,7 +188,9 @@ def test_a_time_limit_is_told_first(job_folder: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "method"), UNPACKING)
 def test_the_end_is_the_commands(kind: str, method: str | None, build: Build, job_folder: Path) -> None:
-    """Codes are the command's own, an end by a signal is one, its input is the job's, and SIGINT is not ignored in it."""
+    """Codes are the command's own, an end by a signal is one, its input is the job's, and SIGINT is not
+    ignored in it.
+    """
     bundle = bundle_of(build, kind)
     done = run(command_for(bundle, ["sh", "-c", "cat; exit 7"], method), job_folder, input="given")
     assert (done.returncode, done.stdout, done.stderr) == (7, "given", "")
@@ -201,7 +210,9 @@ def test_the_end_is_the_commands(kind: str, method: str | None, build: Build, jo
 @pytest.mark.parametrize("group", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_signals_are_passed_on(number: signal.Signals, group: bool, build: Build, job_folder: Path) -> None:
-    """A signal to the job, to its first process or to all, is the command's to handle; then what was unpacked is gone."""
+    """A signal to the job, to its first process or to all, is the command's to handle; then what was
+    unpacked is gone.
+    """
     handles = f"trap 'exit 42' {number.name[3:]}; echo begun; while :; do sleep 0.02; done"
     process = begun(command_for(bundle_of(build, "pack"), ["sh", "-c", handles]), job_folder)
     (os.killpg if group else os.kill)(process.pid, number)
@@ -239,7 +250,9 @@ def test_without_bash(build: Build, job_folder: Path) -> None:
 
 
 def test_the_next_job_clears_away_what_a_kill_left(build: Build, job_folder: Path) -> None:
-    """What a job had no time to clear away goes with the next one; folders of jobs that live, or of other machines, stay."""
+    """What a job had no time to clear away goes with the next one; folders of jobs that live, or of other
+    machines, stay.
+    """
     words = command_for(bundle_of(build, "pack"), ["sh", "-c", WAITS])
     killed = begun(words, job_folder)
     killed_owner = left(job_folder)[0] / ".owner"
@@ -280,7 +293,9 @@ def test_a_mount_does_not_wait_for_what_a_kill_left(method: str, build: Build, j
 
 @pytest.mark.parametrize("unreadable", ["", "boot_id", "ns/pid"])
 def test_whose_a_folder_is(unreadable: str, as_ordinary_user: AsUser) -> None:
-    """A process that does not take this user's signals lives; where machines cannot be told apart every folder is somebody's."""
+    """A process that does not take this user's signals lives; where machines cannot be told apart every
+    folder is somebody's.
+    """
     functions = remote_file("starter/clearing.sh").read_text()
     assert unreadable in functions
     if unreadable:
@@ -351,7 +366,9 @@ esac
 
 
 def test_a_docker_container_ends_with_its_job(build: Build, job_folder: Path) -> None:
-    """The daemon's container is removed when the job's time is up; one of a job that was killed, by the next job; no other."""
+    """The daemon's container is removed when the job's time is up; one of a job that was killed, by the
+    next job; no other.
+    """
     path = fake(job_folder, "docker", FAKE_DOCKER)
     tools = job_folder / "tools"
     words = command_for(bundle_of(build, "oci"), ["sleep", "600"], "docker")
@@ -396,7 +413,9 @@ exec "$@"
 
 
 def test_what_worked_is_doubted_when_it_fails(build: Build, job_folder: Path) -> None:
-    """podman that works in another way than before: that way is found, and remembered; a code of the command is not taken for it."""
+    """podman that works in another way than before: that way is found, and remembered; a code of the
+    command is not taken for it.
+    """
     path = fake(job_folder, "podman", FAKE_PODMAN)
     asked, works = job_folder / "tools/asked", job_folder / "tools/works"
 
@@ -484,7 +503,9 @@ case $last in /*) exec "$last" ;; esac
     ("kind", "engine"), [("squashfs", "apptainer"), ("oci", "apptainer"), ("oci", "podman")]
 )
 def test_a_command_is_executed_once(kind: str, engine: str, build: Build, job_folder: Path) -> None:
-    """A command that has begun is not executed again, whatever its code, and whatever became of the engine meanwhile."""
+    """A command that has begun is not executed again, whatever its code, and whatever became of the
+    engine meanwhile.
+    """
     for name in ("apptainer", "podman", "docker", "unshare"):
         path = fake(job_folder, name, "exit 1\n")
     works, ran = job_folder / "tools/works", job_folder / "ran"
@@ -507,7 +528,9 @@ def fake_program(folder: Path, script: str) -> str:
 
 
 def test_a_doubt_keeps_its_folder(build: Build, job_folder: Path) -> None:
-    """While it is tried whether the engine works, the job's folder has an owner that lives: no other job removes it."""
+    """While it is tried whether the engine works, the job's folder has an owner that lives: no other job
+    removes it.
+    """
     seen, works = job_folder / "seen", job_folder / "tools/works"
     path = fake(
         job_folder,
@@ -528,7 +551,9 @@ exit 125
 
 
 def test_signals_after_coming_back(build: Build, job_folder: Path) -> None:
-    """A signal that comes while the next way is tried ends the job; it is not kept for the command that did not begin."""
+    """A signal that comes while the next way is tried ends the job; it is not kept for the command that
+    did not begin.
+    """
     works, tried = job_folder / "tools/works", job_folder / "tried"
     path = fake(job_folder, "apptainer", f"[ -e {works} ] || exit 255\n")
     fake(job_folder, "podman", "exit 1\n")
@@ -548,7 +573,9 @@ def test_signals_after_coming_back(build: Build, job_folder: Path) -> None:
 
 @pytest.mark.parametrize("begins", [False, True])
 def test_a_sif_that_apptainer_does_not_run(begins: bool, build: Build, job_folder: Path) -> None:
-    """Apptainer that fails before the command began is code 122 with its reason; a command's own 255 is its own."""
+    """Apptainer that fails before the command began is code 122 with its reason; a command's own 255 is
+    its own.
+    """
     path = fake(job_folder, "apptainer", CONTAINER if begins else 'echo "FATAL: no fuse" >&2; exit 255\n')
     program = fake_program(job_folder, f"echo ran >>{job_folder}/ran; exit 255\n")
     done = run(command_for(build("small", "sif"), [program]), job_folder, path)

@@ -1,4 +1,6 @@
-"""Environments that are put together from packages installed before: the same bytes as when they are installed."""
+"""Environments that are put together from packages installed before: the same bytes as when they are
+installed.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def forget(cache: Path, *names: str) -> None:
 
 @pytest.mark.slow
 def test_the_same_bytes_as_installed(local_workspace: Path, empty_cache: Path) -> None:
-    """Built again, nothing is installed, and the bundle is the same; also when what was kept is damaged or gone."""
+    """Built again, nothing is installed, and the bundle is the same; also when what was kept is damaged
+    or gone.
+    """
     first, installed = built(local_workspace, "wheels")
     assert installed
     shares = empty_cache / "environments/shares"
@@ -130,7 +134,9 @@ def test_packages_of_two_environments(
 def test_what_the_lock_says_is_inside(
     local_workspace: Path, local_channel: Path, tmp_path: Path, empty_cache: Path
 ) -> None:
-    """A lock that has the same package from another place gets its own records, not those kept of the first."""
+    """A lock that has the same package from another place gets its own records, not those kept of the
+    first.
+    """
     built(local_workspace, "small")
     shutil.copytree(local_channel, tmp_path / "channel")
     workspace = shutil.copytree(local_workspace, tmp_path / "w")
@@ -167,7 +173,9 @@ def wheel(folder: Path, name: str, files: dict[str, bytes], *, said: str | None 
 def test_two_wheels_want_the_same_file(
     local_channel: Path, write_workspace: WriteWorkspace, tmp_path: Path, empty_cache: Path
 ) -> None:
-    """The last by name has its way, every time; what was compiled or kept of both is not taken for either alone."""
+    """The last by name has its way, every time; what was compiled or kept of both is not taken for either
+    alone.
+    """
     wheels = {
         name: wheel(tmp_path, name, {"shared.py": f"x = {name!r}\n".encode(), f"{name}.py": b""})
         for name in ("one", "two")
@@ -198,7 +206,9 @@ def test_two_wheels_want_the_same_file(
 def test_a_packages_own_tests_are_not_compiled(
     local_channel: Path, write_workspace: WriteWorkspace, tmp_path: Path, empty_cache: Path
 ) -> None:
-    """Nobody imports them in a job: they are in the bundle, and can be imported, without byte code that had to be made."""
+    """Nobody imports them in a job: they are in the bundle, and can be imported, without byte code that
+    had to be made.
+    """
     files = {"pkg/__init__.py": b"", "pkg/tests/__init__.py": b"", "pkg/tests/test_it.py": b"x = 1\n"}
     workspace = write_workspace(
         tmp_path / "w",
@@ -258,7 +268,9 @@ def test_a_binary_that_begins_as_text(
 def test_two_conda_packages_want_the_same_file(
     write_workspace: WriteWorkspace, tmp_path: Path, empty_cache: Path
 ) -> None:
-    """One gives way, always the same, and nothing of that is taken for an environment that has one of them."""
+    """One gives way, always the same, and nothing of that is taken for an environment that has one of
+    them.
+    """
     files = {
         "share/same.txt": None,
         "share/empty.txt": "",
@@ -289,7 +301,9 @@ def test_two_conda_packages_want_the_same_file(
 def test_a_wheel_that_spells_its_name_otherwise(
     local_channel: Path, write_workspace: WriteWorkspace, tmp_path: Path, empty_cache: Path
 ) -> None:
-    """Wheels like ruamel_yaml-1.whl with ruamel.yaml-1.dist-info are compiled, kept, and have their programs and data."""
+    """Wheels like ruamel_yaml-1.whl with ruamel.yaml-1.dist-info are compiled, kept, and have their
+    programs and data.
+    """
     files = {
         "dotty.py": b"def main():\n    print('here')\n",
         "dotty_data/large": bytes(9_000_000),
@@ -339,7 +353,9 @@ def _byte_code(source: str, time: int, size: int) -> bytes:
 def test_byte_code_of_the_package_itself(
     write_workspace: WriteWorkspace, local_channel: Path, tmp_path: Path, empty_cache: Path
 ) -> None:
-    """What a package brings is taken where Python would take it for that of its source; if not, the source is compiled."""
+    """What a package brings is taken where Python would take it for that of its source; if not, the
+    source is compiled.
+    """
     site = tmp_path / "source/one/lib/python3.11/site-packages"
     (site / "__pycache__").mkdir(parents=True)
     source, brought = "x = 'compiled'\n", "x = 'brought'\n"

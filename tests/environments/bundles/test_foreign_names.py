@@ -1,4 +1,6 @@
-"""Names that come from locks, packs, packages and wheels: none of them leads out of the environment, whatever its author wrote."""
+"""Names that come from locks, packs, packages and wheels: none of them leads out of the environment,
+whatever its author wrote.
+"""
 
 from __future__ import annotations
 
@@ -249,7 +251,9 @@ EVIL = {
 
 @pytest.mark.parametrize("kind", EVIL)
 def test_a_pack_writes_nothing_outside(kind: str, tmp_path: Path, home: Path, empty_cache: Path) -> None:
-    """Refused before anything is linked, naming the package and the path; nothing is left, nothing else is touched."""
+    """Refused before anything is linked, naming the package and the path; nothing is left, nothing else
+    is touched.
+    """
     packages, guilty, name = EVIL[kind](home)
     records = {"i1": {"noarch": "python"}} if "program" in kind else None
     path = pack(tmp_path / "pack.tar", packages, records=records)
@@ -301,7 +305,9 @@ def test_a_lock_writes_nothing_outside(kind: str, tmp_path: Path, home: Path, em
 def test_a_list_that_lies_is_seen_when_the_package_is_extracted(
     tmp_path: Path, home: Path, empty_cache: Path
 ) -> None:
-    """A link that a package calls a file is found before it is linked: nobody writes through it, nothing behind it is copied."""
+    """A link that a package calls a file is found before it is linked: nobody writes through it, nothing
+    behind it is copied.
+    """
     listed = [{"_path": "x", "path_type": "hardlink"}]
     packages = {
         "i1": package({"x": (LINK, str(home))}, listed=listed),
@@ -333,7 +339,9 @@ def test_no_file_of_a_package_is_setuid(tmp_path: Path, empty_cache: Path) -> No
 
 
 def test_an_unpacked_environment_is_no_cache(tmp_path: Path, empty_cache: Path) -> None:
-    """py-rattler marks the folder that it links into as a cache, which backups leave out: the mark does not stay."""
+    """py-rattler marks the folder that it links into as a cache, which backups leave out: the mark does
+    not stay.
+    """
     path = pack(tmp_path / "pack.tar", {"i1": package({"share/x": b"1"})})
     prefix = unpack_bundle(path, tmp_path / "target")
     assert (prefix / "share/x").read_bytes() == b"1"
@@ -368,7 +376,9 @@ def test_an_empty_prefix_to_be_replaced_is_damage(tmp_path: Path, empty_cache: P
     ],
 )
 def test_names_in_records(file_name: str, record: dict[str, Any], tmp_path: Path, empty_cache: Path) -> None:
-    """What a record says of its package becomes names in caches and in conda-meta: it leads nowhere else either."""
+    """What a record says of its package becomes names in caches and in conda-meta: it leads nowhere else
+    either.
+    """
     path = pack(
         tmp_path / "pack.tar",
         {"i1": package({"a": b""})},
@@ -429,7 +439,9 @@ def test_names_in_locks(entry: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_a_bundle_says_of_itself(key: str, value: object, tmp_path: Path) -> None:
-    """A manifest whose values could not have been written by Wingspan is damaged; no path or script is made of them."""
+    """A manifest whose values could not have been written by Wingspan is damaged; no path or script is
+    made of them.
+    """
     good = Manifest(
         kind="squashfs", workspace="w", environment="default", platform="linux-64", environment_digest="x", lock_sha256="y",
         prefix="/opt/wingspan/environment", python="3.12", packages=1,
@@ -475,7 +487,9 @@ contents = st.one_of(
 def test_any_pack_stays_in_its_folder(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, packages: list[Files]
 ) -> None:
-    """Whatever packages call their files and links, all that an unpacking writes is below its folder, or it is refused."""
+    """Whatever packages call their files and links, all that an unpacking writes is below its folder, or
+    it is refused.
+    """
     folder = tmp_path_factory.mktemp("any")
     monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(folder / "cache"))
     (folder / "deep/er").mkdir(parents=True)
@@ -501,7 +515,9 @@ def test_any_pack_stays_in_its_folder(
 
 
 def test_nothing_of_a_pack_is_executed_while_it_is_unpacked(tmp_path: Path, empty_cache: Path) -> None:
-    """A pack with a wheel is unpacked by this Python: the program that the pack calls python leaves no trace."""
+    """A pack with a wheel is unpacked by this Python: the program that the pack calls python leaves no
+    trace.
+    """
     trace = tmp_path / "trace"
     script = f"#!/bin/sh\ntouch {trace}\n".encode()
     python = package(
@@ -598,7 +614,9 @@ def test_an_oci_with_nothing_at_its_prefix_is_damaged(tmp_path: Path) -> None:
 def test_an_image_without_the_room_that_it_tells_of(
     room: str, said: str, tmp_path: Path, root: Path, empty_cache: Path
 ) -> None:
-    """An image of an older Wingspan tells of no room, a foreign one perhaps of too much: refused, and nothing stays."""
+    """An image of an older Wingspan tells of no room, a foreign one perhaps of too much: refused, and
+    nothing stays.
+    """
     (root / "bin/a").write_bytes(b"/opt/wingspan/environment/lib\0next\0")
     (root / ".wingspan/prefix-files.json").write_text(f'{{"text": [], "binary": ["bin/a"], "room": {room}}}')
     with pytest.raises(BuildFailed, match=said) as caught:
@@ -620,7 +638,9 @@ def test_an_image_with_a_device_is_refused(kind: int, tmp_path: Path, root: Path
 
 @pytest.mark.parametrize("name", ["a;touch x", "a\nRUN evil", "$(x)", "../x", "", "a b", "--flag"])
 def test_names_of_environments_stand_in_scripts(name: str, tmp_path: Path) -> None:
-    """A lock whose environments or platforms have names that a script would take for something else is refused when it is read."""
+    """A lock whose environments or platforms have names that a script would take for something else is
+    refused when it is read.
+    """
     (tmp_path / "pixi.lock").write_text(
         "version: 6\nenvironments:\n"
         f"  {json.dumps(name)}:\n    channels:\n    - url: https://h/c/\n    packages:\n      linux-64: []\npackages: []\n"
@@ -658,7 +678,9 @@ SITE = "lib/python/site-packages"
 def test_wheels_are_not_written_through_links(
     link: str, files: dict[str, str], tmp_path: Path, home: Path, empty_cache: Path
 ) -> None:
-    """A conda package's link in the place of a wheel's file gives way to the file, and what it led to stays as it is."""
+    """A conda package's link in the place of a wheel's file gives way to the file, and what it led to
+    stays as it is.
+    """
     path = pack(tmp_path / "pack.tar", {"i1": package({link: (LINK, f"{home}/authorized_keys")})})
     add_wheel(path, files)
     prefix = unpack_bundle(path, tmp_path / "target")
@@ -702,7 +724,9 @@ def test_nor_when_a_bundle_is_built(tmp_path: Path, home: Path) -> None:
     ],
 )
 def test_damaged_lists_of_programs_are_named(points: str, tmp_path: Path, empty_cache: Path) -> None:
-    """A list of entry points that makes no sense is an error in words, here and on a worker, and nothing is left."""
+    """A list of entry points that makes no sense is an error in words, here and on a worker, and nothing
+    is left.
+    """
     path = pack(tmp_path / "pack.tar", {"i1": package({"a": b""})})
     add_wheel(path, {"w-1.dist-info/entry_points.txt": points})
     with pytest.raises(BundleError) as caught:
@@ -762,7 +786,9 @@ def test_a_pack_that_makes_no_sense_is_damaged(
 
 
 def test_what_no_shell_can_hold_is_left_out_of_the_activation(tmp_path: Path, empty_cache: Path) -> None:
-    """Scripts that lie elsewhere, and values that no variable can have, are left out with a warning; the rest is set."""
+    """Scripts that lie elsewhere, and values that no variable can have, are left out with a warning; the
+    rest is set.
+    """
     carried = {
         "env": {"BAD": "\ud800", "NUL": "x\0y", "TEXT": "$(touch evil)`touch evil`", "GOOD": "1"},
         "scripts": ["../../../evil.sh", 1, ""],
@@ -813,7 +839,9 @@ def test_a_mangled_pack_is_an_error_in_words(data: st.DataObject, tmp_path: Path
     ],
 )
 def test_an_image_whose_list_makes_no_sense_is_damaged(listed: bytes, tmp_path: Path) -> None:
-    """What an image wants rewritten is a list of names, or the image is damaged; one that says no place is damaged, too."""
+    """What an image wants rewritten is a list of names, or the image is damaged; one that says no place
+    is damaged, too.
+    """
     layer, path = io.BytesIO(), tmp_path / "a.oci.tar"
     with tarfile.open(fileobj=layer, mode="w:gz") as tar:
         member = tarfile.TarInfo("opt/wingspan/environment/.wingspan/prefix-files.json")

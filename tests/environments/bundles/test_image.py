@@ -1,4 +1,6 @@
-"""Squashfs images that are written here: read back by the kernel, unsquashfs and squashfuse, whatever is in the tree."""
+"""Squashfs images that are written here: read back by the kernel, unsquashfs and squashfuse, whatever is
+in the tree.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ for folder, folders, files in os.walk(root):
 
 
 def listing(root: Path, *before: str) -> list[str]:
-    """What is below `root`, as somebody sees it who looks every name up; `before`: a command that runs the program."""
+    """What is below `root`, as somebody sees it who looks every name up; `before`: a command that runs
+    the program.
+    """
     done = subprocess.run(
         [*before, shutil.which("python3") or "python3", "-c", _LIST, str(root)],
         capture_output=True,

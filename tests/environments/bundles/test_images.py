@@ -46,7 +46,9 @@ EXPECTED = "/opt/wingspan/environment /opt/wingspan/environment/share set"
 @pytest.mark.apptainer
 @pytest.mark.parametrize("ordinary", [False, True])
 def test_sif_in_apptainer(ordinary: bool, build: Build, apptainer: str, as_ordinary_user: AsUser) -> None:
-    """Real Apptainer runs our image, as root and as an ordinary user, with the environment active for exec and run."""
+    """Real Apptainer runs our image, as root and as an ordinary user, with the environment active for
+    exec and run.
+    """
     bundle = build("wheels", "sif")
     user = as_ordinary_user if ordinary else list
     environment = {"PATH": f"{Path(apptainer).parent}:/usr/bin:/bin:/usr/sbin", "HOME": "/tmp"}
@@ -61,7 +63,9 @@ def test_sif_in_apptainer(ordinary: bool, build: Build, apptainer: str, as_ordin
 
 @pytest.mark.apptainer
 def test_sif_has_what_htcondor_uses(build: Build, apptainer: str) -> None:
-    """`apptainer test` succeeds, which HTCondor calls before each job, and the variables that it passes arrive."""
+    """`apptainer test` succeeds, which HTCondor calls before each job, and the variables that it passes
+    arrive.
+    """
     bundle = build("wheels", "sif")
     environment = {
         "PATH": f"{Path(apptainer).parent}:/usr/bin:/bin:/usr/sbin",
@@ -86,7 +90,9 @@ def test_sif_has_what_htcondor_uses(build: Build, apptainer: str) -> None:
 
 @pytest.mark.apptainer
 def test_apptainer_reads_the_sif(build: Build, apptainer: str) -> None:
-    """Apptainer's own tool finds a valid header, the recipe and the system partition, for the right architecture."""
+    """Apptainer's own tool finds a valid header, the recipe and the system partition, for the right
+    architecture.
+    """
     bundle = build("wheels", "sif")
     environment = {"PATH": f"{Path(apptainer).parent}:/usr/bin:/bin:/usr/sbin", "HOME": "/tmp"}
 
@@ -149,7 +155,9 @@ def test_what_is_not_unpacked(build: Build, tmp_path: Path) -> None:
 
 
 def made_archive(bundle: Bundle, members: Sequence[tuple[str, str | bytes]], folder: Path) -> Path:
-    """An `oci` whose only layer has these below the prefix: links (a text, where they lead) and files; its digest beside it."""
+    """An `oci` whose only layer has these below the prefix: links (a text, where they lead) and files;
+    its digest beside it.
+    """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w:gz") as tar:
         for name, content in members:
@@ -179,7 +187,9 @@ def made_archive(bundle: Bundle, members: Sequence[tuple[str, str | bytes]], fol
 
 @pytest.mark.parametrize("members", [["out/file"], ["out/new/deep/file"], ["gone/file"], ["."]])
 def test_layers_that_lead_out_are_refused(members: list[str], build: Build, tmp_path: Path) -> None:
-    """A layer that writes through a link to somewhere else writes nothing there, though the archive's digest is right."""
+    """A layer that writes through a link to somewhere else writes nothing there, though the archive's
+    digest is right.
+    """
     bundle = build("small", "oci")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -233,7 +243,9 @@ def test_unpacking_runs_nothing_of_an_image(build: Build, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["../../../../../victim", "{elsewhere}/victim", "link/victim", "victim"])
 @pytest.mark.parametrize("kind", ["text", "binary"])
 def test_only_files_inside_are_rewritten(kind: str, name: str, build: Build, tmp_path: Path) -> None:
-    """An image that has files elsewhere in its list, by their names or through links, is refused; they stay as they are."""
+    """An image that has files elsewhere in its list, by their names or through links, is refused; they
+    stay as they are.
+    """
     bundle = build("small", "oci")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -272,7 +284,9 @@ def test_images_say_what_they_are(kind: str, build: Build) -> None:
 
 
 def test_recipes_build_the_platform_of_the_bundle(build: Build) -> None:
-    """Pixi chooses a platform by the CUDA that it sees: the recipe says which one the bundle was locked for, or that there is none."""
+    """Pixi chooses a platform by the CUDA that it sees: the recipe says which one the bundle was locked
+    for, or that there is none.
+    """
     manifest = build("wheels", "sif").manifest
     assert manifest is not None
     for recipe, assignment in (
@@ -318,7 +332,9 @@ def test_a_cut_image(kind: str, build: Build, tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", [0.01, 0.3, 0.9])
 @pytest.mark.parametrize("kind", ["squashfs", "pack", "sif", "oci", "install"])
 def test_a_cut_bundle_of_another_name(kind: str, part: float, build: Build, tmp_path: Path) -> None:
-    """Also where nothing says what the file should be, what is left of it is an error of ours, not a traceback."""
+    """Also where nothing says what the file should be, what is left of it is an error of ours, not a
+    traceback.
+    """
     good = build("small", kind).path
     cut = tmp_path / f"renamed{good.suffix}"
     cut.write_bytes(good.read_bytes()[: int(part * good.stat().st_size)])
@@ -400,7 +416,9 @@ def test_oci_in_podman(build: Build, podman: list[str]) -> None:
 
 @pytest.mark.podman
 def test_docker_can_read_it(build: Build, tmp_path: Path) -> None:
-    """skopeo reads the archive as an OCI layout and as what `docker save` writes, and finds the same layers."""
+    """skopeo reads the archive as an OCI layout and as what `docker save` writes, and finds the same
+    layers.
+    """
     skopeo = shutil.which("skopeo")
     if skopeo is None:
         pytest.skip("no skopeo: python tools/engines/podman.py (as root)")
@@ -460,7 +478,9 @@ def test_another_base(build: Build, local_workspace: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_a_base_of_any_release_is_whole(suite: str, bundle_cache: Path) -> None:
-    """Libraries have other names in each release of Debian: what the base's programs load is there, and they run."""
+    """Libraries have other names in each release of Debian: what the base's programs load is there, and
+    they run.
+    """
     if os.geteuid() != 0:
         pytest.skip("chroot needs root")
     root = debian_base(suite)
@@ -480,7 +500,9 @@ def test_a_base_of_any_release_is_whole(suite: str, bundle_cache: Path) -> None:
 
 @pytest.fixture
 def rights(bundle_cache: Path, tmp_path: Path) -> LockedEnvironment:
-    """An environment with one package, whose program would be setuid, another user's, and writable for everybody."""
+    """An environment with one package, whose program would be setuid, another user's, and writable for
+    everybody.
+    """
     said = {"name": "rights-probe", "version": "1", "build": "0", "build_number": 0, "subdir": "linux-64"}
     listed = {"paths": [{"_path": "bin/rights-probe", "path_type": "hardlink"}], "paths_version": 1}
     content = io.BytesIO()
@@ -539,7 +561,9 @@ def test_rights_of_packages_do_not_come_into_an_oci(rights: LockedEnvironment, p
 def test_rights_and_owners_of_any_image_are_settled(
     kind: str, rights: LockedEnvironment, tmp_path: Path
 ) -> None:
-    """What somebody made setuid, another user's and writable in an image of any kind is none of that when it is unpacked."""
+    """What somebody made setuid, another user's and writable in an image of any kind is none of that when
+    it is unpacked.
+    """
     if os.geteuid() != 0 or shutil.which("mksquashfs") is None:
         pytest.skip("needs root and mksquashfs")
     bundle = build_bundle(rights, kind)

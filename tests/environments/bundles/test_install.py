@@ -1,4 +1,6 @@
-"""The `install` script by itself, with a StandinPixi: which Pixi it takes, what it fetches, what it says when it cannot."""
+"""The `install` script by itself, with a StandinPixi: which Pixi it takes, what it fetches, what it says
+when it cannot.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def _releases(folder: Path, version: str = PIXI_VERSION, digest: str | None = No
 
 
 def test_the_environment_of_the_lock(build: Build, bare: Path, tmp_path: Path) -> None:
-    """A command runs in what Pixi installed, conda packages and wheels, with Pixi's activation; the bundle is small and describes itself."""
+    """A command runs in what Pixi installed, conda packages and wheels, with Pixi's activation; the
+    bundle is small and describes itself.
+    """
     bundle = build("wheels", "install")
     assert bundle.size < 60_000
     standin_pixi.write(bare / "pixi")
@@ -133,7 +137,9 @@ def test_a_pixi_that_is_there(place: str, build: Build, bare: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("fetcher", ["curl", "wget"])
 def test_the_pinned_one_is_fetched(fetcher: str, build: Build, bare: Path, tmp_path: Path) -> None:
-    """Without one, with one that is too old for the lock, or with one that does not run: the reason is in the log."""
+    """Without one, with one that is too old for the lock, or with one that does not run: the reason is in
+    the log.
+    """
     found = shutil.which(fetcher)
     if found is None:
         pytest.skip(f"no {fetcher}")
@@ -162,7 +168,9 @@ def test_the_pinned_one_is_fetched(fetcher: str, build: Build, bare: Path, tmp_p
 
 
 def test_a_download_that_fails(build: Build, bare: Path, tmp_path: Path) -> None:
-    """No server, no file, nothing to fetch with: the last line says what was tried and why it failed; nothing is installed."""
+    """No server, no file, nothing to fetch with: the last line says what was tried and why it failed;
+    nothing is installed.
+    """
     bundle = build("small", "install")
     with _releases(tmp_path / "other") as gone:
         pass
@@ -205,7 +213,9 @@ def test_a_damaged_download(build: Build, bare: Path, tmp_path: Path) -> None:
 
 
 def test_pixi_fails(build: Build, bare: Path, local_workspace: Path, tmp_path: Path) -> None:
-    """What Pixi says is shown as it is, and is the reason in the last line, which the starter gives to the user."""
+    """What Pixi says is shown as it is, and is the reason in the last line, which the starter gives to
+    the user.
+    """
     workspace = tmp_path / "workspace"
     shutil.copytree(local_workspace, workspace, ignore=shutil.ignore_patterns(".pixi"))
     lock = workspace / "pixi.lock"

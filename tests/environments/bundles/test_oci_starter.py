@@ -1,4 +1,6 @@
-"""How a worker starts an `oci` archive: real Apptainer, real podman, a real Docker daemon, and no engine at all."""
+"""How a worker starts an `oci` archive: real Apptainer, real podman, a real Docker daemon, and no engine
+at all.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +167,9 @@ def nothing_is_left(folder: Path) -> None:
 def test_by_apptainer(
     ordinary: bool, build: Build, job_folder: Path, apptainer: str, as_ordinary_user: AsUser
 ) -> None:
-    """Apptainer runs it where it is there, as root and as an ordinary user: folder, variables and uid are the job's."""
+    """Apptainer runs it where it is there, as root and as an ordinary user: folder, variables and uid are
+    the job's.
+    """
     path = f"{Path(apptainer).parent}:/usr/bin:/bin"
     user = as_ordinary_user if ordinary else list
     done = run(build("default", "oci"), ["python", "-c", PROBE], job_folder, path=path, user=user)
@@ -180,7 +184,9 @@ def test_by_apptainer(
 def test_by_podman(
     ordinary: bool, build: Build, job_folder: Path, podman: None, as_ordinary_user: AsUser
 ) -> None:
-    """podman runs it where there is no Apptainer, as root and for a user without subordinate numbers; nothing of it stays."""
+    """podman runs it where there is no Apptainer, as root and for a user without subordinate numbers;
+    nothing of it stays.
+    """
     user = as_ordinary_user if ordinary else list
     # what a job that was killed had no time to clear away
     stale = 'd=$(mktemp -d /tmp/wsXXXXXX) && echo "$$ $(readlink /proc/self/ns/pid) $(cat /proc/sys/kernel/random/boot_id)" >$d/.owner && echo $d'
@@ -198,7 +204,9 @@ def test_by_podman(
 
 
 def test_by_docker(build: Build, job_folder: Path, docker: str) -> None:
-    """A Docker daemon loads it once, and runs it as the job's user; what it has loaded is not loaded again."""
+    """A Docker daemon loads it once, and runs it as the job's user; what it has loaded is not loaded
+    again.
+    """
     bundle = build("default", "oci")
     for _ in range(2):
         done = run(bundle, ["python", "-c", PROBE], job_folder, method="docker", path=os.environ["PATH"])
@@ -222,7 +230,9 @@ def test_podman_passes_on_exit_codes_and_input(build: Build, job_folder: Path, p
 def test_podman_is_ended_with_its_job(
     ordinary: bool, answers: bool, build: Build, job_folder: Path, podman: None, as_ordinary_user: AsUser
 ) -> None:
-    """A signal to the job ends the command in the container; the job ends by it, or with the code that the command answers it with."""
+    """A signal to the job ends the command in the container; the job ends by it, or with the code that
+    the command answers it with.
+    """
     waits = f"exec sleep {_SECONDS}"
     if answers:
         waits = f"trap 'kill $!; exit 9' TERM; sleep {_SECONDS} & wait"
@@ -278,7 +288,9 @@ def _sleepers() -> set[str]:
 def test_files_that_the_command_names(
     engine: str, build: Build, job_folder: Path, request: pytest.FixtureRequest
 ) -> None:
-    """A file on a shared disk, outside of all folders that podman has by itself, is seen when the command names it; an odd name does no harm."""
+    """A file on a shared disk, outside of all folders that podman has by itself, is seen when the command
+    names it; an odd name does no harm.
+    """
     path = "/usr/bin:/bin"
     if engine == "apptainer":
         path = f"{Path(request.getfixturevalue('apptainer')).parent}:{path}"
@@ -298,7 +310,9 @@ def test_files_that_the_command_names(
 
 @pytest.mark.parametrize("ordinary", [False, True])
 def test_without_an_engine(ordinary: bool, build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
-    """Without any engine its layers are unpacked and put at the prefix, on this machine's own system, and the log says why."""
+    """Without any engine its layers are unpacked and put at the prefix, on this machine's own system, and
+    the log says why.
+    """
     if os.geteuid() != 0:
         pytest.skip("hiding podman, for this test only, needs root")
     hide = 'for f in /usr/bin/podman /usr/local/bin/docker /usr/bin/docker; do [ ! -e $f ] || mount --bind "$0" $f; done; exec "$@"'
@@ -359,7 +373,9 @@ def test_a_damaged_archive_is_not_run(damage: str, build: Build, job_folder: Pat
 
 
 def test_a_damaged_archive_that_nothing_tells_apart(build: Build, job_folder: Path) -> None:
-    """A damaged file under another name, without its digest beside it, cannot be unpacked: that is damage, and no want of room."""
+    """A damaged file under another name, without its digest beside it, cannot be unpacked: that is
+    damage, and no want of room.
+    """
     content = bytearray(build("small", "oci").path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 64] = bytes(64)

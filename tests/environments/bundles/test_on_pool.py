@@ -28,7 +28,9 @@ print(json.dumps({'prefix': sys.prefix, 'gamma': float(scipy.special.gamma(5)), 
 def test_jobs_import_scipy_from_a_bundle(
     kind: str, build: Build, personal_pool: PersonalPool, tmp_path: Path
 ) -> None:
-    """Several jobs get the bundle by file transfer and run SciPy from it; none leaves anything in its folder."""
+    """Several jobs get the bundle by file transfer and run SciPy from it; none leaves anything in its
+    folder.
+    """
     import htcondor2
 
     bundle = build("default", kind, executable=kind == "pack")

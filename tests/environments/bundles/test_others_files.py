@@ -1,4 +1,6 @@
-"""Bundles that belong to another user, who changes them while they are unpacked: a second user of this machine does it."""
+"""Bundles that belong to another user, who changes them while they are unpacked: a second user of this
+machine does it.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def scribble(path: Path, as_ordinary_user: AsUser) -> list[str]:
 def test_what_was_checked_is_what_is_unpacked(
     kind: str, of_another: Callable[[str], Path], as_ordinary_user: AsUser, tmp_path: Path
 ) -> None:
-    """Whoever owns the file changes it after its check: what is unpacked is a private copy, in which nothing is changed."""
+    """Whoever owns the file changes it after its check: what is unpacked is a private copy, in which
+    nothing is changed.
+    """
     path = of_another(kind)
     before = path.read_bytes()
     steps = Meanwhile("Unpacking the image", "start", scribble(path, as_ordinary_user))
@@ -91,7 +95,9 @@ def test_what_was_checked_is_what_is_unpacked(
 def test_a_change_before_the_copy_is_seen(
     kind: str, of_another: Callable[[str], Path], as_ordinary_user: AsUser, tmp_path: Path
 ) -> None:
-    """Whoever owns the file changes it between its check and the copy: that is said, and nothing is unpacked."""
+    """Whoever owns the file changes it between its check and the copy: that is said, and nothing is
+    unpacked.
+    """
     path = of_another(kind)
     steps = Meanwhile(f"Checking {path.name}", "finish", scribble(path, as_ordinary_user))
     with pytest.raises(BundleDamaged, match="was changed while it was read"):

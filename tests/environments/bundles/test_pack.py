@@ -26,7 +26,9 @@ Build = Callable[..., Bundle]
 
 
 def rewritten(pack: Path, target: Path, change: Callable[[tarfile.TarInfo, bytes], object]) -> Path:
-    """A copy of a pack whose members went through `change`, which answers (member, content) or None to drop it."""
+    """A copy of a pack whose members went through `change`, which answers (member, content) or None to
+    drop it.
+    """
     with tarfile.open(pack) as old, tarfile.open(target, "w") as new:
         for member in old:
             content = old.extractfile(member).read() if member.isfile() else b""  # type: ignore[union-attr]
@@ -39,7 +41,9 @@ def rewritten(pack: Path, target: Path, change: Callable[[tarfile.TarInfo, bytes
 
 
 def as_pixi_pack_writes_it(pack: Path, target: Path) -> Path:
-    """The pack without anything of ours, with its members below ``./``: a stand-in for one that pixi-pack itself wrote."""
+    """The pack without anything of ours, with its members below ``./``: a stand-in for one that pixi-pack
+    itself wrote.
+    """
 
     def foreign(member: tarfile.TarInfo, content: bytes) -> object:
         if member.name in ("sha256sums", "wingspan.json", "pixi.lock"):
@@ -140,7 +144,9 @@ def test_lines_are_short(build: Build) -> None:
 
 @pytest.mark.slow
 def test_a_pack_unpacks_itself_in_little_memory(build: Build, tmp_path: Path) -> None:
-    """On a machine with python3 and libzstd only, the script makes a working environment in at most 50 MB of memory."""
+    """On a machine with python3 and libzstd only, the script makes a working environment in at most 50 MB
+    of memory.
+    """
     script = build("default", "pack", executable=True).path
     program = (
         "import resource, subprocess, sys\n"
@@ -195,7 +201,9 @@ def _unpack_itself(script: Path, folder: Path) -> subprocess.CompletedProcess[st
 
 
 def test_the_disk_that_is_asked_for_is_enough(build: Build, small_disk: Callable[[int], Path]) -> None:
-    """What `Bundle.disk_bytes` says holds the script, its archive and the environment while it is unpacked."""
+    """What `Bundle.disk_bytes` says holds the script, its archive and the environment while it is
+    unpacked.
+    """
     bundle = build("default", "pack", executable=True)
     installed = build("default").manifest.installed_bytes  # type: ignore[union-attr]
     asked = bundle.disk_bytes(installed)
@@ -220,7 +228,9 @@ def test_a_full_disk_is_told_as_such(build: Build, small_disk: Callable[[int], P
 def test_both_unpackers_agree(
     build: Build, tmp_path: Path, files_below: Callable[[Path], dict[str, bytes]]
 ) -> None:
-    """What the worker's unpacker installs is what py-rattler and uv install, but for notes of the installers."""
+    """What the worker's unpacker installs is what py-rattler and uv install, but for notes of the
+    installers.
+    """
     bundle = build("wheels", "pack", executable=True)
     same = tmp_path / "same"
     subprocess.run(["bash", str(bundle.path), "-o", str(same)], check=True, env={"PATH": "/usr/bin:/bin"})
@@ -264,7 +274,9 @@ def test_a_free_threaded_python(
     empty_cache: Path,
     files_below: Callable[[Path], dict[str, bytes]],
 ) -> None:
-    """Packages go where this Python looks for them (lib/python3.13t), whoever unpacks: its record says where that is."""
+    """Packages go where this Python looks for them (lib/python3.13t), whoever unpacks: its record says
+    where that is.
+    """
     tools = Path(__file__).resolve().parents[3] / "tools"
     channel = tmp_path / "channel"
     subprocess.run([sys.executable, "-c", _FREE_THREADED, tools, channel, tmp_path / "source"], check=True)
@@ -290,7 +302,9 @@ print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])  #
 
 
 def test_prefixes_in_large_binaries_take_little_memory(tmp_path: Path) -> None:
-    """A library of 300 MB (PyTorch has some of 1 GB) is patched wherever the prefix lies, in a job that asked for little memory."""
+    """A library of 300 MB (PyTorch has some of 1 GB) is patched wherever the prefix lies, in a job that
+    asked for little memory.
+    """
     import wingspan.environments.bundles.remote as remote
 
     old, new, piece = b"/opt/placeholder", b"/opt/here", 1 << 20
@@ -343,7 +357,9 @@ def test_a_script_of_any_name_is_unpacked(build: Build, tmp_path: Path) -> None:
 
 
 def test_an_altered_script_refuses_to_unpack(build: Build, tmp_path: Path) -> None:
-    """One altered byte anywhere in a package is found by the script itself, before anything is put in place."""
+    """One altered byte anywhere in a package is found by the script itself, before anything is put in
+    place.
+    """
     good = build("small", "pack", executable=True).path.read_bytes()
     script = tmp_path / "bad.sh"
     middle = (good.index(b"\n@@END_HEADER@@\n") + good.index(b"\n@@END_ARCHIVE@@\n")) // 2
@@ -360,7 +376,9 @@ def test_an_altered_script_refuses_to_unpack(build: Build, tmp_path: Path) -> No
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6])
 @pytest.mark.parametrize("executable", [False, True])
 def test_a_cut_pack(part: float, executable: bool, build: Build, tmp_path: Path) -> None:
-    """A pack that ends early is damaged, whether it is checked, unpacked by us, or runs by itself; nothing is left."""
+    """A pack that ends early is damaged, whether it is checked, unpacked by us, or runs by itself;
+    nothing is left.
+    """
     good = build("small", "pack", executable=executable).path
     cut = tmp_path / ("cut.sh" if executable else "cut.tar")
     cut.write_bytes(good.read_bytes()[: int(good.stat().st_size * part)])
@@ -378,7 +396,9 @@ def test_a_cut_pack(part: float, executable: bool, build: Build, tmp_path: Path)
 @pytest.mark.parametrize("kind", ["squashfs", "pack"])
 @pytest.mark.parametrize("where", [0, 300, 0.5, -30])
 def test_one_altered_byte(kind: str, where: float, build: Build, tmp_path: Path) -> None:
-    """One byte changed anywhere is noticed, and the error says which file; without the digest beside it too."""
+    """One byte changed anywhere is noticed, and the error says which file; without the digest beside it
+    too.
+    """
     good = build("small", kind).path
     content = bytearray(good.read_bytes())
     position = int(where * len(content)) if isinstance(where, float) else where
@@ -420,7 +440,9 @@ def _evil(kind: str) -> tuple[tarfile.TarInfo, bytes]:
 
 @pytest.mark.parametrize("kind", ["dots", "absolute", "absolute link", "hard link", "device"])
 def test_members_that_would_break_out(kind: str, build: Build, tmp_path: Path) -> None:
-    """A pack with a path with dots, an absolute path, a link or a device is refused, the member named, nothing written."""
+    """A pack with a path with dots, an absolute path, a link or a device is refused, the member named,
+    nothing written.
+    """
     bad = tmp_path / "bad.tar"
     bad.write_bytes(build("small", "pack").path.read_bytes())
     member, content = _evil(kind)

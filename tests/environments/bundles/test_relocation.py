@@ -1,4 +1,6 @@
-"""Images that are unpacked to paths longer than their own: how much room the programs of packages have for a path."""
+"""Images that are unpacked to paths longer than their own: how much room the programs of packages have
+for a path.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def place_of(folder: Path, size: int) -> Path:
 def test_an_image_starts_at_a_path_longer_than_its_own(
     size: int, kind: str, build: Build, public_folder: Path
 ) -> None:
-    """Python, its packages and programs with a path inside work wherever an image is unpacked, up to the packages' own room."""
+    """Python, its packages and programs with a path inside work wherever an image is unpacked, up to the
+    packages' own room.
+    """
     bundle = build("wheels", kind)
     place = place_of(public_folder / kind, size)
     prefix = unpack_bundle(bundle, place.parent, environment=place.name)
@@ -91,7 +95,9 @@ def test_an_image_starts_at_a_path_longer_than_its_own(
 
 
 def test_what_is_unpacked_is_what_would_have_been_linked_there(build: Build, public_folder: Path) -> None:
-    """A binary in an image that is unpacked has the same bytes as one of a pack that is unpacked to the same place."""
+    """A binary in an image that is unpacked has the same bytes as one of a pack that is unpacked to the
+    same place.
+    """
     place = place_of(public_folder / "same", 100)
     found = []
     for kind in ("pack", "squashfs"):
@@ -103,7 +109,9 @@ def test_what_is_unpacked_is_what_would_have_been_linked_there(build: Build, pub
 
 @pytest.mark.parametrize("kind", ["squashfs", "pack"])
 def test_too_long_a_path_is_refused_in_advance(kind: str, build: Build, public_folder: Path) -> None:
-    """A path that programs have no room for is refused with its length and theirs, before anything is made."""
+    """A path that programs have no room for is refused with its length and theirs, before anything is
+    made.
+    """
     bundle = build("small", kind)
     place = place_of(public_folder / f"long-{kind}", LONGEST + 1)
     with pytest.raises(InvalidPlace, match=f"too long a path \\({LONGEST + 1} bytes\\).* room for {LONGEST}"):
@@ -112,7 +120,9 @@ def test_too_long_a_path_is_refused_in_advance(kind: str, build: Build, public_f
 
 
 def test_packages_with_little_room(tmp_path: Path, public_folder: Path, empty_cache: Path) -> None:
-    """An old package's room (32 bytes) is what counts: up to there its program starts, beyond it the path is refused."""
+    """An old package's room (32 bytes) is what counts: up to there its program starts, beyond it the path
+    is refused.
+    """
     env = load_environment(workspace_with_room(tmp_path, "/opt/anaconda1anaconda2anaconda3"))
     bundle = build_bundle(env, "squashfs")
     assert bundle.manifest is not None
@@ -129,7 +139,9 @@ def test_packages_with_little_room(tmp_path: Path, public_folder: Path, empty_ca
 
 
 def test_packages_without_room_for_an_image(tmp_path: Path, empty_cache: Path) -> None:
-    """A package that has no room for the path of an image is named before anything is linked, and a pack is proposed."""
+    """A package that has no room for the path of an image is named before anything is linked, and a pack
+    is proposed.
+    """
     env = load_environment(workspace_with_room(tmp_path, "/opt/abcdefgh"))
     with pytest.raises(BundleError, match=r"bin/tells of the package tells 1 0 has room for 13") as caught:
         build_bundle(env, "squashfs")
@@ -164,7 +176,9 @@ _TEXTS = st.lists(
 def test_twice_is_as_once(
     texts: list[str], padding: int, length: int, far: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A binary written for an image's prefix, then for another place, is as if it had been written for that place at once."""
+    """A binary written for an image's prefix, then for another place, is as if it had been written for
+    that place at once.
+    """
     folder = tmp_path_factory.mktemp("binary")
     content = b"".join(text.encode() + b"\0" * (1 + padding) for text in texts)
     if far:  # the texts lie across the end of what is read at once

@@ -1,4 +1,6 @@
-"""The starter, as it runs on workers: every way of making a squashfs available, real mounts, real Apptainer."""
+"""The starter, as it runs on workers: every way of making a squashfs available, real mounts, real
+Apptainer.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def mounted_with(bundle: Path) -> list[str]:
 
 @pytest.mark.parametrize("method", ["kernel", "fuse", "unpack", None])
 def test_ways_as_root(method: str | None, build: Build, job_folder: Path) -> None:
-    """Root gets the environment at its prefix whichever way it is made available, activated, in the job's folder."""
+    """Root gets the environment at its prefix whichever way it is made available, activated, in the job's
+    folder.
+    """
     if os.geteuid() != 0:
         pytest.skip("this one is about root")
     done = run(build(), ["python", "-c", PROBE], job_folder, method=method)
@@ -150,7 +154,9 @@ def test_by_apptainer(ordinary: bool, build: Build, job_folder: Path, as_ordinar
 def test_a_bare_machine(
     method: str, build: Build, job_folder: Path, bare_path: str, as_ordinary_user: AsUser
 ) -> None:
-    """With neither Python nor squashfuse nor unsquashfs on the machine, the helper that comes along does it."""
+    """With neither Python nor squashfuse nor unsquashfs on the machine, the helper that comes along does
+    it.
+    """
     program = f"import subprocess, sys; {PROBE}"
     done = run(
         build(), ["python", "-c", program], job_folder, method=method, path=bare_path, user=as_ordinary_user
@@ -263,7 +269,9 @@ def test_notes_of_others_are_not_believed(build: Build, job_folder: Path) -> Non
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as a second user")
 @pytest.mark.parametrize("whose", ["file", "folder", "group"])
 def test_what_others_can_change_is_checked_each_time(build: Build, job_folder: Path, whose: str) -> None:
-    """Another user rewrites the bundle in place, with the old size and times, and says in an attribute that it was checked: it does not run."""
+    """Another user rewrites the bundle in place, with the old size and times, and says in an attribute
+    that it was checked: it does not run.
+    """
     bundle = build("small")
     path = job_folder / bundle.path.name
     job_folder.chmod(0o755)
@@ -297,7 +305,9 @@ def test_what_others_can_change_is_checked_each_time(build: Build, job_folder: P
 def test_a_bundle_of_somebody_else_is_used_as_a_copy(
     build: Build, job_folder: Path, public_folder: Path
 ) -> None:
-    """What is checked is what is run: of a file that another user may change at any time a copy is taken first."""
+    """What is checked is what is run: of a file that another user may change at any time a copy is taken
+    first.
+    """
     bundle = build("small")
     path = job_folder / bundle.path.name
     shutil.copyfile(bundle.path, path)
@@ -320,7 +330,9 @@ def test_a_bundle_of_somebody_else_is_used_as_a_copy(
 
 
 def test_another_helper_is_not_executed(build: Build, job_folder: Path, bare_path: str) -> None:
-    """The archive of programs that helps to mount has a digest as the bundle has: another one is as good as none."""
+    """The archive of programs that helps to mount has a digest as the bundle has: another one is as good
+    as none.
+    """
     bundle = build("small")
     start = starter_command(bundle, ["true"])
     if "--helper" not in start.arguments:
@@ -535,7 +547,9 @@ def test_the_helper_is_small_and_the_same(
     ids="apostrophe quote dollar semicolon comma colon".split(),
 )
 def test_a_folder_of_any_name_by_apptainer(name: str, build: Build, job_folder: Path) -> None:
-    """The job's folder, with the bundle in it, is quoted wherever it is named: also where Apptainer is known to work already."""
+    """The job's folder, with the bundle in it, is quoted wherever it is named: also where Apptainer is
+    known to work already.
+    """
     folder = job_folder / name
     folder.mkdir()
     path = f"{apptainer_folder()}:/usr/bin:/bin:/usr/sbin"
@@ -597,7 +611,9 @@ def test_mounts_that_fail_after_all(
 
 
 def test_a_security_policy_against_mounts(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
-    """Namespaces that may be made and not used: the environment is unpacked and moved, and the command is the user's again."""
+    """Namespaces that may be made and not used: the environment is unpacked and moved, and the command is
+    the user's again.
+    """
     if os.geteuid() != 0:
         pytest.skip("hiding /opt, for this test only, needs root")
     fake = job_folder / "bin/mount"
@@ -617,7 +633,9 @@ def test_a_security_policy_against_mounts(build: Build, job_folder: Path, as_ord
 
 
 def test_without_namespaces_the_environment_moves(build: Build, job_folder: Path, bare_path: str) -> None:
-    """With neither FUSE nor namespaces nor Apptainer it is unpacked and rewritten for where it lies, binaries too."""
+    """With neither FUSE nor namespaces nor Apptainer it is unpacked and rewritten for where it lies,
+    binaries too.
+    """
     path = Path(bare_path).with_name("no-namespaces")
     path.mkdir(exist_ok=True)
     for name in set(BARE) - {"unshare"}:

@@ -1,4 +1,7 @@
-"""The starter's parts, one by one, in each shell that machines have as sh. What they do together is in test_starter and its neighbours."""
+"""The starter's parts, one by one, in each shell that machines have as sh.
+
+What they do together is in test_starter and its neighbours.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,9 @@ def test_only_comments_are_left_out() -> None:
 
 
 def test_all_names_are_prefixed() -> None:
-    """Every variable and function of the starter begins with ws_: a user's variable of any other name reaches the command."""
+    """Every variable and function of the starter begins with ws_: a user's variable of any other name
+    reaches the command.
+    """
     program = remote_program("starter.sh", comments=True).decode()
     code = re.sub(r"(^|\s)#.*|'[^'\n]*'", "", program, flags=re.M)
     code = code.replace(program[program.index("python3 -c '") : program.index("print(d.hexdigest())")], "")
@@ -121,7 +126,8 @@ def test_all_names_are_prefixed() -> None:
         name for names in re.findall(r"\bread -r((?: [A-Za-z_]\w*)+)", code) for name in names.split()
     }
     functions = set(re.findall(r"^(\w+)\(\)", code, re.M))
-    # PATH is made longer on purpose; what a program gets as an option is no variable; WINGSPAN_PREFIX is unset before the command
+    # PATH is made longer on purpose; what a program gets as an option is no variable; WINGSPAN_PREFIX is
+    # unset before the command
     others = {"PATH", "WINGSPAN_PREFIX", "mode", "label", "seccomp", "HOME", "XDG_RUNTIME_DIR"}
     assert {name for name in assigned | functions if not name.startswith(("ws_", "_wingspan"))} <= others
 
@@ -130,7 +136,9 @@ def test_all_names_are_prefixed() -> None:
 
 
 def test_messages_go_to_standard_error(call: Call) -> None:
-    """What is said begins with the starter's name, is silent with --quiet, and an error has its exit code after all is cleared away."""
+    """What is said begins with the starter's name, is silent with --quiet, and an error has its exit code
+    after all is cleared away.
+    """
     done = call(
         "messages clearing",
         "ws_say a b\nws_quiet=1\nws_say c\nws_clear='echo cleared >&9'\n(ws_die 121 'd e') 9>&1",
@@ -189,7 +197,9 @@ def _check(call: Call, path: Path, digest: str, notes: Path) -> subprocess.Compl
 
 
 def test_digest_is_checked_and_remembered(call: Call, shell: str, tmp_path: Path) -> None:
-    """A file with another digest is refused; one that was checked is known by its times, in a folder that only its owner can write."""
+    """A file with another digest is refused; one that was checked is known by its times, in a folder that
+    only its owner can write.
+    """
     path, notes = tmp_path / "bundle", tmp_path / "notes"
     tmp_path.chmod(0o700)
     path.write_bytes(b"content")
@@ -202,7 +212,8 @@ def test_digest_is_checked_and_remembered(call: Call, shell: str, tmp_path: Path
     assert _check(call, path, digest, notes).stdout == str(path)
     (folder,) = notes.iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
-    # busybox tells times in whole seconds only: what has just been written could be written once more within one
+    # busybox tells times in whole seconds only: what has just been written could be written once more within
+    # one
     assert (folder / digest).exists() is (shell != "busybox")
     path.write_bytes(b"changed")
     assert _check(call, path, digest, notes).returncode == DAMAGED
@@ -230,7 +241,9 @@ def _environment(folder: Path, script: str = "export FROM_SCRIPT=yes\n") -> Path
 
 
 def test_command_starts_activated(call: Call, tmp_path: Path) -> None:
-    """The activation script is read, then the command takes the shell's place, with its arguments and exit code."""
+    """The activation script is read, then the command takes the shell's place, with its arguments and
+    exit code.
+    """
     prefix = _environment(tmp_path / "environment")
     body = 'ws_prefix=$1\nshift\nws_launch "$@"'
     show = 'echo "$FROM_SCRIPT ${WINGSPAN_PREFIX-unset} $1"; exit 3'
@@ -270,7 +283,9 @@ def test_clearing_removes_folders_that_nobody_may_write(call: Call, tmp_path: Pa
 
 
 def test_clearing_makes_a_folder_where_programs_run(call: Call, tmp_path: Path) -> None:
-    """The working folder is made in the first place that is given, has its owner's name in it, and goes with the shell's end by a signal."""
+    """The working folder is made in the first place that is given, has its owner's name in it, and goes
+    with the shell's end by a signal.
+    """
     body = 'ws_new_work\necho "$ws_work"; cat "$ws_work/.owner"; echo $$\nkill -TERM $$'
     done = call("messages clearing", body)
     work, owner, number = done.stdout.splitlines()
@@ -281,7 +296,9 @@ def test_clearing_makes_a_folder_where_programs_run(call: Call, tmp_path: Path) 
 
 
 def test_clearing_sweeps_what_nobody_owns(call: Call, tmp_path: Path) -> None:
-    """Folders of processes that have ended go; those of live processes, of others and of nobody known stay."""
+    """Folders of processes that have ended go; those of live processes, of others and of nobody known
+    stay.
+    """
     ended = subprocess.Popen(["true"])
     ended.wait()
     space = f"{Path('/proc/self/ns/pid').readlink()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
@@ -316,7 +333,9 @@ def _wait(call: Call, tmp_path: Path, *command: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("code", [0, 1, 7, 121, 126, 127, 143, 200, 255])
 def test_waiting_hands_on_the_exit_code(call: Call, tmp_path: Path, code: int) -> None:
-    """The command's exit code is the starter's, and its folder is cleared away; 143 is told as the signal that it means."""
+    """The command's exit code is the starter's, and its folder is cleared away; 143 is told as the signal
+    that it means.
+    """
     before = set(tmp_path.iterdir())
     done = _wait(call, tmp_path, "sh", "-c", f"exit {code}")
     assert done.returncode == (-signal.SIGTERM if code == 143 else code)
@@ -415,7 +434,9 @@ def test_unpacking_makes_short_paths(call: Call, tmp_path: Path) -> None:
 
 
 def test_containers_see_the_folders_of_the_job(call: Call, tmp_path: Path) -> None:
-    """The job's folders and those that the command names are seen, each once; the image's own are not taken away."""
+    """The job's folders and those that the command names are seen, each once; the image's own are not
+    taken away.
+    """
     (tmp_path / "data").mkdir()
     body = 'ws_add_folders; ws_bundle=$1; shift; ws_add_named_folders "$@"; printf "%s\\n" "$ws_folders"'
     bundle = str(tmp_path / "here/b")
@@ -515,7 +536,9 @@ def test_oci_tells_why_there_is_no_way(call: Call, tmp_path: Path, small: Callab
 
 
 def test_script_that_fails_has_its_reason(call: Call, tmp_path: Path) -> None:
-    """The exit code of a pack that cannot be unpacked is the starter's, its last line the reason; another code is no way."""
+    """The exit code of a pack that cannot be unpacked is the starter's, its last line the reason; another
+    code is no way.
+    """
     bundle = tmp_path / "pack.sh"
     for code, expected in ((DAMAGED, DAMAGED), (NO_ROOM, NO_ROOM), (5, NO_WAY)):
         bundle.write_text(f"echo first; echo 'the reason' >&2; exit {code}\n")

@@ -1,4 +1,6 @@
-"""Scripts that unpack or install themselves, on machines that make it hard: an old Python in the C locale, quotas, another Pixi."""
+"""Scripts that unpack or install themselves, on machines that make it hard: an old Python in the C
+locale, quotas, another Pixi.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def _tar(files: dict[str, bytes]) -> bytes:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
-    """A pack of one package that has a file with an accent in its name, as itself and in its own list of files."""
+    """A pack of one package that has a file with an accent in its name, as itself and in its own list of
+    files.
+    """
     paths = {"paths": [{"_path": NAME, "path_type": "hardlink"}], "paths_version": 1}
     files = {"info/paths.json": json.dumps(paths, ensure_ascii=False).encode(), NAME: b"coffee"}
     package = bz2.compress(_tar(files))
@@ -60,7 +64,9 @@ def pack(tmp_path: Path) -> Path:
 
 
 def test_names_of_files_in_the_c_locale(pack: Path, tmp_path: Path) -> None:
-    """An old Python in the C locale unpacks names that are not ASCII, into a folder whose name is not either."""
+    """An old Python in the C locale unpacks names that are not ASCII, into a folder whose name is not
+    either.
+    """
     unpacker = tmp_path / "unpacker.py"
     unpacker.write_bytes(remote_program("unpacker.py"))
     target = tmp_path / "träger"
@@ -93,7 +99,9 @@ def test_a_limit_on_the_size_of_files_is_not_damage(build: Build, tmp_path: Path
 
 @pytest.fixture
 def releases(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A server that has another program in Pixi's place, with the digest of that beside it; and the digest."""
+    """A server that has another program in Pixi's place, with the digest of that beside it; and the
+    digest.
+    """
     name = f"pixi-{platform.machine()}-unknown-linux-musl"
     program = tmp_path / f"server/releases/download/v{PIXI_VERSION}" / name
     program.parent.mkdir(parents=True)
@@ -112,7 +120,9 @@ def releases(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("right", [True, False])
 def test_a_pixi_that_is_pinned(right: bool, build: Build, releases: tuple[str, str], tmp_path: Path) -> None:
-    """With PIXI_SHA256 a program with another digest is not executed, whatever digest lies beside it; one with this is."""
+    """With PIXI_SHA256 a program with another digest is not executed, whatever digest lies beside it; one
+    with this is.
+    """
     address, digest = releases
     wanted = digest if right else digest[::-1]
     done = subprocess.run(

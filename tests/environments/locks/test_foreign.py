@@ -25,7 +25,9 @@ def lock(
     virtual: Iterable[str] = (),
     version: int = 7,
 ) -> str:
-    """A lock of one environment on one platform; an entry is ``noarch/a-1.0-0.conda`` or a whole entry with its facts."""
+    """A lock of one environment on one platform; an entry is ``noarch/a-1.0-0.conda`` or a whole entry
+    with its facts.
+    """
     whole = [entry if ":" in entry else f"conda: {CHANNEL}/{entry}" for entry in entries]
     lines = [f"version: {version}"]
     if version == 7:
@@ -134,7 +136,9 @@ CONDITIONS = [
 def test_a_condition_decides_whether_a_dependency_is_asked_for(
     write_workspace: Write, when: str, holds: bool
 ) -> None:
-    """Where `when` holds on the platform and the lock lacks the package it is outdated, elsewhere it is not."""
+    """Where `when` holds on the platform and the lock lacks the package it is outdated, elsewhere it is
+    not.
+    """
     text = manifest(f'[dependencies]\nhelper = "*"\nextra = {{ version = "*", when = {when} }}', CUDA)
     folder = write_workspace(text, lock(HELPER, platform="gpu", subdir="linux-64", virtual=["__cuda=12"]))
     if holds:
@@ -297,7 +301,9 @@ def test_only_a_range_of_one_major_tells_the_cuda_where_no_cuda_version_is_locke
 
 
 def test_a_platform_is_compared_by_what_it_is(write_workspace: Write) -> None:
-    """A name that means another machine now is refused, and so is a platform that the manifest has no more."""
+    """A name that means another machine now is refused, and so is a platform that the manifest has no
+    more.
+    """
     text = manifest('[dependencies]\nhelper = "*"', '{ name = "extra", platform = "linux-aarch64" }')
     with pytest.raises(LockOutdated, match="platform extra: the manifest is of linux-aarch64"):
         load_environment(write_workspace(text, lock(HELPER, platform="extra", subdir="linux-64")))
@@ -352,7 +358,9 @@ def test_a_manifest_is_found_however_its_table_is_written(tmp_path: Path, head: 
     ],
 )
 def test_what_no_manifest_has_is_an_error_in_words(write_workspace: Write, text: str) -> None:
-    """Lists and tables without end, and versions that are none, are an error of the manifest, which it names."""
+    """Lists and tables without end, and versions that are none, are an error of the manifest, which it
+    names.
+    """
     folder = write_workspace(manifest(text), lock(HELPER))
     with pytest.raises(ManifestInvalid, match=r"pixi\.toml"):
         load_environment(folder)

@@ -285,7 +285,9 @@ def test_wheels_tell_glibc_cuda_and_capabilities(wheels_workspace: Callable[[str
 def test_a_wheel_on_this_machine_tells_what_it_was_compiled_for(
     wheels_workspace: Callable[[str, str], Path], padding: bytes
 ) -> None:
-    """PyTorch keeps its compiler flags as a string: a wheel at hand beats the table, wherever the string lies."""
+    """PyTorch keeps its compiler flags as a string: a wheel at hand beats the table, wherever the string
+    lies.
+    """
     flags = padding + b"sm_80 sm_90 compute_90\0more"
     wheel = "wheels/torch-9.0.0+cu126-cp312-cp312-manylinux_2_28_x86_64.whl"
     folder = wheels_workspace("9.0.0+cu126", "cu126")

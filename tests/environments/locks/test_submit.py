@@ -1,4 +1,6 @@
-"""From the five real locks to jobs: what they need stands in a submit description that a real schedd accepts."""
+"""From the five real locks to jobs: what they need stands in a submit description that a real schedd
+accepts.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def submitted(pool: PersonalPool, text: str) -> Any:
 def test_a_real_schedd_takes_what_real_locks_need(
     name: str, locks: Path, personal_pool: PersonalPool
 ) -> None:
-    """Every Linux environment of every real lock: the job's ad asks for devices that can run it, and for memory by its size."""
+    """Every Linux environment of every real lock: the job's ad asks for devices that can run it, and for
+    memory by its size.
+    """
     workspace = Workspace.open(locks / name)
     seen = 0
     for environment in workspace.environments:
@@ -82,7 +86,8 @@ def test_a_real_schedd_takes_what_real_locks_need(
                 assert "RequireGPUs" not in ad
                 continue
             assert ad.eval("RequestGPUs") == 1
-            # 12.9 in the lock runs with any driver for 12; cuDNN 9.11 and later has no code for Pascal and Volta.
+            # 12.9 in the lock runs with any driver for 12; cuDNN 9.11 and later has no code for Pascal and
+            # Volta.
             assert accepts(ad, A100)
             assert accepts(ad, H100)
             old = float(needs.gpu_capability_min or 0) <= 6.0
@@ -103,7 +108,9 @@ def test_a_real_schedd_takes_what_real_locks_need(
 def test_a_real_schedd_takes_what_locks_with_wheels_need(
     torch: str, cu: str, fitting: Any, unfit: Any, wheels_workspace: Any, personal_pool: PersonalPool
 ) -> None:
-    """PyTorch's own wheels have no PTX: a device that is newer than their code is not asked for, nor one that is older."""
+    """PyTorch's own wheels have no PTX: a device that is newer than their code is not asked for, nor one
+    that is older.
+    """
     text, _ = describe(load_environment(wheels_workspace(torch, cu)))
     ad = submitted(personal_pool, text)
     assert all(accepts(ad, device) for device in fitting)

@@ -209,7 +209,7 @@ class Bundle:
 
         >>> Bundle(path=Path("a-00000000.sh"), kind="pack", name="a", sha256="", size=400, environment_digest=None, prefix=None).disk_bytes(900)
         1600
-        """
+        """  # noqa: W505
         if self.kind in ("squashfs", "sif"):
             return self.size
         if installed is None and self.manifest is not None:

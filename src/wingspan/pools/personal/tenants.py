@@ -1,8 +1,9 @@
 """Tenants of a personal pool: it runs for as long as there is one, and the last to leave stops it.
 
-A tenant is a process that wants the pool for as long as it lives: `wingspan notebook` is one. Each has a file in the pool's
-folder and holds a lock on it, which the kernel drops with the process; a tenant that was killed is therefore no tenant any more.
-A pool that somebody else had started is never stopped: ``tenants/.started`` says that the pool was started for tenants.
+A tenant is a process that wants the pool for as long as it lives: `wingspan notebook` is one. Each has a file
+in the pool's folder and holds a lock on it, which the kernel drops with the process; a tenant that was killed
+is therefore no tenant any more. A pool that somebody else had started is never stopped: ``tenants/.started``
+says that the pool was started for tenants.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from wingspan.worker import trust
 
 __all__ = ["Leaving", "Tenant"]
 
-#: What became of the pool when a tenant left: it was stopped; it stays as it was asked to; others use it; somebody
-#: else had started it; or it did not run.
+#: What became of the pool when a tenant left: it was stopped; it stays as it was asked to; others use it;
+#: somebody else had started it; or it did not run.
 Leaving = Literal["stopped", "kept", "used", "not ours", "not running"]
 
 
@@ -39,7 +40,10 @@ class Tenant:
         self._descriptor: int | None = None
 
     def move_in(self) -> None:
-        """Become a tenant. Whoever starts the pool from now on, if it does not run, starts it for its tenants."""
+        """Become a tenant.
+
+        Whoever starts the pool from now on, if it does not run, starts it for its tenants.
+        """
         trust.make_folder(str(self.pool.directory))
         trust.make_folder(str(self._folder))
         with exclusive(self._folder / ".lock"):
@@ -51,7 +55,9 @@ class Tenant:
                 trust.write_whole(str(self._started_file), b"null\n")
 
     def note_start(self) -> None:
-        """Write down which pool it is that has been started: one that follows it after a crash of the machine is another."""
+        """Write down which pool it is that has been started: one that follows it after a crash of the
+        machine is another.
+        """
         with exclusive(self._folder / ".lock"):
             if self._started_file.exists():
                 trust.write_whole(str(self._started_file), json.dumps(self._master()).encode() + b"\n")
@@ -89,7 +95,9 @@ class Tenant:
         return self._folder / ".started"
 
     def _is_anothers(self) -> bool:
-        """The pool that was started for tenants runs no more, and this one was started by hand after they had been killed."""
+        """The pool that was started for tenants runs no more, and this one was started by hand after they
+        had been killed.
+        """
         try:
             started = json.loads(self._started_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -102,7 +110,10 @@ class Tenant:
         return [status.master_pid, status.started] if status.state == "running" else None
 
     def _others(self) -> list[Path]:
-        """The files of the living tenants but this one; those of dead ones are removed. For use under the lock."""
+        """The files of the living tenants but this one; those of dead ones are removed.
+
+        For use under the lock.
+        """
         found = []
         for path in self._folder.iterdir():
             if path.name.startswith(".") or path == self._file:

@@ -216,7 +216,8 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 @functools.cache
 def _shipped() -> dict[str, dict[str, Any]]:
-    # Each process that makes a map reads them. Python's own parser, where it has one, is imported and done in a third of the time.
+    # Each process that makes a map reads them. Python's own parser, where it has one, is imported and done in
+    # a third of the time.
     if sys.version_info >= (3, 11):
         from tomllib import loads
     else:

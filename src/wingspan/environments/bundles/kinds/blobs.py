@@ -244,7 +244,9 @@ def _digest(file: IO[bytes]) -> bytes:
 
 
 def _read_small(path: str, size: int) -> bytes:
-    """A whole file that is smaller than a block: there are tens of thousands, and `open` takes three times as long."""
+    """A whole file that is smaller than a block: there are tens of thousands, and `open` takes three
+    times as long.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         raw = os.read(descriptor, size)

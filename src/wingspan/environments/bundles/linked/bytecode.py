@@ -207,7 +207,7 @@ def _with_code(names: Iterable[str]) -> set[str]:
 
     >>> _with_code(["lib/python3.11/a/__pycache__/b.cpython-311.pyc", "lib/python3.11/a/b.py", "lib/python3.11/c.pyc"])
     {'lib/python3.11/a/b.py'}
-    """
+    """  # noqa: W505
     parts = (name.partition("/__pycache__/") for name in names if name.endswith(".pyc"))
     return {f"{folder}/{rest.partition('.')[0]}.py" for folder, found, rest in parts if found}
 

@@ -96,7 +96,8 @@ def carried_activation(folder: "str") -> "Dict[str, Any]":
 def activation_script(
     folder: "str", prefix: "str", name: "str", movable: "bool" = False
 ) -> "Tuple[str, List[str]]":
-    """A POSIX shell script that activates the environment of `folder` at `prefix`, as conda and Pixi do; and faults.
+    """A POSIX shell script that activates the environment of `folder` at `prefix`, as conda and Pixi do; and
+    faults.
 
     `movable`: WINGSPAN_PREFIX says where the environment has been moved to. The script reads and unsets it.
     """

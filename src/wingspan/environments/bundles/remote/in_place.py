@@ -8,7 +8,8 @@ LONGEST_LINE = 127
 def replace_in_text(content, old, new):
     """Write `new` for `old`.
 
-    The kernel would not understand some first lines then: such a line looks its program up on PATH, as py-rattler does.
+    The kernel would not understand some first lines then: such a line looks its program up on PATH, as
+    py-rattler does.
     """
     first, end, rest = content.partition(b"\n")
     changed = first.replace(old, new)
