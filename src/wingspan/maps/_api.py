@@ -15,7 +15,7 @@ from wingspan._words import notice
 from wingspan.errors import SettingsError, UnknownOption, WingspanError
 from wingspan.maps._callable import check_callable, check_one_argument
 from wingspan.maps._display import default_progress
-from wingspan.maps._errors import InvalidInputs, MapError, TagExists
+from wingspan.maps._errors import InvalidInputs, MapError, TagExists, no_inputs
 from wingspan.maps._options import Options, default_options
 from wingspan.maps._tags import check_tag, read_tag
 from wingspan.pools import choose_pool, get_pool, refuse_computation_here
@@ -242,6 +242,8 @@ def _make(
             return attach(tag, func, inputs, call, given)
     elif exist_ok:
         raise SettingsError("exist_ok takes up a map again by its tag, and none is given", hint='tag="sweep"')
+    if not _length(inputs):
+        raise no_inputs()  # before a pool is started for nothing
     warmed = _warm_up(pool or settings.pool, options, inputs)
     try:
         from wingspan.maps._create import create

@@ -35,6 +35,7 @@ __all__ = [
     "TagNotFound",
     "WorkersCannotStart",
     "WrongInterpreter",
+    "no_inputs",
 ]
 
 
@@ -64,6 +65,15 @@ class MapError(WingspanError):
 
 class EmptyMap(MapError, ValueError):
     """No inputs."""
+
+
+def no_inputs() -> EmptyMap:
+    """The error for a map of nothing, with what to look at."""
+    return EmptyMap(
+        "there are no inputs",
+        hint="what they come from is empty (a list, a pattern of files, a generator that was read before): "
+        "give at least one, or make no map then",
+    )
 
 
 class NotPicklable(MapError, TypeError):

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from wingspan._files import not_written
-from wingspan.maps._errors import EmptyMap, MapError
+from wingspan.maps._errors import MapError, no_inputs
 from wingspan.maps._folder import MapFolder, maps_root
 from wingspan.maps._info import MapInfo
 from wingspan.maps._inputs import FromInputs, write_inputs
@@ -89,11 +89,7 @@ def create_map_folder(
 def _check_count(count: int) -> None:
     """See that a map may have so many components."""
     if count == 0:
-        raise EmptyMap(
-            "there are no inputs",
-            hint="what they come from is empty (a list, a pattern of files, a generator that was read before): "
-            "give at least one, or make no map then",
-        )
+        raise no_inputs()
     if count >= formats.NO_COMPONENT:
         raise MapError(f"{count:,} inputs are too many for one map", hint="make several maps")
 
