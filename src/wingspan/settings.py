@@ -87,6 +87,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{path} is not valid TOML: {error}", hint="mend that line, or move the file away"
         ) from None
+    except RecursionError:  # older versions of tomlkit have no limit of their own
+        raise SettingsError(
+            f"{path} is not valid TOML: a key, or what lies in each other, is more than 100 levels deep",
+            hint="mend that line, or move the file away",
+        ) from None
     unknown = sorted(set(document) - _SCALARS - {"options", "profile", "store"})
     if unknown:
         raise SettingsError(

@@ -86,8 +86,10 @@ def parse_toml(text: str) -> dict[str, Any]:
 
     try:
         document: dict[str, Any] = tomlkit.parse(text).unwrap()
-    except (TOMLKitError, RecursionError) as error:
+    except TOMLKitError as error:
         raise ValueError(str(error)) from None
+    except RecursionError:  # older versions of tomlkit have no limit of their own
+        raise ValueError("a key, or what lies in each other, is more than 100 levels deep") from None
     return document
 
 

@@ -453,7 +453,9 @@ def test_requires_python_is_compared(write_workspace: Callable[..., Path]) -> No
     [
         ("[workspace\n", "line 1"),
         ("[tool]\n", r"no \[workspace\]"),
-        (".".join(20_000 * ["a"]) + " = 1\n", "more than 100 levels deep"),
+        pytest.param(
+            ".".join(20_000 * ["a"]) + " = 1\n", "more than 100 levels deep", id="thousands of parts"
+        ),
         ('[workspace]\nname = "a"\n[environments]\ntest = ["tset"]\n', "no feature 'tset'"),
         (
             '[workspace]\nplatforms = [{ name = "a", platform = "linux-64", cuda = { arch = "8.6" } }]\n',
