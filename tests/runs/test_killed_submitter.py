@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+import wingspan
 from _on_disk import submissions
-from _waiting import PATIENCE
+from _waiting import PATIENCE, until
 from wingspan.runs import load_run
 
 pytestmark = pytest.mark.htcondor
@@ -56,3 +57,20 @@ def test_jobs_of_a_killed_submitter_are_found(use_personal_pool) -> None:
     assert again.outputs(1)["result.txt"].read_text() == "2\n"
     entries = submissions(again)
     assert [(entry["first"], entry["count"]) for entry in entries] == [(0, 2), (1, 1)]
+
+
+def test_one_job_of_a_run_that_was_never_submitted(done, monkeypatch) -> None:
+    """After a rerun of one job the others are still "never submitted"; a rerun of the rest does them."""
+    with monkeypatch.context() as patch:  # whoever makes it dies before it has submitted anything
+        patch.setattr("wingspan.runs._api.submit_jobs", lambda folder, pool: None)
+        wingspan.run(["sh", "-c", "echo $N"], sweep={"N": ["0", "1", "2"]}, pool="local", name="cut")
+    run = load_run("cut")
+    assert {job.state for job in run.status().jobs} == {"removed"}
+    run.rerun([1])
+    until(lambda: run.status().jobs[1].state == "completed", run.status)
+    others = [run.status().jobs[number] for number in (0, 2)]
+    assert {job.state for job in others} == {"removed"}
+    assert all("never submitted" in str(job.reason) for job in others)
+    assert run.rerun() == [0, 2]
+    done(run)
+    assert {job.state for job in run.status().jobs} == {"completed"}

@@ -6,7 +6,7 @@ import codecs
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from wingspan.runs._status import RunJob, RunStatus, read_job, run_html
 from wingspan.runs._watch import RunJobs, removed, told
 
 if TYPE_CHECKING:
-    pass
+    from wingspan.pools.submissions import LoggedSubmission
 
 __all__ = ["Run", "RunJob", "RunStatus"]
 
@@ -125,9 +125,9 @@ class Run(RunJobs):
         for entry in entries:
             for process, number in enumerate(entry.numbers):
                 jobs[number] = self._job(number, self._events.get((entry.cluster, process)))
-        if not entries:
-            reason = "it was never submitted: the program that made it was interrupted"
-            jobs = {number: attrs.evolve(job, state="removed", reason=reason) for number, job in jobs.items()}
+        reason = "it was never submitted: the program that made it was interrupted"
+        for number in self._never_submitted(entries):
+            jobs[number] = attrs.evolve(jobs[number], state="removed", reason=reason)
         unavailable_reason = None
         if entries and not all(job.is_final for job in jobs.values()):
             with contextlib.suppress(PoolError):
@@ -139,6 +139,21 @@ class Run(RunJobs):
             }
         message = unavailable_reason or self._why_waiting(entries, [job.state for job in jobs.values()])
         return RunStatus(name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)), message=message)
+
+    def _never_submitted(self, entries: Sequence[LoggedSubmission]) -> list[int]:
+        """Jobs that no scheduler has, and that nobody is about to submit.
+
+        Whoever makes a run submits its jobs in order. Where others were submitted out of that order (by a
+        rerun), the program that made the run has died before it came to those that are missing.
+        """
+        submitted: set[int] = set()
+        in_order = True
+        for entry in entries:
+            in_order = in_order and entry.first == len(submitted)
+            submitted.update(entry.numbers)
+        if entries and in_order:
+            return []  # all are there, or somebody is at it this moment
+        return [number for number in range(len(self)) if number not in submitted]
 
     def _row(self, number: int) -> dict[str, str]:
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
