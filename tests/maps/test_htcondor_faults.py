@@ -426,3 +426,45 @@ def test_a_worker_that_is_held_is_replaced(shared_pool, tmp_path, always):
     with pytest.raises((wingspan.ComponentHeld, wingspan.ComponentErrors)):
         m.wait(PATIENCE)
     assert len(clusters(m)) <= 3
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize("moment", ["before it is written down", "after"])
+def test_workers_submitted_while_the_map_is_removed_do_not_stay(shared_pool, monkeypatch, moment):
+    """Another process removes the map as this one submits: its jobs leave the queue, and it is told."""
+    m = wingspan.map(abs, [1], pool="personal")
+    m.wait(timeout=PATIENCE)
+    remover = wingspan.load(m.tag)
+    taken = []
+    pool = type(m._keeper._pool("personal"))
+    submit = pool.submit
+
+    def submit_and_remove(self, job):
+        submission = submit(self, job)
+        taken.append(submission.cluster)
+        if moment == "before it is written down":
+            remover.remove()
+        return submission
+
+    end_jobs = type(remover)._end_jobs
+
+    def end_jobs_and_submit(self):
+        known = end_jobs(self)
+        m.add_workers(1)  # the remover has already looked which jobs there are
+        return known
+
+    monkeypatch.setattr(pool, "submit", submit_and_remove)
+    if moment == "after":
+        monkeypatch.setattr(type(remover), "_end_jobs", end_jobs_and_submit)
+        remover.remove()
+    else:
+        with pytest.raises(wingspan.MapRemoved):
+            m.add_workers(1)
+
+    def left():
+        with shared_pool.activate():
+            found = shared_pool.schedd().query(f"ClusterId == {taken[0]}", ["JobStatus"])
+        return [ad for ad in found if ad["JobStatus"] not in (3, 4)]  # removed, completed
+
+    until(lambda: not left(), left)
+    assert not m.exists

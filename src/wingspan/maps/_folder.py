@@ -182,6 +182,11 @@ class MapFolder:
             hint="its whole results can still be read where map.json and key are; bring the file back from a backup, or make the map again",
         )
 
+    @property
+    def exists(self) -> bool:
+        """The map has not been removed."""
+        return (self.path / "map.json").exists()
+
     def removed(self) -> MapRemoved:
         """An error that says that the map is gone."""
         tag = self.info.tag if hasattr(self, "info") else None
@@ -348,12 +353,19 @@ class MapFolder:
         (self.path / "workers" / f"first-{first}").unlink(missing_ok=True)
 
 
-def remove_map_folder(path: Path, *tags: str) -> None:
+def remove_map_folder(
+    path: Path, *tags: str, before_files: Callable[[Path], None] = lambda path: None
+) -> None:
     """Remove a map: first its folder is renamed, so that the map is there whole or not at all, then its tag,
     then the files.
 
     A process that dies in between leaves a tag without a map, which `load` removes, or a folder, which
     `clean` removes.
+
+    Args:
+        path: The folder.
+        tags: Its tags.
+        before_files: Called with the renamed folder, before its files are removed.
 
     Raises:
         OSError: The folder cannot be renamed; nothing has happened then.
@@ -361,6 +373,7 @@ def remove_map_folder(path: Path, *tags: str) -> None:
     doomed = path.with_name(f".removed-{path.name}-{time.time_ns()}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(doomed)
+        before_files(doomed)
     for tag in tags:
         remove_tag(tags_root(), tag, path.name)
     shutil.rmtree(doomed, ignore_errors=True)

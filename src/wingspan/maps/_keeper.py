@@ -410,7 +410,13 @@ class Keeper:
                     if left == count:
                         raise
                     break  # the workers that were submitted can do everything
-                self.folder.submissions.add(submission, first=first, place=pool.place, for_held=for_held)
+                with contextlib.suppress(FileNotFoundError):
+                    self.folder.submissions.add(submission, first=first, place=pool.place, for_held=for_held)
+                if not self.folder.exists:
+                    # The map was removed meanwhile. Nobody else knows of these jobs.
+                    with contextlib.suppress(PoolError):
+                        pool.act("remove", [submission], self.folder.path, "the map was removed")
+                    raise self.folder.removed()
                 left -= some
             self._poll_jobs()
             self._newest_pool = pool

@@ -28,6 +28,7 @@ from wingspan.maps._tags import check_tag, write_tag
 from wingspan.maps._waiting import Timeout, deadline_of
 from wingspan.maps._worker_job import bundle_of
 from wingspan.pools import get_pool
+from wingspan.pools.submissions import LoggedSubmission, remove_jobs
 from wingspan.worker import rounds
 
 __all__ = ["Map"]
@@ -35,6 +36,8 @@ __all__ = ["Map"]
 
 #: Seconds that `Map.retag` waits for another process that retags the map.
 RETAG_SECONDS = 20.0
+#: Why jobs of a removed map leave the queue, for the scheduler's own notes.
+_REMOVED = "removed by its owner through wingspan"
 
 
 class Map(Reports):
@@ -72,7 +75,7 @@ class Map(Reports):
     @property
     def exists(self) -> bool:
         """It has not been removed."""
-        return (self._folder.path / "map.json").exists()
+        return self._folder.exists
 
     @property
     def path(self) -> Any:
@@ -320,17 +323,25 @@ class Map(Reports):
         Raises:
             PoolError: The scheduler does not answer; nothing is removed then.
         """
+        ended: tuple[LoggedSubmission, ...] = ()
         with contextlib.suppress(MapRemoved):
             try:
-                self._end_jobs()
+                ended = self._end_jobs()
             except (PoolError, DiskError):
                 if not force:
                     raise
         self._keeper.close()
         self._folder.read_info()
-        remove_map_folder(self._folder.path, self.tag, *self._folder.info.also)
+        remove_map_folder(
+            self._folder.path,
+            self.tag,
+            *self._folder.info.also,
+            # Another process may have submitted workers since: nobody would know of them any more.
+            before_files=lambda folder: remove_jobs(folder, _REMOVED, force=True, but=ended),
+        )
 
-    def _end_jobs(self) -> None:
+    def _end_jobs(self) -> tuple[LoggedSubmission, ...]:
+        """Take its jobs out of their queues: which submissions were known then."""
         keeper = self._keeper
         try:
             keeper.refresh()
@@ -340,9 +351,12 @@ class Map(Reports):
             pass  # a damaged map can be removed
         if self._folder.submissions.entries() or self._folder.open_reservations():
             keeper.adopt()
+            known = self._folder.submissions.entries()
             if not keeper.jobs.by_worker or keeper.jobs.live():
-                keeper.act("remove", "removed by its owner through wingspan")
+                keeper.act("remove", _REMOVED)
                 keeper.wait_for_the_end()
+            return known
+        return ()
 
     @told("given another tag")
     def retag(self, tag: str) -> None:

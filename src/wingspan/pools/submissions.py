@@ -171,13 +171,16 @@ def by_pool(submissions: Iterable[LoggedSubmission]) -> dict[str, list[LoggedSub
     return found
 
 
-def remove_jobs(folder: Path, reason: str, *, force: bool = False) -> None:
+def remove_jobs(
+    folder: Path, reason: str, *, force: bool = False, but: Iterable[LoggedSubmission] = ()
+) -> None:
     """Take the jobs of a map or run out of their queues, when nothing but its log can be read.
 
     Args:
         folder: Of the map or run.
         reason: Why, for the scheduler's own notes.
         force: Go on where a scheduler does not answer, or the log cannot be read.
+        but: Not these: they are out already.
 
     Raises:
         PoolError: A scheduler does not answer.
@@ -190,7 +193,10 @@ def remove_jobs(folder: Path, reason: str, *, force: bool = False) -> None:
             return
         kept = "With --force (force=True) everything is removed but its jobs, if it has any"
         raise disk_error(error, "it is not known which jobs are to be removed", folder, kept) from error
+    known = {(one.pool, one.cluster) for one in but}
     for submission in submissions:
+        if (submission.pool, submission.cluster) in known:
+            continue
         try:
             get_pool(submission.pool, submission.place).act("remove", [submission], folder, reason)
         except PoolError:
