@@ -240,7 +240,7 @@ COMMANDS = _table(
     ("shell login attach connect condor_ssh_to_job enter", "ssh"),
     ("check diagnose which version-info config settings whoami debug", "doctor"),
     ("nodes machines slots gpu nvidia-smi condor_status sinfo hosts", "gpus"),
-    ("environment environments conda bundle build lock image publish install", "env"),
+    ("environment environments conda bundle build lock publish install", "env"),
     ("autocompletion complete completions", "completion"),
     ("evict condor_vacate_job requeue", "vacate"),
     ("cleanup tidy prune gc", "clean"),
