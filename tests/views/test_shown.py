@@ -19,6 +19,7 @@ from wingspan.errors import WingspanError
 from wingspan.maps._view import MapSource
 from wingspan.runs._view import RunSource
 from wingspan.views import live
+from wingspan.worker.pipes import LARGE_INPUT
 
 ONE = wingspan.Options(workers=1)
 HOSTILE = "<script>alert(1)</script>\x1b[2J"
@@ -171,6 +172,30 @@ def test_a_map_that_is_removed_while_it_is_shown():
     end()
 
 
+def test_a_map_that_cannot_be_read_for_a_moment(failing):
+    """It is not taken for removed: what was seen last stays, with the reason, until it can be read again."""
+    shown = live(MapSource(failing))
+    states = shown.view().states
+    results = failing.path / "results"
+    results.rename(failing.path / "elsewhere")
+    view = shown.view()
+    assert (view.states, view.is_removed) == (states, False)
+    assert "results" in str(view.message)
+    (failing.path / "elsewhere").rename(results)
+    view = shown.view()
+    assert (view.message, view.actions) == (None, ("rerun",))
+
+
+def test_large_values_are_not_read_by_who_only_looks():
+    """A large input and a large output are told of, and not loaded."""
+    m = wingspan.map(bytes, [1 << 20], pool="local", options=ONE)
+    large = wingspan.map(len, [bytes(LARGE_INPUT + 1)], pool="local", options=ONE)
+    for one, name, how in ((m, "output", "m[0]"), (large, "input", "m.input(0)")):
+        one.wait(timeout=PATIENCE)
+        assert dict(MapSource(one).detail(0).texts)[name] == f"it is large: {how} reads it"
+        one.remove()
+
+
 def test_the_grid_of_a_map(failing):
     """By state, and by what was measured; whatever numbers a browser sends."""
     shown = live(MapSource(failing))
@@ -240,7 +265,7 @@ def test_the_report_goes_where_one_is(failing, tmp_path, monkeypatch):
     """
     monkeypatch.chdir(tmp_path)
     assert failing.report() == tmp_path / f"wingspan-{failing.tag}.html"
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(OSError, match=r"nowhere/r\.html"):
         failing.report(tmp_path / "nowhere" / "r.html")
 
 
@@ -326,8 +351,9 @@ def test_the_dashboard_as_text(failing):
     assert f"map {failing.tag}: " in repr(wingspan.dashboard())
 
 
-def test_outside_of_notebooks_there_is_no_widget(failing):
+def test_outside_of_notebooks_there_is_no_widget(failing, monkeypatch):
     """A map is shown as text and a still picture where no notebook asks."""
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # another test may have imported it
     bundle = failing._repr_mimebundle_()
     assert bundle.keys() == {"text/plain", "text/html"}
     assert "&lt;locals&gt;" in bundle["text/html"]

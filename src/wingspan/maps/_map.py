@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,11 @@ from wingspan.maps._waiting import Timeout, deadline_of
 from wingspan.maps._worker_job import bundle_of
 from wingspan.pools import get_pool
 from wingspan.pools.submissions import LoggedSubmission, remove_jobs
+from wingspan.views._showable import Showable
 from wingspan.worker import rounds
+
+if TYPE_CHECKING:
+    from wingspan.views._source import Source
 
 __all__ = ["Map"]
 
@@ -40,7 +43,7 @@ RETAG_SECONDS = 20.0
 _REMOVED = "removed by its owner through wingspan"
 
 
-class Map(Reports):
+class Map(Reports, Showable):
     """A function applied to many inputs: a sequence of outputs, in the order of the inputs.
 
     `wingspan.map` and its like make it, `wingspan.load` finds it again. Indexing and iterating wait for
@@ -113,33 +116,10 @@ class Map(Reports):
     def _repr_html_(self) -> str:
         return map_html(self.status(), self.function_name)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """A live view where notebooks can show one; what is saved with the notebook is a picture of this
-        moment.
-        """
+    def _source(self) -> Source:
         from wingspan.maps._view import MapSource
-        from wingspan.views._widget import live_mimebundle
 
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        return live_mimebundle(lambda: MapSource(self), still)
-
-    def report(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write a report: one HTML file with timeline, runtimes, memory, queue times, hosts, errors and what
-        to change.
-
-        Args:
-            path: The file; None: ``wingspan-TAG.html`` in the current folder. One that is there is replaced.
-
-        Returns:
-            The file.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        from wingspan.maps._view import MapSource
-        from wingspan.views._report import write_report
-
-        return write_report(MapSource(self), path)
+        return MapSource(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_folder, (str(self.path),)

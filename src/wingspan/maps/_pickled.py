@@ -38,6 +38,11 @@ class Pickled:
     holds_code: bool
     pieces: Iterable[bytes | memoryview]
 
+    @property
+    def is_large(self) -> bool:
+        """It is read piece by piece, as it takes memory."""
+        return not isinstance(self.pieces, list)
+
     def load(self) -> Any:
         """The object."""
         if isinstance(self.pieces, list):

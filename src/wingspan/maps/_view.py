@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,6 +11,7 @@ import attrs
 from wingspan._words import counted, lasting, moment, sized
 from wingspan.errors import WingspanError
 from wingspan.maps._folder import MapFolder
+from wingspan.maps._pickled import Pickled
 from wingspan.maps._status import ComponentStatus, MapStatus
 from wingspan.pools.times import times_of_jobs
 from wingspan.views._cells import measure_cells, state_cells
@@ -24,6 +25,7 @@ from wingspan.views._model import (
     View,
     WorkerSpan,
     cut,
+    hold_groups,
 )
 from wingspan.views._pace import Pace
 from wingspan.views._spans import Ran
@@ -35,8 +37,6 @@ __all__ = ["MapSource"]
 
 #: So many errors are read at once, and so many kinds of them are shown.
 _ERRORS_AT_ONCE, _KINDS = 200, 20
-#: Seconds for which what was asked of errors and holds is good enough.
-_SELDOM = 1.0
 
 
 class MapSource:
@@ -52,8 +52,11 @@ class MapSource:
         self.created: float = self._map._folder.info.created
         self._pace = Pace()
         self._kinds: dict[int, tuple[str, str, str | None]] = {}
-        self._holds: tuple[float, tuple[HoldGroup, ...]] = (0.0, ())
         self._grid: tuple[tuple[Any, ...], Cells] | None = None
+
+    def exists(self) -> bool:
+        """The map has not been removed."""
+        return bool(self._map.exists)
 
     # -- the view --------------------------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ class MapSource:
             history=tuple(self._pace.points),
             message=status.message,
             errors=self._errors() if states.get("errored") else (),
-            holds=self._held(now) if status.workers.get("held") else (),
+            holds=self._held(),
             actions=_actions(status),
         )
 
@@ -113,19 +116,8 @@ class MapSource:
             for kind, components in ranked[:_KINDS]
         )
 
-    def _held(self, now: float) -> tuple[HoldGroup, ...]:
-        if now - self._holds[0] > _SELDOM:
-            reasons = Counter(job.reason or "held" for job in self._map._keeper.jobs.held)
-            groups = [
-                HoldGroup(
-                    reason=reason,
-                    count=count,
-                    hint="once the reason is gone, Release lets them try again",
-                )
-                for reason, count in reasons.most_common(_KINDS)
-            ]
-            self._holds = (now, tuple(groups))
-        return self._holds[1]
+    def _held(self) -> tuple[HoldGroup, ...]:
+        return hold_groups(job.reason for job in self._map._keeper.jobs.held)
 
     # -- the grid --------------------------------------------------------------------------------------------
 
@@ -190,16 +182,12 @@ class MapSource:
         )
 
     def _input(self, number: int) -> str:
-        try:
-            return short_repr(self._map.input(number))
-        except Exception as error:  # noqa: BLE001 - an input may need what this session lacks
-            return f"cannot be read here: {type(error).__name__}: {error}"
+        (pickled,) = self._map._folder.input_pickles(number, number + 1)
+        return _written(pickled, lambda: self._map.input(number), f"m.input({number})")
 
     def _output(self, number: int) -> str:
-        try:
-            return short_repr(self._map.get(number, timeout=0))
-        except Exception as error:  # noqa: BLE001 - an output may need what this session lacks
-            return f"cannot be read here: {type(error).__name__}: {error}"
+        pickled = self._map._keeper.results.output(number)
+        return _written(pickled, lambda: self._map.get(number, timeout=0), f"m[{number}]")
 
     # -- doing something -------------------------------------------------------------------------------------
 
@@ -293,6 +281,16 @@ def _actions(status: MapStatus) -> tuple[str, ...]:
     if live and not status.is_done:
         actions.append("cancel")
     return tuple(actions)
+
+
+def _written(pickled: Pickled, load: Callable[[], Any], how: str) -> str:
+    """How Python writes a value. A large one is not read into the memory of whoever only looks."""
+    if pickled.is_large:
+        return f"it is large: {how} reads it"
+    try:
+        return short_repr(load())
+    except Exception as error:  # noqa: BLE001 - a value may need what this session lacks
+        return f"cannot be read here: {type(error).__name__}: {error}"
 
 
 def short_repr(value: Any) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,10 @@ from wingspan.runs._gather import EXIT_MISSING_OUTPUT
 from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
 from wingspan.runs._status import RunJob, RunStatus, read_job, run_html
 from wingspan.runs._watch import RunJobs, removed, told
+from wingspan.views._showable import Showable
 
 if TYPE_CHECKING:
-    from wingspan.pools.submissions import LoggedSubmission
+    from wingspan.views._source import Source
 
 __all__ = ["Run", "RunJob", "RunStatus"]
 
@@ -34,7 +34,7 @@ __all__ = ["Run", "RunJob", "RunStatus"]
 _REVIVE_SECONDS, _RESCHEDULES = 3.0, 20
 
 
-class Run(RunJobs):
+class Run(RunJobs, Showable):
     """One command, or a sweep of it, executed as batch jobs. It is kept on disk under its name.
 
     Args:
@@ -66,32 +66,10 @@ class Run(RunJobs):
     def _repr_html_(self) -> str:
         return run_html(self.status(), self.command, self.pool)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """A live view where notebooks can show one; what is saved with the notebook is a picture of this
-        moment.
-        """
+    def _source(self) -> Source:
         from wingspan.runs._view import RunSource
-        from wingspan.views._widget import live_mimebundle
 
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        return live_mimebundle(lambda: RunSource(self), still)
-
-    def report(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write a report: one HTML file with timeline, runtimes, queue times, hosts and failures.
-
-        Args:
-            path: The file; None: ``wingspan-NAME.html`` in the current folder. One that is there is replaced.
-
-        Returns:
-            The file.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        from wingspan.runs._view import RunSource
-        from wingspan.views._report import write_report
-
-        return write_report(RunSource(self), path)
+        return RunSource(self)
 
     def __len__(self) -> int:
         """How many jobs."""
@@ -139,21 +117,6 @@ class Run(RunJobs):
             }
         message = unavailable_reason or self._why_waiting(entries, [job.state for job in jobs.values()])
         return RunStatus(name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)), message=message)
-
-    def _never_submitted(self, entries: Sequence[LoggedSubmission]) -> list[int]:
-        """Jobs that no scheduler has, and that nobody is about to submit.
-
-        Whoever makes a run submits its jobs in order. Where others were submitted out of that order (by a
-        rerun), the program that made the run has died before it came to those that are missing.
-        """
-        submitted: set[int] = set()
-        in_order = True
-        for entry in entries:
-            in_order = in_order and entry.first == len(submitted)
-            submitted.update(entry.numbers)
-        if entries and in_order:
-            return []  # all are there, or somebody is at it this moment
-        return [number for number in range(len(self)) if number not in submitted]
 
     def _row(self, number: int) -> dict[str, str]:
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))

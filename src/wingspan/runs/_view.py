@@ -14,7 +14,7 @@ from wingspan.pools.times import times_of_jobs
 from wingspan.runs._folder import open_run_folder
 from wingspan.runs._status import RunJob, RunStatus
 from wingspan.views._cells import measure_cells, state_cells
-from wingspan.views._model import Cells, Detail, ErrorGroup, HoldGroup, Report, View, WorkerSpan, cut
+from wingspan.views._model import Cells, Detail, ErrorGroup, Report, View, WorkerSpan, cut, hold_groups
 from wingspan.views._pace import Pace
 
 __all__ = ["RunSource"]
@@ -39,6 +39,10 @@ class RunSource:
         self.created: float = self._run._folder.info.created
         self._pace = Pace()
         self._jobs: tuple[RunJob, ...] = ()
+
+    def exists(self) -> bool:
+        """The run has not been removed."""
+        return bool(self._run.path.is_dir())
 
     def view(self) -> View:
         """How it fares now."""
@@ -67,7 +71,7 @@ class RunSource:
             history=tuple(self._pace.points),
             message=status.message,
             errors=_errors(status),
-            holds=_holds(status),
+            holds=hold_groups(job.reason for job in status.jobs if job.state == "held"),
             actions=_actions(states),
         )
 
@@ -206,14 +210,6 @@ def _errors(status: RunStatus) -> tuple[ErrorGroup, ...]:
             hint=f"wingspan logs {status.name} --stderr shows what it printed",
         )
         for jobs in ranked
-    )
-
-
-def _holds(status: RunStatus) -> tuple[HoldGroup, ...]:
-    reasons = Counter(job.reason or "held" for job in status.jobs if job.state == "held")
-    return tuple(
-        HoldGroup(reason=reason, count=count, hint="once the reason is gone, Release lets them try again")
-        for reason, count in reasons.most_common(_KINDS)
     )
 
 

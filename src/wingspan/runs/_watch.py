@@ -107,6 +107,21 @@ class RunJobs:
             self._adopt(ask=not self._folder.submissions.entries())
         return self._folder.submissions.entries()
 
+    def _never_submitted(self, entries: Sequence[LoggedSubmission]) -> list[int]:
+        """Jobs that no scheduler has, and that nobody is about to submit.
+
+        Whoever makes a run submits its jobs in order. Where others were submitted out of that order (by a
+        rerun), the program that made the run has died before it came to those that are missing.
+        """
+        submitted: set[int] = set()
+        in_order = True
+        for entry in entries:
+            in_order = in_order and entry.first == len(submitted)
+            submitted.update(entry.numbers)
+        if entries and in_order:
+            return []  # all are there, or somebody is at it this moment
+        return [number for number in range(len(self.spec.rows)) if number not in submitted]
+
     def _adopt(self, *, ask: bool) -> None:
         """Write down jobs that nobody has written down; with `ask` the scheduler is asked for them, too."""
         self._adopted = True

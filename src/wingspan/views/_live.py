@@ -4,13 +4,14 @@ costs little.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from typing import Any
+
+import attrs
 
 from wingspan.errors import WingspanError
 from wingspan.views._model import Cells, Detail, Report, View
@@ -25,7 +26,7 @@ _SOON, _SELDOM = 0.2, 1.0
 #: A look that takes a second is followed by so many seconds of rest: looking takes less than 3 % of a core.
 _REST = 36.0
 
-#: What is seen: the view, and the grid if it has changed.
+#: Called with what is seen.
 Seen = Callable[[View], None]
 
 
@@ -51,7 +52,7 @@ class Live:
         return self._last is not None and self._last.is_removed
 
     def view(self) -> View:
-        """How it fares now; the last that was seen, marked as removed, where it is gone.
+        """How it fares now. Where it cannot be read, or is gone: what was seen last, and why.
 
         Raises:
             WingspanError: It cannot be read, and never could.
@@ -62,11 +63,9 @@ class Live:
             except WingspanError as error:
                 if self._last is None:
                     raise
-                import attrs
-
-                self._last = attrs.evolve(
-                    self._last, is_removed=True, is_done=True, actions=(), message=error.message
-                )
+                self._last = attrs.evolve(self._last, message=error.message)
+                if not self.source.exists():
+                    self._last = attrs.evolve(self._last, is_removed=True, is_done=True, actions=())
             return self._last
 
     def cells(self, first: int, stop: int, layer: str, most: int = 4096) -> Cells:
@@ -169,6 +168,5 @@ def live(source: Source) -> Live:
         found = _known.get(source.key)
         if found is None:
             found = Live(source)
-            with contextlib.suppress(TypeError):
-                _known[source.key] = found
+            _known[source.key] = found
         return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -19,12 +20,15 @@ __all__ = [
     "WorkerSpan",
     "cut",
     "entry_of",
+    "hold_groups",
 ]
 
 #: States of components and jobs, by the number that stands for each in `Cells`. A failed job of a run counts
 #: as errored.
 STATES = ("idle", "completed", "errored", "running", "held", "suspended", "removed")
 
+#: So many reasons for holds are shown.
+_MOST_REASONS = 20
 #: Characters of a longer text that are shown.
 TEXT_LIMIT = 4000
 
@@ -70,6 +74,22 @@ class HoldGroup:
     reason: str
     count: int
     hint: str
+
+
+def hold_groups(reasons: Iterable[str | None]) -> tuple[HoldGroup, ...]:
+    """Held jobs by reason, the most frequent first.
+
+    Args:
+        reasons: One for each job.
+
+    >>> [(group.reason, group.count) for group in hold_groups(["disk", None, "disk"])]
+    [('disk', 2), ('held', 1)]
+    """
+    counts = Counter(reason or "held" for reason in reasons)
+    return tuple(
+        HoldGroup(reason=reason, count=count, hint="once the reason is gone, Release lets them try again")
+        for reason, count in counts.most_common(_MOST_REASONS)
+    )
 
 
 @attrs.frozen(kw_only=True)

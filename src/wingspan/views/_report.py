@@ -45,6 +45,8 @@ def write_report(source: Source, path: str | os.PathLike[str] | None) -> Path:
     try:
         beside.write_text(report_html(report), encoding="utf-8", errors="replace")
         beside.replace(target)
+    except OSError as error:  # the name of the file that stands in for it would tell nobody anything
+        raise OSError(error.errno, error.strerror, str(target)) from None
     finally:
         beside.unlink(missing_ok=True)
     return target

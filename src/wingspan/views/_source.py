@@ -25,6 +25,10 @@ class Source(Protocol):
         """When it was made, Unix time."""
         ...
 
+    def exists(self) -> bool:
+        """It has not been removed."""
+        ...
+
     def view(self) -> View:
         """How it fares now. Cheap: it is called several times a second."""
         ...

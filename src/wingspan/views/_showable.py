@@ -1,0 +1,48 @@
+"""What a `Map` and a `Run` can do because they can be shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wingspan.views._source import Source
+
+__all__ = ["Showable"]
+
+
+class Showable:
+    """Shows itself in notebooks, and writes a report; a class that derives from it has `_source` and
+    `_repr_html_`.
+    """
+
+    def _source(self) -> Source:
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """A live view where notebooks can show one, and a picture of this moment beside it."""
+        from wingspan.views._widget import live_mimebundle
+
+        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        return live_mimebundle(self._source, still)
+
+    def report(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write a report: one HTML file with timeline, runtimes, memory, queue times, hosts, errors and what
+        to change.
+
+        Args:
+            path: The file; None: ``wingspan-NAME.html`` in the current folder. One that is there is replaced.
+
+        Returns:
+            The file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        from wingspan.views._report import write_report
+
+        return write_report(self._source(), path)
