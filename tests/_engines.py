@@ -37,7 +37,7 @@ def personal_pool() -> Iterator[PersonalPool]:
 
 def find_sshd() -> str | None:
     """OpenSSH's server: the machine's, or what ``tools/engines/openssh.py`` has unpacked."""
-    kept = [folder / "openssh/bin" for folder in _engine_folders()]
+    kept = [folder / "openssh/bin" for folder in engine_folders()]
     return shutil.which("sshd", path=os.pathsep.join(map(str, ["/usr/local/sbin", "/usr/sbin", *kept])))
 
 
@@ -92,11 +92,11 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
 
 def find_apptainer() -> str | None:
     """Apptainer's program: on PATH, or where ``tools/engines/apptainer.py`` puts it."""
-    kept = [str(folder / "apptainer/bin") for folder in _engine_folders()]
+    kept = [str(folder / "apptainer/bin") for folder in engine_folders()]
     return shutil.which("apptainer", path=os.pathsep.join([os.environ["PATH"], *kept]))
 
 
-def _engine_folders() -> list[Path]:
+def engine_folders() -> list[Path]:
     return [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
 
 

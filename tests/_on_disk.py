@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import wingspan
 
-__all__ = ["change_map_json", "key", "map_json", "rounds", "starts", "submissions"]
+__all__ = ["change_map_json", "key", "map_json", "rounds", "starts", "submissions", "take_away"]
 
 
 def map_json(m: wingspan.Map[Any]) -> dict[str, Any]:
@@ -21,6 +23,12 @@ def change_map_json(m: wingspan.Map[Any], **facts: Any) -> None:
     map anew reads it.
     """
     (m.path / "map.json").write_text(json.dumps({**map_json(m), **facts}))
+
+
+def take_away(folder: Path) -> None:
+    """Remove the folder of a map, also while the last worker still tidies it up."""
+    elsewhere = folder.rename(folder.parents[1] / f"{folder.name}-gone")
+    shutil.rmtree(elsewhere, ignore_errors=True)
 
 
 def key(m: wingspan.Map[Any]) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 
 import pytest
 
 import wingspan
+from _on_disk import take_away
 from _waiting import PATIENCE
 
 from .conftest import Run
@@ -163,7 +163,7 @@ def test_stdout_follows_a_running_component(
 
 def test_a_map_removed_meanwhile_is_an_error_without_traceback(run: Run, failing: wingspan.Map) -> None:
     """A tag whose map's folder is gone answers as an unknown tag does."""
-    shutil.rmtree(failing.path)
+    take_away(failing.path)
     code, _, err = run("status", "sums")
     assert code == 1
     assert "removed" in err

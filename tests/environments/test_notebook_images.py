@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,12 +19,12 @@ import pytest
 import tomlkit
 
 from _jupyter import free_port
+from _podman import own_podman
 from _waiting import PATIENCE, until
 from wingspan.errors import SettingsError
 from wingspan.notebooks.images import FLAVOURS, Image, ImageError, build_image, push_image, write_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-ENGINES = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
 #: What the base flavour has from conda-forge, as wheels of PyPI: the channel of the tests has Python itself.
 PACKAGES = "jupyterlab<5 notebook<8 ipykernel<8 attrs click cloudpickle platformdirs rich tomlkit htcondor>=25".split()
 CLOSED = "--read-only --passwd=false --cap-drop=all --security-opt=no-new-privileges".split()
@@ -73,21 +72,11 @@ def built(workspace: Path, session_cache: Path, tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="module")
 def podman(built: Image) -> Iterator[list[str]]:
     """podman with storage of its own, in which the image is loaded."""
-    program = shutil.which("podman")
-    found = [f / "podman/containers.conf" for f in ENGINES if (f / "podman/containers.conf").is_file()]
-    if program is None or not found or os.geteuid() != 0:
-        pytest.skip("no podman: python tools/engines/podman.py (as root)")
-    folder = Path(tempfile.mkdtemp(prefix="wp", dir="/tmp"))  # podman wants short paths
-    command = [program, "--root", str(folder / "s"), "--runroot", str(folder / "r")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONTAINERS_CONF", str(found[0]))
-        loaded = subprocess.run(
-            [*command, "load", "-q", "-i", str(built.path)], capture_output=True, text=True, check=False
-        )
+    with own_podman() as command:
+        load = [*command, "load", "-q", "-i", str(built.path)]
+        loaded = subprocess.run(load, capture_output=True, text=True, check=False)
         assert built.name in loaded.stdout, loaded.stderr
         yield command
-        subprocess.run([*command, "system", "reset", "--force"], capture_output=True, check=False)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def answer(command: list[str]) -> str:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_the_page_in_a_browser(dashboard, gated, page):
     """
     m, gate = gated
     page.goto(dashboard.url)
-    page.wait_for_selector(".ws-board canvas")
+    page.wait_for_selector(".ws-board[aria-busy=false]")  # keys are of no use before the grid is there
     assert "token" not in page.url
     until(lambda: "1 errored" in text_of(page, ".ws-legend"), lambda: text_of(page, ".ws"))
     page.locator(".ws-board").focus()
@@ -152,7 +153,7 @@ def test_everybody_can_use_the_page(dashboard, gated, browser, scheme, width):
     page = context.new_page()
     page.set_default_timeout(PATIENCE * 1000)
     page.goto(dashboard.url)
-    page.wait_for_selector(".ws-board canvas")
+    page.wait_for_selector(".ws-board[aria-busy=false]")  # keys are of no use before the grid is there
     until(lambda: "1 errored" in text_of(page, ".ws-legend"), lambda: text_of(page, ".ws"))
     page.locator(".ws-board").focus()
     page.keyboard.press("Enter")
@@ -248,35 +249,38 @@ def test_the_widget_in_jupyterlab(lab, page):
     folder, address = lab
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_selector(".jp-Toolbar-kernelName:has-text('Python 3')")
+
+    def comes(condition: Callable[[], bool]) -> None:
+        def drawn() -> bool:
+            # Headless, Chromium draws when it is asked for a picture. JupyterLab shows outputs as it draws.
+            page.screenshot()
+            return condition()
+
+        until(drawn, page.locator("body").inner_text)
+
+    def all_are(state: str) -> bool:
+        return bool(page.locator(f".ws-state[data-state={state}]").count() == len(CELLS))
+
+    # Before that, JupyterLab asks which kernel is wanted instead of running the cells.
+    comes(lambda: "Python 3 (ipykernel) | Idle" in page.locator("#jp-main-statusbar").inner_text())
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     faces = page.locator("div.ws")
-
-    def all_are(state: str) -> bool:
-        return page.locator(f".ws-state[data-state={state}]").count() == len(CELLS)
-
-    def all_are_there() -> bool:
-        # a headless browser draws when it is asked for a picture, and JupyterLab shows outputs as it draws
-        page.screenshot()
-        return bool(faces.count() == len(CELLS))
-
-    until(all_are_there, lambda: page.locator(".jp-OutputArea").all_inner_texts())
-    until(lambda: all_are("running"), faces.all_inner_texts)
+    comes(lambda: faces.count() == len(CELLS))
+    comes(lambda: all_are("running"))
     first = faces.nth(0)
-    until(lambda: "1 errored" in first.locator(".ws-legend").first.inner_text(), first.inner_text)
+    comes(lambda: "1 errored" in first.locator(".ws-legend").first.inner_text())
     picture(page, "jupyterlab-running")
+    comes(lambda: first.locator(".ws-board[aria-busy=false]").count() == 1)
     first.locator(".ws-board").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    first.locator(".ws-detail dl").wait_for()
+    comes(lambda: first.locator(".ws-detail dl").is_visible())
     assert "<img src=x" in first.locator(".ws-detail").inner_text()
     assert violations(page, "div.ws") == []
     (folder / "gate").touch()
-    until(lambda: all_are("errored"), faces.all_inner_texts)
+    comes(lambda: all_are("errored"))
     first.get_by_role("button", name="Run failed ones again").click()
-    until(
-        lambda: first.locator(".ws-said").inner_text() == "1 component will be done again", first.inner_text
-    )
-    until(lambda: all_are("errored"), faces.all_inner_texts)
+    comes(lambda: first.locator(".ws-said").inner_text() == "1 component will be done again")
+    comes(lambda: all_are("errored"))
     picture(page, "jupyterlab-done")

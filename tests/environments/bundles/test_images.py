@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from _podman import own_podman
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import (
     Bundle,
@@ -35,7 +36,6 @@ from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.lock import LockedEnvironment
 
 Build = Callable[..., Bundle]
-ENGINES = [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
 AsUser = Callable[[Sequence[str]], list[str]]
 PROBE = (
     "import sys, os, six; print(sys.prefix, os.environ['PREFIX_PROBE'], os.environ['PREFIX_PROBE_VARIABLE'])"
@@ -380,20 +380,10 @@ def test_every_file_is_in_one_layer(build: Build) -> None:
 
 
 @pytest.fixture
-def podman(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def podman() -> Iterator[list[str]]:
     """podman with storage of its own."""
-    program = shutil.which("podman")
-    settings = next(
-        (f / "podman/containers.conf" for f in ENGINES if (f / "podman/containers.conf").is_file()), None
-    )
-    if program is None or settings is None or os.geteuid() != 0:
-        pytest.skip("no podman: python tools/engines/podman.py (as root)")
-    monkeypatch.setenv("CONTAINERS_CONF", str(settings))
-    folder = Path(tempfile.mkdtemp(prefix="wp", dir="/tmp"))  # podman wants short paths
-    command = [program, "--root", str(folder / "s"), "--runroot", str(folder / "r")]
-    yield command
-    subprocess.run([*command, "system", "reset", "--force"], capture_output=True, check=False)
-    shutil.rmtree(folder, ignore_errors=True)
+    with own_podman() as command:
+        yield command
 
 
 @pytest.mark.podman

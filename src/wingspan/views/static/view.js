@@ -79,6 +79,7 @@ export function mount(element, port) {
       class: "ws-board",
       tabindex: "0",
       role: "group",
+      "aria-busy": "true",
       "aria-label": "Components. Arrow keys choose one, Enter shows it, Escape goes back to all.",
     },
     canvas,
@@ -158,6 +159,7 @@ export function mount(element, port) {
 
   function ask() {
     asked = { first: range ? range[0] : 0, stop: range ? range[1] : view ? view.components : 0, layer: layer.value };
+    board.setAttribute("aria-busy", "true");
     port.send({ do: "grid", ...asked });
   }
 
@@ -274,6 +276,7 @@ export function mount(element, port) {
     if (range === null ? next.first !== 0 || next.stop !== view.components : next.first !== range[0] || next.stop !== range[1]) return;
     if (next.layer !== layer.value) return;
     cells = next;
+    board.setAttribute("aria-busy", "false");
     draw();
   }
 
