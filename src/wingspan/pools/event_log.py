@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,7 +149,7 @@ def _translate(event: Any) -> JobEvent | None:
         cluster=str(event.cluster),
         proc=event.proc if event.type is not Type.CLUSTER_REMOVE else -1,
         state=state,
-        time=float(event.timestamp),
+        time=_time(event["EventTime"]),
         code=None if code is None else int(code),
         reason=None if reason is None else str(reason),
         signal=None if signal is None else int(signal),
@@ -157,3 +158,14 @@ def _translate(event: Any) -> JobEvent | None:
         schedd=event.get("SubmitHost") if event.type is Type.SUBMIT else None,
         by_person=state is JobState.HELD and code == USER_REQUEST,
     )
+
+
+def _time(text: str) -> float:
+    """Seconds since the epoch. The bindings' own property imports a parser of all formats for that, which
+    takes 6 ms.
+
+    >>> _time("2026-11-30T12:00:00Z")
+    1796040000.0
+    """
+    when = datetime.datetime.fromisoformat(text.removesuffix("Z"))
+    return (when.replace(tzinfo=datetime.timezone.utc) if text.endswith("Z") else when).timestamp()

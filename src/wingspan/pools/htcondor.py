@@ -285,6 +285,8 @@ class PersonalHTCondorPool(HTCondorPool):
         self.place = str(self.personal.directory)
         self._warm: WarmWorkers | None = None
         self._looked_at: set[tuple[int, int]] = set()
+        self._was_ready: tuple[object, ...] = ()
+        self._ready_until = 0.0
 
     @contextlib.contextmanager
     def _schedd(self) -> Iterator[Schedd]:
@@ -435,8 +437,19 @@ class PersonalHTCondorPool(HTCondorPool):
             pass
 
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
-        """Obtain HTCondor and start the pool, unless it runs."""
+        """Obtain HTCondor and start the pool, unless it runs. For a second after its daemons have answered
+        they are not asked again: a map wants the pool ready when it is made, and when it gets its workers.
+        """
+        if self._started() == self._was_ready and time.monotonic() < self._ready_until:
+            return
         self.personal.start(progress=progress)
+        self._was_ready = self._started()
+        self._ready_until = time.monotonic() + 1.0
+
+    def _started(self) -> tuple[object, ...]:
+        """Which start of the pool runs."""
+        status = self.personal.status()
+        return status.state, status.master_pid, status.started
 
     def default_workers(self, count: int) -> int:
         return max(1, min(count, self.personal.status().cpus or 1))

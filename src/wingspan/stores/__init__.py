@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StoreReadOnly,
         StoreUnavailable,
     )
+    from wingspan.stores.limits import SizeLimits
     from wingspan.stores.locations import (
         StoreSettings,
         configured_stores,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
         staging_folder,
     )
     from wingspan.stores.names import ContentName, content_name, file_digest
-    from wingspan.stores.placement import Placement, Route, SizeLimits, choose_route, place
+    from wingspan.stores.placement import Placement, Route, choose_route, place
     from wingspan.stores.pruning import PruneReport, kept_digests, mentioned_digests, prune
 
 _HOME = {
@@ -50,7 +51,7 @@ _HOME = {
     "Placement": ".placement",
     "PruneReport": ".pruning",
     "Route": ".placement",
-    "SizeLimits": ".placement",
+    "SizeLimits": ".limits",
     "SourceChanged": ".errors",
     "SourceDamaged": ".errors",
     "Store": ".base",

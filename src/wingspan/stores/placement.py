@@ -9,8 +9,9 @@ import attrs
 
 from wingspan.stores.base import Store, StoredObject
 from wingspan.stores.errors import StoreError
+from wingspan.stores.limits import SizeLimits
 
-__all__ = ["Placement", "Route", "SizeLimits", "choose_route", "place"]
+__all__ = ["Placement", "Route", "choose_route", "place"]
 
 
 class Route(str, enum.Enum):
@@ -23,22 +24,6 @@ class Route(str, enum.Enum):
     URL = "url"
     #: The job's machine reads a file system that it has mounted; only some machines have.
     FILESYSTEM = "filesystem"
-
-
-@attrs.frozen(kw_only=True)
-class SizeLimits:
-    """Up to which size, in bytes, a site wants which way.
-
-    Attributes:
-        transfer: Below it, plain transfer. CHTC: 1 GB.
-        url: Up to it, by URL; above, the file system. CHTC: 30 GB.
-
-    The figures are CHTC's, which also reflect what Pelican's caches take
-    (https://chtc.cs.wisc.edu/uw-research-computing/htc-job-file-transfer).
-    """
-
-    transfer: int = 10**9
-    url: int = 30 * 10**9
 
 
 @attrs.frozen(kw_only=True)
