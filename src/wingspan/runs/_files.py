@@ -6,8 +6,6 @@ import contextlib
 import fnmatch
 import getpass
 import os
-import re
-import secrets
 import stat
 import warnings
 from collections.abc import Iterable, Sequence
@@ -15,12 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from wingspan._urls import secrets_of, without_secrets
+from wingspan._kept_files import (
+    SKIPPED,
+    FileRefused,
+    check_url,
+    copy_back,
+    files_below,
+    is_url,
+    keep_files,
+    raised_as,
+)
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import InputMissing, InputTooLarge, InvalidRun, RunWarning, WouldOverwrite
 from wingspan.runs._spec import relative_path
 from wingspan.runs._words import pattern_parts
-from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.pools.profiles import Profile
@@ -39,21 +45,6 @@ __all__ = [
     "rebased",
     "url_bytes",
 ]
-
-#: Never part of a folder that is named: what version control and tools keep for themselves.
-SKIPPED = frozenset({".git", ".pixi", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
-#: Copying more than this (bytes) is worth a progress bar.
-_LARGE = 64 << 20
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-
-def is_url(text: str) -> bool:
-    """It begins with a scheme, as ``osdf:///…`` does.
-
-    >>> is_url("osdf:///ospool/x.tar"), is_url("data/x.tar")
-    (True, False)
-    """
-    return _URL.match(text) is not None
 
 
 def collect_inputs(
@@ -78,7 +69,8 @@ def collect_inputs(
     urls: list[str] = []
     for one in given:
         if is_url(one):
-            _check_url(one)
+            with raised_as(refused=InvalidRun):
+                check_url(one)
             urls.append(one)
         else:
             place, here = _named(one, base)
@@ -87,24 +79,6 @@ def collect_inputs(
         for match in _matching(pattern, made, base):
             _add(found, match.relative_to(base).as_posix(), match.absolute())
     return tuple((here, place) for place, here in found.items()), tuple(dict.fromkeys(urls))
-
-
-def _check_url(one: str) -> None:
-    """See that an address may stand in a submit file.
-
-    Raises:
-        InvalidRun: It may not.
-    """
-    if secrets_of(one) != (None, None):
-        raise InvalidRun(
-            f"the input {without_secrets(one)!r} has a user or a password in it, which everybody who may look at the queue would read",
-            hint="use an address that needs none, or one that HTCondor gets a token for (osdf://, or use_oauth_services in a profile)",
-        )
-    if re.search(r"[,\s]", one):
-        raise InvalidRun(
-            f"the input {one!r} has a comma or a blank, at which submit files part two names",
-            hint="in a URL %2C is a comma and %20 a blank",
-        )
 
 
 def _named(one: str, base: Path) -> tuple[str, Path]:
@@ -202,7 +176,8 @@ def check_input_sizes(spec: RunSpec, site: Profile) -> None:
     Warns:
         RunWarning: Nobody says what the site wants, and there is a file above the general limit.
     """
-    sizes = _input_sizes(spec.inputs)
+    with raised_as(refused=InvalidRun):
+        sizes = _input_sizes(spec.inputs)
     if not sizes:
         return
     largest = max(sizes, key=lambda path: sizes[path])
@@ -240,7 +215,7 @@ def _input_sizes(inputs: Iterable[tuple[Path, str]]) -> dict[Path, int]:
     """Bytes of each file among the inputs, of those in folders too. What vanishes meanwhile is left out."""
     sizes: dict[Path, int] = {}
     for here, place in inputs:
-        for source, _ in _files(here, Path(place), make=False):
+        for source, _ in files_below(here, Path(place), make=False):
             with contextlib.suppress(OSError):
                 sizes[source] = source.stat().st_size
     return sizes
@@ -249,75 +224,14 @@ def _input_sizes(inputs: Iterable[tuple[Path, str]]) -> dict[Path, int]:
 def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progress = NO_PROGRESS) -> int:
     """Copy the inputs into `folder`: the jobs read them as they are now, whatever is edited later.
 
-    Files are copied and not linked: a file that is rewritten in place would change with its link. Copies
-    share their blocks where the file system can do that. Answers how many bytes there are.
+    Answers how many bytes there are.
 
     Raises:
         InputMissing: One vanished meanwhile, or is a link to nothing.
         InvalidRun: A link in a folder leads to a folder around it.
     """
-    trust.make_folder(str(folder))
-    found: list[tuple[Path, Path, int]] = []
-    try:
-        for here, place in inputs:
-            found += [(source, target, _size(source)) for source, target in _files(here, folder / place)]
-        total = sum(size for _, _, size in found)
-        task = progress.start("copying inputs", total) if total > _LARGE else None
-        for source, target, size in found:
-            trust.make_folder(str(target.parent))
-            _copy(source, target)
-            if task is not None:
-                progress.advance(task, size)
-        if task is not None:
-            progress.finish(task)
-    except InputMissing:
-        raise
-    except FileNotFoundError as error:
-        raise InputMissing(
-            f"the input {error.filename} vanished", hint="make it again; nothing was submitted"
-        ) from None
-    return total
-
-
-def _files(
-    here: Path, target: Path, around: tuple[str, ...] = (), *, make: bool = True
-) -> Iterable[tuple[Path, Path]]:
-    """Files of an input and where they go; `around` are the folders in which `here` is, by their real paths.
-
-    With `make` the folders are made where they go.
-    """
-    if not here.is_dir():
-        yield here, target
-        return
-    real = os.path.realpath(here)
-    if real in around:
-        raise InvalidRun(
-            f"the input {here} is a link to {real}, a folder around it: there would be no end to copying",
-            hint="remove the link, or name what is needed of the folder",
-        )
-    if make:
-        trust.make_folder(str(target))
-    for name in sorted(os.listdir(here)):
-        if name not in SKIPPED or not (here / name).is_dir():
-            yield from _files(here / name, target / name, (*around, real), make=make)
-
-
-def _size(source: Path) -> int:
-    try:
-        return source.stat().st_size
-    except OSError:
-        if not source.is_symlink():
-            raise
-        raise InputMissing(
-            f"the input {source} is a link to {source.readlink()}, and there is nothing",
-            hint="remove the link, or mend it; nothing was submitted",
-        ) from None
-
-
-def _copy(source: Path, target: Path) -> None:
-    if target.exists():
-        return  # a folder and a file in it were both named
-    trust.copy_file(str(source), str(target))
+    with raised_as(missing=InputMissing, refused=InvalidRun):
+        return keep_files(inputs, folder, progress)
 
 
 def changed_inputs(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str]:
@@ -328,11 +242,11 @@ def changed_inputs(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str
     changed: list[str] = []
     for here, place in inputs:
         try:
-            pairs = list(_files(here, folder / place)) if here.exists() else []
+            pairs = list(files_below(here, folder / place)) if here.exists() else []
             for source, kept in pairs:
                 if not _same(source, kept):
                     changed.append(kept.relative_to(folder).as_posix())
-        except (OSError, InvalidRun):
+        except (OSError, FileRefused):
             continue
     return changed
 
@@ -415,26 +329,5 @@ def copy_outputs(name: str, files: dict[str, Path], target: Path, overwrite: boo
     Raises:
         WouldOverwrite: A file with another content is in the way; nothing was copied.
     """
-    import filecmp
-
-    wanted = {source: target / name for name, source in files.items()}
-    for source, place in wanted.items():
-        if (
-            not overwrite
-            and place.exists()
-            and not (place.is_file() and filecmp.cmp(source, place, shallow=False))
-        ):
-            raise WouldOverwrite(
-                f"{place} is there, with another content",
-                hint=f"wingspan fetch {name} --overwrite replaces it; --to fetches elsewhere",
-            )
-    for source, place in wanted.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # A name that nobody can guess, and no link followed: the folder may be one that others write to.
-        part = place.with_name(f".{place.name[:200]}.{secrets.token_hex(6)}.part")
-        try:
-            trust.copy_file(str(source), str(part))
-            part.replace(place)
-        finally:
-            part.unlink(missing_ok=True)
-    return tuple(wanted.values())
+    with raised_as(in_the_way=WouldOverwrite):
+        return copy_back(files, target, overwrite, f"wingspan fetch {name}")
