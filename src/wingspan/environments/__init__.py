@@ -1,14 +1,15 @@
-"""Locked environments: read a Pixi workspace, know what a machine must have for it, carry it there.
+"""Locked environments: read a Pixi workspace, find out what a machine must have to run it, and carry it
+there.
 
     selection.py    names an environment                    lock.py          what a lock holds
     workspace.py    manifest + lock; `load_environment`     lockfile.py      reading it
     manifest.py     features, environments, platforms       platforms.py     which is meant
     tasks.py        tasks of the manifest                   freshness.py     does the lock satisfy it
-    needs.py        what a machine must have                cuda.py, capabilities.py, archives.py   its facts
-    locked_package.py  one package of a lock                portability.py   what cannot be carried
+    needs.py        what a machine must have                cuda.py, capabilities.py, archives.py   the facts
+    behind it locked_package.py  one package of a lock                portability.py   what cannot be carried
     summary.py, diff.py    for people                       bundles/         one file that carries it all
 
-Names are imported when they are used: a map that only names its environment does not wait for the rest.
+Names are imported when they are used, so a map that only names its environment does not wait for the rest.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _SUFFIXES = (".sh", ".bash")
 
 @attrs.frozen(kw_only=True)
 class Activated:
-    """What is carried of ``[activation]``.
+    """The part of ``[activation]`` that travels with the environment.
 
     Attributes:
         workspace, environment: Their names.
@@ -36,7 +36,7 @@ class Activated:
     scripts: Mapping[str, bytes] = attrs.field(factory=dict)
 
     def files(self) -> dict[str, bytes]:
-        """Files by name, as they lie in ``.wingspan/activation``; none if there is nothing to carry."""
+        """The files of ``.wingspan/activation`` by name. The dict is empty if there is nothing to carry."""
         if not (self.env or self.scripts):
             return {}
         named = {
@@ -52,9 +52,9 @@ class Activated:
 
 
 def carried_activation(env: LockedEnvironment) -> Activated:
-    """Read it, for the platform of `env`; nothing where the lock has no manifest beside it.
+    """Read the activation for the platform of `env`. It is empty if the lock has no manifest beside it.
 
-    Scripts that are not there, or are not for a shell, are left out with a warning, as Pixi does it.
+    Scripts that are missing, or are not shell scripts, are left out with a warning, as Pixi does.
     """
     found = Activated(workspace=env.workspace, environment=env.name)
     if env.manifest_path is None:

@@ -1,8 +1,8 @@
-"""Facts that lie inside package archives, where one is on this machine. Nothing is downloaded.
+"""Facts from inside package archives that are on this machine already. Nothing is downloaded.
 
 An archive (or an extracted package) is looked for where a ``file://`` channel or a wheel's path says, then in
-the package caches of Wingspan, Pixi and rattler. What is found is trusted for *needs* only: bundles verify
-what they use.
+the package caches of Wingspan, Pixi and rattler. Archives found this way serve to derive *needs* only.
+Bundles verify every archive that they use.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class LocalPackage:
 
 
 def package_caches() -> tuple[Path, ...]:
-    """Folders that may hold package archives or extracted packages, those that exist.
+    """The folders that exist and may hold package archives or extracted packages.
 
     Wingspan's own, then those of rattler and Pixi (``RATTLER_CACHE_DIR``, ``PIXI_CACHE_DIR``, the default).
     """
@@ -65,7 +65,7 @@ def package_caches() -> tuple[Path, ...]:
 
 
 def find_local(package: LockedPackage, lock_folder: Path, caches: Iterable[Path]) -> LocalPackage | None:
-    """The package on this machine, or None. An archive of another size than the lock says is not it."""
+    """The package on this machine, or None. An archive whose size differs from the lock's is ignored."""
     for path in _places(package, lock_folder, caches):
         if path.is_dir():
             if (path / "info" / "paths.json").is_file():
@@ -95,7 +95,7 @@ def _places(package: LockedPackage, lock_folder: Path, caches: Iterable[Path]) -
 
 
 def installed_size(package: LocalPackage) -> int | None:
-    """Bytes of the files that the package installs, as its own list has them; None if it has none."""
+    """Bytes of the files that the package installs, from its own list; None if it has no list."""
     if package.path.suffix == ".whl":
         with zipfile.ZipFile(package.path) as wheel:
             return sum(member.file_size for member in wheel.infolist())
@@ -109,9 +109,10 @@ def installed_size(package: LocalPackage) -> int | None:
 
 
 def read_member(package: LocalPackage, name: str) -> str | None:
-    """The text of one file of a conda package, or None if it is not in it.
+    """The text of one file of a conda package, or None if the package has no such file.
 
-    Whether it is there is asked of the package's list of files first: nobody decompresses a gigabyte in vain.
+    The package's list of files is looked at first, so that a large archive is decompressed only if the file
+    is in it.
     """
     if package.extracted:
         path = package.path / name
@@ -124,7 +125,7 @@ def read_member(package: LocalPackage, name: str) -> str | None:
     with _open_part(package.path, part) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             if member.name == name and (file := tar.extractfile(member)) is not None:
-                if member.size > 1 << 28:  # a gigabyte of zeros is a kilobyte, compressed
+                if member.size > 1 << 28:  # a limit, since a gigabyte of zeros compresses to a kilobyte
                     raise ValueError(f"its {name} has {member.size:,} bytes")
                 return file.read().decode("utf-8", errors="replace")
     return None
@@ -164,7 +165,7 @@ class _EntryPoints(importlib.metadata.Distribution):
 def search_member(package: LocalPackage, ending: str, pattern: re.Pattern[bytes]) -> str | None:
     """The first match of `pattern` in the file of a wheel or an extracted package whose name ends so.
 
-    A packed conda archive is not searched: that would decompress all of it. The match must be
+    A packed conda archive is not searched, because all of it would have to be decompressed. The match must be
     shorter than 4 kB.
     """
     if package.extracted:

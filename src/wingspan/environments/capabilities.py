@@ -1,7 +1,7 @@
 """NVIDIA compute capabilities and CUDA versions: what builds of packages were compiled for.
 
-Every row has its source. A build that no row fits is *unknown*, and whoever asks must say so: the rule of the
-neighbouring version is no evidence.
+Every row names its source. A build without a row is *unknown*, and callers must say so: the row of a
+neighbouring version proves nothing.
 
 How code runs (CUDA C++ Programming Guide, "Application Compatibility"): a cubin for X.y runs on X.z with
 z >= y; PTX for P runs on anything >= P; nothing runs below the lowest entry.
@@ -46,8 +46,8 @@ class ArchList:
 
     Attributes:
         cubins: Sorted.
-        ptx: Those with PTX.
-        source: Where this is known from.
+        ptx: The capabilities for which it carries PTX.
+        source: Where this comes from.
     """
 
     cubins: tuple[_Capability, ...]
@@ -56,7 +56,7 @@ class ArchList:
 
     @property
     def minimum(self) -> str:
-        """The lowest capability it runs on.
+        """The lowest capability that it runs on.
 
         >>> parse_arch_list("7.0;7.5;8.0;12.0", "a test").minimum
         '7.0'
@@ -65,7 +65,7 @@ class ArchList:
 
     @property
     def maximum(self) -> str | None:
-        """The highest capability it runs on; None: no bound, since it carries PTX.
+        """The highest capability that it runs on; None: it carries PTX, so there is no bound.
 
         >>> parse_arch_list("5.0;8.6;9.0", "a test").maximum
         '9.9'
@@ -98,7 +98,11 @@ def parse_arch_list(text: str, source: str) -> ArchList:
 
 @attrs.frozen(kw_only=True)
 class _Row:
-    """`versions`: half-open range of major.minor; `cuda`: the CUDA versions of builds that it holds for."""
+    """One row.
+
+    `versions` is a half-open range of major.minor; `cuda` names the CUDA versions of the builds that the row
+    covers.
+    """
 
     versions: tuple[tuple[int, int], tuple[int, int]]
     cuda: frozenset[str]
@@ -240,7 +244,7 @@ def cuda_floor(major: int) -> str | None:
     return _CUDA_MAJORS[major][0] if major in _CUDA_MAJORS else None
 
 
-#: The driver that came with each CUDA, Linux x86_64: what runs PTX that this toolkit's compiler wrote
+#: The driver that came with each CUDA on Linux x86_64. It runs PTX that the toolkit's compiler wrote
 #: (CUDA release notes, table "CUDA Toolkit and Corresponding Driver Versions", row of the first release).
 _PAIRED_DRIVERS = {
     (11, 1): "455.23",
@@ -278,7 +282,7 @@ def driver_floor(runtime: str) -> str | None:
 
 
 def cudnn_floor(version: str) -> tuple[str, str] | None:
-    """(lowest capability, source) of a cuDNN, or None if it sets none of its own.
+    """(lowest capability, source) of a cuDNN, or None if it sets no limit of its own.
 
     >>> cudnn_floor("9.12.0.46")[0]
     '7.5'

@@ -1,5 +1,7 @@
-"""Which programs the packages of a locked environment bring,
-from their own lists. Nothing is downloaded or unpacked."""
+"""Which programs the packages of a locked environment bring.
+
+The packages' own lists say it; nothing is downloaded or unpacked.
+"""
 
 from __future__ import annotations
 

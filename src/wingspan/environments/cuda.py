@@ -1,4 +1,7 @@
-"""Which CUDA an environment was built for. It hides in many places of a lock; each finding names its own."""
+"""Which CUDA an environment was built for.
+
+Many places of a lock can say it, and each finding names its place.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ _TWO_BUILDS = ("pytorch", "jaxlib", "tensorflow", "torch")
 
 @attrs.frozen(kw_only=True)
 class CudaUse:
-    """What an environment has to do with CUDA.
+    """How an environment uses CUDA.
 
     Attributes:
         major: CUDA major of the toolkit that it was built for (the highest, if there are several), or None.
         minor: Its minor, where the lock says it; else None.
-        majors: All majors found: more than one is a mixture that seldom works.
+        majors: All majors that were found. A mixture of several seldom works.
         floor: The highest ``__cuda >=X`` that a package demands: ``(12, 0)``, or None.
-        floor_of: Who demands it and how: ``"torchvision 0.21.0 …: __cuda >=12.4"``; empty: nobody.
+        floor_of: The package that demands it, and how: ``"torchvision 0.21.0 …: __cuda >=12.4"``; empty if
+            none does.
         users: Packages that are built for CUDA or belong to it.
         evidence: Where the version was seen.
     """
@@ -45,7 +49,7 @@ class CudaUse:
 
 
 def find_cuda(env: LockedEnvironment) -> CudaUse:
-    """Look through the packages of `env`."""
+    """Find out which CUDA the packages of `env` use."""
     found: list[tuple[int, int | None, str]] = []
     users: list[LockedPackage] = []
     bounds = list(virtual_bounds(env.packages, "__cuda", env.platform))
@@ -64,7 +68,7 @@ def find_cuda(env: LockedEnvironment) -> CudaUse:
     if not found:
         return CudaUse(floor=floor, floor_of=floor_of, users=tuple(users))
     major = max(m for m, _, _ in found)
-    # Of several minors the highest counts: libraries of 12.8 beside a runtime of 12.9 were made for that.
+    # Of several minors the highest counts: libraries of 12.8 are made to run beside a runtime of 12.9.
     best = max((f for f in found if f[0] == major), key=lambda f: -1 if f[1] is None else f[1])
     return CudaUse(
         major=major,
@@ -78,7 +82,7 @@ def find_cuda(env: LockedEnvironment) -> CudaUse:
 
 
 def _versions(package: LockedPackage, locked: LockedPackage | None) -> Iterator[tuple[int, int | None]]:
-    """(major, minor) of the CUDA that one package speaks of; minor None: it names the major only.
+    """(major, minor) of the CUDA that one package names; minor is None if it names the major only.
 
     `locked` is the environment's ``cuda-version``, if it has one.
     """
@@ -89,7 +93,7 @@ def _versions(package: LockedPackage, locked: LockedPackage | None) -> Iterator[
             yield version
         else:
             # CUDA's own libraries say which one they belong to: "cuda-version >=12.9,<12.10.0a0". A range of
-            # several majors belongs to none of them; where cuda-version is locked, that says it.
+            # several majors does not say which. If cuda-version is locked, it decides.
             for spec in package.depends:
                 major = _only_major(spec) if required_name(spec) == "cuda-version" else None
                 if major is not None:
@@ -104,7 +108,7 @@ def _versions(package: LockedPackage, locked: LockedPackage | None) -> Iterator[
 
 
 def _only_major(spec: str) -> int | None:
-    """The one CUDA major that a match spec allows; None: several.
+    """The only CUDA major that a match spec allows; None if it allows several.
 
     >>> _only_major("cuda-version >=12.9,<12.10.0a0"), _only_major("cuda-version 12.*")
     (12, 12)

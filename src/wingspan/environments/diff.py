@@ -19,8 +19,7 @@ class EnvironmentDiff:
     Attributes:
         added, removed: Packages, by (kind, name).
         changed: Pairs of a package that is another build, version or archive now.
-        needs: Of what a machine must have, what changed: ``{"glibc_min": ("2.17", "2.28")}``; without sizes
-            and warnings.
+        needs: The needs that changed, without sizes and warnings: ``{"glibc_min": ("2.17", "2.28")}``.
         download_bytes: How much more is to be downloaded (negative: less).
     """
 
@@ -34,7 +33,7 @@ class EnvironmentDiff:
 
     @property
     def same(self) -> bool:
-        """Whether both are one environment, byte by byte."""
+        """Whether both environments are the same, byte by byte."""
         return self.old.digest == self.new.digest
 
     def to_json(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Does a lock satisfy its manifest? What can be told without solving.
+"""Whether a lock satisfies its manifest, as far as this can be told without a solver.
 
-Compared are environments, platforms, channels, dependency and constraint versions with their conditions, and
-packages that nothing asks for any more. Not compared: what a solver would choose today, conditions that the
-lock does not decide, and what is inside source dependencies.
+This compares environments, platforms, channels, and the versions of dependencies and constraints with their
+conditions. It also finds packages that nothing asks for any more. It does not compare what a solver would
+choose today, conditions that the lock does not decide, and what is inside source dependencies.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Mismatch", "compare", "refuse_mismatches"]
 
 @attrs.frozen(kw_only=True)
 class Mismatch:
-    """One thing that the manifest says and the lock does not satisfy.
+    """One point where the lock does not satisfy the manifest.
 
     Attributes:
         subject: A package, platform or channel name.
@@ -66,8 +66,10 @@ def refuse_mismatches(env: LockedEnvironment, mismatches: tuple[Mismatch, ...]) 
 
 
 def _compare_platform(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
-    """A platform that is another machine's, or whose virtual packages changed;
-    locks before version 7 do not record those."""
+    """A platform of another machine, or one whose virtual packages changed.
+
+    Locks before version 7 do not record virtual packages.
+    """
     specs = manifest.platforms_of(env.name)
     named = [spec for spec in specs if env.platform.label in {spec.name, spec.subdir}]
     if all(spec.subdir != env.platform.subdir for spec in named or specs):
@@ -97,7 +99,7 @@ def _compare_channels(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mi
 
 
 def _channel_name(channel: str) -> str:
-    """The last part of a channel's address is what a short name and a mirror have in common."""
+    """The last part of a channel's address, which a short name and a mirror have in common."""
     return re.split(r"[?#]", channel)[0].rstrip("/").rpartition("/")[2].lower()
 
 
@@ -125,11 +127,13 @@ def _compare_conda(manifest: Manifest, env: LockedEnvironment) -> Iterator[Misma
 
 
 def _same_origin(package: LockedPackage, dependency: Dependency) -> bool:
-    """Whether a conda package comes from where the manifest takes it: built or to be built, from git, an
-    address or a folder."""
+    """Whether a conda package comes from the source that the manifest names: a channel, an archive, a git
+    repository or a folder.
+    """
     if (package.form == "conda-source") == dependency.binary:
         return False
-    if dependency.binary:  # of an archive that is named its name counts: the lock may have its path otherwise
+    # only the name of a named archive is compared: the lock may write its path in another way
+    if dependency.binary:
         name = dependency.location.split("#")[0].rpartition("/")[2]
         return dependency.source is None or package.file_name == name
     git, address = package.location.startswith("git+"), "://" in package.location
@@ -137,7 +141,10 @@ def _same_origin(package: LockedPackage, dependency: Dependency) -> bool:
 
 
 def _satisfies(package: LockedPackage, dependency: Dependency) -> bool:
-    """Whether a locked package is what is asked for; what rattler cannot read is left to Pixi."""
+    """Whether a locked package is the one that is asked for.
+
+    Specs that rattler cannot read are left to Pixi.
+    """
     import rattler
     from rattler.exceptions import InvalidMatchSpecError
 
@@ -170,7 +177,7 @@ def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Ite
         if held is False:
             continue
         if package is None:
-            # A conda package may stand in for it, under another name: the lock then has its package URL.
+            # A conda package of another name may replace it. The lock then has its package URL.
             stand_in = rf"pkg:pypi/{re.escape(dependency.name)}\b(?!-)"
             if held and dependency.name not in conda and not re.search(stand_in, lock.text):
                 yield Mismatch(subject=dependency.name, manifest=asked, lock="does not have it")
@@ -184,7 +191,7 @@ def _compare_pypi(manifest: Manifest, lock: Lock, env: LockedEnvironment) -> Ite
 
 
 def _version_fits(version: str, specifier: str) -> bool:
-    """Whether a PyPI version is allowed; one that cannot be compared is."""
+    """Whether a PyPI version is allowed. A version that cannot be compared counts as allowed."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:

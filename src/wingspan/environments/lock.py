@@ -19,7 +19,7 @@ from wingspan.environments.portability import Problem, find_problems, refuse_pro
 
 __all__ = ["Form", "LockedEnvironment", "LockedPackage", "LockedPlatform", "normalize"]
 
-_DIGEST_FORMAT = 1  # of LockedEnvironment.digest: raise it when what is digested changes
+_DIGEST_FORMAT = 1  # of LockedEnvironment.digest: raise it when the digested content changes
 
 
 def normalize(name: str) -> str:
@@ -31,16 +31,16 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-#: What names of environments and platforms, and virtual packages with their versions,
-#: are made of: they stand in scripts.
+#: The characters of names of environments and platforms, and of virtual packages with their versions: all
+#: these appear in scripts.
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=*!+-]{0,200}")
 
 
 def check_word(text: str, what: str) -> str:
-    """`text`, if it can stand in a script or a file's name as it is.
+    """`text`, if it is safe in a script and in a file's name.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: It is not safe.
     """
     if not _WORD.fullmatch(text):
         raise ValueError(f"{what} {text!r:.200} has characters that no {what} has")
@@ -55,8 +55,8 @@ class LockedPlatform:
         name: Name in the lock (``p2``).
         subdir: ``linux-64``.
         label: Name in the manifest (``cuda-linux-64``) where it gives one, else `name`.
-        virtual_packages: ``("__cuda=12", "__glibc=2.28", …)``, sorted: what the lock was solved for; where
-            the lock lists none (before version 7), what the manifest's ``[system-requirements]`` say.
+        virtual_packages: ``("__cuda=12", "__glibc=2.28", …)``, sorted: what the lock was solved for. Locks
+            before version 7 list none; then the manifest's ``[system-requirements]`` count.
     """
 
     name: str
@@ -118,9 +118,10 @@ class LockedEnvironment:
 
     @cached_property
     def digest(self) -> str:
-        """Identity, 64 hex digits: sha256 over the sorted package set and the subdir.
+        """The identity: SHA-256 over the sorted package set and the subdir, 64 hex digits.
 
-        Equal for a version 6 and a version 7 lock of the same environment, and whatever its name is.
+        It is equal for a version 6 and a version 7 lock of the same environment, and does not depend on the
+        environment's name.
         """
         packages = sorted([p.kind, p.name, p.version, p.build, p.subdir, p.digest] for p in self.packages)
         document = {"format": _DIGEST_FORMAT, "subdir": self.platform.subdir, "packages": packages}
@@ -137,12 +138,12 @@ class LockedEnvironment:
 
     @property
     def conda_packages(self) -> tuple[LockedPackage, ...]:
-        """Those that come from conda channels."""
+        """The packages that come from conda channels."""
         return tuple(p for p in self.packages if p.kind == "conda")
 
     @property
     def pypi_packages(self) -> tuple[LockedPackage, ...]:
-        """Those that come from PyPI."""
+        """The packages that come from PyPI."""
         return tuple(p for p in self.packages if p.kind == "pypi")
 
     @property
@@ -155,7 +156,7 @@ class LockedEnvironment:
         return next((p for p in self.packages if p.name == name), None)
 
     def without(self, *names: str) -> LockedEnvironment:
-        """The same environment less some packages, say those that a person ships as input files.
+        """The same environment without some packages, for example those that a person ships as input files.
 
         Raises:
             LookupError: It has no package of one of the names.
@@ -166,11 +167,12 @@ class LockedEnvironment:
         return attrs.evolve(self, packages=tuple(p for p in self.packages if p.name not in names))
 
     def problems(self) -> tuple[Problem, ...]:
-        """What keeps packages of it from being carried, or is worth a warning, package by package."""
+        """For each package: why it cannot be carried, or what is worth a warning."""
         return find_problems(self.packages)
 
     def check_portable(self, *, strict: bool = True) -> None:
-        """Refuse what cannot be carried: sources, editable installs, sdists; if `strict`, missing hashes.
+        """Refuse packages that cannot be carried: sources, editable installs, sdists; if `strict`, also those
+        without a hash.
 
         Raises:
             UnsupportedPackages: Names each such package and what to do about it.

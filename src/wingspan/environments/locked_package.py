@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "LockedPackage"]
 
-#: How a package is given: a conda archive, a conda package to be built from source, a wheel, an sdist, a
-#: source folder (editable installs are such), or a version-control address. Only "conda" and "wheel" travel.
+#: The forms of a package: a conda archive, a conda package to be built from source, a wheel, an sdist, a
+#: source folder (also for editable installs), or a version-control address. Only "conda" and "wheel" can be
+#: carried.
 Form = Literal["conda", "conda-source", "wheel", "sdist", "directory", "vcs"]
 
 
@@ -24,10 +25,10 @@ class LockedPackage:
 
     Attributes:
         name: The name, as its ecosystem normalizes it.
-        version: Version as written; empty where the lock has none (source trees).
+        version: The version as written; empty if the lock has none (source trees).
         build: conda build string, e.g. ``cuda129_mkl_h0d04637_301``; empty for PyPI packages.
         kind: ``"conda"`` or ``"pypi"``.
-        form: How it is given; only ``"conda"`` and ``"wheel"`` can be carried.
+        form: Its form; only ``"conda"`` and ``"wheel"`` can be carried.
         location: URL or path as the lock has it; see `resolve`.
         subdir: ``linux-64``, ``noarch``, …; empty for PyPI packages.
         file_name: Name of the archive; empty for sources.
@@ -36,7 +37,7 @@ class LockedPackage:
         size: Bytes of the archive, or None: locks have no sizes of PyPI packages.
         depends: conda: match specs. PyPI: requirement strings.
         constrains: conda: match specs that hold *if* that package is there (``__cuda >=12``).
-        extra_depends: conda: match specs of its extras, whichever of them are asked for.
+        extra_depends: conda: match specs of all its extras, whether they are asked for or not.
         requires_python: PyPI: the specifier, or None.
         record: conda: the lock's record, as `rattler.install` wants it; None for sources and PyPI packages.
     """
@@ -60,7 +61,7 @@ class LockedPackage:
 
     @property
     def digest(self) -> str:
-        """``sha256:…``, else ``md5:…``, else ``location:…``: what tells this build from others."""
+        """What distinguishes this build from others: ``sha256:…``, else ``md5:…``, else ``location:…``."""
         if self.sha256:
             return f"sha256:{self.sha256}"
         return f"md5:{self.md5}" if self.md5 else f"location:{self.location}"

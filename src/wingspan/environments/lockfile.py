@@ -124,8 +124,9 @@ class Lock:
             ) from None
 
     def _with_facts(self, package: LockedPackage, environment: str, platform: str) -> LockedPackage:
-        """A source package with what the lock says of it:
-        py-rattler answers nothing where there is no version."""
+        """A source package with the lock's own entry. py-rattler has no facts for packages without a
+        version.
+        """
         if package.form != "conda-source" or package.version:
             return package
         facts = self._sources.get((environment, platform, package.name))
@@ -143,7 +144,7 @@ class Lock:
         )
 
     def _checked(self, package: LockedPackage) -> LockedPackage:
-        """`package`, if what the lock says of it can be made into names of files."""
+        """`package`, if its names in the lock are safe as names of files."""
         label = f"{package.name}-{package.version}-{package.build}"
         record = package.record
         place = getattr(record, "python_site_packages_path", None) if record is not None else None
@@ -281,7 +282,7 @@ def _hashes(package: Any) -> tuple[str | None, str | None]:
 
 
 def _pypi_form(location: str) -> tuple[Form, str]:
-    """What a PyPI location is, and the name of its archive.
+    """The form of a package at a PyPI location, and the name of its archive.
 
     >>> _pypi_form("https://h/p/numpy-2.0.0-cp312-cp312-manylinux2014_x86_64.whl#sha256=ab")
     ('wheel', 'numpy-2.0.0-cp312-cp312-manylinux2014_x86_64.whl')

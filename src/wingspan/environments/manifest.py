@@ -1,8 +1,8 @@
 """Pixi manifests: ``pixi.toml`` and ``pyproject.toml`` with ``[tool.pixi]``.
 
 The rules (which target applies, what features add up to) are those of Pixi's manifest reference,
-https://pixi.sh/latest/reference/pixi_manifest/. Only what is needed to select an environment, to compare the
-manifest with its lock and to run a task is read; the rest of the file is left alone.
+https://pixi.sh/latest/reference/pixi_manifest/. Only the parts needed to select an environment, to compare
+the manifest with its lock and to run a task are read.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class Dependency:
         kind: ``"conda"`` or ``"pypi"``.
         version: The version part: ``">=2.7,<3"``; ``"*"`` where none is given.
         build: conda build pattern, or None.
-        source: ``"path"``, ``"git"`` or ``"url"`` where it comes from neither channel nor index; else None.
-        location: The path or address that it comes from then; empty: none, or for the index to say.
-        when: Pixi's condition: it is asked for only where this holds (see `condition_holds`); None: always.
+        source: ``"path"``, ``"git"`` or ``"url"`` if it comes from there; None if from a channel or an index.
+        location: The path or address of that source; empty if there is none, or if the index decides.
+        when: Pixi's condition: the dependency counts only where it holds (see `condition_holds`); None:
+            always.
         marker: The environment marker of a PyPI requirement, or None.
         extras: Extras that are asked for.
         feature: The feature that states it.
@@ -61,7 +62,7 @@ class Dependency:
 
     @property
     def binary(self) -> bool:
-        """Whether it is a conda package that is built already: in a channel, or an archive that is named.
+        """Whether it is a conda package that is built already: one of a channel, or a named archive.
 
         >>> Dependency(name="a", kind="conda", source="path", location="pkgs/a-1-0.conda").binary
         True
@@ -106,7 +107,7 @@ class Activation:
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """The tables of a feature for some platforms. `selector` None: for all."""
+    """The tables of a feature for some platforms; for all, if `selector` is None."""
 
     selector: str | None
     conda: tuple[Dependency, ...] = ()
@@ -121,13 +122,13 @@ class Feature:
     """A feature.
 
     Attributes:
-        name: ``"default"`` for what stands outside any feature.
-        targets: In the order of the manifest, the one for all platforms first.
+        name: ``"default"`` for the tables outside any feature.
+        targets: Its targets in the order of the manifest; the one for all platforms comes first.
         platforms: Names of platforms it is limited to, or None.
         channels: Its own channels, or None.
         system_requirements: The old way to declare virtual packages: ``{"__cuda": "12"}``.
-        dev: Whether it has a ``[dev]`` table: then the dependencies of a source package are installed, and
-            only Pixi knows which these are.
+        dev: Whether it has a ``[dev]`` table. Then the dependencies of a source package are installed, and
+            only Pixi knows them.
     """
 
     name: str
@@ -140,7 +141,10 @@ class Feature:
 
 @attrs.frozen(kw_only=True)
 class EnvironmentSpec:
-    """An entry of ``[environments]``: its features, the default one last unless it is left out."""
+    """An entry of ``[environments]`` with its features.
+
+    The default feature comes last, unless it is left out.
+    """
 
     name: str
     features: tuple[str, ...] = ("default",)
@@ -180,7 +184,7 @@ class Manifest:
             ) from None
 
     def features_of(self, environment: str) -> tuple[Feature, ...]:
-        """The features of an environment, the default one last."""
+        """The features of an environment; the default one comes last."""
         return tuple(self.features[name] for name in self.environment(environment).features)
 
     def platforms_of(self, environment: str) -> tuple[PlatformSpec, ...]:
@@ -209,23 +213,29 @@ class Manifest:
         return found
 
     def conda_dependencies(self, environment: str, platform: LockedPlatform) -> tuple[Dependency, ...]:
-        """What the environment asks of channels. Of several features' requirements for a package all hold."""
+        """The conda packages that the environment asks for.
+
+        If several features ask for a package, all their requirements hold.
+        """
         return tuple(d for f in self.features_of(environment) for d in _merge(f, platform, "conda"))
 
     def pypi_dependencies(self, environment: str, platform: LockedPlatform) -> tuple[Dependency, ...]:
-        """What the environment asks of PyPI; a conda dependency of the same name replaces it, as in Pixi."""
+        """The PyPI packages that the environment asks for.
+
+        A conda dependency of the same name replaces one, as in Pixi.
+        """
         conda = {normalize(d.name) for d in self.conda_dependencies(environment, platform)}
         found = (d for f in self.features_of(environment) for d in _merge(f, platform, "pypi"))
         return tuple(d for d in found if d.name not in conda)
 
     def constraints(self, environment: str, platform: LockedPlatform) -> tuple[Dependency, ...]:
-        """What holds if the package is there."""
+        """The constraints: each holds if its package is there."""
         return tuple(d for f in self.features_of(environment) for d in _merge(f, platform, "constraints"))
 
     def tasks(self, environment: str, platform: LockedPlatform | None = None) -> dict[str, Task]:
-        """Tasks by name; of features that have one of the same name the first listed wins.
+        """Tasks by name. If several features have a task of that name, the feature that is listed first wins.
 
-        Without `platform` only what holds on all platforms counts.
+        Without `platform`, only the tasks for all platforms count.
         """
         found: dict[str, Task] = {}
         for feature in reversed(self.features_of(environment)):
@@ -234,7 +244,10 @@ class Manifest:
         return dict(sorted(found.items()))
 
     def activation(self, environment: str, platform: LockedPlatform) -> Activation:
-        """Scripts and variables; a target's scripts replace those for all platforms, variables add up."""
+        """Scripts and variables.
+
+        A target's scripts replace those for all platforms; its variables are added to them.
+        """
         scripts: list[str] = []
         env: dict[str, str] = {}
         for feature in reversed(self.features_of(environment)):
@@ -253,12 +266,12 @@ def _targets(feature: Feature, platform: LockedPlatform | None) -> Iterator[Targ
 
 
 def _merge(feature: Feature, platform: LockedPlatform, table: str) -> tuple[Dependency, ...]:
-    """Within a feature, the table of a later target replaces what an earlier one says of the same package."""
+    """The requirements of a feature. A later target's entry for a package replaces an earlier one's."""
     found: dict[str, list[Dependency]] = {}
     for target in _targets(feature, platform):
         own: dict[
             str, list[Dependency]
-        ] = {}  # a list of requirements has a name more than once, with other markers
+        ] = {}  # a list of requirements may name a package several times, with different markers
         for dependency in getattr(target, table):
             own.setdefault(dependency.name, []).append(dependency)
         found.update(own)

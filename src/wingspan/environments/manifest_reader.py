@@ -56,7 +56,7 @@ def read_manifest(path: Path) -> Manifest:
         ) from error
 
 
-#: A line with so many dots may have a key that makes reading slow.
+#: A line with more dots may have a key that takes long to read.
 _MANY_PARTS = 100
 
 
@@ -93,7 +93,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     return document
 
 
-#: Friendly keys of a platform entry and of [system-requirements] → virtual package.
+#: The virtual packages behind the keys of a platform entry and of [system-requirements].
 _VIRTUAL = {
     "cuda": "__cuda",
     "archspec": "__archspec",
@@ -105,13 +105,15 @@ _VIRTUAL = {
 }
 
 
-#: What an environment says of itself; all else is content, as a feature has it (Pixi 0.74).
+#: The keys that describe an environment itself. All other keys are content, as in a feature (Pixi 0.74).
 _OF_ENVIRONMENTS = {"features", "solve-group", "no-default-feature"}
 
 
 def _inline(environment: str) -> str:
-    """The name of the feature that an environment's own content is kept as: no feature that a manifest has
-    can be called so."""
+    """The name of the feature that holds an environment's own content.
+
+    No feature of a manifest can have this name.
+    """
     return f"environments.{environment}"
 
 
@@ -146,7 +148,7 @@ class _Reader:
         )
 
     def channels(self, entries: Any) -> tuple[str, ...]:
-        """Highest priority first; without a number the order counts."""
+        """The channels, highest priority first. Channels without a priority keep their order."""
         pairs = [
             (e.get("priority", 0), str(e["channel"])) if isinstance(e, dict) else (0, str(e)) for e in entries
         ]
@@ -157,7 +159,7 @@ class _Reader:
             return PlatformSpec(name=entry, subdir=entry)
         virtual = self.virtual({k: v for k, v in entry.items() if k not in {"name", "platform"}})
         subdir = str(entry.get("platform") or entry["name"])
-        # Where none is given Pixi makes a name of it: linux-64 with cuda 12.0 is linux-64-cuda-12-0.
+        # Pixi makes a name for an entry without one: linux-64 with cuda 12.0 becomes linux-64-cuda-12-0.
         made = "-".join(
             [subdir, *(f"{k.strip('_')}-{v.replace('.', '-')}" for k, v in sorted(virtual.items()))]
         )
@@ -248,13 +250,13 @@ class _Reader:
                     raise self.invalid(f"environment {name!r}: no feature {feature!r}", f"features: {known}")
             if not table.get("no-default-feature") and "default" not in names:
                 names.append("default")
-            if _inline(name) in features:  # it comes before what the features say
+            if _inline(name) in features:  # an environment's own content comes before that of its features
                 names.insert(0, _inline(name))
             found[name] = EnvironmentSpec(name=name, features=tuple(names))
         return found
 
     def add_project(self, features: dict[str, Feature]) -> dict[str, Feature]:
-        """What `[project]` and `[dependency-groups]` of a pyproject.toml add."""
+        """The features that `[project]` and `[dependency-groups]` of a pyproject.toml add."""
         project = self.project.get("project") or {}
         if "requires-python" in project:
             python = Dependency(name="python", kind="conda", version=str(project["requires-python"]))

@@ -1,4 +1,7 @@
-"""What a machine must have to run a locked environment. Derived from facts; what is unknown is said to be."""
+"""What a machine must have to run a locked environment.
+
+It is derived from facts; warnings name what is unknown.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,17 @@ from wingspan.environments.specs import required_name, virtual_bounds
 
 __all__ = ["EXPANSION", "Needs", "derive_needs"]
 
-#: Installed bytes per archive byte where no package is at hand. Measured: 974 MB from 413 MB of archives.
+#: Installed bytes per archive byte, for packages that are not on this machine. Measured: 974 MB from 413 MB
+#: of archives.
 EXPANSION = 2.4
 
-#: They carry GPU code and follow libtorch's list, or compile theirs at run time.
+#: Packages with GPU code that follow libtorch's list, or compile theirs at run time.
 _FOLLOW_TORCH = frozenset(
     {"pytorch", "libtorch", "pytorch-gpu", "torch", "torchvision", "torchaudio", "triton", "pytorch-cuda"}
 )
 
-#: PyTorch keeps the flags that it was compiled with: "sm_70 sm_75 compute_90". What
-#: stands before them is any byte.
+#: PyTorch keeps the flags that it was compiled with: "sm_70 sm_75 compute_90". Any byte may stand before
+#: them.
 _COMPILED_FOR = re.compile(rb"sm_\d{2,3}[af]?(?: (?:sm|compute)_\d{2,3}[af]?)+")
 
 _LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
@@ -47,7 +51,7 @@ _LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2
 
 @attrs.frozen(kw_only=True)
 class Needs:
-    """What a machine must have. None: nothing is asked, or it is unknown and a warning says so.
+    """What a machine must have. None means: nothing is needed, or it is unknown and a warning says so.
 
     Attributes:
         platform: Subdir: ``"linux-64"``.
@@ -56,9 +60,10 @@ class Needs:
         gpu_capability_min: ``"7.5"``: ``gpus_minimum_capability``.
         gpu_capability_max: ``"9.9"``: ``gpus_maximum_capability``; None: later GPUs run it from PTX.
         download_bytes: Sum of the archive sizes, as far as they are known.
-        installed_bytes: Of the installed files: exact where packages are on this machine, else estimated.
+        installed_bytes: Bytes of the installed files: exact for packages that are on this machine, estimated
+            for others.
         python: ``"3.12"``.
-        warnings: What a person should know, one sentence each.
+        warnings: One sentence for each thing that a person should know.
     """
 
     platform: str
@@ -85,19 +90,21 @@ def derive_needs(
     installed: bool = True,
     measured: int | None = None,
 ) -> Needs:
-    """Derive the needs from the lock, and from package archives where this machine has them.
+    """Derive the needs from the lock, and from the package archives that are on this machine.
 
     The CUDA runtime is asked for by major: any driver that runs CUDA 12.0 runs what was built with 12.9
     (NVIDIA's minor-version compatibility).
 
     Args:
         env: The environment.
-        strict_ptx: Ask for the toolkit's minor version too (12.9): for code that compiles PTX at run time.
-        gpus: GPUs are asked for: a CPU build is then a warning even if the platform promises no CUDA.
+        strict_ptx: Ask for the toolkit's minor version (12.9) too. Code that compiles PTX at run time needs
+            this.
+        gpus: Whether GPUs are asked for. A CPU build is then worth a warning even if the platform promises no
+            CUDA.
         caches: Folders with package archives or extracted packages; None: `package_caches`.
-        installed: Look into the archives for the installed size; otherwise it is an estimate.
-        measured: Bytes that the environment had when it was installed: nothing is estimated
-            then, or looked for.
+        installed: Whether to look into the archives for the installed size. Otherwise it is an estimate.
+        measured: Bytes that the environment had when it was installed. Nothing is estimated or looked for
+            then.
     """
     derivation = _Derivation(
         env, package_caches() if caches is None else tuple(caches), installed=installed, measured=measured
@@ -238,7 +245,7 @@ class _Derivation:
         return None
 
     def arch_list(self, torch: LockedPackage, cuda: CudaUse) -> ArchList | None:
-        """From the package itself if it is here, else from the table."""
+        """The capabilities from the package itself if it is on this machine, else from the table."""
         if torch.kind == "conda":
             script = "etc/conda/activate.d/libtorch_activate.sh"
             place = self.local[torch]
@@ -267,7 +274,7 @@ class _Derivation:
         return None
 
     def unknown_gpu_code(self, torch: LockedPackage | None, cuda: CudaUse) -> Iterator[LockedPackage]:
-        """Packages with GPU code of their own about which neither they nor the table say anything.
+        """Packages with GPU code of their own whose capabilities are unknown.
 
         `torch` is given if it is one of them.
         """
@@ -339,7 +346,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _wheel_glibc(file_name: str) -> tuple[int, ...] | None:
-    """The lowest glibc that one of a wheel's tags allows (PEP 600); None: it asks for none.
+    """The lowest glibc that one of a wheel's tags allows (PEP 600); None if it needs none.
 
     >>> _wheel_glibc("numpy-2.0.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
     (2, 17)

@@ -1,4 +1,7 @@
-"""Which platform of a lock is meant. Never "the first of that subdir": it may be the one without CUDA."""
+"""Choose one of a lock's platforms.
+
+The first of a subdir is never good enough: it may be the one without CUDA.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ def label_platforms(
 ) -> tuple[LockedPlatform, ...]:
     """Give the platforms of a lock the names that the manifest has for them.
 
-    A lock calls platforms with declared virtual packages ``p1``, ``p2``, …; they are told by their contents.
-    Where the lock lists no virtual packages (before version 7), the manifest's ``[system-requirements]`` are
-    noted. The order is that of the manifest, then that of the lock.
+    A lock calls platforms with declared virtual packages ``p1``, ``p2``, …; they are recognized by their
+    contents. If the lock lists no virtual packages (before version 7), the manifest's
+    ``[system-requirements]`` count. The order is that of the manifest, then that of the lock.
     """
     specs = list(declared)
     platforms = list(locked)
@@ -50,7 +53,10 @@ def label_platforms(
 
 
 def _position(platform: LockedPlatform, specs: list[PlatformSpec]) -> int | None:
-    """Index of the manifest's entry for a lock's platform; of two that fit, the one that says more."""
+    """Index of the manifest's entry for a lock's platform.
+
+    If two fit, the one with more virtual packages is chosen.
+    """
     fitting = [i for i, spec in enumerate(specs) if _describes(spec, platform)]
     return max(fitting, key=lambda i: len(specs[i].virtual_packages), default=None)
 
@@ -67,7 +73,7 @@ def _describes(spec: PlatformSpec, platform: LockedPlatform) -> bool:
 
 
 def same_version(locked: str | None, declared: str) -> bool:
-    """``12`` and ``12.0`` are one version."""
+    """Whether two versions are equal; ``12`` and ``12.0`` are."""
     return locked is not None and re.sub(r"(\.0)+$", "", locked) == re.sub(r"(\.0)+$", "", declared)
 
 
@@ -131,7 +137,7 @@ def choose_platform(
 
 
 def native_subdir() -> str:
-    """The subdir of Linux machines like this one: where jobs execute, unless something else is said."""
+    """The subdir of Linux machines like this one. Jobs execute there unless another platform is named."""
     if not sys.platform.startswith("linux"):
         return "linux-64"
     architecture = machine.machine()

@@ -1,4 +1,6 @@
-"""Which packages of a lock cannot be carried to a worker as they are, and what to do about each."""
+"""Find the packages of a lock that cannot be carried to a worker as they are, and say what to do about
+each.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ class Problem:
         package: The package.
         what: What it is, e.g. ``"an sdist"``.
         remedy: What to do.
-        severity: ``"refused"``: it cannot be carried; ``"unverified"``: it can, but nothing tells whether
-            what is fetched is what was locked; ``"weak"``: verified by md5 only.
+        severity: ``"refused"``: it cannot be carried; ``"unverified"``: it can, but has no hash that shows
+            whether the fetched file is the locked one; ``"weak"``: verified by md5 only.
     """
 
     package: LockedPackage
@@ -89,7 +91,8 @@ def find_problems(packages: Iterable[LockedPackage]) -> tuple[Problem, ...]:
 
 
 def refuse_problems(packages: Iterable[LockedPackage], where: str, *, strict: bool) -> None:
-    """Raise `UnsupportedPackages` for what cannot be carried; if `strict`, what cannot be verified too.
+    """Raise `UnsupportedPackages` for packages that cannot be carried; if `strict`, also for those that
+    cannot be verified.
 
     `where` names the lock and the environment in the message.
     """

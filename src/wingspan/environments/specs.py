@@ -1,7 +1,7 @@
-"""Match specs and their conditions: which package, from which version on, and whether it is asked for at all.
+"""Match specs and their conditions: which package, from which version on, and whether it applies at all.
 
-Parsed by rattler (conda) and packaging (PyPI); what they cannot read is unknown,
-and whoever asks must treat it so.
+rattler (conda) and packaging (PyPI) parse them. Specs that they cannot read are unknown, and callers must
+treat them so.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _DEFAULTS: Mapping[str, tuple[str, ...]] = {"__glibc": ("2.17", "2.28"), "__linu
 
 @attrs.frozen(kw_only=True)
 class VirtualBound:
-    """The lowest version of a virtual package that a package can do with.
+    """The lowest version of a virtual package that some package accepts.
 
     Attributes:
-        package: Who asks.
-        spec: How the lock has it: ``__cuda >=12.4``.
+        package: The package that asks for it.
+        spec: The text in the lock: ``__cuda >=12.4``.
         field: ``"depends"`` or ``"constrains"``.
         version: ``(12, 4)``; None: any version will do.
     """
@@ -65,7 +65,7 @@ def version_numbers(text: str) -> tuple[int, ...]:
 
 
 def lower_bound(version: str | None) -> tuple[int, ...] | None:
-    """Where a version spec begins; None: it allows versions however low.
+    """The lowest version that a spec allows; None if there is no lower limit.
 
     >>> lower_bound(">=2.17,<3.0.a0"), lower_bound("2.34.*"), lower_bound("<3"), lower_bound(">=12.4|>=13")
     ((2, 17), (2, 34), None, (12, 4))
@@ -84,7 +84,9 @@ def lower_bound(version: str | None) -> tuple[int, ...] | None:
 def virtual_bounds(
     packages: Iterable[LockedPackage], name: str, platform: LockedPlatform
 ) -> Iterator[VirtualBound]:
-    """What conda packages ask of the virtual package `name`, in their dependencies and constraints."""
+    """The requirements of conda packages for the virtual package `name`, from their dependencies and
+    constraints.
+    """
     from rattler import MatchSpec
     from rattler.exceptions import InvalidMatchSpecError
 
@@ -111,7 +113,7 @@ def virtual_bounds(
 def condition_holds(
     condition: Any, platform: LockedPlatform, packages: Mapping[str, LockedPackage]
 ) -> bool | None:
-    """Whether a condition of a dependency (Pixi's ``when``) holds; None: that cannot be told from the lock.
+    """Whether a condition of a dependency (Pixi's ``when``) holds; None if the lock cannot tell.
 
     Args:
         condition: A match spec, of a virtual package or a package; or ``{"all": […]}``, ``{"any": […]}``,
@@ -179,7 +181,7 @@ def _spec_holds(text: str, platform: LockedPlatform, packages: Mapping[str, Lock
 
 
 def _virtual_versions(name: str, platform: LockedPlatform) -> tuple[str, ...]:
-    """The versions that a virtual package may have on a platform; empty: it is not there."""
+    """The versions that a virtual package may have on a platform; empty if the platform has none."""
     stated = platform.virtual_package(name)
     if stated is not None:
         return (stated,)
@@ -191,7 +193,7 @@ def _virtual_versions(name: str, platform: LockedPlatform) -> tuple[str, ...]:
 
 
 def marker_holds(marker: str, platform: LockedPlatform, python: LockedPackage | None) -> bool | None:
-    """Whether an environment marker (PEP 508) holds; None: it asks what cannot be told from the lock.
+    """Whether an environment marker (PEP 508) holds; None if the lock cannot tell.
 
     Args:
         marker: ``sys_platform == 'linux' and python_version < '3.11'``.

@@ -1,4 +1,4 @@
-"""A workspace at a glance."""
+"""A summary of a workspace."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class EnvironmentSummary:
 
     Attributes:
         environment: It.
-        default: Whether this is the platform that is taken where none is named.
+        default: Whether this platform is chosen if none is named.
         cuda: Version of the CUDA that packages were built for, or None.
-        mismatches: Why its lock is outdated; empty: it is not.
+        mismatches: Why its lock is outdated; empty if it is fresh.
     """
 
     environment: LockedEnvironment
@@ -55,7 +55,7 @@ class EnvironmentSummary:
 def summarize(
     workspace: Workspace, *, environment: str | None = None, platform: str | None = None
 ) -> tuple[EnvironmentSummary, ...]:
-    """All environments of a workspace and the platforms each is locked for, or those that are named.
+    """All environments of a workspace with the platforms of each, or only the named ones.
 
     Raises:
         UnknownEnvironment, UnknownPlatform: There is none of that name.

@@ -1,6 +1,6 @@
 """Tasks of a manifest: commands with a name.
 
-Only their description is read here; who runs them fills in arguments. Pixi's rules:
+Only their description is read here; the caller who runs them fills in arguments. Pixi's rules:
 https://pixi.sh/latest/workspace/advanced_tasks/.
 """
 
@@ -45,10 +45,10 @@ class Task:
     """A task.
 
     Attributes:
-        name: Its name; one that starts with ``_`` is not listed.
-        cmd: A line for the shell, or a tuple of words, or None if it only names other tasks.
+        name: Its name. A task whose name starts with ``_`` is not listed.
+        cmd: A line for the shell, a tuple of words, or None if the task only names others.
         depends_on: What runs first, in order.
-        cwd: Folder, relative to the workspace; None: the workspace.
+        cwd: Its folder relative to the workspace; None means the workspace itself.
         env: Variables set for the command unless the caller's environment has them.
         args: Its arguments, in order; the command refers to them as ``{{ name }}``.
         inputs: Globs of the files it reads, relative to `cwd`.

@@ -54,7 +54,7 @@ def load_environment(
 
 
 class Workspace:
-    """A manifest and the lock beside it; each is read when first needed.
+    """A manifest and the lock beside it. Each is read when it is first needed.
 
     Attributes:
         root: The folder.
@@ -93,7 +93,7 @@ class Workspace:
             raise ManifestNotFound(
                 f"there is no {given}", hint="name a pixi.toml, a pyproject.toml, a pixi.lock or their folder"
             )
-        # A lock under another name (an old one, kept for comparison) is not the manifest's.
+        # A lock under another name (an old one, kept for comparison) does not belong to the manifest.
         return cls(_manifest_in(given.parent) if given.name == "pixi.lock" else None, given)
 
     @cached_property
@@ -169,12 +169,13 @@ class Workspace:
         return env
 
     def mismatches(self, env: LockedEnvironment) -> tuple[Mismatch, ...]:
-        """What the manifest asks of `env` and the lock does not satisfy; empty where there is no manifest."""
+        """The points where the lock does not satisfy the manifest; empty if there is no manifest."""
         return freshness.compare(self.manifest, self.lock, env) if self.manifest else ()
 
     def tasks(self, environment: str = "default", platform: LockedPlatform | None = None) -> dict[str, Task]:
-        """The tasks of an environment by name, with those of its targets for `platform`: by default a Linux
-        machine like this one."""
+        """The tasks of an environment by name, with those of its targets for `platform` (default: a Linux
+        machine like this one).
+        """
         if self.manifest is None:
             return {}
         return self.manifest.tasks(environment, platform or _HERE)
@@ -216,7 +217,7 @@ class Workspace:
             )
 
 
-#: Where tasks are executed: jobs, by whatever name the workspace calls their platform.
+#: The platform on which jobs execute the tasks, whatever the workspace calls it.
 _HERE = LockedPlatform(name=native_subdir(), subdir=native_subdir())
 
 
@@ -231,7 +232,7 @@ def _manifest_in(folder: Path) -> Path | None:
             text = path.read_text(encoding="utf-8", errors="replace")
             try:
                 document = parse_toml(text) if name == "pixi.toml" or "pixi" in text else {}
-            except ValueError:  # to be complained of by who reads it
+            except ValueError:  # the reader raises the error
                 return path
             if name == "pixi.toml" and (
                 "package" not in document or {"workspace", "project"} & set(document)
