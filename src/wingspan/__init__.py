@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from wingspan.maps import MapBuilder as MapBuilder
     from wingspan.maps import MapDamaged as MapDamaged
     from wingspan.maps import MapError as MapError
+    from wingspan.maps import Mapped as Mapped
     from wingspan.maps import MapRemoved as MapRemoved
     from wingspan.maps import MapStatus as MapStatus
     from wingspan.maps import MapTimeout as MapTimeout
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from wingspan.maps import load as load
     from wingspan.maps import load_maps as load_maps
     from wingspan.maps import map as map
+    from wingspan.maps import mapped as mapped
     from wingspan.maps import remove as remove
     from wingspan.maps import starmap as starmap
     from wingspan.maps import tags as tags
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from wingspan.runs import Run as Run
     from wingspan.runs import load_run as load_run
     from wingspan.runs import run as run
+    from wingspan.settings import configure as configure
 
 _ERRORS = (
     "EnvironmentWarning",
@@ -94,6 +97,7 @@ _MAPS = (
     "MapRemoved",
     "MapStatus",
     "MapTimeout",
+    "Mapped",
     "Measures",
     "NotPicklable",
     "Options",
@@ -111,6 +115,7 @@ _MAPS = (
     "load",
     "load_maps",
     "map",
+    "mapped",
     "remove",
     "starmap",
     "tags",
@@ -120,6 +125,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "wingspan.errors"),
     **dict.fromkeys(_MAPS, "wingspan.maps"),
     **dict.fromkeys(("Run", "load_run", "run"), "wingspan.runs"),
+    "configure": "wingspan.settings",
     "dashboard": "wingspan.notebooks",
     "Environment": "wingspan.environments",
     "pool": "wingspan",  # a module of its own

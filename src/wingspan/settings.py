@@ -1,7 +1,9 @@
-"""Where things are kept and which pool is used: defaults < configuration file < environment < arguments.
+"""Where things are kept, which pool is used, and default options.
 
-Every setting has one environment variable, ``WINGSPAN_<NAME>``, and one key in ``config.toml`` in the user's
-configuration folder (the folders are platformdirs'; ``wingspan doctor`` prints them).
+Each setting is looked for in this order: `configure` in this process, the environment, ``config.toml`` in the
+user's configuration folder, the default. A setting has one environment variable, ``WINGSPAN_<NAME>``
+(``WINGSPAN_OPTION_<NAME>`` for a default option), and one key in the file. (The folders are platformdirs';
+``wingspan doctor`` prints them, ``wingspan settings`` says where each value comes from.)
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import attrs
@@ -19,7 +22,16 @@ import attrs
 from wingspan.errors import DiskError, SettingsError
 from wingspan.worker import trust
 
-__all__ = ["Settings", "ignoring_config_file", "load_settings", "private_folder"]
+__all__ = [
+    "Configured",
+    "Settings",
+    "check_document",
+    "configure",
+    "ignoring_config_file",
+    "load_settings",
+    "origins",
+    "private_folder",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +62,8 @@ class Settings:
 
 
 _SCALARS = frozenset({"data_dir", "cache_dir", "pool"})
+#: Environment variables of default options begin with this.
+_OPTION = "WINGSPAN_OPTION_"
 
 
 _is_ignored: ContextVar[bool] = ContextVar("_is_ignored", default=False)
@@ -92,21 +106,137 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path} is not valid TOML: a key, or what lies in each other, is more than 100 levels deep",
             hint="mend that line, or move the file away",
         ) from None
+    check_document(document, str(path))
+    return document
+
+
+def check_document(document: Mapping[str, Any], place: str) -> None:
+    """See that these are settings, and that each has a value of its type.
+
+    Args:
+        document: What the configuration file says, or is to say.
+        place: Where it comes from, for the message.
+
+    Raises:
+        SettingsError: A name is unknown, or a value has another type.
+    """
     unknown = sorted(set(document) - _SCALARS - {"options", "profile", "store"})
     if unknown:
         raise SettingsError(
-            f"{path}: unknown setting {unknown[0]!r}",
+            f"{place}: unknown setting {unknown[0]!r}",
             hint=f"known settings: {', '.join(sorted(_SCALARS))}, [options]",
         )
     for name, value in document.items():
         if not isinstance(value, str if name in _SCALARS else dict):
             raise SettingsError(
-                f"{path}: {name} is {value!r:.40}",
+                f"{place}: {name} is {value!r:.40}",
                 hint=f'write {name} = "…"'
                 if name in _SCALARS
                 else f"write a table: [{name}], and below it name = value",
             )
-    return document
+
+
+#: What `configure` has set in this process.
+_configured: dict[str, Any] = {}
+
+
+class Configured:
+    """What `configure` answers: at the end of a ``with`` block the settings are again what they were."""
+
+    def __init__(self, before: dict[str, Any]) -> None:
+        self._before = before
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _configured.clear()
+        _configured.update(self._before)
+        _known.clear()
+
+
+def configure(
+    *,
+    pool: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Configured:
+    """Set settings for this process: they come before the environment and the configuration file.
+
+    Used as a context manager it does so for the length of the ``with`` block.
+
+    Args:
+        pool: ``"personal"``, ``"htcondor"``, ``"slurm"`` or ``"local"``.
+        options: Default options by name. They are joined to those that were set so before; None as a value
+            takes one back.
+        data_dir: Folder of maps and runs.
+        cache_dir: Folder of what can be obtained again.
+
+    Raises:
+        SettingsError: A value has another type.
+
+    >>> with configure(options={"request_cpus": 2}):
+    ...     load_settings().options["request_cpus"]
+    2
+    """
+    given: dict[str, Any] = {
+        "pool": pool,
+        "data_dir": None if data_dir is None else os.fspath(data_dir),
+        "cache_dir": None if cache_dir is None else os.fspath(cache_dir),
+        "options": None if options is None else dict(options) if isinstance(options, Mapping) else options,
+    }
+    new = {name: value for name, value in given.items() if value is not None}
+    check_document(new, "configure")
+    before = dict(_configured)
+    if "options" in new:
+        joined = {**_configured.get("options", {}), **new["options"]}
+        new["options"] = {name: value for name, value in joined.items() if value is not None}
+    _configured.update(new)
+    _known.clear()
+    return Configured(before)
+
+
+def _environment_options() -> dict[str, str]:
+    """Default options that environment variables name."""
+    return {
+        name[len(_OPTION) :].lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(_OPTION) and value
+    }
+
+
+def origins() -> dict[str, tuple[Any, str]]:
+    """Each setting with its value, and where that comes from: ``configure``, a variable, the file, or
+    ``default``. Default options are named ``options.NAME``; tables of the file by their name.
+
+    Raises:
+        SettingsError: As `load_settings`.
+    """
+    settings = load_settings()
+    config = _read_config(settings.config_file)
+    found: dict[str, tuple[Any, str]] = {}
+
+    def origin(name: str, variable: str, configured: Mapping[str, Any], file: Mapping[str, Any]) -> str:
+        if name in configured:
+            return "configure"
+        if os.environ.get(variable):
+            return variable
+        return str(settings.config_file) if name in file else "default"
+
+    for name in ("pool", "data_dir", "cache_dir"):
+        value = getattr(settings, name)
+        value = None if value is None else str(value)
+        found[name] = value, origin(name, f"WINGSPAN_{name.upper()}", _configured, config)
+    for name, value in settings.options.items():
+        set_here, in_file = _configured.get("options", {}), config.get("options", {})
+        found[f"options.{name}"] = value, origin(name, _OPTION + name.upper(), set_here, in_file)
+    for table in ("store", "profile"):
+        for name, value in (getattr(settings, table)).items():
+            found[f"{table}.{name}"] = value, str(settings.config_file)
+    return found
 
 
 def load_settings() -> Settings:
@@ -115,7 +245,10 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: The configuration file is not TOML or names an unknown setting.
     """
-    environment = tuple(os.environ.get(name) for name in _VARIABLES)
+    environment = (
+        *(os.environ.get(name) for name in _VARIABLES),
+        *(f"{name}={value}" for name, value in _environment_options().items()),
+    )
     known = None if _is_ignored.get() else _known.get(environment)
     if known is not None:
         config_file, written, settings = known
@@ -211,7 +344,8 @@ def _load() -> Settings:
     import platformdirs
 
     def folder(name: str, default: str) -> Path:
-        value = os.environ.get(f"WINGSPAN_{name}") or config.get(name.lower()) or default
+        low = name.lower()
+        value = _configured.get(low) or os.environ.get(f"WINGSPAN_{name}") or config.get(low) or default
         return Path(value).expanduser().absolute()
 
     config: dict[str, Any] = {}
@@ -221,8 +355,12 @@ def _load() -> Settings:
         config_dir=config_dir,
         data_dir=folder("DATA_DIR", platformdirs.user_data_dir("wingspan")),
         cache_dir=folder("CACHE_DIR", platformdirs.user_cache_dir("wingspan")),
-        pool=os.environ.get("WINGSPAN_POOL") or config.get("pool") or None,
-        options=dict(config.get("options") or {}),
+        pool=_configured.get("pool") or os.environ.get("WINGSPAN_POOL") or config.get("pool") or None,
+        options={
+            **(config.get("options") or {}),
+            **_environment_options(),
+            **_configured.get("options", {}),
+        },
         store=dict(config.get("store") or {}),
         profile=dict(config.get("profile") or {}),
     )

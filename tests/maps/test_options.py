@@ -112,7 +112,6 @@ def test_options_that_are_changed_keep_their_sizes():
         ("request_cpus", 0),
         ("request_cpus", 1.5),
         ("request_cpus", True),
-        ("request_cpus", "2"),
         ("request_gpus", -1),
         ("workers", -1),
         ("block_size", 0),

@@ -55,6 +55,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "notebook": ("wingspan.cli.notebook", "notebook", "JupyterLab with a pool beside it."),
     "image": ("wingspan.cli.image", "image", "Notebook images: JupyterLab with a pool, for containers."),
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
+    "settings": ("wingspan.cli.settings", "settings", "All settings, and where each comes from."),
+    "set": ("wingspan.cli.settings", "set_", "Change a setting in the configuration file."),
     "completion": ("wingspan.cli.completion", "completion", "Print the line that turns on tab completion."),
 }
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from wingspan.maps._find import clean, load, load_maps, remove, tags
     from wingspan.maps._map import Map
+    from wingspan.maps._mapped import Mapped, mapped
     from wingspan.maps._options import Options
     from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 
@@ -57,6 +58,7 @@ __all__ = [
     "MapRemoved",
     "MapStatus",
     "MapTimeout",
+    "Mapped",
     "Measures",
     "NotPicklable",
     "Options",
@@ -75,6 +77,7 @@ __all__ = [
     "load",
     "load_maps",
     "map",
+    "mapped",
     "remove",
     "starmap",
     "tags",
@@ -87,6 +90,8 @@ _HOMES = {
     **dict.fromkeys(("ComponentStatus", "Hold", "MapStatus"), "._status"),
     "FunctionVersion": "._code",
     "Map": "._map",
+    "Mapped": "._mapped",
+    "mapped": "._mapped",
     "Measures": "._components",
     "Options": "._options",
     "Rerun": "._again",

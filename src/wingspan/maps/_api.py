@@ -16,7 +16,8 @@ from wingspan.errors import SettingsError, UnknownOption, WingspanError
 from wingspan.maps._callable import check_callable, check_one_argument
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, MapError, TagExists, no_inputs
-from wingspan.maps._options import Options, default_options
+from wingspan.maps._layered import Layered, check_options, plain
+from wingspan.maps._options import Options, default_options, option_names
 from wingspan.maps._tags import check_tag, read_tag
 from wingspan.pools import choose_pool, get_pool, refuse_computation_here
 from wingspan.settings import Settings, load_settings
@@ -52,7 +53,7 @@ def map(
         tag: Name of the map. None: one is made up, and `clean` removes the map.
         pool: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or a `Pool`. None: ``wingspan doctor``
             says which one is chosen, and why.
-        options: What each worker gets.
+        options: What each worker gets; joined to the default options of the settings (`Options.merged`).
         exist_ok: If there is a map with this tag already, of the same function and inputs, answer that map
             with all its results, so that a script or a cell can be executed again. It keeps the pool and the
             options that it was made with.
@@ -73,8 +74,8 @@ def map(
             hint="wingspan.starmap(f, zip(xs, ys)) passes several arguments",
         )
     _refuse_unknown("map", unknown)
-    check_callable(func)
-    check_one_argument(func)
+    check_callable(plain(func))
+    check_one_argument(plain(func))
     return _make(func, _iterable(inputs), "map", tag, pool, options, exist_ok)
 
 
@@ -95,7 +96,7 @@ def starmap(
     Where one of the two is shorter, the calls after its end get none. Everything else is as for `map`.
     """
     _refuse_unknown("starmap", unknown)
-    check_callable(func)
+    check_callable(plain(func))
     if args is None and kwargs is None:
         raise SettingsError(
             "a starmap needs args, kwargs or both", hint="wingspan.starmap(f, [(1, 2), (3, 4)])"
@@ -109,12 +110,10 @@ def starmap(
 
 def _refuse_unknown(name: str, unknown: Mapping[str, Any]) -> None:
     for word in unknown:
-        import attrs
-
         from wingspan._foreign import hint_for_argument
 
         known = ["tag", "pool", "options", "exist_ok"]
-        options = [field.name for field in attrs.fields(Options)]
+        options = option_names()
         raise UnknownOption(
             f"{name}() has no argument {word!r}", hint=hint_for_argument(word, known, options)
         )
@@ -213,7 +212,7 @@ def build_map(
     m = builder.map
     """
     _refuse_unknown("build_map", unknown)
-    check_callable(func)
+    check_callable(plain(func))
     return MapBuilder(func, tag, pool, options, exist_ok)
 
 
@@ -227,19 +226,14 @@ def _make(
     exist_ok: bool,
 ) -> Map:
     settings = load_settings()
-    given = options
-    if options is None:
-        options = default_options(settings)
-    elif not isinstance(options, Options):
-        raise SettingsError(
-            f"options is a {type(options).__name__}", hint="write options=wingspan.Options(request_cpus=2)"
-        )
+    func, layers, pool = _layers(func, options, pool)
+    options = default_options(settings).merged(*layers)
     if tag is not None:
         check_tag(tag)
         if _is_used(settings, tag, exist_ok):
             from wingspan.maps._attach import attach
 
-            return attach(tag, func, inputs, call, given)
+            return attach(tag, func, inputs, call, options if layers else None)
     elif exist_ok:
         raise SettingsError("exist_ok takes up a map again by its tag, and none is given", hint='tag="sweep"')
     if not _length(inputs):
@@ -267,6 +261,21 @@ def _make(
     finally:
         if warmed is not None:
             warmed.cool_down()
+
+
+def _layers(
+    func: Any, options: Options | None, pool: str | Pool | None
+) -> tuple[Callable[..., Any], list[Options], str | Pool | None]:
+    """The plain function, the options that were given with it and with the call, and the pool.
+
+    Raises:
+        SettingsError: `options` are none.
+    """
+    layers = [check_options(options)] if options is not None else []
+    if not isinstance(func, Layered):
+        return func, layers, pool
+    own = [func.options] if func.options is not None else []
+    return func.function, [*own, *layers], func.pool if pool is None else pool
 
 
 def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -> Pool | None:

@@ -251,7 +251,9 @@ class Map(Reports, Showable):
         """Keep a function that was given later. Returns its file."""
         from wingspan.maps._callable import check_callable
         from wingspan.maps._functions import pickle_function
+        from wingspan.maps._layered import plain
 
+        function = plain(function)
         check_callable(function)
         tops = self._folder.info.own_modules
         return add_function(self._folder, function, pickle_function(function, tops))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
-from wingspan.jobs import ClassAdValue, Size, parse_duration, parse_size
-from wingspan.settings import Settings
+from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration, parse_size
+from wingspan.settings import Settings, origins
 
-__all__ = ["Options", "default_options"]
+__all__ = ["Options", "default_options", "option_names"]
 
 _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -41,6 +41,8 @@ RESERVED_ATTRIBUTES = frozenset(
 
 
 def _positive(what: str, value: Any, least: int = 1) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)  # from an environment variable, or a program that has only texts
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SettingsError(
             f"{what}={value!r} must be a whole number, at least {least}", hint=f"for example {what}={least}"
@@ -51,6 +53,9 @@ def _positive(what: str, value: Any, least: int = 1) -> int:
 @attrs.frozen(init=False)
 class Options:
     """What each worker of a map gets, and how the map is done.
+
+    Options never change. `merged` joins several to new ones. A map gets the default options of the settings,
+    joined with those of a `wingspan.mapped` function and those of the call.
 
     Args:
         request_cpus: Cores of each worker.
@@ -98,6 +103,14 @@ class Options:
     switches: tuple[str, ...]
     custom: Mapping[str, ClassAdValue]
     submit: Mapping[str, str]
+    #: Names of the options that somebody has set, be it to their default.
+    given: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
+
+    def __new__(cls, **options: Any) -> Options:
+        """Remember which options are set: the others give way to other layers."""
+        self = super().__new__(cls)
+        object.__setattr__(self, "given", frozenset(options))
+        return self
 
     def __init__(
         self,
@@ -116,7 +129,7 @@ class Options:
         profile: str | None = None,
         switches: Iterable[str] = (),
         custom: Mapping[str, ClassAdValue] | None = None,
-        submit: Mapping[str, str] | None = None,
+        submit: Mapping[str, Any] | None = None,
         **unknown: object,
     ) -> None:
         for name in unknown:
@@ -160,7 +173,32 @@ class Options:
             "custom": dict(self.custom),
             "submit": dict(self.submit),
         }
-        return {**attrs.asdict(self, recurse=False), **plain}
+        return {**{name: getattr(self, name) for name in option_names()}, **plain}
+
+    def merged(self, *later: Options) -> Options:
+        """These options with those that `later` ones set, as new options: the later ones win.
+
+        What `custom` and `submit` hold is joined name by name, whatever the case of its letters.
+        `requirements` are joined to one expression that holds where all of them do; None drops those before
+        it. Options that nobody has set are left as they are.
+
+        >>> usual = Options(request_memory="1GB", requirements="HasX", custom={"Project": "physics"})
+        >>> both = usual.merged(Options(request_cpus=2, requirements="HasY", custom={"WantGPULab": True}))
+        >>> both.requirements, both.request_memory >> 20, sorted(both.custom)
+        ('(HasX) && (HasY)', 1024, ['Project', 'WantGPULab'])
+        """
+        joined = {name: getattr(self, name) for name in self.given}
+        expressions = [self.requirements]
+        for options in later:
+            for name in options.given:
+                value = getattr(options, name)
+                if name == "requirements":
+                    expressions = [*expressions, value] if value is not None else []
+                    value = all_of(*expressions)
+                elif name in _JOINED and name in joined:
+                    value = _JOINED[name](joined[name], value)
+                joined[name] = value
+        return Options(**joined)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Options:
@@ -175,6 +213,21 @@ class Options:
             if plain.get(name) is not None
         }
         return cls(**{**plain, **sizes})
+
+
+def option_names() -> list[str]:
+    """What options there are."""
+    return [field.name for field in attrs.fields(Options) if field.init]
+
+
+def _by_name(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, name by name, whatever the case of its letters; the later ones win."""
+    again = {name.lower() for name in later}
+    return {**{name: value for name, value in earlier.items() if name.lower() not in again}, **later}
+
+
+#: Options of which a later layer replaces only a part.
+_JOINED: dict[str, Callable[[Any, Any], Any]] = {"custom": _by_name, "submit": _by_name}
 
 
 def _check_expression(requirements: str | None) -> None:
@@ -195,7 +248,7 @@ def _check_expression(requirements: str | None) -> None:
 def _unknown(name: str) -> UnknownOption:
     if name.lower() in RESERVED:
         return UnknownOption(f"the option {name!r} is set by Wingspan itself", hint="leave it out")
-    known = [field.name for field in attrs.fields(Options)]
+    known = option_names()
     hint = hint_for_option(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name), known)
     return UnknownOption(f"there is no option {name!r}", hint=hint or f"known options: {', '.join(known)}")
 
@@ -205,7 +258,7 @@ def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]
         raise SettingsError(f"custom is a {type(custom).__name__}", hint='write custom={"WantGPULab": True}')
     checked: dict[str, ClassAdValue] = {}
     for given, value in custom.items():
-        name = given.removeprefix("+").removeprefix("MY.")
+        name = re.sub(r"^(\+|MY\.)", "", given, flags=re.IGNORECASE)
         if not _ATTRIBUTE.fullmatch(name):
             raise SettingsError(
                 f"custom attribute {given!r}: this is no name of a ClassAd attribute",
@@ -233,20 +286,19 @@ def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]
 
 
 def _reserved_attribute(given: str, name: str) -> UnknownOption:
-    fields = [field.name for field in attrs.fields(Options)]
     near = difflib.get_close_matches(
-        re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(), fields, n=1, cutoff=0.7
+        re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(), option_names(), n=1, cutoff=0.7
     )
     hint = f"there is an option for it: {near[0]}" if near else "leave it out"
     return UnknownOption(f"the attribute {given!r} is set by HTCondor or Wingspan itself", hint=hint)
 
 
-def _check_submit(submit: Mapping[str, str]) -> dict[str, str]:
+def _check_submit(submit: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(submit, Mapping):
         raise SettingsError(
             f"submit is a {type(submit).__name__}", hint='write submit={"accounting_group": "physics"}'
         )
-    fields = {field.name for field in attrs.fields(Options)}
+    fields = set(option_names())
     for name, value in submit.items():
         if name.lower() in RESERVED:
             raise UnknownOption(f"the submit command {name!r} is set by Wingspan itself", hint="leave it out")
@@ -255,20 +307,34 @@ def _check_submit(submit: Mapping[str, str]) -> dict[str, str]:
                 f"the submit command {name!r} is an option of its own",
                 hint=f"write Options({name.lower()}=…)",
             )
+        if isinstance(value, bool | int | float):
+            continue  # written as HTCondor has it, below
         if not isinstance(value, str) or "\n" in value:
             raise SettingsError(
                 f"the submit command {name!r} must be one line of text", hint="write it as in a submit file"
             )
-    return dict(submit)
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in submit.items()
+    }
 
 
 def default_options(settings: Settings) -> Options:
-    """The options of the configuration file.
+    """The default options: of the configuration file, of environment variables, and of
+    `wingspan.configure`.
 
     Raises:
-        SettingsError: One of them is wrong; the message names the file.
+        SettingsError: One of them is wrong; the message says where it is set.
     """
     try:
         return Options(**settings.options)
     except SettingsError as error:
-        raise type(error)(f"{settings.config_file}, [options]: {error.message}", hint=error.hint) from None
+        place, told = f"{settings.config_file}, [options]", error
+        for name, (value, origin) in origins().items():
+            option = name.removeprefix("options.")
+            if option == name or origin == str(settings.config_file):
+                continue
+            try:
+                Options(**{option: value})
+            except SettingsError as wrong:
+                place, told = origin, wrong
+        raise type(told)(f"{place}: {told.message}", hint=told.hint) from None

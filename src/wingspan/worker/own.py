@@ -342,6 +342,13 @@ class _AbsentModule(types.ModuleType):
         return _Absent(self.__name__ + "." + name, self.__dict__["_finder"])
 
 
+#: Decorators of Wingspan, as they stand before a function, with arguments or without: on a worker they give
+#: back the function.
+_DECORATORS = frozenset(
+    "%s%s" % (name, call) for name in ("wingspan.mapped", "wingspan.memo") for call in ("", "()")
+)
+
+
 class _Absent(object):
     """Anything of Wingspan where it is not installed: may be named and called while modules are imported."""
 
@@ -357,6 +364,8 @@ class _Absent(object):
         return ()
 
     def __call__(self, *args: "Any", **kwargs: "Any") -> "Any":
+        if self._name in _DECORATORS and len(args) == 1 and not kwargs and callable(args[0]):
+            return args[0]
         if not self._finder.depth:
             raise ImportError("%s cannot be called: Wingspan is not installed on this worker" % self._name)
         return _Absent(self._name + "()", self._finder)

@@ -1,0 +1,118 @@
+"""`mapped`: a function that knows how its maps are to be made."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from wingspan.maps._api import build_map, map, starmap
+from wingspan.maps._callable import check_callable
+from wingspan.maps._layered import Layered, check_options, plain
+from wingspan.maps._options import Options
+
+if TYPE_CHECKING:
+    from wingspan.maps._api import MapBuilder
+    from wingspan.maps._map import Map
+    from wingspan.pools import Pool
+
+__all__ = ["Mapped", "mapped"]
+
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+
+
+class Mapped(Layered, Generic[_Given, _Answer]):
+    """A function with the options and the pool of its maps; `mapped` makes it.
+
+    Called, it calls the function here. Sent to a worker, it is the plain function.
+
+    Attributes:
+        function: The plain function.
+        options: What is joined to the options of each map; those of the call win.
+        pool: Where its maps run, unless the call names a pool.
+    """
+
+    function: Callable[_Given, _Answer]
+
+    def __init__(
+        self, function: Callable[_Given, _Answer], options: Options | None, pool: str | Pool | None
+    ) -> None:
+        self.function = function
+        self.options, self.pool = options, pool
+        functools.update_wrapper(cast("Callable[..., Any]", self), function)
+
+    def __call__(self, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
+        """Call the function here."""
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Workers need not have Wingspan. What they get can be called, too.
+        return functools.partial, (self.function,)
+
+    def __repr__(self) -> str:
+        return f"<wingspan.mapped {self.function!r}>"
+
+    def map(self, inputs: Iterable[Any], *more: Any, **arguments: Any) -> Map:
+        """`wingspan.map` of this function; it takes the same arguments."""
+        return map(self, inputs, *more, **arguments)
+
+    def starmap(
+        self,
+        args: Iterable[Iterable[Any]] | None = None,
+        kwargs: Iterable[Mapping[str, Any]] | None = None,
+        **arguments: Any,
+    ) -> Map:
+        """`wingspan.starmap` of this function; it takes the same arguments."""
+        return starmap(self, args, kwargs, **arguments)
+
+    def build_map(self, **arguments: Any) -> MapBuilder:
+        """`wingspan.build_map` of this function; it takes the same arguments."""
+        return build_map(self, **arguments)
+
+
+@overload
+def mapped(function: Callable[_Given, _Answer], /) -> Mapped[_Given, _Answer]: ...
+
+
+@overload
+def mapped(
+    *, options: Options | None = None, pool: str | Pool | None = None
+) -> Callable[[Callable[_Given, _Answer]], Mapped[_Given, _Answer]]: ...
+
+
+def mapped(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    options: Options | None = None,
+    pool: str | Pool | None = None,
+) -> Any:
+    """Decorate a function so that it makes maps of itself: ``f.map(xs)``, ``f.starmap``, ``f.build_map``.
+
+    ``f(x)`` calls it here, as before.
+
+    Args:
+        function: Where it is used without arguments, ``@wingspan.mapped``.
+        options: Joined to the options of each of its maps: those of the settings come before them, those of
+            the call after them, and later ones win (`Options.merged`).
+        pool: Where its maps run, unless the call names a pool.
+
+    Raises:
+        SettingsError: `options` are no `Options`.
+        NotPicklable: It is no function, or one that cannot travel.
+
+    >>> @mapped(options=Options(request_memory="1GB"), pool="local")
+    ... def double(x):
+    ...     return 2 * x
+    >>> double(4), list(double.map([1, 2]))
+    (8, [2, 4])
+    """
+    if options is not None:
+        check_options(options)
+
+    def decorate(function: Callable[..., Any]) -> Mapped[..., Any]:
+        check_callable(plain(function))
+        return Mapped(plain(function), options, pool)
+
+    return decorate if function is None else decorate(function)
