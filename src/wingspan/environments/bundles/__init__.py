@@ -1,14 +1,14 @@
 """Bundles: one file that carries a locked environment to machines with neither Pixi nor the packages.
 
 build.py      build a bundle, or find it built       opening.py   open and verify one
-order.py      what a writer is asked for, and makes
+order.py      a writer's order and its product
 unpack.py     back into a folder                     starter.py   how a job starts inside one
-manifest.py   what a bundle says of itself           checked.py   bundles whose digest is known
+manifest.py   the manifest in each bundle          checked.py   bundles whose digest is known
 packages/     fetched, checked, extracted            linked/      the environment at its prefix
 kinds/        how each kind is written               machine/     programs of this machine
 remote/       what runs on execution points
 
-Names are imported when they are used: who finds a bundle that was built before waits for nothing else.
+Names are imported when they are used, so that finding a bundle that was built before is quick.
 """
 
 from __future__ import annotations

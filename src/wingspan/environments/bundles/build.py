@@ -54,9 +54,9 @@ def build_bundle(
 ) -> Bundle:
     """Build one file that carries `env`.
 
-    The second call for the same lock, environment and kind answers with what the first one built. Two
-    machines that build from one lock get the same bytes. Broken off, it goes on where it was at the next
-    call.
+    A second call for the same lock, environment and kind returns the first one's bundle. Two machines that
+    build from one lock get the same bytes. After an interruption, the next call goes on where the last one
+    stopped.
 
     Args:
         env: A locked environment (`load_environment`).
@@ -65,12 +65,13 @@ def build_bundle(
         executable: A `pack` that unpacks itself: a shell script (``.sh``) with the archive inside.
         base: Root file system under a `sif` or `oci`: a folder or a tar. Default:
             a small one of this machine's Debian suite.
-        before: Called before anything is fetched and built, and not where it was built already: it may raise.
+        before: Called before anything is fetched and built, but not if the bundle exists already. It may
+            raise.
         progress: Told how far it is.
 
     Raises:
         UnsupportedPackages: The lock has packages that cannot be carried; each is named.
-        PackageMismatch: A package is not the one the lock names.
+        PackageMismatch: A package is not the one that the lock names.
         PackageUnavailable: A package cannot be fetched.
         BuildFailed, ProgramMissing, DiskFull: see `wingspan.environments.bundles.errors`.
     """
@@ -115,7 +116,7 @@ _INSIDE: dict[Kind, tuple[str, ...]] = {
 def _key(
     env: LockedEnvironment, kind: Kind, lock_sha256: str, options: dict[str, Any], activated: Activated
 ) -> str:
-    """What decides the bytes of a bundle."""
+    """The text that decides the bytes of a bundle."""
     manifest = hash_file(env.manifest_path) if env.manifest_path else None
     told: dict[str, Any] = dict(options)
     if "base" in options:
@@ -133,7 +134,7 @@ def _key(
         PREFIX,
         told,
     ]
-    # Scripts of ours that go into it: a new Wingspan does not find what an old one wrote.
+    # Our scripts in the bundle are part of it, so a new Wingspan does not reuse an old one's bundle.
     parts.append([hashlib.sha256(remote_program(name)).hexdigest() for name in _INSIDE[kind]])
     parts.append({name: hashlib.sha256(content).hexdigest() for name, content in activated.files().items()})
     if kind == "install":
@@ -156,14 +157,14 @@ def _key(
 
 
 def _built_before(cache: Path, key: str) -> Bundle | None:
-    """The bundle that an earlier call left, if it still is what it was."""
+    """The bundle of an earlier call, if it is unchanged."""
     try:
         entry = json.loads((cache / f"{key}.json").read_text(encoding="utf-8"))
         path = cache / entry["file"]
         status = path.stat()
         if [status.st_size, status.st_mtime_ns] != entry["stat"]:
             return None
-        if not is_known(path, entry["sha256"]):  # nobody looked yet, or others can write it
+        if not is_known(path, entry["sha256"]):  # it was not checked yet, or other users can write to it
             if hash_file(path) != entry["sha256"]:
                 return None
             note_checked(path, entry["sha256"])
@@ -227,7 +228,7 @@ def _build(
 
 
 def _manifest(env: LockedEnvironment, kind: Kind, lock_sha256: str) -> Manifest:
-    """What the bundle says of itself, without what is known only when it is made."""
+    """The manifest, without the facts that are known only when the bundle is made."""
     from wingspan.environments.needs import derive_needs
 
     derived = derive_needs(env, installed=False).to_json()
@@ -246,11 +247,14 @@ def _manifest(env: LockedEnvironment, kind: Kind, lock_sha256: str) -> Manifest:
 
 
 def _hash(product: Product, work: Path, progress: Progress) -> str:
-    """SHA-256 of the product, which is on the disk then; everything else in `work` is removed meanwhile."""
+    """SHA-256 of the product, which is written to the disk.
+
+    Everything else in `work` is removed meanwhile.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     task = progress.start("Hashing the bundle", product.path.stat().st_size)
-    # Both wait for the disk, and hashing for the processor.
+    # Writing and removing wait for the disk, hashing for the processor.
     with ThreadPoolExecutor(2) as others:
         on_disk = others.submit(_sync, product.path)
         others.submit(_remove_all_but, product.path, work)
@@ -265,7 +269,7 @@ def _hash(product: Product, work: Path, progress: Progress) -> str:
 def _keep(
     product: Product, manifest: Manifest, name: ContentName, digest: str, key: str, cache: Path
 ) -> Bundle:
-    """Put the product and what lies beside it into the cache; what `_built_before` reads comes last."""
+    """Put the product and its companions into the cache. The file that `_built_before` reads comes last."""
     path = cache / str(name)
     sources = []
     for suffix, text in product.sources.items():
@@ -312,7 +316,7 @@ def _writer(kind: Kind) -> Callable[[Order], tuple[Product, Manifest]]:
 
 
 def _deliver(bundle: Bundle, directory: Path) -> Bundle:
-    """Put a bundle and what lies beside it into `directory`: hard links where that is possible."""
+    """Put a bundle and its companions into `directory`, by hard links where that is possible."""
     directory = directory.resolve() if ".." in directory.parts else directory.absolute()
     beside = bundle.path.with_name(f"{bundle.path.name}.sha256")
     with no_room(directory), contextlib.ExitStack() as undo:
@@ -336,7 +340,7 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
                 part.unlink(missing_ok=True)
         undo.pop_all()
     if known and bundle.path.samefile(directory / bundle.path.name):
-        note_checked(bundle.path, bundle.sha256)  # a link changes the time of the last change
+        note_checked(bundle.path, bundle.sha256)  # a new link changes the inode's time
     return attrs.evolve(
         bundle,
         path=directory / bundle.path.name,

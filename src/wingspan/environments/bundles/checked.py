@@ -1,9 +1,10 @@
-"""What was checked against its digest is not read again while it is the same file and nobody
-else can write it.
+"""Remember which files were checked against their digests.
 
-The notes are those of the starter (``remote/starter.sh``), in a folder of this user's: device, inode, size,
-and the times of the last change of content and of anything else. A hard link of ours changes the last of
-these: whoever makes one through `link_bundle` says so in the note.
+A file is not read again while it is unchanged and no other user can write to it.
+
+The notes have the starter's form (``remote/starter.sh``) and lie in a folder of this user: device, inode,
+size, and the times of the last change of the content and of the inode. A new hard link changes the last of
+these, so `link_bundle` updates the note.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ def _notes() -> Path | None:
 
 
 def _state(path: Path) -> str:
-    """As ``stat -L -c '%d:%i %s %.9Y %.9Z'`` has it."""
+    """The file's state, as ``stat -L -c '%d:%i %s %.9Y %.9Z'`` prints it."""
     status = path.stat()
     times = (f"{ns // 10**9}.{ns % 10**9:09d}" for ns in (status.st_mtime_ns, status.st_ctime_ns))
     return f"{status.st_dev}:{status.st_ino} {status.st_size} {' '.join(times)}"
 
 
 def is_known(path: Path, sha256: str) -> bool:
-    """Whether `path` had that digest when it was last read, and nobody else can have changed it since."""
+    """Whether `path` had that digest when it was last read, and no other user can have changed it since."""
     notes = _notes()
     try:
         return (
@@ -58,7 +59,7 @@ def is_known(path: Path, sha256: str) -> bool:
 
 
 def note_checked(path: Path, sha256: str) -> None:
-    """Note that `path`, which was read this moment, has that digest."""
+    """Note that `path`, which was just read, has that digest."""
     notes = _notes()
     if notes is not None:
         with contextlib.suppress(OSError):
@@ -66,7 +67,7 @@ def note_checked(path: Path, sha256: str) -> None:
 
 
 def link_bundle(path: Path, target: Path, sha256: str) -> None:
-    """Make `target` a hard link of the bundle `path`; what is known of it stays known.
+    """Make `target` a hard link of the bundle `path`, and keep its note valid.
 
     Raises:
         OSError: It cannot be made; FileExistsError if there is something of that name.

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: the `Manifest` that each one carries, and the `Bundle` that a file is."""
+"""The `Manifest` that each bundle carries, and `Bundle`, which describes a bundle's file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
     "check_kind",
 ]
 
-#: Where an environment lies on every worker. One prefix for all: what is compiled or patched for it can be
-#: shared.
+#: The environment's folder on every worker. All environments have the same one, so compiled and patched files
+#: can be shared.
 PREFIX = "/opt/wingspan/environment"
 
-#: Raised when what is inside bundles changes; then the same lock gives other bytes.
+#: A number that is raised when the content of bundles changes. The same lock then gives other bytes.
 FORMAT = 1
 
 #: Second line of an `install` script; the manifest follows in a comment.
@@ -41,7 +41,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def check_kind(kind: str) -> Kind:
-    """`kind`, if it is one.
+    """`kind`, if it is a kind of bundle.
 
     Raises:
         UnknownKind: It is not.
@@ -53,7 +53,7 @@ def check_kind(kind: str) -> Kind:
 
 
 def bundle_name(env: LockedEnvironment) -> str:
-    """Plain name of a bundle: the workspace's, and the environment's unless it is ``default``.
+    """The plain name of a bundle: the workspace's name, and the environment's unless that is ``default``.
 
     >>> from wingspan.environments import LockedPlatform
     >>> bundle_name(LockedEnvironment(workspace="My project", name="gpu", platform=LockedPlatform(
@@ -75,13 +75,14 @@ class Manifest:
         platform: Subdir, such as ``linux-64``.
         environment_digest: Identity of the package set (`LockedEnvironment.digest`).
         lock_sha256: SHA-256 of the ``pixi.lock`` that the bundle was built from and carries.
-        prefix: Where the environment must lie; None: anywhere (packs are linked where they are unpacked).
+        prefix: The folder where the environment must lie; None: anywhere (packs are linked where they are
+            unpacked).
         python: ``"3.12"`` or None.
         packages: How many.
-        installed_bytes: Sum of the file sizes of the installed environment; None where it was not installed.
-        installed_files: How many files that is.
-        longest_path: Bytes of the longest path that an image can be unpacked to, because its programs have
-            room for no longer one; None: not known, or any path will do.
+        installed_bytes: Sum of the file sizes of the installed environment; None if it was not installed.
+        installed_files: The number of these files.
+        longest_path: Bytes of the longest path that an image can be unpacked to, since its programs have room
+            for no longer one; None: unknown, or unlimited.
         needs: What a machine must have (`Needs.to_json`), without what depends on the building machine.
     """
 
@@ -108,7 +109,7 @@ class Manifest:
         """Read a manifest back.
 
         Raises:
-            BundleDamaged: It is no manifest, or one of a later format.
+            BundleDamaged: It is no manifest, or has a later format.
         """
         try:
             document = json.loads(text)
@@ -131,8 +132,9 @@ class Manifest:
             ) from None
 
     def _check(self) -> None:
-        """Raise ValueError or TypeError where something is not what it should be:
-        whoever made the bundle wrote it."""
+        """Raise ValueError or TypeError for wrong content, since the bundle's author may have written
+        anything.
+        """
         check_kind(self.kind)
         for text in (
             self.workspace,
@@ -158,8 +160,7 @@ class Manifest:
             raise TypeError("needs is no table")
 
 
-#: What an absolute path of a bundle may be made of: it is written into scripts, and
-#: into what packages compiled.
+#: The form of an absolute path in a bundle. Such paths are written into scripts and compiled files.
 _PREFIX = re.compile(r"/[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)+")
 _PYTHON = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}[a-z]?")
 
@@ -172,12 +173,12 @@ class Bundle:
         path: The file. Its name is ``<name>-<first 8 of sha256>.<suffix>``.
         kind: ``"squashfs"``, ``"pack"``, ``"sif"``, ``"oci"`` or ``"install"``.
         name: The plain part of the file's name.
-        sha256: SHA-256 of the file, 64 hex digits; also in the file beside it that ends in ``.sha256``.
+        sha256: SHA-256 of the file, 64 hex digits. The file ``.sha256`` beside it has it too.
         size: Bytes.
         environment_digest: Identity of the package set inside.
-        prefix: Where the environment lies on the worker; None: wherever it is unpacked.
-        manifest: Everything it says of itself; None for a pack that somebody else made.
-        sources: Files written beside it for those who build themselves: the ``.def`` of a `sif`, the
+        prefix: The environment's folder on the worker; None: wherever it is unpacked.
+        manifest: Its manifest; None for a pack that Wingspan did not make.
+        sources: Files beside it for people who build images themselves: the ``.def`` of a `sif`, the
             ``Dockerfile`` of an `oci`.
     """
 
@@ -193,19 +194,19 @@ class Bundle:
 
     @property
     def python(self) -> str | None:
-        """``"3.12"``: the Python inside, where it is known."""
+        """``"3.12"``: the Python inside; None if it is unknown."""
         return self.manifest.python if self.manifest else None
 
     def disk_bytes(self, installed: int | None = None) -> int:
-        """What a job's scratch disk must hold of it, in bytes.
+        """How much of a job's scratch disk it needs, in bytes.
 
-        A `squashfs` and a `sif` are used as they are. A `pack` that unpacks itself lies beside its archive,
-        and that beside the packages that are taken out of it (base64 has 4 characters for 3 bytes), later
-        beside the environment; what is installed by other kinds lies beside them too.
+        A `squashfs` and a `sif` are used as they are. A `pack` that unpacks itself needs room for the script,
+        its archive (base64 has 4 characters for 3 bytes), and the packages or, later, the environment. Other
+        kinds need room for the bundle and the environment.
 
         Args:
-            installed: Bytes of the installed environment,
-                where they are known better (`Needs.installed_bytes`).
+            installed: Bytes of the installed environment, if a better value is known
+                (`Needs.installed_bytes`).
 
         >>> Bundle(path=Path("a-00000000.sh"), kind="pack", name="a", sha256="", size=400, environment_digest=None, prefix=None).disk_bytes(900)
         1600
@@ -218,12 +219,12 @@ class Bundle:
         if installed is None:
             installed = round(EXPANSION * (download or self.size))
         archive = self.size * 3 // 4 if self.path.suffix == ".sh" and self.kind == "pack" else 0
-        if self.kind == "install":  # what was fetched lies in a cache beside it
+        if self.kind == "install":  # fetched packages lie in a cache beside the environment
             return self.size + download + installed
         return self.size + max(2 * archive, archive + installed)
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``: the attributes, paths as text."""
+        """The attributes for ``--json``, with paths as text."""
         return {
             "path": str(self.path),
             "kind": self.kind,

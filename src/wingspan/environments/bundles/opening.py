@@ -1,4 +1,4 @@
-"""Open a bundle that somebody has: what is it, and is it whole?"""
+"""Open a bundle file: find out its kind, read its manifest, and check that it is whole."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from wingspan.stores.names import SIDECAR_SUFFIX, ContentName, read_sidecar
 
 __all__ = ["check_file", "check_pack_sums", "detect_kind", "listed_packages", "open_bundle", "verify_bundle"]
 
-#: Bytes of the texts of a bundle or package that are read into memory: more is no
-#: description, whatever it unpacks to.
+#: The limit (bytes) for texts of a bundle or package that are read into memory. No description is larger.
 MOST_TEXT = 1 << 28
 
 
@@ -32,7 +31,7 @@ def detect_kind(path: Path) -> Kind:
 
     Raises:
         BundleNotFound: No such file.
-        BundleDamaged: It is none of them.
+        BundleDamaged: It is of no known kind.
     """
     try:
         with path.open("rb") as file:
@@ -100,7 +99,7 @@ def _oci_manifest(path: Path) -> bytes | None:
 
 
 def _claimed(path: Path) -> str | None:
-    """The digest that the file beside the bundle says it has."""
+    """The digest in the ``.sha256`` file beside the bundle."""
     try:
         return read_sidecar(path.with_name(path.name + SIDECAR_SUFFIX).read_bytes())
     except OSError:
@@ -108,14 +107,13 @@ def _claimed(path: Path) -> str | None:
 
 
 def open_bundle(path: str | Path) -> Bundle:
-    """Read what a bundle says of itself; its content is not checked (`verify_bundle` does).
+    """Read the manifest of a bundle. Its content is not checked (`verify_bundle` does that).
 
-    Where no ``.sha256`` lies beside it, the digest is computed, and compared with the digits in the name.
+    If there is no ``.sha256`` beside it, the digest is computed and compared with the digits in the name.
 
     Raises:
         BundleNotFound: No such file.
-        BundleDamaged: It is no bundle, or what it says of itself cannot be read;
-            or its name says another digest.
+        BundleDamaged: It is no bundle, its manifest cannot be read, or its name has another digest.
     """
     path = Path(path).absolute()
     kind = detect_kind(path)
@@ -161,7 +159,8 @@ def verify_bundle(bundle: Bundle | str | Path, *, progress: Progress = NO_PROGRE
 
 
 def check_file(path: Path, sha256: str | None, *, progress: Progress = NO_PROGRESS) -> Bundle:
-    """Check a bundle's file against `sha256`, the digest beside it and its own name, whichever there are.
+    """Check a bundle's file against `sha256`, the digest beside it, and the digits in its name, as far as
+    they exist.
 
     Raises:
         BundleNotFound, BundleDamaged: see `verify_bundle`.
@@ -182,7 +181,7 @@ def check_file(path: Path, sha256: str | None, *, progress: Progress = NO_PROGRE
     if short is not None and got[:8] != short:
         raise _altered(path, short + "…", got)
     opened = attrs.evolve(open_bundle(path), sha256=got)
-    if opened.kind != "pack" and not wanted and short is None:  # packs say themselves what is in them
+    if opened.kind != "pack" and not wanted and short is None:  # packs contain the digests of their members
         raise BundleDamaged(
             f"nothing says what {path} should be: there is no {path.name}.sha256, and no digest in its name",
             hint=f"its SHA-256 is {got}; compare that with what its author says",
@@ -227,10 +226,10 @@ def _verify_pack(path: Path) -> None:
 
 
 def check_pack_sums(path: Path, sums: dict[str, str], texts: dict[str, bytes], md5: dict[str, str]) -> None:
-    """Compare digests of a pack's members with what its records and its ``sha256sums`` say.
+    """Compare the digests of a pack's members with its records and its ``sha256sums``.
 
     Raises:
-        BundleDamaged: A member is missing or another; it is named.
+        BundleDamaged: A member is missing or differs; the message names it.
     """
     for name, text in texts.items():
         if name == "sha256sums":

@@ -1,4 +1,4 @@
-"""What a kind's writer is asked for, and what it answers."""
+"""A kind's writer gets an order and returns a product."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Order", "Product"]
 
 @attrs.frozen(kw_only=True)
 class Product:
-    """What a kind's writer made in the build folder.
+    """The product: what a kind's writer made in the build folder.
 
     Attributes:
         path: The bundle.
         suffix: Its final suffix.
         mode: Its final mode.
-        sha256: Of the bundle, where the writer knows it.
+        sha256: The bundle's digest, if the writer knows it.
         sources: Text files for people who build themselves: suffix to text.
     """
 
@@ -39,7 +39,7 @@ class Product:
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """What a kind's writer is to make."""
+    """The order for a kind's writer."""
 
     env: LockedEnvironment
     activated: Activated

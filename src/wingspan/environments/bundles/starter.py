@@ -6,9 +6,8 @@
     JobDescription(executable=str(start.executable), transfer_executable=True, arguments=start.arguments,
                    input_files=tuple(str(path) for path in start.input_files), ...)
 
-The files are named without their folders in the arguments: wherever the job's working folder is, they lie in
-it. On a shared disk ``starter_command(..., shared=True)`` names them by their full paths and transfers
-nothing.
+The arguments name the files without folders, because they lie in the job's working folder. On a shared disk
+``starter_command(..., shared=True)`` uses full paths and transfers nothing.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ __all__ = ["EXIT_DAMAGED", "EXIT_NO_ROOM", "EXIT_NO_WAY", "Start", "starter_comm
 
 #: Exit codes of the starter: the bundle is missing or not the one that was sent.
 EXIT_DAMAGED = 121
-#: Nothing on the machine can make the bundle available; its log says what was tried.
+#: Nothing on the machine can make the bundle available. The starter's log says what was tried.
 EXIT_NO_WAY = 122
 #: No room to unpack.
 EXIT_NO_ROOM = 123
 
-#: How a kind can be made available where there is a choice.
+#: The methods by which a kind can be made available, if there is a choice.
 _METHODS = {
     "squashfs": ("kernel", "fuse", "apptainer", "unpack"),
     "oci": ("apptainer", "podman", "docker", "unpack"),
@@ -49,8 +48,8 @@ class Start:
     Attributes:
         executable: The starter, a POSIX shell script.
         arguments: Its arguments, the command last.
-        input_files: What must lie in the job's working folder: the bundle first, then (for `squashfs`) the
-            small helper.
+        input_files: The files that must lie in the job's working folder: the bundle first, then (for
+            `squashfs`) the small helper.
         bundle: The bundle; the same for every job, so worth sending as a common file.
     """
 
@@ -63,8 +62,8 @@ class Start:
 def starter_script() -> Path:
     """The starter on this machine's disk: an executable copy in the cache, named by its content.
 
-    Not the package's own file: installers drop the executable bit, and an upgrade must not change it for
-    queued jobs.
+    The package's own file is not used, because installers drop the executable bit, and an upgrade must not
+    change it for queued jobs.
     """
     content = remote_program("starter.sh")
     path = cache_folder("programs") / f"starter-{hashlib.sha256(content).hexdigest()[:8]}.sh"
@@ -89,14 +88,14 @@ def starter_command(
     Args:
         bundle: Of any kind; a ``pack`` must be one that unpacks itself.
         command: Program and arguments; ``python`` is the environment's.
-        shared: The worker sees this machine's files: use them where they are.
-        helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). Left
-            out silently where it cannot be had here.
+        shared: Whether the worker sees this machine's files. They are used where they are then.
+        helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). It is
+            left out silently if it cannot be obtained here.
         method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"`` for `squashfs`; ``"apptainer"``,
             ``"podman"``, ``"docker"`` or ``"unpack"`` for `oci`. None: the first that works on the worker.
-        quiet: The starter says nothing unless something is wrong.
-        container: HTCondor's container universe has started the job inside the image, which it puts into the
-            job's folder. The starter checks the image and activates the environment.
+        quiet: Whether the starter says nothing unless something is wrong.
+        container: Whether HTCondor's container universe starts the job inside the image, which it puts into
+            the job's folder. The starter then checks the image and activates the environment.
 
     Raises:
         BundleError: The bundle is a pack that does not unpack itself, or its kind has no such method.
@@ -146,7 +145,7 @@ def _check_method(bundle: Bundle, method: str | None, methods: Sequence[str]) ->
 
 
 def _mount_helper() -> Path | None:
-    """The helper on this machine's disk; None where it cannot be had."""
+    """The helper on this machine's disk; None if it cannot be obtained."""
     from wingspan.environments.bundles.machine.programs import mount_helper
 
     try:

@@ -1,14 +1,14 @@
-"""Where bundles, packages and helpers are kept, and how files get there: whole or not at all.
+"""The folders for bundles, packages and helpers. Files get there whole or not at all.
 
-Below the user's cache folder; all of it can be removed and is made again::
+They lie below the user's cache folder. All of them can be removed, and are made again when needed::
 
     environments/archives/<digest>/<file>    packages and wheels, checked against a lock when they came in
     environments/packages/                   py-rattler's extracted packages; <package>.state: how they were
     environments/bytecode/<key>/             .pyc files by package, and their digests
     environments/blobs/<key>                 the content of packages, compressed for images
     environments/shares/<key>                what else an installed package consists of
-    environments/bundles/                    bundles, and <key>.json which of them is which
-    environments/programs/                   unsquashfs and such, where the machine has none
+    environments/bundles/                    bundles, and <key>.json to find one by what it was built from
+    environments/programs/                   unsquashfs and others, if the machine has none
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ CHUNK = 1 << 20
 
 
 def cache_folder(*parts: str) -> Path:
-    """A folder below ``environments/`` in the user's cache; made if it is not there."""
+    """A folder below ``environments/`` in the user's cache. It is made if it does not exist."""
     return private_folder(load_settings().cache_dir, "environments", *parts)
 
 
 @contextlib.contextmanager
 def no_room(where: Path) -> Iterator[None]:
-    """Turn "no space left" into `DiskFull`, which says where and how much is missing."""
+    """Turn "no space left" into `DiskFull`, which says where, and how much is free."""
     try:
         yield
     except OSError as error:
@@ -89,13 +89,13 @@ def hash_file(
 
 @contextlib.contextmanager
 def replacing(path: Path, *, mode: int = trust.FILE, sync: bool = True) -> Iterator[IO[bytes]]:
-    """Write a file beside `path` and put it in its place when all went well; else leave no trace.
+    """Write a file beside `path` and rename it to `path` if all went well. Otherwise leave nothing behind.
 
     Args:
         path: The file.
         mode: Its mode.
-        sync: Wait for the disk. False: a crash of the machine may leave half of it,
-            which its reader has to notice.
+        sync: Whether to wait for the disk. If not, a crash of the machine may leave half of the file, and
+            readers must notice that.
     """
     if not path.parent.is_dir():
         trust.make_folder(str(path.parent))
@@ -105,7 +105,7 @@ def replacing(path: Path, *, mode: int = trust.FILE, sync: bool = True) -> Itera
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, prefix: str = ".build-") -> Iterator[Path]:
-    """A folder of its own in `parent`, removed at the end; leftovers of dead processes go too."""
+    """A new folder in `parent`, which is removed at the end. Leftovers of dead processes are removed too."""
     if not parent.is_dir():
         trust.make_folder(str(parent))
     for leftover in parent.glob(f"{prefix}*"):
@@ -115,7 +115,8 @@ def temporary_folder(parent: Path, prefix: str = ".build-") -> Iterator[Path]:
     folder = parent / f"{prefix}{new.name.removeprefix('.new-')}"
     try:
         with (new / "in-use").open("wb") as file, _flock(file, wait=False):
-            new.rename(folder)  # not before it is held: whoever clears leftovers away would take it for one
+            # only now, with the lock held: otherwise another process would remove it as a leftover
+            new.rename(folder)
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -126,12 +127,14 @@ def temporary_folder(parent: Path, prefix: str = ".build-") -> Iterator[Path]:
 def interprocess_lock(
     path: Path, *, waiting: str = "Waiting", progress: Progress = NO_PROGRESS
 ) -> Iterator[None]:
-    """Hold `path` against other processes; the system frees it when this process ends, however it ends.
+    """Lock `path` against other processes.
+
+    The system releases the lock when this process ends, however it ends.
 
     Args:
         path: Any file; made if it is not there.
-        waiting: What `progress` is told where another process has it.
-        progress: Told when there is something to wait for.
+        waiting: The text for `progress` if another process holds the lock.
+        progress: Told if there is something to wait for.
     """
     if not path.parent.is_dir():
         trust.make_folder(str(path.parent))

@@ -46,7 +46,7 @@ from wingspan.worker import trust
 
 __all__ = ["unpack_bundle"]
 
-#: A file where a folder should be, and the other way round.
+#: Errors for a file in the place of a folder, and the other way round.
 _IN_THE_WAY = (FileExistsError, NotADirectoryError, IsADirectoryError)
 
 _WAYS_OUT = {
@@ -76,9 +76,9 @@ def unpack_bundle(
         The environment's folder, its prefix.
 
     Raises:
-        AlreadyThere: There is something of that name already, or an ``activate.sh`` of another purpose.
-        InvalidPlace: `directory` or `environment` has what no path of an environment may
-            have; nothing is made.
+        AlreadyThere: The name exists already, or there is an ``activate.sh`` that activates no environment.
+        InvalidPlace: `directory` or `environment` has characters that no path of an environment may have.
+            Nothing is made.
         BundleError: It is of a kind that is not unpacked (`install`); the hint says what to do instead.
         BundleDamaged, UnsafeBundle: see `wingspan.environments.bundles.errors`.
         DiskFull: No room.
@@ -106,11 +106,11 @@ def unpack_bundle(
                         ),
                     )
             script = activation_script(prefix, prefix=str(prefix), name=environment)
-            # What people source, nobody else may write; and no link in its place is followed.
+            # People source this file, so nobody else may write it, and a link in its place is not followed.
             trust.write_whole(str(activate), script.encode(errors="surrogateescape"), mode=0o644)
         except BaseException:
             shutil.rmtree(prefix, ignore_errors=True)
-            with contextlib.suppress(OSError):  # somebody put something there meanwhile
+            with contextlib.suppress(OSError):  # another process made it meanwhile
                 for folder in made:
                     folder.rmdir()
             raise
@@ -118,7 +118,7 @@ def unpack_bundle(
 
 
 def _check_place(directory: Path, environment: str) -> Path:
-    """The folder that the environment is to be in, of which there is nothing yet.
+    """The environment's folder, which does not exist yet.
 
     Raises:
         AlreadyThere, InvalidPlace: See `unpack_bundle`.
@@ -144,7 +144,7 @@ def _check_place(directory: Path, environment: str) -> Path:
 
 
 def _check_length(bundle: Bundle, prefix: Path) -> None:
-    """See that the programs in an image have room for the path `prefix`.
+    """Check that the programs in an image have room for the path `prefix`.
 
     Raises:
         InvalidPlace: They have not.
@@ -158,8 +158,9 @@ def _check_length(bundle: Bundle, prefix: Path) -> None:
 
 
 def _unchanging(bundle: Bundle, work: Path) -> Bundle:
-    """The bundle, which was checked; as a copy in `work`, compared again,
-    where others can change the file meanwhile.
+    """The checked bundle.
+
+    If other users can change the file meanwhile, this is a copy in `work` that was checked again.
 
     Raises:
         BundleDamaged: It has been changed.
@@ -236,8 +237,10 @@ def _unpack_pack(bundle: Bundle, prefix: Path, work: Path, progress: Progress) -
 
 
 def _install_wheels(wheels: list[Path], prefix: Path, site: str) -> None:
-    """Install wheels whose names were checked, as the worker's unpacker does;
-    the environment's Python is not executed."""
+    """Install wheels whose names were checked, with the worker's unpacker.
+
+    The environment's Python is not executed.
+    """
     command = [this_python(), "-I", "-S", "-B", "-", "--install-wheels", str(prefix), site]
     done = subprocess.run(
         [*command, *map(str, wheels)], input=remote_program("unpacker.py"), capture_output=True, check=False
@@ -274,7 +277,7 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
         )
     settle_modes(target, owner=os.geteuid() == 0)
     _check_prefix_files(target, work, bundle.path)
-    # our own, not the one in the bundle: unpacking runs nothing of it on the user's machine
+    # our own script, not the bundle's: unpacking executes nothing of a bundle on the user's machine
     done = subprocess.run(
         [this_python(), "-I", "-", str(target), bundle.prefix, str(prefix)],
         input=remote_program("relocate.py"),
@@ -293,10 +296,11 @@ def _unpack_image(bundle: Bundle, prefix: Path, work: Path, progress: Progress) 
 
 
 def _check_prefix_files(folder: Path, work: Path, path: Path) -> None:
-    """See that the files which the bundle wants rewritten are in its own folder, below `work`.
+    """Check that the files in which the bundle wants the prefix rewritten are in its own folder, below
+    `work`.
 
     Raises:
-        BundleDamaged: There is no list of them. UnsafeBundle: One is elsewhere.
+        BundleDamaged: There is no list of them. UnsafeBundle: A file is elsewhere.
     """
     try:
         listed = json.loads((folder / FOLDER / "prefix-files.json").read_bytes())
@@ -331,7 +335,7 @@ def _extract_squashfs(bundle: Bundle, prefix: Path, work: Path) -> Path:
     program = find_program("unsquashfs")
     target = work / "environment"
     command = [str(program), "-no-progress", "-quiet", "-no-xattrs", "-d", str(target)]
-    if bundle.kind == "sif":  # of a whole root file system, the environment alone
+    if bundle.kind == "sif":  # only the environment, not the rest of the root file system
         within = bundle.prefix.lstrip("/")
         command += ["-offset", str(sif_partition(bundle.path)), str(bundle.path), within]
         target /= within
@@ -346,7 +350,7 @@ def _extract_squashfs(bundle: Bundle, prefix: Path, work: Path) -> Path:
 
 
 def _extract_layers(bundle: Bundle, work: Path) -> Path:
-    """The environment in an OCI archive's layers, as a folder in `work`; of the base nothing."""
+    """The environment in an OCI archive's layers, as a folder in `work`, without the base."""
     assert bundle.prefix is not None
     within = bundle.prefix.lstrip("/")
     with tarfile.open(bundle.path, "r:") as archive:
@@ -382,13 +386,13 @@ def _extract_layers(bundle: Bundle, work: Path) -> Path:
 def _extract_member(
     layer: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, within: str, path: Path
 ) -> None:
-    """Write a file, folder or symbolic link of a layer below `within` in `folder`, and nowhere else.
+    """Write a file, folder or symbolic link of a layer to `folder`, but only if it is below `within`.
 
     Raises:
         UnsafeBundle: It would be written outside, or is something else.
     """
     target = folder / member.name
-    # where links of earlier members lead, also those to what is not there (yet)
+    # follow the links of earlier members, also those whose targets do not exist yet
     parent = f"{os.path.realpath(target.parent)}/"
     try:
         trust.check_path(member.name.rstrip("/"))
@@ -396,15 +400,15 @@ def _extract_member(
     except trust.BadName:
         inside = False
     source = layer.extractfile(member) if member.isfile() else None
-    # A whiteout takes away what is in an earlier layer; Wingspan writes none, and engines would not see what
-    # is unpacked here.
+    # A whiteout removes an entry of an earlier layer. Wingspan writes none. Engines would not show what is
+    # unpacked here.
     if not inside or target.name.startswith(".wh.") or not (source or member.isdir() or member.issym()):
         raise _leads_out(path, member.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.isdir():
         target.mkdir(exist_ok=True)
         return
-    target.unlink(missing_ok=True)  # of an earlier layer; nothing is written through a link
+    target.unlink(missing_ok=True)  # an entry of an earlier layer: nothing is written through a link
     if source is None:
         target.symlink_to(member.linkname)
         return

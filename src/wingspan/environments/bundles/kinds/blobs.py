@@ -1,10 +1,12 @@
-"""The compressed content of packages, kept: an image of an environment whose packages have been in images
-before is copied together instead of compressed again.
+"""A cache of packages' compressed content.
 
-A blob holds the files of one package (or what belongs to none), compressed for squashfs. Its name is made of
-everything that decides its bytes, and it is read whole, and checked, whenever it goes into an image: by
-CRC-32, which finds damage and takes a tenth of the time of SHA-256 (who can write this cache on purpose can
-write the programs as well).
+If all packages of an environment were in images before, a new image is copied together from it, and nothing
+is compressed again.
+
+A blob holds the files of one package (or those of no package), compressed for squashfs. Its name is derived
+from everything that decides its bytes. Whenever a blob goes into an image it is read whole and checked by
+CRC-32, which finds damage and takes a tenth of the time of SHA-256. An attacker who can write to this cache
+can write to the programs as well.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ __all__ = ["blob_key", "compress", "compression", "load_blob", "make_blob"]
 
 #: zstd level 3: as small as level 15 within 5 %, and made in a tenth of the time.
 _LEVEL = 3
-#: Raised when the content of files may be otherwise. 1: byte code and unpacked wheels that nobody had
-#: checked; 2, 3: byte code that was compiled in another way.
+#: A number that is raised when the content of files may differ. 1: byte code and unpacked wheels that nobody
+#: had checked; 2, 3: byte code that was compiled in another way.
 _FORMAT = "4"
 _ZEROS = bytes(BLOCK)
 _MAGIC = b"WINGSPAN-BLOB 2\n"
@@ -41,7 +43,7 @@ _TRAILER = struct.Struct("<Q32s16s")
 
 @functools.cache
 def compression() -> str:
-    """What decides how content is compressed: two machines where this is equal get the same bytes."""
+    """The facts that decide how content is compressed. Machines with equal facts get the same bytes."""
     import zstandard
 
     return f"{_FORMAT} zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))} -{_LEVEL} {BLOCK}"
@@ -66,7 +68,7 @@ def blob_key(origin: str, files: Iterable[tuple[str, int]]) -> str:
     """The name of a blob.
 
     Args:
-        origin: What decides the content of each file, given its name: a package, the Python that
+        origin: A text that decides the content of each file, given its name: a package, the Python that
             compiled it, the prefix.
         files: (name, size) of all of them.
     """
@@ -77,8 +79,7 @@ def blob_key(origin: str, files: Iterable[tuple[str, int]]) -> str:
 
 
 def load_blob(path: Path) -> Blob | None:
-    """A blob that was made before, if it is there and its index is whole. Its content is
-    yet to be checked."""
+    """A blob that was made before, if it exists and its index is whole. Its content is not checked here."""
     try:
         with path.open("rb") as file:
             end = file.seek(-_TRAILER.size, os.SEEK_END)
@@ -116,10 +117,10 @@ def make_blob(
         sizes: Their sizes by name.
         target: The blob.
         threads: Compress in these.
-        at_once: How many blocks wait for them at most.
+        at_once: How many blocks may wait for a thread.
         advance: Called with bytes compressed.
     """
-    with replacing(target, sync=False) as file:  # what a crash leaves of it does not have its digest
+    with replacing(target, sync=False) as file:  # what a crash leaves behind does not match its digest
         packer = _Packer(folder, sizes, file)
         packer.run(threads, at_once, advance)
         files = {
@@ -135,7 +136,7 @@ def make_blob(
 
 
 def _stored(raw: bytes, may_be_hole: bool) -> tuple[bytes, int]:
-    """A block as it goes into the image, and its size as the image has it."""
+    """A block for the image, and its size in the image's terms."""
     if may_be_hole and raw == (_ZEROS if len(raw) == BLOCK else _ZEROS[: len(raw)]):
         return b"", 0
     packed = compress(raw)
@@ -143,7 +144,7 @@ def _stored(raw: bytes, may_be_hole: bool) -> tuple[bytes, int]:
 
 
 class _Packer:
-    """Cuts files into blocks and fragments, and writes what becomes of them in that order."""
+    """Cuts files into blocks and fragments, and writes them compressed in the same order."""
 
     def __init__(self, folder: Path, sizes: Mapping[str, int], file: IO[bytes]) -> None:
         self.folder = folder
@@ -193,7 +194,7 @@ class _Packer:
     def _cut(self) -> Iterator[tuple[str | None, bytes]]:
         """(name, block) of large files, (None, fragment) of the small ones, which share it.
 
-        Byte code comes first and by itself: what an import reads lies together.
+        Byte code comes first and by itself, so that files that an import reads lie together.
         """
         fragment = bytearray()
         often = Counter(self.sizes.values())
@@ -226,7 +227,7 @@ class _Packer:
             yield None, bytes(fragment)
 
     def _seen(self, name: str, digest: bytes) -> bool:
-        """Whether a file of the same content, which has this digest, came before."""
+        """The earlier file with this digest, if there was one."""
         first = self.known.setdefault(digest, name)
         if first == name:
             return False
@@ -235,7 +236,7 @@ class _Packer:
 
 
 def _digest(file: IO[bytes]) -> bytes:
-    """SHA-256 of what is left of the file, which is at its beginning again then."""
+    """SHA-256 of the rest of the file. Afterwards the file is at its beginning again."""
     digest = hashlib.sha256()
     while piece := file.read(1 << 20):
         digest.update(piece)
@@ -244,8 +245,8 @@ def _digest(file: IO[bytes]) -> bytes:
 
 
 def _read_small(path: str, size: int) -> bytes:
-    """A whole file that is smaller than a block: there are tens of thousands, and `open` takes three
-    times as long.
+    """The content of a file that is smaller than a block. There are tens of thousands of them, and `open`
+    takes three times as long.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -1,5 +1,5 @@
-"""An environment put together from what its packages were found to be when they were installed
-before, without installing them.
+"""Put an environment together from the shares of packages that were installed before, without installing them
+again.
 
 After an installation each package's *share* is written down: names and modes of its files (whose content
 `blobs` has), its links, and the small files that an installer wrote for it. An environment all of whose
@@ -28,15 +28,15 @@ from wingspan.environments.bundles.storage import cache_folder, replacing
 
 __all__ = ["Composition", "compose", "keep_shares"]
 
-#: Raised when shares may be otherwise. 1: also where a conda package had given way to another; 2: with modes
-#: that somebody gave to extracted files; 3: with byte code of more tests.
+#: A number that is raised when shares may differ. 1: also where a conda package had given way to another; 2:
+#: with modes that somebody gave to extracted files; 3: with byte code of more tests.
 _FORMAT = "4"
 _HISTORY = "conda-meta/history"
 
 
 @attrs.frozen
 class Composition:
-    """An environment whose files are in blobs, all but a few.
+    """An environment of which nearly all files are in blobs.
 
     Attributes:
         files: (mode, size, origin) of files by name.
@@ -52,8 +52,9 @@ class Composition:
 
 
 def compose(archives: Sequence[Archive], folder: Path, *, prefix: str) -> Composition | None:
-    """Write the files of an environment that are in no blob into `folder`, and say what else it has; None:
-    it must be installed.
+    """Write the files of an environment that are in no blob into `folder`, and return the others' facts.
+
+    None means that the environment must be installed.
 
     Args:
         archives: Checked packages of the environment.
@@ -78,7 +79,7 @@ def compose(archives: Sequence[Archive], folder: Path, *, prefix: str) -> Compos
     names = [*files, *links, *written]
     unique = set(names)
     if len(names) != count or len(unique) != count or unique & _folders(unique):
-        return None  # who gives way to whom is the installers' affair
+        return None  # only the installers decide which package's file wins
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     for name in sorted(_folders(set(written))):
@@ -101,14 +102,16 @@ def keep_shares(
     prefix: str,
     origins: dict[str, str],
 ) -> None:
-    """Write down what each package put into the environment in `folder`; nothing, if that is not plain.
+    """Write down what each package put into the environment in `folder`.
+
+    Nothing is written if that is unclear.
 
     Args:
         archives: The packages.
-        claims: What they claim, as their own lists have it.
+        claims: The files that they claim in their own lists.
         folder: The environment, without what Wingspan adds.
         prefix: Where it will be on the worker.
-        origins: Of `origins_of`.
+        origins: The origins, from `origins_of`.
     """
     owners = _owners(claims)
     shares = None if owners is None else _shares(len(claims), owners, folder, origins)
@@ -125,7 +128,7 @@ def keep_shares(
 
 
 def _owners(claims: Sequence[Claim]) -> dict[str, int] | None:
-    """Number of the claim by name; None if two claim the same, or did."""
+    """The number of the claim for each name; None if two packages claim the same, or did."""
     owners: dict[str, int] = {}
     for number, claim in enumerate(claims):
         for name in claim.files:
@@ -141,7 +144,7 @@ def _owners(claims: Sequence[Claim]) -> dict[str, int] | None:
 def _shares(
     count: int, owners: Mapping[str, int], folder: Path, origins: Mapping[str, str]
 ) -> list[dict[str, Any]] | None:
-    """The share of each claim; None if there is anything that nobody claims."""
+    """The share of each claim; None if there is a file that nobody claims."""
     shares: list[dict[str, Any]] = [{"files": [], "links": {}, "written": []} for _ in range(count)]
     found, folders = set(), set()
     for node in read_tree(folder).below():
@@ -173,20 +176,20 @@ def _load(key: str) -> dict[str, Any] | None:
     except OSError:
         return None
     if hashlib.sha256(text).hexdigest().encode() != digest:
-        return None  # a package that is installed writes it anew
+        return None  # installing a package writes it anew
     share: dict[str, Any] = json.loads(text)
     return share
 
 
 def _keys(archives: Sequence[Archive], prefix: str) -> list[str]:
-    """A name for each package's share, made of everything that decides it."""
+    """A name for each package's share, derived from everything that decides its content."""
     installers = [_version(name) for name in ("py-rattler", "uv")]
     python = _python(archives)
     keys = []
     for archive in archives:
         package = archive.package
         record = package.record
-        # conda-meta says what the lock says of a package
+        # conda-meta repeats the lock's record of a package
         said = [record.to_json(), record.url, record.channel] if record is not None else None
         parts = [_FORMAT, origin_of(package, python, prefix), installers, said]
         keys.append(hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest())
@@ -204,7 +207,7 @@ def _python(archives: Sequence[Archive]) -> str:
 
 
 def _folders(names: set[str]) -> set[str]:
-    """The folders that these are in, and those that they are in."""
+    """The folders of these names, and all folders above them."""
     found: set[str] = set()
     for name in names:
         folder = name.rpartition("/")[0]

@@ -1,6 +1,4 @@
-"""An OCI archive with further layers on top: what ``FROM`` and ``COPY`` are to a Dockerfile, without an
-engine.
-"""
+"""Add layers to an OCI archive, as ``FROM`` and ``COPY`` in a Dockerfile do, without an engine."""
 
 from __future__ import annotations
 
@@ -28,10 +26,10 @@ def derive_image(
     Args:
         archive: Of the `oci` kind.
         target: The new one.
-        trees: What each layer is, and a folder with its files; owner, times and order of the files do not
-            matter.
-        settings: What the image's ``config`` has instead: ``User``, ``Entrypoint`` …; ``Env`` is a mapping
-            that is added.
+        trees: A description of each layer, and a folder with its files. Owner, times and order of the files
+            do not matter.
+        settings: Entries that replace those of the image's ``config``: ``User``, ``Entrypoint`` …; ``Env`` is
+            a mapping that is added.
         title: The name under which engines load it; the first digits of the digest are the tag.
 
     Returns:

@@ -1,6 +1,7 @@
 """The `install` kind: a small script that installs from the lock on the worker, with Pixi.
 
-For a few jobs only: each fetches every package anew. The lock and the workspace's manifest are in the script.
+This suits a few jobs only, because each fetches every package anew. The script contains the lock and the
+workspace's manifest.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from wingspan.worker.trust import BadName, check_path
 
 __all__ = ["PIXI_VERSION", "install_script"]
 
-#: The Pixi that is fetched where there is none. Locks of version 7 need 0.68 or later.
+#: The Pixi that is fetched if the worker has none. Locks of version 7 need 0.68 or later.
 PIXI_VERSION = "0.77.0"
 
 
@@ -40,8 +41,7 @@ _OLDEST_WITH_NAMES = "0.71.0"
 
 
 def oldest_pixi(env: LockedEnvironment) -> str:
-    """The oldest Pixi that can install `env`: as its lock's format and the
-    manifest's ``requires-pixi`` have it."""
+    """The oldest Pixi that can install `env`, from the lock's format and the manifest's ``requires-pixi``."""
     text = env.lock_path.read_text(encoding="utf-8")
     found = re.search(r"^version:\s*(\d+)", text, re.MULTILINE)
     needed = [_OLDEST_BY_VERSION.get(int(found[1]), "0") if found else "0"]
@@ -55,8 +55,7 @@ def oldest_pixi(env: LockedEnvironment) -> str:
 
 
 def _lower_bounds(requirement: str) -> Iterator[str]:
-    """The versions that `requirement` begins at; what is not understood is left to Pixi,
-    which reads it, too."""
+    """The lower bounds of `requirement`. What we do not understand is left to Pixi, which reads it too."""
     for part in requirement.split(","):
         # conda writes 0.60.* and =0.60 for ==0.60.*, and >=0.60.* for >=0.60
         text = re.sub(r"^=?(?=\d)", "==", part.strip()).removesuffix(".*")
@@ -116,5 +115,5 @@ def install_script(env: LockedEnvironment, manifest: Manifest, activated: Activa
 
 
 def _encoded(content: bytes) -> Shell:
-    """For a here-document, from which base64 makes `content` again."""
+    """`content` as base64 text for a here-document."""
     return Shell(base64.encodebytes(content).decode().strip())

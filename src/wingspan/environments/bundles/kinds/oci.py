@@ -29,7 +29,8 @@ from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["dockerfile", "image_name", "write_oci"]
 
-#: Packages of more than this are layers of their own; there may be a hundred layers, but not many more.
+#: Packages above this size (bytes) are layers of their own. Engines take about a hundred layers, but not many
+#: more.
 _OWN_LAYER = 8 << 20
 _MOST_LAYERS = 60
 _ARCHITECTURES = {"linux-64": "amd64", "linux-aarch64": "arm64", "linux-ppc64le": "ppc64le"}
@@ -97,7 +98,7 @@ def write_oci(
 
 
 def _config(layers: Sequence[_Layer], manifest: Manifest, variables: dict[str, str]) -> bytes:
-    """What containers of the image are started with."""
+    """The configuration with which containers of the image are started."""
     return _json(
         {
             "architecture": _ARCHITECTURES.get(manifest.platform, manifest.platform),
@@ -134,7 +135,9 @@ def _image(layers: Sequence[_Layer], config: bytes) -> bytes:
 
 
 def _write_archive(target: Path, described: dict[str, bytes | Path], blobs: dict[str, bytes | Path]) -> None:
-    """Write the tar: `described` in this order, so that a reader finds it first, then `blobs` by name."""
+    """Write the tar: first `described`, in this order, so that a reader finds it at once, then `blobs` by
+    name.
+    """
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in described.items():
             _add(tar, name, content)
@@ -174,7 +177,10 @@ def _reference(media_type: str, content: bytes) -> dict[str, Any]:
 
 
 def _groups(root: Path, inside: str, archives: Sequence[Archive]) -> list[tuple[str, list[str]]]:
-    """(what, names below root) of every layer: base, large packages, the rest; every file is in one."""
+    """(title, names below root) of every layer: the base, large packages, the rest.
+
+    Every file is in one layer.
+    """
     everything = _names(root)
     owned: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
@@ -215,8 +221,10 @@ def _names(root: Path) -> list[str]:
 
 
 def _layer(root: Path, names: list[str], what: str) -> _Layer:
-    """A gzipped tar of `names`; kept by content, so that the next image with the same packages takes
-    it as it is."""
+    """A gzipped tar of `names`.
+
+    It is kept by its content, so that the next image with the same packages reuses it.
+    """
     folder = cache_folder("layers")
     state = hashlib.sha256()
     for name in names:
@@ -248,7 +256,7 @@ def _layer(root: Path, names: list[str], what: str) -> _Layer:
 
 
 class _Hashing:
-    """A file that hashes what passes through."""
+    """A file object that hashes what is written through it."""
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
@@ -291,8 +299,9 @@ def _member(name: str, mode: int, kind: bytes) -> tarfile.TarInfo:
 
 
 def dockerfile(manifest: Manifest, workspace: str, cuda: str | None = None) -> str:
-    """A Dockerfile that builds the same environment from the lock with Pixi,
-    for people who build themselves."""
+    """A Dockerfile that builds the same environment from the lock with Pixi, for people who build images
+    themselves.
+    """
     name, title = manifest.environment, image_name(manifest).partition(":")[0]
     return f"""\
 # Builds environment '{name}' of the lock from scratch. Put it beside {workspace} and pixi.lock:

@@ -7,11 +7,12 @@
     environment.yml                 for those who have conda or micromamba only
     pixi-pack.json                  format version and platform
     sha256sums                      ours: of every other file, for `sha256sum -c`; pixi-unpack ignores it
-    pixi.lock, wingspan.json        ours: the lock, and what the bundle says of itself
-    activation/                     ours: what the workspace adds to the activation
+    pixi.lock, wingspan.json        ours: the lock, and the bundle's manifest
+    activation/                     ours: the workspace's part of the activation
 
-One plain tar; or a shell script with the tar in it as base64, *with line breaks*: the layout is pixi-pack's,
-whose one endless line makes ``sed`` take 1 GB of memory for a 413 MB archive (13 MB so).
+A pack is one plain tar, or a shell script with the tar in it as base64. The layout is pixi-pack's, but for
+line breaks in the base64: with pixi-pack's one endless line ``sed`` takes 1 GB of memory for a 413 MB
+archive, with line breaks 13 MB.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _END_ARCHIVE = b"@@END_ARCHIVE@@"
 _HEAD_MARK = b"# wingspan-pack: "
 #: Bytes of archive in one line of base64: a multiple of 3, so that lines join without padding.
 _LINE = 3 * 76 * 1024
-_MTIME = 315_532_800  # 1980-01-01: zip tools cannot say less
+_MTIME = 315_532_800  # 1980-01-01: the earliest time that zip tools can store
 
 
 def write_pack(
@@ -144,7 +145,7 @@ def write_executable(
     Args:
         target: The script.
         pack: The tar.
-        manifest: Of the tar; written into the script's head too, where it is found at once.
+        manifest: The tar's manifest. It is written into the script's head too, where it is quick to find.
         unpacker: The program that the script runs as ``PROGRAM [options] archive.tar``: ours, or a stock
             ``pixi-unpack``.
         progress: Told of bytes.
@@ -162,7 +163,10 @@ def write_executable(
 
 
 class _Base64Section(io.RawIOBase):
-    """The tar inside a script, decoded as it is read: little memory, be it wrapped or one line."""
+    """The tar inside a script, decoded while it is read.
+
+    This takes little memory, with and without line breaks.
+    """
 
     def __init__(self, file: IO[bytes], start: int, end: int) -> None:
         super().__init__()
@@ -199,10 +203,12 @@ class _Base64Section(io.RawIOBase):
 
 @contextmanager
 def opened_pack(path: Path) -> Iterator[tarfile.TarFile]:
-    """The tar of a pack, to be read from beginning to end; a script of pixi-pack's or of ours is looked into.
+    """The tar of a pack, to be read from beginning to end.
+
+    The pack may be a script of pixi-pack's or of ours.
 
     Raises:
-        BundleDamaged: It is cut, or no tar.
+        BundleDamaged: It is cut, or is no tar.
     """
     try:
         with path.open("rb") as file:

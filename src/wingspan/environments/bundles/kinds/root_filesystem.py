@@ -1,7 +1,7 @@
 """The small operating system that `sif` and `oci` images need around an environment: a libc,
 a shell and its tools.
 
-Made of the machine's own Debian packages without root, or of what the user gives: a folder, or a tar of a
+It is made of the machine's own Debian packages, without root, or taken from the user: a folder, or a tar of a
 root file system (``podman export``).
 """
 
@@ -26,8 +26,8 @@ from wingspan.environments.bundles.storage import (
 
 __all__ = ["base_digest", "copy_base", "debian_base"]
 
-#: A shell, and the tools that jobs and activation scripts call; what these load has other names in each
-#: release, and apt finds it.
+#: A shell, and the tools that jobs and activation scripts call. apt finds the libraries that they load, whose
+#: names differ between releases.
 _PACKAGES = (
     "base-files base-passwd bash ca-certificates coreutils dash debianutils diffutils findutils gawk grep gzip hostname libc-bin "
     "libgomp1 libstdc++6 mount ncurses-base netbase procps sed tar tzdata util-linux zlib1g"
@@ -36,7 +36,7 @@ _PACKAGES = (
 _WITHOUT = re.compile(
     r"debconf|dpkg|init-system-helpers|libpam-.*|login.*|openssl|passwd|perl.*|libperl.*|libgdbm.*|libdb5.*"
 )
-#: Raised when the base changes: then it is made anew.
+#: A number that is raised when the base changes, so that it is made anew.
 _FORMAT = 2
 _FOLDERS = (
     "dev",
@@ -84,7 +84,7 @@ def debian_base(suite: str | None = None) -> Path:
 
 
 def _make(debs: list[Path], root: Path) -> None:
-    """What the packages' own scripts would have done, as far as an image needs it."""
+    """Do what the packages' own scripts would do, as far as an image needs it."""
     debian.unpack(debs, root)
     for name in _FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -114,10 +114,10 @@ def _make(debs: list[Path], root: Path) -> None:
 
 
 def base_digest(base: Path | None) -> str:
-    """What tells one base from another, for the cache of bundles.
+    """A text that distinguishes one base from another, for the cache of bundles.
 
     Raises:
-        BuildFailed: It is a file and no tar.
+        BuildFailed: It is a file, but no tar.
     """
     if base is None:
         root = debian_base()
@@ -128,7 +128,9 @@ def base_digest(base: Path | None) -> str:
 
 
 def _state(folder: Path) -> str:
-    """What changes when anything in a folder does: names, modes, sizes, times of change, targets of links."""
+    """A text that changes if anything in a folder does: names, modes, sizes, times of change, targets of
+    links.
+    """
     digest = hashlib.sha256()
     for place, folders, files in os.walk(folder):
         folders.sort()

@@ -86,14 +86,14 @@ def _aligned(offset: int) -> int:
 def _descriptor(
     kind: int, number: int, offset: int, size: int, name: bytes, extra: bytes, stored: int
 ) -> bytes:
-    """One entry of the table; `stored` counts the padding before the object."""
+    """One entry of the table. `stored` includes the padding before the object."""
     return struct.pack(
         "<iBIIIqqqqqqq128s384s", kind, 1, number, _GROUP | 1, 0, offset, size, stored, 0, 0, 0, 0, name, extra
     )
 
 
 def add_apptainer_files(root: Path, manifest: Manifest) -> None:
-    """What makes Apptainer activate the environment for ``exec``, ``run`` and ``shell`` alike."""
+    """The scripts by which Apptainer activates the environment for ``exec``, ``run`` and ``shell``."""
     folder = root / ".singularity.d"
     # of a base that is an unpacked Apptainer image itself; its files may be hard links of the user's
     if folder.is_symlink():
@@ -126,8 +126,8 @@ def add_apptainer_files(root: Path, manifest: Manifest) -> None:
 
 
 def definition_file(manifest: Manifest, workspace: str, cuda: str | None = None) -> str:
-    """An Apptainer definition file that builds the same environment from the lock with Pixi,
-    for people who build themselves.
+    """An Apptainer definition file that builds the same environment from the lock with Pixi, for people who
+    build images themselves.
 
     Args:
         manifest: The bundle's.

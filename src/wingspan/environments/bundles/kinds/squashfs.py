@@ -1,8 +1,7 @@
 """The `squashfs` kind: the installed environment as one compressed image that workers mount.
 
-At the end of the file, after the image, lie the bundle's manifest as JSON, its length (8 bytes, little
-endian) and `MAGIC`: so a bundle says what it is without any tool. Everything that mounts the image ignores
-what follows it.
+After the image, the file ends with the bundle's manifest as JSON, its length (8 bytes, little endian) and
+`MAGIC`, so that no tool is needed to read the manifest. Programs that mount the image ignore what follows it.
 """
 
 from __future__ import annotations
@@ -49,13 +48,14 @@ def make_squashfs(
     """Make an image of `folder`: the same content gives the same bytes.
 
     Args:
-        folder: The tree.
-        image: The file; replaced. Beside it there must be room for what has no origin.
+        folder: The folder.
+        image: The file, which is replaced. The file system must also have room for the compressed files that
+            have no origin.
         origins: Names of files, and what decides their content (see `blob_key`). The files of an origin are
             compressed once and kept, and the next image takes them as they are.
-        at: Where in the tree the names of `origins` begin, with a slash at its end.
-        also: What the tree has besides what lies in `folder`.
-        end: What follows the image in the file.
+        at: The folder in the tree to which the names of `origins` are relative, with a slash at its end.
+        also: Entries of the tree besides those in `folder`.
+        end: Bytes that follow the image in the file.
         progress: Told of bytes.
 
     Returns:
@@ -83,7 +83,7 @@ def make_squashfs(
                     return _put_together(
                         image, layout, [blob for blob, _ in blobs], end, threads=threads, progress=progress
                     )
-                except _Altered as altered:  # since it was made: make it again
+                except _Altered as altered:  # it was altered after it was made: make it again
                     altered.path.unlink(missing_ok=True)
         except BaseException:
             image.unlink(missing_ok=True)
@@ -101,7 +101,7 @@ class _Part:
 
 
 class NotKept(Exception):
-    """Content that should be there is not, or is altered: the environment must be installed."""
+    """Kept content is missing or altered. The environment must be installed."""
 
 
 class _Altered(Exception):
@@ -110,7 +110,7 @@ class _Altered(Exception):
 
 
 def _parts(root: Node, origins: Mapping[str, str], at: str, rest: Path) -> list[_Part]:
-    """The files of the tree by blob; last those that have no origin, whose blob is `rest`."""
+    """The files of the tree by blob. Those without an origin come last, in the blob `rest`."""
     by_origin: dict[str, dict[str, int]] = {}
     others: dict[str, int] = {}
     for node in root.files():
@@ -133,7 +133,7 @@ def _clear_away(folder: Path) -> None:
     """Remove what processes that were killed left half written."""
     for path in folder.glob(".*.part"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:  # nobody who lives pauses so long
+            if time.time() - path.stat().st_mtime > _ABANDONED:  # a living process does not pause for so long
                 path.unlink()
 
 
@@ -146,8 +146,10 @@ def _blobs(
     *,
     whole: bool,
 ) -> list[tuple[Blob, str]]:
-    """The blob of every part, those made that are not there; but for the last they cannot,
-    if the tree is not `whole`."""
+    """The blob of every part.
+
+    Missing ones are made; but if the tree is not `whole`, only the last one can be.
+    """
     found = [load_blob(part.blob) for part in parts]
     missing = [part for part, blob in zip(parts, found, strict=True) if blob is None]
     if not whole and missing != parts[-1:]:
@@ -184,7 +186,7 @@ def _put_together(
         file.write(layout.superblock)
         on_disk = threads.submit(os.fdatasync, file.fileno())
         for blob in blobs:
-            if on_disk.done():  # the disk works while we do, so that there is little to wait for at the end
+            if on_disk.done():  # the disk writes while we read, so that little is left to wait for at the end
                 on_disk = threads.submit(os.fdatasync, file.fileno())
             found = _copy(blob, (digest.update, file.write), threads, lambda n: progress.advance(task, n))
             if found != blob.checksum:
@@ -203,7 +205,7 @@ def _copy(
     threads: ThreadPoolExecutor,
     advance: Callable[[int], object],
 ) -> int:
-    """Give a blob's content to each of `takers`, side by side; answers its checksum.
+    """Give a blob's content to each of `takers`, in parallel; returns its checksum.
 
     Raises:
         _Altered: It is not there any more.
@@ -229,19 +231,19 @@ def _copy(
 
 
 def trailer(manifest: Manifest) -> bytes:
-    """What lies behind an image."""
+    """The bytes that follow an image."""
     text = manifest.to_json().encode()
     return text + struct.pack("<Q", len(text)) + MAGIC
 
 
 def append_manifest(image: Path, manifest: Manifest) -> None:
-    """Put the manifest behind an image."""
+    """Append the manifest to an image."""
     with image.open("ab") as file:
         file.write(trailer(manifest))
 
 
 def read_trailer(path: Path) -> bytes | None:
-    """The manifest behind an image, or None if there is none.
+    """The manifest that follows an image, or None if there is none.
 
     Raises:
         BundleDamaged: There is a trailer, and it is cut.

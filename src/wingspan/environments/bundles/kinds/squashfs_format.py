@@ -23,9 +23,9 @@ from wingspan.environments.bundles.errors import BuildFailed
 
 __all__ = ["BLOCK", "STORED", "Blob", "Compress", "Content", "Image", "Node", "lay_out", "read_tree"]
 
-#: Bytes of a data block: what one access to a page decompresses at most.
+#: Bytes of a data block. One access to a page decompresses one block at most.
 BLOCK = 131072
-#: Added to a block's size when it is stored as it is.
+#: Added to a block's size if the block is stored uncompressed.
 STORED = 1 << 24
 
 Compress = Callable[[bytes], bytes]
@@ -54,12 +54,12 @@ _KINDS = {
 
 @attrs.frozen
 class Content:
-    """Where the bytes of one file are in a blob.
+    """The place of one file's bytes in a blob.
 
     Attributes:
         size: Of the file.
         start: Of the first of its blocks in the blob.
-        blocks: Stored sizes, `STORED` added where not compressed; 0 is a hole.
+        blocks: Stored sizes of its blocks; `STORED` is added for uncompressed ones; 0 is a hole.
         fragment: Number of the fragment that holds the whole (small) file, else None.
         offset: In that fragment, decompressed.
     """
@@ -76,7 +76,7 @@ class Blob:
     """Compressed blocks of some files, one after another.
 
     Attributes:
-        path: Of the file that has them, from its beginning.
+        path: The file that holds them, from its beginning.
         size: Bytes of them.
         checksum: CRC-32 of them.
         files: Content by name.
@@ -120,8 +120,9 @@ class Node:
         return (node for node in self.below() if node.kind == _FILE)
 
     def add(self, files: Mapping[str, tuple[int, int]], links: Mapping[str, str]) -> None:
-        """Add files that are nowhere, (mode, size) by name, links, targets by name,
-        and the folders that they need."""
+        """Add files that are on no disk ((mode, size) by name), links (targets by name), and the folders
+        that they need.
+        """
         places = {node.path: node for node in self.below() if node.kind == _DIRECTORY}
         places[""] = self
         for name, (mode, size) in files.items():
@@ -137,7 +138,7 @@ class Node:
 
 
 def _parent(name: str, places: dict[str, Node]) -> list[Node]:
-    """The list of children that `name` belongs to; folders that are missing are made."""
+    """The list of children for the entry `name`. Missing folders are added."""
     path, _, _ = name.rpartition("/")
     folder = places.get(path)
     if folder is None:
@@ -149,8 +150,10 @@ def _parent(name: str, places: dict[str, Node]) -> list[Node]:
 
 @attrs.frozen
 class Image:
-    """An image but for its data: superblock, then the blobs one after another, then the tables,
-    padded to 4 kB."""
+    """An image without its data.
+
+    Its file is: superblock, the blobs one after another, the tables, padded to 4 kB.
+    """
 
     superblock: bytes
     tables: bytes
@@ -185,7 +188,7 @@ def lay_out(root: Node, blobs: Sequence[tuple[Blob, str]], compress: Compress) -
     """The superblock and tables of the image of `root`, whose files' content is in `blobs`.
 
     Args:
-        root: Of `read_tree`.
+        root: The tree, from `read_tree`.
         blobs: In the order in which they follow the superblock, each with what comes before its names in the
             tree (``""`` or ``"opt/here/"``). Every file of the tree is in one.
         compress: Makes a zstd frame of at most 8 kB.
@@ -240,7 +243,7 @@ def lay_out(root: Node, blobs: Sequence[tuple[Blob, str]], compress: Compress) -
 
 
 def _append_table(tables: bytearray, position: int, content: bytes, compress: Compress) -> int:
-    """Append a table that is found by a list of its blocks; answers where that list is in the image."""
+    """Append a table and the list of its blocks; returns the list's place in the image."""
     starts = []
     for start in range(0, len(content), _METADATA):
         starts.append(position + len(tables))
@@ -287,7 +290,7 @@ class _Tables:
         self.directories = _Metadata(compress)
 
     def write(self, root: Node) -> int:
-        """Write everything; answers the number of inodes."""
+        """Write everything; returns the number of inodes."""
         order = [root]
         root.number = last = 1
         parents = {1: 0}
@@ -298,8 +301,8 @@ class _Tables:
                 if child.kind == _DIRECTORY:
                     parents[last] = folder.number
                     order.append(child)
-        parents[1] = last + 1  # as mksquashfs has it: the root is in nothing
-        for folder in reversed(order):  # what a folder refers to is there before it
+        parents[1] = last + 1  # as mksquashfs does: the root has no parent
+        for folder in reversed(order):  # a folder's children are written before it
             for child in folder.children:
                 if child.kind != _DIRECTORY:
                     self._write_plain(child)
@@ -349,14 +352,14 @@ class _Tables:
             self._place(node, _head(node) + body)
 
     def _write_entries(self, node: Node) -> tuple[int, list[bytes]]:
-        """Write a folder's entries; answers their size as inodes have it, and the index of a long folder."""
+        """Write a folder's entries; returns their size for the inode, and the index of a long folder."""
         length, indexed, index = 0, 0, []
         children = node.children
         start = 0
         while start < len(children):
             first = children[start]
             if length - indexed > _METADATA - _RUN * 2:
-                # where the reader may jump to, by name, instead of reading all before it
+                # readers find a name by this index without reading all entries before it
                 indexed = length
                 index.append(
                     struct.pack("<III", length, len(self.directories.out), len(first.name) - 1) + first.name

@@ -1,4 +1,4 @@
-"""From an order to a product, by kind."""
+"""For each kind, the function that turns an order into a product."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ __all__ = ["WRITERS"]
 
 
 def install_tree(order: Order) -> tuple[Path, Manifest, dict[str, str]]:
-    """The installed environment with ``.wingspan`` in the build folder; the manifest with
-    measures; origins of files."""
+    """Install the environment, with ``.wingspan``, in the build folder.
+
+    Returns its folder, the manifest with measures, and the origins of files.
+    """
     folder = order.work / "prefix"
     prefix = order.manifest.prefix
     assert prefix is not None
@@ -41,7 +43,7 @@ def install_tree(order: Order) -> tuple[Path, Manifest, dict[str, str]]:
 
 
 def _add_contents(order: Order, folder: Path, size: int, files: int) -> Manifest:
-    """Add ``.wingspan``; answers the manifest with the measures."""
+    """Add ``.wingspan``; returns the manifest with the measures."""
     manifest = attrs.evolve(order.manifest, installed_bytes=size, installed_files=files)
     return add_contents(
         folder,
@@ -110,7 +112,7 @@ def _workspace_file(order: Order) -> str:
 
 
 def _cuda(order: Order) -> str | None:
-    """What Pixi is to believe of the driver, so that it takes this platform and no other."""
+    """The driver version that Pixi is told, so that it takes this platform and no other."""
     return order.env.platform.virtual_package("__cuda") or order.manifest.needs.get("cuda_runtime_min")
 
 

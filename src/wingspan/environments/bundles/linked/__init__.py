@@ -1,2 +1,3 @@
-"""The linked prefix: an environment as it will lie on the execution point, byte-compiled, with what is known
-of each of its files."""
+"""The linked prefix: an environment as it will lie on the execution point, byte-compiled, with facts
+about each of its files.
+"""

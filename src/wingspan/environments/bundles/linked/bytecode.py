@@ -1,9 +1,10 @@
-"""Compile the Python files of an environment before it is sealed: the largest gain in start-up time (8–10 s
-→ 3–4 s).
+"""Compile the Python files of an environment before it is sealed.
 
-The ``.pyc`` are of the *unchecked-hash* kind: they hold whatever the times of the files become in an image.
-They are made package by package and kept, so the next environment with the same package (and Python, and
-prefix) takes them from the cache, if they are what was put there: a list of their digests lies with them.
+This gains most of the start-up time (8–10 s → 3–4 s).
+
+The ``.pyc`` are of the *unchecked-hash* kind, so they stay valid whatever times the files get in an image.
+They are made package by package and kept. The next environment with the same package, Python and prefix takes
+them from the cache, after a check against the list of digests beside them.
 """
 
 from __future__ import annotations
@@ -37,22 +38,22 @@ __all__ = ["compile_packages"]
 _FORMAT = "5"  # 1: without digests, 2: without the packages' own byte code, 3, 4: with more of their tests
 #: The list: SHA-256 by name.
 _DIGESTS = "digests.json"
-#: Files that one process compiles. What a .pyc holds depends a little on what the process compiled before,
-#: so the cut is fixed: the same package gives the same bytes whatever else is built and on however many
+#: How many files one process compiles. The content of a .pyc depends a little on what its process compiled
+#: before. With fixed batches the same package gives the same bytes, whatever else is built, on any number of
 #: cores.
 _BATCH = 150
-#: Folders of a package's own tests, and of what only they use. Nobody imports them in a job, and in large
-#: packages they are a quarter of all source: they are compiled when they are imported, as everything is
-#: without byte code. What a package brings for them is taken over all the same.
+#: Folders of packages' own tests and their helpers. In large packages they are a quarter of all source, and
+#: jobs seldom import them, so they are not compiled here; Python compiles them if they are imported. Byte
+#: code that a package brings for them is kept.
 _TESTS = ("/tests/", "/test/", "/testing/_internal/")
 
-#: Compiles batches of files: one line of JSON asks for each, one line answers with the digests of what was
-#: written. Each batch has a process of its own, forked off one that has compiled nothing and read nothing: to
-#: start a Python for each would take half as long again. The bytes are those of `py_compile` with
-#: PycInvalidationMode.UNCHECKED_HASH; it is not called, because it writes each file twice over (beside its
-#: place, then renamed), where here a whole folder is put in place at the end. Packages that are not noarch
-#: have byte code of their own, mostly that of a source with this time and size (the first 16 bytes, by PEP
-#: 552): where Python itself would take it, it is taken, which is some ten times as quick as to compile.
+#: This program compiles batches of files. It reads one line of JSON for each batch, and answers with a line
+#: that has the digests of the written files. Each batch has its own process, forked from one that has
+#: compiled nothing yet; to start a Python for each would take half as long again. The bytes are those of
+#: `py_compile` with PycInvalidationMode.UNCHECKED_HASH. `py_compile` itself is not called, because it writes
+#: each file to a temporary name and renames it, while here a whole folder is renamed at the end. Packages
+#: that are not noarch bring byte code. It is used if Python itself would accept it by time and size (the
+#: first 16 bytes, PEP 552), which is some ten times as fast as compiling.
 _PROGRAM = """
 import hashlib, importlib.util, json, marshal, os, sys, warnings
 warnings.simplefilter("ignore")
@@ -148,7 +149,8 @@ def compile_packages(
         if files:
             work.append(_Work(files, own, cache / _key(recipe, claim.package.digest, files, sorted(own))))
     with contextlib.ExitStack() as stack:
-        if contested:  # whose content is there depends on this environment: nothing to be kept of a package
+        # which package's file is there depends on this environment: not to be kept with a package
+        if contested:
             passing = stack.enter_context(tempfile.TemporaryDirectory(prefix=".part-", dir=cache))
             work.append(_Work(tuple(sorted(contested)), frozenset(), Path(passing) / "contested"))
         threads = stack.enter_context(ThreadPoolExecutor(max_workers=usable_cores()))
@@ -162,7 +164,7 @@ def compile_packages(
 
 
 def _is_whole(cache: Path) -> bool:
-    """Whether byte code is there, all as it was written."""
+    """Whether all byte code is there, as it was written."""
     try:
         digests = json.loads((cache / _DIGESTS).read_bytes())
         return all(_digest(f"{cache}/{name}") == digest for name, digest in digests.items())
@@ -176,7 +178,7 @@ def _digest(path: str) -> str:
 
 
 def _forget(cache: Path) -> None:
-    """Remove what is not whole, but not what another process has put in its place."""
+    """Remove byte code that is not whole, unless another process has replaced it."""
     if cache.is_dir():
         with interprocess_lock(cache.with_name("lock")):
             if not _is_whole(cache):
@@ -184,14 +186,16 @@ def _forget(cache: Path) -> None:
 
 
 def _key(recipe: str, digest: str, files: Sequence[str], own: Sequence[str]) -> str:
-    """Files are part of it: what gives way to another package's, or is another's too,
-    is not there in every environment."""
+    """The key of a package's byte code.
+
+    The names of the files are part of it, because a file may be missing where another package has the same.
+    """
     parts = "\0".join((recipe, digest, *files, "", *own))
     return hashlib.sha256(parts.encode(errors="surrogateescape")).hexdigest()
 
 
 def _sources(names: Iterable[str], folder: Path, with_code: Container[str]) -> tuple[str, ...]:
-    """The files to compile: all but tests that bring no byte code."""
+    """The files to compile: all except tests without byte code."""
     found = (
         name
         for name in names
@@ -220,8 +224,10 @@ def _is_plain_file(path: str) -> bool:
 
 
 class _Package:
-    """The byte code of a package while it is made: beside its place in the cache,
-    and there when all of it is."""
+    """The byte code of a package while it is made.
+
+    It is written beside its place in the cache and moved there when it is complete.
+    """
 
     def __init__(self, item: _Work) -> None:
         self.item = item
@@ -233,7 +239,7 @@ class _Package:
         self._lock = threading.Lock()
 
     def add(self, digests: dict[str, str]) -> None:
-        """A batch is done; the last one puts the package into its place."""
+        """Add a finished batch. The last batch moves the package to its place."""
         with self._lock:
             self.digests |= digests
             self._left -= 1
@@ -244,14 +250,17 @@ class _Package:
         try:
             self.output.rename(self.item.cache)
         except OSError:
-            if not _is_whole(self.item.cache):  # another process was faster: as good
+            if not _is_whole(self.item.cache):  # another process was faster, and its byte code is as good
                 raise
 
 
 def _compile(
     missing: Sequence[_Work], folder: Path, prefix: str, *, threads: ThreadPoolExecutor, progress: Progress
 ) -> None:
-    """Compile packages into the cache, each whole or not at all. No core waits for the end of a package."""
+    """Compile packages into the cache, each whole or not at all.
+
+    The cores share the batches of all packages.
+    """
     task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
     packages: list[_Package] = []
     waiting: queue.SimpleQueue[tuple[_Package, tuple[str, ...]] | None] = queue.SimpleQueue()
@@ -267,8 +276,7 @@ def _compile(
     try:
         for item in missing:
             packages.append(_Package(item))
-        # Large packages first: their last batch does not keep one core at work while
-        # the others have nothing left.
+        # Large packages first, so that no core works alone on the last batches.
         for package in sorted(packages, key=lambda each: -len(each.batches)):
             for batch in package.batches:
                 waiting.put((package, batch))
@@ -346,7 +354,7 @@ class _Compiler:
 
 
 def _place(source: Path, folder: Path) -> None:
-    """Hard-link (else copy) the compiled files into their places; older ones of the package make way."""
+    """Hard-link (else copy) the compiled files into their places, and replace older ones of the package."""
     names = json.loads((source / _DIGESTS).read_bytes())
     for parent in {name.rpartition("/")[0] for name in names}:
         (folder / parent).mkdir(parents=True, exist_ok=True)

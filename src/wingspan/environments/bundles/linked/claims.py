@@ -1,4 +1,4 @@
-"""Which package put which file into an environment, as the packages' own lists say."""
+"""Which package put which file into an environment, from the packages' own lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from wingspan.environments.lock import LockedPackage
 
 __all__ = ["CLOBBERS", "Claim", "claimed_files", "compiled", "origin_of", "origins_of"]
 
-#: Where py-rattler puts files of conda packages that give way to another package's of the same name.
+#: The folder where py-rattler puts files of conda packages that another package's file of the same name
+#: replaced.
 CLOBBERS = "__clobbers__"
 #: Written by the installer, not by the package.
 _OF_THE_INSTALLER = ("RECORD", "direct_url.json", "INSTALLER", "REQUESTED")
@@ -29,10 +30,10 @@ class Claim:
 
     Attributes:
         package: The package.
-        files: As its list has them, or nearly: some may not be there, and another package may claim the same.
-        scripts: Whether what it has in ``bin`` was written by an installer: packages for
-            any Python, and wheels.
-        record: The file in ``conda-meta`` that tells of it; None for wheels.
+        files: The files of its list, nearly: some may not exist, and another package may claim the same.
+        scripts: Whether an installer wrote its files in ``bin``. This is so for packages for any Python and
+            for wheels.
+        record: Its file in ``conda-meta``; None for wheels.
     """
 
     package: LockedPackage
@@ -49,7 +50,7 @@ def claimed_files(
     Args:
         archives: The packages.
         folder: The environment.
-        wheels: Those among them that come from PyPI, where they were read before.
+        wheels: The packages from PyPI, if their lists were read before.
     """
     if wheels is None:
         wheels = [read_wheel(archive.path) for archive in archives if archive.package.kind == "pypi"]
@@ -69,7 +70,8 @@ def claimed_files(
 
 
 def _wheel_files(wheel: Wheel, folder: Path) -> tuple[str, ...]:
-    # named in it, because the file may be spelled otherwise (ruamel_yaml-1.whl, ruamel.yaml-1.dist-info)
+    # the name from inside, since the file's name may be spelled differently (ruamel_yaml-1.whl,
+    # ruamel.yaml-1.dist-info)
     listed = (member.filename for member in wheel.members)
     tops = [name for name in listed if name.endswith(".dist-info/RECORD") and name.count("/") == 1]
     for site in folder.glob("lib/python*/site-packages"):
@@ -83,13 +85,12 @@ def _wheel_files(wheel: Wheel, folder: Path) -> tuple[str, ...]:
 
 
 def origins_of(claims: Sequence[Claim], prefix: str) -> dict[str, str]:
-    """What decides the content of the files that do not depend on what else is installed.
+    """The origins of the files whose content does not depend on which other packages are installed.
 
-    Left out are files that several packages claim, those that an installer wrote,
-    and those that say how the environment is activated.
+    Files that several packages claim, that an installer wrote, or that belong to the activation are left out.
 
     Returns:
-        By name; byte code has the origin of its source.
+        Origins by name; byte code has the origin of its source.
     """
     python = next((claim.package.digest for claim in claims if claim.package.name == "python"), "")
     counts = Counter(name for claim in claims for name in claim.files)
@@ -108,8 +109,9 @@ def origins_of(claims: Sequence[Claim], prefix: str) -> dict[str, str]:
 
 
 def origin_of(package: LockedPackage, python: str, prefix: str) -> str:
-    """What decides the content of a package's files: itself, the Python that they are for (its digest),
-    where they will lie."""
+    """The origin of a package's files: the package, the digest of the Python that they are for, and their
+    prefix.
+    """
     return f"{package.file_name} {package.digest} {python} {prefix}"
 
 

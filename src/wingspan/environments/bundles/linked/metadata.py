@@ -1,4 +1,4 @@
-"""What Wingspan itself adds to an installed environment: the folder ``.wingspan``."""
+"""The folder ``.wingspan``, which Wingspan adds to an installed environment."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FOLDER = ".wingspan"
 
 
 def activation_script(folder: Path, *, prefix: str, name: str, movable: bool = False) -> str:
-    """A POSIX shell script that activates the environment in `folder` as conda, and then
-    Pixi, would at `prefix`.
+    """A POSIX shell script that activates the environment in `folder` as first conda and then Pixi would at
+    `prefix`.
 
-    If it is `movable`, the starter says where the environment is, if not there. What packages ask for and no
-    shell can do is left out, with a warning.
+    If it is `movable`, the starter may name another place. Settings of packages that no shell can make are
+    left out with a warning.
     """
     text, faults = _activation_script(str(folder), prefix, name, movable)
     _warn(faults)
@@ -47,7 +47,8 @@ def _warn(faults: Iterable[str]) -> None:
 def add_contents(
     folder: Path, manifest: Manifest, *, lock: Path, workspace: Path | None, activated: Activated
 ) -> Manifest:
-    """Write ``.wingspan``: the manifest, lock and workspace, activation, and what relocation needs.
+    """Write ``.wingspan``: the manifest, the lock and the workspace, the activation, and the list for
+    relocation.
 
     Returns:
         The manifest, with the longest path that the environment can be unpacked to.
@@ -80,12 +81,12 @@ def add_contents(
 
 
 class _PrefixFiles(TypedDict):
-    """The files in which the prefix is written, by how: what a relocation has to rewrite.
+    """The files that contain the prefix, which a relocation has to rewrite.
 
     Attributes:
         text, binary: Names.
-        room: For each of `binary`, how many bytes a prefix may have there:
-            as many as the package's placeholder has.
+        room: For each file of `binary`, how many bytes a prefix may have: the length of the package's
+            placeholder.
     """
 
     text: list[str]
@@ -103,11 +104,11 @@ def _files_with_prefix(folder: Path, prefix: str) -> _PrefixFiles:
                 continue
             if entry.get("file_mode") != "binary":
                 text.add(name)
-            elif not name.endswith(".pyc"):  # byte code is made anew of the sources, which are rewritten
-                # of a file that two packages have, nobody knows here whose it is
+            elif not name.endswith(".pyc"):  # byte code is compiled anew from the rewritten sources
+                # two packages have it, and it is unknown whose file is there
                 room[name] = min(room.get(name, 1 << 20), len(placeholder.encode()))
     for path in (folder / "bin").glob("*"):  # entry points of noarch packages and of wheels
-        # binaries may begin as text
+        # binaries may begin like text
         if path.is_file() and not path.is_symlink() and f"bin/{path.name}" not in room:
             with path.open("rb") as file:
                 head = file.read(4096)

@@ -1,8 +1,8 @@
 """Install a locked environment into a folder, as it will lie at its prefix on the worker.
 
 The packages are linked in a temporary folder, but every path in them is written for the prefix (py-rattler's
-`alternative_target_prefix`). Nothing of the building machine or of the moment stays in the files, so that
-two builds of a lock are byte-identical.
+`alternative_target_prefix`). No file keeps anything of the building machine or the time, so two builds of a
+lock are byte-identical.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Installed:
     Attributes:
         size: Bytes of its files.
         files: Their number, symbolic links among them.
-        origins: What decides the content of files, by name (see `origins_of`).
+        origins: The origins of files by name (see `origins_of`).
         claims: The files of each package.
     """
 
@@ -69,8 +69,8 @@ def link_environment(
 
     Args:
         archives: Checked packages of one environment.
-        folder: Where the files go; made, must not hold anything. Beside it a folder ``uv`` is made, which is
-            of no use afterwards.
+        folder: The target folder. It is made, and must be empty. A folder ``uv`` is made beside it, which is
+            not needed afterwards.
         prefix: Where the environment will be on the worker.
         platform: Subdir, such as ``linux-64``.
         progress: Told of packages.
@@ -92,7 +92,7 @@ def link_environment(
             wheels=wheels,
             progress=progress,
         )
-        settle_modes(folder)  # which most files share with the cache
+        settle_modes(folder)  # most files are hard links to it in the cache
         remember(conda, cache_folder("packages"))
         _forget_the_builder(folder, conda)
         if wheels:
@@ -113,8 +113,7 @@ def link_environment(
 
 
 def conda_item(archive: Archive) -> dict[str, Any]:
-    """What `rattler_process` wants to know of a package: the lock's record,
-    and where the checked archive is."""
+    """A package for `rattler_process`: the lock's record and the path of the checked archive."""
     package = archive.package
     assert package.record is not None
     record = json.loads(package.record.to_json())
@@ -138,8 +137,9 @@ def link_conda(
     wheels: Sequence[Wheel] = (),
     progress: Progress = NO_PROGRESS,
 ) -> None:
-    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`;
-    `wheels` are to come after them.
+    """Link conda packages (see `conda_item`) into `folder` with paths for `prefix`.
+
+    `wheels` will be installed afterwards.
 
     Raises:
         UnsafePackage: A name in one of them leads out of the folder; nothing was linked.
@@ -166,12 +166,13 @@ def link_conda(
     }
     for event in run_rattler(request):
         progress.advance(task, int(event.get("linked", 0)))
-    (folder / "CACHEDIR.TAG").unlink(missing_ok=True)  # py-rattler's; backups would leave the environment out
+    # py-rattler's marker, by which backups would leave the environment out
+    (folder / "CACHEDIR.TAG").unlink(missing_ok=True)
     progress.finish(task)
 
 
 def _check_there_is_a_python(records: Sequence[Mapping[str, Any]]) -> None:
-    """See that packages for any Python find one."""
+    """Check that there is a Python if there are packages for any Python."""
     wanting = [str(record.get("name")) for record in records if record.get("noarch") == "python"]
     if wanting and not any(record.get("name") == "python" for record in records):
         raise BuildFailed(
@@ -181,7 +182,7 @@ def _check_there_is_a_python(records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _forget_the_builder(folder: Path, archives: Sequence[Archive]) -> None:
-    """Take what tells of this machine out of ``conda-meta``."""
+    """Remove facts about this machine from ``conda-meta``."""
     urls = {a.package.file_name: a.package for a in archives}
     for path in sorted((folder / "conda-meta").glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -201,15 +202,15 @@ def _forget_the_builder(folder: Path, archives: Sequence[Archive]) -> None:
                 entry.pop("sha256_in_prefix", None)
         _write(path, json.dumps(record, indent=2, sort_keys=True) + "\n")
     (folder / "conda-meta").mkdir(exist_ok=True)
-    _write(folder / "conda-meta/history", "")  # makes it an environment to conda
-    # py-rattler moves files there that give way, and leaves the folder of one that came too early
+    _write(folder / "conda-meta/history", "")  # conda recognizes an environment by this file
+    # py-rattler moves replaced files there, and may leave their folders behind
     for place, _, _ in os.walk(folder / CLOBBERS, topdown=False):
         with contextlib.suppress(OSError):  # not empty
             Path(place).rmdir()
 
 
 def _write(path: Path, text: str) -> None:
-    """Write anew, never through a hard link into a cache."""
+    """Write a new file, never through a hard link into a cache."""
     path.unlink(missing_ok=True)
     path.write_text(text, encoding="utf-8")
 
@@ -243,10 +244,10 @@ def install_wheels(
     Args:
         wheels: Checked ones.
         folder: The environment, with its Python.
-        sha256: Of each wheel's file, as the lock has it; None where only the file says it.
+        sha256: The digest of each wheel from the lock; None where it is taken from the file.
         prefix: Where it will lie.
-        cache: A folder for uv to unpack wheels in, to be removed by the caller: uv takes what lies there as
-            it is, altered or not.
+        cache: A folder in which uv unpacks wheels. The caller removes it, because uv uses its content again
+            without a check.
         progress: Told of wheels.
     """
     python = folder / _PYTHON
@@ -269,10 +270,10 @@ def install_wheels(
 
 
 def _in_turn(wheels: Sequence[Wheel]) -> list[list[Wheel]]:
-    """Wheels that may be installed at once, then one by one those that want a file otherwise than another:
-    the last by name has its way.
+    """Groups of wheels: first those that can be installed at once, then one by one those whose file another
+    wheel has with other content. The last by name wins.
 
-    uv installs wheels side by side, so that of two files of one name another is there each time.
+    uv installs wheels in parallel, so the winner of two files of one name would change from time to time.
     """
     wanted: dict[str, dict[object, list[Path]]] = {}
     for wheel in wheels:
@@ -287,8 +288,9 @@ def _in_turn(wheels: Sequence[Wheel]) -> list[list[Wheel]]:
 
 
 def _installed_files(wheel: Wheel) -> Iterator[tuple[str, object]]:
-    """The files that a wheel installs, modules by name, others by scheme and name;
-    and what tells contents apart."""
+    """The files that a wheel installs (modules by name, others by scheme and name), each with a text that
+    changes with its content.
+    """
     for member in wheel.members:
         top, _, rest = member.filename.partition("/")
         content = member.CRC, member.file_size
@@ -329,7 +331,7 @@ def _dist_infos(folder: Path) -> list[Path]:
 
 
 def _settle_wheel(dist_info: Path, folder: Path, prefix: str) -> None:
-    """Write the prefix where uv wrote the temporary folder, drop uv's notes, and make RECORD true again."""
+    """Replace the temporary folder by the prefix where uv wrote it, remove uv's notes, and correct RECORD."""
     site = dist_info.parent
     rows = []
     with (dist_info / "RECORD").open(newline="", encoding="utf-8") as file:
@@ -359,11 +361,11 @@ def _settle_wheel(dist_info: Path, folder: Path, prefix: str) -> None:
 
 
 def _launched_from(prefix: str, script: bytes) -> bytes:
-    """A script whose first lines are those that uv writes for `prefix`:
-    they depend on how long the temporary folder's name was.
+    """The script with the first lines that uv would write for `prefix`. uv's lines depend on the length of
+    the temporary folder's name.
 
-    The kernel reads 127 bytes of a first line, and cuts it at a space (execve(2)); where that is too little,
-    uv goes through ``/bin/sh``.
+    The kernel reads 127 bytes of a first line and splits it at a space (execve(2)). If that is too short, uv
+    uses ``/bin/sh``.
     """
     head = _BY_SHELL.match(script) or _BY_KERNEL.match(script)
     if head is None or not head["python"].startswith(os.fsencode(prefix)):
@@ -395,15 +397,16 @@ def _check_python_runs(folder: Path, platform: str) -> None:
 
 
 def settle_modes(folder: Path, *, owner: bool = False) -> tuple[int, int]:
-    """Give modes that do not depend on anybody's umask: 0755 for folders and programs, 0644 for the
-    rest; nothing is setuid.
+    """Set modes that do not depend on the umask: 0755 for folders and programs, 0644 for other files; none is
+    setuid.
 
     Args:
         folder: An environment.
-        owner: Make this user the owner of everything: where root unpacks, an image says who it is.
+        owner: Whether to make this user the owner of everything. Where root unpacks, the image names the
+            owners.
 
     Returns:
-        Bytes and number of the files; a file of several links counts each time.
+        Bytes and number of the files. A file with several links counts each time.
 
     Raises:
         UnsafeBundle: There is a device, a pipe or a socket.

@@ -1,1 +1,1 @@
-"""Programs of the machine that builds or mounts: found, or obtained without root."""
+"""Programs for building and mounting: found on this machine, or obtained without root."""

@@ -21,7 +21,7 @@ _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class DebianUnavailable(RuntimeError):
-    """This machine has no apt, no Debian mirror, or the mirror does not carry the package."""
+    """This machine has no apt or no Debian mirror, or the mirror does not have the package."""
 
 
 def mirror() -> tuple[str, str]:
@@ -45,8 +45,9 @@ def mirror() -> tuple[str, str]:
 
 
 def fetch(packages: list[str], folder: Path, *, suite: str | None = None) -> list[Path]:
-    """Download `packages` of `suite` (None: the machine's own) into `folder`; what is there is not fetched
-    again.
+    """Download `packages` of `suite` (None: the machine's own) into `folder`.
+
+    Files that are there are not fetched again.
 
     Returns:
         The ``.deb`` files, in the order of `packages`.
@@ -71,10 +72,10 @@ def fetch(packages: list[str], folder: Path, *, suite: str | None = None) -> lis
 def fetch_with_dependencies(
     packages: list[str], folder: Path, *, without: re.Pattern[str], suite: str | None = None
 ) -> list[Path]:
-    """Download `packages` and what they depend on in `suite` (None: the machine's own), but for names that
-    match `without`, into a new `folder`.
+    """Download `packages` and their dependencies in `suite` (None: the machine's own) into a new `folder`,
+    except names that match `without`.
 
-    Libraries have other names in each release: apt finds them.
+    apt finds the libraries, whose names differ between releases.
 
     Raises:
         DebianUnavailable: apt or a package is not to be had.
@@ -86,7 +87,7 @@ def fetch_with_dependencies(
 
 
 class _Apt:
-    """apt with a state of its own, for one suite of the machine's mirror."""
+    """apt with a private state, for one suite of the machine's mirror."""
 
     def __init__(self, suite: str) -> None:
         self.suite = suite

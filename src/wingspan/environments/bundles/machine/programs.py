@@ -38,7 +38,7 @@ def find_program(name: str, *, obtain: bool = True) -> Path:
 
     Args:
         name: ``unsquashfs``, ``squashfuse_ll``, or any program on PATH.
-        obtain: Get it if it is not there.
+        obtain: Whether to get it if it is missing.
 
     Raises:
         ProgramMissing: It is not there and cannot be obtained; the hint says how to get it.
@@ -99,7 +99,7 @@ def _obtain(name: str, debs: list[str], conda: str, folder: Path, script: Path) 
 
 
 def home_libraries(home: Path, root: Path) -> list[Path]:
-    """Library files below `home`, as paths below `root`, where they were."""
+    """The original paths below `root` of the library files below `home`."""
     return [root / p.relative_to(home) for p in home.rglob("lib*.so*")]
 
 
@@ -131,8 +131,8 @@ def mount_helper() -> Path:
     """A small archive for workers that have no squashfuse: squashfuse_ll, unsquashfs and every library they
     need.
 
-    It brings its own libc and runs under it, so the worker's version of anything does not matter. A gzipped
-    tar of about 2 MB, named by its content, made once.
+    It runs with its own libc, so the worker's libraries do not matter. It is a gzipped tar of about 2 MB,
+    named by its content, and made once.
 
     Raises:
         ProgramMissing: squashfuse_ll is not here and cannot be obtained.
@@ -170,7 +170,7 @@ def mount_helper() -> Path:
 
 
 def _behind(program: Path) -> tuple[Path, str]:
-    """The binary that a script of ours runs, and where it looks for libraries."""
+    """The binary that a script of ours runs, and its folders of libraries."""
     head = program.read_bytes()[:4]
     if head == b"\x7fELF":
         return program, ""
@@ -181,7 +181,7 @@ def _behind(program: Path) -> tuple[Path, str]:
 
 
 def _libraries(binary: Path, search: str) -> dict[str, Path]:
-    """name: file of every library that `binary` loads, the loader itself as ``ld.so``."""
+    """The files of all libraries that `binary` loads, by name; the loader itself is ``ld.so``."""
     done = subprocess.run(
         ["ldd", str(binary)],
         capture_output=True,

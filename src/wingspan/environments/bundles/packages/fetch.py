@@ -1,8 +1,8 @@
-"""Bring the packages of a lock into the archive cache, each one checked against the lock.
+"""Bring the packages of a lock into the archive cache and check each against the lock.
 
-py-rattler checks neither ``file://`` packages nor its own cache, pixi-pack not even wheels; so nothing is
-linked from anywhere but this cache, and nothing enters this cache, nor is used from it, unless its digest is
-the lock's.
+py-rattler does not check ``file://`` packages and its own cache, and pixi-pack does not check wheels. So
+packages are linked only from this cache, and a file enters the cache, or is used from it, only if its digest
+is the lock's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["Archive", "fetch_packages"]
 
 @attrs.frozen(kw_only=True)
 class Archive:
-    """A package and the checked file that is it."""
+    """A package and its checked file."""
 
     package: LockedPackage
     path: Path
@@ -66,16 +66,16 @@ def _file_name(package: LockedPackage, source: str) -> str:
 
 
 def fetch_packages(env: LockedEnvironment, *, progress: Progress = NO_PROGRESS) -> list[Archive]:
-    """Fetch and check every package of `env`; packages that are in the cache are checked again and not
-    fetched.
+    """Fetch and check every package of `env`. Packages in the cache are checked again, but not fetched.
 
-    Broken off, it goes on at the next package when called again.
+    After an interruption, the next call goes on with the packages that are missing.
 
     Returns:
         One `Archive` per package, in the order of ``env.packages``.
 
     Raises:
-        PackageMismatch: A package is not the one the lock names. It is named, and nothing of it is kept.
+        PackageMismatch: A package is not the one that the lock names. The message names it, and nothing of it
+            is kept.
         PackageUnavailable: A package cannot be fetched.
         DiskFull: The cache's file system is full.
     """
@@ -96,13 +96,13 @@ def fetch_packages(env: LockedEnvironment, *, progress: Progress = NO_PROGRESS) 
         for ok, item in zip(
             threads.map(lambda item: _good(item, progress, task), present), present, strict=True
         ):
-            if not ok:  # altered since it was checked: fetch it again
-                item[2].unlink(missing_ok=True)  # another process may have seen it, too
+            if not ok:  # it was altered after it was checked: fetch it again
+                item[2].unlink(missing_ok=True)  # another process may have removed it already
                 missing.append(item)
     progress.finish(task)
     if missing:
         with interprocess_lock(folder / "lock"):
-            for leftover in folder.glob("*/.*.part"):  # of processes that were killed: we hold the lock
+            for leftover in folder.glob("*/.*.part"):  # leftovers of killed processes: we hold the lock
                 leftover.unlink(missing_ok=True)
             missing = [item for item in missing if not item[2].is_file()]
             task = progress.start("Fetching packages", sum(package.size or 0 for package, _, _ in missing))
@@ -163,7 +163,9 @@ def _copy(package: LockedPackage, source: str, path: Path, progress: Progress, t
 
 
 def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progress, task: int) -> None:
-    """Download in a process of its own (see `rattler_process`), several at once; put them in place."""
+    """Download several packages at once, in another process (see `rattler_process`), and put them in
+    place.
+    """
     requests = []
     for package, source, path in items:
         algorithm, digest = _digest(package)
@@ -195,8 +197,10 @@ def _download(items: Sequence[tuple[LockedPackage, str, Path]], progress: Progre
 
 
 def _unreachable(source: str) -> str:
-    """Why nobody answers at an address, which py-rattler leaves out; empty where somebody does,
-    or where a proxy is to."""
+    """Why a host does not answer, since py-rattler does not say it.
+
+    Empty if it answers, or if a proxy is set.
+    """
     import socket
     from urllib.request import getproxies
 
@@ -214,8 +218,8 @@ def _unreachable(source: str) -> str:
 def run_rattler(request: dict[str, object]) -> Iterator[dict[str, str]]:
     """Run one operation of `rattler_process` in its own process and yield the events that it writes.
 
-    py-rattler can crash an interpreter that ends in the ordinary way (its threads outlive it), so it lives
-    where a crash after the work is done does no harm.
+    py-rattler can crash an interpreter that ends in the ordinary way, because its threads outlive it. In a
+    process of its own, a crash after the work is done does no harm.
     """
     process = subprocess.Popen(
         [this_python(), "-m", "wingspan.environments.bundles.packages.rattler_process"],

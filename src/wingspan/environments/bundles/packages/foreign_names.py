@@ -1,9 +1,9 @@
-"""What packages say of themselves, looked at before anything of them is put into an environment.
+"""Check the names in packages before any of their files is put into an environment.
 
-Whoever wrote a lock or a pack chose every name in it. py-rattler takes names of files as they stand, so each
-of them is checked here (`wingspan.worker.trust` says what a name may be): first as the archives list them,
-before anything is linked, then (in `rattler_process`) as the packages lie there when they are extracted,
-before each is linked.
+The author of a lock or a pack chose every name in it, and py-rattler uses names of files without checking
+them. So each name is checked here (`wingspan.worker.trust` says which names are allowed): first the archives'
+lists, before anything is linked, then (in `rattler_process`) the extracted files of each package, before it
+is linked.
 """
 
 from __future__ import annotations
@@ -33,14 +33,13 @@ __all__ = [
     "site_packages",
 ]
 
-#: Wingspan's own folder in an environment: what lies there is executed when a job starts.
+#: Wingspan's own folder in an environment. Files there are executed when a job starts.
 _RESERVED = (".wingspan",)
-#: Conda's own folder in an environment: what lies there is written by who installs packages, each time.
+#: Conda's own folder in an environment. The installer writes the files there.
 _CONDA_META = "conda-meta"
-#: As the specification of wheels names them, and where they are: below the environment,
-#: or below site-packages.
+#: The folders of the wheel specification, and their places below the environment or below site-packages.
 _SCHEMES = {"data": "", "scripts": "bin/", "headers": "include/"}
-#: What installers write beside a wheel's own files.
+#: Files that installers write beside a wheel's own.
 _NOTED = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
 
 
@@ -52,7 +51,7 @@ def _unsafe(label: str, name: object, what: str) -> UnsafePackage:
 
 
 def check_names(record: Mapping[str, Any], file_name: object, subdir: object) -> str:
-    """The package's label for messages, if what the record says can be made into names of files.
+    """The package's label for messages, if the record's names are safe as names of files.
 
     Raises:
         UnsafePackage: It cannot.
@@ -74,7 +73,7 @@ def check_names(record: Mapping[str, Any], file_name: object, subdir: object) ->
 
 
 def site_packages(records: Iterable[Mapping[str, Any]]) -> str:
-    """Where the Python among `records` has its packages, below the environment."""
+    """The folder, below the environment, where the Python among `records` has its packages."""
     for record in records:
         if record.get("name") == "python":
             minor = ".".join(str(record.get("version", "")).split(".")[:2])
@@ -98,13 +97,13 @@ class Room:
 
 
 class Contents:
-    """The names that packages want in one environment, as they become known.
+    """The names that packages claim in one environment. They are added one package after another.
 
     Args:
         site: Where packages for any Python go, below the environment.
 
     Attributes:
-        room: What limits the length of the environment's path; None: nothing does.
+        room: What limits the length of the environment's path; None if nothing does.
     """
 
     def __init__(self, site: str) -> None:
@@ -128,10 +127,10 @@ class Contents:
             label: The package, for messages.
             noarch: It is for any Python.
             paths, files, link: The texts; None where there is none.
-            folder: Where it was extracted to: what lies there has to be what the list says.
+            folder: The folder that it was extracted to. Its content has to match the list.
 
         Raises:
-            UnsafePackage: A name leads elsewhere, or what lies there is something else than the list says.
+            UnsafePackage: A name leads elsewhere, or the folder's content does not match the list.
         """
         try:
             entries = json.loads(paths)["paths"] if paths is not None else []
@@ -211,8 +210,8 @@ class Contents:
             self._add_program(label, program)
 
     def clear_links(self, wheel: Wheel, folder: Path) -> None:
-        """Remove symbolic links of conda packages in the environment `folder` where the wheel's own files are
-        to be: installers write through them.
+        """Remove symbolic links of conda packages in the environment `folder` at the places of the wheel's
+        own files, because installers would write through them.
 
         Args:
             wheel: One that was added.
@@ -240,10 +239,10 @@ class Contents:
         return f"{self.site}/{name}"
 
     def check(self) -> None:
-        """See that nothing of what was added so far would be written through a symbolic link.
+        """Check that no file that was added so far would be written through a symbolic link.
 
         Raises:
-            UnsafePackage: Something would.
+            UnsafePackage: A file would.
         """
         fault = self._tree.first_fault()
         if fault is not None:
@@ -251,10 +250,10 @@ class Contents:
 
 
 def _looked_at(folder: Path, name: str, kind: str | None) -> str | None:
-    """Where the link `name` of an extracted package leads; None for a file.
+    """The target of the link `name` of an extracted package; None for a file.
 
     Raises:
-        BadName: It is something else than the list says, or has rights that no file of a package has.
+        BadName: Its type differs from the list, or it has rights that no file of a package has.
     """
     try:
         status = os.lstat(f"{folder}/{name}")
@@ -289,7 +288,7 @@ def add_extracted(contents: Contents, record: Mapping[str, Any], folder: Path) -
         name, noarch = said.get("name"), said.get("noarch")
     except (ValueError, AttributeError):
         raise _unsafe(label, "info/index.json", "it cannot be read") from None
-    if name != record["name"]:  # py-rattler goes by what the package says, too
+    if name != record["name"]:  # py-rattler uses the package's own record, too
         raise _unsafe(label, "info/index.json", f"it says that the package is {name!r:.100}")
     contents.add(label, noarch == "python", paths, files, link, folder)
 
@@ -302,8 +301,7 @@ def _text(path: Path) -> str | None:
 
 
 def clear_links(wheels: Iterable[Wheel], folder: Path, site: str) -> None:
-    """Remove the symbolic links in the environment `folder` that wheels, checked ones,
-    would be written through."""
+    """Remove the symbolic links in the environment `folder` through which checked wheels would be written."""
     contents = Contents(site)
     for wheel in wheels:
         contents.clear_links(wheel, folder)
@@ -312,19 +310,20 @@ def clear_links(wheels: Iterable[Wheel], folder: Path, site: str) -> None:
 def check_archives(
     items: Sequence[Mapping[str, Any]], cache: Path, wheels: Iterable[Wheel] = ()
 ) -> Room | None:
-    """See that all names in conda packages (items as of `link_conda`) and wheels stay in the
-    environment. Nothing is written.
+    """Check that all names in conda packages (items as for `link_conda`) and wheels stay in the environment.
+
+    Nothing is written.
 
     Args:
         items: The packages, with their archives.
-        cache: Extracted packages that are as they were; their lists are read from there.
-        wheels: What is installed beside them.
+        cache: The folder of unchanged extracted packages; their lists are read from there.
+        wheels: The wheels that are installed beside them.
 
     Returns:
-        What limits the length of the environment's path; None: nothing does.
+        What limits the length of the environment's path; None if nothing does.
 
     Raises:
-        UnsafePackage: One does not; package and name are named.
+        UnsafePackage: A name does not; the message has the package and the name.
         BuildFailed: An archive cannot be read.
     """
     contents = Contents(site_packages(item["record"] for item in items))

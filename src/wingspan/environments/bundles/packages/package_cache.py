@@ -1,9 +1,8 @@
-"""Packages that py-rattler extracted before, looked at file by file:
-it takes what lies in its cache as it is.
+"""Check packages that py-rattler extracted before, file by file. py-rattler itself does not check its cache.
 
 Most files of an environment are hard links into that cache, so a slip in one environment can alter what
-others are made of. A package whose files are not as they were when it was extracted (size, time of change,
-inode, mode) is extracted anew.
+others are made of. A package is extracted anew if one of its files changed since it was extracted (size, time
+of change, inode, mode).
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from wingspan.environments.bundles.storage import interprocess_lock, replacing
 
 __all__ = ["forget_altered", "remember"]
 
-#: What py-rattler reads of an extracted package beside the files themselves.
+#: The files that py-rattler reads of an extracted package besides those that it installs.
 _LISTS = ("info/paths.json", "info/link.json", "info/index.json")
 
 
 def forget_altered(archives: Sequence[Archive], cache: Path) -> None:
-    """Remove extracted packages that are not as `remember` saw them, and those of which that cannot be said;
-    py-rattler extracts them anew.
+    """Remove extracted packages that changed since `remember` saw them, or that it has not seen. py-rattler
+    extracts them anew.
 
     Args:
         archives: Checked conda packages.
@@ -42,7 +41,7 @@ def forget_altered(archives: Sequence[Archive], cache: Path) -> None:
 
 
 def remember(archives: Sequence[Archive], cache: Path) -> None:
-    """Note how the files of packages are, which have just been extracted, or were as noted."""
+    """Note the state of the files of packages that were just extracted, or found as noted."""
     for archive in archives:
         folder = _folder(archive, cache)
         state = _state(archive, folder)
@@ -67,9 +66,9 @@ def _noted(folder: Path) -> str | None:
 
 
 def _state(archive: Archive, folder: Path) -> str | None:
-    """What changes when somebody writes into one of the files, or gives it another mode.
+    """A text that changes if somebody writes to one of the files, or changes its mode.
 
-    None if one is missing, or the package has no list of them (archives of before 2018).
+    None if a file is missing, or if the package has no list of files (archives from before 2018).
     """
     digest = hashlib.sha256(f"{archive.package.digest}\0".encode())
     try:
@@ -85,8 +84,9 @@ def _state(archive: Archive, folder: Path) -> str | None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove an extracted package while no process links from the cache (py-rattler's lock of it), and what
-    is noted of it."""
+    """Remove an extracted package and its note, under py-rattler's lock, so that no process links from
+    the cache meanwhile.
+    """
     with interprocess_lock(folder.with_name(".cache.lock")):
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)

@@ -31,7 +31,7 @@ def _tell(event: dict[str, Any]) -> None:
 
 
 class _HashingFile:
-    """What py-rattler writes a download to: the file and its digest grow together."""
+    """The file object to which py-rattler writes a download. It computes the digest at the same time."""
 
     def __init__(self, path: str, algorithm: str) -> None:
         self.file = open(path, "wb", opener=trust.opener)  # noqa: SIM115 - closed by the caller
@@ -68,7 +68,8 @@ async def _fetch(request: dict[str, Any]) -> None:
                 target = _HashingFile(item["path"], item["algorithm"])
                 try:
                     await download_to_writer(client, item["url"], target)
-                except Exception as error:  # the kinds differ by version; all mean: not fetched
+                # the exceptions differ by version; all mean that the package was not fetched
+                except Exception as error:
                     reason = str(error) or type(error).__name__
                     if isinstance(error, OSError) and error.errno:
                         raise
@@ -124,7 +125,7 @@ async def _link(request: dict[str, Any]) -> None:
                 return len(populated) - 1
 
         def on_populate_cache_complete(self, cache_entry: int) -> None:
-            # It is extracted, and not linked yet. py-rattler would go on after an exception of ours.
+            # The package is extracted, but not linked yet. An exception from here would not stop py-rattler.
             try:
                 with looking:
                     record = known[populated[cache_entry]]

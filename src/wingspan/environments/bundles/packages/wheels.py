@@ -1,4 +1,4 @@
-"""What wheels have in them, read once: a large one lists ten thousand files."""
+"""The lists of wheels' files, read once: a large wheel has ten thousand."""
 
 from __future__ import annotations
 
