@@ -29,12 +29,12 @@ def test_maps_lists_every_map_with_its_state(run: Run, failing: wingspan.Map) ->
 
 
 def test_maps_takes_a_pattern(run: Run) -> None:
-    """Only maps whose tag matches are listed."""
+    """Only maps whose tag matches are listed, the newest first."""
     for tag in ("sweep-1", "sweep-2", "other"):
         wingspan.map(double, [1], tag=tag, pool="local").wait(PATIENCE)
     code, out, _ = run("maps", "sweep-*", "--json")
     assert code == 0
-    assert [one["tag"] for one in json.loads(out)] == ["sweep-1", "sweep-2"]
+    assert [one["tag"] for one in json.loads(out)] == ["sweep-2", "sweep-1"]
 
 
 def test_maps_without_maps(run: Run) -> None:

@@ -160,17 +160,17 @@ def test_files_without_an_output_are_a_surprise_that_is_told(wingspan_cli) -> No
         assert "wrote model.pt too, which no --output names" in said.stderr
 
 
-def test_the_newest_run_is_the_last_of_the_list(wingspan_cli) -> None:
-    """Numbers that were made up grow: train-10 is not before train-2."""
+def test_the_newest_run_is_the_first_of_the_list(wingspan_cli) -> None:
+    """Runs are listed by when they were made, whatever their names."""
     for name in ("train-2", "train-10", "a"):
         wingspan.run(["true"], name=name, pool="local")
     assert [one["name"] for one in json.loads(wingspan_cli("runs", "--json").stdout)] == [
-        "train-2",
-        "train-10",
         "a",
+        "train-10",
+        "train-2",
     ]
     lines = wingspan_cli("runs").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["NAME", "train-2", "train-10", "a"]
+    assert [line.split()[0] for line in lines] == ["NAME", "a", "train-10", "train-2"]
 
 
 def test_a_failure_is_an_exit_code(wingspan_cli) -> None:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "gpus": ("wingspan.cli.gpus", "gpus", "The GPUs of a pool, and which ones an environment can use."),
     "status": ("wingspan.cli.maps", "status", "How far a map or a run is, and what keeps it."),
     "wait": ("wingspan.cli.maps_wait", "wait", "Wait for a map or a run, with a progress bar."),
+    "components": ("wingspan.cli.components", "components", "What each component of a map took."),
     "errors": ("wingspan.cli.maps", "errors", "What failed in a map, grouped by kind."),
     "stdout": ("wingspan.cli.maps", "stdout", "What a component printed."),
     "stderr": ("wingspan.cli.maps", "stderr", "What a component wrote to standard error."),
@@ -68,6 +69,7 @@ _OF_SEVERAL = ALSO_FOR_RUNS - {"status", "rerun"}
 
 #: Commands of one kind, given the name of the other: what to do instead.
 _OF_THE_OTHER_KIND = {
+    "components": "wingspan status {name} shows its jobs",
     "errors": "wingspan status {name} says what failed, wingspan logs {name} --stderr what it printed",
     "stdout": "wingspan logs {name} shows what it printed",
     "stderr": "wingspan logs {name} --stderr shows what it wrote there",

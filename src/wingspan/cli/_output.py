@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TAG",
+    "as_json_or_csv",
     "confirm",
     "facts",
     "not_found",
     "notes",
+    "one_format",
     "own_words_for_interrupts",
     "print_json",
     "progress_text",
@@ -189,6 +191,23 @@ def own_words_for_interrupts() -> Iterator[None]:
         logger.disabled = before
 
 
+def as_json_or_csv(command: Command) -> Command:
+    """Options of a command that shows a table: ``as_json`` and ``as_csv``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(
+        click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")(command)
+    )
+
+
+def one_format(as_json: bool, as_csv: bool) -> None:
+    """See that not both are wanted.
+
+    Raises:
+        click.UsageError: They are.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("give --json or --csv, not both")
+
+
 def print_json(value: object) -> None:
     """Print JSON for programs on standard output."""
     echo_json(value)
@@ -271,5 +290,9 @@ def status_record(one: Map, status: MapStatus) -> dict[str, Any]:
         "transient": one.is_transient,
         "created": known.get("created"),
         "path": str(one.path),
+        "elapsed": status.elapsed,
+        "wall": status.wall,
+        "cpu": status.cpu,
+        "peak_memory": status.peak_memory or None,
         "damaged": None,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingspan.cli._terminal import echo, echo_raw
@@ -12,18 +13,56 @@ from wingspan.cli._terminal import echo, echo_raw
 if TYPE_CHECKING:
     from wingspan.runs import Run, RunJob
 
-__all__ = ["print_streams", "stream"]
+__all__ = ["last_lines", "print_streams", "stream"]
 
 #: Seconds between two looks at files.
 _PAUSE = 0.1
+#: So much is read at a time on the way back from the end of a file (bytes).
+_BLOCK = 1 << 16
+
+
+def last_lines(text: str, count: int) -> str:
+    """The last lines of a text.
+
+    >>> last_lines("a\\nb\\nc\\n", 2), last_lines("a\\nb", 1), last_lines("a", 0)
+    ('b\\nc\\n', 'b', '')
+    """
+    return "".join(text.splitlines(keepends=True)[-count:]) if count else ""
+
+
+def _start_of_last_lines(path: Path, count: int) -> int:
+    """Where in a file its last lines begin (bytes); its beginning is not read if they are short."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, 2)
+            if not count:
+                return end
+            at, newlines = end, 0
+            while at:
+                before = max(0, at - _BLOCK)
+                file.seek(before)
+                data = file.read(at - before)
+                if at == end and data.endswith(b"\n"):
+                    data = data[:-1]
+                place = len(data)
+                while (place := data.rfind(b"\n", 0, place)) >= 0:
+                    newlines += 1
+                    if newlines == count:
+                        return before + place + 1
+                at = before
+    except FileNotFoundError:
+        pass
+    return 0
 
 
 class _Stream:
     """One file, read on from where it was left; with a prefix only whole lines of it."""
 
-    def __init__(self, one: Run, number: int, which: str, prefix: str, err: bool) -> None:
+    def __init__(
+        self, one: Run, number: int, which: str, prefix: str, err: bool, tail: int | None = None
+    ) -> None:
         self._path, self._prefix, self._err = one.log_path(number, which), prefix, err
-        self._position = 0
+        self._position = 0 if tail is None else _start_of_last_lines(self._path, tail)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
 
@@ -50,7 +89,9 @@ class _Stream:
             echo_raw(text, nl=False, err=self._err)
 
 
-def _streams(one: Run, numbers: Sequence[int], only_errors: bool) -> dict[int, list[_Stream]]:
+def _streams(
+    one: Run, numbers: Sequence[int], only_errors: bool, tail: int | None
+) -> dict[int, list[_Stream]]:
     which = ("err",) if only_errors else ("out", "err")
     # One job of several says by its number alone whose lines these are.
     width = len(str(max(numbers)))
@@ -62,6 +103,7 @@ def _streams(one: Run, numbers: Sequence[int], only_errors: bool) -> dict[int, l
                 each,
                 f"{number:>{width}}: " if len(numbers) > 1 else "",
                 each == "err" and not only_errors,
+                tail,
             )
             for each in which
         ]
@@ -69,16 +111,30 @@ def _streams(one: Run, numbers: Sequence[int], only_errors: bool) -> dict[int, l
     }
 
 
-def print_streams(one: Run, numbers: Sequence[int], only_errors: bool = False) -> None:
-    """Print what jobs have printed so far; of several with their number before each line."""
-    for streams in _streams(one, numbers, only_errors).values():
+def print_streams(
+    one: Run, numbers: Sequence[int], only_errors: bool = False, tail: int | None = None
+) -> None:
+    """Print what jobs have printed so far; of several with their number before each line.
+
+    Args:
+        one: The run.
+        numbers: Which jobs.
+        only_errors: Standard error only.
+        tail: Only so many lines at the end of each file.
+    """
+    for streams in _streams(one, numbers, only_errors, tail).values():
         for each in streams:
             each.show(last=True)
 
 
-def stream(one: Run, numbers: Sequence[int], only_errors: bool = False) -> list[RunJob]:
-    """Print what jobs print until each of them has ended or is held; these jobs, as they are then."""
-    left = _streams(one, numbers, only_errors)
+def stream(
+    one: Run, numbers: Sequence[int], only_errors: bool = False, tail: int | None = None
+) -> list[RunJob]:
+    """Print what jobs print until each of them has ended or is held; these jobs, as they are then.
+
+    `tail`: Of what is there already, only so many lines at the end of each file.
+    """
+    left = _streams(one, numbers, only_errors, tail)
     told: set[int] = set()
     while True:
         seen = one.status()

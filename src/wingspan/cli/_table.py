@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from wingspan._shown import shown
 from wingspan._words import sized as size
 from wingspan.cli._terminal import echo
 
-__all__ = ["print_table", "size"]
+__all__ = ["print_csv", "print_table", "size", "text_table"]
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows as CSV (RFC 4180) on standard output, a line of headings first; None is an empty cell.
+
+    Args:
+        columns: Headings, and the keys of the cells.
+        rows: Texts in them cannot command a terminal: control characters are shown.
+    """
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\n")
+    for row in [{name: name for name in columns}, *rows]:
+        writer.writerow(
+            shown(cell) if isinstance(cell, str) else cell for cell in (row.get(name) for name in columns)
+        )
+        echo(line.getvalue(), nl=False)
+        line.seek(0)
+        line.truncate()
 
 
 def print_table(
@@ -36,13 +57,24 @@ def print_table(
     if sys.stdout.isatty():
         _draw(columns, cells, right, whole, cut, drop)
         return
-    widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
-    for line in [tuple(columns), *cells]:
-        parts = [
+    for line in text_table(columns, cells, right):
+        echo(line)
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> list[str]:
+    """Lines of a table of plain text, headings first; columns in `right` are set flush right.
+
+    >>> text_table(["a", "long"], [["x", "1"]])
+    ['a  long', 'x  1']
+    """
+    widths = [max(len(line[i]) for line in [columns, *rows]) for i in range(len(columns))]
+    return [
+        "  ".join(
             cell.rjust(width) if column in right else cell.ljust(width)
             for cell, width, column in zip(line, widths, columns, strict=True)
-        ]
-        echo("  ".join(parts).rstrip())
+        ).rstrip()
+        for line in [columns, *rows]
+    ]
 
 
 def _draw(

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wingspan._words import counted
+from wingspan._words import counted, lasting, sized
 from wingspan.cli._output import (
     TAG,
+    as_json_or_csv,
     facts,
+    one_format,
     print_json,
     progress_text,
     short_name,
@@ -18,7 +20,9 @@ from wingspan.cli._output import (
     status_record,
     when,
 )
+from wingspan.cli._streams import last_lines
 from wingspan.cli._terminal import echo, echo_raw
+from wingspan.cli._watch import watch_until_done, watching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +48,10 @@ def _damaged(tag: str, reason: str) -> dict[str, Any]:
         "transient": None,
         "created": None,
         "path": None,
+        "elapsed": None,
+        "wall": None,
+        "cpu": None,
+        "peak_memory": None,
         "damaged": reason,
     }
 
@@ -63,29 +71,54 @@ def _record(tag: str) -> dict[str, Any] | None:
         return _damaged(tag, f"{type(error).__name__}: {error}")
 
 
+#: Columns of ``maps --csv``.
+_CSV = (
+    "tag",
+    "state",
+    "components",
+    "completed",
+    "errored",
+    "function",
+    "pools",
+    "elapsed",
+    "wall",
+    "cpu",
+    "peak_memory",
+    "created",
+    "path",
+)
+
+
 @click.command()
 @click.argument("pattern", required=False, type=TAG)
-@_json
-def maps(pattern: str | None, as_json: bool) -> None:
-    """List your maps; with PATTERN, such as 'sweep-*', those whose tag matches.
+@as_json_or_csv
+def maps(pattern: str | None, as_json: bool, as_csv: bool) -> None:
+    """List your maps, the newest first; with PATTERN, such as 'sweep-*', those whose tag matches.
 
-    A tag with a * before it was made up: wingspan clean removes that map.
+    TOOK is the time from when a map was made until its last component ended, or until now; MEMORY the most
+    that one component has taken. A tag with a * before it was made up: wingspan clean removes that map.
     """
     import wingspan
-    from wingspan.cli._table import print_table
+    from wingspan.cli._table import print_csv, print_table
 
+    one_format(as_json, as_csv)
     records = [record for tag in wingspan.tags(pattern) if (record := _record(tag)) is not None]
+    records.sort(key=lambda record: -(record["created"] or 0.0))
     if as_json:
         print_json(records)
+        return
+    if as_csv:
+        print_csv(_CSV, [{**one, **one["counts"], "pools": "+".join(one["pools"])} for one in records])
         return
     if not records:
         echo("no maps" if pattern is None else f"no map has a tag like {pattern!r}", err=True)
         return
     print_table(
-        ["TAG", "STATE", "COMPLETED", "FAILED", "FUNCTION", "POOL", "CREATED"],
+        ["TAG", "STATE", "COMPLETED", "FAILED", "FUNCTION", "POOL", "TOOK", "MEMORY", "CREATED"],
         [_row(record) for record in records],
-        right=["COMPLETED", "FAILED"],
-        whole=["TAG", "STATE", "COMPLETED", "FAILED"],
+        right=["COMPLETED", "FAILED", "TOOK", "MEMORY"],
+        whole=["TAG", "STATE", "COMPLETED", "FAILED", "TOOK", "MEMORY"],
+        drop=["POOL", "CREATED", "MEMORY", "TOOK"],
     )
     for record in records:
         if record["damaged"]:
@@ -95,7 +128,7 @@ def maps(pattern: str | None, as_json: bool) -> None:
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
     mark = "*" if record["transient"] else ""
     if record["damaged"]:
-        return (record["tag"], "damaged", "", "", "", "", "")
+        return (record["tag"], "damaged", *[""] * 7)
     return (
         mark + record["tag"],
         record["state"],
@@ -103,6 +136,8 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         f"{record['counts']['errored']:,}" if record["counts"]["errored"] else "",
         short_name(record["function"]),
         "+".join(record["pools"]),
+        lasting(record["elapsed"]),
+        sized(record["peak_memory"]) if record["peak_memory"] else "",
         when(record["created"]),
     )
 
@@ -110,12 +145,22 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
 @click.command()
 @click.argument("tag", type=TAG)
 @click.option("--components", "each", is_flag=True, help="The status of each component, too.")
-@_json
-def status(tag: str, each: bool, as_json: bool) -> None:
-    """How far a map is, and what keeps it."""
+@watching
+@as_json_or_csv
+def status(*, tag: str, each: bool, watch: bool, as_json: bool, as_csv: bool) -> None:
+    """How far a map is, and what keeps it. As CSV: a line for each component."""
     import wingspan
 
+    one_format(as_json, as_csv)
     one = wingspan.load(tag)
+    if as_csv:
+        from wingspan.cli.components import print_components
+
+        print_components(one, as_csv=True)
+        return
+    if watch and not as_json:
+        watch_until_done(lambda: (_status_text(one, each), one.is_done))
+        return
     seen = one.status()
     if as_json:
         record = status_record(one, seen)
@@ -128,27 +173,40 @@ def status(tag: str, each: bool, as_json: bool) -> None:
             record["statuses"] = [one_status.value.lower() for one_status in one.statuses]
         print_json(record)
         return
-    known = facts(one)
+    echo(_status_text(one, each))
+
+
+def _status_text(one: Map, each: bool) -> str:
+    """How far a map is, in several lines; with `each`, the components by status."""
+    from wingspan.maps import ComponentStatus
+
+    seen, known = one.status(), facts(one)
     workers = ", ".join(f"{count:,} {state}" for state, count in seen.workers.items()) or "none"
-    echo(
+    lines = [
         f"{seen.tag}: {short_name(known.get('function'))} on {counted(seen.components, 'input')}, {state_of(seen)}"
-    )
-    for name, count in seen.counts.items():
-        if count:
-            echo(f"  {name.value.lower():<10} {count:>11,}")
-    echo(f"  workers    {workers} ({', '.join(seen.pools)})")
-    echo(f"  runs in    {_environment(known)}")
-    echo(f"  created    {when(known.get('created'))}")
-    echo(f"  folder     {one.path}")
-    for warning in (known.get("environment") or {}).get("warnings", ()):
-        echo(f"  warning    {warning}")
+    ]
+    lines += [f"  {name.value.lower():<10} {count:>11,}" for name, count in seen.counts.items() if count]
+    lines.append(f"  workers    {workers} ({', '.join(seen.pools)})")
+    lines.append(f"  runs in    {_environment(known)}")
+    lines.append(f"  created    {when(known.get('created'))}")
+    lines.append(f"  took       {lasting(seen.elapsed)}{'' if seen.is_done else ' so far'}")
+    if seen.wall:
+        lines.append(
+            f"  components {lasting(seen.wall)} all together, {lasting(seen.cpu)} of it processor time, "
+            f"at most {sized(seen.peak_memory)} of memory each"
+        )
+    lines.append(f"  folder     {one.path}")
+    lines += [f"  warning    {warning}" for warning in (known.get("environment") or {}).get("warnings", ())]
     if each:
-        for name, components in one.components_by_status().items():
-            echo(f"  {name.value.lower()}: {_ranges(components)}")
+        lines += [
+            f"  {name.value.lower()}: {_ranges(components)}"
+            for name, components in one.components_by_status().items()
+        ]
     if seen.message:
-        echo(seen.message)
-    if seen.counts[wingspan.ComponentStatus.ERRORED]:
-        echo(f"wingspan errors {seen.tag} shows what failed")
+        lines.append(seen.message)
+    if seen.counts[ComponentStatus.ERRORED]:
+        lines.append(f"wingspan errors {seen.tag} shows what failed")
+    return "\n".join(lines)
 
 
 def _environment(known: dict[str, Any]) -> str:
@@ -251,28 +309,31 @@ def _error_record(error: ComponentError) -> dict[str, Any]:
 
 
 _component = click.argument("component", type=int)
+_tail = click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 _follow = click.option("-f", "--follow", is_flag=True, help="Go on printing until the component is done.")
 
 
 @click.command()
 @click.argument("tag", type=TAG)
 @_component
+@_tail
 @_follow
-def stdout(tag: str, component: int, follow: bool) -> None:
+def stdout(tag: str, component: int, tail: int | None, follow: bool) -> None:
     """What a component has printed so far; COMPONENT is its number, from 0."""
-    _print_stream(tag, component, "stdout", follow)
+    _print_stream(tag, component, "stdout", follow, tail)
 
 
 @click.command()
 @click.argument("tag", type=TAG)
 @_component
+@_tail
 @_follow
-def stderr(tag: str, component: int, follow: bool) -> None:
+def stderr(tag: str, component: int, tail: int | None, follow: bool) -> None:
     """What a component has written to standard error so far; COMPONENT is its number, from 0."""
-    _print_stream(tag, component, "stderr", follow)
+    _print_stream(tag, component, "stderr", follow, tail)
 
 
-def _print_stream(tag: str, component: int, name: str, follow: bool) -> None:
+def _print_stream(tag: str, component: int, name: str, follow: bool, tail: int | None) -> None:
     import wingspan
 
     one = wingspan.load(tag)
@@ -280,7 +341,7 @@ def _print_stream(tag: str, component: int, name: str, follow: bool) -> None:
         raise click.UsageError(f"{tag} has the components 0 to {len(one) - 1}")
     stream: Streams = getattr(one, name)
     shown = stream(component)
-    echo_raw(shown, nl=False)
+    echo_raw(shown if tail is None else last_lines(shown, tail), nl=False)
     final = not follow
     while not final:
         # Waiting, rather than sleeping, keeps the map going where it needs somebody for it.

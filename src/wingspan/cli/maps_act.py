@@ -164,14 +164,15 @@ def rm(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool, force
 
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="All maps, also those that somebody named.")
+@click.option("--consumed", is_flag=True, help="Also complete ones of which a program has read all outputs.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask, with --all.")
-def clean(everything: bool, yes: bool) -> None:
+def clean(everything: bool, consumed: bool, yes: bool) -> None:
     """Remove the maps that nobody gave a tag, and what crashes left behind."""
     import wingspan
 
     if everything:
         confirm("Remove", wingspan.tags(), yes)
-    removed = wingspan.clean(all=everything)
+    removed = wingspan.clean(all=everything, consumed=consumed)
     for tag in removed:
         echo(f"{tag}: removed")
     if not removed:

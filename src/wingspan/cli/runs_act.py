@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wingspan._words import counted, moment
-from wingspan.cli._output import confirm, notes, own_words_for_interrupts, print_json, when
+from wingspan._words import counted, lasting, moment
+from wingspan.cli._output import (
+    as_json_or_csv,
+    confirm,
+    notes,
+    one_format,
+    own_words_for_interrupts,
+    print_json,
+    when,
+)
 from wingspan.cli._progress import progress
 from wingspan.cli._streams import print_streams, stream
+from wingspan.cli._table import text_table
 from wingspan.cli._terminal import echo, style
-from wingspan.cli.runs import run_record
+from wingspan.cli._watch import watch_until_done, watching
+from wingspan.cli.runs import elapsed, run_record
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -94,30 +104,71 @@ def _load(name: str) -> Run:
 
 @click.command()
 @_one
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(name: str, as_json: bool) -> None:
-    """How a run fares, and what keeps it."""
+@watching
+@as_json_or_csv
+def status(*, name: str, watch: bool, as_json: bool, as_csv: bool) -> None:
+    """How a run fares, and what keeps it. Of a sweep each job, with its parameters; as CSV: a line each."""
+    one_format(as_json, as_csv)
     one = _load(name)
     if as_json:
         print_json(run_record(one))
         return
-    seen = one.status()
-    echo(f"{one.name}: {seen.state}, {one.command}")
+    if as_csv:
+        from wingspan.cli._table import print_csv
+        from wingspan.runs._table import columns, rows
+
+        print_csv(columns(list(one.spec.parameters)), rows(one.status(), one._folder))
+        return
+    if watch:
+        watch_until_done(lambda: (_status_text(one, seen := one.status()), seen.is_done))
+    else:
+        echo(_status_text(one, one.status()))
+    _tell_left(one.status())
+
+
+#: So many jobs of a sweep are shown one by one.
+_SHOWN = 40
+
+
+def _status_text(one: Run, seen: RunStatus) -> str:
+    """How a run fares, in several lines."""
+    lines = [f"{one.name}: {seen.state}, {one.command}"]
     if len(one) > 1:
-        for state, count in sorted(seen.counts.items()):
-            echo(f"  {state:<10} {count:>7,}")
-    echo(f"  pool       {one.pool}")
-    echo(f"  created    {when(one.info['created'])}")
-    echo(f"  folder     {one.path}")
+        lines += [f"  {state:<10} {count:>7,}" for state, count in sorted(seen.counts.items())]
+    lines.append(f"  pool       {one.pool}")
+    lines.append(f"  created    {when(one.info['created'])}")
+    lines.append(f"  took       {lasting(elapsed(one, seen))}{'' if seen.is_done else ' so far'}")
+    lines.append(f"  folder     {one.path}")
     if len(one) == 1 and seen.jobs[0].host:
-        echo(f"  host       {seen.jobs[0].host}")
+        lines.append(f"  host       {seen.jobs[0].host}")
+    if len(one) > 1 and one.spec.parameters:
+        lines += ["", *text_table(*_sweep(one, seen)), ""]
     if seen.message:
-        echo(seen.message)
+        lines.append(seen.message)
     for job in seen.jobs:
         if job.reason:
             row = " ".join(f"{key}={value}" for key, value in job.parameters.items())
-            echo(f"job {job.number}{f' ({row})' if row else ''} {job.state}: {job.reason}")
-    _tell_left(seen)
+            lines.append(f"job {job.number}{f' ({row})' if row else ''} {job.state}: {job.reason}")
+    return "\n".join(lines)
+
+
+def _sweep(one: Run, seen: RunStatus) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: jobs with their parameters, first those that are not completed."""
+    from wingspan.runs._table import rows
+
+    table = rows(seen, one._folder)
+    heads = [name for name in table[0] if name not in ("code", "reason")]
+    table.sort(key=lambda row: seen.jobs[row["job"]].state == "completed")
+    shown = [[_cell(name, row[name]) for name in heads] for row in table[:_SHOWN]]
+    if len(table) > _SHOWN:
+        shown.append([f"… {len(table) - _SHOWN:,} more: --csv", *[""] * (len(heads) - 1)])
+    return heads, shown
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    return lasting(value) if name.startswith("wall") and isinstance(value, float) else str(value)
 
 
 def _tell_left(seen: RunStatus) -> None:
@@ -162,7 +213,10 @@ def ssh(ctx: click.Context, /, name: str, number: int) -> int:
 @click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(min=0))
 @click.option("-f", "--follow", "live", is_flag=True, help="Go on printing until the jobs have ended.")
 @click.option("--stderr", "only_errors", is_flag=True, help="Standard error only.")
-def logs(name: str, numbers: tuple[int, ...], live: bool, only_errors: bool) -> int:
+@click.option(
+    "-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines, and what follows."
+)
+def logs(*, name: str, numbers: tuple[int, ...], live: bool, only_errors: bool, tail: int | None) -> int:
     """What a run has printed so far: all its jobs, or those of a sweep that have a NUMBER.
 
     Standard output goes to standard output, standard error to standard error. Of several jobs each line
@@ -173,10 +227,10 @@ def logs(name: str, numbers: tuple[int, ...], live: bool, only_errors: bool) -> 
     for number in chosen:
         one.log_path(number)
     if not live:
-        print_streams(one, chosen, only_errors)
+        print_streams(one, chosen, only_errors, tail)
         return 0
     with _leaving(name):
-        for job in stream(one, chosen, only_errors):
+        for job in stream(one, chosen, only_errors, tail):
             if job.state == "held":
                 echo(f"{name}: job {job.number} held: {job.reason}", err=True)
     return 0

@@ -126,6 +126,9 @@ class Components:
         starts: Worker starts by name.
         starts_of: Worker starts by number of the worker.
         replaced: Changes whenever a record that counted does so no longer.
+        wall, cpu: Seconds that workers have spent on components so far, those that were done again included.
+        peak_memory: The most that a component has taken (bytes).
+        ended: When the last of them ended, Unix time; 0: none has.
 
     Args:
         n: How many there are.
@@ -143,6 +146,8 @@ class Components:
         self.starts: dict[str, WorkerStart] = {}
         self.starts_of: dict[int, list[WorkerStart]] = {}
         self.replaced = 0
+        self.wall = self.cpu = self.ended = 0.0
+        self.peak_memory = 0
         self._retries = retries
         self._names: list[str] = []
         self._file = array("I", bytes(4 * n))
@@ -162,6 +167,14 @@ class Components:
         self._names.append(name)
         self.starts_of.setdefault(start.number, []).append(start)
         return start
+
+    def add_cost(self, record: tuple[Any, ...]) -> None:
+        """A worker has spent this on a component, or on several; `record` has the fields of
+        `formats.RECORD`."""
+        self.wall += record[6]
+        self.cpu += record[7]
+        self.ended = max(self.ended, record[5] + record[6])
+        self.peak_memory = max(self.peak_memory, record[8] * 1024)
 
     def add_round(self, number: int, plan: rounds.Plan) -> None:
         """A round was published."""

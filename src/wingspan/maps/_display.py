@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wingspan.maps._status import MapStatus
     from wingspan.progress import Progress
 
-__all__ = ["LateProgress", "WaitDisplay", "is_watched", "map_html"]
+__all__ = ["LateProgress", "LateWait", "WaitDisplay", "is_watched", "map_html"]
 
 
 def is_watched() -> bool:
@@ -65,11 +65,11 @@ def columns(width: int = NARROW) -> tuple[Any, ...]:
     return (amount, Times(table_column=Column(no_wrap=True))) if width >= NARROW else (amount,)
 
 
-def _bar() -> Any:
+def _bar(transient: bool = False) -> Any:
     from wingspan.maps._notebook_text import NotebookText, needs_text
 
     if needs_text():
-        return NotebookText()
+        return NotebookText(transient)
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
@@ -81,7 +81,7 @@ def _bar() -> Any:
         *columns(console.width),
         TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
         console=console,
-        transient=False,
+        transient=transient,
     )
 
 
@@ -205,16 +205,17 @@ class WaitDisplay:
     #: Seconds between two updates.
     INTERVAL = 0.1
 
-    def __init__(self, keeper: Keeper, wanted: bool | None) -> None:
+    def __init__(self, keeper: Keeper, wanted: bool | None, *, transient: bool = False) -> None:
         self._keeper = keeper
         self._wanted = is_watched() if wanted is None else wanted
+        self._transient = transient
         self._bar: Any = None
         self._task: Any = None
         self._next = 0.0
 
     def __enter__(self) -> WaitDisplay:
         if self._wanted:
-            self._bar = _bar()
+            self._bar = _bar(self._transient)
             self._task = self._bar.add_task(
                 self._keeper.folder.info.tag, total=self._keeper.results.n, note=""
             )
@@ -248,6 +249,43 @@ class WaitDisplay:
         if self._bar is not None:
             self._draw()
             self._bar.stop()
+
+
+class LateWait:
+    """A bar for a person who waits for an output: it is drawn once that has lasted a second.
+
+    It goes when the output is there, so that it is not in the way of what the person prints.
+    """
+
+    #: Seconds.
+    PATIENCE = 1.0
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._begun = time.monotonic()
+        self._display: WaitDisplay | None = None
+        # Of several threads that wait, each would draw over the others.
+        self._may = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> LateWait:
+        return self
+
+    def update(self) -> None:
+        """Draw what is known now, if it is time to draw."""
+        if self._display is not None:
+            self._display.update()
+        elif self._may and time.monotonic() - self._begun >= self.PATIENCE:
+            self._may = False
+            if is_watched():
+                self._display = WaitDisplay(self._keeper, True, transient=True)
+                self._display.__enter__()
+                self._display.update()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._display is not None:
+            self._display.__exit__(kind, error, traceback)
 
 
 _COLORS = {

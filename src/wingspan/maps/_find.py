@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wingspan._files import lock
 from wingspan.errors import WingspanError
+from wingspan.maps._done import is_read
 from wingspan.maps._errors import MapError, MapRemoved, TagDamaged, TagExists, TagNotFound
 from wingspan.maps._external import is_owned
 from wingspan.maps._folder import (
@@ -100,13 +101,13 @@ def _remove_damaged(tag: str, force: bool) -> None:
     remove_map_folder(path, tag)
 
 
-def _is_at_rest(found: Map) -> bool:
-    """Nobody named it, and no job works on it.
+def _is_at_rest(found: Map, consumed: bool) -> bool:
+    """Nobody named it, or (`consumed`) somebody has read all its outputs; and no job works on it.
 
     A map that has never had a job may be being made at this moment, or wait for external workers: it is not
     at rest.
     """
-    if not found.is_transient:
+    if not found.is_transient and not (consumed and is_read(found._folder)):
         return False
     found._keeper.refresh()
     keeper = found._keeper
@@ -116,9 +117,14 @@ def _is_at_rest(found: Map) -> bool:
     return bool(begun) and not (keeper.jobs.live() or keeper.external() or is_owned(found.path))
 
 
-def clean(*, all: bool = False) -> tuple[str, ...]:
+def clean(*, all: bool = False, consumed: bool = False) -> tuple[str, ...]:
     """Remove maps that nobody named and that have no jobs (with `all`: every map), and what crashes left
     behind.
+
+    Args:
+        all: Remove every map.
+        consumed: Remove also those complete ones with a name whose outputs were all read, by iterating over
+            them, since they were computed last.
 
     Returns:
         The tags of the removed maps.
@@ -126,7 +132,7 @@ def clean(*, all: bool = False) -> tuple[str, ...]:
     removed = []
     for tag in tags():
         try:
-            doomed = all or _is_at_rest(load(tag))
+            doomed = all or _is_at_rest(load(tag), consumed)
         except TagNotFound:
             continue
         except WingspanError:

@@ -22,6 +22,7 @@ from wingspan.maps._adopt import adopt
 from wingspan.maps._broken_start import broken_start
 from wingspan.maps._components import WorkerStart
 from wingspan.maps._deeds import Deeds
+from wingspan.maps._done import call_when_done
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._external import ExternalSubmissions, external_workers
 from wingspan.maps._failures import describe_refusal
@@ -93,6 +94,8 @@ class Keeper:
             news = self._poll_jobs() or news
             if news or self.state.reschedules:  # nothing else follows from a look
                 self._follow(ev.Looked(time.monotonic(), news))
+            if news and self.finished:
+                call_when_done(self.folder, self.results)
             return news
 
     def _pool(self, kind: str) -> Pool:

@@ -15,6 +15,7 @@ from wingspan.maps._again import Rerun, add_function, check_function, notices, v
 from wingspan.maps._code import FunctionVersion
 from wingspan.maps._components import OUTPUT, sorted_numbers
 from wingspan.maps._display import WaitDisplay, map_html
+from wingspan.maps._done import mark_unread
 from wingspan.maps._errors import (
     MapError,
     MapRemoved,
@@ -164,7 +165,7 @@ class Map(Reports, Showable):
                 display.update()
                 return self._keeper.finished
 
-            self._wait_for(ready, deadline_of(timeout), "the rest", holds_ok)
+            self._wait_for(ready, deadline_of(timeout), "the rest", holds_ok, silently=True)
         if not errors_ok and self._keeper.results.failed:
             raise summary(self.errors, len(self), self.tag)
         return self.status()
@@ -238,6 +239,7 @@ class Map(Reports, Showable):
             check_function(self._folder, file, known[file])
         while not self._keeper.publish(rounds.RERUN, chosen, file):
             continue  # another process published a round at the same moment: try the next number
+        mark_unread(self._folder)
         # Workers that seem to run may be about to end. So others are submitted; they end at once if they are
         # not needed.
         self._keeper.add_workers(None)

@@ -24,9 +24,14 @@ def needs_text() -> bool:
 
 
 class NotebookText:
-    """As much of `rich.progress.Progress` as is used here."""
+    """As much of `rich.progress.Progress` as is used here.
 
-    def __init__(self) -> None:
+    Args:
+        transient: It goes when it is stopped.
+    """
+
+    def __init__(self, transient: bool = False) -> None:
+        self._transient = transient
         self._handle: Any = None
         self._tasks: dict[int, dict[str, Any]] = {}
         self._numbers = itertools.count()
@@ -53,7 +58,10 @@ class NotebookText:
         self._show()
 
     def stop(self) -> None:
-        self._show()
+        if self._transient and self._handle is not None:
+            self._handle.update({"text/plain": ""}, raw=True)
+        else:
+            self._show()
 
     def _show(self) -> None:
         from IPython.display import display

@@ -79,6 +79,9 @@ class Options:
         custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.``
             may be left out, strings are quoted for you.
         submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
+        on_done: A shell command that is called on this machine when the map is complete, once, by whoever
+            notices: a program that waits for it or looks at it, ``wingspan wait``. It gets ``WINGSPAN_TAG``,
+            ``WINGSPAN_STATE`` (``completed`` or ``failed``), ``WINGSPAN_COMPONENTS`` and ``WINGSPAN_FAILED``.
 
     Raises:
         SettingsError: A value cannot be used.
@@ -103,6 +106,7 @@ class Options:
     switches: tuple[str, ...]
     custom: Mapping[str, ClassAdValue]
     submit: Mapping[str, str]
+    on_done: str | None
     #: Names of the options that somebody has set, be it to their default.
     given: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
 
@@ -130,6 +134,7 @@ class Options:
         switches: Iterable[str] = (),
         custom: Mapping[str, ClassAdValue] | None = None,
         submit: Mapping[str, Any] | None = None,
+        on_done: str | None = None,
         **unknown: object,
     ) -> None:
         for name in unknown:
@@ -163,6 +168,7 @@ class Options:
             switches=switches,
             custom=_check_custom(custom or {}),
             submit=_check_submit(submit or {}),
+            on_done=_check_command(on_done),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -228,6 +234,15 @@ def _by_name(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, 
 
 #: Options of which a later layer replaces only a part.
 _JOINED: dict[str, Callable[[Any, Any], Any]] = {"custom": _by_name, "submit": _by_name}
+
+
+def _check_command(on_done: str | None) -> str | None:
+    if on_done is not None and (not isinstance(on_done, str) or not on_done.strip() or "\0" in on_done):
+        raise SettingsError(
+            f"on_done={on_done!r} is no shell command",
+            hint="""for example on_done='mail -s "$WINGSPAN_TAG $WINGSPAN_STATE" me </dev/null'""",
+        )
+    return on_done
 
 
 def _check_expression(requirements: str | None) -> None:

@@ -13,6 +13,8 @@ from typing import Any, overload
 from wingspan._words import going_on, notice
 from wingspan.maps._code import working_folder
 from wingspan.maps._components import ERROR, OUTPUT
+from wingspan.maps._display import LateWait
+from wingspan.maps._done import mark_read
 from wingspan.maps._errors import (
     ComponentError,
     ComponentHeld,
@@ -91,11 +93,19 @@ class Outputs(Sequence[Any]):
             yield pause
 
     def _wait_for(
-        self, ready: Callable[[], bool], deadline: float | None, what: str, holds_ok: bool = False
+        self,
+        ready: Callable[[], bool],
+        deadline: float | None,
+        what: str,
+        holds_ok: bool = False,
+        *,
+        silently: bool = False,
     ) -> None:
-        """Block until `ready`; see `_looks`."""
-        with self._going_on():
+        """Block until `ready`; see `_looks`. A person who waits long sees a bar, unless `silently`."""
+        with self._going_on(), LateWait(self._keeper) as bar:
             for pause in self._looks(ready, deadline, what, holds_ok):
+                if not silently:
+                    bar.update()
                 time.sleep(pause)
 
     def _going_on(self) -> contextlib.AbstractContextManager[None]:
@@ -109,8 +119,9 @@ class Outputs(Sequence[Any]):
         import asyncio
 
         looks = self._looks(ready, deadline, what)
-        with self._going_on():
+        with self._going_on(), LateWait(self._keeper) as bar:
             while (pause := await asyncio.to_thread(next, looks, None)) is not None:
+                bar.update()
                 await asyncio.sleep(pause)
 
     def _check_pools_are_available(self) -> None:
@@ -282,6 +293,7 @@ class Outputs(Sequence[Any]):
             for outcome in self._finished_from(component, with_inputs, return_exceptions):
                 yield outcome
                 component += 1
+        mark_read(self._folder)
 
     def _finished_from(self, component: int, with_inputs: bool, return_exceptions: bool) -> Iterator[Any]:
         """The outcome of a finished component, and of those that lie in one record with it."""
@@ -324,6 +336,7 @@ class Outputs(Sequence[Any]):
                 yield self._told(component, with_inputs, return_exceptions)
             if left:
                 self._wait_for(arrivals.are_there, deadline, "the next component")
+        mark_read(self._folder)
 
     def iter_with_inputs(self, **how: Any) -> Iterator[tuple[Any, Any]]:
         """`iter` with ``with_inputs=True``."""
@@ -361,6 +374,7 @@ class Outputs(Sequence[Any]):
             for outcome in self._finished_from(component, with_inputs, return_exceptions):
                 yield outcome
                 component += 1
+        mark_read(self._folder)
 
     async def aiter_as_available(
         self, *, with_inputs: bool = False, return_exceptions: bool = False, timeout: Timeout = None
@@ -377,6 +391,7 @@ class Outputs(Sequence[Any]):
                 yield self._told(component, with_inputs, return_exceptions)
             if left:
                 await self._wait_for_async(arrivals.are_there, deadline, "the next component")
+        mark_read(self._folder)
 
     def __await__(self) -> Iterator[Any]:
         """``await m`` waits for all and gives the list of outputs."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from wingspan.maps._components import ERROR, NOTHING, OUTPUT, Measures
 from wingspan.maps._errors import ComponentError, MapError
@@ -94,6 +96,12 @@ class Reports(Outputs):
             workers=workers,
             pools=pools or (self._folder.info.pool,),
             message="\n".join(self._messages(external)) or None,
+            elapsed=max(
+                0.0, (keeper.results.ended if keeper.finished else time.time()) - self._folder.info.created
+            ),
+            wall=keeper.results.wall,
+            cpu=keeper.results.cpu,
+            peak_memory=keeper.results.peak_memory,
         )
 
     def _counts(self) -> dict[ComponentStatus, int]:
@@ -197,6 +205,24 @@ class Reports(Outputs):
             if start.component is not None and start.peak_memory:
                 memory.setdefault(start.component, start.peak_memory)
         return memory
+
+    def to_pandas(self, *, inputs: bool = True, outputs: bool = True) -> Any:
+        """A pandas DataFrame: a row for each component, as things are now.
+
+        Columns are ``input``, ``output`` (None where there is none), ``status``, ``wall`` and ``cpu`` (s),
+        ``memory`` (peak, bytes), ``host``, ``worker``, ``attempts``, ``started`` (UTC) and ``error``; the
+        index is the component's number.
+
+        Args:
+            inputs: Read the inputs.
+            outputs: Read the outputs.
+
+        Raises:
+            WingspanError: pandas is not installed.
+        """
+        from wingspan.maps._frame import frame
+
+        return frame(self, inputs=inputs, outputs=outputs)
 
     @property
     def stdout(self) -> Streams:

@@ -169,6 +169,8 @@ class Results(Records):
                 raise ValueError(f"a record at byte {base + header} names the round {number:,}")
             if kind in OUTCOMES:
                 start.productive = True
+                if start.number >= 0:
+                    self.add_cost(record)
             if kind == formats.RUN:
                 self._take_run(start.name, file, record, base + header, base + payload)
             elif kind in OUTCOMES:

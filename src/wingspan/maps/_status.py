@@ -52,6 +52,9 @@ class MapStatus:
         workers: Jobs by state, such as ``{"running": 4}``.
         pools: Kinds of the pools that work on it.
         message: What keeps it, with the next step; None when nothing does.
+        elapsed: Seconds from when it was made until its last component ended, or until now.
+        wall, cpu: Seconds that workers have spent on its components, wall and processor time, all together.
+        peak_memory: The most memory that one component has taken, bytes.
     """
 
     tag: str
@@ -60,6 +63,10 @@ class MapStatus:
     workers: dict[str, int]
     pools: tuple[str, ...]
     message: str | None = None
+    elapsed: float = 0.0
+    wall: float = 0.0
+    cpu: float = 0.0
+    peak_memory: int = 0
 
     @property
     def is_done(self) -> bool:

@@ -21,6 +21,7 @@ from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT
 from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
 from wingspan.runs._status import RunJob, RunStatus, read_job, run_html
+from wingspan.runs._table import Tables, write_parameters
 from wingspan.runs._watch import RunJobs, removed, told
 from wingspan.views._showable import Showable
 
@@ -34,7 +35,7 @@ __all__ = ["Run", "RunJob", "RunStatus"]
 _REVIVE_SECONDS, _RESCHEDULES = 3.0, 20
 
 
-class Run(RunJobs, Showable):
+class Run(RunJobs, Tables, Showable):
     """One command, or a sweep of it, executed as batch jobs. It is kept on disk under its name.
 
     Args:
@@ -261,16 +262,18 @@ class Run(RunJobs, Showable):
         base = Path(to).expanduser()
         fetched: dict[int, tuple[Path, ...]] = {}
         with self._alone(shared=True):  # what a rerun is about to give up is there whole or not at all
-            jobs = self.status().jobs
+            status = self.status()
             if something_lies_aside(self._folder):
                 raise RunError(
                     f"a rerun of {self.name} was interrupted, and what it had put aside cannot be put back",
                     hint=f"it lies in {self.path / 'earlier'}; make {self.path} writable and try again",
                 )
-            for job in jobs:
+            for job in status.jobs:
                 if job.state in ("completed", "failed") and job.number not in skip:
                     target = base if len(self) == 1 else base / self.name / str(job.number)
                     fetched[job.number] = copy_outputs(self.name, self.outputs(job.number), target, overwrite)
+            if fetched and self.spec.parameters and len(self) > 1:
+                write_parameters(base / self.name, status)
         return fetched
 
     # -- what is done to it ----------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ class RunJob:
         missing: Declared outputs that were not written.
         left: What the command wrote into its folder and no output names: it did not come back. Twenty of them
             at most.
+        since: When it came into this state, Unix time; None: nothing was heard of it.
     """
 
     number: int
@@ -55,6 +56,7 @@ class RunJob:
     host: str | None = None
     missing: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    since: float | None = None
 
     @property
     def is_final(self) -> bool:
@@ -127,7 +129,7 @@ def read_job(number: int, parameters: dict[str, str], event: JobEvent | None, fo
         event: The last that was heard of it; None: nothing was.
         folder: The run's, where a job that has ended has left its outputs and what it printed.
     """
-    job = RunJob(number=number, parameters=parameters)
+    job = RunJob(number=number, parameters=parameters, since=None if event is None else event.time)
     if event is None:
         return job
     if event.state is not JobState.COMPLETED:
