@@ -162,7 +162,7 @@ def test_a_person_who_waits_for_outputs_sees_a_bar(
 
 
 def test_what_was_read_can_be_cleaned(run: Run) -> None:
-    """clean --consumed takes maps whose outputs were all read, a name or not, but for one that is done again."""
+    """clean --consumed takes maps whose outputs were all read, but for one that is done again."""
     maps = {
         tag: wingspan.map(double, [1, 2], tag=tag, pool="local")
         for tag in ("read", "waited", "half", "again")
