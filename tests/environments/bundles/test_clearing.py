@@ -23,6 +23,8 @@ from wingspan.pools import local_job as local_jobs
 from wingspan.pools.local_job import LocalJobWatcher, submit_local_job
 
 Build = Callable[..., Bundle]
+#: What lies below the environment in an image: some files.
+BASE = Path(__file__).parents[2] / "data/locks"
 AsUser = Callable[[Sequence[str]], list[str]]
 
 #: A command that says that it has begun, and waits.
@@ -39,7 +41,10 @@ UNPACKING = [("pack", None), ("squashfs", "unpack"), ("oci", "unpack")]
 
 
 def bundle_of(build: Build, kind: str) -> Bundle:
-    return build("small", kind, **({"executable": True} if kind == "pack" else {}))
+    """A bundle that is quickly unpacked: engines are scripts here, so that no image needs a system in it."""
+    if kind == "pack":
+        return build("small", kind, executable=True)
+    return build("small", kind, base=BASE) if kind == "oci" else build("small", kind)
 
 
 def command_for(
