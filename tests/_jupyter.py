@@ -80,9 +80,13 @@ class Server:
         folder: What it shows; its runtime files and settings lie below it, too.
         options: Of the command line.
         environment: Further variables.
+
+    Attributes:
+        folder: What it shows.
     """
 
     def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
         self._runtime = folder / f"runtime-{free_port()}"
         self._runtime.mkdir(parents=True)
         self.port = free_port()
@@ -161,11 +165,15 @@ class Server:
         self._kernels.append(kernel)
         return kernel
 
-    def end(self, number: int = signal.SIGINT) -> int:
-        """End it by a signal; answers its exit code when it, and all that holds its output, has ended."""
+    def end_kernels(self) -> None:
+        """Shut all its kernels down."""
         for kernel in self._kernels:
             kernel.close()
         self._kernels.clear()
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """End it by a signal; answers its exit code when it, and all that holds its output, has ended."""
+        self.end_kernels()
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)  # the attendant writes to the same pipe

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,32 @@ from _jupyter import Kernel, Server
 from _waiting import until
 from wingspan.notebooks.cells import InvalidCell, cell_function, split_line
 
-Serve = Callable[..., Server]
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server of all kernels here: it takes several times as long to start as a kernel. Maps run as
+    local processes, which start soonest.
+    """
+    folder = tmp_path_factory.mktemp("notebook")
+    own = {f"WINGSPAN_{name}_DIR": str(folder / name.lower()) for name in ("DATA", "CONFIG")}
+    server = Server(folder, environment={"WINGSPAN_POOL": "local", **own})
+    try:
+        server.wait_until_up()
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture
-def kernel(serve: Serve) -> Kernel:
-    """A kernel with the extension loaded; maps run as local processes, which start soonest."""
-    kernel = serve(environment={"WINGSPAN_POOL": "local"}).wait_until_up().kernel()
+def kernel(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    """A new kernel with the extension loaded; the test sees its maps, which are gone afterwards."""
+    for name in ("DATA", "CONFIG"):
+        monkeypatch.setenv(f"WINGSPAN_{name}_DIR", str(server.folder / name.lower()))
+    kernel = server.kernel()
     assert kernel.run("%load_ext wingspan").status == "ok"
-    return kernel
+    yield kernel
+    server.end_kernels()
+    wingspan.clean(all=True)
 
 
 def test_cell_is_a_map_over_its_variable(kernel: Kernel) -> None:
