@@ -1,4 +1,4 @@
-"""What classes, functions and exceptions are made of, as far as a pickle must say it."""
+"""The parts of classes, functions and exceptions that a pickle must contain."""
 
 import copyreg
 import dis
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-#: Operations whose name may be that of a global; LOAD_NAME is what the body of a class in a function has.
+#: Operations whose name may be that of a global. The body of a class in a function uses LOAD_NAME.
 _GLOBAL_OPERATIONS = frozenset(
     ["LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"]
 )
@@ -32,14 +32,13 @@ _MADE_BY_PYTHON = frozenset(
         "_abc_negative_cache_version",
     ]
 )
-#: What a class has of its own, so that it can be given to its objects (as proxies do) only when it is
-#: created.
+#: Entries that a class must be created with, because its objects may have their own (as proxies do).
 _OF_EVERY_CLASS = frozenset(["__dict__", "__class__", "__name__", "__bases__", "__mro__"])
 _globals_of_code: "weakref.WeakKeyDictionary[types.CodeType, List[str]]" = weakref.WeakKeyDictionary()
 
 
 def codes_of(code: "types.CodeType") -> "Iterator[types.CodeType]":
-    """A code object and all that lie in it."""
+    """A code object and all code objects in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -61,11 +60,11 @@ def global_names(code: "types.CodeType") -> "List[str]":
 
 
 def imports_relatively(code: "types.CodeType") -> "bool":
-    """It has an import such as ``from .config import X``."""
+    """Whether it has an import such as ``from .config import X``."""
     for one in codes_of(code):
         steps = list(dis.get_instructions(one))
         for place, step in enumerate(steps):
-            # Before it on the stack are the level and the names.
+            # The level and the names are on the stack before it.
             if step.opname == "IMPORT_NAME" and place > 1 and steps[place - 2].argval not in (0, None):
                 return True
     return False
@@ -81,8 +80,8 @@ def first_built_in(kind: "type") -> "type":
 
 
 def own_state(obj: "Any") -> "Any":
-    """What an object keeps beside what its built-in class does; what its own ``__getstate__`` gives, if
-    it has one.
+    """The state of an object, without that of its built-in class. If it has a ``__getstate__`` of its own,
+    that decides.
     """
     if isinstance(getattr(type(obj), "__getstate__", None), types.FunctionType):
         return obj.__getstate__()
@@ -97,9 +96,7 @@ def own_state(obj: "Any") -> "Any":
 
 
 def source(file: "str") -> "Optional[str]":
-    """The text of a script, or of what was typed at a prompt: for tracebacks and `inspect` where that is
-    not to be had.
-    """
+    """The source of a script, or of input at a prompt, for tracebacks on machines that lack it."""
     import linecache
 
     text = "".join(linecache.getlines(file))
@@ -114,11 +111,11 @@ def annotations(function: "types.FunctionType") -> "Dict[str, Any]":
     try:
         return dict(function.__annotations__)
     except Exception:
-        return {}  # since Python 3.14 they are computed when they are asked for
+        return {}  # since Python 3.14 they are computed on demand
 
 
 def submodules(code: "types.CodeType", values: "Dict[str, Any]", closure: "Any") -> "List[types.ModuleType]":
-    """Modules that the code reaches as attributes of a package: they must be imported, too."""
+    """Modules that the code reaches as attributes of a package. They must be imported, too."""
     packages = [value for value in values.values() if isinstance(value, types.ModuleType)]
     for cell in closure or ():
         try:
@@ -189,13 +186,15 @@ def contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type, 
 
 
 def is_random(kind: "type") -> "bool":
-    """It is a random.Random, or derived from one."""
+    """Whether it is a random.Random or derived from one."""
     module = sys.modules.get("random")
     return module is not None and issubclass(kind, module.Random)
 
 
 def members(obj: "Any", base: "type") -> "Dict[str, Any]":
-    """What a built-in class keeps of an object that is derived from it, but for what is None."""
+    """The state that a built-in class keeps for an object of a derived class, without values that are
+    None.
+    """
     found = {}
     for ancestor in base.__mro__:
         for name, descriptor in vars(ancestor).items():

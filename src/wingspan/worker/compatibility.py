@@ -1,4 +1,4 @@
-"""May this interpreter read that pickle? Asked before anything is unpickled.
+"""Whether this interpreter may read a pickle. This is checked before anything is unpickled.
 
 cloudpickle writes bytecode, which belongs to one minor version of Python: read by another, it has been seen
 to return wrong numbers without any error (3.13 read by 3.11) and to crash (3.11 read by 3.13).
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Mapping, Optional, Tuple
 
 
-#: As `platform.python_implementation` says it; that module takes longer to import than this one.
+#: The value of `platform.python_implementation`, whose module takes longer to import than this one.
 _NAMES = {"cpython": "CPython", "pypy": "PyPy"}
 
 
@@ -23,7 +23,7 @@ def this_python() -> "Dict[str, str]":
 
 
 def this_interpreter() -> "Dict[str, str]":
-    """What a pickle made here must name, and what a reader compares."""
+    """The facts that a pickle made here names, and that a reader compares."""
     import cloudpickle
 
     return dict(this_python(), cloudpickle=cloudpickle.__version__)

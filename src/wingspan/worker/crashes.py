@@ -1,4 +1,4 @@
-"""What is told of an executor that died."""
+"""The error record of a component whose executor died."""
 
 import os
 import signal
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from .blocks import Block
     from .outbox import Outbox
 
-#: Bytes of standard error that are told at most.
+#: How many bytes of standard error are reported at most.
 _TAIL_BYTES = 4000
 
 
 class Crash(object):
-    """The death of an executor while it was at a component.
+    """The death of an executor while it executed a component.
 
     Args:
         status, usage: How the executor ended (wait4(2)).
-        err: What it has written to standard error.
+        err: What it had written to standard error.
         why_killed: Why this worker killed it; empty if it did not.
     """
 
@@ -33,7 +33,7 @@ class Crash(object):
         self._status, self._usage, self._err, self._why_killed = status, usage, err, why_killed
 
     def record(self, outbox: "Outbox", block: "Block", board: "Tuple[int, int, int, float]") -> "None":
-        """Tell it as the error of the component of `block` that the board names."""
+        """Report it as the error of the component of `block` that the board names."""
         component, _, printed_from, started = board
         status, usage = self._status, self._usage
         peak = usage.ru_maxrss // MAXRSS_PER_KIB
@@ -59,9 +59,7 @@ class Crash(object):
 
 
 def crash_at_the_start(status: "int", err: "int", printed_from: "int") -> "Dict[str, Any]":
-    """The error of an executor that dies before it reaches a component; what it printed begins at
-    `printed_from`.
-    """
+    """The error of an executor that died before its first component. Its output begins at `printed_from`."""
     return failure.crash("function", how_it_ended(status), stderr=_tail(err, printed_from))
 
 

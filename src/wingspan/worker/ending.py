@@ -1,5 +1,5 @@
-"""How a process ends in which the user's code has run: an executor that has done its work, and a process that
-the user's code forked off.
+"""How a process ends that has executed the user's code: an executor that has done its work, or a process that
+the user's code forked.
 """
 
 import os
@@ -11,20 +11,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, NoReturn, Optional, Tuple
 
-#: Whether the user's code has forked this process off: it must not speak for the executor. In a list, as it
-#: is looked at after each component.
+#: Whether the user's code has forked this process. It must not report results for the executor then. This is
+#: a list, because it is read after each component.
 forked_off = [False]
-#: Whether this process has come to its end.
+#: Whether this process is ending.
 _ending = [False]
 
 
 def silence_forks(*pipes: "int") -> "None":
-    """Let no process that the user's code forks off take inputs or tell results, should it come back from the
-    function.
+    """Make sure that a process that the user's code forks takes no inputs and reports no results if it
+    returns from the function.
     """
 
     def after_in_child() -> "None":
-        if forked_off[0]:  # a fork of a fork: those numbers are its own files now
+        if forked_off[0]:  # a fork of a fork: these descriptors are its own files now
             return
         forked_off[0] = Printed.written[0] = True  # the second ends a run of fast components here and now
         for pipe in pipes:
@@ -35,8 +35,8 @@ def silence_forks(*pipes: "int") -> "None":
 
 
 def end_as_python_ends(error: "Optional[BaseException]") -> "NoReturn":
-    """A process that the user's code forked off came back from the function, or `error` did: it ends as a
-    script would at its end.
+    """End a process that the user's code forked, and that has returned from the function or raised `error`.
+    It ends as a script does.
     """
     code = 0
     try:
@@ -69,14 +69,12 @@ def end_as_python_ends(error: "Optional[BaseException]") -> "NoReturn":
 
 
 class Beginning(object):
-    """What there was in this process before the user's code came: what is new since then has to be ended in
-    order.
-    """
+    """The state of this process before the user's code ran. Whatever is new since then is ended in order."""
 
     def __init__(self) -> "None":
         import atexit
 
-        atexit.register(_let_go)  # called last, as it is registered first
+        atexit.register(_let_go)  # exit functions are called in reverse order: this one last
         self._exit_functions = _exit_functions()
         self._files = _open_files()
 
@@ -105,10 +103,10 @@ class Beginning(object):
 
 
 def _let_go() -> "None":
-    """Drop what the user's modules hold, while the libraries that write open files to their end are whole.
+    """Drop the values of the user's modules while the libraries that complete open files still work.
 
-    Python does this to the ``__main__`` of a script before all other modules. It does not know that these are
-    such.
+    Python does this with the ``__main__`` of a script before all other modules. It does not know that these
+    modules are alike.
     """
     if not _ending[0]:
         return  # somebody else calls exit functions
@@ -124,7 +122,7 @@ def _let_go() -> "None":
 
 
 def _exit_functions() -> "Optional[int]":
-    """How many functions `atexit` has; None where it does not tell."""
+    """How many functions `atexit` has; None if Python does not tell."""
     import atexit
 
     try:
@@ -134,7 +132,7 @@ def _exit_functions() -> "Optional[int]":
 
 
 def _open_files() -> "Optional[Dict[int, Tuple[int, int]]]":
-    """Device and inode of each open file, by its number; None where the system does not tell."""
+    """Device and inode of each open file by its descriptor; None if the system does not tell."""
     files = {}
     try:
         for name in os.listdir("/dev/fd"):
@@ -158,28 +156,27 @@ def _may_be_written(number: "int") -> "bool":
 
 
 def _end_threads_and_call_exit_functions() -> "None":
-    """What Python does first at the end of a script, in its order."""
+    """Do what Python does first at the end of a script, in the same order."""
     import atexit
     import threading
 
     _ending[0] = True
-    # It waits for threads, and tells those of concurrent.futures to end. Python 3.7 and older take it ill to
-    # be asked twice.
+    # It waits for threads, and ends those of concurrent.futures. In Python 3.7 and older a second call fails.
     shutdown, threading._shutdown = threading._shutdown, _nothing  # type: ignore[attr-defined]
     shutdown()
     atexit._run_exitfuncs()
 
 
 def _nothing() -> "None":
-    """In place of what has been done."""
+    """Replaces functions that were called already."""
 
 
 def end_in_order(beginning: "Beginning") -> "NoReturn":
-    """The executor has done its work: end as Python does at the end of a script.
+    """End the executor, which has done its work, as Python ends at the end of a script.
 
-    Python waits for threads, calls what was registered with `atexit`, and takes apart what is left, so that
-    open files are written to their end. To take large libraries apart takes long: it is done only where files
-    are still open after the user's modules have let go of theirs.
+    Python waits for threads, calls the functions registered with `atexit`, and finalizes modules, so that
+    open files are completed. Finalizing large libraries takes long, so it is done only if files are still
+    open after the user's modules were cleared.
     """
     if not beginning.is_unchanged():
         try:
@@ -191,16 +188,16 @@ def end_in_order(beginning: "Beginning") -> "NoReturn":
             try:
                 import ctypes
 
-                # Not sys.exit: the supervisor, whose frames lie below ours, has its own way to clear up.
+                # Not sys.exit: the supervisor's frames lie below ours, and would clean up for it.
                 ctypes.pythonapi.Py_Exit(0)
             except (ImportError, AttributeError):
-                pass  # not to be had in this Python
+                pass  # this Python does not have it
         end_as_python_ends(None)
     os._exit(0)
 
 
 def _leave_no_core_file() -> "None":
-    """Some libraries crash when they are taken apart. The work is done: nobody needs a core file."""
+    """Some libraries crash when they are finalized. The work is done then, so no core file is needed."""
     try:
         import resource
 

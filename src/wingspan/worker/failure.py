@@ -1,6 +1,4 @@
-"""Turning an exception into plain data that any Python can read, even where the exception itself cannot be
-rebuilt.
-"""
+"""Turn an exception into plain data that any Python can read, even if it cannot rebuild the exception."""
 
 import io
 import pickle
@@ -17,16 +15,14 @@ _LIMIT = 4000
 
 def _text(make: "Callable[[Any], str]", value: "Any") -> "str":
     try:
-        text = str.__str__(make(value))  # it may be of a class derived from str
+        text = str.__str__(make(value))  # it may belong to a class derived from str
     except BaseException as error:
         return "<%s() raised %s>" % (make.__name__, type(error).__name__)
     return text if len(text) <= _LIMIT else text[: _LIMIT - 1] + "…"
 
 
 def _attribute(error: "BaseException", name: "str") -> "Any":
-    """An attribute of an exception of the user's, whose class may do anything when it is asked; None if it
-    has none.
-    """
+    """An attribute of a user's exception, or None. Its class may do anything when the attribute is read."""
     try:
         return getattr(error, name, None)
     except BaseException:
@@ -34,7 +30,7 @@ def _attribute(error: "BaseException", name: "str") -> "Any":
 
 
 def _kept(error: "BaseException", name: "str") -> "Any":
-    """What every exception keeps, whatever its own class makes of that name."""
+    """An attribute that every exception has, even if its own class uses the name for something else."""
     return vars(BaseException)[name].__get__(error, type(error))
 
 
@@ -81,7 +77,7 @@ def describe(
         stage: ``"function"`` (it could not be loaded), ``"input"``, ``"call"`` or ``"output"`` (it could not
             be pickled).
         dumps: Pickles, raising for what cannot be pickled.
-        skip: File names whose frames are ours and not the user's.
+        skip: File names of our own code, whose frames are left out.
         given: The input that caused it, when `has_input`.
     """
     chain: "List[Dict[str, Any]]" = []
@@ -139,15 +135,15 @@ def crash(stage: "str", message: "str", **facts: "Any") -> "Dict[str, Any]":
 
 
 def dumps(fields: "Dict[str, Any]") -> "bytes":
-    """What goes into the record: a pickle of plain types only."""
+    """The payload of the record: a pickle of plain types only."""
     return pickle.dumps(fields, 4)
 
 
 class _Plain(pickle.Unpickler):
-    """Reads plain types and nothing else: no class is looked up, no function called."""
+    """Unpickles plain types and nothing else. No class is looked up and no function called."""
 
     def find_class(self, module: "str", name: "str") -> "Any":
-        if (module, name) == ("builtins", "complex"):  # which pickles as a call
+        if (module, name) == ("builtins", "complex"):  # it is pickled as a call
             return complex
         raise pickle.UnpicklingError("it names %s.%s, and plain data names nothing" % (module, name))
 
@@ -157,7 +153,7 @@ def plain(data: "bytes") -> "Any":
     them).
 
     Raises:
-        ValueError: There is something else in it, or it is no pickle.
+        ValueError: It contains something else, or is no pickle.
     """
     try:
         return _Plain(io.BytesIO(data)).load()
@@ -166,11 +162,12 @@ def plain(data: "bytes") -> "Any":
 
 
 def loads(data: "bytes") -> "Dict[str, Any]":
-    """Read back what `dumps` wrote. Every worker of a map can sign it: nothing in it is executed, and
-    everything is of its type.
+    """Read what `dumps` wrote.
+
+    Every worker of a map can sign such a record, so nothing in it is executed, and every type is checked.
 
     Raises:
-        ValueError: It is nothing that `dumps` writes.
+        ValueError: `dumps` does not write such data.
     """
     fields = plain(data)
     if type(fields) is not dict:
@@ -205,7 +202,7 @@ def _check(fields: "Dict[str, Any]", wanted: "Dict[str, Tuple[bool, Tuple[type, 
 
 
 _NONE = type(None)
-#: Of each field: whether it must be there, and of which types it may be.
+#: For each field: whether it is required, and its allowed types.
 _FIELDS: "Dict[str, Tuple[bool, Tuple[type, ...]]]" = {
     "stage": (True, (str,)),
     "chain": (True, (list,)),

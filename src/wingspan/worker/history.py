@@ -1,5 +1,5 @@
-"""What an earlier start, or another worker, has already finished: read from the record headers of its
-results, without the payloads.
+"""Find out what an earlier start, or another worker, has finished. The record headers of its results say it;
+payloads are not read.
 """
 
 from . import formats
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def finished_components(
     transport: "Transport", key: "bytes", name: "str", number: "int"
 ) -> "Dict[int, bool]":
-    """Components that ``results/<name>`` has a record of for round `number`; true where that is an error.
+    """The components that have a record for round `number` in ``results/<name>``; the value is true if it is
+    an error.
 
     A record counts if it is signed. The payloads are not read.
     """
@@ -38,7 +39,7 @@ def finished_components(
                     return finished  # a torn tail: not all of this frame arrived
                 frame.check(key, name, offset, data)
         except ValueError:
-            return finished  # nor does anybody read on behind it
+            return finished  # no reader goes on after it
         for record in formats.RECORD.iter_unpack(data[frame.headers : frame.payloads]) if frame.count else ():
             if record[0] in OUTCOMES and record[3] == number:
                 failed = record[0] == formats.ERROR
@@ -46,5 +47,5 @@ def finished_components(
         offset += frame.end
 
 
-#: Kinds of records that say what became of components.
+#: Kinds of records with the result of a component.
 OUTCOMES = frozenset([formats.OUTPUT, formats.ERROR, formats.RUN, formats.LARGE])

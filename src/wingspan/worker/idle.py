@@ -1,13 +1,13 @@
 """A worker that stays for a while after its map, so that the next map of the same interpreter starts at once.
 
-On `local` it is a worker like any other. On a personal pool it lends a hand until HTCondor has started the
-map's job: it works as the worker that the job is to be, and the job, once it has a slot, waits in it until
-the warm worker has ended (`give_way`).
+On `local` it is a worker like any other. On a personal pool it helps until HTCondor has started the map's
+job. It takes the role of the worker that the job will be. When the job has a slot, it waits there until the
+warm worker has ended (`give_way`).
 
-It listens on a Unix socket in a folder that only its user can enter. Who connects sends one JSON line (what
-to work on) and the open lock file that says "this worker is alive" (see `wingspan.pools.local`), and reads
-the worker's process id. A worker whose wait is over takes its socket away first: a connection that is not
-answered was too late, and its sender starts a new worker.
+It listens on a Unix socket in a folder that only its user can enter. A client connects, sends one JSON line
+(what to work on) and the open lock file that says "this worker is alive" (see `wingspan.pools.local`), and
+reads the worker's process id. When its wait is over, a worker first removes its socket. A connection that
+gets no answer came too late, and its sender starts a new worker.
 """
 
 import fcntl
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 
     from .supervisor import Supervisor
 
-#: In a job's environment: the file that is to hold this environment, for workers that are no jobs but stand
-#: for such.
+#: A variable in a job's environment. It names the file into which the job writes this environment, for warm
+#: workers.
 REMEMBER = "_WINGSPAN_REMEMBER"
-#: What a job asks of its warm worker is asked again, less kindly, after so long (s).
+#: If a warm worker does not follow a job's signal within this time (s), it gets a stronger one.
 PATIENCE = 3.0
-#: A warm worker looks so often whether the job is there whose work it does (s), and waits so long for it to
-#: come.
+#: How often a warm worker checks whether the job exists whose work it does (s), and how long it waits for it.
 LOOK_SECONDS = 1.0
 JOB_SECONDS = 30.0
 #: Seconds that a worker waits for the next map.
@@ -46,12 +45,12 @@ def socket_address(folder_descriptor: "int", name: "str") -> "str":
 
 
 def run_facts(job: "Dict[str, Any]", pid: "Optional[int]") -> "bytes":
-    """What a lock's file says; always as long, so that a reader never sees half of it."""
+    """The content of a lock's file. Its length is fixed, so that a reader never sees half of it."""
     return json.dumps(dict(job, pid=pid)).encode().ljust(256)
 
 
 def _warm_process(lock: "int") -> "Optional[int]":
-    """The process that holds the lock: None while it has not said so."""
+    """The process that holds the lock; None before it has written its number."""
     try:
         pid = json.loads(os.pread(lock, 1024, 0).decode()).get("pid")
     except ValueError:
@@ -60,8 +59,8 @@ def _warm_process(lock: "int") -> "Optional[int]":
 
 
 def give_way(folder: "str", worker: "int") -> "None":
-    """A job of a personal pool: wait as long as a warm worker does the work of `worker`. What ends the job
-    ends that worker.
+    """In a job of a personal pool: wait while a warm worker does the work of `worker`. If the job is ended,
+    so is that worker.
     """
     try:
         lock = os.open("%s/workers/%d.run" % (folder, worker), os.O_RDONLY)
@@ -84,7 +83,7 @@ def give_way(folder: "str", worker: "int") -> "None":
     before = signal.signal(signal.SIGTERM, end)
     path = _job_lock(folder, worker)
     try:
-        # However this process ends, the kernel lets go of the lock, and the warm worker sees it.
+        # However this process ends, the kernel releases the lock, and the warm worker notices it.
         here = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(here, fcntl.LOCK_EX)
@@ -105,7 +104,7 @@ def _job_lock(folder: "str", worker: "int") -> "str":
 
 
 class _Job(object):
-    """What a warm worker knows of the job whose work it does."""
+    """What a warm worker knows about the job whose work it does."""
 
     def __init__(self, folder: "str", worker: "int") -> "None":
         self._path = _job_lock(folder, worker)
@@ -114,7 +113,9 @@ class _Job(object):
         self._was_free = False
 
     def is_gone(self) -> "bool":
-        """It was ended behind our back, or it does not come: other jobs have the slots, or it is held."""
+        """Whether the job was ended by others, or does not start, because other jobs have the slots or it
+        is held.
+        """
         now = time.monotonic()
         if now < self._next_look:
             return False
@@ -125,7 +126,7 @@ class _Job(object):
             return now > self._comes_until
         free = _is_free(lock)
         os.close(lock)
-        gone = free and self._was_free  # once may be the moment before it is locked
+        gone = free and self._was_free  # one look may come just before it is locked
         self._was_free = free
         return gone
 
@@ -139,7 +140,9 @@ def _is_free(lock: "int") -> "bool":
 
 
 def remember(path: "str") -> "None":
-    """Write down what a job of this pool finds: its environment, and what HTCondor puts into its folder."""
+    """Record what a job of this pool finds: its environment, and the files that HTCondor puts into its
+    folder.
+    """
     scratch = os.environ.get("_CONDOR_SCRATCH_DIR", "")
     files = {}
     for name in (".job.ad", ".machine.ad"):
@@ -173,7 +176,7 @@ class _Listener(object):
         self._socket.settimeout(WAIT_SECONDS)
 
     def accept(self) -> "Optional[Tuple[Dict[str, Any], int]]":
-        """``(order, lock)`` from whoever comes first, or None after `WAIT_SECONDS`."""
+        """``(order, lock)`` from the first client, or None after `WAIT_SECONDS`."""
         try:
             connection, _ = self._socket.accept()
         except socket.timeout:
@@ -188,8 +191,8 @@ class _Listener(object):
 def _receive(
     connection: "socket.socket", patience: "float", answer: "bool"
 ) -> "Optional[Tuple[Dict[str, Any], int]]":
-    """``(order, lock)`` from the other end, which is told our process id if it wants an `answer`; None when
-    nothing comes.
+    """``(order, lock)`` from the other end; None if nothing comes. If it wants an `answer`, it gets our
+    process id.
     """
     connection.settimeout(patience)
     try:
@@ -209,13 +212,13 @@ def _receive(
 
 
 def _one_of(connections: "List[socket.socket]") -> "socket.socket":
-    """Fork a process for each socket but the first; in each, its own one is answered and the others are
-    closed.
+    """Fork a process for each socket except the first. Each process returns its own socket and closes the
+    others.
     """
     own = connections[0]
     for connection in connections[1:]:
         if os.fork() == 0:
-            # Its parent ends at once: it is nobody's child, and nobody has to wait for it.
+            # Its parent ends at once, so that no process has to wait for it.
             if os.fork() != 0:
                 os._exit(0)
             os.setsid()
@@ -237,15 +240,16 @@ def _make_scratch(folder: "str", files: "Dict[str, str]") -> "None":
 
 
 def _say_that_it_ends(lock: "int", job: "Dict[str, Any]") -> "None":
-    """This worker has done its work, and only its executor is about to end."""
+    """Note that this worker has done its work and only waits for its executor to end."""
     os.pwrite(lock, run_facts(dict(job, ending=True), os.getpid()), 0)
 
 
 def main(argv: "List[str]") -> "int":
-    """``idle FOLDER SOCKET,SOCKET… TOKEN``: be as many workers as there are open sockets. The token is like
-    no other's.
+    """``idle FOLDER SOCKET,SOCKET… TOKEN``: become as many workers as there are open sockets.
 
-    Each works on what comes by its socket, then waits in FOLDER for others.
+    Each token is unique.
+
+    Each worker takes its first order from its socket, then waits in FOLDER for others.
     """
     # Once for all workers and all their executors, which are forked from this process.
     import ctypes  # noqa: F401
@@ -271,9 +275,7 @@ def main(argv: "List[str]") -> "int":
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(
-        signal.SIGQUIT, signal.SIG_DFL
-    )  # a shell that starts something in the background has it ignored
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell makes its background processes ignore it
     ready = Executor(scratch_folder())
     accepted = _receive(connection, WAIT_SECONDS, answer=False)
     while accepted is not None:
@@ -304,7 +306,7 @@ def main(argv: "List[str]") -> "int":
 
             shutil.rmtree(scratch, ignore_errors=True)
         supervisor = state["supervisor"]
-        # Who removes a map that is complete means the map, not its workers.
+        # Removing a complete map does not mean to end its workers.
         stopped = supervisor is not None and supervisor.stop and supervisor.at_work
         os.pwrite(lock, run_facts(dict(job, dry=not stopped), None), 0)
         os.close(lock)
@@ -315,7 +317,7 @@ def main(argv: "List[str]") -> "int":
         os.close(null)
         if stopped or code not in (0, one_map.EXIT_GONE):
             return code
-        # What the next map needs anyway is done while nobody waits.
+        # Prepare what the next map needs, while no one waits.
         ready = Executor(scratch_folder())
         try:
             listener = _Listener(folder)

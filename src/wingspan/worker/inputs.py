@@ -1,5 +1,5 @@
-"""Reading the pickles of inputs: ``inputs.bin`` holds them one after the other, ``inputs.idx`` where each
-begins (u64, and the end).
+"""Read the pickles of inputs. ``inputs.bin`` holds them one after the other; ``inputs.idx`` holds the
+beginning of each and the end of the last (u64).
 """
 
 from array import array
@@ -43,8 +43,8 @@ class Inputs(object):
         self._first, self._stop = first, end
 
     def bounds(self, first: "int", stop: "int") -> "array[int]":
-        """Where the inputs ``first … stop - 1`` begin, and where the last ends: one number more than there
-        are inputs.
+        """The beginnings of the inputs ``first … stop - 1``, and the end of the last: one number more than
+        there are inputs.
         """
         self._load_offsets(first, stop)
         return self._offsets[first - self._first : stop - self._first + 1]

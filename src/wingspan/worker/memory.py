@@ -1,4 +1,4 @@
-"""Ends an executor that takes more memory than its job asked for, where the system does not see to it."""
+"""End an executor that takes more memory than its job asked for, if the system does not do that."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ WEIGH_SECONDS = 1.0
 
 
 class MemoryLimit(object):
-    """The limit on a personal pool. Elsewhere the system sees to it (cgroups), or nobody asked for one.
+    """The memory limit on a personal pool. Elsewhere the system enforces it (cgroups), or there is none.
 
     Args:
         request: What the job asked for (bytes), or None.
@@ -28,7 +28,7 @@ class MemoryLimit(object):
         self._broken = ""
 
     def enforce(self, executor: "int", now: "float") -> "None":
-        """Kill the executor, with what it has started, if it takes more; it is looked at now and then."""
+        """Kill the executor and its children if they take more. The memory is measured now and then."""
         if not self._most_kib or now < self._next_look:
             return
         self._next_look = now + WEIGH_SECONDS
@@ -49,6 +49,6 @@ class MemoryLimit(object):
                 pass
 
     def why_killed(self) -> "str":
-        """What the executor that died last had done; empty if it was not killed for its memory."""
+        """Why the last executor was killed; empty if it was not killed for its memory."""
         broken, self._broken = self._broken, ""
         return broken

@@ -1,12 +1,11 @@
-"""Processes that a component leaves behind are gone with the work, as on HTCondor: also those that have left
-their session and parent.
+"""End the processes that a component leaves behind, as HTCondor does: also those that have left their session
+and parent.
 
-A worker is the *subreaper* of what its executor starts (prctl(2)): a process whose parent ends becomes its
-child, however often it forked. So all of them are found below it. Where nobody else does it (a worker that is
-a plain process on this machine), a *guardian*, the worker's parent, ends them should the worker itself be
-killed.
+A worker is the *subreaper* of all processes that its executor starts (prctl(2)): a process whose parent ends
+becomes the worker's child. So all of them are found below the worker. If the worker is a plain process on
+this machine, a *guardian*, which is the worker's parent, ends them in case the worker itself is killed.
 
-Workers of other maps that a component made are left alone: they outlive whoever made the map.
+Workers of other maps that a component made are left alone, because they outlive the maker of a map.
 """
 
 import os
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
     from typing import Dict, List, Sequence
 
 _SET_CHILD_SUBREAPER = 36
-#: Seconds after which a process that does not end is given up: it waits for the kernel.
+#: Seconds to wait for a killed process. One that takes longer waits for the kernel and is given up.
 _PATIENCE = 5.0
 
 
 def adopt() -> "None":
-    """Be the parent of all orphans below this process, where the kernel knows that."""
+    """Become the parent of all orphans below this process, if the kernel supports that."""
     if not sys.platform.startswith("linux"):
         return
     try:
@@ -36,9 +35,7 @@ def adopt() -> "None":
 
 
 def reap(but: "Sequence[int]" = ()) -> "None":
-    """Collect children that have ended, up to the first that is one of `but`: somebody else waits for
-    those.
-    """
+    """Collect ended children, up to the first that is one of `but`, for which another caller waits."""
     try:
         while True:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -54,7 +51,7 @@ def end() -> "None":
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except (AttributeError, ChildProcessError):
-        return  # there is nobody: the usual case
+        return  # the usual case: there is none
     deadline = time.monotonic() + _PATIENCE
     while True:
         reap()
@@ -65,13 +62,13 @@ def end() -> "None":
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
-                pass  # it has ended, or became somebody else's
+                pass  # it has ended, or has another parent now
         time.sleep(0.002)
 
 
 def guard() -> "None":
-    """Fork: the child goes on, and this process stays to end what the child may leave behind. It ends as the
-    child does.
+    """Fork. The child goes on; this process stays to end what the child may leave behind, and then ends as
+    the child did.
     """
     if not os.path.isdir("/proc/self"):
         return
@@ -98,7 +95,7 @@ def guard() -> "None":
 
 
 def _below(root: "int") -> "List[int]":
-    """Processes below `root`, but for workers of maps and what is below those."""
+    """Processes below `root`, except workers of maps and the processes below those."""
     children: "Dict[int, List[int]]" = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -116,20 +113,20 @@ def _below(root: "int") -> "List[int]":
 
 
 def _parent(pid: "str") -> "int":
-    """Of a process that is alive; 0 for every other one."""
+    """The parent of a living process; 0 for every other one."""
     try:
         with open("/proc/%s/stat" % pid, "rb") as file:
             state, parent = (
                 file.read().rpartition(b")")[2].split()[:2]
-            )  # the name before it may hold anything
+            )  # the name before it may contain any character
     except (OSError, ValueError):
         return 0
     return 0 if state in (b"Z", b"X") else int(parent)
 
 
 def _is_worker(pid: "int") -> "bool":
-    """It was started as a worker for local maps: not a fork of this process, or of its executor, which is
-    called the same.
+    """Whether it was started as a worker for local maps. A fork of this process or of its executor has the
+    same name, but is none.
     """
     words = _words(pid)
     return (

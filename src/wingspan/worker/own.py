@@ -1,10 +1,11 @@
-"""The user's own modules on a worker: imported from the source that came with the function, as it was when
-the map was made.
+"""The user's own modules on a worker.
 
-What comes is one value of plain types (see `wingspan.maps._own`): the text of the files, which module lies in
-which, and what of the modules' globals is another than their source makes it. Where the worker sees the
-caller's files, modules keep their paths, so that what lies beside them is found; elsewhere the files are
-written to the worker's scratch folder.
+They are imported from the source that came with the function, as it was when the map was made.
+
+They come as one value of plain types (see `wingspan.maps._own`): the text of the files, the file of each
+module, and those globals that differ from what the source makes. If the worker sees the caller's files,
+modules keep their paths, so that files beside them are found. Elsewhere the files are written to the worker's
+scratch folder.
 """
 
 import importlib.machinery
@@ -24,7 +25,7 @@ MAIN = "wingspan_main"
 
 
 def pack(own: "Optional[Dict[str, Any]]") -> "Optional[bytes]":
-    """What precedes the pickle of a function in its file, pickled itself: packed own modules, or None."""
+    """The value that precedes the pickle of a function in its file: packed own modules, or None."""
     return None if own is None else zlib.compress(pickle.dumps(own, 4), 1)
 
 
@@ -34,7 +35,7 @@ def unpack(data: "bytes") -> "Dict[str, Any]":
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Loads a module from text in memory; its file is only where it says it is from."""
+    """Loads a module from text in memory. Its file name only says where the text comes from."""
 
     def __init__(self, finder: "Finder", name: "str", path: "str", text: "bytes", mtime: "int") -> "None":
         importlib.machinery.SourceFileLoader.__init__(self, name, path)
@@ -52,8 +53,8 @@ class _Loader(importlib.machinery.SourceFileLoader):
         return importlib.machinery.SourceFileLoader.get_data(self, path)
 
     def path_stats(self, path: "Any") -> "Mapping[str, Any]":
-        # With these the compiled file that the caller's Python left beside the source is found, if it is of
-        # this text.
+        # With these, Python finds the compiled file that the caller's Python left beside the source, if it
+        # belongs to this text.
         return {"mtime": self._mtime // 10**9, "size": len(self._text)}
 
     def set_data(self, path: "Any", data: "Any", *, _mode: "int" = 0o666) -> "None":
@@ -87,8 +88,8 @@ class Finder(object):
 
     Args:
         own: See `wingspan.maps._own.pack`.
-        folders: Where the files of each root are, for this process.
-        key: Whose modules they are, where a process may have several finders.
+        folders: The folder of each root's files in this process.
+        key: The owner of the modules, since a process may have several finders.
     """
 
     def __init__(self, own: "Dict[str, Any]", folders: "Sequence[str]", key: "str" = "") -> "None":
@@ -126,7 +127,7 @@ class Finder(object):
         )
 
     def callers_path(self, path: "str") -> "str":
-        """Where the caller has a file that is here at `path`."""
+        """The caller's path of a file that is at `path` here."""
         for folder, root in zip(self.folders, self.roots):
             if folder != root and path.startswith(folder + os.sep):
                 return root + path[len(folder) :]
@@ -136,7 +137,7 @@ class Finder(object):
         pass
 
     def apply_state(self) -> "None":
-        """Give modules that are imported now the globals that they had where the map was made."""
+        """Give newly imported modules the globals that they had where the map was made."""
         from . import rebuild
 
         while self.waiting:
@@ -156,8 +157,8 @@ class Finder(object):
                 _put(target, last, value)
 
     def _is_of_another_place(self, pickled: "bytes") -> "bool":
-        """It names the caller's files, which are elsewhere here: what the module made of its own place when
-        it was imported is right.
+        """Whether a value names the caller's files, which have other paths here. Then the value that the
+        module computed when it was imported here is right.
         """
         return any(
             folder != root and os.fsencode(root) in pickled for folder, root in zip(self.folders, self.roots)
@@ -165,7 +166,7 @@ class Finder(object):
 
 
 def _put(target: "Any", name: "str", value: "Any") -> "None":
-    """Set an attribute; what others may refer to as well is changed in its place."""
+    """Set an attribute. Objects that others may refer to are changed in place."""
     present = vars(target).get(name)
     if present is value:
         return
@@ -194,7 +195,7 @@ def _put(target: "Any", name: "str", value: "Any") -> "None":
 
 
 def _is_plain_object(value: "Any") -> "bool":
-    """All that it holds is in its ``__dict__``."""
+    """Whether all its state is in its ``__dict__``."""
     kind = type(value)
     if isinstance(value, (type, types.FunctionType, types.ModuleType)) or not hasattr(value, "__dict__"):
         return False
@@ -221,7 +222,9 @@ def _random_states() -> "Tuple[Any, ...]":
 
 
 def _restore_random_states(before: "Tuple[Any, ...]") -> "None":
-    """A module that sets the seed when it is imported does not set it for all workers alike."""
+    """Undo the effect of a module that sets the seed when it is imported: workers must not all draw the
+    same numbers.
+    """
     import random
 
     if random.getstate() != before[0]:
@@ -235,9 +238,7 @@ def _restore_random_states(before: "Tuple[Any, ...]") -> "None":
 
 
 def _make_generators_differ(module: "Any") -> "None":
-    """Generators that a module makes when it is imported, with a seed perhaps, become others on each
-    worker.
-    """
+    """Replace generators that a module makes when it is imported, so that each worker has its own."""
     import random
 
     numpy_random = sys.modules.get("numpy.random")
@@ -259,7 +260,7 @@ def install(data: "bytes", scratch: "str") -> "Finder":
 
     Args:
         data: What `pack` gave.
-        scratch: Folder for files, where the caller's are not seen.
+        scratch: A folder for files, if the caller's are not visible.
     """
     own = unpack(data)
     folders = []
@@ -270,7 +271,7 @@ def install(data: "bytes", scratch: "str") -> "Finder":
             sys.path.insert(1, root)
             continue
         written = _write(own, number, scratch)
-        sys.path.insert(1, written)  # children of `multiprocessing` import from there
+        sys.path.insert(1, written)  # children of `multiprocessing` import them from there
         folders.append(root if there else written)
     finder = Finder(own, folders)
     sys.meta_path.insert(0, finder)
@@ -309,8 +310,8 @@ def _write(own: "Dict[str, Any]", number: "int", scratch: "str") -> "str":
 
 
 class _Without(object):
-    """Last of all finders: a stand-in for Wingspan itself, which own modules may import at their top and
-    workers need not have.
+    """The last finder: it provides a stand-in for Wingspan, which own modules may import at their top
+    although workers need not have it.
     """
 
     def __init__(self, finder: "Finder") -> "None":
@@ -342,15 +343,17 @@ class _AbsentModule(types.ModuleType):
         return _Absent(self.__name__ + "." + name, self.__dict__["_finder"])
 
 
-#: Decorators of Wingspan, as they stand before a function, with arguments or without: on a worker they give
-#: back the function.
+#: Decorators of Wingspan, with or without arguments. On a worker they return the function itself.
 _DECORATORS = frozenset(
     "%s%s" % (name, call) for name in ("wingspan.mapped", "wingspan.memo") for call in ("", "()")
 )
 
 
 class _Absent(object):
-    """Anything of Wingspan where it is not installed: may be named and called while modules are imported."""
+    """Stands for any name of Wingspan where it is not installed.
+
+    Modules may use and call it while they are imported.
+    """
 
     def __init__(self, name: "str", finder: "Finder") -> "None":
         self._name, self._finder = name, finder
@@ -374,13 +377,13 @@ class _Absent(object):
 # -- __main__ ------------------------------------------------------------------------------------------------
 
 
-#: Names the file from which children of `multiprocessing` take their ``__main__``.
+#: The variable that names the file from which children of `multiprocessing` take their ``__main__``.
 MAIN_VARIABLE = "WINGSPAN_MAIN"
 
 
 class _MainSpec(importlib.machinery.ModuleSpec):
-    """Tells `multiprocessing` which module its children import as ``__main__``, and writes it when it
-    asks.
+    """Tells `multiprocessing` which module its children import as ``__main__``, and writes that module when
+    it is needed.
     """
 
     module: "Any" = None
@@ -389,7 +392,7 @@ class _MainSpec(importlib.machinery.ModuleSpec):
 
     @property
     def parent(self) -> "str":
-        return vars(self.module).get("__package__") or ""  # relative imports go by the caller's package
+        return vars(self.module).get("__package__") or ""  # relative imports refer to the caller's package
 
     @property
     def name(self) -> "str":
@@ -405,12 +408,12 @@ class _MainSpec(importlib.machinery.ModuleSpec):
 
 
 def own_prefix(pid: "int") -> "str":
-    """Begins the names of what process `pid` leaves in its scratch folder."""
+    """The beginning of the names of files that process `pid` leaves in its scratch folder."""
     return ".wingspan-own-%d-" % pid
 
 
 def remove_left_behind(scratch: "str", pid: "int") -> "None":
-    """Take away the files that process `pid`, which has ended, wrote for itself and its children."""
+    """Remove the files that process `pid`, which has ended, wrote for itself and its children."""
     import shutil
 
     try:
@@ -427,7 +430,7 @@ def remove_left_behind(scratch: "str", pid: "int") -> "None":
 
 
 def become_main(scratch: "str") -> "None":
-    """Let this process have a ``__main__`` of the user's, empty at first."""
+    """Give this process a ``__main__`` for the user's code, empty at first."""
     from . import rebuild
 
     rebuild.on_worker[0] = True
@@ -441,7 +444,7 @@ def become_main(scratch: "str") -> "None":
 
 
 def modules_of_the_user() -> "List[types.ModuleType]":
-    """The user's ``__main__``, and those of his own modules that were imported."""
+    """The user's ``__main__``, and those own modules that were imported."""
     from . import rebuild
 
     found = rebuild.stand_ins()

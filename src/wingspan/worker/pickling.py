@@ -1,4 +1,7 @@
-"""Pickling inputs and outputs: by value what the other side cannot import, quickly what is simple."""
+"""Pickle inputs and outputs.
+
+Code that the other side cannot import goes by value; simple values are pickled quickly.
+"""
 
 import io
 import pickle
@@ -33,29 +36,27 @@ class Dumper(object):
 
     @property
     def codes(self) -> "List[Any]":
-        """Code that was pickled by value so far, or since an object could not be pickled."""
+        """The code that was pickled by value, since the start or since an object could not be pickled."""
         return self._pickler.codes
 
     def write(self, data: "Any") -> "None":
-        """The pickler's file is this object: it goes wherever the present pickle is to go."""
+        """The pickler writes to this object, which passes the data on to the present target."""
         self._write(data)
 
     def dump(self, value: "Any", write: "Callable[[Any], Any]") -> "None":
-        """Pickle `value` to `write`, as it comes: large bytes and arrays are handed over as they are,
-        uncopied.
-        """
+        """Pickle `value` to `write` piece by piece. Large bytes and arrays are passed on without a copy."""
         self._write = write
         try:
             self._pickler.dump(value)
         except BaseException:
-            self._start()  # it may be left half-way
+            self._start()  # it may be in the middle of an object
             raise
         finally:
             self._pickler.start_anew()
             self._write = self._buffer.write
 
     def try_out(self, value: "Any") -> "None":
-        """Raises what keeps `value` from being pickled."""
+        """Raise the error that keeps `value` from being pickled."""
         self.dump(value, id)
 
     def exception(self, error: "BaseException") -> "bytes":
@@ -70,7 +71,7 @@ class Dumper(object):
                 self._pickler.with_chain = True
 
     def dumps(self, value: "Any") -> "bytes":
-        """The pickle of `value`; raises whatever keeps it from being pickled."""
+        """The pickle of `value`. Raises the error that keeps it from being pickled."""
         if type(value) in SIMPLE:
             return pickle.dumps(value, PROTOCOL)
         buffer, pickler = self._buffer, self._pickler
@@ -78,7 +79,7 @@ class Dumper(object):
             pickler.dump(value)
             return buffer.getvalue()
         except BaseException:
-            # The pickler may be left half-way: start afresh.
+            # The pickler may be in the middle of an object: make a new one.
             self._start()
             raise
         finally:
@@ -88,13 +89,13 @@ class Dumper(object):
 
 
 def culprit(value: "Any", name: "str", dumps: "Callable[[Any], Any]", depth: "int" = 6) -> "Tuple[str, str]":
-    """Where in `value` the thing is that cannot be pickled.
+    """Find the part of `value` that cannot be pickled.
 
     Args:
-        value: Something that `dumps` refuses.
-        name: How to call it, such as ``"the result"``.
-        dumps: What pickles.
-        depth: How many levels to look into.
+        value: A value that `dumps` refuses.
+        name: Its name for messages, such as ``"the result"``.
+        dumps: The function that pickles.
+        depth: How many levels to search.
 
     Returns:
         ``("the result['lock']", "_thread.lock")``: a path to the smallest part that is refused, and its
@@ -111,7 +112,7 @@ def culprit(value: "Any", name: "str", dumps: "Callable[[Any], Any]", depth: "in
                 part_name, part = next(parts)
             except (
                 BaseException
-            ):  # the end; or an object that cannot be looked at, as a proxy of what is gone
+            ):  # the end, or an object that cannot be inspected, such as a proxy whose object is gone
                 break
             try:
                 dumps(part)

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 class Printed(io.TextIOWrapper):
-    """Standard output of the executor: notes in `written` when Python code has written to it."""
+    """Standard output of the executor. It sets `written` when Python code has written to it."""
 
-    #: One flag for both streams, in a list: the one thing that is looked at after each component.
+    #: One flag for both streams, in a list, because it is read after each component.
     written = [False]
 
     def write(self, text: "str") -> "int":
@@ -36,7 +36,7 @@ def printing_to(descriptor: "int") -> "Printed":
 
 
 def settle(stream: "Any") -> "None":
-    """Flush what the user has put in place of a stream, whatever it is."""
+    """Flush an object that the user may have put in the place of a stream."""
     try:
         stream.flush()
     except Exception:
@@ -44,8 +44,8 @@ def settle(stream: "Any") -> "None":
 
 
 def unbuffer_c() -> "None":
-    """Let what C code prints go out as it comes: nobody would flush it, and it would come after what Python
-    prints later (setvbuf(3)).
+    """Switch off the buffers of C's standard streams (setvbuf(3)). They would not be flushed, and C's output
+    would come after later output of Python.
     """
     try:
         import ctypes

@@ -1,13 +1,14 @@
-"""What pickles of ours call when they are read: it builds classes, functions and exceptions, or finds those
-that the reader has.
+"""The functions that our pickles call when they are read.
 
-The rules stand in ``docs/values.md``. Two are kept here: *the reader's own class wins* (in a session by its
-name, on a worker, where two classes may have one name, by the key that it travels with), and *what is known
-already is not changed*.
+They build classes, functions and exceptions, or find those that the reader has.
 
-Pickles name this module by `NAME`, under which it is registered: in a session it is part of `wingspan`, on a
-worker of the archive. It is one module, however long, as a pickle that names it must be readable by whatever
-Wingspan made the map.
+The rules stand in ``docs/values.md``. Two of them are implemented here. *The reader's own class wins*: a
+session finds it by its name, a worker, where two classes may have one name, by the key that it travels with.
+*What is known already is not changed.*
+
+Pickles name this module by `NAME`, under which it is registered, because it is part of `wingspan` in a
+session, and part of the archive on a worker. It stays one module although it is long, since every Wingspan
+that made a map must be able to read pickles that name it.
 """
 
 import contextlib
@@ -24,33 +25,33 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 NAME = "wingspan_rebuild"
-#: Is in every pickle that holds bytecode, or a class: only the Python version that wrote it may read it.
+#: A marker in every pickle that contains bytecode or a class. Only the Python version that wrote it may read
+#: it.
 CODE_MARKS = (b"code_by_value", b"class_by_value", b"cloudpickle")
 
-#: Whether this process executes components. In a list, so that it can be set in the one module that is
-#: registered.
+#: Whether this process executes components. It is a list, so that it can be set in the one registered module.
 on_worker = [False]
-#: Modules whose things travel by value here, though they are in ``sys.modules``: made by `namespace` on a
-#: worker.
+#: Modules that `namespace` made on a worker. Their objects travel by value, though the modules are in
+#: ``sys.modules``.
 _stand_ins: "Dict[str, types.ModuleType]" = {}
 _by_key: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
 _keys: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
 _context_variables: "Dict[str, Any]" = {}
-#: What is being built at this moment and waits for its state, by its id; and by which thread.
+#: Objects that are being built and wait for their state, by id, with the thread that builds them.
 _fresh: "Dict[int, Tuple[Any, int]]" = {}
 _lock = threading.RLock()
 _depth = threading.local()
-#: Objects without a state that no module here keeps, by module and name.
+#: Objects without a state that belong to no module here, by module and name.
 _sentinels: "Dict[Tuple[str, str], Any]" = {}
 
 
 def loads(pickled: "Any") -> "Any":
-    """Read a pickle; of what was half built when an error came nothing is kept."""
+    """Read a pickle. If it fails, objects that were half built are forgotten."""
     return _read(pickle.loads, pickled)
 
 
 def load(stream: "Any") -> "Any":
-    """The same, of a pickle that comes in pieces."""
+    """The same for a pickle that comes in pieces."""
     return _read(pickle.load, stream)
 
 
@@ -66,7 +67,7 @@ def _read(read: "Callable[[Any], Any]", source: "Any") -> "Any":
 
 
 def _drop_half_built() -> "None":
-    """What an error left, and the doubles that pickle makes of what refers to itself."""
+    """Forget what an error left, and the copies that pickle makes of objects that refer to themselves."""
     thread = threading.get_ident()
     with _lock:
         for identity, (thing, builder) in list(_fresh.items()):
@@ -86,12 +87,12 @@ def _begin(thing: "Any", key: "Optional[str]" = None) -> "None":
 
 
 def _end(thing: "Any") -> "bool":
-    """`thing` gets its state now; False where it is the reader's own, or known already."""
+    """Whether `thing` gets its state now. It does not if it is the reader's own, or known already."""
     return _fresh.pop(id(thing), None) is not None
 
 
 def holds_code(pickled: "bytes") -> "bool":
-    """There is bytecode, or a class by value, in this pickle."""
+    """Mark that this pickle contains bytecode, or a class by value."""
     return any(mark in pickled for mark in CODE_MARKS)
 
 
@@ -106,7 +107,7 @@ def key_of(thing: "Any") -> "str":
 
 
 def is_stand_in(module: "str") -> "bool":
-    """The module is one that `namespace` made: nobody else can import it."""
+    """Whether `namespace` made the module, so that others cannot import it."""
     return module in _stand_ins
 
 
@@ -116,7 +117,7 @@ def stand_ins() -> "List[types.ModuleType]":
 
 
 def lookup(module: "Optional[str]", qualified_name: "str") -> "Any":
-    """What stands under this name in a module that is imported; None if nothing does."""
+    """The object with this name in an imported module, or None."""
     found = sys.modules.get(module or "")
     for part in qualified_name.split("."):
         if found is None:
@@ -129,8 +130,8 @@ def lookup(module: "Optional[str]", qualified_name: "str") -> "Any":
 
 
 def _publish(module: "str", qualified_name: "str", thing: "Any") -> "None":
-    """On a worker: let what comes from a module that is not there be found under its name, as
-    `multiprocessing` looks for it.
+    """On a worker: register an object of a module that is missing, so that `multiprocessing` finds it by its
+    name.
     """
     if on_worker[0] and "." not in qualified_name:
         stand_in = _stand_ins.get(module)
@@ -139,7 +140,7 @@ def _publish(module: "str", qualified_name: "str", thing: "Any") -> "None":
 
 
 def _known(key: "Optional[str]", module: "str", qualified_name: "str", kind: "type") -> "Any":
-    """The reader's own thing, or the one that an earlier pickle brought; None if there is none."""
+    """The reader's own object, or the one from an earlier pickle; None if there is none."""
     if not on_worker[0] and key is not None:
         own = lookup(module, qualified_name)
         if isinstance(own, kind):
@@ -153,13 +154,14 @@ def _known(key: "Optional[str]", module: "str", qualified_name: "str", kind: "ty
 def namespace(module: "str", facts: "Dict[str, Any]", importable: "bool") -> "Dict[str, Any]":
     """The globals of functions that travel by value.
 
-    In a session a dict of their own: what a component did to its globals stays there. On a worker that of the
-    module, which is made if nobody can import it.
+    In a session they are a separate dict, so that a component's changes to its globals stay there. On a
+    worker they are those of the module, which is made if it cannot be imported.
 
     Args:
         module: Its name.
         facts: ``__name__``, ``__file__`` and the like.
-        importable: The module itself travels as source, or is installed; only this function of it does not.
+        importable: Whether the module itself travels as source or is installed, and only this function does
+            not.
     """
     if not on_worker[0]:
         return dict(facts)
@@ -178,7 +180,7 @@ def _stand_in(module: "str", facts: "Dict[str, Any]") -> "Optional[types.ModuleT
         made = _stand_ins.get(module)
         if made is None:
             if module != "__main__" and (module in sys.modules or _comes_as_source(module)):
-                return None  # another module of this name is there, or can be imported
+                return None  # there is another module of this name, or one can be imported
             made = _stand_ins[module] = types.ModuleType(module)
             if module == "__main__":
                 made.__dict__["__spec__"] = None
@@ -190,9 +192,7 @@ def _stand_in(module: "str", facts: "Dict[str, Any]") -> "Optional[types.ModuleT
 
 
 def _comes_as_source(module: "str") -> "bool":
-    """The map has an own module of this name, which is not the one that a function by value is of: there
-    are two.
-    """
+    """Whether the map has an own module of this name, besides that of a function that travels by value."""
     return any(
         module in getattr(finder, "modules", ())
         for finder in sys.meta_path
@@ -201,12 +201,12 @@ def _comes_as_source(module: "str") -> "bool":
 
 
 def stand_in_for_main(module: "types.ModuleType") -> "None":
-    """Let `module` be the one that the user's ``__main__`` is built in."""
+    """Use `module` to build the user's ``__main__`` in."""
     _stand_ins["__main__"] = sys.modules["__main__"] = module
 
 
 def module_by_value(module: "str") -> "types.ModuleType":
-    """A module that travels by value: its state follows."""
+    """Make a module that travels by value. Its state follows."""
     if not on_worker[0] and module in sys.modules:
         return sys.modules[module]
     made = (_stand_in(module, {}) if on_worker[0] else None) or types.ModuleType(module)
@@ -228,7 +228,7 @@ def set_module(
 
 
 class _Missing(object):
-    """Says why something of a module that travelled by value is not there."""
+    """Explains why a name of a module that travelled by value is missing."""
 
     def __init__(self, module: "str", reasons: "Dict[str, str]") -> "None":
         self._module, self._reasons = module, reasons
@@ -240,7 +240,7 @@ class _Missing(object):
 
 
 def by_path(module: "str", path: "str") -> "Any":
-    """What stands under a name in a module, which is imported."""
+    """Import a module and return the object with this name."""
     __import__(module)
     found = sys.modules[module]
     for part in path.split("."):
@@ -249,7 +249,7 @@ def by_path(module: "str", path: "str") -> "Any":
 
 
 def sentinel(module: "str", name: "str", kind: "type") -> "Any":
-    """The object without a state that a module keeps under a name, to be compared by ``is``."""
+    """An object without a state that a module keeps under a name, to be compared by ``is``."""
     if module != "__main__" and not on_worker[0] and module not in sys.modules:
         try:
             __import__(module)
@@ -270,8 +270,8 @@ def sentinel(module: "str", name: "str", kind: "type") -> "Any":
 
 
 def kept(module: "str", name: "str", kind: "type", base: "Any") -> "Any":
-    """An object that its class pickles by the name under which a module keeps it; where nobody has it,
-    one without its state.
+    """An object that its class pickles by its name in a module. If no module has it, an object without its
+    state is made.
     """
     found = lookup(module, name)
     if type(found) is kind:
@@ -294,7 +294,7 @@ def set_kept(made: "Any", state: "Any") -> "Any":
 
 
 def code_by_value(data: "bytes", file: "Optional[str]" = None, text: "str" = "") -> "types.CodeType":
-    """Code; and the text of its file, for tracebacks where that file is not there."""
+    """Make a code object, and register the text of its file for tracebacks if the file is missing."""
     if file is not None:
         import linecache
         import os
@@ -321,7 +321,7 @@ def function(
     values: "Dict[str, Any]",
     closure: "Optional[Tuple[types.CellType, ...]]",
 ) -> "types.FunctionType":
-    """A function without its state; with a `key` it is one that stands under its name in its module."""
+    """Make a function without its state. If it has a `key`, it stands under its name in its module."""
     known = _known(key, module, qualified_name, types.FunctionType)
     if known is not None:
         return known  # type: ignore[no-any-return]
@@ -332,7 +332,7 @@ def function(
 
 
 def set_function(made: "types.FunctionType", state: "Tuple[Dict[str, Any], Dict[str, Any], Any]") -> "Any":
-    """Give a function its attributes, and its namespace what that lacks."""
+    """Give a function its attributes, and add missing globals to its namespace."""
     values, attributes, _ = state
     if not _end(made):
         return made
@@ -352,7 +352,7 @@ def set_function(made: "types.FunctionType", state: "Tuple[Dict[str, Any], Dict[
 def cached_function(
     key: "Optional[str]", wrapped: "Callable[..., Any]", maxsize: "Optional[int]", typed: "bool"
 ) -> "Any":
-    """What functools.lru_cache and functools.cache make; each process has a cache of its own."""
+    """Make what functools.lru_cache and functools.cache return. Each process has a cache of its own."""
     import functools
 
     module, name = wrapped.__module__, wrapped.__qualname__
@@ -379,7 +379,7 @@ def single_dispatch(
     module: "str" = "",
     name: "str" = "",
 ) -> "Any":
-    """What functools.singledispatch makes, and what was registered with it."""
+    """Make what functools.singledispatch returns, with the registered functions."""
     import functools
 
     known = _known(key, module, name, types.FunctionType)
@@ -397,12 +397,12 @@ def single_dispatch(
 def parameter(
     key: "str", module: "str", kind: "Any", arguments: "List[Any]", options: "Dict[str, Any]"
 ) -> "Any":
-    """A type variable or a new type of typing's."""
+    """Make a type variable or a new type of `typing`."""
     known = _known(key, module, arguments[0], kind)
     if known is not None:
         return known
     made = kind(*arguments, **options)
-    made.__module__ = module  # typing takes that of its caller
+    made.__module__ = module  # typing takes the module of its caller
     _remember(key, module, arguments[0], made)
     return made
 
@@ -422,7 +422,7 @@ def property_like(kind: "type", parts: "Tuple[Any, ...]", attributes: "Dict[str,
 
 
 def context_variable(key: "str", name: "str", default: "Tuple[Any, ...]", value: "Tuple[Any, ...]") -> "Any":
-    """A contextvars.ContextVar, with the value that it had for whoever wrote it."""
+    """A contextvars.ContextVar with the value that it had for the writer."""
     import contextvars
 
     made = _context_variables.get(key)
@@ -447,19 +447,19 @@ def dead_reference() -> "Any":
 
 
 def fresh_random(kind: "type") -> "Any":
-    """A generator of random numbers of the standard library that no other process has."""
+    """Make a random generator of the standard library with a state that no other process has."""
     return kind()
 
 
 def seed_anew(made: "Any", state: "Any") -> "Any":
-    """Such a generator of a class of the user's."""
+    """Make such a generator of a user's class."""
     made.setstate(state)
     made.seed()
     return made
 
 
 def fresh_generator(kind: "type", source: "Optional[type]") -> "Any":
-    """A generator of NumPy's that no other process has."""
+    """Make a generator of NumPy with a state that no other process has."""
     return kind() if source is None else kind(source())
 
 
@@ -476,14 +476,14 @@ def class_by_value(
     head: "Dict[str, Any]",
     quiet: "bool",
 ) -> "type":
-    """A class without what is in it, or the reader's own.
+    """Make a class without its content, or return the reader's own.
 
     Args:
-        key: What it travels by.
-        named: It stands under its name in its module.
-        module, qualified_name, metaclass, bases: As the class has them; no metaclass: that of its bases.
-        head: What must be there when the class is created: ``__slots__``, for instance.
-        quiet: A base has an ``__init_subclass__`` of the user's, which has been called where the class was
+        key: The key by which it travels.
+        named: Whether it stands under its name in its module.
+        module, qualified_name, metaclass, bases: Those of the class; without a metaclass, that of the bases.
+        head: Entries that the class must be created with: ``__slots__``, for instance.
+        quiet: Whether a base has a user's ``__init_subclass__``, which was called where the class was
             defined.
     """
     known = _known(key if named else None, module, qualified_name, type)
@@ -521,11 +521,11 @@ def _new_class(
 
 
 def _no_init_subclass(cls: "Any", **arguments: "Any") -> "None":
-    """In place of a base's hook, which was called where the class was defined."""
+    """Replaces a base's hook, which was called where the class was defined."""
 
 
 def _create(metaclass: "type", name: "str", bases: "Tuple[type, ...]", head: "Dict[str, Any]") -> "type":
-    # Not metaclass(name, bases, head): what the metaclass does has been done, and is in the state.
+    # Not metaclass(name, bases, head): the effects of the metaclass are in the state already.
     if any(one.__module__ == "_ctypes" for one in metaclass.__mro__):
         return metaclass(name, bases, dict(head))  # type: ignore[no-any-return]
     try:
@@ -542,13 +542,13 @@ def _create(metaclass: "type", name: "str", bases: "Tuple[type, ...]", head: "Di
 
 def _set_on_class(kind: "type", name: "str", value: "Any") -> "None":
     try:
-        type.__setattr__(kind, name, value)  # past what a metaclass does when its classes are changed
+        type.__setattr__(kind, name, value)  # without the metaclass's own __setattr__
     except TypeError:
-        setattr(kind, name, value)  # one written in C must know
+        setattr(kind, name, value)  # a metaclass written in C must know of it
 
 
 def set_class(made: "type", state: "Tuple[Dict[str, Any], Tuple[type, ...], bool]") -> "type":
-    """Put in a class what belongs there; the reader's own class is left as it is."""
+    """Fill a class with its content. The reader's own class is left as it is."""
     if not _end(made):
         return made
     attributes, registered, named = state
@@ -586,11 +586,11 @@ def new_member(
     arguments: "Tuple[Any, ...]",
     flags: "Optional[int]" = None,
 ) -> "Any":
-    """A member for an enum that is being built; of one that is known, its own.
+    """Make a member for an enum that is being built. A known enum's own member is returned.
 
     Args:
         kind: The enum.
-        base: The built-in class that its members are of, and `arguments` what one is made with.
+        base: The built-in class of its members, and `arguments` the arguments for one.
         name: Its name.
         arguments: See `base`.
         flags: The value, if it is a combination of flags.
@@ -608,9 +608,7 @@ def new_member(
 
 
 class _Discarded(object):
-    """In place of a member that the reader's own enum does not have: it goes into a state that is not
-    used.
-    """
+    """Replaces a member that the reader's own enum lacks. It goes into a state that is not used."""
 
 
 def set_member(made: "Any", state: "Dict[str, Any]") -> "Any":
@@ -623,14 +621,14 @@ def set_member(made: "Any", state: "Dict[str, Any]") -> "Any":
 
 
 def exception(kind: "type", base: "Any", arguments: "Tuple[Any, ...]") -> "BaseException":
-    """An exception without its constructor being called, which may want other arguments than those it
-    keeps.
+    """Make an exception without calling its constructor, which may need other arguments than those that the
+    exception keeps.
     """
     try:
         made = base.__new__(kind, *arguments)
     except TypeError:
-        made = base.__new__(kind)  # the state says it all
-    if issubclass(base, UnicodeError):  # it has nothing but what its constructor takes
+        made = base.__new__(kind)  # the state contains everything
+    if issubclass(base, UnicodeError):  # it has no state besides the constructor's arguments
         with contextlib.suppress(Exception):
             base.__init__(made, *arguments)
     return made  # type: ignore[no-any-return]
@@ -641,8 +639,8 @@ def set_exception(made: "BaseException", state: "Tuple[Dict[str, Any], Any, Dict
 
     Args:
         made: The exception.
-        state: What the built-in class keeps, what the object keeps (or what its own ``__getstate__`` gave),
-            the exceptions it is chained to.
+        state: The state of the built-in class, that of the object (or the result of its own
+            ``__getstate__``), and the exceptions that it is chained to.
     """
     built_in, own, chain = state
     for name, value in built_in.items():
@@ -659,8 +657,8 @@ def set_exception(made: "BaseException", state: "Tuple[Dict[str, Any], Any, Dict
 
 
 def _set_built_in(made: "BaseException", name: "str", value: "Any") -> "None":
-    """Set what the built-in class keeps, whatever the user's class makes of that name, and where it lets
-    nothing be set.
+    """Set the attributes of the built-in class, even if the user's class uses their names or allows no
+    assignment.
     """
     for ancestor in type(made).__mro__:
         if name in vars(ancestor) and not ancestor.__flags__ & (1 << 9):
@@ -669,7 +667,7 @@ def _set_built_in(made: "BaseException", name: "str", value: "Any") -> "None":
 
 
 class _State(object):
-    """What an object's own ``__getstate__`` gave."""
+    """Apply what an object's own ``__getstate__`` returned."""
 
     def __init__(self, value: "Any") -> "None":
         self.value = value
@@ -679,7 +677,7 @@ class _State(object):
 
 
 def set_attributes(made: "Any", state: "Any") -> "None":
-    """As pickle does it: ``state`` is a dict, or a dict and one for slots."""
+    """Apply a state as pickle does: ``state`` is a dict, or a dict and one for slots."""
     slots: "Any" = None
     if isinstance(state, tuple) and len(state) == 2:
         state, slots = state

@@ -1,5 +1,5 @@
-"""Executors whose work is done: they end in order, as a script does, while the worker goes on or before it
-ends itself.
+"""Executors that have done their work. They end in order, as a script does, while the worker goes on or
+before it ends.
 """
 
 import select
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .child import Executor
     from .outbox import Outbox
 
-#: Seconds that an executor has left for its end when the worker itself is told to end.
+#: Seconds that an executor gets for its end when the worker itself is told to end.
 TOLD_SECONDS = 2.0
 _OVERDUE = (
     "wingspan: the process was killed, as it had not ended %.0f s after its last component: "
@@ -30,11 +30,11 @@ class _Retired(object):
 
 
 class RetiredExecutors(object):
-    """What they print at their end is told as output of the last component that each has done.
+    """What an executor prints at its end is reported as output of the last component that it did.
 
     Args:
-        outbox: That of the worker.
-        seconds: So long each of them has for its end; then it is killed.
+        outbox: The worker's outbox.
+        seconds: How long each of them may take to end; then it is killed.
     """
 
     def __init__(self, outbox: "Outbox", seconds: "float") -> "None":
@@ -43,7 +43,10 @@ class RetiredExecutors(object):
         self._ending: "List[_Retired]" = []
 
     def add(self, process: "Executor", last: "Optional[Tuple[int, int]]") -> "None":
-        """Let an executor end that has no component. `last` are round and number of the last that it did."""
+        """Let an executor end that has no component.
+
+        `last` is the round and number of the last one that it did.
+        """
         process.send((pipes.END,))
         self._ending.append(_Retired(process, last, time.monotonic() + self._seconds))
 
@@ -61,7 +64,7 @@ class RetiredExecutors(object):
                 self._collect(one, overdue)
 
     def wait(self, is_told: "Callable[[], bool]") -> "None":
-        """Wait until the last has ended, or was killed; `is_told` says whether the worker itself has been
+        """Wait until the last one has ended or was killed. `is_told` says whether the worker itself has been
         told to end.
         """
         told = False
@@ -74,7 +77,7 @@ class RetiredExecutors(object):
                 told = True
                 for one in self._ending:
                     one.deadline = min(one.deadline, time.monotonic() + TOLD_SECONDS)
-            # The pipe closes as the process ends, or before, if the user's code has closed it.
+            # The pipe closes when the process ends, or earlier, if the user's code closes it.
             readable, _, _ = select.select([one.process.results for one in self._ending], [], [], 0.05)
             if readable:
                 time.sleep(pause)

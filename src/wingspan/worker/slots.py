@@ -1,9 +1,10 @@
-"""Shared memory through which the pieces of large outputs go from the executor to the supervisor: a pipe
-would copy each twice.
+"""Shared memory for the pieces of large outputs, from the executor to the supervisor.
 
-There are a few slots of a piece each. The executor takes a free one, fills it and says so on its pipe; the
-supervisor signs and appends it from where it lies and gives the slot back. Numbers of free slots wait in a
-pipe, so that an executor that is ahead waits there.
+A pipe would copy each piece twice.
+
+There are a few slots, each for one piece. The executor takes a free slot, fills it and reports it on its
+pipe. The supervisor signs and appends the piece from the slot, and then frees the slot. The numbers of free
+slots are kept in a pipe, where an executor waits if there is none.
 """
 
 import mmap
@@ -16,7 +17,7 @@ SLOTS = 4
 
 
 class Slots(object):
-    """Made by the supervisor before it forks the executor."""
+    """The supervisor makes it before it forks the executor."""
 
     def __init__(self) -> "None":
         self._memory = memoryview(mmap.mmap(-1, SLOTS * PIECE_BYTES))
@@ -51,7 +52,7 @@ class Slots(object):
         try:
             os.write(self._give, bytes(bytearray([slot])))
         except BrokenPipeError:
-            pass  # the executor is dead: somebody will see that
+            pass  # the executor is dead, which is noticed elsewhere
 
     def close(self) -> "None":
         os.close(self._give)

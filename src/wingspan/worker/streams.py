@@ -1,8 +1,7 @@
-"""Values too large to be held in memory twice: unpickled from pieces as they come, pickled to where they go.
+"""Pickle and unpickle values that are too large to be in memory twice, piece by piece.
 
-A pickle of protocol 5 has the contents of large bytes and arrays in it as they are: the pickler hands them to
-`write` uncopied, the unpickler has them read to where they stay. What lies between is never more than a
-piece.
+A pickle of protocol 5 contains large bytes and arrays unchanged. The pickler passes them to `write` without a
+copy, and the unpickler reads them to their final place. No more than a piece lies between.
 """
 
 from . import formats, rebuild
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
 
     Piece = Union[bytes, bytearray, memoryview]
 
-#: Larger writes of a pickler are the contents of one bytes object, string or array: there is no name of a
-#: module in them.
+#: Larger writes of a pickler are the content of one bytes object, string or array, and contain no name of a
+#: module.
 _PLAIN_WRITE = 1 << 17
 
 
 class Stream(object):
-    """A file to unpickle from that consists of pieces, one after the other."""
+    """A file for the unpickler that consists of consecutive pieces."""
 
     def __init__(self, pieces: "Iterable[Piece]") -> "None":
         self._pieces = iter(pieces)
@@ -39,7 +38,7 @@ class Stream(object):
         return True
 
     def readinto(self, target: "memoryview") -> "int":
-        """Fill `target`; answers how far, which is less than all of it only at the end."""
+        """Fill `target`; returns the number of bytes, which is smaller than its length only at the end."""
         view = memoryview(target)
         got, length = 0, len(view)
         while got < length and self._next():
@@ -54,7 +53,7 @@ class Stream(object):
         if self._next() and length <= len(self._piece):
             data, self._piece = bytes(self._piece[:length]), self._piece[length:]
             return data
-        # A length that a damaged pickle tells must not be believed before it is there.
+        # A damaged pickle may name any length: allocate only what has arrived.
         parts = []
         while length > 0 and self._next():
             some = bytes(self._piece[:length])
@@ -64,7 +63,7 @@ class Stream(object):
         return b"".join(parts)
 
     def readline(self) -> "bytes":
-        """Up to the next newline: names in pickles of old protocols."""
+        """A line, for names in pickles of old protocols."""
         parts = []
         while True:
             byte = self.read(1)
@@ -73,24 +72,24 @@ class Stream(object):
                 return b"".join(parts)
 
     def drain(self) -> "None":
-        """Pass over what is left."""
+        """Skip the rest."""
         self._piece = memoryview(b"")
         while self._next():
             self._piece = memoryview(b"")
 
 
 def pickle_bytes(data: "Piece") -> "memoryview":
-    """What a pickler hands to `write`, as plain bytes: it may be an array's buffer of any shape."""
+    """The argument of a pickler's `write` as plain bytes. It may be an array's buffer of any shape."""
     raw = getattr(data, "raw", None)  # pickle.PickleBuffer
     return raw() if raw is not None else memoryview(data)
 
 
 class Gathering(object):
-    """Somewhere to pickle to: what is small is kept in `parts`, what is large goes out by `send` as it comes.
+    """A target for the pickler. It keeps small writes in `parts`, and passes large ones on to `send` at once.
 
     Attributes:
         length: Bytes so far.
-        holds_code: Code travels by value in it.
+        holds_code: Whether code travels by value in it.
     """
 
     def __init__(self, send: "Callable[[memoryview], None]", keep: "int" = formats.LARGE_BYTES) -> "None":
@@ -99,7 +98,7 @@ class Gathering(object):
         self.begin()
 
     def begin(self) -> "None":
-        """Another pickle."""
+        """Begin another pickle."""
         self._parts: "List[bytes]" = []
         self.length = 0
         self.is_large = False
@@ -122,31 +121,31 @@ class Gathering(object):
         self._send(view)
 
     def flush(self) -> "None":
-        """Send what is kept."""
+        """Send the kept parts."""
         parts, self._parts = self._parts, []
         for part in parts:
             self._send(memoryview(part))
 
     def kept(self) -> "bytes":
-        """All of it, where it is not large."""
+        """The whole pickle, if it is not large."""
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
 def signed_pieces(
     descriptor: "int", key: "bytes", name: "str", pieces: "Sequence[Tuple[int, int]]"
 ) -> "Iterator[memoryview]":
-    """The pieces of a large output, each checked before it is let out.
+    """Yield the pieces of a large output. Each is checked first.
 
     Args:
-        descriptor: Of the results file called `name`.
+        descriptor: An open descriptor of the results file called `name`.
         key: The map's key.
-        pieces: Where each begins, and how long it is.
+        pieces: Beginning and length of each.
 
     Raises:
-        ValueError: One is cut or damaged.
+        ValueError: A piece is cut or damaged.
     """
     head = formats.FRAME.size
-    # One buffer for all: the memory of a new one for each would have to be found and cleared each time.
+    # One buffer for all pieces: allocating and clearing one for each would take time.
     buffer = memoryview(bytearray(head + max([length for _, length in pieces] or [0])))
     for begin, length in pieces:
         data = buffer[: head + length]
@@ -158,7 +157,7 @@ def signed_pieces(
 
 
 def has_mark(pieces: "Iterable[Piece]") -> "bool":
-    """There is a sign of code somewhere in these pieces, or across two of them."""
+    """Whether the marker of code is in these pieces, also across two of them."""
     end = b""
     longest = max(map(len, rebuild.CODE_MARKS))
     for piece in pieces:
@@ -170,8 +169,9 @@ def has_mark(pieces: "Iterable[Piece]") -> "bool":
 
 
 class Function(object):
-    """The pickle of a function of a map, after the first line of its file. It is read for each executor, and
-    kept where it is small.
+    """The pickle of a map's function, after the first line of its file.
+
+    It is read for each executor, and kept if it is small.
 
     Args:
         transport: The way to the map's folder.
@@ -200,7 +200,7 @@ class Function(object):
         return stored_pieces(self._transport, self._name, self._begin, self.length)
 
     def check(self) -> "None":
-        """The file is what its name says; ValueError if not."""
+        """Check that the file's content matches its name. Raises ValueError if not."""
         if (
             function_name(stored_pieces(self._transport, self._name, 0, self._begin + self.length))
             != self._name
@@ -209,7 +209,7 @@ class Function(object):
 
 
 def stored_pieces(transport: "Transport", path: "str", offset: "int", length: "int") -> "Iterator[bytes]":
-    """A stretch of a file of the map, in pieces."""
+    """Part of a file of the map, in pieces."""
     while length > 0:
         data = transport.read(path, min(length, formats.PIECE_BYTES), offset)
         if not data:

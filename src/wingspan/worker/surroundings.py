@@ -1,9 +1,9 @@
-"""What a component finds of its process: the next component finds the same, whatever this one has made of it.
+"""The state of the process that each component finds. Changes by one component are undone for the next.
 
-Put back are the things of the process that a script sets for itself and another script would not see:
-standard streams and their descriptors, the current folder, the umask, signals, timers and limits that were
-lowered. What belongs to Python and to libraries stays as the component left it: modules, environment
-variables, random numbers, warnings, locale (see ``docs/maps.md``).
+The state that is restored belongs to the process, and another script would not see a change: standard streams
+and their descriptors, the current folder, the umask, signals, timers, and limits that were lowered. The state
+of Python and of libraries stays as the component left it: modules, environment variables, random numbers,
+warnings, locale (see ``docs/maps.md``).
 """
 
 import _signal  # type: ignore[import-not-found]  # as it is: the module signal makes an enum of each number, which takes ten times as long
@@ -30,7 +30,7 @@ _LIMITS = [
 
 
 class Surroundings(object):
-    """Remembers them as they are now.
+    """Remembers the present state.
 
     Args:
         null: An open file that standard input reads from.
@@ -38,7 +38,7 @@ class Surroundings(object):
     """
 
     def __init__(self, null: "int", out_file: "int", err_file: "int") -> "None":
-        #: For each standard descriptor where it leads to, and the identity of that file.
+        #: For each standard descriptor: a copy of it, and the identity of its file.
         self._descriptors = [(file, _identity(file)) for file in (null, out_file, err_file)]
         #: Standard output and standard error.
         self.streams: "List[Printed]" = [sys.stdout, sys.stderr]  # type: ignore[list-item]
@@ -51,12 +51,13 @@ class Surroundings(object):
         self._limits = {number: resource.getrlimit(number) for number in _LIMITS}
 
     def restore(self, closely: "bool", ends: "Tuple[int, int]") -> "bool":
-        """Put back what has changed; whether something had.
+        """Restore what has changed; returns whether anything had.
 
         Args:
-            closely: Look at everything. Else only at what takes a few microseconds: folder, umask, Python's
-                streams, and whether standard output and standard error still end where their files do.
-            ends: Where these two files end.
+            closely: Check everything. Otherwise check only what takes a few microseconds: the folder, the
+                umask, Python's streams, and whether standard output and standard error still end where their
+                files do.
+            ends: The ends of these two files.
         """
         changed = self._restore_descriptors(closely, ends)
         changed = self._restore_streams() or changed
@@ -119,7 +120,7 @@ class Surroundings(object):
             signal.setitimer(signal.ITIMER_REAL, 0)
             changed = True
         for number, before in self._handlers.items():
-            # None: set by compiled code, which Python cannot do.
+            # None: compiled code set it, and Python cannot set it again.
             if before is not None and _signal.getsignal(number) != before:
                 signal.signal(number, before)
                 changed = True
@@ -132,7 +133,7 @@ class Surroundings(object):
         changed = False
         for number, before in self._limits.items():
             soft, hard = resource.getrlimit(number)
-            # As far up as the hard limit allows: only root can raise that.
+            # Up to the hard limit, which only root can raise.
             wanted = hard if _is_lower(hard, before[0]) else before[0]
             if _is_lower(soft, wanted):
                 resource.setrlimit(number, (wanted, hard))

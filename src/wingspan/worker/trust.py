@@ -1,11 +1,13 @@
-"""Modes, foreign names and safe opening: the one place that decides them, on both sides.
+"""Modes, checks of foreign names, and safe opening of files.
 
-Our folders are 0700, our files 0600, our programs 0700, whatever the umask. A name that comes from elsewhere
-(a lock, a manifest, an archive, a job) is checked here before it becomes a path. What is opened because it is
-ours is opened without following a link, and looked at when it is open.
+Both sides of a map use this one module for them.
 
-Errors are those of the standard library: what is wrong with a name is a `BadName`, a file or folder that
-others control is a `NotClosed`; who knows the package, bundle or map says so around it.
+Our folders are 0700, our files 0600, our programs 0700, whatever the umask. A name from elsewhere (a lock, a
+manifest, an archive, a job) is checked here before it becomes a path. Our own files are opened without
+following a link, and their owner is checked on the open file.
+
+The errors derive from those of the standard library: `BadName` for a wrong name, `NotClosed` for a file or
+folder that others control. Callers add which package, bundle or map is concerned.
 """
 
 import contextlib
@@ -20,29 +22,28 @@ if TYPE_CHECKING:
 
 FOLDER, FILE, PROGRAM = 0o700, 0o600, 0o700
 
-#: Bytes of one part of a path (every file system's limit), and of a whole one (PATH_MAX less room for the
-#: folder before it).
+#: Bytes of one part of a path (the limit of all file systems), and of a whole path (PATH_MAX minus room for
+#: the folder before it).
 LONGEST_PART, LONGEST_PATH = 255, 3072
-#: Categories of Unicode that are not to be seen, or change how the rest is seen: control, format, surrogate,
-#: line and paragraph separators.
+#: Categories of Unicode that are invisible or change how other characters are shown: control, format,
+#: surrogate, line and paragraph separators.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _PLAIN = re.compile("[ -~]*\\Z")
 
 
 class BadName(ValueError):
-    """A name from elsewhere that does not become a path."""
+    """A name from elsewhere that must not become a path."""
 
 
 class NotClosed(PermissionError):
-    """A file or folder that others than this user and root control."""
+    """A file or folder that users other than this one and root control."""
 
 
 # ---- names
 
 
 def check_path(name: "str") -> "str":
-    """`name`, if it is a path below the folder it is meant for: relative, in its plain form, of characters
-    that can be seen.
+    """`name`, if it is a path below its folder: relative, in plain form, with visible characters only.
 
     Raises:
         BadName: It is absolute, has empty parts, ``.`` or ``..``, control or format characters, looks like
@@ -83,7 +84,7 @@ def check_path(name: "str") -> "str":
 
 
 def check_name(name: "str") -> "str":
-    """`name`, if it is the name of one file in the folder it is meant for.
+    """`name`, if it is the name of one file directly in its folder.
 
     Raises:
         BadName: As in `check_path`, or it has a ``/``.
@@ -94,7 +95,9 @@ def check_name(name: "str") -> "str":
 
 
 def folded(name: "str") -> "str":
-    """What two names share that are one name to some file system: no case, one form of Unicode."""
+    """A key that is equal for names that some file system treats as one: without case, in one form of
+    Unicode.
+    """
     if _PLAIN.match(name):
         return name.lower()
     import unicodedata
@@ -115,7 +118,7 @@ class Tree(object):
         self._names: "Dict[str, Set[str]]" = {}
 
     def add(self, owner: "str", name: "str", link: "Optional[str]" = None) -> "None":
-        """Add a name of `owner`; for a symbolic link also where it leads to.
+        """Add a name of `owner`; for a symbolic link also its target.
 
         Raises:
             BadName: As in `check_path`, or it is reserved.
@@ -161,9 +164,9 @@ class Tree(object):
 
 
 def _leads_out(name: "str", target: "str") -> "bool":
-    """Whether a link may lead out of the folder in which `name` lies.
+    """Whether a link in the folder of `name` may lead out of it.
 
-    What goes up more than once after going down may pass other links.
+    A target that goes up again after going down may pass other links.
     """
     depth = name.count("/")
     parts = target.split("/")
@@ -177,7 +180,7 @@ def _leads_out(name: "str", target: "str") -> "bool":
 
 
 def why_open(status: "os.stat_result") -> "Optional[str]":
-    """Who else than this user and root can write what has that status; None if nobody."""
+    """Who can write to a file with this status, besides this user and root; None if no one."""
     if status.st_uid not in (os.geteuid(), 0):
         return "it belongs to uid %d" % status.st_uid
     if stat.S_ISLNK(status.st_mode):
@@ -190,8 +193,8 @@ def why_open(status: "os.stat_result") -> "Optional[str]":
 
 
 def _is_own_group(gid: "int") -> "bool":
-    """Whether nobody but this user is in the group: root's, or the one of the user's own name that many
-    systems give everybody.
+    """Whether only this user is in the group: root's group, or the group with the user's own name that many
+    systems create.
     """
     import grp
     import pwd
@@ -204,10 +207,10 @@ def _is_own_group(gid: "int") -> "bool":
 
 
 def check_closed(path: "str") -> "None":
-    """See that nobody but this user and root can write `path`, or put something else in its place.
+    """Check that only this user and root can write to `path` or replace it.
 
     Raises:
-        NotClosed: Somebody can; also in one of the folders above it.
+        NotClosed: Another user can, or can change one of the folders above it.
         OSError: It is not there.
     """
     place, parts = "/", os.path.abspath(path).split("/")[::-1]
@@ -236,7 +239,7 @@ def check_closed(path: "str") -> "None":
 
 
 def is_closed(path: "str") -> "bool":
-    """Whether `check_closed` says nothing."""
+    """Whether `check_closed` raises nothing."""
     try:
         check_closed(path)
     except OSError:
@@ -248,11 +251,11 @@ def is_closed(path: "str") -> "bool":
 
 
 def make_folder(path: "str") -> "None":
-    """Make a folder of ours, and those above that are missing, for this user alone; close one that is there.
+    """Make a folder for this user alone, with missing parents. An existing one is closed to others.
 
     Raises:
-        NotClosed: What is there belongs to somebody else, or is a link of somebody else's. OSError: It cannot
-            be made.
+        NotClosed: It exists and belongs to another user, or is another user's link. OSError: It cannot be
+            made.
     """
     path = os.fspath(path)
     try:
@@ -261,9 +264,7 @@ def make_folder(path: "str") -> "None":
         make_folder(os.path.dirname(os.path.abspath(path)))
         return make_folder(path)
     except FileExistsError:
-        if os.path.islink(
-            path
-        ):  # the user moved it to another disk: the link decides nothing that its owner may not
+        if os.path.islink(path):  # the user moved it to another disk; the link belongs to the user
             check_owner(path, os.lstat(path))
         status = os.stat(path)
         if not stat.S_ISDIR(status.st_mode):
@@ -276,11 +277,11 @@ def make_folder(path: "str") -> "None":
 
 
 def close_folder(path: "str") -> "None":
-    """As `make_folder`; but from a folder that is there already, and may hold more than ours, only the right
-    of others to write is taken.
+    """As `make_folder`, but an existing folder may hold other files too, so only the right of others to write
+    is removed.
 
-    One with the sticky bit (/tmp) is meant for everybody, and stays as it is: nobody takes there what is
-    another's.
+    A folder with the sticky bit (/tmp) is shared by all users and stays as it is. Users cannot take each
+    other's files there.
 
     Raises:
         NotClosed, OSError: As in `make_folder`.
@@ -295,7 +296,7 @@ def close_folder(path: "str") -> "None":
 
 
 def check_owner(path: "str", status: "os.stat_result") -> "None":
-    """See that what has that status belongs to this user or root.
+    """Check that a file with this status belongs to this user or root.
 
     Raises:
         NotClosed: It does not.
@@ -307,7 +308,7 @@ def check_owner(path: "str", status: "os.stat_result") -> "None":
 def open_file(path: "str", flags: "int" = os.O_RDONLY, mode: "int" = FILE) -> "int":
     """A descriptor of a plain file of this user (or root), opened without following a link at its end.
 
-    One that others could write is closed to them (if it is opened for writing, or belongs to this user).
+    If others could write to it, it is closed to them (if it is opened for writing, or belongs to this user).
 
     Raises:
         NotClosed: It belongs to somebody else, or is no plain file. OSError: It cannot be opened; ELOOP for a
@@ -329,13 +330,13 @@ def open_file(path: "str", flags: "int" = os.O_RDONLY, mode: "int" = FILE) -> "i
 
 
 def opener(path: "str", flags: "int") -> "int":
-    """For ``open(..., opener=opener)``: as `open_file`, and a new file is this user's alone."""
+    """For ``open(..., opener=opener)``: as `open_file`; a new file is for this user alone."""
     return open_file(path, flags)
 
 
 @contextlib.contextmanager
 def replacing(path: "str", mode: "int" = FILE, sync: "bool" = True) -> "Iterator[IO[bytes]]":
-    """A new file that takes the place of `path` when the block ends well, and else is removed.
+    """A new file that replaces `path` if the block ends well, and is removed otherwise.
 
     Args:
         path: The file.
@@ -366,16 +367,16 @@ def _random() -> "str":
 
 
 def write_whole(path: "str", data: "bytes", mode: "int" = FILE, sync: "bool" = False) -> "None":
-    """Write a whole file, or leave the one that is there. See `replacing`."""
+    """Write a whole file, or leave the existing one. See `replacing`."""
     with replacing(path, mode=mode, sync=sync) as file:
         file.write(data)
 
 
 def copied_mode(status: "os.stat_result") -> "int":
-    """The mode of our copy of what has that status: for this user alone, and no more than the source gives
-    its owner.
+    """The mode for our copy of a file with this status: for this user alone, with no more rights than the
+    source's owner has.
 
-    The owner can always read the copy, write it (it has to be removed some day) and enter a folder.
+    The owner can always read and write the copy (so that it can be removed), and enter a folder.
     """
     if stat.S_ISDIR(status.st_mode):
         return FOLDER
@@ -383,7 +384,7 @@ def copied_mode(status: "os.stat_result") -> "int":
 
 
 def copy_file(source: "str", target: "str") -> "None":
-    """Copy a plain file to a new one that is this user's alone; file systems that can share blocks do.
+    """Copy a plain file to a new one for this user alone. File systems that can share blocks do so.
 
     Raises:
         OSError: `source` is no plain file (EINVAL), or `target` is there (EEXIST), or anything else goes

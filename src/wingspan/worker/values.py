@@ -1,8 +1,9 @@
-"""Pickling what the reader cannot import: own classes, functions, enums, exceptions and what functools makes
-of them.
+"""Pickle objects that the reader cannot import: own classes, functions, enums, exceptions, and objects made
+by functools.
 
-This is cloudpickle's pickler with reducers of ours for what it loses, or changes where the reader knows it
-already. The rules stand in ``docs/values.md``; what the pickles call when they are read is in `rebuild`.
+This is cloudpickle's pickler with our own reducers for objects that it pickles incompletely, or that it would
+change although the reader knows them. The rules stand in ``docs/values.md``. The functions that the pickles
+call when they are read are in `rebuild`.
 """
 
 import builtins
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 
     from . import rebuild
 else:
-    rebuild = sys.modules[
-        _rebuild_here.NAME
-    ]  # pickles name the one that is registered, should this process have two
+    rebuild = sys.modules[_rebuild_here.NAME]  # pickles name the registered module, if this process has two
 
 _NAMESPACE_FACTS = ("__name__", "__package__", "__path__", "__file__")
 _GROUP: "Any" = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
@@ -53,7 +52,7 @@ _WEAK_MAPPINGS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 
 
 def stays_by_value(module: "str") -> "bool":
-    """Things of this module travel by value wherever they are written: nobody can import it."""
+    """Let objects of this module travel by value, because it cannot be imported elsewhere."""
     return module in ("__main__", "__mp_main__") or module not in sys.modules or rebuild.is_stand_in(module)
 
 
@@ -68,16 +67,16 @@ class _Globals(object):
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Writes any value such that a worker, or a session that may lack its classes, can read it.
+    """Pickles any value so that a worker, or a session that lacks its classes, can read it.
 
     Args:
-        file: What is written to.
-        protocol: Of pickle.
+        file: The target.
+        protocol: The protocol of pickle.
         by_value: Name of a module -> whether its things travel by value.
-        spread: A generator of random numbers arrives as a new one, on each worker another: so for what a
-            function refers to.
-        on_own: Told the module of each function and class that travels by name.
-        forced: Travels by value, though it stands under its name in a module that others can import.
+        spread: Whether a random generator arrives as a new one, different on each worker. This is so for
+            objects that a function refers to.
+        on_own: Called with the module of each function and class that travels by name.
+        forced: An object that travels by value, though others can import it by its name.
     """
 
     def __init__(
@@ -100,13 +99,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.with_chain = True
         #: Files whose source the pickle has.
         self._told: "Set[str]" = set()
-        #: Modules by value that are being looked into.
+        #: Modules by value that are being pickled.
         self._testing: "Set[str]" = set()
-        #: Code that travels by value: what it imports may have to come along.
+        #: Code that travels by value. The modules that it imports may have to come along.
         self.codes: "List[types.CodeType]" = []
 
     def start_anew(self) -> "None":
-        """Forget what the last object was made of."""
+        """Forget the parts of the last object."""
         self.clear_memo()
         self._begun.clear()
         self._told.clear()
@@ -147,7 +146,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     # -- by name or by value ---------------------------------------------------------------------------------
 
     def _is_named(self, module: "Optional[str]", obj: "Any") -> "bool":
-        """`obj` stands under its own name in its module."""
+        """Whether `obj` stands under its own name in its module."""
         name = getattr(obj, "__qualname__", None)
         return isinstance(name, str) and rebuild.lookup(module, name) is obj
 
@@ -248,7 +247,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             facts = {name: own[name] for name in _NAMESPACE_FACTS if name in own}
             home = own.get("__name__")
             home = home if isinstance(home, str) else module
-            # Of a module that travels by name, one function may be another than in its source.
+            # A function of a module that travels by name may differ from the module's source.
             importable = not self._by_value(home) and vars(sys.modules[home]) is own
             if self._on_own is not None and importable:
                 self._on_own(home)
@@ -370,7 +369,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return NotImplemented
 
     def _reduced(self, obj: "Any") -> "Any":
-        """What the object's own class makes of it.
+        """The result of the object's own ``__reduce_ex__``.
 
         A text is a name in the class's module, where nobody else may find it.
         """
@@ -402,7 +401,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return NotImplemented
 
     def _parameter(self, obj: "Any") -> "Any":
-        """What typing makes and pickles by its name: there is no such name where ``__main__`` is another."""
+        """Type variables, which typing pickles by name.
+
+        The name is missing where ``__main__`` is another module.
+        """
         if not self._by_value(obj.__module__):
             if self._on_own is not None:
                 self._on_own(obj.__module__)
@@ -468,7 +470,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return rebuild.exception, (kind, base, arguments), state, None, None, rebuild.set_exception
 
 
-#: No larger than this (bytes) is an object with a ``__dict__`` and a list of weak references, and no state.
+#: The size (bytes) of an object that has a ``__dict__`` and a list of weak references, but no state.
 _STATELESS = object.__basicsize__ + 2 * tuple.__itemsize__
 _context_keys: "Dict[Any, str]" = {}
 
