@@ -19,6 +19,7 @@ __all__ = [
     "all_of",
     "parse_duration",
     "parse_size",
+    "size_text",
     "with_needs",
 ]
 
@@ -212,6 +213,19 @@ def parse_size(value: int | float | str, what: str = "size") -> Size:
         bound = "less than 1 MB" if size < _UNITS["M"] else "more than any machine has"
         raise SettingsError(f"{what}={value!r} is {bound}", hint=hint)
     return Size(size)
+
+
+def size_text(size: int) -> str:
+    """A size as one writes it in a request, in the largest unit that needs no fraction; MB, rounded up, at
+    least.
+
+    >>> size_text(3 << 30), size_text(1536 << 20), size_text((2 << 30) - 1)
+    ('3GB', '1536MB', '2GB')
+    """
+    number, unit = -(-size // _UNITS["M"]), "M"
+    while number % 1024 == 0 and unit != "T":
+        number, unit = number // 1024, {"M": "G", "G": "T"}[unit]
+    return f"{number}{unit}B"
 
 
 def parse_duration(value: int | str | None, what: str = "time") -> int | None:

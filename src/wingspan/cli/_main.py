@@ -37,6 +37,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "hold": ("wingspan.cli.maps_act", "hold", "Hold the jobs of a map or a run."),
     "release": ("wingspan.cli.maps_act", "release", "Release the held jobs of a map or a run."),
     "vacate": ("wingspan.cli.maps_act", "vacate", "Send the jobs of a map or a run off their machines."),
+    "pause": ("wingspan.cli.maps_act", "pause", "Stop the workers of a map until it is resumed."),
+    "resume": ("wingspan.cli.maps_act", "resume", "Let a paused map go on."),
+    "edit": ("wingspan.cli.maps_act", "edit", "Change what the waiting jobs of a map ask for."),
     "cancel": (
         "wingspan.cli.maps_act",
         "cancel",

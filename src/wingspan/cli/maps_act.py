@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:  # no generic in click before 8.4
     _RangeType = click.ParamType
 
-__all__ = ["cancel", "clean", "hold", "release", "rerun", "retag", "rm", "vacate"]
+__all__ = ["cancel", "clean", "edit", "hold", "pause", "release", "rerun", "resume", "retag", "rm", "vacate"]
 
 
 def _act(action: str, done: str, tags: Sequence[str]) -> None:
@@ -40,6 +40,45 @@ def hold(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> 
 def release(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
     """Let held workers of maps go on."""
     _act("release", "released", selected(tags, patterns, everything))
+
+
+@click.command()
+@several_maps
+def pause(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
+    """Stop the workers of maps until wingspan resume: the same as hold."""
+    _act("pause", "paused; wingspan resume lets it go on", selected(tags, patterns, everything))
+
+
+@click.command()
+@several_maps
+def resume(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
+    """Let the workers of maps go on after a pause or a hold: the same as release."""
+    _act("resume", "goes on", selected(tags, patterns, everything))
+
+
+@click.group()
+def edit() -> None:
+    """Change what the jobs of a map ask for."""
+
+
+@edit.command("memory")
+@click.argument("tag", type=TAG)
+@click.argument("size")
+def edit_memory(tag: str, size: str) -> None:
+    """Have the jobs of a map that wait, and later ones, ask for SIZE of memory: 4GB; a plain number is MB."""
+    import wingspan
+
+    echo(str(wingspan.load(tag).set_memory(size)))
+
+
+@edit.command("disk")
+@click.argument("tag", type=TAG)
+@click.argument("size")
+def edit_disk(tag: str, size: str) -> None:
+    """Have the jobs of a map that wait, and later ones, ask for SIZE of disk: 10GB; a plain number is MB."""
+    import wingspan
+
+    echo(str(wingspan.load(tag).set_disk(size)))
 
 
 @click.command()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from wingspan.errors import PoolError, SubmitError
+from wingspan.errors import PoolError
 from wingspan.maps import _keeper_events as ev
 from wingspan.maps._adopt import adopt
 from wingspan.maps._broken_start import broken_start
@@ -29,11 +29,10 @@ from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._keeper_state import KeeperState
+from wingspan.maps._keeper_submits import Submits
 from wingspan.maps._losses import write_losses
-from wingspan.maps._options import Options
 from wingspan.maps._results import Results
-from wingspan.maps._worker_job import worker_job
-from wingspan.pools import Action, JobEvent, JobWatcher, Pool, get_pool
+from wingspan.pools import Action, JobEvent, JobWatcher, Pool
 from wingspan.pools.submissions import by_pool
 from wingspan.pools.waiting import Explainer
 from wingspan.worker import rounds
@@ -44,14 +43,14 @@ __all__ = ["Keeper"]
 END_SECONDS = 10.0
 
 
-class Keeper:
+class Keeper(Submits):
     """The live side of one map in this process.
 
     Attributes:
         folder: The map's.
         results: Its results, as far as they have been read.
         state: Decides what is to be done.
-        options: What each worker gets.
+        options: What each worker gets; see `read_options`.
         lock: Held while anything is read or done.
     """
 
@@ -59,14 +58,13 @@ class Keeper:
         self.folder = self._folder = folder
         self.results = Results(folder)
         self.state = KeeperState(self.results, time.monotonic())
-        self.options = Options.from_dict(folder.info.options)
+        self.read_options()
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
         self._pools: dict[str, Pool] = {}
         self._external = ExternalSubmissions(folder)
         self._deeds = Deeds(folder.path)
         self._explainer = Explainer()
-        self._newest_pool: Pool | None = None
         self._looked_for_unknown = False
         self._rounds_published = 0
 
@@ -97,11 +95,6 @@ class Keeper:
             if news and self.finished:
                 call_when_done(self.folder, self.results)
             return news
-
-    def _pool(self, kind: str) -> Pool:
-        """The pool of this kind that has jobs of the map; where none has, the one of the settings."""
-        places = [one.place for one in self.folder.submissions.entries() if one.pool == kind]
-        return get_pool(kind, places[-1] if places else None)
 
     def adopt(self) -> None:
         """Ask schedulers for workers whose submitter died before it had written them down, and write them
@@ -380,51 +373,7 @@ class Keeper:
         self._rounds_published += won
         return won
 
-    # -- workers ---------------------------------------------------------------------------------------------
-
-    @told("given workers")
-    def add_workers(self, count: int | None, pool: Pool | None = None, *, for_held: bool = False) -> int:
-        """Submit `count` workers, or (None) as many as suit what is unfinished.
-
-        Returns how many were submitted.
-
-        With `count` None, a map whose workers are all external gets none.
-        """
-        if count is None and self.options.workers == 0:
-            return 0
-        pool = pool or self._pool(self.folder.info.pool)
-        pool.make_ready()
-        if count is None:
-            left = max(1, self.results.n - self.results.finished + len(self.results.retryable))
-            count = min(left, self.options.workers or pool.default_workers(left))
-        return self._submit(pool, count, for_held=for_held) if count else 0
-
-    def _submit(self, pool: Pool, count: int, *, for_held: bool) -> int:
-        with self.lock:
-            most, left = pool.largest_submission(count), count
-            while left:
-                some = min(most, left)
-                first = self.folder.reserve_workers(some, pool.kind, pool.place)
-                job = worker_job(self.folder, self.options, pool, first, some)
-                try:
-                    submission = pool.submit(job)
-                except SubmitError:
-                    self.folder.cancel_reservation(first)
-                    if left == count:
-                        raise
-                    break  # the workers that were submitted can do everything
-                with contextlib.suppress(FileNotFoundError):
-                    self.folder.submissions.add(submission, first=first, place=pool.place, for_held=for_held)
-                if not self.folder.exists:
-                    # The map was removed meanwhile. Nobody else knows of these jobs.
-                    with contextlib.suppress(PoolError):
-                        pool.act("remove", [submission], self.folder.path, "the map was removed")
-                    raise self.folder.removed()
-                left -= some
-            self._poll_jobs()
-            self._newest_pool = pool
-            self._follow(ev.Submitted(time.monotonic(), pool.kind))
-            return count - left
+    # -- jobs ------------------------------------------------------------------------------------------------
 
     def act(self, action: Action, reason: str) -> None:
         """Hold, release, vacate or remove all jobs."""

@@ -12,17 +12,18 @@ from wingspan._files import lock
 from wingspan._words import notice
 from wingspan.errors import DiskError, PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
+from wingspan.maps._changing import Changing, chosen_by, enough_of
 from wingspan.maps._code import FunctionVersion
 from wingspan.maps._components import OUTPUT, sorted_numbers
 from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._done import mark_unread
 from wingspan.maps._errors import (
+    ComponentError,
     MapError,
     MapRemoved,
 )
 from wingspan.maps._failures import summary
 from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root, told
-from wingspan.maps._reports import Reports
 from wingspan.maps._status import MapStatus
 from wingspan.maps._tags import check_tag, write_tag
 from wingspan.maps._waiting import Timeout, deadline_of
@@ -44,7 +45,7 @@ RETAG_SECONDS = 20.0
 _REMOVED = "removed by its owner through wingspan"
 
 
-class Map(Reports, Showable):
+class Map(Changing, Showable):
     """A function applied to many inputs: a sequence of outputs, in the order of the inputs.
 
     `wingspan.map` and its like make it, `wingspan.load` finds it again. Indexing and iterating wait for
@@ -65,11 +66,6 @@ class Map(Reports, Showable):
     def function_name(self) -> str:
         """Name of the function."""
         return self._folder.info.function
-
-    @property
-    def options(self) -> Any:
-        """The `Options` it was made with."""
-        return self._keeper.options
 
     @property
     def is_transient(self) -> bool:
@@ -140,6 +136,7 @@ class Map(Reports, Showable):
         progress: bool | None = None,
         errors_ok: bool = False,
         holds_ok: bool = False,
+        acceptance: float | None = None,
     ) -> MapStatus:
         """Wait until every component is completed or has failed.
 
@@ -148,6 +145,8 @@ class Map(Reports, Showable):
             progress: Draw a progress bar (None: on a terminal and in a notebook).
             errors_ok: Do not raise when components have failed.
             holds_ok: Go on waiting when all workers are held.
+            acceptance: Wait no longer once this share of the components is completed, 0.95 for instance, and
+                do not raise for the others. The map goes on.
 
         Returns:
             The status at the end.
@@ -159,14 +158,19 @@ class Map(Reports, Showable):
             ComponentRemoved: The workers were removed from the queue.
             WorkersCannotStart: The workers end before they do anything.
         """
+        enough, results = enough_of(acceptance, len(self)), self._keeper.results
+
+        def is_enough() -> bool:
+            return enough is not None and results.finished - len(results.failed) >= enough
+
         with WaitDisplay(self._keeper, progress) as display:
 
             def ready() -> bool:
                 display.update()
-                return self._keeper.finished
+                return self._keeper.finished or is_enough()
 
             self._wait_for(ready, deadline_of(timeout), "the rest", holds_ok, silently=True)
-        if not errors_ok and self._keeper.results.failed:
+        if not errors_ok and self._keeper.results.failed and not is_enough():
             raise summary(self.errors, len(self), self.tag)
         return self.status()
 
@@ -188,17 +192,22 @@ class Map(Reports, Showable):
 
     @told("run again")
     def rerun(
-        self, components: Iterable[int] | None = None, *, function: Callable[..., Any] | None = None
+        self,
+        components: Iterable[int] | Callable[[ComponentError], Any] | None = None,
+        *,
+        function: Callable[..., Any] | None = None,
     ) -> Rerun:
         """Do components again, or (None) all that have no output and are not being done.
 
         A component that is being done, and is named here, is stopped and begun anew.
 
-        ``m.rerun(m.errors)`` does again what failed, ``m.rerun(m.components)`` everything. Earlier outputs
-        and errors of these components no longer count.
+        ``m.rerun(m.errors)`` does again what failed, ``m.rerun(m.components)`` everything, and
+        ``m.rerun(lambda error: error.type_name == "OSError")`` what failed in that way. Earlier outputs and
+        errors of these components no longer count.
 
         Args:
-            components: Their numbers.
+            components: Their numbers; or a function that is given the error of each component that failed
+                (`ComponentError`), and says whether that one is to be done again.
             function: Called from now on instead of the map's own, for these components and those that are
                 done again later. Outputs of others stay as they are. None: the function that was given last.
 
@@ -207,6 +216,7 @@ class Map(Reports, Showable):
 
         Raises:
             IndexError: There is no such component.
+            InvalidInputs: `components` is a function, and raises.
             MapDamaged: The inputs, the function or the environment's bundle are not all there any more.
             NotPicklable, PythonsDiffer: `function` cannot travel, or its workers could not read it.
 
@@ -223,6 +233,8 @@ class Map(Reports, Showable):
                 for component in self.components
                 if results.state[component] != OUTPUT and component not in at_work
             ]
+        elif callable(components):
+            chosen = chosen_by(components, self.errors)
         else:
             chosen = sorted_numbers([self._component(component) for component in components], len(self))
         known = versions(self._folder, results.plans)

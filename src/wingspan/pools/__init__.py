@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wingspan._lazy import lazy_names
-from wingspan.pools._base import Action, JobEvent, JobState, JobWatcher, Pool
+from wingspan.pools._base import Action, Changed, JobEvent, JobState, JobWatcher, Pool
 from wingspan.pools._select import (
     Choice,
     choose_pool,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "Candidate",
+    "Changed",
     "Choice",
     "JobEvent",
     "JobState",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -15,7 +16,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from wingspan.pools.gpus import Gpu
 
-__all__ = ["Action", "JobEvent", "JobState", "JobWatcher", "PlainPool", "Pool"]
+__all__ = ["Action", "Changed", "JobEvent", "JobState", "JobWatcher", "PlainPool", "Pool"]
 
 Action = Literal["hold", "release", "vacate", "remove"]
 
@@ -72,6 +73,19 @@ class JobEvent:
     by_person: bool = False
     never_starts: bool = False
     begins: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Changed:
+    """How many jobs ask for something else now.
+
+    Attributes:
+        changed: Jobs that have not begun.
+        running: Jobs that run, and keep what they have.
+    """
+
+    changed: int
+    running: int
 
 
 class JobWatcher(Protocol):
@@ -231,6 +245,24 @@ class Pool(Protocol):
         """
         ...
 
+    def describe(self, job: JobDescription) -> str:
+        """What `submit` tells the scheduler, as text: a submit description, a script or a command line.
+
+        Raises:
+            SubmitError: The job cannot be described in its words.
+        """
+        ...
+
+    def change(
+        self, submissions: Sequence[Submission], *, memory: int | None = None, disk: int | None = None
+    ) -> Changed:
+        """Have the jobs of `submissions` that have not begun ask for so much memory or disk (bytes).
+
+        Raises:
+            PoolError: The scheduler does not answer, or refuses.
+        """
+        ...
+
     def unavailable_reason(self) -> str | None:
         """Why its jobs cannot run at present, and what to do. Asks no scheduler.
 
@@ -331,6 +363,16 @@ class PlainPool:
     def why_no_shell(self) -> str | None:
         """This machine cannot tell."""
         return None
+
+    def describe(self, job: JobDescription) -> str:
+        """The command that each job is."""
+        return shlex.join([job.executable, *job.arguments]) + "\n"
+
+    def change(
+        self, submissions: Sequence[Submission], *, memory: int | None = None, disk: int | None = None
+    ) -> Changed:
+        """Its jobs have asked for nothing that could be changed."""
+        return Changed(changed=0, running=0)
 
     def unavailable_reason(self) -> str | None:
         """It runs always, or others see to it."""

@@ -16,7 +16,7 @@ from wingspan._python import this_python
 from wingspan._words import counted
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
-from wingspan.pools._base import Action, PlainPool
+from wingspan.pools._base import Action, Changed, PlainPool
 from wingspan.pools.event_log import submitted_clusters
 from wingspan.pools.htcondor_jobs import HTCondorWatcher, constraint_of, wait_for_shadows
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
@@ -39,6 +39,8 @@ __all__ = ["HTCondorPool", "PersonalHTCondorPool"]
 DEFAULT_WORKERS = 1000
 #: At most so many jobs of a map or run are examined to see why they wait.
 _EXPLAINED = 200
+#: JobStatus of jobs that are on a machine: running, transferring output, suspended.
+_ON_MACHINE = frozenset({2, 6, 7})
 _WHOLE_SLOTS = 'SlotType =!= "Dynamic"'
 
 
@@ -136,14 +138,7 @@ class HTCondorPool(PlainPool):
         self.check_gpus(job)
         with self._schedd() as schedd:
             try:
-                version = _version(schedd)
-                text = submit_description(
-                    job,
-                    common_files=version >= _COMMON_FILES,
-                    common_images=version >= _COMMON_IMAGES,
-                    limits_access=self.limits_access,
-                )
-                description = htcondor2.Submit(text)
+                description = htcondor2.Submit(self._text(job, _version(schedd)))
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
                 raise SubmitError(
                     f"HTCondor cannot read the submit description: {error}",
@@ -158,6 +153,42 @@ class HTCondorPool(PlainPool):
                     hint="the site's rules are in its documentation; wingspan doctor says which pool is used",
                 ) from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
+
+    def _text(self, job: JobDescription, version: tuple[int, int]) -> str:
+        """The submit description for a schedd of this version."""
+        return submit_description(
+            job,
+            common_files=version >= _COMMON_FILES,
+            common_images=version >= _COMMON_IMAGES,
+            limits_access=self.limits_access,
+        )
+
+    def describe(self, job: JobDescription) -> str:
+        with self._schedd() as schedd:
+            return self._text(job, _version(schedd))
+
+    def change(
+        self, submissions: Sequence[Submission], *, memory: int | None = None, disk: int | None = None
+    ) -> Changed:
+        """Edit the jobs' ads. One that runs asks for it when it is started again."""
+        constraint = constraint_of(submissions)
+        # MiB and KiB: what the attributes count in.
+        wanted = {"RequestMemory": (memory, 1 << 20), "RequestDisk": (disk, 1 << 10)}
+        with self._schedd() as schedd:
+            states = (
+                [ad["JobStatus"] for ad in schedd.query(constraint, ["JobStatus"])] if submissions else []
+            )
+            try:
+                for name, (size, unit) in wanted.items():
+                    if size is not None and states:
+                        schedd.edit(constraint, name, str(-(-size // unit)))
+            except (ValueError, RuntimeError) as error:
+                raise PoolError(
+                    f"the schedd does not change the jobs: {error}",
+                    hint="condor_qedit -constraint … says more; jobs that are submitted from now on ask for it",
+                ) from error
+        running = sum(state in _ON_MACHINE for state in states)
+        return Changed(changed=len(states) - running, running=running)
 
     def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
         from wingspan.pools.gpus import why_no_gpu
@@ -348,9 +379,7 @@ class PersonalHTCondorPool(HTCondorPool):
 
     def submit(self, job: JobDescription) -> Submission:
         self._check_machines(job)
-        # After a crash of the whole machine there is nothing to reconnect to: do not wait the usual 40
-        # minutes for it.
-        job = attrs.evolve(job, submit={"job_lease_duration": "40", **job.submit})
+        job = _with_short_lease(job)
         warm = self._warm_workers()
         if not warm.suits(job):
             return super().submit(job)
@@ -363,6 +392,9 @@ class PersonalHTCondorPool(HTCondorPool):
         finally:
             lent.close()
         return submission
+
+    def describe(self, job: JobDescription) -> str:
+        return super().describe(_with_short_lease(job))
 
     def _warm_workers(self) -> WarmWorkers:
         from wingspan.pools.warm import WarmWorkers
@@ -453,3 +485,10 @@ class PersonalHTCondorPool(HTCondorPool):
 
     def default_workers(self, count: int) -> int:
         return max(1, min(count, self.personal.status().cpus or 1))
+
+
+def _with_short_lease(job: JobDescription) -> JobDescription:
+    """After a crash of the whole machine there is nothing to reconnect to: HTCondor does not wait the usual
+    40 minutes for it.
+    """
+    return attrs.evolve(job, submit={"job_lease_duration": "40", **job.submit})

@@ -20,7 +20,7 @@ from wingspan._shell import Shell, exports, filled, quoted, words
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools import slurm_commands
-from wingspan.pools._base import Action, JobState, PlainPool
+from wingspan.pools._base import Action, Changed, JobState, PlainPool
 from wingspan.pools.slurm_queue import Task, read_jobs_in, why_tasks_wait
 from wingspan.pools.slurm_records import FOLDER, ON_NODE, SlurmWatcher, said
 from wingspan.pools.text import clock, mebibytes
@@ -38,6 +38,7 @@ DEFAULT_WORKERS = 100
 #: How often a command is repeated for tasks that it has left out: they may have changed before it came.
 _TURNS = 3
 _PROCESS = "$(Process)"
+_BEFORE_THEIR_START = frozenset({JobState.IDLE, JobState.HELD})
 
 
 class SlurmPool(PlainPool):
@@ -103,6 +104,26 @@ class SlurmPool(PlainPool):
             ) from error
         cluster = answer.strip().partition(";")[0]  # "id;cluster" where there are several
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
+
+    def describe(self, job: JobDescription) -> str:
+        """The script, with what sbatch is told as ``#SBATCH`` lines."""
+        assert job.working_dir is not None
+        first, _, rest = _script(job, job.working_dir / FOLDER).partition("\n")
+        options = "".join(f"#SBATCH {option}\n" for option in _options(job))
+        return f"{first}\n{options}{rest}"
+
+    def change(
+        self, submissions: Sequence[Submission], *, memory: int | None = None, disk: int | None = None
+    ) -> Changed:
+        """Update tasks that wait (scontrol(1), MinMemoryNode). Jobs of ours ask Slurm for no disk."""
+        tasks = slurm_commands.queue(submission.cluster for submission in submissions) if submissions else []
+        waiting = [task.name for task in tasks if task.state in _BEFORE_THEIR_START]
+        if memory is None:
+            waiting = []
+        refusal = _give_order("update", waiting, f"MinMemoryNode={mebibytes(memory)}") if memory else None
+        if refusal is not None:
+            raise refusal
+        return Changed(changed=len(waiting), running=sum(task.state in ON_NODE for task in tasks))
 
     def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
         return why_tasks_wait(slurm_commands.queue(submission.cluster for submission in submissions))
@@ -209,7 +230,7 @@ def _is_open(task: Task, folder: Path) -> bool:
     )
 
 
-def _give_order(order: str, names: Sequence[str]) -> PoolError | None:
+def _give_order(order: str, names: Sequence[str], *more: str) -> PoolError | None:
     """Have scontrol do something to these tasks, some hundred at a time.
 
     Returns:
@@ -221,7 +242,8 @@ def _give_order(order: str, names: Sequence[str]) -> PoolError | None:
     refusal = None
     for begin in range(0, len(names), 500):
         try:
-            slurm_commands.call("scontrol", *order.split(), ",".join(names[begin : begin + 500]))
+            named = ",".join(names[begin : begin + 500])
+            slurm_commands.call("scontrol", *order.split(), f"JobId={named}" if more else named, *more)
         except PoolUnavailable:
             raise
         except PoolError as error:
