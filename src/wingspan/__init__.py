@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from wingspan.runs import load_run as load_run
     from wingspan.runs import run as run
     from wingspan.settings import configure as configure
+    from wingspan.worker.transfer_path import TransferPath as TransferPath
 
 _ERRORS = (
     "EnvironmentWarning",
@@ -128,6 +129,7 @@ _HOMES = {
     "configure": "wingspan.settings",
     "dashboard": "wingspan.notebooks",
     "Environment": "wingspan.environments",
+    "TransferPath": "wingspan.worker.transfer_path",
     "pool": "wingspan",  # a module of its own
 }
 

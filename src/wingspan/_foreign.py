@@ -97,9 +97,12 @@ _ARGUMENTS = _table(
         "wingspan.remove(tag, missing_ok=True) takes an older map away; exist_ok=True takes it up again",
     ),
     (
-        "input_files output_files fixed_input_files files upload_file",
-        "files do not travel with a map: read what is needed here and pass it, name a path that the workers see too, or make it a run: "
-        "wingspan.run([…], inputs=[…], outputs=[…])",
+        "input_files fixed_input_files files upload_file inputs_files",
+        'files for all components: options=wingspan.Options(input_files=["data.csv"]); for one: pass wingspan.TransferPath("data.csv")',
+    ),
+    (
+        "output_files outputs transfer_output_files",
+        'the function sends its files: wingspan.component().transfer_output_files("out.csv"); m.output_files[i] is the folder that they are in',
     ),
     ("args kwargs", "wingspan.starmap(f, args=[(1, 2)], kwargs=[{…}]) passes several arguments"),
     (

@@ -79,6 +79,7 @@ class JobDescription:
         requirements: ClassAd expression, joined by ``&&`` to what Wingspan itself requires.
         max_idle: Keep at most this many jobs idle in the queue (late materialization).
         io_proxy: Give the job a chirp channel to its access point (HTCondor's ``WantIOProxy``).
+        reach: Further paths on the access point that a job opens through its chirp channel.
         container_image: A local image that HTCondor runs the job in (container universe); it is sent once to
             each execution point where the pool can. None: no container.
         transfer_files: Send input files to the job's scratch folder; false where both sides see the same file
@@ -109,6 +110,7 @@ class JobDescription:
     requirements: str | None = None
     max_idle: int | None = None
     io_proxy: bool = False
+    reach: tuple[str, ...] = ()
     container_image: str | None = None
     transfer_files: bool = True
     note: str = ""

@@ -202,7 +202,7 @@ def test_workers_have_what_the_site_wants(tmp_path, monkeypatch):
     from wingspan.pools.htcondor import HTCondorPool
 
     monkeypatch.setattr(profiles, "find_profile", lambda: profiles.load_profile("chtc"))
-    folder = SimpleNamespace(path=tmp_path, info=SimpleNamespace(tag="a", id="b"), delivery=None)
+    folder = SimpleNamespace(path=tmp_path, info=SimpleNamespace(tag="a", id="b", files=None), delivery=None)
 
     def custom(**options):
         return dict(worker_job(folder, Options(request_gpus=1, **options), HTCondorPool(), 0, 1).custom)

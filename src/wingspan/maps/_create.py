@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wingspan.errors import EnvironmentWarning
 from wingspan.jobs import JobDescription, Resources, with_needs
+from wingspan.maps._carried import FixedFiles, with_component_files
 from wingspan.maps._code import describe, working_folder
 from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._external import PLANNED_WORKERS
@@ -70,6 +71,9 @@ def create(
     if not pool.hands_out_gpus and options.workers != 0:
         pool.check_gpus(JobDescription(name="", executable="", resources=resources_of(options)))
     check_site(options, pool, load_settings().data_dir)
+    fixed = FixedFiles(options.input_files, function.files)
+    if options.component_input_files is not None:
+        inputs = with_component_files(inputs, options.component_input_files, fixed)
     prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
     folder = create_map_folder(
         function=function,
@@ -78,6 +82,8 @@ def create(
         archive=worker_zipapp(),
         workers=lambda count: min(count, _planned_workers(options, pool, count)),
         block_size=options.block_size,
+        fixed=fixed,
+        own_folder=bool(options.own_folder),
         progress=progress,
         before_it_is_in_place=(lambda path, holds_code: _deliver(*prepared, path, holds_code))
         if prepared

@@ -31,7 +31,7 @@ def pickle_function(function: Callable[..., Any], tops: Iterable[str] = ()) -> P
 
     own = OwnCode(tops)
     pickled = PickledFunction(own)
-    dumper = Dumper(by_value=own.by_value, spread=True, on_own=own.saw)
+    dumper = Dumper(by_value=own.by_value, spread=True, on_own=own.saw, on_file=pickled.files.reduced)
     try:
         dumper.dump(function, pickled.write)
     except MapError:

@@ -48,6 +48,9 @@ class MapInfo:
         holds_code: Code travels by value.
         function_bytes: Size of ``function.pkl``.
         archive_bytes: Size of ``worker.pyz``.
+        files: What its workers are told of files: of those that all components get the name, and the URL if
+            there is one (``fixed``), and the paths that workers without a shared disk read (``reach``). None:
+            each component runs where its worker does, and gets no files.
         own_modules: Names of the top modules of the user's own that travel with it.
         created: When it was made, Unix time.
         unknown: Keys of the file that this Wingspan does not know.
@@ -76,6 +79,7 @@ class MapInfo:
     holds_code: bool = True
     function_bytes: int | None = None
     archive_bytes: int | None = None
+    files: Mapping[str, Any] | None = None
     own_modules: tuple[str, ...] = attrs.field(default=(), converter=_names)
     created: float = 0.0
     unknown: Mapping[str, Any] = attrs.field(factory=dict)

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from wingspan._files import not_written
+from wingspan.maps._carried import FixedFiles
 from wingspan.maps._errors import MapError, no_inputs
 from wingspan.maps._folder import MapFolder, maps_root
 from wingspan.maps._info import MapInfo
@@ -34,6 +35,8 @@ def create_map_folder(
     archive: Path,
     workers: Callable[[int], int],
     block_size: int | None,
+    fixed: FixedFiles,
+    own_folder: bool,
     progress: Progress = NO_PROGRESS,
     before_it_is_in_place: Callable[[Path, bool], None] | None = None,
 ) -> MapFolder:
@@ -46,6 +49,8 @@ def create_map_folder(
         archive: The worker's zipapp.
         workers: Number of components -> how many workers to plan for.
         block_size: Components of a block, or None.
+        fixed: Files that all components get.
+        own_folder: Each component has a folder of its own, even if the map has no files.
         progress: Hears of the inputs written.
         before_it_is_in_place: Called when everything is written, with the folder, and whether code travels by
             value.
@@ -53,6 +58,7 @@ def create_map_folder(
     Raises:
         EmptyMap: There are no inputs.
         NotPicklable: An input cannot be pickled.
+        InvalidInputs: Files that were named are missing, or cannot travel.
         MapError: The disk is full, or the folder cannot be written.
 
     Nothing is left on disk in any of these cases, nor when `inputs` raises.
@@ -66,6 +72,10 @@ def create_map_folder(
             trust.make_folder(str(temporary / name))
         count, inputs_hold_code = write_inputs(temporary, inputs, function.input_dumper(), progress)
         _check_count(count)
+        function.files.check()
+        fixed.keep(temporary, progress)
+        if function.files or own_folder:
+            info = attrs.evolve(info, files={"fixed": fixed.names, "reach": function.files.places})
         counted = attrs.evolve(
             info, n=count, workers=workers(count), holds_code=function.holds_code or inputs_hold_code
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -78,6 +79,12 @@ class Options:
         switches: Names of what the profile lets one turn on, ``["want_ospool"]``.
         custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.``
             may be left out, strings are quoted for you.
+        input_files: Files, folders and URLs (``osdf://``, ``https://``, ``file://``) that every component has
+            in its working folder, under their own names. They are copied when the map is made.
+        component_input_files: For each component None, such a path or URL, or a list of them: found in the
+            working folder, too. They are copied when the component begins, and must not change before.
+        own_folder: Whether each component runs in a folder of its own, which is removed when it is done.
+            None: where the map has files.
         submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
         on_done: A shell command that is called on this machine when the map is complete, once, by whoever
             notices: a program that waits for it or looks at it, ``wingspan wait``. It gets ``WINGSPAN_TAG``,
@@ -107,6 +114,9 @@ class Options:
     custom: Mapping[str, ClassAdValue]
     submit: Mapping[str, str]
     on_done: str | None
+    input_files: tuple[str, ...]
+    component_input_files: tuple[Any, ...] | None
+    own_folder: bool | None
     #: Names of the options that somebody has set, be it to their default.
     given: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
 
@@ -135,6 +145,9 @@ class Options:
         custom: Mapping[str, ClassAdValue] | None = None,
         submit: Mapping[str, Any] | None = None,
         on_done: str | None = None,
+        input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        component_input_files: Iterable[Any] | None = None,
+        own_folder: bool | None = None,
         **unknown: object,
     ) -> None:
         for name in unknown:
@@ -169,22 +182,28 @@ class Options:
             custom=_check_custom(custom or {}),
             submit=_check_submit(submit or {}),
             on_done=_check_command(on_done),
+            input_files=_paths(input_files),
+            component_input_files=_per_component(component_input_files),
+            own_folder=own_folder,
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON. `from_dict` reads them; the environment is left out."""
+        """Plain values for JSON. `from_dict` reads them. Environment and files of components are left out."""
         plain = {
             "environment": None,
             "switches": list(self.switches),
             "custom": dict(self.custom),
             "submit": dict(self.submit),
+            "input_files": list(self.input_files),
+            "component_input_files": None,
         }
         return {**{name: getattr(self, name) for name in option_names()}, **plain}
 
     def merged(self, *later: Options) -> Options:
         """These options with those that `later` ones set, as new options: the later ones win.
 
-        What `custom` and `submit` hold is joined name by name, whatever the case of its letters.
+        What `custom` and `submit` hold is joined name by name, whatever the case of its letters, and
+        `input_files` are those of all.
         `requirements` are joined to one expression that holds where all of them do; None drops those before
         it. Options that nobody has set are left as they are.
 
@@ -233,7 +252,11 @@ def _by_name(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, 
 
 
 #: Options of which a later layer replaces only a part.
-_JOINED: dict[str, Callable[[Any, Any], Any]] = {"custom": _by_name, "submit": _by_name}
+_JOINED: dict[str, Callable[[Any, Any], Any]] = {
+    "custom": _by_name,
+    "submit": _by_name,
+    "input_files": lambda earlier, later: tuple(dict.fromkeys((*earlier, *later))),
+}
 
 
 def _check_command(on_done: str | None) -> str | None:
@@ -243,6 +266,47 @@ def _check_command(on_done: str | None) -> str | None:
             hint="""for example on_done='mail -s "$WINGSPAN_TAG $WINGSPAN_STATE" me </dev/null'""",
         )
     return on_done
+
+
+def _paths(given: Any) -> tuple[str, ...]:
+    """Paths and URLs as texts.
+
+    Raises:
+        SettingsError: One of them is neither.
+    """
+    if isinstance(given, str | os.PathLike):
+        given = (given,)
+    if isinstance(given, Mapping | bytes) or not isinstance(given, Iterable):
+        raise SettingsError(
+            f"input_files={given!r:.60} is no list of files", hint='for example input_files=["data.csv"]'
+        )
+    paths = tuple(given)
+    for one in paths:
+        if not isinstance(one, str | os.PathLike) or not str(one):
+            raise SettingsError(
+                f"input_files names {one!r:.60}, which is no path",
+                hint='for example input_files=["data.csv"]',
+            )
+    return tuple(map(str, paths))
+
+
+def _per_component(given: Any) -> tuple[Any, ...] | None:
+    """Files of each component.
+
+    Raises:
+        SettingsError: They are no list.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str | bytes | os.PathLike | Mapping) or not isinstance(given, Iterable):
+        raise SettingsError(
+            f"component_input_files={given!r:.60} is no list with an entry for each input",
+            hint='for example component_input_files=["a.csv", "b.csv"]; input_files are for all components',
+        )
+    entries = tuple(
+        None if one is None else one if isinstance(one, str | os.PathLike) else _paths(one) for one in given
+    )
+    return tuple(str(one) if isinstance(one, os.PathLike) else one for one in entries)
 
 
 def _check_expression(requirements: str | None) -> None:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan.maps._carried import FileNotes
 from wingspan.maps._errors import MapError, PythonsDiffer
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import rebuild
@@ -60,6 +61,8 @@ class PickledFunction(Gathering):
         super().__init__(self._spool, _IN_MEMORY)
         #: What it needs of the user's own modules; inputs that `input_dumper` pickles add to it.
         self.own = own
+        #: Files that travel with it, or with inputs that `input_dumper` pickles.
+        self.files = FileNotes()
         self._file: IO[bytes] | None = None
 
     def _spool(self, data: memoryview) -> None:
@@ -79,7 +82,7 @@ class PickledFunction(Gathering):
 
     def input_dumper(self) -> Dumper:
         """Pickles inputs of this function."""
-        return Dumper(by_value=self.own.by_value, on_own=self.own.saw)
+        return Dumper(by_value=self.own.by_value, on_own=self.own.saw, on_file=self.files.reduced)
 
     def write_to(self, file: IO[bytes]) -> None:
         """Write the own modules that are needed, and the whole pickle, to an open file."""

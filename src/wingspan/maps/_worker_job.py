@@ -13,6 +13,7 @@ from wingspan.maps._errors import MapDamaged
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
 from wingspan.pools import Pool
+from wingspan.worker.arriving import FIXED
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
@@ -48,7 +49,9 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
             str(first),
             "$(Process)",
         ),
-        input_files=() if pool.shares_files else (archive,),
+        input_files=() if pool.shares_files else (archive, *_urls_of(folder)),
+        common_input_files=() if pool.shares_files else _kept_files_of(folder),
+        reach=tuple((folder.info.files or {}).get("reach", ())),
         transfer_files=not pool.shares_files,
         count=count,
         working_dir=path,
@@ -64,6 +67,17 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         submit=submit,
     )
     return _inside(for_site(job, options, pool), folder, pool)
+
+
+def _kept_files_of(folder: MapFolder) -> tuple[str, ...]:
+    """Files that all components get, and that lie in the map's folder."""
+    fixed = (folder.info.files or {}).get("fixed", ())
+    return tuple(str(folder.path / FIXED / name) for name, url in fixed if not url)
+
+
+def _urls_of(folder: MapFolder) -> tuple[str, ...]:
+    """URLs of files that all components get."""
+    return tuple(url for _, url in (folder.info.files or {}).get("fixed", ()) if url)
 
 
 def bundle_of(folder: MapFolder) -> Bundle | None:

@@ -222,6 +222,7 @@ def _reach(job: JobDescription) -> str | None:
         job.working_dir,
         *job.input_files,
         *job.common_input_files,
+        *job.reach,
         job.container_image,
         job.log,
         job.stdout,

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Container, List, Optional, Tuple
 
+    from .arriving import Arrivals
     from .pickling import Dumper
     from .pipes import Board
     from .slots import Slots
@@ -51,6 +52,7 @@ class Caller(object):
         dumper: "Dumper",
         skip: "Container[str]",
         may_gather: "bool",
+        arrivals: "Optional[Arrivals]" = None,
     ) -> "None":
         from time import perf_counter, time
 
@@ -71,7 +73,10 @@ class Caller(object):
         self._offset = time() - perf_counter()
         self._printed = self._positions()
         self._recent, self._sample = 0.0, 0
-        self._may_gather = may_gather
+        self._may_gather = may_gather and arrivals is None
+        self._arrivals = arrivals
+        #: Headers and payloads of records that go before that of the component.
+        self._before = (b"", b"")
         #: How many more components are looked after closely, and from when on one is again.
         self._watched = CLOSE_LOOKS
         self._next_close_look = 0.0
@@ -147,8 +152,13 @@ class Caller(object):
         given: "Any" = None
         value: "Any" = None
         has_input, stage = False, "input"
+        arrivals = self._arrivals
         try:
+            if arrivals is not None:
+                arrivals.begin(str(index))
             given = self._given(place)
+            if arrivals is not None:
+                arrivals.enter()
             has_input, stage = True, "call"
             value = self._call(given)
             wall = clock() - begin
@@ -163,7 +173,11 @@ class Caller(object):
                 wall = clock() - begin
             payload = self._failure(error, stage, given, has_input, value)
             kind = formats.ERROR
+        if arrivals is not None:
+            self._before = arrivals.leave()
         self._tell(kind, index, 1, begin, wall, payload)
+        if arrivals is not None:
+            arrivals.clear()
         self._recent += wall
         self._sample += 1
         if self._sample == FAST_SAMPLE:
@@ -332,8 +346,10 @@ class Caller(object):
         if forked_off[0]:
             end_as_python_ends(None)
         failed = FAILED.pack(index) if kind == formats.ERROR else b""
-        head = GROUP.pack(count, 1, len(failed) // FAILED.size, len(payload), wall, *ranges)
-        header = formats.RECORD.pack(
+        (headers, payloads), self._before = self._before, (b"", b"")
+        before, records = len(payloads), 1 + len(headers) // formats.RECORD.size
+        head = GROUP.pack(count, records, len(failed) // FAILED.size, before + len(payload), wall, *ranges)
+        header = headers + formats.RECORD.pack(
             kind,
             self._attempt,
             count,
@@ -346,9 +362,9 @@ class Caller(object):
             len(payload),
         )
         if len(payload) < 65536:
-            write_all(self._results, head + failed + header + payload)
+            write_all(self._results, head + failed + header + payloads + payload)
         else:
-            write_all(self._results, head + failed + header)
+            write_all(self._results, head + failed + header + payloads)
             write_all(self._results, payload)
 
     def _failure(

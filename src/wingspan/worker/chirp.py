@@ -6,11 +6,11 @@ import struct
 
 from htchirp import HTChirp
 
-from .transports import Gone
+from .transports import Gone, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, NoReturn, Optional, Sequence, Union
+    from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple, Union
 
 #: Seconds without a byte from the access point after which the channel is given up.
 PATIENCE = 300
@@ -103,12 +103,12 @@ class ChirpTransport(object):
 
     def _open(self, path: "str", flags: "str") -> "int":
         try:
-            descriptor: "int" = self._chirp._open(self._path(path), flags, 0o600)
+            descriptor: "int" = self._chirp._open(self._whole(path), flags, 0o600)
             return descriptor
         except self._missing:
             if path == "map.json":
                 raise Gone(self.folder)
-            raise FileNotFoundError(errno.ENOENT, "no such file on the access point", self._path(path))
+            raise FileNotFoundError(errno.ENOENT, "no such file on the access point", self._whole(path))
 
     def _close(self, descriptor: "int") -> "None":
         self._chirp._close(descriptor)
@@ -219,3 +219,49 @@ class ChirpTransport(object):
 
     def close(self) -> "None":
         self._chirp.disconnect()
+
+    # -- files of components: paths on the access point, whole or relative to the map's folder ---------------
+
+    def _whole(self, path: "str") -> "str":
+        return path if path.startswith("/") else self._path(path)
+
+    def facts_of(self, path: "str") -> "Optional[Tuple[int, int]]":
+        """Bytes of a file, and when it was last written (s); None if it is not there."""
+        try:
+            facts = self._chirp.stat(self._whole(path))
+        except self._missing:
+            return None
+        except self._error as error:
+            raise self._refused(path, error)
+        return int(facts["size"]), int(facts["mtime"])
+
+    def _refused(self, path: "str", error: "Exception") -> "OSError":
+        return OSError("%s on the access point: %s" % (self._whole(path), error))
+
+    def is_program(self, path: "str") -> "bool":
+        """Whether a file may be executed."""
+        return bool(int(self._chirp.stat(self._whole(path))["mode"]) & 0o111)
+
+    def names_in(self, path: "str") -> "Optional[List[str]]":
+        """Names in a folder; None if it is none."""
+        try:
+            found = self._chirp.getdir(self._whole(path))
+        except self._error:
+            return None
+        return [name for name in found if name not in ("", ".", "..")]
+
+    def receive(self, path: "str", target: "int") -> "int":
+        """Write a file of the access point to an open file here, piece by piece: how many bytes."""
+        try:
+            descriptor, done = self._open(path, "r"), 0
+        except self._error as error:
+            raise self._refused(path, error)
+        try:
+            while True:
+                part = self._chirp._read(descriptor, _ONE_READ, done)
+                if not part:
+                    return done
+                write_all(target, part)
+                done += len(part)
+        finally:
+            self._close(descriptor)

@@ -13,13 +13,15 @@ from .calling import Caller
 from .ending import Beginning, end_in_order, silence_forks
 from .pickling import Dumper
 from .printed import printing_to, unbuffer_c
+from .scratch import scratch_folder
 from .streams import Stream
 from .surroundings import Surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Container, Dict, NoReturn
+    from typing import Any, Callable, Container, Dict, NoReturn, Optional
 
+    from .arriving import Arrivals
     from .slots import Slots
 
 #: How the libraries that threadpoolctl knows are told, before they are imported, how many threads to start.
@@ -87,7 +89,10 @@ def run(
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", pickle.dumps, skip))
     length, function_length = pipes.SETUP.unpack(pipes.read_exactly(commands, pipes.SETUP.size))
-    facts, starred, careful, folder, environ, path, cores = pickle.loads(pipes.read_exactly(commands, length))
+    facts, starred, careful, folder, environ, path, cores, files = pickle.loads(
+        pipes.read_exactly(commands, length)
+    )
+    scratch = scratch_folder()
     if environ is not None and environ != dict(os.environ):
         os.environ.clear()
         os.environ.update(environ)
@@ -101,6 +106,7 @@ def run(
     if incompatibility is not None:
         _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
     beginning = Beginning()
+    arrivals = _arrivals(files, scratch)
     try:
         call = _load_function(Stream(pipes.coming(commands, function_length)))
     except BaseException as error:
@@ -109,7 +115,7 @@ def run(
         call = _starred(call)
     surroundings = Surroundings(null, out_file, err_file)
     caller = Caller(
-        call, results, board, slots, surroundings, (out_file, err_file), dumper, skip, not careful
+        call, results, board, slots, surroundings, (out_file, err_file), dumper, skip, not careful, arrivals
     )
     while True:
         length, number, attempt, count, first = pipes.CHUNK.unpack(
@@ -140,10 +146,21 @@ def run(
         board.set(-1, 0, 0, 0.0)
 
 
+def _arrivals(files: "Dict[str, Any]", scratch: "str") -> "Optional[Arrivals]":
+    """What gets the files of components, if the map has any."""
+    if not files["plan"]:
+        return None
+    from .arriving import Arrivals
+
+    if "_CONDOR_SCRATCH_DIR" in os.environ:
+        scratch = scratch_folder()  # that of the job which this worker is now
+    sys.modules[rebuild.NAME].arrivals[0] = arrivals = Arrivals(files, scratch)
+    return arrivals
+
+
 def _load_function(data: "Stream") -> "Callable[..., Any]":
     """The user's function, in a ``__main__`` of its own, with the own modules that came before it."""
     from . import own
-    from .scratch import scratch_folder
 
     scratch = scratch_folder()
     own.become_main(scratch)

@@ -4,12 +4,13 @@ import json
 import os
 import sys
 
+from .connecting import connect
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Optional
 
     from .supervisor import Supervisor
-    from .transports import Transport
 
 #: sysexits(3) EX_CONFIG: this machine cannot do the work. EX_UNAVAILABLE: the map is not there any more.
 EXIT_REFUSED = 78
@@ -74,17 +75,6 @@ def work(
         return EXIT_TRY_AGAIN
     finally:
         transport.close()
-
-
-def connect(name: "str", folder: "str") -> "Transport":
-    """The way called `name` (``"file"`` or ``"chirp"``) to the map in `folder`."""
-    if name == "chirp":
-        from .chirp import ChirpTransport
-
-        return ChirpTransport(folder)
-    from .transports import FileTransport
-
-    return FileTransport(folder)
 
 
 def _facts_of_this_worker() -> "Dict[str, Any]":

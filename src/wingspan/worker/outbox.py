@@ -138,9 +138,10 @@ def with_pieces(
     """The record of a large output, with where its pieces lie; one that is an error has none, whatever was
     written before it.
     """
-    fields = list(formats.RECORD.unpack(header))
+    before = len(header) - formats.RECORD.size  # other records may precede it
+    fields = list(formats.RECORD.unpack(header[before:]))
     if fields[0] != formats.LARGE:
         return header, payload
-    payload += b"".join(formats.PIECE.pack(*piece) for piece in pieces)
-    fields[-1] = len(payload)
-    return formats.RECORD.pack(*fields), payload
+    places = b"".join(formats.PIECE.pack(*piece) for piece in pieces)
+    fields[-1] += len(places)
+    return header[:before] + formats.RECORD.pack(*fields), payload + places

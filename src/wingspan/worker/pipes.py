@@ -95,6 +95,7 @@ def setup_message(
     environ: "Optional[Dict[str, str]]" = None,
     path: "Sequence[str]" = (),
     cores: "Optional[int]" = None,
+    files: "Optional[Dict[str, Any]]" = None,
 ) -> "bytes":
     """The first thing an executor is told.
 
@@ -108,8 +109,9 @@ def setup_message(
         path: Further entries for ``sys.path``.
         cores: How many cores the map's owner has asked for: so many threads do libraries start that have
             pools of them. None: as many as they like.
+        files: See `arriving.setting_of`.
     """
-    fields = pickle.dumps((facts, starred, careful, folder, environ, list(path), cores), 4)
+    fields = pickle.dumps((facts, starred, careful, folder, environ, list(path), cores, files), 4)
     return SETUP.pack(len(fields), function) + fields
 
 

@@ -39,6 +39,8 @@ _keys: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
 _context_variables: "Dict[str, Any]" = {}
 #: Objects that are being built and wait for their state, by id, with the thread that builds them.
 _fresh: "Dict[int, Tuple[Any, int]]" = {}
+#: What gets the files of a component, where this process executes components that have some (see `arriving`).
+arrivals: "List[Any]" = [None]
 _lock = threading.RLock()
 _depth = threading.local()
 #: Objects without a state that belong to no module here, by module and name.
@@ -685,6 +687,30 @@ def set_attributes(made: "Any", state: "Any") -> "None":
         vars(made).update(state)
     for name, value in (slots or {}).items():
         setattr(made, name, value)
+
+
+def transfer_path(
+    path: "str", protocol: "Optional[str]", location: "Optional[str]", source: "str", state: "Any"
+) -> "Any":
+    """A file or folder that travels with what it stands in: on a worker the `pathlib.Path` of a copy, in a
+    session the `TransferPath` that it was.
+    """
+    if arrivals[0] is not None:
+        return arrivals[0].path((path, protocol, location, source, state))
+    from .transfer_path import TransferPath
+
+    return TransferPath(path, protocol, location)
+
+
+def component_files(*specs: "Any") -> "None":
+    """Files that belong to one component; they stand before its input, and so arrive first."""
+    if arrivals[0] is not None:
+        arrivals[0].put_all(specs)
+
+
+def with_files(files: "None", given: "Any") -> "Any":
+    """The input of a component that has files of its own."""
+    return given
 
 
 _ours = sys.modules.setdefault(NAME, sys.modules[__name__])

@@ -14,6 +14,7 @@ import signal
 import time
 
 from . import failure, formats, offspring, pipes, rounds
+from .arriving import setting_of
 from .child import PRINTED_FROM, Chunk, Executor
 from .crashes import Crash, crash_at_the_start
 from .inputs import Inputs
@@ -91,9 +92,9 @@ class Supervisor(object):
         self.new_files: "Optional[NewFiles]" = None
         #: File of the function that the executor has.
         self.loaded = rounds.FUNCTION
-        self.setting = setting or {}
         self.not_for_executor = not_for_executor
         self.name = first_free_name(transport, worker)
+        self.setting = dict(setting or {}, files=setting_of(transport, info, self.name))
         self.outbox = Outbox(transport, key, self.name)
         lease = info.get("lease_seconds", formats.LEASE_SECONDS)
         self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease)
@@ -335,7 +336,7 @@ class Supervisor(object):
                 return total
             header, payload, ranges = group.headers, group.payload, group.ranges
             if ranges[1] > ranges[0] or ranges[3] > ranges[2]:
-                record = formats.RECORD.unpack(header)
+                record = formats.RECORD.unpack(header[-formats.RECORD.size :])
                 self._print(record[3], record[4], *ranges)
             if self.pieces:
                 pieces, self.pieces = self.pieces, []

@@ -10,6 +10,7 @@ import builtins
 import copyreg
 import enum
 import functools
+import io
 import marshal
 import re
 import sys
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
     from . import rebuild
 else:
-    rebuild = sys.modules[_rebuild_here.NAME]  # pickles name the registered module, if this process has two
+    # Pickles name the one that is registered, should this process have two.
+    rebuild = sys.modules[_rebuild_here.NAME]
 
 _NAMESPACE_FACTS = ("__name__", "__package__", "__path__", "__file__")
 _GROUP: "Any" = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
@@ -73,10 +75,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         file: The target.
         protocol: The protocol of pickle.
         by_value: Name of a module -> whether its things travel by value.
-        spread: Whether a random generator arrives as a new one, different on each worker. This is so for
-            objects that a function refers to.
+        spread: Whether a random generator arrives as another one on each worker (if a function has it).
         on_own: Called with the module of each function and class that travels by name.
         forced: An object that travels by value, though others can import it by its name.
+        on_file: Called with each file that travels with the value; answers what its pickle says.
     """
 
     def __init__(
@@ -87,12 +89,14 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         spread: "bool" = False,
         on_own: "Optional[Callable[[str], None]]" = None,
         forced: "Any" = None,
+        on_file: "Optional[Callable[[Any], Tuple[Any, ...]]]" = None,
     ) -> "None":
         super().__init__(file, protocol=protocol)
         self._forced = forced
         self._by_value = by_value
         self._spread = spread
         self._on_own = on_own
+        self._on_file = on_file
         self._globals: "Dict[int, Tuple[Dict[str, Any], _Globals]]" = {}
         self._begun: "Set[type]" = set()
         #: Whether the exceptions that led to an exception go with it.
@@ -300,8 +304,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reason_against_it(self, value: "Any") -> "Optional[str]":
         """Why something cannot be pickled; None if it can."""
-        import io
-
         trial = Pickler(io.BytesIO(), self.proto, self._by_value, self._spread)
         trial._testing = self._testing
         try:
@@ -369,11 +371,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return NotImplemented
 
     def _reduced(self, obj: "Any") -> "Any":
-        """The result of the object's own ``__reduce_ex__``.
-
-        A text is a name in the class's module, where nobody else may find it.
-        """
+        """The result of the object's own ``__reduce_ex__``; a text is a name in its module."""
         kind: "Any" = type(obj)
+        if self._on_file is not None and hasattr(kind, "reduce_with_files"):
+            return obj.reduce_with_files(self._on_file)
         made = obj.__reduce_ex__(self.proto)
         module = kind.__module__
         if not isinstance(made, str) or not self._by_value(module) or rebuild.lookup(module, made) is not obj:
@@ -473,7 +474,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 #: The size (bytes) of an object that has a ``__dict__`` and a list of weak references, but no state.
 _STATELESS = object.__basicsize__ + 2 * tuple.__itemsize__
 _context_keys: "Dict[Any, str]" = {}
-
 
 _REDUCERS: "Dict[type, Any]" = {
     types.FunctionType: Pickler._function,

@@ -1,0 +1,192 @@
+"""Files behind URLs, got and sent by a worker: by HTCondor's transfer plugins where the machine has them,
+else by what Python itself has.
+"""
+
+import os
+import subprocess
+
+from . import trust
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional
+
+#: Seconds without a byte after which a server is given up.
+PATIENCE = 300
+_ONE_READ = 1 << 20
+#: Plugins by the schemes that they know, once they have been asked.
+_plugins: "List[Dict[str, str]]" = []
+
+
+def scheme_of(url: "str") -> "str":
+    """What stands before ``://``, in lower case."""
+    return url.partition("://")[0].lower()
+
+
+def path_of(url: "str") -> "str":
+    """The path in a ``file://`` URL.
+
+    >>> path_of("file:///data/two%20words")
+    '/data/two words'
+    """
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(url).path)
+
+
+def fetch(url: "str", place: "str") -> "None":
+    """Copy what is behind `url` to a new file (of ``file://`` also a folder).
+
+    Raises:
+        OSError: It cannot be got; the message says why.
+    """
+    scheme = scheme_of(url)
+    if scheme == "file":
+        copy_tree(path_of(url), place)
+    elif scheme in plugins():
+        _by_plugin(plugins()[scheme], url, place, upload=False)
+    elif scheme in ("http", "https"):
+        _by_python(url, place)
+    else:
+        raise OSError(_nobody_knows(url, "got"))
+
+
+def send(place: "str", url: "str") -> "None":
+    """Copy a file to `url`.
+
+    Raises:
+        OSError: It cannot be sent; the message says why.
+    """
+    scheme = scheme_of(url)
+    if scheme == "file":
+        put_whole(place, path_of(url))
+    elif scheme in plugins():
+        _by_plugin(plugins()[scheme], url, place, upload=True)
+    else:
+        raise OSError(_nobody_knows(url, "sent"))
+
+
+def _nobody_knows(url: "str", what: "str") -> "str":
+    return "%s cannot be %s from this machine: none of HTCondor's transfer plugins here knows %s://" % (
+        url,
+        what,
+        scheme_of(url),
+    )
+
+
+def copy_tree(source: "str", place: "str") -> "None":
+    """Copy a file or a folder to a new place; links are followed."""
+    if not os.path.isdir(source):
+        trust.copy_file(source, place)
+        return
+    os.mkdir(place, 0o700)
+    for name in sorted(os.listdir(source)):
+        copy_tree(os.path.join(source, name), os.path.join(place, name))
+
+
+def put_whole(source: "str", place: "str") -> "None":
+    """Copy a file, in place of one that may be there; it is never seen in part."""
+    folder, name = os.path.split(place)
+    os.makedirs(folder, exist_ok=True)
+    part = os.path.join(folder, ".%s.%s.part" % (name[:200], os.urandom(6).hex()))
+    try:
+        trust.copy_file(source, part)
+        os.rename(part, place)
+    except BaseException:
+        if os.path.lexists(part):
+            os.unlink(part)
+        raise
+
+
+def _by_python(url: "str", place: "str") -> "None":
+    import shutil
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer, open(place, "xb") as file:  # noqa: S310 - the scheme was looked at
+            shutil.copyfileobj(answer, file, _ONE_READ)
+            told = answer.headers.get("Content-Length")
+            if told is not None and told.isdigit() and file.tell() != int(told):
+                raise OSError("%s ended after %d of %s bytes" % (url, file.tell(), told))
+    except ValueError as error:
+        raise OSError("%s cannot be got: %s" % (url, error))
+
+
+# -- HTCondor's plugins --------------------------------------------------------------------------------------
+
+
+def plugins() -> "Dict[str, str]":
+    """HTCondor's transfer plugins on this machine, by the schemes that they know; none if it has no
+    HTCondor.
+    """
+    if not _plugins:
+        found: "Dict[str, str]" = {}
+        for program in _configured().replace(",", " ").split():
+            for scheme in _schemes(program):
+                found.setdefault(scheme, program)
+        _plugins.append(found)
+    return _plugins[0]
+
+
+def _configured() -> "str":
+    said = _output(["condor_config_val", "FILETRANSFER_PLUGINS"])
+    return said or ""
+
+
+def _schemes(program: "str") -> "List[str]":
+    for line in (_output([program, "-classad"]) or "").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip().lower() == "supportedmethods":
+            return [one.strip().lower() for one in value.strip().strip('"').split(",") if one.strip()]
+    return []
+
+
+def _output(command: "List[str]") -> "Optional[str]":
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+
+
+def _by_plugin(program: "str", url: "str", place: "str", upload: "bool") -> "None":
+    """Have a plugin transfer one file, as HTCondor's starter does (its manual, "File Transfer Plugins")."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        told, answer = os.path.join(folder, "in"), os.path.join(folder, "out")
+        with open(told, "w") as file:
+            file.write("[ LocalFileName = %s; Url = %s ]\n" % (_quoted(os.path.abspath(place)), _quoted(url)))
+        command = [program, "-infile", told, "-outfile", answer] + (["-upload"] if upload else [])
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        except OSError as error:
+            raise OSError("HTCondor's plugin %s cannot be started: %s" % (program, error))
+        said = done.stdout.decode("utf-8", "replace").strip()
+        try:
+            with open(answer, errors="replace") as file:
+                text = file.read()
+        except OSError:
+            text = ""
+    if done.returncode != 0 or (not upload and not os.path.exists(place)):
+        raise OSError(
+            "%s cannot be %s: %s"
+            % (url, "sent" if upload else "got", _reason(text) or said or "exit code %d" % done.returncode)
+        )
+
+
+def _reason(text: "str") -> "str":
+    """What a plugin says went wrong."""
+    for part in text.replace(";", "\n").splitlines():
+        name, _, value = part.strip().strip("[]").partition("=")
+        if name.strip().lower() == "transfererror":
+            return value.strip().strip('"')
+    return ""
+
+
+def _quoted(text: "str") -> "str":
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
