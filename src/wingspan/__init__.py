@@ -16,6 +16,7 @@ from wingspan._version import __version__ as __version__
 # As typing's, without importing it: that alone would cost more than everything else here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from wingspan import htmap as htmap
     from wingspan import pool as pool
     from wingspan.environments import Environment as Environment
     from wingspan.errors import EnvironmentWarning as EnvironmentWarning
@@ -130,7 +131,7 @@ _HOMES = {
     "dashboard": "wingspan.notebooks",
     "Environment": "wingspan.environments",
     "TransferPath": "wingspan.worker.transfer_path",
-    "pool": "wingspan",  # a module of its own
+    **dict.fromkeys(("htmap", "pool"), "wingspan"),  # modules of its own
 }
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - strings, all of them

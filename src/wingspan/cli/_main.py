@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -252,11 +252,16 @@ def print_error(error: WingspanError) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; errors of ours become a message, a hint and an exit code, never a traceback."""
+    run_group(cli, argv, "wingspan")
+
+
+def run_group(group: click.Group, argv: list[str] | None, name: str) -> NoReturn:
+    """Run one of the command lines, called `name`, and end the process with its exit code."""
     # Python has no streams where the caller has closed them: `wingspan maps >&-`.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as long as this process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
     try:
-        code: Any = cli.main(args=argv, prog_name="wingspan", standalone_mode=False)
+        code: Any = group.main(args=argv, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         if isinstance(error, click.NoSuchOption) and error.ctx is not None:
             error = _with_option_meant(error, error.ctx)

@@ -7,9 +7,10 @@ from pathlib import PurePath
 
 import click
 
-__all__ = ["completion"]
+__all__ = ["LINES", "completion"]
 
-_LINES = {
+#: By shell: the line, and the file that it belongs in.
+LINES = {
     "bash": ('eval "$(_WINGSPAN_COMPLETE=bash_source wingspan)"', "~/.bashrc"),
     "zsh": ('eval "$(_WINGSPAN_COMPLETE=zsh_source wingspan)"', "~/.zshrc"),
     "fish": ("_WINGSPAN_COMPLETE=fish_source wingspan | source", "~/.config/fish/config.fish"),
@@ -17,7 +18,7 @@ _LINES = {
 
 
 @click.command()
-@click.argument("shell", required=False, type=click.Choice(sorted(_LINES)))
+@click.argument("shell", required=False, type=click.Choice(sorted(LINES)))
 def completion(shell: str | None) -> None:
     """Print the line that lets the Tab key complete commands, your maps and runs, tasks, environments and
     profiles.
@@ -29,7 +30,7 @@ def completion(shell: str | None) -> None:
     Without SHELL, the one that you use.
     """
     shell = shell or PurePath(os.environ.get("SHELL", "")).name
-    if shell not in _LINES:
-        raise click.UsageError(f"which shell? Say {', '.join(sorted(_LINES))}")
-    line, file = _LINES[shell]
+    if shell not in LINES:
+        raise click.UsageError(f"which shell? Say {', '.join(sorted(LINES))}")
+    line, file = LINES[shell]
     click.echo(f"# wingspan: tab completion (this line belongs in {file})\n{line}")

@@ -1,0 +1,99 @@
+"""What components print, as sequences."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import wingspan
+from wingspan.htmap.exceptions import OutputNotFound, translated
+
+__all__ = ["MapStdErr", "MapStdOut"]
+
+
+class OneMap(Protocol):
+    """What `wingspan.htmap.Map` is here."""
+
+    wingspan_map: wingspan.Map
+
+    @property
+    def tag(self) -> str: ...
+    @property
+    def components(self) -> tuple[int, ...]: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, component: object) -> bool: ...
+    def number(self, component: Any) -> int:
+        """`component`, if there is such a one."""
+
+    def wait_for_one(self, number: int, timeout: float | datetime.timedelta | None) -> None:
+        """Wait until a component has an output or has failed."""
+
+
+class _MapStdX(Sequence[str]):
+    """What each component prints; ``[i]`` does not wait, `get` does."""
+
+    _name: str
+
+    def __init__(self, map: OneMap) -> None:
+        self.map = map
+
+    def __len__(self) -> int:
+        return len(self.map)
+
+    def __contains__(self, component: object) -> bool:
+        return component in self.map
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.get(component) for component in self.map.components)
+
+    def __getitem__(self, component: Any) -> str:
+        """What a component has printed so far.
+
+        Raises:
+            FileNotFoundError: It has not begun, or has printed nothing and is not done.
+            IndexError: There is no such component.
+        """
+        number, one = self.map.number(component), self.map.wingspan_map
+        with translated(self.map.tag):
+            # Asked before what it has printed: the end of that comes with its own.
+            final = one._is_final(number)
+            printed: str = getattr(one, self._name)(number)
+        if not printed and not final:
+            raise FileNotFoundError(
+                f"component {number} of map {self.map.tag} has written nothing to {self._name} yet"
+            )
+        return printed
+
+    def get(self, component: int, timeout: float | datetime.timedelta | None = None) -> str:
+        """What a component has printed; waits until it is done.
+
+        Args:
+            component: Its number.
+            timeout: Seconds (or a timedelta) to wait; None waits for ever, 0 not at all.
+
+        Raises:
+            FileNotFoundError: It is not done, has printed nothing, and `timeout` is not above 0.
+            TimeoutError: It was not done in time.
+            MapComponentHeld, MapComponentRemoved: It will not be done by itself.
+            IndexError: There is no such component.
+        """
+        number = self.map.number(component)
+        try:
+            with translated(self.map.tag):
+                self.map.wait_for_one(number, timeout)
+        except OutputNotFound:
+            pass  # what there is so far
+        return self[number]
+
+
+class MapStdOut(_MapStdX):
+    """What each component writes to standard output."""
+
+    _name = "stdout"
+
+
+class MapStdErr(_MapStdX):
+    """What each component writes to standard error."""
+
+    _name = "stderr"

@@ -1,0 +1,162 @@
+"""`MapOptions`, and what becomes of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wingspan
+from wingspan import htmap
+from wingspan.errors import EnvironmentWarning
+from wingspan.htmap import MapOptions, delivery, exceptions
+from wingspan.htmap.submission import wingspan_options
+
+
+def double(x):
+    return 2 * x
+
+
+def test_options_are_a_dict_of_submit_commands():
+    """Names have one form, whatever the case of their letters, and attributes of the job a plus sign."""
+    options = MapOptions(
+        Request_Memory="1GB", request_cpus=2, custom_options={"MY.WantGPULab": True, "+Foo": "1"}
+    )
+    assert dict(options) == {"request_memory": "1GB", "request_cpus": 2, "+wantgpulab": True, "+foo": "1"}
+    assert options["REQUEST_CPUS"] == 2
+    assert "MY.Foo" in options
+    assert options == options.copy() != MapOptions()
+    del options["+FOO"]
+    assert "+foo" not in options
+
+
+@given(st.sampled_from(sorted(MapOptions.RESERVED_KEYS)), st.randoms(use_true_random=False))
+def test_reserved_names_are_refused_in_any_case(name, random):
+    """As an option and as an attribute of the job, also when it is set later."""
+    written = "".join(random.choice((letter.lower(), letter.upper())) for letter in name)
+    for give in (
+        lambda: MapOptions(**{written: "x"}),
+        lambda: MapOptions(custom_options={f"+{written}": "x"}),
+        lambda: MapOptions(custom_options={f"MY.{written}": "x"}),
+        lambda: MapOptions().__setitem__(written, "x"),
+    ):
+        with pytest.raises(exceptions.ReservedOptionKeyword) as caught:
+            give()
+        assert isinstance(caught.value, wingspan.UnknownOption)
+
+
+def test_the_leftmost_layer_counts():
+    """Files of all layers come together, all requirements must hold, and no layer is changed."""
+    first = MapOptions(fixed_input_files="a", request_cpus="2", requirements="HasX")
+    second = MapOptions(
+        fixed_input_files=["b", "c"], request_cpus="3", request_disk="1GB", requirements="HasY"
+    )
+    copies = first.copy(), second.copy()
+    merged = MapOptions.merge(first, second)
+    assert merged.fixed_input_files == ["a", "b", "c"]
+    assert dict(merged) == {
+        "request_cpus": "2",
+        "request_disk": "1GB",
+        "requirements": "(HasX) && (HasY)",
+    }
+    merged.fixed_input_files.append("d")
+    assert (first, second) == copies
+    each = MapOptions.merge(MapOptions(requirements=["A", "B"]), first)
+    assert each["requirements"] == ["(A) && (HasX)", "(B) && (HasX)"]
+
+
+def test_options_become_wingspans():
+    """Numbers may be texts, a plain disk is kB, attributes are typed; other submit commands stay."""
+    options = wingspan_options(
+        MapOptions(
+            request_cpus="2",
+            request_memory="1GB",
+            request_disk="2048",
+            max_idle="10",
+            max_retries=3,
+            accounting_group="physics",
+            keep_claim_idle=30,
+            custom_options={
+                "Project": '"physics"',
+                "Length": "short",
+                "Want": "true",
+                "Twice": "RequestCpus * 2",
+            },
+        )
+    )
+    assert (options.request_cpus, options.request_memory, options.request_disk) == (2, 1 << 30, 2 << 20)
+    assert (options.max_idle, options.retries) == (10, 3)
+    assert options.custom == {"project": "physics", "length": "short", "want": True}
+    assert options.submit == {
+        "accounting_group": "physics",
+        "keep_claim_idle": "30",
+        "+twice": "RequestCpus * 2",
+    }
+    assert options.own_folder
+    assert not wingspan_options(MapOptions(own_folder="false")).own_folder
+    with pytest.raises(exceptions.ReservedOptionKeyword):
+        wingspan_options(MapOptions(getenv="true"))
+    with pytest.raises(wingspan.SettingsError, match="no whole number"):
+        wingspan_options(MapOptions(request_gpus="one"))
+
+
+def test_options_of_settings_and_functions_come_to_the_map():
+    """The call's options count before the function's, and those before the settings'."""
+    htmap.settings["MAP_OPTIONS.REQUEST_MEMORY"] = "64MB"
+    htmap.settings["MAP_OPTIONS.REQUEST_DISK"] = "3MB"
+    htmap.settings["MAP_OPTIONS.MAX_IDLE"] = "7"
+    decorated = htmap.mapped(map_options=MapOptions(request_disk="2MB", max_idle=8))(double)
+    m = decorated.map([1], map_options=MapOptions(max_idle=9))
+    options = m.wingspan_map.options
+    assert (options.request_memory, options.request_disk, options.max_idle) == (64 << 20, 2 << 20, 9)
+    assert list(m) == [2]
+
+
+def test_values_of_components_must_be_as_many():
+    """Too few or too many values, or files, are refused before anything is made; no inputs stay no inputs."""
+    for options in (
+        MapOptions(request_memory=["1GB"]),
+        MapOptions(input_files=["a", "b", "c"]),
+        MapOptions(output_remaps=[{}, {}, {}]),
+    ):
+        with pytest.raises(exceptions.MisalignedInputData):
+            htmap.map(double, [1, 2], map_options=options)
+        with pytest.raises(exceptions.EmptyMap):
+            htmap.map(double, [], map_options=options)
+    assert htmap.get_tags() == ()
+
+
+@pytest.fixture
+def _warns_anew(monkeypatch):
+    monkeypatch.setattr(delivery, "_warned", set())
+
+
+@pytest.mark.usefixtures("_warns_anew")
+@pytest.mark.parametrize("method", ["docker", "singularity", "transplant"])
+def test_delivery_methods_that_mean_something_else_say_so(method, tmp_path, monkeypatch):
+    """A map is made, in this session's Python, and a warning says that once."""
+    monkeypatch.chdir(tmp_path)
+    htmap.settings["DELIVERY_METHOD"] = method
+    with pytest.warns(EnvironmentWarning, match=f"{method}.*Python of this session"):
+        assert list(htmap.map(double, [1])) == [2]
+    assert list(htmap.map(double, [2])) == [4]
+
+
+def test_own_delivery_methods_add_submit_commands(tmp_path):
+    """A registered method is asked for commands, after its setup; unknown ones are refused."""
+    htmap.settings["HTMAP_DIR"] = tmp_path / "htmap"
+    asked = []
+
+    def describe(tag, folder):
+        asked.append(("describe", tag, folder.is_dir()))
+        return {"universe": "vanilla", "executable": "x", "accounting_group": "physics"}
+
+    htmap.register_delivery_method("ours", describe, lambda tag, folder: asked.append(("set up", tag)))
+    htmap.settings["DELIVERY_METHOD"] = "ours"
+    m = htmap.map(double, [1], tag="delivered")
+    assert asked == [("set up", "delivered"), ("describe", "delivered", True)]
+    assert m.wingspan_map.options.submit == {"accounting_group": "physics"}
+    assert list(m) == [2]
+    delivery.unregister_delivery_mechanism("ours")
+    with pytest.raises(exceptions.UnknownPythonDeliveryMethod, match="ours"):
+        htmap.map(double, [1])
