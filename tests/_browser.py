@@ -37,16 +37,22 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A new page; whatever a script of its complains of fails the test."""
+    """A new page; an error in a script of it, or a dialog, fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE * 1000)
     faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("pageerror", lambda error: None if _is_notebook_s(error) else faults.append(str(error)))
     opened.on("dialog", lambda dialog: (faults.append(f"a dialog: {dialog.message}"), dialog.dismiss()))
     yield opened
     context.close()
-    assert faults == []
+    assert faults == [], faults
+
+
+def _is_notebook_s(error: Any) -> bool:
+    """Notebook 7.6 itself complains of a setting while it loads: no line of ours is in that error's stack."""
+    stack = error.stack or ""
+    return "/static/notebook/" in stack and "blob:" not in stack
 
 
 def violations(page: Any, within: str | None = None) -> list[str]:

@@ -192,10 +192,20 @@ CELLS = [
 ]
 
 
+#: Where the widget is looked at, by the module that starts it: the page of a notebook, and what tells there
+#: that the kernel is ready. Before that, the page asks which kernel is wanted instead of running the cells.
+APPLICATIONS = {
+    "jupyterlab": ("lab/tree", lambda page: "Python 3 (ipykernel) | Idle" in page.locator("#jp-main-statusbar").inner_text()),
+    "notebook": ("notebooks", lambda page: page.locator(".jp-NotebookKernelStatus-fade").count() == 1),
+}  # fmt: skip
+
+
 @pytest.fixture
-def lab(tmp_path, data_dir):
-    """JupyterLab with a notebook of `CELLS`, and its address."""
-    pytest.importorskip("jupyterlab")
+def opened(application, tmp_path, data_dir):
+    """JupyterLab or Notebook with a notebook of `CELLS`: its folder, the notebook's address, and what tells
+    that its kernel is ready.
+    """
+    pytest.importorskip(application)
     pytest.importorskip("anywidget")
     folder = tmp_path / "work"
     folder.mkdir()
@@ -213,10 +223,10 @@ def lab(tmp_path, data_dir):
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (folder / "live.ipynb").write_text(json.dumps(notebook))
-    log = tmp_path / "lab.log"
+    log = tmp_path / "server.log"
     words = [
         "-m",
-        "jupyterlab",
+        application,
         "--no-browser",
         "--allow-root",
         "--ServerApp.port=0",
@@ -233,20 +243,22 @@ def lab(tmp_path, data_dir):
         )
     try:
         found = until(
-            lambda: re.search(r"http://127\.0\.0\.1:(\d+)/lab\?token=(\w+)", log.read_text()), log.read_text
+            lambda: re.search(r"http://127\.0\.0\.1:(\d+)/\w+\?token=(\w+)", log.read_text()), log.read_text
         )
-        yield folder, f"http://127.0.0.1:{found[1]}/lab/tree/live.ipynb?token={found[2]}"
+        place, is_ready = APPLICATIONS[application]
+        yield folder, f"http://127.0.0.1:{found[1]}/{place}/live.ipynb?token={found[2]}", is_ready
     finally:
         server.terminate()
         server.wait()
 
 
 @pytest.mark.slow
-def test_the_widget_in_jupyterlab(lab, page):
-    """Cells are run; the views go from waiting to done by themselves; keys show a component; a button
-    does again what failed.
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_the_widget_in_a_notebook(application, opened, page):
+    """In JupyterLab and in Notebook 7: cells are run; the views go from waiting to done by themselves; keys
+    show a component; a button does again what failed.
     """
-    folder, address = lab
+    folder, address, is_ready = opened
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
 
@@ -261,8 +273,7 @@ def test_the_widget_in_jupyterlab(lab, page):
     def all_are(state: str) -> bool:
         return bool(page.locator(f".ws-state[data-state={state}]").count() == len(CELLS))
 
-    # Before that, JupyterLab asks which kernel is wanted instead of running the cells.
-    comes(lambda: "Python 3 (ipykernel) | Idle" in page.locator("#jp-main-statusbar").inner_text())
+    comes(lambda: is_ready(page))
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     faces = page.locator("div.ws")
@@ -270,7 +281,7 @@ def test_the_widget_in_jupyterlab(lab, page):
     comes(lambda: all_are("running"))
     first = faces.nth(0)
     comes(lambda: "1 errored" in first.locator(".ws-legend").first.inner_text())
-    picture(page, "jupyterlab-running")
+    picture(page, f"{application}-running")
     comes(lambda: first.locator(".ws-board[aria-busy=false]").count() == 1)
     first.locator(".ws-board").focus()
     page.keyboard.press("ArrowRight")
@@ -283,4 +294,4 @@ def test_the_widget_in_jupyterlab(lab, page):
     first.get_by_role("button", name="Run failed ones again").click()
     comes(lambda: first.locator(".ws-said").inner_text() == "1 component will be done again")
     comes(lambda: all_are("errored"))
-    picture(page, "jupyterlab-done")
+    picture(page, f"{application}-done")

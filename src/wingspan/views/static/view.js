@@ -6,6 +6,9 @@ const QUESTIONS = {
   cancel: "Take all its jobs out of the queue? What is finished is kept.",
 };
 
+// Jupyter takes keys before the element that has the focus does (arrow keys choose cells), but not below this attribute.
+const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
+
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -81,6 +84,7 @@ export function mount(element, port) {
       role: "group",
       "aria-busy": "true",
       "aria-label": "Components. Arrow keys choose one, Enter shows it, Escape goes back to all.",
+      ...OWN_KEYS,
     },
     canvas,
   );
@@ -102,7 +106,7 @@ export function mount(element, port) {
     holds,
   };
   const names = { grid: "Components", workers: "Workers", errors: "Errors", holds: "Holds" };
-  const tabs = make("div", { class: "ws-tabs", role: "tablist", "aria-label": "What to show" });
+  const tabs = make("div", { class: "ws-tabs", role: "tablist", "aria-label": "What to show", ...OWN_KEYS });
   const root = make(
     "div",
     { class: "ws", role: "group", "aria-label": "Wingspan" },
