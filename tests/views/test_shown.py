@@ -17,8 +17,10 @@ import wingspan
 from _waiting import PATIENCE, until
 from wingspan.errors import WingspanError
 from wingspan.maps._view import MapSource
+from wingspan.notebooks._dashboard import _widget_class
 from wingspan.runs._view import RunSource
 from wingspan.views import live
+from wingspan.views._widget import live_widget_class
 from wingspan.worker.pipes import LARGE_INPUT
 
 ONE = wingspan.Options(workers=1)
@@ -357,6 +359,27 @@ def test_outside_of_notebooks_there_is_no_widget(failing, monkeypatch):
     bundle = failing._repr_mimebundle_()
     assert bundle.keys() == {"text/plain", "text/html"}
     assert "&lt;locals&gt;" in bundle["text/html"]
+
+
+def test_what_marimo_is_given(failing, monkeypatch):
+    """marimo asks by a method of its own: it gets the live view, and the still picture where anywidget is
+    missing.
+    """
+    anywidget = pytest.importorskip("anywidget")
+    for shown in (failing, wingspan.dashboard()):
+        drawn = shown._display_()
+        assert isinstance(drawn, anywidget.AnyWidget)
+        drawn.close()
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    classes = [live_widget_class, _widget_class]
+    for one in classes:
+        one.cache_clear()
+    try:
+        assert failing._display_()._repr_html_() == failing._repr_html_()
+        assert failing.tag in wingspan.dashboard()._display_()._repr_html_()
+    finally:
+        for one in classes:
+            one.cache_clear()
 
 
 def test_an_unknown_action_is_an_error(failing):

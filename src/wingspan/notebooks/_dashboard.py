@@ -83,6 +83,15 @@ class AllMapsAndRuns:
             return still
         return {**((bundle[0] if isinstance(bundle, tuple) else bundle) or {}), **still}
 
+    def _display_(self) -> Any:
+        """As `_repr_mimebundle_`, for marimo."""
+        from wingspan.views._widget import Still
+
+        try:
+            return _widget_class()()
+        except ImportError:
+            return Still(self._repr_html_())
+
 
 def dashboard() -> AllMapsAndRuns:
     """All your maps and runs. In a notebook it is live: choose one on the left, and it is shown on the right.

@@ -30,6 +30,16 @@ class Showable:
         still = {"text/plain": repr(self), "text/html": self._repr_html_()}
         return live_mimebundle(self._source, still)
 
+    def _display_(self) -> Any:
+        """The live view, as marimo asks for it: of a MIME bundle it would show the picture only."""
+        from wingspan.views._live import live
+        from wingspan.views._widget import Still, widget
+
+        try:
+            return widget(live(self._source()))
+        except ImportError:
+            return Still(self._repr_html_())
+
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write a report: one HTML file with timeline, runtimes, memory, queue times, hosts, errors and what
         to change.

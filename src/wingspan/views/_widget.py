@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
+
 from wingspan.views._live import Live, live
 from wingspan.views._model import View
 from wingspan.views._source import Source
 from wingspan.views._static import static_text
 
-__all__ = ["in_notebook", "live_mimebundle", "live_widget_class", "widget"]
+__all__ = ["Still", "in_notebook", "live_mimebundle", "live_widget_class", "widget"]
 
 #: What may colour the grid.
 LAYERS = ("state", "runtime", "memory")
@@ -116,6 +118,20 @@ def widget(of: Live) -> Any:
         ImportError: anywidget is not installed.
     """
     return live_widget_class()(of)
+
+
+@attrs.frozen
+class Still:
+    """A picture of a moment, where no widget can be had.
+
+    Attributes:
+        html: The picture.
+    """
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return self.html
 
 
 def in_notebook() -> bool:
