@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wingspan.maps import ComponentError as ComponentError
     from wingspan.maps import ComponentErrors as ComponentErrors
     from wingspan.maps import ComponentHeld as ComponentHeld
+    from wingspan.maps import ComponentProgress as ComponentProgress
     from wingspan.maps import ComponentRemoved as ComponentRemoved
     from wingspan.maps import ComponentStatus as ComponentStatus
     from wingspan.maps import EmptyMap as EmptyMap
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
     from wingspan.runs import load_run as load_run
     from wingspan.runs import run as run
     from wingspan.settings import configure as configure
+    from wingspan.worker.inside import Component as Component
+    from wingspan.worker.inside import component as component
     from wingspan.worker.transfer_path import TransferPath as TransferPath
 
 _ERRORS = (
@@ -86,6 +89,7 @@ _MAPS = (
     "ComponentError",
     "ComponentErrors",
     "ComponentHeld",
+    "ComponentProgress",
     "ComponentRemoved",
     "ComponentStatus",
     "EmptyMap",
@@ -128,6 +132,7 @@ _HOMES = {
     **dict.fromkeys(_MAPS, "wingspan.maps"),
     **dict.fromkeys(("Run", "load_run", "run"), "wingspan.runs"),
     "configure": "wingspan.settings",
+    **dict.fromkeys(("Component", "component"), "wingspan.worker.inside"),
     "dashboard": "wingspan.notebooks",
     "Environment": "wingspan.environments",
     "TransferPath": "wingspan.worker.transfer_path",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from wingspan.maps._again import Rerun
     from wingspan.maps._api import MapBuilder, build_map, map, starmap
     from wingspan.maps._code import FunctionVersion
-    from wingspan.maps._components import Measures
+    from wingspan.maps._components import ComponentProgress, Measures
     from wingspan.maps._errors import (
         ComponentError,
         ComponentErrors,
@@ -44,6 +44,7 @@ __all__ = [
     "ComponentError",
     "ComponentErrors",
     "ComponentHeld",
+    "ComponentProgress",
     "ComponentRemoved",
     "ComponentStatus",
     "EmptyMap",
@@ -92,7 +93,7 @@ _HOMES = {
     "Map": "._map",
     "Mapped": "._mapped",
     "mapped": "._mapped",
-    "Measures": "._components",
+    **dict.fromkeys(("ComponentProgress", "Measures"), "._components"),
     "Options": "._options",
     "Rerun": "._again",
 }

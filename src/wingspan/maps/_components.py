@@ -14,7 +14,16 @@ import attrs
 
 from wingspan.worker import failure, formats, rounds
 
-__all__ = ["ERROR", "NOTHING", "OUTPUT", "Components", "Measures", "WorkerStart", "sorted_numbers"]
+__all__ = [
+    "ERROR",
+    "NOTHING",
+    "OUTPUT",
+    "ComponentProgress",
+    "Components",
+    "Measures",
+    "WorkerStart",
+    "sorted_numbers",
+]
 
 NOTHING, OUTPUT, ERROR = 0, 1, 2
 #: Rounds are numbers of two bytes here.
@@ -42,6 +51,37 @@ class Measures:
     worker: str
 
 
+@attrs.frozen
+class ComponentProgress:
+    """How far a component says that it is (`wingspan.component`).
+
+    Attributes:
+        fraction: 0 at its beginning, 1 at its end.
+        message: What it is at, in its own words.
+        time: When it said so, Unix time.
+    """
+
+    fraction: float
+    message: str
+    time: float
+
+    def __str__(self) -> str:
+        return f"{self.fraction:.0%}" + (f" {self.message}" if self.message else "")
+
+    @classmethod
+    def read(cls, told: Any, time: float) -> ComponentProgress:
+        """What a worker has written.
+
+        Raises:
+            ValueError: Our workers do not write such a thing.
+        """
+        if type(told) is not dict or type(told.get("message")) is not str:
+            raise ValueError("how far it is has no message")
+        if type(told.get("fraction")) is not float or not 0 <= told["fraction"] <= 1:
+            raise ValueError("how far it is is no number from 0 to 1")
+        return cls(told["fraction"], told["message"], time)
+
+
 @attrs.define
 class WorkerStart:
     """One start of one worker, as its results file tells it.
@@ -62,6 +102,7 @@ class WorkerStart:
         trouble: Why the rest of its file is not read.
         has_odd_notes: Something that it signed is not what our workers write.
         last_seen: When its file was last seen to grow, Unix time.
+        progress: What its component said last of how far it is, and which component that is.
     """
 
     name: str
@@ -80,6 +121,7 @@ class WorkerStart:
     trouble: str | None = None
     has_odd_notes: bool = False
     last_seen: float = 0.0
+    progress: tuple[int, ComponentProgress] | None = None
 
     def take_note(self, record: tuple[Any, ...], payload: bytes, n: int) -> None:
         """Take in what it says of itself.
@@ -105,6 +147,10 @@ class WorkerStart:
             self.round = number
             self.since = record[5]
             self.peak_memory = record[8] * 1024
+        elif kind == formats.PROGRESS:
+            self.component = component if component < n else None
+            self.round = number
+            self.progress = component, ComponentProgress.read(json.loads(payload), record[5])
         elif kind == formats.REFUSED:
             self.refused = failure.loads(payload)
         elif kind == formats.BYE:

@@ -121,6 +121,7 @@ def _info_of(
         pool=pool.kind,
         options=options.as_dict(),
         retries=options.retries,
+        seed=int.from_bytes(os.urandom(16), "little") if options.seed is None else options.seed,
         interpreter=compatibility.this_interpreter(),
         lease_seconds=float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
         end_seconds=float(os.environ.get("WINGSPAN_END_SECONDS", formats.END_SECONDS)),

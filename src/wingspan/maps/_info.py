@@ -45,6 +45,7 @@ class MapInfo:
         code: Where its function comes from; see `FunctionVersion.read`.
         made_in: Folder that it was made in.
         workers: How many were planned.
+        seed: What the seeds of its components follow from.
         holds_code: Code travels by value.
         function_bytes: Size of ``function.pkl``.
         archive_bytes: Size of ``worker.pyz``.
@@ -76,6 +77,7 @@ class MapInfo:
     made_in: str | None = None
     n: int
     workers: int
+    seed: int | None = None
     holds_code: bool = True
     function_bytes: int | None = None
     archive_bytes: int | None = None

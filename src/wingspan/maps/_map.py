@@ -68,6 +68,11 @@ class Map(Changing, Showable):
         return self._folder.info.function
 
     @property
+    def seed(self) -> int | None:
+        """What the seeds of its components follow from (`Options.seed`); None for maps of early versions."""
+        return self._folder.info.seed
+
+    @property
     def is_transient(self) -> bool:
         """Nobody gave it a tag: `wingspan.clean` removes it."""
         return self._folder.info.transient

@@ -85,6 +85,8 @@ class Options:
             working folder, too. They are copied when the component begins, and must not change before.
         own_folder: Whether each component runs in a folder of its own, which is removed when it is done.
             None: where the map has files.
+        seed: Seed of the map, a whole number: the seeds of its components follow from it
+            (`wingspan.component`). None: one that the system draws; `Map.seed` tells which.
         submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
         on_done: A shell command that is called on this machine when the map is complete, once, by whoever
             notices: a program that waits for it or looks at it, ``wingspan wait``. It gets ``WINGSPAN_TAG``,
@@ -117,6 +119,7 @@ class Options:
     input_files: tuple[str, ...]
     component_input_files: tuple[Any, ...] | None
     own_folder: bool | None
+    seed: int | None
     #: Names of the options that somebody has set, be it to their default.
     given: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
 
@@ -148,6 +151,7 @@ class Options:
         input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         component_input_files: Iterable[Any] | None = None,
         own_folder: bool | None = None,
+        seed: int | None = None,
         **unknown: object,
     ) -> None:
         for name in unknown:
@@ -185,6 +189,7 @@ class Options:
             input_files=_paths(input_files),
             component_input_files=_per_component(component_input_files),
             own_folder=own_folder,
+            seed=None if seed is None else _positive("seed", seed, 0),
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wingspan.maps._components import ERROR, NOTHING, OUTPUT, Measures
+from wingspan.maps._components import ERROR, NOTHING, OUTPUT, ComponentProgress, Measures
 from wingspan.maps._errors import ComponentError, MapError
 from wingspan.maps._external import HINT
 from wingspan.maps._files import told_of_left
@@ -223,6 +223,19 @@ class Reports(Outputs):
         from wingspan.maps._frame import frame
 
         return frame(self, inputs=inputs, outputs=outputs)
+
+    @property
+    def progress(self) -> Mapping[int, ComponentProgress]:
+        """How far running components say that they are (``wingspan.component().progress(0.5, "step 3")``).
+
+        Those that have said nothing yet are left out.
+        """
+        self._keeper.refresh()
+        return {
+            start.progress[0]: start.progress[1]
+            for start in sorted(self._keeper.results.at_work(), key=lambda start: start.component or 0)
+            if start.progress is not None and start.progress[0] == start.component
+        }
 
     @property
     def stdout(self) -> Streams:

@@ -13,7 +13,7 @@ import time
 
 from . import formats, trust
 from .new_files import MOST_TOLD, NOT_MISSED
-from .own import own_prefix
+from .scratch import own_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ from .streams import Gathering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Container, List, Optional, Tuple
+    from typing import Any, Callable, Container, List, Optional, Sequence, Tuple
 
     from .arriving import Arrivals
+    from .inside import Work
     from .pickling import Dumper
     from .pipes import Board
     from .slots import Slots
@@ -80,8 +81,21 @@ class Caller(object):
         #: How many more components are looked after closely, and from when on one is again.
         self._watched = CLOSE_LOOKS
         self._next_close_look = 0.0
+        #: The component: ``(number of the first that are gathered, outputs of theirs)``.
+        self._at: "Optional[Tuple[int, Sequence[Any]]]" = None
+        self.work: "Optional[Work]" = None
         #: Components have been so fast lately that their outputs are gathered.
         self.fast = False
+
+    def position(self) -> "Optional[Tuple[int, int, int]]":
+        """The component that is being done: ``(round, attempts before, number)``; None between two chunks."""
+        at = self._at
+        return None if at is None else (self._round, self._attempt, at[0] + len(at[1]))
+
+    def rest(self) -> "None":
+        """All of the chunk is done."""
+        self._at = None
+        self._board.set(-1, 0, 0, 0.0)
 
     def _positions(self) -> "Tuple[int, int]":
         # Not of descriptors 1 and 2: the component may have closed or redirected them.
@@ -148,6 +162,7 @@ class Caller(object):
         index = self._first + place
         clock = self._clock
         begin = clock()
+        self._at = index, ()
         self._board.set(index, self._printed[0], self._printed[1], self._offset + begin)
         given: "Any" = None
         value: "Any" = None
@@ -206,6 +221,7 @@ class Caller(object):
         given: "Any" = None
         failed: "Optional[bytes]" = None
         run = place
+        self._at = self._first + run, values
         at = self._bounds[place]
         begin = clock()
         run_began, run_ends = begin, begin + RUN_SECONDS
@@ -248,6 +264,7 @@ class Caller(object):
                 place = run + len(values)
                 self._tell_run(self._first + run, run_began, values, walls)
                 values, walls, run = [], [], place
+                self._at = self._first + run, values
                 if not self.fast or slow * FAST_SAMPLE > place - begun + FAST_SAMPLE:
                     self.fast = False
                     break
@@ -281,6 +298,8 @@ class Caller(object):
         self, kind: "int", index: "int", count: "int", begin: "float", wall: "float", payload: "bytes"
     ) -> "None":
         cpu, peak = self._measures.take(wall)
+        if self.work is not None and self.work.open:
+            self.work.clear()
         ranges = self._output()
         Printed.written[0] = forked_off[0]
         self._write(kind, index, count, begin, wall, cpu, peak, payload, ranges)

@@ -10,6 +10,7 @@ import signal
 import traceback
 
 from . import executor, formats, own, pipes
+from .channel import Channel
 from .scratch import unnamed_file
 from .slots import Slots
 
@@ -98,6 +99,7 @@ class Executor(object):
         command_read, self.commands = os.pipe()
         _widen(self.commands)
         self.results, results_write = os.pipe()
+        self.channel = Channel()
         self.out = unnamed_file(scratch, "out")
         self.err = unnamed_file(scratch, "err")
         for descriptor in (self.out, self.err):
@@ -116,7 +118,8 @@ class Executor(object):
                 self.slots.in_executor()
                 for descriptor in not_for_executor:
                     os.close(descriptor)
-                executor.run(command_read, results_write, board, self.slots, self.out, self.err)
+                speaker = self.channel.in_executor()
+                executor.run(command_read, results_write, board, self.slots, self.out, self.err, speaker)
             except BaseException:
                 # ours, not the user's: it is told with the last lines of standard error
                 traceback.print_exc()
@@ -125,6 +128,7 @@ class Executor(object):
         os.close(command_read)
         os.close(results_write)
         self.slots.in_supervisor()
+        self.channel.in_supervisor()
         os.set_blocking(self.commands, False)
         self.pending: "Deque[Iterator[_Bytes]]" = collections.deque()
         self._part = memoryview(b"")
@@ -202,6 +206,7 @@ class Executor(object):
         os.close(self.commands)
         os.close(self.results)
         self.slots.close()
+        self.channel.close()
         if self.ended is None:
             _, status, usage = os.wait4(self.pid, 0)
             self.ended = status, usage

@@ -8,7 +8,7 @@ import pickle
 import sys
 from array import array
 
-from . import failure, pipes, rebuild
+from . import failure, inside, pipes, rebuild
 from .calling import Caller
 from .ending import Beginning, end_in_order, silence_forks
 from .pickling import Dumper
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Container, Dict, NoReturn, Optional
 
     from .arriving import Arrivals
+    from .channel import Speaker
     from .slots import Slots
 
 #: How the libraries that threadpoolctl knows are told, before they are imported, how many threads to start.
@@ -60,7 +61,13 @@ def _sources() -> "Container[str]":
 
 
 def run(
-    commands: "int", results: "int", board: "pipes.Board", slots: "Slots", out_file: "int", err_file: "int"
+    commands: "int",
+    results: "int",
+    board: "pipes.Board",
+    slots: "Slots",
+    out_file: "int",
+    err_file: "int",
+    speaker: "Speaker",
 ) -> "NoReturn":
     """Call the function on what comes; never returns.
 
@@ -69,6 +76,7 @@ def run(
         board: The shared `Board`.
         slots: The shared `Slots`.
         out_file, err_file: Files that stdout and stderr go to.
+        speaker: The way for what components say.
     """
     from . import compatibility
 
@@ -89,7 +97,7 @@ def run(
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", pickle.dumps, skip))
     length, function_length = pipes.SETUP.unpack(pipes.read_exactly(commands, pipes.SETUP.size))
-    facts, starred, careful, folder, environ, path, cores, files = pickle.loads(
+    facts, starred, careful, folder, environ, path, cores, files, known = pickle.loads(
         pipes.read_exactly(commands, length)
     )
     scratch = scratch_folder()
@@ -117,6 +125,8 @@ def run(
     caller = Caller(
         call, results, board, slots, surroundings, (out_file, err_file), dumper, skip, not careful, arrivals
     )
+    caller.work = inside.Work(caller.position, speaker, known)
+    inside.install(caller.work)
     while True:
         length, number, attempt, count, first = pipes.CHUNK.unpack(
             pipes.read_exactly(commands, pipes.CHUNK.size)
@@ -133,7 +143,7 @@ def run(
             stream = Stream(pipes.coming(commands, length - bounds))
             caller.begin_large(number, attempt, first, stream)
             caller.call_one(0)
-            board.set(-1, 0, 0, 0.0)
+            caller.rest()
             continue
         caller.begin_chunk(number, attempt, first, count, memoryview(pipes.read_exactly(commands, length)))
         done = 0
@@ -143,7 +153,7 @@ def run(
             if done < count:
                 caller.call_one(done)
                 done += 1
-        board.set(-1, 0, 0, 0.0)
+        caller.rest()
 
 
 def _arrivals(files: "Dict[str, Any]", scratch: "str") -> "Optional[Arrivals]":

@@ -52,6 +52,8 @@ BYE = 8
 RUN = 9
 #: Names of files (JSON) that components wrote into the folder that goes with the job.
 LEFT = 11
+#: How far a component is (JSON: ``fraction``, ``message``).
+PROGRESS = 12
 #: An output whose pickle lies in pieces before this record. The payload is one byte (1 if there is code in
 #: it), then where each piece begins (u64) and how long it is (u32).
 LARGE = 10

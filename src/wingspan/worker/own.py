@@ -16,6 +16,9 @@ import sys
 import types
 import zlib
 
+from . import absent
+from .scratch import own_prefix
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -275,8 +278,7 @@ def install(data: "bytes", scratch: "str") -> "Finder":
         folders.append(root if there else written)
     finder = Finder(own, folders)
     sys.meta_path.insert(0, finder)
-    if own.get("wingspan"):
-        sys.meta_path.append(_Without(finder))
+    absent.install(finder)
     return finder
 
 
@@ -307,71 +309,6 @@ def _write(own: "Dict[str, Any]", number: "int", scratch: "str") -> "str":
                 file.write(text)
             os.utime(path, ns=(mtime, mtime))
     return folder
-
-
-class _Without(object):
-    """The last finder: it provides a stand-in for Wingspan, which own modules may import at their top
-    although workers need not have it.
-    """
-
-    def __init__(self, finder: "Finder") -> "None":
-        self._finder = finder
-
-    def find_spec(self, name: "str", path: "Any" = None, target: "Any" = None) -> "Any":
-        if name.partition(".")[0] != "wingspan":
-            return None
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
-
-    def create_module(self, spec: "Any") -> "types.ModuleType":
-        return _AbsentModule(spec.name, self._finder)
-
-    def exec_module(self, module: "types.ModuleType") -> "None":
-        pass
-
-    def invalidate_caches(self) -> "None":
-        pass
-
-
-class _AbsentModule(types.ModuleType):
-    def __init__(self, name: "str", finder: "Finder") -> "None":
-        types.ModuleType.__init__(self, name)
-        self.__dict__["_finder"] = finder
-
-    def __getattr__(self, name: "str") -> "Any":
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Absent(self.__name__ + "." + name, self.__dict__["_finder"])
-
-
-#: Decorators of Wingspan, with or without arguments. On a worker they return the function itself.
-_DECORATORS = frozenset(
-    "%s%s" % (name, call) for name in ("wingspan.mapped", "wingspan.memo") for call in ("", "()")
-)
-
-
-class _Absent(object):
-    """Stands for any name of Wingspan where it is not installed.
-
-    Modules may use and call it while they are imported.
-    """
-
-    def __init__(self, name: "str", finder: "Finder") -> "None":
-        self._name, self._finder = name, finder
-
-    def __getattr__(self, name: "str") -> "Any":
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Absent(self._name + "." + name, self._finder)
-
-    def __mro_entries__(self, bases: "Any") -> "Tuple[type, ...]":
-        return ()
-
-    def __call__(self, *args: "Any", **kwargs: "Any") -> "Any":
-        if self._name in _DECORATORS and len(args) == 1 and not kwargs and callable(args[0]):
-            return args[0]
-        if not self._finder.depth:
-            raise ImportError("%s cannot be called: Wingspan is not installed on this worker" % self._name)
-        return _Absent(self._name + "()", self._finder)
 
 
 # -- __main__ ------------------------------------------------------------------------------------------------
@@ -407,11 +344,6 @@ class _MainSpec(importlib.machinery.ModuleSpec):
         pass
 
 
-def own_prefix(pid: "int") -> "str":
-    """The beginning of the names of files that process `pid` leaves in its scratch folder."""
-    return ".wingspan-own-%d-" % pid
-
-
 def remove_left_behind(scratch: "str", pid: "int") -> "None":
     """Remove the files that process `pid`, which has ended, wrote for itself and its children."""
     import shutil
@@ -434,6 +366,7 @@ def become_main(scratch: "str") -> "None":
     from . import rebuild
 
     rebuild.on_worker[0] = True
+    absent.install()
     module = types.ModuleType("__main__")
     spec = _MainSpec(MAIN, None)
     spec.module, spec.scratch = module, scratch
@@ -481,6 +414,7 @@ def main_in_child(values: "Dict[str, Any]") -> "None":
 
     if MAIN_VARIABLE in os.environ and not rebuild.on_worker[0]:
         rebuild.on_worker[0] = True
+        absent.install()
         before = sys.modules["__main__"]
         module = types.ModuleType("__main__")
         rebuild.stand_in_for_main(module)

@@ -96,6 +96,7 @@ def setup_message(
     path: "Sequence[str]" = (),
     cores: "Optional[int]" = None,
     files: "Optional[Dict[str, Any]]" = None,
+    known: "Optional[Dict[str, Any]]" = None,
 ) -> "bytes":
     """The first thing an executor is told.
 
@@ -110,8 +111,11 @@ def setup_message(
         cores: How many cores the map's owner has asked for: so many threads do libraries start that have
             pools of them. None: as many as they like.
         files: See `arriving.setting_of`.
+        known: What components may know of their map: see `inside.Work`.
     """
-    fields = pickle.dumps((facts, starred, careful, folder, environ, list(path), cores, files), 4)
+    fields = pickle.dumps(
+        (facts, starred, careful, folder, environ, list(path), cores, files, known or {}), 4
+    )
     return SETUP.pack(len(fields), function) + fields
 
 

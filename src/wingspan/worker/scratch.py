@@ -14,6 +14,11 @@ def scratch_folder() -> "str":
     return tempfile.gettempdir()  # it knows some more
 
 
+def own_prefix(pid: "int") -> "str":
+    """Begins the names of what process `pid` leaves in its scratch folder."""
+    return ".wingspan-own-%d-" % pid
+
+
 def unnamed_file(scratch: "str", what: "str") -> "int":
     """A new file that is open to read and to append to, and that goes when nobody has it open."""
     path = os.path.join(scratch, ".wingspan-%s-%d-%s" % (what, os.getpid(), os.urandom(4).hex()))

@@ -17,13 +17,14 @@ from . import failure, formats, offspring, pipes, rounds
 from .arriving import setting_of
 from .child import PRINTED_FROM, Chunk, Executor
 from .crashes import Crash, crash_at_the_start
+from .hearing import Hearing
 from .inputs import Inputs
-from .measures import peak_kib
 from .memory import MemoryLimit
 from .new_files import NewFiles
 from .outbox import Outbox, first_free_name, with_pieces
 from .retired import RetiredExecutors
 from .scratch import scratch_folder
+from .signs import ANNOUNCE_SECONDS, SignsOfLife
 from .streams import Function
 from .work import WorkSource
 
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 CHUNK_BYTES = pipes.LARGE_INPUT
 #: A second chunk is sent ahead when the executor will need it within this time (s).
 AHEAD_SECONDS = 0.2
-#: A component that takes longer than this is announced as running (s).
-ANNOUNCE_SECONDS = 0.4
 #: What an executor has printed stays on the scratch disk as long as it lives: after so many bytes another
 #: takes its place.
 PRINTED_BYTES = 1 << 28
@@ -53,7 +52,7 @@ class Stopped(Exception):
     """Somebody wants this worker to end: SIGTERM."""
 
 
-class Supervisor(object):
+class Supervisor(SignsOfLife):
     """One worker of one map.
 
     Args:
@@ -99,6 +98,7 @@ class Supervisor(object):
         lease = info.get("lease_seconds", formats.LEASE_SECONDS)
         self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease)
         self.inputs = Inputs(transport, info["n"])
+        self.hearing = Hearing(transport, key, self.name, self.outbox)
         self.executor = ready
         self.retired = RetiredExecutors(self.outbox, info.get("end_seconds", formats.END_SECONDS))
         #: Header of the record that the executor has told last.
@@ -181,8 +181,9 @@ class Supervisor(object):
             self.executor = Executor(scratch_folder(), self.not_for_executor)
         function, facts, starred = self.setup
         cores = self.info.get("options", {}).get("request_cpus")
+        known = {"tag": self.info.get("tag"), "seed": self.info.get("seed")}
         message = pipes.setup_message(
-            function.length, facts, starred, careful=careful, cores=cores, **self.setting
+            function.length, facts, starred, careful, cores=cores, known=known, **self.setting
         )
         self.executor.send(itertools.chain((message,), function.pieces()))
         self.announced = -1
@@ -290,12 +291,16 @@ class Supervisor(object):
         wait = min(self.outbox.due(now), ANNOUNCE_SECONDS)
         writers = [process.commands] if process.pending else []
         try:
-            readable, writable, _ = select.select([process.results], writers, [], max(0.0, wait))
+            readers = [process.results, process.channel.said]
+            readable, writable, _ = select.select(readers, writers, [], max(0.0, wait))
         except InterruptedError:
             readable, writable = [], []
         if writable:
             process.write()
-        if readable:
+        if process.channel.said in readable:
+            self.hearing.take(process.channel)
+        self.hearing.progress.tell(now)
+        if process.results in readable:
             data = os.read(process.results, 1 << 20)
             if not data:
                 self._executor_died()
@@ -365,6 +370,7 @@ class Supervisor(object):
                 done = chunk.indices[chunk.done : chunk.done + step]
                 chunk.block.failed += [component for component in failed if component in done]
             chunk.done += step
+            self.hearing.progress.forget()
             count -= step
             if chunk.done == len(chunk.indices):
                 self._chunk_done(self.chunks.popleft())
@@ -380,6 +386,7 @@ class Supervisor(object):
         process = self._running
         board = process.board.get()
         self.executor, self.last_header = None, b""
+        self.hearing.progress.forget()
         status, usage = process.close()
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM and self._told_to_stop():
             process.close_files()
@@ -423,30 +430,6 @@ class Supervisor(object):
             time.sleep(0.01)
         return self.stop
 
-    # -- what is printed, and signs of life ------------------------------------------------------------------
-
-    def _print(
-        self,
-        number: "int",
-        index: "int",
-        out_start: "int",
-        out_end: "Optional[int]",
-        err_start: "int",
-        err_end: "Optional[int]",
-        process: "Optional[Executor]" = None,
-    ) -> "None":
-        process = process or self._running
-        for kind, data in process.printed((out_start, err_start), (out_end, err_end)):
-            self.outbox.add(kind, payload=data, number=number, index=index)
-
-    def _print_live(self) -> "None":
-        """Send what the component that runs now has printed so far."""
-        component, out, err = self._running.board.get()[:3]
-        if component >= 0 and self.chunks:
-            chunk = self.chunks[0]
-            if component == chunk.indices[chunk.done]:
-                self._print(chunk.block.round, component, out, None, err, None)
-
     def _drain(self) -> "None":
         process = self._running
         os.set_blocking(process.results, False)
@@ -459,41 +442,3 @@ class Supervisor(object):
                 break
             process.buffer += data
         self._take_groups()
-
-    def _look_seconds(self) -> "float":
-        """Seconds between two looks whether what runs is still wanted: fewer where a look is cheap."""
-        return 2 * ANNOUNCE_SECONDS if self.transport.name == "file" else formats.HEARTBEAT_SECONDS
-
-    def _announce(self) -> "None":
-        offspring.reap([self._running.pid, *self.retired.pids])
-        self.retired.look()
-        component, _, _, started = self._running.board.get()[:4]
-        if not self.chunks:
-            return
-        if component < 0:
-            if component == pipes.SOME and self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
-                self.outbox.add(formats.HEARTBEAT)  # one of many fast ones has turned out to be long
-            return
-        process, now = self._running, time.time()
-        if now - started < ANNOUNCE_SECONDS:
-            return
-        if time.monotonic() > self.next_look:
-            self.next_look = time.monotonic() + self._look_seconds()
-            if self.source.is_superseded(component, self.chunks[0].block.round):
-                # Its owner wants it done again, and this execution may have no end.
-                self.given_up = component
-                os.kill(process.pid, signal.SIGKILL)
-                return
-        first = component != self.announced
-        if first or process.has_unsent() or self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
-            self.announced = component
-            self._print_live()
-            number = self.chunks[0].block.round
-            self.outbox.add(
-                formats.HEARTBEAT,
-                number=number,
-                index=component,
-                started=started,
-                wall=now - started,
-                peak=peak_kib(process.pid),
-            )

@@ -4,6 +4,9 @@
 In the archive it lies at the top.
 """
 
-from wingspan_worker import own
+from wingspan_worker import (
+    inside,  # noqa: F401 - what components may use of Wingspan
+    own,
+)
 
 own.main_in_child(globals())

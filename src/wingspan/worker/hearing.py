@@ -1,0 +1,97 @@
+"""What the supervisor makes of what components say and ask for; see `channel`."""
+
+import json
+import time
+
+from . import formats
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Optional, Tuple
+
+    from .channel import Channel
+    from .outbox import Outbox
+    from .transports import Transport
+
+    #: A component: ``(round, attempts before, number)``.
+    At = Tuple[int, int, int]
+    #: Answers what the component is to know, where it has asked.
+    Handler = Callable[["Hearing", At, Dict[str, Any]], Optional[Dict[str, Any]]]
+
+#: What a component says of its progress is told so many seconds apart at least. Later the time that it has
+#: taken so far counts: a hundredth of that. So what is told in all does not grow with how often it is said.
+PROGRESS_SECONDS, PROGRESS_SHARE = 0.5, 0.01
+
+
+class Hearing(object):
+    """What the components of one worker say.
+
+    Attributes:
+        transport, key, name: The way to the map's folder, its key, and the name of this start of the worker.
+        outbox: Takes records.
+    """
+
+    def __init__(self, transport: "Transport", key: "bytes", name: "str", outbox: "Outbox") -> "None":
+        self.transport, self.key, self.name, self.outbox = transport, key, name, outbox
+        self.progress = Progress(outbox)
+
+    def take(self, channel: "Channel") -> "None":
+        """Take in what has arrived, and answer what was asked for."""
+        for message in channel.messages():
+            at = message.pop("at", None)
+            handler = HEARD.get(message.pop("kind", None))
+            if handler is None or not _is_component(at):
+                continue
+            try:
+                answer = handler(self, tuple(at), message)
+            except OSError as error:
+                answer = {"error": "the access point's side: %s" % error}
+            if answer is not None:
+                channel.answer(answer)
+
+
+def _is_component(at: "Any") -> "bool":
+    """The user's code may write into the pipe, too."""
+    return isinstance(at, list) and len(at) == 3 and all(isinstance(part, int) and part >= 0 for part in at)
+
+
+class Progress(object):
+    """Tells how far the running component is, now and then."""
+
+    def __init__(self, outbox: "Outbox") -> "None":
+        self._outbox = outbox
+        self._at: "Optional[At]" = None
+        self._begun = self._next = 0.0
+        self._newest: "Optional[Dict[str, Any]]" = None
+
+    def hear(self, at: "At", fields: "Dict[str, Any]") -> "None":
+        """A component says how far it is."""
+        now = time.monotonic()
+        if at != self._at:
+            self._at, self._begun, self._next = at, now, 0.0
+        self._newest = fields
+        self.tell(now)
+
+    def tell(self, now: "float") -> "None":
+        """Tell the newest, if it is time."""
+        if self._newest is None or self._at is None or now < self._next:
+            return
+        fields, self._newest = self._newest, None
+        self._next = now + max(PROGRESS_SECONDS, PROGRESS_SHARE * (now - self._begun))
+        number, attempt, index = self._at
+        self._outbox.add(
+            formats.PROGRESS, payload=json.dumps(fields).encode(), attempt=attempt, number=number, index=index
+        )
+
+    def forget(self) -> "None":
+        """The component is done."""
+        self._newest = None
+
+
+def _hear_progress(hearing: "Hearing", at: "At", fields: "Dict[str, Any]") -> "None":
+    if isinstance(fields.get("fraction"), float) and isinstance(fields.get("message"), str):
+        hearing.progress.hear(at, {"fraction": fields["fraction"], "message": fields["message"]})
+
+
+#: What is done about each kind of message. What answers something is asked for, the rest is said.
+HEARD: "Dict[Any, Handler]" = {"progress": _hear_progress}

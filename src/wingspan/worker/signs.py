@@ -1,0 +1,98 @@
+"""Signs of life of a worker: what its component prints, and that it is still at it."""
+
+import os
+import signal
+import time
+
+from . import formats, offspring, pipes
+from .measures import peak_kib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Deque, Optional
+
+    from .child import Chunk, Executor
+    from .outbox import Outbox
+    from .retired import RetiredExecutors
+    from .transports import Transport
+    from .work import WorkSource
+
+#: A component that takes longer than this is announced as running (s).
+ANNOUNCE_SECONDS = 0.4
+
+
+class SignsOfLife(object):
+    """What a `Supervisor` tells of the component that its executor is at."""
+
+    transport: "Transport"
+    outbox: "Outbox"
+    source: "WorkSource"
+    retired: "RetiredExecutors"
+    chunks: "Deque[Chunk]"
+    announced: "int"
+    given_up: "int"
+    next_look: "float"
+
+    @property
+    def _running(self) -> "Executor":
+        raise NotImplementedError
+
+    def _print(
+        self,
+        number: "int",
+        index: "int",
+        out_start: "int",
+        out_end: "Optional[int]",
+        err_start: "int",
+        err_end: "Optional[int]",
+        process: "Optional[Executor]" = None,
+    ) -> "None":
+        process = process or self._running
+        for kind, data in process.printed((out_start, err_start), (out_end, err_end)):
+            self.outbox.add(kind, payload=data, number=number, index=index)
+
+    def _print_live(self) -> "None":
+        """Send what the component that runs now has printed so far."""
+        component, out, err = self._running.board.get()[:3]
+        if component >= 0 and self.chunks:
+            chunk = self.chunks[0]
+            if component == chunk.indices[chunk.done]:
+                self._print(chunk.block.round, component, out, None, err, None)
+
+    def _look_seconds(self) -> "float":
+        """Seconds between two looks whether what runs is still wanted: fewer where a look is cheap."""
+        return 2 * ANNOUNCE_SECONDS if self.transport.name == "file" else formats.HEARTBEAT_SECONDS
+
+    def _announce(self) -> "None":
+        offspring.reap([self._running.pid, *self.retired.pids])
+        self.retired.look()
+        component, _, _, started = self._running.board.get()[:4]
+        if not self.chunks:
+            return
+        if component < 0:
+            if component == pipes.SOME and self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
+                self.outbox.add(formats.HEARTBEAT)  # one of many fast ones has turned out to be long
+            return
+        process, now = self._running, time.time()
+        if now - started < ANNOUNCE_SECONDS:
+            return
+        if time.monotonic() > self.next_look:
+            self.next_look = time.monotonic() + self._look_seconds()
+            if self.source.is_superseded(component, self.chunks[0].block.round):
+                # Its owner wants it done again, and this execution may have no end.
+                self.given_up = component
+                os.kill(process.pid, signal.SIGKILL)
+                return
+        first = component != self.announced
+        if first or process.has_unsent() or self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
+            self.announced = component
+            self._print_live()
+            number = self.chunks[0].block.round
+            self.outbox.add(
+                formats.HEARTBEAT,
+                number=number,
+                index=component,
+                started=started,
+                wall=now - started,
+                peak=peak_kib(process.pid),
+            )
