@@ -1,4 +1,4 @@
-"""None of HTMap's faults. The numbers are those of the last table in docs/from-htmap.md.
+"""None of HTMap's faults. The numbers are those of the table in docs/htmap-tables.md.
 
 Other faults concern a map whichever interface made it, and are tested beside the map: the table says where.
 """
