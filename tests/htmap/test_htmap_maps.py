@@ -173,7 +173,9 @@ def test_a_failure_is_raised_with_the_exception_behind_it():
     error = m.get_err(1)
     assert (error.map, error.component, error.exception_msg) == (m, 1, "ValueError: 1 is odd")
     assert [frame.line for frame in error.stack_summary] == ['raise ValueError(f"{x} is odd")']
+    assert "    x = 1\n" in "".join(error.stack_summary.format())
     assert "raise ValueError" in error.report()
+    assert "variables of failing: x = 1" in error.report()
     assert error.node_info[0] in error.report()
     with pytest.raises(exceptions.ExpectedError):
         m.get_err(0)

@@ -251,6 +251,33 @@ def test_an_input_whose_repr_fails_does_not_hide_the_error():
     assert len(m.errors[1].given) <= 4000
 
 
+def test_the_variables_of_the_innermost_frames_are_told():
+    """Each as a short text, however large or odd it is; modules, functions and classes are left out."""
+
+    class Odd:
+        def __repr__(self):
+            raise KeyError("no repr")
+
+    def inner(given, many):
+        odd, data, text = Odd(), bytes(1_000_000), "y" * 1_000_000
+        raise ValueError(type(odd).__name__, len(data) + len(text))
+
+    def outer(x):
+        import os as module
+
+        return inner(x, [module.getpid] * 1_000_000)
+
+    m = wingspan.map(outer, [7], pool="local")
+    m.wait(timeout=PATIENCE, errors_ok=True)
+    (first, of_outer), (second, of_inner) = m.errors[0].variables
+    assert (first, of_outer) == ("outer", {"x": "7"})
+    assert (second, list(of_inner)) == ("inner", ["given", "many", "odd", "data", "text"])
+    assert of_inner["data"] == "<bytes of length 1000000>"
+    assert all(len(text) <= 60 for text in of_inner.values())
+    assert "variables of inner: given = 7, many = " in m.errors[0].report()
+    assert pickle.loads(pickle.dumps(m.errors[0])).variables == m.errors[0].variables
+
+
 def test_component_errors_travel_and_can_be_pickled():
     """A ComponentError is the same after pickling: a map's error can be sent to another process."""
     error = error_of(lambda x: os._exit(9), given="the input")

@@ -176,7 +176,10 @@ def test_any_signed_records(unfinished: wingspan.Map, made: list[tuple[int, byte
 @given(
     plain
     | st.dictionaries(
-        st.sampled_from(["stage", "chain", "exception", "not_picklable", "input", "message", "signal"]), plain
+        st.sampled_from(
+            ["stage", "chain", "exception", "not_picklable", "input", "message", "signal", "variables"]
+        ),
+        plain,
     )
 )
 def test_what_describes_a_failure_has_the_right_types(value: object) -> None:

@@ -34,7 +34,7 @@ class ComponentError:
         python_info: Executable and version of the Python that called the function; no packages: the lock of
             the map's environment says them.
         scratch_dir_contents: Names of files that the component has left there, as far as known.
-        stack_summary: The frames of the function's traceback.
+        stack_summary: The frames of the function's traceback, the innermost ones with their variables.
         wingspan_error: The same as Wingspan tells it, the exception itself included.
     """
 
@@ -67,6 +67,9 @@ def component_error(map: _Map, error: maps.ComponentError, facts: dict[str, Any]
         (file, int(line), name, source or None)
         for file, line, name, source in _FRAME.findall(error.traceback)
     ]
+    summary = traceback.StackSummary.from_list(frames)
+    for frame, (_, variables) in zip(reversed(summary), reversed(error.variables), strict=False):
+        frame.locals = dict(variables)
     return ComponentError(
         map=map,
         component=error.component,
@@ -74,6 +77,6 @@ def component_error(map: _Map, error: maps.ComponentError, facts: dict[str, Any]
         node_info=(error.host, error.worker, error.attempt),
         python_info=(facts.get("executable"), facts.get("python")),
         scratch_dir_contents=(),
-        stack_summary=traceback.StackSummary.from_list(frames),
+        stack_summary=summary,
         wingspan_error=error,
     )

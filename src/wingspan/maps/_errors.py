@@ -156,6 +156,8 @@ class ComponentError(MapError):
         exit_code: Exit code with which the process ended, if it did.
         peak_memory: Bytes, as far as known.
         stderr: The last lines of standard error, for a crash.
+        variables: Local variables of the innermost frames, where the exception was raised last: the name of
+            each function, and its variables as texts (cut at 60 characters).
     """
 
     def __init__(
@@ -176,6 +178,7 @@ class ComponentError(MapError):
         exit_code: int | None = None,
         peak_memory: int | None = None,
         stderr: str | None = None,
+        variables: tuple[tuple[str, Mapping[str, str]], ...] = (),
     ) -> None:
         super().__init__(message, hint=hint)
         self.component = component
@@ -191,6 +194,7 @@ class ComponentError(MapError):
         self.exited_with = exit_code
         self.peak_memory = peak_memory
         self.stderr = stderr
+        self.variables = variables
 
     @property
     def exception(self) -> BaseException | None:
@@ -217,6 +221,10 @@ class ComponentError(MapError):
             lines.append(f"  input: {self.given}")
         if self.traceback:
             lines.append(self.traceback.rstrip("\n"))
+        for function, found in self.variables:
+            if found:
+                told = ", ".join(f"{name} = {value}" for name, value in found.items())
+                lines.append(f"  variables of {function}: {told}")
         if self.stderr:
             lines.append("  last lines of standard error:")
             lines += [f"    {line}" for line in self.stderr.rstrip("\n").split("\n")[-10:]]

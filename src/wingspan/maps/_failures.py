@@ -175,6 +175,10 @@ def component_error(
         exit_code=fields.get("exit_code"),
         peak_memory=None if peak is None else int(peak) * 1024,
         stderr=fields.get("stderr") or None,
+        variables=tuple(
+            (shown(name), {shown(one): shown(value) for one, value in found.items()})
+            for name, found in fields.get("variables", ())
+        ),
     )
 
 

@@ -62,6 +62,52 @@ def _frames(
     return frames[-100:]
 
 
+#: Of so many frames the variables are told, the innermost ones; so many of each, and so much of each value.
+_TOLD_FRAMES, _TOLD_VARIABLES, _TOLD_LENGTH = 5, 12, 60
+#: Values that say nothing of what went wrong.
+_SILENT = (type(io), type(_text), type(len), type)
+
+
+def _variables(
+    traceback: "Optional[TracebackType]", skip: "Container[str]"
+) -> "List[Tuple[str, Dict[str, str]]]":
+    """Local variables of the innermost frames: the name of each function, and its variables as texts."""
+    frames = []
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename not in skip:
+            frames.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    told: "List[Tuple[str, Dict[str, str]]]" = []
+    for frame in frames[-_TOLD_FRAMES:]:
+        found: "Dict[str, str]" = {}
+        if frame.f_code.co_name != "<module>":
+            for name, value in frame.f_locals.items():
+                if (
+                    len(found) < _TOLD_VARIABLES
+                    and not name.startswith("__")
+                    and not isinstance(value, _SILENT)
+                ):
+                    found[name] = _short(value)
+        told.append((frame.f_code.co_name, found))
+    return told
+
+
+def _short(value: "Any") -> "str":
+    """A value as text, cut; large containers, texts and bytes are not written out before."""
+    import reprlib
+
+    shortener = reprlib.Repr()
+    shortener.maxstring = shortener.maxother = shortener.maxlong = _TOLD_LENGTH
+    try:
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return "<%s of length %d>" % (type(value).__name__, len(value))
+        text = str.__str__(shortener.repr(value))
+    except BaseException as error:
+        return "<repr() raised %s>" % type(error).__name__
+    text = " ".join(text.split())
+    return text if len(text) <= _TOLD_LENGTH else text[: _TOLD_LENGTH - 1] + "…"
+
+
 def describe(
     error: "BaseException",
     stage: "str",
@@ -111,13 +157,16 @@ def describe(
         rebuild.loads(pickled)
     except BaseException as failure:
         pickled, reason = None, "%s: %s" % (type(failure).__name__, _text(str, failure))
-    return {
+    fields: "Dict[str, Any]" = {
         "stage": stage,
         "chain": chain,
         "exception": pickled,
         "not_picklable": reason,
         "input": _text(repr, given) if has_input else None,
     }
+    if stage == "call":
+        fields["variables"] = _variables(_kept(error, "__traceback__"), skip)
+    return fields
 
 
 def crash(stage: "str", message: "str", **facts: "Any") -> "Dict[str, Any]":
@@ -173,6 +222,11 @@ def loads(data: "bytes") -> "Dict[str, Any]":
     if type(fields) is not dict:
         raise ValueError("it is no table")
     _check(fields, _FIELDS)
+    for one in fields.get("variables", ()):
+        if type(one) is not tuple or list(map(type, one)) != [str, dict]:
+            raise ValueError("its variables are not described as workers do")
+        if any(type(word) is not str for pair in one[1].items() for word in pair):
+            raise ValueError("its variables are not described as workers do")
     for link in fields["chain"]:
         if type(link) is not dict:
             raise ValueError("an exception in it is no table")
@@ -210,6 +264,7 @@ _FIELDS: "Dict[str, Tuple[bool, Tuple[type, ...]]]" = {
     "not_picklable": (True, (str, _NONE)),
     "input": (True, (str, _NONE)),
     "message": (False, (str,)),
+    "variables": (False, (list,)),
     "executable": (False, (str, _NONE)),
     "stderr": (False, (str, _NONE)),
     "signal": (False, (int, _NONE)),
