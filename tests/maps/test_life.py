@@ -302,6 +302,23 @@ def test_clean_removes_what_nobody_named(gate):
     assert wingspan.tags() == ()
 
 
+def test_clean_goes_on_where_a_scheduler_does_not_answer(gate, monkeypatch):
+    """A map whose jobs cannot be removed stays and is named by an error; all others are removed."""
+    wait = gate.wait
+    far = wingspan.map(lambda x: wait() or x, [1], pool="local", tag="far")
+    wingspan.map(abs, [1], pool="local", tag="near").wait()
+    listed = (far.path / "submissions").read_text()
+    (far.path / "submissions").write_text(listed.replace('"local"', '"slurm"'))
+    monkeypatch.setenv("SLURM_CONF", os.devnull)  # a cluster that nobody can ask
+    with pytest.raises(wingspan.PoolUnavailable, match=r"1 map removed, but not far: ") as caught:
+        wingspan.clean(all=True)
+    assert "--force" in caught.value.hint
+    assert wingspan.tags() == ("far",)
+    (far.path / "submissions").write_text(listed)
+    gate.open()
+    assert wingspan.clean(all=True) == ("far",)
+
+
 def test_idle_workers_take_the_next_map():
     """A second map is done by the processes of the first: nothing is started."""
 

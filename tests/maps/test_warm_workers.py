@@ -24,6 +24,7 @@ from wingspan.pools import get_pool, warm
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.personal.processes import ProcessIdentity
+from wingspan.settings import load_settings
 
 pytestmark = pytest.mark.htcondor
 
@@ -71,15 +72,8 @@ def states(pool: PersonalHTCondorPool, m: Map) -> list[int]:
 
 def waits(pid: int) -> None:
     """Return when the worker listens for its next map: who asks earlier is given another one."""
-
-    def listens() -> bool:
-        sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-        return any(
-            int(flags, 16) & 0x10000 and rest[-1].endswith(f"/{pid}.sock")
-            for _, _, _, flags, *rest in sockets
-        )
-
-    until(listens, f"worker {pid} waits for work")
+    idle = load_settings().cache_dir / "idle"
+    until(lambda: list(idle.glob(f"*/{pid}.sock")), f"worker {pid} waits for work")
 
 
 def held_at(gate: SimpleNamespace, note: Path) -> Callable[[Any], dict[str, Any]]:

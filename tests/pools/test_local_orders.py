@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 import wingspan
+from _waiting import until
 from wingspan.pools import local
+from wingspan.worker import idle
 
 
 def take(worker: socket.socket) -> bytes:
@@ -96,3 +98,28 @@ def test_each_worker_of_many_quick_maps_starts_once() -> None:
         assert list(m) == [str(component) for component in range(8)]
         starts[number] = sorted(os.listdir(m.path / "results"))
     assert all(name.endswith(".0") for names in starts.values() for name in names), starts
+
+
+def test_the_last_worker_that_waits_removes_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each environment has a folder of its own for sockets: none is left when nobody waits there any more."""
+    monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("WINGSPAN_IDLE_SECONDS", "0.2")
+    assert list(wingspan.map(abs, [-1, -2], pool="local", options=wingspan.Options(workers=2))) == [1, 2]
+    until(lambda: not os.listdir(tmp_path / "idle"), lambda: list(tmp_path.glob("idle/*/*")))
+
+
+def test_a_socket_is_found_only_when_somebody_listens(tmp_path: Path) -> None:
+    """Who finds a socket where nobody listens removes it: a worker that is only about to listen must not
+    lose its socket.
+    """
+    listener = idle._Listener(str(tmp_path / "waiting"))
+    [name] = local.LocalPool._waiting(tmp_path / "waiting")
+    with socket.socket(socket.AF_UNIX) as client, socket.socket(socket.AF_UNIX) as new:
+        client.connect(str(tmp_path / "waiting" / name))
+        client.close()
+        new.bind(str(tmp_path / "waiting/2.new"))  # as far as another worker may be
+        assert local.LocalPool._waiting(tmp_path / "waiting") == [name]
+        assert listener.accept() is None
+    assert os.listdir(tmp_path / "waiting") == ["2.new"]

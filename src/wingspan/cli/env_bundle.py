@@ -152,12 +152,14 @@ def unpack(file: Path, *, output: Path, env_name: str, quiet: bool) -> None:
 def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> int:
     """Check every byte of bundles against their digests; in packs, every package too.
 
-    All are checked; the exit code is 1 if one of them is not good.
+    All are checked; the exit code is 1 if one of them is not good. A .sha256 file stands for its bundle, so
+    that a pattern such as out/* works.
     """
     from wingspan.cli._main import print_error
     from wingspan.cli._progress import progress
     from wingspan.environments.bundles import BundleError, verify_bundle
 
+    files = tuple(dict.fromkeys(path.with_suffix("") if path.suffix == ".sha256" else path for path in files))
     checked: list[Bundle | BundleError] = []
     with progress(quiet=quiet or as_json) as told:
         for file in files:

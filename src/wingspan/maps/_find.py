@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from wingspan._files import lock
-from wingspan.errors import WingspanError
+from wingspan._words import counted
+from wingspan.errors import PoolError, PoolUnavailable, WingspanError
 from wingspan.maps._done import is_read
 from wingspan.maps._errors import MapError, MapRemoved, TagDamaged, TagExists, TagNotFound
 from wingspan.maps._external import is_owned
@@ -128,8 +129,12 @@ def clean(*, all: bool = False, consumed: bool = False) -> tuple[str, ...]:
 
     Returns:
         The tags of the removed maps.
+
+    Raises:
+        PoolUnavailable: The scheduler of some maps does not answer. These stay; all others are removed.
     """
-    removed = []
+    removed: list[str] = []
+    kept: dict[str, PoolError] = {}
     for tag in tags():
         try:
             doomed = all or _is_at_rest(load(tag), consumed)
@@ -138,8 +143,12 @@ def clean(*, all: bool = False, consumed: bool = False) -> tuple[str, ...]:
         except WingspanError:
             doomed = all
         if doomed:
-            remove(tag, missing_ok=True)
-            removed.append(tag)
+            try:
+                remove(tag, missing_ok=True)
+            except PoolError as error:
+                kept[tag] = error
+            else:
+                removed.append(tag)
     root = maps_root()
     named = {read_tag(tags_root() / tag) for tag in tags()}
     for path in root.iterdir() if root.exists() else ():
@@ -152,6 +161,13 @@ def clean(*, all: bool = False, consumed: bool = False) -> tuple[str, ...]:
         gone = path.name.startswith(".removed-") or (left_behind and not is_new and is_aftermath(path))
         if gone or (stale and not _is_named_again(path)):
             shutil.rmtree(path, ignore_errors=True)
+    if kept:
+        first = next(iter(kept.values()))
+        names = ", ".join(list(kept)[:5]) + (f" and {len(kept) - 5} more" if len(kept) > 5 else "")
+        raise PoolUnavailable(
+            f"{counted(len(removed), 'map')} removed, but not {names}: {first.message}",
+            hint=f"{first.hint}; wingspan rm --force TAG removes a map without asking its scheduler",
+        ) from first
     return tuple(removed)
 
 

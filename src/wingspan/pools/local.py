@@ -336,7 +336,10 @@ class LocalPool(PlainPool):
         if not names:
             return False
         told = _with_environ(order, environ)
-        descriptor = os.open(idle_folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(idle_folder, os.O_RDONLY)
+        except FileNotFoundError:
+            return False  # the last worker that waited there has removed it
         try:
             for name in names:
                 with socket.socket(socket.AF_UNIX) as connection:

@@ -164,16 +164,20 @@ def remember(path: "str") -> "None":
 
 class _Listener(object):
     def __init__(self, folder: "str") -> "None":
+        trust.make_folder(folder)
         self._folder = os.open(folder, os.O_RDONLY)
         self._path = folder + "/%d.sock" % os.getpid()
         self._socket = socket.socket(socket.AF_UNIX)
+        new = "%d.new" % os.getpid()
         before = os.umask(0o777 & ~trust.FILE)
         try:
-            self._socket.bind(socket_address(self._folder, os.path.basename(self._path)))
+            self._socket.bind(socket_address(self._folder, new))
         finally:
             os.umask(before)
         self._socket.listen(1)
         self._socket.settimeout(WAIT_SECONDS)
+        # Clients remove a socket that nobody listens to, so this one gets its name only now.
+        os.rename(folder + "/" + new, self._path)
 
     def accept(self) -> "Optional[Tuple[Dict[str, Any], int]]":
         """``(order, lock)`` from the first client, or None after `WAIT_SECONDS`."""
@@ -182,10 +186,19 @@ class _Listener(object):
         except socket.timeout:
             return None
         finally:
-            os.unlink(self._path)
+            _remove(self._path)
             self._socket.close()
             os.close(self._folder)
         return _receive(connection, 5.0, answer=True)
+
+
+def _remove(path: "str") -> "None":
+    """Remove a socket, and its folder if no other worker waits there: each environment has a folder."""
+    try:
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+    except OSError:
+        pass
 
 
 def _receive(

@@ -31,6 +31,7 @@ from wingspan.environments.bundles.storage import (
     hash_file,
     interprocess_lock,
     no_room,
+    remove_abandoned,
     replacing,
     temporary_folder,
 )
@@ -327,6 +328,7 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
             target = directory / path.name
             if target.exists() and path.exists() and target.samefile(path):
                 continue
+            remove_abandoned(directory, path.name)
             part = directory / f".{path.name}.{os.getpid()}.part"
             try:
                 try:

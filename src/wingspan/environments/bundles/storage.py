@@ -18,6 +18,7 @@ import errno
 import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -33,11 +34,14 @@ __all__ = [
     "hash_file",
     "interprocess_lock",
     "no_room",
+    "remove_abandoned",
     "replacing",
     "temporary_folder",
 ]
 
 CHUNK = 1 << 20
+#: No living process pauses for so long while it writes a file (s).
+_ABANDONED = 3600
 
 
 def cache_folder(*parts: str) -> Path:
@@ -101,6 +105,14 @@ def replacing(path: Path, *, mode: int = trust.FILE, sync: bool = True) -> Itera
         trust.make_folder(str(path.parent))
     with no_room(path), trust.replacing(str(path), mode=mode, sync=sync) as file:
         yield file
+
+
+def remove_abandoned(folder: Path, name: str = "*") -> None:
+    """Remove files that killed processes left half written: ``.NAME.part``, or ``.NAME.<something>.part``."""
+    for path in {*folder.glob(f".{name}.part"), *folder.glob(f".{name}.*.part")}:
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime > _ABANDONED:
+                path.unlink()
 
 
 @contextlib.contextmanager

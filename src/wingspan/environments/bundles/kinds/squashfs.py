@@ -6,11 +6,9 @@ After the image, the file ends with the bundle's manifest as JSON, its length (8
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import struct
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +22,13 @@ from wingspan.environments.bundles.kinds.blobs import blob_key, compress, load_b
 from wingspan.environments.bundles.kinds.composition import Composition
 from wingspan.environments.bundles.kinds.squashfs_format import Blob, Image, Node, lay_out, read_tree
 from wingspan.environments.bundles.manifest import Manifest
-from wingspan.environments.bundles.storage import cache_folder
+from wingspan.environments.bundles.storage import cache_folder, remove_abandoned
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["MAGIC", "NotKept", "append_manifest", "make_squashfs", "read_trailer", "trailer"]
 
 MAGIC = b"WINGSPAN-BUNDLE\n"
 _PIECE = 2 << 20
-#: Seconds.
-_ABANDONED = 3600
 
 
 def make_squashfs(
@@ -121,20 +117,12 @@ def _parts(root: Node, origins: Mapping[str, str], at: str, rest: Path) -> list[
         else:
             by_origin.setdefault(origin, {})[name] = node.size
     kept = cache_folder("blobs")
-    _clear_away(kept)
+    remove_abandoned(kept)
     parts = [
         _Part(kept / blob_key(origin, sizes.items()), at, sizes)
         for origin, sizes in sorted(by_origin.items())
     ]
     return [*parts, _Part(rest, "", others)]
-
-
-def _clear_away(folder: Path) -> None:
-    """Remove what processes that were killed left half written."""
-    for path in folder.glob(".*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:  # a living process does not pause for so long
-                path.unlink()
 
 
 def _blobs(
