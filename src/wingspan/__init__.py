@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from wingspan.maps import load_maps as load_maps
     from wingspan.maps import map as map
     from wingspan.maps import mapped as mapped
+    from wingspan.maps import memo as memo
     from wingspan.maps import remove as remove
     from wingspan.maps import starmap as starmap
     from wingspan.maps import tags as tags
@@ -122,6 +123,7 @@ _MAPS = (
     "load_maps",
     "map",
     "mapped",
+    "memo",
     "remove",
     "starmap",
     "tags",

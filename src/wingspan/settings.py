@@ -46,6 +46,7 @@ class Settings:
         options: Defaults of `wingspan.Options`, by field name.
         store: The ``[store.NAME]`` tables, read by `wingspan.stores`.
         profile: The ``[profile.NAME]`` tables, read by `wingspan.pools.profiles`.
+        memo_size: How much outputs that are kept for later maps may take (`wingspan.map`, ``memo``).
     """
 
     data_dir: Path
@@ -55,13 +56,14 @@ class Settings:
     options: dict[str, Any] = attrs.field(factory=dict)
     store: dict[str, Any] = attrs.field(factory=dict)
     profile: dict[str, Any] = attrs.field(factory=dict)
+    memo_size: str = "5GB"
 
     @property
     def config_file(self) -> Path:
         return self.config_dir / "config.toml"
 
 
-_SCALARS = frozenset({"data_dir", "cache_dir", "pool"})
+_SCALARS = frozenset({"data_dir", "cache_dir", "memo_size", "pool"})
 #: Environment variables of default options begin with this.
 _OPTION = "WINGSPAN_OPTION_"
 
@@ -226,7 +228,7 @@ def origins() -> dict[str, tuple[Any, str]]:
             return variable
         return str(settings.config_file) if name in file else "default"
 
-    for name in ("pool", "data_dir", "cache_dir"):
+    for name in ("pool", "data_dir", "cache_dir", "memo_size"):
         value = getattr(settings, name)
         value = None if value is None else str(value)
         found[name] = value, origin(name, f"WINGSPAN_{name.upper()}", _configured, config)
@@ -327,7 +329,7 @@ def private_folder(root: Path, *parts: str) -> Path:
 
 #: What the folders depend on: ours, and those that platformdirs reads.
 _VARIABLES = (
-    *(f"WINGSPAN_{name}" for name in ("CONFIG_DIR", "DATA_DIR", "CACHE_DIR", "POOL")),
+    *(f"WINGSPAN_{name}" for name in ("CONFIG_DIR", "DATA_DIR", "CACHE_DIR", "POOL", "MEMO_SIZE")),
     *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"),
 )
 _known: dict[tuple[str | None, ...], tuple[str, int | None, Settings]] = {}
@@ -363,4 +365,5 @@ def _load() -> Settings:
         },
         store=dict(config.get("store") or {}),
         profile=dict(config.get("profile") or {}),
+        memo_size=os.environ.get("WINGSPAN_MEMO_SIZE") or config.get("memo_size") or "5GB",
     )

@@ -51,6 +51,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": ("wingspan.cli.views", "report", "A report of a map or a run: one HTML file."),
     "top": ("wingspan.cli.views", "top", "Watch maps and runs on the terminal."),
     "dashboard": ("wingspan.cli.views", "dashboard", "Show maps and runs in a browser, live."),
+    "why": ("wingspan.cli.memo", "why", "Why an output was taken from an earlier map, or computed."),
+    "memo": ("wingspan.cli.memo", "memo", "Outputs that are kept for later maps: how many, how large."),
     "clean": ("wingspan.cli.maps_act", "clean", "Remove the maps nobody named."),
     "env": ("wingspan.cli.env", "env", "Locked environments: what is in them, and what a machine must have."),
     "lint": ("wingspan.cli.lint", "lint", "Faults of submit files, job scripts and sbatch scripts."),
@@ -73,6 +75,7 @@ _OF_SEVERAL = ALSO_FOR_RUNS - {"status", "rerun"}
 #: Commands of one kind, given the name of the other: what to do instead.
 _OF_THE_OTHER_KIND = {
     "components": "wingspan status {name} shows its jobs",
+    "why": "only outputs of maps are taken from earlier ones",
     "errors": "wingspan status {name} says what failed, wingspan logs {name} --stderr what it printed",
     "stdout": "wingspan logs {name} shows what it printed",
     "stderr": "wingspan logs {name} --stderr shows what it wrote there",

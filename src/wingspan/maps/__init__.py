@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from wingspan.maps._find import clean, load, load_maps, remove, tags
     from wingspan.maps._map import Map
-    from wingspan.maps._mapped import Mapped, mapped
+    from wingspan.maps._mapped import Mapped, mapped, memo
     from wingspan.maps._options import Options
     from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 
@@ -79,6 +79,7 @@ __all__ = [
     "load_maps",
     "map",
     "mapped",
+    "memo",
     "remove",
     "starmap",
     "tags",
@@ -94,6 +95,7 @@ _HOMES = {
     "Mapped": "._mapped",
     "mapped": "._mapped",
     **dict.fromkeys(("ComponentProgress", "Measures"), "._components"),
+    "memo": "._mapped",
     "Options": "._options",
     "Rerun": "._again",
 }

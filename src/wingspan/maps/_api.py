@@ -40,6 +40,7 @@ def map(
     pool: str | Pool | None = None,
     options: Options | None = None,
     exist_ok: bool = False,
+    memo: bool | None = None,
     **unknown: NoReturn,
 ) -> Map:
     """Apply `func` to each of `inputs`, on a pool.
@@ -57,6 +58,8 @@ def map(
         exist_ok: If there is a map with this tag already, of the same function and inputs, answer that map
             with all its results, so that a script or a cell can be executed again. It keeps the pool and the
             options that it was made with.
+        memo: Take outputs of earlier maps that had the same function, input and environment, and compute only
+            what is missing (``Options(memo=True)``, `wingspan.memo`). None: as the options say.
 
     Raises:
         EmptyMap: `inputs` has none.
@@ -76,7 +79,7 @@ def map(
     _refuse_unknown("map", unknown)
     check_callable(plain(func))
     check_one_argument(plain(func))
-    return _make(func, _iterable(inputs), "map", tag, pool, options, exist_ok)
+    return _make(func, _iterable(inputs), "map", tag, pool, options, exist_ok, memo)
 
 
 def starmap(
@@ -88,6 +91,7 @@ def starmap(
     pool: str | Pool | None = None,
     options: Options | None = None,
     exist_ok: bool = False,
+    memo: bool | None = None,
     **unknown: NoReturn,
 ) -> Map:
     """Apply `func` to pairs of positional arguments (from `args`) and keyword arguments (from `kwargs`), on a
@@ -105,14 +109,14 @@ def starmap(
         _iterable(() if args is None else args), _iterable(() if kwargs is None else kwargs)
     )
     calls = (_call(number, given, named) for number, (given, named) in enumerate(pairs))
-    return _make(func, calls, "starmap", tag, pool, options, exist_ok)
+    return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo)
 
 
 def _refuse_unknown(name: str, unknown: Mapping[str, Any]) -> None:
     for word in unknown:
         from wingspan._foreign import hint_for_argument
 
-        known = ["tag", "pool", "options", "exist_ok"]
+        known = ["tag", "pool", "options", "exist_ok", "memo"]
         options = option_names()
         raise UnknownOption(
             f"{name}() has no argument {word!r}", hint=hint_for_argument(word, known, options)
@@ -159,9 +163,10 @@ class MapBuilder:
         pool: str | Pool | None,
         options: Options | None,
         exist_ok: bool = False,
+        memo: bool | None = None,
     ) -> None:
         self._func, self._tag, self._pool, self._options = func, tag, pool, options
-        self._exist_ok = exist_ok
+        self._exist_ok, self._memo = exist_ok, memo
         self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         self._map: Map | None = None
 
@@ -191,7 +196,14 @@ class MapBuilder:
     ) -> None:
         if kind is None:
             self._map = _make(
-                self._func, self._calls, "starmap", self._tag, self._pool, self._options, self._exist_ok
+                self._func,
+                self._calls,
+                "starmap",
+                self._tag,
+                self._pool,
+                self._options,
+                self._exist_ok,
+                self._memo,
             )
 
 
@@ -202,6 +214,7 @@ def build_map(
     pool: str | Pool | None = None,
     options: Options | None = None,
     exist_ok: bool = False,
+    memo: bool | None = None,
     **unknown: NoReturn,
 ) -> MapBuilder:
     """Make a map call by call::
@@ -213,7 +226,7 @@ def build_map(
     """
     _refuse_unknown("build_map", unknown)
     check_callable(plain(func))
-    return MapBuilder(func, tag, pool, options, exist_ok)
+    return MapBuilder(func, tag, pool, options, exist_ok, memo)
 
 
 def _make(
@@ -224,9 +237,12 @@ def _make(
     pool: str | Pool | None,
     options: Options | None,
     exist_ok: bool,
+    memo: bool | None = None,
 ) -> Map:
     settings = load_settings()
     func, layers, pool = _layers(func, options, pool)
+    if memo is not None:
+        layers.append(Options(memo=memo))
     options = default_options(settings).merged(*layers)
     if tag is not None:
         check_tag(tag)
@@ -280,7 +296,7 @@ def _layers(
 
 def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -> Pool | None:
     """Start workers before they are needed, if the pool is known and can do that. Returns the pool."""
-    if options.environment is not None or options.workers == 0 or pool is None:
+    if options.environment is not None or options.workers == 0 or options.memo or pool is None:
         return None
     if isinstance(pool, str):
         try:

@@ -172,6 +172,8 @@ def code_digest(code: CodeType) -> str:
     """Digest of instructions and constants; file name and line numbers do not count."""
     found = hashlib.blake2b(digest_size=12)
     found.update(code.co_code)
+    # Since Python 3.11 the bounds of try blocks are in no instruction.
+    found.update(getattr(code, "co_exceptiontable", b""))
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     counts = (code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount, code.co_flags & ~0x40)
     found.update(repr((names, counts)).encode())

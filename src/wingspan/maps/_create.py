@@ -75,6 +75,11 @@ def create(
     if options.component_input_files is not None:
         inputs = with_component_files(inputs, options.component_input_files, fixed)
     prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
+    memo = None
+    if options.memo:
+        from wingspan.maps._memo import Memo
+
+        memo = Memo(func, function, call, prepared[1] if prepared else None, bool(options.own_folder))
     folder = create_map_folder(
         function=function,
         inputs=inputs,
@@ -84,6 +89,7 @@ def create(
         block_size=options.block_size,
         fixed=fixed,
         own_folder=bool(options.own_folder),
+        memo=memo,
         progress=progress,
         before_it_is_in_place=(lambda path, holds_code: _deliver(*prepared, path, holds_code))
         if prepared
@@ -93,7 +99,7 @@ def create(
     try:
         write_tag(tags_root(), tag, folder.info.id)
         made = Map(folder)
-        if options.workers != 0:
+        if options.workers != 0 and not (memo is not None and memo.is_complete):
             made._keeper.add_workers(folder.info.workers, pool)
     except BaseException:
         remove_map_folder(folder.path, tag)

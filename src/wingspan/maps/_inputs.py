@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import pickle
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wingspan.maps._errors import NotPicklable
 from wingspan.progress import Progress
 from wingspan.worker import formats, trust
 from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
 from wingspan.worker.streams import Gathering
+
+if TYPE_CHECKING:
+    from wingspan.maps._canonical import Digests
 
 __all__ = ["FromInputs", "write_inputs"]
 
@@ -48,10 +51,24 @@ def _marking(inputs: Iterable[Any]) -> Iterator[Any]:
         raise FromInputs(error) from error
 
 
-def write_inputs(folder: Path, inputs: Iterable[Any], dumper: Dumper, progress: Progress) -> tuple[int, bool]:
+def write_inputs(
+    folder: Path,
+    inputs: Iterable[Any],
+    dumper: Dumper,
+    progress: Progress,
+    digests: Digests | None = None,
+) -> tuple[int, bool]:
     """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``.
 
-    Returns how many there are, and whether any holds code.
+    Args:
+        folder: Of the map.
+        inputs: Read once.
+        dumper: Pickles them.
+        progress: Hears of them.
+        digests: Takes the digest of each.
+
+    Returns:
+        How many there are, and whether any holds code.
     """
     try:
         total: int | None = len(inputs)  # type: ignore[arg-type]
@@ -65,7 +82,7 @@ def write_inputs(folder: Path, inputs: Iterable[Any], dumper: Dumper, progress: 
             open(folder / "inputs.bin", "wb", buffering=0, opener=trust.opener) as data,
             open(folder / "inputs.idx", "wb", opener=trust.opener) as index,
         ):
-            writer = _InputWriter(data, dumper)
+            writer = _InputWriter(data, dumper, digests)
             array("Q", [0]).tofile(index)
             while some := list(itertools.islice(remaining, size)):
                 offset = writer.offset
@@ -89,9 +106,10 @@ class _InputWriter:
         holds_code: There is code in any.
     """
 
-    def __init__(self, file: Any, dumper: Dumper) -> None:
+    def __init__(self, file: Any, dumper: Dumper, digests: Digests | None) -> None:
         self._file = file
         self._dumper = dumper
+        self._digests = digests
         self._gathering = Gathering(self._send)
         self._parts: list[bytes] = []
         self.count = self.offset = 0
@@ -102,6 +120,8 @@ class _InputWriter:
         if _are_small_and_simple(inputs):
             self._parts = list(map(pickle.dumps, inputs, itertools.repeat(PROTOCOL)))
             lengths = list(map(len, self._parts))
+            if self._digests is not None:
+                self._digests.add_all(self._parts)
         else:
             lengths = [self._one(given, number) for number, given in enumerate(inputs, self.count)]
         self._flush()
@@ -113,14 +133,21 @@ class _InputWriter:
     def _one(self, given: Any, number: int) -> int:
         gathering = self._gathering
         gathering.begin()
+        digests = self._digests
+        write: Callable[[Any], Any] = gathering.write
+        if digests is not None:
+            digests.begin()
+            write = _both(digests.write, write)
         try:
-            self._dumper.dump(given, gathering.write)
+            self._dumper.dump(given, write)
         except OSError as error:
             if error is self._failed:
                 raise
             raise self._refusal(given, number, error) from error
         except Exception as error:
             raise self._refusal(given, number, error) from error
+        if digests is not None:
+            digests.end(given, gathering.holds_code)
         if not gathering.is_large:
             self._parts.append(gathering.kept())
         self.holds_code = self.holds_code or gathering.holds_code
@@ -148,6 +175,16 @@ class _InputWriter:
         if self._parts:
             parts, self._parts = self._parts, []
             _write_all(self._file, b"".join(parts))
+
+
+def _both(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Writes to both."""
+
+    def write(data: Any) -> None:
+        first(data)
+        second(data)
+
+    return write
 
 
 def _are_small_and_simple(inputs: list[Any]) -> bool:

@@ -24,6 +24,7 @@ from wingspan.maps._errors import (
 )
 from wingspan.maps._failures import summary
 from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root, told
+from wingspan.maps._origins import Origins
 from wingspan.maps._status import MapStatus
 from wingspan.maps._tags import check_tag, write_tag
 from wingspan.maps._waiting import Timeout, deadline_of
@@ -45,7 +46,7 @@ RETAG_SECONDS = 20.0
 _REMOVED = "removed by its owner through wingspan"
 
 
-class Map(Changing, Showable):
+class Map(Origins, Changing, Showable):
     """A function applied to many inputs: a sequence of outputs, in the order of the inputs.
 
     `wingspan.map` and its like make it, `wingspan.load` finds it again. Indexing and iterating wait for
@@ -257,6 +258,10 @@ class Map(Changing, Showable):
         while not self._keeper.publish(rounds.RERUN, chosen, file):
             continue  # another process published a round at the same moment: try the next number
         mark_unread(self._folder)
+        if self.options.memo:
+            from wingspan.maps._memo import forget
+
+            forget(self._folder, chosen)
         # Workers that seem to run may be about to end. So others are submitted; they end at once if they are
         # not needed.
         self._keeper.add_workers(None)
@@ -331,6 +336,10 @@ class Map(Changing, Showable):
             except (PoolError, DiskError):
                 if not force:
                     raise
+        if self.options.memo:
+            from wingspan.maps._memo import keep_outputs
+
+            keep_outputs(self._folder.path, results=self._keeper.results)
         self._keeper.close()
         self._folder.read_info()
         remove_map_folder(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wingspan.maps._map import Map
     from wingspan.pools import Pool
 
-__all__ = ["Mapped", "mapped"]
+__all__ = ["Mapped", "mapped", "memo"]
 
 _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
@@ -116,3 +116,26 @@ def mapped(
         return Mapped(plain(function), options, pool)
 
     return decorate if function is None else decorate(function)
+
+
+def memo(function: Callable[_Given, _Answer], /) -> Mapped[_Given, _Answer]:
+    """Decorate a function so that its maps take outputs that are there already: ``Options(memo=True)``.
+
+    ``f(x)`` computes here, as before.
+
+    Args:
+        function: A function, or what `mapped` has made of one.
+
+    Raises:
+        NotPicklable: It is no function, or one that cannot travel.
+
+    >>> @memo
+    ... def slow_square(x):
+    ...     return x * x
+    >>> slow_square(3), list(slow_square.map([3, 4], pool="local"))
+    (9, [9, 16])
+    """
+    check_callable(plain(function))
+    own, pool = (function.options, function.pool) if isinstance(function, Layered) else (None, None)
+    wanted = Options(memo=True)
+    return Mapped(plain(function), own.merged(wanted) if own is not None else wanted, pool)

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -24,6 +24,9 @@ from wingspan.settings import private_folder
 from wingspan.worker import compatibility, formats, rounds, trust
 from wingspan.worker.transports import FileTransport
 
+if TYPE_CHECKING:
+    from wingspan.maps._memo import Memo
+
 __all__ = ["create_map_folder"]
 
 
@@ -37,6 +40,7 @@ def create_map_folder(
     block_size: int | None,
     fixed: FixedFiles,
     own_folder: bool,
+    memo: Memo | None = None,
     progress: Progress = NO_PROGRESS,
     before_it_is_in_place: Callable[[Path, bool], None] | None = None,
 ) -> MapFolder:
@@ -51,6 +55,7 @@ def create_map_folder(
         block_size: Components of a block, or None.
         fixed: Files that all components get.
         own_folder: Each component has a folder of its own, even if the map has no files.
+        memo: Looks for outputs that are there already; None: all are computed.
         progress: Hears of the inputs written.
         before_it_is_in_place: Called when everything is written, with the folder, and whether code travels by
             value.
@@ -70,7 +75,8 @@ def create_map_folder(
         trust.make_folder(str(temporary))
         for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/takes"):
             trust.make_folder(str(temporary / name))
-        count, inputs_hold_code = write_inputs(temporary, inputs, function.input_dumper(), progress)
+        digests = memo.inputs if memo is not None else None
+        count, inputs_hold_code = write_inputs(temporary, inputs, function.input_dumper(), progress, digests)
         _check_count(count)
         function.files.check()
         fixed.keep(temporary, progress)
@@ -79,7 +85,7 @@ def create_map_folder(
         counted = attrs.evolve(
             info, n=count, workers=workers(count), holds_code=function.holds_code or inputs_hold_code
         )
-        whole = _write_rest(temporary, function, counted, archive, block_size)
+        whole = _write_rest(temporary, function, counted, archive, block_size, memo, workers)
         if before_it_is_in_place is not None:
             before_it_is_in_place(temporary, whole.holds_code)
         temporary.rename(root / info.id)
@@ -105,7 +111,13 @@ def _check_count(count: int) -> None:
 
 
 def _write_rest(
-    folder: Path, function: PickledFunction, info: MapInfo, archive: Path, block_size: int | None
+    folder: Path,
+    function: PickledFunction,
+    info: MapInfo,
+    archive: Path,
+    block_size: int | None,
+    memo: Memo | None,
+    workers: Callable[[int], int],
 ) -> MapInfo:
     """Write everything but the inputs; ``map.json`` comes last. What it says."""
     new = FileTransport(str(folder))
@@ -115,7 +127,11 @@ def _write_rest(
         function.write_to(file)
         function_bytes = file.tell()
     new.write_whole("key", key)
-    plan = rounds.plan_for(rounds.INITIAL, range(info.n), info.workers, block_size)
+    to_do: range | list[int] = range(info.n)
+    if memo is not None:
+        to_do = memo.fill(folder, info.id, key, info.n)
+        info = attrs.evolve(info, workers=workers(max(1, len(to_do))))
+    plan = rounds.plan_for(rounds.INITIAL, to_do, info.workers, block_size)
     new.write_whole("rounds/0/plan", plan.dumps(key, 0))
     worker = folder / "worker.pyz"
     new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's

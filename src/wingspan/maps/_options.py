@@ -88,6 +88,8 @@ class Options:
         seed: Seed of the map, a whole number: the seeds of its components follow from it
             (`wingspan.component`). None: one that the system draws; `Map.seed` tells which.
         submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
+        memo: Take outputs that are there already, of an earlier map with the same function, input and
+            environment, and compute only what is missing; see ``docs/memo.md``.
         on_done: A shell command that is called on this machine when the map is complete, once, by whoever
             notices: a program that waits for it or looks at it, ``wingspan wait``. It gets ``WINGSPAN_TAG``,
             ``WINGSPAN_STATE`` (``completed`` or ``failed``), ``WINGSPAN_COMPONENTS`` and ``WINGSPAN_FAILED``.
@@ -116,6 +118,7 @@ class Options:
     custom: Mapping[str, ClassAdValue]
     submit: Mapping[str, str]
     on_done: str | None
+    memo: bool
     input_files: tuple[str, ...]
     component_input_files: tuple[Any, ...] | None
     own_folder: bool | None
@@ -148,6 +151,7 @@ class Options:
         custom: Mapping[str, ClassAdValue] | None = None,
         submit: Mapping[str, Any] | None = None,
         on_done: str | None = None,
+        memo: bool = False,
         input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         component_input_files: Iterable[Any] | None = None,
         own_folder: bool | None = None,
@@ -186,6 +190,7 @@ class Options:
             custom=_check_custom(custom or {}),
             submit=_check_submit(submit or {}),
             on_done=_check_command(on_done),
+            memo=_check_switch("memo", memo),
             input_files=_paths(input_files),
             component_input_files=_per_component(component_input_files),
             own_folder=own_folder,
@@ -262,6 +267,14 @@ _JOINED: dict[str, Callable[[Any, Any], Any]] = {
     "submit": _by_name,
     "input_files": lambda earlier, later: tuple(dict.fromkeys((*earlier, *later))),
 }
+
+
+def _check_switch(what: str, value: Any) -> bool:
+    switches = {"true": True, "false": False}  # a variable of the environment holds text
+    value = switches.get(value.lower(), value) if isinstance(value, str) else value
+    if not isinstance(value, bool):
+        raise SettingsError(f"{what}={value!r} is neither True nor False", hint=f"write {what}=True")
+    return value
 
 
 def _check_command(on_done: str | None) -> str | None:

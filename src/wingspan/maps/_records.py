@@ -145,6 +145,13 @@ class Records(Components):
         pieces = list(formats.PIECE.iter_unpack(table[1:]))
         return Pickled(table[0] == 1, self._checked(component, self._file[component], name, pieces))
 
+    @alone
+    def length_of(self, component: int) -> int:
+        """Bytes of the pickle of a large output."""
+        record = self._record(component)
+        table = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+        return sum(length for _, length in formats.PIECE.iter_unpack(table[1:]))
+
     def _checked(
         self, component: int, file: int, name: str, pieces: list[tuple[int, int]]
     ) -> Iterator[memoryview]:
