@@ -45,7 +45,7 @@ class FileRefused(WingspanError):
     """What was named cannot travel."""
 
 
-class FileInTheWay(WingspanError):
+class FileInTheWay(WingspanError, FileExistsError):
     """A file that would be replaced has another content."""
 
 

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "runs": ("wingspan.cli.runs", "runs", "List your runs."),
     "logs": ("wingspan.cli.runs_act", "logs", "What a run has printed, also while it does."),
     "ssh": ("wingspan.cli.runs_act", "ssh", "A shell beside a running job of a run."),
-    "fetch": ("wingspan.cli.runs_act", "fetch", "Copy the outputs of a run to a folder."),
+    "fetch": ("wingspan.cli.maps_fetch", "fetch", "Copy the output files of a map or a run to a folder."),
     "render": ("wingspan.cli.render", "render", "Write submit files and scripts for people to own."),
     "gpus": ("wingspan.cli.gpus", "gpus", "The GPUs of a pool, and which ones an environment can use."),
     "status": ("wingspan.cli.maps", "status", "How far a map or a run is, and what keeps it."),
@@ -67,9 +67,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 #: Commands that runs have too: the first word that is a run's name decides.
-ALSO_FOR_RUNS = frozenset({"status", "wait", "hold", "release", "vacate", "cancel", "rerun", "rm"})
+ALSO_FOR_RUNS = frozenset({"status", "wait", "fetch", "hold", "release", "vacate", "cancel", "rerun", "rm"})
 #: Those whose words are all names.
-_OF_SEVERAL = ALSO_FOR_RUNS - {"status", "rerun"}
+_OF_SEVERAL = ALSO_FOR_RUNS - {"status", "fetch", "rerun"}
 
 
 #: Commands of one kind, given the name of the other: what to do instead.
@@ -81,7 +81,6 @@ _OF_THE_OTHER_KIND = {
     "stderr": "wingspan logs {name} --stderr shows what it wrote there",
     "retag": "a run keeps its name",
     "logs": "wingspan stdout {name} 0 and stderr {name} 0 show what component 0 printed; wingspan errors {name} shows what failed",
-    "fetch": "the outputs of a map are in Python: list(wingspan.load({name!r}))",
     "ssh": "a shell can be had beside the jobs of a run; wingspan status {name} says on which pool the map is",
 }
 

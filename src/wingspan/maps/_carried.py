@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -10,16 +11,24 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
-from wingspan._kept_files import SKIPPED, FileRefused, check_url, files_below, keep_files, raised_as
+from wingspan._kept_files import SKIPPED, FileRefused, check_url, files_below, is_url, keep_files, raised_as
 from wingspan._words import counted
 from wingspan.errors import WingspanError
 from wingspan.maps._errors import InvalidInputs
 from wingspan.progress import Progress
 from wingspan.worker import rebuild as _rebuild_here
 from wingspan.worker.arriving import FIXED, name_of
+from wingspan.worker.departing import PLACE
 from wingspan.worker.transfer_path import TransferPath
 
-__all__ = ["FileNotes", "FixedFiles", "with_component_files"]
+__all__ = [
+    "FileNotes",
+    "FixedFiles",
+    "check_remaps",
+    "make_places",
+    "places_of_remaps",
+    "with_component_files",
+]
 
 #: The one whose functions pickles name, should this process have two.
 rebuild: Any = sys.modules[_rebuild_here.NAME]
@@ -27,6 +36,15 @@ rebuild: Any = sys.modules[_rebuild_here.NAME]
 _SHOWN = 20
 #: A job's channel to the access point is opened for so many paths at most: of more files, for their folders.
 _MOST_PLACES = 200
+
+
+#: What cannot stand in a list of paths that HTCondor reads: the folder above is named then.
+_UNWRITABLE = re.compile(r'[,*"\x00-\x1f]')
+
+
+def whole(one: TransferPath) -> str:
+    """Whole path or URL of a file that travels."""
+    return one.as_url() if one.protocol else os.path.abspath(os.path.expanduser(str(one)))  # noqa: PTH100, PTH111 - texts
 
 
 class FileNotes:
@@ -41,6 +59,8 @@ class FileNotes:
         self._refused: dict[str, None] = {}
         self._places: set[str] = set()
         self._level = 0
+        #: What is really read of a file or folder, until that is noted.
+        self._unreached: dict[str, list[str]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._known)
@@ -51,11 +71,19 @@ class FileNotes:
 
     def note(self, one: TransferPath) -> tuple[str, Any]:
         """Whole path or URL of a file that travels, and how it is now: see ``Spec`` in `worker.arriving`."""
-        source = (
-            one.as_url() if one.protocol else os.path.abspath(os.path.expanduser(str(one)))  # noqa: PTH100, PTH111 - texts
-        )
+        source = whole(one)
+        known = self.look(one, source)
+        for path in self._unreached.pop(source, ()):
+            self._reach(path)
+        return known
+
+    def look(self, one: TransferPath, source: str | None = None) -> tuple[str, Any]:
+        """As `note`, of a file that workers do not read from where it is."""
+        source = source or whole(one)
         if source not in self._known:
-            self._known[source] = source, self._state(source, str(one), is_url=bool(one.protocol))
+            self._looking_at: list[str] = []
+            state = self._state(source, str(one), is_url=bool(one.protocol))
+            self._known[source], self._unreached[source] = (source, state), self._looking_at
         return self._known[source]
 
     def miss(self, given: str) -> None:
@@ -91,7 +119,7 @@ class FileNotes:
             raise FileRefused(f"{path} is neither a file nor a folder")
         if not os.access(path, os.R_OK):
             raise FileRefused(f"{path} cannot be read: permission denied")
-        self._reach(os.path.realpath(path))
+        self._looking_at.append(os.path.realpath(path))
         return status.st_size, status.st_mtime_ns, bool(status.st_mode & 0o111)
 
     def _folder(self, folder: Path) -> Any:
@@ -111,6 +139,8 @@ class FileNotes:
         """Workers without a shared disk read this path."""
         for _ in range(self._level):
             path = os.path.dirname(path)  # noqa: PTH120 - the text as it is
+        while _UNWRITABLE.search(path):
+            path = os.path.dirname(path)  # noqa: PTH120
         self._places.add(path)
         while len(self._places) > _MOST_PLACES:
             self._level += 1
@@ -166,7 +196,7 @@ class FixedFiles:
         self.sources: dict[str, str] = {}
         self._paths: list[tuple[Path, str]] = []
         for one in map(_as_file, given):
-            source, state = notes.note(one)
+            source, state = notes.look(one)
             name = name_of(source)
             if self.sources.setdefault(name, source) != source:
                 raise InvalidInputs(
@@ -262,3 +292,54 @@ def _check_names(number: int, own: list[TransferPath], fixed: FixedFiles) -> Non
                 f"component {number} would get two files with the name {name!r}: {taken[name]} and {one}",
                 hint="rename one of them; or pass wingspan.TransferPath(path) as an argument, where names may be equal",
             )
+
+
+def check_remaps(inputs: Iterable[Any], remaps: Any) -> Iterable[Any]:
+    """The inputs; when all have been read, it is known that their output files do not replace each other.
+
+    Raises:
+        InvalidInputs: All components would write to one place, or there are not as many tables as inputs.
+    """
+    return _checking(inputs, remaps) if remaps else inputs
+
+
+def _checking(inputs: Iterable[Any], remaps: Any) -> Iterator[Any]:
+    count = 0
+    for given in inputs:
+        yield given
+        count += 1
+    if isinstance(remaps, list):
+        if len(remaps) != count:
+            raise InvalidInputs(
+                f"output_remaps has {counted(len(remaps), 'table')} for {counted(count, 'component')}",
+                hint="give one for each input, or one for all with {component} in the destinations",
+            )
+        return
+    for name, target in remaps.items():
+        if count > 1 and PLACE not in target:
+            raise InvalidInputs(
+                f"all components would write their {name} to {target}",
+                hint=f"put {PLACE} into the destination: it stands for the number of the component",
+            )
+
+
+def places_of_remaps(remaps: Any) -> list[str]:
+    """Folders on this machine that workers without a shared disk write output files to."""
+    tables = remaps if isinstance(remaps, list) else [remaps]
+    targets = {target.partition(PLACE)[0] for table in tables for target in table.values()}
+    return sorted({os.path.dirname(target) for target in targets if not is_url(target)})  # noqa: PTH120 - a text
+
+
+def make_places(remaps: Any) -> None:
+    """Make these folders.
+
+    Raises:
+        InvalidInputs: One cannot be made.
+    """
+    for place in places_of_remaps(remaps):
+        try:
+            Path(place).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInputs(
+                f"output_remaps names a folder that cannot be made: {error}", hint="choose another one"
+            ) from error

@@ -308,6 +308,10 @@ class Components:
             if not done and not outdated:
                 yield start
 
+    def first_round_that_counts(self, component: int) -> int:
+        """Records of `component` from older rounds do not count any more."""
+        return 0 if self._epoch is None else self._epoch[component]
+
     def unfinished(self) -> list[int]:
         """Components without a record that counts."""
         return [component for component, state in enumerate(self.state) if not state]

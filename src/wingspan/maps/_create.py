@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from wingspan.errors import EnvironmentWarning
 from wingspan.jobs import JobDescription, Resources, with_needs
-from wingspan.maps._carried import FixedFiles, with_component_files
+from wingspan.maps._carried import (
+    FixedFiles,
+    check_remaps,
+    make_places,
+    places_of_remaps,
+    with_component_files,
+)
 from wingspan.maps._code import describe, working_folder
 from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._external import PLANNED_WORKERS
@@ -74,6 +80,8 @@ def create(
     fixed = FixedFiles(options.input_files, function.files)
     if options.component_input_files is not None:
         inputs = with_component_files(inputs, options.component_input_files, fixed)
+    inputs = check_remaps(inputs, options.output_remaps)
+    make_places(options.output_remaps)
     prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
     memo = None
     if options.memo:
@@ -88,7 +96,7 @@ def create(
         workers=lambda count: min(count, _planned_workers(options, pool, count)),
         block_size=options.block_size,
         fixed=fixed,
-        own_folder=bool(options.own_folder),
+        files=lambda: _files_of(function, fixed, options),
         memo=memo,
         progress=progress,
         before_it_is_in_place=(lambda path, holds_code: _deliver(*prepared, path, holds_code))
@@ -139,6 +147,23 @@ def _info_of(
         n=0,
         workers=0,
     )
+
+
+def _files_of(function: PickledFunction, fixed: FixedFiles, options: Options) -> dict[str, Any] | None:
+    """What ``map.json`` says of files (see `MapInfo`)."""
+    if not (
+        function.files
+        or options.output_remaps
+        or options.own_folder
+        or function.own.uses("transfer_output_files")
+    ):
+        return None
+    remaps = options.output_remaps
+    return {
+        "fixed": fixed.names,
+        "reach": [*function.files.places, *places_of_remaps(remaps)],
+        **({"remaps": remaps} if remaps else {}),
+    }
 
 
 def _planned_workers(options: Options, pool: Pool, count: int) -> int:

@@ -25,6 +25,7 @@ from wingspan.maps._errors import (
 from wingspan.maps._failures import summary
 from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root, told
 from wingspan.maps._origins import Origins
+from wingspan.maps._output_files import Fetching
 from wingspan.maps._status import MapStatus
 from wingspan.maps._tags import check_tag, write_tag
 from wingspan.maps._waiting import Timeout, deadline_of
@@ -46,7 +47,7 @@ RETAG_SECONDS = 20.0
 _REMOVED = "removed by its owner through wingspan"
 
 
-class Map(Origins, Changing, Showable):
+class Map(Origins, Changing, Fetching, Showable):
     """A function applied to many inputs: a sequence of outputs, in the order of the inputs.
 
     `wingspan.map` and its like make it, `wingspan.load` finds it again. Indexing and iterating wait for

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def create_map_folder(
     workers: Callable[[int], int],
     block_size: int | None,
     fixed: FixedFiles,
-    own_folder: bool,
+    files: Callable[[], Mapping[str, Any] | None],
     memo: Memo | None = None,
     progress: Progress = NO_PROGRESS,
     before_it_is_in_place: Callable[[Path, bool], None] | None = None,
@@ -54,7 +54,7 @@ def create_map_folder(
         workers: Number of components -> how many workers to plan for.
         block_size: Components of a block, or None.
         fixed: Files that all components get.
-        own_folder: Each component has a folder of its own, even if the map has no files.
+        files: What workers are told of files (see `MapInfo`), asked for when all that travels is written.
         memo: Looks for outputs that are there already; None: all are computed.
         progress: Hears of the inputs written.
         before_it_is_in_place: Called when everything is written, with the folder, and whether code travels by
@@ -80,12 +80,10 @@ def create_map_folder(
         _check_count(count)
         function.files.check()
         fixed.keep(temporary, progress)
-        if function.files or own_folder:
-            info = attrs.evolve(info, files={"fixed": fixed.names, "reach": function.files.places})
         counted = attrs.evolve(
             info, n=count, workers=workers(count), holds_code=function.holds_code or inputs_hold_code
         )
-        whole = _write_rest(temporary, function, counted, archive, block_size, memo, workers)
+        whole = _write_rest(temporary, function, counted, archive, block_size, files, memo, workers)
         if before_it_is_in_place is not None:
             before_it_is_in_place(temporary, whole.holds_code)
         temporary.rename(root / info.id)
@@ -116,6 +114,7 @@ def _write_rest(
     info: MapInfo,
     archive: Path,
     block_size: int | None,
+    files: Callable[[], Mapping[str, Any] | None],
     memo: Memo | None,
     workers: Callable[[int], int],
 ) -> MapInfo:
@@ -140,6 +139,7 @@ def _write_rest(
         function_bytes=function_bytes,
         archive_bytes=worker.stat().st_size,
         own_modules=sorted(function.own.packed),
+        files=files(),
         created=time.time(),
     )
     new.write_whole("map.json", json.dumps(whole.to_json()).encode())

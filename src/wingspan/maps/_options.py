@@ -14,6 +14,7 @@ import attrs
 from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration, parse_size
+from wingspan.maps._file_options import copied, paths, per_component, remaps
 from wingspan.settings import Settings, origins
 
 __all__ = ["Options", "default_options", "option_names"]
@@ -83,8 +84,11 @@ class Options:
             in its working folder, under their own names. They are copied when the map is made.
         component_input_files: For each component None, such a path or URL, or a list of them: found in the
             working folder, too. They are copied when the component begins, and must not change before.
-        own_folder: Whether each component runs in a folder of its own, which is removed when it is done.
-            None: where the map has files.
+        output_remaps: Where files go that components send, by their names, instead of into the map's folder:
+            ``{"out.csv": "osdf:///ospool/me/out-{component}.csv"}``, or a path on this machine. For each
+            component such a table of its own: a list of them.
+        own_folder: Each component runs in a folder of its own, which is removed when it is done. It is so in
+            any case where the map has files, or its function calls ``transfer_output_files``.
         seed: Seed of the map, a whole number: the seeds of its components follow from it
             (`wingspan.component`). None: one that the system draws; `Map.seed` tells which.
         submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
@@ -121,7 +125,8 @@ class Options:
     memo: bool
     input_files: tuple[str, ...]
     component_input_files: tuple[Any, ...] | None
-    own_folder: bool | None
+    output_remaps: Any
+    own_folder: bool
     seed: int | None
     #: Names of the options that somebody has set, be it to their default.
     given: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
@@ -154,7 +159,8 @@ class Options:
         memo: bool = False,
         input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         component_input_files: Iterable[Any] | None = None,
-        own_folder: bool | None = None,
+        output_remaps: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None,
+        own_folder: bool = False,
         seed: int | None = None,
         **unknown: object,
     ) -> None:
@@ -191,9 +197,10 @@ class Options:
             submit=_check_submit(submit or {}),
             on_done=_check_command(on_done),
             memo=_check_switch("memo", memo),
-            input_files=_paths(input_files),
-            component_input_files=_per_component(component_input_files),
-            own_folder=own_folder,
+            input_files=paths(input_files),
+            component_input_files=per_component(component_input_files),
+            output_remaps=remaps(output_remaps),
+            own_folder=bool(own_folder),
             seed=None if seed is None else _positive("seed", seed, 0),
         )
 
@@ -206,6 +213,7 @@ class Options:
             "submit": dict(self.submit),
             "input_files": list(self.input_files),
             "component_input_files": None,
+            "output_remaps": copied(self.output_remaps),
         }
         return {**{name: getattr(self, name) for name in option_names()}, **plain}
 
@@ -284,47 +292,6 @@ def _check_command(on_done: str | None) -> str | None:
             hint="""for example on_done='mail -s "$WINGSPAN_TAG $WINGSPAN_STATE" me </dev/null'""",
         )
     return on_done
-
-
-def _paths(given: Any) -> tuple[str, ...]:
-    """Paths and URLs as texts.
-
-    Raises:
-        SettingsError: One of them is neither.
-    """
-    if isinstance(given, str | os.PathLike):
-        given = (given,)
-    if isinstance(given, Mapping | bytes) or not isinstance(given, Iterable):
-        raise SettingsError(
-            f"input_files={given!r:.60} is no list of files", hint='for example input_files=["data.csv"]'
-        )
-    paths = tuple(given)
-    for one in paths:
-        if not isinstance(one, str | os.PathLike) or not str(one):
-            raise SettingsError(
-                f"input_files names {one!r:.60}, which is no path",
-                hint='for example input_files=["data.csv"]',
-            )
-    return tuple(map(str, paths))
-
-
-def _per_component(given: Any) -> tuple[Any, ...] | None:
-    """Files of each component.
-
-    Raises:
-        SettingsError: They are no list.
-    """
-    if given is None:
-        return None
-    if isinstance(given, str | bytes | os.PathLike | Mapping) or not isinstance(given, Iterable):
-        raise SettingsError(
-            f"component_input_files={given!r:.60} is no list with an entry for each input",
-            hint='for example component_input_files=["a.csv", "b.csv"]; input_files are for all components',
-        )
-    entries = tuple(
-        None if one is None else one if isinstance(one, str | os.PathLike) else _paths(one) for one in given
-    )
-    return tuple(str(one) if isinstance(one, os.PathLike) else one for one in entries)
 
 
 def _check_expression(requirements: str | None) -> None:

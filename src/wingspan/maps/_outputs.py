@@ -186,6 +186,10 @@ class Outputs(Sequence[Any]):
             MapTimeout: It was not there in time.
             Exception: The component's own, if it failed; see `ComponentError` for when it cannot be raised.
         """
+        return self._output(self._finished_component(component, timeout))
+
+    def _finished_component(self, component: int, timeout: Timeout) -> int:
+        """The number of a component, once it is done; raises as `get` does."""
         number = self._component(component)
         if not self._is_final(number):
             if timeout is not None and seconds_of(timeout) <= 0:
@@ -197,7 +201,7 @@ class Outputs(Sequence[Any]):
                     )
             else:
                 self._wait_for(lambda: self._is_final(number), deadline_of(timeout), f"component {number}")
-        return self._output(number)
+        return number
 
     def _output(self, component: int) -> Any:
         if self._keeper.results.state[component] == ERROR:

@@ -231,6 +231,22 @@ class OwnCode:
             found |= _named_in(code)
         return found
 
+    def uses(self, name: str) -> bool:
+        """Whether code that travels, by value or in own modules that are imported here, uses this name."""
+        from wingspan.worker.anatomy import codes_of
+
+        if any(name in one.co_names for code in self.codes for one in codes_of(code)):
+            return True
+        return any(name in _inner(code)[1] for _, code in self._loaded(set(self.packed)))
+
+    def _loaded(self, tops: set[str]) -> Iterator[tuple[Any, CodeType]]:
+        """Own modules of these top ones that are imported here, and the code in their sources."""
+        for module_name, module in list(sys.modules.items()):
+            if module_name.partition(".")[0] in tops and _facts(module_name)[1]:
+                code = _code(module) if getattr(module, "__file__", None) else None
+                if code is not None:
+                    yield module, code
+
     def pack(self) -> dict[str, Any] | None:
         """What a worker is told (see `wingspan.worker.own`), as plain values.
 
@@ -272,21 +288,16 @@ class OwnCode:
     # -- what is another than the source says ----------------------------------------------------------------
 
     def _state(self, tops: set[str], roots: list[str]) -> dict[str, list[tuple[str, bytes]]]:
-        loaded = [
-            module
-            for name, module in list(sys.modules.items())
-            if name.partition(".")[0] in tops and _facts(name)[1] and getattr(module, "__file__", None)
-        ]
-        codes = {module.__name__: code for module in loaded if (code := _code(module)) is not None}
+        loaded = list(self._loaded(tops))
+        codes = {module.__name__: code for module, code in loaded}
         used: set[str] = {name for code in self.codes for name in code.co_names}
         for code in codes.values():
             used |= _inner(code)[1]
         state = {}
-        for module in loaded:
-            if module.__name__ in codes:
-                changes = list(self._changes(module, codes[module.__name__], used, roots))
-                if changes:
-                    state[module.__name__] = changes
+        for module, code in loaded:
+            changes = list(self._changes(module, code, used, roots))
+            if changes:
+                state[module.__name__] = changes
         return state
 
     def _changes(

@@ -53,7 +53,7 @@ class Caller(object):
         dumper: "Dumper",
         skip: "Container[str]",
         may_gather: "bool",
-        arrivals: "Optional[Arrivals]" = None,
+        arrivals: "Optional[Arrivals]",
     ) -> "None":
         from time import perf_counter, time
 
@@ -180,16 +180,22 @@ class Caller(object):
             if forked_off[0]:
                 end_as_python_ends(None)
             stage = "output"
+            if self.work is not None and self.work.open:
+                self.work.finish()
             kind, payload = self._pickled(value)
         except BaseException as error:
             if forked_off[0]:
                 end_as_python_ends(error)
             if stage != "output":
                 wall = clock() - begin
+            if self.work is not None and self.work.open:
+                self.work.finish(failed=True)
             payload = self._failure(error, stage, given, has_input, value)
             kind = formats.ERROR
         if arrivals is not None:
-            self._before = arrivals.leave()
+            self._before = arrivals.leave(
+                self.work.departures.take_sent() if self.work is not None else set()
+            )
         self._tell(kind, index, 1, begin, wall, payload)
         if arrivals is not None:
             arrivals.clear()
@@ -287,8 +293,12 @@ class Caller(object):
         self, index: "int", begin: "float", wall: "float", value: "Any", failed: "Optional[bytes]"
     ) -> "None":
         kind, payload = formats.ERROR, failed
+        if self.work is not None and self.work.open and payload is not None:
+            self.work.finish(failed=True)
         if payload is None:
             try:
+                if self.work is not None and self.work.open:
+                    self.work.finish()
                 kind, payload = self._pickled(value)
             except BaseException as error:
                 payload = self._failure(error, "output", None, False, value)

@@ -1,11 +1,13 @@
 """The way to a map's folder by chirp, HTCondor's channel from a job to its access point."""
 
 import errno
+import os
 import socket
 import struct
 
 from htchirp import HTChirp
 
+from . import trust
 from .transports import Gone, write_all
 
 TYPE_CHECKING = False
@@ -195,7 +197,7 @@ class ChirpTransport(object):
 
     def make_folder(self, path: "str") -> "None":
         try:
-            self._chirp.mkdir(self._path(path), 0o700)
+            self._chirp.mkdir(self._whole(path), 0o700)
         except self._exists:
             pass
 
@@ -236,7 +238,9 @@ class ChirpTransport(object):
         return int(facts["size"]), int(facts["mtime"])
 
     def _refused(self, path: "str", error: "Exception") -> "OSError":
-        return OSError("%s on the access point: %s" % (self._whole(path), error))
+        told = "%s on the access point: %s" % (self._whole(path), error)
+        full = isinstance(error, HTChirp.NoSpace)
+        return OSError(errno.ENOSPC, "the disk is full", self._whole(path)) if full else OSError(told)
 
     def is_program(self, path: "str") -> "bool":
         """Whether a file may be executed."""
@@ -265,3 +269,44 @@ class ChirpTransport(object):
                 done += len(part)
         finally:
             self._close(descriptor)
+
+    def put(self, source: "str", path: "str") -> "None":
+        """Copy a file of this machine, piece by piece, to the access point; it has its name there when it is
+        whole.
+        """
+        part = "%s/.%s.part" % (os.path.dirname(path), os.urandom(6).hex())
+        read = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            mode = trust.copied_mode(os.fstat(read))
+            descriptor = self._chirp._open(self._whole(part), "wct", mode)
+            try:
+                while True:
+                    data = os.read(read, _ONE_WRITE)
+                    if not data:
+                        break
+                    self._write(descriptor, data)
+            finally:
+                self._close(descriptor)
+            self._chirp.rename(self._whole(part), self._whole(path))
+        except self._error as error:
+            self._forget(part)
+            raise self._refused(path, error)
+        except BaseException:
+            self._forget(part)
+            raise
+        finally:
+            os.close(read)
+
+    def _forget(self, path: "str") -> "None":
+        try:
+            self._chirp.unlink(self._whole(path))
+        except (self._error, OSError):
+            pass
+
+    def put_in_place(self, folder: "str", name: "str") -> "None":
+        """Give a folder its name; one that has it already goes."""
+        self.remove_tree(name)
+        try:
+            self._chirp.rename(self._path(folder), self._path(name))
+        except self._error as error:
+            raise self._refused(name, error)

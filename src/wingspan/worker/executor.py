@@ -10,6 +10,7 @@ from array import array
 
 from . import failure, inside, pipes, rebuild
 from .calling import Caller
+from .departing import Departures
 from .ending import Beginning, end_in_order, silence_forks
 from .pickling import Dumper
 from .printed import printing_to, unbuffer_c
@@ -123,9 +124,18 @@ def run(
         call = _starred(call)
     surroundings = Surroundings(null, out_file, err_file)
     caller = Caller(
-        call, results, board, slots, surroundings, (out_file, err_file), dumper, skip, not careful, arrivals
+        call,
+        results,
+        board,
+        slots,
+        surroundings,
+        (out_file, err_file),
+        dumper,
+        skip,
+        not careful,
+        arrivals,
     )
-    caller.work = inside.Work(caller.position, speaker, known)
+    caller.work = inside.Work(caller.position, speaker, known, Departures(files, arrivals))
     inside.install(caller.work)
     while True:
         length, number, attempt, count, first = pipes.CHUNK.unpack(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
 
     from .channel import Speaker
+    from .departing import Departures
 
     Loaded = TypeVar("Loaded")
 
@@ -106,6 +107,27 @@ class Component(object):
         atexit.register(shutil.rmtree, str(made), True)
         return made
 
+    def transfer_output_files(self, *paths: "Any") -> "None":
+        """Send files and folders to the map's folder: there ``m.output_files[number]`` is their folder.
+
+        They are sent before the call returns, and stay where they are here. What is sent again replaces what
+        was sent before. They count once the component is done; one that fails leaves those that it sent
+        before.
+
+        Args:
+            paths: Relative ones are relative to the working folder that the component began in, and keep
+                their folders; others have the last part of their path as their name.
+
+        Raises:
+            FileNotFoundError: One of them is not there; nothing was sent then.
+            ValueError: A name cannot be one on the access point: it has an end of a line in it, say.
+            OSError: It could not be sent: the disk there is full, say.
+
+        At the desk nothing is sent, but a file that is missing is told.
+        """
+        for path in paths:
+            os.stat(path)
+
     # -- what it says ----------------------------------------------------------------------------------------
 
     def progress(self, fraction: "float", message: "str" = "") -> "None":
@@ -149,8 +171,8 @@ class _AtWork(Component):
         """See to it that `clear` is called when the component is done."""
         if self._pid != os.getpid():
             raise RuntimeError(
-                "the component's process has to begin with this, before it forks off others: "
-                "call wingspan.component().scratch there first"
+                "this has to be called by the component's own process, and not by one that it has forked off; "
+                "for a scratch folder, call wingspan.component().scratch there first"
             )
         self._work.open = True
         Printed.written[0] = True  # it is told by itself, and not in one record with others
@@ -161,6 +183,10 @@ class _AtWork(Component):
 
             shutil.rmtree(str(self._scratch), ignore_errors=True)
             self._scratch = None
+
+    def transfer_output_files(self, *paths: "Any") -> "None":
+        self._keep()
+        self._work.departures.send(self.at[0], self.at[2], paths)
 
     def progress(self, fraction: "float", message: "str" = "") -> "None":
         fraction, message = _checked(fraction, message)
@@ -178,6 +204,7 @@ class Work(object):
         position: Answers ``(round, attempts before, component)``, or None between two components.
         speaker: To the supervisor.
         facts: See above.
+        departures: What sends files.
     """
 
     def __init__(
@@ -185,8 +212,10 @@ class Work(object):
         position: "Callable[[], Optional[Tuple[int, int, int]]]",
         speaker: "Speaker",
         facts: "Dict[str, Any]",
+        departures: "Departures",
     ) -> "None":
         self.position, self.speaker, self.facts = position, speaker, facts
+        self.departures = departures
         self.open = False
         self._current: "Optional[_AtWork]" = None
 
@@ -200,6 +229,18 @@ class Work(object):
         if current is None or current.at != at:
             current = self._current = _AtWork(self, at)
         return current
+
+    def finish(self, failed: "bool" = False) -> "None":
+        """The function has returned, or has `failed`: the files that it has sent are whole.
+
+        Raises:
+            OSError: They cannot be put in place; not raised if it has failed anyway.
+        """
+        try:
+            self.departures.finish()
+        except OSError:
+            if not failed:
+                raise
 
     def clear(self) -> "None":
         """The component is done."""

@@ -8,6 +8,8 @@ the map, is no more.
 import errno
 import os
 
+from .trust import put_whole
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Protocol, Sequence, Union
@@ -202,7 +204,7 @@ class FileTransport(object):
 
     def make_folder(self, path: "str") -> "None":
         try:
-            os.mkdir(self._path(path), 0o700)
+            os.mkdir(self._whole(path), 0o700)
         except FileExistsError:
             pass
 
@@ -220,6 +222,18 @@ class FileTransport(object):
         import shutil
 
         shutil.rmtree(self._path(path), ignore_errors=True)
+
+    def _whole(self, path: "str") -> "str":
+        return path if path.startswith("/") else self._path(path)
+
+    def put(self, source: "str", path: "str") -> "None":
+        """Copy a file into the map's folder, or to a whole path; it has its name there when it is whole."""
+        put_whole(source, self._whole(path))
+
+    def put_in_place(self, folder: "str", name: "str") -> "None":
+        """Give a folder its name; one that has it already goes."""
+        self.remove_tree(name)
+        os.rename(self._path(folder), self._path(name))
 
     def close(self) -> "None":
         for descriptor in self._appending.values():

@@ -412,6 +412,19 @@ def copy_file(source: "str", target: "str") -> "None":
         os.close(old)
 
 
+def put_whole(source: "str", place: "str") -> "None":
+    """Copy a file, in place of one that may be there; it is never seen in part."""
+    folder, name = os.path.split(place)
+    part = os.path.join(folder, ".%s.%s.part" % (name[:200], _random()))
+    try:
+        copy_file(source, part)
+        os.rename(part, place)
+    except BaseException:
+        if os.path.lexists(part):
+            os.unlink(part)
+        raise
+
+
 #: ioctl_ficlone(2): the file system shares the blocks of both files until one of them is written to (Btrfs,
 #: XFS, bcachefs).
 _FICLONE = 0x40049409

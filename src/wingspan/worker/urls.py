@@ -59,7 +59,8 @@ def send(place: "str", url: "str") -> "None":
     """
     scheme = scheme_of(url)
     if scheme == "file":
-        put_whole(place, path_of(url))
+        os.makedirs(os.path.dirname(path_of(url)), exist_ok=True)
+        trust.put_whole(place, path_of(url))
     elif scheme in plugins():
         _by_plugin(plugins()[scheme], url, place, upload=True)
     else:
@@ -82,20 +83,6 @@ def copy_tree(source: "str", place: "str") -> "None":
     os.mkdir(place, 0o700)
     for name in sorted(os.listdir(source)):
         copy_tree(os.path.join(source, name), os.path.join(place, name))
-
-
-def put_whole(source: "str", place: "str") -> "None":
-    """Copy a file, in place of one that may be there; it is never seen in part."""
-    folder, name = os.path.split(place)
-    os.makedirs(folder, exist_ok=True)
-    part = os.path.join(folder, ".%s.%s.part" % (name[:200], os.urandom(6).hex()))
-    try:
-        trust.copy_file(source, part)
-        os.rename(part, place)
-    except BaseException:
-        if os.path.lexists(part):
-            os.unlink(part)
-        raise
 
 
 def _by_python(url: "str", place: "str") -> "None":

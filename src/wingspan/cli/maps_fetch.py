@@ -1,0 +1,47 @@
+"""``fetch`` of a map; that of a run is in `runs_act`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wingspan.cli._output import TAG
+from wingspan.cli._terminal import echo
+
+__all__ = ["fetch"]
+
+
+@click.command()
+@click.argument("tag", type=TAG)
+@click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(min=0))
+@click.option(
+    "-t",
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="here",
+    help="Folder.",
+)
+@click.option("-w", "--wait", "waiting", is_flag=True, help="Wait until all components are done.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there with another content.")
+def fetch(tag: str, numbers: tuple[int, ...], to: Path, waiting: bool, overwrite: bool) -> None:
+    """Copy the files that components of a map have sent to a folder: those of component 3 to TAG/3 in it.
+
+    Without a NUMBER: those of all components that are done. The outputs that components return are in
+    Python: list(wingspan.load(TAG)).
+    """
+    import wingspan
+
+    one = wingspan.load(tag)
+    if waiting:
+        one.wait(errors_ok=True)
+    fetched = one.fetch(to, numbers or None, overwrite=overwrite)
+    for files in fetched.values():
+        for file in files:
+            echo(str(file))
+    if not fetched:
+        done = "" if one.is_done else "; it is not done"
+        echo(
+            f"{tag}: no component has sent files (wingspan.component().transfer_output_files){done}", err=True
+        )

@@ -1,0 +1,118 @@
+"""Files of maps on every engine: what a component gets and what it sends is the same everywhere."""
+
+from __future__ import annotations
+
+import collections
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wingspan
+from wingspan import Options, TransferPath
+from wingspan.pools.htcondor import PersonalHTCondorPool
+
+Point = collections.namedtuple("Point", "file x")
+
+
+class _Elsewhere(PersonalHTCondorPool):
+    """The personal pool, as if its machines were others: files go by HTCondor's transfer and by chirp, which
+    reaches what the map names and nothing else.
+    """
+
+    shares_files = False
+    limits_access = True
+
+
+@pytest.fixture(
+    params=[
+        "local",
+        pytest.param("personal", marks=pytest.mark.htcondor),
+        pytest.param("elsewhere", marks=pytest.mark.htcondor),
+        pytest.param("slurm", marks=pytest.mark.slurm),
+    ]
+)
+def pool(request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Each test that asks for it runs on each engine."""
+    if request.param == "slurm":
+        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
+            monkeypatch.setenv(name, value)
+    if request.param in ("personal", "elsewhere"):
+        directory = request.getfixturevalue("personal_pool").directory
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "personal-pool").symlink_to(directory)
+    return _Elsewhere() if request.param == "elsewhere" else request.param
+
+
+def test_files_in_and_out(pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of the map, of a component and in the arguments arrive with their content; what a component
+    sends lies in its folder, or where `output_remaps` says; a rerun replaces it.
+    """
+    monkeypatch.chdir(tmp_path)
+    for folder, text in (("a", "ONE"), ("b", "TWO")):
+        (tmp_path / folder / "deep").mkdir(parents=True)
+        (tmp_path / folder / "x y.txt").write_text(text)
+        (tmp_path / folder / "deep" / "é").write_text(text.lower())
+    (tmp_path / "fixed é.txt").write_text("FIXED")
+    (tmp_path / "own.txt").write_text("OWN")
+    (tmp_path / "large").write_bytes(os.urandom(1 << 10) * 5000)
+    version = tmp_path / "version"
+    version.write_text("1")
+    visible = str(version)
+
+    def work(given: Any) -> Any:
+        inside = wingspan.component()
+        here = sorted(path.name for path in Path().iterdir())
+        texts = [path.read_text() for path in given["files"]] + [
+            (given["point"].file / "deep" / "é").read_text()
+        ]
+        size = given["large"].stat().st_size
+        Path("out/deep").mkdir(parents=True)
+        Path("out/deep/é x.txt").write_text(f"{inside.number} {Path(visible).read_text()}")
+        Path("big").write_bytes(given["large"].read_bytes())
+        Path("table.csv").write_text(str(inside.number))
+        inside.transfer_output_files("out", "big", Path("table.csv").absolute())
+        Path("lost").write_text("")
+        return here, texts, size, Path("fixed é.txt").read_text()
+
+    given = {
+        "files": [TransferPath("a/x y.txt"), TransferPath("b/x y.txt")],
+        "point": Point(TransferPath("a"), 1),
+        "large": TransferPath("large"),
+    }
+    remaps = {"table.csv": tmp_path / "tables" / "{component}" / "table.csv"}
+    options = Options(
+        workers=1,
+        input_files=["fixed é.txt", "b"],
+        component_input_files=["own.txt", None],
+        output_remaps=remaps,
+    )
+
+    def inputs() -> Any:
+        yield given
+        yield given
+        if isinstance(pool, _Elsewhere):
+            # What a worker sees here is another file then than the one that was noted, as on another machine:
+            # it asks the access point, whose times are seconds.
+            for path in [*tmp_path.glob("[ab]/**/*"), tmp_path / "own.txt", tmp_path / "large"]:
+                written = path.stat().st_mtime_ns
+                os.utime(path, ns=(written, written ^ 1))
+
+    m = wingspan.map(work, inputs(), pool=pool, options=options)
+    always = ["1", "a", "b", "fixed é.txt", "large", "x y.txt"]
+    rest = (["ONE", "TWO", "one"], 5000 << 10, "FIXED")
+    assert list(m) == [(sorted([*always, "own.txt"]), *rest), (always, *rest)]
+    for number in range(2):
+        folder = m.output_files[number]
+        assert (folder / "out/deep/é x.txt").read_text() == f"{number} 1"
+        assert (folder / "big").read_bytes() == (tmp_path / "large").read_bytes()
+        assert sorted(os.listdir(folder)) == ["big", "out"]
+        assert (tmp_path / "tables" / str(number) / "table.csv").read_text() == str(number)
+    assert m.left_files == ("lost",)
+    version.write_text("2")
+    m.rerun([1])
+    m.wait()
+    assert (m.output_files[1] / "out/deep/é x.txt").read_text() == "1 2"
+    assert len(os.listdir(m.output_files[1].parent)) == 1
+    assert (m.output_files[0] / "out/deep/é x.txt").read_text() == "0 1"
