@@ -56,10 +56,11 @@ def test_many_fast_components_know_their_numbers():
 
 WITHOUT = """
 import wingspan
-from wingspan import component
+from wingspan import TransferPath, component
 
 def work(x):
     import wingspan as absent
+    assert isinstance(absent.TransferPath("a") / "b", TransferPath)
     assert not hasattr(absent, "__file__")
     try:
         absent.map(abs, [1])

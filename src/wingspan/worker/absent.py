@@ -2,6 +2,7 @@
 (`inside`), and everything else may be named by own modules while they are imported.
 """
 
+import importlib
 import importlib.machinery
 import sys
 import types
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 #: What a function may use of Wingspan (`inside` fills it), and the modules that it may take it from.
 HERE: "Dict[str, Any]" = {}
-_FROM = frozenset(["wingspan", "wingspan.worker.inside"])
+_FROM = frozenset(["wingspan", "wingspan.worker.inside", "wingspan.worker.transfer_path"])
+#: The same, with the module of the worker that has it: it takes long to import.
+LATER = {"TransferPath": "transfer_path"}
 
 
 class Without(object):
@@ -55,6 +58,8 @@ class _AbsentModule(types.ModuleType):
             raise AttributeError(name)
         if name in HERE and self.__name__ in _FROM:
             return HERE[name]
+        if name in LATER and self.__name__ in _FROM:
+            return getattr(importlib.import_module("." + LATER[name], __package__), name)
         return _Absent(self.__name__ + "." + name, self.__dict__["_finder"])
 
 

@@ -1,5 +1,4 @@
-"""Pickle objects that the reader cannot import: own classes, functions, enums, exceptions, and objects made
-by functools.
+"""Pickle what the reader cannot import: own classes, functions, enums, exceptions, and what functools makes.
 
 This is cloudpickle's pickler with our own reducers for objects that it pickles incompletely, or that it would
 change although the reader knows them. The rules stand in ``docs/values.md``. The functions that the pickles
@@ -40,8 +39,7 @@ if TYPE_CHECKING:
 
     from . import rebuild
 else:
-    # Pickles name the one that is registered, should this process have two.
-    rebuild = sys.modules[_rebuild_here.NAME]
+    rebuild = sys.modules[_rebuild_here.NAME]  # pickles name the registered module, if this process has two
 
 _NAMESPACE_FACTS = ("__name__", "__package__", "__path__", "__file__")
 _GROUP: "Any" = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
