@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: pictures help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints clean
+.PHONY: docs pictures help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -46,6 +46,11 @@ notebook: $(VENV)/.notebook ## JupyterLab with a pool of your own beside it; FOL
 
 demo: $(VENV)/.demo ## Find the best classifier of handwritten digits on a pool of your own, and draw what was found.
 	@$(BIN)/python examples/demo.py
+
+docs: $(VENV)/.dev ## The documentation site: build/docs/index.html; the manual pages are in build/man. Warnings are errors.
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@$(BIN)/sphinx-build -q -W --keep-going -b man -d build/docs/.doctrees docs build/man
+	@echo "build/docs/index.html"
 
 # Most tests wait for an engine: more processes than there are cores. Each has engines of its own, and less than half a GB.
 # A process that has nothing left to do takes over tests from another; tests that stand beside each other mostly stay

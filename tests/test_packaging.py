@@ -43,6 +43,12 @@ def test_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
     assert wanted <= names
 
 
+def test_wheel_holds_the_pages_that_help_shows(wheel: zipfile.ZipFile) -> None:
+    """All pages of docs/, and no picture of them."""
+    pages = {f"wingspan/_docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert {name for name in wheel.namelist() if name.startswith("wingspan/_docs/")} == pages
+
+
 def test_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     """No tests, tools, caches or documents: one package and its metadata."""
     top = {name.split("/")[0] for name in wheel.namelist()}

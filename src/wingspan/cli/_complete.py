@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from wingspan.environments import Workspace
 
-__all__ = ["ENVIRONMENT", "FILE", "POOL", "PROFILE", "SWITCH", "WORDS", "WORDS_OR_NAME"]
+__all__ = ["ENVIRONMENT", "FILE", "POOL", "PROFILE", "SWITCH", "WORDS", "WORDS_OR_NAME", "Completed"]
 
 if TYPE_CHECKING:
     _StringType = click.ParamType[str]
@@ -21,7 +21,7 @@ else:  # no generic in click before 8.4
     _StringType = click.ParamType
 
 
-class _Completed(_StringType):
+class Completed(_StringType):
     """Any text; subclasses say what the Tab key offers. Whatever goes wrong with that, nothing is offered."""
 
     name = "text"
@@ -50,19 +50,19 @@ def _workspace() -> Workspace:
     return Workspace.open()
 
 
-class _Environment(_Completed):
+class _Environment(Completed):
     def choices(self, ctx: click.Context) -> Iterable[tuple[str, str | None]]:
         return [(name, None) for name in _workspace().environments]
 
 
-class _Profile(_Completed):
+class _Profile(Completed):
     def choices(self, ctx: click.Context) -> Iterable[tuple[str, str | None]]:
         from wingspan.pools.profiles import profiles
 
         return [(name, profile.title) for name, profile in profiles().items()]
 
 
-class _Switch(_Completed):
+class _Switch(Completed):
     def choices(self, ctx: click.Context) -> Iterable[tuple[str, str | None]]:
         from wingspan.pools.profiles import find_profile, load_profile
 
@@ -71,7 +71,7 @@ class _Switch(_Completed):
         return [(name, switch.help) for name, switch in profile.switches.items()]
 
 
-class _PoolKind(_Completed):
+class _PoolKind(Completed):
     """The name of a kind of pool. Defining a command imports no engine: names are looked up when needed."""
 
     name = "pool"

@@ -63,6 +63,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
     "settings": ("wingspan.cli.settings", "settings", "All settings, and where each comes from."),
     "set": ("wingspan.cli.settings", "set_", "Change a setting in the configuration file."),
+    "help": ("wingspan.cli.help", "help_", "Read a page of the documentation, or the help of a command."),
     "completion": ("wingspan.cli.completion", "completion", "Print the line that turns on tab completion."),
 }
 

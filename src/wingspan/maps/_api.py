@@ -217,12 +217,14 @@ def build_map(
     memo: bool | None = None,
     **unknown: NoReturn,
 ) -> MapBuilder:
-    """Make a map call by call::
+    """Make a map call by call.
 
-    with wingspan.build_map(simulate, tag="grid") as builder:
-        for a in range(10):
-            builder(a, seed=a + 1)
-    m = builder.map
+    ::
+
+        with wingspan.build_map(simulate, tag="grid") as builder:
+            for a in range(10):
+                builder(a, seed=a + 1)
+        m = builder.map
     """
     _refuse_unknown("build_map", unknown)
     check_callable(plain(func))

@@ -1,0 +1,145 @@
+"""The documentation site: ``make docs`` builds it with Sphinx, where warnings are errors.
+
+Sphinx is kept well, makes manual pages and plain text beside the site, and searches without a server. With
+MyST the pages are Markdown, which reads well in the repository, too. Furo is a light theme with a dark mode,
+and can be used by keyboard alone. (mkdocs-material is no longer developed.)
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+import wingspan  # noqa: E402
+
+project = "Wingspan"
+author = "The Wingspan developers"
+copyright = author
+version = release = wingspan.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "sphinx_copybutton",
+    "sphinx_llms_txt",
+]
+root_doc = "index"
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["pictures"]
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence"]
+
+html_theme = "furo"
+html_title = f"Wingspan {version}"
+html_copy_source = True  # llms-full.txt is made of these
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": True}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+pygments_style = "default"
+
+man_pages = [("reference/command-line", "wingspan", "map functions and run commands on pools", [author], 1)]
+
+#: Docstrings write names in single backticks.
+default_role = "code"
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "undoc-members": False}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+#: Pages by part, in the order in which people read them. Every page has a place here: Sphinx warns of others.
+PARTS = {
+    "Tutorials": ["first-map", "notebook", "gallery"],
+    "How-to": [
+        "maps",
+        "inside-a-component",
+        "memo",
+        "requests",
+        "runs",
+        "display",
+        "environments",
+        "bundles",
+        "stores",
+        "personal-pool",
+        "slurm",
+        "profiles",
+        "render",
+        "lint",
+        "images",
+        "from-htmap",
+        "htmap-tables",
+    ],
+    "Reference": ["reference/python", "reference/command-line", "glossary", "reference/changes"],
+    "Explanation": ["how-it-works", "values", "security", "architecture"],
+}
+
+
+def setup(app: Any) -> None:
+    """Make the parts of pages that come from the package itself, so that they cannot be out of date."""
+    app.connect("source-read", _fill_in)
+    for part in ("description", "options", "arguments", "usage", "epilog"):
+        app.connect(f"sphinx-click-process-{part}", _as_text)
+
+
+def _as_text(app: Any, command: Any, lines: list[str]) -> None:
+    """Help of commands is plain text: a star is a star."""
+    lines[:] = [line.replace("*", r"\*") for line in lines]
+
+
+def _fill_in(app: Any, name: str, source: list[str]) -> None:
+    if name == "index":
+        source[0] += contents()
+    elif name == "reference/python":
+        source[0] = source[0].replace("<!-- public names -->", public_names())
+    elif name == "reference/changes":
+        source[0] = source[0].replace("<!-- changelog -->", changes())
+
+
+def contents() -> str:
+    """The navigation, which the page in the repository does not show."""
+    parts = []
+    for part, pages in PARTS.items():
+        listed = "\n".join(pages)
+        parts.append(f"\n```{{toctree}}\n:hidden:\n:caption: {part}\n\n{listed}\n```\n")
+    return "".join(parts)
+
+
+def public_names() -> str:
+    """All names of `wingspan.__all__`: functions, classes, modules, errors and warnings."""
+    sections: dict[str, list[str]] = {
+        "Functions": [],
+        "Classes": [],
+        "Modules": [],
+        "Errors and warnings": [],
+    }
+    for name in sorted(wingspan.__all__, key=str.lower):
+        if name.startswith("__"):
+            continue
+        found = getattr(wingspan, name)
+        if inspect.ismodule(found):
+            section, directive = "Modules", "automodule"
+        elif inspect.isclass(found):
+            error = issubclass(found, BaseException)
+            section, directive = (
+                ("Errors and warnings", "autoexception") if error else ("Classes", "autoclass")
+            )
+        else:
+            section, directive = "Functions", "autofunction"
+        members = "   :no-members:\n" if name == "htmap" else ""  # it has a page of its own
+        sections[section].append(f"```{{eval-rst}}\n.. {directive}:: wingspan.{name}\n{members}```\n")
+    return "\n".join(f"## {title}\n\n" + "\n".join(names) for title, names in sections.items() if names)
+
+
+def changes() -> str:
+    """The changelog without its title and the comments for towncrier."""
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("# ", "<!--")))
