@@ -42,7 +42,8 @@ def test_a_file_beside_the_caller_is_named_with_its_folder(
     monkeypatch.chdir("/")
     hint = str(wingspan.load("reads").errors[0].hint)
     assert str(beside / "data.npy") in hint
-    assert "inputs=" in hint
+    assert "Options(input_files=['data.npy'])" in hint
+    assert "TransferPath('data.npy')" in hint
     with pytest.raises(FileNotFoundError) as caught:
         m[0]
     assert caught.value.component_error.hint == hint  # type: ignore[attr-defined]
@@ -63,7 +64,7 @@ def test_files_that_nobody_gets_are_told(pool, caplog: pytest.LogCaptureFixture)
     assert set(m.left_files) == {"out-0.csv", "out-1.csv", "out-2.csv"}
     assert len(caplog.messages) == 1
     assert "wrote 3 files that nobody gets (out-0.csv, out-1.csv, out-2.csv)" in caplog.messages[0]
-    assert "outputs=" in caplog.messages[0]
+    assert "transfer_output_files" in caplog.messages[0]
     m.wait()
     assert len(caplog.messages) == 1
     assert "out-0.csv" in str(wingspan.load(m.tag).status())

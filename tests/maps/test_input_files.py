@@ -287,3 +287,15 @@ def test_a_transfer_path_is_used_like_a_path(here: Path) -> None:
         url.read_text()
     with pytest.raises(ValueError, match="without a protocol"):
         TransferPath("x", location="host")
+
+
+def test_a_file_that_was_not_named_gets_a_hint_in_a_folder_of_its_own(here: Path) -> None:
+    """Components with a folder of their own do not see the caller's: the error says which file is meant, and
+    how to name it.
+    """
+    options = Options(own_folder=True)
+    m = wingspan.map(lambda x: Path("a/x.txt").read_text(), [0], pool="local", options=options)
+    m.wait(errors_ok=True)
+    hint = str(m.errors[0].hint)
+    assert f"a/x.txt is in {here}" in hint
+    assert "Options(input_files=['a/x.txt'])" in hint

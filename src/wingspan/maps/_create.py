@@ -87,7 +87,7 @@ def create(
     if options.memo:
         from wingspan.maps._memo import Memo
 
-        memo = Memo(func, function, call, prepared[1] if prepared else None, bool(options.own_folder))
+        memo = Memo(func, function, call, prepared[1] if prepared else None)
     folder = create_map_folder(
         function=function,
         inputs=inputs,

@@ -110,6 +110,11 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
         )
     if stage == "input":
         hint = "the input could not be unpickled on the worker: is everything it needs installed there?"
+        if "input file" in text or kind in ("FileNotFoundError", "PermissionError", "URLError", "HTTPError"):
+            hint = (
+                "a file of this component did not arrive. If it has changed on purpose, make the map again; workers that share the disk, as "
+                "Slurm's do, must see its path"
+            )
     if kind in ("ModuleNotFoundError", "ImportError"):
         hint = "the module is not installed on the worker"
         if chain and _is_own(chain[0].get("missing")):

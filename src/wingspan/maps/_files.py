@@ -40,23 +40,23 @@ def hint_for_missing(kind: str, text: str, folders: Sequence[str], host: str | N
         if name.startswith("/"):
             if _is_there(name):
                 return (
-                    f"{name} is on this machine and not on {host or 'that one'}: put it where the workers see it, or read it here and pass "
-                    "what is in it: it travels with the function or as an input"
+                    f"{name} is on this machine and not on {host or 'that one'}: pass wingspan.TransferPath({name!r}) as an argument, name it "
+                    "in Options(input_files=[…]), or put it where the workers see it"
                 )
             continue
         for folder in dict.fromkeys(folders):
             here = os.path.normpath(os.path.join(folder, os.path.expanduser(name)))  # noqa: PTH111, PTH118 - the same
             if name and _is_there(here):
                 return (
-                    f"{name} is in {folder}, and components run in another folder, which on a pool is empty. Read it here and use "
-                    f"what is in it in the function, or pass it: it travels. Or give its whole path, {here}, if the workers see that one. Or make "
-                    "it a run, whose files travel: wingspan.run([…], inputs=[…])"
+                    f"{name} is in {folder}, and components run in another folder, which on a pool is empty. "
+                    f"Options(input_files=[{name!r}]) gives it to all components, wingspan.TransferPath({name!r}) as an argument to one. Or give "
+                    f"its whole path, {here}, if the workers see that one"
                 )
     if kind != "FileNotFoundError":
         return None
     return (
         "components run in a folder of their own, which on a pool is empty: files that are beside your script are not there. "
-        "Read them here and pass what is in them, or give a whole path that the workers see"
+        "Options(input_files=[…]) gives them to all components, wingspan.TransferPath(path) as an argument to one"
     )
 
 
@@ -75,5 +75,5 @@ def told_of_left(tag: str, names: Sequence[str]) -> str | None:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
     return (
         f"components of map {tag!r} wrote {counted(len(names), 'file')} that nobody gets ({shown}): the folder that they run in goes with their "
-        "job. Return what is in them, write to a whole path that the workers see, or make it a run: wingspan.run([…], outputs=[…])"
+        "job. wingspan.component().transfer_output_files(…) in the function sends them: m.output_files has them then"
     )

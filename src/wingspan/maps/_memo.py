@@ -80,7 +80,6 @@ class Memo:
         function: Its pickle.
         call: ``"map"`` or ``"starmap"``.
         delivery: The locked environment; None: the interpreter of this session.
-        own_folder: Each component has a folder of its own.
 
     Attributes:
         inputs: Takes the digests of the inputs while they are pickled.
@@ -93,14 +92,14 @@ class Memo:
         function: PickledFunction,
         call: str,
         delivery: Delivery | None,
-        own_folder: bool,
     ) -> None:
-        self._own_folder = own_folder
         self._func, self._function, self._call, self._delivery = func, function, call, delivery
         self.inputs = Digests(function.own.by_value)
         self.is_complete = False
 
-    def fill(self, folder: Path, info_id: str, key: bytes, count: int) -> range | list[int]:
+    def fill(
+        self, folder: Path, info_id: str, key: bytes, count: int, *, has_files: bool
+    ) -> range | list[int]:
         """Write what is found into the folder of the map.
 
         Args:
@@ -108,6 +107,7 @@ class Memo:
             info_id: Its name once it is in place.
             key: The map's.
             count: How many components.
+            has_files: Components get files, or send some.
 
         Returns:
             Components that nothing was found for.
@@ -115,7 +115,7 @@ class Memo:
         Raises:
             OSError: The map's folder cannot be written.
         """
-        if self._function.files or self._own_folder:
+        if has_files:
             notice("memo: this map has files, whose content is not compared; all is computed")
             return range(count)
         code, facts = self._describe()

@@ -127,8 +127,9 @@ def _write_rest(
         function_bytes = file.tell()
     new.write_whole("key", key)
     to_do: range | list[int] = range(info.n)
+    told = files()
     if memo is not None:
-        to_do = memo.fill(folder, info.id, key, info.n)
+        to_do = memo.fill(folder, info.id, key, info.n, has_files=told is not None)
         info = attrs.evolve(info, workers=workers(max(1, len(to_do))))
     plan = rounds.plan_for(rounds.INITIAL, to_do, info.workers, block_size)
     new.write_whole("rounds/0/plan", plan.dumps(key, 0))
@@ -139,7 +140,7 @@ def _write_rest(
         function_bytes=function_bytes,
         archive_bytes=worker.stat().st_size,
         own_modules=sorted(function.own.packed),
-        files=files(),
+        files=told,
         created=time.time(),
     )
     new.write_whole("map.json", json.dumps(whole.to_json()).encode())

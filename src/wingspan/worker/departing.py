@@ -45,6 +45,7 @@ class Departures(object):
         self._at = (0, 0)
         #: The folder that files go to; None as long as there are none.
         self._folder: "Optional[str]" = None
+        self._holds_files = False
         self._made: "Set[str]" = set()
         self._sent: "Set[str]" = set()
 
@@ -95,6 +96,7 @@ class Departures(object):
             place = self._folder + "/" + name
             self._make_folders(os.path.dirname(place))
             self.transport.put(source, place)
+            self._holds_files = True
         self._sent.add(name.split(os.sep)[0])
 
     def _target(self, name: "str") -> "Optional[str]":
@@ -128,8 +130,11 @@ class Departures(object):
             OSError: It cannot be put in place.
         """
         folder, self._folder = self._folder, None
+        holds_files, self._holds_files = self._holds_files, False
         self._made.clear()
-        if folder is not None:
+        if folder is not None and not holds_files:
+            self.transport.remove_tree(folder)  # the first file could not be sent
+        elif folder is not None:
             around, name = os.path.split(folder)
             self.transport.put_in_place(folder, "%s/%s" % (around, name[1:]))
 
