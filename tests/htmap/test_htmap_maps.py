@@ -12,6 +12,7 @@ import wingspan
 from _waiting import PATIENCE, until
 from wingspan import htmap
 from wingspan.htmap import ComponentStatus, exceptions
+from wingspan.htmap.tags import map_dir_path, tag_to_map_dir
 
 RUNNING, HELD, COMPLETED = ComponentStatus.RUNNING, ComponentStatus.HELD, ComponentStatus.COMPLETED
 
@@ -223,6 +224,37 @@ def test_what_components_took_and_printed():
     )
 
 
+def test_files_that_components_send(tmp_path, gate):
+    """Each component's files lie in its folder; those with a destination go there; failures are told."""
+    wait = gate.wait
+
+    def work(x):
+        if x == 2:
+            wait()
+            raise ValueError("two")
+        Path("out").mkdir()
+        Path("out", "data").write_text(str(x))
+        Path("else").write_text(str(x))
+        htmap.transfer_output_files("out", "else")
+
+    remaps = [{"else": htmap.TransferPath(tmp_path / f"else-{x}")} for x in range(3)]
+    m = htmap.map(work, range(3), map_options=htmap.MapOptions(output_remaps=remaps, workers=2, block_size=1))
+    assert [Path(m.output_files.get(x, timeout=PATIENCE), "out", "data").read_text() for x in (0, 1)] == [
+        "0",
+        "1",
+    ]
+    assert [(tmp_path / f"else-{x}").read_text() for x in (0, 1)] == ["0", "1"]
+    with pytest.raises(FileNotFoundError):
+        _ = m.output_files[2]
+    gate.open()
+    with pytest.raises(exceptions.MapComponentError, match="two"):
+        m.output_files.get(2, timeout=PATIENCE)
+    with pytest.raises(IndexError):
+        _ = m.output_files[3]
+    assert (len(m.output_files), 2 in m.output_files) == (3, True)
+    htmap.transfer_output_files("nothing is done in a session")
+
+
 def test_holding_pausing_and_going_on(gate):
     """Held components are told as held, with a reason; paused ones as suspended; both go on when told to."""
     wait = gate.wait
@@ -345,6 +377,7 @@ def test_there_is_one_object_for_a_map():
     assert b >= a
     assert htmap.get_tags("[a]") == ("a",)
     assert pickle.loads(pickle.dumps(a)) is a
+    assert tag_to_map_dir("a") == map_dir_path(a.wingspan_map.path.name) == a.wingspan_map.path
 
 
 def test_remove_and_clean():

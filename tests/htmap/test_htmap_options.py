@@ -23,6 +23,7 @@ def test_options_are_a_dict_of_submit_commands():
         Request_Memory="1GB", request_cpus=2, custom_options={"MY.WantGPULab": True, "+Foo": "1"}
     )
     assert dict(options) == {"request_memory": "1GB", "request_cpus": 2, "+wantgpulab": True, "+foo": "1"}
+    assert options == dict(options)
     assert options["REQUEST_CPUS"] == 2
     assert "MY.Foo" in options
     assert options == options.copy() != MapOptions()
@@ -59,6 +60,8 @@ def test_the_leftmost_layer_counts():
         "request_disk": "1GB",
         "requirements": "(HasX) && (HasY)",
     }
+    files = MapOptions(input_files=["a", ["b", "c"]])
+    assert MapOptions.merge(files, first).input_files == files.input_files == ["a", ["b", "c"]]
     merged.fixed_input_files.append("d")
     assert (first, second) == copies
     each = MapOptions.merge(MapOptions(requirements=["A", "B"]), first)

@@ -40,9 +40,9 @@ from wingspan.htmap.maps import Map
 from wingspan.htmap.options import MapOptions
 from wingspan.htmap.settings import BASE_SETTINGS, USER_SETTINGS, Settings, settings
 from wingspan.htmap.state import ComponentStatus
-from wingspan.htmap.streams import MapStdErr, MapStdOut
+from wingspan.htmap.streams import MapOutputFiles, MapStdErr, MapStdOut
 from wingspan.htmap.tags import get_tags
-from wingspan.htmap.transfer import TransferPath
+from wingspan.htmap.transfer import TransferPath, transfer_output_files
 from wingspan.htmap.version import __version__, version, version_info
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Map",
     "MapBuilder",
     "MapOptions",
+    "MapOutputFiles",
     "MapStdErr",
     "MapStdOut",
     "MappedFunction",
@@ -77,6 +78,7 @@ __all__ = [
     "status",
     "status_csv",
     "status_json",
+    "transfer_output_files",
     "transplant_info",
     "transplants",
     "version",

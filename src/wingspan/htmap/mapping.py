@@ -90,6 +90,7 @@ def create_map(
     func: Callable[..., Any],
     args_and_kwargs: Iterable[tuple[tuple[Any, ...], dict[str, Any]]],
     map_options: MapOptions | None = None,
+    quiet: bool = False,
 ) -> Map:
     """The map of these calls: what `starmap` does."""
     return _made(func, args_and_kwargs, "starmap", map_options, tag)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from wingspan.htmap.exceptions import (
 from wingspan.htmap.holds import ComponentHold
 from wingspan.htmap.settings import follow_htmap_dir, wait_time
 from wingspan.htmap.state import ComponentStatus, status_of
-from wingspan.htmap.streams import MapStdErr, MapStdOut
+from wingspan.htmap.streams import MapOutputFiles, MapStdErr, MapStdOut
 from wingspan.maps._display import WaitDisplay
 from wingspan.maps._waiting import deadline_of
 
@@ -198,15 +199,7 @@ class Map(Sequence[Any]):
         Raises:
             OutputNotFound, TimeoutError, MapComponentHeld, MapComponentRemoved: As for `get`.
         """
-
-        def look(timeout: float) -> None:
-            try:
-                self.wingspan_map.get(number, timeout=timeout)
-            except Exception as error:
-                if component_error_of(error) is None:
-                    raise
-
-        self._waited_for(number, timeout, look)
+        self._waited_for(number, timeout, functools.partial(self.wingspan_map._finished_component, number))
 
     def _waited_for(self, number: int, timeout: Timeout, ask: Callable[..., Any]) -> Any:
         """What `ask` answers of a component; it is asked with short timeouts, until `timeout` is over."""
@@ -528,9 +521,10 @@ class Map(Sequence[Any]):
     def local_data(self) -> int:
         """Bytes of its files on this machine."""
         total = 0
-        for path in Path(self.wingspan_map.path).rglob("*"):
-            with contextlib.suppress(FileNotFoundError):
-                total += path.lstat().st_size
+        for folder, _, names in os.walk(self.wingspan_map.path):  # what vanishes meanwhile is passed over
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    total += Path(folder, name).lstat().st_size
         return total
 
     @property
@@ -542,6 +536,11 @@ class Map(Sequence[Any]):
     def stderr(self) -> MapStdErr:
         """What components write to standard error."""
         return MapStdErr(self)
+
+    @property
+    def output_files(self) -> MapOutputFiles:
+        """The folders with the files that components have sent."""
+        return MapOutputFiles(self)
 
     # -- doing something to it -------------------------------------------------------------------------------
 

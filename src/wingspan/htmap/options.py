@@ -76,7 +76,7 @@ class MapOptions(UserDict[str, Any]):
             bare = _key(name).removeprefix("+")
             self[f"+{bare}"] = value
         self.fixed_input_files = _paths(() if fixed_input_files is None else fixed_input_files)
-        self.input_files = None if input_files is None else [_paths(one) for one in input_files]
+        self.input_files = None if input_files is None else [_of_one(one) for one in input_files]
         if output_remaps is None or isinstance(output_remaps, Mapping):
             self.output_remaps: Any = None if output_remaps is None else dict(output_remaps)
         else:
@@ -100,7 +100,9 @@ class MapOptions(UserDict[str, Any]):
         return isinstance(name, str) and _key(name) in self.data
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MapOptions) and self._all() == other._all()
+        if isinstance(other, MapOptions):
+            return self._all() == other._all()
+        return isinstance(other, Mapping) and self._all() == (dict(other), [], None, None)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -137,7 +139,7 @@ class MapOptions(UserDict[str, Any]):
                 {name: value if _is_one(value) else list(value) for name, value in other.data.items()}
             )
             if other.input_files is not None:
-                made.input_files = [_paths(one) for one in other.input_files]
+                made.input_files = [_of_one(one) for one in other.input_files]
             if other.output_remaps is not None:
                 made.output_remaps = (
                     dict(other.output_remaps)
@@ -183,6 +185,11 @@ class MapOptions(UserDict[str, Any]):
             or isinstance(self.output_remaps, list)
             or any(isinstance(value, list) for value in self.data.values())
         )
+
+
+def _of_one(given: Any) -> Any:
+    """The files of one component: a path, a list of paths, or None."""
+    return given if given is None or isinstance(given, str | Path | TransferPath) else list(given)
 
 
 def _paths(given: AnyPath | Iterable[AnyPath]) -> list[AnyPath]:

@@ -1,15 +1,16 @@
-"""What components print, as sequences."""
+"""What components print, and the files that they send, as sequences."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import wingspan
 from wingspan.htmap.exceptions import OutputNotFound, translated
 
-__all__ = ["MapStdErr", "MapStdOut"]
+__all__ = ["MapOutputFiles", "MapStdErr", "MapStdOut"]
 
 
 class OneMap(Protocol):
@@ -30,10 +31,11 @@ class OneMap(Protocol):
         """Wait until a component has an output or has failed."""
 
 
-class _MapStdX(Sequence[str]):
-    """What each component prints; ``[i]`` does not wait, `get` does."""
+_One = TypeVar("_One", str, Path)
 
-    _name: str
+
+class _OfEach(Sequence[_One]):
+    """Something of each component; ``[i]`` does not wait, `get` does."""
 
     def __init__(self, map: OneMap) -> None:
         self.map = map
@@ -44,8 +46,18 @@ class _MapStdX(Sequence[str]):
     def __contains__(self, component: object) -> bool:
         return component in self.map
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[_One]:
         return (self.get(component) for component in self.map.components)
+
+    def get(self, component: int, timeout: float | datetime.timedelta | None = None) -> _One:
+        """That of a component; waits for it."""
+        raise NotImplementedError
+
+
+class _MapStdX(_OfEach[str]):
+    """What each component prints."""
+
+    _name: str
 
     def __getitem__(self, component: Any) -> str:
         """What a component has printed so far.
@@ -97,3 +109,38 @@ class MapStdErr(_MapStdX):
     """What each component writes to standard error."""
 
     _name = "stderr"
+
+
+class MapOutputFiles(_OfEach[Path]):
+    """The folder with the files that each component has sent (`htmap.transfer_output_files`)."""
+
+    def __getitem__(self, component: Any) -> Path:  # type: ignore[override] # no slices
+        """The folder of a component.
+
+        Raises:
+            FileNotFoundError: The component is not done.
+            IndexError: There is no such component.
+        """
+        return self.get(component, timeout=0)
+
+    def get(self, component: int, timeout: float | datetime.timedelta | None = None) -> Path:
+        """The folder of a component; waits until it is done.
+
+        Args:
+            component: Its number.
+            timeout: Seconds (or a timedelta) to wait; None waits for ever, 0 not at all.
+
+        Raises:
+            FileNotFoundError: It is not done, and `timeout` is not above 0.
+            TimeoutError: It was not done in time.
+            MapComponentError: It has failed, and had sent nothing.
+            MapComponentHeld, MapComponentRemoved: It will not be done by itself.
+            IndexError: There is no such component.
+        """
+        number = self.map.number(component)
+        with translated(self.map.tag):
+            try:
+                self.map.wait_for_one(number, timeout)
+            except OutputNotFound:
+                raise FileNotFoundError(f"component {number} of map {self.map.tag} is not done") from None
+            return self.map.wingspan_map.output_files.get(number, timeout=0)

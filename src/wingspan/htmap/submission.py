@@ -11,6 +11,7 @@ import wingspan
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.htmap.exceptions import ReservedOptionKeyword
 from wingspan.htmap.options import MapOptions, attribute_value
+from wingspan.htmap.transfer import transform_input_path
 
 __all__ = ["wingspan_options"]
 
@@ -19,7 +20,7 @@ _AS_HTMAP = {"own_folder": True}
 #: Options whose value is a whole number.
 _NUMBERS = frozenset("request_cpus request_gpus max_idle workers block_size retries".split())
 #: Options of Wingspan's that are no submit commands of that name.
-_NOT_OURS = frozenset("custom submit environment input_files component_input_files".split())
+_NOT_OURS = frozenset("custom submit environment input_files component_input_files output_remaps".split())
 #: Submit commands, and the options of Wingspan's that do the same.
 _SAME = {"max_materialize": "max_idle", "max_retries": "retries"}
 
@@ -31,10 +32,6 @@ def wingspan_options(options: MapOptions, environment: Any = None) -> wingspan.O
         ReservedOptionKeyword: Wingspan sets one of them itself.
         SettingsError: A value cannot be used.
     """
-    if options.output_remaps:
-        raise SettingsError(
-            "output_remaps: outputs are not sent elsewhere yet", hint="write there from within the function"
-        )
     try:
         return wingspan.Options(environment=environment, **_fields(options.data), **_files(options))
     except UnknownOption as error:
@@ -42,11 +39,20 @@ def wingspan_options(options: MapOptions, environment: Any = None) -> wingspan.O
 
 
 def _files(options: MapOptions) -> dict[str, Any]:
-    """Files of all components, and files of each."""
+    """Files of all components, files of each, and where their outputs go."""
     found: dict[str, Any] = {"input_files": options.fixed_input_files}
+    if options.output_remaps:
+        found["output_remaps"] = _destinations(options.output_remaps)
     if options.input_files is not None:
         found["component_input_files"] = options.input_files
     return found
+
+
+def _destinations(remaps: Any) -> Any:
+    """Whole paths and URLs by name, for all components or for each."""
+    if isinstance(remaps, list):
+        return [_destinations(one) for one in remaps]
+    return {name: transform_input_path(target) for name, target in remaps.items()}
 
 
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:

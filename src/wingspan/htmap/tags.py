@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import wingspan
 from wingspan.htmap.exceptions import TagAlreadyExists, translated
 from wingspan.htmap.settings import follow_htmap_dir
+from wingspan.maps._folder import maps_root
 from wingspan.maps._tags import check_tag
 
-__all__ = ["get_tags", "raise_if_tag_already_exists", "raise_if_tag_is_invalid"]
+__all__ = [
+    "get_tags",
+    "map_dir_path",
+    "maps_dir_path",
+    "raise_if_tag_already_exists",
+    "raise_if_tag_is_invalid",
+    "tag_to_map_dir",
+]
+
+
+def maps_dir_path() -> Path:
+    """The folder of the folders of maps."""
+    follow_htmap_dir()
+    return maps_root()
+
+
+def map_dir_path(uid: object) -> Path:
+    """The folder of a map, by the name of that folder."""
+    return maps_dir_path() / str(uid)
+
+
+def tag_to_map_dir(tag: str) -> Path:
+    """The folder of a map, by its tag.
+
+    Raises:
+        TagNotFound: No map has it.
+    """
+    follow_htmap_dir()
+    with translated(tag):
+        return Path(wingspan.load(tag).path)
 
 
 def get_tags(pattern: str | None = None) -> tuple[str, ...]:

@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from wingspan.worker.transfer_path import TransferPath
+from wingspan.worker.words_of_htmap import transfer_output_files
 
-__all__ = ["TransferPath", "transform_args_and_kwargs", "transform_input_path", "transform_input_paths"]
+__all__ = [
+    "TransferPath",
+    "transfer_output_files",
+    "transform_args_and_kwargs",
+    "transform_input_path",
+    "transform_input_paths",
+]
 
 #: Where one path can be given.
 AnyPath = str | Path | TransferPath

@@ -19,9 +19,20 @@ if TYPE_CHECKING:
 
 #: What a function may use of Wingspan (`inside` fills it), and the modules that it may take it from.
 HERE: "Dict[str, Any]" = {}
-_FROM = frozenset(["wingspan", "wingspan.worker.inside", "wingspan.worker.transfer_path"])
-#: The same, with the module of the worker that has it: it takes long to import.
-LATER = {"TransferPath": "transfer_path"}
+_FROM = frozenset(
+    "wingspan%s" % name
+    for name in (
+        "",
+        ".htmap",
+        ".htmap.checkpointing",
+        ".htmap.transfer",
+        ".worker.inside",
+        ".worker.transfer_path",
+        ".worker.words_of_htmap",
+    )
+)
+#: The same, with the module of the worker that has it: it takes long to import, or is seldom asked for.
+LATER = {"TransferPath": "transfer_path", "transfer_output_files": "words_of_htmap"}
 
 
 class Without(object):
@@ -34,7 +45,7 @@ class Without(object):
     importer: "Optional[_Importer]" = None
 
     def find_spec(self, name: "str", path: "Any" = None, target: "Any" = None) -> "Any":
-        if name.partition(".")[0] != "wingspan":
+        if name.partition(".")[0] not in ("wingspan", "htmap"):
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
 
@@ -42,7 +53,9 @@ class Without(object):
         return _AbsentModule(spec.name, self)
 
     def exec_module(self, module: "types.ModuleType") -> "None":
-        pass
+        # HTMap is not installed here: a program for it has `wingspan.htmap` in its place.
+        if module.__name__.partition(".")[0] == "htmap":
+            sys.modules[module.__name__] = importlib.import_module("wingspan." + module.__name__)
 
     def invalidate_caches(self) -> "None":
         pass
@@ -66,7 +79,9 @@ class _AbsentModule(types.ModuleType):
 #: Decorators of Wingspan, as they stand before a function, with arguments or without: on a worker they give
 #: back the function.
 _DECORATORS = frozenset(
-    "%s%s" % (name, call) for name in ("wingspan.mapped", "wingspan.memo") for call in ("", "()")
+    "wingspan.%s%s" % (name, call)
+    for name in ("mapped", "memo", "htmap.mapped", "htmap.mapped.mapped")
+    for call in ("", "()")
 )
 
 
