@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from wingspan.settings import configure as configure
     from wingspan.worker.inside import Component as Component
     from wingspan.worker.inside import component as component
+    from wingspan.worker.loaded import once as once
     from wingspan.worker.transfer_path import TransferPath as TransferPath
 
 _ERRORS = (
@@ -135,6 +136,7 @@ _HOMES = {
     **dict.fromkeys(("Run", "load_run", "run"), "wingspan.runs"),
     "configure": "wingspan.settings",
     **dict.fromkeys(("Component", "component"), "wingspan.worker.inside"),
+    "once": "wingspan.worker.loaded",
     "dashboard": "wingspan.notebooks",
     "Environment": "wingspan.environments",
     "TransferPath": "wingspan.worker.transfer_path",

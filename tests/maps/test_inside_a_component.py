@@ -128,3 +128,51 @@ def test_seeds_are_those_of_numpy(entropy, key):
     numpy_random = pytest.importorskip("numpy.random")
     known = numpy_random.SeedSequence(entropy, spawn_key=key).generate_state(6)
     assert seeds.state(entropy, key, 6) == [int(word) for word in known]
+
+
+def test_what_is_loaded_once_serves_all_components(tmp_path):
+    """A worker loads it once, also by a function that is defined anew each time; an error is not kept."""
+    calls = tmp_path / "calls"
+
+    def load(name, table):
+        with calls.open("a") as file:
+            file.write(f"{name} ")
+        if name == "odd" and calls.read_text().split().count("odd") == 1:
+            raise OSError("not there yet")
+        return [name, *table]
+
+    def work(x):
+        name = "odd" if x % 2 else "even"
+        wingspan.component().once(lambda: load(name, "a"))
+        return wingspan.once(load, name, table=[x % 2])
+
+    m = wingspan.map(work, range(8), pool="local", options=Options(workers=1))
+    outcomes = list(m.iter(return_exceptions=True))
+    assert isinstance(outcomes[1], OSError)
+    assert outcomes[2:] == [["even", 0], ["odd", 1]] * 3
+    assert sorted(calls.read_text().split()) == ["even"] * 2 + ["odd"] * 3
+
+
+def test_once_tells_arguments_apart():
+    """Equal values of other types are others; so are functions with another default. What is equal, or has an
+    equal pickle, is the same.
+    """
+
+    class Point:
+        def __eq__(self, other):
+            return True
+
+    calls = []
+
+    def made(*arguments, **named):
+        calls.append(arguments)
+        return object()
+
+    assert wingspan.once(made, 1) is not wingspan.once(made, True)
+    assert wingspan.once(made, [1]) is wingspan.once(made, [1])
+    assert wingspan.once(made, Path("a"), b=2) is wingspan.once(made, Path("a"), b=2)
+    with pytest.raises(TypeError, match="neither be hashed nor pickled"):
+        wingspan.once(made, Point())
+    first, second = [lambda x=x: made(x) for x in range(2)]
+    assert wingspan.once(first) is not wingspan.once(second)
+    assert len(calls) == 6

@@ -30,6 +30,7 @@ from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._keeper_submits import Submits
+from wingspan.maps._kept import forget_checkpoints
 from wingspan.maps._losses import write_losses
 from wingspan.maps._results import Results
 from wingspan.pools import Action, JobEvent, JobWatcher, Pool
@@ -316,6 +317,7 @@ class Keeper(Submits):
 
     def _do_fold(self, _: ev.Fold) -> None:
         self.folder.fold(self.results.plans)
+        forget_checkpoints(self.folder, self.results)
 
     def _do_read_words(self, request: ev.ReadWords) -> ev.Event:
         return ev.WordsRead(request.worker, self._broken_start(request.worker)[1])
@@ -358,6 +360,8 @@ class Keeper(Submits):
             components: What it does.
             function: File of the function that a `rounds.RERUN` calls.
         """
+        if kind == rounds.RERUN:
+            forget_checkpoints(self.folder, self.results)
         won = self._publish(kind, components, function)
         self._follow(ev.Published(won))
         return won

@@ -27,6 +27,7 @@ _FROM = frozenset(
         ".htmap.checkpointing",
         ".htmap.transfer",
         ".worker.inside",
+        ".worker.loaded",
         ".worker.transfer_path",
         ".worker.words_of_htmap",
     )

@@ -84,6 +84,8 @@ class Caller(object):
         #: The component: ``(number of the first that are gathered, outputs of theirs)``.
         self._at: "Optional[Tuple[int, Sequence[Any]]]" = None
         self.work: "Optional[Work]" = None
+        #: Components of the chunk may have checkpoints.
+        self.may_go_on = False
         #: Components have been so fast lately that their outputs are gathered.
         self.fast = False
 
@@ -175,6 +177,8 @@ class Caller(object):
             if arrivals is not None:
                 arrivals.enter()
             has_input, stage = True, "call"
+            if self.may_go_on and self.work is not None:
+                self.work.restore()
             value = self._call(given)
             wall = clock() - begin
             if forked_off[0]:

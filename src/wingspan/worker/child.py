@@ -62,12 +62,14 @@ class Chunk(object):
         self.inputs = inputs
         self.done = 0
 
-    def encode(self, attempt: "int") -> "Iterator[_Bytes]":
+    def encode(self, attempt: "int", may_go_on: "bool" = False) -> "Iterator[_Bytes]":
         """What the executor is told, in parts."""
         bounds = self.bounds.tobytes()
         length = len(bounds) + self.bounds[-1] - self.bounds[0]
         attempt = min(attempt, formats.MAX_ATTEMPT)
-        head = pipes.CHUNK.pack(length, self.block.round, attempt, len(self.indices), self.indices[0])
+        head = pipes.CHUNK.pack(
+            length, self.block.round, attempt, may_go_on, len(self.indices), self.indices[0]
+        )
         if self.data is not None:
             return iter((head + bounds, self.data))
         return itertools.chain((head + bounds,), self.inputs.pieces(self.indices[0]))

@@ -12,7 +12,7 @@ from .transports import Gone, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple, Union
+    from typing import Any, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple, Union
 
 #: Seconds without a byte from the access point after which the channel is given up.
 PATIENCE = 300
@@ -177,6 +177,20 @@ class ChirpTransport(object):
             self._write(descriptor, data)
         finally:
             self._close(descriptor)
+
+    def write_pieces(self, path: "str", pieces: "Iterable[Union[bytes, memoryview]]") -> "None":
+        descriptor = self._open(path, "wct")
+        try:
+            for piece in pieces:
+                self._write(descriptor, piece)
+        finally:
+            self._close(descriptor)
+
+    def remove(self, path: "str") -> "None":
+        try:
+            self._chirp.unlink(self._path(path))
+        except self._error:
+            pass
 
     def names(self, path: "str") -> "List[str]":
         try:

@@ -135,12 +135,19 @@ def run(
         not careful,
         arrivals,
     )
-    caller.work = inside.Work(caller.position, speaker, known, Departures(files, arrivals))
+    caller.work = inside.Work(
+        caller.position,
+        speaker,
+        known,
+        Departures(files, arrivals),
+        lambda: surroundings.folder if arrivals is None else arrivals.folder,
+    )
     inside.install(caller.work)
     while True:
-        length, number, attempt, count, first = pipes.CHUNK.unpack(
+        length, number, attempt, may_go_on, count, first = pipes.CHUNK.unpack(
             pipes.read_exactly(commands, pipes.CHUNK.size)
         )
+        caller.may_go_on = may_go_on
         if not count:
             del (
                 call,
@@ -158,7 +165,7 @@ def run(
         caller.begin_chunk(number, attempt, first, count, memoryview(pipes.read_exactly(commands, length)))
         done = 0
         while done < count:
-            if caller.fast:
+            if caller.fast and not may_go_on:
                 done = caller.call_fast(done)
             if done < count:
                 caller.call_one(done)

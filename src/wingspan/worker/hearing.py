@@ -1,13 +1,15 @@
 """What the supervisor makes of what components say and ask for; see `channel`."""
 
 import json
+import os
 import time
 
-from . import formats
+from . import formats, rounds
+from .checkpoints import Checkpoints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Tuple
+    from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
     from .channel import Channel
     from .outbox import Outbox
@@ -34,6 +36,9 @@ class Hearing(object):
     def __init__(self, transport: "Transport", key: "bytes", name: "str", outbox: "Outbox") -> "None":
         self.transport, self.key, self.name, self.outbox = transport, key, name, outbox
         self.progress = Progress(outbox)
+        self.checkpoints = Checkpoints(transport, key, name, self._sign_of_life)
+        #: File of the function that the executor has.
+        self.function = rounds.FUNCTION
 
     def take(self, channel: "Channel") -> "None":
         """Take in what has arrived, and answer what was asked for."""
@@ -48,6 +53,21 @@ class Hearing(object):
                 answer = {"error": "the access point's side: %s" % error}
             if answer is not None:
                 channel.answer(answer)
+
+    def may_go_on(self, components: "Sequence[int]", number: "int") -> "bool":
+        """Whether one of these may have a checkpoint, in round `number`."""
+        return any(self.checkpoints.may_have(component, number) for component in components)
+
+    def done(self, components: "Sequence[int]", failed: "Sequence[int]") -> "None":
+        """These components have a record; those that `failed` are errors."""
+        self.progress.forget()
+        self.checkpoints.done(components, failed)
+
+    def _sign_of_life(self) -> "None":
+        if self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
+            # Any record tells others that this worker lives; this one says nothing else.
+            self.outbox.add(formats.LEFT, payload=b"[]")
+            self.outbox.flush()
 
 
 def _is_component(at: "Any") -> "bool":
@@ -93,5 +113,31 @@ def _hear_progress(hearing: "Hearing", at: "At", fields: "Dict[str, Any]") -> "N
         hearing.progress.hear(at, {"fraction": fields["fraction"], "message": fields["message"]})
 
 
+def _keep_checkpoint(hearing: "Hearing", at: "At", fields: "Dict[str, Any]") -> "Dict[str, Any]":
+    """The component wants files kept: ``files`` names a file that says which."""
+    with open(fields["files"]) as file:
+        files = json.load(file)
+    hearing.checkpoints.write(at[2], hearing.function, files)
+    return {}
+
+
+def _restore_checkpoint(hearing: "Hearing", at: "At", fields: "Dict[str, Any]") -> "Dict[str, Any]":
+    """The component begins: what an earlier execution has kept is put into ``folder``, and ``files`` there
+    says what it is.
+    """
+    if not hearing.checkpoints.may_have(at[2], at[0]):
+        return {"restored": False}
+    files = hearing.checkpoints.restore(at[2], hearing.function, fields["folder"])
+    if files is None:
+        return {"restored": False}
+    with open(os.path.join(fields["folder"], "files"), "w") as file:
+        json.dump(files, file)
+    return {"restored": True}
+
+
 #: What is done about each kind of message. What answers something is asked for, the rest is said.
-HEARD: "Dict[Any, Handler]" = {"progress": _hear_progress}
+HEARD: "Dict[Any, Handler]" = {
+    "progress": _hear_progress,
+    "checkpoint": _keep_checkpoint,
+    "restore": _restore_checkpoint,
+}

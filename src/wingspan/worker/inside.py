@@ -5,11 +5,13 @@ it is installed, its own copy of this module asks the worker's. At the desk, whe
 calling it, `component` answers a stand-in.
 """
 
+import json
 import os
 import sys
 
-from . import absent, seeds
+from . import absent, checkpoints, seeds
 from .ending import forked_off
+from .loaded import once
 from .printed import Printed
 from .scratch import own_prefix, scratch_folder
 
@@ -17,15 +19,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import pathlib
     import random
-    from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar, Union
 
     from .channel import Speaker
     from .departing import Departures
 
     Loaded = TypeVar("Loaded")
+    PathLike = Union[str, "os.PathLike[str]"]
 
 #: Characters of a message that are shown.
 MOST_CHARACTERS = 200
+#: A component's checkpoints by chirp are so many seconds apart at least: each is a few operations on the
+#: access point, which has many workers.
+CHECKPOINT_SECONDS = 1.0
 
 
 class Component(object):
@@ -35,7 +41,10 @@ class Component(object):
         number: Its number in the map, from 0; None at the desk.
         attempt: 1 the first time, 2 when it is tried again after an error (`Options.retries`), and so on.
         tag: The map's tag when its worker began; None at the desk.
+        restored: The files of its last `checkpoint` are back where they were: go on from there.
     """
+
+    restored = False
 
     def __init__(
         self, number: "Optional[int]", attempt: "int", tag: "Optional[str]", entropy: "int"
@@ -128,6 +137,36 @@ class Component(object):
         for path in paths:
             os.stat(path)
 
+    def checkpoint(self, *paths: "PathLike") -> "None":
+        """Keep these files, so that the component goes on from them if it is begun again: after an eviction,
+        a hold, a crash of its process, its worker or its machine, a retry and a `Map.rerun`.
+
+        When this returns, copies lie with the map's other files on the access point. When the component is
+        begun again, the files are put back where they were before the function is called, and `restored` is
+        true. Checkpoints are whole or not there: if this worker dies while it copies, the one before counts.
+        They go when the component has its output; another function (``m.rerun(function=f)``) does not get
+        them.
+
+        Give all that belongs together in one call: each call stands for the ones before it. On HTCondor a
+        component's calls are a second apart at least: this waits until then.
+
+        Args:
+            paths: Files, and folders with all the files in them, in the working folder or in `scratch`.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            OSError: The copies could not be made; the checkpoint before this one still counts.
+            RuntimeError: This is a process that the function has forked off.
+            ValueError: No path is given, or one lies elsewhere.
+        """
+        _files_of(paths, [(checkpoints.SCRATCH, str(self.scratch)), (checkpoints.WORK, os.getcwd())])
+
+    # -- what others have, too -------------------------------------------------------------------------------
+
+    def once(self, function: "Callable[..., Loaded]", *args: "Any", **kwargs: "Any") -> "Loaded":
+        """What `function` returns, loaded once for all components that this process does: `wingspan.once`."""
+        return once(function, *args, **kwargs)
+
     # -- what it says ----------------------------------------------------------------------------------------
 
     def progress(self, fraction: "float", message: "str" = "") -> "None":
@@ -152,6 +191,42 @@ def _checked(fraction: "float", message: "str") -> "Tuple[float, str]":
     return min(1.0, max(0.0, number)), " ".join(str(message).split())[:MOST_CHARACTERS]
 
 
+def _files_of(paths: "Sequence[PathLike]", places: "Sequence[Tuple[str, str]]") -> "List[Dict[str, Any]]":
+    """The files that a checkpoint is to hold: see `checkpoints.Checkpoints.write`.
+
+    Args:
+        paths: Files and folders.
+        places: Folders that they may lie in: what it is called in the checkpoint, and its path.
+    """
+    if not paths:
+        raise ValueError("checkpoint: name the files to keep")
+    found: "Dict[str, Dict[str, Any]]" = {}
+    for path in paths:
+        given = os.path.abspath(os.fspath(path))
+        whole = os.path.join(os.path.realpath(os.path.dirname(given)), os.path.basename(given))
+        homes = [(name, os.path.realpath(place)) for name, place in places]
+        homes = [(name, home) for name, home in homes if whole.startswith(home + os.sep)]
+        if not homes:
+            raise ValueError(
+                "checkpoint: %s lies neither in the working folder nor in wingspan.component().scratch"
+                % os.fspath(path)
+            )
+        name, home = homes[0]
+        sources = [whole]
+        if os.path.isdir(whole):
+            sources = [os.path.join(folder, one) for folder, _, files in os.walk(whole) for one in files]
+        for source in sources:
+            facts = os.stat(source)
+            found[source] = {
+                "folder": name,
+                "path": os.path.relpath(source, home),
+                "size": facts.st_size,
+                "mode": facts.st_mode & 0o777,
+                "source": source,
+            }
+    return list(found.values())
+
+
 class _AtWork(Component):
     """The component that this executor calls the function for."""
 
@@ -159,6 +234,8 @@ class _AtWork(Component):
         self.at = at
         self._work = work
         self._pid = os.getpid()
+        self._folder = work.folder()
+        self._kept_at = float("-inf")
         facts = work.facts
         Component.__init__(self, at[2], at[1] + 1, facts.get("tag"), facts.get("seed") or 0)
 
@@ -188,6 +265,47 @@ class _AtWork(Component):
         self._keep()
         self._work.departures.send(self.at[0], self.at[2], paths)
 
+    def checkpoint(self, *paths: "PathLike") -> "None":
+        import time
+
+        places = [(checkpoints.WORK, self._folder)]
+        if self._scratch is not None:
+            places.insert(0, (checkpoints.SCRATCH, str(self._scratch)))
+        files = _files_of(paths, places)
+        if self._work.facts.get("way") == "chirp":
+            time.sleep(max(0.0, self._kept_at + CHECKPOINT_SECONDS - time.monotonic()))
+        descriptor, told = _new_file(own_prefix(os.getpid()) + "checkpoint-")
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(files, file)
+            self._work.speaker.ask(kind="checkpoint", at=self.at, files=told)
+        finally:
+            os.unlink(told)
+        self._kept_at = time.monotonic()
+
+    def restore(self) -> "None":
+        """Put back the files of the last checkpoint, if there is one."""
+        import shutil
+
+        folder = str(_new_folder(own_prefix(self._pid) + "restored-"))
+        try:
+            if not self._work.speaker.ask(kind="restore", at=self.at, folder=folder)["restored"]:
+                return
+            with open(os.path.join(folder, "files")) as file:
+                files = json.load(file)
+            for number, one in enumerate(files):
+                home = str(self.scratch) if one["folder"] == checkpoints.SCRATCH else self._folder
+                place = os.path.normpath(os.path.join(home, one["path"]))
+                if not place.startswith(home + os.sep):
+                    raise ValueError("the checkpoint has a file that lies elsewhere: %s" % one["path"])
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                source = os.path.join(folder, str(number))
+                os.chmod(source, one["mode"])
+                shutil.move(source, place)
+            self.restored = True
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def progress(self, fraction: "float", message: "str" = "") -> "None":
         fraction, message = _checked(fraction, message)
         self._work.speaker.say(kind="progress", at=self.at, fraction=fraction, message=message)
@@ -205,6 +323,7 @@ class Work(object):
         speaker: To the supervisor.
         facts: See above.
         departures: What sends files.
+        folder: Answers the folder that the component was begun in.
     """
 
     def __init__(
@@ -213,13 +332,14 @@ class Work(object):
         speaker: "Speaker",
         facts: "Dict[str, Any]",
         departures: "Departures",
+        folder: "Callable[[], str]",
     ) -> "None":
         self.position, self.speaker, self.facts = position, speaker, facts
-        self.departures = departures
+        self.departures, self.folder = departures, folder
         self.open = False
         self._current: "Optional[_AtWork]" = None
 
-    def current(self) -> "Component":
+    def current(self) -> "_AtWork":
         at = self.position()
         if at is None:
             raise RuntimeError(
@@ -241,6 +361,10 @@ class Work(object):
         except OSError:
             if not failed:
                 raise
+
+    def restore(self) -> "None":
+        """The component begins, and it may have a checkpoint."""
+        self.current().restore()
 
     def clear(self) -> "None":
         """The component is done."""
@@ -288,6 +412,12 @@ def component() -> "Component":
     if not _desk:
         _desk.append(Component(None, 1, None, int.from_bytes(os.urandom(16), "little")))
     return _desk[0]
+
+
+def _new_file(prefix: "str") -> "Tuple[int, str]":
+    import tempfile
+
+    return tempfile.mkstemp(prefix=prefix, dir=scratch_folder())
 
 
 def _new_folder(prefix: "str") -> "pathlib.Path":

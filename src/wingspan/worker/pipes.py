@@ -18,11 +18,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
-#: length of what follows, round, attempt, number of components, the first of them. Then follow the bounds of
-#: their inputs (u64 each, one more than there are components, in this machine's byte order) and the inputs.
-CHUNK = struct.Struct("<QIHII")
+#: length of what follows, round, attempt, whether there may be checkpoints, number of components, the first
+#: of them. Then follow the bounds of their inputs (u64 each, one more than there are components, in this
+#: machine's byte order) and the inputs.
+CHUNK = struct.Struct("<QIH?II")
 #: A chunk of nothing: there will be no more, and the executor is to end in order.
-END = CHUNK.pack(0, 0, 0, 0, 0)
+END = CHUNK.pack(0, 0, 0, False, 0, 0)
 #: What precedes records on the pipe: components finished, headers, failures, bytes of payload, seconds of
 #: wall time, and where in the executor's two files the last component's output lies. Then follow the failed
 #: components (u32 each), all headers, all payloads. A group that finishes no component says why the executor

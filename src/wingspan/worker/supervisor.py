@@ -120,7 +120,7 @@ class Supervisor(SignsOfLife):
     def refuse(self, fields: "Dict[str, Any]") -> "None":
         """Say that this worker cannot do anything for this map, and why."""
         self.outbox.add(formats.REFUSED, payload=failure.dumps(fields))
-        self.outbox.flush()
+        self._flush()
         self.refused = True
 
     def run(self, facts: "Dict[str, Any]", function: "Function") -> "bool":
@@ -144,7 +144,7 @@ class Supervisor(SignsOfLife):
                     raise Stopped()
                 self._fill()
                 if not self.chunks:
-                    self.outbox.flush()
+                    self._flush()
                     if self.block is None and self._retires():
                         break
                     if self.block is None and not self.source.another_round():
@@ -164,7 +164,7 @@ class Supervisor(SignsOfLife):
             self._stop_executor()
             self.retired.kill()
             offspring.end()
-        self.outbox.flush()
+        self._flush()
         return not self.refused
 
     def _load_function(self, name: "str") -> "None":
@@ -175,13 +175,14 @@ class Supervisor(SignsOfLife):
         if name != rounds.FUNCTION:
             function.check()
         self.loaded, self.setup = name, (function, function.facts, self.setup[2])
+        self.hearing.function = name
 
     def _start_executor(self, careful: "bool" = False) -> "None":
         if self.executor is None:
             self.executor = Executor(scratch_folder(), self.not_for_executor)
         function, facts, starred = self.setup
         cores = self.info.get("options", {}).get("request_cpus")
-        known = {"tag": self.info.get("tag"), "seed": self.info.get("seed")}
+        known = {"tag": self.info.get("tag"), "seed": self.info.get("seed"), "way": self.transport.name}
         message = pipes.setup_message(
             function.length, facts, starred, careful, cores=cores, known=known, **self.setting
         )
@@ -278,7 +279,8 @@ class Supervisor(SignsOfLife):
 
     def _send(self, chunk: "Chunk") -> "None":
         self.chunks.append(chunk)
-        self._running.send(chunk.encode(chunk.block.attempt))
+        may_go_on = self.hearing.may_go_on(chunk.indices, chunk.block.round)
+        self._running.send(chunk.encode(chunk.block.attempt, may_go_on))
 
     # -- what comes back -------------------------------------------------------------------------------------
 
@@ -322,7 +324,11 @@ class Supervisor(SignsOfLife):
         if self.flush_now or self.outbox.due(time.monotonic()) <= 0:
             self.flush_now = False
             self._print_live()
-            self.outbox.flush()
+            self._flush()
+
+    def _flush(self) -> "None":
+        self.outbox.flush()
+        self.hearing.checkpoints.records_are_safe()
 
     def _tell_of_files(self) -> "None":
         new = self.new_files.look() if self.new_files is not None else []
@@ -369,8 +375,8 @@ class Supervisor(SignsOfLife):
             if failed:
                 done = chunk.indices[chunk.done : chunk.done + step]
                 chunk.block.failed += [component for component in failed if component in done]
+            self.hearing.done(chunk.indices[chunk.done : chunk.done + step], failed)
             chunk.done += step
-            self.hearing.progress.forget()
             count -= step
             if chunk.done == len(chunk.indices):
                 self._chunk_done(self.chunks.popleft())

@@ -50,6 +50,11 @@ class Surroundings(object):
         self._mask = _signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._limits = {number: resource.getrlimit(number) for number in _LIMITS}
 
+    @property
+    def folder(self) -> "str":
+        """The folder that components begin in."""
+        return self._folder or os.getcwd()
+
     def restore(self, closely: "bool", ends: "Tuple[int, int]") -> "bool":
         """Restore what has changed; returns whether anything had.
 

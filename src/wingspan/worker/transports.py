@@ -12,7 +12,7 @@ from .trust import put_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Protocol, Sequence, Union
+    from typing import Dict, Iterable, List, Optional, Protocol, Sequence, Union
 
     class Transport(Protocol):
         """What the supervisor and both ends of a map ask of the map's folder."""
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         def append(self, path: str, *parts: Union[bytes, memoryview]) -> None: ...
         def create_exclusively(self, path: str, data: bytes) -> bool: ...
         def write_whole(self, path: str, data: bytes) -> None: ...
+        def write_pieces(self, path: str, pieces: Iterable[Union[bytes, memoryview]]) -> None: ...
+        def remove(self, path: str) -> None: ...
         def names(self, path: str) -> List[str]: ...
         def modified(self, path: str) -> Optional[float]: ...
         def make_folder(self, path: str) -> None: ...
@@ -185,6 +187,22 @@ class FileTransport(object):
             write_all(descriptor, data)
         finally:
             os.close(descriptor)
+
+    def write_pieces(self, path: "str", pieces: "Iterable[Union[bytes, memoryview]]") -> "None":
+        """Write a file that nobody else writes, piece by piece."""
+        descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAINLY, 0o600)
+        try:
+            for piece in pieces:
+                write_all(descriptor, piece)
+        finally:
+            os.close(descriptor)
+
+    def remove(self, path: "str") -> "None":
+        """Remove a file, if it is there."""
+        try:
+            os.unlink(self._path(path))
+        except OSError:
+            pass
 
     def names(self, path: "str") -> "List[str]":
         """Names in a folder; none if it is not there."""
