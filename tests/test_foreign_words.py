@@ -42,7 +42,7 @@ def command(*words: str) -> str:
         ("wibble", "wingspan --help lists them"),
         ("run --mem 2GB -- true", "--memory"),
         ("fetch x --dest here", "--to"),
-        ("status x --watch", "wingspan wait NAME"),
+        ("status x --refresh", "wingspan wait NAME"),
         ("run python train.py --epochs 3", "wingspan run -- python train.py --epochs 3"),
         ("run train 0.1 --epochs 3", "wingspan run train -- 0.1 --epochs 3"),
     ],

@@ -113,7 +113,7 @@ _ARGUMENTS = _table(
 #: What somebody may ask of a map -> what it is called here.
 _ATTRIBUTES = _table(
     (
-        "result results gather compute outputs fetch values",
+        "result results gather compute outputs values",
         "m[i] is an output, list(m) are all of them; both wait",
     ),
     (
@@ -122,8 +122,8 @@ _ATTRIBUTES = _table(
     ),
     ("done ready successful finished is_active", "m.is_done, m.status()"),
     ("component_statuses state states", "m.statuses, m.status()"),
-    ("pause suspend", "m.hold()"),
-    ("resume unpause continue_", "m.release()"),
+    ("suspend", "m.pause()"),
+    ("unpause continue_", "m.resume()"),
     (
         "kill stop abort delete terminate shutdown close rm",
         "m.remove() ends its jobs and removes it; m.cancel() keeps what is finished; m.hold() only stops it",
@@ -132,7 +132,7 @@ _ATTRIBUTES = _table(
     ("rename name set_tag label", "m.tag is its name, m.retag('other') changes it"),
     ("runtime times durations", "m.runtimes[i].wall and .cpu are seconds"),
     ("memory_usage max_memory", "m.memory[i] is the peak in bytes"),
-    ("set_memory set_disk set_options", "make it again with other options, or m.add_workers(…)"),
+    ("set_options", "m.set_memory(…), m.set_disk(…), or m.rerun(options=…)"),
     ("inputs args", "m.input(i), m.iter_inputs()"),
     ("stdout_of out logs log printed", "m.stdout(i), m.stderr(i)"),
     ("as_completed imap_unordered iter_completed", "m.iter_as_available()"),
@@ -195,7 +195,6 @@ def hint_for_run_argument(name: str, known: Iterable[str]) -> str:
 #: What somebody may look for in the package.
 _NAMES = _table(
     ("MapOptions Config Resources Settings", "wingspan.Options(request_memory='2GB')"),
-    ("mapped", "wingspan.map(f, inputs) takes any function; there is no decorator"),
     (
         "get_tags list list_maps maps get_maps ls",
         "wingspan.tags() are their tags, wingspan.load_maps() the maps",
@@ -225,12 +224,12 @@ COMMANDS = _table(
     ("delete del remove scrap destroy purge trash", "rm"),
     ("stop end halt", "rm"),
     ("kill abort terminate scancel condor_rm qdel", "cancel"),
-    ("pause suspend condor_hold scontrol", "hold"),
-    ("resume unpause continue condor_release start-again", "release"),
+    ("suspend condor_hold scontrol", "hold"),
+    ("unpause continue condor_release start-again", "release"),
     ("list ls tags show-maps map", "maps"),
     ("ps jobs history sacct", "runs"),
     (
-        "queue q squeue condor_q qstat info show describe inspect state components statuses reasons holds path",
+        "queue q squeue condor_q qstat info show describe inspect state statuses reasons holds path",
         "status",
     ),
     ("submit exec execute sbatch condor_submit qsub srun launch start", "run"),
@@ -241,7 +240,7 @@ COMMANDS = _table(
     ("rename mv tag name label", "retag"),
     ("watch follow progress monitor condor_watch_q htop", "top"),
     ("shell login attach connect condor_ssh_to_job enter", "ssh"),
-    ("check diagnose which version-info config settings whoami debug", "doctor"),
+    ("check diagnose which version-info config whoami debug", "doctor"),
     ("nodes machines slots gpu nvidia-smi condor_status sinfo hosts", "gpus"),
     ("environment environments conda bundle build lock publish install", "env"),
     ("autocompletion complete completions", "completion"),
@@ -300,9 +299,8 @@ _SWITCHES = _table(
 
 #: Options that no command has -> how it is done.
 _SWITCH_ADVICE = _table(
-    ("--watch --live --refresh --interval", "wingspan wait NAME shows a progress bar until it is done."),
+    ("--live --refresh --interval", "wingspan wait NAME shows a progress bar until it is done."),
     ("--version -V --v", "wingspan --version shows it."),
-    ("--tail -n --lines", "wingspan logs NAME | tail does it."),
     ("--json --format", "maps, runs, status, errors, gpus and doctor have --json."),
     ("--workers --jobs -j", "How many workers a map has is said in Python: wingspan.Options(workers=2)."),
     ("--dry-run", "wingspan render writes the files that would be submitted."),

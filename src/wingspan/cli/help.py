@@ -83,7 +83,10 @@ def _help_of(ctx: click.Context, words: tuple[str, ...]) -> None:
     assert ctx.parent is not None
     inner = ctx.parent
     for word in words:
-        command = inner.command.get_command(inner, word) if isinstance(inner.command, click.Group) else None
+        group = inner.command
+        command = None
+        if isinstance(group, click.Group) and word in group.list_commands(inner):
+            command = group.resolve_command(inner, [word, "--help"])[1]
         if command is None:
             near = nearest(word, [name for name, _ in _Topic().choices(ctx)])
             raise click.UsageError(
