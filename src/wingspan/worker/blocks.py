@@ -71,6 +71,7 @@ class Round(object):
         folded: All of it is finished, and its claims are gone.
         looks: How often its claims were listed.
         free: Runs of blocks that nobody had claimed when they were listed last.
+        mine: Runs of blocks that this worker may do.
     """
 
     def __init__(self, number: "int", plan: "rounds.Plan") -> "None":
@@ -82,3 +83,4 @@ class Round(object):
         self.folded = False
         self.looks = 0
         self.free: "List[Tuple[int, int]]" = []
+        self.mine: "List[Tuple[int, int]]" = []

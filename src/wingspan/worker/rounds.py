@@ -20,10 +20,11 @@ import hashlib
 import json
 
 from . import formats
+from .parts import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, List, Mapping, Optional, Sequence, Tuple
+    from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
     from .transports import Transport
 
@@ -54,20 +55,23 @@ class Plan(object):
 
     Attributes:
         kind: `INITIAL`, `RERUN`, `RETRY`, `REPAIR` or `RESUME`.
-        ranges: ``[(first, stop), …]``: the components, in the order in which they are cut into blocks.
-        block_size: Components of a block (the last may have fewer).
-        workers: How many workers the plan expects: worker w starts at block ``w * blocks // workers``.
+        parts: Components with equal needs, each cut into blocks of its own; the blocks of all parts are
+            numbered one after the other. Most plans have one part, with the needs of the map's options.
+        ranges: ``[(first, stop), …]``: all components, ascending.
+        workers: How many workers the plan expects.
         function: File of the function, of an `INITIAL` or a `RERUN`. For the other kinds see `function_of`.
+        blocks: How many blocks.
+        length: How many components.
     """
 
     __slots__ = (
+        "_first_blocks",
         "_firsts",
-        "_starts",
-        "block_size",
         "blocks",
         "function",
         "kind",
         "length",
+        "parts",
         "ranges",
         "workers",
     )
@@ -82,54 +86,68 @@ class Plan(object):
     ) -> "None":
         self.kind = kind
         self.function = function
-        self.ranges = [(int(first), int(stop)) for first, stop in ranges]
-        self.block_size = int(block_size)
-        self.workers = max(1, int(workers))
+        self._take([Part({}, ranges, block_size, workers)])
+
+    @classmethod
+    def of(cls, kind: "str", parts: "Sequence[Part]", function: "str" = FUNCTION) -> "Plan":
+        """A plan of these parts."""
+        plan = cls(kind, (), 1, 1, function)
+        plan._take(parts)
+        return plan
+
+    def _take(self, parts: "Sequence[Part]") -> "None":
+        self.parts = list(parts)
+        self.workers = sum(part.workers for part in self.parts)
+        self.length = self.blocks = 0
+        for part in self.parts:
+            part.first_block = self.blocks
+            self.blocks += part.blocks
+            self.length += part.length
+        self._first_blocks = [part.first_block for part in self.parts]
+        if len(self.parts) == 1:
+            self.ranges = self.parts[0].ranges
+        else:
+            self.ranges = joined_ranges(one for part in self.parts for one in part.ranges)
         self._firsts = [first for first, _ in self.ranges]
-        self._starts: "List[int]" = []
-        self.length = 0
-        for first, stop in self.ranges:
-            self._starts.append(self.length)
-            self.length += stop - first
-        self.blocks = -(-self.length // self.block_size)
+
+    @property
+    def block_size(self) -> "int":
+        """Components of a block, in the first part."""
+        return self.parts[0].block_size
+
+    @property
+    def has_needs(self) -> "bool":
+        """Some of its components need something else than the map's options say."""
+        return len(self.parts) > 1 or bool(self.parts[0].needs)
+
+    def part_of(self, block: "int") -> "Part":
+        """The part that has this block."""
+        import bisect
+
+        return self.parts[bisect.bisect_right(self._first_blocks, block) - 1]
 
     def components(self, block: "int") -> "List[Tuple[int, int]]":
         """The runs of consecutive components in `block`: ``[(first, stop), …]``."""
-        import bisect
-
-        begin = block * self.block_size
-        end = min(begin + self.block_size, self.length)
-        runs = []
-        at = bisect.bisect_right(self._starts, begin) - 1
-        while begin < end:
-            first, stop = self.ranges[at]
-            low = first + (begin - self._starts[at])
-            high = min(stop, low + (end - begin))
-            runs.append((low, high))
-            begin += high - low
-            at += 1
-        return runs
+        return self.part_of(block).components(block)
 
     def __contains__(self, component: "int") -> "bool":
         import bisect
 
-        # The ranges ascend: `ranges_of` made them.
+        # The ranges ascend: `ranges_of` or `joined_ranges` made them.
         at = bisect.bisect_right(self._firsts, component) - 1
         return at >= 0 and component < self.ranges[at][1]
 
     def stretch(self, worker: "int") -> "int":
-        """First block of the stretch that belongs to `worker`."""
-        return (worker % self.workers) * self.blocks // self.workers
+        """First block of the stretch that belongs to `worker`, in a plan of one part."""
+        return self.parts[0].stretch(worker)
 
     def dumps(self, key: "bytes", number: "int") -> "bytes":
         """The signed contents of the file ``plan`` of round `number`."""
-        fields = {
-            "kind": self.kind,
-            "ranges": self.ranges,
-            "block_size": self.block_size,
-            "workers": self.workers,
-            "round": number,
-        }
+        fields: "Dict[str, Any]" = {"kind": self.kind, "round": number}
+        if self.has_needs:
+            fields["parts"] = [part.to_plain() for part in self.parts]
+        else:
+            fields.update(ranges=self.ranges, block_size=self.block_size, workers=self.workers)
         if self.function != FUNCTION:
             fields["function"] = self.function
         return formats.sign(key, json.dumps(fields))
@@ -147,7 +165,20 @@ class Plan(object):
         if fields.get("round", number if any_round else None) != number:
             return None
         function = fields.get("function", FUNCTION)
+        if "parts" in fields:
+            return cls.of(fields["kind"], [Part.from_plain(plain) for plain in fields["parts"]], function)
         return cls(fields["kind"], fields["ranges"], fields["block_size"], fields["workers"], function)
+
+
+def joined_ranges(ranges: "Iterable[Tuple[int, int]]") -> "List[Tuple[int, int]]":
+    """Ranges that do not overlap, ascending; neighbours become one."""
+    joined: "List[Tuple[int, int]]" = []
+    for first, stop in sorted(ranges):
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((first, stop))
+    return joined
 
 
 def ranges_of(components: "Iterable[int]") -> "List[Tuple[int, int]]":
@@ -180,10 +211,75 @@ def plan_for(
     else:
         ranges = ranges_of(components)
         count = sum(stop - first for first, stop in ranges)
+    return Plan(kind, ranges, _block_size(kind, count, workers, block_size), workers, function)
+
+
+def _block_size(kind: "str", count: "int", workers: "int", block_size: "Optional[int]") -> "int":
     if kind == REPAIR:
         # Whoever took their worker down is lost again: alone this time.
-        block_size = max(1, -(-count // MAX_BLOCKS))
-    return Plan(kind, ranges, block_size or choose_block_size(count, workers), workers, function)
+        return max(1, -(-count // MAX_BLOCKS))
+    return block_size or choose_block_size(count, workers)
+
+
+def plan_by_needs(
+    kind: "str",
+    groups: "Iterable[Tuple[Mapping[str, Any], Iterable[int]]]",
+    workers: "int",
+    block_size: "Optional[int]" = None,
+    function: "str" = FUNCTION,
+    shared: "bool" = False,
+) -> "Plan":
+    """A plan of ``(needs, components)`` groups, which share about so many workers by their size.
+
+    With `shared`, workers of other parts that have at least as much may help.
+    """
+    cut = [(needs, ranges_of(components)) for needs, components in groups]
+    counts = [sum(stop - first for first, stop in ranges) for _, ranges in cut]
+    parts = []
+    for (needs, ranges), count in zip(cut, counts):
+        some = max(1, min(count, workers * count // max(1, sum(counts))))
+        parts.append(Part(needs, ranges, _block_size(kind, count, some, block_size), some, shared))
+    return Plan.of(kind, parts, function)
+
+
+def plan_again(
+    plans: "Mapping[int, Plan]",
+    kind: "str",
+    components: "Iterable[int]",
+    workers: "int",
+    block_size: "Optional[int]" = None,
+    function: "str" = FUNCTION,
+) -> "Plan":
+    """A plan for components that earlier rounds have done; each keeps its needs."""
+    if not any(plan.has_needs for plan in plans.values()):
+        return plan_for(kind, components, workers, block_size, function)
+    return plan_by_needs(kind, groups_of(plans, components), workers, block_size, function)
+
+
+def groups_of(
+    plans: "Mapping[int, Plan]", components: "Iterable[int]"
+) -> "List[Tuple[Mapping[str, Any], List[int]]]":
+    """``(needs, components)`` of components, as their newest rounds have them."""
+    newest = [plans[number] for number in sorted(plans, reverse=True)]
+    groups: "Dict[str, Tuple[Mapping[str, Any], List[int]]]" = {}
+    for component in components:
+        needs = _needs_in(newest, component)
+        groups.setdefault(json.dumps(needs, sort_keys=True), (needs, []))[1].append(component)
+    return list(groups.values())
+
+
+def needs_of(plans: "Mapping[int, Plan]", component: "int") -> "Mapping[str, Any]":
+    """What a component needs beyond the map's options, by the newest round that does it."""
+    return _needs_in([plans[number] for number in sorted(plans, reverse=True)], component)
+
+
+def _needs_in(newest: "Iterable[Plan]", component: "int") -> "Mapping[str, Any]":
+    for plan in newest:
+        if component in plan:
+            for part in plan.parts:
+                if component in part:
+                    return part.needs
+    return {}
 
 
 def function_of(plans: "Mapping[int, Plan]", component: "int", number: "int") -> "str":

@@ -84,7 +84,6 @@ class Supervisor(SignsOfLife):
         self.transport = transport
         self.must_leave = must_leave
         self.at_its_end = at_its_end
-        self.memory = MemoryLimit(info.get("options", {}).get("request_memory"))
         self.retires_at = float("inf") if retires is None else time.monotonic() + retires
         self.info = info
         self.setup: "Tuple[Any, ...]" = ()
@@ -96,7 +95,9 @@ class Supervisor(SignsOfLife):
         self.setting = dict(setting or {}, files=setting_of(transport, info, self.name))
         self.outbox = Outbox(transport, key, self.name)
         lease = info.get("lease_seconds", formats.LEASE_SECONDS)
-        self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease)
+        options = info.get("options", {})
+        self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease, options)
+        self.memory = MemoryLimit(self.source.request("request_memory"))
         self.inputs = Inputs(transport, info["n"])
         self.hearing = Hearing(transport, key, self.name, self.outbox)
         self.executor = ready
@@ -181,7 +182,7 @@ class Supervisor(SignsOfLife):
         if self.executor is None:
             self.executor = Executor(scratch_folder(), self.not_for_executor)
         function, facts, starred = self.setup
-        cores = self.info.get("options", {}).get("request_cpus")
+        cores = self.source.request("request_cpus")
         known = {"tag": self.info.get("tag"), "seed": self.info.get("seed"), "way": self.transport.name}
         message = pipes.setup_message(
             function.length, facts, starred, careful, cores=cores, known=known, **self.setting

@@ -4,7 +4,7 @@ import os
 import time
 import zlib
 
-from . import rounds
+from . import parts, rounds
 from .blocks import Block, Round
 from .history import finished_components
 from .transports import Gone
@@ -26,10 +26,27 @@ COARSE_CLOCK = 3.0
 
 
 class WorkSource(object):
-    """Claims blocks of all rounds, oldest round first."""
+    """Claims blocks of all rounds, oldest round first.
+
+    Args:
+        transport: The way to the map's folder.
+        key: The map's.
+        worker: Number of the worker.
+        name: Of this start of it.
+        retries: How often a component that fails is tried again.
+        lease: How long another worker may be silent (s).
+        usual: What the map's options ask for.
+    """
 
     def __init__(
-        self, transport: "Transport", key: "bytes", worker: "int", name: "str", retries: "int", lease: "float"
+        self,
+        transport: "Transport",
+        key: "bytes",
+        worker: "int",
+        name: "str",
+        retries: "int",
+        lease: "float",
+        usual: "Optional[Mapping[str, Any]]" = None,
     ) -> "None":
         self._transport = transport
         self._key = key
@@ -37,6 +54,10 @@ class WorkSource(object):
         self._name = name
         self._retries = retries
         self._lease = lease
+        self._usual: "Mapping[str, Any]" = usual or {}
+        #: What this worker has beyond that; None: it does everything. Read when a round asks for it.
+        self._needs: "Optional[Mapping[str, Any]]" = {}
+        self._knows_needs = False
         self._rounds: "Dict[int, Round]" = {}
         self._rounds_written: "Tuple[Optional[float], float]" = (None, 0.0)
         self._unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
@@ -57,9 +78,19 @@ class WorkSource(object):
                 plan = rounds.Plan.loads(self._key, self._transport.read("rounds/%d/plan" % number), number)
                 if plan is None:
                     raise ValueError("the plan of round %d is not signed with this map's key" % number)
+                if plan.has_needs and not self._knows_needs:
+                    self._needs = parts.needs_of_worker(self._transport, self._key, self._worker)
+                    self._knows_needs = True
                 self._rounds[number] = Round(number, plan)
                 found = True
         return found
+
+    def request(self, name: "str") -> "Any":
+        """What this worker's job has asked for, by option."""
+        return dict(self._usual, **(self._needs or {})).get(name)
+
+    def _is_mine(self, part: "parts.Part") -> "bool":
+        return part.is_for(self._needs, self._usual)
 
     def _superseded(self, component: "int", number: "int") -> "bool":
         """A newer round does `component` afresh: doing it in round `number` would be in vain."""
@@ -128,7 +159,13 @@ class WorkSource(object):
     def _candidate(self, state: "Round") -> "Optional[int]":
         """A block that is probably free; None when all are claimed."""
         if state.position is None:
-            state.position, state.stop = state.plan.stretch(self._worker), state.plan.blocks
+            mine = [part for part in state.plan.parts if part.blocks and self._is_mine(part)]
+            state.mine = [(part.first_block, part.first_block + part.blocks) for part in mine]
+            if not mine:
+                state.exhausted = True
+                return None
+            begin = self._worker % len(mine)
+            state.position, state.stop = mine[begin].stretch(self._worker), state.mine[begin][1]
         if state.position >= state.stop:
             if state.looks < MAX_LOOKS or not state.looks:
                 state.looks += 1
@@ -154,11 +191,13 @@ class WorkSource(object):
         free: "List[Tuple[int, int]]" = []
         if len(taken) >= state.plan.blocks:  # most workers that run dry find all claimed
             return free
-        previous = -1
-        for block in sorted(map(int, taken)) + [state.plan.blocks]:
-            if block - previous > 1:
-                free.append((previous + 1, block))
-            previous = block
+        blocks = sorted(map(int, taken))
+        for low, high in state.mine:
+            previous = low - 1
+            for block in [one for one in blocks if low <= one < high] + [high]:
+                if block - previous > 1:
+                    free.append((previous + 1, block))
+                previous = block
         return free
 
     def _next_free(self, state: "Round") -> "Optional[Tuple[int, int]]":
@@ -213,7 +252,7 @@ class WorkSource(object):
             attempt,
             runs,
             alone=plan.kind == rounds.REPAIR,
-            single=plan.block_size == 1,
+            single=plan.part_of(block).block_size == 1,
             functions=functions,
             may_retry=attempt < self._retries,
         )
@@ -336,7 +375,9 @@ class WorkSource(object):
         components = self._abandoned(takers)
         if components:
             return self._publish(rounds.REPAIR, components)
-        if not takers:
+        # A part whose workers have not begun is not finished, though nobody is at work.
+        does_all = all(self._is_mine(part) for state in self._rounds.values() for part in state.plan.parts)
+        if not takers and does_all:
             for number in self._rounds:
                 rounds.fold(self._transport, number, self._nonce)
         return False
@@ -347,7 +388,8 @@ class WorkSource(object):
 
     def _publish(self, kind: "str", components: "List[int]") -> "bool":
         newest = max(self._rounds)
-        plan = rounds.plan_for(kind, components, self._rounds[newest].plan.workers)
+        plans = {number: state.plan for number, state in self._rounds.items()}
+        plan = rounds.plan_again(plans, kind, components, plans[newest].workers)
         rounds.publish(self._transport, self._key, newest + 1, plan, self._nonce)
         return self._load_rounds()
 

@@ -1,0 +1,170 @@
+"""Parts of a round: components that need the same of a machine, and the workers that do them.
+
+A worker does the parts whose needs are its own. Which these are stands in the file ``needs`` of the map's
+folder: a signed line for each submission of workers, written before they are submitted. Workers that no line
+names have what the map's options say; those that a person has submitted by hand do everything.
+"""
+
+import hashlib
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+    from .transports import Transport
+
+#: The file that says which workers have which needs.
+NEEDS = "needs"
+#: Workers with such numbers, and higher ones, were submitted by hand.
+BY_HAND = 1000000
+#: Of these a machine that has more will do.
+_AMOUNTS = ("request_cpus", "request_memory", "request_disk", "request_gpus")
+
+
+class Part(object):
+    """Components that need the same.
+
+    Attributes:
+        needs: What is asked for instead of what the map's options say, by option; sizes are bytes.
+        ranges: ``[(first, stop), …]``: the components, ascending.
+        block_size: Components of a block (the last may have fewer).
+        workers: How many workers it expects: worker w starts at block ``w * blocks // workers``.
+        shared: Workers of other parts that have at least as much may help.
+        first_block: Number of its first block in the plan.
+        blocks: How many blocks.
+        length: How many components.
+    """
+
+    __slots__ = (
+        "_firsts",
+        "_starts",
+        "block_size",
+        "blocks",
+        "first_block",
+        "length",
+        "needs",
+        "ranges",
+        "shared",
+        "workers",
+    )
+
+    def __init__(
+        self,
+        needs: "Mapping[str, Any]",
+        ranges: "Iterable[Sequence[int]]",
+        block_size: "int",
+        workers: "int",
+        shared: "bool" = False,
+    ) -> "None":
+        self.needs = dict(needs)
+        self.ranges = [(int(first), int(stop)) for first, stop in ranges]
+        self.block_size = int(block_size)
+        self.workers = max(1, int(workers))
+        self.shared = shared
+        self.first_block = 0
+        self._firsts = [first for first, _ in self.ranges]
+        self._starts: "List[int]" = []
+        self.length = 0
+        for first, stop in self.ranges:
+            self._starts.append(self.length)
+            self.length += stop - first
+        self.blocks = -(-self.length // self.block_size)
+
+    def components(self, block: "int") -> "List[Tuple[int, int]]":
+        """The runs of consecutive components in `block`, a number of the plan: ``[(first, stop), …]``."""
+        import bisect
+
+        begin = (block - self.first_block) * self.block_size
+        end = min(begin + self.block_size, self.length)
+        runs = []
+        at = bisect.bisect_right(self._starts, begin) - 1
+        while begin < end:
+            first, stop = self.ranges[at]
+            low = first + (begin - self._starts[at])
+            high = min(stop, low + (end - begin))
+            runs.append((low, high))
+            begin += high - low
+            at += 1
+        return runs
+
+    def __contains__(self, component: "int") -> "bool":
+        import bisect
+
+        at = bisect.bisect_right(self._firsts, component) - 1
+        return at >= 0 and component < self.ranges[at][1]
+
+    def stretch(self, worker: "int") -> "int":
+        """First block of the stretch that belongs to `worker`."""
+        return self.first_block + (worker % self.workers) * self.blocks // self.workers
+
+    def is_for(self, own: "Optional[Mapping[str, Any]]", usual: "Mapping[str, Any]") -> "bool":
+        """A worker with these needs does it (None: it does everything); `usual` is what the map's options
+        say.
+        """
+        if own is None or own == self.needs:
+            return True
+        if not self.shared:
+            return False
+        has, wants = dict(usual, **own), dict(usual, **self.needs)
+        return all(_is_enough(has.get(name), wants.get(name)) for name in _AMOUNTS)
+
+    def to_plain(self) -> "Dict[str, Any]":
+        """For the plan's file."""
+        plain: "Dict[str, Any]" = {
+            "needs": self.needs,
+            "ranges": self.ranges,
+            "block_size": self.block_size,
+            "workers": self.workers,
+        }
+        if self.shared:
+            plain["shared"] = True
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: "Mapping[str, Any]") -> "Part":
+        """The inverse of `to_plain`."""
+        return cls(
+            plain["needs"],
+            plain["ranges"],
+            plain["block_size"],
+            plain["workers"],
+            bool(plain.get("shared")),
+        )
+
+
+def _is_enough(has: "Optional[int]", wants: "Optional[int]") -> "bool":
+    return has is None or (wants is not None and has >= wants)
+
+
+def needs_line(key: "bytes", first: "int", count: "int", needs: "Optional[Mapping[str, Any]]") -> "bytes":
+    """The line of `NEEDS` for workers ``first … first + count - 1``; with needs None they do everything."""
+    text = json.dumps({"first": first, "count": count, "needs": needs}, sort_keys=True)
+    return ("%s %s\n" % (text, _code(key, text))).encode()
+
+
+def read_needs(key: "bytes", data: "bytes") -> "List[Dict[str, Any]]":
+    """What the lines of `NEEDS` say; those that are torn, or not signed, are left out."""
+    found = []
+    for line in data.decode("utf-8", "replace").split("\n")[:-1]:
+        text, _, code = line.rpartition(" ")
+        if text and code == _code(key, text):
+            found.append(json.loads(text))
+    return found
+
+
+def needs_of_worker(transport: "Transport", key: "bytes", worker: "int") -> "Optional[Dict[str, Any]]":
+    """The needs of a worker; None: it does everything."""
+    try:
+        lines = read_needs(key, transport.read(NEEDS))
+    except FileNotFoundError:
+        lines = []
+    for line in reversed(lines):
+        if 0 <= worker - line["first"] < line["count"]:
+            needs: "Optional[Dict[str, Any]]" = line["needs"]
+            return needs
+    return None if worker >= BY_HAND else {}
+
+
+def _code(key: "bytes", text: "str") -> "str":
+    return hashlib.blake2b(("needs " + text).encode(), key=key, digest_size=8).hexdigest()
