@@ -61,6 +61,21 @@ def moment(seconds: float | None) -> str:
     return "?" if seconds is None else time.strftime("%d %b %Y %H:%M:%S", time.localtime(seconds))
 
 
+def ranges_text(numbers: Iterable[int]) -> str:
+    """Numbers for people.
+
+    >>> ranges_text((0, 1, 2, 5, 7, 8))
+    '0-2, 5, 7-8'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was most likely meant; None where none is near.
 

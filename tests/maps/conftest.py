@@ -14,7 +14,7 @@ import pytest
 from _own_folders import data_dir
 from _waiting import PATIENCE
 
-__all__ = ["data_dir", "gate", "other_python"]
+__all__ = ["data_dir", "engine", "gate", "other_python"]
 
 
 @pytest.fixture
@@ -48,3 +48,15 @@ def other_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
         return done
 
     return run
+
+
+@pytest.fixture(params=["local", "personal", "slurm"])
+def engine(request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each engine that maps run on, ready: the name of its pool."""
+    if request.param == "personal":
+        data_dir.mkdir(exist_ok=True)
+        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
+    if request.param == "slurm":
+        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
+            monkeypatch.setenv(name, value)
+    return str(request.param)

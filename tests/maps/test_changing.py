@@ -18,20 +18,6 @@ from wingspan.errors import SettingsError
 from wingspan.maps._errors import InvalidInputs, MapError
 from wingspan.pools import get_pool
 
-ENGINES = ["local", "personal", "slurm"]
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request, data_dir, monkeypatch) -> str:
-    """Each engine that maps run on, ready."""
-    if request.param == "personal":
-        data_dir.mkdir(exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
-    if request.param == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    return request.param
-
 
 def _asks_for(engine: str, m: wingspan.Map, slurm: Callable[[], str]) -> set[int]:
     """MiB of memory that the scheduler knows the map's waiting jobs to ask for."""

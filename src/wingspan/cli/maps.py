@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wingspan._words import counted, lasting, sized
+from wingspan._words import counted, lasting, ranges_text, sized
 from wingspan.cli._output import (
     TAG,
     as_json_or_csv,
@@ -199,7 +199,7 @@ def _status_text(one: Map, each: bool) -> str:
     lines += [f"  warning    {warning}" for warning in (known.get("environment") or {}).get("warnings", ())]
     if each:
         lines += [
-            f"  {name.value.lower()}: {_ranges(components)}"
+            f"  {name.value.lower()}: {ranges_text(components)}"
             for name, components in one.components_by_status().items()
         ]
     if seen.message:
@@ -223,21 +223,6 @@ def _environment(known: dict[str, Any]) -> str:
         f"the Python that made the map ({written.get('implementation', 'Python')} {written.get('python', '')}): "
         "no environment was asked for"
     )
-
-
-def _ranges(numbers: tuple[int, ...]) -> str:
-    """Numbers for people.
-
-    >>> _ranges((0, 1, 2, 5, 7, 8))
-    '0-2, 5, 7-8'
-    """
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 @click.command()
@@ -265,7 +250,7 @@ def errors(tag: str, limit: int | None, as_json: bool) -> None:
     echo(f"{len(found):,} of {counted(len(one), 'component')} of {one.tag} failed:")
     for kind, members in groups.items():
         example = members[0].text.split("\n")[0]
-        numbers = _ranges(tuple(error.component for error in members))
+        numbers = ranges_text(tuple(error.component for error in members))
         where = numbers if len(numbers) <= 60 else numbers[:59].rpartition(",")[0] + " …"
         echo(
             f"  {len(members):>7,} × {kind}{': ' + example if example else ''} ({'component' if len(members) == 1 else 'components'} {where})"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import attrs
 
 from wingspan.errors import PoolError
 from wingspan.maps._folder import MapFolder
 from wingspan.pools import get_pool
+from wingspan.worker.parts import needs_of_worker
 
 __all__ = ["NOTE", "adopt", "note_of"]
 
@@ -39,6 +41,14 @@ def adopt(folder: MapFolder, *, ask: bool) -> bool:
                 words = note.removeprefix(NOTE).split(" ") if note.startswith(NOTE) else []
                 if len(words) == 2 and all(map(str.isdigit, words)) and int(words[0]) in missing:
                     first, count = map(int, words)
-                    folder.submissions.add(attrs.evolve(submission, count=count), first=first, place=place)
+                    known = _needs_of(folder, first)
+                    taken = attrs.evolve(submission, count=count)
+                    folder.submissions.add(taken, first=first, place=place, needs=known)
                     found = True
     return found
+
+
+def _needs_of(folder: MapFolder, first: int) -> Any:
+    """What these workers need beyond the map's options, as a line of ``submissions`` has it."""
+    needs = needs_of_worker(folder.transport, folder.key, first)
+    return "all" if needs is None else needs or None

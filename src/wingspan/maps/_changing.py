@@ -12,9 +12,10 @@ from wingspan._words import counted
 from wingspan.jobs import parse_size, size_text
 from wingspan.maps._errors import ComponentError, InvalidInputs, MapError
 from wingspan.maps._folder import told
+from wingspan.maps._options import Options
 from wingspan.maps._reports import Reports
 
-__all__ = ["Changing", "Edited", "chosen_by", "enough_of"]
+__all__ = ["Changing", "Edited", "Request", "chosen_by", "enough_of"]
 
 #: Seconds that a process waits for another one that changes the same map.
 _PATIENCE = 20.0
@@ -48,6 +49,19 @@ class Edited:
     __repr__ = __str__
 
 
+@attrs.frozen(kw_only=True)
+class Request:
+    """What some components of a map ask for.
+
+    Attributes:
+        components: Their numbers.
+        options: What each of their workers gets.
+    """
+
+    components: tuple[int, ...]
+    options: Options
+
+
 class Changing(Reports):
     """What can be changed about a map."""
 
@@ -55,6 +69,21 @@ class Changing(Reports):
     def options(self) -> Any:
         """The `Options` it was made with; `set_memory` and `set_disk` change them."""
         return self._keeper.options
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """What its components ask for: those that ask for the same share workers.
+
+        >>> import wingspan
+        >>> m = wingspan.map(abs, [-1, -2, -3], options=wingspan.Options(request_memory=[100, 100, 200]))
+        >>> [(one.components, one.options.request_memory >> 20) for one in m.requests]
+        [((0, 1), 100), ((2,), 200)]
+        """
+        self._keeper.refresh()
+        return tuple(
+            Request(components=tuple(members), options=options)
+            for options, members in self._keeper.requests()
+        )
 
     @told("changed")
     def set_memory(self, size: int | str) -> Edited:
@@ -87,7 +116,12 @@ class Changing(Reports):
             raise folder.removed()
         with lock(folder.path / "lock", patience=_PATIENCE):
             folder.read_info()
-            folder.update_info(options={**folder.info.options, option: bytes_})
+            keeper.refresh()
+            newest = max(keeper.results.plans)
+            folder.update_info(
+                options={**folder.info.options, option: bytes_},
+                edited={**folder.info.edited, option: (bytes_, newest)},
+            )
         keeper.read_options()
         done = keeper.change(**{option.removeprefix("request_"): bytes_})
         return Edited(
@@ -106,6 +140,7 @@ class Changing(Reports):
         Raises:
             PoolError: The map's pool cannot be used.
         """
+        self._keeper.refresh()
         return self._keeper.description()
 
     def pause(self) -> None:

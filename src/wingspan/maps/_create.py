@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from wingspan.maps._folder import remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
 from wingspan.maps._info import MapInfo
 from wingspan.maps._map import Map
+from wingspan.maps._needs import Asked, options_for
 from wingspan.maps._new_folder import create_map_folder
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
@@ -34,7 +35,7 @@ from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import Progress
 from wingspan.settings import load_settings
-from wingspan.worker import compatibility, formats
+from wingspan.worker import compatibility, formats, rounds
 
 if TYPE_CHECKING:
     from wingspan.delivery.record import Delivery
@@ -74,9 +75,9 @@ def create(
         SettingsError: The site does not let workers have what the options ask for.
         SubmitError: This machine does not have the GPUs that the options ask for.
     """
-    if not pool.hands_out_gpus and options.workers != 0:
-        pool.check_gpus(JobDescription(name="", executable="", resources=resources_of(options)))
-    check_site(options, pool, load_settings().data_dir)
+    _check_pool(options, pool)
+    asked = Asked(options, call)
+    inputs = asked.reading(inputs)
     fixed = FixedFiles(options.input_files, function.files)
     if options.component_input_files is not None:
         inputs = with_component_files(inputs, options.component_input_files, fixed)
@@ -94,7 +95,7 @@ def create(
         info=_info_of(func, call, tag, pool, options, prepared[1] if prepared else None),
         archive=worker_zipapp(),
         workers=lambda count: min(count, _planned_workers(options, pool, count)),
-        block_size=options.block_size,
+        plan=lambda to_do, workers: _first_plan(asked, options, pool, to_do, workers),
         fixed=fixed,
         files=lambda: _files_of(function, fixed, options),
         memo=memo,
@@ -108,11 +109,30 @@ def create(
         write_tag(tags_root(), tag, folder.info.id)
         made = Map(folder)
         if options.workers != 0 and not (memo is not None and memo.is_complete):
-            made._keeper.add_workers(folder.info.workers, pool)
+            made._keeper.begin(pool)
     except BaseException:
         remove_map_folder(folder.path, tag)
         raise
     return made
+
+
+def _check_pool(options: Options, pool: Pool) -> None:
+    """See that the pool takes such workers, before anything is written."""
+    if not pool.hands_out_gpus and options.workers != 0:
+        pool.check_gpus(JobDescription(name="", executable="", resources=resources_of(options)))
+    check_site(options, pool, load_settings().data_dir)
+
+
+def _first_plan(
+    asked: Asked, options: Options, pool: Pool, to_do: Sequence[int], workers: int
+) -> rounds.Plan:
+    """What the first round does: components that are to be done, in groups that need the same."""
+    groups = asked.groups(to_do)
+    if not groups:
+        return rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size)
+    for needs, _ in groups:
+        _check_pool(options_for(options, needs), pool)
+    return rounds.plan_by_needs(rounds.INITIAL, groups, workers, options.block_size)
 
 
 def _info_of(
@@ -142,6 +162,7 @@ def _info_of(
         wingspan=__version__,
         environment=delivery.to_json() if delivery else None,
         functions=2,  # its workers know what a round is that names another function
+        needs=1,  # and one whose components need different things
         code=describe(func),
         made_in=working_folder(),
         n=0,
@@ -195,7 +216,7 @@ def _prepare(
         return None
     from wingspan.delivery.prepare import as_environment, needs_by_lock, prepare
 
-    gpus = options.request_gpus > 0
+    gpus = options.request_gpus > 0 or "request_gpus" in options.each
 
     def look(environment: LockedEnvironment) -> None:
         if environment.python is None:

@@ -9,11 +9,12 @@ import attrs
 
 from wingspan.worker import formats
 
-__all__ = ["FORMAT", "FORMATS", "MapInfo"]
+__all__ = ["FORMAT", "FORMATS", "FORMAT_WITH_PARTS", "MapInfo"]
 
 #: The format that is written, and those that can be read. In format 1 frames are of an older kind, and
-#: nothing is in pieces.
-FORMAT, FORMATS = 2, frozenset({1, 2})
+#: nothing is in pieces. In format 3 there are rounds with several parts (`wingspan.worker.parts`).
+FORMAT, FORMATS = 2, frozenset({1, 2, 3})
+FORMAT_WITH_PARTS = 3
 
 
 def _names(given: Iterable[str]) -> tuple[str, ...]:
@@ -42,6 +43,9 @@ class MapInfo:
         wingspan: Version that made it.
         environment: Its locked environment, or None.
         functions: 2: its workers know what a round is that names another function.
+        needs: 1: its workers know what a round of several parts is.
+        edited: What jobs are to ask for since `Map.set_memory` or `set_disk`, whatever rounds say that are
+            not newer: by option, the value and the newest round then.
         code: Where its function comes from; see `FunctionVersion.read`.
         made_in: Folder that it was made in.
         workers: How many were planned.
@@ -73,6 +77,8 @@ class MapInfo:
     wingspan: str | None = None
     environment: Mapping[str, Any] | None = None
     functions: int | None = None
+    needs: int | None = None
+    edited: Mapping[str, tuple[int, int]] = attrs.field(factory=dict)
     code: Mapping[str, Any] | None = None
     made_in: str | None = None
     n: int

@@ -13,7 +13,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from wingspan.errors import PoolError
@@ -58,8 +58,8 @@ class Keeper(Submits):
     def __init__(self, folder: MapFolder) -> None:
         self.folder = self._folder = folder
         self.results = Results(folder)
-        self.state = KeeperState(self.results, time.monotonic())
         self.read_options()
+        self.state = KeeperState(self.results, time.monotonic(), self.options.as_dict())
         self.lock = threading.RLock()
         self._watchers: dict[str, JobWatcher] = {}
         self._pools: dict[str, Pool] = {}
@@ -295,7 +295,9 @@ class Keeper(Submits):
     def _do_submit(self, request: ev.Submit) -> None:
         if not self.finished:
             pool = self._pool(request.kind) if request.kind is not None else None
-            self.add_workers(request.count, pool, for_held=request.for_held)
+            self.add_workers(
+                request.count, pool, for_held=request.for_held, for_unserved=request.for_unserved
+            )
 
     def _do_note(self, request: ev.Note) -> ev.Event:
         self._deeds.note(request.action, request.clusters)
@@ -352,24 +354,47 @@ class Keeper(Submits):
             return self._rounds_published > before
 
     @told("done again")
-    def publish(self, kind: str, components: Iterable[int], function: str = rounds.FUNCTION) -> bool:
+    def publish(
+        self,
+        kind: str,
+        components: Iterable[int],
+        function: str = rounds.FUNCTION,
+        change: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+    ) -> bool:
         """Publish the next round; True if ours was put in place (another writer may have been first).
 
         Args:
             kind: Of the round.
             components: What it does.
             function: File of the function that a `rounds.RERUN` calls.
+            change: What a component needs -> what it needs from now on.
         """
         if kind == rounds.RERUN:
             forget_checkpoints(self.folder, self.results)
-        won = self._publish(kind, components, function)
+        won = self._publish(kind, components, function, change)
         self._follow(ev.Published(won))
         return won
 
-    def _publish(self, kind: str, components: Iterable[int], function: str = rounds.FUNCTION) -> bool:
+    def _publish(
+        self,
+        kind: str,
+        components: Iterable[int],
+        function: str = rounds.FUNCTION,
+        change: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+    ) -> bool:
         newest = max(self.results.plans)
         workers = self.options.workers or self.folder.info.workers
-        plan = rounds.plan_for(kind, components, workers, self.options.block_size, function)
+        block_size = self.options.block_size
+        if change is None:
+            plan = rounds.plan_again(self.results.plans, kind, components, workers, block_size, function)
+        else:
+            groups = [
+                (change(needs), members)
+                for needs, members in rounds.groups_of(self.results.plans, components)
+            ]
+            plan = rounds.plan_by_needs(kind, groups, workers, block_size, function)
+        if plan.has_needs:
+            self._write_in_parts()
         nonce = f"c{os.getpid()}-{time.time_ns()}"
         folders = rounds.OLD_FOLDERS if self.folder.is_old else rounds.FOLDERS
         won = rounds.publish(self.folder.transport, self.folder.key, newest + 1, plan, nonce, folders)

@@ -289,11 +289,13 @@ class Submit(_Value):
         kind: The pool; None: the map's own.
         count: How many; None: as many as what is unfinished deserves.
         for_held: They take the place of held ones.
+        for_unserved: They do components that no worker is there for.
     """
 
     kind: str | None = None
     count: int | None = None
     for_held: bool = False
+    for_unserved: bool = False
 
 
 class Note(_Value):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from wingspan.maps import _keeper_events as ev
@@ -20,6 +20,7 @@ from wingspan.maps._components import Components, WorkerStart
 from wingspan.maps._deeds import COMPLETE
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._lost import lost_components, why_lost
+from wingspan.maps._unserved import Unserved
 from wingspan.pools import Action, JobState
 from wingspan.pools.submissions import LoggedSubmission
 from wingspan.worker import rounds
@@ -33,12 +34,10 @@ REVIVE_SECONDS = 3.0
 #: Seconds between two requests to look for work now, and for how long they are made after a submission.
 RESCHEDULE_SECONDS, RESCHEDULE_FOR = 0.1, 2.0
 #: Silence of log and results after which the scheduler is asked, growing to the maximum (s).
-ASK_AFTER_SECONDS = 20.0
-ASK_AT_MOST_EVERY = 600.0
-#: A component whose worker was lost so often is given up.
-MAX_REPAIRS = 3
-#: So many workers are started in the place of held ones.
-MAX_SUBSTITUTES = 2
+ASK_AFTER_SECONDS, ASK_AT_MOST_EVERY = 20.0, 600.0
+#: A component whose worker was lost so often is given up; so many workers are started in the place of held
+#: ones.
+MAX_REPAIRS, MAX_SUBSTITUTES = 3, 2
 #: So often workers are started anew without anything getting finished.
 MAX_FRUITLESS = 10
 #: When workers that were just started have ended so often without a word, the user is told: their start is
@@ -46,15 +45,14 @@ MAX_FRUITLESS = 10
 MAX_SILENT_ENDS = 2
 #: Workers that refuse before the map says so, if none succeeded.
 TELLING_REFUSALS = 3
-#: Records come so often from workers that are well (s).
-SILENT_SECONDS = 20.0
-#: All jobs ended and their claims are undone: wait so long for records on their way (s).
-SETTLE_SECONDS = 0.5
+#: Records come so often from workers that are well, and so long is waited for records on their way when all
+#: jobs have ended and their claims are undone (s).
+SILENT_SECONDS, SETTLE_SECONDS = 20.0, 0.5
 #: Jobs in these states cost a place in the queue and do nothing.
 _WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})
 #: What jobs in these states had claimed, they do not do now.
 _LOST = frozenset({JobState.HELD, JobState.COMPLETED, JobState.REMOVED})
-_EMPTY: Mapping[str, Set[str]] = types.MappingProxyType({})
+_EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class KeeperState:
@@ -73,10 +71,13 @@ class KeeperState:
     Args:
         components: What is known of the components.
         now: The time (s).
+        usual: What the map's options ask for.
     """
 
-    def __init__(self, components: Components, now: float) -> None:
+    def __init__(self, components: Components, now: float, usual: Mapping[str, Any] = _EMPTY) -> None:
         self.components = components
+        self.usual = usual
+        self._unserved = Unserved()
         self.jobs = Jobs()
         self.entries: tuple[LoggedSubmission, ...] = ()
         self.changed = False
@@ -278,6 +279,8 @@ class KeeperState:
         if live:
             yield from self._repair_lost()
             yield from self._replace_held(live)
+            if self._unserved.is_due(self.components, self.entries, self.jobs, self.usual, now):
+                yield ev.Submit(for_unserved=True)
         elif (
             not self.removed
         ):  # else it is not ours to start others: its owner, or an administrator, took the jobs away

@@ -5,16 +5,27 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from wingspan._files import append_line, lock
+from wingspan._words import counted, ranges_text
 from wingspan.errors import PoolError, SubmitError
 from wingspan.maps import _keeper_events as ev
+from wingspan.maps._errors import MapError
 from wingspan.maps._folder import MapFolder, told
+from wingspan.maps._info import FORMAT_WITH_PARTS
 from wingspan.maps._keeper_state import KeeperState
+from wingspan.maps._needs import largest, options_for
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
+from wingspan.maps._unserved import unfinished_groups, unserved
 from wingspan.maps._worker_job import worker_job
 from wingspan.pools import Changed, Pool, get_pool
 from wingspan.pools.submissions import by_pool
+from wingspan.worker import rounds
+from wingspan.worker.parts import NEEDS, needs_line
 
 __all__ = ["Submits"]
 
@@ -53,32 +64,118 @@ class Submits:
         places = [one.place for one in self.folder.submissions.entries() if one.pool == kind]
         return get_pool(kind, places[-1] if places else None)
 
+    # -- workers ---------------------------------------------------------------------------------------------
+
+    def begin(self, pool: Pool) -> None:
+        """Submit the first workers of a map that was just made."""
+        if self.folder.info.format < FORMAT_WITH_PARTS:
+            self.add_workers(self.folder.info.workers, pool)
+            return
+        self.results.poll()
+        self.add_workers(None, pool)
+
     @told("given workers")
-    def add_workers(self, count: int | None, pool: Pool | None = None, *, for_held: bool = False) -> int:
+    def add_workers(
+        self,
+        count: int | None,
+        pool: Pool | None = None,
+        *,
+        for_held: bool = False,
+        for_unserved: bool = False,
+        needs: Sequence[Mapping[str, Any]] | None = None,
+    ) -> int:
         """Submit `count` workers, or (None) as many as suit what is unfinished.
 
         Returns how many were submitted.
 
-        With `count` None, a map whose workers are all external gets none.
+        With `count` None, a map whose workers are all external gets none. Where components need different
+        things, so many workers do everything and ask for the most that any component needs; with `count`
+        None each group of components gets its own.
+
+        Args:
+            count: How many.
+            pool: Where; None: the map's own.
+            for_held: They take the place of held ones.
+            for_unserved: Only for components that no worker is there for.
+            needs: Only for components that need this.
         """
         if count is None and self.options.workers == 0:
             return 0
         pool = pool or self._pool(self.folder.info.pool)
         pool.make_ready()
+        if any(plan.has_needs for plan in self.results.plans.values()):
+            if count is not None:
+                return self._submit(pool, count, needs=None, for_held=for_held) if count else 0
+            if for_unserved:
+                wanted = unserved(self.results, self.state.entries, self.state.jobs, self.options.as_dict())
+            else:
+                wanted = unfinished_groups(self.results)
+            if needs is not None:
+                wanted = [group for group in wanted if group[0] in needs]
+            return self._submit_groups(pool, wanted, for_held=for_held)
         if count is None:
             left = max(1, self.results.n - self.results.finished + len(self.results.retryable))
             count = min(left, self.options.workers or pool.default_workers(left))
         return self._submit(pool, count, for_held=for_held) if count else 0
 
-    def _submit(self, pool: Pool, count: int, *, for_held: bool) -> int:
+    def _submit_groups(
+        self, pool: Pool, groups: Sequence[tuple[Mapping[str, Any], Sequence[int]]], *, for_held: bool
+    ) -> int:
+        """Workers for each of these groups, by their size: at least one each."""
+        left = sum(len(members) for _, members in groups)
+        most = self.options.workers or pool.default_workers(max(1, left))
+        done = 0
+        for needs, members in groups:
+            some = max(1, min(len(members), most * len(members) // left))
+            done += self._submit(pool, some, needs=needs, for_held=for_held)
+        return done
+
+    def options_of(self, needs: Mapping[str, Any] | None) -> Options:
+        """What workers ask for that do components with these needs; None: that do everything."""
+        edited = self.folder.info.edited
+        if needs is None:
+            most = largest(self.options, self.results.plans)
+            return options_for(
+                self.options,
+                {
+                    "request_cpus": most.cpus,
+                    "request_memory": most.memory,
+                    "request_disk": most.disk,
+                    "request_gpus": most.gpus,
+                    "time": most.time_limit,
+                },
+            )
+        since = min(
+            (
+                number
+                for number, plan in self.results.plans.items()
+                if any(part.needs == needs for part in plan.parts)
+            ),
+            default=0,
+        )
+        over = {name: value for name, (value, number) in edited.items() if name in needs and since <= number}
+        return options_for(self.options, {**needs, **over})
+
+    def _submit(
+        self,
+        pool: Pool,
+        count: int,
+        *,
+        needs: Mapping[str, Any] | None = types.MappingProxyType({}),
+        for_held: bool,
+    ) -> int:
         with self.lock:
             self.folder.read_info()
             self.read_options()  # another process may have changed them
+            options, plain = self.options_of(needs), None if needs is None else dict(needs)
             most, left = pool.largest_submission(count), count
             while left:
                 some = min(most, left)
                 first = self.folder.reserve_workers(some, pool.kind, pool.place)
-                job = worker_job(self.folder, self.options, pool, first, some)
+                if plain != {}:  # what no line says has the map's options
+                    line = needs_line(self.folder.key, first, some, plain)
+                    append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
+                job = worker_job(self.folder, options, pool, first, some)
                 try:
                     submission = pool.submit(job)
                 except SubmitError:
@@ -87,7 +184,13 @@ class Submits:
                         raise
                     break  # the workers that were submitted can do everything
                 with contextlib.suppress(FileNotFoundError):
-                    self.folder.submissions.add(submission, first=first, place=pool.place, for_held=for_held)
+                    self.folder.submissions.add(
+                        submission,
+                        first=first,
+                        place=pool.place,
+                        for_held=for_held,
+                        needs="all" if plain is None else plain or None,
+                    )
                 if not self.folder.exists:
                     # The map was removed meanwhile. Nobody else knows of these jobs.
                     with contextlib.suppress(PoolError):
@@ -99,10 +202,43 @@ class Submits:
             self._follow(ev.Submitted(time.monotonic(), pool.kind))
             return count - left
 
+    def _write_in_parts(self) -> None:
+        """From now on the map has rounds with several parts: what does not know them reads it no more.
+
+        Raises:
+            MapError: Its workers do not know them either.
+        """
+        info = self.folder.info
+        if info.format >= FORMAT_WITH_PARTS:
+            return
+        if not info.needs:
+            raise MapError(
+                f"the map {info.tag!r} was made by a Wingspan whose workers all ask for the same",
+                hint="make a new map of the inputs that are left: wingspan.map(f, [m.input(i) for i in m.errors])",
+            )
+        with lock(self.folder.path / "lock", patience=20.0):
+            self.folder.read_info()
+            self.folder.update_info(format=FORMAT_WITH_PARTS)
+
+    def requests(self) -> list[tuple[Options, list[int]]]:
+        """What components ask for, and which these are."""
+        groups = rounds.groups_of(self.results.plans, range(self.results.n))
+        return [(self.options_of(needs), list(members)) for needs, members in groups]
+
     def description(self) -> str:
-        """What the map's pool is told when workers are submitted."""
+        """What the map's pool is told when workers are submitted, for each group of components that need the
+        same."""
         pool = self._pool(self.folder.info.pool)
-        return pool.describe(worker_job(self.folder, self.options, pool, 0, max(1, self.folder.info.workers)))
+        asked, texts = self.requests(), []
+        most = self.options.workers or self.folder.info.workers
+        for options, members in asked:
+            count = max(1, min(len(members), most * len(members) // max(1, self.results.n)))
+            text = pool.describe(worker_job(self.folder, options, pool, 0, count))
+            if len(asked) > 1:
+                components = ranges_text(members)
+                text = f"# {counted(len(members), 'component')}: {components}\n{text}"
+            texts.append(text)
+        return "\n".join(texts)
 
     def change(self, *, memory: int | None = None, disk: int | None = None) -> Changed:
         """Have jobs that wait ask for so much (bytes); see `wingspan.pools.Pool.change`."""

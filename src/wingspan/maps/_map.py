@@ -24,6 +24,8 @@ from wingspan.maps._errors import (
 )
 from wingspan.maps._failures import summary
 from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root, told
+from wingspan.maps._layered import check_options
+from wingspan.maps._needs import changed_needs
 from wingspan.maps._origins import Origins
 from wingspan.maps._output_files import Fetching
 from wingspan.maps._status import MapStatus
@@ -36,6 +38,7 @@ from wingspan.views._showable import Showable
 from wingspan.worker import rounds
 
 if TYPE_CHECKING:
+    from wingspan.maps._options import Options
     from wingspan.views._source import Source
 
 __all__ = ["Map"]
@@ -203,6 +206,7 @@ class Map(Origins, Changing, Fetching, Showable):
         components: Iterable[int] | Callable[[ComponentError], Any] | None = None,
         *,
         function: Callable[..., Any] | None = None,
+        options: Options | None = None,
     ) -> Rerun:
         """Do components again, or (None) all that have no output and are not being done.
 
@@ -217,6 +221,8 @@ class Map(Origins, Changing, Fetching, Showable):
                 (`ComponentError`), and says whether that one is to be done again.
             function: Called from now on instead of the map's own, for these components and those that are
                 done again later. Outputs of others stay as they are. None: the function that was given last.
+            options: What these components ask for from now on, joined to what they asked for: more memory,
+                for instance. They get workers of their own.
 
         Returns:
             Which components, and with which function.
@@ -225,12 +231,14 @@ class Map(Origins, Changing, Fetching, Showable):
             IndexError: There is no such component.
             InvalidInputs: `components` is a function, and raises.
             MapDamaged: The inputs, the function or the environment's bundle are not all there any more.
+            SettingsError: One of `options` is of the whole map, such as ``retries``.
             NotPicklable, PythonsDiffer: `function` cannot travel, or its workers could not read it.
 
         If the function has changed in this session or in its file since the map got it, a notice on standard
         error says so.
         """
         self._keeper.refresh()
+        change = None if options is None else changed_needs(self.options, check_options(options))
         results = self._keeper.results
         if components is None:
             # A component that a worker is at has not failed yet.
@@ -256,7 +264,7 @@ class Map(Origins, Changing, Fetching, Showable):
             self._keeper.refresh()
         else:
             check_function(self._folder, file, known[file])
-        while not self._keeper.publish(rounds.RERUN, chosen, file):
+        while not self._keeper.publish(rounds.RERUN, chosen, file, change):
             continue  # another process published a round at the same moment: try the next number
         mark_unread(self._folder)
         if self.options.memo:
@@ -265,7 +273,8 @@ class Map(Origins, Changing, Fetching, Showable):
             forget(self._folder, chosen)
         # Workers that seem to run may be about to end. So others are submitted; they end at once if they are
         # not needed.
-        self._keeper.add_workers(None)
+        needs = [needs for needs, _ in rounds.groups_of(results.plans, chosen)]
+        self._keeper.add_workers(None, needs=needs)
         version = versions(self._folder, results.plans)[file]
         told = notices(version, function)
         for one in told:
@@ -286,6 +295,9 @@ class Map(Origins, Changing, Fetching, Showable):
     @told("given workers")
     def add_workers(self, count: int, pool: str | None = None) -> None:
         """Let more workers join, from this map's pool or another: all share the same blocks.
+
+        Where components need different things, these workers do all of them, and ask for the most that any
+        needs.
 
         Args:
             count: How many.

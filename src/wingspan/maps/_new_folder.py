@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from wingspan._files import not_written
 from wingspan.maps._carried import FixedFiles
 from wingspan.maps._errors import MapError, no_inputs
 from wingspan.maps._folder import MapFolder, maps_root
-from wingspan.maps._info import MapInfo
+from wingspan.maps._info import FORMAT_WITH_PARTS, MapInfo
 from wingspan.maps._inputs import FromInputs, write_inputs
 from wingspan.maps._pickled import PickledFunction
 from wingspan.progress import NO_PROGRESS, Progress
@@ -37,7 +37,7 @@ def create_map_folder(
     info: MapInfo,
     archive: Path,
     workers: Callable[[int], int],
-    block_size: int | None,
+    plan: Callable[[Sequence[int], int], rounds.Plan],
     fixed: FixedFiles,
     files: Callable[[], Mapping[str, Any] | None],
     memo: Memo | None = None,
@@ -52,7 +52,8 @@ def create_map_folder(
         info: What ``map.json`` is to say, but for what is counted here.
         archive: The worker's zipapp.
         workers: Number of components -> how many workers to plan for.
-        block_size: Components of a block, or None.
+        plan: Components that are to be done, and number of workers -> the first round. Called when all
+            inputs are read.
         fixed: Files that all components get.
         files: What workers are told of files (see `MapInfo`), asked for when all that travels is written.
         memo: Looks for outputs that are there already; None: all are computed.
@@ -83,7 +84,7 @@ def create_map_folder(
         counted = attrs.evolve(
             info, n=count, workers=workers(count), holds_code=function.holds_code or inputs_hold_code
         )
-        whole = _write_rest(temporary, function, counted, archive, block_size, files, memo, workers)
+        whole = _write_rest(temporary, function, counted, archive, plan, files, memo, workers)
         if before_it_is_in_place is not None:
             before_it_is_in_place(temporary, whole.holds_code)
         temporary.rename(root / info.id)
@@ -113,7 +114,7 @@ def _write_rest(
     function: PickledFunction,
     info: MapInfo,
     archive: Path,
-    block_size: int | None,
+    plan: Callable[[Sequence[int], int], rounds.Plan],
     files: Callable[[], Mapping[str, Any] | None],
     memo: Memo | None,
     workers: Callable[[int], int],
@@ -131,12 +132,13 @@ def _write_rest(
     if memo is not None:
         to_do = memo.fill(folder, info.id, key, info.n, has_files=told is not None)
         info = attrs.evolve(info, workers=workers(max(1, len(to_do))))
-    plan = rounds.plan_for(rounds.INITIAL, to_do, info.workers, block_size)
-    new.write_whole("rounds/0/plan", plan.dumps(key, 0))
+    first = plan(to_do, info.workers)
+    new.write_whole("rounds/0/plan", first.dumps(key, 0))
     worker = folder / "worker.pyz"
     new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
     whole = attrs.evolve(
         info,
+        format=FORMAT_WITH_PARTS if first.has_needs else info.format,
         function_bytes=function_bytes,
         archive_bytes=worker.stat().st_size,
         own_modules=sorted(function.own.packed),

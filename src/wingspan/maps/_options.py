@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
 from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
-from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration, parse_size
+from wingspan.jobs import ClassAdValue, Size, all_of
 from wingspan.maps._file_options import copied, paths, per_component, remaps
+from wingspan.maps._requests import is_for_each, parse_request, positive, values_of
 from wingspan.settings import Settings, origins
 
 __all__ = ["Options", "default_options", "option_names"]
@@ -42,14 +42,11 @@ RESERVED_ATTRIBUTES = frozenset(
 )
 
 
-def _positive(what: str, value: Any, least: int = 1) -> int:
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)  # from an environment variable, or a program that has only texts
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SettingsError(
-            f"{what}={value!r} must be a whole number, at least {least}", hint=f"for example {what}={least}"
-        )
-    return value
+_Value = TypeVar("_Value")
+#: One value for each component, or a function that says it of the input.
+EachOf: TypeAlias = Sequence[_Value] | Callable[..., _Value]
+#: What a worker asks for where nobody says anything.
+_USUAL = {"request_cpus": 1, "request_gpus": 0}
 
 
 @attrs.frozen(init=False)
@@ -58,6 +55,10 @@ class Options:
 
     Options never change. `merged` joins several to new ones. A map gets the default options of the settings,
     joined with those of a `wingspan.mapped` function and those of the call.
+
+    `request_cpus`, `request_memory`, `request_disk`, `request_gpus`, `time` and `requirements` may be a list
+    with a value for each component, or a function that is called with each input. Components that ask for
+    the same share workers.
 
     Args:
         request_cpus: Cores of each worker.
@@ -130,26 +131,29 @@ class Options:
     seed: int | None
     #: Names of the options that somebody has set, be it to their default.
     given: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
+    #: Options that say something else for each component, with a list of their values, or the function.
+    each: Mapping[str, tuple[Any, ...] | Callable[..., Any]] = attrs.field(init=False, hash=False, repr=False)
 
     def __new__(cls, **options: Any) -> Options:
         """Remember which options are set: the others give way to other layers."""
         self = super().__new__(cls)
         object.__setattr__(self, "given", frozenset(options))
+        object.__setattr__(self, "each", {})
         return self
 
     def __init__(
         self,
         *,
-        request_cpus: int = 1,
-        request_memory: int | str | None = None,
-        request_disk: int | str | None = None,
-        request_gpus: int = 0,
-        time: int | str | None = None,
+        request_cpus: int | EachOf[int] = 1,
+        request_memory: int | str | EachOf[int | str | None] | None = None,
+        request_disk: int | str | EachOf[int | str | None] | None = None,
+        request_gpus: int | EachOf[int] = 0,
+        time: int | str | EachOf[int | str | None] | None = None,
         workers: int | None = None,
         block_size: int | None = None,
         retries: int = 0,
         max_idle: int | None = None,
-        requirements: str | None = None,
+        requirements: str | EachOf[str | None] | None = None,
         environment: Any = None,
         profile: str | None = None,
         switches: Iterable[str] = (),
@@ -166,30 +170,27 @@ class Options:
     ) -> None:
         for name in unknown:
             raise _unknown(name)
-        if requirements is not None and (
-            not isinstance(requirements, str) or not requirements.strip() or not requirements.isprintable()
-        ):
-            raise SettingsError(
-                f"requirements={requirements!r} is no ClassAd expression",
-                hint='for example requirements="HasSingularity"',
-            )
-        _check_expression(requirements)
+        asked: dict[str, Any] = {
+            "request_cpus": request_cpus,
+            "request_memory": request_memory,
+            "request_disk": request_disk,
+            "request_gpus": request_gpus,
+            "time": time,
+            "requirements": requirements,
+        }
+        each = {name: values_of(name, value) for name, value in asked.items() if is_for_each(value)}
+        asked.update((name, _USUAL.get(name)) for name in each)
         if profile is not None and not isinstance(profile, str):
             raise SettingsError(
                 f"profile={profile!r} is no name of a site profile", hint='for example profile="chtc"'
             )
         switches = (switches,) if isinstance(switches, str) else tuple(switches)
         self.__attrs_init__(
-            request_cpus=_positive("request_cpus", request_cpus),
-            request_memory=None if request_memory is None else parse_size(request_memory, "request_memory"),
-            request_disk=None if request_disk is None else parse_size(request_disk, "request_disk"),
-            request_gpus=_positive("request_gpus", request_gpus, 0),
-            time=parse_duration(time),
-            workers=None if workers is None else _positive("workers", workers, 0),
-            block_size=None if block_size is None else _positive("block_size", block_size),
-            retries=_positive("retries", retries, 0),
-            max_idle=None if max_idle is None else _positive("max_idle", max_idle),
-            requirements=requirements,
+            **{name: parse_request(name, value) for name, value in asked.items()},
+            workers=None if workers is None else positive("workers", workers, 0),
+            block_size=None if block_size is None else positive("block_size", block_size),
+            retries=positive("retries", retries, 0),
+            max_idle=None if max_idle is None else positive("max_idle", max_idle),
             environment=environment,
             profile=profile,
             switches=switches,
@@ -201,8 +202,9 @@ class Options:
             component_input_files=per_component(component_input_files),
             output_remaps=remaps(output_remaps),
             own_folder=bool(own_folder),
-            seed=None if seed is None else _positive("seed", seed, 0),
+            seed=None if seed is None else positive("seed", seed, 0),
         )
+        object.__setattr__(self, "each", each)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON. `from_dict` reads them. Environment and files of components are left out."""
@@ -231,17 +233,25 @@ class Options:
         ('(HasX) && (HasY)', 1024, ['Project', 'WantGPULab'])
         """
         joined = {name: getattr(self, name) for name in self.given}
+        each: dict[str, Any] = dict(self.each)
         expressions = [self.requirements]
         for options in later:
             for name in options.given:
                 value = getattr(options, name)
-                if name == "requirements":
+                if name == "requirements" and name not in options.each:
                     expressions = [*expressions, value] if value is not None else []
-                    value = all_of(*expressions)
+                    each = each if value is not None else {**each, name: None}
+                elif name == "requirements":
+                    expressions.append(value)  # of all components; those of each one are joined to it later
                 elif name in _JOINED and name in joined:
                     value = _JOINED[name](joined[name], value)
-                joined[name] = value
-        return Options(**joined)
+                else:
+                    each.pop(name, None)
+                joined[name] = all_of(*expressions) if name == "requirements" else value
+            each.update(options.each)
+        new = Options(**joined)
+        object.__setattr__(new, "each", {name: values for name, values in each.items() if values is not None})
+        return new
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Options:
@@ -292,21 +302,6 @@ def _check_command(on_done: str | None) -> str | None:
             hint="""for example on_done='mail -s "$WINGSPAN_TAG $WINGSPAN_STATE" me </dev/null'""",
         )
     return on_done
-
-
-def _check_expression(requirements: str | None) -> None:
-    """Refuse what is no ClassAd expression, if HTCondor's bindings are installed."""
-    if requirements is None or importlib.util.find_spec("classad2") is None:
-        return
-    import classad2
-
-    try:
-        classad2.ExprTree(requirements)
-    except classad2.ClassAdException:
-        raise SettingsError(
-            f"requirements={requirements!r} is no ClassAd expression",
-            hint='for example requirements="HasSingularity"',
-        ) from None
 
 
 def _unknown(name: str) -> UnknownOption:

@@ -40,7 +40,8 @@ from wingspan.errors import SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._external import NOTE, NUMBERS, note_rendered
 from wingspan.maps._map import Map
-from wingspan.maps._worker_job import bundle_of, resources_of
+from wingspan.maps._needs import largest
+from wingspan.maps._worker_job import bundle_of
 from wingspan.pools.submit_description import classad_literal, joined, submit_line, submit_value
 from wingspan.worker import trust
 
@@ -100,7 +101,8 @@ def render_map(
 
 def map_resources(found: Map) -> Resources:
     """What a worker of `found` asks of a machine, by the map's options and its environment."""
-    return with_environment(found, resources_of(found.options))
+    found._keeper.refresh()
+    return with_environment(found, largest(found.options, found._keeper.results.plans))
 
 
 def with_environment(found: Map, resources: Resources) -> Resources:

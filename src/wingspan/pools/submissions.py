@@ -36,6 +36,7 @@ class LoggedSubmission(Submission):
         inputs: Of a run: which version of the inputs the jobs have.
         for_held: Of a map: these workers take the place of others that are held.
         external: A person has submitted the jobs with the scheduler's own commands.
+        needs: Of a map: what these workers need beyond the map's options; ``"all"``: they do everything.
     """
 
     first: int
@@ -44,6 +45,7 @@ class LoggedSubmission(Submission):
     inputs: int = 0
     for_held: bool = False
     external: bool = False
+    needs: Any = None
 
     @property
     def numbers(self) -> range:
@@ -69,6 +71,7 @@ class LoggedSubmission(Submission):
             inputs=int(entry.get("inputs") or 0),
             for_held=bool(entry.get("for_held")),
             external=bool(entry.get(_EXTERNAL)),
+            needs=entry.get("needs"),
         )
         if not read.pool or not read.cluster or min(read.count, read.first, read.inputs) < 0:
             raise ValueError(f"no submission: {entry!r}")
@@ -81,6 +84,7 @@ class LoggedSubmission(Submission):
             "inputs": self.inputs,
             "for_held": self.for_held,
             _EXTERNAL: self.external,
+            "needs": self.needs,
         }
         return {
             "pool": self.pool,
@@ -129,6 +133,7 @@ class SubmissionLog:
         inputs: int = 0,
         for_held: bool = False,
         external: bool = False,
+        needs: Any = None,
     ) -> None:
         """Write down jobs that a pool took; the arguments are those of `LoggedSubmission`.
 
@@ -145,6 +150,7 @@ class SubmissionLog:
             inputs=inputs,
             for_held=for_held,
             external=external,
+            needs=needs,
         )
         self._log.append(logged.to_json())
 

@@ -1,0 +1,233 @@
+"""What the components of a map need: taken down while the inputs are read, and gathered in few groups."""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any
+
+from wingspan.errors import SettingsError
+from wingspan.jobs import Resources, all_of
+from wingspan.maps._errors import InvalidInputs
+from wingspan.maps._options import Options
+from wingspan.maps._requests import PER_COMPONENT, parse_request
+from wingspan.maps._worker_job import resources_of
+from wingspan.worker import rounds
+
+__all__ = ["MOST_GROUPS", "Asked", "Group", "changed_needs", "largest", "options_for"]
+
+#: So many groups of workers a map has at most: where components ask for more different things, sizes and
+#: times are rounded up.
+MOST_GROUPS = 16
+#: How coarse sizes and times may become, one after the other: neighbours that differ by less are taken
+#: together.
+_RATIOS = (1.1, 1.25, 1.5, 2.0, 4.0, 16.0, math.inf)
+#: What can be rounded up.
+_AMOUNTS = frozenset({"request_memory", "request_disk", "time"})
+
+#: Needs, and the components that have them.
+Group = tuple[Mapping[str, Any], Sequence[int]]
+#: What one component asks for, in the order of the names.
+_Row = tuple[Any, ...]
+
+
+class Asked:
+    """What each component of a new map asks for.
+
+    Args:
+        options: The map's.
+        call: ``"map"``, or ``"starmap"`` where each input is ``(args, kwargs)``.
+    """
+
+    def __init__(self, options: Options, call: str) -> None:
+        self._options = options
+        self._starred = call == "starmap"
+        self._names = list(options.each)
+        self._rows: dict[_Row, int] = {}
+        self._row_of = array("I")
+
+    def reading(self, inputs: Iterable[Any]) -> Iterable[Any]:
+        """The inputs, each of them looked at as it passes.
+
+        Raises:
+            InvalidInputs: An option has more or fewer values than there are inputs, or a function cannot say
+                what a component asks for. What is only known when all inputs are read is raised then.
+        """
+        if not self._names:
+            return inputs
+        if isinstance(inputs, Sized):
+            self._check_lengths(len(inputs))
+        return self._looked_at(inputs)
+
+    def _check_lengths(self, count: int) -> None:
+        for name, values in self._options.each.items():
+            if not callable(values) and len(values) != count:
+                raise InvalidInputs(
+                    f"{name} has {len(values):,} values, and there are {count:,} inputs",
+                    hint=f"one value for each input, one for all, or a function of the input: {name}=lambda x: …",
+                )
+
+    def _looked_at(self, inputs: Iterable[Any]) -> Iterator[Any]:
+        known: dict[tuple[str, Any], Any] = {}
+        count = 0
+        for number, given in enumerate(inputs):
+            row = tuple(self._value(name, number, given, known) for name in self._names)
+            self._row_of.append(self._rows.setdefault(row, len(self._rows)))
+            count = number + 1
+            yield given
+        self._check_lengths(count)
+
+    def _value(self, name: str, number: int, given: Any, known: dict[tuple[str, Any], Any]) -> Any:
+        values = self._options.each[name]
+        if not callable(values):
+            return values[number] if number < len(values) else None  # their number is checked at the end
+        try:
+            value = values(*given[0], **given[1]) if self._starred else values(given)
+        except Exception as error:
+            raise InvalidInputs(
+                f"the function that says {name} fails for component {number}: {type(error).__name__}: {error}",
+                hint="it is called here with what the map's function is called with",
+            ) from error
+        try:
+            if (name, value) not in known:
+                known[name, value] = parse_request(name, value)
+            return known[name, value]
+        except (SettingsError, TypeError) as error:
+            told = error.message if isinstance(error, SettingsError) else f"{name}={value!r:.60}"
+            hint = error.hint if isinstance(error, SettingsError) else None
+            raise InvalidInputs(f"component {number}: {told}", hint=hint) from None
+
+    def groups(self, to_do: Iterable[int]) -> list[Group]:
+        """The groups of some components of a map whose inputs were all read; none where no component asks for
+        anything of its own.
+
+        Raises:
+            InvalidInputs: They ask for too many different things that cannot be rounded up.
+        """
+        if not self._names or not self._row_of:
+            return []
+        rounded = _few(list(self._rows), self._names)
+        groups: dict[str, tuple[Mapping[str, Any], list[int]]] = {}
+        group_of = []
+        for row in rounded:
+            needs = self._needs(row)
+            group_of.append(groups.setdefault(json.dumps(needs, sort_keys=True), (needs, []))[1])
+        for component in to_do:
+            group_of[self._row_of[component]].append(component)
+        return [(needs, members) for needs, members in groups.values() if members]
+
+    def _needs(self, row: _Row) -> dict[str, Any]:
+        needs = dict(zip(self._names, row, strict=True))
+        if "requirements" in needs:
+            needs["requirements"] = all_of(self._options.requirements, needs["requirements"])
+        return {name: value for name, value in needs.items() if value != getattr(self._options, name)}
+
+
+def _few(rows: list[_Row], names: list[str]) -> list[_Row]:
+    """The rows, with sizes and times rounded up until there are `MOST_GROUPS` different ones at most.
+
+    >>> _few([(10,), (11,), (500,)], ["request_memory"])
+    [(10,), (11,), (500,)]
+    >>> len(set(_few([(size,) for size in range(1000, 9000)], ["request_memory"])))
+    13
+    """
+    if len(set(rows)) <= MOST_GROUPS:
+        return rows
+    amounts = [at for at, name in enumerate(names) if name in _AMOUNTS]
+    kinds = {tuple(value for at, value in enumerate(row) if at not in amounts) for row in rows}
+    if len(kinds) > MOST_GROUPS:
+        told = ", ".join(name for name in names if name not in _AMOUNTS)
+        raise InvalidInputs(
+            f"the components ask for {len(kinds)} different things ({told}), and a map has {MOST_GROUPS} groups of workers "
+            "at most",
+            hint="ask for fewer different ones, or make several maps",
+        )
+    for ratio in _RATIOS:
+        boxes = [_box(row, amounts, ratio) for row in rows]
+        if len(set(boxes)) <= MOST_GROUPS:
+            break
+    most: dict[_Row, list[Any]] = {}
+    for row, box in zip(rows, boxes, strict=True):
+        known = most.setdefault(box, list(row))
+        for at in amounts:
+            if row[at] is not None:
+                known[at] = max(known[at], row[at])
+    final = {box: tuple(values) for box, values in most.items()}
+    return [final[box] for box in boxes]
+
+
+def _box(row: _Row, amounts: list[int], ratio: float) -> _Row:
+    """What rows have in common that are taken together."""
+    return tuple(
+        value
+        if at not in amounts or value is None
+        else 0
+        if ratio == math.inf
+        else int(math.log(value) / math.log(ratio))
+        for at, value in enumerate(row)
+    )
+
+
+def options_for(options: Options, needs: Mapping[str, Any]) -> Options:
+    """The options of workers that do components with these needs.
+
+    >>> options_for(Options(request_cpus=2), {"request_memory": 1 << 30}).request_memory
+    1073741824
+    """
+    return Options.from_dict({**options.as_dict(), **needs}) if needs else options
+
+
+def largest(options: Options, plans: Mapping[int, rounds.Plan]) -> Resources:
+    """What workers ask for that do everything: the most that any component needs."""
+    asked = [
+        resources_of(options_for(options, part.needs)) for plan in plans.values() for part in plan.parts
+    ] or [resources_of(options)]
+
+    def most(name: str) -> Any:
+        values = [getattr(one, name) for one in asked]
+        return max((value for value in values if value is not None), default=None)
+
+    return Resources(
+        cpus=most("cpus"),
+        memory=most("memory"),
+        disk=most("disk"),
+        gpus=most("gpus"),
+        time_limit=most("time_limit"),
+    )
+
+
+#: Options that components may be done again with, beside those of `PER_COMPONENT`.
+_FOR_RERUN = frozenset({"custom", "submit", "profile", "switches"})
+
+
+def changed_needs(usual: Options, changes: Options) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """How `Map.rerun` changes needs, when it is given other options.
+
+    Args:
+        usual: The map's options.
+        changes: What the components are to be done again with.
+
+    Raises:
+        SettingsError: One of `changes` is of the whole map.
+    """
+    if changes.each:
+        name = next(iter(changes.each))
+        raise SettingsError(
+            f"rerun takes one {name} for all components that it does again",
+            hint=f"call it once for each value: m.rerun([3, 4], options=Options({name}=…))",
+        )
+    for name in sorted(changes.given - PER_COMPONENT.keys() - _FOR_RERUN):
+        raise SettingsError(
+            f"rerun cannot change {name}: it is the same for the whole map",
+            hint=f"options that it takes: {', '.join(sorted({*PER_COMPONENT, *_FOR_RERUN}))}",
+        )
+
+    def change(needs: Mapping[str, Any]) -> dict[str, Any]:
+        joined = options_for(usual, needs).merged(changes).as_dict()
+        base = usual.as_dict()
+        kept = {*PER_COMPONENT, *_FOR_RERUN}
+        return {name: value for name, value in joined.items() if name in kept and value != base[name]}
+
+    return change
