@@ -56,7 +56,6 @@ def test_sizes_are_read(text, size):
         0,
         0.5,
         True,
-        [1],
         "0GB",
         "512B",
         "0.5",

@@ -38,13 +38,10 @@ ASK_AFTER_SECONDS, ASK_AT_MOST_EVERY = 20.0, 600.0
 #: A component whose worker was lost so often is given up; so many workers are started in the place of held
 #: ones.
 MAX_REPAIRS, MAX_SUBSTITUTES = 3, 2
-#: So often workers are started anew without anything getting finished.
-MAX_FRUITLESS = 10
-#: When workers that were just started have ended so often without a word, the user is told: their start is
-#: broken.
-MAX_SILENT_ENDS = 2
-#: Workers that refuse before the map says so, if none succeeded.
-TELLING_REFUSALS = 3
+MAX_FRUITLESS = 10  # so often workers are started anew without anything getting finished
+#: When workers that were just started have ended so often without a word, or so many refuse and none has
+#: succeeded, the user is told.
+MAX_SILENT_ENDS, TELLING_REFUSALS = 2, 3
 #: Records come so often from workers that are well, and so long is waited for records on their way when all
 #: jobs have ended and their claims are undone (s).
 SILENT_SECONDS, SETTLE_SECONDS = 20.0, 0.5
