@@ -399,7 +399,7 @@ import wingspan
 
 os.environ["LC_FULL_DISK"] = sys.argv[1]  # workers of our own: the limit is theirs from the start
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, hard))  # less than the output, more than worker.pyz
 m = wingspan.map(lambda x: bytes(x), [3 << 20], pool="local")
 try:
     m.wait()
