@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import collections
+import functools
+import http.server
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +119,52 @@ def test_files_in_and_out(pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (m.output_files[1] / "out/deep/é x.txt").read_text() == "1 2"
     assert len(os.listdir(m.output_files[1].parent)) == 1
     assert (m.output_files[0] / "out/deep/é x.txt").read_text() == "0 1"
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and takes files for it."""
+
+    def do_PUT(self) -> None:
+        path = Path(self.translate_path(self.path))
+        path.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(201)
+        self.end_headers()
+
+    def log_message(self, *given: object) -> None:
+        pass
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize("pool", ["elsewhere"], indirect=True)
+def test_urls_go_through_the_plugins_of_htcondor(pool: Any, tmp_path: Path) -> None:
+    """Where HTCondor has transfer plugins, they get a URL for all components, which is sent with the job, one
+    in the arguments, and send an output file to a third.
+    """
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "all.txt").write_text("ALL")
+    (served / "one.txt").write_text("ONE")
+
+    def work(path: Path) -> Any:
+        from wingspan_worker import urls
+
+        Path("out.txt").write_text(path.read_text() + Path("all.txt").read_text())
+        wingspan.component().transfer_output_files("out.txt")
+        return Path("all.txt").resolve().parent.as_posix() == os.environ[
+            "_CONDOR_SCRATCH_DIR"
+        ], "http" in urls.plugins()
+
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Files, directory=str(served))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_address[1]}"
+        options = Options(
+            workers=1,
+            input_files=[f"{base}/all.txt"],
+            output_remaps={"out.txt": f"{base}/out-{{component}}.txt"},
+        )
+        m = wingspan.map(work, [TransferPath(f"{base}/one.txt")] * 2, pool=pool, options=options)
+        assert list(m) == [(True, True)] * 2
+        server.shutdown()
+    assert [(served / f"out-{number}.txt").read_text() for number in range(2)] == ["ONEALL"] * 2

@@ -110,7 +110,11 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
         )
     if stage == "input":
         hint = "the input could not be unpickled on the worker: is everything it needs installed there?"
-        if "input file" in text or kind in ("FileNotFoundError", "PermissionError", "URLError", "HTTPError"):
+        if (
+            "input file" in text
+            or "cannot be got" in text
+            or kind in ("FileNotFoundError", "PermissionError")
+        ):
             hint = (
                 "a file of this component did not arrive. If it has changed on purpose, make the map again; workers that share the disk, as "
                 "Slurm's do, must see its path"

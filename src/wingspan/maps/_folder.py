@@ -29,6 +29,7 @@ from wingspan.maps._tags import remove_tag
 from wingspan.pools.submissions import SubmissionLog
 from wingspan.settings import load_settings
 from wingspan.worker import formats, rebuild, rounds, trust
+from wingspan.worker.arriving import FIXED
 from wingspan.worker.pipes import LARGE_INPUT
 from wingspan.worker.streams import has_mark
 from wingspan.worker.transports import FileTransport, Gone
@@ -227,6 +228,9 @@ class MapFolder:
             known = getattr(self.info, field)
             if known not in (None, sizes[name]):
                 raise self.damaged(f"{name} has {sizes[name]} bytes instead of {known}")
+        for name, url in (self.info.files or {}).get("fixed", ()):
+            if not url and not (self.path / FIXED / name).exists():
+                raise self.damaged(f"the input file {name} is missing")
         if sizes["inputs.idx"] != 8 * (self.n + 1):
             raise self.damaged(f"inputs.idx has {sizes['inputs.idx']} bytes instead of {8 * (self.n + 1)}")
         with (self.path / "inputs.idx").open("rb") as file:

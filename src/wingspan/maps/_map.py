@@ -19,6 +19,7 @@ from wingspan.maps._display import WaitDisplay, map_html
 from wingspan.maps._done import mark_unread
 from wingspan.maps._errors import (
     ComponentError,
+    InvalidInputs,
     MapError,
     MapRemoved,
 )
@@ -233,6 +234,7 @@ class Map(Origins, Changing, Fetching, Showable):
             MapDamaged: The inputs, the function or the environment's bundle are not all there any more.
             SettingsError: One of `options` is of the whole map, such as ``retries``.
             NotPicklable, PythonsDiffer: `function` cannot travel, or its workers could not read it.
+        InvalidInputs: Files that travel with `function` are missing, or the map was made without any.
 
         If the function has changed in this session or in its file since the map got it, a notice on standard
         error says so.
@@ -290,7 +292,14 @@ class Map(Origins, Changing, Fetching, Showable):
         function = plain(function)
         check_callable(function)
         tops = self._folder.info.own_modules
-        return add_function(self._folder, function, pickle_function(function, tops))
+        pickled = pickle_function(function, tops)
+        pickled.files.check()
+        if pickled.files and self._folder.info.files is None:
+            raise InvalidInputs(
+                "the function has files that travel with it, and this map was made without files",
+                hint="make a new map with it, or pass what is in the files",
+            )
+        return add_function(self._folder, function, pickled)
 
     @told("given workers")
     def add_workers(self, count: int, pool: str | None = None) -> None:

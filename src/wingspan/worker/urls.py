@@ -87,6 +87,7 @@ def copy_tree(source: "str", place: "str") -> "None":
 
 def _by_python(url: "str", place: "str") -> "None":
     import shutil
+    import urllib.error
     import urllib.request
 
     try:
@@ -95,7 +96,7 @@ def _by_python(url: "str", place: "str") -> "None":
             told = answer.headers.get("Content-Length")
             if told is not None and told.isdigit() and file.tell() != int(told):
                 raise OSError("%s ended after %d of %s bytes" % (url, file.tell(), told))
-    except ValueError as error:
+    except (ValueError, urllib.error.URLError) as error:
         raise OSError("%s cannot be got: %s" % (url, error))
 
 
@@ -108,16 +109,28 @@ def plugins() -> "Dict[str, str]":
     """
     if not _plugins:
         found: "Dict[str, str]" = {}
-        for program in _configured().replace(",", " ").split():
+        for program in _programs():
             for scheme in _schemes(program):
                 found.setdefault(scheme, program)
         _plugins.append(found)
     return _plugins[0]
 
 
-def _configured() -> "str":
-    said = _output(["condor_config_val", "FILETRANSFER_PLUGINS"])
-    return said or ""
+def _programs() -> "List[str]":
+    """The plugins that this machine's HTCondor is configured with; else those that came with it.
+
+    The starter tells each job where HTCondor's programs are.
+    """
+    folder = os.environ.get("_CONDOR_BIN", "")
+    said = _output([os.path.join(folder, "condor_config_val"), "FILETRANSFER_PLUGINS"])
+    if said or not folder:
+        return (said or "").replace(",", " ").split()
+    beside = os.path.join(os.path.dirname(folder), "libexec", "condor")
+    try:
+        names = sorted(os.listdir(beside))
+    except OSError:
+        return []
+    return [os.path.join(beside, name) for name in names if name.endswith("_plugin")]
 
 
 def _schemes(program: "str") -> "List[str]":
