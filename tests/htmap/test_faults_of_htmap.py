@@ -254,6 +254,42 @@ def test_18_failures_are_tried_again(tmp_path):
     assert list(htmap.map(second_time, [7], map_options=MapOptions(max_retries="1"))) == [7]
 
 
+def test_18_what_failed_is_done_again_with_other_options():
+    """`rerun` takes options for the components that it names; the others keep theirs."""
+    m = htmap.map(double, range(3), map_options=MapOptions(request_memory="256MB"))
+    m.wait(timeout=PATIENCE)
+    m.rerun([1], map_options=MapOptions(request_memory="512MB"))
+    assert list(m) == [0, 2, 4]
+    asked = {
+        number: one.options.request_memory >> 20
+        for one in m.wingspan_map.requests
+        for number in one.components
+    }
+    assert asked == {0: 256, 1: 512, 2: 256}
+
+
+def test_19_checkpoints_survive_more_than_evictions(gate):
+    """A component that is begun anew finds its files as they were, after a vacate and after a crash."""
+    wait = gate.wait
+
+    def work(x):
+        state = Path("state")
+        done = int(state.read_text()) if state.exists() else 0
+        state.write_text(str(done + 1))
+        htmap.checkpoint("state")
+        if done == 0:
+            print("once", flush=True)
+            wait()
+        if done == 1:
+            os._exit(1)
+        return done
+
+    m = htmap.map(work, [0], map_options=MapOptions(max_retries=1))
+    until(lambda: m.wingspan_map.stdout(0), "the first checkpoint")
+    m.vacate()
+    assert list(m) == [2]
+
+
 SET = "import sys; from wingspan.htmap.settings import set_user_setting as put; [put(f'{sys.argv[1]}.K{n}', n) for n in range(20)]"
 
 

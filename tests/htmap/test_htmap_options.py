@@ -129,6 +129,20 @@ def test_values_of_components_must_be_as_many():
     assert htmap.get_tags() == ()
 
 
+def test_components_may_ask_for_different_things():
+    """A list has a value for each component; those that ask for the same share workers."""
+    options = MapOptions(request_memory=["100MB", "200MB", "100MB"], request_disk=["1024", "1GB", 1024])
+    m = htmap.starmap(lambda x, y=0: x + y, [(1,), (2,), (3,)], map_options=options)
+    assert list(m) == [1, 2, 3]
+    asked = {
+        one.components: (one.options.request_memory, one.options.request_disk)
+        for one in m.wingspan_map.requests
+    }
+    assert asked == {(0, 2): (100 << 20, 1 << 20), (1,): (200 << 20, 1 << 30)}
+    with pytest.raises(wingspan.SettingsError, match="for each component"):
+        htmap.map(double, [1, 2], map_options=MapOptions(accounting_group=["a", "b"]))
+
+
 @pytest.fixture
 def _warns_anew(monkeypatch):
     monkeypatch.setattr(delivery, "_warned", set())

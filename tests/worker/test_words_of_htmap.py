@@ -16,7 +16,7 @@ import wingspan_worker.absent as absent, wingspan_worker.inside
 absent.install()
 import htmap, htmap.exceptions
 import wingspan.htmap
-from htmap import mapped, transfer_output_files, TransferPath
+from htmap import checkpoint, mapped, transfer_output_files, TransferPath
 
 @mapped
 def double(x):
@@ -32,6 +32,7 @@ def triple(x):
     return 3 * x
 
 importer.depth = 0
+checkpoint("nothing")
 htmap.transfer_output_files("nothing")
 print(double(2), triple(2), htmap is wingspan.htmap, str(TransferPath("a") / "b"))
 try:

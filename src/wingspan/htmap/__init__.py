@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 
 from wingspan.htmap import exceptions as exceptions
+from wingspan.htmap.checkpointing import checkpoint
 from wingspan.htmap.delivery import (
     Transplant,
     register_delivery_method,
@@ -63,6 +64,7 @@ __all__ = [
     "Transplant",
     "__version__",
     "build_map",
+    "checkpoint",
     "clean",
     "exceptions",
     "get_tags",

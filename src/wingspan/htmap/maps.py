@@ -31,9 +31,11 @@ from wingspan.htmap.exceptions import (
     translated,
 )
 from wingspan.htmap.holds import ComponentHold
+from wingspan.htmap.options import MapOptions
 from wingspan.htmap.settings import follow_htmap_dir, wait_time
 from wingspan.htmap.state import ComponentStatus, status_of
 from wingspan.htmap.streams import MapOutputFiles, MapStdErr, MapStdOut
+from wingspan.htmap.submission import changed_options
 from wingspan.maps._display import WaitDisplay
 from wingspan.maps._waiting import deadline_of
 
@@ -597,8 +599,12 @@ class Map(Sequence[Any]):
             self.wingspan_map.set_disk(f"{disk}KB")
 
     @_as_htmap
-    def rerun(self, components: Iterable[int] | None = None) -> None:
+    def rerun(self, components: Iterable[int] | None = None, map_options: MapOptions | None = None) -> None:
         """Do components again; all of them, if none are given. What they had is given up.
+
+        Args:
+            components: Their numbers.
+            map_options: What they ask for from now on: more memory, for instance. (HTMap did not have that.)
 
         Raises:
             CannotRerunComponents: Some of them are still to be done.
@@ -612,7 +618,7 @@ class Map(Sequence[Any]):
                 f"component {busy[0]} of map {self.tag} is {statuses[busy[0]].value.lower()}",
                 hint="wait until it is done; m.wingspan_map.rerun does it again at once",
             )
-        self.wingspan_map.rerun(chosen)
+        self.wingspan_map.rerun(chosen, options=None if map_options is None else changed_options(map_options))
 
     @_as_htmap
     def retag(self, tag: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -12,13 +12,12 @@ from wingspan.errors import SettingsError, UnknownOption
 from wingspan.htmap.exceptions import ReservedOptionKeyword
 from wingspan.htmap.options import MapOptions, attribute_value
 from wingspan.htmap.transfer import transform_input_path
+from wingspan.maps._requests import PER_COMPONENT
 
-__all__ = ["wingspan_options"]
+__all__ = ["changed_options", "wingspan_options"]
 
 #: How HTMap's components had it: each in a folder of its own, as its job.
 _AS_HTMAP = {"own_folder": True}
-#: Options whose value is a whole number.
-_NUMBERS = frozenset("request_cpus request_gpus max_idle workers block_size retries".split())
 #: Options of Wingspan's that are no submit commands of that name.
 _NOT_OURS = frozenset("custom submit environment input_files component_input_files output_remaps".split())
 #: Submit commands, and the options of Wingspan's that do the same.
@@ -30,17 +29,33 @@ def wingspan_options(options: MapOptions, environment: Any = None) -> wingspan.O
 
     Raises:
         ReservedOptionKeyword: Wingspan sets one of them itself.
-        SettingsError: A value cannot be used.
+        SettingsError: A value cannot be used, or cannot differ from component to component.
     """
+    more = {} if environment is None else {"environment": environment}
+    return _made({**_AS_HTMAP, **more, **_fields(options.data), **_files(options)})
+
+
+def changed_options(options: MapOptions) -> wingspan.Options:
+    """Options for components that are done again: only those that are set.
+
+    Raises:
+        ReservedOptionKeyword, SettingsError: As `wingspan_options`.
+    """
+    return _made({**_fields(options.data), **_files(options)})
+
+
+def _made(fields: dict[str, Any]) -> wingspan.Options:
     try:
-        return wingspan.Options(environment=environment, **_fields(options.data), **_files(options))
+        return wingspan.Options(**fields)
     except UnknownOption as error:
         raise ReservedOptionKeyword(error.message, hint=error.hint) from error
 
 
 def _files(options: MapOptions) -> dict[str, Any]:
     """Files of all components, files of each, and where their outputs go."""
-    found: dict[str, Any] = {"input_files": options.fixed_input_files}
+    found: dict[str, Any] = {}
+    if options.fixed_input_files:
+        found["input_files"] = options.fixed_input_files
     if options.output_remaps:
         found["output_remaps"] = _destinations(options.output_remaps)
     if options.input_files is not None:
@@ -57,28 +72,34 @@ def _destinations(remaps: Any) -> Any:
 
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
     ours = {field.name for field in attrs.fields(wingspan.Options)} - _NOT_OURS
-    fields: dict[str, Any] = dict(_AS_HTMAP)
+    fields: dict[str, Any] = {}
     custom: dict[str, Any] = {}
     submit: dict[str, str] = {}
     for name, value in given.items():
         option = _SAME.get(name, name)
+        if isinstance(value, list) and option not in PER_COMPONENT:
+            raise SettingsError(
+                f"{name} has a value for each component, and is the same for all here",
+                hint=f"these may differ: {', '.join(PER_COMPONENT)}; or make a map for each value",
+            )
         if name.startswith("+"):
             plain = attribute_value(value)
             if plain is None:
                 submit[name] = str(value)
             else:
                 custom[name[1:]] = plain
-        elif option in _NUMBERS:
-            fields[option] = _whole(name, value)
-        elif option == "request_disk":
-            fields[option] = _disk(value)
-        elif option == "own_folder":
-            fields[option] = _text(value).lower() == "true"
         elif option in ours:
-            fields[option] = value
+            fields[option] = _each(_READ.get(option), option, value)
         else:
             submit[name] = _text(value)
-    return {**fields, "custom": custom, "submit": submit}
+    return {**fields, **({"custom": custom} if custom else {}), **({"submit": submit} if submit else {})}
+
+
+def _each(read: Callable[[str, Any], Any] | None, name: str, value: Any) -> Any:
+    """A value, or a list of them, as `read` has it."""
+    if read is None:
+        return value
+    return [read(name, one) for one in value] if isinstance(value, list) else read(name, value)
 
 
 def _whole(name: str, value: Any) -> int:
@@ -91,7 +112,7 @@ def _whole(name: str, value: Any) -> int:
         raise SettingsError(f"{name}={value!r} is no whole number", hint=f"for example {name}=2") from None
 
 
-def _disk(value: Any) -> Any:
+def _disk(name: str, value: Any) -> Any:
     """A plain number is kB here, as in submit files."""
     plain = str(value).strip()
     return f"{plain}KB" if plain.replace(".", "", 1).isdigit() else value
@@ -102,3 +123,16 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    """A truth value, given as one or as text."""
+    return _text(value).lower() == "true"
+
+
+#: How values of options are read; others are taken as they are.
+_READ: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys("request_cpus request_gpus max_idle workers block_size retries".split(), _whole),
+    "request_disk": _disk,
+    "own_folder": _flag,
+}

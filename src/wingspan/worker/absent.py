@@ -33,7 +33,11 @@ _FROM = frozenset(
     )
 )
 #: The same, with the module of the worker that has it: it takes long to import, or is seldom asked for.
-LATER = {"TransferPath": "transfer_path", "transfer_output_files": "words_of_htmap"}
+LATER = {
+    "TransferPath": "transfer_path",
+    "checkpoint": "words_of_htmap",
+    "transfer_output_files": "words_of_htmap",
+}
 
 
 class Without(object):

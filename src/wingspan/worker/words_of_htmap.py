@@ -28,3 +28,23 @@ def transfer_output_files(*paths: "Any") -> "None":
     here = component()
     if here.number is not None:
         here.transfer_output_files(*paths)
+
+
+def checkpoint(*paths: "Any") -> "None":
+    """Keep files, so that they are there again when the component is begun anew: after an eviction, a hold,
+    or a crash.
+
+    See `wingspan.Component.checkpoint`. In a session, where a function is tried out by calling it, this does
+    nothing.
+
+    Args:
+        paths: Files and folders in the working folder.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: One lies elsewhere.
+        OSError: The copies could not be made; the checkpoint before this one still counts.
+    """
+    here = component()
+    if here.number is not None:
+        here.checkpoint(*paths)
