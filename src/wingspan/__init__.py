@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from wingspan.maps import ComponentProgress as ComponentProgress
     from wingspan.maps import ComponentRemoved as ComponentRemoved
     from wingspan.maps import ComponentStatus as ComponentStatus
+    from wingspan.maps import ComponentTimeout as ComponentTimeout
     from wingspan.maps import EmptyMap as EmptyMap
     from wingspan.maps import Hold as Hold
     from wingspan.maps import InvalidInputs as InvalidInputs
@@ -94,6 +95,7 @@ _MAPS = (
     "ComponentProgress",
     "ComponentRemoved",
     "ComponentStatus",
+    "ComponentTimeout",
     "EmptyMap",
     "Hold",
     "InvalidInputs",

@@ -233,6 +233,10 @@ class ComponentError(MapError):
         return "\n".join(lines)
 
 
+class ComponentTimeout(ComponentError, TimeoutError):
+    """A component took longer than its map allows (``Options(component_timeout=…)``), and was ended."""
+
+
 class ComponentErrors(MapError, ExceptionGroup[Exception]):
     """Several components failed: the exceptions, and a summary by kind.
 

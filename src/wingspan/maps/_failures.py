@@ -13,7 +13,7 @@ from typing import Any
 
 from wingspan._shown import shown
 from wingspan._words import counted
-from wingspan.maps._errors import ComponentError, ComponentErrors, RemoteTraceback
+from wingspan.maps._errors import ComponentError, ComponentErrors, ComponentTimeout, RemoteTraceback
 from wingspan.maps._files import hint_for_missing
 from wingspan.maps._own_files import is_own_file
 from wingspan.worker import failure
@@ -93,6 +93,12 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
             hint = "the function ended the process (os._exit, or a library that does); raise an exception instead"
         was = "was " if fields.get("signal") else ""
         return "crash", f"the process that called the function {was}{text}", hint
+    if stage == "timeout":
+        return (
+            "ComponentTimeout",
+            fields.get("message", ""),
+            "is it stuck? What it printed and said of its progress tells; else give it more: Options(component_timeout=…)",
+        )
     if stage == "lost":
         return (
             "lost",
@@ -168,7 +174,8 @@ def component_error(
     if fields["not_picklable"] and fields["stage"] == "call":
         plain += f" (the exception itself could not be sent: {fields['not_picklable']})"
     # What a person reads, and what Python prints if the error is not caught. Attributes hold the raw texts.
-    return ComponentError(
+    kind_of_error = ComponentTimeout if fields["stage"] == "timeout" else ComponentError
+    return kind_of_error(
         shown(f"component {component} failed: {plain}"),
         hint=hint,
         component=component,

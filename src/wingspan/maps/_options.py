@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import os
 import re
@@ -12,7 +13,7 @@ import attrs
 
 from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
-from wingspan.jobs import ClassAdValue, Size, all_of
+from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration
 from wingspan.maps._file_options import copied, paths, per_component, remaps
 from wingspan.maps._requests import is_for_each, parse_request, positive, values_of
 from wingspan.settings import Settings, origins
@@ -90,6 +91,9 @@ class Options:
             component such a table of its own: a list of them.
         own_folder: Each component runs in a folder of its own, which is removed when it is done. It is so in
             any case where the map has files, or its function calls ``transfer_output_files``.
+        component_timeout: Longest wall time of a component: ``"10min"``, seconds, or a `datetime.timedelta`.
+            One that takes longer is ended, with the processes it has started, and fails with
+            `ComponentTimeout`.
         seed: Seed of the map, a whole number: the seeds of its components follow from it
             (`wingspan.component`). None: one that the system draws; `Map.seed` tells which.
         submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
@@ -129,6 +133,7 @@ class Options:
     output_remaps: Any
     own_folder: bool
     seed: int | None
+    component_timeout: float | None
     #: Names of the options that somebody has set, be it to their default.
     given: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
     #: Options that say something else for each component, with a list of their values, or the function.
@@ -166,6 +171,7 @@ class Options:
         output_remaps: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None,
         own_folder: bool = False,
         seed: int | None = None,
+        component_timeout: float | str | datetime.timedelta | None = None,
         **unknown: object,
     ) -> None:
         for name in unknown:
@@ -203,6 +209,7 @@ class Options:
             output_remaps=remaps(output_remaps),
             own_folder=bool(own_folder),
             seed=None if seed is None else positive("seed", seed, 0),
+            component_timeout=_time_limit(component_timeout),
         )
         object.__setattr__(self, "each", each)
 
@@ -293,6 +300,16 @@ def _check_switch(what: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise SettingsError(f"{what}={value!r} is neither True nor False", hint=f"write {what}=True")
     return value
+
+
+def _time_limit(value: float | str | datetime.timedelta | None) -> float | None:
+    """Seconds of ``component_timeout``."""
+    seconds = value.total_seconds() if isinstance(value, datetime.timedelta) else value
+    if isinstance(seconds, float):
+        if not 0 < seconds < float("inf"):
+            raise SettingsError(f"component_timeout = {value!r} is no time", hint='write "90 min" or seconds')
+        return seconds
+    return parse_duration(seconds, "component_timeout")
 
 
 def _check_command(on_done: str | None) -> str | None:

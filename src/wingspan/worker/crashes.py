@@ -11,7 +11,7 @@ from .transports import read_at
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from resource import struct_rusage
-    from typing import Any, Dict, Tuple
+    from typing import Any, Dict, Optional, Tuple
 
     from .blocks import Block
     from .outbox import Outbox
@@ -27,17 +27,26 @@ class Crash(object):
         status, usage: How the executor ended (wait4(2)).
         err: What it had written to standard error.
         why_killed: Why this worker killed it; empty if it did not.
+        told: What is told of it instead, if that is known.
     """
 
-    def __init__(self, status: "int", usage: "struct_rusage", err: "int", why_killed: "str") -> "None":
+    def __init__(
+        self,
+        status: "int",
+        usage: "struct_rusage",
+        err: "int",
+        why_killed: "str",
+        told: "Optional[Dict[str, Any]]" = None,
+    ) -> "None":
         self._status, self._usage, self._err, self._why_killed = status, usage, err, why_killed
+        self._told = told
 
     def record(self, outbox: "Outbox", block: "Block", board: "Tuple[int, int, int, float]") -> "None":
         """Report it as the error of the component of `block` that the board names."""
         component, _, printed_from, started = board
         status, usage = self._status, self._usage
         peak = usage.ru_maxrss // MAXRSS_PER_KIB
-        fields = failure.crash(
+        fields = self._told or failure.crash(
             "crash",
             how_it_ended(status) + (": " + self._why_killed if self._why_killed else ""),
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
@@ -45,6 +54,8 @@ class Crash(object):
             peak_kib=peak,
             stderr=_tail(self._err, printed_from),
         )
+        if self._told is not None:
+            fields.update(peak_kib=peak, stderr=_tail(self._err, printed_from))
         outbox.add(
             formats.ERROR,
             payload=failure.dumps(fields),

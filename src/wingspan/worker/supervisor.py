@@ -19,6 +19,7 @@ from .child import PRINTED_FROM, Chunk, Executor
 from .crashes import Crash, crash_at_the_start
 from .hearing import Hearing
 from .inputs import Inputs
+from .limits import TimeLimit
 from .memory import MemoryLimit
 from .new_files import NewFiles
 from .outbox import Outbox, first_free_name, with_pieces
@@ -84,6 +85,7 @@ class Supervisor(SignsOfLife):
         self.transport = transport
         self.must_leave = must_leave
         self.at_its_end = at_its_end
+        self.time_limit = TimeLimit(info.get("options", {}).get("component_timeout"))
         self.retires_at = float("inf") if retires is None else time.monotonic() + retires
         self.info = info
         self.setup: "Tuple[Any, ...]" = ()
@@ -291,6 +293,7 @@ class Supervisor(SignsOfLife):
             raise Stopped()
         now = time.monotonic()
         self.memory.enforce(process.pid, now)
+        self.time_limit.enforce(process)
         wait = min(self.outbox.due(now), ANNOUNCE_SECONDS)
         writers = [process.commands] if process.pending else []
         try:
@@ -400,11 +403,15 @@ class Supervisor(SignsOfLife):
             raise Stopped()
         chunk = self.chunks[0] if self.chunks else None
         component, careful = board[0], False
-        if chunk is not None and component == chunk.indices[chunk.done]:
+        over_time = self.time_limit.killed()
+        if over_time not in (None, component):
+            skip = 0  # that one was done in time after all, and this one has only begun: it is done anew
+        elif chunk is not None and component == chunk.indices[chunk.done]:
             if component != self.given_up:
                 self._print(chunk.block.round, component, board[1], None, board[2], None, process)
                 chunk.block.failed.append(component)
-                crash = Crash(status, usage, process.err, self.memory.why_killed())
+                told = None if over_time is None else self.time_limit.failure()
+                crash = Crash(status, usage, process.err, self.memory.why_killed(), told)
                 crash.record(self.outbox, chunk.block, board)
             skip = 1
         elif chunk is not None and component == pipes.SOME:

@@ -1,0 +1,63 @@
+"""The longest time that a component may take: its executor is ended when that is over."""
+
+import os
+import signal
+import time
+
+from . import failure
+from .measures import family
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+    from .child import Executor
+
+
+class TimeLimit(object):
+    """The limit that the map's owner has set (``Options(component_timeout=…)``).
+
+    Args:
+        seconds: So long a component may take; None: as long as it likes.
+    """
+
+    def __init__(self, seconds: "Optional[float]") -> "None":
+        self._seconds = seconds
+        self._killed: "Optional[int]" = None
+
+    def enforce(self, process: "Executor") -> "None":
+        """Kill the executor, with what it has started, if its component takes longer."""
+        if self._seconds is None or self._killed is not None:
+            return
+        component, _, _, started = process.board.get()[:4]
+        if component == -1 or time.time() - started <= self._seconds:
+            return
+        self._killed = component
+        for pid in family(process.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+
+    def killed(self) -> "Optional[int]":
+        """The component that the executor was killed for, if it was; asked once when it has died."""
+        killed, self._killed = self._killed, None
+        return killed
+
+    def failure(self) -> "Dict[str, Any]":
+        """What is told of such a component."""
+        seconds = self._seconds or 0.0
+        return failure.crash("timeout", "it took longer than %s" % spoken(seconds))
+
+
+def spoken(seconds: "float") -> "str":
+    """A time for people.
+
+    >>> spoken(0.5), spoken(90), spoken(5400), spoken(7200)
+    ('0.5 s', '90 s', '90 min', '2 h')
+    """
+    if seconds >= 7200 and seconds % 3600 == 0:
+        return "%d h" % (seconds // 3600)
+    if seconds >= 120 and seconds % 60 == 0:
+        return "%d min" % (seconds // 60)
+    return "%g s" % seconds
