@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from wingspan.maps import ComponentStatus as ComponentStatus
     from wingspan.maps import ComponentTimeout as ComponentTimeout
     from wingspan.maps import EmptyMap as EmptyMap
+    from wingspan.maps import Executor as Executor
+    from wingspan.maps import ExecutorBroken as ExecutorBroken
     from wingspan.maps import Hold as Hold
     from wingspan.maps import InvalidInputs as InvalidInputs
     from wingspan.maps import InvalidTag as InvalidTag
@@ -97,6 +99,8 @@ _MAPS = (
     "ComponentStatus",
     "ComponentTimeout",
     "EmptyMap",
+    "Executor",
+    "ExecutorBroken",
     "Hold",
     "InvalidInputs",
     "InvalidTag",

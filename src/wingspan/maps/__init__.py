@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         WorkersCannotStart,
         WrongInterpreter,
     )
+    from wingspan.maps._executor import Executor, ExecutorBroken
     from wingspan.maps._find import clean, load, load_maps, remove, tags
     from wingspan.maps._map import Map
     from wingspan.maps._mapped import Mapped, mapped, memo
@@ -50,6 +51,8 @@ __all__ = [
     "ComponentStatus",
     "ComponentTimeout",
     "EmptyMap",
+    "Executor",
+    "ExecutorBroken",
     "FunctionVersion",
     "Hold",
     "InvalidInputs",
@@ -92,6 +95,8 @@ _HOMES = {
     **dict.fromkeys(("MapBuilder", "build_map", "map", "starmap"), "._api"),
     **dict.fromkeys(("clean", "load", "load_maps", "remove", "tags"), "._find"),
     **dict.fromkeys(("ComponentStatus", "Hold", "MapStatus"), "._status"),
+    "Executor": "._executor",
+    "ExecutorBroken": "._executor",
     "FunctionVersion": "._code",
     "Map": "._map",
     "Mapped": "._mapped",

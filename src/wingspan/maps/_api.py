@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wingspan.pools import Pool
     from wingspan.progress import Progress
 
-__all__ = ["MapBuilder", "build_map", "map", "starmap"]
+__all__ = ["MapBuilder", "build_map", "map", "ready_pool", "starmap"]
 
 _told: set[str] = set()
 
@@ -265,7 +265,7 @@ def _make(
         with default_progress() as progress:
             # A map whose workers are all external needs no pool.
             external = options.workers == 0 and pool is None
-            chosen = get_pool("local") if external else _resolve(pool, progress)
+            chosen = get_pool("local") if external else ready_pool(pool, progress)
             return create(
                 func,
                 function,
@@ -345,7 +345,13 @@ def _is_used(settings: Settings, tag: str, exist_ok: bool) -> bool:
     return False
 
 
-def _resolve(pool: str | Pool | None, progress: Progress) -> Pool:
+def ready_pool(pool: str | Pool | None, progress: Progress) -> Pool:
+    """The pool that is meant, ready to take jobs.
+
+    Raises:
+        PoolError: The one that was named cannot be used.
+        SettingsError: There is no pool of that name.
+    """
     if pool is not None and not isinstance(pool, str):
         refuse_computation_here(pool)
         pool.make_ready(progress)

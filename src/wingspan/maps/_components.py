@@ -171,6 +171,7 @@ class Components:
         plans: Rounds by number.
         starts: Worker starts by name.
         starts_of: Worker starts by number of the worker.
+        is_open: More components may come.
         replaced: Changes whenever a record that counted does so no longer.
         wall, cpu: Seconds that workers have spent on components so far, those that were done again included.
         peak_memory: The most that a component has taken (bytes).
@@ -194,6 +195,7 @@ class Components:
         self.replaced = 0
         self.wall = self.cpu = self.ended = 0.0
         self.peak_memory = 0
+        self.is_open = False
         self._retries = retries
         self._names: list[str] = []
         self._file = array("I", bytes(4 * n))
@@ -204,6 +206,17 @@ class Components:
         self._attempts: array[int] | None = None
 
     # -- news ------------------------------------------------------------------------------------------------
+
+    def grow(self, n: int) -> None:
+        """There are `n` components now, and before there were fewer."""
+        more = n - self.n
+        self.state.extend(bytes(more))
+        for numbers in (self._file, self._round, self._header_at, self._payload_at):
+            numbers.frombytes(bytes(more * numbers.itemsize))
+        for counts in (self._epoch, self._attempts):
+            if counts is not None:
+                counts.frombytes(bytes(more * counts.itemsize))
+        self.n = n
 
     def add_start(self, name: str) -> WorkerStart:
         """A results file was found that is named after this start of a worker."""
@@ -277,6 +290,11 @@ class Components:
         self._payload_at[low:high] = array("Q", [payload]) * length
         self.finished += length
         self.arrived.extend(range(low, high))
+
+    @property
+    def is_done(self) -> bool:
+        """All components that are there are finished; of an open map, others may come."""
+        return self.finished == self.n and not self.retryable
 
     # -- what follows from it --------------------------------------------------------------------------------
 

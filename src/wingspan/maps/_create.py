@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from wingspan.errors import EnvironmentWarning
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._carried import (
@@ -35,14 +37,29 @@ from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import Progress
 from wingspan.settings import load_settings
-from wingspan.worker import compatibility, formats, rounds
+from wingspan.worker import coming, compatibility, formats, rounds
 
 if TYPE_CHECKING:
     from wingspan.delivery.record import Delivery
     from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
 
-__all__ = ["create"]
+__all__ = ["Opened", "create"]
+
+
+@attrs.frozen
+class Opened:
+    """How an open map is done.
+
+    Attributes:
+        workers: How many are submitted at first.
+        look_seconds: The longest time between two looks of a worker for more inputs.
+        idle_seconds: A worker leaves after so long without any; None: it stays.
+    """
+
+    workers: int
+    look_seconds: float
+    idle_seconds: float | None
 
 
 def create(
@@ -55,6 +72,7 @@ def create(
     pool: Pool,
     options: Options,
     progress: Progress,
+    opened: Opened | None = None,
 ) -> Map:
     """Put everything on disk, and submit the workers.
 
@@ -67,6 +85,7 @@ def create(
         pool: Ready to take jobs.
         options: What each worker gets.
         progress: Hears of long work.
+        opened: More inputs come while it is at work; None: these are all.
 
     Raises:
         NotPicklable: An input cannot travel.
@@ -92,10 +111,19 @@ def create(
     folder = create_map_folder(
         function=function,
         inputs=inputs,
-        info=_info_of(func, call, tag, pool, options, prepared[1] if prepared else None),
+        info=attrs.evolve(
+            _info_of(func, call, tag, pool, options, prepared[1] if prepared else None),
+            open=attrs.asdict(opened) if opened else None,
+        ),
         archive=worker_zipapp(),
-        workers=lambda count: min(count, _planned_workers(options, pool, count)),
-        plan=lambda to_do, workers: _first_plan(asked, options, pool, to_do, workers),
+        workers=lambda count: (
+            opened.workers if opened else min(count, _planned_workers(options, pool, count))
+        ),
+        plan=lambda to_do, workers: (
+            rounds.plan_for(rounds.INITIAL, range(coming.MOST), workers, 1)
+            if opened
+            else _first_plan(asked, options, pool, to_do, workers)
+        ),
         fixed=fixed,
         files=lambda: _files_of(function, fixed, options),
         memo=memo,
@@ -107,6 +135,7 @@ def create(
     tag = folder.info.tag
     try:
         write_tag(tags_root(), tag, folder.info.id)
+        folder.is_owned = opened is not None
         made = Map(folder)
         if options.workers != 0 and not (memo is not None and memo.is_complete):
             made._keeper.begin(pool)

@@ -28,7 +28,7 @@ from wingspan.maps._pickled import Pickled
 from wingspan.maps._tags import remove_tag
 from wingspan.pools.submissions import SubmissionLog
 from wingspan.settings import load_settings
-from wingspan.worker import formats, rebuild, rounds, trust
+from wingspan.worker import coming, formats, rebuild, rounds, trust
 from wingspan.worker.arriving import FIXED
 from wingspan.worker.pipes import LARGE_INPUT
 from wingspan.worker.streams import has_mark
@@ -101,9 +101,12 @@ class MapFolder:
         info: What ``map.json`` says.
         key: What records are signed with.
         submissions: Which jobs work on it.
+        is_owned: It is open, and this process appends its inputs.
     """
 
     path: Path
+    is_owned: bool = attrs.field(default=False, repr=False)
+    _counted: int = attrs.field(init=False, default=0, repr=False)
     info: MapInfo = attrs.field(init=False)
     key: bytes = attrs.field(init=False, repr=False)
     transport: FileTransport = attrs.field(init=False, repr=False)
@@ -128,14 +131,30 @@ class MapFolder:
             self.info = MapInfo.from_json(plain)
         except TypeError as error:
             raise self.damaged(f"map.json cannot be read: {error}") from error
+        if self.info.open:
+            self.count()
         self.key = self._read("key")
         if len(self.key) != formats.KEY_BYTES:
             raise self.damaged("the file key is cut")
 
     @property
     def n(self) -> int:
-        """How many components."""
-        return self.info.n
+        """How many components; of an open map, when they were counted last."""
+        return self._counted or self.info.n
+
+    def count(self) -> bool:
+        """Of an open map: count its inputs. Whether more may come."""
+        try:
+            size = self.transport.size("inputs.idx")
+            end = self.transport.read("inputs.idx", 8, max(0, size - size % 8 - 8))
+            seen = self.transport.modified(coming.OWNER)
+        except FileNotFoundError:
+            return False  # it was removed, or is damaged: whoever reads on will see
+        closed = end == coming.CLOSED.to_bytes(8, "little")
+        self._counted = min(coming.MOST, size // 8 - 1 - closed)
+        if closed:
+            return False
+        return self.is_owned or (seen is not None and time.time() - seen < self.info.lease_seconds)
 
     @property
     def delivery(self) -> Delivery | None:
@@ -231,6 +250,8 @@ class MapFolder:
         for name, url in (self.info.files or {}).get("fixed", ()):
             if not url and not (self.path / FIXED / name).exists():
                 raise self.damaged(f"the input file {name} is missing")
+        if self.info.open:
+            return  # it may grow while we look
         if sizes["inputs.idx"] != 8 * (self.n + 1):
             raise self.damaged(f"inputs.idx has {sizes['inputs.idx']} bytes instead of {8 * (self.n + 1)}")
         with (self.path / "inputs.idx").open("rb") as file:

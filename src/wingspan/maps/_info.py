@@ -58,6 +58,7 @@ class MapInfo:
             each component runs where its worker does, and gets no files.
         own_modules: Names of the top modules of the user's own that travel with it.
         created: When it was made, Unix time.
+        open: Its inputs come while it is at work; see `wingspan.worker.coming`.
         unknown: Keys of the file that this Wingspan does not know.
     """
 
@@ -90,6 +91,7 @@ class MapInfo:
     files: Mapping[str, Any] | None = None
     own_modules: tuple[str, ...] = attrs.field(default=(), converter=_names)
     created: float = 0.0
+    open: Mapping[str, Any] | None = None
     unknown: Mapping[str, Any] = attrs.field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -277,7 +277,8 @@ class Keeper(Submits):
         """Claimed blocks of a round and, if they are to be `signed`, who claimed each."""
         transport, claims = self.folder.transport, {}
         for name in transport.names(f"rounds/{number}/claims"):
-            if name.isdigit():
+            # Of an open map, components may have come since they were counted.
+            if name.isdigit() and not (self.folder.info.open and number == 0 and int(name) >= self.results.n):
                 owner = None
                 if signed:
                     data = transport.read(f"rounds/{number}/claims/{name}")

@@ -108,7 +108,7 @@ class KeeperState:
     @property
     def finished(self) -> bool:
         """Every component has its output, or an error with no attempt left."""
-        return self.components.finished == self.components.n and not self.components.retryable
+        return self.components.is_done and not self.components.is_open
 
     @property
     def removed(self) -> list[Job]:
@@ -259,7 +259,7 @@ class KeeperState:
             yield from self._tidy()
             return
         now = event.now
-        if now < self._next_reconcile:
+        if now < self._next_reconcile or self.components.is_done:
             return
         self._next_reconcile = now + RECONCILE_SECONDS
         if (refused := self.refusal()) is not None:

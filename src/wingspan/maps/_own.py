@@ -25,7 +25,7 @@ from typing import Any
 from wingspan.maps._own_files import OF_WORKERS, Unit, is_own_file, locate, read_unit
 from wingspan.worker.pickling import SIMPLE
 
-__all__ = ["OwnCode", "travels_by_value"]
+__all__ = ["OwnCode", "named_in", "travels_by_value"]
 
 _log = logging.getLogger("wingspan")
 _SOURCE_LOADERS = (importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader)
@@ -228,7 +228,7 @@ class OwnCode:
         """Names of the top modules that pickles, and code that travels by value, refer to."""
         found = self._tops | {name.partition(".")[0] for name in self.names}
         for code in self.codes:
-            found |= _named_in(code)
+            found |= named_in(code)
         return found
 
     def uses(self, name: str) -> bool:
@@ -393,7 +393,7 @@ def _same(constant: Any, value: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=5_000)
-def _named_in(code: CodeType) -> frozenset[str]:
+def named_in(code: CodeType) -> frozenset[str]:
     """Names of the top modules that the code imports, or that it names in a string for importlib."""
     from wingspan.worker.anatomy import codes_of
 

@@ -55,6 +55,9 @@ class Results(Records):
                 ]
         except FileNotFoundError:
             raise self._folder.damaged("the folder results is missing") from None
+        if self._folder.info.open:
+            # After the sizes: what is read is of components that have been counted.
+            changed = self._poll_inputs() or changed
         for name, size in sizes:
             start = self.starts.get(name)
             if start is None:
@@ -66,6 +69,15 @@ class Results(Records):
             if size > start.frames_end and start.trouble is None:
                 changed = self._read(start, size) or changed
         return changed
+
+    def _poll_inputs(self) -> bool:
+        """Of an open map: see whether there are more components."""
+        was_open = self.is_open
+        self.is_open = self._folder.count()
+        if self._folder.n > self.n:
+            self.grow(self._folder.n)
+            return True
+        return was_open is not self.is_open
 
     def _poll_rounds(self) -> bool:
         now, written = time.monotonic(), self._folder.rounds_written()

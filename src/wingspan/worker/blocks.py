@@ -4,7 +4,7 @@ from . import rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Sequence, Tuple
+    from typing import List, Mapping, Optional, Sequence, Tuple
 
 
 class Block(object):
@@ -84,3 +84,28 @@ class Round(object):
         self.looks = 0
         self.free: "List[Tuple[int, int]]" = []
         self.mine: "List[Tuple[int, int]]" = []
+
+
+def with_functions(
+    plans: "Mapping[int, rounds.Plan]", runs: "Sequence[Tuple[int, int]]", number: "int"
+) -> "Tuple[List[Tuple[int, int]], List[str]]":
+    """The runs, cut where the function changes, and the function's file of each."""
+    named = {plan.function for plan in plans.values()}
+    if len(named) == 1:
+        return list(runs), list(named) * len(runs)
+    plan = plans[number]
+    if plan.kind in (rounds.INITIAL, rounds.RERUN):
+        return list(runs), [plan.function] * len(runs)
+    cut: "List[Tuple[int, int]]" = []
+    functions: "List[str]" = []
+    for first, stop in runs:
+        begin, current = first, rounds.function_of(plans, first, number)
+        for component in range(first + 1, stop):
+            function = rounds.function_of(plans, component, number)
+            if function != current:
+                cut.append((begin, component))
+                functions.append(current)
+                begin, current = component, function
+        cut.append((begin, stop))
+        functions.append(current)
+    return cut, functions

@@ -8,8 +8,9 @@ from .streams import stored_pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Union
+    from typing import Iterator, Optional, Union
 
+    from .coming import Coming
     from .transports import Transport
 
 #: Read this far ahead: the next blocks are usually the next to be claimed.
@@ -18,11 +19,18 @@ AHEAD_BYTES = 1 << 19
 
 
 class Inputs(object):
-    """A window on the inputs that moves forward."""
+    """A window on the inputs that moves forward.
 
-    def __init__(self, transport: "Transport", count: "int") -> "None":
+    Args:
+        transport: The way to the map's folder.
+        count: How many inputs there are.
+        coming: Of an open map: what knows better.
+    """
+
+    def __init__(self, transport: "Transport", count: "int", coming: "Optional[Coming]" = None) -> "None":
         self._transport = transport
         self._count = count
+        self._coming = coming
         self._first = self._stop = 0
         self._offsets = array("Q")
         self._data_first = self._data_stop = 0
@@ -34,7 +42,8 @@ class Inputs(object):
     def _load_offsets(self, first: "int", stop: "int") -> "None":
         if first >= self._first and stop < self._stop:
             return
-        end = min(self._count, max(stop, first + AHEAD_COMPONENTS)) + 1
+        count = self._count if self._coming is None else self._coming.count
+        end = min(count, max(stop, first + AHEAD_COMPONENTS)) + 1
         data = self._transport.read("inputs.idx", 8 * (end - first), 8 * first)
         if len(data) != 8 * (end - first):
             raise EOFError("inputs.idx of the map is cut")

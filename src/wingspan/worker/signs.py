@@ -63,9 +63,23 @@ class SignsOfLife(object):
         """Seconds between two looks whether what runs is still wanted: fewer where a look is cheap."""
         return 2 * ANNOUNCE_SECONDS if self.transport.name == "file" else formats.HEARTBEAT_SECONDS
 
-    def _announce(self) -> "None":
+    def _wait_for_inputs(self) -> "None":
+        """Of an open map, with nothing to do: sleep for a moment, and show that this worker is there."""
+        coming = self.source.coming
+        assert coming is not None
+        self._look_after_others()
+        if self.outbox.silent(time.monotonic()) > coming.sign_seconds:
+            self.outbox.add(formats.HEARTBEAT)
+            self.outbox.flush()
+        time.sleep(coming.pause())
+
+    def _look_after_others(self) -> "None":
+        """Collect processes that have ended, and executors that are to end."""
         offspring.reap([self._running.pid, *self.retired.pids])
         self.retired.look()
+
+    def _announce(self) -> "None":
+        self._look_after_others()
         component, _, _, started = self._running.board.get()[:4]
         if not self.chunks:
             return

@@ -96,11 +96,9 @@ class Supervisor(SignsOfLife):
         self.name = first_free_name(transport, worker)
         self.setting = dict(setting or {}, files=setting_of(transport, info, self.name))
         self.outbox = Outbox(transport, key, self.name)
-        lease = info.get("lease_seconds", formats.LEASE_SECONDS)
-        options = info.get("options", {})
-        self.source = WorkSource(transport, key, worker, self.name, info.get("retries", 0), lease, options)
+        self.source = WorkSource.of_map(info, transport, key, worker, self.name)
         self.memory = MemoryLimit(self.source.request("request_memory"))
-        self.inputs = Inputs(transport, info["n"])
+        self.inputs = Inputs(transport, info["n"], self.source.coming)
         self.hearing = Hearing(transport, key, self.name, self.outbox)
         self.executor = ready
         self.retired = RetiredExecutors(self.outbox, info.get("end_seconds", formats.END_SECONDS))
@@ -109,16 +107,11 @@ class Supervisor(SignsOfLife):
         self.chunks: "Deque[Chunk]" = collections.deque()
         self.pieces: "List[Tuple[int, int]]" = []
         self.block: "Optional[Block]" = None
-        self.start_crashes = 0
-        self.refused = False
-        self.ran_dry = False
+        self.start_crashes = self.components = 0
+        self.refused = self.stop = self.flush_now = False
         self.seconds = 0.0
-        self.components = 0
-        self.announced = -1
-        self.given_up = -1
+        self.announced = self.given_up = -1
         self.next_look = time.monotonic() + self._look_seconds()
-        self.stop = False
-        self.flush_now = False
 
     def refuse(self, fields: "Dict[str, Any]") -> "None":
         """Say that this worker cannot do anything for this map, and why."""
@@ -133,7 +126,6 @@ class Supervisor(SignsOfLife):
             facts: What wrote the pickle; the caller has found it readable by this interpreter.
             function: The pickle of the function that the map was made with.
         """
-        self.loaded = rounds.FUNCTION
         self.setup = (function, facts, self.info["call"] == "starmap")
         # The one that the next blocks call, most likely: it may be given because the first cannot even be
         # loaded.
@@ -148,10 +140,14 @@ class Supervisor(SignsOfLife):
                 self._fill()
                 if not self.chunks:
                     self._flush()
-                    if self.block is None and self._retires():
+                    if self.block is not None:
+                        continue
+                    if self._retires():
                         break
-                    if self.block is None and not self.source.another_round():
-                        self.ran_dry = True
+                    if self.source.waits():
+                        if not self._is_told_to_end():
+                            self._wait_for_inputs()
+                    elif not self.source.another_round():
                         break
                     continue
                 self._pump()

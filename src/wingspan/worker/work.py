@@ -4,8 +4,9 @@ import os
 import time
 import zlib
 
-from . import parts, rounds
-from .blocks import Block, Round
+from . import formats, parts, rounds
+from .blocks import Block, Round, with_functions
+from .coming import Coming
 from .history import finished_components
 from .transports import Gone
 
@@ -47,6 +48,7 @@ class WorkSource(object):
         retries: "int",
         lease: "float",
         usual: "Optional[Mapping[str, Any]]" = None,
+        coming: "Optional[Coming]" = None,
     ) -> "None":
         self._transport = transport
         self._key = key
@@ -58,6 +60,8 @@ class WorkSource(object):
         #: What this worker has beyond that; None: it does everything. Read when a round asks for it.
         self._needs: "Optional[Mapping[str, Any]]" = {}
         self._knows_needs = False
+        #: Of an open map: the inputs that come.
+        self.coming = coming
         self._rounds: "Dict[int, Round]" = {}
         self._rounds_written: "Tuple[Optional[float], float]" = (None, 0.0)
         self._unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
@@ -67,6 +71,16 @@ class WorkSource(object):
         self._load_rounds()
         if int(name.rsplit(".", 1)[1]) > 0:
             self._unfinished = self._own_unfinished()
+
+    @classmethod
+    def of_map(
+        cls, info: "Dict[str, Any]", transport: "Transport", key: "bytes", worker: "int", name: "str"
+    ) -> "WorkSource":
+        """For the map that ``map.json`` says this of."""
+        lease = info.get("lease_seconds", formats.LEASE_SECONDS)
+        coming = Coming(transport, info["open"], lease, name) if info.get("open") else None
+        options = info.get("options", {})
+        return cls(transport, key, worker, name, info.get("retries", 0), lease, options, coming)
 
     # -- rounds ----------------------------------------------------------------------------------------------
 
@@ -103,12 +117,15 @@ class WorkSource(object):
         """Whether `component`, which runs in round `number`, is wanted afresh by a round that was published
         meanwhile.
         """
+        self._look_for_rounds()
+        return self._superseded(component, number)
+
+    def _look_for_rounds(self) -> "None":
         written, now = self._transport.modified("rounds"), time.monotonic()
         if written != self._rounds_written[0]:
             self._rounds_written = (written, now)
         if now - self._rounds_written[1] < COARSE_CLOCK:  # two changes may carry the same time stamp
             self._load_rounds()
-        return self._superseded(component, number)
 
     def _attempt(self, component: "int", number: "int") -> "int":
         """How often `component` has been retried up to round `number`, since it was last wanted afresh."""
@@ -137,6 +154,8 @@ class WorkSource(object):
                 if candidate is None:
                     break
                 taken = self._take(state, candidate)
+                if self.coming is not None and not number:
+                    self.coming.tried(taken)
                 if taken:
                     return self._block(state, candidate)
                 state.stop = candidate + 1  # somebody else has it: look for others
@@ -158,6 +177,8 @@ class WorkSource(object):
 
     def _candidate(self, state: "Round") -> "Optional[int]":
         """A block that is probably free; None when all are claimed."""
+        if self.coming is not None and not state.number:
+            return self.coming.candidate()
         if state.position is None:
             mine = [part for part in state.plan.parts if part.blocks and self._is_mine(part)]
             state.mine = [(part.first_block, part.first_block + part.blocks) for part in mine]
@@ -245,44 +266,20 @@ class WorkSource(object):
             runs = rounds.ranges_of(components)
         attempt = self._attempt(runs[0][0], state.number) if runs and state.number else 0
         plan = state.plan
-        runs, functions = self._with_functions(runs, state.number)
+        plans = {number: one.plan for number, one in self._rounds.items()}
+        runs, functions = with_functions(plans, runs, state.number)
         made = Block(
             state.number,
             block,
             attempt,
             runs,
-            alone=plan.kind == rounds.REPAIR,
+            alone=plan.kind == rounds.REPAIR or (self.coming is not None and not state.number),
             single=plan.part_of(block).block_size == 1,
             functions=functions,
             may_retry=attempt < self._retries,
         )
         made.failed += failed
         return made
-
-    def _with_functions(
-        self, runs: "Sequence[Tuple[int, int]]", number: "int"
-    ) -> "Tuple[List[Tuple[int, int]], List[str]]":
-        """The runs, cut where the function changes, and the function's file of each."""
-        plans = {other: state.plan for other, state in self._rounds.items()}
-        named = {plan.function for plan in plans.values()}
-        if len(named) == 1:
-            return list(runs), list(named) * len(runs)
-        plan = plans[number]
-        if plan.kind in (rounds.INITIAL, rounds.RERUN):
-            return list(runs), [plan.function] * len(runs)
-        cut: "List[Tuple[int, int]]" = []
-        functions: "List[str]" = []
-        for first, stop in runs:
-            begin, current = first, rounds.function_of(plans, first, number)
-            for component in range(first + 1, stop):
-                function = rounds.function_of(plans, component, number)
-                if function != current:
-                    cut.append((begin, component))
-                    functions.append(current)
-                    begin, current = component, function
-            cut.append((begin, stop))
-            functions.append(current)
-        return cut, functions
 
     @property
     def newest_function(self) -> "str":
@@ -356,6 +353,17 @@ class WorkSource(object):
         known = [one for one in times if one is not None]
         return max(known) if known else None
 
+    def waits(self) -> "bool":
+        """Nothing is left to claim, and more may come: of inputs, or of rounds that the owner publishes."""
+        if self.coming is None or not self.coming.more_may_come():
+            return False
+        self._look_for_rounds()
+        if self._retries and self.coming.is_time_for_retries():
+            components = self._to_retry(self._look_around()[1])
+            if components:
+                self._publish(rounds.RETRY, components)
+        return True
+
     def another_round(self) -> "bool":
         """After the rounds known are exhausted: is there, or can there be made, another one to work on?
 
@@ -367,6 +375,8 @@ class WorkSource(object):
             return True
         if all(state.folded for state in self._rounds.values()):
             return False
+        if self.coming is not None and not self.coming.is_closed:
+            return False  # this worker leaves, and others may claim what comes
         self._settle()
         takers, failed = self._look_around()
         components = self._to_retry(failed)

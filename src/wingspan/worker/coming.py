@@ -1,0 +1,135 @@
+"""Open maps: inputs that come while workers are at work, as `wingspan.Executor` appends them.
+
+The owner appends a pickle to ``inputs.bin``, then where it ends to ``inputs.idx``: from then on there is one
+component more. The last number of a map that is closed is `CLOSED`. The owner's process touches the file
+``owner``; where it is silent for longer than a lease, nothing more is waited for.
+
+Round 0 of an open map has `MOST` blocks of one component, whose inputs need not be there yet. Workers claim
+them in the order in which they came.
+"""
+
+import time
+from array import array
+
+from . import formats
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+    from .transports import Transport
+
+#: So many components an open map can have.
+MOST = 1 << 17
+#: What stands behind the last offset of ``inputs.idx`` when nothing more comes.
+CLOSED = 2**64 - 1
+#: The file that the owner touches, and how seldom at most (s).
+OWNER = "owner"
+OWNER_SECONDS = 10.0
+#: A worker looks again after this part of the time for which nothing has come; at least so long (s).
+PART, SHORTEST = 0.05, 0.0005
+#: So many claims in a row that others had are a sign that this worker is far behind.
+FAR_BEHIND = 4
+
+
+def owner_seconds(lease: "float") -> "float":
+    """How often the owner shows that it is there (s), if it may be silent for as long as `lease`."""
+    return min(OWNER_SECONDS, lease / 4)
+
+
+class Coming(object):
+    """What a worker knows of the inputs of an open map.
+
+    Attributes:
+        count: How many inputs are there.
+        is_closed: No more come.
+
+    Args:
+        transport: The way to the map's folder.
+        facts: ``open`` of ``map.json``: ``look_seconds``, the longest time between two looks, and
+            ``idle_seconds``, after which a worker leaves for which nothing has come (None: it stays).
+        lease: The owner may be silent for so long (s).
+        name: Name of this start of a worker: when it last wrote tells what time it is where the files are.
+    """
+
+    def __init__(
+        self, transport: "Transport", facts: "Dict[str, Any]", lease: "float", name: "str"
+    ) -> "None":
+        self._transport = transport
+        self._longest = facts["look_seconds"]
+        self._idle = facts.get("idle_seconds")
+        self._lease = lease
+        self._results = "results/" + name
+        #: A worker with nothing to do shows that often that it is there (s).
+        self.sign_seconds = min(formats.HEARTBEAT_SECONDS, lease / 4)
+        self.count = 0
+        self.is_closed = False
+        self._position = 0
+        self._refused = 0
+        self._is_alone = False
+        self._next_retries = 0.0
+        self._quiet_since = time.monotonic()
+        self._next_check = self._quiet_since + owner_seconds(lease)
+
+    def look(self) -> "None":
+        """See what has been appended."""
+        if self.is_closed:
+            return
+        # Read, and not only asked for its size: a network file system tells what is new when a file is
+        # opened.
+        new = array("Q")
+        data = self._transport.read("inputs.idx", 8 * 4096, 8 * (self.count + 1))
+        new.frombytes(data[: len(data) // 8 * 8])
+        if new and new[-1] == CLOSED:
+            self.is_closed = True
+            new.pop()
+        self.count = min(MOST, self.count + len(new))
+
+    def candidate(self) -> "Optional[int]":
+        """The next block that is probably free; None when there is none."""
+        if self._position >= self.count:
+            self.look()
+        if self._refused >= FAR_BEHIND:
+            self._refused = 0
+            taken = set(self._transport.names("rounds/0/claims"))
+            while self._position < self.count and str(self._position) in taken:
+                self._position += 1
+        if self._position >= self.count:
+            return None
+        self._position += 1
+        return self._position - 1
+
+    def tried(self, won: "bool") -> "None":
+        """The last candidate was claimed, by this worker or by somebody else before."""
+        if won:
+            self._quiet_since = time.monotonic()
+            self._refused = 0
+        else:
+            self._refused += 1
+
+    def more_may_come(self) -> "bool":
+        """It is worth waiting: the map is open, and its owner is alive."""
+        if self.is_closed:
+            return False
+        now = time.monotonic()
+        if self._idle is not None and now - self._quiet_since > self._idle:
+            return False
+        if now >= self._next_check:
+            self._next_check = now + owner_seconds(self._lease)
+            # This worker's signs of life tell what time it is there.
+            seen, now_there = self._transport.modified(OWNER), self._transport.modified(self._results)
+            self._is_alone = seen is None or (now_there is not None and now_there - seen > self._lease)
+        return not self._is_alone
+
+    def is_time_for_retries(self) -> "bool":
+        """See what has failed and may be tried again; not so often as for inputs."""
+        now = time.monotonic()
+        if now < self._next_retries:
+            return False
+        self._next_retries = now + 5 * self._longest
+        return True
+
+    def pause(self) -> "float":
+        """How long to sleep before the next look (s)."""
+        quiet = time.monotonic() - self._quiet_since
+        return float(min(self._longest, max(SHORTEST, PART * quiet)))
