@@ -22,6 +22,7 @@ __all__ = [
     "FileInTheWay",
     "FileMissing",
     "FileRefused",
+    "changed_files",
     "check_url",
     "copy_back",
     "files_below",
@@ -163,6 +164,35 @@ def _copy(source: Path, target: Path) -> None:
     if target.exists():
         return  # a folder and a file in it were both named
     trust.copy_file(str(source), str(target))
+
+
+def changed_files(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str]:
+    """Places of the inputs that have changed since they were copied to `folder`; of a folder, each file.
+
+    An input that is gone counts as unchanged. A file with the time and size of its copy is not read.
+    """
+    changed: list[str] = []
+    for here, place in inputs:
+        try:
+            pairs = list(files_below(here, folder / place)) if here.exists() else []
+            for source, kept in pairs:
+                if not _same(source, kept):
+                    changed.append(kept.relative_to(folder).as_posix())
+        except (OSError, FileRefused):
+            continue
+    return changed
+
+
+def _same(source: Path, kept: Path) -> bool:
+    import filecmp
+
+    try:
+        now, then = source.stat(), kept.stat()
+    except FileNotFoundError:
+        return not source.exists()
+    if now.st_size != then.st_size:
+        return False
+    return now.st_mtime_ns == then.st_mtime_ns or filecmp.cmp(source, kept, shallow=False)
 
 
 def copy_back(files: Mapping[str, Path], target: Path, overwrite: bool, again: str) -> tuple[Path, ...]:

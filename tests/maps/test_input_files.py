@@ -299,3 +299,67 @@ def test_a_file_that_was_not_named_gets_a_hint_in_a_folder_of_its_own(here: Path
     hint = str(m.errors[0].hint)
     assert f"a/x.txt is in {here}" in hint
     assert "Options(input_files=['a/x.txt'])" in hint
+
+
+def test_taking_up_a_map_again_looks_at_its_files(here: Path) -> None:
+    """With exist_ok the map is taken up as long as all its files are as they were, wherever they were named;
+    else the error says which one has changed.
+    """
+
+    def read(path: Path) -> str:
+        return path.read_text()
+
+    def make() -> wingspan.Map:
+        options = Options(input_files=["tree"], component_input_files=["b/x.txt"])
+        paths = [TransferPath("a/x.txt")]
+        return wingspan.map(read, paths, tag="read", pool="local", options=options, exist_ok=True)
+
+    first = make()
+    assert make() == first
+    for name in ("a/x.txt", "b/x.txt", "tree/deep/leaf"):
+        before = (here / name).read_text()
+        status = (here / name).stat()
+        (here / name).write_text("OTHER")
+        with pytest.raises(wingspan.TagExists, match=f"{name}: the file has changed"):
+            make()
+        (here / name).write_text(before)
+        os.utime(here / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert make()[0] == "ONE"
+
+
+def test_a_function_that_is_given_later_may_bring_files(here: Path) -> None:
+    """A rerun with a function that refers to files gets them, if the map has files; they must be there."""
+    m = wingspan.map(lambda path: path.read_text(), [TransferPath("a/x.txt")], pool="local")
+    m.wait()
+    other, missing = TransferPath("b/x.txt"), TransferPath("none")
+    m.rerun([0], function=lambda path: path.read_text() + other.read_text())
+    assert m[0] == "ONETWO"
+    with pytest.raises(wingspan.InvalidInputs, match="none"):
+        m.rerun([0], function=lambda path: missing)
+    plain = wingspan.map(abs, [-1], pool="local")
+    plain.wait()
+    with pytest.raises(wingspan.InvalidInputs, match="made without files"):
+        plain.rerun([0], function=lambda x: other)
+
+
+def test_a_map_whose_files_are_gone_says_so(here: Path) -> None:
+    """What was copied when the map was made, and was removed since, is missed before anything is given up."""
+    m = wingspan.map(abs, [-1], pool="local", options=Options(input_files=["a/x.txt"]))
+    m.wait()
+    (m.path / "input_files" / "x.txt").unlink()
+    with pytest.raises(wingspan.MapDamaged, match=r"the input file x\.txt is missing"):
+        m.rerun([0])
+    assert m[0] == 1
+
+
+def test_files_that_the_site_wants_elsewhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file above the site's limit is refused before anything is submitted, with the way that the site
+    wants.
+    """
+    from wingspan.maps import _worker_job
+    from wingspan.pools.htcondor import HTCondorPool
+
+    with pytest.raises(wingspan.InvalidInputs, match=r"has 1000\.0 GB") as caught:
+        _worker_job.check_largest(Options(profile="chtc"), HTCondorPool(), here / "huge", 10**12)
+    assert "osdf" in str(caught.value.hint)
+    _worker_job.check_largest(Options(profile="chtc"), HTCondorPool(), here / "small", 10**6)

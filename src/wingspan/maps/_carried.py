@@ -59,6 +59,8 @@ class FileNotes:
         self._refused: dict[str, None] = {}
         self._places: set[str] = set()
         self._level = 0
+        #: The largest file, and how many bytes it has.
+        self.largest: tuple[Path, int] = Path(), 0
         #: What is really read of a file or folder, until that is noted.
         self._unreached: dict[str, list[str]] = {}
 
@@ -120,6 +122,8 @@ class FileNotes:
         if not os.access(path, os.R_OK):
             raise FileRefused(f"{path} cannot be read: permission denied")
         self._looking_at.append(os.path.realpath(path))
+        if status.st_size > self.largest[1]:
+            self.largest = path, status.st_size
         return status.st_size, status.st_mtime_ns, bool(status.st_mode & 0o111)
 
     def _folder(self, folder: Path) -> Any:

@@ -32,7 +32,7 @@ from wingspan.maps._new_folder import create_map_folder
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
 from wingspan.maps._tags import new_tag, write_tag
-from wingspan.maps._worker_job import check_site, for_site, resources_of
+from wingspan.maps._worker_job import check_largest, check_site, for_site, resources_of
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import Progress
@@ -125,7 +125,7 @@ def create(
             else _first_plan(asked, options, pool, to_do, workers)
         ),
         fixed=fixed,
-        files=lambda: _files_of(function, fixed, options),
+        files=lambda: _files_of(function, fixed, options, pool),
         memo=memo,
         progress=progress,
         before_it_is_in_place=(lambda path, holds_code: _deliver(*prepared, path, holds_code))
@@ -199,8 +199,15 @@ def _info_of(
     )
 
 
-def _files_of(function: PickledFunction, fixed: FixedFiles, options: Options) -> dict[str, Any] | None:
-    """What ``map.json`` says of files (see `MapInfo`)."""
+def _files_of(
+    function: PickledFunction, fixed: FixedFiles, options: Options, pool: Pool
+) -> dict[str, Any] | None:
+    """What ``map.json`` says of files (see `MapInfo`).
+
+    Raises:
+        InvalidInputs: One of them is larger than the site allows.
+    """
+    check_largest(options, pool, *function.files.largest)
     if not (
         function.files
         or options.output_remaps

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from wingspan._words import notice
 from wingspan.jobs import JobDescription, Resources, all_of, with_needs
 from wingspan.maps._adopt import note_of
-from wingspan.maps._errors import MapDamaged
+from wingspan.maps._errors import InvalidInputs, MapDamaged
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
 from wingspan.pools import Pool
@@ -18,7 +19,15 @@ from wingspan.worker.arriving import FIXED
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
 
-__all__ = ["bundle_of", "check_site", "for_site", "output_name", "resources_of", "worker_job"]
+__all__ = [
+    "bundle_of",
+    "check_largest",
+    "check_site",
+    "for_site",
+    "output_name",
+    "resources_of",
+    "worker_job",
+]
 
 
 def output_name(first: int, process: int | str, ending: str) -> str:
@@ -147,6 +156,30 @@ def check_site(options: Options, pool: Pool, folder: Path) -> None:
     site = find_profile() if options.profile is None else load_profile(options.profile)
     site.check_folder(folder)
     site.check(resources_of(options), options.switches)
+
+
+def check_largest(options: Options, pool: Pool, path: Path, size: int) -> None:
+    """See that no file that goes to workers is larger than the site allows.
+
+    Args:
+        options: What each worker gets.
+        pool: Where they run.
+        path: The largest file.
+        size: Bytes of it.
+
+    Raises:
+        InvalidInputs: The profile of the site says that it is too large.
+    """
+    if pool.shares_files or options.workers == 0 or (not pool.follows_site and options.profile is None):
+        return
+    from wingspan.pools.profiles import find_profile, large_file, load_profile
+
+    site = find_profile() if options.profile is None else load_profile(options.profile)
+    found = large_file(site, path, size, 'Options(input_files=["osdf:///…"]), or file:///…')
+    if found is not None and found.is_refused:
+        raise InvalidInputs(found.said, hint=found.hint)
+    if found is not None:
+        notice(f"{found.said}; {found.hint}")
 
 
 def resources_of(options: Options) -> Resources:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from wingspan._kept_files import changed_files
 from wingspan.runs._errors import RunExists
-from wingspan.runs._files import changed_inputs
 from wingspan.runs._folder import open_run_folder
 from wingspan.runs._run import Run
 from wingspan.runs._spec import RunSpec
@@ -28,7 +28,7 @@ def same_run(spec: RunSpec) -> Run:
             hint=f"choose another name; or remove that one and its outputs: wingspan rm {spec.name}",
         )
     folder = found._folder
-    changed = changed_inputs(spec.inputs, folder.inputs(folder.newest_inputs()))
+    changed = changed_files(spec.inputs, folder.inputs(folder.newest_inputs()))
     if changed:
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
         raise RunExists(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import getpass
 import os
 import stat
 import warnings
@@ -15,7 +14,6 @@ from urllib.parse import unquote, urlsplit
 
 from wingspan._kept_files import (
     SKIPPED,
-    FileRefused,
     check_url,
     copy_back,
     files_below,
@@ -23,6 +21,7 @@ from wingspan._kept_files import (
     keep_files,
     raised_as,
 )
+from wingspan.pools.profiles import large_file
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import InputMissing, InputTooLarge, InvalidRun, RunWarning, WouldOverwrite
 from wingspan.runs._spec import relative_path
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SKIPPED",
-    "changed_inputs",
     "check_input_sizes",
     "collect_inputs",
     "copy_outputs",
@@ -181,24 +179,12 @@ def check_input_sizes(spec: RunSpec, site: Profile) -> None:
     if not sizes:
         return
     largest = max(sizes, key=lambda path: sizes[path])
-    if sizes[largest] <= site.limits.transfer:
+    found = large_file(site, largest, sizes[largest], "--input osdf:///… or file:///…")
+    if found is None:
         return
-    size = f"{sizes[largest] / 1e9:.1f} GB"
-    said = f"the input {largest} has {size}, which would go through the access point for each job"
-    if site.name == "generic":
-        warnings.warn(
-            f"{said}; where the site has a place for large files, name it there: --input osdf:///… or file:///…",
-            RunWarning,
-            stacklevel=4,
-        )
-        return
-    staging = site.staging_folder(getpass.getuser())
-    raise InputTooLarge(
-        f"{said}; {site.title or site.name} wants at most {site.limits.transfer / 1e9:.0f} GB to come that way",
-        hint=(f"put it into {staging} and name it there: " if staging else "put it where jobs can fetch it: ")
-        + "--input file:///… or osdf:///…"
-        + (f"; {site.page}" if site.page else ""),
-    )
+    if found.is_refused:
+        raise InputTooLarge(found.said, hint=found.hint)
+    warnings.warn(f"{found.said}; {found.hint}", RunWarning, stacklevel=4)
 
 
 def url_bytes(urls: Iterable[str]) -> int:
@@ -232,35 +218,6 @@ def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Prog
     """
     with raised_as(missing=InputMissing, refused=InvalidRun):
         return keep_files(inputs, folder, progress)
-
-
-def changed_inputs(inputs: Iterable[tuple[Path, str]], folder: Path) -> list[str]:
-    """Places of the inputs that have changed since they were copied to `folder`; of a folder, each file.
-
-    An input that is gone counts as unchanged. A file with the time and size of its copy is not read.
-    """
-    changed: list[str] = []
-    for here, place in inputs:
-        try:
-            pairs = list(files_below(here, folder / place)) if here.exists() else []
-            for source, kept in pairs:
-                if not _same(source, kept):
-                    changed.append(kept.relative_to(folder).as_posix())
-        except (OSError, FileRefused):
-            continue
-    return changed
-
-
-def _same(source: Path, kept: Path) -> bool:
-    import filecmp
-
-    try:
-        now, then = source.stat(), kept.stat()
-    except FileNotFoundError:
-        return not source.exists()
-    if now.st_size != then.st_size:
-        return False
-    return now.st_mtime_ns == then.st_mtime_ns or filecmp.cmp(source, kept, shallow=False)
 
 
 def not_sent(words: Iterable[str], base: Path, places: Iterable[str], made: Iterable[str]) -> list[str]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._kept_files import changed_files
 from wingspan._words import going_on, moment, notice
 from wingspan.errors import PoolError
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.runs._aside import put_aside, something_lies_aside, take_back
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
-from wingspan.runs._files import changed_inputs, copy_outputs, declared_files
+from wingspan.runs._files import copy_outputs, declared_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT
 from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
@@ -409,7 +410,7 @@ class Run(RunJobs, Tables, Showable):
 
     def _tell_of_changes(self) -> None:
         version = self._folder.newest_inputs()
-        changed = changed_inputs(self.spec.inputs, self._folder.inputs(version))
+        changed = changed_files(self.spec.inputs, self._folder.inputs(version))
         if changed:
             named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
             notice(

@@ -23,11 +23,13 @@ from wingspan.pools.profiles._model import (
     WalltimeClasses,
     WalltimeNotAllowed,
 )
+from wingspan.pools.profiles._sizes import LargeFile, large_file
 
 __all__ = [
     "DiskNotAllowed",
     "FolderNotAllowed",
     "JobRules",
+    "LargeFile",
     "Profile",
     "SlurmGpu",
     "Switch",
@@ -35,6 +37,7 @@ __all__ = [
     "WalltimeClasses",
     "WalltimeNotAllowed",
     "find_profile",
+    "large_file",
     "load_profile",
     "profiles",
 ]

@@ -1,0 +1,53 @@
+"""Files that are too large to go through a site's access point."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import attrs
+
+from wingspan.pools.profiles._model import Profile
+
+__all__ = ["LargeFile", "large_file"]
+
+
+@attrs.frozen
+class LargeFile:
+    """A file that is larger than a site wants to come through its access point.
+
+    Attributes:
+        said: What is wrong.
+        hint: What to do.
+        is_refused: The profile of a site says so. Else nobody says what the site wants, and it is only a
+            general limit.
+    """
+
+    said: str
+    hint: str
+    is_refused: bool
+
+
+def large_file(site: Profile, path: Path, size: int, named: str) -> LargeFile | None:
+    """What to say of an input file of `size` bytes; None: the site takes it.
+
+    Args:
+        site: The rules of the site.
+        path: The file.
+        size: Bytes.
+        named: How a file that lies elsewhere is named, such as ``"--input file:///…"``.
+    """
+    if size <= site.limits.transfer:
+        return None
+    said = f"the input {path} has {size / 1e9:.1f} GB, which would go through the access point for each job"
+    if site.name == "generic":
+        hint = f"where the site has a place for large files, name it there: {named}"
+        return LargeFile(said, hint, is_refused=False)
+    staging = site.staging_folder(getpass.getuser())
+    return LargeFile(
+        f"{said}; {site.title or site.name} wants at most {site.limits.transfer / 1e9:.0f} GB to come that way",
+        (f"put it into {staging} and name it there: " if staging else "put it where jobs can fetch it: ")
+        + named
+        + (f"; {site.page}" if site.page else ""),
+        is_refused=True,
+    )
