@@ -77,24 +77,31 @@ def docker(public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/socket")
     places = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
     network = ["--iptables=false", "--ip6tables=false", "--bridge=none"]
-    with (folder / "log").open("wb") as log:
-        daemon = subprocess.Popen(
-            ["dockerd", "-H", f"unix://{folder}/socket", *places, *network, "--storage-driver=vfs"],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "LD_LIBRARY_PATH": libraries},
-        )
     client = f"{root}/usr/bin/docker"
-    try:
+
+    def log_text() -> str:
+        return (folder / "log").read_text()[-2000:]
+
+    def start(driver: str) -> subprocess.Popen[bytes] | None:
+        """The daemon once it answers, or None if it has ended."""
+        with (folder / "log").open("wb") as log:
+            daemon = subprocess.Popen(
+                ["dockerd", "-H", f"unix://{folder}/socket", *places, *network, f"--storage-driver={driver}"],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "LD_LIBRARY_PATH": libraries},
+            )
 
         def answers() -> bool:
-            assert daemon.poll() is None, log_text()
             return not subprocess.run([client, "version"], capture_output=True, check=False).returncode
 
-        def log_text() -> str:
-            return (folder / "log").read_text()[-2000:]
+        until(lambda: daemon.poll() is not None or answers(), log_text)
+        return daemon if daemon.poll() is None else None
 
-        until(answers, log_text)
+    # vfs works everywhere, but copies all layers below for each layer.
+    daemon = start("overlay2") or start("vfs")
+    assert daemon is not None, log_text()
+    try:
         yield client
     finally:
         daemon.terminate()
