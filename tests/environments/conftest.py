@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import platformdirs
 import pytest
+
+from wingspan.environments.bundles.kinds import oci
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
@@ -99,10 +104,23 @@ def public_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _kept_layers() -> Path:
+    """A folder for layers as today's code writes them: their names do not tell layers of other code apart."""
+    digest = hashlib.sha256(Path(oci.__file__).read_bytes()).hexdigest()[:16]
+    folder = _once("cache") / f"layers-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    for other in folder.parent.glob("layers-*"):
+        with contextlib.suppress(OSError):  # another session removes it as well
+            if time.time() - other.stat().st_mtime > 3 * 24 * 3600:
+                shutil.rmtree(other)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for the session: bundles are built anew, what was fetched, linked and compiled before is
-    used again.
+    """A cache for the session: bundles are built anew, what was fetched, linked, compiled and compressed
+    before is used again.
     """
     cache = tmp_path_factory.mktemp("cache")
     (cache / "environments").mkdir()
@@ -110,6 +128,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         kept = _once("cache") / name
         kept.mkdir(parents=True, exist_ok=True)
         (cache / "environments" / name).symlink_to(kept)
+    (cache / "environments/layers").symlink_to(_kept_layers())
     return cache
 
 

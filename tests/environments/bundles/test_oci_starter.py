@@ -5,6 +5,7 @@ at all.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from _waiting import PATIENCE, until
 from wingspan.environments.bundles import Bundle, open_bundle, starter_command
+from wingspan.environments.bundles.kinds.root_filesystem import debian_base
 from wingspan.environments.bundles.starter import starter_script
 
 Build = Callable[..., Bundle]
@@ -44,6 +46,32 @@ def job_folder(job_folder: Path) -> Path:
         one.mkdir()
         one.chmod(0o777)
     return job_folder
+
+
+#: What commands and engines call in an image, beside what the C library consists of.
+PROGRAMS = {"dash", "bash", "sleep", "cat", "env", "true", "unshare"}
+
+
+@pytest.fixture
+def build_little(build: Build, public_folder: Path) -> Callable[[], Bundle]:
+    """Builds an archive whose system is the usual one, less all programs but a few: it is quickly
+    unpacked.
+    """
+
+    def make() -> Bundle:
+        base, system = public_folder / "little-system", debian_base()
+        if not base.exists():
+
+            def useless(folder: str, names: list[str]) -> set[str]:
+                files = {n for n in names if (path := Path(folder, n)).is_file() and not path.is_symlink()}
+                if Path(folder).is_relative_to(system / "etc"):
+                    return set()
+                return {n for n in files - PROGRAMS if not re.match(r"ld-linux|lib\w+\.so", n)}
+
+            shutil.copytree(system, base, symlinks=True, ignore=useless)
+        return build("small", "oci", base=base)
+
+    return make
 
 
 @pytest.fixture
@@ -224,10 +252,12 @@ def test_by_docker(build: Build, job_folder: Path, docker: str) -> None:
 
 
 @pytest.mark.podman
-def test_podman_passes_on_exit_codes_and_input(build: Build, job_folder: Path, podman: None) -> None:
+def test_podman_passes_on_exit_codes_and_input(
+    build_little: Callable[[], Bundle], job_folder: Path, podman: None
+) -> None:
     """The exit code is the command's, and what it prints comes apart as output and errors."""
     script = "echo out; echo err >&2; exit 7"
-    done = run(build("small", "oci"), ["sh", "-c", script], job_folder, method="podman", quiet=True)
+    done = run(build_little(), ["sh", "-c", script], job_folder, method="podman", quiet=True)
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
 
 
@@ -235,7 +265,12 @@ def test_podman_passes_on_exit_codes_and_input(build: Build, job_folder: Path, p
 @pytest.mark.parametrize("ordinary", [False, True])
 @pytest.mark.parametrize("answers", [False, True])
 def test_podman_is_ended_with_its_job(
-    ordinary: bool, answers: bool, build: Build, job_folder: Path, podman: None, as_ordinary_user: AsUser
+    ordinary: bool,
+    answers: bool,
+    build_little: Callable[[], Bundle],
+    job_folder: Path,
+    podman: None,
+    as_ordinary_user: AsUser,
 ) -> None:
     """A signal to the job ends the command in the container; the job ends by it, or with the code that
     the command answers it with.
@@ -243,7 +278,7 @@ def test_podman_is_ended_with_its_job(
     waits = f"exec sleep {_SECONDS}"
     if answers:
         waits = f"trap 'kill $!; exit 9' TERM; sleep {_SECONDS} & wait"
-    bundle = build("small", "oci")
+    bundle = build_little()
     start = starter_command(bundle, ["sh", "-c", waits], shared=True, method="podman")
     starter = job_folder / "starter.sh"  # the cache is its user's alone
     shutil.copy(start.executable, starter)
@@ -293,7 +328,7 @@ def _sleepers() -> set[str]:
     ],
 )
 def test_files_that_the_command_names(
-    engine: str, build: Build, job_folder: Path, request: pytest.FixtureRequest
+    engine: str, build_little: Callable[[], Bundle], job_folder: Path, request: pytest.FixtureRequest
 ) -> None:
     """A file on a shared disk, outside of all folders that podman has by itself, is seen when the command
     names it; an odd name does no harm.
@@ -311,7 +346,7 @@ def test_files_that_the_command_names(
         for folder in (odd, name):
             Path(folder, "file").write_text("shared\n")
         command = ["sh", "-c", 'cat "$1/file"; echo "$2"', "sh", name, odd]
-        done = run(build("small", "oci"), command, job_folder, path=path, method=engine)
+        done = run(build_little(), command, job_folder, path=path, method=engine)
     assert done.stdout == f"shared\n{odd}\n", done.stderr
 
 
@@ -363,9 +398,11 @@ def test_without_an_engine_and_without_namespaces(build: Build, job_folder: Path
 
 
 @pytest.mark.parametrize("damage", ["altered", "cut"])
-def test_a_damaged_archive_is_not_run(damage: str, build: Build, job_folder: Path) -> None:
+def test_a_damaged_archive_is_not_run(
+    damage: str, build_little: Callable[[], Bundle], job_folder: Path
+) -> None:
     """One altered byte, or an end that is missing: exit code 121, and nothing of it is unpacked or run."""
-    bundle = build("small", "oci")
+    bundle = build_little()
     content = bytearray(bundle.path.read_bytes())
     if damage == "altered":
         content[len(content) // 2] ^= 1
@@ -379,11 +416,13 @@ def test_a_damaged_archive_is_not_run(damage: str, build: Build, job_folder: Pat
     assert not list(job_folder.glob(".wingspan-*"))
 
 
-def test_a_damaged_archive_that_nothing_tells_apart(build: Build, job_folder: Path) -> None:
+def test_a_damaged_archive_that_nothing_tells_apart(
+    build_little: Callable[[], Bundle], job_folder: Path
+) -> None:
     """A damaged file under another name, without its digest beside it, cannot be unpacked: that is
     damage, and no want of room.
     """
-    content = bytearray(build("small", "oci").path.read_bytes())
+    content = bytearray(build_little().path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 64] = bytes(64)
     (job_folder / "renamed.oci.tar").write_bytes(content)
