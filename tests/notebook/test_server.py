@@ -234,3 +234,17 @@ def test_without_jupyter_the_way_to_it_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "jupyterlab is not installed here" in done.stderr
     assert "wingspan[notebook]" in done.stderr
+
+
+def test_start_makes_no_parser_that_nobody_uses() -> None:
+    """jsonschema is imported without the parser of international addresses; later imports of it work."""
+    code = """
+import sys
+from wingspan.notebooks.server import _import_jsonschema
+_import_jsonschema()
+import jsonschema
+assert not [name for name in sys.modules if name.startswith(("rfc3987_syntax", "lark"))]
+assert "iri" not in jsonschema.FormatChecker.checkers
+assert "date" in jsonschema.FormatChecker.checkers
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
