@@ -115,6 +115,17 @@ def test_options_of_settings_and_functions_come_to_the_map():
     assert list(m) == [2]
 
 
+def test_a_file_of_settings_as_sites_recommend_it():
+    """Requirements and attributes of the job, in quotes as HTMap wanted them, come from the settings, too."""
+    site = {"requirements": "HAS_SINGULARITY == TRUE", "+ProjectName": '"physics"'}
+    htmap.settings.maps[0] = {"MAP_OPTIONS": site}
+    options = {"MY.SendCredential": "true", "JobFlavour": '"espresso"'}
+    m = htmap.map(double, [1], map_options=MapOptions(requirements="HasX", custom_options=options))
+    made = m.wingspan_map.options
+    assert made.requirements == "(HasX) && (HAS_SINGULARITY == TRUE)"
+    assert made.custom == {"projectname": "physics", "sendcredential": True, "jobflavour": "espresso"}
+
+
 def test_values_of_components_must_be_as_many():
     """Too few or too many values, or files, are refused before anything is made; no inputs stay no inputs."""
     for options in (

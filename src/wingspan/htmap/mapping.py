@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 import wingspan
+from wingspan._words import counted
 from wingspan.htmap.delivery import delivered
 from wingspan.htmap.exceptions import EmptyMap, NoMapYet, translated
 from wingspan.htmap.maps import Map, map_of
@@ -28,6 +30,7 @@ __all__ = [
     "zip_args_and_kwargs",
 ]
 
+_logger = logging.getLogger("htmap")
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -45,7 +48,7 @@ def map(
         args: What it is called with.
         map_options: Options; those of the settings count where it has none.
         tag: Name of the map; None: one is made up, and `clean` removes the map.
-        quiet: Nothing is printed, whatever it is.
+        quiet: The logger ``htmap`` does not say that the map was made. Nothing is printed in any case.
 
     Raises:
         EmptyMap: `args` has none.
@@ -54,7 +57,7 @@ def map(
         ReservedOptionKeyword: An option is one that Wingspan sets itself.
         UnknownPythonDeliveryMethod: The setting ``DELIVERY_METHOD`` names none.
     """
-    return _made(func, args, "map", map_options, tag)
+    return _made(func, args, "map", map_options, tag, quiet)
 
 
 def starmap(
@@ -69,7 +72,7 @@ def starmap(
 
     Where one of the two is shorter, calls after its end get ``()`` or ``{}``. The rest is as for `map`.
     """
-    return _made(func, zip_args_and_kwargs(args, kwargs), "starmap", map_options, tag)
+    return _made(func, zip_args_and_kwargs(args, kwargs), "starmap", map_options, tag, quiet)
 
 
 def zip_args_and_kwargs(
@@ -93,11 +96,16 @@ def create_map(
     quiet: bool = False,
 ) -> Map:
     """The map of these calls: what `starmap` does."""
-    return _made(func, args_and_kwargs, "starmap", map_options, tag)
+    return _made(func, args_and_kwargs, "starmap", map_options, tag, quiet)
 
 
 def _made(
-    func: Callable[..., Any], calls: Iterable[Any], kind: str, map_options: MapOptions | None, tag: str | None
+    func: Callable[..., Any],
+    calls: Iterable[Any],
+    kind: str,
+    map_options: MapOptions | None,
+    tag: str | None,
+    quiet: bool,
 ) -> Map:
     follow_htmap_dir()
     with translated(tag or ""):
@@ -112,16 +120,18 @@ def _made(
         options = wingspan_options(merged, environment)
         pool = settings.get("WINGSPAN.POOL")
         if kind == "map":
-            return map_of(wingspan.map(func, calls, tag=tag, pool=pool, options=options))
-        pairs = _Pairs(calls)
-        return map_of(
-            wingspan.starmap(func, pairs.args(), pairs.kwargs(), tag=tag, pool=pool, options=options)
-        )
+            made = wingspan.map(func, calls, tag=tag, pool=pool, options=options)
+        else:
+            pairs = _Pairs(calls)
+            made = wingspan.starmap(func, pairs.args(), pairs.kwargs(), tag=tag, pool=pool, options=options)
+    if not quiet:
+        _logger.info("created map %s with %s", made.tag, counted(len(made), "component"))
+    return map_of(made)
 
 
 def _of_settings() -> MapOptions:
     """The options of the settings; the same ones are refused there as in a program."""
-    return MapOptions(**{name.removeprefix("+"): value for name, value in changed_map_options().items()})
+    return MapOptions(**changed_map_options())
 
 
 class _Pairs:
