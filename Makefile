@@ -48,7 +48,7 @@ demo: $(VENV)/.demo ## Find the best classifier of handwritten digits on a pool 
 	@$(BIN)/python examples/demo.py
 
 docs: $(VENV)/.dev ## The documentation site: build/docs/index.html; the manual pages are in build/man. Warnings are errors.
-	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@$(BIN)/sphinx-build -q -E -W --keep-going -b html docs build/docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b man -d build/docs/.doctrees docs build/man
 	@echo "build/docs/index.html"
 

@@ -38,6 +38,8 @@ myst_enable_extensions = ["colon_fence"]
 
 html_theme = "furo"
 html_title = f"Wingspan {version}"
+html_static_path = ["_static"]
+html_js_files = ["accessible.js"]
 html_copy_source = True  # llms-full.txt is made of these
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
