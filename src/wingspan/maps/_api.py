@@ -7,7 +7,7 @@ need while this process does the same.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,9 +33,9 @@ _told: set[str] = set()
 
 
 def map(
-    func: Callable[[Any], Any],
+    func: Callable[..., Any],
     inputs: Iterable[Any],
-    *more: NoReturn,
+    *more: Iterable[Any],
     tag: str | None = None,
     pool: str | Pool | None = None,
     options: Options | None = None,
@@ -49,8 +49,11 @@ def map(
     ``wingspan.load(tag)`` finds it again.
 
     Args:
-        func: Takes one input. It may be a lambda, a closure, or come from your own module.
+        func: Takes one input, or one of each iterable. It may be a lambda, a closure, or come from your own
+            module.
         inputs: Any iterable, a generator too; read once, streamed to disk.
+        more: Further iterables, as the builtin ``map`` has them: ``func(x, y)`` for ``zip(inputs, more)``;
+            the shortest ends the map. (`starmap` takes tuples of arguments, and fills up the shorter.)
         tag: Name of the map. None: one is made up, and `clean` removes the map.
         pool: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or a `Pool`. None: ``wingspan doctor``
             says which one is chosen, and why.
@@ -71,13 +74,11 @@ def map(
             functions and generator functions never can.
         PoolError: The pool that was named cannot be used.
     """
-    if more:
-        raise InvalidInputs(
-            "map takes one iterable of inputs, and several were given",
-            hint="wingspan.starmap(f, zip(xs, ys)) passes several arguments",
-        )
     _refuse_unknown("map", unknown)
     check_callable(plain(func))
+    if more:
+        calls = _together([_iterable(one) for one in (inputs, *more)])
+        return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo)
     check_one_argument(plain(func))
     return _make(func, _iterable(inputs), "map", tag, pool, options, exist_ok, memo)
 
@@ -132,6 +133,26 @@ def _iterable(inputs: Iterable[Any]) -> Iterable[Any]:
             hint=f"a map of one: [{inputs!r:.40}]",
         ) from None
     return inputs
+
+
+def _together(several: list[Iterable[Any]]) -> Iterable[Any]:
+    """The arguments of each call, one of each iterable."""
+    if all(isinstance(one, Sized) for one in several):
+        return _Together(several)
+    return ((args, {}) for args in zip(*several, strict=False))
+
+
+class _Together:
+    """Iterables whose lengths are known, together."""
+
+    def __init__(self, several: list[Any]) -> None:
+        self._several = several
+
+    def __len__(self) -> int:
+        return min(len(one) for one in self._several)
+
+    def __iter__(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+        return ((args, {}) for args in zip(*self._several, strict=False))
 
 
 def _call(number: int, given: Any, named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
