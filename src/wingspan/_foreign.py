@@ -202,7 +202,7 @@ _NAMES = _table(
     ("delete rm delete_map remove_map", "wingspan.remove(tag)"),
     ("get get_map load_map open find", "wingspan.load(tag)"),
     (
-        "Client Cluster Pool Executor ProcessPoolExecutor Parallel delayed connect init",
+        "Client Cluster Pool ProcessPoolExecutor Parallel delayed connect init",
         "wingspan.map(f, inputs): nothing is set up before",
     ),
     ("submit apply apply_async", "wingspan.map(f, [x])[0]; a command: wingspan.run([…])"),
@@ -229,7 +229,7 @@ COMMANDS = _table(
     ("list ls tags show-maps map", "maps"),
     ("ps jobs history sacct", "runs"),
     (
-        "queue q squeue condor_q qstat info show describe inspect state statuses reasons holds path",
+        "queue q squeue condor_q qstat info show describe inspect state statuses reasons holds",
         "status",
     ),
     ("submit exec execute sbatch condor_submit qsub srun launch start", "run"),
@@ -264,9 +264,9 @@ _ADVICE = {
     "jobs": "wingspan runs lists runs, wingspan maps lists maps, wingspan status NAME shows one",
     "start": "wingspan run starts a command, wingspan pool start the personal pool",
     "install": "wingspan pool install obtains HTCondor, wingspan env bundle makes a bundle of an environment",
-    "get": "wingspan fetch NAME copies the outputs of a run; outputs of a map are in Python: wingspan.load(TAG)[0]",
-    "results": "wingspan fetch NAME copies the outputs of a run; outputs of a map are in Python: wingspan.load(TAG)[0]",
-    "outputs": "wingspan fetch NAME copies the outputs of a run; outputs of a map are in Python: wingspan.load(TAG)[0]",
+    "get": "wingspan fetch NAME copies the output files of a run or a map; what a map's components return is in Python: wingspan.load(TAG)[0]",
+    "results": "wingspan fetch NAME copies the output files of a run or a map; what a map's components return is in Python: wingspan.load(TAG)[0]",
+    "outputs": "wingspan fetch NAME copies the output files of a run or a map; what a map's components return is in Python: wingspan.load(TAG)[0]",
     "output": "wingspan fetch NAME copies the outputs of a run, wingspan logs NAME shows what it printed",
 }
 #: Options of commands -> the option here. Several kinds of command share them: only what a command has is

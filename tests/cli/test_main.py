@@ -259,6 +259,7 @@ def test_a_configuration_that_is_not_there_is_told_in_one_line() -> None:
         ("stderr a-run 0", "wingspan logs a-run --stderr"),
         ("retag a-run other", "keeps its name"),
         ("logs a-map", "wingspan stdout a-map 0"),
+        ("path a-run", "wingspan fetch a-run"),
         ("ssh a-map", "of a run"),
     ],
 )

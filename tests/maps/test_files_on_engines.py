@@ -58,7 +58,7 @@ def test_files_in_and_out(pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
         (tmp_path / folder / "x y.txt").write_text(text)
         (tmp_path / folder / "deep" / "é").write_text(text.lower())
     (tmp_path / "fixed é.txt").write_text("FIXED")
-    (tmp_path / "own.txt").write_text("OWN")
+    (tmp_path / "own é.txt").write_text("OWN")
     (tmp_path / "large").write_bytes(os.urandom(1 << 10) * 5000)
     version = tmp_path / "version"
     version.write_text("1")
@@ -88,7 +88,7 @@ def test_files_in_and_out(pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     options = Options(
         workers=1,
         input_files=["fixed é.txt", "b"],
-        component_input_files=["own.txt", None],
+        component_input_files=["own é.txt", None],
         output_remaps=remaps,
     )
 
@@ -98,14 +98,14 @@ def test_files_in_and_out(pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
         if isinstance(pool, _Elsewhere):
             # What a worker sees here is another file then than the one that was noted, as on another machine:
             # it asks the access point, whose times are seconds.
-            for path in [*tmp_path.glob("[ab]/**/*"), tmp_path / "own.txt", tmp_path / "large"]:
+            for path in [*tmp_path.glob("[ab]/**/*"), tmp_path / "own é.txt", tmp_path / "large"]:
                 written = path.stat().st_mtime_ns
                 os.utime(path, ns=(written, written ^ 1))
 
     m = wingspan.map(work, inputs(), pool=pool, options=options)
     always = ["1", "a", "b", "fixed é.txt", "large", "x y.txt"]
     rest = (["ONE", "TWO", "one"], 5000 << 10, "FIXED")
-    assert list(m) == [(sorted([*always, "own.txt"]), *rest), (always, *rest)]
+    assert list(m) == [(sorted([*always, "own é.txt"]), *rest), (always, *rest)]
     for number in range(2):
         folder = m.output_files[number]
         assert (folder / "out/deep/é x.txt").read_text() == f"{number} 1"
@@ -119,6 +119,30 @@ def test_files_in_and_out(pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (m.output_files[1] / "out/deep/é x.txt").read_text() == "1 2"
     assert len(os.listdir(m.output_files[1].parent)) == 1
     assert (m.output_files[0] / "out/deep/é x.txt").read_text() == "0 1"
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize("pool", ["elsewhere"], indirect=True)
+def test_names_that_chirp_cannot_have(pool: Any, tmp_path: Path) -> None:
+    """A name with an end of a line is an error of its component, which says why; other odd names travel, also
+    after it on the same channel.
+    """
+    names = ["new\nline", "tab\tx", "back\\slash", '"quotes" and, *stars*']
+    for name in names:
+        (tmp_path / name).write_text(name)
+
+    def inputs() -> Any:
+        for name in names:
+            yield TransferPath(tmp_path / name)
+        for name in names:
+            written = (tmp_path / name).stat().st_mtime_ns
+            os.utime(tmp_path / name, ns=(written, written ^ 1))
+
+    options = Options(workers=1, block_size=len(names))
+    m = wingspan.map(lambda path: path.read_text(), inputs(), pool=pool, options=options)
+    m.wait(errors_ok=True)
+    assert "cannot go through HTCondor's chirp channel" in m.errors[0].text
+    assert m[1:] == names[1:]
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):

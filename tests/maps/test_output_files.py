@@ -181,6 +181,11 @@ def test_fetching(
     assert sorted(path.as_posix() for path in Path("sweep").rglob("*.csv")) == [
         f"sweep/{x}/out.csv" for x in range(3)
     ]
+    for words, said in (("path sweep", m.path), ("path sweep 2", m.output_files[2])):
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match="0"):
+            main(words.split())
+        assert capsys.readouterr().out == f"{said}\n"
     Path("sweep/1/out.csv").write_text("mine")
     with pytest.raises(FileInTheWay):
         m.fetch()

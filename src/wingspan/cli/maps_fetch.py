@@ -1,4 +1,4 @@
-"""``fetch`` of a map; that of a run is in `runs_act`."""
+"""Where the files of a map are: ``fetch`` (that of a run is in `runs_act`) and ``path``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from wingspan.cli._output import TAG
 from wingspan.cli._terminal import echo
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "path"]
 
 
 @click.command()
@@ -45,3 +45,14 @@ def fetch(tag: str, numbers: tuple[int, ...], to: Path, waiting: bool, overwrite
         echo(
             f"{tag}: no component has sent files (wingspan.component().transfer_output_files){done}", err=True
         )
+
+
+@click.command()
+@click.argument("tag", type=TAG)
+@click.argument("number", required=False, type=click.IntRange(min=0))
+def path(tag: str, number: int | None) -> None:
+    """Print the folder of a map; with a NUMBER, that of the files which this component has sent."""
+    import wingspan
+
+    one = wingspan.load(tag)
+    echo(str(one.path if number is None else one.output_files.get(number, timeout=0)))

@@ -13,7 +13,7 @@ import time
 
 from . import formats, trust
 from .new_files import MOST_TOLD, NOT_MISSED
-from .scratch import own_prefix
+from .scratch import current_folder, own_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Arrivals(object):
         self._fixed: "Sequence[Sequence[str]]" = setting["plan"].get("fixed") or ()
         self._scratch = os.path.join(scratch, own_prefix(os.getpid()) + "files")
         self._transport: "Any" = None
-        self._home = os.getcwd()
+        self._home = current_folder()
         self._fixed_places: "Optional[Dict[str, str]]" = None
         #: Folder of the component that is being done, or of the function.
         self.folder = ""

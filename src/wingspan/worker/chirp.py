@@ -239,6 +239,11 @@ class ChirpTransport(object):
     # -- files of components: paths on the access point, whole or relative to the map's folder ---------------
 
     def _whole(self, path: "str") -> "str":
+        if "\n" in path:
+            # HTCondor's starter takes the end of a line for the end of the request, and the rest for another.
+            raise OSError(
+                "%r: a name with an end of a line cannot go through HTCondor's chirp channel" % path
+            )
         return path if path.startswith("/") else self._path(path)
 
     def facts_of(self, path: "str") -> "Optional[Tuple[int, int]]":

@@ -9,6 +9,7 @@ import os
 import stat
 
 from . import trust
+from .scratch import current_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Departures(object):
         self._setting = setting
         self._remaps: "Any" = (setting["plan"] or {}).get("remaps") or {}
         self._arrivals = arrivals
-        self._home = os.getcwd()
+        self._home = current_folder()
         self._transport: "Any" = None
         #: Round and number of the component whose files are being sent.
         self._at = (0, 0)

@@ -3,6 +3,14 @@
 import os
 
 
+def current_folder() -> "str":
+    """The current folder; the root of all, if it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
+
+
 def scratch_folder() -> "str":
     """Where a job may put temporary files: the first folder that is there and can be written to."""
     folders = (os.environ.get("_CONDOR_SCRATCH_DIR"), os.environ.get("TMPDIR"), "/tmp")  # noqa: S108
