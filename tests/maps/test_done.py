@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import wingspan
+from _on_disk import change_map_json, map_json
 from _waiting import PATIENCE, until
 
 #: Waits, as several processes at once do.
@@ -37,12 +39,16 @@ def test_the_command_is_called_once(tmp_path: Path, other_python: Callable) -> N
         other_python(_WAITS, "told")
     until(log.exists, "the command is called")
     until(lambda: (m.path / "on_done.out").read_text(), "what it prints is kept")
+    # A worker could write into the map's folder: what stands there is not executed.
+    change_map_json(m, options={**map_json(m)["options"], "on_done": f"echo evil >>'{log}'"})
+    m = wingspan.load("told")
     m.rerun([0])
     m.wait(PATIENCE, errors_ok=True)
     until(lambda: log.read_text().count("\n") == 2, lambda: log.read_text())
     other_python(_WAITS, "told")
     assert log.read_text() == "told failed 1 of 2\n" * 2
     m.remove()
+    assert os.listdir(m.path.parents[1] / "on_done") == []
 
 
 @pytest.mark.parametrize("command", ["", "  ", 7, "a\0b"])

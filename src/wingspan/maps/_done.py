@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingspan.maps._commands import kept_command
 from wingspan.worker import rounds, trust
 
 if TYPE_CHECKING:
@@ -44,10 +45,13 @@ def call_when_done(folder: MapFolder, results: Components) -> None:
     """Call the command of ``Options(on_done=…)`` of a map that is complete, unless somebody has.
 
     Of all processes that notice the completion, the one that creates a file calls it: once when the map is
-    complete, and once more after each `Map.rerun`. The command goes on by itself.
+    complete, and once more after each `Map.rerun`. The command goes on by itself. Who can only write to the
+    map's folder, as its workers can, cannot choose the command.
     """
-    command = folder.info.options.get("on_done")
-    if not command:
+    if not folder.info.options.get("on_done"):
+        return
+    command = kept_command(folder.path)
+    if command is None:
         return
     again = sum(plan.kind == rounds.RERUN for plan in results.plans.values())
     with contextlib.suppress(OSError):

@@ -22,6 +22,7 @@ import attrs
 
 from wingspan._files import disk_error
 from wingspan.errors import WingspanError
+from wingspan.maps._commands import forget_command
 from wingspan.maps._errors import MapDamaged, MapError, MapRemoved
 from wingspan.maps._info import FORMAT, FORMATS, MapInfo
 from wingspan.maps._pickled import Pickled
@@ -399,6 +400,7 @@ def remove_map_folder(
     with contextlib.suppress(FileNotFoundError):
         path.rename(doomed)
         before_files(doomed)
+    forget_command(path)
     for tag in tags:
         remove_tag(tags_root(), tag, path.name)
     shutil.rmtree(doomed, ignore_errors=True)

@@ -14,6 +14,7 @@ import attrs
 
 from wingspan._files import not_written
 from wingspan.maps._carried import FixedFiles
+from wingspan.maps._commands import keep_command
 from wingspan.maps._errors import MapError, no_inputs
 from wingspan.maps._folder import MapFolder, maps_root
 from wingspan.maps._info import FORMAT_WITH_PARTS, MapInfo
@@ -87,6 +88,8 @@ def create_map_folder(
         whole = _write_rest(temporary, function, counted, archive, plan, files, memo, workers)
         if before_it_is_in_place is not None:
             before_it_is_in_place(temporary, whole.holds_code)
+        if info.options.get("on_done"):
+            keep_command(root / info.id, info.options["on_done"])
         temporary.rename(root / info.id)
     except FromInputs as wrapped:
         shutil.rmtree(temporary, ignore_errors=True)
