@@ -35,12 +35,12 @@ def where(number):
     import sys
     from pathlib import Path
 
-    import scipy
+    import six
 
     engine = "apptainer" if os.environ.get("APPTAINER_CONTAINER") else ""
     if Path("/run/.containerenv").exists():
         engine = "podman"
-    return number, sys.prefix, scipy.__file__, engine, Path("/usr/bin/apt-get").exists()
+    return number, sys.prefix, six.__file__, engine, Path("/usr/bin/apt-get").exists()
 
 
 @pytest.fixture(
@@ -81,15 +81,15 @@ def test_a_map_runs_in_an_archive(local_workspace: Path, site: str) -> None:
     """Components run in the container that the worker starts, in the environment, over chirp; the archive
     is sent once.
     """
-    environment = wingspan.Environment(local_workspace, kind="oci")
+    environment = wingspan.Environment(local_workspace, "wheels", kind="oci")
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
     m.wait(timeout=PATIENCE)
     outputs = m[:]
     assert [output[0] for output in outputs] == [0, 1, 2, 3]
-    for _, prefix, scipy, started_by, apt in outputs:
+    for _, prefix, package, started_by, apt in outputs:
         assert (prefix, started_by, apt) == (PREFIX, site, False)
-        assert scipy.startswith(f"{PREFIX}/")
+        assert package.startswith(f"{PREFIX}/")
     assert sent_once(m.path / "events.log")
     assert map_json(m)["environment"]["kind_reason"] == "asked for"
     m.remove()
@@ -103,24 +103,24 @@ def test_a_run_is_in_an_archive(
     folder.mkdir()
     monkeypatch.chdir(folder)
     (folder / "program.py").write_text(
-        "import os, sys, scipy\n"
+        "import os, sys, six\n"
         "assert not os.path.exists('/usr/bin/apt-get')\n"
-        "open('out.txt', 'w').write(f'{sys.prefix} {scipy.__file__} {os.environ[\"GREETING\"]}')\n"
+        "open('out.txt', 'w').write(f'{sys.prefix} {six.__file__} {os.environ[\"GREETING\"]}')\n"
     )
     run = wingspan.run(
         ["python", "program.py"],
         inputs=["program.py"],
         outputs=["out.txt"],
         variables={"GREETING": "hello"},
-        environment=wingspan.Environment(local_workspace, kind="oci"),
+        environment=wingspan.Environment(local_workspace, "wheels", kind="oci"),
         pool="htcondor",
     )
     try:
         run.wait(PATIENCE)
         run.check()
-        prefix, scipy, greeting = run.outputs()["out.txt"].read_text().split()
+        prefix, package, greeting = run.outputs()["out.txt"].read_text().split()
         assert (prefix, greeting) == (PREFIX, "hello")
-        assert scipy.startswith(f"{PREFIX}/")
+        assert package.startswith(f"{PREFIX}/")
     finally:
         run.remove(force=True)
 
@@ -150,7 +150,9 @@ def test_a_damaged_archive_is_refused(
         return attrs.evolve(bundle, path=copy)
 
     monkeypatch.setattr(worker_job, "bundle_of", damaged)
-    options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="oci"), workers=1)
+    options = wingspan.Options(
+        environment=wingspan.Environment(local_workspace, "wheels", kind="oci"), workers=1
+    )
     m = wingspan.map(where, range(1), pool="htcondor", options=options)
     with pytest.raises(
         wingspan.WingspanError, match=r"damaged or another file: its SHA-256 is .* nothing in it was run"
@@ -166,8 +168,8 @@ def test_rendered_files_carry_the_archive(
     started by what is there.
     """
     folder = tmp_path / "out"
-    command = ["python", "-c", "import scipy; open('out.txt', 'w').write(scipy.__file__ + ' {x}')"]
-    environment = wingspan.Environment(local_workspace, kind="oci")
+    command = ["python", "-c", "import six; open('out.txt', 'w').write(six.__file__ + ' {x}')"]
+    environment = wingspan.Environment(local_workspace, "wheels", kind="oci")
     render(
         "htcondor",
         folder,
@@ -187,8 +189,8 @@ def test_rendered_files_carry_the_archive(
         assert done.returncode == 0, done.stderr
     for number in range(2):
         errors = errors_of(folder, number)
-        scipy, x = output_of(folder, number, "out.txt").read_text().split()
-        assert scipy.startswith(f"{PREFIX}/")
+        package, x = output_of(folder, number, "out.txt").read_text().split()
+        assert package.startswith(f"{PREFIX}/")
         assert x == str(number + 1)
         assert {"apptainer": "run by Apptainer", "podman": "run by podman"}[site] in errors
     assert sent_once(folder / "c.log")
@@ -198,7 +200,7 @@ def test_a_removed_run_leaves_no_container(local_workspace: Path, site: str) -> 
     """What the command started in the container ends with the job, also when nobody asks it to."""
     seconds = str(1_000_000 + os.getpid())  # this process's own: others run these tests on the machine, too
     command = ["sh", "-c", f"trap '' TERM HUP INT; while :; do sleep {seconds}; done"]
-    environment = wingspan.Environment(local_workspace, kind="oci")
+    environment = wingspan.Environment(local_workspace, "wheels", kind="oci")
     run = wingspan.run(command, environment=environment, pool="htcondor")
     try:
         until(lambda: _processes(f"sleep\0{seconds}\0"), "the command itself", seconds=PATIENCE)
