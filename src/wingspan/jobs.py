@@ -43,6 +43,9 @@ class Resources:
         gpus_minimum_runtime: Lowest CUDA runtime that the device's driver must support, such as ``"12.0"``.
         gpus_minimum_memory: Bytes of memory of each device.
         time_limit: Seconds of wall time.
+        retry_memory: The most memory that is asked for after the job took more than `memory` (bytes), where
+            the scheduler itself does that.
+        retry_disk: The same for disk.
     """
 
     cpus: int = 1
@@ -54,6 +57,8 @@ class Resources:
     gpus_minimum_runtime: str | None = None
     gpus_minimum_memory: int | None = None
     time_limit: int | None = None
+    retry_memory: int | None = None
+    retry_disk: int | None = None
 
 
 @attrs.frozen(kw_only=True)

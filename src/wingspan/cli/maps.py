@@ -202,6 +202,7 @@ def _status_text(one: Map, each: bool) -> str:
             f"  {name.value.lower()}: {ranges_text(components)}"
             for name, components in one.components_by_status().items()
         ]
+    lines += seen.notes
     if seen.message:
         lines.append(seen.message)
     if seen.counts[ComponentStatus.ERRORED]:

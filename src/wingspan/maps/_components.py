@@ -168,6 +168,7 @@ class Components:
         arrived: Components in the order in which their records were found.
         failed: Components whose record is an error.
         retryable: Those of them that have attempts left.
+        enlarged: Those that are done again with a larger request, whatever attempts they have.
         plans: Rounds by number.
         starts: Worker starts by name.
         starts_of: Worker starts by number of the worker.
@@ -189,6 +190,7 @@ class Components:
         self.arrived = array("L")
         self.failed: set[int] = set()
         self.retryable: set[int] = set()
+        self.enlarged: set[int] = set()
         self.plans: dict[int, rounds.Plan] = {}
         self.starts: dict[str, WorkerStart] = {}
         self.starts_of: dict[int, list[WorkerStart]] = {}
@@ -372,7 +374,7 @@ class Components:
         assert self.finished == self.n - self.state.count(NOTHING), "finished is not what has a record"
         assert self.failed == {number for number, state in enumerate(self.state) if state == ERROR}
         assert self.retryable <= self.failed, "what has not failed cannot be tried again"
-        assert all(self.attempts(number) < self._retries for number in self.retryable)
+        assert all(self.attempts(number) < self._retries for number in self.retryable - self.enlarged)
         assert sorted(self.plans) == list(range(len(self.plans))), "a round is missing"
         assert self._names == list(self.starts), "a start has no file, or a file no start"
         assert sum(map(len, self.starts_of.values())) == len(self.starts)

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 import attrs
 
-from wingspan._files import disk_error
+from wingspan._files import JsonLog, disk_error
 from wingspan.errors import WingspanError
 from wingspan.maps._commands import forget_command
 from wingspan.maps._errors import MapDamaged, MapError, MapRemoved
@@ -325,6 +325,14 @@ class MapFolder:
             with contextlib.suppress(OSError):
                 if not path.stat().st_size:
                     path.unlink()
+
+    def note(self, text: str) -> None:
+        """Write down what was decided about the map's requests, for people."""
+        JsonLog(self.path / "notes").append({"time": time.time(), "text": text})
+
+    def notes(self) -> list[str]:
+        """What was written down so, oldest first."""
+        return [str(entry.get("text")) for entry in JsonLog(self.path / "notes").entries()]
 
     # -- jobs ------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ class Job:
         evictions: How often it was sent off its machine.
         since: When it last changed (Unix time).
         held_by_person: It is held because a person wanted that.
+        exceeded: Of which of its requests it took more, ``"memory"`` for instance, and was ended for it.
     """
 
     worker: int
@@ -44,6 +45,7 @@ class Job:
     evictions: int = 0
     since: float = 0.0
     held_by_person: bool = False
+    exceeded: str | None = None
 
 
 class Jobs:
@@ -98,6 +100,7 @@ class Jobs:
         job.started = job.started or event.state is JobState.RUNNING
         job.code, job.reason, job.signal = event.code, event.reason, event.signal
         job.held_by_person = event.by_person
+        job.exceeded = event.exceeded or job.exceeded
         job.host = event.host or job.host
         return True
 

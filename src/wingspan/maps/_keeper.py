@@ -28,8 +28,8 @@ from wingspan.maps._external import ExternalSubmissions, external_workers
 from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._jobs import Job, Jobs
+from wingspan.maps._keeper_growth import Grows
 from wingspan.maps._keeper_state import KeeperState
-from wingspan.maps._keeper_submits import Submits
 from wingspan.maps._kept import forget_checkpoints
 from wingspan.maps._losses import write_losses
 from wingspan.maps._results import Results
@@ -44,7 +44,7 @@ __all__ = ["Keeper"]
 END_SECONDS = 10.0
 
 
-class Keeper(Submits):
+class Keeper(Grows):
     """The live side of one map in this process.
 
     Attributes:
@@ -90,6 +90,8 @@ class Keeper(Submits):
         """Take in new records and events; True if there were any."""
         with self.lock:
             news = self.results.poll()
+            if news:
+                self._growth.look(self.options)
             news = self._poll_jobs() or news
             if news or self.state.reschedules:  # nothing else follows from a look
                 self._follow(ev.Looked(time.monotonic(), news))
@@ -196,6 +198,7 @@ class Keeper(Submits):
             WorkersCannotStart: They refuse, or end before they say hello.
         """
         now = time.monotonic()
+        self._enlarge()
         if self.state.is_due(now):
             with self.lock:
                 self._read_deeds()
@@ -287,7 +290,8 @@ class Keeper(Submits):
         return claims
 
     def _do_publish(self, request: ev.Publish) -> ev.Event:
-        return ev.Published(self._publish(request.kind, request.components), request)
+        change = self._larger if self._took_too_much(request) else None
+        return ev.Published(self._publish(request.kind, request.components, change=change), request)
 
     def _do_give_up(self, request: ev.GiveUp) -> None:
         write_losses(self.folder, max(self.results.plans), request.components, request.reason)
@@ -383,7 +387,6 @@ class Keeper(Submits):
         function: str = rounds.FUNCTION,
         change: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
     ) -> bool:
-        newest = max(self.results.plans)
         workers = self.options.workers or self.folder.info.workers
         block_size = self.options.block_size
         if change is None:
@@ -394,6 +397,11 @@ class Keeper(Submits):
                 for needs, members in rounds.groups_of(self.results.plans, components)
             ]
             plan = rounds.plan_by_needs(kind, groups, workers, block_size, function)
+        return self._put(plan)
+
+    def _put(self, plan: rounds.Plan) -> bool:
+        """Put the next round in place; True if ours was."""
+        newest = max(self.results.plans)
         if plan.has_needs:
             self._write_in_parts()
         nonce = f"c{os.getpid()}-{time.time_ns()}"

@@ -15,7 +15,7 @@ from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration
 from wingspan.maps._file_options import copied, paths, per_component, remaps
-from wingspan.maps._requests import is_for_each, parse_request, positive, values_of
+from wingspan.maps._requests import is_for_each, most_of, parse_request, positive, values_of
 from wingspan.settings import Settings, origins
 
 __all__ = ["Options", "default_options", "option_names"]
@@ -74,6 +74,9 @@ class Options:
             what ``wingspan render --from TAG`` writes.
         block_size: Components that a worker claims at once. None: so that each worker finds about 32 blocks.
         retries: How often a component that fails is tried again, on whichever worker comes next.
+        retry_memory: The most memory that is asked for, ``"16GB"``, when a component or a job took more than
+            it had asked for: it is done again with twice as much, and again. None: it fails.
+        retry_disk: The same for disk.
         max_idle: At most so many workers wait in HTCondor's queue at a time.
         requirements: A ClassAd expression that machines must fulfil, joined to what Wingspan requires.
         environment: Locked Pixi environment that the map runs in: its name in the workspace of this folder,
@@ -119,6 +122,8 @@ class Options:
     workers: int | None
     block_size: int | None
     retries: int
+    retry_memory: int | None
+    retry_disk: int | None
     max_idle: int | None
     requirements: str | None
     environment: Any
@@ -157,6 +162,8 @@ class Options:
         workers: int | None = None,
         block_size: int | None = None,
         retries: int = 0,
+        retry_memory: int | str | None = None,
+        retry_disk: int | str | None = None,
         max_idle: int | None = None,
         requirements: str | EachOf[str | None] | None = None,
         environment: Any = None,
@@ -196,6 +203,8 @@ class Options:
             workers=None if workers is None else positive("workers", workers, 0),
             block_size=None if block_size is None else positive("block_size", block_size),
             retries=positive("retries", retries, 0),
+            retry_memory=most_of("memory", retry_memory, asked["request_memory"]),
+            retry_disk=most_of("disk", retry_disk, asked["request_disk"]),
             max_idle=None if max_idle is None else positive("max_idle", max_idle),
             environment=environment,
             profile=profile,
@@ -269,7 +278,7 @@ class Options:
         """
         sizes = {
             name: Size(plain[name])
-            for name in ("request_memory", "request_disk")
+            for name in ("request_memory", "request_disk", "retry_memory", "retry_disk")
             if plain.get(name) is not None
         }
         return cls(**{**plain, **sizes})

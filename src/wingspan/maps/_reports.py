@@ -18,6 +18,8 @@ from wingspan.worker import formats
 
 __all__ = ["Reports"]
 
+#: So many notes are shown.
+_NOTES = 5
 _STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
 
 
@@ -102,6 +104,7 @@ class Reports(Outputs):
             wall=keeper.results.wall,
             cpu=keeper.results.cpu,
             peak_memory=keeper.results.peak_memory,
+            notes=tuple(self._folder.notes()[-_NOTES:]),
         )
 
     def _counts(self) -> dict[ComponentStatus, int]:

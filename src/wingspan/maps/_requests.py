@@ -9,7 +9,7 @@ from typing import Any
 from wingspan.errors import SettingsError
 from wingspan.jobs import parse_duration, parse_size
 
-__all__ = ["PER_COMPONENT", "is_for_each", "parse_request", "positive", "values_of"]
+__all__ = ["PER_COMPONENT", "is_for_each", "most_of", "parse_request", "positive", "values_of"]
 
 
 def positive(what: str, value: Any, least: int = 1) -> int:
@@ -67,6 +67,28 @@ def parse_request(name: str, value: Any, what: str | None = None) -> Any:
     if hasattr(value, "item") and not isinstance(value, str | bytes):
         value = value.item()  # NumPy's numbers
     return PER_COMPONENT[name](what or name, value)
+
+
+def most_of(what: str, most: Any, asked: Any) -> int | None:
+    """The most that is asked for on a retry (bytes).
+
+    Args:
+        what: ``"memory"`` or ``"disk"``.
+        most: As it was given.
+        asked: What is asked for at first, as it was given.
+
+    Raises:
+        SettingsError: It is no size, or less than what is asked for at first.
+    """
+    if most is None:
+        return None
+    size = parse_size(most, f"retry_{what}")
+    if asked is not None and size < parse_size(asked, f"request_{what}"):
+        raise SettingsError(
+            f"retry_{what}={most!r} is less than request_{what}={asked!r}",
+            hint=f"retry_{what} is the most that is asked for when request_{what} was not enough",
+        )
+    return size
 
 
 def is_for_each(value: Any) -> bool:

@@ -55,6 +55,7 @@ class MapStatus:
         elapsed: Seconds from when it was made until its last component ended, or until now.
         wall, cpu: Seconds that workers have spent on its components, wall and processor time, all together.
         peak_memory: The most memory that one component has taken, bytes.
+        notes: What was decided about its requests by itself: more memory after a kill, for instance.
     """
 
     tag: str
@@ -67,6 +68,7 @@ class MapStatus:
     wall: float = 0.0
     cpu: float = 0.0
     peak_memory: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def is_done(self) -> bool:
@@ -80,7 +82,7 @@ class MapStatus:
         text = (
             f"map {self.tag}: {counted(self.components, 'component')}: {', '.join(parts)}; workers: {workers}"
         )
-        return f"{text}\n{self.message}" if self.message else text
+        return "\n".join([text, *self.notes, *([self.message] if self.message else [])])
 
     def __repr__(self) -> str:
         return f"<{self}>"

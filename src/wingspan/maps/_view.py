@@ -228,6 +228,7 @@ class MapSource:
         facts = [("made", moment(info.created)), ("function", info.function)]
         if info.environment:
             facts.append(("environment", str(info.environment.get("name") or "locked")))
+        facts += [("requests", note) for note in self._map._folder.notes()]
         return Report(
             view=view,
             spans=tuple(self._spans(results.starts, works)),

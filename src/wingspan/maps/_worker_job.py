@@ -190,4 +190,6 @@ def resources_of(options: Options) -> Resources:
         disk=options.request_disk,
         gpus=options.request_gpus,
         time_limit=options.time,
+        retry_memory=options.retry_memory,
+        retry_disk=options.retry_disk,
     )

@@ -56,6 +56,7 @@ class JobEvent:
         schedd: Of a job that was just submitted: the address of its schedd.
         by_person: Of a held job: a person wanted the hold. Nothing is wrong with the job or its machine.
         never_starts: Of an idle job: as things are it will not start, and `reason` says why.
+        exceeded: ``"memory"``: the scheduler ended the job because it took more than it had asked for.
         begins: The job itself says that it begins. If it was running before, it was killed and started again,
             and nobody told.
     """
@@ -72,6 +73,7 @@ class JobEvent:
     schedd: str | None = None
     by_person: bool = False
     never_starts: bool = False
+    exceeded: str | None = None
     begins: bool = False
 
 
@@ -263,6 +265,23 @@ class Pool(Protocol):
         """
         ...
 
+    def enlarge(self, submissions: Sequence[Submission], *, memory: int | None, disk: int | None) -> int:
+        """Have jobs that are held because they took more than they had asked for ask for twice as much, and
+        release them.
+
+        Args:
+            submissions: Whose jobs.
+            memory: The most memory that may be asked for (bytes); None: it is left as it is.
+            disk: The most disk.
+
+        Returns:
+            How many jobs.
+
+        Raises:
+            PoolError: The scheduler does not answer, or refuses.
+        """
+        ...
+
     def unavailable_reason(self) -> str | None:
         """Why its jobs cannot run at present, and what to do. Asks no scheduler.
 
@@ -373,6 +392,10 @@ class PlainPool:
     ) -> Changed:
         """Its jobs have asked for nothing that could be changed."""
         return Changed(changed=0, running=0)
+
+    def enlarge(self, submissions: Sequence[Submission], *, memory: int | None, disk: int | None) -> int:
+        """It holds no job for that."""
+        return 0
 
     def unavailable_reason(self) -> str | None:
         """It runs always, or others see to it."""

@@ -18,7 +18,7 @@ from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, Changed, PlainPool
 from wingspan.pools.event_log import submitted_clusters
-from wingspan.pools.htcondor_jobs import HTCondorWatcher, constraint_of, wait_for_shadows
+from wingspan.pools.htcondor_jobs import HTCondorWatcher, constraint_of, enlarge_held, wait_for_shadows
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
 from wingspan.pools.personal.processes import hollow_slots
 from wingspan.pools.submit_description import submit_description
@@ -161,6 +161,7 @@ class HTCondorPool(PlainPool):
             common_files=version >= _COMMON_FILES,
             common_images=version >= _COMMON_IMAGES,
             limits_access=self.limits_access,
+            retries=version >= _RETRIES,
         )
 
     def describe(self, job: JobDescription) -> str:
@@ -189,6 +190,10 @@ class HTCondorPool(PlainPool):
                 ) from error
         running = sum(state in _ON_MACHINE for state in states)
         return Changed(changed=len(states) - running, running=running)
+
+    def enlarge(self, submissions: Sequence[Submission], *, memory: int | None, disk: int | None) -> int:
+        with self._schedd() as schedd:
+            return enlarge_held(schedd, constraint_of(submissions), memory, disk) if submissions else 0
 
     def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
         from wingspan.pools.gpus import why_no_gpu
@@ -290,6 +295,8 @@ def _issue_credentials(description: Submit) -> None:
 #: Versions of the schedd since which files and images are sent once to each execution point (HTCondor's
 #: sources: ``CommonInputFiles``, ``container_is_common``). An older one would not send such a file at all.
 _COMMON_FILES, _COMMON_IMAGES = (25, 14), (25, 0)
+#: Since then the schedd itself asks for more after a job took too much (``retry_request_memory``).
+_RETRIES = (25, 10)
 
 
 def _version(schedd: Schedd) -> tuple[int, int]:
@@ -488,7 +495,5 @@ class PersonalHTCondorPool(HTCondorPool):
 
 
 def _with_short_lease(job: JobDescription) -> JobDescription:
-    """After a crash of the whole machine there is nothing to reconnect to: HTCondor does not wait the usual
-    40 minutes for it.
-    """
+    """After a crash of the machine there is nothing to reconnect to: do not wait the usual 40 minutes."""
     return attrs.evolve(job, submit={"job_lease_duration": "40", **job.submit})

@@ -57,6 +57,37 @@ def wait_for_shadows(schedd: Schedd, constraint: str) -> None:
         time.sleep(0.05)
 
 
+#: HoldReasonSubCode of jobs that took too much memory or disk (HTCondor's sources,
+#: ``CONDOR_HOLD_CODE::JobOutOfResources``), the attribute that asks for it, and the unit that this counts in.
+_EXCEEDED = {102: ("RequestMemory", 1 << 20), 104: ("RequestDisk", 1 << 10)}
+
+
+def enlarge_held(schedd: Schedd, constraint: str, memory: int | None, disk: int | None) -> int:
+    """Have held jobs that took too much ask for twice as much, at most these bytes, and release them: how
+    many.
+    """
+    import htcondor2
+
+    most = {"RequestMemory": memory, "RequestDisk": disk}
+    codes = " || ".join(f"HoldReasonSubCode == {code}" for code in _EXCEEDED)
+    wanted = f"({constraint}) && JobStatus == 5 && HoldReasonCode =!= {USER_REQUEST} && ({codes})"
+    names = ["ClusterId", "ProcId", "HoldReasonSubCode", *most]
+    changed = []
+    for ad in schedd.query(wanted, names):
+        name, unit = _EXCEEDED[int(ad["HoldReasonSubCode"])]
+        limit, asked = most[name], ad.get(name)
+        if limit is None or not isinstance(asked, int) or asked >= limit // unit:
+            continue
+        job = f"ClusterId == {int(ad['ClusterId'])} && ProcId == {int(ad['ProcId'])}"
+        schedd.edit(job, name, str(min(2 * asked, limit // unit)))
+        changed.append(f"({job})")
+    if changed:
+        jobs = " || ".join(changed)
+        wait_for_shadows(schedd, jobs)
+        schedd.act(htcondor2.JobAction.Release, jobs, ("asks for more, through wingspan", 0))
+    return len(changed)
+
+
 class HTCondorWatcher:
     """The event log; the schedd and its history only when asked.
 

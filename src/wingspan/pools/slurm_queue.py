@@ -78,6 +78,7 @@ class Task:
         is_ending: Its node is cleaning up after it: it is about to be in another state.
         because: Slurm's code for why it waits (squeue(1), "JOB REASON CODES").
         restarts: How often it was started again.
+        exceeded: ``"memory"``: it was ended because it took more than it had asked for.
     """
 
     cluster: str
@@ -90,6 +91,7 @@ class Task:
     is_ending: bool = False
     because: str | None = None
     restarts: int = 0
+    exceeded: str | None = None
 
     @property
     def name(self) -> str:
@@ -141,6 +143,7 @@ def read_queue(answer: Mapping[str, Any], clusters: Container[str]) -> Iterator[
                 is_ending="COMPLETING" in names,
                 because=because if because not in ("", "None") else None,
                 restarts=_number(job.get("restart_cnt")) or 0,
+                exceeded="memory" if "OUT_OF_MEMORY" in names else None,
             )
 
 

@@ -161,6 +161,7 @@ class SlurmWatcher:
                                 host=task.host,
                                 by_person=_by_person(task.state, task.reason),
                                 never_starts=waits is not None,
+                                exceeded=task.exceeded,
                             )
                         )
                     )

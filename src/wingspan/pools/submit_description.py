@@ -150,12 +150,28 @@ def _kibibytes(size: int) -> str:
     return f"{-(-size // 1024)}KB"
 
 
+def _larger(asked: int | None, most: int | None) -> str | None:
+    """What is asked for one retry after the other: twice as much each time, up to the most.
+
+    >>> _larger(1 << 20, 5 << 20)
+    '2048KB, 4096KB, 5120KB'
+    """
+    if most is None or asked is None:
+        return None
+    sizes = []
+    while asked < most:
+        asked = min(most, 2 * asked)
+        sizes.append(_kibibytes(asked))
+    return ", ".join(sizes) or None
+
+
 def submit_description(
     job: JobDescription,
     *,
     common_files: bool = False,
     common_images: bool = False,
     limits_access: bool = False,
+    retries: bool = False,
 ) -> str:
     """The submit description of `job`, one command a line, ending in ``queue``.
 
@@ -166,6 +182,8 @@ def submit_description(
         common_images: The schedd knows common container images (HTCondor 25.0 and later).
         limits_access: What has a chirp channel reaches, on the access point, the job's own folder and files
             alone.
+        retries: The schedd itself asks for more when a job took more than it asked for (HTCondor 25.10 and
+            later).
     """
     resources = job.resources
     lines: list[tuple[str, str | None]] = [
@@ -187,6 +205,8 @@ def submit_description(
         ("request_cpus", str(resources.cpus)),
         ("request_memory", _kibibytes(resources.memory) if resources.memory else None),
         ("request_disk", _kibibytes(resources.disk) if resources.disk else None),
+        ("retry_request_memory", _larger(resources.memory, resources.retry_memory) if retries else None),
+        ("retry_request_disk", _larger(resources.disk, resources.retry_disk) if retries else None),
         ("request_gpus", str(resources.gpus) if resources.gpus else None),
         ("gpus_minimum_capability", _number(resources.gpus_minimum_capability)),
         ("gpus_maximum_capability", _number(resources.gpus_maximum_capability)),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Optional, Tuple
 
     from .blocks import Block
+    from .memory import MemoryLimit
     from .outbox import Outbox
 
 #: How many bytes of standard error are reported at most.
@@ -26,8 +27,11 @@ class Crash(object):
     Args:
         status, usage: How the executor ended (wait4(2)).
         err: What it had written to standard error.
-        why_killed: Why this worker killed it; empty if it did not.
+        memory: Knows whether it was killed for its memory.
         told: What is told of it instead, if that is known.
+
+    Attributes:
+        exceeded: It was killed because it took more memory than it had asked for.
     """
 
     def __init__(
@@ -35,10 +39,12 @@ class Crash(object):
         status: "int",
         usage: "struct_rusage",
         err: "int",
-        why_killed: "str",
+        memory: "MemoryLimit",
         told: "Optional[Dict[str, Any]]" = None,
     ) -> "None":
-        self._status, self._usage, self._err, self._why_killed = status, usage, err, why_killed
+        self._status, self._usage, self._err = status, usage, err
+        self.exceeded = told is None and memory.was_exceeded(status, usage.ru_maxrss // MAXRSS_PER_KIB)
+        self._why_killed = memory.why_killed()
         self._told = told
 
     def record(self, outbox: "Outbox", block: "Block", board: "Tuple[int, int, int, float]") -> "None":
@@ -53,6 +59,7 @@ class Crash(object):
             exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             peak_kib=peak,
             stderr=_tail(self._err, printed_from),
+            exceeded="memory" if self.exceeded else None,
         )
         if self._told is not None:
             fields.update(peak_kib=peak, stderr=_tail(self._err, printed_from))

@@ -97,7 +97,9 @@ class Supervisor(SignsOfLife):
         self.setting = dict(setting or {}, files=setting_of(transport, info, self.name))
         self.outbox = Outbox(transport, key, self.name)
         self.source = WorkSource.of_map(info, transport, key, worker, self.name)
-        self.memory = MemoryLimit(self.source.request("request_memory"))
+        self.memory = MemoryLimit(
+            self.source.request("request_memory"), bool(self.source.usual.get("retry_memory"))
+        )
         self.inputs = Inputs(transport, info["n"], self.source.coming)
         self.hearing = Hearing(transport, key, self.name, self.outbox)
         self.executor = ready
@@ -405,9 +407,10 @@ class Supervisor(SignsOfLife):
         elif chunk is not None and component == chunk.indices[chunk.done]:
             if component != self.given_up:
                 self._print(chunk.block.round, component, board[1], None, board[2], None, process)
-                chunk.block.failed.append(component)
                 told = None if over_time is None else self.time_limit.failure()
-                crash = Crash(status, usage, process.err, self.memory.why_killed(), told)
+                crash = Crash(status, usage, process.err, self.memory, told)
+                if not (crash.exceeded and self.source.usual.get("retry_memory")):
+                    chunk.block.failed.append(component)  # else it is done again by a worker that has more
                 crash.record(self.outbox, chunk.block, board)
             skip = 1
         elif chunk is not None and component == pipes.SOME:

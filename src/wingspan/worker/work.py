@@ -56,7 +56,7 @@ class WorkSource(object):
         self._name = name
         self._retries = retries
         self._lease = lease
-        self._usual: "Mapping[str, Any]" = usual or {}
+        self.usual: "Mapping[str, Any]" = usual or {}
         #: What this worker has beyond that; None: it does everything. Read when a round asks for it.
         self._needs: "Optional[Mapping[str, Any]]" = {}
         self._knows_needs = False
@@ -101,10 +101,10 @@ class WorkSource(object):
 
     def request(self, name: "str") -> "Any":
         """What this worker's job has asked for, by option."""
-        return dict(self._usual, **(self._needs or {})).get(name)
+        return dict(self.usual, **(self._needs or {})).get(name)
 
     def _is_mine(self, part: "parts.Part") -> "bool":
-        return part.is_for(self._needs, self._usual)
+        return part.is_for(self._needs, self.usual)
 
     def _superseded(self, component: "int", number: "int") -> "bool":
         """A newer round does `component` afresh: doing it in round `number` would be in vain."""
