@@ -227,11 +227,15 @@ def test_why_names_what_differs(memo: SimpleNamespace) -> None:
 
 
 def test_a_function_that_may_ask_for_its_number_is_known_by_it(memo: SimpleNamespace) -> None:
-    """wingspan.component tells the number, and a seed by it: the same input elsewhere is another one."""
+    """wingspan.component tells number and seed: the same input elsewhere, or another seed, is another."""
     body = _DOUBLE.replace("return 2 * x", "return 2 * x if x else wingspan.component()")
-    assert memo.run(body).calls == 3
-    assert memo.run(body).calls == 0
-    assert sorted(memo.run(body, "map(f, [3, 2, 1]").called) == ["1", "3"]
+    seeded = "options=wingspan.Options(seed=5)"
+    assert memo.run(body, f"map(f, [1, 2, 3], {seeded}").calls == 3
+    assert memo.run(body, f"map(f, [1, 2, 3], {seeded}").calls == 0
+    assert sorted(memo.run(body, f"map(f, [3, 2, 1], {seeded}").called) == ["1", "3"]
+    unseeded = memo.run(body)
+    assert unseeded.calls == 3
+    assert "seed: the function may ask for it" in unseeded.why
 
 
 def test_errors_are_not_kept_and_reruns_replace(tmp_path: Path) -> None:

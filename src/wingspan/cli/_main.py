@@ -52,6 +52,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": ("wingspan.cli.views", "report", "A report of a map or a run: one HTML file."),
     "top": ("wingspan.cli.views", "top", "Watch maps and runs on the terminal."),
     "dashboard": ("wingspan.cli.views", "dashboard", "Show maps and runs in a browser, live."),
+    "show": ("wingspan.cli.origins", "show", "How an output came about, and what it is."),
+    "reproduce": ("wingspan.cli.origins", "reproduce", "Compute a component again, and compare."),
     "why": ("wingspan.cli.memo", "why", "Why an output was taken from an earlier map, or computed."),
     "memo": ("wingspan.cli.memo", "memo", "Outputs that are kept for later maps: how many, how large."),
     "clean": ("wingspan.cli.maps_act", "clean", "Remove the maps nobody named."),
@@ -77,6 +79,8 @@ _OF_SEVERAL = ALSO_FOR_RUNS - {"status", "fetch", "rerun"}
 #: Commands of one kind, given the name of the other: what to do instead.
 _OF_THE_OTHER_KIND = {
     "components": "wingspan status {name} shows its jobs",
+    "show": "wingspan status {name} and wingspan logs {name} tell of a run",
+    "reproduce": "wingspan rerun {name} does a run again",
     "why": "only outputs of maps are taken from earlier ones",
     "errors": "wingspan status {name} says what failed, wingspan logs {name} --stderr what it printed",
     "stdout": "wingspan logs {name} shows what it printed",

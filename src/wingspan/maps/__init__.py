@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from wingspan.maps._map import Map
     from wingspan.maps._mapped import Mapped, mapped, memo
     from wingspan.maps._options import Options
+    from wingspan.maps._provenance import Provenance
+    from wingspan.maps._reproduce import Reproduction
     from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 
 __all__ = [
@@ -69,8 +71,10 @@ __all__ = [
     "NotPicklable",
     "Options",
     "OutputNotReady",
+    "Provenance",
     "PythonsDiffer",
     "RemoteTraceback",
+    "Reproduction",
     "Rerun",
     "TagDamaged",
     "TagError",
@@ -104,6 +108,8 @@ _HOMES = {
     **dict.fromkeys(("ComponentProgress", "Measures"), "._components"),
     "memo": "._mapped",
     "Options": "._options",
+    "Provenance": "._provenance",
+    "Reproduction": "._reproduce",
     "Rerun": "._again",
 }
 

@@ -25,6 +25,7 @@ from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._external import PLANNED_WORKERS
 from wingspan.maps._folder import remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
+from wingspan.maps._git import note_commit
 from wingspan.maps._info import MapInfo
 from wingspan.maps._map import Map
 from wingspan.maps._needs import Asked, options_for
@@ -103,18 +104,16 @@ def create(
     inputs = check_remaps(inputs, options.output_remaps)
     make_places(options.output_remaps)
     prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
+    info = _info_of(func, call, tag, pool, options, prepared[1] if prepared else None)
     memo = None
-    if options.memo:
+    if options.memo and opened is None:
         from wingspan.maps._memo import Memo
 
-        memo = Memo(func, function, call, prepared[1] if prepared else None)
+        memo = Memo(func, function, info)
     folder = create_map_folder(
         function=function,
         inputs=inputs,
-        info=attrs.evolve(
-            _info_of(func, call, tag, pool, options, prepared[1] if prepared else None),
-            open=attrs.asdict(opened) if opened else None,
-        ),
+        info=attrs.evolve(info, open=attrs.asdict(opened) if opened else None),
         archive=worker_zipapp(),
         workers=lambda count: (
             opened.workers if opened else min(count, _planned_workers(options, pool, count))
@@ -136,6 +135,7 @@ def create(
     try:
         write_tag(tags_root(), tag, folder.info.id)
         folder.is_owned = opened is not None
+        note_commit(folder.path, info.made_in)
         made = Map(folder)
         if options.workers != 0 and not (memo is not None and memo.is_complete):
             made._keeper.begin(pool)

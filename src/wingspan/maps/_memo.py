@@ -31,6 +31,7 @@ from wingspan.maps._components import OUTPUT
 from wingspan.maps._errors import MapError
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._functions import function_name
+from wingspan.maps._git import read_commit
 from wingspan.maps._memo_store import MEASURES, Entry, Store, Stored, Trouble
 from wingspan.maps._results import Results
 from wingspan.settings import load_settings, private_folder
@@ -40,7 +41,7 @@ from wingspan.worker.outbox import Outbox, with_pieces
 from wingspan.worker.transports import FileTransport
 
 if TYPE_CHECKING:
-    from wingspan.delivery.record import Delivery
+    from wingspan.maps._info import MapInfo
     from wingspan.maps._own import OwnCode
     from wingspan.maps._pickled import PickledFunction
 
@@ -78,8 +79,7 @@ class Memo:
     Args:
         func: The function.
         function: Its pickle.
-        call: ``"map"`` or ``"starmap"``.
-        delivery: The locked environment; None: the interpreter of this session.
+        info: What ``map.json`` will say.
 
     Attributes:
         inputs: Takes the digests of the inputs while they are pickled.
@@ -90,10 +90,9 @@ class Memo:
         self,
         func: Callable[..., Any],
         function: PickledFunction,
-        call: str,
-        delivery: Delivery | None,
+        info: MapInfo,
     ) -> None:
-        self._func, self._function, self._call, self._delivery = func, function, call, delivery
+        self._func, self._function, self._info = func, function, info
         self.inputs = Digests(function.own.by_value)
         self.is_complete = False
 
@@ -192,10 +191,12 @@ class Memo:
             "name": function_name(self._func),
             "parts": parts,
             "modules": modules,
-            "call": self._call,
+            "call": self._info.call,
             "numbered": _asks_for_its_number(own, packed),
-            "environment": environment_facts(self._delivery),
+            "environment": environment_facts(self._info.environment),
         }
+        if facts["numbered"]:
+            facts["seed"] = self._info.seed
         return None if digest is None else digest.hex(), facts
 
 
@@ -251,11 +252,15 @@ def _in_ranges(found: list[Stored]) -> list[list[int]]:
     return ranges
 
 
-def environment_facts(delivery: Delivery | None) -> dict[str, Any]:
-    """What tells one environment from another: the lock, or the interpreter and what is installed."""
-    if delivery is not None:
-        known = delivery.digest or delivery.bundle_sha256
-        return {"lock": known, "platform": delivery.platform, "python": delivery.python}
+def environment_facts(delivery: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What tells one environment from another: the lock, or the interpreter and what is installed.
+
+    Args:
+        delivery: What ``map.json`` says of the locked environment, if there is one.
+    """
+    if delivery:
+        known = delivery.get("digest") or delivery.get("bundle_sha256")
+        return {"lock": known, "platform": delivery["platform"], "python": delivery["python"]}
     packages = set()
     for place in {*sys.path, os.path.join(sys.prefix, "conda-meta")}:  # noqa: PTH118 - for every map
         try:
@@ -354,6 +359,8 @@ def _keep(folder: MapFolder, facts: Mapping[str, Any], kept: Store, results: Res
             "tag": folder.info.tag,
             "made": folder.info.created,
             "facts": {key: told[key] for key in ("host", "python", "gpus", "gpu") if told.get(key)},
+            "wingspan": folder.info.wingspan,
+            "git": read_commit(folder.path),
         }
         kept.keep(digest, origin, (_entry(results, component, keys[component]) for component in components))
     if results.finished == folder.n and not results.retryable:

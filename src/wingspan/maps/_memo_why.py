@@ -81,6 +81,8 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         told.append(f"function: modules of your own: {_few(modules)}")
     if old["call"] != new["call"]:
         told.append(f"call: {old['call']}, now {new['call']}")
+    if old.get("seed") != new.get("seed"):
+        told.append("seed: the function may ask for it, and each map has its own but for Options(seed=…)")
     before, now = old["environment"], new["environment"]
     for name in dict.fromkeys([*before, *now]):
         if before.get(name) == now.get(name):

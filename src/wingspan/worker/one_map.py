@@ -8,7 +8,7 @@ from .connecting import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional
+    from typing import Any, Callable, Dict, Optional, Set
 
     from .supervisor import Supervisor
 
@@ -90,5 +90,19 @@ def _facts_of_this_worker() -> "Dict[str, Any]":
         "executable": sys.executable,
         "slot": os.environ.get("_CONDOR_SLOT"),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "gpu": _gpu_models(),
         "scratch": scratch_folder(),
     }
+
+
+def _gpu_models() -> "Optional[str]":
+    """Models of this machine's NVIDIA GPUs, as the driver tells them; None: there are none."""
+    folder = "/proc/driver/nvidia/gpus"
+    models: "Set[str]" = set()
+    try:
+        for gpu in os.listdir(folder):
+            with open("%s/%s/information" % (folder, gpu)) as file:
+                models.update(line[6:].strip() for line in file if line.startswith("Model:"))
+    except OSError:
+        pass
+    return ", ".join(sorted(models)) or None
