@@ -229,7 +229,7 @@ COMMANDS = _table(
     ("list ls tags show-maps map", "maps"),
     ("ps jobs history sacct", "runs"),
     (
-        "queue q squeue condor_q qstat info show describe inspect state statuses reasons holds",
+        "queue q squeue condor_q qstat info describe inspect state statuses reasons holds",
         "status",
     ),
     ("submit exec execute sbatch condor_submit qsub srun launch start", "run"),
