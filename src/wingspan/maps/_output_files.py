@@ -74,14 +74,16 @@ class OutputFiles(Sequence[Path]):
         return path
 
     def _remove_older(self, number: int) -> None:
-        """Remove what was sent in rounds that do not count any more."""
+        """Remove what was sent in rounds that do not count any more, and what was sent in part."""
         first = self._map._keeper.results.first_round_that_counts(number)
-        if not first:
+        finished = self._map._keeper.finished
+        if not first and not finished:
             return
         with contextlib.suppress(OSError):
             for one in self._where(number).parent.iterdir():
                 told = one.name.removeprefix(".").partition("-")[0]
-                if told.isdigit() and int(told) < first:
+                in_part = finished and one.name.startswith(".")
+                if in_part or (told.isdigit() and int(told) < first):
                     shutil.rmtree(one, ignore_errors=True)
 
     def files(self, component: int) -> dict[str, Path]:
