@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wingspan.errors import SubmitError as SubmitError
     from wingspan.errors import UnknownOption as UnknownOption
     from wingspan.errors import WingspanError as WingspanError
+    from wingspan.maps import ComponentCancelled as ComponentCancelled
     from wingspan.maps import ComponentError as ComponentError
     from wingspan.maps import ComponentErrors as ComponentErrors
     from wingspan.maps import ComponentHeld as ComponentHeld
@@ -91,6 +92,7 @@ _ERRORS = (
     "WingspanError",
 )
 _MAPS = (
+    "ComponentCancelled",
     "ComponentError",
     "ComponentErrors",
     "ComponentHeld",

@@ -81,13 +81,32 @@ def edit_disk(tag: str, size: str) -> None:
     echo(str(wingspan.load(tag).set_disk(size)))
 
 
+def _components_after(tags: Sequence[str]) -> list[int]:
+    """The components that are named after one tag; none if these are tags, too."""
+    from wingspan.maps import tags as known
+
+    words = tags[1:]
+    if not words or not all(re.fullmatch(r"\d+(-\d+)?", word) for word in words) or set(words) & set(known()):
+        return []
+    return sorted({number for word in words for number in _Components().convert(word, None, None)})
+
+
 @click.command()
 @several_maps
 def cancel(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -> None:
-    """Take the workers of maps out of the queue.
+    """Take the workers of maps out of the queue, or cancel components: wingspan cancel TAG 7 12-20.
 
     What is finished is kept; wingspan rerun does the rest after all.
     """
+    components = _components_after(tags)
+    if components and not patterns and not everything:
+        import wingspan
+
+        done = wingspan.load(tags[0]).cancel(components)
+        left = len(components) - len(done)
+        kept = f"; {counted(left, 'component')} had an outcome, which is kept" if left else ""
+        echo(f"{tags[0]}: {counted(len(done), 'component')} cancelled{kept}")
+        return
     _act("cancel", "cancelled; what is finished is kept", selected(tags, patterns, everything))
 
 

@@ -89,7 +89,7 @@ class _Bars:
     def show(self, status: MapStatus, last: bool = False) -> None:
         from wingspan.maps import ComponentStatus as Status
 
-        done = status.counts[Status.COMPLETED] + status.counts[Status.ERRORED]
+        done = status.counts[Status.COMPLETED] + status.counts[Status.ERRORED] + status.cancelled
         note = shown(progress_text(status).partition(", ")[2])
         self._bars.update(self._tasks[status.tag], completed=done, note=note)
 

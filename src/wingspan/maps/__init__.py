@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wingspan.maps._code import FunctionVersion
     from wingspan.maps._components import ComponentProgress, Measures
     from wingspan.maps._errors import (
+        ComponentCancelled,
         ComponentError,
         ComponentErrors,
         ComponentHeld,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 
 __all__ = [
+    "ComponentCancelled",
     "ComponentError",
     "ComponentErrors",
     "ComponentHeld",

@@ -25,7 +25,7 @@ __all__ = [
     "sorted_numbers",
 ]
 
-NOTHING, OUTPUT, ERROR = 0, 1, 2
+NOTHING, OUTPUT, ERROR, CANCELLED = 0, 1, 2, 3
 #: Rounds are numbers of two bytes here.
 MOST_ROUNDS = 1 << 16
 
@@ -163,12 +163,13 @@ class Components:
 
     Attributes:
         n: How many there are.
-        state: For each component `NOTHING`, `OUTPUT` or `ERROR`.
-        finished: How many components have a record that counts.
+        state: For each component `NOTHING`, `OUTPUT`, `ERROR` or `CANCELLED`.
+        finished: How many components have a record that counts, or were cancelled.
         arrived: Components in the order in which their records were found.
         failed: Components whose record is an error.
         retryable: Those of them that have attempts left.
         enlarged: Those that are done again with a larger request, whatever attempts they have.
+        cancelled: Components that their owner has cancelled, and that have no record.
         plans: Rounds by number.
         starts: Worker starts by name.
         starts_of: Worker starts by number of the worker.
@@ -191,6 +192,8 @@ class Components:
         self.failed: set[int] = set()
         self.retryable: set[int] = set()
         self.enlarged: set[int] = set()
+        self.cancelled: set[int] = set()
+        self._unwanted: set[int] = set()
         self.plans: dict[int, rounds.Plan] = {}
         self.starts: dict[str, WorkerStart] = {}
         self.starts_of: dict[int, list[WorkerStart]] = {}
@@ -240,6 +243,8 @@ class Components:
     def add_round(self, number: int, plan: rounds.Plan) -> None:
         """A round was published."""
         self.plans[number] = plan
+        if plan.kind == rounds.CANCEL:
+            self._cancel(number, plan)
         if plan.kind not in (rounds.RERUN, rounds.RETRY):
             return
         # What older rounds made of these components no longer counts.
@@ -251,11 +256,34 @@ class Components:
                 self._epoch[component] = max(self._epoch[component], number)
                 self._attempts[component] = self._attempts[component] + 1 if plan.kind == rounds.RETRY else 0
                 self.retryable.discard(component)
+                self._unwanted.discard(component)
+                self.uncancel(component)
                 if self.state[component] and self._round[component] < number:
                     self.replaced += 1
                     self.state[component] = NOTHING
                     self.finished -= 1
                     self.failed.discard(component)
+
+    def _cancel(self, number: int, plan: rounds.Plan) -> None:
+        """These are not wanted any more. What is finished of them counts, also if it is only read later."""
+        for first, stop in plan.ranges:
+            for component in range(first, stop):
+                self._unwanted.add(component)
+                self.retryable.discard(component)
+                if self.state[component] == NOTHING:
+                    self.state[component] = CANCELLED
+                    self._round[component] = number
+                    self.cancelled.add(component)
+                    self.finished += 1
+                    self.arrived.append(component)
+
+    def uncancel(self, component: int) -> None:
+        """There is a record of the component after all, or it is wanted again."""
+        if component in self.cancelled:
+            self.cancelled.discard(component)
+            self.state[component] = NOTHING
+            self.finished -= 1
+            self.replaced += 1
 
     def settle(self, component: int, kind: int, file: int, number: int, header: int, payload: int) -> None:
         """This is the record of the component that counts.
@@ -279,7 +307,7 @@ class Components:
         self.retryable.discard(component)
         if kind == formats.ERROR:
             self.failed.add(component)
-            if self.attempts(component) < self._retries:
+            if self.attempts(component) < self._retries and component not in self._unwanted:
                 self.retryable.add(component)
 
     def settle_run(self, low: int, high: int, file: int, number: int, header: int, payload: int) -> None:
@@ -372,6 +400,8 @@ class Components:
             AssertionError: It does not.
         """
         assert self.finished == self.n - self.state.count(NOTHING), "finished is not what has a record"
+        assert self.cancelled == {number for number, state in enumerate(self.state) if state == CANCELLED}
+        assert self.cancelled <= self._unwanted
         assert self.failed == {number for number, state in enumerate(self.state) if state == ERROR}
         assert self.retryable <= self.failed, "what has not failed cannot be tried again"
         assert all(self.attempts(number) < self._retries for number in self.retryable - self.enlarged)

@@ -190,6 +190,7 @@ def _info_of(
         end_seconds=float(os.environ.get("WINGSPAN_END_SECONDS", formats.END_SECONDS)),
         wingspan=__version__,
         environment=delivery.to_json() if delivery else None,
+        cancels=True,
         functions=2,  # its workers know what a round is that names another function
         needs=1,  # and one whose components need different things
         code=describe(func),

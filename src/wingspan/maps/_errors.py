@@ -112,6 +112,10 @@ class ComponentRemoved(MapError):
     """The jobs that would make it were removed from the queue."""
 
 
+class ComponentCancelled(ComponentRemoved):
+    """Its owner has cancelled it: ``m.cancel(3)``."""
+
+
 class WorkersCannotStart(MapError, PoolError):
     """The workers end before they do anything: a wrong interpreter, a missing module, a broken machine."""
 

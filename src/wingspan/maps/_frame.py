@@ -29,7 +29,7 @@ def rows(m: Any) -> Iterator[dict[str, Any]]:
     for component, status in enumerate(statuses):
         row: dict[str, Any] = dict.fromkeys(COLUMNS)
         row.update(component=component, status=str(status), memory=memory.get(component))
-        if results.state[component]:
+        if results.state[component] in (OUTPUT, ERROR):
             measures = results.measures(component)
             facts = results.start_of(component).facts or {}
             row.update(

@@ -49,6 +49,7 @@ class MapInfo:
         code: Where its function comes from; see `FunctionVersion.read`.
         made_in: Folder that it was made in.
         workers: How many were planned.
+        cancels: Its workers know what a round is that cancels components.
         seed: What the seeds of its components follow from.
         holds_code: Code travels by value.
         function_bytes: Size of ``function.pkl``.
@@ -84,6 +85,7 @@ class MapInfo:
     made_in: str | None = None
     n: int
     workers: int
+    cancels: bool = False
     seed: int | None = None
     holds_code: bool = True
     function_bytes: int | None = None

@@ -12,6 +12,7 @@ from wingspan._files import lock
 from wingspan._words import notice
 from wingspan.errors import DiskError, PoolError
 from wingspan.maps._again import Rerun, add_function, check_function, notices, versions
+from wingspan.maps._cancelling import cancel_components
 from wingspan.maps._changing import Changing, chosen_by, enough_of
 from wingspan.maps._code import FunctionVersion
 from wingspan.maps._components import OUTPUT, sorted_numbers
@@ -117,7 +118,11 @@ class Map(Origins, Changing, Fetching, Showable):
         except Exception:  # noqa: BLE001 - also one that was removed, or is damaged, can be shown
             return f"<{begins}>"
         failed = len(results.failed)
-        told = f"{results.finished - failed:,} completed" + (f", {failed:,} failed" if failed else "")
+        cancelled = len(results.cancelled)
+        told = f"{results.finished - failed - cancelled:,} completed" + (
+            f", {failed:,} failed" if failed else ""
+        )
+        told += f", {cancelled:,} cancelled" if cancelled else ""
         waits = "" if self._keeper.finished else f", {results.n - results.finished:,} to do"
         return f"<{begins}: {told}{waits}>"
 
@@ -172,7 +177,10 @@ class Map(Origins, Changing, Fetching, Showable):
         enough, results = enough_of(acceptance, len(self)), self._keeper.results
 
         def is_enough() -> bool:
-            return enough is not None and results.finished - len(results.failed) >= enough
+            return (
+                enough is not None
+                and results.finished - len(results.failed) - len(results.cancelled) >= enough
+            )
 
         with WaitDisplay(self._keeper, progress) as display:
 
@@ -331,9 +339,30 @@ class Map(Origins, Changing, Fetching, Showable):
         self._keeper.act("release", "released by its owner through wingspan")
 
     @told("cancelled")
-    def cancel(self) -> None:
-        """Take its jobs out of the queue. What is finished is kept; `rerun` does the rest after all."""
-        self._keeper.act("remove", "cancelled by its owner through wingspan")
+    def cancel(self, components: int | Iterable[int] | None = None) -> tuple[int, ...]:
+        """Cancel components, or (None) take all jobs of the map out of the queue.
+
+        Cancelled components are not begun any more, and those that run are ended: within a second on
+        `local` and Slurm, within some ten on HTCondor. They count as removed; iterating raises
+        `ComponentCancelled` for them, and nothing waits for them. What is finished is kept. `rerun` does them
+        after all.
+
+        Args:
+            components: A number, or several; negative ones count from the end.
+
+        Returns:
+            The components that are cancelled now: those of `components` that are not finished.
+
+        Raises:
+            IndexError: There is no such component.
+            MapError: The map was made by a Wingspan whose workers know nothing of this.
+        """
+        if components is None:
+            self._keeper.act("remove", "cancelled by its owner through wingspan")
+            return ()
+        given = [components] if isinstance(components, int) else components
+        chosen = sorted_numbers([self._component(component) for component in given], len(self))
+        return cancel_components(self._folder, self._keeper, chosen)
 
     @told("sent away")
     def vacate(self) -> None:

@@ -12,10 +12,11 @@ from typing import Any, overload
 
 from wingspan._words import going_on, notice
 from wingspan.maps._code import working_folder
-from wingspan.maps._components import ERROR, OUTPUT
+from wingspan.maps._components import CANCELLED, ERROR, OUTPUT
 from wingspan.maps._display import LateWait
 from wingspan.maps._done import mark_read
 from wingspan.maps._errors import (
+    ComponentCancelled,
     ComponentError,
     ComponentHeld,
     ComponentRemoved,
@@ -149,7 +150,7 @@ class Outputs(Sequence[Any]):
 
     def _is_final(self, component: int) -> bool:
         state = self._keeper.results.state[component]
-        return state == OUTPUT or (state == ERROR and self._keeper.final_error(component))
+        return state in (OUTPUT, CANCELLED) or (state == ERROR and self._keeper.final_error(component))
 
     def _component(self, index: int) -> int:
         number = operator.index(index)
@@ -204,6 +205,8 @@ class Outputs(Sequence[Any]):
         return number
 
     def _output(self, component: int) -> Any:
+        if self._keeper.results.state[component] == CANCELLED:
+            raise self._cancelled(component)
         if self._keeper.results.state[component] == ERROR:
             raise raisable(self._fresh_error(component))
         return self._load(self._keeper.results.output(component), f"the output of component {component}")
@@ -268,7 +271,15 @@ class Outputs(Sequence[Any]):
             self._told_left = True
             notice(told)
 
+    def _cancelled(self, component: int) -> ComponentCancelled:
+        return ComponentCancelled(
+            f"component {component} of map {self.tag!r} was cancelled by its owner",
+            hint=f"m.rerun([{component}]) or wingspan rerun {self.tag} {component} does it after all",
+        )
+
     def _outcome(self, component: int, return_exceptions: bool) -> Any:
+        if return_exceptions and self._keeper.results.state[component] == CANCELLED:
+            return self._cancelled(component)
         if self._keeper.results.state[component] == ERROR:
             exception = raisable(self._fresh_error(component))
             if return_exceptions:

@@ -240,7 +240,8 @@ class Records(Components):
             return b""
         newest = max(piece[0] for piece in pieces)
         of_newest = [piece for piece in pieces if piece[0] == newest]
-        file = self._file[component] if self.state[component] else of_newest[-1][1]
+        done = self.state[component] and component not in self.cancelled
+        file = self._file[component] if done else of_newest[-1][1]
         chosen = [piece for piece in of_newest if piece[1] == file] or of_newest
         return b"".join(self._bytes(piece[1], piece[2], piece[3]) for piece in chosen)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wingspan.maps._components import ERROR, NOTHING, OUTPUT, ComponentProgress, Measures
+from wingspan.maps._components import CANCELLED, ERROR, NOTHING, OUTPUT, ComponentProgress, Measures
 from wingspan.maps._errors import ComponentError, MapError
 from wingspan.maps._external import HINT
 from wingspan.maps._files import told_of_left
@@ -20,7 +20,11 @@ __all__ = ["Reports"]
 
 #: So many notes are shown.
 _NOTES = 5
-_STATUS_OF = {OUTPUT: ComponentStatus.COMPLETED, ERROR: ComponentStatus.ERRORED}
+_STATUS_OF = {
+    OUTPUT: ComponentStatus.COMPLETED,
+    ERROR: ComponentStatus.ERRORED,
+    CANCELLED: ComponentStatus.REMOVED,
+}
 
 
 class Reports(Outputs):
@@ -97,6 +101,7 @@ class Reports(Outputs):
             counts=self._counts(),
             workers=workers,
             pools=pools or (self._folder.info.pool,),
+            cancelled=len(keeper.results.cancelled),
             message="\n".join(self._messages(external)) or None,
             elapsed=max(
                 0.0, (keeper.results.ended if keeper.finished else time.time()) - self._folder.info.created
@@ -114,6 +119,7 @@ class Reports(Outputs):
         counts[ComponentStatus.COMPLETED] = results.state.count(OUTPUT)
         counts[ComponentStatus.ERRORED] = results.state.count(ERROR)
         counts[rest] = results.state.count(NOTHING)
+        counts[ComponentStatus.REMOVED] += len(results.cancelled)
         for component, status in self._exceptional_statuses().items():
             state = results.state[component]
             counts[rest if state == NOTHING else _STATUS_OF[state]] -= 1
@@ -152,7 +158,7 @@ class Reports(Outputs):
 
     @property
     def is_done(self) -> bool:
-        """Every component is completed or has failed."""
+        """Every component is completed, has failed, or was cancelled."""
         self._keeper.refresh()
         return self._keeper.finished
 
@@ -192,7 +198,7 @@ class Reports(Outputs):
         return {
             component: results.measures(component)
             for component in range(len(self))
-            if results.state[component]
+            if results.state[component] in (OUTPUT, ERROR)
         }
 
     @property

@@ -187,6 +187,8 @@ class Results(Records):
                 self._take_run(start.name, file, record, base + header, base + payload)
             elif kind in OUTCOMES:
                 counts = component < self.n and (epoch is None or number >= epoch[component])
+                if counts and self.cancelled:
+                    self.uncancel(component)
                 if counts and (not state[component] or self._is_better(component, record, start.name)):
                     self.settle(component, kind, file, number, base + header, base + payload)
                 if component == start.component:
@@ -218,6 +220,9 @@ class Results(Records):
         if count < 1 or first >= self.n:
             return
         stop = min(first + count, self.n)
+        for component in self.cancelled.intersection(range(first, stop)) if self.cancelled else ():
+            if self._epoch is None or number >= self._epoch[component]:
+                self.uncancel(component)
         epoch, state = self._epoch, self.state
         if (
             stop - first == count

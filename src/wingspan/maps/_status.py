@@ -20,7 +20,7 @@ class ComponentStatus(str, enum.Enum):
     ERRORED = "ERRORED"  #: it failed, and no attempt is left
     HELD = "HELD"  #: the jobs that would do it are held
     SUSPENDED = "SUSPENDED"  #: the jobs that would do it are suspended
-    REMOVED = "REMOVED"  #: the jobs that would do it were removed
+    REMOVED = "REMOVED"  #: it was cancelled, or the jobs that would do it were removed
 
     def __str__(self) -> str:
         return self.value
@@ -51,6 +51,7 @@ class MapStatus:
         counts: Components by status; all statuses are there.
         workers: Jobs by state, such as ``{"running": 4}``.
         pools: Kinds of the pools that work on it.
+        cancelled: How many components their owner has cancelled; they are counted as removed.
         message: What keeps it, with the next step; None when nothing does.
         elapsed: Seconds from when it was made until its last component ended, or until now.
         wall, cpu: Seconds that workers have spent on its components, wall and processor time, all together.
@@ -63,6 +64,7 @@ class MapStatus:
     counts: dict[ComponentStatus, int]
     workers: dict[str, int]
     pools: tuple[str, ...]
+    cancelled: int = 0
     message: str | None = None
     elapsed: float = 0.0
     wall: float = 0.0
@@ -72,9 +74,9 @@ class MapStatus:
 
     @property
     def is_done(self) -> bool:
-        """Every component is completed or failed."""
+        """Every component is completed, has failed, or was cancelled."""
         finished = self.counts[ComponentStatus.COMPLETED] + self.counts[ComponentStatus.ERRORED]
-        return finished == self.components
+        return finished + self.cancelled == self.components
 
     def __str__(self) -> str:
         parts = [f"{count:,} {status.value.lower()}" for status, count in self.counts.items() if count]

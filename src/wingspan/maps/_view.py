@@ -64,7 +64,7 @@ class MapSource:
         """How it fares now."""
         status, now = self._map.status(), time.time()
         states = {state.value.lower(): count for state, count in status.counts.items() if count}
-        finished = states.get("completed", 0) + states.get("errored", 0)
+        finished = states.get("completed", 0) + states.get("errored", 0) + status.cancelled
         is_done = status.is_done
         self._pace.see(now, finished, status.workers.get("running", 0))
         rate = None if is_done else self._pace.rate()
@@ -142,7 +142,7 @@ class MapSource:
 
     def _measure(self, component: int, name: str) -> float | None:
         results = self._map._keeper.results
-        if not results.state[component]:
+        if not results.state[component] or component in results.cancelled:
             return None
         value: float = getattr(results.measures(component), name)
         return value or None
@@ -158,7 +158,7 @@ class MapSource:
         results = shown._keeper.results
         facts: list[tuple[str, str]] = []
         texts: list[tuple[str, str]] = []
-        if results.state[number]:
+        if results.state[number] and number not in results.cancelled:
             measures, start = results.measures(number), results.start_of(number)
             facts += _measured(measures, start)
         else:

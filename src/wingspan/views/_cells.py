@@ -40,7 +40,7 @@ def state_cells(
     """The grid by state.
 
     Args:
-        codes: For each component 0 (nothing is known), 1 (completed) or 2 (errored).
+        codes: For each component 0 (nothing is known), 1 (completed), 2 (errored) or 3 (removed).
         exceptions: State of components for which `codes` does not tell it.
         rest: State of those with code 0 that are no exceptions.
         first, stop: Which components are shown.
@@ -54,8 +54,10 @@ def state_cells(
     rest_code = _CODE[rest]
     if size == 1:
         data = bytearray(2 * (stop - first))
-        data[::2] = bytes(codes[first:stop]).translate(bytes([rest_code, 1, 2]) + bytes(253))
-        data[1::2] = bytes(codes[first:stop]).translate(bytes([0, 255, 255]) + bytes(253))
+        data[::2] = bytes(codes[first:stop]).translate(
+            bytes([rest_code, 1, 2, _CODE["removed"]]) + bytes(252)
+        )
+        data[1::2] = bytes(codes[first:stop]).translate(bytes([0, 255, 255, 255]) + bytes(252))
         for cell, states in others.items():
             data[2 * cell] = _CODE[next(iter(states))]
             data[2 * cell + 1] = 0

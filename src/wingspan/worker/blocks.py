@@ -4,7 +4,7 @@ from . import rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Mapping, Optional, Sequence, Tuple
+    from typing import Callable, List, Mapping, Optional, Sequence, Tuple
 
 
 class Block(object):
@@ -50,6 +50,18 @@ class Block(object):
     def function(self) -> "str":
         """File of the function of `next_run`."""
         return self._functions[0]
+
+    def drop(self, is_unwanted: "Callable[[int], bool]") -> "None":
+        """Leave out components that have not been taken and that nobody wants any more."""
+        runs: "List[Tuple[int, int]]" = []
+        functions: "List[str]" = []
+        for (first, stop), function in zip(self._runs, self._functions):
+            wanted = [component for component in range(first, stop) if not is_unwanted(component)]
+            self.remaining -= stop - first - len(wanted)
+            for run in rounds.ranges_of(wanted):
+                runs.append(run)
+                functions.append(function)
+        self._runs, self._functions = runs, functions
 
     def take(self, first: "int", stop: "int") -> "None":
         """The components ``first … stop - 1`` are on their way."""

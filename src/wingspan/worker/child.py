@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from array import array
     from resource import struct_rusage
-    from typing import Deque, Iterable, Iterator, Optional, Sequence, Tuple, Union
+    from typing import Callable, Deque, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
     from .blocks import Block
     from .inputs import Inputs
@@ -73,6 +73,23 @@ class Chunk(object):
         if self.data is not None:
             return iter((head + bounds, self.data))
         return itertools.chain((head + bounds,), self.inputs.pieces(self.indices[0]))
+
+    def parts(self, is_unwanted: "Callable[[int], bool]") -> "List[Chunk]":
+        """This chunk, of which nothing is done, without components that nobody wants any more."""
+        found = []
+        begin = 0
+        for end in range(len(self.indices) + 1):
+            if end < len(self.indices) and not is_unwanted(self.indices[end]):
+                continue
+            if end > begin:
+                data = self.data
+                if data is not None:
+                    low, high = self.bounds[begin] - self.bounds[0], self.bounds[end] - self.bounds[0]
+                    data = memoryview(data)[low:high]
+                bounds = self.bounds[begin : end + 1]
+                found.append(Chunk(self.block, self.indices[begin:end], bounds, data, self.inputs))
+            begin = end + 1
+        return found
 
     def rest(self, skip: "int") -> "Optional[Chunk]":
         """What is left, without the first `skip` unfinished components; None if that is nothing."""

@@ -6,7 +6,7 @@ from . import formats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict
+    from typing import Dict, List
 
     from .transports import Transport
 
@@ -49,3 +49,9 @@ def finished_components(
 
 #: Kinds of records with the result of a component.
 OUTCOMES = frozenset([formats.OUTPUT, formats.ERROR, formats.RUN, formats.LARGE])
+
+
+def with_earlier(name: "str") -> "List[str]":
+    """The start of a worker called `name`, and those before it, which it carries on."""
+    worker, start = name.split(".")
+    return [name] if start == "0" else ["%s.%d" % (worker, earlier) for earlier in range(int(start) + 1)]

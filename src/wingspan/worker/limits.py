@@ -33,11 +33,7 @@ class TimeLimit(object):
         if component == -1 or time.time() - started <= self._seconds:
             return
         self._killed = component
-        for pid in family(process.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
+        kill_family(process.pid)
 
     def killed(self) -> "Optional[int]":
         """The component that the executor was killed for, if it was; asked once when it has died."""
@@ -48,6 +44,15 @@ class TimeLimit(object):
         """What is told of such a component."""
         seconds = self._seconds or 0.0
         return failure.crash("timeout", "it took longer than %s" % spoken(seconds))
+
+
+def kill_family(pid: "int") -> "None":
+    """Kill a process and what it has started."""
+    for one in family(pid):
+        try:
+            os.kill(one, signal.SIGKILL)
+        except OSError:
+            pass
 
 
 def spoken(seconds: "float") -> "str":

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 INITIAL = "initial"
 RERUN = "rerun"  # the owner wants them again: what older rounds made no longer counts
 RETRY = "retry"  # they failed and may try again: an older error no longer counts
+CANCEL = "cancel"  # the owner does not want them any more: nobody does them, but what is finished counts
 REPAIR = "repair"  # whoever claimed them is gone: what older rounds make still counts
 RESUME = "resume"  # as a repair, but their owner stopped whoever claimed them: that is no loss
 
@@ -54,7 +55,7 @@ class Plan(object):
     """What one round does.
 
     Attributes:
-        kind: `INITIAL`, `RERUN`, `RETRY`, `REPAIR` or `RESUME`.
+        kind: `INITIAL`, `RERUN`, `RETRY`, `CANCEL`, `REPAIR` or `RESUME`.
         parts: Components with equal needs, each cut into blocks of its own; the blocks of all parts are
             numbered one after the other. Most plans have one part, with the needs of the map's options.
         ranges: ``[(first, stop), …]``: all components, ascending.

@@ -1,10 +1,9 @@
 """Signs of life of a worker: what its component prints, and that it is still at it."""
 
-import os
-import signal
 import time
 
 from . import formats, offspring, pipes
+from .limits import kill_family
 from .measures import peak_kib
 
 TYPE_CHECKING = False
@@ -63,6 +62,11 @@ class SignsOfLife(object):
         """Seconds between two looks whether what runs is still wanted: fewer where a look is cheap."""
         return 2 * ANNOUNCE_SECONDS if self.transport.name == "file" else formats.HEARTBEAT_SECONDS
 
+    def _give_up(self, component: "int") -> "None":
+        """End the executor, with what it has started: nobody wants the outcome of its component."""
+        self.given_up = component
+        kill_family(self._running.pid)
+
     def _wait_for_inputs(self) -> "None":
         """Of an open map, with nothing to do: sleep for a moment, and show that this worker is there."""
         coming = self.source.coming
@@ -90,13 +94,10 @@ class SignsOfLife(object):
         process, now = self._running, time.time()
         if now - started < ANNOUNCE_SECONDS:
             return
-        if time.monotonic() > self.next_look:
-            self.next_look = time.monotonic() + self._look_seconds()
-            if self.source.is_superseded(component, self.chunks[0].block.round):
-                # Its owner wants it done again, and this execution may have no end.
-                self.given_up = component
-                os.kill(process.pid, signal.SIGKILL)
-                return
+        if self.source.is_superseded(component, self.chunks[0].block.round):
+            # Its owner wants it done again, or not at all, and this execution may have no end.
+            self._give_up(component)
+            return
         first = component != self.announced
         if first or process.has_unsent() or self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
             self.announced = component

@@ -233,6 +233,10 @@ class Supervisor(SignsOfLife):
                 return
             self._retire_executor()
             self._start_executor()
+        if time.monotonic() > self.next_look:
+            self.next_look = time.monotonic() + self._look_seconds()
+            if self.source.look() and self.block is not None:
+                self._drop_cancelled(self.block)
         while len(self.chunks) < 2:
             if self.chunks and (self.chunks[0].block.alone or self._seconds_left() > AHEAD_SECONDS):
                 return
@@ -260,6 +264,22 @@ class Supervisor(SignsOfLife):
             if self.block.exhausted:
                 self.block = None
             self._send(chunk)
+
+    def _drop_cancelled(self, block: "Block") -> "None":
+        block.drop(lambda component: self.source.is_superseded(component, block.round))
+        if block.exhausted:
+            self.block = None
+            if not block.remaining:
+                self.outbox.block_done(block)
+
+    def _end_cancelled(self) -> "None":
+        """End the executor if it has just begun a component that was cancelled: more of its chunk may be."""
+        if not self.chunks or not self.source.cancels:
+            return
+        chunk = self.chunks[0]
+        component = chunk.indices[chunk.done]
+        if self.source.is_superseded(component, chunk.block.round):
+            self._give_up(component)
 
     def _seconds_left(self) -> "float":
         if not self.components:
@@ -313,6 +333,7 @@ class Supervisor(SignsOfLife):
             finished = self._take_groups()
             if finished:
                 self._tell_of_files()
+                self._end_cancelled()
             if finished > 20:
                 # Fast components: let some more gather instead of waking for each group.
                 time.sleep(0.002)
@@ -402,7 +423,8 @@ class Supervisor(SignsOfLife):
         chunk = self.chunks[0] if self.chunks else None
         component, careful = board[0], False
         over_time = self.time_limit.killed()
-        if over_time not in (None, component):
+        ended_for = self.given_up if over_time is None and self.given_up >= 0 else over_time
+        if ended_for not in (None, component):
             skip = 0  # that one was done in time after all, and this one has only begun: it is done anew
         elif chunk is not None and component == chunk.indices[chunk.done]:
             if component != self.given_up:
@@ -431,10 +453,19 @@ class Supervisor(SignsOfLife):
         for old in chunks:
             rest = old.rest(skip if old is chunk else 0)
             old.block.remaining -= old.done + (skip if old is chunk else 0)
-            if rest is not None:
-                self._send(rest)
-            elif not old.block.remaining:
-                self.outbox.block_done(old.block)
+            self._send_wanted(old.block, rest)
+
+    def _send_wanted(self, block: "Block", rest: "Optional[Chunk]") -> "None":
+        """Send what is left of a chunk, but for what was cancelled."""
+        if rest is not None and self.source.cancels:
+            parts = rest.parts(lambda component: self.source.is_superseded(component, block.round))
+            block.remaining -= len(rest.indices) - sum(len(part.indices) for part in parts)
+        else:
+            parts = [] if rest is None else [rest]
+        for part in parts:
+            self._send(part)
+        if not parts and not block.remaining:
+            self.outbox.block_done(block)
 
     def _told_to_stop(self) -> "bool":
         """Slurm signals all processes of a job: the signal to this one may still be on its way."""

@@ -7,7 +7,7 @@ import zlib
 from . import formats, parts, rounds
 from .blocks import Block, Round, with_functions
 from .coming import Coming
-from .history import finished_components
+from .history import finished_components, with_earlier
 from .transports import Gone
 
 #: A worker lists the claims of a round so often at most, and asks after so many others when it runs dry:
@@ -67,6 +67,8 @@ class WorkSource(object):
         self._unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
         self._settled_at = ""
         self._undecided = False
+        #: Some components were cancelled.
+        self.cancels = False
         self._dice = zlib.crc32(name.encode())
         self._load_rounds()
         if int(name.rsplit(".", 1)[1]) > 0:
@@ -96,6 +98,8 @@ class WorkSource(object):
                     self._needs = parts.needs_of_worker(self._transport, self._key, self._worker)
                     self._knows_needs = True
                 self._rounds[number] = Round(number, plan)
+                if plan.kind == rounds.CANCEL:
+                    self._rounds[number].exhausted = self._rounds[number].folded = self.cancels = True
                 found = True
         return found
 
@@ -107,25 +111,29 @@ class WorkSource(object):
         return part.is_for(self._needs, self.usual)
 
     def _superseded(self, component: "int", number: "int") -> "bool":
-        """A newer round does `component` afresh: doing it in round `number` would be in vain."""
+        """A newer round does `component` afresh, or cancels it: doing it in round `number` would be in
+        vain.
+        """
+        kinds = (rounds.RERUN, rounds.RETRY, rounds.CANCEL)
         return any(
-            newer > number and state.plan.kind in (rounds.RERUN, rounds.RETRY) and component in state.plan
+            newer > number and state.plan.kind in kinds and component in state.plan
             for newer, state in self._rounds.items()
         )
 
     def is_superseded(self, component: "int", number: "int") -> "bool":
-        """Whether `component`, which runs in round `number`, is wanted afresh by a round that was published
-        meanwhile.
+        """Whether `component` of round `number` is wanted afresh, or no longer wanted, by a newer round that
+        the last `look` has seen.
         """
-        self._look_for_rounds()
         return self._superseded(component, number)
 
-    def _look_for_rounds(self) -> "None":
+    def look(self) -> "bool":
+        """See whether rounds were published meanwhile: true if there are any."""
         written, now = self._transport.modified("rounds"), time.monotonic()
         if written != self._rounds_written[0]:
             self._rounds_written = (written, now)
         if now - self._rounds_written[1] < COARSE_CLOCK:  # two changes may carry the same time stamp
-            self._load_rounds()
+            return self._load_rounds()
+        return False
 
     def _attempt(self, component: "int", number: "int") -> "int":
         """How often `component` has been retried up to round `number`, since it was last wanted afresh."""
@@ -357,7 +365,7 @@ class WorkSource(object):
         """Nothing is left to claim, and more may come: of inputs, or of rounds that the owner publishes."""
         if self.coming is None or not self.coming.more_may_come():
             return False
-        self._look_for_rounds()
+        self.look()
         if self._retries and self.coming.is_time_for_retries():
             components = self._to_retry(self._look_around()[1])
             if components:
@@ -426,7 +434,7 @@ class WorkSource(object):
                 if name.startswith("settled."):
                     fact = rounds.parse_settled(self._key, name)
                     if fact is not None:
-                        for one in _with_earlier(fact[0]):  # a start resumes what those before it left
+                        for one in with_earlier(fact[0]):  # a start resumes what those before it left
                             settled[one] = max(fact[1], settled.get(one, 0))
                 elif name.startswith("failed."):
                     failure = rounds.parse_failed(self._key, name)
@@ -470,7 +478,7 @@ class WorkSource(object):
             seen = self._transport.modified("results/" + name)
             if now is None or seen is None or now - seen < self._lease:
                 continue
-            starts = _with_earlier(name)
+            starts = with_earlier(name)
             self._undecided = False
             lost = [
                 component
@@ -487,12 +495,6 @@ class WorkSource(object):
                 self._settle(name)  # nobody needs to ask after it again
             components += lost
         return components
-
-
-def _with_earlier(name: "str") -> "List[str]":
-    """The start of a worker called `name`, and those before it, which it carries on."""
-    worker, start = name.split(".")
-    return [name] if start == "0" else ["%s.%d" % (worker, earlier) for earlier in range(int(start) + 1)]
 
 
 def _first(pair: "Tuple[int, Any]") -> "int":
