@@ -9,11 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import wingspan
 from _waiting import until
-from wingspan import ComponentTimeout, Options
+from wingspan import ComponentCancelled, ComponentStatus, ComponentTimeout, Options
+from wingspan.cli._main import cli
 from wingspan.errors import SettingsError
+from wingspan.worker import rounds
+
+RUNNING, COMPLETED, REMOVED = ComponentStatus.RUNNING, ComponentStatus.COMPLETED, ComponentStatus.REMOVED
 
 
 def is_alive(pid):
@@ -74,3 +79,126 @@ def test_time_limits_are_read_as_people_write_them():
     for wrong in (0, -1.0, float("nan"), "10", "soon"):
         with pytest.raises(SettingsError, match="component_timeout"):
             Options(component_timeout=wrong)
+
+
+# -- cancelling ----------------------------------------------------------------------------------------------
+
+
+def test_single_components_are_cancelled(gate, tmp_path):
+    """What runs is ended, with its children; what waits is not begun, also where it is claimed already.
+    Nobody waits for it; it counts as removed. A rerun does it after all.
+    """
+    wait, begun = gate.wait, tmp_path / "begun"
+
+    def work(x):
+        with begun.open("a") as file:
+            file.write(f"{x} ")
+        if x == 1:
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(10000)"])
+            (tmp_path / "child").write_text(str(child.pid))
+            wait()
+            child.kill()
+        return x
+
+    options = Options(workers=1, block_size=4)
+    m = wingspan.map(work, range(8), pool="local", tag="steered", options=options)
+    until(lambda: RUNNING in m.statuses and (tmp_path / "child").exists(), lambda: m.status())
+    child = int((tmp_path / "child").read_text())
+    assert m.cancel([1, 2, 6]) == (1, 2, 6)
+    assert m.cancel(-2) == (6,)
+    assert m.cancel(0) == ()
+    assert m.wait().is_done
+    until(lambda: not is_alive(child), "the end of its child")
+    assert begun.read_text().split() == ["0", "1", "3", "4", "5", "7"]
+    for one in (m, wingspan.load("steered")):
+        assert one.components_by_status() == {COMPLETED: (0, 3, 4, 5, 7), REMOVED: (1, 2, 6)}
+        assert one.status().cancelled == 3
+        assert one.errors == {}
+        with pytest.raises(ComponentCancelled, match="component 2 of map 'steered' was cancelled"):
+            one[2]
+    kinds = [type(one) for one in m.iter(return_exceptions=True)]
+    assert kinds == [int, ComponentCancelled, ComponentCancelled, int, int, int, ComponentCancelled, int]
+    assert len(list(m.iter_as_available(return_exceptions=True))) == 8
+    assert len(m.runtimes) == 5
+    gate.open()
+    assert m.rerun([1, 6]).components == (1, 6)
+    assert [m[1], m[6]] == [1, 6]
+    assert m.components_by_status()[REMOVED] == (2,)
+    m.rerun()
+    assert list(m) == list(range(8))
+
+
+def test_a_failed_component_that_would_be_tried_again_is_left_as_it_is(gate, tmp_path):
+    """An error that came before stays, and its attempts are over."""
+    wait = gate.wait
+
+    def work(x):
+        if x:
+            wait()
+        raise ValueError(x)
+
+    m = wingspan.map(work, range(2), pool="local", options=Options(workers=1, retries=3))
+    until(lambda: (m.status(), 0 in m._keeper.results.failed)[1], "the first error")
+    m.cancel([0, 1])
+    m.wait(errors_ok=True)
+    assert m._keeper.results.cancelled | set(m.errors) == {0, 1}
+    assert isinstance(m.errors[0].exception, ValueError)
+
+
+def test_what_was_finished_when_it_was_cancelled_counts(tmp_path):
+    """Readers agree, in whatever order they read the round and the record: an output counts."""
+    m = wingspan.map(lambda x: x, range(3), pool="local", options=Options(workers=1))
+    m.wait()
+    assert m.cancel([0, 1]) == ()
+    assert m._keeper.publish(rounds.CANCEL, [0, 1])  # as if it had come first
+    for one in (m, wingspan.load(m.tag)):
+        assert list(one) == [0, 1, 2]
+        one._keeper.results.validate()
+
+
+def test_components_are_cancelled_on_the_command_line(gate):
+    """``wingspan cancel TAG N M-K`` cancels these, and says how many; numbers that are tags are tags."""
+    wait = gate.wait
+    m = wingspan.map(lambda x: wait(), range(6), pool="local", tag="named", options=Options(workers=1))
+    told = CliRunner().invoke(cli, ["cancel", "named", "1", "3-5"])
+    assert told.output == "named: 4 components cancelled\n"
+    gate.open()
+    assert m.wait().cancelled == 4
+
+
+def test_maps_of_earlier_versions_cannot_be_told(gate):
+    """Workers that would do a round of cancelled components are not given one."""
+    wait = gate.wait
+    m = wingspan.map(lambda x: wait(), range(2), pool="local")
+    m._folder.update_info(cancels=False)
+    with pytest.raises(wingspan.MapError, match="cannot be told"):
+        m.cancel([1])
+    gate.open()
+    m.wait()
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("personal", marks=pytest.mark.htcondor),
+        pytest.param("slurm", marks=pytest.mark.slurm),
+    ],
+)
+def test_components_are_cancelled_on_every_engine(engine, request, data_dir, monkeypatch):
+    """One that has no end is ended, and one that waits is not begun."""
+    if engine == "slurm":
+        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
+            monkeypatch.setenv(name, value)
+    else:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
+
+    def work(x):
+        if x:
+            time.sleep(10000)
+
+    m = wingspan.map(work, range(3), pool=engine, options=Options(workers=1))
+    until(lambda: m.statuses[1] is RUNNING, lambda: m.status())
+    assert m.cancel([1, 2]) == (1, 2)
+    assert m.wait().cancelled == 2
+    until(lambda: not m.status().workers.get("running"), lambda: m.status())

@@ -342,10 +342,10 @@ class Map(Origins, Changing, Fetching, Showable):
     def cancel(self, components: int | Iterable[int] | None = None) -> tuple[int, ...]:
         """Cancel components, or (None) take all jobs of the map out of the queue.
 
-        Cancelled components are not begun any more, and those that run are ended: within a second on
-        `local` and Slurm, within some ten on HTCondor. They count as removed; iterating raises
-        `ComponentCancelled` for them, and nothing waits for them. What is finished is kept. `rerun` does them
-        after all.
+        Cancelled components are not begun any more, and those that run are ended: within a second or so on
+        `local`, `personal` and Slurm, within some ten on a site's HTCondor. They count as removed. Iterating
+        raises `ComponentCancelled` for them, and nothing waits for them. What is finished is kept. `rerun`
+        does them after all.
 
         Args:
             components: A number, or several; negative ones count from the end.

@@ -110,21 +110,15 @@ class WorkSource(object):
     def _is_mine(self, part: "parts.Part") -> "bool":
         return part.is_for(self._needs, self.usual)
 
-    def _superseded(self, component: "int", number: "int") -> "bool":
-        """A newer round does `component` afresh, or cancels it: doing it in round `number` would be in
-        vain.
+    def is_superseded(self, component: "int", number: "int") -> "bool":
+        """Whether `component` of round `number` is wanted afresh, or no longer wanted, by a newer round that
+        is known since the last `look`.
         """
         kinds = (rounds.RERUN, rounds.RETRY, rounds.CANCEL)
         return any(
             newer > number and state.plan.kind in kinds and component in state.plan
             for newer, state in self._rounds.items()
         )
-
-    def is_superseded(self, component: "int", number: "int") -> "bool":
-        """Whether `component` of round `number` is wanted afresh, or no longer wanted, by a newer round that
-        the last `look` has seen.
-        """
-        return self._superseded(component, number)
 
     def look(self) -> "bool":
         """See whether rounds were published meanwhile: true if there are any."""
@@ -269,7 +263,7 @@ class WorkSource(object):
                 component
                 for first, stop in runs
                 for component in range(first, stop)
-                if component not in finished and not (newer and self._superseded(component, state.number))
+                if component not in finished and not (newer and self.is_superseded(component, state.number))
             ]
             runs = rounds.ranges_of(components)
         attempt = self._attempt(runs[0][0], state.number) if runs and state.number else 0
