@@ -66,6 +66,27 @@ def test_metadata_names_the_command_and_the_licence(wheel: zipfile.ZipFile) -> N
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 
+def test_packages_are_what_pypi_takes_and_can_be_made_again(tmp_path: Path) -> None:
+    """Wheel and sdist pass twine's strict check, and have the same bytes when they are built again."""
+    pytest.importorskip("twine")
+    code = "import sys, hatchling.build as b; [make(sys.argv[1]) for make in (b.build_wheel, b.build_sdist)]"
+    made = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        subprocess.run([sys.executable, "-c", code, str(folder)], cwd=ROOT, capture_output=True, check=True)
+        made.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert made[0] == made[1]
+    assert {Path(name).suffix for name in made[0]} == {".whl", ".gz"}
+    files = sorted(map(str, (tmp_path / "first").iterdir()))
+    done = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_versions_agree() -> None:
     """The package and pyproject.toml tell the same version."""
     assert f'\nversion = "{wingspan.__version__}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
