@@ -22,7 +22,10 @@ from _waiting import PATIENCE, until
 from wingspan import htmap
 from wingspan.htmap import ComponentStatus, MapOptions, exceptions
 from wingspan.htmap.submission import wingspan_options
-from wingspan.pools import get_pool
+from wingspan.jobs import Submission
+from wingspan.maps._jobs import Jobs
+from wingspan.pools import JobState, get_pool
+from wingspan.pools.event_log import EventLog
 from wingspan.worker import compatibility
 
 RUNNING = ComponentStatus.RUNNING
@@ -239,6 +242,24 @@ def test_13_statuses_come_in_each_form():
     assert '"COMPLETED":1' in htmap.status_json(compact=True)
     assert htmap.status_csv([m]).splitlines()[1].startswith("known,False,1,0,0,0,0,1,")
     assert htmap.status([m]).splitlines()[1].split()[0] == "known"
+
+
+def test_15_and_16_a_log_that_is_not_there_yet_and_jobs_of_others(tmp_path):
+    """No log is no error, and no event; events of a job that nobody knows wait for its submitter."""
+    pytest.importorskip("htcondor2")
+    log = EventLog(tmp_path / "events.log")
+    assert log.poll() == []
+    (tmp_path / "events.log").write_text(
+        "000 (003.000.000) 2026-11-21 07:38:29 Job submitted from host: <127.0.0.1:1>\n...\n"
+        "001 (003.000.000) 2026-11-21 07:38:29 Job executing on host: <127.0.0.1:2>\n...\n"
+    )
+    events, jobs = log.poll(), Jobs()
+    log.close()
+    assert len(events) == 2
+    assert not jobs.apply_all(events)
+    assert not jobs.by_worker
+    jobs.add(Submission(pool="htcondor", cluster="3", count=1), first=0)
+    assert [job.state for job in jobs.by_worker.values()] == [JobState.RUNNING]
 
 
 def test_18_failures_are_tried_again(tmp_path):

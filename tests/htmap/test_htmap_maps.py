@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -277,10 +278,13 @@ def test_holding_pausing_and_going_on(gate):
     for ask in (m.wait, lambda timeout: m.get(0, timeout)):
         with pytest.raises(exceptions.TimeoutError):
             ask(timeout=0.05)
-    gate.open()
-    m.resume()
+    for iterate in (m.iter, m.iter_as_available, m.iter_with_inputs):
+        with pytest.raises(exceptions.TimeoutError):
+            next(iterate(timeout=0.05))
+    outputs = m.iter()
+    threading.Timer(0.2, lambda: (gate.open(), m.resume())).start()
+    assert list(outputs) == [0, 1]
     m.vacate()
-    assert list(m) == [0, 1]
     m.hold()
     m.pause()
     assert m.is_done
