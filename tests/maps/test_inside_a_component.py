@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -9,12 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 import wingspan
 from _waiting import PATIENCE, until
 from wingspan import Options
+from wingspan.cli._main import cli
 from wingspan.worker import seeds
 
 
@@ -99,6 +102,11 @@ def test_progress_is_seen_while_a_component_runs(gate):
     m = wingspan.map(work, range(2), pool="local")
     until(lambda: [one.message for one in m.progress.values()] == ["two lines"] * 2, lambda: m.progress)
     assert m.progress[1].fraction == 0.75
+    status = CliRunner().invoke(cli, ["status", m.tag])
+    assert "  component  1: 75% two lines\n" in status.output
+    told = json.loads(CliRunner().invoke(cli, ["status", m.tag, "--json"]).output)["progress"]
+    assert told["0"]["fraction"] == 0.75
+    assert ("progress", "75% two lines") in m._source().detail(1).facts
     gate.open()
     m.wait()
     assert m.progress == {}

@@ -169,6 +169,10 @@ def status(*, tag: str, each: bool, watch: bool, as_json: bool, as_csv: bool) ->
             component: {"code": hold.code, "reason": hold.reason, "worker": hold.worker}
             for component, hold in one.holds.items()
         }
+        record["progress"] = {
+            component: {"fraction": told.fraction, "message": told.message, "time": told.time}
+            for component, told in one.progress.items()
+        }
         if each:
             record["statuses"] = [one_status.value.lower() for one_status in one.statuses]
         print_json(record)
@@ -195,6 +199,7 @@ def _status_text(one: Map, each: bool) -> str:
             f"  components {lasting(seen.wall)} all together, {lasting(seen.cpu)} of it processor time, "
             f"at most {sized(seen.peak_memory)} of memory each"
         )
+    lines += _progress_lines(one)
     lines.append(f"  folder     {one.path}")
     lines += [f"  warning    {warning}" for warning in (known.get("environment") or {}).get("warnings", ())]
     if each:
@@ -208,6 +213,19 @@ def _status_text(one: Map, each: bool) -> str:
     if seen.counts[ComponentStatus.ERRORED]:
         lines.append(f"wingspan errors {seen.tag} shows what failed")
     return "\n".join(lines)
+
+
+#: So many running components are told of, those that are least far.
+_MOST_PROGRESS = 8
+
+
+def _progress_lines(one: Map) -> list[str]:
+    """How far running components say that they are."""
+    known = sorted(one.progress.items(), key=lambda item: (item[1].fraction, item[0]))
+    lines = [f"  component  {component}: {progress}" for component, progress in known[:_MOST_PROGRESS]]
+    if len(known) > _MOST_PROGRESS:
+        lines.append(f"  and {counted(len(known) - _MOST_PROGRESS, 'component')} that are further")
+    return lines
 
 
 def _environment(known: dict[str, Any]) -> str:

@@ -148,6 +148,8 @@ class WorkerStart:
             self.since = record[5]
             self.peak_memory = record[8] * 1024
         elif kind == formats.PROGRESS:
+            if self.component != component:
+                self.since = record[5]
             self.component = component if component < n else None
             self.round = number
             self.progress = component, ComponentProgress.read(json.loads(payload), record[5])

@@ -80,7 +80,11 @@ class Growth:
         if options.retry_memory is None and options.retry_disk is None:
             return
         results = self._results
-        self.pending = {one: needs for one, needs in self.pending.items() if one in results.failed}
+        self.pending = {
+            one: needs
+            for one, needs in self.pending.items()
+            if one in results.failed and not results.in_newer_round(one, results.round_of(one))
+        }
         for component in results.failed - self.pending.keys():
             number = results.round_of(component)
             if self._seen.get(component) == number or results.in_newer_round(component, number):

@@ -317,6 +317,8 @@ def _measured(measures: Measures, start: WorkerStart) -> list[tuple[str, str]]:
 
 def _at_work(start: WorkerStart) -> list[tuple[str, str]]:
     facts = [("since", moment(start.since))]
+    if start.progress is not None and start.progress[0] == start.component:
+        facts.append(("progress", str(start.progress[1])))
     if start.peak_memory:
         facts.append(("memory so far", sized(start.peak_memory)))
     return [*facts, *_where(start)]
