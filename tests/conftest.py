@@ -1,14 +1,19 @@
-"""What every test may use: the real engines of `_engines`."""
+"""What every test may use: the real engines of `_engines`; and the order of the tests."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from _engines import apptainer, apptainer_on_path, personal_pool, shell_pool, slurm_cluster
+from _order import dealt_out
 from _waiting import PATIENCE
+
+# jsonschema would make a parser of international addresses, which no test needs, in each process: 1.3 s.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # an ImportError for who imports it
 
 # How long an example takes depends on who else works on this machine. Fixtures of a test are shared by its
 # examples, knowingly.
@@ -34,3 +39,11 @@ def _patience_with_programs() -> Iterator[None]:
         patch.setattr("wingspan.lint._asked._SECONDS", PATIENCE)
         patch.setattr("wingspan.pools._select._SINFO_SECONDS", PATIENCE)
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where xdist's processes share the tests, each begins with long ones."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        modules = [item.path.relative_to(config.rootpath).as_posix() for item in items]
+        items[:] = dealt_out(items, modules, processes)
