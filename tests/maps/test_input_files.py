@@ -90,29 +90,36 @@ def test_a_path_anywhere_in_the_arguments_is_a_copy_on_the_worker(here: Path) ->
 
 def test_files_of_the_map_and_of_components(here: Path) -> None:
     """Files of the map and of each component lie in the working folder under their names, folders with
-    all that is in them; the function may write there, and the user's files stay as they are.
+    all that is in them, and what links lead to; the function may write there, and the user's files stay as
+    they are.
     """
     (here / "three").write_text("THREE")
+    (here / "tree" / "out").symlink_to("../b/x.txt")
 
     def look(x: int) -> Any:
         names = sorted(path.name for path in Path().iterdir())
         tree = sorted(path.as_posix() for path in Path("tree").rglob("*"))
         Path("x.txt").write_text("CHANGED")
         Path(f"new{x}").write_text("1")
-        return names, tree, Path("three").read_text(), os.access("tree/run", os.X_OK)
+        return (
+            names,
+            tree,
+            Path("three").read_text() + Path("tree/out").read_text(),
+            os.access("tree/run", os.X_OK),
+        )
 
     options = Options(
         workers=1, input_files=["tree", here / "three"], component_input_files=["a/x.txt", None, ["b/x.txt"]]
     )
     m = wingspan.map(look, range(3), pool="local", options=options)
     seen = list(m)
-    tree = ["tree/deep", "tree/deep/leaf", "tree/empty", "tree/run"]
+    tree = ["tree/deep", "tree/deep/leaf", "tree/empty", "tree/out", "tree/run"]
     assert [names for names, *_ in seen] == [
         ["three", "tree", "x.txt"],
         ["three", "tree"],
         ["three", "tree", "x.txt"],
     ]
-    assert seen[0][1:] == (tree, "THREE", True)
+    assert seen[0][1:] == (tree, "THREETWO", True)
     assert (here / "a" / "x.txt").read_text() == "ONE"
     assert [m.input(component) for component in range(3)] == [0, 1, 2]
     assert m.left_files == ("new0", "new1", "new2", "x.txt")
@@ -363,3 +370,22 @@ def test_files_that_the_site_wants_elsewhere(here: Path, monkeypatch: pytest.Mon
         _worker_job.check_largest(Options(profile="chtc"), HTCondorPool(), here / "huge", 10**12)
     assert "osdf" in str(caught.value.hint)
     _worker_job.check_largest(Options(profile="chtc"), HTCondorPool(), here / "small", 10**6)
+
+
+def test_files_of_calls(here: Path) -> None:
+    """With an executor, each call may bring files, the first one and later ones; a missing one is the error
+    of its future.
+    """
+
+    def read(*paths: Path) -> str:
+        return "".join(path.read_text() for path in paths)
+
+    with wingspan.Executor(1, pool="local") as executor:
+        assert executor.submit(read).result() == ""
+        one, two = TransferPath("a/x.txt"), TransferPath("b/x.txt")
+        assert executor.submit(read, one).result() == "ONE"
+        (here / "a" / "x.txt").write_text("THREE")
+        assert executor.submit(read, two, one).result() == "TWOTHREE"
+        with pytest.raises(wingspan.InvalidInputs, match="none"):
+            executor.submit(read, TransferPath("none")).result()
+        assert executor.submit(read, two).result() == "TWO"

@@ -21,7 +21,7 @@ from wingspan.errors import SettingsError
 from wingspan.maps._api import ready_pool
 from wingspan.maps._create import Opened, create
 from wingspan.maps._display import default_progress
-from wingspan.maps._errors import MapError, MapRemoved, NotPicklable
+from wingspan.maps._errors import InvalidInputs, MapError, MapRemoved, NotPicklable
 from wingspan.maps._functions import pickle_function
 from wingspan.maps._open_map import CallFuture, OpenMap, tops_of
 from wingspan.maps._options import Options, default_options
@@ -91,7 +91,7 @@ class _Calls:
                 ) from self._broken
             try:
                 self._add(call, future)
-            except NotPicklable as error:
+            except (InvalidInputs, NotPicklable) as error:
                 future.begin()
                 future.set_exception(error)
                 return future

@@ -14,14 +14,17 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from wingspan.errors import WingspanError
+from wingspan.maps._carried import FileNotes
 from wingspan.maps._components import ERROR
 from wingspan.maps._errors import MapRemoved, NotPicklable
 from wingspan.maps._failures import raisable
 from wingspan.maps._own import OwnCode, named_in
 from wingspan.maps._own_files import locate
+from wingspan.pools import get_pool
 from wingspan.worker import coming, failure, formats, rounds
 from wingspan.worker.pickling import Dumper, culprit
 from wingspan.worker.streams import Gathering
+from wingspan.worker.transfer_path import TransferPath
 
 if TYPE_CHECKING:
     from wingspan.maps._map import Map
@@ -111,7 +114,9 @@ class OpenMap:
         self._keeper = made._keeper
         self._lock = threading.Lock()
         self._own = own
-        self._dumper = Dumper(by_value=own.by_value, on_own=own.saw)
+        #: Files that travel with the call that is being added.
+        self._files = FileNotes()
+        self._dumper = Dumper(by_value=own.by_value, on_own=own.saw, on_file=self._reduced)
         self._known_tops = own.tops()
         self._known_codes: dict[int, CodeType] = {}
         self._taken = 0
@@ -137,10 +142,11 @@ class OpenMap:
         self.calls[0] = future
 
     def add(self, call: Any, future: CallFuture) -> bool:
-        """Append a call; False if its workers lack own modules that it needs.
+        """Append a call; False if its workers lack own modules that it needs, or do not reach its files.
 
         Raises:
             NotPicklable: The call cannot travel.
+            InvalidInputs: Files that travel with it are missing.
             DiskError: It cannot be written.
         """
         offset, full = self._end, None
@@ -155,6 +161,7 @@ class OpenMap:
                 full = error
                 raise
 
+        self._files = FileNotes()
         gathering = Gathering(send)
         try:
             self._dumper.dump(call, gathering.write)
@@ -165,7 +172,8 @@ class OpenMap:
                 raise self._folder.trouble(full, "given a call") from error
             self._dumper.codes.clear()
             raise _refusal(call, error, self._dumper) from error
-        if self._lacks_own():
+        self._files.check()
+        if self._lacks_own() or self._lacks_files():
             return False
         try:
             # From here on it is there.
@@ -193,6 +201,20 @@ class OpenMap:
         self._known_tops |= tops
         self._known_codes.update((id(code), code) for code in fresh)
         return False
+
+    def _reduced(self, one: TransferPath) -> Any:
+        return self._files.reduced(one)
+
+    def _lacks_files(self) -> bool:
+        """Workers do not reach the files of the call that was pickled last."""
+        if not self._files:
+            return False
+        known = self._folder.info.files
+        if known is None:
+            return True
+        return not get_pool(self._folder.info.pool).shares_files and not set(self._files.places) <= set(
+            known["reach"]
+        )
 
     def is_claimed(self, component: int) -> bool:
         """A worker has begun it, or somebody has taken it back."""

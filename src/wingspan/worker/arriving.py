@@ -60,11 +60,12 @@ class Arrivals(object):
         #: Folder of the component that is being done, or of the function.
         self.folder = ""
         self._known: "Dict[str, str]" = {}
-        self._in_folder: "Set[str]" = set()
+        #: Numbered folders in it, for files whose name is taken.
+        self._numbered: "Set[str]" = set()
         #: What was in it when the function began; None until then.
         self._inputs: "Optional[FrozenSet[str]]" = None
         self._told = 0
-        self.begin("function")
+        self._begin("function")
 
     @property
     def transport(self) -> "Any":
@@ -78,17 +79,22 @@ class Arrivals(object):
     # -- a component's folder --------------------------------------------------------------------------------
 
     def begin(self, name: "str") -> "None":
-        """Make the folder of a component; its files are found there from now on."""
+        """Make the folder of a component, with the files that all components get; its own files are put there
+        from now on.
+        """
+        self._begin(name)
+        for fixed, place in self._all_fixed().items():
+            os.symlink(place, os.path.join(self.folder, fixed))
+
+    def _begin(self, name: "str") -> "None":
         self.folder = os.path.join(self._scratch, name)
-        self._known, self._in_folder, self._inputs = {}, set(), None
+        self._known, self._numbered, self._inputs = {}, set(), None
         if os.path.lexists(self.folder):
             self._remove()  # the same component before, by this very process
         trust.make_folder(self.folder)
 
     def enter(self) -> "None":
-        """Let the function run in the folder, with the files that all components get."""
-        for name, place in self._all_fixed().items():
-            os.symlink(place, os.path.join(self.folder, name))
+        """Let the function run in the folder."""
         self._inputs = frozenset(os.listdir(self.folder))
         os.chdir(self.folder)
 
@@ -148,19 +154,18 @@ class Arrivals(object):
     def _free_place(self, name: "str") -> "str":
         """Where a file of this name goes: into the folder, or a numbered one in it if the name is taken."""
         place, number = os.path.join(self.folder, name), 0
-        taken = os.path.lexists(place) or name in [one[0] for one in self._fixed]
-        while taken:
+        while os.path.lexists(place):
             number += 1
             numbered = os.path.join(self.folder, str(number))
-            place = os.path.join(numbered, name)
-            taken = numbered in self._in_folder or os.path.lexists(place)
-        if number:
-            trust.make_folder(os.path.dirname(place))
+            if numbered not in self._numbered and not os.path.lexists(numbered):
+                os.mkdir(numbered, trust.FOLDER)
+                self._numbered.add(numbered)
+            if numbered in self._numbered:
+                place = os.path.join(numbered, name)
         return place
 
     def _put(self, spec: "Spec", place: "str") -> "str":
         _, _, _, source, state = spec
-        self._in_folder.add(place)
         if state is None:
             from .urls import fetch
 
