@@ -20,6 +20,9 @@ MODULES = [
     "wingspan.environments",
     "wingspan.stores",
     "wingspan.errors",
+    "wingspan.htmap",
+    "wingspan.htmap.exceptions",
+    "wingspan.htmap.mapping",
 ]
 
 

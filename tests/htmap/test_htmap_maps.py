@@ -94,8 +94,13 @@ def test_mapped_functions_make_maps_and_can_be_called():
 
 def test_no_map_is_made_of_nothing_or_with_a_bad_tag():
     """No inputs, a taken tag, and what no tag can be, are each an error of HTMap's and of Wingspan's."""
-    with pytest.raises(exceptions.EmptyMap):
-        htmap.map(double, [])
+    for make in (
+        lambda: htmap.map(double, []),
+        lambda: htmap.map(double, iter(())),
+        lambda: htmap.starmap(double),
+    ):
+        with pytest.raises(exceptions.EmptyMap):
+            make()
     htmap.map(double, [1], tag="taken")
     with pytest.raises(exceptions.TagAlreadyExists) as caught:
         htmap.map(double, [1], tag="taken")

@@ -170,6 +170,20 @@ def test_delivery_methods_that_mean_something_else_say_so(method, tmp_path, monk
     assert list(htmap.map(double, [2])) == [4]
 
 
+def test_a_locked_environment_travels_where_there_is_one(tmp_path, monkeypatch):
+    """transplant takes the workspace of this folder; a setting names the environment for every method."""
+    (tmp_path / "pixi.toml").write_text(
+        '[workspace]\nname = "here"\nchannels = []\nplatforms = ["linux-64"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    htmap.settings["DELIVERY_METHOD"] = "transplant"
+    assert delivery.delivered("tag") == ({}, "default")
+    htmap.settings["WINGSPAN.ENVIRONMENT"] = "gpu"
+    for method in ("docker", "singularity", "transplant", "assume"):
+        htmap.settings["DELIVERY_METHOD"] = method
+        assert delivery.delivered("tag") == ({}, "gpu")
+
+
 def test_own_delivery_methods_add_submit_commands(tmp_path):
     """A registered method is asked for commands, after its setup; unknown ones are refused."""
     htmap.settings["HTMAP_DIR"] = tmp_path / "htmap"
