@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from wingspan.maps import map as map
     from wingspan.maps import mapped as mapped
     from wingspan.maps import memo as memo
+    from wingspan.maps import reduce as reduce
     from wingspan.maps import remove as remove
     from wingspan.maps import starmap as starmap
     from wingspan.maps import tags as tags
@@ -133,6 +134,7 @@ _MAPS = (
     "map",
     "mapped",
     "memo",
+    "reduce",
     "remove",
     "starmap",
     "tags",

@@ -330,6 +330,8 @@ def test_bad_arguments() -> None:
         Executor(pool="local", options={})  # type: ignore[arg-type]
     with pytest.raises(wingspan.SettingsError, match="workers=0"):
         Executor(pool="local", options=Options(workers=0))
+    with pytest.raises(wingspan.SettingsError, match="cannot go by them"):
+        Executor(pool="local", options=Options(request_memory=["1GB"]))
     with pytest.raises(wingspan.WingspanError):
         Executor(pool="nowhere")
     with pytest.raises(TypeError):

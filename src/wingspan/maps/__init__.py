@@ -8,7 +8,7 @@ from wingspan._lazy import lazy_names
 
 if TYPE_CHECKING:
     from wingspan.maps._again import Rerun
-    from wingspan.maps._api import MapBuilder, build_map, map, starmap
+    from wingspan.maps._api import MapBuilder, build_map, map, reduce, starmap
     from wingspan.maps._code import FunctionVersion
     from wingspan.maps._components import ComponentProgress, Measures
     from wingspan.maps._errors import (
@@ -91,6 +91,7 @@ __all__ = [
     "map",
     "mapped",
     "memo",
+    "reduce",
     "remove",
     "starmap",
     "tags",
@@ -98,7 +99,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(__all__, "._errors"),
-    **dict.fromkeys(("MapBuilder", "build_map", "map", "starmap"), "._api"),
+    **dict.fromkeys(("MapBuilder", "build_map", "map", "reduce", "starmap"), "._api"),
     **dict.fromkeys(("clean", "load", "load_maps", "remove", "tags"), "._find"),
     **dict.fromkeys(("ComponentStatus", "Hold", "MapStatus"), "._status"),
     "Executor": "._executor",

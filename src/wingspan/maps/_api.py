@@ -23,11 +23,12 @@ from wingspan.pools import choose_pool, get_pool, refuse_computation_here
 from wingspan.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from wingspan.maps._chain import Chain
     from wingspan.maps._map import Map
     from wingspan.pools import Pool
     from wingspan.progress import Progress
 
-__all__ = ["MapBuilder", "build_map", "map", "ready_pool", "starmap"]
+__all__ = ["MapBuilder", "build_map", "map", "ready_pool", "reduce", "starmap"]
 
 _told: set[str] = set()
 
@@ -51,7 +52,8 @@ def map(
     Args:
         func: Takes one input, or one of each iterable. It may be a lambda, a closure, or come from your own
             module.
-        inputs: Any iterable, a generator too; read once, streamed to disk.
+        inputs: Any iterable, a generator too; read once, streamed to disk. If it is a map, components start
+            as its outputs arrive (a chain).
         more: Further iterables, as the builtin ``map`` has them: ``func(x, y)`` for ``zip(inputs, more)``;
             the shortest ends the map. (`starmap` takes tuples of arguments, and fills up the shorter.)
         tag: Name of the map. None: one is made up, and `clean` removes the map.
@@ -76,6 +78,10 @@ def map(
     """
     _refuse_unknown("map", unknown)
     check_callable(plain(func))
+    if (chain := _chain_of((inputs, *more))) is not None:
+        if len(chain.maps) == 1:
+            check_one_argument(plain(func))
+        return _make(func, chain.inputs, chain.call, tag, pool, options, exist_ok, memo, chain)
     if more:
         calls = _together([_iterable(one) for one in (inputs, *more)])
         return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo)
@@ -133,6 +139,45 @@ def _iterable(inputs: Iterable[Any]) -> Iterable[Any]:
             hint=f"a map of one: [{inputs!r:.40}]",
         ) from None
     return inputs
+
+
+def _chain_of(several: tuple[Iterable[Any], ...]) -> Chain | None:
+    """The chain, if the inputs are earlier maps."""
+    if not any(hasattr(one, "iter_as_available") for one in several):
+        return None  # the usual case needs no further modules
+    from wingspan.maps._chain import chain_of
+
+    return chain_of(several)
+
+
+def reduce(
+    func: Callable[[Any, Any], Any],
+    outputs: Map,
+    *,
+    tag: str | None = None,
+    pool: str | Pool | None = None,
+    options: Options | None = None,
+    exist_ok: bool = False,
+) -> Map:
+    """Join the outputs of a map two by two, as `functools.reduce` does, when all are there: a map of one
+    component.
+
+    Everything else is as for `map`.
+
+    Raises:
+        InvalidInputs: `outputs` is no map.
+    """
+    import attrs
+
+    chain = _chain_of((outputs,))
+    if chain is None:
+        raise InvalidInputs(
+            f"reduce takes a map, and this is a {type(outputs).__name__}",
+            hint="functools.reduce does it here",
+        )
+    check_callable(plain(func))
+    chain = attrs.evolve(chain, whole=True)
+    return _make(func, chain.inputs, chain.call, tag, pool, options, exist_ok, None, chain)
 
 
 def _together(several: list[Iterable[Any]]) -> Iterable[Any]:
@@ -261,9 +306,17 @@ def _make(
     options: Options | None,
     exist_ok: bool,
     memo: bool | None = None,
+    chain: Chain | None = None,
 ) -> Map:
     settings = load_settings()
     func, layers, pool = _layers(func, options, pool)
+    if chain is not None:
+        if memo:
+            raise SettingsError(
+                "a chain's inputs are not there yet, so no earlier outputs can be found for them",
+                hint="leave memo out",
+            )
+        memo = False
     if memo is not None:
         layers.append(Options(memo=memo))
     options = default_options(settings).merged(*layers)
@@ -272,7 +325,10 @@ def _make(
         if _is_used(settings, tag, exist_ok):
             from wingspan.maps._attach import attach
 
-            return attach(tag, func, inputs, call, options if layers else None)
+            found = attach(tag, func, inputs, call, options if layers else None)
+            if chain is not None:
+                chain.check_same(found)
+            return found
     elif exist_ok:
         raise SettingsError("exist_ok takes up a map again by its tag, and none is given", hint='tag="sweep"')
     if not _length(inputs):
@@ -296,6 +352,7 @@ def _make(
                 pool=chosen,
                 options=options,
                 progress=progress,
+                chain=chain,
             )
     finally:
         if warmed is not None:

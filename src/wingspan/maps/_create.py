@@ -20,6 +20,7 @@ from wingspan.maps._carried import (
     places_of_remaps,
     with_component_files,
 )
+from wingspan.maps._chain import Chain
 from wingspan.maps._code import describe, working_folder
 from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._external import PLANNED_WORKERS
@@ -74,6 +75,7 @@ def create(
     options: Options,
     progress: Progress,
     opened: Opened | None = None,
+    chain: Chain | None = None,
 ) -> Map:
     """Put everything on disk, and submit the workers.
 
@@ -87,6 +89,7 @@ def create(
         options: What each worker gets.
         progress: Hears of long work.
         opened: More inputs come while it is at work; None: these are all.
+        chain: What the inputs are taken from; None: `inputs` are the inputs.
 
     Raises:
         NotPicklable: An input cannot travel.
@@ -110,10 +113,17 @@ def create(
         from wingspan.maps._memo import Memo
 
         memo = Memo(func, function, info)
+    if chain is not None:
+        here = compatibility.this_python()["python"]
+        chain.check(options, (prepared[1].python if prepared else None) or here)
     folder = create_map_folder(
         function=function,
         inputs=inputs,
-        info=attrs.evolve(info, open=attrs.asdict(opened) if opened else None),
+        info=attrs.evolve(
+            info,
+            open=attrs.asdict(opened) if opened else None,
+            chain=chain.facts(own_pool=pool.own) if chain else None,
+        ),
         archive=worker_zipapp(),
         workers=lambda count: (
             opened.workers if opened else min(count, _planned_workers(options, pool, count))

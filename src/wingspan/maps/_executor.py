@@ -302,6 +302,11 @@ class Executor(concurrent.futures.Executor):
                 f"options is a {type(options).__name__}",
                 hint="write options=wingspan.Options(request_cpus=2)",
             )
+        if options.each or options.component_input_files is not None:
+            raise SettingsError(
+                "an executor's calls are not known yet, so options cannot go by them",
+                hint="give each option one value; calls with other needs go to another executor",
+            )
         if options.workers == 0:
             raise SettingsError(
                 "an executor submits its own workers, and workers=0 means none", hint="leave workers out"

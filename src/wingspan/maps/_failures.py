@@ -114,6 +114,8 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
             text,
             "return plain data (numbers, strings, arrays, dicts) instead of what holds on to the machine",
         )
+    if kind == "InputFailed":
+        return kind, text, "do that one again first (rerun), then this one"
     if stage == "input":
         hint = "the input could not be unpickled on the worker: is everything it needs installed there?"
         if (

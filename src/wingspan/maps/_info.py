@@ -33,7 +33,7 @@ class MapInfo:
         transient: Nobody chose the tag.
         n: How many components.
         function: What the function is called.
-        call: ``"map"`` or ``"starmap"``.
+        call: ``"map"`` or ``"starmap"``; of a chain also ``"joined"`` or ``"reduce"``.
         pool: Kind of the pool that it was made for.
         options: See `Options.from_dict`.
         retries: How often a component that failed is tried again.
@@ -59,6 +59,7 @@ class MapInfo:
             each component runs where its worker does, and gets no files.
         own_modules: Names of the top modules of the user's own that travel with it.
         created: When it was made, Unix time.
+        chain: Its inputs are outputs of earlier maps; see `wingspan.worker.upstream`.
         open: Its inputs come while it is at work; see `wingspan.worker.coming`.
         unknown: Keys of the file that this Wingspan does not know.
     """
@@ -93,6 +94,7 @@ class MapInfo:
     files: Mapping[str, Any] | None = None
     own_modules: tuple[str, ...] = attrs.field(default=(), converter=_names)
     created: float = 0.0
+    chain: Mapping[str, Any] | None = None
     open: Mapping[str, Any] | None = None
     unknown: Mapping[str, Any] = attrs.field(factory=dict)
 

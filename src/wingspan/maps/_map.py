@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,6 +193,18 @@ class Map(Origins, Changing, Fetching, Showable):
         if not errors_ok and self._keeper.results.failed and not is_enough():
             raise summary(self.errors, len(self), self.tag)
         return self.status()
+
+    # -- what comes after it ---------------------------------------------------------------------------------
+
+    def map(self, func: Callable[[Any], Any], **how: Any) -> Map:
+        """``wingspan.map(func, self, …)``: components start as the outputs of this map arrive."""
+        made: Map = _maker("map")(func, self, **how)
+        return made
+
+    def reduce(self, func: Callable[[Any, Any], Any], **how: Any) -> Map:
+        """``wingspan.reduce(func, self, …)``: one component joins the outputs, when all are there."""
+        made: Map = _maker("reduce")(func, self, **how)
+        return made
 
     # -- doing something to it -------------------------------------------------------------------------------
 
@@ -445,6 +458,12 @@ class Map(Origins, Changing, Fetching, Showable):
                     raise
             folder.update_info(tag=tag, transient=False, also=[old] if tag != old else [])
             folder.settle_tags()
+
+
+def _maker(name: str) -> Callable[..., Map]:
+    """What makes maps needs this module: so it is found when it is needed."""
+    made: Callable[..., Map] = getattr(importlib.import_module("wingspan.maps"), name)
+    return made
 
 
 def load_folder(path: str) -> Map:

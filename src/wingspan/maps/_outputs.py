@@ -7,7 +7,7 @@ import functools
 import operator
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from wingspan._words import going_on, notice
@@ -363,14 +363,27 @@ class Outputs(Sequence[Any]):
 
     def iter_inputs(self) -> Iterator[Any]:
         """The inputs, in order; for a starmap ``(args, kwargs)``."""
+        if self._folder.info.chain:
+            yield from map(self.input, range(len(self)))
+            return
         for component, pickled in enumerate(self._folder.input_pickles(0, len(self))):
             yield self._load(pickled, f"input {component}")
 
     def input(self, component: int) -> Any:
         """The input of a component; for a starmap ``(args, kwargs)``."""
         number = self._component(component)
+        if self._folder.info.chain:
+            return self._chained_input(number, self._folder.info.chain)
         (pickled,) = self._folder.input_pickles(number, number + 1)
         return self._load(pickled, f"input {number}")
+
+    def _chained_input(self, component: int, chain: Mapping[str, Any]) -> Any:
+        """The outputs of earlier maps that a component takes; waits for them."""
+        maps = [type(self)(MapFolder(self._folder.path.parent / name)) for name in chain["maps"]]
+        if chain["whole"]:
+            return list(maps[0])
+        given = tuple(one.get(component) for one in maps)
+        return given if len(given) > 1 else given[0]
 
     # -- asynchronously --------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The way to a map's folder by chirp, HTCondor's channel from a job to its access point."""
 
+import copy
 import errno
 import os
 import socket
@@ -99,6 +100,12 @@ class ChirpTransport(object):
         self._chirp = _Chirp(timeout=PATIENCE)
         self._chirp.connect()
         self._appending: "Dict[str, int]" = {}
+
+    def beside(self, name: "str") -> "ChirpTransport":
+        """The way to another map's folder, which lies beside this one: by the same channel."""
+        other = copy.copy(self)
+        other.folder, other._appending = self.folder.rpartition("/")[0] + "/" + name, {}
+        return other
 
     def _path(self, path: "str") -> "str":
         return self.folder + "/" + path

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Optional
 
+    from .blocks import Round
     from .transports import Transport
 
 #: So many components an open map can have.
@@ -71,6 +72,9 @@ class Coming(object):
         self._quiet_since = time.monotonic()
         self._next_check = self._quiet_since + owner_seconds(lease)
 
+    #: What is done is told at once, and nothing is claimed beside it.
+    alone = True
+
     def look(self) -> "None":
         """See what has been appended."""
         if self.is_closed:
@@ -85,7 +89,11 @@ class Coming(object):
             new.pop()
         self.count = min(MOST, self.count + len(new))
 
-    def candidate(self) -> "Optional[int]":
+    def rules(self, state: "Round") -> "bool":
+        """It says which blocks of this round can be claimed."""
+        return not state.number
+
+    def candidate(self, state: "Round") -> "Optional[int]":
         """The next block that is probably free; None when there is none."""
         if self._position >= self.count:
             self.look()

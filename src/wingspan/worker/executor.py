@@ -3,6 +3,7 @@
 It reads chunks of inputs from one pipe and writes one whole record a component to another (see `pipes`).
 """
 
+import functools
 import os
 import pickle
 import sys
@@ -98,7 +99,7 @@ def run(
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", pickle.dumps, skip))
     length, function_length = pipes.SETUP.unpack(pipes.read_exactly(commands, pipes.SETUP.size))
-    facts, starred, careful, folder, environ, path, cores, files, known = pickle.loads(
+    facts, how, careful, folder, environ, path, cores, files, known = pickle.loads(
         pipes.read_exactly(commands, length)
     )
     scratch = scratch_folder()
@@ -120,8 +121,7 @@ def run(
         call = _load_function(Stream(pipes.coming(commands, function_length)))
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", dumper.exception, skip))
-    if starred:
-        call = _starred(call)
+    call = CALLS[how](call)
     surroundings = Surroundings(null, out_file, err_file)
     caller = Caller(
         call,
@@ -204,6 +204,30 @@ def _starred(function: "Callable[..., Any]") -> "Callable[[Any], Any]":
         return function(*pair[0], **pair[1])
 
     return call
+
+
+def _joined(function: "Callable[..., Any]") -> "Callable[[Any], Any]":
+    def call(pickles: "Any") -> "Any":
+        return function(*[rebuild.loads(one) for one in pickles])
+
+    return call
+
+
+def _reduced(function: "Callable[..., Any]") -> "Callable[[Any], Any]":
+    def call(pickles: "Any") -> "Any":
+        return functools.reduce(function, (rebuild.loads(one) for one in pickles))
+
+    return call
+
+
+#: What becomes of the function, by ``call`` of ``map.json``: an input is its argument; its arguments and
+#: keywords; pickles of its arguments; pickles of what it is to join, two by two.
+CALLS: "Dict[str, Callable[[Callable[..., Any]], Callable[[Any], Any]]]" = {
+    "map": lambda function: function,
+    "starmap": _starred,
+    "joined": _joined,
+    "reduce": _reduced,
+}
 
 
 def _refuse(results: "int", fields: "Dict[str, Any]") -> "NoReturn":

@@ -90,7 +90,7 @@ def write_all(descriptor: "int", data: "bytes") -> "None":
 def setup_message(
     function: "int",
     facts: "Dict[str, Any]",
-    starred: "bool",
+    call: "str",
     careful: "bool" = False,
     folder: "Optional[str]" = None,
     environ: "Optional[Dict[str, str]]" = None,
@@ -104,7 +104,7 @@ def setup_message(
     Args:
         function: Length of the pickle of the function, which is to follow.
         facts: What wrote it (see `compatibility`).
-        starred: Inputs are ``(args, kwargs)``.
+        call: What the function is called with: see `executor.CALLS`.
         careful: Gather nothing: an executor before this one died among fast components.
         folder: Working folder, or None to stay.
         environ: Environment variables to take over, or None.
@@ -114,9 +114,7 @@ def setup_message(
         files: See `arriving.setting_of`.
         known: What components may know of their map: see `inside.Work`.
     """
-    fields = pickle.dumps(
-        (facts, starred, careful, folder, environ, list(path), cores, files, known or {}), 4
-    )
+    fields = pickle.dumps((facts, call, careful, folder, environ, list(path), cores, files, known or {}), 4)
     return SETUP.pack(len(fields), function) + fields
 
 

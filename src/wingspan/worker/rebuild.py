@@ -708,6 +708,15 @@ def component_files(*specs: "Any") -> "None":
         arrivals[0].put_all(specs)
 
 
+class InputFailed(Exception):
+    """A component of a chain has no input: the earlier map's component failed, or that map is gone."""
+
+
+def input_failed(text: "str") -> "None":
+    """Raise what `text` says."""
+    raise InputFailed(text)
+
+
 def with_files(files: "None", given: "Any") -> "Any":
     """The input of a component that has files of its own."""
     return given

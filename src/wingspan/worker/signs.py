@@ -70,7 +70,7 @@ class SignsOfLife(object):
         kill_family(self._running.pid)
 
     def _wait_for_inputs(self) -> "None":
-        """Of an open map, with nothing to do: sleep for a moment, and show that this worker is there."""
+        """Nothing to do, and inputs may come: sleep for a moment, and show that this worker is there."""
         coming = self.source.coming
         assert coming is not None
         self._look_after_others()

@@ -18,7 +18,6 @@ from .arriving import setting_of
 from .child import PRINTED_FROM, Chunk, Executor
 from .crashes import Crash, crash_at_the_start
 from .hearing import Hearing
-from .inputs import Inputs
 from .limits import TimeLimit
 from .memory import MemoryLimit
 from .new_files import NewFiles
@@ -27,6 +26,7 @@ from .retired import RetiredExecutors
 from .scratch import scratch_folder
 from .signs import ANNOUNCE_SECONDS, SignsOfLife
 from .streams import Function
+from .upstream import inputs_of
 from .work import WorkSource
 
 TYPE_CHECKING = False
@@ -100,7 +100,7 @@ class Supervisor(SignsOfLife):
         self.memory = MemoryLimit(
             self.source.request("request_memory"), bool(self.source.usual.get("retry_memory"))
         )
-        self.inputs = Inputs(transport, info["n"], self.source.coming)
+        self.inputs = inputs_of(transport, info["n"], self.source.coming)
         self.hearing = Hearing(transport, key, self.name, self.outbox)
         self.executor = ready
         self.retired = RetiredExecutors(self.outbox, info.get("end_seconds", formats.END_SECONDS))
@@ -128,7 +128,7 @@ class Supervisor(SignsOfLife):
             facts: What wrote the pickle; the caller has found it readable by this interpreter.
             function: The pickle of the function that the map was made with.
         """
-        self.setup = (function, facts, self.info["call"] == "starmap")
+        self.setup = (function, facts, self.info["call"])
         # The one that the next blocks call, most likely: it may be given because the first cannot even be
         # loaded.
         self._load_function(self.source.newest_function)
@@ -181,11 +181,11 @@ class Supervisor(SignsOfLife):
     def _start_executor(self, careful: "bool" = False) -> "None":
         if self.executor is None:
             self.executor = Executor(scratch_folder(), self.not_for_executor)
-        function, facts, starred = self.setup
+        function, facts, call = self.setup
         cores = self.source.request("request_cpus")
         known = {"tag": self.info.get("tag"), "seed": self.info.get("seed"), "way": self.transport.name}
         message = pipes.setup_message(
-            function.length, facts, starred, careful, cores=cores, known=known, **self.setting
+            function.length, facts, call, careful, cores=cores, known=known, **self.setting
         )
         self.executor.send(itertools.chain((message,), function.pieces()))
         self.announced = -1

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         def make_folder(self, path: str) -> None: ...
         def rename_folder(self, old: str, new: str) -> bool: ...
         def remove_tree(self, path: str) -> None: ...
+        def beside(self, name: str) -> "Transport": ...
         def close(self) -> None: ...
 
 
@@ -112,6 +113,10 @@ class FileTransport(object):
     def __init__(self, folder: "str") -> "None":
         self.folder = folder
         self._appending: "Dict[str, int]" = {}
+
+    def beside(self, name: "str") -> "FileTransport":
+        """The way to another map's folder, which lies beside this one."""
+        return FileTransport(os.path.join(os.path.dirname(self.folder), name))
 
     def _path(self, path: "str") -> "str":
         return self.folder + "/" + path

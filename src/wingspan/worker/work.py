@@ -1,14 +1,15 @@
 """Where a worker's next block comes from: its own unfinished ones, its own stretch, then everybody's."""
 
+import operator
 import os
 import time
 import zlib
 
 from . import formats, parts, rounds
 from .blocks import Block, Round, with_functions
-from .coming import Coming
 from .history import finished_components, with_earlier
 from .transports import Gone
+from .upstream import coming_of
 
 #: A worker lists the claims of a round so often at most, and asks after so many others when it runs dry:
 #: together with the few other operations in its life at most 20 on the access point.
@@ -17,9 +18,11 @@ MAX_ASKED = 3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+    from .coming import Coming
     from .transports import Transport
+    from .upstream import Chained
 
 
 #: Two changes of a folder within this time (s) may carry the same time stamp.
@@ -48,7 +51,7 @@ class WorkSource(object):
         retries: "int",
         lease: "float",
         usual: "Optional[Mapping[str, Any]]" = None,
-        coming: "Optional[Coming]" = None,
+        coming: "Optional[Union[Coming, Chained]]" = None,
     ) -> "None":
         self._transport = transport
         self._key = key
@@ -60,7 +63,7 @@ class WorkSource(object):
         #: What this worker has beyond that; None: it does everything. Read when a round asks for it.
         self._needs: "Optional[Mapping[str, Any]]" = {}
         self._knows_needs = False
-        #: Of an open map: the inputs that come.
+        #: Of an open map, or a chain: the inputs that come.
         self.coming = coming
         self._rounds: "Dict[int, Round]" = {}
         self._rounds_written: "Tuple[Optional[float], float]" = (None, 0.0)
@@ -79,10 +82,9 @@ class WorkSource(object):
         cls, info: "Dict[str, Any]", transport: "Transport", key: "bytes", worker: "int", name: "str"
     ) -> "WorkSource":
         """For the map that ``map.json`` says this of."""
-        lease = info.get("lease_seconds", formats.LEASE_SECONDS)
-        coming = Coming(transport, info["open"], lease, name) if info.get("open") else None
-        options = info.get("options", {})
-        return cls(transport, key, worker, name, info.get("retries", 0), lease, options, coming)
+        lease, retries = info.get("lease_seconds", formats.LEASE_SECONDS), info.get("retries", 0)
+        coming = coming_of(info, transport, lease, name)
+        return cls(transport, key, worker, name, retries, lease, info.get("options", {}), coming)
 
     # -- rounds ----------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class WorkSource(object):
                 if candidate is None:
                     break
                 taken = self._take(state, candidate)
-                if self.coming is not None and not number:
+                if self.coming is not None and self.coming.rules(state):
                     self.coming.tried(taken)
                 if taken:
                     return self._block(state, candidate)
@@ -179,16 +181,18 @@ class WorkSource(object):
 
     def _candidate(self, state: "Round") -> "Optional[int]":
         """A block that is probably free; None when all are claimed."""
-        if self.coming is not None and not state.number:
-            return self.coming.candidate()
-        if state.position is None:
+        if state.position is None and not state.mine:
             mine = [part for part in state.plan.parts if part.blocks and self._is_mine(part)]
             state.mine = [(part.first_block, part.first_block + part.blocks) for part in mine]
             if not mine:
                 state.exhausted = True
                 return None
-            begin = self._worker % len(mine)
-            state.position, state.stop = mine[begin].stretch(self._worker), state.mine[begin][1]
+            if self.coming is None or not self.coming.rules(state):
+                begin = self._worker % len(mine)
+                state.position, state.stop = mine[begin].stretch(self._worker), state.mine[begin][1]
+        if self.coming is not None and self.coming.rules(state):
+            return self.coming.candidate(state)
+        assert state.position is not None
         if state.position >= state.stop:
             if state.looks < MAX_LOOKS or not state.looks:
                 state.looks += 1
@@ -275,7 +279,8 @@ class WorkSource(object):
             block,
             attempt,
             runs,
-            alone=plan.kind == rounds.REPAIR or (self.coming is not None and not state.number),
+            alone=plan.kind == rounds.REPAIR
+            or (self.coming is not None and self.coming.alone and self.coming.rules(state)),
             single=plan.part_of(block).block_size == 1,
             functions=functions,
             may_retry=attempt < self._retries,
@@ -296,7 +301,7 @@ class WorkSource(object):
         starts = ["%d.%d" % (self._worker, earlier) for earlier in range(start)]
         unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
         for number in sorted(self._rounds, reverse=True):
-            blocks = sorted(self._left_open(number, starts), key=_first, reverse=True)
+            blocks = sorted(self._left_open(number, starts), key=operator.itemgetter(0), reverse=True)
             if blocks:
                 # They are this start's now: it is asked after, and not those before it.
                 lines = [rounds.take_line(self._key, self._name, number, block) for block, _ in blocks]
@@ -489,7 +494,3 @@ class WorkSource(object):
                 self._settle(name)  # nobody needs to ask after it again
             components += lost
         return components
-
-
-def _first(pair: "Tuple[int, Any]") -> "int":
-    return pair[0]

@@ -1,0 +1,128 @@
+"""Chains: a map whose inputs are the outputs of earlier maps, and whose components start as these arrive.
+
+The worker's side, which decides what can be done, is `wingspan.worker.upstream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.errors import SettingsError
+from wingspan.maps._errors import InvalidInputs, PythonsDiffer, TagExists
+from wingspan.maps._map import Map
+
+if TYPE_CHECKING:
+    from wingspan.maps._folder import MapFolder
+    from wingspan.maps._options import Options
+
+__all__ = ["Chain", "chain_of"]
+
+#: A worker at a site looks for inputs so often at least, one of a pool of one's own more often (s).
+LOOK_SECONDS, LOOK_SECONDS_AT_SITE = 0.02, 2.0
+#: A worker leaves when no input has come for so long (s).
+IDLE_SECONDS = 1800.0
+
+
+@attrs.frozen
+class Chain:
+    """What a map takes its inputs from.
+
+    Attributes:
+        maps: The earlier maps.
+        whole: All outputs go to one component.
+    """
+
+    maps: Sequence[Map]
+    whole: bool = False
+
+    @property
+    def call(self) -> str:
+        """``call`` of ``map.json``."""
+        return "reduce" if self.whole else "map" if len(self.maps) == 1 else "joined"
+
+    @property
+    def inputs(self) -> range:
+        """One number for each component: which of the outputs it takes. (Inputs are written down.)"""
+        return range(1) if self.whole else range(min(len(one) for one in self.maps))
+
+    def facts(self, *, own_pool: bool) -> dict[str, Any]:
+        """For ``map.json``."""
+        return {
+            "maps": [one.path.name for one in self.maps],
+            "tags": [one.tag for one in self.maps],
+            "whole": self.whole,
+            "look_seconds": LOOK_SECONDS if own_pool else LOOK_SECONDS_AT_SITE,
+            "idle_seconds": IDLE_SECONDS,
+        }
+
+    def check_same(self, found: Map) -> None:
+        """See that a map that is there takes its inputs from the same maps.
+
+        Raises:
+            TagExists: It does not.
+        """
+        theirs = (found._folder.info.chain or {}).get("maps")
+        if theirs != [one.path.name for one in self.maps]:
+            raise TagExists(
+                f"the map with the tag {found.tag!r} takes its inputs from elsewhere",
+                hint="choose another tag",
+            )
+
+    def check(self, options: Options, python: str) -> None:
+        """See that workers with this Python can read the outputs, and that nothing depends on inputs that are
+        not there yet.
+
+        Raises:
+            PythonsDiffer: An earlier map's workers have another Python.
+            SettingsError: An option is told by a function of the input.
+        """
+        by_input = [name for name, values in options.each.items() if callable(values)]
+        if options.component_input_files is not None:
+            by_input.append("component_input_files")
+        if by_input:
+            raise SettingsError(
+                f"the option {by_input[0]} goes by the inputs, and those of a chain are not there yet",
+                hint="give it one value for all components",
+            )
+        for one in self.maps:
+            theirs = _python_of(one._folder)
+            if theirs != python:
+                raise PythonsDiffer(
+                    f"the outputs of map {one.tag!r} are written by Python {theirs}, and this map would read them with {python}",
+                    hint="make both maps in the same environment",
+                )
+
+
+def _python_of(folder: MapFolder) -> str:
+    """The Python, such as ``"3.11"``, of a map's workers."""
+    delivery = folder.delivery
+    return (delivery.python if delivery else None) or str(folder.info.interpreter["python"])
+
+
+def chain_of(several: Sequence[Iterable[Any]]) -> Chain | None:
+    """The chain, if the inputs are maps; None if none is.
+
+    Raises:
+        InvalidInputs: Some are maps, and others are not; or a map takes inputs as long as it is open.
+        MapRemoved: One of them was removed.
+    """
+    maps = [one for one in several if isinstance(one, Map)]
+    if not maps:
+        return None
+    if len(maps) < len(several):
+        raise InvalidInputs(
+            "some of the inputs are maps, and others are not",
+            hint="list(m) waits for a map's outputs; or make the others a map, too",
+        )
+    for one in maps:
+        if not one.exists:
+            raise one._folder.removed()
+        if one._folder.info.open:
+            raise InvalidInputs(
+                f"the map {one.tag!r} is an executor's, and takes inputs still",
+                hint="submit calls to the executor",
+            )
+    return Chain(maps)
