@@ -184,6 +184,9 @@ def test_fetching(
         with pytest.raises(SystemExit, match="0"):
             main(words.split())
         assert capsys.readouterr().out == f"{said}\n"
+    with pytest.raises(SystemExit, match="0"):
+        main(["status", "sweep"])
+    assert f"files      {m.output_files.root} (wingspan fetch sweep" in capsys.readouterr().out
     Path("sweep/1/out.csv").write_text("mine")
     with pytest.raises(FileInTheWay):
         m.fetch()

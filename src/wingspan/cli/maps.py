@@ -201,6 +201,8 @@ def _status_text(one: Map, each: bool) -> str:
         )
     lines += _progress_lines(one)
     lines.append(f"  folder     {one.path}")
+    if one.output_files.root.is_dir():
+        lines.append(f"  files      {one.output_files.root} (wingspan fetch {seen.tag} copies them)")
     lines += [f"  warning    {warning}" for warning in (known.get("environment") or {}).get("warnings", ())]
     if each:
         lines += [

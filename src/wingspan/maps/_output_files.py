@@ -31,6 +31,11 @@ class OutputFiles(Sequence[Path]):
     def __init__(self, made: Outputs) -> None:
         self._map = made
 
+    @property
+    def root(self) -> Path:
+        """The folder that they are in; it is there once a component has sent something."""
+        return Path(self._map._folder.path / SENT)
+
     def __len__(self) -> int:
         return len(self._map)
 
@@ -68,7 +73,7 @@ class OutputFiles(Sequence[Path]):
     def _where(self, number: int) -> Path:
         results = self._map._keeper.results
         name = folder_name(results.round_of(number), results.start_of(number).name)
-        path = self._map._folder.path / SENT / str(number) / name
+        path = self.root / str(number) / name
         if path.is_symlink():
             raise self._map._folder.damaged(f"{path} is a link, and workers make folders")
         return path
@@ -145,7 +150,7 @@ class Fetching(Reports):
     def _sent(self) -> list[int]:
         """Components that may have sent files."""
         try:
-            names = os.listdir(self._folder.path / SENT)
+            names = os.listdir(self.output_files.root)
         except FileNotFoundError:
             return []
         return [

@@ -192,7 +192,11 @@ class Arrivals(object):
             facts: "Optional[os.stat_result]" = os.stat(source)
         except OSError:
             facts = None
-        if facts is not None and self._is_same(facts, size, written):
+        if (
+            facts is not None
+            and self._is_same(facts, size, written)
+            and (self._setting["transport"] == "file" or os.access(source, os.R_OK))
+        ):
             trust.copy_file(source, place)
             if os.stat(place).st_size != size:
                 raise _changed(source)
