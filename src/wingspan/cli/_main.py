@@ -24,7 +24,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("wingspan.cli.run", "run", "Execute a Pixi task, or any command, as a batch job."),
     "runs": ("wingspan.cli.runs", "runs", "List your runs."),
     "logs": ("wingspan.cli.runs_act", "logs", "What a run has printed, also while it does."),
-    "ssh": ("wingspan.cli.runs_act", "ssh", "A shell beside a running job of a run."),
+    "ssh": (
+        "wingspan.cli.runs_act",
+        "ssh",
+        "A shell beside a running job of a run, or the worker of a component.",
+    ),
     "fetch": ("wingspan.cli.maps_fetch", "fetch", "Copy the output files of a map or a run to a folder."),
     "path": ("wingspan.cli.maps_fetch", "path", "Print the folder of a map, or of a component's files."),
     "render": ("wingspan.cli.render", "render", "Write submit files and scripts for people to own."),
@@ -88,7 +92,6 @@ _OF_THE_OTHER_KIND = {
     "retag": "a run keeps its name",
     "logs": "wingspan stdout {name} 0 and stderr {name} 0 show what component 0 printed; wingspan errors {name} shows what failed",
     "path": "wingspan fetch {name} copies what it has written",
-    "ssh": "a shell can be had beside the jobs of a run; wingspan status {name} says on which pool the map is",
 }
 
 

@@ -14,6 +14,7 @@ import click
 
 from wingspan._words import counted, lasting, moment
 from wingspan.cli._output import (
+    TAG,
     as_json_or_csv,
     confirm,
     notes,
@@ -195,17 +196,27 @@ class _BesideCommand(click.Command):
 
 
 @click.command(cls=_BesideCommand)
-@_one
+@click.argument("name", metavar="NAME|TAG", type=TAG)
 @click.argument("number", type=click.IntRange(min=0), default=0)
 @click.pass_context
 def ssh(ctx: click.Context, /, name: str, number: int) -> int:
     """A shell in the folder and the environment of a job that is running, or a COMMAND there.
 
-    By HTCondor's condor_ssh_to_job: the machine must have an OpenSSH server.
+    Of a run NUMBER is that of the job; of a map that of the component, and the shell is beside the worker
+    that is at it. By HTCondor's condor_ssh_to_job, for which the machine must have an OpenSSH server, or as a
+    step of Slurm's srun.
     """
+    from wingspan.cli._main import names_a_run
+
+    command = ctx.meta["wingspan.command"]
+    if not names_a_run(name):
+        import wingspan
+        from wingspan.maps._shell_in import shell_at_component
+
+        return shell_at_component(wingspan.load(name), number, command)()
     from wingspan.runs._interactive import shell_in_job
 
-    return shell_in_job(_load(name), number, ctx.meta["wingspan.command"])()
+    return shell_in_job(_load(name), number, command)()
 
 
 @click.command()
