@@ -260,7 +260,6 @@ def test_a_configuration_that_is_not_there_is_told_in_one_line() -> None:
         ("retag a-run other", "keeps its name"),
         ("logs a-map", "wingspan stdout a-map 0"),
         ("path a-run", "wingspan fetch a-run"),
-        ("ssh a-map", "of a run"),
     ],
 )
 def test_a_command_of_the_other_kind_says_what_the_name_is(run: Run, words: str, named: str) -> None:

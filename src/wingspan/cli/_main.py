@@ -201,7 +201,7 @@ class LazyGroup(Group):
         try:
             return super().invoke(ctx)
         except WingspanError as error:
-            if error.message.startswith("no map has ") and ctx.invoked_subcommand in ALSO_FOR_RUNS:
+            if error.message.startswith("no map has ") and ctx.invoked_subcommand in (*ALSO_FOR_RUNS, "ssh"):
                 words = [word for word in ctx.meta["wingspan.words"] if repr(word) in error.message]
                 if words:
                     from wingspan.cli._output import not_found
