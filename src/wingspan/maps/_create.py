@@ -29,7 +29,7 @@ from wingspan.maps._functions import function_name
 from wingspan.maps._git import note_commit
 from wingspan.maps._info import MapInfo
 from wingspan.maps._map import Map
-from wingspan.maps._needs import Asked, options_for
+from wingspan.maps._needs import Asked, options_for, with_pilot
 from wingspan.maps._new_folder import create_map_folder
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
@@ -167,10 +167,12 @@ def _first_plan(
 ) -> rounds.Plan:
     """What the first round does: components that are to be done, in groups that need the same."""
     groups = asked.groups(to_do)
-    if not groups:
-        return rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size)
     for needs, _ in groups:
         _check_pool(options_for(options, needs), pool)
+    if options.pilot is not None and options.pilot < len(to_do):
+        return with_pilot(groups or [({}, to_do)], to_do[: options.pilot], workers, options.block_size)
+    if not groups:
+        return rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size)
     return rounds.plan_by_needs(rounds.INITIAL, groups, workers, options.block_size)
 
 

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from wingspan._words import lasting
 from wingspan.jobs import Size, size_text
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
 from wingspan.worker import failure, rounds
 
-__all__ = ["Growth", "exceeded", "grown", "told_of"]
+__all__ = ["Growth", "exceeded", "grown", "told_of", "told_of_pilot"]
 
 #: What a request grows by each time, at least.
 _FACTOR = 2
@@ -121,3 +122,31 @@ def told_of(needs: Mapping[str, Any], count: int) -> str:
     ]
     who = "1 component took more than it" if count == 1 else f"{count:,} components took more than they"
     return f"{who} had asked for, and {'is' if count == 1 else 'are'} done again with {' and '.join(sizes)}"
+
+
+def told_of_pilot(measured: Mapping[str, Any], needs: Mapping[str, Any]) -> str:
+    """For people: what a pilot has measured, and what is asked for then.
+
+    >>> measured = {"components": 10, "memory": 300 << 20, "wall": 1.5, "disk": 0}
+    >>> told_of_pilot(measured, {"request_memory": 448 << 20})
+    'pilot: 10 components took at most 300MB of memory and 2 s each; the others ask for 448MB of memory'
+    """
+    took = [f"{size_text(measured['memory'])} of memory"]
+    if measured.get("disk"):
+        took.append(f"{size_text(measured['disk'])} of disk")
+    took.append(f"{lasting(measured['wall'])} each")
+    asked = [
+        f"{size_text(Size(needs[f'request_{what}']))} of {what}"
+        for what in ("memory", "disk")
+        if needs.get(f"request_{what}")
+    ]
+    asked += [f"{lasting(needs['time'])} a worker"] if needs.get("time") else []
+    return (
+        f"pilot: {measured['components']:,} components took at most {_listed(took)}; "
+        f"the others ask for {_listed(asked)}"
+    )
+
+
+def _listed(words: list[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -198,6 +198,7 @@ class Keeper(Grows):
             WorkersCannotStart: They refuse, or end before they say hello.
         """
         now = time.monotonic()
+        self._see_pilot()
         self._enlarge()
         if self.state.is_due(now):
             with self.lock:

@@ -8,7 +8,7 @@ from typing import Any
 
 from wingspan.errors import PoolError
 from wingspan.maps import _keeper_events as ev
-from wingspan.maps._growth import Growth, grown, told_of
+from wingspan.maps._growth import Growth, grown, told_of, told_of_pilot
 from wingspan.maps._keeper_submits import Submits
 from wingspan.pools.submissions import by_pool
 from wingspan.worker import rounds
@@ -20,6 +20,7 @@ class Grows(Submits):
     """The part of a `wingspan.maps._keeper.Keeper` that asks for more."""
 
     _growths: Growth | None = None
+    _pilot_seen = False
     _held_before: frozenset[tuple[int, float]] = frozenset()
 
     def _put(self, plan: rounds.Plan) -> bool:
@@ -30,6 +31,21 @@ class Grows(Submits):
         if self._growths is None:
             self._growths = Growth(self.results)
         return self._growths
+
+    def _see_pilot(self) -> None:
+        """Once a pilot has decided what the others ask for: submit workers for them, unless it was done."""
+        if self._pilot_seen or not self.options.pilot:
+            return
+        for plan in self.results.plans.values():
+            if plan.measured is None:
+                continue
+            self._pilot_seen = True
+            known = [entry.needs for entry in self.state.entries]
+            wanted = [part.needs for part in plan.parts if part.needs not in known]
+            if wanted:
+                for needs in wanted:
+                    self.folder.note(told_of_pilot(plan.measured, needs))
+                self.add_workers(None, needs=wanted)
 
     def _enlarge(self) -> None:
         """Do what is due: components again that took too much, and held jobs that did."""

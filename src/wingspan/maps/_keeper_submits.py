@@ -72,7 +72,8 @@ class Submits:
             self.add_workers(self.folder.info.workers, pool)
             return
         self.results.poll()
-        self.add_workers(None, pool)
+        for part in self.results.plans[0].parts:
+            self._submit(pool, part.workers, needs=part.needs, for_held=False)
 
     @told("given workers")
     def add_workers(

@@ -16,7 +16,7 @@ from wingspan.maps._requests import PER_COMPONENT, parse_request
 from wingspan.maps._worker_job import resources_of
 from wingspan.worker import rounds
 
-__all__ = ["MOST_GROUPS", "Asked", "Group", "changed_needs", "largest", "options_for"]
+__all__ = ["MOST_GROUPS", "Asked", "Group", "changed_needs", "largest", "options_for", "with_pilot"]
 
 #: So many groups of workers a map has at most: where components ask for more different things, sizes and
 #: times are rounded up.
@@ -168,6 +168,25 @@ def _box(row: _Row, amounts: list[int], ratio: float) -> _Row:
         else int(math.log(value) / math.log(ratio))
         for at, value in enumerate(row)
     )
+
+
+#: So many workers do a pilot at most.
+_PILOT_WORKERS = 2
+
+
+def with_pilot(
+    groups: Sequence[Group], first: Sequence[int], workers: int, block_size: int | None
+) -> rounds.Plan:
+    """The first round of a map whose pilot are these components; its `rest` are the other ones."""
+    chosen = set(first)
+    ahead = [(needs, [one for one in members if one in chosen]) for needs, members in groups]
+    ahead = [group for group in ahead if group[1]]
+    few = min(workers, _PILOT_WORKERS)
+    plan = rounds.plan_by_needs(rounds.INITIAL, ahead, few, 1)
+    later = [(needs, [one for one in members if one not in chosen]) for needs, members in groups]
+    rest = rounds.plan_by_needs(rounds.INITIAL, [group for group in later if group[1]], workers, block_size)
+    plan.rest = rest.parts
+    return plan
 
 
 def options_for(options: Options, needs: Mapping[str, Any]) -> Options:

@@ -22,7 +22,7 @@ from wingspan.maps._inputs import FromInputs, write_inputs
 from wingspan.maps._pickled import PickledFunction
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import private_folder
-from wingspan.worker import coming, compatibility, formats, rounds, trust
+from wingspan.worker import coming, compatibility, formats, pilot, rounds, trust
 from wingspan.worker.transports import FileTransport
 
 if TYPE_CHECKING:
@@ -137,13 +137,15 @@ def _write_rest(
         info = attrs.evolve(info, workers=workers(max(1, len(to_do))))
     first = plan(to_do, info.workers)
     new.write_whole("rounds/0/plan", first.dumps(key, 0))
+    if first.rest:
+        new.write_whole(pilot.FILE, pilot.dumps(key, list(first.rest), info.pool, first.length))
     if info.open:
         new.write_whole(coming.OWNER, b"")
     worker = folder / "worker.pyz"
     new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
     whole = attrs.evolve(
         info,
-        format=FORMAT_WITH_PARTS if first.has_needs else info.format,
+        format=FORMAT_WITH_PARTS if first.has_needs or first.rest else info.format,
         function_bytes=function_bytes,
         archive_bytes=worker.stat().st_size,
         own_modules=sorted(function.own.packed),

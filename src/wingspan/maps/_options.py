@@ -77,6 +77,7 @@ class Options:
         retry_memory: The most memory that is asked for, ``"16GB"``, when a component or a job took more than
             it had asked for: it is done again with twice as much, and again. None: it fails.
         retry_disk: The same for disk.
+        pilot: So many components are done first; what these take decides what the others ask for.
         max_idle: At most so many workers wait in HTCondor's queue at a time.
         requirements: A ClassAd expression that machines must fulfil, joined to what Wingspan requires.
         environment: Locked Pixi environment that the map runs in: its name in the workspace of this folder,
@@ -124,6 +125,7 @@ class Options:
     retries: int
     retry_memory: int | None
     retry_disk: int | None
+    pilot: int | None
     max_idle: int | None
     requirements: str | None
     environment: Any
@@ -164,6 +166,7 @@ class Options:
         retries: int = 0,
         retry_memory: int | str | None = None,
         retry_disk: int | str | None = None,
+        pilot: int | None = None,
         max_idle: int | None = None,
         requirements: str | EachOf[str | None] | None = None,
         environment: Any = None,
@@ -205,6 +208,7 @@ class Options:
             retries=positive("retries", retries, 0),
             retry_memory=most_of("memory", retry_memory, asked["request_memory"]),
             retry_disk=most_of("disk", retry_disk, asked["request_disk"]),
+            pilot=None if pilot is None else positive("pilot", pilot),
             max_idle=None if max_idle is None else positive("max_idle", max_idle),
             environment=environment,
             profile=profile,

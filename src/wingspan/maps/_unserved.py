@@ -22,7 +22,10 @@ _MOST_FRUITLESS = 5
 
 def unfinished_groups(known: Components) -> list[tuple[Mapping[str, Any], list[int]]]:
     """Components that are still to be done, by what they need."""
-    return rounds.groups_of(known.plans, sorted({*known.unfinished(), *known.retryable}))
+    left = sorted({*known.unfinished(), *known.retryable})
+    if known.plans[0].length < known.n:  # what comes after a pilot is in no round before that
+        left = [one for one in left if any(one in plan for plan in known.plans.values())]
+    return rounds.groups_of(known.plans, left)
 
 
 def unserved(

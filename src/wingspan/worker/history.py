@@ -6,7 +6,7 @@ from . import formats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List
+    from typing import Any, Dict, Iterator, List, Tuple
 
     from .transports import Transport
 
@@ -14,12 +14,22 @@ if TYPE_CHECKING:
 def finished_components(
     transport: "Transport", key: "bytes", name: "str", number: "int"
 ) -> "Dict[int, bool]":
-    """The components that have a record for round `number` in ``results/<name>``; the value is true if it is
-    an error.
+    """Components that ``results/<name>`` has a record of for round `number`; true where that is an error.
 
     A record counts if it is signed. The payloads are not read.
     """
     finished: "Dict[int, bool]" = {}
+    for record in outcome_records(transport, key, name):
+        if record[3] == number:
+            failed = record[0] == formats.ERROR
+            finished.update((component, failed) for component in range(record[4], record[4] + record[2]))
+    return finished
+
+
+def outcome_records(transport: "Transport", key: "bytes", name: "str") -> "Iterator[Tuple[Any, ...]]":
+    """The records of ``results/<name>`` with the result of a component, as `formats.RECORD` unpacks them.
+    Payloads are not read.
+    """
     path = "results/" + name
     offset, size = 0, formats.RECORD.size
     first = formats.FRAME.size + formats.DIGEST_BYTES + 64 * size
@@ -27,23 +37,22 @@ def finished_components(
         try:
             data = transport.read(path, first, offset)
         except FileNotFoundError:
-            return finished
+            return
         if len(data) < formats.FRAME.size:
-            return finished
+            return
         try:
             frame = formats.Frame(name, offset, data)
             if not frame.is_piece:
                 if len(data) < frame.signed:
                     data += transport.read(path, frame.signed - len(data), offset + len(data))
                 if len(data) < frame.payloads or not transport.read(path, 1, offset + frame.end - 1):
-                    return finished  # a torn tail: not all of this frame arrived
+                    return  # a torn tail: not all of this frame arrived
                 frame.check(key, name, offset, data)
         except ValueError:
-            return finished  # no reader goes on after it
+            return  # no reader goes on after it
         for record in formats.RECORD.iter_unpack(data[frame.headers : frame.payloads]) if frame.count else ():
-            if record[0] in OUTCOMES and record[3] == number:
-                failed = record[0] == formats.ERROR
-                finished.update((component, failed) for component in range(record[4], record[4] + record[2]))
+            if record[0] in OUTCOMES:
+                yield record
         offset += frame.end
 
 

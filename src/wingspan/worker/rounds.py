@@ -61,6 +61,9 @@ class Plan(object):
         ranges: ``[(first, stop), …]``: all components, ascending.
         workers: How many workers the plan expects.
         function: File of the function, of an `INITIAL` or a `RERUN`. For the other kinds see `function_of`.
+        measured: What the pilot took that decided its needs; None: they have nothing to do with a pilot.
+        rest: Of the first round of a map with a pilot: the parts that come after it. They are not of the
+            plan.
         blocks: How many blocks.
         length: How many components.
     """
@@ -72,8 +75,10 @@ class Plan(object):
         "function",
         "kind",
         "length",
+        "measured",
         "parts",
         "ranges",
+        "rest",
         "workers",
     )
 
@@ -87,6 +92,8 @@ class Plan(object):
     ) -> "None":
         self.kind = kind
         self.function = function
+        self.measured: "Optional[Dict[str, Any]]" = None
+        self.rest: "Sequence[Part]" = ()
         self._take([Part({}, ranges, block_size, workers)])
 
     @classmethod
@@ -119,7 +126,7 @@ class Plan(object):
     @property
     def has_needs(self) -> "bool":
         """Some of its components need something else than the map's options say."""
-        return len(self.parts) > 1 or bool(self.parts[0].needs)
+        return len(self.parts) > 1 or bool(self.parts[0].needs) or self.measured is not None
 
     def part_of(self, block: "int") -> "Part":
         """The part that has this block."""
@@ -151,6 +158,8 @@ class Plan(object):
             fields.update(ranges=self.ranges, block_size=self.block_size, workers=self.workers)
         if self.function != FUNCTION:
             fields["function"] = self.function
+        if self.measured is not None:
+            fields["measured"] = self.measured
         return formats.sign(key, json.dumps(fields))
 
     @classmethod
@@ -167,7 +176,9 @@ class Plan(object):
             return None
         function = fields.get("function", FUNCTION)
         if "parts" in fields:
-            return cls.of(fields["kind"], [Part.from_plain(plain) for plain in fields["parts"]], function)
+            plan = cls.of(fields["kind"], [Part.from_plain(plain) for plain in fields["parts"]], function)
+            plan.measured = fields.get("measured")
+            return plan
         return cls(fields["kind"], fields["ranges"], fields["block_size"], fields["workers"], function)
 
 

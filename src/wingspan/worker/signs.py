@@ -5,7 +5,7 @@ import time
 
 from . import formats, offspring, pipes
 from .limits import kill_family
-from .measures import peak_kib
+from .measures import disk_usage, peak_kib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +84,12 @@ class SignsOfLife(object):
         offspring.reap([self._running.pid, *self.retired.pids])
         self.retired.look()
 
+    def _look_at_disk(self) -> "None":
+        """For a pilot: how much a component has in the job's scratch folder."""
+        folder = os.environ.get("_CONDOR_SCRATCH_DIR")
+        if folder and self.source.usual.get("pilot"):
+            self.source.disk_taken = max(self.source.disk_taken, disk_usage(folder))
+
     def _announce(self) -> "None":
         self._look_after_others()
         component, _, _, started = self._running.board.get()[:4]
@@ -96,6 +102,7 @@ class SignsOfLife(object):
         process, now = self._running, time.time()
         if now - started < ANNOUNCE_SECONDS:
             return
+        self._look_at_disk()
         if self.source.is_superseded(component, self.chunks[0].block.round):
             # Its owner wants it done again, or not at all, and this execution may have no end.
             self._give_up(component)

@@ -405,6 +405,7 @@ class Supervisor(SignsOfLife):
                 self._chunk_done(self.chunks.popleft())
 
     def _chunk_done(self, chunk: "Chunk") -> "None":
+        self._look_at_disk()
         chunk.block.remaining -= len(chunk.indices)
         if not chunk.block.remaining:
             self.outbox.block_done(chunk.block)

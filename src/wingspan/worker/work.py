@@ -5,7 +5,7 @@ import os
 import time
 import zlib
 
-from . import formats, parts, rounds
+from . import formats, parts, pilot, rounds
 from .blocks import Block, Round, with_functions
 from .history import finished_components, with_earlier
 from .transports import Gone
@@ -13,8 +13,7 @@ from .upstream import coming_of
 
 #: A worker lists the claims of a round so often at most, and asks after so many others when it runs dry:
 #: together with the few other operations in its life at most 20 on the access point.
-MAX_LOOKS = 5
-MAX_ASKED = 3
+MAX_LOOKS, MAX_ASKED = 5, 3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ class WorkSource(object):
         #: What this worker has beyond that; None: it does everything. Read when a round asks for it.
         self._needs: "Optional[Mapping[str, Any]]" = {}
         self._knows_needs = False
+        self.disk_taken = 0  # bytes of scratch disk that a component took, as far as it was looked at
         #: Of an open map, or a chain: the inputs that come.
         self.coming = coming
         self._rounds: "Dict[int, Round]" = {}
@@ -291,7 +291,7 @@ class WorkSource(object):
     @property
     def newest_function(self) -> "str":
         """File of the function that was given last."""
-        return rounds.newest_function({number: state.plan for number, state in self._rounds.items()})
+        return rounds.newest_function(self._plans)
 
     # -- what was left undone --------------------------------------------------------------------------------
 
@@ -392,6 +392,8 @@ class WorkSource(object):
         components = self._abandoned(takers)
         if components:
             return self._publish(rounds.REPAIR, components)
+        if self.usual.get("pilot") and not any(state.plan.measured for state in self._rounds.values()):
+            return not takers and self._go_beyond_pilot()
         # A part whose workers have not begun is not finished, though nobody is at work.
         does_all = all(self._is_mine(part) for state in self._rounds.values() for part in state.plan.parts)
         if not takers and does_all:
@@ -403,10 +405,20 @@ class WorkSource(object):
     def _nonce(self) -> "str":
         return "%s-%d" % (self._name, os.getpid())
 
+    def _go_beyond_pilot(self) -> "bool":
+        plan = pilot.plan_for_rest(self._transport, self._key, self._plans, self.usual, self.disk_taken)
+        return plan is not None and self._put(plan)
+
+    @property
+    def _plans(self) -> "Dict[int, rounds.Plan]":
+        return {number: state.plan for number, state in self._rounds.items()}
+
     def _publish(self, kind: "str", components: "List[int]") -> "bool":
+        plans = self._plans
+        return self._put(rounds.plan_again(plans, kind, components, plans[max(plans)].workers))
+
+    def _put(self, plan: "rounds.Plan") -> "bool":
         newest = max(self._rounds)
-        plans = {number: state.plan for number, state in self._rounds.items()}
-        plan = rounds.plan_again(plans, kind, components, plans[newest].workers)
         rounds.publish(self._transport, self._key, newest + 1, plan, self._nonce)
         return self._load_rounds()
 
