@@ -20,7 +20,7 @@ from .transports import Gone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple, Union
+    from typing import Any, Deque, Dict, Iterator, List, Optional, Set, Tuple, Union
 
     from .blocks import Round
     from .transports import Transport
@@ -45,7 +45,9 @@ class Upstream(object):
         self.tag, self.n, self.is_gone = tag, 0, False
         self._ends: "Dict[str, int]" = {}
         self._records: "Dict[int, List[Record]]" = {}
-        self._plans: "Dict[int, rounds.Plan]" = {}
+        self._plans: "Set[int]" = set()
+        #: Rounds that wanted components again, oldest first.
+        self._afresh: "List[Tuple[int, rounds.Plan]]" = []
         self._held: "Tuple[str, int, bytes]" = ("", -1, b"")
         try:
             info = json.loads(transport.read("map.json").decode())
@@ -66,7 +68,9 @@ class Upstream(object):
                     data = self._transport.read("rounds/%d/plan" % number)
                     plan = rounds.Plan.loads(self._key, data, number)
                     if plan is not None:
-                        self._plans[number] = plan
+                        self._plans.add(number)
+                        if plan.kind in (rounds.RERUN, rounds.RETRY):
+                            self._afresh.append((number, plan))
                         news = True
             if not names and self._transport.modified("map.json") is None:
                 raise Gone(self.tag)
@@ -124,14 +128,13 @@ class Upstream(object):
         if not records:
             return None
         epoch = attempts = 0
-        for number in sorted(self._plans):
-            plan = self._plans[number]
-            if number and plan.kind in (rounds.RERUN, rounds.RETRY) and component in plan:
+        for number, plan in self._afresh:
+            if component in plan:
                 epoch, attempts = number, attempts + 1 if plan.kind == rounds.RETRY else 0
-        counts = [one for one in records if one.number >= epoch]
+        counts = [one for one in records if one.number >= epoch] if epoch else records
         if not counts:
             return None
-        best = min(counts, key=_rank)
+        best = min(counts, key=_rank) if len(counts) > 1 else counts[0]
         if best.kind == formats.ERROR and attempts < self._retries:
             return None  # it will be tried again
         return best
