@@ -18,6 +18,7 @@ import platformdirs
 import pytest
 import tomlkit
 
+from _engines import engine_folders
 from _jupyter import free_port
 from _podman import own_podman
 from _waiting import PATIENCE, until
@@ -182,6 +183,93 @@ def _config(archive: tarfile.TarFile) -> dict[str, Any]:
     [image] = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
     found: dict[str, Any] = json.load(archive.extractfile(image["Config"]))["config"]  # type: ignore[arg-type]
     return found
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Starts a registry on loopback, without TLS, and answers its ``host:port``; more of its settings may be
+    given.
+    """
+    found = [folder / "registry/usr/bin/docker-registry" for folder in engine_folders()]
+    program = shutil.which("docker-registry") or next((str(path) for path in found if path.is_file()), None)
+    if program is None:
+        pytest.skip("no registry: python tools/engines/registry.py")
+    assert program is not None
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*, insecure: bool = True, **more: Any) -> str:
+        place = tmp_path / f"registry-{len(started)}"
+        place.mkdir()
+        address = f"127.0.0.1:{free_port()}"
+        settings = {
+            "version": "0.1",
+            "storage": {"filesystem": {"rootdirectory": str(place / "images")}},
+            "http": {"addr": address},
+            **more,
+        }
+        (place / "settings.yml").write_text(json.dumps(settings))  # JSON is YAML
+        # skopeo and podman speak with a registry without TLS only where this file names it.
+        trusted = tmp_path / "home/.config/containers/registries.conf"
+        trusted.parent.mkdir(parents=True, exist_ok=True)
+        with trusted.open("a") as file:
+            file.write(f'[[registry]]\nlocation = "{address}"\ninsecure = {str(insecure).lower()}\n')
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+        with (place / "log").open("wb") as log:
+            command = [program, "serve", str(place / "settings.yml")]
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
+
+        def answers() -> bool:
+            try:
+                urllib.request.urlopen(f"http://{address}/v2/", timeout=PATIENCE).close()
+            except urllib.error.HTTPError as error:  # it wants a password
+                error.close()
+            except OSError:
+                return False
+            return True
+
+        until(answers, lambda: (place / "log").read_text())
+        return address
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def test_an_image_is_pushed_and_pulled_by_its_digest(
+    podman: list[str], built: Image, registry: Callable[..., str]
+) -> None:
+    """A real registry gets the image as it is: podman pulls it by the digest that the build has told."""
+    address = registry()
+    pushed = push_image(built, f"{address}/me/notebook:2026.11")
+    assert pushed == f"{address}/me/notebook@{built.digest}"
+    pulled = answer([*podman, "pull", "--quiet", pushed])
+    assert answer([*podman, "image", "inspect", pulled, "--format", "{{.Digest}}"]) == built.digest
+    with urllib.request.urlopen(f"http://{address}/v2/me/notebook/tags/list", timeout=PATIENCE) as told:
+        assert json.load(told)["tags"] == ["2026.11"]
+
+
+def test_a_registry_that_refuses_is_an_error(
+    built: Image, registry: Callable[..., str], tmp_path: Path
+) -> None:
+    """One that wants a password, one that speaks without TLS and is not trusted, and one that does not
+    answer: the error says which, and what to do.
+    """
+    users = tmp_path / "users"
+    users.touch()
+    password = registry(auth={"htpasswd": {"realm": "test", "path": str(users)}})
+    plain = registry(insecure=False)
+    refused = {
+        password: ("authentication required", f"login {password}"),
+        plain: ("HTTP response to HTTPS client", "registries.conf"),
+        f"127.0.0.1:{free_port()}": ("connection refused", "does it run"),
+    }
+    for address, (said, hint) in refused.items():
+        with pytest.raises(ImageError, match=said) as error:
+            push_image(built, f"{address}/me/notebook:2026.11")
+        assert hint in str(error.value.hint)
+        assert "level=" not in error.value.message
 
 
 def test_an_environment_that_lacks_jupyter_is_refused(

@@ -88,14 +88,16 @@ def build(
             check_lock=not frozen,
             progress=told,
         )
-    if push:
-        push_image(made, push)
+    pushed = push_image(made, push) if push else None
     if as_json:
-        echo_json({"path": str(made.path), "name": made.name, "digest": made.digest, "size": made.size})
+        facts = {"path": str(made.path), "name": made.name, "digest": made.digest, "size": made.size}
+        echo_json({**facts, "pushed": pushed} if pushed else facts)
         return
     echo(str(made.path))
     echo(f"  {made.name}, {size(made.size)}, {made.digest}", err=True)
-    if kind == "oci":
+    if pushed:
+        echo(f"  pushed: {pushed}", err=True)
+    elif kind == "oci":
         echo(f"  podman load -i {made.path} && podman run -p 8888:8888 localhost/{made.name}", err=True)
 
 

@@ -8,8 +8,11 @@ entry point, an ordinary user, a health check.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
+import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -151,40 +154,85 @@ def build_image(
     return Image(path=target, name=name, digest=digest or f"sha256:{file_digest}", size=target.stat().st_size)
 
 
-def push_image(image: Image, reference: str) -> None:
+def push_image(image: Image, reference: str) -> str:
     """Send an image to a registry, with what this machine has: skopeo, or podman.
 
     Args:
         image: Of `build_image`.
         reference: ``registry.example.org/me/notebook:2026.11``; a tag is required, ``latest`` is refused.
 
+    Returns:
+        The name by which the registry has it for good, ``registry.example.org/me/notebook@sha256:…``. The
+        digest is the image's own where skopeo sends it; podman packs the layers anew.
+
     Raises:
-        ImageError: There is neither program, or it says no.
+        SettingsError: The reference has no tag.
+        ImageError: There is neither program, or the registry refuses.
     """
-    tag = reference.rpartition("/")[2].partition(":")[2]
-    if not tag or tag == "latest":
+    place, _, tag = reference.rpartition(":")
+    if not tag or "/" in tag or tag == "latest":
         raise SettingsError(
             f"{reference!r} has no tag that stays what it is",
             hint=f"{reference.removesuffix(':latest')}:{image.digest[7:15]}",
         )
-    if program := shutil.which("skopeo"):
-        command = [program, "copy", f"oci-archive:{image.path}", f"docker://{reference}"]
-    elif program := shutil.which("podman"):
-        _call([program, "load", "--input", str(image.path)])
-        command = [program, "push", f"localhost/{image.name}", f"docker://{reference}"]
-    else:
-        raise ImageError(
-            "neither skopeo nor podman is here, and they send images to registries",
-            hint=f"install one, or elsewhere: skopeo copy oci-archive:{image.path.name} docker://{reference}",
-        )
-    _call(command)
+    with temporary_folder(cache_folder("images")) as work:
+        digest = work / "digest"
+        if program := shutil.which("skopeo"):
+            command = [program, "copy", "--digestfile", str(digest), f"oci-archive:{image.path}"]
+        elif program := shutil.which("podman"):
+            _call([program, "load", "--input", str(image.path)], reference)
+            command = [program, "push", "--digestfile", str(digest), f"localhost/{image.name}"]
+        else:
+            raise ImageError(
+                "neither skopeo nor podman is here, and they send images to registries",
+                hint=f"install one, or elsewhere: skopeo copy oci-archive:{image.path.name} docker://{reference}",
+            )
+        _call([*command, f"docker://{reference}"], reference)
+        return f"{place}@{digest.read_text(encoding='utf-8').strip()}"
 
 
-def _call(command: list[str]) -> None:
+#: What skopeo and podman say, and what to do about it.
+_HINTS = (
+    (
+        ("HTTP response to HTTPS client",),
+        "it speaks without TLS; if you trust the way to it, name it in ~/.config/containers/registries.conf: "
+        '[[registry]] location = "{host}" and insecure = true',
+    ),
+    (
+        ("authentication required", "unauthorized", "denied", "no basic auth"),
+        "{program} login {host}, with a name that may write there",
+    ),
+    (("connection refused", "no such host", "timeout"), "is {host} the registry, and does it run?"),
+)
+
+
+def _call(command: list[str], reference: str | None = None) -> None:
+    """Have a program do its work; where it sends an image to `reference`, its complaints get hints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it says nothing"]
-        raise ImageError(f"{Path(command[0]).name} {command[1]} failed: {lines[-1]}")
+    if not done.returncode:
+        return
+    said, program = _said(done.stderr), Path(command[0]).name
+    if reference is None:
+        raise ImageError(f"{program} {command[1]} failed: {said}")
+    host = reference.partition("/")[0]
+    hints = [hint for words, hint in _HINTS if any(word.lower() in said.lower() for word in words)]
+    hint = hints[0].format(program=program, host=host) if hints else None
+    raise ImageError(f"{program} {command[1]} could not send the image to {reference}: {said}", hint=hint)
+
+
+def _said(log: str) -> str:
+    """The last line of a log, and of a line like ``level=fatal msg="…"`` the message alone.
+
+    >>> _said('time="2026-11-30" level=fatal msg="pinging \\\\"registry\\\\": denied"')
+    'pinging "registry": denied'
+    >>> _said("")
+    'it says nothing'
+    """
+    line = (log.strip().splitlines() or ["it says nothing"])[-1]
+    found = re.search(r'\bmsg=("(?:[^"\\]|\\.)*")', line)
+    with contextlib.suppress(ValueError):  # not quoted as JSON quotes
+        return str(json.loads(found[1])) if found else line
+    return line
 
 
 def _workspace(recipe: str | Path) -> Path:
