@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from wingspan.views._cells import cell_size, measure_cells, state_cells
+from wingspan.views._cells import StateGrid, cell_size, measure_cells, state_cells
 from wingspan.views._model import STATES
 from wingspan.views._pace import Pace
 
@@ -53,6 +53,35 @@ def test_each_cell_tells_what_its_components_are(codes, exceptions, rest, most, 
         else:
             assert state == ("completed" if finished else rest)
         assert level == 255 * finished // len(within)
+
+
+@given(
+    st.integers(1, 2000),
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.integers(0, 1999), st.integers(0, 3)), max_size=5),
+            st.dictionaries(st.integers(0, 1999), st.sampled_from(["running", "held"]), max_size=3),
+            st.sampled_from(["idle", "held"]),
+            st.sampled_from([(0, 2000), (0, 2000), (500, 700)]),
+        ),
+        min_size=2,
+        max_size=6,
+    ),
+)
+def test_a_grid_that_is_brought_up_to_date_is_the_one_that_is_made_anew(most, looks):
+    """Whatever has changed between two looks: components, exceptions, the rest's state, what is shown."""
+    grid, codes = StateGrid(), bytearray(2000)
+    for changes, exceptions, rest, (first, stop) in looks:
+        for component, code in changes:
+            codes[component] = code
+        seen = grid.cells(codes, exceptions, rest, first, stop, most)
+        assert seen == state_cells(codes, exceptions, rest, first, stop, most)
+
+
+def test_a_cell_of_cancelled_components_is_shown_as_removed():
+    """Also where a cell is several components: all of them are cancelled; one that waits makes it idle."""
+    cells = state_cells(bytes([3, 3, 3, 0]), {}, "idle", 0, 4, 2)
+    assert [STATES[code] for code in cells.data[::2]] == ["removed", "idle"]
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(1e-9, 1e12)), min_size=1, max_size=50))

@@ -14,7 +14,7 @@ from wingspan.maps._folder import MapFolder
 from wingspan.maps._pickled import Pickled
 from wingspan.maps._status import ComponentStatus, MapStatus
 from wingspan.pools.times import times_of_jobs
-from wingspan.views._cells import measure_cells, state_cells
+from wingspan.views._cells import StateGrid, measure_cells
 from wingspan.views._model import (
     TEXT_LIMIT,
     Cells,
@@ -52,7 +52,7 @@ class MapSource:
         self.created: float = self._map._folder.info.created
         self._pace = Pace()
         self._kinds: dict[int, tuple[str, str, str | None]] = {}
-        self._grid: tuple[tuple[Any, ...], Cells] | None = None
+        self._grid = StateGrid()
 
     def exists(self) -> bool:
         """The map has not been removed."""
@@ -134,11 +134,7 @@ class MapSource:
         }
         rest = self._map._status_of_the_rest().value.lower()
         results = self._map._keeper.results
-        # Where nothing has changed the grid is that of the last look.
-        key = (first, stop, most, len(results.arrived), results.replaced, rest, tuple(exceptions.items()))
-        if self._grid is None or self._grid[0] != key:
-            self._grid = (key, state_cells(results.state, exceptions, rest, first, stop, most))
-        return self._grid[1]
+        return self._grid.cells(results.state, exceptions, rest, first, stop, most)
 
     def _measure(self, component: int, name: str) -> float | None:
         results = self._map._keeper.results

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wingspan.views._model import STATES, Cells
 
-__all__ = ["cell_size", "measure_cells", "state_cells"]
+__all__ = ["StateGrid", "cell_size", "measure_cells", "state_cells"]
 
 _CODE = {name: code for code, name in enumerate(STATES)}
+_ERRORED = _CODE["errored"]
 #: Which state a cell of several components is shown in, where it has them: the first one.
 _TELLING = ("errored", "held", "running", "suspended")
 #: So many components of a cell are measured, where it has more.
@@ -29,6 +30,87 @@ def cell_size(count: int, most: int) -> int:
     return next(size for size in (power, 2 * power, 5 * power // 2, 5 * power, 10 * power) if size >= needed)
 
 
+#: So many cells at a time are looked at for changes.
+_STRETCH = 64
+
+
+class StateGrid:
+    """The grid by state, of one map that is looked at again and again: components are counted anew only where
+    something has changed since the last look.
+    """
+
+    def __init__(self) -> None:
+        self._about: tuple[int, int, int, str] | None = None
+        self._codes = b""
+        self._data = bytearray()
+
+    def cells(
+        self,
+        codes: bytes | bytearray,
+        exceptions: Mapping[int, str],
+        rest: str,
+        first: int,
+        stop: int,
+        most: int,
+    ) -> Cells:
+        """The grid as of now; see `state_cells`."""
+        size = cell_size(stop - first, most)
+        others: dict[int, set[str]] = {}
+        for component, state in exceptions.items():
+            if first <= component < stop:
+                others.setdefault((component - first) // size, set()).add(state)
+        self._update(codes, rest, first, stop, size)
+        data = bytearray(self._data)
+        for cell, states in others.items():
+            if size == 1:
+                data[2 * cell : 2 * cell + 2] = _CODE[next(iter(states))], 0
+            elif data[2 * cell] != _ERRORED:
+                telling = (_CODE[state] for state in _TELLING if state in states)
+                data[2 * cell] = next(telling, _CODE[rest])
+        return Cells(first=first, stop=stop, size=size, layer="state", data=bytes(data))
+
+    def _update(self, codes: bytes | bytearray, rest: str, first: int, stop: int, size: int) -> None:
+        """Bring the data up to date that hold where there are no exceptions."""
+        now, about = bytes(memoryview(codes)[first:stop]), (first, stop, size, rest)
+        if about != self._about:
+            before = None
+            self._data = bytearray(2 * math.ceil(len(now) / size))
+        else:
+            before = self._codes
+        if now != before:
+            rest_code, step = _CODE[rest], size * _STRETCH
+            for low in range(0, len(now), step):
+                stretch = now[low : low + step]
+                if before is None or stretch != before[low : low + step]:
+                    at = 2 * low // size
+                    drawn = _drawn(stretch, rest_code, size)
+                    self._data[at : at + len(drawn)] = drawn
+        self._about, self._codes = about, now
+
+
+def _drawn(codes: bytes, rest: int, size: int) -> bytes:
+    """Two bytes for each cell of `size` components: its state, and how much of it is finished."""
+    if size == 1:
+        data = bytearray(2 * len(codes))
+        data[::2] = codes.translate(bytes([rest, 1, 2, _CODE["removed"]]) + bytes(252))
+        data[1::2] = codes.translate(bytes([0, 255, 255, 255]) + bytes(252))
+        return bytes(data)
+    data = bytearray()
+    # `bytes.count` of a part copies nothing: a million components take a few milliseconds.
+    count, some_failed, some_removed = codes.count, 2 in codes, 3 in codes
+    for low in range(0, len(codes), size):
+        high = min(low + size, len(codes))
+        errored = count(2, low, high) if some_failed else 0
+        finished = errored + count(1, low, high)
+        if errored or finished:
+            data.append(_ERRORED if errored else 1)
+        else:
+            is_removed = some_removed and count(3, low, high) == high - low
+            data.append(_CODE["removed"] if is_removed else rest)
+        data.append(255 * finished // (high - low))
+    return bytes(data)
+
+
 def state_cells(
     codes: bytes | bytearray,
     exceptions: Mapping[int, str],
@@ -46,41 +128,7 @@ def state_cells(
         first, stop: Which components are shown.
         most: At most so many cells.
     """
-    size = cell_size(stop - first, most)
-    others: dict[int, set[str]] = {}
-    for component, state in exceptions.items():
-        if first <= component < stop:
-            others.setdefault((component - first) // size, set()).add(state)
-    rest_code = _CODE[rest]
-    if size == 1:
-        data = bytearray(2 * (stop - first))
-        data[::2] = bytes(codes[first:stop]).translate(
-            bytes([rest_code, 1, 2, _CODE["removed"]]) + bytes(252)
-        )
-        data[1::2] = bytes(codes[first:stop]).translate(bytes([0, 255, 255, 255]) + bytes(252))
-        for cell, states in others.items():
-            data[2 * cell] = _CODE[next(iter(states))]
-            data[2 * cell + 1] = 0
-        return Cells(first=first, stop=stop, size=1, layer="state", data=bytes(data))
-    data = bytearray()
-    # `bytes.count` of a part copies nothing: a million components take a few milliseconds.
-    count = codes.count
-    some_failed = 2 in codes
-    for cell, low in enumerate(range(first, stop, size)):
-        high = min(low + size, stop)
-        errored = count(2, low, high) if some_failed else 0
-        completed = count(1, low, high)
-        finished = errored + completed
-        states = others.get(cell, set())
-        if errored:
-            code = 2
-        elif states:
-            code = next((_CODE[state] for state in _TELLING if state in states), rest_code)
-        else:
-            code = 1 if finished else rest_code
-        data.append(code)
-        data.append(255 * finished // (high - low))
-    return Cells(first=first, stop=stop, size=size, layer="state", data=bytes(data))
+    return StateGrid().cells(codes, exceptions, rest, first, stop, most)
 
 
 def measure_cells(
