@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wingspan.views._model import STATES, Cells
 
-__all__ = ["StateGrid", "cell_size", "measure_cells", "state_cells"]
+__all__ = ["LAYERS", "StateGrid", "cell_size", "measure_cells", "state_cells"]
+
+#: What may colour the grid.
+LAYERS = ("state", "runtime", "memory")
 
 _CODE = {name: code for code, name in enumerate(STATES)}
 _ERRORED = _CODE["errored"]

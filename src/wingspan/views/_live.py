@@ -22,7 +22,7 @@ __all__ = ["Live", "live"]
 _log = logging.getLogger("wingspan")
 
 #: Seconds between two looks at least; and while nothing is expected to change.
-_SOON, _SELDOM = 0.2, 1.0
+_SOON, _SELDOM = 0.24, 1.0
 #: A look that takes a second is followed by so many seconds of rest: looking takes less than 3 % of a core.
 _REST = 36.0
 

@@ -5,6 +5,7 @@ It sends what changes as it changes.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import http.cookies
 import http.server
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wingspan.errors import WingspanError
+from wingspan.views._cells import LAYERS
 from wingspan.views._live import Live
 from wingspan.views._model import Cells, View, entry_of
 from wingspan.views._static import static_text
@@ -125,6 +127,18 @@ def cells_as_json(cells: Cells) -> dict[str, Any]:
     }
 
 
+def _wanted(query: Mapping[str, Sequence[str]]) -> tuple[int, int, str]:
+    """Which grid is asked for: first component, the one behind the last, layer.
+
+    Raises:
+        KeyError, ValueError: It is not said, or there is no such layer.
+    """
+    layer = query["layer"][0]
+    if layer not in LAYERS:
+        raise ValueError(layer)
+    return int(query["first"][0]), int(query["stop"][0]), layer
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     dashboard: Dashboard
     protocol_version = "HTTP/1.1"
@@ -206,18 +220,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif path == "/detail":
             self._json(self.dashboard.find(query["of"][0]).detail(int(query["number"][0])).to_json())
         elif path == "/cells":
-            numbers = int(query["first"][0]), int(query["stop"][0])
-            layer = query["layer"][0]
-            if layer not in ("state", "runtime", "memory"):
-                raise ValueError(layer)
-            self._json(cells_as_json(self.dashboard.find(query["of"][0]).cells(*numbers, layer)))
+            self._json(cells_as_json(self.dashboard.find(query["of"][0]).cells(*_wanted(query))))
         elif path == "/events":
-            self._events(self.dashboard.find(query["of"][0]))
+            wanted = _wanted(query) if "layer" in query else None
+            self._events(self.dashboard.find(query["of"][0]), wanted)
         else:
             raise KeyError(path)
 
-    def _events(self, of: Live) -> None:
-        """Server-sent events (WHATWG HTML standard, "Server-sent events"): each view, as it changes."""
+    def _events(self, of: Live, wanted: tuple[int, int, str] | None) -> None:
+        """Server-sent events (WHATWG HTML standard, "Server-sent events"): each view as it changes, with the
+        grid that is `wanted`.
+        """
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self._common()
@@ -242,7 +255,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             while True:
                 try:
-                    line = f"data: {json.dumps(views.get(timeout=_QUIET).to_json())}\n\n"
+                    told = {"view": views.get(timeout=_QUIET).to_json()}
+                    if wanted is not None:
+                        with contextlib.suppress(WingspanError):  # it is gone: the grid stays as it was
+                            told["cells"] = cells_as_json(of.cells(*wanted))
+                    line = f"data: {json.dumps(told)}\n\n"
                 except queue.Empty:
                     line = ": still here\n\n"
                 self.wfile.write(line.encode())

@@ -9,15 +9,13 @@ from typing import Any
 
 import attrs
 
+from wingspan.views._cells import LAYERS
 from wingspan.views._live import Live, live
 from wingspan.views._model import View
 from wingspan.views._source import Source
 from wingspan.views._static import static_text
 
 __all__ = ["Still", "in_notebook", "live_mimebundle", "live_widget_class", "widget"]
-
-#: What may colour the grid.
-LAYERS = ("state", "runtime", "memory")
 
 
 @functools.cache
@@ -58,8 +56,9 @@ def live_widget_class() -> Any:
 
         def _see(self, of: Live, view: View) -> None:
             if of is self._live:
-                self.view = view.to_json()
-                self._send_cells(of, view.components)
+                with self.hold_sync():  # one message: the browser draws once
+                    self.view = view.to_json()
+                    self._send_cells(of, view.components)
 
         def _send_cells(self, of: Live, components: int) -> None:
             first, stop, layer = self._wanted

@@ -28,17 +28,28 @@ function choose(id) {
   if (face) face.close();
   shown.replaceChildren();
   list.show(entries, chosen);
-  let wanted = null;
+  let wanted = {};
+  const draw = (cells) => face.grid({ ...cells, data: Uint8Array.from(atob(cells.data), (character) => character.charCodeAt(0)) });
   const grid = async () => {
-    if (!wanted || chosen !== id) return;
-    const cells = await ask("cells", { of: id, first: wanted.first, stop: wanted.stop, layer: wanted.layer });
-    if (chosen !== id || cells.data === undefined) return;
-    face.grid({ ...cells, data: Uint8Array.from(atob(cells.data), (character) => character.charCodeAt(0)) });
+    const cells = await ask("cells", { of: id, ...wanted });
+    if (chosen === id && cells.data !== undefined) draw(cells);
+  };
+  // From now on each view comes with the grid that is shown: both are drawn at once.
+  const listen = () => {
+    if (events) events.close();
+    events = new EventSource(address("events", { of: id, ...wanted }));
+    events.addEventListener("message", (event) => {
+      if (chosen !== id) return;
+      const { view, cells } = JSON.parse(event.data);
+      face.show(view);
+      if (cells) draw(cells);
+    });
   };
   face = mount(shown, {
     send: async (message) => {
       if (message.do === "grid") {
-        wanted = message;
+        wanted = { first: message.first, stop: message.stop, layer: message.layer };
+        listen();
         await grid();
       } else if (message.do === "detail") {
         const detail = await ask("detail", { of: id, number: message.number });
@@ -55,11 +66,7 @@ function choose(id) {
     },
   });
   events = new EventSource(address("events", { of: id }));
-  events.addEventListener("message", (event) => {
-    if (chosen !== id) return;
-    face.show(JSON.parse(event.data));
-    grid();
-  });
+  listen();
   location.hash = encodeURIComponent(id);
 }
 

@@ -20,7 +20,13 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-const number = (value) => Number(value).toLocaleString("en-US");
+const digits = new Intl.NumberFormat("en-US");
+const number = (value) => digits.format(value);
+
+// Set a text, if it is another one.
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
 
 export function clock(seconds) {
   if (seconds === null || seconds === undefined) return "";
@@ -44,10 +50,6 @@ export function size(bytes) {
 }
 
 const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
-
-function colour(element, name) {
-  return getComputedStyle(element).getPropertyValue(`--ws-${name}`).trim() || "gray";
-}
 
 let counter = 0;
 
@@ -179,11 +181,12 @@ export function mount(element, port) {
 
   function show(next) {
     view = next;
-    name.textContent = view.name;
-    title.textContent = view.kind === "map" ? `${view.title} × ${number(view.components)}` : view.title;
+    write(name, view.name);
+    const what = view.kind === "map" ? `${view.title} × ${number(view.components)}` : view.title;
+    write(title, what);
     root.setAttribute("aria-label", `${view.kind} ${view.name}`);
     const running = view.workers.running || 0;
-    state.textContent = view.is_removed
+    const how = view.is_removed
       ? "removed"
       : view.is_done
         ? view.states.errored
@@ -192,28 +195,31 @@ export function mount(element, port) {
         : running
           ? "running"
           : "waiting";
+    write(state, how);
     state.dataset.state = view.is_removed ? "removed" : view.is_done ? (view.states.errored ? "errored" : "completed") : running ? "running" : "idle";
     root.classList.toggle("ws-is-removed", view.is_removed);
     const present = STATES.filter((one) => view.states[one]);
     const order = ["completed", "errored", "running", "held", "suspended", "removed", "idle"].filter((one) => present.includes(one));
-    bar.replaceChildren(
-      ...order.map((one) => {
-        const piece = make("span", { "data-state": one });
-        piece.style.flexGrow = view.states[one];
-        return piece;
-      }),
-    );
     const told = order.map((one) => `${number(view.states[one])} ${one}`);
+    // Elements that are there are changed, not made again: that costs the browser much less.
+    if (bar.dataset.order !== order.join()) {
+      bar.dataset.order = order.join();
+      bar.replaceChildren(...order.map((one) => make("span", { "data-state": one })));
+      legend.replaceChildren(...order.map((one) => make("li", {}, make("i", { "data-state": one }), "")));
+    }
+    order.forEach((one, at) => {
+      bar.children[at].style.flexGrow = view.states[one];
+      write(legend.children[at].lastChild, told[at]);
+    });
     bar.setAttribute("aria-label", `${told.join(", ")} of ${number(view.components)}`);
-    legend.replaceChildren(...order.map((one, at) => make("li", {}, make("i", { "data-state": one }), told[at])));
     const words = [];
     if (!view.is_done && view.rate) words.push(`${view.rate < 10 ? view.rate.toFixed(1) : number(Math.round(view.rate))} a second`);
     if (!view.is_done && view.left !== null) words.push(`${clock(view.left)} left`);
     const jobs = Object.entries(view.workers).map(([one, count]) => `${number(count)} ${one}`);
     words.push(`${view.kind === "map" ? "workers" : "jobs"}: ${jobs.join(", ") || "none"}${view.pools.length ? ` (${view.pools.join(", ")})` : ""}`);
-    pace.textContent = words.join(" · ");
+    write(pace, words.join(" · "));
     message.hidden = !view.message;
-    message.textContent = view.message || "";
+    write(message, view.message || "");
     act();
     groups();
     if (cells === null && asked === null) ask();
@@ -251,8 +257,8 @@ export function mount(element, port) {
     tab.holds.hidden = !view.holds.length;
     if ((chosen === "errors" && tab.errors.hidden) || (chosen === "holds" && tab.holds.hidden)) open("grid");
     const failed = view.errors.reduce((sum, group) => sum + group.count, 0);
-    tab.errors.textContent = `Errors (${number(failed)})`;
-    tab.holds.textContent = `Holds (${number(view.holds.reduce((sum, group) => sum + group.count, 0))})`;
+    write(tab.errors, `Errors (${number(failed)})`);
+    write(tab.holds, `Holds (${number(view.holds.reduce((sum, group) => sum + group.count, 0))})`);
     fill(errors, view.errors, (group) => [
       make("strong", {}, group.kind),
       ` ${group.at_least ? "at least " : ""}${number(group.count)} × `,
@@ -284,6 +290,9 @@ export function mount(element, port) {
     draw();
   }
 
+  // What the canvas shows; where layout and colours stay, only cells that have changed are painted.
+  let painted = { key: null, data: null, marked: null };
+
   function draw() {
     if (cells === null || parts.grid.hidden) return;
     const perCell = cells.layer === "state" ? 2 : 1;
@@ -293,41 +302,51 @@ export function mount(element, port) {
     columns = Math.max(1, Math.floor(width / side));
     const rows = Math.ceil(count / columns);
     const ratio = window.devicePixelRatio || 1;
-    canvas.style.width = `${columns * side}px`;
-    canvas.style.height = `${rows * side}px`;
-    canvas.width = Math.round(columns * side * ratio);
-    canvas.height = Math.round(rows * side * ratio);
+    const style = getComputedStyle(root);
+    const [text, ...colours] = ["text", ...STATES].map((one) => style.getPropertyValue(`--ws-${one}`).trim() || "gray");
+    const empty = colours[0];
+    cursor = Math.min(cursor, Math.max(0, count - 1));
+    const marked = board === (board.getRootNode().activeElement || null) ? cursor : null;
+    const key = [count, columns, side, ratio, cells.layer, text, ...colours].join();
+    // The mark of the chosen cell reaches into its neighbours: then all is painted.
+    const all = key !== painted.key || marked !== null || painted.marked !== null;
+    if (all) {
+      canvas.style.width = `${columns * side}px`;
+      canvas.style.height = `${rows * side}px`;
+      canvas.width = Math.round(columns * side * ratio);
+      canvas.height = Math.round(rows * side * ratio);
+      canvas.getContext("2d").scale(ratio, ratio);
+    }
     const context = canvas.getContext("2d");
-    context.scale(ratio, ratio);
     const gap = side > 6 ? 1 : side > 3 ? 0.5 : 0;
-    const colours = STATES.map((one) => colour(root, one));
-    const empty = colour(root, "idle");
+    const before = painted.data;
+    const paint = (cell, colour, alpha) => {
+      context.globalAlpha = alpha;
+      context.fillStyle = colour;
+      context.fillRect((cell % columns) * side, Math.floor(cell / columns) * side, side - gap, side - gap);
+    };
     for (let cell = 0; cell < count; cell += 1) {
-      const x = (cell % columns) * side;
-      const y = Math.floor(cell / columns) * side;
+      const value = cells.data[perCell * cell];
       if (perCell === 2) {
-        const code = cells.data[2 * cell];
-        const level = cells.data[2 * cell + 1] / 255;
-        context.fillStyle = code === 1 ? empty : colours[code];
-        context.fillRect(x, y, side - gap, side - gap);
-        if (code === 1) {
-          context.globalAlpha = 0.15 + 0.85 * level;
-          context.fillStyle = colours[1];
-          context.fillRect(x, y, side - gap, side - gap);
-          context.globalAlpha = 1;
-        }
-      } else {
-        const value = cells.data[cell];
-        context.fillStyle = value ? `hsl(${255 - (value / 255) * 225} 75% ${30 + (value / 255) * 28}%)` : empty;
-        context.fillRect(x, y, side - gap, side - gap);
+        const level = cells.data[2 * cell + 1];
+        if (!all && value === before[2 * cell] && level === before[2 * cell + 1]) continue;
+        paint(cell, value === 1 ? empty : colours[value], 1);
+        if (value === 1) paint(cell, colours[1], 0.15 + (0.85 * level) / 255);
+      } else if (all || value !== before[cell]) {
+        paint(cell, value ? `hsl(${255 - (value / 255) * 225} 75% ${30 + (value / 255) * 28}%)` : empty, 1);
       }
     }
-    cursor = Math.min(cursor, Math.max(0, count - 1));
-    if (board === (board.getRootNode().activeElement || null)) {
-      context.strokeStyle = colour(root, "text");
+    context.globalAlpha = 1;
+    if (marked !== null) {
+      context.strokeStyle = text;
       context.lineWidth = 2;
       context.strokeRect((cursor % columns) * side, Math.floor(cursor / columns) * side, side - gap, side - gap);
     }
+    painted = { key, data: cells.data, marked };
+    write(caption, captionText());
+  }
+
+  function captionText() {
     const text = [];
     if (cells.size > 1) text.push(`a cell is ${number(cells.size)} components`);
     if (cells.low !== null && cells.low !== undefined) {
@@ -335,7 +354,7 @@ export function mount(element, port) {
       text.push(`${word(cells.low)} to ${word(cells.high)}`);
     }
     if (range) text.push(`components ${number(range[0])} to ${number(range[1] - 1)}`);
-    caption.textContent = text.join(", ");
+    return text.join(", ");
   }
 
   function span(cell) {
