@@ -145,6 +145,30 @@ def test_names_that_chirp_cannot_have(pool: Any, tmp_path: Path) -> None:
     assert m[1:] == names[1:]
 
 
+@pytest.mark.htcondor
+@pytest.mark.parametrize("pool", ["elsewhere"], indirect=True)
+def test_files_of_the_map_that_did_not_come_with_the_job(pool: Any, tmp_path: Path) -> None:
+    """HTCondor puts the files of the map into the job's folder. A worker that was submitted by hand has none
+    there: it gets them by chirp, folders too, and programs stay programs.
+    """
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep" / "two words é").write_text("1")
+    (tmp_path / "tree" / "run").write_text("#!/bin/sh\n")
+    (tmp_path / "tree" / "run").chmod(0o755)
+
+    def work(x: int) -> Any:
+        import sys
+
+        arrivals = sys.modules["wingspan_rebuild"].arrivals[0]  # type: ignore[attr-defined]
+        arrivals._receive_tree("input_files/tree", "got")
+        sent = Path("tree").resolve().parent == Path(os.environ["_CONDOR_SCRATCH_DIR"]).resolve()
+        got = [path for path in Path("got").rglob("*") if path.is_file()]
+        return sent, sorted((path.as_posix(), os.access(path, os.X_OK)) for path in got)
+
+    m = wingspan.map(work, [0], pool=pool, options=Options(workers=1, input_files=[tmp_path / "tree"]))
+    assert m[0] == (True, [("got/deep/two words é", False), ("got/run", True)])
+
+
 class _Files(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, and takes files for it."""
 
