@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -49,6 +50,17 @@ def test_each_component_has_a_folder_of_its_own():
 
     m = htmap.map(count, range(3), map_options=htmap.MapOptions(workers=1))
     assert list(m) == [1, 1, 1]
+
+
+def test_functions_see_where_they_are():
+    """On a worker two variables say so, and which component it is; in a session there are none."""
+
+    def where(x):
+        return os.environ.get("HTMAP_ON_EXECUTE"), os.environ.get("HTMAP_COMPONENT")
+
+    m = htmap.map(where, range(3), map_options=htmap.MapOptions(workers=1))
+    assert list(m) == [("1", "0"), ("1", "1"), ("1", "2")]
+    assert where(0) == (None, None)
 
 
 def test_starmap_fills_up_what_is_shorter():

@@ -42,6 +42,10 @@ def setting_of(transport: "Transport", info: "Mapping[str, Any]", worker: "str")
     return {"plan": info.get("files"), "transport": transport.name, "map": folder, "worker": worker}
 
 
+#: Variables that programs of HTMap's ask for: each of their components has a folder of its own.
+_OF_HTMAP = ("HTMAP_ON_EXECUTE", "HTMAP_COMPONENT")
+
+
 class Arrivals(object):
     """What the executor of a map with files has in place of `rebuild.arrivals`.
 
@@ -97,12 +101,15 @@ class Arrivals(object):
         """Let the function run in the folder."""
         self._inputs = frozenset(os.listdir(self.folder))
         os.chdir(self.folder)
+        os.environ.update(HTMAP_ON_EXECUTE="1", HTMAP_COMPONENT=os.path.basename(self.folder))
 
     def leave(self, sent: "Set[str]") -> "Tuple[bytes, bytes]":
         """The component is done, and has `sent` these files.
 
         Returns headers and payloads of records about what else it leaves.
         """
+        for name in _OF_HTMAP:
+            os.environ.pop(name, None)
         try:
             os.chdir(self._home)
         except OSError:
