@@ -246,3 +246,21 @@ def test_a_memo_does_without_no_files() -> None:
     for _ in range(2):
         m = wingspan.map(work, [1], pool="local", options=Options(memo=True))
         assert (m.output_files[0] / "out").read_text() == "1"
+
+
+def test_checkpoints_in_a_folder_of_its_own() -> None:
+    """A component that dies goes on from its checkpoint in a new folder of its own; what the checkpoint has
+    is not told of as lost.
+    """
+
+    def work(x: int) -> str:
+        component = wingspan.component()
+        if not component.restored:
+            Path("state").write_text("one")
+            component.checkpoint("state")
+            os.kill(os.getpid(), 9)
+        return Path("state").read_text()
+
+    m = wingspan.map(work, [0], pool="local", options=Options(workers=1, retries=1, own_folder=True))
+    assert m[0] == "one"
+    assert m.left_files == ()

@@ -13,7 +13,7 @@ from .scratch import current_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
+    from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
 
     from .arriving import Arrivals
 
@@ -139,8 +139,13 @@ class Departures(object):
             around, name = os.path.split(folder)
             self.transport.put_in_place(folder, "%s/%s" % (around, name[1:]))
 
+    def keep(self, paths: "Iterable[str]") -> "None":
+        """These files, relative to the working folder, are kept in another way: nobody misses them."""
+        if self._arrivals is not None:
+            self._sent.update(path.split(os.sep)[0] for path in paths)
+
     def take_sent(self) -> "Set[str]":
-        """Names, at the top of the working folder, of what was sent since the last call."""
+        """Names, at the top of the working folder, of what was sent or kept since the last call."""
         sent, self._sent = self._sent, set()
         return sent
 

@@ -282,6 +282,11 @@ class _AtWork(Component):
         finally:
             os.unlink(told)
         self._kept_at = time.monotonic()
+        self._are_kept(files)
+
+    def _are_kept(self, files: "List[Dict[str, Any]]") -> "None":
+        """Files that a checkpoint has are not told of as lost."""
+        self._work.departures.keep(one["path"] for one in files if one["folder"] == checkpoints.WORK)
 
     def restore(self) -> "None":
         """Put back the files of the last checkpoint, if there is one."""
@@ -302,6 +307,7 @@ class _AtWork(Component):
                 source = os.path.join(folder, str(number))
                 os.chmod(source, one["mode"])
                 shutil.move(source, place)
+            self._are_kept(files)
             self.restored = True
         finally:
             shutil.rmtree(folder, ignore_errors=True)
