@@ -41,6 +41,9 @@ class Measures:
         peak_memory: Bytes of resident memory at most.
         attempt: 1 for the first, 2 after one retry.
         worker: Name of the worker that did it.
+        gpu_use: Use of its GPUs, 0 to 1: the mean of samples a second apart, and of all its GPUs. None where
+            it had none, or was too quick for a sample.
+        gpu_memory: The most bytes of GPU memory that were taken on them, by whomever; None as before.
     """
 
     started: float
@@ -49,6 +52,8 @@ class Measures:
     peak_memory: int
     attempt: int
     worker: str
+    gpu_use: float | None = None
+    gpu_memory: int | None = None
 
 
 @attrs.frozen

@@ -10,13 +10,27 @@ from wingspan.maps._components import ERROR, OUTPUT
 __all__ = ["COLUMNS", "frame", "rows"]
 
 #: What is known of a component beside its input and its output.
-COLUMNS = ("component", "status", "wall", "cpu", "memory", "host", "worker", "attempts", "started", "error")
+COLUMNS = (
+    "component",
+    "status",
+    "wall",
+    "cpu",
+    "memory",
+    "gpu_use",
+    "gpu_memory",
+    "host",
+    "worker",
+    "attempts",
+    "started",
+    "error",
+)
 
 
 def rows(m: Any) -> Iterator[dict[str, Any]]:
     """What is known of each component now, by `COLUMNS`, without waiting.
 
-    Seconds are ``wall`` and ``cpu``, bytes ``memory``, Unix time ``started``; what is not known is None.
+    Seconds are ``wall`` and ``cpu``, bytes ``memory`` and ``gpu_memory``, Unix time ``started``, a fraction
+    ``gpu_use``; what is not known is None.
 
     Args:
         m: A `wingspan.Map`, whose module imports this one.
@@ -36,6 +50,8 @@ def rows(m: Any) -> Iterator[dict[str, Any]]:
                 wall=measures.wall,
                 cpu=measures.cpu,
                 memory=measures.peak_memory or None,
+                gpu_use=measures.gpu_use,
+                gpu_memory=measures.gpu_memory,
                 host=facts.get("host"),
                 worker=measures.worker,
                 attempts=results.tries(component),
@@ -69,7 +85,7 @@ def frame(m: Any, *, inputs: bool, outputs: bool) -> Any:
         columns[name] = [row[name] for row in known]
     columns["started"] = pd.to_datetime(columns["started"], unit="s", utc=True)
     made = pd.DataFrame(columns, index=pd.RangeIndex(len(m), name="component"))
-    for name in ("memory", "attempts"):
+    for name in ("memory", "gpu_memory", "attempts"):
         made[name] = made[name].astype("Int64")
     return made
 

@@ -70,6 +70,7 @@ class Records(Components):
         self._lock = threading.RLock()
         self.left_files: set[str] = set()
         self._printed: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
+        self._gpus: dict[int, tuple[int, float, int]] = {}
         self._descriptors: dict[int, int] = {}
         self._reading = -1
         # A session may make thousands of maps and never close one.
@@ -214,6 +215,21 @@ class Records(Components):
             )
         return values[component - first : stop - first]
 
+    def take_gpu(self, component: int, number: int, told: Any) -> None:
+        """What a component has used of its GPUs, in round `number`.
+
+        Raises:
+            ValueError: Our workers do not write such a thing.
+        """
+        if (
+            type(told) is not dict
+            or type(told.get("use")) is not float
+            or type(told.get("memory")) is not int
+        ):
+            raise ValueError("what it says of its GPUs are no numbers")
+        if component < self.n:
+            self._gpus[component] = number, told["use"], told["memory"]
+
     @alone
     def measures(self, component: int) -> Measures:
         """What a finished component took."""
@@ -223,6 +239,8 @@ class Records(Components):
             place = component - record[4]
             walls = array("f", self._bytes(self._file[component], self._payload_at[component], 4 * record[2]))
             started, wall, cpu = started + sum(walls[:place]), walls[place], walls[place]
+        gpu = self._gpus.get(component)
+        use, memory = gpu[1:] if gpu is not None and gpu[0] == record[3] else (None, None)
         return Measures(
             started=started,
             wall=wall,
@@ -230,6 +248,8 @@ class Records(Components):
             peak_memory=record[8] * 1024,
             attempt=record[1] + 1,
             worker=self._names[self._file[component]],
+            gpu_use=use,
+            gpu_memory=memory,
         )
 
     @alone

@@ -263,5 +263,7 @@ class Results(Records):
             if type(names) is not list or any(type(name) is not str for name in names):
                 raise ValueError("files that it left are no list of names")
             self.left_files.update(names)
+        elif kind == formats.GPU:
+            self.take_gpu(component, number, json.loads(payload))
         else:
             start.take_note(record, payload, self.n)

@@ -212,6 +212,8 @@ class MapSource:
         view = self.view()
         results = self._map._keeper.results
         started, runtimes, cpu, memory = [], [], [], []
+        gpu_use: list[float] = []
+        gpu_memory: list[int] = []
         works: dict[str, _Work] = {}
         for measures in self._map._measured().values():
             started.append(measures.started)
@@ -219,6 +221,9 @@ class MapSource:
             cpu.append(measures.cpu)
             memory.append(measures.peak_memory)
             works.setdefault(measures.worker, _Work()).add(measures.started, measures.wall)
+            if measures.gpu_use is not None:
+                gpu_use.append(measures.gpu_use)
+                gpu_memory.append(measures.gpu_memory or 0)
         options = self._map.options
         info = self._map._folder.info
         facts = [("made", moment(info.created)), ("function", info.function)]
@@ -232,6 +237,8 @@ class MapSource:
             runtimes=tuple(runtimes),
             cpu=tuple(cpu),
             memory=tuple(memory),
+            gpu_use=tuple(gpu_use),
+            gpu_memory=tuple(gpu_memory),
             requested=tuple(
                 (name.removeprefix("request_").replace("_", " "), str(value))
                 for name in (
@@ -308,6 +315,9 @@ def _measured(measures: Measures, start: WorkerStart) -> list[tuple[str, str]]:
         ("started", moment(measures.started)),
         ("attempt", str(measures.attempt)),
     ]
+    if measures.gpu_use is not None:
+        facts.append(("GPU use", f"{measures.gpu_use:.0%}"))
+        facts.append(("GPU memory", sized(measures.gpu_memory or 0)))
     return [*facts, *_where(start)]
 
 

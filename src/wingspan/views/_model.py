@@ -240,6 +240,8 @@ class Report:
         runtimes: Seconds of each finished component.
         cpu: Seconds of processor time of each finished component.
         memory: Peak resident memory of each finished component, bytes.
+        gpu_use: Use of the GPUs, 0 to 1, of those components that it was measured of.
+        gpu_memory: The most GPU memory that was taken meanwhile, bytes.
         requested: What was asked for, as pairs to be shown.
         requested_memory: Bytes that each job asked for, or None.
         requested_cpus: Cores that each job asked for.
@@ -252,6 +254,8 @@ class Report:
     runtimes: tuple[float, ...]
     cpu: tuple[float, ...]
     memory: tuple[int, ...]
+    gpu_use: tuple[float, ...] = ()
+    gpu_memory: tuple[int, ...] = ()
     requested: tuple[tuple[str, str], ...] = ()
     requested_memory: int | None = None
     requested_cpus: int = 1

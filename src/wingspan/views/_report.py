@@ -26,6 +26,8 @@ __all__ = ["report_html", "write_report"]
 _LINES, _HOSTS = 120, 40
 _WIDTH = 860
 _BINS = 40
+#: A GPU that is used less than this is not worth waiting for.
+_GPU_IDLE = 0.2
 
 
 def write_report(source: Source, path: str | os.PathLike[str] | None) -> Path:
@@ -134,6 +136,9 @@ def _head(report: Report) -> str:
             pairs.append(
                 ("processor time", f"{lasting(sum(report.cpu))} ({_share(sum(report.cpu), total)} of it)")
             )
+        if report.gpu_use:
+            pairs.append(("GPU use", f"{statistics.fmean(report.gpu_use):.0%} on average"))
+            pairs.append(("GPU memory", f"{sized(max(report.gpu_memory))} at most"))
         ran = _ran(report)
         if ran:
             pairs.append(("goodput", f"{_share(total, ran)} of the {lasting(ran)} for which jobs ran"))
@@ -182,6 +187,11 @@ def _advice(report: Report) -> str:
         used = sum(report.cpu) / total
         if used < 0.5 * report.requested_cpus:
             advice.append(f"{report.requested_cpus} cores were asked for; on average {used:.1f} were busy.")
+    if report.gpu_use and statistics.fmean(report.gpu_use) < _GPU_IDLE:
+        advice.append(
+            f"GPUs were used to {statistics.fmean(report.gpu_use):.0%} on average: "
+            "does the function find them, and does their work go there in large enough pieces?"
+        )
     ran = _ran(report)
     if report.runtimes and ran > 60 and total < 0.5 * ran:
         advice.append(

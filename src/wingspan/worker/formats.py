@@ -54,6 +54,8 @@ RUN = 9
 LEFT = 11
 #: How far a component is (JSON: ``fraction``, ``message``).
 PROGRESS = 12
+#: How much a component has used its GPUs (JSON: ``use``, ``memory``, ``devices``).
+GPU = 13
 #: An output whose pickle lies in pieces before this record. The payload is one byte (1 if there is code in
 #: it), then where each piece begins (u64) and how long it is (u32).
 LARGE = 10

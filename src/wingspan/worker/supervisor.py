@@ -17,6 +17,7 @@ from . import failure, formats, offspring, pipes, rounds
 from .arriving import setting_of
 from .child import PRINTED_FROM, Chunk, Executor
 from .crashes import Crash, crash_at_the_start
+from .gpus import GpuMeter
 from .hearing import Hearing
 from .limits import TimeLimit
 from .memory import MemoryLimit
@@ -97,6 +98,7 @@ class Supervisor(SignsOfLife):
         self.setting = dict(setting or {}, files=setting_of(transport, info, self.name))
         self.outbox = Outbox(transport, key, self.name)
         self.source = WorkSource.of_map(info, transport, key, worker, self.name)
+        self.gpus = GpuMeter(self.source.request("request_gpus"), self.setting.get("environ") or os.environ)
         self.memory = MemoryLimit(
             self.source.request("request_memory"), bool(self.source.usual.get("retry_memory"))
         )
@@ -312,6 +314,7 @@ class Supervisor(SignsOfLife):
         now = time.monotonic()
         self.memory.enforce(process.pid, now)
         self.time_limit.enforce(process)
+        self.gpus.look(process.board, now)
         wait = min(self.outbox.due(now), ANNOUNCE_SECONDS)
         writers = [process.commands] if process.pending else []
         try:
@@ -398,6 +401,7 @@ class Supervisor(SignsOfLife):
             if failed:
                 done = chunk.indices[chunk.done : chunk.done + step]
                 chunk.block.failed += [component for component in failed if component in done]
+            self.gpus.tell(self.outbox, chunk.indices[chunk.done], chunk.block.round)
             self.hearing.done(chunk.indices[chunk.done : chunk.done + step], failed)
             chunk.done += step
             count -= step
@@ -435,6 +439,7 @@ class Supervisor(SignsOfLife):
                 if not (crash.exceeded and self.source.usual.get("retry_memory")):
                     chunk.block.failed.append(component)  # else it is done again by a worker that has more
                 crash.record(self.outbox, chunk.block, board)
+                self.gpus.tell(self.outbox, component, chunk.block.round)
             skip = 1
         elif chunk is not None and component == pipes.SOME:
             skip = 0
