@@ -20,7 +20,7 @@ __all__ = ["note_commit", "read_commit"]
 
 _FILE = "git"
 #: Seconds for which an answer holds, and that git may take.
-_HOLDS, _PATIENCE = 5.0, 20.0
+_HOLDS, _PATIENCE = 5.0, 5.0
 #: Without a file system monitor, which it would start.
 _ASK = (
     *("git", "-c", "core.fsmonitor=false", "status"),

@@ -132,7 +132,7 @@ class Memo:
         (folder / _KEYS).write_bytes(keys)
         found: list[Stored] = []
         origins: dict[int, dict[str, Any]] = {}
-        told = folder.parent / info_id, digest, function_name(self._func), facts
+        told = folder.parent / info_id, digest, function_name(self._func), facts, keys
         try:
             kept = store()
             kept.note_map(*told)
@@ -343,8 +343,8 @@ def keep_outputs(path: Path, kept: Store | None = None, results: Results | None 
 
 def _keep(folder: MapFolder, facts: Mapping[str, Any], kept: Store, results: Results) -> None:
     keys, digest = keys_of(folder.path), bytes.fromhex(facts["digest"])
-    if len(keys) != folder.n:
-        kept.settle(folder.path)
+    if len(keys) != folder.n or not kept.is_of(folder.path, digest, b"".join(keys)):
+        kept.settle(folder.path)  # nobody knows what its outputs belong to
         return
     done = [component for component in range(folder.n) if _is_its_own(results, component)]
     known = kept.known(digest, (keys[component] for component in done))
@@ -399,8 +399,7 @@ def forget(folder: MapFolder, components: Iterable[int]) -> None:
         return
     keys, digest = keys_of(folder.path), bytes.fromhex(facts["digest"])
     try:
-        kept = store()
-        kept.forget(digest, [keys[component] for component in components if component < len(keys)])
-        kept.note_map(folder.path, digest, facts["facts"]["name"], facts["facts"])
+        inputs = [keys[component] for component in components if component < len(keys)]
+        store().forget(folder.path, digest, inputs)
     except Trouble as trouble:
         _tell(trouble, f"outputs of {folder.info.tag!r} that are computed again may still be taken by others")

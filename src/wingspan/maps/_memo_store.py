@@ -43,6 +43,8 @@ _CHECK_BYTES = 16
 #: So many rows are written, or looked for, in one transaction.
 _AT_ONCE = 20_000
 
+#: Of the format: ``PRAGMA user_version`` below.
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE functions (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT, facts TEXT NOT NULL);
 CREATE TABLE origins (id INTEGER PRIMARY KEY, facts TEXT NOT NULL UNIQUE);
@@ -52,8 +54,8 @@ CREATE TABLE entries (
     used REAL NOT NULL, value BLOB);
 CREATE UNIQUE INDEX by_input ON entries (input, function);
 CREATE INDEX by_use ON entries (used, size);
-CREATE TABLE pending (map TEXT PRIMARY KEY, function BLOB NOT NULL);
-PRAGMA user_version = 1;
+CREATE TABLE maps (map TEXT PRIMARY KEY, function BLOB NOT NULL, keys BLOB NOT NULL, kept INTEGER NOT NULL);
+PRAGMA user_version = 2;
 """
 
 
@@ -159,7 +161,10 @@ class Store:
                 for statement in _SCHEMA.split(";")[:-1]:
                     connection.execute(statement)
             connection.execute("COMMIT")
-        elif version != 1:
+        elif version < _VERSION:
+            self._put_aside()
+            raise ValueError(f"it was of an earlier format ({version}), and was put aside")
+        elif version > _VERSION:
             raise ValueError(f"a later Wingspan has written it (format {version})")
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
@@ -173,36 +178,48 @@ class Store:
 
     # -- keeping ---------------------------------------------------------------------------------------------
 
-    def note_map(self, folder: Path, digest: bytes, name: str, facts: dict[str, Any]) -> None:
+    def note_map(self, folder: Path, digest: bytes, name: str, facts: dict[str, Any], keys: bytes) -> None:
         """A map of this function is about to be done: its outputs will be wanted.
+
+        What is said of it here counts, not what its folder says later: workers can write there.
 
         Args:
             folder: The map's.
             digest: Of the function.
             name: Of the function.
             facts: What it is made of, for people.
+            keys: Digests of its inputs.
         """
         with self._open(write=True) as db:
             row = (digest, name, json.dumps(facts))
             db.execute("INSERT OR IGNORE INTO functions (digest, name, facts) VALUES (?, ?, ?)", row)
-            db.execute("INSERT OR REPLACE INTO pending VALUES (?, ?)", (str(folder), digest))
+            db.execute("INSERT OR REPLACE INTO maps VALUES (?, ?, ?, 0)", (str(folder), digest, _seal(keys)))
+
+    def is_of(self, folder: Path, digest: bytes, keys: bytes) -> bool:
+        """The map in this folder was noted with this function and these inputs."""
+        with self._open() as db:
+            row = db.execute("SELECT function, keys FROM maps WHERE map = ?", (str(folder),)).fetchone()
+        return row is not None and row == (digest, _seal(keys))
 
     def pending(self, digest: bytes) -> list[Path]:
         """Folders of maps of this function whose outputs are not all kept yet."""
         with self._open() as db:
-            found = db.execute("SELECT map FROM pending WHERE function = ?", (digest,)).fetchall()
+            found = db.execute("SELECT map FROM maps WHERE function = ? AND NOT kept", (digest,)).fetchall()
         return [Path(path) for (path,) in found]
 
     def pending_of(self, name: str) -> list[Path]:
         """The same, of all functions that are called so."""
-        ask = "SELECT map FROM pending JOIN functions ON functions.digest = pending.function WHERE name = ?"
+        ask = "SELECT map FROM maps JOIN functions ON digest = function WHERE name = ? AND NOT kept"
         with self._open() as db:
             return [Path(path) for (path,) in db.execute(ask, (name,))]
 
     def settle(self, folder: Path) -> None:
         """All outputs of this map are kept, or it is gone."""
+        done = (
+            "UPDATE maps SET kept = 1 WHERE map = ?" if folder.exists() else "DELETE FROM maps WHERE map = ?"
+        )
         with self._open(write=True) as db:
-            db.execute("DELETE FROM pending WHERE map = ?", (str(folder),))
+            db.execute(done, (str(folder),))
 
     def known(self, digest: bytes, inputs: Iterable[bytes]) -> set[bytes]:
         """Those of `inputs` that have an output of this function here."""
@@ -355,9 +372,10 @@ class Store:
             found = {number: db.execute(ask, (number,)).fetchone() for number in set(numbers)}
         return {number: json.loads(row[0]) if row else {} for number, row in found.items()}
 
-    def forget(self, digest: bytes, inputs: Iterable[bytes]) -> None:
-        """Outputs of these inputs are wanted anew."""
+    def forget(self, folder: Path, digest: bytes, inputs: Iterable[bytes]) -> None:
+        """Outputs of these inputs are wanted anew, and this map will have them."""
         with self._open(write=True) as db:
+            db.execute("UPDATE maps SET kept = 0 WHERE map = ?", (str(folder),))
             function = self._function(db, digest)
             ask = "DELETE FROM entries WHERE input = ? AND function = ?"
             db.executemany(ask, [(one, function) for one in inputs])
@@ -415,6 +433,10 @@ class _Check:
     def __init__(self, digest: bytes, given: bytes, measures: bytes) -> None:
         self._hash = hashlib.blake2b(digest + given + measures, digest_size=_CHECK_BYTES)
         self.update, self.digest = self._hash.update, self._hash.digest
+
+
+def _seal(keys: bytes) -> bytes:
+    return hashlib.blake2b(keys, digest_size=_CHECK_BYTES).digest()
 
 
 def _some(entries: Iterator[Entry]) -> Iterator[Entry]:
