@@ -398,6 +398,9 @@ def test_there_is_one_object_for_a_map():
     assert b >= a
     assert htmap.get_tags("[a]") == ("a",)
     assert pickle.loads(pickle.dumps(a)) is a
+    wingspan.load("b").retag("c")  # as another process would
+    assert htmap.load("c") is b
+    assert b.tag == "c"
     assert tag_to_map_dir("a") == map_dir_path(a.wingspan_map.path.name) == a.wingspan_map.path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,15 +48,19 @@ _ENDED = frozenset({ComponentStatus.COMPLETED, ComponentStatus.ERRORED, Componen
 
 #: The maps of this process, by the name of their folder: one object for each.
 _alive: weakref.WeakValueDictionary[str, Map] = weakref.WeakValueDictionary()
+_one_at_a_time = threading.Lock()
 
 
 def map_of(one: wingspan.Map) -> Map:
     """HTMap's object for a map of Wingspan's; the same one each time."""
     name = one.path.name
-    found = _alive.get(name)
-    if found is None:
-        found = _alive[name] = Map(one)
-    return found
+    with _one_at_a_time:
+        found = _alive.get(name)
+        if found is None:
+            found = _alive[name] = Map(one)
+        elif found.tag != one.tag:
+            found.wingspan_map = one  # another process has given it another tag
+        return found
 
 
 class Map(Outputs, Showable):
