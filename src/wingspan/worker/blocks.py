@@ -4,7 +4,7 @@ from . import rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Mapping, Optional, Sequence, Tuple
+    from typing import Callable, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 
 class Block(object):
@@ -121,3 +121,19 @@ def with_functions(
         cut.append((begin, stop))
         functions.append(current)
     return cut, functions
+
+
+def free_runs(names: "Iterable[str]", state: "Round") -> "List[Tuple[int, int]]":
+    """Runs of blocks that nobody has claimed; `names` are those of the claims."""
+    taken = list(filter(str.isdigit, names))
+    free: "List[Tuple[int, int]]" = []
+    if len(taken) >= state.plan.blocks:  # most workers that run dry find all claimed
+        return free
+    blocks = sorted(map(int, taken))
+    for low, high in state.mine:
+        previous = low - 1
+        for block in [one for one in blocks if low <= one < high] + [high]:
+            if block - previous > 1:
+                free.append((previous + 1, block))
+            previous = block
+    return free

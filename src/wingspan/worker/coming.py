@@ -29,6 +29,8 @@ OWNER = "owner"
 OWNER_SECONDS = 10.0
 #: A worker looks again after this part of the time for which nothing has come; at least so long (s).
 PART, SHORTEST = 0.05, 0.0005
+#: After so many looks for inputs it looks for rounds.
+ROUNDS_EVERY = 8
 #: So many claims in a row that others had are a sign that this worker is far behind.
 FAR_BEHIND = 4
 
@@ -43,6 +45,7 @@ class Coming(object):
 
     Attributes:
         count: How many inputs are there.
+        offsets: Where each begins, and the last ends.
         is_closed: No more come.
 
     Args:
@@ -64,11 +67,13 @@ class Coming(object):
         #: A worker with nothing to do shows that often that it is there (s).
         self.sign_seconds = min(formats.HEARTBEAT_SECONDS, lease / 4)
         self.count = 0
+        self.offsets = array("Q", [0])
         self.is_closed = False
         self._position = 0
         self._refused = 0
         self._is_alone = False
         self._next_retries = 0.0
+        self._looks = 0
         self._quiet_since = time.monotonic()
         self._next_check = self._quiet_since + owner_seconds(lease)
 
@@ -87,6 +92,7 @@ class Coming(object):
         if new and new[-1] == CLOSED:
             self.is_closed = True
             new.pop()
+        self.offsets.extend(new)
         self.count = min(MOST, self.count + len(new))
 
     def rules(self, state: "Round") -> "bool":
@@ -128,6 +134,11 @@ class Coming(object):
             seen, now_there = self._transport.modified(OWNER), self._transport.modified(self._results)
             self._is_alone = seen is None or (now_there is not None and now_there - seen > self._lease)
         return not self._is_alone
+
+    def is_time_for_rounds(self) -> "bool":
+        """See whether there are further rounds; not so often as for inputs."""
+        self._looks += 1
+        return self._looks % ROUNDS_EVERY == 0
 
     def is_time_for_retries(self) -> "bool":
         """See what has failed and may be tried again; not so often as for inputs."""

@@ -42,8 +42,14 @@ class Inputs(object):
     def _load_offsets(self, first: "int", stop: "int") -> "None":
         if first >= self._first and stop < self._stop:
             return
-        count = self._count if self._coming is None else self._coming.count
-        end = min(count, max(stop, first + AHEAD_COMPONENTS)) + 1
+        if self._coming is not None:
+            if stop > self._coming.count:
+                self._coming.look()
+            if stop > self._coming.count:
+                raise EOFError("inputs.idx of the map is cut")
+            self._first, self._stop, self._offsets = 0, self._coming.count + 1, self._coming.offsets
+            return
+        end = min(self._count, max(stop, first + AHEAD_COMPONENTS)) + 1
         data = self._transport.read("inputs.idx", 8 * (end - first), 8 * first)
         if len(data) != 8 * (end - first):
             raise EOFError("inputs.idx of the map is cut")

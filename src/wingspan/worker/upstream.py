@@ -12,7 +12,7 @@ import time
 from array import array
 
 from . import failure, formats, rebuild, rounds
-from .coming import PART, SHORTEST, Coming
+from .coming import PART, ROUNDS_EVERY, SHORTEST, Coming
 from .history import OUTCOMES
 from .inputs import Inputs
 from .pickling import PROTOCOL
@@ -243,6 +243,7 @@ class Chained(object):
         self._ready: "Dict[int, Deque[int]]" = {}
         self._quiet_since = time.monotonic()
         self._next_retries = 0.0
+        self._looks = 0
 
     def rules(self, state: "Round") -> "bool":
         """It says which blocks of this round can be claimed."""
@@ -298,6 +299,11 @@ class Chained(object):
     def more_may_come(self) -> "bool":
         """It is worth waiting."""
         return not self.is_closed and time.monotonic() - self._quiet_since < self._idle
+
+    def is_time_for_rounds(self) -> "bool":
+        """See whether there are further rounds; not so often as for inputs."""
+        self._looks += 1
+        return self._looks % ROUNDS_EVERY == 0
 
     def is_time_for_retries(self) -> "bool":
         """See what has failed and may be tried again; not so often as for inputs."""

@@ -6,7 +6,7 @@ import time
 import zlib
 
 from . import formats, parts, pilot, rounds
-from .blocks import Block, Round, with_functions
+from .blocks import Block, Round, free_runs, with_functions
 from .history import finished_components, with_earlier
 from .transports import Gone
 from .upstream import coming_of
@@ -196,7 +196,8 @@ class WorkSource(object):
         if state.position >= state.stop:
             if state.looks < MAX_LOOKS or not state.looks:
                 state.looks += 1
-                state.free = self._free_runs(state)
+                names = self._transport.names("rounds/%d/claims" % state.number)
+                state.free = free_runs(names, state)
             free = self._next_free(state)
             if free is None:
                 state.exhausted = True
@@ -211,21 +212,6 @@ class WorkSource(object):
         """
         self._dice = (self._dice * 1103515245 + 12345) & 0x7FFFFFFF
         return (self._dice >> 8) % sides
-
-    def _free_runs(self, state: "Round") -> "List[Tuple[int, int]]":
-        """Runs of blocks that nobody has claimed."""
-        taken = list(filter(str.isdigit, self._transport.names("rounds/%d/claims" % state.number)))
-        free: "List[Tuple[int, int]]" = []
-        if len(taken) >= state.plan.blocks:  # most workers that run dry find all claimed
-            return free
-        blocks = sorted(map(int, taken))
-        for low, high in state.mine:
-            previous = low - 1
-            for block in [one for one in blocks if low <= one < high] + [high]:
-                if block - previous > 1:
-                    free.append((previous + 1, block))
-                previous = block
-        return free
 
     def _next_free(self, state: "Round") -> "Optional[Tuple[int, int]]":
         """Where to go on: the middle of the longest free run, or one of several that are as long, so that not
@@ -364,7 +350,8 @@ class WorkSource(object):
         """Nothing is left to claim, and more may come: of inputs, or of rounds that the owner publishes."""
         if self.coming is None or not self.coming.more_may_come():
             return False
-        self.look()
+        if self.coming.is_time_for_rounds():
+            self.look()
         if self._retries and self.coming.is_time_for_retries():
             components = self._to_retry(self._look_around()[1])
             if components:
