@@ -116,3 +116,15 @@ def test_a_pilot_of_all_is_none(data_dir) -> None:
     m.wait(PATIENCE)
     assert m.status().notes == ()
     assert m._folder.info.format == 2
+
+
+def test_no_pilot_where_inputs_come_later(data_dir) -> None:
+    """Of a chain and of an executor nobody knows the inputs when workers are submitted."""
+    first = wingspan.map(abs, [-1, -2], pool="local", options=Options(workers=1))
+    with pytest.raises(SettingsError, match="pilot goes by the inputs, and a chain's"):
+        first.map(abs, options=Options(pilot=1))
+    with (
+        wingspan.Executor(pool="local", options=Options(pilot=2)) as executor,
+        pytest.raises(SettingsError, match="pilot goes by the inputs, and an executor's"),
+    ):
+        executor.submit(abs, -1).result(PATIENCE)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.errors import EnvironmentWarning
+from wingspan.errors import EnvironmentWarning, SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._carried import (
     FixedFiles,
@@ -98,6 +98,7 @@ def create(
         SettingsError: The site does not let workers have what the options ask for.
         SubmitError: This machine does not have the GPUs that the options ask for.
     """
+    _check_inputs_are_there(options, opened, chain)
     _check_pool(options, pool)
     asked = Asked(options, call)
     inputs = asked.reading(inputs)
@@ -153,6 +154,20 @@ def create(
         remove_map_folder(folder.path, tag)
         raise
     return made
+
+
+def _check_inputs_are_there(options: Options, opened: Opened | None, chain: Chain | None) -> None:
+    """See that there is no pilot of inputs that come later.
+
+    Raises:
+        SettingsError: There is.
+    """
+    if options.pilot is not None and (opened is not None or chain is not None):
+        who = "an executor's" if opened is not None else "a chain's"
+        raise SettingsError(
+            f"the option pilot goes by the inputs, and {who} are not there yet when its workers are submitted",
+            hint="leave pilot out",
+        )
 
 
 def _check_pool(options: Options, pool: Pool) -> None:

@@ -23,6 +23,7 @@ from wingspan.maps._create import Opened, create
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, MapError, MapRemoved, NotPicklable
 from wingspan.maps._functions import pickle_function
+from wingspan.maps._layered import check_options
 from wingspan.maps._open_map import CallFuture, OpenMap, tops_of
 from wingspan.maps._options import Options, default_options
 from wingspan.maps._waiting import Pauses
@@ -295,13 +296,8 @@ class Executor(concurrent.futures.Executor):
     ) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError("max_workers must be greater than 0")
-        if options is None:
-            options = default_options(load_settings())
-        elif not isinstance(options, Options):
-            raise SettingsError(
-                f"options is a {type(options).__name__}",
-                hint="write options=wingspan.Options(request_cpus=2)",
-            )
+        layers = [] if options is None else [check_options(options)]
+        options = default_options(load_settings()).merged(*layers)
         if options.each or options.component_input_files is not None:
             raise SettingsError(
                 "an executor's calls are not known yet, so options cannot go by them",

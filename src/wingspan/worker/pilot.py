@@ -38,7 +38,8 @@ def plan_for_rest(
     usual: "Mapping[str, Any]",
     disk: "int",
 ) -> "Optional[rounds.Plan]":
-    """The round that does what the pilot has left; None: it is published, or the pilot is not finished.
+    """The round that does what the pilot has left; None: it is published, the pilot is not finished, or there
+    is none.
 
     Args:
         transport: The way to the map's folder.
@@ -49,7 +50,10 @@ def plan_for_rest(
     """
     if any(plan.measured for plan in plans.values()):
         return None
-    text = formats.verify(key, transport.read(FILE))
+    try:
+        text = formats.verify(key, transport.read(FILE))
+    except FileNotFoundError:
+        return None  # the map is too small for a pilot
     if text is None:
         raise ValueError("the file pilot is not signed with this map's key")
     rest = json.loads(text.decode())

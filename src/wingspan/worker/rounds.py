@@ -272,12 +272,21 @@ def groups_of(
     plans: "Mapping[int, Plan]", components: "Iterable[int]"
 ) -> "List[Tuple[Mapping[str, Any], List[int]]]":
     """``(needs, components)`` of components, as their newest rounds have them."""
+    if not any(plan.has_needs for plan in plans.values()):
+        return [({}, list(components))]
     newest = [plans[number] for number in sorted(plans, reverse=True)]
-    groups: "Dict[str, Tuple[Mapping[str, Any], List[int]]]" = {}
+    by_part: "Dict[int, Tuple[Mapping[str, Any], List[int]]]" = {}
     for component in components:
         needs = _needs_in(newest, component)
-        groups.setdefault(json.dumps(needs, sort_keys=True), (needs, []))[1].append(component)
+        by_part.setdefault(id(needs), (needs, []))[1].append(component)
+    groups: "Dict[str, Tuple[Mapping[str, Any], List[int]]]" = {}
+    for needs, members in by_part.values():
+        groups.setdefault(json.dumps(needs, sort_keys=True), (needs, []))[1].extend(members)
     return list(groups.values())
+
+
+#: What components need that are in no round.
+_NONE: "Mapping[str, Any]" = {}
 
 
 def needs_of(plans: "Mapping[int, Plan]", component: "int") -> "Mapping[str, Any]":
@@ -291,7 +300,7 @@ def _needs_in(newest: "Iterable[Plan]", component: "int") -> "Mapping[str, Any]"
             for part in plan.parts:
                 if component in part:
                     return part.needs
-    return {}
+    return _NONE
 
 
 def function_of(plans: "Mapping[int, Plan]", component: "int", number: "int") -> "str":
