@@ -17,14 +17,22 @@ from wingspan.worker.parts import Part
 MB = 1 << 20
 
 
-def test_a_pilot_decides_what_the_others_ask_for(engine) -> None:
-    """A few workers do it; others, with what was measured, do the rest; both are written down and shown."""
+def test_a_pilot_decides_what_the_others_ask_for(engine, gate) -> None:
+    """A few workers do it; others, with what was measured, help with the rest; this is written and shown."""
+    wait = gate.wait
 
     def fill(x: int) -> int:
+        if x >= 2:
+            wait()
         return len(bytearray(60 * MB)) // MB + x
 
     options = Options(pilot=2, workers=3, block_size=1, request_memory="200MB")
     m = wingspan.map(fill, range(9), tag="pilot", pool=engine, options=options)
+    keeper = m._keeper
+    until(
+        lambda: (keeper.refresh(), keeper.reconcile()) and len(m._folder.submissions.entries()) > 1, m.status
+    )
+    gate.open()
     status = m.wait(PATIENCE)
     assert list(m) == [60 + x for x in range(9)]
     ahead, rest = m.requests
