@@ -58,7 +58,7 @@ def test_a_pilot_goes_on_without_anybody(data_dir, other_python) -> None:
     """Its workers do the rest, if they have enough for it, while nobody waits."""
     other_python(ALONE, "alone")
     m = wingspan.load("alone")
-    until(lambda: m._keeper.refresh() or m._keeper.finished)
+    until(lambda: (m._keeper.refresh(), m._keeper.finished)[1])
     assert list(m) == list(range(20, 0, -1))
     assert len(m._folder.submissions.entries()) == 1
 
