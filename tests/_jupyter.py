@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,16 +13,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from _ports import free_port
 from _waiting import PATIENCE, until
 
-__all__ = ["Cell", "Kernel", "Server", "free_port"]
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+__all__ = ["Cell", "Kernel", "Server"]
 
 
 class Cell:

@@ -14,6 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from _ports import free_port
 from _waiting import PATIENCE, NotInTime, until
 
 #: Where ``tools/engines/slurm.py`` unpacks Slurm for those who cannot install it.
@@ -164,10 +165,7 @@ class SlurmCluster:
     def _start_daemons(self) -> None:
         for name in ("state", "spool"):
             (self.folder / name).mkdir(exist_ok=True)
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            two.bind(("127.0.0.1", 0))
-            ports = one.getsockname()[1], two.getsockname()[1]
+        ports = free_port(), free_port()
         text = _CONFIGURATION.format(
             host=socket.gethostname().split(".")[0],
             folder=self.folder,

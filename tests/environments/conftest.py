@@ -149,14 +149,15 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def local_workspace(local_channel: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Environments: ``default`` (SciPy), ``small`` (no Python), ``wheels`` (conda Python with PyPI
-    packages).
+    """Environments: ``default`` (NumPy), ``large`` (SciPy), ``small`` (no Python), ``wheels`` (conda Python
+    with PyPI packages).
     """
     return _write_workspace(
         tmp_path_factory.mktemp("workspace"),
         local_channel,
         {
-            "default": ["python 3.11.*", "scipy", "cloudpickle", "prefix-probe"],
+            "default": ["python 3.11.*", "numpy", "cloudpickle", "prefix-probe"],
+            "large": ["python 3.11.*", "scipy", "cloudpickle", "prefix-probe"],
             "small": ["prefix-probe", "libzlib"],
             "wheels": ["python 3.11.*", "prefix-probe"],
         },

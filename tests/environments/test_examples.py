@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -136,8 +137,8 @@ def test_every_route_has_a_line_in_the_readme() -> None:
 def test_one_command_ends_with_a_network_that_predicts(
     route: str, digits: Path, data: Path, apptainer_on_path: str, tmp_path: Path
 ) -> None:
-    """The script of each route leaves mnist_cnn.pt; it loads again in another run, and is right most of
-    the time.
+    """The script of each route leaves mnist_cnn.pt, whole, of a network that is right most of the time; it
+    loads again in another run.
     """
     folder = shutil.copytree(digits, tmp_path / "digits")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -149,8 +150,13 @@ def test_one_command_ends_with_a_network_that_predicts(
     )
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "epoch 3: " in trained.stdout
+    assert float(trained.stdout.partition("epoch 3: ")[2].split("test accuracy ")[1].split()[0]) > 0.9
     assert (folder / "mnist_cnn.pt").stat().st_size > 100_000
+    with zipfile.ZipFile(folder / "mnist_cnn.pt") as network:
+        assert network.testzip() is None
     assert load_run("trained").status().state == "completed"
+    if route != "squashfs":  # that run is in the usual bundle, whatever the first was in
+        return
     predicted = subprocess.run(
         [*(sys.executable, "-m", "wingspan", "run", "predict", "--pool", "personal", "--follow", "-q")],
         cwd=folder,

@@ -26,15 +26,15 @@ def where(number):
     """Where a component runs, and what it finds there."""
     import sys
 
-    import scipy
+    import numpy
 
-    return number, sys.prefix, scipy.__file__
+    return number, sys.prefix, numpy.__file__
 
 
 def _check(outputs, *, prefix="/opt/wingspan/environment"):
     assert [output[0] for output in outputs] == list(range(len(outputs)))
-    for _, where_it_ran, scipy in outputs:
-        assert scipy.startswith(where_it_ran)
+    for _, where_it_ran, numpy in outputs:
+        assert numpy.startswith(where_it_ran)
         if prefix:
             assert where_it_ran == prefix
 
@@ -214,7 +214,7 @@ def test_an_unknown_environment_is_told(local_workspace, bundle_cache):
 @pytest.mark.htcondor
 @pytest.mark.parametrize("kind", ["squashfs", "pack", "oci"])
 def test_each_kind_carries_the_environment_to_a_personal_pool(kind, environment, bundle_cache, personal_pool):
-    """Components on a real HTCondor pool import SciPy from the bundle."""
+    """Components on a real HTCondor pool import NumPy from the bundle."""
     options = wingspan.Options(environment=attrs.evolve(environment, kind=kind))
     m = wingspan.map(where, range(6), pool=PersonalHTCondorPool(personal_pool), options=options)
     m.wait(timeout=PATIENCE)

@@ -19,8 +19,8 @@ import pytest
 import tomlkit
 
 from _engines import engine_folders
-from _jupyter import free_port
 from _podman import own_podman
+from _ports import free_port
 from _waiting import PATIENCE, until
 from wingspan.errors import SettingsError
 from wingspan.notebooks.images import FLAVOURS, Image, ImageError, build_image, push_image, write_recipe

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from _jupyter import Server, free_port
+from _jupyter import Server
+from _ports import free_port
 from _waiting import PATIENCE, until
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.personal.processes import kill_all

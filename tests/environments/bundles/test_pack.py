@@ -138,7 +138,7 @@ def test_the_stock_header_would_read_ours(build: Build) -> None:
 
 def test_lines_are_short(build: Build) -> None:
     """No line of the script is longer than 320 kB: sed holds a line in memory."""
-    with build("default", "pack", executable=True).path.open("rb") as file:
+    with build("large", "pack", executable=True).path.open("rb") as file:
         assert max(len(line) for line in file) < 320_000
 
 
@@ -147,7 +147,7 @@ def test_a_pack_unpacks_itself_in_little_memory(build: Build, tmp_path: Path) ->
     """On a machine with python3 and libzstd only, the script makes a working environment in at most 50 MB
     of memory.
     """
-    script = build("default", "pack", executable=True).path
+    script = build("large", "pack", executable=True).path
     program = (
         "import resource, subprocess, sys\n"
         "code = subprocess.call(sys.argv[1:])\n"
@@ -204,8 +204,8 @@ def test_the_disk_that_is_asked_for_is_enough(build: Build, small_disk: Callable
     """What `Bundle.disk_bytes` says holds the script, its archive and the environment while it is
     unpacked.
     """
-    bundle = build("default", "pack", executable=True)
-    installed = build("default").manifest.installed_bytes  # type: ignore[union-attr]
+    bundle = build("large", "pack", executable=True)
+    installed = build("large").manifest.installed_bytes  # type: ignore[union-attr]
     asked = bundle.disk_bytes(installed)
     assert asked < 3 * installed
     slack = 20_000_000  # a file takes whole pages
@@ -219,7 +219,7 @@ def test_the_disk_that_is_asked_for_is_enough(build: Build, small_disk: Callable
 def test_a_full_disk_is_told_as_such(build: Build, small_disk: Callable[[int], Path], size: int) -> None:
     """No room for the archive, or for what is in it: exit code 123, how much is free, and nothing is left."""
     folder = small_disk(size)
-    done = _unpack_itself(build("default", "pack", executable=True).path, folder)
+    done = _unpack_itself(build("large", "pack", executable=True).path, folder)
     assert done.returncode == 123, done.stderr
     assert "no room" in done.stderr
     assert list(folder.iterdir()) == []
@@ -532,7 +532,7 @@ def test_a_pack_of_another_version(build: Build, tmp_path: Path) -> None:
 
 def test_reading_a_large_script_takes_little_memory(build: Build) -> None:
     """Our own reader of self-extracting packs decodes as it goes."""
-    script = build("default", "pack", executable=True).path
+    script = build("large", "pack", executable=True).path
     assert script.stat().st_size > 60e6
     program = (
         "import resource, sys; from pathlib import Path; from wingspan.environments.bundles.kinds import pack\n"
