@@ -125,8 +125,8 @@ def test_a_torn_checkpoint_is_never_taken(tmp_path_factory, cut, flip, sizes):
     torn = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] if flip else whole[:at]
     kept[-1].write_bytes(torn)
     reader = Checkpoints(FileTransport(str(folder)), KEY, "0.1", lambda: None)
-    assert reader.may_have(7, 0)
-    assert not reader.may_have(8, 0)
+    assert reader.left(0) == {7}
+    assert writer.left(0) == set()
     out = tmp_path_factory.mktemp("out")
     files = reader.restore(7, "function.pkl", str(out))
     assert [one["path"] for one in files] == [f"f{number}" for number in range(len(sizes))]

@@ -31,6 +31,9 @@ SCRATCH, WORK = "scratch", "work"
 KEPT = 2
 
 
+_NOBODY: "Set[int]" = set()
+
+
 class Torn(Exception):
     """The checkpoint is cut, or not signed by a worker of this map."""
 
@@ -112,16 +115,14 @@ class Checkpoints(object):
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def may_have(self, component: "int", number: "int") -> "bool":
-        """Whether an earlier execution of `component`, which is done in round `number` now, may have left
-        one.
-        """
+    def left(self, number: "int") -> "Set[int]":
+        """Components of which earlier executions may have left one, for those that round `number` does."""
         if not number and self._name.endswith(".0"):
-            return False  # nobody else has begun it
+            return _NOBODY  # what this worker does now, nobody has begun before
         if number not in self._listed:
             # Whatever was left before the round was published is there by now.
             self._listed[number] = {int(name) for name in self._transport.names(FOLDER) if name.isdigit()}
-        return component in self._listed[number]
+        return self._listed[number]
 
     def restore(self, component: "int", function: "str", folder: "str") -> "Optional[List[Dict[str, Any]]]":
         """Write the files of the newest whole checkpoint into `folder`, called by their numbers: what they

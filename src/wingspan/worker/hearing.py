@@ -56,7 +56,7 @@ class Hearing(object):
 
     def may_go_on(self, components: "Sequence[int]", number: "int") -> "bool":
         """Whether one of these may have a checkpoint, in round `number`."""
-        return any(self.checkpoints.may_have(component, number) for component in components)
+        return any(one in components for one in self.checkpoints.left(number))
 
     def done(self, components: "Sequence[int]", failed: "Sequence[int]") -> "None":
         """These components have a record; those that `failed` are errors."""
@@ -125,7 +125,7 @@ def _restore_checkpoint(hearing: "Hearing", at: "At", fields: "Dict[str, Any]") 
     """The component begins: what an earlier execution has kept is put into ``folder``, and ``files`` there
     says what it is.
     """
-    if not hearing.checkpoints.may_have(at[2], at[0]):
+    if at[2] not in hearing.checkpoints.left(at[0]):
         return {"restored": False}
     files = hearing.checkpoints.restore(at[2], hearing.function, fields["folder"])
     if files is None:
