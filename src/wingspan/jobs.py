@@ -95,6 +95,8 @@ class JobDescription:
         profile: Site profile whose options of sbatch the jobs get; None: the one of the settings. For
             HTCondor it was applied before.
         submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
+        notification: When the scheduler mails: ``never``, ``complete``, ``error`` or ``always``.
+        notify_user: Whom; None: the owner, in the scheduler's way.
     """
 
     name: str
@@ -122,6 +124,8 @@ class JobDescription:
     custom: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
     profile: str | None = None
     submit: Mapping[str, str] = attrs.field(factory=dict)
+    notification: str = "never"
+    notify_user: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -172,6 +172,11 @@ def _check_inputs_are_there(options: Options, opened: Opened | None, chain: Chai
 
 def _check_pool(options: Options, pool: Pool) -> None:
     """See that the pool takes such workers, before anything is written."""
+    if options.notification != "never" and not pool.sends_mail:
+        raise SettingsError(
+            f"the {pool.kind} pool sends no mail, and notification={options.notification!r}",
+            hint="Options(on_done=…) calls a command of yours when the map is complete, on every pool",
+        )
     if not pool.hands_out_gpus and options.workers != 0:
         pool.check_gpus(JobDescription(name="", executable="", resources=resources_of(options)))
     check_site(options, pool, load_settings().data_dir)

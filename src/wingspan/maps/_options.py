@@ -26,7 +26,7 @@ _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESERVED = frozenset(
     """
     arguments error environment executable getenv initialdir input jobbatchname leave_in_queue log
-    max_materialize notification output queue should_transfer_files stderr stdout stream_error
+    max_materialize output queue should_transfer_files stderr stdout stream_error
     stream_output submit_event_notes transfer_executable transfer_input_files transfer_output_files
     transfer_output_remaps universe wantioproxy when_to_transfer_output on_exit_remove batch_name
     wingspanmap
@@ -101,6 +101,9 @@ class Options:
         seed: Seed of the map, a whole number: the seeds of its components follow from it
             (`wingspan.component`). None: one that the system draws; `Map.seed` tells which.
         submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
+        notification: When HTCondor or Slurm mails you about workers: ``"never"``, ``"complete"``, ``"error"``
+            or ``"always"``. HTCondor mails for each worker's job, Slurm for each submission.
+        notify_user: Whom they mail, ``"me@example.org"``; None: you, in the way of the site.
         memo: Take outputs that are there already, of an earlier map with the same function, input and
             environment, and compute only what is missing; see ``docs/memo.md``.
         on_done: A shell command that is called on this machine when the map is complete, once, by whoever
@@ -135,6 +138,8 @@ class Options:
     submit: Mapping[str, str]
     on_done: str | None
     memo: bool
+    notification: str
+    notify_user: str | None
     input_files: tuple[str, ...]
     component_input_files: tuple[Any, ...] | None
     output_remaps: Any
@@ -176,6 +181,8 @@ class Options:
         submit: Mapping[str, Any] | None = None,
         on_done: str | None = None,
         memo: bool = False,
+        notification: str = "never",
+        notify_user: str | None = None,
         input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         component_input_files: Iterable[Any] | None = None,
         output_remaps: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None,
@@ -217,6 +224,8 @@ class Options:
             submit=_check_submit(submit or {}),
             on_done=_check_command(on_done),
             memo=_check_switch("memo", memo),
+            notification=_check_notification(notification),
+            notify_user=_check_user(notify_user),
             input_files=paths(input_files),
             component_input_files=per_component(component_input_files),
             output_remaps=remaps(output_remaps),
@@ -323,6 +332,30 @@ def _time_limit(value: float | str | datetime.timedelta | None) -> float | None:
             raise SettingsError(f"component_timeout = {value!r} is no time", hint='write "90 min" or seconds')
         return seconds
     return parse_duration(seconds, "component_timeout")
+
+
+#: When HTCondor mails (condor_submit, notification).
+_NOTIFICATIONS = ("never", "complete", "error", "always")
+
+
+def _check_notification(notification: str) -> str:
+    low = notification.lower() if isinstance(notification, str) else None
+    if low not in _NOTIFICATIONS:
+        raise SettingsError(
+            f"notification={notification!r} is none of {', '.join(_NOTIFICATIONS)}",
+            hint='notification="complete", or on_done="…" for a command of yours',
+        )
+    return str(low)
+
+
+def _check_user(notify_user: str | None) -> str | None:
+    if notify_user is not None and (
+        not isinstance(notify_user, str) or not re.fullmatch(r"[\w.+%-]+(@[\w.-]+)?", notify_user, re.ASCII)
+    ):
+        raise SettingsError(
+            f"notify_user={notify_user!r} is no address of mail", hint='notify_user="me@example.org"'
+        )
+    return notify_user
 
 
 def _check_command(on_done: str | None) -> str | None:

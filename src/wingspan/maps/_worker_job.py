@@ -74,6 +74,8 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         note=note_of(first, count),
         custom={"WingspanMap": folder.info.id, **options.custom},
         submit=submit,
+        notification=options.notification,
+        notify_user=options.notify_user,
     )
     return _inside(for_site(job, options, pool), folder, pool)
 

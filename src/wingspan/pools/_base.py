@@ -145,6 +145,8 @@ class Pool(Protocol):
     #: A job that asks for GPUs gets devices of its own; else it finds them itself, and others may find the
     #: same.
     hands_out_gpus: bool
+    #: Its scheduler can mail when jobs end.
+    sends_mail: bool
     #: It belongs to one person: its scheduler may be asked as often as one likes.
     own: bool
     #: The program that opens a shell in a job, or a job that is a shell; None: there is none.
@@ -351,6 +353,7 @@ class PlainPool:
     follows_site = False
     renders_profile = False
     hands_out_gpus = False
+    sends_mail = False
     own = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = None
 

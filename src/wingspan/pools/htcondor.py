@@ -59,6 +59,7 @@ class HTCondorPool(PlainPool):
     takes_requirements = True
     follows_site = True
     hands_out_gpus = True
+    sends_mail = True
     shells: Literal["condor_ssh_to_job", "srun"] | None = "condor_ssh_to_job"
 
     def title(self) -> str:

@@ -48,6 +48,7 @@ class SlurmPool(PlainPool):
     follows_site = True
     renders_profile = True
     hands_out_gpus = True
+    sends_mail = True
     shells: Literal["condor_ssh_to_job", "srun"] | None = "srun"
 
     def title(self) -> str:
@@ -251,6 +252,10 @@ def _give_order(order: str, names: Sequence[str], *more: str) -> PoolError | Non
     return refusal
 
 
+#: HTCondor's words for when to mail, in Slurm's (sbatch(1)).
+_MAIL_TYPES = {"complete": "END", "error": "FAIL", "always": "ALL"}
+
+
 def _options(job: JobDescription) -> list[str]:
     """What sbatch is told (sbatch(1)); what a site wants in addition is in its profile."""
     from wingspan.pools.profiles import find_profile, load_profile
@@ -289,6 +294,10 @@ def _options(job: JobDescription) -> list[str]:
         options.append(f"--gpus-per-node={resources.gpus}")
     if job.note:
         options.append(f"--comment={job.note}")
+    if job.notification != "never":
+        options.append(f"--mail-type={_MAIL_TYPES[job.notification]}")
+    if job.notify_user:
+        options.append(f"--mail-user={job.notify_user}")
     options += [f"--{name}={value}" for name, value in profile.sbatch.items()]
     constraint = profile.slurm_constraint(resources)
     return [*options, f"--constraint={constraint}"] if constraint else options

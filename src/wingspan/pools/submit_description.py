@@ -217,7 +217,8 @@ def submit_description(
         ),
         ("requirements", job.requirements and joined(job.requirements)),
         ("max_idle", str(job.max_idle) if job.max_idle is not None and job.max_idle < job.count else None),
-        ("notification", "never"),
+        ("notification", job.notification),
+        ("notify_user", job.notify_user and joined(job.notify_user)),
         ("submit_event_user_notes", submit_value(job.note) if job.note else None),
     ]
     lines += [(name, joined(str(value))) for name, value in job.submit.items()]
