@@ -175,13 +175,6 @@ def test_a_function_that_takes_one_argument_is_let_through(func) -> None:
     check_one_argument(func)
 
 
-def test_several_iterables_are_for_starmap() -> None:
-    """map(f, xs, ys), as Python's own map has it, is answered with zip and starmap."""
-    with pytest.raises(InvalidInputs) as caught:
-        wingspan.map(pow, [1, 2], [3, 4])  # type: ignore[arg-type]
-    assert "zip" in str(caught.value.hint)
-
-
 @pytest.mark.parametrize(
     ("name", "named"), [("MapOptions", "wingspan.Options"), ("get_tags", "wingspan.tags"), ("laod", "'load'")]
 )
