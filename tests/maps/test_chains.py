@@ -169,3 +169,16 @@ def test_inputs_again_and_bad_input() -> None:
         (tag,) = set(wingspan.tags()) - {"first", "short", "second"}
         with pytest.raises(wingspan.InvalidInputs, match="executor"):
             wingspan.load(tag).map(ten)
+
+
+def test_clean_keeps_what_a_chain_needs(gate: SimpleNamespace) -> None:
+    """A map without a name stays as long as a later one has outputs of it to take, and goes after that."""
+    wait = gate.wait
+    first = wingspan.map(abs, [-1, -2], pool="local", options=ONE)
+    second = first.map(lambda x: wait() or x, pool="local", tag="second")
+    first.wait(timeout=PATIENCE)
+    assert wingspan.clean() == ()
+    gate.open()
+    second.wait(timeout=PATIENCE)
+    assert list(second) == [1, 2]
+    assert wingspan.clean() == (first.tag,)

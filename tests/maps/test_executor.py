@@ -240,7 +240,8 @@ def test_others_may_look_at_an_open_map(executor: Executor) -> None:
     """Another process sees its calls as components; it is never taken for complete while calls may come."""
     assert executor.submit(abs, -1).result(PATIENCE) == 1
     m = the_map()
-    assert (len(m), m[0]) == (1, 1)
+    assert (len(m), m[0], m.function_name) == (1, 1, "Executor")
+    assert wingspan.clean() == ()
     with pytest.raises(wingspan.MapTimeout):
         m.wait(timeout=0.01)
     assert executor.submit(abs, -2).result(PATIENCE) == 2

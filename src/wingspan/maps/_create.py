@@ -122,6 +122,7 @@ def create(
         inputs=inputs,
         info=attrs.evolve(
             info,
+            function="Executor" if opened else info.function,
             open=attrs.asdict(opened) if opened else None,
             chain=chain.facts(own_pool=pool.own) if chain else None,
         ),

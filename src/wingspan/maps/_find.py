@@ -102,8 +102,23 @@ def _remove_damaged(tag: str, force: bool) -> None:
     remove_map_folder(path, tag)
 
 
+def _needed_by_chains() -> set[str]:
+    """Ids of maps whose outputs later maps have still to take."""
+    needed: set[str] = set()
+    for tag in tags():
+        with contextlib.suppress(WingspanError):
+            found = load(tag)
+            chain = found._folder.info.chain
+            if chain:
+                found._keeper.refresh()
+                if not found._keeper.finished:
+                    needed.update(chain["maps"])
+    return needed
+
+
 def _is_at_rest(found: Map, consumed: bool) -> bool:
-    """Nobody named it, or (`consumed`) somebody has read all its outputs; and no job works on it.
+    """Nobody named it, or (`consumed`) somebody has read all its outputs; and no job works on it, and no
+    executor.
 
     A map that has never had a job may be being made at this moment, or wait for external workers: it is not
     at rest.
@@ -112,6 +127,8 @@ def _is_at_rest(found: Map, consumed: bool) -> bool:
         return False
     found._keeper.refresh()
     keeper = found._keeper
+    if keeper.results.is_open:
+        return False
     if keeper.finished:
         return True
     begun = keeper.jobs.by_worker or time.time() - found.created.timestamp() > _STALE
@@ -121,6 +138,8 @@ def _is_at_rest(found: Map, consumed: bool) -> bool:
 def clean(*, all: bool = False, consumed: bool = False) -> tuple[str, ...]:
     """Remove maps that nobody named and that have no jobs (with `all`: every map), and what crashes left
     behind.
+
+    Maps that an executor has, and those whose outputs a chain has still to take, stay.
 
     Args:
         all: Remove every map.
@@ -135,9 +154,11 @@ def clean(*, all: bool = False, consumed: bool = False) -> tuple[str, ...]:
     """
     removed: list[str] = []
     kept: dict[str, PoolError] = {}
+    needed = set() if all else _needed_by_chains()
     for tag in tags():
         try:
-            doomed = all or _is_at_rest(load(tag), consumed)
+            found = load(tag)
+            doomed = all or (found.path.name not in needed and _is_at_rest(found, consumed))
         except TagNotFound:
             continue
         except WingspanError:
