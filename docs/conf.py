@@ -64,6 +64,9 @@ PARTS = {
     "How-to": [
         "maps",
         "inside-a-component",
+        "files-of-maps",
+        "executor",
+        "chains",
         "memo",
         "requests",
         "runs",

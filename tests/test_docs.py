@@ -63,3 +63,10 @@ def test_changelog_is_what_towncrier_writes_to() -> None:
     assert [
         name for name in fragments if not re.search(r"\.(feature|change|bugfix)(\.\d+)?\.md$", name)
     ] == []
+
+
+def test_every_page_has_a_place_in_the_navigation() -> None:
+    """A page that the site does not list is found by nobody."""
+    listed = (ROOT / "docs/conf.py").read_text(encoding="utf-8")
+    pages = [page.relative_to(ROOT / "docs").with_suffix("") for page in (ROOT / "docs").rglob("*.md")]
+    assert [str(page) for page in pages if f'"{page}"' not in listed] == []
