@@ -61,9 +61,9 @@ def watch(components: int, seconds: float) -> dict[str, float]:
             time.sleep(0.05)
         return number
 
-    # The last component waits, and with it those that its worker has done just before: the map goes on.
+    # The last component waits, and with it its block, of which nothing is told before: the map goes on.
     m = wingspan.map(component, range(components), pool="local")
-    while m.status().counts[wingspan.ComponentStatus.IDLE] > components // 100:
+    while m.status().counts[wingspan.ComponentStatus.IDLE] > components // 20:
         time.sleep(0.2)
 
     # From now on something changes with every look: single components are done again.

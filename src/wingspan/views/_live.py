@@ -21,7 +21,7 @@ __all__ = ["Live", "live"]
 
 _log = logging.getLogger("wingspan")
 
-#: Seconds between two looks at least; and while nothing is expected to change.
+#: Seconds from one look to the next at least; and while nothing is expected to change.
 _SOON, _SELDOM = 0.24, 1.0
 #: A look that takes a second is followed by so many seconds of rest: looking takes less than 3 % of a core.
 _REST = 36.0
@@ -126,7 +126,7 @@ class Live:
                 if not watchers:
                     self._thread = None
                     return
-            begin = time.thread_time()
+            begin, began = time.thread_time(), time.monotonic()
             try:
                 view = self.view()
             except WingspanError as error:
@@ -145,7 +145,8 @@ class Live:
                     self._watchers.clear()
                 continue
             cost = time.thread_time() - begin
-            self._wake.wait(max(_SELDOM if view.is_done else _SOON, _REST * cost))
+            pause = (_SELDOM if view.is_done else _SOON) - (time.monotonic() - began)
+            self._wake.wait(max(pause, _REST * cost))
             self._wake.clear()
 
     def _tell(self, number: int, seen: Seen, view: View) -> None:
