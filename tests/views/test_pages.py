@@ -140,6 +140,14 @@ def test_the_page_in_a_browser(dashboard, gated, page):
     page.get_by_role("button", name="Run failed ones again").click()
     until(lambda: text_of(page, ".ws-state") == "done", lambda: text_of(page, ".ws"))
     assert m.status().is_done
+    # So far only cells that changed were painted; all are, once the board has had the focus.
+    page.get_by_role("tab", name="Components").click()
+    canvas, board = page.locator(".ws-board canvas"), page.locator(".ws-board")
+    painted = canvas.evaluate("canvas => canvas.toDataURL()")
+    board.focus()
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != painted
+    board.evaluate("board => board.blur()")
+    assert canvas.evaluate("canvas => canvas.toDataURL()") == painted
 
 
 @pytest.mark.slow
