@@ -413,6 +413,17 @@ def test_a_map_that_says_something_else_of_itself_gives_nothing(what: str) -> No
     assert second.why(0).startswith("computed")
 
 
+def test_inputs_that_come_later_are_not_compared() -> None:
+    """What a chain or an executor computes is computed, however alike two of them look before."""
+    for given in (3, 4):
+        first = wingspan.map(abs, [-given], pool="local")
+        second = first.map(abs, options=wingspan.Options(memo=True))
+        assert list(second) == [given]
+        assert "gets its inputs later" in second.why(0)
+    with wingspan.Executor(pool="local", options=wingspan.Options(memo=True)) as executor:
+        assert executor.submit(abs, -5).result(PATIENCE) == 5
+
+
 def test_what_cannot_be_compared_is_computed(caplog: pytest.LogCaptureFixture) -> None:
     """A map with files, whose content nobody compares, is computed, and that is said."""
     for _ in range(2):

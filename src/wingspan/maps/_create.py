@@ -110,7 +110,7 @@ def create(
     prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
     info = _info_of(func, call, tag, pool, options, prepared[1] if prepared else None)
     memo = None
-    if options.memo and opened is None:
+    if options.memo and opened is None and chain is None:  # else the inputs are not here yet
         from wingspan.maps._memo import Memo
 
         memo = Memo(func, function, info)

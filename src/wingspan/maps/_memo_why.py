@@ -23,7 +23,8 @@ def why(folder: MapFolder, component: int) -> str:
     facts = facts_of(folder.path)
     if facts is None:
         return (
-            "computed: nothing was looked for, the map was made without memo=True or holds what has no digest"
+            "computed: nothing was looked for. The map was made without memo=True, has files, gets its inputs later "
+            "(from another map, or an executor), or its function holds what cannot be compared"
         )
     if (origin := hits_of(facts, component)) is not None:
         return (
