@@ -217,6 +217,17 @@ def test_what_is_no_remap(remaps: Any) -> None:
         Options(output_remaps=remaps)
 
 
+def test_remaps_and_files_of_several_layers() -> None:
+    """Layers of options are joined: destinations name by name, files of the map all together."""
+    usual = Options(output_remaps={"a": "/tmp/a", "b": "/tmp/b"}, input_files=["x", "y"])
+    both = usual.merged(Options(output_remaps={"b": "s3://h/b"}, input_files=["y", "z"]))
+    assert both.output_remaps == {"a": "/tmp/a", "b": "s3://h/b"}
+    assert both.input_files == ("x", "y", "z")
+    assert usual.merged(Options(output_remaps=[{"a": "/tmp/c"}])).output_remaps == [{"a": "/tmp/c"}]
+    assert usual.output_remaps == {"a": "/tmp/a", "b": "/tmp/b"}
+    assert Options.from_dict(both.as_dict()).output_remaps == both.output_remaps
+
+
 def test_remaps_of_each_component(tmp_path: Path) -> None:
     """Each component may have a table of its own, to file:// URLs too; a URL that nobody can send to is an
     error that says so.

@@ -9,7 +9,7 @@ from typing import Any
 from wingspan._kept_files import is_url
 from wingspan.errors import SettingsError
 
-__all__ = ["copied", "paths", "per_component", "remaps"]
+__all__ = ["copied", "joined_remaps", "paths", "per_component", "remaps"]
 
 
 def paths(given: Any) -> tuple[str, ...]:
@@ -90,6 +90,12 @@ def _no_remap(given: Any) -> SettingsError:
         f"output_remaps={given!r:.60} says not where files go",
         hint='for example output_remaps={"out.csv": "osdf:///ospool/me/out-{component}.csv"}',
     )
+
+
+def joined_remaps(earlier: Any, later: Any) -> Any:
+    """Both tables, name by name, where they are for all components; else the later one."""
+    several = isinstance(earlier, list) or isinstance(later, list)
+    return later if several else {**earlier, **later}
 
 
 def copied(remaps: Any) -> Any:

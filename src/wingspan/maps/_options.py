@@ -14,7 +14,7 @@ import attrs
 from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration
-from wingspan.maps._file_options import copied, paths, per_component, remaps
+from wingspan.maps._file_options import copied, joined_remaps, paths, per_component, remaps
 from wingspan.maps._requests import is_for_each, most_of, parse_request, positive, values_of
 from wingspan.settings import Settings, origins
 
@@ -312,6 +312,7 @@ def _by_name(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, 
 _JOINED: dict[str, Callable[[Any, Any], Any]] = {
     "custom": _by_name,
     "submit": _by_name,
+    "output_remaps": joined_remaps,
     "input_files": lambda earlier, later: tuple(dict.fromkeys((*earlier, *later))),
 }
 
