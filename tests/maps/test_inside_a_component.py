@@ -112,6 +112,25 @@ def test_progress_is_seen_while_a_component_runs(gate):
     assert m.progress == {}
 
 
+def test_a_forked_process_gets_no_scratch_folder_of_its_own():
+    """Nobody would remove it: the component's own process has to ask for it first."""
+
+    def work(x):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                wingspan.component().scratch
+            except RuntimeError as error:
+                os.write(writing, str(error).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.close(writing)
+        return os.read(reading, 1000).decode()
+
+    assert "one that it has forked off" in wingspan.map(work, [0], pool="local")[0]
+
+
 def test_what_is_no_progress_is_refused():
     """A fraction that is no number is an error; one out of bounds is taken for the bound."""
     with pytest.raises(ValueError, match="no number"):

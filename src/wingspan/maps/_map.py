@@ -373,7 +373,7 @@ class Map(Origins, Changing, Fetching, Showable):
         if components is None:
             self._keeper.act("remove", "cancelled by its owner through wingspan")
             return ()
-        given = [components] if isinstance(components, int) else components
+        given = components if isinstance(components, Iterable) else [components]
         chosen = sorted_numbers([self._component(component) for component in given], len(self))
         return cancel_components(self._folder, self._keeper, chosen)
 

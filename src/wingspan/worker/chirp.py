@@ -199,12 +199,16 @@ class ChirpTransport(object):
             self._close(descriptor)
 
     def write_pieces(self, path: "str", pieces: "Iterable[Union[bytes, memoryview]]") -> "None":
-        descriptor = self._open(path, "wct")
         try:
-            for piece in pieces:
-                self._write(descriptor, piece)
-        finally:
-            self._close(descriptor)
+            descriptor = self._open(path, "wct")
+            try:
+                for piece in pieces:
+                    self._write(descriptor, piece)
+            finally:
+                self._close(descriptor)
+        except self._error as error:
+            # Such as a full disk there: whoever asked for it is told, and the worker goes on.
+            raise OSError("%s: %s: %s" % (path, type(error).__name__, error))
 
     def remove(self, path: "str") -> "None":
         try:

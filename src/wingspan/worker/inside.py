@@ -233,7 +233,7 @@ class _AtWork(Component):
     def __init__(self, work: "Work", at: "Tuple[int, int, int]") -> "None":
         self.at = at
         self._work = work
-        self._pid = os.getpid()
+        self._pid = work.pid
         self._folder = work.folder()
         self._kept_at = float("-inf")
         facts = work.facts
@@ -323,6 +323,7 @@ class Work(object):
     Attributes:
         facts: Of the map: its `tag` and its `seed`.
         open: The component has something that must be cleared away when it is done.
+        pid: The process that calls the function, and not one that it forks off.
 
     Args:
         position: Answers ``(round, attempts before, component)``, or None between two components.
@@ -343,6 +344,7 @@ class Work(object):
         self.position, self.speaker, self.facts = position, speaker, facts
         self.departures, self.folder = departures, folder
         self.open = False
+        self.pid = os.getpid()
         self._current: "Optional[_AtWork]" = None
 
     def current(self) -> "_AtWork":
