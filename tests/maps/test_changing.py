@@ -131,3 +131,14 @@ def test_pause_resume_and_edit_on_the_command_line(data_dir, gate) -> None:
     m.remove()
     with pytest.raises(wingspan.MapRemoved):
         m.set_memory("1GB")
+
+
+def test_rerun_asks_for_more_on_the_command_line(data_dir) -> None:
+    """`--memory`, `--disk` and `--cpus` are the options of `Map.rerun`."""
+    m = wingspan.map(abs, [-1, -2], tag="more", pool="local", options=Options(workers=1))
+    m.wait(PATIENCE)
+    words = ["rerun", "more", "1", "--memory", "70MB", "--disk", "2GB", "--cpus", "2"]
+    CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False)
+    m.wait(PATIENCE)
+    (again,) = [one.options for one in m.requests if one.components == (1,)]
+    assert (again.request_memory, again.request_disk, again.request_cpus) == (70 << 20, 2 << 30, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -144,6 +144,11 @@ class _Components(_RangeType):
     help="Call the function as its file has it now.",
 )
 @click.option("--function", metavar="FILE:NAME", help="Call this function instead: train.py:simulate.")
+@click.option("--memory", metavar="SIZE", help="They ask for so much memory from now on: 8GB.")
+@click.option("--disk", metavar="SIZE", help="They ask for so much disk from now on: 20GB.")
+@click.option(
+    "--cpus", type=click.IntRange(min=1), metavar="N", help="They ask for so many cores from now on."
+)
 def rerun(
     *,
     tag: str,
@@ -152,6 +157,9 @@ def rerun(
     everything: bool,
     current: bool,
     function: str | None,
+    memory: str | None,
+    disk: str | None,
+    cpus: int | None,
 ) -> None:
     """Do components of a map again: numbers and ranges (7 3-9), or those that have no output.
 
@@ -185,8 +193,10 @@ def rerun(
     if function is not None and current:
         raise click.UsageError("give --function or --with-current-inputs, not both")
     func = import_function(function) if function else current_function(one.functions[-1]) if current else None
+    asked: dict[str, Any] = {"request_memory": memory, "request_disk": disk, "request_cpus": cpus}
+    given = {name: value for name, value in asked.items() if value is not None}
     with notes():
-        again = one.rerun(chosen, function=func)
+        again = one.rerun(chosen, function=func, options=wingspan.Options(**given) if given else None)
     echo(
         f"{tag}: {counted(count, 'component')} again, with {again.function}; "
         f"wingspan wait {tag} waits for them"
