@@ -24,7 +24,7 @@ from wingspan._files import JsonLog, disk_error
 from wingspan.errors import WingspanError
 from wingspan.maps._commands import forget_command
 from wingspan.maps._errors import MapDamaged, MapError, MapRemoved
-from wingspan.maps._info import FORMAT, FORMATS, MapInfo
+from wingspan.maps._info import FORMATS, MapInfo
 from wingspan.maps._pickled import Pickled
 from wingspan.maps._tags import remove_tag
 from wingspan.pools.submissions import SubmissionLog
@@ -125,7 +125,7 @@ class MapFolder:
             raise self.damaged(f"map.json does not say {', '.join(sorted(missing))}")
         if plain["format"] not in FORMATS:
             raise MapError(
-                f"the map in {self.path} has format {plain['format']}, this Wingspan reads {FORMAT}",
+                f"the map in {self.path} has format {plain['format']}, this Wingspan reads up to {max(FORMATS)}",
                 hint="use the Wingspan that made it, or a newer one",
             )
         try:

@@ -228,7 +228,7 @@ def plan_for(
 
 def _block_size(kind: "str", count: "int", workers: "int", block_size: "Optional[int]") -> "int":
     if kind == REPAIR:
-        # Whoever took their worker down is lost again: alone this time.
+        # A component that took its worker down may do so again: one component a block.
         return max(1, -(-count // MAX_BLOCKS))
     return block_size or choose_block_size(count, workers)
 
