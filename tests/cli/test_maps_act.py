@@ -121,6 +121,24 @@ def test_a_pattern_without_a_match_is_an_error(run: Run) -> None:
     assert "nothing-*" in err
 
 
+@pytest.mark.parametrize("wrong", ["99", "5-2", "x", "1-99"])
+def test_cancel_does_nothing_where_a_word_is_wrong(run: Run, wrong: str) -> None:
+    """What is no component and no tag is an error, and the map before it is not cancelled."""
+    m = wingspan.map(abs, range(9), tag="waits", pool="local", options=wingspan.Options(workers=0))
+    code, out, err = run("cancel", "waits", wrong)
+    assert (code, out) == (1 if wrong == "x" else 2, ""), err
+    assert wingspan.ComponentStatus.REMOVED not in m.components_by_status()
+
+
+def test_files_of_components_that_have_none(run: Run, failing: wingspan.Map) -> None:
+    """Numbers beyond the last, and components that failed and sent nothing, are errors, not tracebacks."""
+    for command in ("fetch", "path"):
+        assert run(command, "sums", "99").code == 2
+        code, _, err = run(command, "sums", "3")
+        assert code == 1
+        assert "component 3 of map 'sums' failed, and had sent no files before" in err
+
+
 def test_no_map_named_is_a_usage_error(run: Run) -> None:
     """A command that acts on maps never guesses which."""
     for command in ("hold", "release", "vacate", "rm", "wait"):

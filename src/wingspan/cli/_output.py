@@ -7,7 +7,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -31,6 +31,7 @@ __all__ = [
     "own_words_for_interrupts",
     "print_json",
     "progress_text",
+    "refuse_beyond",
     "selected",
     "several_maps",
     "short_name",
@@ -118,6 +119,17 @@ def selected(tags: Sequence[str], patterns: Sequence[str], everything: bool) -> 
         else:
             found.append(given)
     return list(dict.fromkeys(found))
+
+
+def refuse_beyond(one: Map, components: Iterable[int]) -> None:
+    """Refuse numbers that no component of the map has.
+
+    Raises:
+        click.UsageError: One of `components` is beyond the last.
+    """
+    for number in components:
+        if number >= len(one):
+            raise click.UsageError(f"{one.tag} has the components 0 to {len(one) - 1}, not {number}")
 
 
 def not_found(name: str) -> TagNotFound:

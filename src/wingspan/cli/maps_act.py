@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wingspan._words import counted
-from wingspan.cli._output import TAG, confirm, notes, selected, several_maps
+from wingspan.cli._output import TAG, confirm, notes, refuse_beyond, selected, several_maps
 from wingspan.cli._terminal import echo
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ __all__ = ["cancel", "clean", "edit", "hold", "pause", "release", "rerun", "resu
 
 
 def _act(action: str, done: str, tags: Sequence[str]) -> None:
+    """Do it to all of them, or to none if one of the tags is wrong."""
     import wingspan
 
-    for tag in tags:
-        getattr(wingspan.load(tag), action)()
+    for tag, one in [(tag, wingspan.load(tag)) for tag in tags]:
+        getattr(one, action)()
         echo(f"{tag}: {done}")
 
 
@@ -102,7 +103,9 @@ def cancel(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -
     if components and not patterns and not everything:
         import wingspan
 
-        done = wingspan.load(tags[0]).cancel(components)
+        one = wingspan.load(tags[0])
+        refuse_beyond(one, components)
+        done = one.cancel(components)
         left = len(components) - len(done)
         kept = f"; {counted(left, 'component')} had an outcome, which is kept" if left else ""
         echo(f"{tags[0]}: {counted(len(done), 'component')} cancelled{kept}")
@@ -128,7 +131,10 @@ class _Components(_RangeType):
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value))
         if found is None:
             self.fail(f"{value!r} is no component; write 7, or 3-9", param, ctx)
-        return range(int(found[1]), int(found[2] or found[1]) + 1)
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last < first:
+            self.fail(f"{value!r} ends before it begins; write {last}-{first}", param, ctx)
+        return range(first, last + 1)
 
 
 @click.command()
@@ -175,9 +181,7 @@ def rerun(
     chosen: list[int] | None = None
     if components:
         chosen = [number for each in components for number in each]
-        beyond = [number for number in chosen if number >= len(one)]
-        if beyond:
-            raise click.UsageError(f"{tag} has the components 0 to {len(one) - 1}, not {beyond[0]}")
+        refuse_beyond(one, chosen)
     elif failed:
         chosen = list(one.errors)
     elif everything:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from wingspan.cli._output import TAG
+from wingspan.cli._output import TAG, refuse_beyond
 from wingspan.cli._terminal import echo
+
+if TYPE_CHECKING:
+    from wingspan.maps import Map
 
 __all__ = ["fetch", "path"]
 
@@ -34,8 +38,11 @@ def fetch(tag: str, numbers: tuple[int, ...], to: Path, waiting: bool, overwrite
     import wingspan
 
     one = wingspan.load(tag)
+    refuse_beyond(one, numbers)
     if waiting:
         one.wait(errors_ok=True)
+    for number in numbers:
+        _folder(one, number)
     fetched = one.fetch(to, numbers or None, overwrite=overwrite)
     for files in fetched.values():
         for file in files:
@@ -55,4 +62,30 @@ def path(tag: str, number: int | None) -> None:
     import wingspan
 
     one = wingspan.load(tag)
-    echo(str(one.path if number is None else one.output_files.get(number, timeout=0)))
+    if number is None:
+        echo(str(one.path))
+        return
+    refuse_beyond(one, [number])
+    echo(str(_folder(one, number)))
+
+
+def _folder(one: Map, number: int) -> Path:
+    """The folder with the files that a component has sent.
+
+    Raises:
+        OutputNotReady: It is not done.
+        MapError: It failed, and had sent nothing before.
+    """
+    from wingspan.maps import MapError, OutputNotReady
+
+    try:
+        return one.output_files.get(number, timeout=0)
+    except OutputNotReady:
+        raise
+    except Exception:  # the component's own, of whatever class
+        if number not in one.errors:
+            raise
+        raise MapError(
+            f"component {number} of map {one.tag!r} failed, and had sent no files before",
+            hint=f"wingspan errors {one.tag} shows why",
+        ) from None
