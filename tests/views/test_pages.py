@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -110,6 +112,23 @@ def test_questions_that_make_no_sense(dashboard, gated, path):
     status, data = asked(dashboard, "GET", path, Cookie=f"{dashboard.cookie}={dashboard.token}")
     assert status == 404
     assert json.loads(data)["said"]
+
+
+def test_a_connection_that_is_broken_off_says_nothing(dashboard, capfd):
+    """A browser that goes away in the middle of a request leaves no traceback on the person's terminal."""
+    before = answering()
+    with socket.create_connection(("127.0.0.1", dashboard.port), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET / HT")
+        until(lambda: answering() - before, "a thread for it")
+        # Closed without waiting for anything: the other side is told of a reset.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: not answering() - before, "the end of its thread")
+    assert capfd.readouterr().err == ""
+
+
+def answering():
+    """Threads of a dashboard that answer a connection."""
+    return {thread for thread in threading.enumerate() if "process_request_thread" in thread.name}
 
 
 @pytest.mark.slow

@@ -148,6 +148,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug("dashboard: " + format, *args)
 
+    def handle(self) -> None:
+        """Answer one connection. A browser that breaks it off is none of the person's concern."""
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
     # -- who asks --------------------------------------------------------------------------------------------
 
     def _is_known(self, query: Mapping[str, Sequence[str]]) -> bool:
