@@ -113,6 +113,7 @@ def test_single_components_are_cancelled(gate, tmp_path):
     for one in (m, wingspan.load("steered")):
         assert one.components_by_status() == {COMPLETED: (0, 3, 4, 5, 7), REMOVED: (1, 2, 6)}
         assert one.status().cancelled == 3
+        assert one._source().view().finished == 8
         assert one.errors == {}
         with pytest.raises(ComponentCancelled, match="component 2 of map 'steered' was cancelled"):
             one[2]

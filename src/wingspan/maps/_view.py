@@ -69,6 +69,7 @@ class MapSource:
         self._pace.see(now, finished, status.workers.get("running", 0))
         rate = None if is_done else self._pace.rate()
         return View(
+            cancelled=status.cancelled,
             kind="map",
             name=self._map.tag,
             title=self._map.function_name,

@@ -115,6 +115,7 @@ class View:
         holds: Why jobs are held, the most frequent first.
         actions: What can be done to it now: ``"hold"``, ``"release"``, ``"rerun"``, ``"cancel"``.
         is_removed: It is gone; what is shown is what was seen last.
+        cancelled: Components that their owner has cancelled; they are among those that are removed.
     """
 
     kind: Literal["map", "run"]
@@ -135,11 +136,12 @@ class View:
     holds: tuple[HoldGroup, ...] = ()
     actions: tuple[str, ...] = ()
     is_removed: bool = False
+    cancelled: int = 0
 
     @property
     def finished(self) -> int:
-        """Components that are completed or have failed."""
-        return self.states.get("completed", 0) + self.states.get("errored", 0)
+        """Components that are completed, have failed, or were cancelled."""
+        return self.states.get("completed", 0) + self.states.get("errored", 0) + self.cancelled
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON, under the names of the attributes, and ``finished``."""
