@@ -22,19 +22,8 @@ def test_a_map_is_a_table() -> None:
     m.wait(PATIENCE, errors_ok=True)
     table = m.to_pandas()
     assert list(table.columns) == [
-        *(
-            "input",
-            "output",
-            "status",
-            "wall",
-            "cpu",
-            "memory",
-            "host",
-            "worker",
-            "attempts",
-            "started",
-            "error",
-        )
+        *("input", "output", "status", "wall", "cpu", "memory", "gpu_use", "gpu_memory"),
+        *("host", "worker", "attempts", "started", "error"),
     ]
     assert list(table.input) == [1, 0, 4]
     assert list(table.output) == [[1.0, 1.0], None, [0.25, 1.0]]

@@ -221,8 +221,8 @@ class Reports(Outputs):
         """A pandas DataFrame: a row for each component, as things are now.
 
         Columns are ``input``, ``output`` (None where there is none), ``status``, ``wall`` and ``cpu`` (s),
-        ``memory`` (peak, bytes), ``host``, ``worker``, ``attempts``, ``started`` (UTC) and ``error``; the
-        index is the component's number.
+        ``memory`` (peak, bytes), ``gpu_use`` (0 to 1), ``gpu_memory`` (bytes), ``host``, ``worker``,
+        ``attempts``, ``started`` (UTC) and ``error``; the index is the component's number.
 
         Args:
             inputs: Read the inputs.
