@@ -214,6 +214,37 @@ with wingspan.Executor(1, pool="local") as executor:
     assert wingspan.tags() == ()
 
 
+def test_interrupts_at_any_moment_lose_no_call(other_python: Callable[..., Any]) -> None:
+    """While calls are submitted, exceptions come at random moments: each future that was answered is done."""
+    done = other_python(
+        """
+import operator, signal, wingspan
+class Now(BaseException):
+    pass
+def interrupt(number, frame):
+    raise Now
+signal.signal(signal.SIGALRM, interrupt)
+with wingspan.Executor(2, pool="local") as executor:
+    executor.submit(abs, 0).result()
+    calls = {}
+    number = 0
+    while number < 300:
+        number += 1
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.00002 * (number % 40 + 1))
+            call = executor.submit(operator.neg, number)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            calls[number] = call
+        except Now:
+            continue
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    print(all(call.result() == -number for number, call in calls.items()), len(calls) < 300)
+"""
+    )
+    assert done.stdout == "True True\n"
+
+
 def test_calls_of_a_killed_process_are_kept(
     other_python: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,9 +7,12 @@ the outcomes as they arrive.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import itertools
 import operator
+import select
+import socket
 import threading
 import time
 import weakref
@@ -45,6 +48,8 @@ _LOOK_SECONDS, _LOOK_SECONDS_AT_SITE = 0.02, 2.0
 _IDLE_SECONDS_AT_SITE = 300.0
 #: So long after workers were submitted it is seen whether more are needed (s).
 _GROW_SECONDS = 1.0
+#: The kernel's poll takes whole milliseconds: shorter waits are slept (s).
+_POLL_SECONDS = 0.002
 #: What each worker calls with what comes: a call is a `functools.partial`.
 _CALL = operator.methodcaller("__call__")
 
@@ -55,6 +60,39 @@ def _with(options: Options, **changes: Any) -> Options:
 
 class ExecutorBroken(MapError, BrokenExecutor):
     """The workers of an executor cannot do anything: no more calls are taken."""
+
+
+class _Bell:
+    """Wakes the thread, and is usable whenever an interrupt comes.
+
+    The lock of a `threading.Event` may stay taken then.
+    """
+
+    def __init__(self) -> None:
+        self._inner, self._outer = socket.socketpair()
+        self._inner.setblocking(False)
+        self._outer.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._inner, select.POLLIN)
+
+    def ring(self) -> None:
+        with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
+            self._outer.send(b"!")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait no longer than this; true if it has rung."""
+        if seconds < _POLL_SECONDS:
+            time.sleep(seconds)
+        else:
+            self._poll.poll(1e3 * seconds)
+        try:
+            return bool(self._inner.recv(4096))
+        except BlockingIOError:
+            return False
+
+    def close(self) -> None:
+        self._inner.close()
+        self._outer.close()
 
 
 class _Calls:
@@ -68,7 +106,7 @@ class _Calls:
         self.limit = options.workers or pool.default_workers(1_000_000)
         self._options = _with(options, workers=self.limit, block_size=None)
         self._lock = threading.RLock()
-        self._news = threading.Event()
+        self._bell: _Bell | None = None
         #: The last one takes calls.
         self._maps: list[OpenMap] = []
         self._thread: threading.Thread | None = None
@@ -97,11 +135,17 @@ class _Calls:
                 future.set_exception(error)
                 return future
             if self._thread is None:
+                self._bell = _Bell()
                 self._thread = threading.Thread(target=self._attend, name="wingspan.Executor", daemon=True)
                 _living.add(self)
                 self._thread.start()
-        self._news.set()
+        self._ring()
         return future
+
+    def _ring(self) -> None:
+        """Let the thread look."""
+        if self._bell is not None:
+            self._bell.ring()
 
     def _add(self, call: functools.partial[Any], future: CallFuture) -> None:
         if self._maps and not self._maps[-1].is_full and self._maps[-1].add(call, future):
@@ -139,7 +183,8 @@ class _Calls:
     # -- the thread ------------------------------------------------------------------------------------------
 
     def _attend(self) -> None:
-        pauses = Pauses()
+        pauses, bell = Pauses(), self._bell
+        assert bell is not None
         try:
             while True:
                 with self._lock:
@@ -149,16 +194,15 @@ class _Calls:
                 for one in list(self._maps):
                     one.touch()
                 if not waiting:
-                    self._news.wait(coming.owner_seconds(self._lease))
-                    self._news.clear()
+                    bell.wait(coming.owner_seconds(self._lease))
                     pauses = Pauses()
                     continue
                 news = [self._look(one) for one in list(self._maps)]
                 self._grow()
-                if self._news.wait(pauses.next(any(news))):
-                    self._news.clear()
+                if bell.wait(pauses.next(any(news))):
                     pauses = Pauses()
         finally:
+            bell.close()
             for one in self._maps:
                 one.remove()
             _living.discard(self)
@@ -205,7 +249,7 @@ class _Calls:
             calls = [future for one in self._maps for future in list(one.calls.values())] if cancel else []
         for future in calls:
             future.cancel()
-        self._news.set()
+        self._ring()
 
     def join(self) -> None:
         """Wait until all calls are done."""

@@ -122,7 +122,7 @@ class OpenMap:
         self._taken = 0
         path = self._folder.path
         self._data = os.open(path / "inputs.bin", os.O_WRONLY | os.O_NOFOLLOW)
-        self._index = os.open(path / "inputs.idx", os.O_WRONLY | os.O_NOFOLLOW)
+        self._index = os.open(path / "inputs.idx", os.O_RDWR | os.O_NOFOLLOW)
         self._count, self._end = 1, os.fstat(self._data).st_size
         self._results = f"c{os.getpid()}.{time.time_ns()}"
         self._results_end = 0
@@ -134,6 +134,8 @@ class OpenMap:
     def is_full(self) -> bool:
         """Other calls should go to another map."""
         results = sum(start.frames_end for start in self._keeper.results.starts.values())
+        if self._index < 0:
+            return True
         return self._count >= coming.MOST or self._end + results > MOST_BYTES
 
     def begins_with(self, future: CallFuture) -> None:
@@ -149,6 +151,12 @@ class OpenMap:
             InvalidInputs: Files that travel with it are missing.
             DiskError: It cannot be written.
         """
+        # An interrupt may have come behind the last call's last write: the file knows better than we do.
+        known = os.fstat(self._index).st_size // 8
+        self._count, self._end = (
+            known - 1,
+            int.from_bytes(os.pread(self._index, 8, 8 * (known - 1)), "little"),
+        )
         offset, full = self._end, None
 
         def send(data: memoryview) -> None:
@@ -225,8 +233,12 @@ class OpenMap:
         first.
         """
         try:
-            if not rounds.claim(self._folder.transport, self._folder.key, 0, component, self._results):
-                return False
+            key, transport = self._folder.key, self._folder.transport
+            if not rounds.claim(transport, key, 0, component, self._results):
+                signed = transport.read(f"rounds/0/claims/{component}")
+                if rounds.claim_owner(key, 0, component, signed) != self._results:
+                    return False
+                # An interrupt came behind our claim.
         except OSError:
             return False  # the map was removed, or the disk is full
         with self._lock:
