@@ -117,6 +117,7 @@ class OpenMap:
         #: Files that travel with the call that is being added.
         self._files = FileNotes()
         self._dumper = Dumper(by_value=own.by_value, on_own=own.saw, on_file=self._reduced)
+        self._is_dumping = False
         self._known_tops = own.tops()
         self._known_codes: dict[int, CodeType] = {}
         self._taken = 0
@@ -151,6 +152,10 @@ class OpenMap:
             InvalidInputs: Files that travel with it are missing.
             DiskError: It cannot be written.
         """
+        if self._is_dumping:  # an interrupt has left the pickler half-way
+            own = self._own
+            self._dumper = Dumper(by_value=own.by_value, on_own=own.saw, on_file=self._reduced)
+        self._is_dumping = True
         # An interrupt may have come behind the last call's last write: the file knows better than we do.
         known = os.fstat(self._index).st_size // 8
         self._count, self._end = (
@@ -180,6 +185,7 @@ class OpenMap:
                 raise self._folder.trouble(full, "given a call") from error
             self._dumper.codes.clear()
             raise _refusal(call, error, self._dumper) from error
+        self._is_dumping = False
         self._files.check()
         if self._lacks_own() or self._lacks_files():
             return False
