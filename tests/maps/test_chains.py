@@ -111,10 +111,14 @@ def test_a_removed_first_map(gate: SimpleNamespace) -> None:
     first = wingspan.map(lambda x: x if x == 0 else wait(), [0, 1], pool="local", tag="first", options=ONE)
     second = first.map(ten, pool="local")
     assert second.get(0, timeout=PATIENCE) == 0
+    pytest.importorskip("pandas")
+    assert second.to_pandas()["input"].tolist()[0] == 0
     first.remove()
     second.wait(errors_ok=True, timeout=PATIENCE)
     assert list(second.errors) == [1]
+    assert second.to_pandas()["input"].tolist() == [None, None]
     assert "component 1 of map 'first', which was removed" in second.errors[1].text
+    assert "make that map anew" in second.errors[1].hint
     with pytest.raises(wingspan.MapRemoved):
         first.map(ten, pool="local")
 

@@ -81,6 +81,13 @@ def _hint_of_signal(number: int) -> str:
     )
 
 
+def _hint_of_input(text: str) -> str:
+    """What to do about an earlier map's output that is not there."""
+    if text.endswith("which was removed"):
+        return "make that map anew, and a new map of it"
+    return "do that one again first (rerun), then this one"
+
+
 def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
     """``(type name, text, hint)``."""
     chain, stage = fields["chain"], fields["stage"]
@@ -97,7 +104,8 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
         return (
             "ComponentTimeout",
             fields.get("message", ""),
-            "is it stuck? What it printed and said of its progress tells; else give it more: Options(component_timeout=…)",
+            "is it stuck? What it printed and said of its progress tells; "
+            "else make the map again with more: Options(component_timeout=…)",
         )
     if stage == "lost":
         return (
@@ -115,7 +123,7 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
             "return plain data (numbers, strings, arrays, dicts) instead of what holds on to the machine",
         )
     if kind == "InputFailed":
-        return kind, text, "do that one again first (rerun), then this one"
+        return kind, text, _hint_of_input(text)
     if stage == "input":
         hint = "the input could not be unpickled on the worker: is everything it needs installed there?"
         if (

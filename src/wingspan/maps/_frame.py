@@ -75,7 +75,7 @@ def frame(m: Any, *, inputs: bool, outputs: bool) -> Any:
     known = list(rows(m))
     columns: dict[str, Any] = {}
     if inputs:
-        columns["input"] = _objects(pd, list(m.iter_inputs()))
+        columns["input"] = _objects(pd, m._inputs_now())
     if outputs:
         state = m._keeper.results.state
         columns["output"] = _objects(

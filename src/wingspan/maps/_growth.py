@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from wingspan._words import lasting
+from wingspan._words import counted, lasting
 from wingspan.jobs import Size, size_text
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
@@ -142,7 +142,7 @@ def told_of_pilot(measured: Mapping[str, Any], needs: Mapping[str, Any]) -> str:
     ]
     asked += [f"{lasting(needs['time'])} a worker"] if needs.get("time") else []
     return (
-        f"pilot: {measured['components']:,} components took at most {_listed(took)}; "
+        f"pilot: {counted(measured['components'], 'component')} took at most {_listed(took)}; "
         f"the others ask for {_listed(asked)}"
     )
 

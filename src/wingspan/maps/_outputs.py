@@ -7,7 +7,7 @@ import functools
 import operator
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, overload
 
 from wingspan._words import going_on, notice
@@ -21,6 +21,7 @@ from wingspan.maps._errors import (
     ComponentHeld,
     ComponentRemoved,
     MapError,
+    MapRemoved,
     MapTimeout,
     OutputNotReady,
 )
@@ -363,8 +364,9 @@ class Outputs(Sequence[Any]):
 
     def iter_inputs(self) -> Iterator[Any]:
         """The inputs, in order; for a starmap ``(args, kwargs)``."""
-        if self._folder.info.chain:
-            yield from map(self.input, range(len(self)))
+        if earlier := self._earlier_maps():
+            for component in range(len(self)):
+                yield self._chained_input(component, earlier)
             return
         for component, pickled in enumerate(self._folder.input_pickles(0, len(self))):
             yield self._load(pickled, f"input {component}")
@@ -372,18 +374,44 @@ class Outputs(Sequence[Any]):
     def input(self, component: int) -> Any:
         """The input of a component; for a starmap ``(args, kwargs)``."""
         number = self._component(component)
-        if self._folder.info.chain:
-            return self._chained_input(number, self._folder.info.chain)
+        if earlier := self._earlier_maps():
+            return self._chained_input(number, earlier)
         (pickled,) = self._folder.input_pickles(number, number + 1)
         return self._load(pickled, f"input {number}")
 
-    def _chained_input(self, component: int, chain: Mapping[str, Any]) -> Any:
-        """The outputs of earlier maps that a component takes; waits for them."""
-        maps = [type(self)(MapFolder(self._folder.path.parent / name)) for name in chain["maps"]]
-        if chain["whole"]:
-            return list(maps[0])
-        given = tuple(one.get(component) for one in maps)
+    def _earlier_maps(self) -> list[Outputs]:
+        """Of a chain: the maps whose outputs are its inputs."""
+        chain = self._folder.info.chain or {"maps": ()}
+        return [type(self)(MapFolder(self._folder.path.parent / name)) for name in chain["maps"]]
+
+    def _chained_input(self, component: int, earlier: Sequence[Outputs], timeout: Timeout = None) -> Any:
+        """The outputs of earlier maps that a component takes; waits for each no longer than `timeout`."""
+        chain = self._folder.info.chain
+        if chain and chain["whole"]:
+            return [earlier[0].get(number, timeout) for number in range(len(earlier[0]))]
+        given = tuple(one.get(component, timeout) for one in earlier)
         return given if len(given) > 1 else given[0]
+
+    def _inputs_now(self) -> list[Any]:
+        """The inputs, without waiting. Of a chain's, None stands for those that are not there: their
+        component is not done, has failed, or was removed with its map.
+        """
+        if not self._folder.info.chain:
+            return list(self.iter_inputs())
+        try:
+            earlier = self._earlier_maps()
+            for one in earlier:
+                one._keeper.refresh()
+            return [self._chained_input_now(component, earlier) for component in range(len(self))]
+        except MapRemoved:
+            return [None] * len(self)
+
+    def _chained_input_now(self, component: int, earlier: Sequence[Outputs]) -> Any:
+        chain = self._folder.info.chain or {}
+        needed = range(len(earlier[0])) if chain.get("whole") else (component,)
+        if any(one._keeper.results.state[number] != OUTPUT for one in earlier for number in needed):
+            return None
+        return self._chained_input(component, earlier, timeout=0)
 
     # -- asynchronously --------------------------------------------------------------------------------------
 

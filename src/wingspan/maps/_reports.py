@@ -220,7 +220,7 @@ class Reports(Outputs):
     def to_pandas(self, *, inputs: bool = True, outputs: bool = True) -> Any:
         """A pandas DataFrame: a row for each component, as things are now.
 
-        Columns are ``input``, ``output`` (None where there is none), ``status``, ``wall`` and ``cpu`` (s),
+        Columns are ``input`` and ``output`` (None where there is none), ``status``, ``wall`` and ``cpu`` (s),
         ``memory`` (peak, bytes), ``gpu_use`` (0 to 1), ``gpu_memory`` (bytes), ``host``, ``worker``,
         ``attempts``, ``started`` (UTC) and ``error``; the index is the component's number.
 
