@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 
 import wingspan
 from _browser import picture, violations
-from _waiting import PATIENCE, until
+from _waiting import PATIENCE, NotInTime, until
 from wingspan.notebooks._dashboard import Everything
 from wingspan.views._server import Dashboard
 
@@ -212,7 +213,7 @@ CELLS = [
     "    while number > 2 and not os.path.exists(gate): time.sleep(0.05)\n"
     "    if number == 1: raise ValueError('<img src=x onerror=alert(1)>')\n"
     "    return number\n"
-    "m = wingspan.map(component, range(40), pool='local', tag='live', options=wingspan.Options(workers=1))\n"
+    "m = wingspan.map(component, range(40), pool='local', tag='live', options=wingspan.Options(workers=1), exist_ok=True)\n"
     "m",
     "m",
     "wingspan.dashboard()",
@@ -279,6 +280,22 @@ def opened(application, tmp_path, data_dir):
         server.wait()
 
 
+def cells_run(page):
+    """Ask for all cells to be run; whether they are. A page that is busy with itself loses the request."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+    def begun():
+        page.screenshot()
+        return any(
+            re.search(r"[*\d]", prompt) for prompt in page.locator(".jp-InputPrompt").all_inner_texts()
+        )
+
+    with contextlib.suppress(NotInTime):
+        return until(begun, seconds=15)
+    return False
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_the_widget_in_a_notebook(application, opened, page):
@@ -301,8 +318,7 @@ def test_the_widget_in_a_notebook(application, opened, page):
         return bool(page.locator(f".ws-state[data-state={state}]").count() == len(CELLS))
 
     comes(lambda: is_ready(page))
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    until(lambda: cells_run(page), page.locator("body").inner_text)
     faces = page.locator("div.ws")
     comes(lambda: faces.count() == len(CELLS))
     comes(lambda: all_are("running"))
