@@ -99,8 +99,12 @@ class WingspanBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
             future.cancel()
 
     def terminate(self) -> None:
-        """A `Parallel` ends: its workers stay for the next."""
+        """A `Parallel` ends: its workers stay for the next.
+
+        Each refers to the other until here. Without that circle the workers go with the ``with`` block.
+        """
         self.reset_batch_stats()
+        self.parallel = None
 
 
 register_parallel_backend("wingspan", WingspanBackend)

@@ -319,6 +319,22 @@ def test_clean_goes_on_where_a_scheduler_does_not_answer(gate, monkeypatch):
     assert wingspan.clean(all=True) == ("far",)
 
 
+def test_cancelling_a_map_lasts(gate):
+    """Waiting brings no other workers; every session is told; rerun does what is missing."""
+    wait = gate.wait
+    m = wingspan.map(lambda x: wait() or x, [1, 2], pool="local", options=wingspan.Options(workers=2))
+    until(lambda: m.status().counts[RUNNING] == 2, "both run")
+    m.cancel()
+    with pytest.raises(wingspan.ComponentRemoved, match="cancelled by its owner"):
+        m.wait(PATIENCE)
+    other = wingspan.load(m.tag)
+    assert other.status().workers == {"removed": 2}
+    assert other.statuses == [wingspan.ComponentStatus.REMOVED] * 2
+    gate.open()
+    other.rerun()
+    assert list(other.iter(timeout=PATIENCE)) == [1, 2]
+
+
 def test_idle_workers_take_the_next_map():
     """A second map is done by the processes of the first: nothing is started."""
 

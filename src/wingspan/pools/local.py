@@ -37,7 +37,7 @@ from wingspan.pools.local_job import (
     lock_holders,
     submit_local_job,
 )
-from wingspan.pools.local_watch import LocalWatcher
+from wingspan.pools.local_watch import LocalWatcher, removed_jobs
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import trust
@@ -411,6 +411,9 @@ class LocalPool(PlainPool):
         if action == "release":
             marker.unlink(missing_ok=True)
             return
+        if action == "remove" and (folder / "workers").is_dir():
+            for submission in submissions:
+                removed_jobs(folder).append({"cluster": submission.cluster, "reason": reason})
         if action == "hold":
             trust.write_whole(str(marker), reason.encode())  # whole or not at all: an empty one would count
         # A worker that is only starting has not said its process id yet: look again.

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import attrs
 
+from wingspan._files import JsonLog
 from wingspan.jobs import Submission
 from wingspan.pools._base import JobEvent, JobState
 from wingspan.pools.local_job import is_alive
 
-__all__ = ["LocalWatcher"]
+__all__ = ["LocalWatcher", "removed_jobs"]
+
+
+def removed_jobs(folder: Path) -> JsonLog:
+    """Which submissions of the map in `folder` somebody has removed, and why: no lock tells that."""
+    return JsonLog(folder / "workers" / "removed")
 
 
 @attrs.define
@@ -58,6 +64,10 @@ class LocalWatcher:
                 except ValueError:
                     continue  # it is being started this moment
                 alive[(facts["cluster"], facts["proc"])] = facts["pid"]
+        removed = {
+            str(entry.get("cluster")): str(entry.get("reason", ""))
+            for entry in removed_jobs(self.folder).entries()
+        }
         events = []
         for submission in self.submissions:
             for process in range(submission.count):
@@ -65,6 +75,8 @@ class LocalWatcher:
                 before = self._known.get(job, JobState.RUNNING)
                 if job in alive:
                     state = JobState.RUNNING
+                elif submission.cluster in removed:
+                    state = JobState.REMOVED
                 elif held:
                     state = JobState.HELD
                 else:
@@ -78,7 +90,7 @@ class LocalWatcher:
                             proc=job[1],
                             state=state,
                             time=time.time(),
-                            reason="held by its owner" if is_held else None,
+                            reason="held by its owner" if is_held else removed.get(job[0]),
                             by_person=is_held,
                         )
                     )
