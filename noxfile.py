@@ -68,4 +68,4 @@ def whole(session: nox.Session) -> None:
     """All tests, with the engines."""
     wanted = "environments,stores,notebook"
     _install(session, "--constraint", "tools/constraints.txt", "--group", "test", extras=wanted)
-    _test(session, "--numprocesses", "6", "--dist", "worksteal")
+    _test(session, "--numprocesses", "8", "--dist", "worksteal")

@@ -71,6 +71,15 @@ def test_without_its_description_or_key_a_map_is_damaged(finished, name, how):
     assert not finished.path.exists()
 
 
+def test_one_damaged_map_keeps_no_other_from_being_loaded(finished, caplog):
+    """`load_maps` leaves it out and says so."""
+    other = wingspan.map(abs, [-1], tag="whole", pool="local")
+    assert other[0] == 1
+    damage(finished.path / "map.json", "cut")
+    assert [m.tag for m in wingspan.load_maps()] == ["whole"]
+    assert "the map 'ten' is left out" in caplog.text
+
+
 @pytest.mark.parametrize("others", [(), ("map.json",)])
 def test_jobs_that_are_not_known_are_not_left_behind_silently(finished, others):
     """Where the list of jobs cannot be read `remove` says so, whether or not the rest can, and with

@@ -20,7 +20,6 @@ from wingspan.maps._carried import (
     places_of_remaps,
     with_component_files,
 )
-from wingspan.maps._chain import Chain
 from wingspan.maps._code import describe, working_folder
 from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._external import PLANNED_WORKERS
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from wingspan.delivery.record import Delivery
     from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
+    from wingspan.maps._chain import Chain
 
 __all__ = ["Opened", "create"]
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from wingspan._files import lock
-from wingspan._words import counted
+from wingspan._words import counted, notice
 from wingspan.errors import PoolError, PoolUnavailable, WingspanError
 from wingspan.maps._done import is_read
 from wingspan.maps._errors import MapError, MapRemoved, TagDamaged, TagExists, TagNotFound
@@ -58,11 +58,15 @@ def tags(pattern: str | None = None) -> tuple[str, ...]:
 
 
 def load_maps(pattern: str | None = None) -> tuple[Map, ...]:
-    """All maps whose tag matches, by tag."""
+    """All maps whose tag matches, by tag. Damaged ones are left out, with a notice for each."""
     found = []
     for tag in tags(pattern):
-        with contextlib.suppress(TagNotFound, MapRemoved):  # another process removes it at this moment
+        try:
             found.append(load(tag))
+        except (TagNotFound, MapRemoved):
+            continue  # another process removes it at this moment
+        except MapError as error:
+            notice(f"the map {tag!r} is left out: {error.message}")
     return tuple(found)
 
 

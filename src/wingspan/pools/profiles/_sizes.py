@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 
 import attrs
@@ -43,6 +42,8 @@ def large_file(site: Profile, path: Path, size: int, named: str) -> LargeFile | 
     if site.name == "generic":
         hint = f"where the site has a place for large files, name it there: {named}"
         return LargeFile(said, hint, is_refused=False)
+    import getpass  # here, as few files are so large
+
     staging = site.staging_folder(getpass.getuser())
     return LargeFile(
         f"{said}; {site.title or site.name} wants at most {site.limits.transfer / 1e9:.0f} GB to come that way",

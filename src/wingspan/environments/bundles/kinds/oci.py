@@ -33,6 +33,8 @@ __all__ = ["dockerfile", "image_name", "write_oci"]
 #: more.
 _OWN_LAYER = 8 << 20
 _MOST_LAYERS = 60
+#: A number that is raised when the same files give other layers.
+_LAYER_FORMAT = b"1\n"
 _ARCHITECTURES = {"linux-64": "amd64", "linux-aarch64": "arm64", "linux-ppc64le": "ppc64le"}
 _MTIME = 0
 
@@ -226,7 +228,7 @@ def _layer(root: Path, names: list[str], what: str) -> _Layer:
     It is kept by its content, so that the next image with the same packages reuses it.
     """
     folder = cache_folder("layers")
-    state = hashlib.sha256()
+    state = hashlib.sha256(_LAYER_FORMAT)
     for name in names:
         status = os.lstat(root / name)
         link = os.readlink(root / name) if os.path.islink(root / name) else ""  # noqa: PTH114, PTH115
