@@ -1,4 +1,4 @@
-"""What the zipapp runs. Kept so plain that even an old Python gets as far as the message."""
+"""The start of the zipapp. It is so plain that even an old Python gets as far as the message."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Blocks of components: what a worker has claimed, and what it knows of a round's."""
+"""Blocks of components: those that a worker has claimed, and what it knows about those of a round."""
 
 from . import rounds
 
@@ -39,16 +39,16 @@ class Block(object):
 
     @property
     def exhausted(self) -> "bool":
-        """Everything of it went to the executor."""
+        """Whether all of it went to the executor."""
         return not self._runs
 
     def next_run(self) -> "Tuple[int, int]":
-        """The next components that have not been taken: ``(first, stop)``."""
+        """The next components that were not taken yet: ``(first, stop)``."""
         return self._runs[0]
 
     @property
     def function(self) -> "str":
-        """File of the function of `next_run`."""
+        """The file of the function for `next_run`."""
         return self._functions[0]
 
     def drop(self, is_unwanted: "Callable[[int], bool]") -> "None":
@@ -64,7 +64,7 @@ class Block(object):
         self._runs, self._functions = runs, functions
 
     def take(self, first: "int", stop: "int") -> "None":
-        """The components ``first … stop - 1`` are on their way."""
+        """Note that the components ``first … stop - 1`` were taken."""
         low, high = self._runs[0]
         assert low == first
         if stop < high:
@@ -74,15 +74,15 @@ class Block(object):
 
 
 class Round(object):
-    """What a worker knows of one round.
+    """What a worker knows about one round.
 
     Attributes:
-        position: The block to try next; None before the first.
+        position: The block to try next; None before the first try.
         stop: Blocks from `position` up to here are thought to be free.
-        exhausted: Every block is claimed.
+        exhausted: Whether every block is claimed.
         folded: All of it is finished, and its claims are gone.
-        looks: How often its claims were listed.
-        free: Runs of blocks that nobody had claimed when they were listed last.
+        looks: How often the claims were listed.
+        free: Runs of blocks that were unclaimed when the claims were listed last.
         mine: Runs of blocks that this worker may do.
     """
 

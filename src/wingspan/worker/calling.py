@@ -1,4 +1,4 @@
-"""Calls the user's function, component by component, and tells the supervisor what came of it."""
+"""Call the user's function, component by component, and report the results to the supervisor."""
 
 import os
 import pickle
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .streams import Stream
     from .surroundings import Surroundings
 
-#: Components faster than this on average (s) are not worth a system call each: their outputs are gathered.
+#: Components that take less than this on average (s) are not worth a system call each. Their outputs are
+#: gathered.
 FAST_SECONDS = 50e-6
 #: How many to look at before saying so.
 FAST_SAMPLE = 64
@@ -40,7 +41,7 @@ CLOSE_LOOK_SECONDS = 0.005
 
 
 class Caller(object):
-    """Calls the function, and tells the supervisor what came of it."""
+    """Calls the function, and reports the results to the supervisor."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class Caller(object):
         self.work: "Optional[Work]" = None
         #: Components of the chunk may have checkpoints.
         self.may_go_on = False
-        #: Components have been so fast lately that their outputs are gathered.
+        #: Whether components were so fast lately that their outputs are gathered.
         self.fast = False
 
     def position(self) -> "Optional[Tuple[int, int, int]]":
@@ -111,7 +112,7 @@ class Caller(object):
         bounds = array("Q")
         bounds.frombytes(data[: bounds.itemsize * (count + 1)])
         base = bounds[0]
-        #: Where each input begins in `_inputs`, and where the last ends.
+        #: The beginning of each input in `_inputs`, and the end of the last.
         self._bounds = [bound - base for bound in bounds]
         self._inputs = data[bounds.itemsize * (count + 1) :]
 
@@ -320,7 +321,7 @@ class Caller(object):
         self._restore()
 
     def _restore(self) -> "None":
-        """Let the next component find what this one has found; see `Surroundings`."""
+        """Restore the state that this component found, for the next one; see `Surroundings`."""
         now = self._clock()
         closely = self._watched > 0 or now >= self._next_close_look
         if closely:
@@ -332,7 +333,7 @@ class Caller(object):
             self._watched = 1 << 62
 
     def _output(self) -> "Tuple[int, int, int, int]":
-        """Where in the two files lies what was printed since the last call."""
+        """The stretches of the two files that were printed since the last call."""
         for stream, ours in zip((sys.stdout, sys.stderr), self._surroundings.streams):
             ours.settle()
             if stream is not ours:

@@ -1,6 +1,4 @@
-"""The supervisor's end of an executor: the process, its pipes and files, and the chunks on their way through
-it.
-"""
+"""The supervisor's end of an executor: the process, its pipes and files, and the chunks that it is given."""
 
 import collections
 import fcntl
@@ -34,7 +32,7 @@ _SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 20
 
 
 class Chunk(object):
-    """Some components of one block on their way through the executor.
+    """Some components of one block that the executor is given together.
 
     Args:
         block: Theirs.
@@ -63,7 +61,7 @@ class Chunk(object):
         self.done = 0
 
     def encode(self, attempt: "int", may_go_on: "bool" = False) -> "Iterator[_Bytes]":
-        """What the executor is told, in parts."""
+        """The message for the executor, in parts."""
         bounds = self.bounds.tobytes()
         length = len(bounds) + self.bounds[-1] - self.bounds[0]
         attempt = min(attempt, formats.MAX_ATTEMPT)
@@ -92,7 +90,7 @@ class Chunk(object):
         return found
 
     def rest(self, skip: "int") -> "Optional[Chunk]":
-        """What is left, without the first `skip` unfinished components; None if that is nothing."""
+        """The rest, without the first `skip` unfinished components; None if nothing is left."""
         begin = self.done + skip
         if begin >= len(self.indices):
             return None
@@ -106,9 +104,9 @@ class Executor(object):
     """The parent's end of one executor process.
 
     Args:
-        scratch: Folder for what the executor prints.
-        not_for_executor: Open files that must not outlive the supervisor, such as the lock that says it is
-            alive.
+        scratch: A folder for the executor's output files.
+        not_for_executor: Open files that must not stay open when the supervisor ends, such as the lock that
+            shows that it is alive.
     """
 
     def __init__(self, scratch: "str", not_for_executor: "Sequence[int]" = ()) -> "None":
@@ -123,7 +121,7 @@ class Executor(object):
         self.err = unnamed_file(scratch, "err")
         for descriptor in (self.out, self.err):
             os.write(descriptor, b"\n" * PRINTED_FROM)
-        #: How far what is printed has been asked for: behind the first byte of each file.
+        #: How far each output file was read. The first byte does not count.
         self.out_sent = self.err_sent = PRINTED_FROM
         parent = os.getpid()
         self.pid = os.fork()
@@ -155,12 +153,12 @@ class Executor(object):
         self.ended: "Optional[Tuple[int, struct_rusage]]" = None
 
     def send(self, parts: "Iterable[_Bytes]") -> "None":
-        """Let it have these, one after the other, as it takes them."""
+        """Queue these for it. They are sent one after the other as it takes them."""
         self.pending.append(iter(parts))
         self.write()
 
     def write(self) -> "None":
-        """Write as much as the pipe takes now."""
+        """Write as much as the pipe takes at once."""
         while self.pending:
             while not self._part:
                 part = next(self.pending[0], None)
@@ -204,11 +202,11 @@ class Executor(object):
                 self.err_sent = max(self.err_sent, position)
 
     def has_unsent(self) -> "bool":
-        """Something was written that has not been asked for."""
+        """Whether there is output that was not read yet."""
         return os.fstat(self.out).st_size > self.out_sent or os.fstat(self.err).st_size > self.err_sent
 
     def has_ended(self) -> "bool":
-        """The process is dead, though its pipe may be open."""
+        """Whether the process is dead. Its pipe may still be open."""
         if self.ended is None:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
@@ -216,7 +214,7 @@ class Executor(object):
         return self.ended is not None
 
     def close(self, kill: "bool" = False) -> "Tuple[int, struct_rusage]":
-        """End the process and collect it: its wait status and resource usage."""
+        """End the process and wait for it; returns its wait status and resource usage."""
         if kill and self.ended is None:
             try:
                 os.kill(self.pid, signal.SIGKILL)
@@ -239,7 +237,7 @@ class Executor(object):
 
 
 def _widen(pipe: "int") -> "None":
-    """Let a pipe hold as much as a large input comes in, where the kernel allows it."""
+    """Enlarge the pipe for large inputs, if the kernel allows it."""
     try:
         fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_BYTES)
     except OSError:

@@ -1,4 +1,4 @@
-"""The way to a map's folder by chirp, HTCondor's channel from a job to its access point."""
+"""The transport to a map's folder by chirp, HTCondor's channel from a job to its access point."""
 
 import copy
 import errno
@@ -15,11 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple, Union
 
-#: Seconds without a byte from the access point after which the channel is given up.
+#: Seconds without a byte from the access point before the channel is given up.
 PATIENCE = 300
-#: So much is read at once.
+#: Bytes that are read at once.
 _ONE_READ = 1 << 20
-#: So much is written at once, in so many parts: frames of small records have a part for each.
+#: Bytes and parts that are written at once. Frames of small records have a part for each record.
 _ONE_WRITE = 1 << 21
 _MOST_PARTS = 1000
 
@@ -30,8 +30,8 @@ _KEPT = frozenset(["inputs.bin", "inputs.idx"])
 
 
 class _Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
-    """HTCondor's client, where it matters for speed: it reads answers byte by byte, and data in pieces of 5
-    KiB.
+    """HTCondor's client with faster reading and writing. The original reads answers byte by byte, and data in
+    pieces of 5 KiB.
     """
 
     def connect(self, auth_method: "Optional[str]" = None) -> "None":
@@ -47,7 +47,7 @@ class _Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
         self.socket.settimeout(None)
 
     def _simple_response(self) -> "str":
-        # What comes is a number and a newline, or two. Data may follow, which is left where it is.
+        # An answer is one line with a number, or two. Data may follow, and is not read here.
         line = b""
         while not line.endswith(b"\n"):
             ahead = self.socket.recv(64, socket.MSG_PEEK)
@@ -79,7 +79,7 @@ class _Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
         return b"".join(parts)
 
     def write(self, descriptor: "int", parts: "Sequence[Union[bytes, memoryview]]") -> "int":
-        """Write these parts to an open file, one after the other: how many bytes of them."""
+        """Write these parts to an open file, one after the other; returns the number of bytes."""
         length = sum(map(len, parts))
         left = [memoryview(part) for part in (b"write %d %d\n" % (descriptor, length), *parts)]
         while left:
@@ -92,7 +92,7 @@ class _Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
 
 
 class ChirpTransport(object):
-    """The map's folder is on the access point, reached through this job's shadow."""
+    """The map's folder on the access point, reached through this job's shadow."""
 
     name = "chirp"
     flush_seconds = 0.5

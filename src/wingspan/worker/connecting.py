@@ -6,7 +6,7 @@ if TYPE_CHECKING:
 
 
 def connect(name: "str", folder: "str") -> "Transport":
-    """The way called `name` (``"file"`` or ``"chirp"``) to the map in `folder`."""
+    """The transport called `name` (``"file"`` or ``"chirp"``) to the map in `folder`."""
     if name == "chirp":
         from .chirp import ChirpTransport
 

@@ -1,4 +1,4 @@
-"""Records and frames: how results lie in ``results/<worker>.<start>``.
+"""Records and frames: the format of results in ``results/<worker>.<start>``.
 
 A *record* is one fact: the output or the error of a component, what it printed, or a sign of life of its
 worker. A worker appends records in *frames* of at most about a megabyte, and outputs that are larger than
@@ -50,7 +50,7 @@ BYE = 8
 #: sums; the payload is each one's wall time (f32), then a pickle of the list of outputs, all of them of plain
 #: immutable types.
 RUN = 9
-#: Names of files (JSON) that components wrote into the folder that goes with the job.
+#: Names of files (JSON) that components wrote into the job's temporary folder.
 LEFT = 11
 #: How far a component is (JSON: ``fraction``, ``message``).
 PROGRESS = 12
@@ -62,13 +62,14 @@ LARGE = 10
 PIECE = struct.Struct("<QI")
 #: A piece has so many bytes, but for the last.
 PIECE_BYTES = 1 << 20
-#: Smaller pickles are payloads of their records.
+#: Smaller pickles are the payloads of their records.
 LARGE_BYTES = 1 << 18
-#: Index of a record that is about no component.
+#: The index of a record that concerns no component.
 NO_COMPONENT = 2**32 - 1
 #: Seconds between two signs of life of a worker whose component is long.
 HEARTBEAT_SECONDS = 10.0
-#: Silence after which another worker may take over what a worker has claimed (the map may say otherwise).
+#: Seconds of silence after which another worker may take over a worker's claims (unless the map says
+#: otherwise).
 LEASE_SECONDS = 120.0
 #: Seconds that an executor has to end in order when its work is done; then it is killed (the map may say
 #: otherwise).
@@ -80,7 +81,7 @@ KEY_BYTES = 32
 def mac(
     key: "bytes", magic: "bytes", name: "str", offset: "int", length: "int", count: "int", signed: "_Bytes"
 ) -> "bytes":
-    """The 16 bytes that prove a frame; `signed` is what of its body is signed."""
+    """The MAC of a frame (16 bytes); `signed` is the signed part of its body."""
     where = b"%s\0%d\0%d\0%d\0" % (name.encode(), offset, length, count)
     if magic == OLD_FRAME_MAGIC:
         old = hashlib.blake2b(where, key=key, digest_size=16)
@@ -110,7 +111,7 @@ def verify(key: "bytes", data: "bytes") -> "Optional[bytes]":
 def frame(
     key: "bytes", name: "str", offset: "int", headers: "Iterable[bytes]", payloads: "Iterable[bytes]"
 ) -> "bytes":
-    """`frame_parts`, joined."""
+    """The parts of `frame_parts`, joined."""
     return b"".join(frame_parts(key, name, offset, headers, payloads))
 
 
@@ -139,7 +140,7 @@ def frame_parts(
 
 
 def piece_head(key: "bytes", name: "str", offset: "int", data: "_Bytes") -> "bytes":
-    """What precedes a piece of a large output that is to lie at `offset`."""
+    """The header of a piece of a large output at `offset`."""
     return FRAME.pack(PIECE_MAGIC, len(data), 0, mac(key, PIECE_MAGIC, name, offset, len(data), 0, data))
 
 
@@ -149,7 +150,7 @@ def is_piece(key: "bytes", name: "str", offset: "int", head: "_Bytes", data: "_B
 
 
 class Frame(object):
-    """A frame of records, as its first bytes tell it.
+    """A frame of records, as its first bytes describe it.
 
     Attributes:
         count: How many records.
@@ -193,7 +194,7 @@ class Frame(object):
         not.
         """
         if self._magic == OLD_FRAME_MAGIC:
-            return  # `check` has seen them
+            return  # `check` has checked them
         digest = hashlib.sha256()
         for payload in payloads:
             digest.update(payload)

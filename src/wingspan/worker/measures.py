@@ -1,4 +1,4 @@
-"""What a component takes: processor time and memory, as the kernel counts them."""
+"""The processor time and memory of a component, from the kernel."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ class Measures(object):
 
 
 def peak_kib(pid: "int") -> "int":
-    """Peak resident memory of a process (VmHWM, proc(5)), KiB; 0 where that is not to be had."""
+    """Peak resident memory of a process (VmHWM, proc(5)), KiB; 0 if it is unknown."""
     try:
         with open("/proc/%d/status" % pid) as file:
             for line in file:
@@ -62,7 +62,7 @@ def peak_kib(pid: "int") -> "int":
 
 
 def family(pid: "int") -> "List[int]":
-    """A process and all that descend from it, as far as the kernel tells (proc(5), ``children``)."""
+    """A process and its descendants, as far as the kernel tells (proc(5), ``children``)."""
     found = [pid]
     for parent in found:
         try:
@@ -70,7 +70,7 @@ def family(pid: "int") -> "List[int]":
                 with open("/proc/%d/task/%s/children" % (parent, thread)) as file:
                     found += [int(child) for child in file.read().split()]
         except OSError:
-            continue  # it has ended, or this kernel does not tell
+            continue  # it has ended, or the kernel does not tell
     return found
 
 

@@ -1,4 +1,4 @@
-"""Being a worker of one map, from its folder to an exit code."""
+"""The life of a worker of one map, from the map's folder to an exit code."""
 
 import json
 import os
@@ -26,7 +26,9 @@ def work(
     notify: "Optional[Callable[[Supervisor], None]]" = None,
     **supervisor_arguments: "Any",
 ) -> "int":
-    """Be worker number `worker` of the map in `folder` until nothing is left to do: an exit code."""
+    """Work as worker number `worker` of the map in `folder` until nothing is left to do; returns an exit
+    code.
+    """
     from . import compatibility, failure, formats, transports
     from .streams import Function
     from .supervisor import Stopped, Supervisor
@@ -47,7 +49,7 @@ def work(
         function = Function(transport, "function.pkl", info.get("function_bytes"))
         facts = function.facts
         supervisor.outbox.add(formats.HELLO, payload=json.dumps(_facts_of_this_worker()).encode())
-        # The Python version first, without importing cloudpickle; the executor compares everything.
+        # Compare the Python version first, without importing cloudpickle. The executor compares everything.
         incompatibility = compatibility.incompatibility(facts, dict(facts, **compatibility.this_python()))
         if incompatibility is not None:
             sys.stderr.write("wingspan worker: %s\n" % incompatibility)
@@ -78,7 +80,7 @@ def work(
 
 
 def _facts_of_this_worker() -> "Dict[str, Any]":
-    """What it says of itself before anything else."""
+    """The facts that it records before anything else."""
     import socket
 
     from .scratch import scratch_folder

@@ -1,4 +1,4 @@
-"""Records on their way to the map's folder: gathered for a moment, appended as one frame."""
+"""The outbox gathers records for a moment and appends them to the map's folder as one frame."""
 
 import time
 
@@ -89,7 +89,7 @@ class Outbox(object):
             self._failed.append((block.round, block.failed))
 
     def due(self, now: "float") -> "float":
-        """Seconds until something must be appended."""
+        """Seconds until the gathered records must be appended."""
         if self._oldest is None:
             return formats.HEARTBEAT_SECONDS if not self._failed else 0.0
         return self._oldest + self._transport.flush_seconds - now
@@ -110,7 +110,7 @@ class Outbox(object):
         self._last = time.monotonic()
 
     def flush(self) -> "None":
-        """Append everything now."""
+        """Append all gathered records now."""
         if self._headers:
             self._append_frame()
         failed, self._failed = self._failed, []

@@ -1,9 +1,9 @@
-"""What a supervisor and its executor tell each other: chunks of inputs one way, groups of records the other,
+"""The messages between a supervisor and its executor: chunks of inputs one way, groups of records the other,
 and the board between them.
 
-A pipe keeps what was written when its writer is killed, so nothing that was finished is lost. What the
-executor is doing right now stands in a small shared memory (`Board`), which the supervisor reads to attribute
-a crash, or what is being printed, to a component.
+A pipe keeps its content when its writer is killed, so no finished output is lost. The executor notes what it
+is doing in a small shared memory (`Board`). The supervisor reads it to attribute a crash, or output, to a
+component.
 """
 
 import collections
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: of them. Then follow the bounds of their inputs (u64 each, one more than there are components, in this
 #: machine's byte order) and the inputs.
 CHUNK = struct.Struct("<QIH?II")
-#: A chunk of nothing: there will be no more, and the executor is to end in order.
+#: An empty chunk: there will be no more, and the executor ends in order.
 END = CHUNK.pack(0, 0, 0, False, 0, 0)
 #: What precedes records on the pipe: components finished, headers, failures, bytes of payload, seconds of
 #: wall time, and where in the executor's two files the last component's output lies. Then follow the failed
@@ -32,20 +32,18 @@ END = CHUNK.pack(0, 0, 0, False, 0, 0)
 GROUP = struct.Struct("<IIIQdQQQQ")
 FAILED = struct.Struct("<I")
 PIECE = 2**32 - 1
-#: A chunk of one input that is larger than so many bytes is unpickled as it comes.
+#: An input that is larger than this (bytes) is a chunk of its own, and is unpickled piece by piece.
 LARGE_INPUT = 1 << 22
 #: What precedes the setup: its length, and that of the pickle of the function, which follows it.
 SETUP = struct.Struct("<QQ")
 
 _BOARD = struct.Struct("<qQQd")
-#: In place of a component: one of a run of fast ones.
+#: Stands for one component of a run of fast ones.
 SOME = -2
 
 
 class Board(object):
-    """Shared memory in which the executor leaves what it is doing, so that the supervisor knows when it dies
-    or is long at it.
-    """
+    """Shared memory in which the executor notes what it is doing, for the case that it dies or takes long."""
 
     def __init__(self) -> "None":
         self._memory = mmap.mmap(-1, 64)
@@ -56,7 +54,7 @@ class Board(object):
         self._memory[0 : _BOARD.size] = _BOARD.pack(component, out, err, started)
 
     def get(self) -> "Tuple[int, int, int, float]":
-        """Supervisor: what `set` said last."""
+        """Supervisor: the arguments of the last `set`."""
         return _BOARD.unpack(self._memory[0 : _BOARD.size])
 
 
@@ -72,7 +70,7 @@ def read_exactly(descriptor: "int", length: "int") -> "bytearray":
 
 
 def coming(descriptor: "int", length: "int") -> "Iterator[bytearray]":
-    """What comes next on a pipe, in pieces."""
+    """The next bytes of a pipe, in pieces."""
     while length:
         piece = read_exactly(descriptor, min(length, formats.PIECE_BYTES))
         length -= len(piece)
@@ -99,13 +97,13 @@ def setup_message(
     files: "Optional[Dict[str, Any]]" = None,
     known: "Optional[Dict[str, Any]]" = None,
 ) -> "bytes":
-    """The first thing an executor is told.
+    """The first message to an executor.
 
     Args:
         function: Length of the pickle of the function, which is to follow.
-        facts: What wrote it (see `compatibility`).
+        facts: The facts of its writer (see `compatibility`).
         call: What the function is called with: see `executor.CALLS`.
-        careful: Gather nothing: an executor before this one died among fast components.
+        careful: Whether to gather nothing, because an earlier executor died among fast components.
         folder: Working folder, or None to stay.
         environ: Environment variables to take over, or None.
         path: Further entries for ``sys.path``.

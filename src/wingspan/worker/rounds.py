@@ -1,4 +1,4 @@
-"""Rounds: which components are to be done, how they are cut into blocks, and who has taken which block.
+"""Rounds: which components to do, how they are cut into blocks, and which worker has taken which block.
 
 ``rounds/<r>/plan`` says what round r does; it is put in place together with its folder by one rename, so a
 round is there whole or not at all and only one of several writers wins. A `RERUN` may name another function
@@ -341,7 +341,7 @@ def publish(
     nonce: "str",
     folders: "Sequence[str]" = FOLDERS,
 ) -> "bool":
-    """Put round `number` in place, whole; False if somebody else was first."""
+    """Put round `number` in place, whole; False if another process was first."""
     temporary = "rounds/.%s" % nonce
     transport.make_folder(temporary)
     for folder in folders:
@@ -362,12 +362,12 @@ def fold(transport: "Transport", number: "int", nonce: "str") -> "None":
         try:
             transport.rename_folder("rounds/%d/%s" % (number, folder), doomed)
         except FileNotFoundError:
-            continue  # somebody else has done it
+            continue  # another process has done it
         transport.remove_tree(doomed)
 
 
 def round_numbers(transport: "Transport") -> "List[int]":
-    """Numbers of the published rounds, ascending."""
+    """The numbers of the published rounds, ascending."""
     return sorted(int(name) for name in transport.names("rounds") if name.isdigit())
 
 

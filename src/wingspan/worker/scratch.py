@@ -1,4 +1,4 @@
-"""The folder for temporary files of a worker, and files in it that have no name."""
+"""A worker's folder for temporary files, and files without a name in it."""
 
 import os
 
@@ -12,14 +12,14 @@ def current_folder() -> "str":
 
 
 def scratch_folder() -> "str":
-    """Where a job may put temporary files: the first folder that is there and can be written to."""
+    """The folder for a job's temporary files: the first one that exists and can be written to."""
     folders = (os.environ.get("_CONDOR_SCRATCH_DIR"), os.environ.get("TMPDIR"), "/tmp")  # noqa: S108
     for folder in folders:
         if folder and os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder
     import tempfile
 
-    return tempfile.gettempdir()  # it knows some more
+    return tempfile.gettempdir()  # it knows more folders
 
 
 def own_prefix(pid: "int") -> "str":
@@ -28,7 +28,7 @@ def own_prefix(pid: "int") -> "str":
 
 
 def unnamed_file(scratch: "str", what: "str") -> "int":
-    """A new file that is open to read and to append to, and that goes when nobody has it open."""
+    """A new file, open for reading and appending, which vanishes when it is closed everywhere."""
     path = os.path.join(scratch, ".wingspan-%s-%d-%s" % (what, os.getpid(), os.urandom(4).hex()))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     os.unlink(path)

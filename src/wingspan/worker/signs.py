@@ -52,7 +52,7 @@ class SignsOfLife(object):
             self.outbox.add(kind, payload=data, number=number, index=index)
 
     def _print_live(self) -> "None":
-        """Send what the component that runs now has printed so far."""
+        """Append the output that the running component has printed so far."""
         component, out, err = self._running.board.get()[:3]
         if component >= 0 and self.chunks:
             chunk = self.chunks[0]

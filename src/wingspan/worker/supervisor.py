@@ -1,7 +1,7 @@
-"""The process of a worker that claims blocks, feeds the executor and appends what comes back.
+"""The supervisor process of a worker: it claims blocks, feeds the executor and appends the results.
 
-It never imports user code, so that nothing the user's code does (a crash, an out-of-memory kill,
-``os._exit``) ends the worker: that is one component's error record, and a new executor goes on with the next.
+It never imports user code. So a crash, an out-of-memory kill or ``os._exit`` in user code does not end the
+worker: it becomes one component's error record, and a new executor goes on with the next.
 """
 
 import bisect
@@ -37,21 +37,21 @@ if TYPE_CHECKING:
     from .blocks import Block
     from .transports import Transport
 
-#: Bytes of inputs that go to the executor at once, unless one input alone is larger.
+#: Bytes of inputs that the executor gets at once, unless one input alone is larger.
 CHUNK_BYTES = pipes.LARGE_INPUT
 #: A second chunk is sent ahead when the executor will need it within this time (s).
 AHEAD_SECONDS = 0.2
-#: What an executor has printed stays on the scratch disk as long as it lives: after so many bytes another
-#: takes its place.
+#: An executor's output stays on the scratch disk as long as the executor lives. After this many bytes a new
+#: executor replaces it.
 PRINTED_BYTES = 1 << 28
-#: The executor was ended by SIGTERM: wait so long for the same signal to this process (s).
+#: If SIGTERM has ended the executor, wait this long for the same signal to this process (s).
 TOLD_SECONDS = 1.0
 #: Deaths of the executor before it reached a component, after which the worker gives up.
 MAX_START_CRASHES = 3
 
 
 class Stopped(Exception):
-    """Somebody wants this worker to end: SIGTERM."""
+    """Raised when SIGTERM asks this worker to end."""
 
 
 class Supervisor(SignsOfLife):
@@ -118,7 +118,7 @@ class Supervisor(SignsOfLife):
         self.next_look = time.monotonic() + self._look_seconds()
 
     def refuse(self, fields: "Dict[str, Any]") -> "None":
-        """Say that this worker cannot do anything for this map, and why."""
+        """Report that this worker cannot do anything for this map, and why."""
         self.outbox.add(formats.REFUSED, payload=failure.dumps(fields))
         self._flush()
         self.refused = True
@@ -156,7 +156,7 @@ class Supervisor(SignsOfLife):
                     continue
                 self._pump()
             if not self.refused:
-                # All results are safe. Nobody waits for what follows.
+                # All results are safe, so the rest may take time.
                 self.at_its_end()
                 self._retire_executor()
                 self.retired.wait(self._is_told_to_end)
@@ -194,7 +194,7 @@ class Supervisor(SignsOfLife):
 
     @property
     def _running(self) -> "Executor":
-        """The executor, where there is one: from `_start_executor` to its end."""
+        """The executor, if there is one: from `_start_executor` to its end."""
         assert self.executor is not None
         return self.executor
 
@@ -221,7 +221,7 @@ class Supervisor(SignsOfLife):
 
     @property
     def at_work(self) -> "bool":
-        """Something that it has claimed is not done."""
+        """Whether some claimed component is not done."""
         return bool(self.chunks) or self.block is not None
 
     def _retires(self) -> "bool":
@@ -258,7 +258,7 @@ class Supervisor(SignsOfLife):
                 self.block = block
             if self.block.function != self.loaded:
                 if self.chunks:
-                    return  # what the executor has been sent it does with the function that it has
+                    return  # the executor does the chunks that it has with its present function
                 self._retire_executor()
                 self._load_function(self.block.function)
                 self._start_executor()
@@ -394,7 +394,7 @@ class Supervisor(SignsOfLife):
         process.slots.give_back(slot)
 
     def _count(self, count: "int", failed: "List[int]") -> "None":
-        """So many more components are done, those of the oldest chunk first."""
+        """Note that `count` more components are done, beginning with the oldest chunk."""
         while count:
             chunk = self.chunks[0]
             step = min(count, len(chunk.indices) - chunk.done)

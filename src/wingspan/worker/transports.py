@@ -1,8 +1,9 @@
-"""What a worker asks of its map's folder, and the way to it by the file system (`local`, Slurm). The other
-way is `chirp`.
+"""The operations of a worker on its map's folder, and the transport by the file system (`local`, Slurm).
 
-Both answer the same few calls, with paths relative to the map's folder. `Gone` means that the folder, and so
-the map, is no more.
+The other transport is `chirp`.
+
+Both have the same few methods, with paths relative to the map's folder. `Gone` means that the folder, and so
+the map, was removed.
 """
 
 import errno
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Optional, Protocol, Sequence, Union
 
     class Transport(Protocol):
-        """What the supervisor and both ends of a map ask of the map's folder."""
+        """The operations of the supervisor and of both ends of a map on the map's folder."""
 
         name: str
         flush_seconds: float
@@ -47,7 +48,7 @@ _MOST_PARTS = 1000
 
 
 class Gone(Exception):
-    """The map's folder is not there any more: somebody removed the map."""
+    """The map's folder does not exist any more, because the map was removed."""
 
 
 def read_at(descriptor: "int", length: "int", offset: "int") -> "bytes":
@@ -104,10 +105,10 @@ def _write_parts(descriptor: "int", parts: "Sequence[Union[bytes, memoryview]]")
 
 
 class FileTransport(object):
-    """The map's folder is on a file system that this machine sees."""
+    """The map's folder on a file system that this machine sees."""
 
     name = "file"
-    #: Seconds that results may wait for company before they are appended.
+    #: Seconds for which results are gathered before they are appended.
     flush_seconds = 0.02
 
     def __init__(self, folder: "str") -> "None":
@@ -138,7 +139,7 @@ class FileTransport(object):
         return os.stat(self._path(path)).st_size
 
     def append(self, path: "str", *parts: "Union[bytes, memoryview]") -> "None":
-        """Append to a file that only this worker writes."""
+        """Append to a file to which only this worker writes."""
         descriptor = self._appending.get(path)
         if descriptor is None:
             descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND | _PLAINLY, 0o600)
@@ -186,7 +187,7 @@ class FileTransport(object):
         return True
 
     def write_whole(self, path: "str", data: "bytes") -> "None":
-        """Write a file that nobody else writes."""
+        """Write a file to which no other process writes."""
         descriptor = os.open(self._path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAINLY, 0o600)
         try:
             write_all(descriptor, data)

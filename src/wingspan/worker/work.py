@@ -1,4 +1,4 @@
-"""Where a worker's next block comes from: its own unfinished ones, its own stretch, then everybody's."""
+"""Choose a worker's next block: first its own unfinished blocks, then its own stretch, then all others."""
 
 import operator
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .upstream import Chained
 
 
-#: Two changes of a folder within this time (s) may carry the same time stamp.
+#: Two changes of a folder within this time (s) may have the same time stamp.
 COARSE_CLOCK = 3.0
 
 
@@ -89,7 +89,7 @@ class WorkSource(object):
     # -- rounds ----------------------------------------------------------------------------------------------
 
     def _load_rounds(self) -> "bool":
-        """Look for new rounds; True if there are any."""
+        """Look for new rounds; returns True if there are any."""
         found = False
         for number in rounds.round_numbers(self._transport):
             if number not in self._rounds:
@@ -147,7 +147,7 @@ class WorkSource(object):
     # -- blocks ----------------------------------------------------------------------------------------------
 
     def next_block(self) -> "Optional[Block]":
-        """Claim a block; None when nothing is left to claim in the rounds known."""
+        """Claim a block; None if nothing is left to claim in the known rounds."""
         while self._unfinished:
             state, block, finished = self._unfinished.pop()
             return self._block(state, block, finished)
@@ -162,7 +162,7 @@ class WorkSource(object):
                     self.coming.tried(taken)
                 if taken:
                     return self._block(state, candidate)
-                state.stop = candidate + 1  # somebody else has it: look for others
+                state.stop = candidate + 1  # another worker has it: look for others
         return None
 
     def _take(self, state: "Round", block: "int") -> "bool":
@@ -180,7 +180,7 @@ class WorkSource(object):
             return False
 
     def _candidate(self, state: "Round") -> "Optional[int]":
-        """A block that is probably free; None when all are claimed."""
+        """A block that is probably free; None if all are claimed."""
         if state.position is None and not state.mine:
             mine = [part for part in state.plan.parts if part.blocks and self._is_mine(part)]
             state.mine = [(part.first_block, part.first_block + part.blocks) for part in mine]
@@ -229,7 +229,7 @@ class WorkSource(object):
         # Its owner comes from the front: begin in the middle, unless there is no owner to meet.
         middle = first if stop - first <= 2 else first + (stop - first) // 2
         if state.looks < MAX_LOOKS:
-            return middle, stop  # whatever comes of it, the claims are listed again
+            return middle, stop  # the claims are listed again in any case
         if middle > first:
             state.free.append((first, middle))
         if stop - middle > 1:
@@ -282,7 +282,7 @@ class WorkSource(object):
     # -- what was left undone --------------------------------------------------------------------------------
 
     def _own_unfinished(self) -> "List[Tuple[Round, int, Mapping[int, bool]]]":
-        """Blocks that earlier starts of this worker claimed and did not finish."""
+        """The blocks that earlier starts of this worker claimed, but did not finish."""
         start = int(self._name.rsplit(".", 1)[1])
         starts = ["%d.%d" % (self._worker, earlier) for earlier in range(start)]
         unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
@@ -410,7 +410,7 @@ class WorkSource(object):
         return self._load_rounds()
 
     def _settle(self, name: "Optional[str]" = None) -> "None":
-        """Say that this worker, or the one called `name`, has finished all that it claimed."""
+        """Note that this worker, or the one called `name`, has finished all that it claimed."""
         newest = max(self._rounds)
         path = "rounds/%d/takes/%s" % (newest, rounds.settled_name(self._key, name or self._name, newest))
         try:
@@ -449,7 +449,7 @@ class WorkSource(object):
         return ["%s.%d" % one for one in newest.items()], failed
 
     def _to_retry(self, failures: "List[Tuple[int, List[int]]]") -> "List[int]":
-        """Components that failed in their newest round and have attempts left."""
+        """The components that failed in their newest round and have attempts left."""
         failed: "Dict[int, int]" = {}
         for number, components in failures:
             for component in components:
