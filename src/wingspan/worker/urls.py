@@ -86,6 +86,7 @@ def copy_tree(source: "str", place: "str") -> "None":
 
 
 def _by_python(url: "str", place: "str") -> "None":
+    import http.client
     import shutil
     import urllib.error
     import urllib.request
@@ -96,7 +97,7 @@ def _by_python(url: "str", place: "str") -> "None":
             told = answer.headers.get("Content-Length")
             if told is not None and told.isdigit() and file.tell() != int(told):
                 raise OSError("%s ended after %d of %s bytes" % (url, file.tell(), told))
-    except (ValueError, urllib.error.URLError) as error:
+    except (ValueError, urllib.error.URLError, http.client.HTTPException) as error:
         raise OSError("%s cannot be got: %s" % (url, error))
 
 
