@@ -157,14 +157,14 @@ def signed_pieces(
 
 
 def has_mark(pieces: "Iterable[Piece]") -> "bool":
-    """Whether the marker of code is in these pieces, also across two of them."""
+    """Whether a mark of code is in these pieces, also across several of them."""
     end = b""
     longest = max(map(len, rebuild.CODE_MARKS))
     for piece in pieces:
         data = bytes(piece)
         if rebuild.holds_code(data) or rebuild.holds_code(end + data[:longest]):
             return True
-        end = data[-longest:]
+        end = (end + data[-longest:])[-longest:]  # pieces may be shorter than a mark
     return False
 
 
