@@ -4,7 +4,6 @@ board, pieces of large outputs, messages.
 
 from __future__ import annotations
 
-import collections
 import os
 import pickle
 import threading
@@ -14,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wingspan.worker import channel, child, formats, pipes, scratch
+from _executor_end import ExecutorEnd
+from wingspan.worker import channel, child, formats, pipes
 from wingspan.worker.blocks import Block
 from wingspan.worker.inputs import Inputs
 from wingspan.worker.slots import SLOTS, Slots
@@ -235,20 +235,10 @@ def test_a_component_asks_and_is_answered(speaking):
 
 @pytest.fixture
 def executor(tmp_path):
-    """The supervisor's end of an executor, with real pipes and files, and no process behind it."""
-    one = child.Executor.__new__(child.Executor)
-    one.reading, one.commands = os.pipe()
-    os.set_blocking(one.commands, False)
-    one.out, one.err = (scratch.unnamed_file(str(tmp_path), what) for what in ("out", "err"))
-    one.out_sent = one.err_sent = child.PRINTED_FROM
-    one.pending, one._part = collections.deque(), memoryview(b"")
-    for descriptor in (one.out, one.err):
-        os.write(descriptor, b"\n" * child.PRINTED_FROM)
+    """The supervisor's end of an executor."""
+    one = ExecutorEnd(str(tmp_path))
     yield one
-    one.close_files()
-    os.close(one.commands)
-    if one.reading is not None:
-        os.close(one.reading)
+    one.clean()
 
 
 def test_an_executor_is_sent_what_its_pipe_takes(executor):
@@ -267,8 +257,7 @@ def test_an_executor_is_sent_what_its_pipe_takes(executor):
 
 def test_nothing_is_queued_for_a_dead_executor(executor):
     """Its pipe is closed: that is no error here, and what was meant for it is dropped."""
-    os.close(executor.reading)
-    executor.reading = None
+    executor.stop_reading()
     executor.send((b"first", b"second"))
     assert not executor.pending
 

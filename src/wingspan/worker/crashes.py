@@ -93,4 +93,6 @@ def how_it_ended(status: "int") -> "str":
 def _tail(descriptor: "int", start: "int") -> "str":
     end = os.fstat(descriptor).st_size
     begin = max(start, end - _TAIL_BYTES)
+    if begin >= end:
+        return ""  # nothing was written, or the component has cut the file
     return read_at(descriptor, end - begin, begin).decode("utf-8", "replace")
