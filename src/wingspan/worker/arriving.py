@@ -282,8 +282,9 @@ class Arrivals(object):
 
 
 def name_of(source: "str") -> "str":
-    """The name under which a file arrives: the last part of its path."""
-    return source.rstrip("/").rpartition("/")[2] or "file"
+    """The name under which a file arrives: the last part of its path, where that can be a name."""
+    name = source.rstrip("/").rpartition("/")[2]
+    return "file" if name in ("", ".", "..") else name
 
 
 def _missing(source: "str") -> "OSError":
