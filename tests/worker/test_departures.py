@@ -111,6 +111,29 @@ def test_names_that_are_no_names_on_the_access_point_are_refused(tmp_path: Path)
     assert _tree(tmp_path / "map" / "output_files") == {}
 
 
+def test_two_files_do_not_meet_in_one_place(tmp_path: Path) -> None:
+    """Two files that would have one name, or one destination, are refused, and nothing is sent: one of them
+    would be lost. A file that is named twice is one file.
+    """
+    departures = _departures(tmp_path, remaps={"y": f"{tmp_path}/target"})
+    for name in ("x", "work/y", "work/deep/y", "work/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    with pytest.raises(
+        ValueError, match=rf"^{tmp_path}/x and {tmp_path}/work/x would both be sent to x: rename"
+    ):
+        departures.send(0, 0, (tmp_path / "x", "x"))
+    with pytest.raises(
+        ValueError, match=rf"/y and {tmp_path}/work/deep/y would both be sent to {tmp_path}/target"
+    ):
+        departures.send(0, 0, ("y", "deep"))
+    assert not (tmp_path / "target").exists()
+    departures.send(0, 0, ("x", tmp_path / "work" / "x", "y", "y"))
+    departures.finish()
+    assert _tree(tmp_path / "map" / "output_files") == {"0/0-3.0/x": "work/x"}
+    assert (tmp_path / "target").read_text() == "work/y"
+
+
 def test_a_pipe_cannot_be_sent(tmp_path: Path) -> None:
     """What is neither a file nor a folder is refused, and nobody waits for somebody to write into it."""
     departures = _departures(tmp_path)

@@ -65,12 +65,14 @@ class Departures(object):
 
         Raises:
             FileNotFoundError: One of them is not there; nothing was sent then.
-            ValueError: A name cannot be one on the access point.
+            ValueError: A name cannot be one on the access point, or two of the files would have one place
+                there; nothing was sent then.
             OSError: It could not be sent: the disk there is full, say.
         """
         self._at = number, component
         home = self._home if self._arrivals is None else self._arrivals.folder
         chosen: "Dict[str, str]" = {}
+        taken: "Dict[str, str]" = {}
         for path in paths:
             whole = os.path.abspath(os.fspath(path))
             folder, name = os.path.split(whole)
@@ -79,6 +81,12 @@ class Departures(object):
                 place = name
             for source, inner in _files_below(whole, place, ()):
                 chosen[trust.check_path(inner)] = source
+                target = self._target(os.path.basename(inner)) or inner
+                first = taken.setdefault(target, source)
+                if first != source and not os.path.samefile(first, source):
+                    raise ValueError(
+                        "%s and %s would both be sent to %s: rename one of them" % (first, source, target)
+                    )
         for name in chosen:
             self._send_one(chosen[name], name)
 

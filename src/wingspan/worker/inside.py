@@ -129,7 +129,8 @@ class Component(object):
 
         Raises:
             FileNotFoundError: One of them is not there; nothing was sent then.
-            ValueError: A name cannot be one on the access point: it has an end of a line in it, say.
+            ValueError: A name cannot be one on the access point: it has an end of a line in it, say; or two
+                different files would have one place there. Nothing was sent then.
             OSError: It could not be sent: the disk there is full, say.
 
         At the desk nothing is sent, but a file that is missing is told.
