@@ -15,6 +15,8 @@ from wingspan.errors import OnAccessPoint, PoolUnavailable, SettingsError
 from wingspan.jobs import JobDescription, Resources
 from wingspan.pools import choose_pool, explain_choice
 from wingspan.pools.profiles import WalltimeNotAllowed, find_profile, load_profile, profiles
+from wingspan.pools.profiles._model import Profile
+from wingspan.pools.profiles._sizes import large_file
 from wingspan.pools.submit_description import submit_description
 from wingspan.settings import Settings, load_settings
 
@@ -140,6 +142,31 @@ def test_the_folder_for_large_files() -> None:
         load_profile("ospool").staging_folder("bbadger", "ap20.uc.osg-htc.org") == "/ospool/ap20/data/bbadger"
     )
     assert load_profile("generic").staging_folder("bbadger") is None
+
+
+def test_an_input_that_is_too_large_for_the_access_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site that says what it wants refuses it and names its folder and page; elsewhere it is advice.
+    What the limit allows is taken.
+    """
+    path, named = tmp_path / "big", "--input file:///…"
+    monkeypatch.setenv("LOGNAME", "bbadger")
+    chtc = load_profile("chtc")
+    assert large_file(chtc, path, chtc.limits.transfer, named) is None
+    refused = large_file(chtc, path, chtc.limits.transfer + 10**9, named)
+    assert refused is not None
+    assert refused.is_refused
+    assert refused.said.startswith(f"the input {path} has 2.0 GB, which would go through the access point")
+    assert "wants at most 1 GB to come that way" in refused.said
+    assert refused.hint == f"put it into /staging/b/bbadger and name it there: {named}; {chtc.page}"
+    advice = large_file(load_profile("generic"), path, 2 * 10**9, named)
+    assert advice is not None
+    assert (advice.is_refused, named in advice.hint) == (False, True)
+    bare = large_file(Profile(name="ours"), path, 3 * 10**9, named)
+    assert bare is not None
+    assert bare.said.endswith("; ours wants at most 1 GB to come that way")
+    assert bare.hint == f"put it where jobs can fetch it: {named}"
 
 
 @pytest.mark.parametrize(
