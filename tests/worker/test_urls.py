@@ -182,6 +182,7 @@ def test_a_plugin_gets_and_sends_files(tmp_path: Path) -> None:
     ("script", "words"),
     [
         ('echo \'[ TransferSuccess = false; TransferError = "no such key" ]\' > "$4"; exit 1', "no such key"),
+        ('echo \'TransferError = "no; \\"x\\" [1]"\' > "$4"; exit 1', r'no; "x" \[1\]'),
         ("echo 'cannot import requests'; exit 1", "cannot import requests"),
         ("echo 'TransferSuccess = false' > \"$4\"; exit 7", "exit code 7"),
         ("exit 0", "exit code 0"),  # it says that all is well, and the file is not there

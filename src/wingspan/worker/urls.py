@@ -3,6 +3,7 @@ else by what Python itself has.
 """
 
 import os
+import re
 import subprocess
 
 from . import trust
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 #: Seconds without a byte after which a server is given up.
 PATIENCE = 300
 _ONE_READ = 1 << 20
+#: In the ClassAd that a plugin answers: a string, where a backslash stands before quotes and backslashes.
+_TRANSFER_ERROR = re.compile(r'\bTransferError\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 #: Plugins by the schemes that they know, once they have been asked.
 _plugins: "List[Dict[str, str]]" = []
 
@@ -182,11 +185,8 @@ def _by_plugin(program: "str", url: "str", place: "str", upload: "bool") -> "Non
 
 def _reason(text: "str") -> "str":
     """What a plugin says went wrong."""
-    for part in text.replace(";", "\n").splitlines():
-        name, _, value = part.strip().strip("[]").partition("=")
-        if name.strip().lower() == "transfererror":
-            return value.strip().strip('"')
-    return ""
+    found = _TRANSFER_ERROR.search(text)
+    return re.sub(r"\\(.)", r"\1", found.group(1)).strip() if found else ""
 
 
 def _quoted(text: "str") -> "str":
