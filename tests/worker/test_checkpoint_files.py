@@ -16,6 +16,16 @@ from wingspan.worker.transports import FileTransport
 KEY = b"k" * formats.KEY_BYTES
 
 
+class _Noting(FileTransport):
+    """The way to the map's folder, which notes how much was asked for."""
+
+    most = 0
+
+    def read(self, path: str, length: int | None = None, offset: int = 0) -> bytes:
+        self.most = max(self.most, length or 0)
+        return super().read(path, length, offset)
+
+
 def _start(folder: Path, name: str = "0.0", key: bytes = KEY) -> Checkpoints:
     """The checkpoints of one start of a worker."""
     return Checkpoints(FileTransport(str(folder)), key, name, lambda: None)
@@ -135,7 +145,9 @@ def test_a_head_that_names_a_huge_piece_is_not_believed(tmp_path: Path) -> None:
     data = path.read_bytes()
     magic, _, count, code = formats.FRAME.unpack_from(data)
     path.write_bytes(formats.FRAME.pack(magic, 1 << 42, count, code) + data[formats.FRAME.size :])
-    assert _restored(_start(tmp_path, "1.0"), tmp_path / "out") is None
+    noting = _Noting(str(tmp_path))
+    assert _restored(Checkpoints(noting, KEY, "1.0", lambda: None), tmp_path / "out") is None
+    assert noting.most < 1 << 30
     assert _names(tmp_path) == []
 
 

@@ -176,17 +176,18 @@ def test_done_again_it_replaces_what_it_sent(tmp_path: Path) -> None:
 
 
 def test_a_first_file_that_cannot_be_sent_leaves_no_folder(tmp_path: Path) -> None:
-    """Where the file cannot be written the error says so, and no empty folder stands for sent files."""
+    """Where the file cannot be written the error says so, and nothing stands for sent files: here a file is
+    in the way of their folder.
+    """
     departures = _departures(tmp_path)
-    Path("tree").write_text("t")
     Path("x").write_text("x")
-    (tmp_path / "map" / "output_files").rmdir()
-    (tmp_path / "map" / "output_files").write_text("no folder")
+    (tmp_path / "map" / "output_files" / "0").mkdir()
+    (tmp_path / "map" / "output_files" / "0" / ".0-3.0").write_text("in the way")
     with pytest.raises(NotADirectoryError):
         departures.send(0, 0, ("x",))
     departures.finish()
     assert departures.take_sent() == set()
-    assert (tmp_path / "map" / "output_files").read_text() == "no folder"
+    assert _tree(tmp_path / "map" / "output_files") == {"0/.0-3.0": "in the way"}
 
 
 def test_a_file_with_a_destination_goes_there(tmp_path: Path) -> None:
