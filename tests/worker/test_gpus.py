@@ -64,11 +64,12 @@ def meter_of(fake_nvml, monkeypatch, requested, environ):
 
 def test_each_component_has_samples_of_its_own(fake_nvml, monkeypatch):
     """The mean of its samples, a second apart; the next one begins anew, and none is told of twice."""
-    meter, board, told = meter_of(fake_nvml, monkeypatch, 1, {"CUDA_VISIBLE_DEVICES": "1"}), Board(), Told()
+    meter, board, told = meter_of(fake_nvml, monkeypatch, 1, {"CUDA_VISIBLE_DEVICES": "1,2"}), Board(), Told()
     board.set(7, 0, 0, 0.0)
     for now in (100.0, 100.1, 101.5):
         meter.look(board, now)
-    assert meter._uses == [0.3, 0.3]
+    assert len(meter._uses) == 2
+    del meter._nvml.devices[0]  # the idler of both
     board.set(8, 0, 0, 0.0)
     meter.look(board, 103.0)
     meter.tell(told, 7, 3)
@@ -78,7 +79,9 @@ def test_each_component_has_samples_of_its_own(fake_nvml, monkeypatch):
     board.set(-1, 0, 0, 0.0)
     meter.look(board, 105.0)
     meter.tell(told, -1, 3)
-    assert [fields["index"] for _, _, fields in told.records] == [8]
+    [(_, payload, fields)] = told.records
+    assert fields["index"] == 8
+    assert json.loads(payload) == {"use": pytest.approx(0.9), "memory": 1 << 30, "devices": 1}
 
 
 def test_a_job_that_is_confined_otherwise_has_the_devices_that_it_sees(fake_nvml, monkeypatch):
