@@ -68,6 +68,10 @@ def pool_with_sshd(sshd: str, place: str | Path | None, **options: Any) -> Itera
         shutil.rmtree(directory, ignore_errors=True)
 
 
+#: The running one of this session, if there is one.
+slurm_clusters: list[SlurmCluster] = []
+
+
 @pytest.fixture(scope="session")
 def slurm_cluster() -> Iterator[SlurmCluster]:
     """A running Slurm cluster of this test session: one node with 4 CPUs, gone afterwards.
@@ -84,8 +88,10 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
     cluster = SlurmCluster(folder, programs)
     try:
         cluster.start()
+        slurm_clusters.append(cluster)
         yield cluster
     finally:
+        slurm_clusters.clear()
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -156,6 +157,16 @@ class SlurmCluster:
                 if "in use" not in self._logs():  # somebody else was given the port in the meantime
                     break
         raise SlurmDidNotStart(f"Slurm in {self.folder} did not start:\n{self._logs()}")
+
+    def revive(self) -> None:
+        """Start it again if a daemon has died, and say what its logs say: the tests to come are not about
+        that.
+        """
+        if self._daemons and any(daemon.poll() is not None for daemon in self._daemons):
+            codes = [daemon.poll() for daemon in self._daemons]
+            print(f"Slurm's daemons have ended ({codes}):\n{self._logs()}", file=sys.__stderr__, flush=True)
+            self._stop_daemons()
+            self.start()
 
     def _is_up(self) -> bool:
         if any(daemon.poll() is not None for daemon in self._daemons):

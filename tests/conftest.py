@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from _engines import apptainer, apptainer_on_path, personal_pool, shell_pool, slurm_cluster
+from _engines import apptainer, apptainer_on_path, personal_pool, shell_pool, slurm_cluster, slurm_clusters
 from _order import dealt_out
 from _waiting import PATIENCE
 
@@ -39,6 +39,13 @@ def _patience_with_programs() -> Iterator[None]:
         patch.setattr("wingspan.lint._asked._SECONDS", PATIENCE)
         patch.setattr("wingspan.pools._select._SINFO_SECONDS", PATIENCE)
         yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A Slurm that has died is no fault of this test."""
+    if item.get_closest_marker("slurm"):
+        for cluster in slurm_clusters:
+            cluster.revive()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -87,7 +87,7 @@ def test_pilot_and_rest_are_all(count, data) -> None:
     first = data.draw(st.integers(1, count - 1))
     border = data.draw(st.integers(0, count))
     groups = [({"request_cpus": 2}, range(border)), ({}, range(border, count))]
-    plan = with_pilot(groups, range(first), 8, None)
+    plan = with_pilot(groups, range(first), 8, None, timed=False)
     ahead = [one for part in plan.parts for low, high in part.ranges for one in range(low, high)]
     later = [one for part in plan.rest for low, high in part.ranges for one in range(low, high)]
     assert sorted(ahead) == list(range(first))
@@ -104,11 +104,11 @@ def test_what_is_asked_for_after_a_pilot() -> None:
     """A margin above what was measured, in steps of 16 MB; a time only where Slurm is told none."""
     measured = {"components": 2, "memory": 100 * MB, "wall": 60.0, "disk": 0}
     part = Part({}, [(0, 100)], 1, 10)
-    assert pilot.needs_after(measured, part, {}, "personal") == {"request_memory": 192 * MB}
-    assert pilot.needs_after({**measured, "disk": 1 << 30}, part, {}, "htcondor")["request_disk"] == 1536 * MB
-    assert pilot.needs_after(measured, part, {}, "slurm")["time"] == 1800
-    assert pilot.needs_after({**measured, "wall": 600.0}, part, {}, "slurm")["time"] == 18000
-    assert "time" not in pilot.needs_after(measured, part, {"time": 60}, "slurm")
+    assert pilot.needs_after(measured, part, {}, False) == {"request_memory": 192 * MB}
+    assert pilot.needs_after({**measured, "disk": 1 << 30}, part, {}, False)["request_disk"] == 1536 * MB
+    assert pilot.needs_after(measured, part, {}, True)["time"] == 1800
+    assert pilot.needs_after({**measured, "wall": 600.0}, part, {}, True)["time"] == 18000
+    assert "time" not in pilot.needs_after(measured, part, {"time": 60}, True)
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, "ten"])

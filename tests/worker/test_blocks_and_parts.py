@@ -151,7 +151,7 @@ def test_needs_of_workers(transport):
 def with_a_pilot(transport, memory_kib, wall):
     """A map whose pilot, components 0 and 1, is half finished."""
     rest = [parts.Part({}, [(2, 12)], 2, 5), parts.Part({"request_memory": 7}, [(12, 13)], 1, 1)]
-    transport.write_whole(pilot.FILE, pilot.dumps(KEY, rest, "slurm", 2))
+    transport.write_whole(pilot.FILE, pilot.dumps(KEY, rest, True, 2))
     box = outbox.Outbox(transport, KEY, "0.0")
     box.add(formats.OUTPUT, index=0, wall=wall, peak=memory_kib)
     box.add(formats.HEARTBEAT, peak=1 << 30)
@@ -194,7 +194,7 @@ def test_a_map_without_a_pilot_has_no_rest(transport):
     """No file: the map is too small. A file that is signed with another key is told of."""
     plans = {0: rounds.plan_for(rounds.INITIAL, range(2), 1)}
     assert pilot.plan_for_rest(transport, KEY, plans, {}, 0) is None
-    transport.write_whole(pilot.FILE, pilot.dumps(b"1" * 32, [], "local", 2))
+    transport.write_whole(pilot.FILE, pilot.dumps(b"1" * 32, [], False, 2))
     with pytest.raises(ValueError, match="pilot is not signed with this map's key"):
         pilot.plan_for_rest(transport, KEY, plans, {}, 0)
 

@@ -191,7 +191,13 @@ def _first_plan(
     for needs, _ in groups:
         _check_pool(options_for(options, needs), pool)
     if options.pilot is not None and options.pilot < len(to_do):
-        return with_pilot(groups or [({}, to_do)], to_do[: options.pilot], workers, options.block_size)
+        return with_pilot(
+            groups or [({}, to_do)],
+            to_do[: options.pilot],
+            workers,
+            options.block_size,
+            timed=pool.rewards_short_jobs,
+        )
     if not groups:
         return rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size)
     return rounds.plan_by_needs(rounds.INITIAL, groups, workers, options.block_size)

@@ -129,7 +129,7 @@ def told_of_pilot(measured: Mapping[str, Any], needs: Mapping[str, Any]) -> str:
 
     >>> measured = {"components": 10, "memory": 300 << 20, "wall": 1.5, "disk": 0}
     >>> told_of_pilot(measured, {"request_memory": 448 << 20})
-    'pilot: 10 components took at most 300MB of memory and 2 s each; the others ask for 448MB of memory'
+    'pilot: 10 components took at most 300MB of memory and 1.5 s each; the others ask for 448MB of memory'
     """
     took = [f"{size_text(measured['memory'])} of memory"]
     if measured.get("disk"):

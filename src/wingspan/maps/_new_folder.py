@@ -138,7 +138,7 @@ def _write_rest(
     first = plan(to_do, info.workers)
     new.write_whole("rounds/0/plan", first.dumps(key, 0))
     if first.rest:
-        new.write_whole(pilot.FILE, pilot.dumps(key, list(first.rest), info.pool, first.length))
+        new.write_whole(pilot.FILE, pilot.dumps(key, list(first.rest), first.rest_is_timed, first.length))
     if info.open:
         new.write_whole(coming.OWNER, b"")
     worker = folder / "worker.pyz"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
+from wingspan._shell import words
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -147,6 +147,8 @@ class Pool(Protocol):
     hands_out_gpus: bool
     #: Its scheduler can mail when jobs end.
     sends_mail: bool
+    #: Jobs that ask for less time begin sooner: a pilot measures what they need.
+    rewards_short_jobs: bool
     #: It belongs to one person: its scheduler may be asked as often as one likes.
     own: bool
     #: The program that opens a shell in a job, or a job that is a shell; None: there is none.
@@ -354,6 +356,7 @@ class PlainPool:
     renders_profile = False
     hands_out_gpus = False
     sends_mail = False
+    rewards_short_jobs = False
     own = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = None
 
@@ -388,7 +391,7 @@ class PlainPool:
 
     def describe(self, job: JobDescription) -> str:
         """The command that each job is."""
-        return shlex.join([job.executable, *job.arguments]) + "\n"
+        return words([job.executable, *job.arguments]) + "\n"
 
     def change(
         self, submissions: Sequence[Submission], *, memory: int | None = None, disk: int | None = None

@@ -49,6 +49,7 @@ class SlurmPool(PlainPool):
     renders_profile = True
     hands_out_gpus = True
     sends_mail = True
+    rewards_short_jobs = True
     shells: Literal["condor_ssh_to_job", "srun"] | None = "srun"
 
     def title(self) -> str:

@@ -25,9 +25,9 @@ MARGIN, OWN_MEMORY, OWN_DISK = 1.25, 64 * _MB, 256 * _MB
 TIMES, LEAST_TIME = 3.0, 1800
 
 
-def dumps(key: "bytes", parts: "List[Part]", pool: "str", count: "int") -> "bytes":
-    """The file: the parts that come after a pilot of `count` components on this kind of pool."""
-    plain = {"parts": [part.to_plain() for part in parts], "pool": pool, "count": count}
+def dumps(key: "bytes", parts: "List[Part]", timed: "bool", count: "int") -> "bytes":
+    """The file: the parts that come after a pilot of `count` components; `timed` if jobs ask for time."""
+    plain = {"parts": [part.to_plain() for part in parts], "timed": timed, "count": count}
     return formats.sign(key, json.dumps(plain))
 
 
@@ -65,7 +65,7 @@ def plan_for_rest(
     for part in parts:
         part.needs.update(
             (name, value)
-            for name, value in needs_after(measured, part, usual, rest["pool"]).items()
+            for name, value in needs_after(measured, part, usual, rest["timed"]).items()
             if name not in part.needs
         )
         part.shared = True
@@ -90,13 +90,13 @@ def measure(transport: "Transport", key: "bytes", plan: "rounds.Plan") -> "Dict[
 
 
 def needs_after(
-    measured: "Mapping[str, Any]", part: "Part", usual: "Mapping[str, Any]", pool: "str"
+    measured: "Mapping[str, Any]", part: "Part", usual: "Mapping[str, Any]", timed: "bool"
 ) -> "Dict[str, int]":
     """What the components of `part` ask for."""
     needs = {"request_memory": _with_margin(measured["memory"], OWN_MEMORY)}
     if measured["disk"]:
         needs["request_disk"] = _with_margin(measured["disk"], OWN_DISK)
-    if pool == "slurm" and usual.get("time") is None:
+    if timed and usual.get("time") is None:
         each = -(-part.length // part.workers)
         minutes = max(LEAST_TIME, TIMES * each * measured["wall"]) / 60.0
         needs["time"] = 60 * int(-(-minutes // 1))

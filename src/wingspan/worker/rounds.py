@@ -64,6 +64,7 @@ class Plan(object):
         measured: What the pilot took that decided its needs; None: they have nothing to do with a pilot.
         rest: Of the first round of a map with a pilot: the parts that come after it. They are not of the
             plan.
+        rest_is_timed: Whether the jobs of these ask for the time that they need.
         blocks: How many blocks.
         length: How many components.
     """
@@ -79,6 +80,7 @@ class Plan(object):
         "parts",
         "ranges",
         "rest",
+        "rest_is_timed",
         "workers",
     )
 
@@ -94,6 +96,7 @@ class Plan(object):
         self.function = function
         self.measured: "Optional[Dict[str, Any]]" = None
         self.rest: "Sequence[Part]" = ()
+        self.rest_is_timed = False
         self._take([Part({}, ranges, block_size, workers)])
 
     @classmethod
