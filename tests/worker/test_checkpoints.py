@@ -33,7 +33,7 @@ def test_another_worker_goes_on_from_a_checkpoint(worker, new_worker):
     Path("in/state").write_text("S")
     Path("in/state").chmod(0o750)
     Path("empty").write_text("")
-    keep(worker, "in", "empty", scratch / "model")
+    keep(worker, "in", "empty", scratch)
     worker.work.clear()
     Path("in/state").unlink()
     Path("in").rmdir()

@@ -206,7 +206,11 @@ def _files_of(paths: "Sequence[PathLike]", places: "Sequence[Tuple[str, str]]") 
         given = os.path.abspath(os.fspath(path))
         whole = os.path.join(os.path.realpath(os.path.dirname(given)), os.path.basename(given))
         homes = [(name, os.path.realpath(place)) for name, place in places]
-        homes = [(name, home) for name, home in homes if whole.startswith(home + os.sep)]
+        homes = [
+            (name, home)
+            for name, home in homes
+            if whole.startswith(home + os.sep) or (whole == home and name == checkpoints.SCRATCH)
+        ]
         if not homes:
             raise ValueError(
                 "checkpoint: %s lies neither in the working folder nor in wingspan.component().scratch"
