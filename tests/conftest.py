@@ -43,9 +43,8 @@ def _patience_with_programs() -> Iterator[None]:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A Slurm that has died is no fault of this test."""
-    if item.get_closest_marker("slurm"):
-        for cluster in slurm_clusters:
-            cluster.revive()
+    for cluster in slurm_clusters:
+        cluster.revive()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -356,8 +356,6 @@ def test_a_full_map_gives_way_to_another(monkeypatch: pytest.MonkeyPatch, most: 
 
 def test_bad_arguments() -> None:
     """What cannot be meant is refused at once."""
-    with pytest.raises(wingspan.SettingsError, match="no outputs of earlier maps"):
-        Executor(pool="local", options=wingspan.Options(memo=True))
     with pytest.raises(ValueError, match="max_workers must be greater than 0"):
         Executor(0, pool="local")
     with pytest.raises(wingspan.SettingsError, match="options is a dict"):

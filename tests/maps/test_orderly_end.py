@@ -17,6 +17,7 @@ import pytest
 
 import wingspan
 from _waiting import PATIENCE, until
+from _worker import work
 from wingspan.maps import ComponentStatus
 
 ONE = wingspan.Options(workers=1)
@@ -122,8 +123,6 @@ def test_what_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A thread that never ends is killed with its process after the limit, and the last component's
     standard error says so.
     """
-    from wingspan.worker import entry
-
     monkeypatch.setenv("WINGSPAN_END_SECONDS", "0.5")
 
     def starts(number: int) -> int:
@@ -131,7 +130,7 @@ def test_what_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return os.getpid()
 
     m = wingspan.map(starts, range(2), pool="local", options=wingspan.Options(workers=0))
-    assert entry.work("file", str(m.path), 0) == 0
+    assert work("file", str(m.path), 0) == 0
     assert not Path(f"/proc/{m[0]}").exists()
     assert m.stderr(0) == ""
     assert "the process was killed, as it had not ended" in m.stderr(1)

@@ -7,6 +7,7 @@ import sys
 
 import wingspan
 from _waiting import PATIENCE, until
+from _worker import work
 
 
 def test_print_is_seen_while_it_runs(gate):
@@ -68,7 +69,7 @@ def test_what_was_printed_does_not_fill_the_scratch_disk(monkeypatch):
     """An executor that has printed much makes way for another; what it printed, and the state of things,
     is whole.
     """
-    from wingspan.worker import entry, supervisor
+    from wingspan.worker import supervisor
 
     monkeypatch.setattr(supervisor, "PRINTED_BYTES", 10_000)
 
@@ -77,7 +78,7 @@ def test_what_was_printed_does_not_fill_the_scratch_disk(monkeypatch):
         return os.getpid()
 
     m = wingspan.map(prints, range(12), pool="local", options=wingspan.Options(workers=0, block_size=1))
-    assert entry.work("file", str(m.path), 0) == 0
+    assert work("file", str(m.path), 0) == 0
     pids = list(m)
     assert len(set(pids)) in (3, 4)  # each is sent ahead one or two components more than it would need
     assert [m.stdout(x) for x in range(12)] == [f"{x:04d}" * 1000 + "\n" for x in range(12)]

@@ -341,11 +341,6 @@ class Executor(concurrent.futures.Executor):
         if max_workers is not None and max_workers < 1:
             raise ValueError("max_workers must be greater than 0")
         layers = [] if options is None else [check_options(options)]
-        if layers and layers[0].memo:
-            raise SettingsError(
-                "an executor looks for no outputs of earlier maps, and memo=True asks for that",
-                hint="wingspan.map(…, memo=True) does, where all calls are known",
-            )
         options = default_options(load_settings()).merged(*layers)
         if options.each or options.component_input_files is not None:
             raise SettingsError(

@@ -411,7 +411,8 @@ class LocalPool(PlainPool):
         if action == "release":
             marker.unlink(missing_ok=True)
             return
-        if action == "remove" and (folder / "workers").is_dir():
+        # Where the whole map goes, nobody asks later what became of its jobs.
+        if action == "remove" and reason.startswith("cancelled") and (folder / "workers").is_dir():
             for submission in submissions:
                 removed_jobs(folder).append({"cluster": submission.cluster, "reason": reason})
         if action == "hold":

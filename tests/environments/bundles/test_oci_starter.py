@@ -299,6 +299,8 @@ def test_podman_is_ended_with_its_job(
             return _sleepers()
 
         running = until(begun, "the command in the container")
+        # Before podman has noted that, it passes no signal on.
+        until(lambda: _podman_knows(job_folder, user), "podman's note that the container runs")
         process.terminate()
         assert process.wait(PATIENCE) == (9 if answers else -signal.SIGTERM), log.read_text()
         until(lambda running=running: not running & _sleepers(), "its end")
@@ -307,6 +309,24 @@ def test_podman_is_ended_with_its_job(
 
 #: This process's own: others run these tests on the machine, too.
 _SECONDS = 1_000_000 + os.getpid()
+
+
+def _podman_knows(folder: Path, user: Callable[[list[str]], list[str]]) -> bool:
+    """Whether the podman that runs a container for the job in `folder` says so."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if not words[0].endswith("podman") or "run" not in words or str(folder) not in " ".join(words):
+                continue
+            told = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        environment = dict(one.partition("=")[::2] for one in told if "=" in one)
+        ask = [*words[: words.index("run")], "ps", "--quiet", "--filter", "status=running"]
+        done = subprocess.run(user(ask), env=environment, cwd=folder, capture_output=True, check=False)
+        if done.stdout.strip():
+            return True
+    return False
 
 
 def _sleepers() -> set[str]:
