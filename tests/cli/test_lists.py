@@ -177,3 +177,12 @@ def test_what_was_read_can_be_cleaned(run: Run) -> None:
     assert run("clean").out == ""
     assert run("clean", "--consumed").out == "read: removed\n"
     assert set(wingspan.tags()) == {"waited", "half", "again"}
+
+
+def test_a_sweep_without_output_files_can_be_fetched(tmp_path: Path) -> None:
+    """There is nothing to copy, and no table of what was not copied."""
+    r = wingspan.run(["sh", "-c", "echo {x}"], sweep={"x": [1, 2]}, pool="local", name="talks")
+    r.wait(timeout=PATIENCE)
+    assert not any(r.fetch(tmp_path / "fetched").values())
+    assert not (tmp_path / "fetched").exists()
+    r.remove()

@@ -273,7 +273,7 @@ class Run(RunJobs, Tables, Showable):
                 if job.state in ("completed", "failed") and job.number not in skip:
                     target = base if len(self) == 1 else base / self.name / str(job.number)
                     fetched[job.number] = copy_outputs(self.name, self.outputs(job.number), target, overwrite)
-            if fetched and self.spec.parameters and len(self) > 1:
+            if any(fetched.values()) and self.spec.parameters and len(self) > 1:
                 write_parameters(base / self.name, status)
         return fetched
 
