@@ -322,6 +322,7 @@ def test_taking_up_a_map_again_looks_at_its_files(here: Path) -> None:
         return wingspan.map(read, paths, tag="read", pool="local", options=options, exist_ok=True)
 
     first = make()
+    first.wait()  # a worker that has yet to read the files would miss them, too
     assert make() == first
     for name in ("a/x.txt", "b/x.txt", "tree/deep/leaf"):
         before = (here / name).read_text()
