@@ -23,6 +23,10 @@ URL = TransferPath("https://example.org/data/a.csv")
         (TransferPath("in/x", "s3", "host"), "s3://host/in/x"),
         (TransferPath("/in/x", "s3"), "s3:///in/x"),
         (TransferPath("https://h"), "https://h"),
+        (TransferPath("https://h/get?from=https://other//x"), "https://h/get?from=https://other//x"),
+        (TransferPath("s3://h/folder/"), "s3://h/folder/"),
+        (TransferPath("s3://h/a//b") / "c", "s3://h/a/b/c"),
+        (TransferPath(".", "s3", "h"), "s3://h"),
         (TransferPath(URL), "https://example.org/data/a.csv"),
         (TransferPath(URL, location="other"), "https://other/data/a.csv"),
         (TransferPath(URL, protocol="s3"), "s3://example.org/data/a.csv"),
@@ -31,6 +35,8 @@ URL = TransferPath("https://example.org/data/a.csv")
 def test_urls_come_back_as_they_were_given(given: TransferPath, url: str) -> None:
     """Whole, in parts or from another one: protocol, host and path are those that were given."""
     assert given.as_url() == url
+    again = pickle.loads(pickle.dumps(given))
+    assert (again, again.as_url()) == (given, url)
 
 
 def test_a_relative_path_is_whole_in_its_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ class FileNotes:
 
     def reduced(self, one: TransferPath) -> tuple[Any, tuple[Any, ...]]:
         """What the pickle of a file says that travels."""
-        return rebuild.transfer_path, (str(one.path), one.protocol, one.location, *self.note(one))
+        return rebuild.transfer_path, (one.text, one.protocol, one.location, *self.note(one))
 
     def note(self, one: TransferPath) -> tuple[str, Any]:
         """Whole path or URL of a file that travels, and how it is now: see ``Spec`` in `worker.arriving`."""

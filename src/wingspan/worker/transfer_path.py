@@ -44,32 +44,38 @@ class TransferPath(object):
     'a.csv'
     """
 
-    __slots__ = ("location", "path", "protocol")
+    __slots__ = ("location", "path", "protocol", "text")
 
     def __init__(
         self, path: "Given", protocol: "Optional[str]" = None, location: "Optional[str]" = None
     ) -> "None":
         self.protocol: "Optional[str]"
+        #: The path as text; that of a URL keeps all its slashes, of which `pathlib` drops some.
+        self.text: "str"
         #: Host of a URL; None if it is no URL, or has none.
         self.location: "Optional[str]"
+        text = os.fspath(path)
         if isinstance(path, TransferPath):
+            text = path.text
             protocol = path.protocol if protocol is None else protocol
             location = path.location if location is None else location
-        text = os.fspath(path)
         url = _URL.match(text) if protocol is None and not isinstance(path, os.PathLike) else None
         if url is not None:
             protocol, location, text = url.group(1), url.group(2), url.group(3)
         if protocol is None and location is not None:
             raise ValueError("the location %r is given without a protocol" % location)
         self.path = pathlib.Path(text)
+        if protocol is None:
+            text = self.path.as_posix()
+        elif text == ".":
+            text = ""
+        self.text = text
         self.protocol = protocol
         self.location = location or None
 
     def as_url(self) -> "str":
         """Its URL; of a path without a protocol ``file://``, its whole path."""
-        path = self.path if self.protocol else pathlib.Path(os.path.abspath(str(self.path)))
-        text = path.as_posix()
-        text = "" if text == "." else text
+        text = self.text if self.protocol else pathlib.Path(os.path.abspath(self.text)).as_posix()
         slash = "/" if text and not text.startswith("/") else ""
         return "%s://%s%s%s" % (self.protocol or "file", self.location or "", slash, text)
 
@@ -126,7 +132,7 @@ class TransferPath(object):
         return sorted(set(object.__dir__(self)) | set(dir(self.path)))
 
     def _key(self) -> "Any":
-        return self.protocol or "", self.location or "", self.path
+        return self.protocol or "", self.location or "", self.path, self.text
 
     def __eq__(self, other: "object") -> "bool":
         if isinstance(other, TransferPath):
@@ -154,4 +160,4 @@ class TransferPath(object):
         return on_file(self)
 
     def __reduce__(self) -> "Any":
-        return TransferPath, (str(self.path), self.protocol, self.location)
+        return TransferPath, (self.text, self.protocol, self.location)
