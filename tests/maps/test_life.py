@@ -335,6 +335,29 @@ def test_cancelling_a_map_lasts(gate):
     assert list(other.iter(timeout=PATIENCE)) == [1, 2]
 
 
+def test_a_removal_that_was_interrupted(gate, monkeypatch):
+    """Whoever waits is told that the map is being removed; it can be removed, or go on after all."""
+
+    def dies(*_, **__):
+        raise KeyboardInterrupt
+
+    wait = gate.wait
+    m = wingspan.map(lambda x: wait() or x, [1], pool="local", tag="going")
+    until(lambda: m.status().counts[RUNNING] == 1, "it runs")
+    with monkeypatch.context() as patch:
+        patch.setattr("wingspan.maps._map.remove_map_folder", dies)
+        with pytest.raises(KeyboardInterrupt):
+            m.remove()
+    other = wingspan.load("going")
+    with pytest.raises(wingspan.MapRemoved, match="'going' is being removed"):
+        other.wait(PATIENCE)
+    gate.open()
+    other.rerun()
+    assert list(other.iter(timeout=PATIENCE)) == [1]
+    other.remove()
+    assert wingspan.tags() == ()
+
+
 def test_idle_workers_take_the_next_map():
     """A second map is done by the processes of the first: nothing is started."""
 

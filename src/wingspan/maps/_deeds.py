@@ -16,10 +16,12 @@ from typing import Any
 
 from wingspan._files import JsonLog
 
-__all__ = ["COMPLETE", "Deeds"]
+__all__ = ["COMPLETE", "REMOVAL", "Deeds"]
 
 #: The action that takes jobs of a complete map out of the queue: nobody wanted the map to stop.
 COMPLETE = "complete"
+#: The action that takes jobs out of the queue because the map itself is removed.
+REMOVAL = "removal"
 
 
 class Deeds:

@@ -21,7 +21,7 @@ from wingspan.maps import _keeper_events as ev
 from wingspan.maps._adopt import adopt
 from wingspan.maps._broken_start import broken_start
 from wingspan.maps._components import WorkerStart
-from wingspan.maps._deeds import Deeds
+from wingspan.maps._deeds import REMOVAL, Deeds
 from wingspan.maps._done import call_when_done
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._external import ExternalSubmissions, external_workers
@@ -179,6 +179,12 @@ class Keeper(Grows):
         all."""
         self._read_deeds()
         return self.state.removed
+
+    @property
+    def is_going(self) -> bool:
+        """Its jobs were taken out of the queue because the map itself is being removed."""
+        going = self._deeds.read()[0].get(REMOVAL, frozenset())
+        return any(job.cluster in going for job in self.state.removed)
 
     def external(self) -> list[WorkerStart]:
         """Workers at work that were not submitted by us."""
@@ -426,6 +432,11 @@ class Keeper(Grows):
                         self._take(watcher.ask())
             self._read_deeds()
             self._follow(ev.Wanted(action, reason))
+
+    def remove_for_good(self, reason: str) -> None:
+        """Remove all jobs because the map itself goes; whoever waits for it elsewhere is told that."""
+        self._deeds.note(REMOVAL, {entry.cluster for entry in self.state.entries})
+        self.act("remove", reason)
 
     def wait_for_the_end(self) -> None:
         """After the jobs were removed, wait until HTCondor has logged that: it would make the map's folder

@@ -427,7 +427,7 @@ class Map(Origins, Changing, Fetching, Showable):
             keeper.adopt()
             known = self._folder.submissions.entries()
             if not keeper.jobs.by_worker or keeper.jobs.live():
-                keeper.act("remove", _REMOVED)
+                keeper.remove_for_good(_REMOVED)
                 keeper.wait_for_the_end()
             return known
         return ()

@@ -143,6 +143,11 @@ class Outputs(Sequence[Any]):
             )
         removed = keeper.removed
         if removed and not keeper.finished:
+            if keeper.is_going:
+                raise MapRemoved(
+                    f"the map {self.tag!r} is being removed",
+                    hint=f"make it again; if its removal was interrupted, wingspan remove {self.tag} completes it",
+                )
             reason = f": {removed[0].reason}" if removed[0].reason else ""
             raise ComponentRemoved(
                 f"the workers of map {self.tag!r} were removed from the queue{reason}",

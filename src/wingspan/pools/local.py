@@ -411,8 +411,7 @@ class LocalPool(PlainPool):
         if action == "release":
             marker.unlink(missing_ok=True)
             return
-        # Where the whole map goes, nobody asks later what became of its jobs.
-        if action == "remove" and reason.startswith("cancelled") and (folder / "workers").is_dir():
+        if action == "remove" and (folder / "workers").is_dir():
             for submission in submissions:
                 removed_jobs(folder).append({"cluster": submission.cluster, "reason": reason})
         if action == "hold":
