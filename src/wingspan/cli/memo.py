@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from wingspan._words import counted, sized
-from wingspan.cli._output import TAG, print_json
+from wingspan.cli._output import TAG, print_json, refuse_beyond
 from wingspan.cli._terminal import echo
 from wingspan.errors import WingspanError
 
@@ -60,6 +60,5 @@ def why(tag: str, component: int) -> None:
     import wingspan
 
     one = wingspan.load(tag)
-    if component >= len(one):
-        raise click.UsageError(f"{tag} has the components 0 to {len(one) - 1}")
+    refuse_beyond(one, [component])
     echo(one.why(component))

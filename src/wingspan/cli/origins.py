@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from wingspan.cli._output import TAG, print_json
+from wingspan.cli._output import TAG, print_json, refuse_beyond
 from wingspan.cli._terminal import echo
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ def _load(tag: str, component: int) -> Map:
     import wingspan
 
     one = wingspan.load(tag)
-    if component >= len(one):
-        raise click.UsageError(f"{tag} has the components 0 to {len(one) - 1}")
+    refuse_beyond(one, [component])
     return one
 
 
@@ -52,10 +52,10 @@ def show(tag: str, component: int, as_json: bool) -> None:
         echo(f"wingspan errors {tag} shows more of it")
 
 
-def _written(read: object, component: int) -> str:
+def _written(read: Callable[[int], object], component: int) -> str:
     """A value as Python writes it, if it can be read here."""
     try:
-        text = repr(read(component))  # type: ignore[operator]
+        text = repr(read(component))
     except Exception as error:  # noqa: BLE001 - whatever reading or repr raises, the rest is shown
         return f"cannot be shown here: {type(error).__name__}: {error}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 import wingspan
@@ -17,6 +16,7 @@ from wingspan.htmap.options import MapOptions
 from wingspan.htmap.settings import changed_map_options, follow_htmap_dir, settings
 from wingspan.htmap.submission import wingspan_options
 from wingspan.htmap.transfer import transform_args_and_kwargs, transform_input_path, transform_input_paths
+from wingspan.maps._builder import Builder
 
 __all__ = [
     "MapBuilder",
@@ -151,42 +151,19 @@ class _Pairs:
             yield self._kwargs.pop()
 
 
-class MapBuilder:
+class MapBuilder(Builder[Map]):
     """Records calls, and makes a map of them when its ``with`` block ends without an exception."""
+
+    _not_yet = NoMapYet
 
     def __init__(
         self, func: Callable[..., Any], map_options: MapOptions | None = None, tag: str | None = None
     ) -> None:
+        super().__init__()
         self._func, self._map_options, self._tag = func, map_options, tag
-        self._calls: list[Call] = []
-        self._map: Map | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Record one component: ``func(*args, **kwargs)``."""
-        self._calls.append((args, kwargs))
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    @property
-    def map(self) -> Map:
-        """The map, once the block has ended.
-
-        Raises:
-            NoMapYet: It has not.
-        """
-        if self._map is None:
-            raise NoMapYet("the map is not made yet", hint="it is made when the with block ends")
-        return self._map
-
-    def __enter__(self) -> MapBuilder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._map = create_map(self._tag, self._func, self._calls, self._map_options)
+    def _made(self) -> Map:
+        return create_map(self._tag, self._func, self._calls, self._map_options)
 
     def __repr__(self) -> str:
         name = getattr(self._func, "__name__", repr(self._func))

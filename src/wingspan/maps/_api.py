@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from wingspan._words import notice
 from wingspan.errors import SettingsError, UnknownOption, WingspanError
+from wingspan.maps._builder import Builder
 from wingspan.maps._callable import check_callable, check_one_argument
 from wingspan.maps._display import default_progress
-from wingspan.maps._errors import InvalidInputs, MapError, TagExists, no_inputs
+from wingspan.maps._errors import InvalidInputs, TagExists, no_inputs
 from wingspan.maps._layered import Layered, check_options, plain
 from wingspan.maps._options import Options, default_options, option_names
 from wingspan.maps._tags import check_tag, read_tag
@@ -219,7 +219,7 @@ def _call(number: int, given: Any, named: Any) -> tuple[tuple[Any, ...], dict[st
     return args, kwargs
 
 
-class MapBuilder:
+class MapBuilder(Builder["Map"]):
     """Records calls, and makes a map of them when its ``with`` block ends without an exception."""
 
     def __init__(
@@ -231,46 +231,21 @@ class MapBuilder:
         exist_ok: bool = False,
         memo: bool | None = None,
     ) -> None:
+        super().__init__()
         self._func, self._tag, self._pool, self._options = func, tag, pool, options
         self._exist_ok, self._memo = exist_ok, memo
-        self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        self._map: Map | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Record one component: ``func(*args, **kwargs)``."""
-        self._calls.append((args, kwargs))
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    @property
-    def map(self) -> Map:
-        """The map, once the block has ended.
-
-        Raises:
-            MapError: It has not.
-        """
-        if self._map is None:
-            raise MapError("the map is not made yet", hint="it is made when the with block ends")
-        return self._map
-
-    def __enter__(self) -> MapBuilder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._map = _make(
-                self._func,
-                self._calls,
-                "starmap",
-                self._tag,
-                self._pool,
-                self._options,
-                self._exist_ok,
-                self._memo,
-            )
+    def _made(self) -> Map:
+        return _make(
+            self._func,
+            self._calls,
+            "starmap",
+            self._tag,
+            self._pool,
+            self._options,
+            self._exist_ok,
+            self._memo,
+        )
 
 
 def build_map(

@@ -12,6 +12,7 @@ import os
 import time
 
 from . import formats, trust
+from .connecting import Connected
 from .new_files import MOST_TOLD, NOT_MISSED
 from .scratch import current_folder, own_prefix
 
@@ -46,7 +47,7 @@ def setting_of(transport: "Transport", info: "Mapping[str, Any]", worker: "str")
 _OF_HTMAP = ("HTMAP_ON_EXECUTE", "HTMAP_COMPONENT")
 
 
-class Arrivals(object):
+class Arrivals(Connected):
     """What the executor of a map with files has in place of `rebuild.arrivals`.
 
     Args:
@@ -55,10 +56,9 @@ class Arrivals(object):
     """
 
     def __init__(self, setting: "Mapping[str, Any]", scratch: "str") -> "None":
-        self._setting = setting
+        Connected.__init__(self, setting)
         self._fixed: "Sequence[Sequence[str]]" = setting["plan"].get("fixed") or ()
         self._scratch = os.path.join(scratch, own_prefix(os.getpid()) + "files")
-        self._transport: "Any" = None
         self._home = current_folder()
         self._fixed_places: "Optional[Dict[str, str]]" = None
         #: Folder of the component that is being done, or of the function.
@@ -70,15 +70,6 @@ class Arrivals(object):
         self._inputs: "Optional[FrozenSet[str]]" = None
         self._told = 0
         self._begin("function")
-
-    @property
-    def transport(self) -> "Any":
-        """The way to the map's folder: this process has one of its own."""
-        if self._transport is None:
-            from .connecting import connect
-
-            self._transport = connect(self._setting["transport"], self._setting["map"])
-        return self._transport
 
     # -- a component's folder --------------------------------------------------------------------------------
 

@@ -40,7 +40,49 @@ def owner_seconds(lease: "float") -> "float":
     return min(OWNER_SECONDS, lease / 4)
 
 
-class Coming(object):
+class Pace(object):
+    """How often a worker looks for what comes: the longer nothing has come, the more seldom.
+
+    Args:
+        longest: Seconds between two looks at most.
+        lease: The worker may be silent for so long (s).
+    """
+
+    def __init__(self, longest: "float", lease: "float") -> "None":
+        self._longest = longest
+        #: A worker with nothing to do shows that often that it is there (s).
+        self.sign_seconds = min(formats.HEARTBEAT_SECONDS, lease / 4)
+        self._quiet_since = time.monotonic()
+        self._next_retries = 0.0
+        self._looks = 0
+
+    def quiet(self) -> "float":
+        """For how long nothing has come (s)."""
+        return time.monotonic() - self._quiet_since
+
+    def something_came(self) -> "None":
+        """What has come makes looking worthwhile."""
+        self._quiet_since = time.monotonic()
+
+    def is_time_for_rounds(self) -> "bool":
+        """See whether there are further rounds; not so often as for inputs."""
+        self._looks += 1
+        return self._looks % ROUNDS_EVERY == 0
+
+    def is_time_for_retries(self) -> "bool":
+        """See what has failed and may be tried again; not so often as for inputs."""
+        now = time.monotonic()
+        if now < self._next_retries:
+            return False
+        self._next_retries = now + 5 * self._longest
+        return True
+
+    def pause(self) -> "float":
+        """How long to sleep before the next look (s)."""
+        return float(min(self._longest, max(SHORTEST, PART * self.quiet())))
+
+
+class Coming(Pace):
     """What a worker knows of the inputs of an open map.
 
     Attributes:
@@ -59,23 +101,18 @@ class Coming(object):
     def __init__(
         self, transport: "Transport", facts: "Dict[str, Any]", lease: "float", name: "str"
     ) -> "None":
+        Pace.__init__(self, facts["look_seconds"], lease)
         self._transport = transport
-        self._longest = facts["look_seconds"]
         self._idle = facts.get("idle_seconds")
         self._lease = lease
         self._results = "results/" + name
-        #: A worker with nothing to do shows that often that it is there (s).
-        self.sign_seconds = min(formats.HEARTBEAT_SECONDS, lease / 4)
         self.count = 0
         self.offsets = array("Q", [0])
         self.is_closed = False
         self._position = 0
         self._refused = 0
         self._is_alone = False
-        self._next_retries = 0.0
-        self._looks = 0
-        self._quiet_since = time.monotonic()
-        self._next_check = self._quiet_since + owner_seconds(lease)
+        self._next_check = time.monotonic() + owner_seconds(lease)
 
     #: What is done is told at once, and nothing is claimed beside it.
     alone = True
@@ -116,7 +153,7 @@ class Coming(object):
     def tried(self, won: "bool") -> "None":
         """The last candidate was claimed, by this worker or by somebody else before."""
         if won:
-            self._quiet_since = time.monotonic()
+            self.something_came()
             self._refused = 0
         else:
             self._refused += 1
@@ -126,7 +163,7 @@ class Coming(object):
         if self.is_closed:
             return False
         now = time.monotonic()
-        if self._idle is not None and now - self._quiet_since > self._idle:
+        if self._idle is not None and self.quiet() > self._idle:
             return False
         if now >= self._next_check:
             self._next_check = now + owner_seconds(self._lease)
@@ -134,21 +171,3 @@ class Coming(object):
             seen, now_there = self._transport.modified(OWNER), self._transport.modified(self._results)
             self._is_alone = seen is None or (now_there is not None and now_there - seen > self._lease)
         return not self._is_alone
-
-    def is_time_for_rounds(self) -> "bool":
-        """See whether there are further rounds; not so often as for inputs."""
-        self._looks += 1
-        return self._looks % ROUNDS_EVERY == 0
-
-    def is_time_for_retries(self) -> "bool":
-        """See what has failed and may be tried again; not so often as for inputs."""
-        now = time.monotonic()
-        if now < self._next_retries:
-            return False
-        self._next_retries = now + 5 * self._longest
-        return True
-
-    def pause(self) -> "float":
-        """How long to sleep before the next look (s)."""
-        quiet = time.monotonic() - self._quiet_since
-        return float(min(self._longest, max(SHORTEST, PART * quiet)))

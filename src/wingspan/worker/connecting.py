@@ -2,6 +2,8 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Mapping, Optional
+
     from .transports import Transport
 
 
@@ -14,3 +16,22 @@ def connect(name: "str", folder: "str") -> "Transport":
     from .transports import FileTransport
 
     return FileTransport(folder)
+
+
+class Connected(object):
+    """What has a way to the map's folder of its own, which is made when it is first used.
+
+    Args:
+        setting: See `arriving.setting_of`.
+    """
+
+    def __init__(self, setting: "Mapping[str, Any]") -> "None":
+        self._setting = setting
+        self._transport: "Optional[Transport]" = None
+
+    @property
+    def transport(self) -> "Any":
+        """The way to the map's folder."""
+        if self._transport is None:
+            self._transport = connect(self._setting["transport"], self._setting["map"])
+        return self._transport

@@ -9,6 +9,7 @@ import os
 import stat
 
 from . import trust
+from .connecting import Connected
 from .scratch import current_folder
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ def folder_name(number: "int", worker: "str") -> "str":
     return "%d-%s" % (number, worker)
 
 
-class Departures(object):
+class Departures(Connected):
     """Sends files of the component that is being done.
 
     Args:
@@ -37,11 +38,10 @@ class Departures(object):
     """
 
     def __init__(self, setting: "Mapping[str, Any]", arrivals: "Optional[Arrivals]") -> "None":
-        self._setting = setting
+        Connected.__init__(self, setting)
         self._remaps: "Any" = (setting["plan"] or {}).get("remaps") or {}
         self._arrivals = arrivals
         self._home = current_folder()
-        self._transport: "Any" = None
         #: Round and number of the component whose files are being sent.
         self._at = (0, 0)
         #: The folder that files go to; None as long as there are none.
@@ -49,15 +49,6 @@ class Departures(object):
         self._holds_files = False
         self._made: "Set[str]" = set()
         self._sent: "Set[str]" = set()
-
-    @property
-    def transport(self) -> "Any":
-        """The way to the map's folder: this process has one of its own."""
-        if self._transport is None:
-            from .connecting import connect
-
-            self._transport = connect(self._setting["transport"], self._setting["map"])
-        return self._transport
 
     def send(self, number: "int", component: "int", paths: "Tuple[Any, ...]") -> "None":
         """Send files and folders of `component` in round `number`, with their paths relative to its working

@@ -8,11 +8,10 @@ is the very pickle that the earlier worker wrote.
 import collections
 import json
 import pickle
-import time
 from array import array
 
 from . import failure, formats, rebuild, rounds
-from .coming import PART, ROUNDS_EVERY, SHORTEST, Coming
+from .coming import Coming, Pace
 from .history import OUTCOMES
 from .inputs import Inputs
 from .pickling import PROTOCOL
@@ -218,7 +217,7 @@ class Large(object):
             yield data[head:]
 
 
-class Chained(object):
+class Chained(Pace):
     """Which blocks of a chain's map can be done, and what their inputs are: as `Coming` is for an open map.
 
     Args:
@@ -236,14 +235,11 @@ class Chained(object):
         self.upstreams = [
             Upstream(transport.beside(name), tag) for name, tag in zip(facts["maps"], facts["tags"])
         ]
+        Pace.__init__(self, facts["look_seconds"], lease)
         self.whole = facts["whole"]
-        self._longest, self._idle = facts["look_seconds"], facts["idle_seconds"]
-        self.sign_seconds = min(formats.HEARTBEAT_SECONDS, lease / 4)
+        self._idle = facts["idle_seconds"]
         self._waiting: "Dict[int, List[int]]" = {}
         self._ready: "Dict[int, Deque[int]]" = {}
-        self._quiet_since = time.monotonic()
-        self._next_retries = 0.0
-        self._looks = 0
 
     def rules(self, state: "Round") -> "bool":
         """It says which blocks of this round can be claimed."""
@@ -267,7 +263,7 @@ class Chained(object):
     def _look(self) -> "bool":
         news = sum(one.look() for one in self.upstreams) > 0  # all of them look
         if news:
-            self._quiet_since = time.monotonic()
+            self.something_came()
         return news or any(one.is_gone for one in self.upstreams)
 
     def _sort(self, state: "Round") -> "None":
@@ -298,25 +294,7 @@ class Chained(object):
 
     def more_may_come(self) -> "bool":
         """It is worth waiting."""
-        return not self.is_closed and time.monotonic() - self._quiet_since < self._idle
-
-    def is_time_for_rounds(self) -> "bool":
-        """See whether there are further rounds; not so often as for inputs."""
-        self._looks += 1
-        return self._looks % ROUNDS_EVERY == 0
-
-    def is_time_for_retries(self) -> "bool":
-        """See what has failed and may be tried again; not so often as for inputs."""
-        now = time.monotonic()
-        if now < self._next_retries:
-            return False
-        self._next_retries = now + 5 * self._longest
-        return True
-
-    def pause(self) -> "float":
-        """How long to sleep before the next look (s)."""
-        quiet = time.monotonic() - self._quiet_since
-        return float(min(self._longest, max(SHORTEST, PART * quiet)))
+        return not self.is_closed and self.quiet() < self._idle
 
 
 class ChainedInputs(Inputs):
