@@ -8,11 +8,25 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from wingspan.environments.bundles.machine.debian import DebianUnavailable, fetch, mirror, unpack
 
-__all__ = ["DebianUnavailable", "fetch", "mirror", "patchelf", "unpack"]
+__all__ = ["DebianUnavailable", "fetch", "mirror", "obtain", "patchelf", "unpack"]
+
+
+def obtain(packages: Sequence[str], target: Path) -> None:
+    """Fetch and unpack packages into a folder that every user can read: it is there whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as name:
+        debs = fetch(packages, Path(name) / "debs")
+        unpack(debs, Path(name) / "root")
+        shutil.rmtree(target, ignore_errors=True)  # what does not work, or was broken off
+        (Path(name) / "root").rename(target)
+    for folder in (target, target.parent):
+        folder.chmod(0o755)
 
 
 def patchelf() -> str:

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from _gate import gate
 from _own_folders import data_dir
 from _waiting import PATIENCE
 
 __all__ = ["data_dir", "engine", "gate", "other_python"]
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> SimpleNamespace:
-    """A gate that components wait at (``wait``) until the test opens it (``open``)."""
-    path = str(tmp_path / "gate")
-
-    def wait() -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not Path(path).exists():
-            if time.monotonic() > deadline:
-                raise TimeoutError("the gate was never opened")
-            time.sleep(0.01)
-
-    return SimpleNamespace(wait=wait, open=Path(path).touch)
 
 
 @pytest.fixture
@@ -50,7 +34,13 @@ def other_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
     return run
 
 
-@pytest.fixture(params=["local", "personal", "slurm"])
+@pytest.fixture(
+    params=[
+        "local",
+        pytest.param("personal", marks=pytest.mark.htcondor),
+        pytest.param("slurm", marks=pytest.mark.slurm),
+    ]
+)
 def engine(request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each engine that maps run on, ready: the name of its pool."""
     if request.param == "personal":

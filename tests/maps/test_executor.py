@@ -331,7 +331,9 @@ def test_a_map_that_somebody_removes(executor: Executor, gate: SimpleNamespace) 
     assert executor.submit(abs, -1).result(PATIENCE) == 1
 
 
-@pytest.mark.parametrize("engine", ["local", "personal"], indirect=True)
+@pytest.mark.parametrize(
+    "engine", ["local", pytest.param("personal", marks=pytest.mark.htcondor)], indirect=True
+)
 def test_workers_that_somebody_takes_away(engine: str, gate: SimpleNamespace) -> None:
     """The futures say so, and so does the executor when it is given calls."""
     with Executor(1, pool=engine) as executor:

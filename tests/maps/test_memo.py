@@ -23,18 +23,6 @@ from wingspan.maps._own import travels_by_value
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(params=["local", "personal", "slurm"])
-def engine(request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each engine that maps run on, ready."""
-    if request.param == "personal":
-        data_dir.mkdir(exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
-    if request.param == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    return str(request.param)
-
-
 #: Makes a map of `f`, which appends a line to a file for each call.
 _SCRIPT = """
 import sys, json, wingspan

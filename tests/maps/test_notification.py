@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,18 +38,15 @@ def test_a_pool_without_mail_says_so() -> None:
     assert wingspan.tags() == ()
 
 
-@pytest.mark.parametrize("engine", ["personal", "slurm"])
+@pytest.mark.parametrize(
+    "engine",
+    [pytest.param("personal", marks=pytest.mark.htcondor), pytest.param("slurm", marks=pytest.mark.slurm)],
+    indirect=True,
+)
 def test_the_scheduler_knows_when_to_mail_and_whom(
-    engine: str, request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch, gate
+    engine: str, request: pytest.FixtureRequest, gate: SimpleNamespace
 ) -> None:
     """Jobs of workers carry both in the scheduler's own words."""
-    if engine == "personal":
-        data_dir.mkdir(exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
-    else:
-        cluster = request.getfixturevalue("slurm_cluster")
-        for name, value in cluster.environment().items():
-            monkeypatch.setenv(name, value)
     wait = gate.wait
     options = wingspan.Options(workers=1, notification="Error", notify_user="me@example.org")
     m = wingspan.map(lambda x: wait() or x, [1], pool=engine, options=options)
@@ -58,6 +55,7 @@ def test_the_scheduler_knows_when_to_mail_and_whom(
         assert (ad["JobNotification"], ad["NotifyUser"]) == (3, "me@example.org")
     else:
         (submission,) = submissions(m)
+        cluster = request.getfixturevalue("slurm_cluster")
         shown = cluster.command("scontrol", "show", "job", submission["cluster"])
         assert re.search(r"MailUser=me@example\.org\b", shown), shown
         assert re.search(r"MailType=\S*FAIL", shown), shown

@@ -18,18 +18,6 @@ from _on_disk import map_json
 from _waiting import PATIENCE, until
 
 
-@pytest.fixture(params=["local", "personal", "slurm"])
-def engine(request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each engine that maps run on, ready."""
-    if request.param == "personal":
-        data_dir.mkdir(exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
-    if request.param == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    return str(request.param)
-
-
 def _double(x: int) -> int:
     return 2 * x
 

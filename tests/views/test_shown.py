@@ -96,7 +96,7 @@ def test_failed_components_are_done_again(tmp_path):
     m.remove()
 
 
-@pytest.mark.parametrize("pool", ["local", "personal"])
+@pytest.mark.parametrize("pool", ["local", pytest.param("personal", marks=pytest.mark.htcondor)])
 def test_hold_release_and_cancel(pool, personal_pool, data_dir, tmp_path):
     """The buttons do what they say on a real pool; after a cancel what is finished is there, and the rest
     can be done after all.

@@ -10,10 +10,8 @@ second call answers at once.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -53,14 +51,7 @@ def obtain() -> Path:
     target = engines_folder() / "docker"
     if works(target):
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".docker-", dir=target.parent) as name:
-        debs = debian.fetch(PACKAGES, Path(name) / "debs")
-        shutil.rmtree(target, ignore_errors=True)  # what was broken off
-        debian.unpack(debs, Path(name) / "root")
-        (Path(name) / "root").rename(target)
-    for folder in (target, target.parent):
-        folder.chmod(0o755)
+    debian.obtain(PACKAGES, target)
     if not works(target):
         raise SystemExit(f"{target}/usr/sbin/dockerd does not start")
     return target

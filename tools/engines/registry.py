@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -36,14 +35,7 @@ def obtain() -> Path:
     program = target / "usr/bin/docker-registry"
     if program.is_file() and works(program):
         return program
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".registry-", dir=target.parent) as name:
-        debs = debian.fetch(["docker-registry"], Path(name) / "debs")
-        shutil.rmtree(target, ignore_errors=True)  # what was broken off
-        debian.unpack(debs, Path(name) / "root")
-        (Path(name) / "root").rename(target)
-    for folder in (target, target.parent):
-        folder.chmod(0o755)
+    debian.obtain(["docker-registry"], target)
     if not works(program):
         raise SystemExit(f"{program} does not start")
     return program

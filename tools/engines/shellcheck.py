@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,12 +30,7 @@ def obtain() -> Path:
     target = engines_folder() / "shellcheck"
     program = target / "usr/bin/shellcheck"
     if not program.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".shellcheck-", dir=target.parent) as name:
-            debs = debian.fetch(PACKAGES, Path(name) / "debs")
-            debian.unpack(debs, Path(name) / "root")
-            shutil.rmtree(target, ignore_errors=True)  # what was broken off
-            (Path(name) / "root").rename(target)
+        debian.obtain(PACKAGES, target)
     subprocess.run([program, "--version"], check=True, capture_output=True)
     return program.parent
 
