@@ -13,8 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from _ports import free_port
 from _waiting import PATIENCE, until
+from wingspan.pools.personal.ports import free_port
 
 __all__ = ["Cell", "Kernel", "Server"]
 

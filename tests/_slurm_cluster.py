@@ -15,8 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from _ports import free_port
 from _waiting import PATIENCE, NotInTime, until
+from wingspan.pools.personal.ports import free_port
 
 #: Where ``tools/engines/slurm.py`` unpacks Slurm for those who cannot install it.
 _ENGINES = [Path("/var/cache/wingspan-engines/slurm"), Path.home() / ".cache/wingspan-engines/slurm"]

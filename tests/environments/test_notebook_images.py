@@ -20,10 +20,10 @@ import tomlkit
 
 from _engines import engine_folders
 from _podman import own_podman
-from _ports import free_port
 from _waiting import PATIENCE, until
 from wingspan.errors import SettingsError
 from wingspan.notebooks.images import FLAVOURS, Image, ImageError, build_image, push_image, write_recipe
+from wingspan.pools.personal.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What the base flavour has from conda-forge, as wheels of PyPI: the channel of the tests has Python itself.

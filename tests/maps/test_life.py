@@ -426,16 +426,25 @@ def test_release_counts_at_once(gate):
     assert m.wait(timeout=PATIENCE).is_done
 
 
-def test_a_session_that_makes_many_maps_leaves_no_files_open():
+def test_a_session_that_makes_many_maps_leaves_no_files_open(data_dir):
     """A map that is let go of closes what it has read from."""
 
     def made(number):
         m = wingspan.map(abs, [number], pool="local", options=wingspan.Options(workers=1))
         assert m[0] == number
-        return len(os.listdir("/proc/self/fd"))
+        return m.path
 
-    counts = [made(number) for number in range(12)]
-    assert counts[-1] <= counts[1]
+    def opened():
+        files = (os.path.realpath(file) for file in Path("/proc/self/fd").iterdir())
+        return [file for file in files if file.startswith(f"{data_dir.resolve()}/maps/")]
+
+    last = wingspan.map(abs, [0], pool="local")
+    assert list(last) == [0]
+    paths = [made(number) for number in range(12)]
+    until(
+        lambda: not any(file.startswith(f"{path.resolve()}/") for file in opened() for path in paths), opened
+    )
+    assert any(file.startswith(f"{last.path.resolve()}/") for file in opened()), "so open files are seen"
 
 
 # -- several processes, and kill -9 --------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from _jupyter import Server
-from _ports import free_port
 from _waiting import PATIENCE, until
 from wingspan.pools.personal import PersonalPool
+from wingspan.pools.personal.ports import free_port
 from wingspan.pools.personal.processes import kill_all
 
 Serve = Callable[..., Server]

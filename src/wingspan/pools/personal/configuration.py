@@ -51,7 +51,7 @@ BIND_ALL_INTERFACES = False
 ENABLE_IPV6 = False
 USE_SHARED_PORT = False
 CONDOR_HOST = 127.0.0.1
-# One port for the pool's life: the others could not find a collector that came back on another one.
+# One port for the pool's life, which the kernel gives to nobody else: the others could not find a collector that came back on another one.
 COLLECTOR_HOST = 127.0.0.1:{port}
 # The machine's own name may be unknown to DNS.
 NETWORK_HOSTNAME = localhost

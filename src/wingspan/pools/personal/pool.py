@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, P
 from wingspan.pools.personal.identity import Identity, choose_identity
 from wingspan.pools.personal.installation import Installation, install
 from wingspan.pools.personal.locking import exclusive
+from wingspan.pools.personal.ports import free_port
 from wingspan.pools.personal.processes import MARKER, ProcessIdentity, boot_id, kill_all, marked
 from wingspan.pools.personal.shadow import write_shadow
 from wingspan.pools.personal.shells import write_sshd
@@ -43,13 +43,6 @@ def memory_mib() -> int:
     """Memory of this machine."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return pages * size // 2**20
-
-
-def _free_port() -> int:
-    """A loopback port that nobody uses now. If somebody takes it meanwhile, the start fails and says so."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PersonalPool:
@@ -194,7 +187,7 @@ class PersonalPool:
             client_is_root=os.getuid() == 0,
             cpus=cpus,
             memory=max(memory_mib(), 256 * cpus),
-            port=_free_port(),
+            port=free_port(),
             settings=self.settings,
             path=os.environ.get("PATH", os.defpath),
             sshd=write_sshd(self.directory, installation),
