@@ -6,7 +6,6 @@ import copy
 import fnmatch
 import functools
 import graphlib
-import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,194 +13,11 @@ from importlib import resources
 from typing import Any
 
 from wingspan.errors import SettingsError
-from wingspan.pools.profiles._model import (
-    JobRules,
-    Profile,
-    SlurmGpu,
-    Switch,
-    WalltimeClass,
-    WalltimeClasses,
-)
+from wingspan.pools.profiles._model import Profile
+from wingspan.pools.profiles._reading import read_profile
 from wingspan.settings import Settings, load_settings
-from wingspan.stores import SizeLimits
 
 __all__ = ["find_profile", "load_profile", "profiles"]
-
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-#: As request_disk has them in a submit file, and in what jobs ask for.
-_DISK = {"MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
-
-
-#: What every mistake in a profile refers to.
-_PAGE = "see docs/profiles.md, which has the keys and an example"
-
-
-class _Reader:
-    """A TOML table that knows its name, and refuses keys that nobody has taken."""
-
-    def __init__(self, table: object, where: str) -> None:
-        if not isinstance(table, Mapping):
-            raise SettingsError(f"{where} is not a table", hint=f"write {where} and its keys below it")
-        self.table, self.where = dict(table), where
-
-    def fail(self, key: str, want: str) -> SettingsError:
-        return SettingsError(f"{self.where}.{key} = {self.table.get(key)!r}: {want} is wanted", hint=_PAGE)
-
-    def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        value = self.table.pop(key, default)
-        if value is not default and not isinstance(value, kind):
-            self.table[key] = value
-            name = kind.__name__ if isinstance(kind, type) else " or ".join(each.__name__ for each in kind)
-            raise self.fail(key, name)
-        return value
-
-    def measure(self, key: str, units: Mapping[str, int], default: int | None = None) -> int | None:
-        """A number with a unit, ``"12 h"`` or ``"1 GB"``, in seconds or bytes."""
-        value = self.table.pop(key, None)
-        if value is None:
-            return default
-        match = (
-            re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
-        )
-        if match is None or match[2] not in units:
-            self.table[key] = value
-            raise self.fail(key, "a number with one of " + ", ".join(unit for unit in units if unit))
-        return int(float(match[1]) * units[match[2]])
-
-    def sub(self, key: str) -> _Reader:
-        return _Reader(self.table.pop(key, {}), f"{self.where}.{key}")
-
-    def end(self) -> None:
-        if self.table:
-            raise SettingsError(f"{self.where} has no key {min(self.table)!r}", hint=_PAGE)
-
-
-def _walltime(reader: _Reader) -> WalltimeClasses | None:
-    if not reader.table:
-        return None
-    attribute, default = reader.take("attribute", str), reader.take("default", str)
-    always = reader.take("always", bool, False)
-    classes = []
-    for number, entry in enumerate(reader.take("classes", list, [])):
-        each = _Reader(entry, f"{reader.where}.classes[{number}]")
-        up_to = each.measure("up_to", _SECONDS)
-        value = each.take("value", str)
-        each.end()
-        if value is None or up_to is None:
-            raise SettingsError(f'{each.where}: value = "…" and up_to = "12 h" are wanted', hint=_PAGE)
-        classes.append(WalltimeClass(value=value, up_to=up_to))
-    reader.end()
-    if attribute is None or not classes:
-        raise SettingsError(f"{reader.where}: attribute and classes are wanted", hint=_PAGE)
-    if default is not None and default not in {each.value for each in classes}:
-        known = ", ".join(each.value for each in classes)
-        raise SettingsError(
-            f"{reader.where}.default = {default!r} is none of its classes", hint=f"they are: {known}"
-        )
-    return WalltimeClasses(
-        attribute=attribute,
-        classes=tuple(sorted(classes, key=lambda each: each.up_to)),
-        default=default,
-        always=always,
-    )
-
-
-def _flat(reader: _Reader, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
-    """A table of plain values."""
-    table = reader.sub(key)
-    for name, value in table.table.items():
-        if not isinstance(value, kinds):
-            raise table.fail(name, " or ".join(kind.__name__ for kind in kinds))
-    return table.table
-
-
-def _patterns(reader: _Reader, key: str) -> tuple[str, ...]:
-    """A list of patterns of host names."""
-    found = reader.take(key, list, [])
-    if not all(isinstance(pattern, str) for pattern in found):
-        reader.table[key] = found
-        raise reader.fail(key, "a list of strings")
-    return tuple(found)
-
-
-_VALUES = (bool, int, float, str)
-
-
-def _rules(reader: _Reader) -> JobRules:
-    rules = JobRules(
-        attributes=_flat(reader, "attributes", _VALUES),
-        submit=_flat(reader, "submit", (str,)),
-        walltime=_walltime(reader.sub("walltime")),
-        time_limit=reader.measure("time_limit", _SECONDS),
-        limit_per_checkpoint=reader.take("limit_per_checkpoint", bool, False),
-        disk_per_cpu=reader.measure("disk_per_cpu", _DISK),
-        no_ssh=reader.take("no_ssh", str),
-    )
-    reader.end()
-    return rules
-
-
-def _switch(name: str, reader: _Reader) -> Switch:
-    switch = Switch(
-        name=name,
-        help=reader.take("help", str, ""),
-        attributes=_flat(reader, "attributes", _VALUES),
-        submit=_flat(reader, "submit", (str,)),
-        time_limit=reader.measure("time_limit", _SECONDS),
-    )
-    reader.end()
-    return switch
-
-
-def _slurm_gpu(reader: _Reader) -> SlurmGpu:
-    constraint, capability = reader.take("constraint", str), reader.take("capability", (int, float))
-    memory = reader.measure("memory", _BYTES)
-    reader.end()
-    if constraint is None or capability is None:
-        raise SettingsError(f"{reader.where}: constraint and capability are wanted", hint=_PAGE)
-    return SlurmGpu(constraint=constraint, capability=float(capability), memory=memory)
-
-
-def _profile(name: str, table: object) -> Profile:
-    reader = _Reader(table, f"[profile.{name}]")
-    defaults = SizeLimits()
-    switches = reader.sub("switches")
-    gpus = reader.take("slurm_gpus", list, [])
-    hosts = _patterns(reader, "hosts")
-    # true: all machines that the profile is for; a list: those of these names.
-    every = reader.table.get("is_access_point") is True
-    if isinstance(reader.table.get("is_access_point"), bool):
-        del reader.table["is_access_point"]
-    access_points = hosts if every else _patterns(reader, "is_access_point")
-    profile = Profile(
-        name=name,
-        title=reader.take("title", str, ""),
-        hosts=hosts,
-        access_points=access_points,
-        builds=reader.take("builds", bool, True),
-        build_hint=reader.take("build_hint", str),
-        no_submit_from=_flat(reader, "no_submit_from", (str,)),
-        page=reader.take("page", str),
-        staging=reader.take("staging", str),
-        limits=SizeLimits(
-            transfer=reader.measure("transfer_limit", _BYTES, defaults.transfer) or 0,
-            url=reader.measure("url_limit", _BYTES, defaults.url) or 0,
-        ),
-        every=_rules(reader.sub("every")),
-        cpu=_rules(reader.sub("cpu")),
-        gpu=_rules(reader.sub("gpu")),
-        switches={key: _switch(key, switches.sub(key)) for key in list(switches.table)},
-        sbatch=_flat(reader, "sbatch", (str,)),
-        slurm_gpus=tuple(
-            _slurm_gpu(_Reader(entry, f"{reader.where}.slurm_gpus[{number}]"))
-            for number, entry in enumerate(gpus)
-        ),
-    )
-    reader.end()
-    return profile
-
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`above` on `below`: tables are joined, all else is replaced."""
@@ -253,7 +69,7 @@ def profiles(settings: Settings | None = None) -> dict[str, Profile]:
         # A table that has the name of a shipped profile and extends nothing stands on top of that profile.
         below = shipped.get(name, {}) if base is None else tables[base]
         tables[name] = _merged(below, mine)
-    return {name: _profile(name, table) for name, table in sorted(tables.items())}
+    return {name: read_profile(name, table) for name, table in sorted(tables.items())}
 
 
 def _bases_first(own: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
