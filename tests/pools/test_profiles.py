@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from wingspan._cores import usable_cores
 from wingspan.errors import OnAccessPoint, PoolUnavailable, SettingsError
 from wingspan.jobs import JobDescription, Resources
 from wingspan.pools import choose_pool, explain_choice
-from wingspan.pools.profiles import WalltimeNotAllowed, find_profile, load_profile, profiles
+from wingspan.pools.personal import PersonalPool
+from wingspan.pools.profiles import (
+    AccountingMissing,
+    FolderNotAllowed,
+    TooManyJobs,
+    WalltimeNotAllowed,
+    find_profile,
+    load_profile,
+    profiles,
+)
+from wingspan.pools.profiles._handed_out import parse_toml
 from wingspan.pools.profiles._model import Profile
 from wingspan.pools.profiles._sizes import large_file
 from wingspan.pools.submit_description import submit_description
@@ -34,20 +48,55 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Se
 
 
 def test_the_shipped_profiles_can_be_read() -> None:
-    """CHTC, OSPool, CERN and a generic one are there, with their titles."""
+    """Those of CHTC, the OSPool, CERN and LIGO are there, and generic ones, with their titles."""
     found = profiles()
-    assert set(found) >= {"cern", "chtc", "generic", "ospool"}
+    assert set(found) >= {
+        "cern",
+        "cern-eos",
+        "cern-spool",
+        "chtc",
+        "generic",
+        "generic-slurm",
+        "ligo",
+        "ospool",
+    }
     assert all(profile.title for profile in found.values())
 
 
-def test_every_value_of_the_shipped_profiles_has_a_source() -> None:
-    """In each shipped TOML every table says, in a comment of its own lines, which page it follows."""
-    for entry in resources.files("wingspan.pools.profiles").iterdir():
-        if not entry.name.endswith(".toml") or entry.name == "generic.toml":
-            continue
-        tables = re.split(r"^(?=\[)", entry.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-        for table in tables:
-            assert "https://" in table, f"{entry.name}: {table.splitlines()[0]} names no source"
+#: Tables whose keys are other people's names: what surrounds them says where they are from.
+_NAMES = {"attributes", "submit", "sbatch", "no_submit_from", "only_submit_from", "environment", "classes"}
+
+
+def without_origin(table: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Names of the tables in `table`, itself too, that do not say which page they follow, and when it was
+    read.
+    """
+    stated = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    pages = stated.get("source", "")
+    pages = [pages] if isinstance(pages, str) else pages
+    if stated and not (
+        all(page.startswith("https://") for page in pages)
+        and re.fullmatch("20[0-9]{2}-[01][0-9]", stated.get("date", ""))
+    ):
+        yield name
+    for key, value in table.items():
+        if isinstance(value, Mapping) and key not in _NAMES:
+            yield from without_origin(value, f"{name}.{key}")
+
+
+def test_every_table_of_the_shipped_profiles_has_a_source_and_a_date() -> None:
+    """Each table of the shipped TOML names the page that it follows, and the month when it was read."""
+    found = [
+        where
+        for entry in resources.files("wingspan.pools.profiles").iterdir()
+        if entry.name.endswith(".toml")
+        for name, table in parse_toml(entry.read_text(encoding="utf-8"))["profile"].items()
+        for where in without_origin(table, name)
+    ]
+    assert found == []
+    assert list(without_origin({"every": {"source": "https://x", "time_limit": "1 h"}}, "lab")) == [
+        "lab.every"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,12 +224,103 @@ def test_an_input_that_is_too_large_for_the_access_point(
         ("ap2001.chtc.wisc.edu", "chtc"),
         ("AP40.uw.osg-htc.org", "ospool"),
         ("lxplus901.cern.ch", "cern"),
+        ("ldas-osg.ligo-wa.caltech.edu", "ligo"),
         ("laptop.example.org", "generic"),
     ],
 )
 def test_the_site_is_found_by_the_name_of_the_access_point(host: str, site: str) -> None:
     """On a site's access point its profile is found; elsewhere the generic one."""
     assert find_profile(host=host).name == site
+
+
+@pytest.mark.parametrize(
+    ("schedds", "site", "afs", "eos"),
+    [
+        ("share", "cern", True, False),
+        ("eossubmit", "cern-eos", False, True),
+        ("spool", "cern-spool", True, False),
+    ],
+)
+def test_schedds_of_cern_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, schedds: str, site: str, afs: bool, eos: bool
+) -> None:
+    """The module that was loaded says which schedds are meant: ordinary ones take AFS, EosSubmit only EOS."""
+    monkeypatch.setenv("_myschedd_POOL", schedds)
+    found = find_profile(host="lxplus901.cern.ch")
+    assert (found.name, found.every.walltime) == (site, load_profile("cern").every.walltime)
+    for folder, taken in (("/afs/cern.ch/user/b/badger", afs), ("/eos/user/b/badger", eos)):
+        with (
+            contextlib.nullcontext()
+            if taken
+            else pytest.raises(FolderNotAllowed, match="cannot be submitted")
+        ):
+            found.check_folder(Path(folder))
+
+
+def test_what_the_user_wrote_comes_before_what_is_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On machines that both fit the user's profile is in force; one that extends a site's is in force only
+    where it says so itself.
+    """
+    own = '[profile.zoo]\nextends = "chtc"\n'
+    settings = configured(tmp_path, monkeypatch, own)
+    assert find_profile(settings, "ap2001.chtc.wisc.edu").name == "chtc"
+    settings = configured(tmp_path, monkeypatch, own + 'hosts = ["ap*.chtc.wisc.edu"]\n')
+    assert find_profile(settings, "ap2001.chtc.wisc.edu").name == "zoo"
+
+
+def test_a_job_without_an_account_is_refused_where_the_site_wants_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LIGO fails a job without an accounting tag at once: maps and runs say so before anything is written,
+    and how it is said.
+    """
+    with pytest.raises(AccountingMissing, match="accounting_group") as caught:
+        load_profile("ligo").apply(job())
+    assert "[profile.ligo.every.submit]" in str(caught.value.hint)
+    with pytest.raises(AccountingMissing):
+        wingspan.map(abs, [-1], pool="local", options=wingspan.Options(profile="ligo"))
+    said = wingspan.Options(profile="ligo", submit={"Accounting_Group": "ligo.dev.o4"})
+    assert list(wingspan.map(abs, [-1], pool="local", options=said)) == [1]
+    tag = '[profile.ligo.every.submit]\naccounting_group = "ligo.dev.o4"\n'
+    ligo = load_profile("ligo", configured(tmp_path, monkeypatch, tag))
+    assert ligo.apply(job()).submit["accounting_group"] == "ligo.dev.o4"
+    assert ligo.origin == "shipped, changed in config.toml"
+
+
+def test_many_jobs_come_into_the_queue_one_after_the_other() -> None:
+    """The OSPool wants more than 10,000 jobs to be submitted with max_idle; what the user says wins."""
+    ospool = load_profile("ospool")
+    many = attrs.evolve(job(), count=10_001)
+    assert ospool.apply(many).max_idle == 2000
+    assert ospool.apply(attrs.evolve(many, max_idle=9)).max_idle == 9
+    assert ospool.apply(attrs.evolve(many, count=10_000)).max_idle is None
+
+
+_FEW = """
+[profile.few]
+queue = { per_submission = 2, per_owner = 3 }
+"""
+
+
+@pytest.mark.htcondor
+def test_a_site_takes_so_many_jobs(
+    personal_pool: PersonalPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map gets as many workers as the site takes, in submissions of the size that it takes; a run that has
+    more jobs is refused before anything is written.
+    """
+    (tmp_path / "wingspan-data").mkdir(exist_ok=True)
+    (tmp_path / "wingspan-data/personal-pool").symlink_to(personal_pool.directory)
+    configured(tmp_path, monkeypatch, _FEW)
+    options = wingspan.Options(profile="few", workers=5, block_size=1)
+    m = wingspan.map(abs, range(-6, 0), pool="personal", options=options)
+    assert sorted(m) == [1, 2, 3, 4, 5, 6]
+    assert [entry["count"] for entry in submissions(m)] == [2, 1]
+    with pytest.raises(TooManyJobs, match=r"only \d more are taken now|you have \d"):
+        wingspan.run(["echo", "{n}"], sweep={"n": range(4)}, pool="personal", profile="few")
+    assert not list((tmp_path / "wingspan-data").glob("runs/[!.]*"))
 
 
 def test_the_user_adds_to_a_shipped_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wingspan._files import append_line, lock
-from wingspan._words import counted, ranges_text
+from wingspan._words import counted, notice, ranges_text
 from wingspan.errors import PoolError, SubmitError
 from wingspan.maps import _keeper_events as ev
 from wingspan.maps._errors import MapError
@@ -23,6 +23,7 @@ from wingspan.maps._results import Results
 from wingspan.maps._unserved import unfinished_groups, unserved
 from wingspan.maps._worker_job import worker_job
 from wingspan.pools import Changed, Pool, get_pool
+from wingspan.pools.profiles import submittable
 from wingspan.pools.submissions import by_pool
 from wingspan.worker import rounds
 from wingspan.worker.parts import NEEDS, needs_line
@@ -169,7 +170,11 @@ class Submits:
             self.folder.read_info()
             self.read_options()  # another process may have changed them
             options, plain = self.options_of(needs), None if needs is None else dict(needs)
-            most, left = pool.largest_submission(count), count
+            wanted = count
+            count, most = submittable(pool, options.profile, count)
+            if count < wanted:
+                notice(f"the site takes {counted(count, 'worker')} of {wanted:,} now: they do all of the map")
+            left = count
             while left:
                 some = min(most, left)
                 first = self.folder.reserve_workers(some, pool.kind, pool.place)

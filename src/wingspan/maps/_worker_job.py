@@ -129,15 +129,14 @@ def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescriptio
         SettingsError: The site does not let a job have what `options` ask for, or their profile cannot be
             used.
     """
-    from wingspan.pools.profiles import find_profile, load_profile
+    from wingspan.pools.profiles import chosen_profile
 
     profile = options.profile
     if pool.renders_profile:
         return attrs.evolve(job, profile=profile)  # sbatch's options are made from it there
     if not pool.follows_site and profile is None:
         return job
-    site = find_profile() if profile is None else load_profile(profile)
-    return site.apply(job, options.switches)
+    return chosen_profile(profile).apply(job, options.switches)
 
 
 def check_site(options: Options, pool: Pool, folder: Path) -> None:
@@ -153,11 +152,13 @@ def check_site(options: Options, pool: Pool, folder: Path) -> None:
     """
     if options.workers == 0 or (not pool.follows_site and options.profile is None):
         return
-    from wingspan.pools.profiles import find_profile, load_profile
+    from wingspan.pools.profiles import chosen_profile, submittable
 
-    site = find_profile() if options.profile is None else load_profile(options.profile)
+    site = chosen_profile(options.profile)
     site.check_folder(folder)
     site.check(resources_of(options), options.switches)
+    site.check_accounting(options.submit, options.custom)
+    submittable(pool, options.profile, 1)
 
 
 def check_largest(options: Options, pool: Pool, path: Path, size: int) -> None:
@@ -174,9 +175,9 @@ def check_largest(options: Options, pool: Pool, path: Path, size: int) -> None:
     """
     if pool.shares_files or options.workers == 0 or (not pool.follows_site and options.profile is None):
         return
-    from wingspan.pools.profiles import find_profile, large_file, load_profile
+    from wingspan.pools.profiles import chosen_profile, large_file
 
-    site = find_profile() if options.profile is None else load_profile(options.profile)
+    site = chosen_profile(options.profile)
     found = large_file(site, path, size, 'Options(input_files=["osdf:///…"]), or file:///…')
     if found is not None and found.is_refused:
         raise InvalidInputs(found.said, hint=found.hint)

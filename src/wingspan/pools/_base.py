@@ -194,6 +194,14 @@ class Pool(Protocol):
         """
         ...
 
+    def queued_jobs(self) -> int | None:
+        """How many jobs this user has in its queue; None: it has no limit that this would be asked for.
+
+        Raises:
+            PoolUnavailable: No scheduler answers.
+        """
+        ...
+
     def gpus(self) -> list[Gpu]:
         """All its GPUs, by machine.
 
@@ -369,6 +377,10 @@ class PlainPool:
     def largest_submission(self, count: int) -> int:
         """As many as there are."""
         return count
+
+    def queued_jobs(self) -> int | None:
+        """It takes any number."""
+        return None
 
     def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
         """Nobody can tell before the jobs are submitted."""

@@ -18,7 +18,14 @@ from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, Changed, PlainPool
 from wingspan.pools.event_log import submitted_clusters
-from wingspan.pools.htcondor_jobs import HTCondorWatcher, constraint_of, enlarge_held, wait_for_shadows
+from wingspan.pools.htcondor_jobs import (
+    HTCondorWatcher,
+    constraint_of,
+    enlarge_held,
+    own_jobs,
+    wait_for_shadows,
+)
+from wingspan.pools.htcondor_waiting import EXPLAINED, remind
 from wingspan.pools.personal.activation import configure, import_bindings, missing_configuration
 from wingspan.pools.personal.processes import hollow_slots
 from wingspan.pools.submit_description import submit_description
@@ -37,8 +44,6 @@ __all__ = ["HTCondorPool", "PersonalHTCondorPool"]
 
 #: Workers of a map when nobody says how many, on a pool of unknown size. Those that find no work end at once.
 DEFAULT_WORKERS = 1000
-#: At most so many jobs of a map or run are examined to see why they wait.
-_EXPLAINED = 200
 #: JobStatus of jobs that are on a machine: running, transferring output, suspended.
 _ON_MACHINE = frozenset({2, 6, 7})
 _WHOLE_SLOTS = 'SlotType =!= "Dynamic"'
@@ -126,6 +131,10 @@ class HTCondorPool(PlainPool):
 
     def default_workers(self, count: int) -> int:
         return max(1, min(count, DEFAULT_WORKERS))
+
+    def queued_jobs(self) -> int | None:
+        with self._schedd() as schedd:
+            return own_jobs(schedd)
 
     def gpus(self) -> list[Gpu]:
         from wingspan.pools.gpus import gpus_of_slots
@@ -224,7 +233,7 @@ class HTCondorPool(PlainPool):
 
         constraint = f"({constraint_of(submissions)}) && (JobStatus == 1 || JobStatus == 2)"
         with self._schedd() as schedd:
-            jobs = list(schedd.query(constraint, [], limit=_EXPLAINED))
+            jobs = list(schedd.query(constraint, [], limit=EXPLAINED))
         if not jobs:
             return None
         slots = self.machine_ads("true") if self.own else self.machine_ads(_WHOLE_SLOTS, matching.PROJECTION)
@@ -435,7 +444,8 @@ class PersonalHTCondorPool(HTCondorPool):
         forgotten = {*found.neglected, *found.lost}
         new, self._looked_at = forgotten - self._looked_at, forgotten
         if new:
-            self._remind(found, new)
+            with self._schedd() as schedd:
+                remind(schedd, found, new)
         if forgotten:
             # What was said a moment ago may still help: nothing is told yet.
             return found.message if forgotten - new else None
@@ -449,24 +459,6 @@ class PersonalHTCondorPool(HTCondorPool):
 
     def _hollow_slots(self) -> frozenset[str]:
         return hollow_slots(self.personal.directory)
-
-    def _remind(self, found: Explanation, jobs: set[tuple[int, int]]) -> None:
-        """Have the schedd look again at jobs that it has forgotten.
-
-        Seen with HTCondor 25.14: a job that was released while its shadow still ended is not offered to the
-        negotiator until its priority is set, even to the same value. A job whose schedd died while it took a
-        checkpoint is said to run, and does not.
-        """
-        import htcondor2
-
-        with self._schedd() as schedd:
-            for cluster, process in sorted(jobs & set(found.neglected))[:_EXPLAINED]:
-                job = f"ClusterId == {cluster} && ProcId == {process}"
-                for ad in schedd.query(job, ["JobPrio"]):
-                    schedd.edit(job, "JobPrio", str(int(ad.get("JobPrio") or 0)))
-            for cluster, process in sorted(jobs & set(found.lost))[:_EXPLAINED]:
-                schedd.act(htcondor2.JobAction.VacateFast, f"ClusterId == {cluster} && ProcId == {process}")
-            schedd.reschedule()
 
     def reschedule(self) -> None:
         """Ask negotiator and schedd to look for work now."""

@@ -15,7 +15,7 @@ from wingspan.pools.event_log import USER_REQUEST, EventLog
 if TYPE_CHECKING:
     from htcondor2 import Schedd
 
-__all__ = ["HTCondorWatcher", "constraint_of", "wait_for_shadows"]
+__all__ = ["HTCondorWatcher", "constraint_of", "own_jobs", "wait_for_shadows"]
 
 #: JobStatus of the job ad (HTCondor manual, "Job ClassAd Attributes").
 _JOB_STATUS = {
@@ -42,6 +42,17 @@ _PROJECTION = [
 
 def constraint_of(submissions: Sequence[Submission]) -> str:
     return " || ".join(f"ClusterId == {int(submission.cluster)}" for submission in submissions)
+
+
+def own_jobs(schedd: Schedd) -> int:
+    """How many jobs this user has in the queue. The schedd counts them, and sends one ad."""
+    import htcondor2
+
+    options = htcondor2.QueryOpts.SummaryOnly | htcondor2.QueryOpts.DefaultMyJobsOnly
+    for ad in schedd.query("true", ["ClusterId"], opts=options):
+        if (count := ad.get("MyJobs")) is not None:
+            return int(count)
+    return 0
 
 
 def wait_for_shadows(schedd: Schedd, constraint: str) -> None:

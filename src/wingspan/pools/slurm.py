@@ -79,6 +79,9 @@ class SlurmPool(PlainPool):
     def largest_submission(self, count: int) -> int:
         return count if count <= slurm_commands.SMALL_ARRAY else min(count, slurm_commands.largest_array())
 
+    def queued_jobs(self) -> int | None:
+        return slurm_commands.own_jobs()
+
     def gpus(self) -> list[Gpu]:
         raise PoolError(
             "the slurm pool does not list its GPUs", hint="sinfo -o '%N %G %f' shows those of a Slurm cluster"
@@ -259,7 +262,7 @@ _MAIL_TYPES = {"complete": "END", "error": "FAIL", "always": "ALL"}
 
 def _options(job: JobDescription) -> list[str]:
     """What sbatch is told (sbatch(1)); what a site wants in addition is in its profile."""
-    from wingspan.pools.profiles import find_profile, load_profile
+    from wingspan.pools.profiles import chosen_profile
 
     resources = job.resources
 
@@ -268,7 +271,7 @@ def _options(job: JobDescription) -> list[str]:
             return "/dev/null"
         return (path or "/dev/null").replace("%", "%%").replace(_PROCESS, "%a")
 
-    profile = load_profile(job.profile) if job.profile else find_profile()
+    profile = chosen_profile(job.profile)
     if {"clusters", "cluster"} & profile.sbatch.keys():
         raise SubmitError(
             f"the profile {profile.name} sends jobs to other clusters (clusters = …), and there nobody would look after them",

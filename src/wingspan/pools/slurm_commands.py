@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from wingspan.errors import PoolError, PoolUnavailable
 from wingspan.pools.slurm_queue import Task, read_queue
 
-__all__ = ["PATIENCE", "SMALL_ARRAY", "call", "largest_array", "queue"]
+__all__ = ["PATIENCE", "SMALL_ARRAY", "call", "largest_array", "own_jobs", "queue"]
 
 #: Seconds after which a command of Slurm's is given up: it retries by itself before.
 PATIENCE = 60.0
@@ -80,3 +80,8 @@ def largest_array() -> int:
     """How many tasks an array may have here."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"), re.MULTILINE)
     return max(1, int(found[1])) if found else SMALL_ARRAY
+
+
+def own_jobs() -> int:
+    """How many tasks of this user Slurm has in its queue."""
+    return len(call("squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i").split())

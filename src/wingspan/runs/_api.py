@@ -201,13 +201,18 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
             hint="download it and give the file",
         )
     if pool.follows_site and not pool.renders_profile:
-        from wingspan.pools.profiles import find_profile, load_profile
+        from wingspan.pools.profiles import chosen_profile
 
-        found = find_profile() if spec.profile is None else load_profile(spec.profile)
+        found = chosen_profile(spec.profile)
         found.check(spec.resources, spec.switches, checkpoints=bool(spec.checkpoint))
         found.check_folder(load_settings().data_dir)
+        found.check_accounting(found.submit_of(spec.resources, spec.switches), {})
         check_input_sizes(spec, found)
-        spec = attrs.evolve(spec, profile=found.name)
+        spec = attrs.evolve(spec, profile=spec.profile or found.name)
+    if spec.profile is not None or pool.follows_site:
+        from wingspan.pools.profiles import check_room
+
+        check_room(pool, spec.profile, len(spec.rows), "the run")
     check_machines(spec, pool)
     if note:
         spec = attrs.evolve(spec, warnings=(*spec.warnings, note))

@@ -122,8 +122,10 @@ def submit_jobs(folder: RunFolder, pool: Pool, inputs: int = 0) -> None:
     Raises:
         PoolError: One was refused; those before it are in the queue.
     """
+    from wingspan.pools.profiles import submittable
+
     count = len(folder.spec.rows)
-    most = pool.largest_submission(count)
+    _, most = submittable(pool, folder.spec.profile, count)
     for first in range(0, count, most):
         some = min(most, count - first)
         job = attrs.evolve(

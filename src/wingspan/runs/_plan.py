@@ -291,9 +291,9 @@ def _check_profile(
     """
     if profile is None and not switches:
         return
-    from wingspan.pools.profiles import find_profile, load_profile
+    from wingspan.pools.profiles import chosen_profile
 
-    found = find_profile() if profile is None else load_profile(profile)
+    found = chosen_profile(profile)
     if profile is None and found.name == "generic":
         raise InvalidRun(
             f"the switch {switches[0]!r} is one of a site's profile, and none is named",

@@ -102,6 +102,6 @@ def site_profile(name: str | None) -> Profile:
     Raises:
         SettingsError: There is no such profile.
     """
-    from wingspan.pools.profiles import find_profile, load_profile
+    from wingspan.pools.profiles import chosen_profile
 
-    return find_profile() if name is None else load_profile(name)
+    return chosen_profile(name)

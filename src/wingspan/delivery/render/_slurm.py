@@ -81,9 +81,9 @@ def sbatch_options(
 
 
 def _profile_options(name: str | None, resources: Resources) -> list[str]:
-    from wingspan.pools.profiles import find_profile, load_profile
+    from wingspan.pools.profiles import chosen_profile
 
-    profile = find_profile() if name is None else load_profile(name)
+    profile = chosen_profile(name)
     options = [f"#SBATCH --{name}={value}" for name, value in profile.sbatch.items()]
     constraint = profile.slurm_constraint(resources)
     if constraint:

@@ -1,8 +1,8 @@
 """Site profiles: what a site wants in submit descriptions beyond HTCondor's own rules. Data in TOML, never
 code.
 
-The shipped profiles lie beside this file, each line with its source; ``[profile.NAME]`` tables in the user's
-config.toml add to them or make new ones::
+The shipped profiles lie beside this file, each table with its source and date; sites hand out others at an
+address; ``[profile.NAME]`` tables in the user's config.toml add to them or make new ones::
 
     from wingspan.pools.profiles import load_profile
 
@@ -11,7 +11,15 @@ config.toml add to them or make new ones::
 
 from __future__ import annotations
 
-from wingspan.pools.profiles._load import find_profile, load_profile, profiles
+from wingspan.pools.profiles._limits import (
+    AccountingMissing,
+    AccountingRules,
+    QueueRules,
+    Quota,
+    QuotaExceeded,
+    TooManyJobs,
+)
+from wingspan.pools.profiles._load import chosen_profile, find_profile, load_profile, profiles
 from wingspan.pools.profiles._model import (
     DiskNotAllowed,
     FolderNotAllowed,
@@ -23,21 +31,31 @@ from wingspan.pools.profiles._model import (
     WalltimeClasses,
     WalltimeNotAllowed,
 )
+from wingspan.pools.profiles._queue import check_room, submittable
 from wingspan.pools.profiles._sizes import LargeFile, large_file
 
 __all__ = [
+    "AccountingMissing",
+    "AccountingRules",
     "DiskNotAllowed",
     "FolderNotAllowed",
     "JobRules",
     "LargeFile",
     "Profile",
+    "QueueRules",
+    "Quota",
+    "QuotaExceeded",
     "SlurmGpu",
     "Switch",
+    "TooManyJobs",
     "WalltimeClass",
     "WalltimeClasses",
     "WalltimeNotAllowed",
+    "check_room",
+    "chosen_profile",
     "find_profile",
     "large_file",
     "load_profile",
     "profiles",
+    "submittable",
 ]

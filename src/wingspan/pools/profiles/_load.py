@@ -6,18 +6,20 @@ import copy
 import fnmatch
 import functools
 import graphlib
+import os
 import socket
-import sys
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
 from wingspan.errors import SettingsError
+from wingspan.pools.profiles._handed_out import added_tables, handed_out_table, parse_toml
 from wingspan.pools.profiles._model import Profile
 from wingspan.pools.profiles._reading import read_profile
 from wingspan.settings import Settings, load_settings
 
-__all__ = ["find_profile", "load_profile", "profiles"]
+__all__ = ["chosen_profile", "find_profile", "load_profile", "profiles"]
+
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`above` on `below`: tables are joined, all else is replaced."""
@@ -32,25 +34,16 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 @functools.cache
 def _shipped() -> dict[str, dict[str, Any]]:
-    # Each process that makes a map reads them. Python's own parser, where it has one, is imported and done in
-    # a third of the time.
-    if sys.version_info >= (3, 11):
-        from tomllib import loads
-    else:
-        import tomlkit
-
-        def loads(text: str) -> dict[str, Any]:
-            return tomlkit.parse(text).unwrap()
-
     found: dict[str, dict[str, Any]] = {}
     for entry in resources.files(__package__ or "wingspan.pools.profiles").iterdir():
         if entry.name.endswith(".toml"):
-            found |= loads(entry.read_text(encoding="utf-8"))["profile"]
+            found |= parse_toml(entry.read_text(encoding="utf-8"))["profile"]
     return found
 
 
 def profiles(settings: Settings | None = None) -> dict[str, Profile]:
-    """All profiles by name: the shipped ones, with the user's ``[profile.NAME]`` tables on top of them.
+    """All profiles by name: the shipped ones, those that were added, and on top of them the user's
+    ``[profile.NAME]`` tables.
 
     A table with ``extends = "chtc"`` begins as a copy of that profile.
 
@@ -60,26 +53,66 @@ def profiles(settings: Settings | None = None) -> dict[str, Profile]:
     Raises:
         SettingsError: A table that cannot be read; it says which key.
     """
-    shipped: dict[str, Any] = copy.deepcopy(_shipped())
-    own = (settings or load_settings()).profile
-    tables = dict(shipped)
-    for name in _bases_first(own, shipped):
-        mine = dict(own[name])
+    settings = settings or load_settings()
+    return {
+        name: read_profile(name, table, origin)
+        for name, (table, origin) in sorted(_tables(settings, settings.profile).items())
+    }
+
+
+def _tables(settings: Settings, own: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
+    """Whole tables by name, each with where it comes from.
+
+    Args:
+        settings: Say where added profiles are kept.
+        own: Tables that stand on top.
+    """
+    below: dict[str, Any] = copy.deepcopy(_shipped())
+    origins = dict.fromkeys(below, "shipped")
+    for name, (table, url) in added_tables(settings).items():
+        below[name], origins[name] = table, url
+    raw: dict[str, Any] = dict(below)
+    for name, table in own.items():
+        # A table with the name of a profile that is there, and without `extends`, stands on top of that one.
+        stands_on_top = name in below and isinstance(table, Mapping) and table.get("extends") is None
+        raw[name] = _merged(below[name], table) if stands_on_top else table
+        origins[name] = f"{origins[name]}, changed in config.toml" if stands_on_top else "config.toml"
+    tables: dict[str, tuple[dict[str, Any], str]] = {}
+    for name in _bases_first(raw, below):
+        mine = dict(raw[name])
         base = mine.pop("extends", None)
-        # A table that has the name of a shipped profile and extends nothing stands on top of that profile.
-        below = shipped.get(name, {}) if base is None else tables[base]
-        tables[name] = _merged(below, mine)
-    return {name: read_profile(name, table) for name, table in sorted(tables.items())}
+        if base is not None:
+            inherited = dict(tables[base][0])
+            # It is for the machines that it names itself, and for no others: else it would be in force in its
+            # base's place.
+            if "environment" not in mine:
+                inherited.pop("hosts", None)
+            mine = _merged(inherited, mine)
+        tables[name] = mine, origins[name]
+    return tables
 
 
-def _bases_first(own: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
-    """Names of the user's tables, each after the one that it extends.
+def chosen_profile(name: str | None, settings: Settings | None = None) -> Profile:
+    """The profile that was named; None: that of this machine.
+
+    Raises:
+        SettingsError: There is no such profile, or it cannot be read.
+    """
+    return find_profile(settings) if name is None else load_profile(name, settings)
+
+
+def _bases_first(tables: Mapping[str, Any], below: Mapping[str, Any]) -> Iterator[str]:
+    """Names of tables, each after the one that it extends.
+
+    Args:
+        tables: All of them.
+        below: Those that are there without the user's.
 
     Raises:
         SettingsError: One is no table, extends what is not there, or extends itself, be it by way of others.
     """
     order: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
-    for name, table in own.items():
+    for name, table in tables.items():
         if not isinstance(table, Mapping):
             raise SettingsError(
                 f"[profile.{name}] is not a table", hint=f"write [profile.{name}] and its keys below it"
@@ -91,18 +124,18 @@ def _bases_first(own: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator
             raise SettingsError(
                 f"[profile.{name}] extends itself",
                 hint=f"leave extends out: the table then changes what the shipped profile {name!r} says"
-                if name in shipped
-                else f"leave extends out, or name another: {', '.join(shipped)}",
+                if name in below
+                else f"leave extends out, or name another: {', '.join(below)}",
             )
-        elif not isinstance(base, str) or (base not in own and base not in shipped):
+        elif not isinstance(base, str) or base not in tables:
             raise SettingsError(
                 f"[profile.{name}] extends {base!r}, which is not there",
-                hint=f"there are: {', '.join(dict.fromkeys((*shipped, *own)))}",
+                hint=f"there are: {', '.join(tables)}",
             )
         else:
             order.add(name, base)
     try:
-        yield from (name for name in order.static_order() if name in own)
+        yield from order.static_order()
     except graphlib.CycleError as error:
         circle = " extends ".join(f"[profile.{name}]" for name in reversed(error.args[1]))
         raise SettingsError(
@@ -111,11 +144,20 @@ def _bases_first(own: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator
 
 
 def load_profile(name: str, settings: Settings | None = None) -> Profile:
-    """The profile of that name.
+    """The profile of that name, or the one that a site hands out at an address.
+
+    Args:
+        name: A name; or ``https://…/site.toml#sha256=…``, which is fetched when it is first named, and kept.
+        settings: Hold the user's profiles, and say where fetched ones are kept.
 
     Raises:
-        SettingsError: There is none, or the user's cannot be read.
+        SettingsError: There is none, or it cannot be read, or it is not the one that the digest is of.
     """
+    settings = settings or load_settings()
+    if "://" in name:
+        handed_out, table = handed_out_table(name, settings)
+        tables = _tables(settings, {**settings.profile, handed_out: table})
+        return read_profile(handed_out, tables[handed_out][0], name)
     known = profiles(settings)
     if name not in known:
         raise SettingsError(
@@ -128,13 +170,24 @@ def load_profile(name: str, settings: Settings | None = None) -> Profile:
 def find_profile(settings: Settings | None = None, host: str | None = None) -> Profile:
     """The profile of the site that this machine is an access point of; ``generic`` if no pattern fits.
 
+    Where several fit, one that also names this process's environment comes first, then one that the user has
+    written or added, then a shipped one.
+
     Args:
         settings: Holds the user's profiles.
         host: Full name of the machine; by default this one's.
     """
     host = (host or socket.getfqdn()).lower()
     known = profiles(settings)
-    for profile in known.values():
-        if any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in profile.hosts):
-            return profile
-    return known["generic"]
+    fitting = [profile for profile in known.values() if _is_for(profile, host)]
+    return min(fitting, key=_rank, default=known["generic"])
+
+
+def _is_for(profile: Profile, host: str) -> bool:
+    return any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in profile.hosts) and all(
+        os.environ.get(name) == value for name, value in profile.environment.items()
+    )
+
+
+def _rank(profile: Profile) -> tuple[int, bool]:
+    return -len(profile.environment), profile.origin == "shipped"

@@ -13,6 +13,7 @@ import attrs
 
 from wingspan.errors import SettingsError
 from wingspan.jobs import ClassAdValue, JobDescription, Resources
+from wingspan.pools.profiles._limits import AccountingRules, QueueRules, Quota
 from wingspan.stores import SizeLimits
 
 __all__ = [
@@ -107,6 +108,10 @@ class JobRules:
         disk_per_cpu: Bytes of disk that a job gets for each of its cores.
         no_ssh: Why nobody gets a shell in such a job; None: `condor_ssh_to_job` works, as far as the site
             says.
+        no_chirp: Why such a job has no chirp channel to its access point; None: it has one, as far as the
+            site says.
+        no_user_namespaces: Why such a job may make no user namespaces, and so mount no image by itself; None:
+            machines say it.
     """
 
     attributes: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
@@ -116,6 +121,8 @@ class JobRules:
     limit_per_checkpoint: bool = False
     disk_per_cpu: int | None = None
     no_ssh: str | None = None
+    no_chirp: str | None = None
+    no_user_namespaces: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -159,18 +166,31 @@ class Profile:
     Attributes:
         name: How users ask for it.
         title: Its name in full.
+        origin: Where the profile comes from: ``"shipped"``, ``"config.toml"``, or the address that it was
+            added from.
+        source: Pages of the site that it follows.
+        date: When they were read: ``"2026-11"``.
         hosts: Patterns of the names of its machines.
+        environment: Environment variables by which this profile is told from others of the same machines,
+            with their values.
         access_points: Patterns of the names of those that many people share to submit from. Computation has
             no place there: neither the personal pool nor local processes are started, and environments are
             built on one core, if at all.
         builds: Environments may be built on its access points.
         build_hint: Where they are built instead, as a sentence.
         no_submit_from: Folders below which no job may be submitted, each with the reason.
+        only_submit_from: Folders of which one has to be around a folder that jobs are submitted from, each
+            with the reason.
         page: Address of the page that people are sent to.
         staging: Folder for large files, with ``{user}``, ``{letter}`` (its first) and ``{host}`` (the access
             point's, short).
+        transfer_host: The machine through which alone files get into `staging`; None: any access point.
         limits: From which sizes on it wants files to come another way.
+        queue: How many jobs it takes.
+        accounting: What each job must say of its account; None: nothing.
+        quotas: How much a person may keep where, by name.
         every, cpu, gpu: What it wants of all jobs, of those without and of those with GPUs.
+        build: What it wants of jobs that build an environment.
         switches: What users may turn on, by name.
         sbatch: Options of sbatch that all jobs have, by long name (``{"account": "abc"}``).
         slurm_gpus: Its kinds of GPUs, if it is a Slurm cluster.
@@ -178,17 +198,27 @@ class Profile:
 
     name: str
     title: str = ""
+    origin: str = "shipped"
+    source: tuple[str, ...] = ()
+    date: str | None = None
     hosts: tuple[str, ...] = ()
+    environment: Mapping[str, str] = attrs.field(factory=dict)
     access_points: tuple[str, ...] = ()
     builds: bool = True
     build_hint: str | None = None
     no_submit_from: Mapping[str, str] = attrs.field(factory=dict)
+    only_submit_from: Mapping[str, str] = attrs.field(factory=dict)
     page: str | None = None
     staging: str | None = None
+    transfer_host: str | None = None
     limits: SizeLimits = attrs.field(factory=SizeLimits)
+    queue: QueueRules = attrs.field(factory=QueueRules)
+    accounting: AccountingRules | None = None
+    quotas: Mapping[str, Quota] = attrs.field(factory=dict)
     every: JobRules = attrs.field(factory=JobRules)
     cpu: JobRules = attrs.field(factory=JobRules)
     gpu: JobRules = attrs.field(factory=JobRules)
+    build: JobRules = attrs.field(factory=JobRules)
     switches: Mapping[str, Switch] = attrs.field(factory=dict)
     sbatch: Mapping[str, str] = attrs.field(factory=dict)
     slurm_gpus: tuple[SlurmGpu, ...] = ()
@@ -222,17 +252,48 @@ class Profile:
         Raises:
             FolderNotAllowed: They may not; the message has the site's reason.
         """
+        around = {str(one) for one in (folder, *folder.parents)}
         for place, why in self.no_submit_from.items():
-            if folder == PurePath(place) or PurePath(place) in folder.parents:
+            if why and place in around:
                 raise FolderNotAllowed(
                     f"jobs of {self.title or self.name} cannot be submitted from {folder}: {why}",
                     hint="choose a folder elsewhere; WINGSPAN_DATA_DIR says where maps and runs are kept",
                 )
+        wanted = {place: why for place, why in self.only_submit_from.items() if why}
+        if wanted and not around & wanted.keys():
+            raise FolderNotAllowed(
+                f"jobs of {self.title or self.name} cannot be submitted from {folder}: {next(iter(wanted.values()))}",
+                hint=f"set WINGSPAN_DATA_DIR, which says where maps and runs are kept, to a folder below {' or '.join(wanted)}",
+            )
 
     def no_ssh(self, resources: Resources) -> str | None:
         """Why nobody gets a shell in a job that asks for `resources`; None: the site allows it."""
-        rules = self.gpu if resources.gpus else self.cpu
-        return rules.no_ssh or self.every.no_ssh
+        return self._rules(resources).no_ssh or self.every.no_ssh
+
+    def no_chirp(self, resources: Resources) -> str | None:
+        """Why a job that asks for `resources` has no chirp channel; None: the site says nothing of it."""
+        return self._rules(resources).no_chirp or self.every.no_chirp
+
+    def no_user_namespaces(self, resources: Resources | None = None) -> str | None:
+        """Why a job that asks for `resources` (None: any job) may make no user namespaces; None: machines
+        say it."""
+        own = self._rules(resources).no_user_namespaces if resources is not None else None
+        return own or self.every.no_user_namespaces
+
+    def _rules(self, resources: Resources) -> JobRules:
+        return self.gpu if resources.gpus else self.cpu
+
+    def check_accounting(self, submit: Mapping[str, str], custom: Mapping[str, ClassAdValue]) -> None:
+        """See that jobs with these submit commands and attributes say whose account they are on.
+
+        What the profile itself adds to all jobs counts.
+
+        Raises:
+            AccountingMissing: The site wants it, and nobody says it.
+        """
+        if self.accounting is not None:
+            own = (*self.every.submit, *self.sbatch, *self.every.attributes)
+            self.accounting.check(self.name, (*submit, *own), custom)
 
     def _chosen(self, switches: Collection[str]) -> list[Switch]:
         unknown = sorted(set(switches) - set(self.switches))
@@ -256,7 +317,7 @@ class Profile:
             SettingsError: A switch that the profile does not have.
         """
         self.check_time(resources, switches, checkpoints=checkpoints)
-        for rules in (self.every, self.gpu if resources.gpus else self.cpu):
+        for rules in (self.every, self._rules(resources)):
             if rules.disk_per_cpu is None or resources.disk is None:
                 continue
             cores = -(-resources.disk // rules.disk_per_cpu)
@@ -281,7 +342,7 @@ class Profile:
         if resources.time_limit is None:
             return
         asked = duration_text(resources.time_limit)
-        for rules in (self.every, self.gpu if resources.gpus else self.cpu):
+        for rules in (self.every, self._rules(resources)):
             longest = rules.walltime.classes[-1].up_to if rules.walltime else rules.time_limit
             if longest is None or resources.time_limit <= longest:
                 continue
@@ -303,6 +364,13 @@ class Profile:
                     hint=f"leave {switch.name} out, or make the jobs shorter",
                 )
 
+    def submit_of(self, resources: Resources, switches: Collection[str] = ()) -> dict[str, str]:
+        """Submit commands that the site wants of a job; the arguments are those of `check`."""
+        submit = {**self.every.submit, **self._rules(resources).submit}
+        for switch in self._chosen(switches):
+            submit |= switch.submit
+        return submit
+
     def apply(self, job: JobDescription, switches: Collection[str] = ()) -> JobDescription:
         """`job` with what the site wants; what the job says itself wins, in whatever letter case.
 
@@ -313,23 +381,26 @@ class Profile:
         Raises:
             WalltimeNotAllowed: The site ends jobs sooner than `job` asks.
             DiskNotAllowed: The site gives less disk.
+            AccountingMissing: The site wants to know whose account the job is on.
             SettingsError: A switch that the profile does not have.
         """
         resources = job.resources
         self.check(resources, switches, checkpoints=_writes_checkpoints(job))
         attributes: dict[str, ClassAdValue] = {}
-        submit: dict[str, str] = {}
-        for rules in (self.every, self.gpu if resources.gpus else self.cpu):
+        for rules in (self.every, self._rules(resources)):
             attributes |= rules.attributes
-            submit |= rules.submit
             if rules.walltime:
                 said = _class_of(rules.walltime, resources.time_limit)
                 if said is not None:
                     attributes[rules.walltime.attribute] = said
         for switch in self._chosen(switches):
             attributes |= switch.attributes
-            submit |= switch.submit
-        return attrs.evolve(job, custom=_under(attributes, job.custom), submit=_under(submit, job.submit))
+        if job.max_idle is None and self.queue.max_idle and job.count > (self.queue.per_owner or 0):
+            job = attrs.evolve(job, max_idle=self.queue.max_idle)
+        submit = self.submit_of(resources, switches)
+        applied = attrs.evolve(job, custom=_under(attributes, job.custom), submit=_under(submit, job.submit))
+        self.check_accounting(applied.submit, applied.custom)
+        return applied
 
     def slurm_constraint(self, resources: Resources) -> str | None:
         """``--constraint`` for the GPUs that `resources` asks for; None if the table has nothing to say.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wingspan.errors import SettingsError
+from wingspan.pools.profiles._limits import AccountingRules, QueueRules, Quota
 from wingspan.pools.profiles._model import (
     JobRules,
     Profile,
@@ -73,6 +74,7 @@ class _Reader:
 def _walltime(reader: _Reader) -> WalltimeClasses | None:
     if not reader.table:
         return None
+    _origin(reader)
     attribute, default = reader.take("attribute", str), reader.take("default", str)
     always = reader.take("always", bool, False)
     classes = []
@@ -109,8 +111,8 @@ def _flat(reader: _Reader, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
     return table.table
 
 
-def _patterns(reader: _Reader, key: str) -> tuple[str, ...]:
-    """A list of patterns of host names."""
+def _texts(reader: _Reader, key: str) -> tuple[str, ...]:
+    """A list of texts, such as patterns of host names."""
     found = reader.take(key, list, [])
     if not all(isinstance(pattern, str) for pattern in found):
         reader.table[key] = found
@@ -121,7 +123,78 @@ def _patterns(reader: _Reader, key: str) -> tuple[str, ...]:
 _VALUES = (bool, int, float, str)
 
 
+def _origin(reader: _Reader) -> tuple[tuple[str, ...], str | None]:
+    """Pages that a table follows, one or a list, and when they were read."""
+    said = reader.table.get("source")
+    source = (reader.take("source", str),) if isinstance(said, str) else _texts(reader, "source")
+    return source, reader.take("date", str)
+
+
+def _count(reader: _Reader, key: str) -> int | None:
+    """A whole number above 0."""
+    value = reader.take(key, int)
+    if value is not None and (isinstance(value, bool) or value < 1):
+        reader.table[key] = value
+        raise reader.fail(key, "a number above 0")
+    return None if value is None else int(value)
+
+
+def _queue(reader: _Reader) -> QueueRules:
+    _origin(reader)
+    rules = QueueRules(
+        per_submission=_count(reader, "per_submission"),
+        per_owner=_count(reader, "per_owner"),
+        max_idle=_count(reader, "max_idle"),
+    )
+    reader.end()
+    return rules
+
+
+def _accounting(reader: _Reader) -> AccountingRules | None:
+    if not reader.table:
+        return None
+    _origin(reader)
+    command = reader.take("command", str)
+    if command is None:
+        raise SettingsError(f'{reader.where}: command = "accounting_group" is wanted', hint=_PAGE)
+    rules = AccountingRules(
+        command=command,
+        attributes=_texts(reader, "attributes"),
+        example=reader.take("example", str, "…"),
+        page=reader.take("page", str),
+    )
+    reader.end()
+    return rules
+
+
+_QUOTA_WAYS = ("quota", "lfs", "get_quotas", "fs", "statvfs")
+_PLACES = {"home": "", "user": "", "letter": "", "host": ""}
+
+
+def _quota(name: str, reader: _Reader) -> Quota:
+    _origin(reader)
+    folder, ask = reader.table.get("folder"), reader.table.get("ask", "statvfs")
+    if ask not in _QUOTA_WAYS:
+        raise reader.fail("ask", f"one of {', '.join(_QUOTA_WAYS)}")
+    try:
+        if not isinstance(folder, str):
+            raise ValueError
+        folder.format_map(_PLACES)
+    except (ValueError, LookupError, AttributeError):
+        raise reader.fail("folder", "a folder, with {home}, {user}, {letter} or {host} in it,") from None
+    quota = Quota(
+        name=name,
+        folder=reader.take("folder", str),
+        size=reader.measure("size", _BYTES),
+        items=_count(reader, "items"),
+        ask=reader.take("ask", str, "statvfs"),
+    )
+    reader.end()
+    return quota
+
+
 def _rules(reader: _Reader) -> JobRules:
+    _origin(reader)
     rules = JobRules(
         attributes=_flat(reader, "attributes", _VALUES),
         submit=_flat(reader, "submit", (str,)),
@@ -130,12 +203,15 @@ def _rules(reader: _Reader) -> JobRules:
         limit_per_checkpoint=reader.take("limit_per_checkpoint", bool, False),
         disk_per_cpu=reader.measure("disk_per_cpu", _DISK),
         no_ssh=reader.take("no_ssh", str),
+        no_chirp=reader.take("no_chirp", str),
+        no_user_namespaces=reader.take("no_user_namespaces", str),
     )
     reader.end()
     return rules
 
 
 def _switch(name: str, reader: _Reader) -> Switch:
+    _origin(reader)
     switch = Switch(
         name=name,
         help=reader.take("help", str, ""),
@@ -148,6 +224,7 @@ def _switch(name: str, reader: _Reader) -> Switch:
 
 
 def _slurm_gpu(reader: _Reader) -> SlurmGpu:
+    _origin(reader)
     constraint, capability = reader.take("constraint", str), reader.take("capability", (int, float))
     memory = reader.measure("memory", _BYTES)
     reader.end()
@@ -156,34 +233,55 @@ def _slurm_gpu(reader: _Reader) -> SlurmGpu:
     return SlurmGpu(constraint=constraint, capability=float(capability), memory=memory)
 
 
-def read_profile(name: str, table: object) -> Profile:
+def read_profile(name: str, table: object, origin: str = "shipped") -> Profile:
+    """The profile that a table describes.
+
+    Args:
+        name: Its name.
+        table: The table.
+        origin: Where it comes from (`Profile.origin`).
+
+    Raises:
+        SettingsError: It cannot be read; the message says which key.
+    """
     reader = _Reader(table, f"[profile.{name}]")
     defaults = SizeLimits()
-    switches = reader.sub("switches")
+    switches, quotas = reader.sub("switches"), reader.sub("quota")
     gpus = reader.take("slurm_gpus", list, [])
-    hosts = _patterns(reader, "hosts")
+    source, date = _origin(reader)
+    hosts = _texts(reader, "hosts")
     # true: all machines that the profile is for; a list: those of these names.
     every = reader.table.get("is_access_point") is True
     if isinstance(reader.table.get("is_access_point"), bool):
         del reader.table["is_access_point"]
-    access_points = hosts if every else _patterns(reader, "is_access_point")
+    access_points = hosts if every else _texts(reader, "is_access_point")
     profile = Profile(
         name=name,
         title=reader.take("title", str, ""),
+        origin=origin,
+        source=source,
+        date=date,
+        environment=_flat(reader, "environment", (str,)),
         hosts=hosts,
         access_points=access_points,
         builds=reader.take("builds", bool, True),
         build_hint=reader.take("build_hint", str),
         no_submit_from=_flat(reader, "no_submit_from", (str,)),
+        only_submit_from=_flat(reader, "only_submit_from", (str,)),
         page=reader.take("page", str),
         staging=reader.take("staging", str),
+        transfer_host=reader.take("transfer_host", str),
         limits=SizeLimits(
             transfer=reader.measure("transfer_limit", _BYTES, defaults.transfer) or 0,
             url=reader.measure("url_limit", _BYTES, defaults.url) or 0,
         ),
+        queue=_queue(reader.sub("queue")),
+        accounting=_accounting(reader.sub("accounting")),
+        quotas={key: _quota(key, quotas.sub(key)) for key in list(quotas.table)},
         every=_rules(reader.sub("every")),
         cpu=_rules(reader.sub("cpu")),
         gpu=_rules(reader.sub("gpu")),
+        build=_rules(reader.sub("build")),
         switches={key: _switch(key, switches.sub(key)) for key in list(switches.table)},
         sbatch=_flat(reader, "sbatch", (str,)),
         slurm_gpus=tuple(

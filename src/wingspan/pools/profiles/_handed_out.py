@@ -1,0 +1,306 @@
+"""Profiles that a site hands out at an address: fetched once, checked against their digest, and kept.
+
+Kept are ``profiles/<sha256>.toml`` in the data folder, and beside them ``added.json``, which says which of
+them were added under a name. Nothing is asked of the network for a profile that is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from wingspan._files import lock
+from wingspan._urls import secrets_of, without_secrets
+from wingspan.errors import SettingsError
+from wingspan.settings import Settings, private_folder
+from wingspan.worker import trust
+
+__all__ = ["Added", "add_profile", "added_tables", "handed_out_table", "parse_toml", "remove_profile"]
+
+FOLDER = "profiles"
+#: The largest profile (bytes), and how long its server may take (seconds).
+_LARGEST, _PATIENCE = 1 << 20, 20.0
+_DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
+#: What decides which program a job is, where it runs, and which files it takes or leaves: that is the user's.
+_RESERVED = frozenset(
+    """arguments args checkpoint_destination container_image docker_image dont_encrypt_input_files environment
+    env error executable getenv grid_resource hook_keyword include initialdir initial_dir input iwd jobprefix
+    log notify_user output output_destination post_cmd postcmd pre_cmd precmd precmdargs postcmdargs
+    preserve_relative_paths queue remote_initialdir shell skip_filechecks stream_input should_transfer_files
+    tool_daemon_cmd transfer_executable transfer_input_files transfer_output_files transfer_output_remaps
+    transfer_plugins universe use_oauth_services userlog when_to_transfer_output x509userproxy
+    public_input_files common_input_catalogs cmd in out err jobuniverse transferinput transferoutput
+    transferoutputremaps starterlog shell executable_args""".split()
+)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML file. Each process that makes a map reads some: Python's own parser, where it has
+    one, is imported and done in a third of the time.
+
+    Raises:
+        ValueError: It is no TOML.
+    """
+    if sys.version_info >= (3, 11):
+        from tomllib import loads
+
+        return loads(text)
+    import tomlkit
+
+    return tomlkit.parse(text).unwrap()
+
+
+@attrs.frozen(kw_only=True)
+class Added:
+    """A profile that was added.
+
+    Attributes:
+        name: Its name.
+        url: Where it came from.
+        sha256: Of the file.
+        file: Where it is kept.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    file: Path
+
+
+def handed_out_table(address: str, settings: Settings) -> tuple[str, dict[str, Any]]:
+    """The name and the table of the profile at ``https://…#sha256=…``.
+
+    Args:
+        address: The address, with the digest behind it.
+        settings: Say where it is kept.
+
+    Raises:
+        SettingsError: The address has no digest or is no ``https``; nothing can be fetched there; or what is
+            there is another file than the digest is of, or no profile.
+    """
+    url, _, fragment = address.partition("#")
+    digest = _DIGEST.fullmatch(fragment)
+    if digest is None:
+        shown = without_secrets(url)
+        raise SettingsError(
+            f"the profile {shown} has no digest: what is there may change from one day to the next",
+            hint=f"wingspan profile add {shown} shows it and says its digest; then name {shown}#sha256=…",
+        )
+    file = settings.data_dir / FOLDER / f"{digest[1]}.toml"
+    data = _kept(file, digest[1])
+    if data is None:
+        data = _checked(_fetch(url), digest[1], url)
+        found = _only_table(data, url)
+        _keep(data, digest[1], settings)
+        return found
+    return _only_table(data, url)
+
+
+def add_profile(url: str, settings: Settings, *, digest: str | None = None) -> Added:
+    """Fetch a profile, keep it, and have it among the profiles by its own name.
+
+    Args:
+        url: Its address; ``#sha256=…`` behind it is the same as `digest`.
+        settings: Say where it is kept.
+        digest: What its SHA-256 has to be (hexadecimal); None: whatever is there is taken.
+
+    Raises:
+        SettingsError: It cannot be fetched, is another one, or is no profile. Nothing is kept then.
+    """
+    url, _, fragment = url.partition("#")
+    wanted = _DIGEST.fullmatch(f"sha256={digest.lower()}" if digest else fragment)
+    if wanted is None and (digest or fragment):
+        raise SettingsError(
+            f"{digest or fragment!r} is no digest", hint="it is sha256= and 64 hexadecimal digits"
+        )
+    data = _fetch(url)
+    if wanted is not None:
+        _checked(data, wanted[1], url)
+    name, table = _only_table(data, url)
+    sha256 = hashlib.sha256(data).hexdigest()
+    _check_readable(name, table, url, settings)
+    file = _keep(data, sha256, settings)
+    _write_index(settings, {name: {"url": url, "sha256": sha256}})
+    return Added(name=name, url=url, sha256=sha256, file=file)
+
+
+def remove_profile(name: str, settings: Settings) -> bool:
+    """Have the added profile `name` no more among the profiles; whether it was there.
+
+    Its file stays: maps and runs may have been made with it.
+    """
+    if name not in _index(settings):
+        return False
+    _write_index(settings, {name: None})
+    return True
+
+
+def added_tables(settings: Settings) -> dict[str, tuple[dict[str, Any], str]]:
+    """The tables of profiles that were added, by name, each with its address.
+
+    Raises:
+        SettingsError: A kept file has changed or is gone.
+    """
+    found = {}
+    for name, entry in _index(settings).items():
+        url, digest = str(entry.get("url")), str(entry.get("sha256"))
+        data = _kept(settings.data_dir / FOLDER / f"{digest}.toml", digest)
+        if data is None:
+            raise SettingsError(
+                f"the profile {name}, which was added from {url}, is not kept any more",
+                hint=f"wingspan profile add {url} --digest {digest}",
+            )
+        found[name] = _only_table(data, url)[1], f"{url}#sha256={digest}"
+    return found
+
+
+def _index(settings: Settings) -> dict[str, Mapping[str, Any]]:
+    path = settings.data_dir / FOLDER / "added.json"
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return {}
+    try:
+        entries = json.loads(data)
+        return {str(name): dict(entry) for name, entry in entries.items()}
+    except (ValueError, TypeError, AttributeError):
+        raise SettingsError(f"{path} cannot be read", hint="remove it, and add the profiles again") from None
+
+
+def _write_index(settings: Settings, change: Mapping[str, Mapping[str, Any] | None]) -> None:
+    folder = private_folder(settings.data_dir, FOLDER)
+    with lock(folder / "lock", patience=20.0):
+        entries = {**_index(settings), **change}
+        kept = {name: entry for name, entry in entries.items() if entry is not None}
+        trust.write_whole(str(folder / "added.json"), json.dumps(kept, indent=1).encode())
+
+
+def _kept(file: Path, digest: str) -> bytes | None:
+    """The profile that is kept; None: it is not there, or was changed."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == digest else None
+
+
+def _keep(data: bytes, digest: str, settings: Settings) -> Path:
+    file = private_folder(settings.data_dir, FOLDER) / f"{digest}.toml"
+    trust.write_whole(str(file), data)
+    return file
+
+
+def _checked(data: bytes, digest: str, url: str) -> bytes:
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise SettingsError(
+            f"the profile at {without_secrets(url)} is another one than the digest is of: its sha256 is {found}, and "
+            f"{digest} is asked for; nothing of it is used",
+            hint="ask the site which one is right; wingspan profile add shows what the file there would change",
+        )
+    return data
+
+
+def _fetch(url: str) -> bytes:
+    """The file at an address.
+
+    Raises:
+        SettingsError: It is no ``https``, has a password in it, is not to be had, or is no profile by its
+            size.
+    """
+    import urllib.error
+    import urllib.request
+
+    class OnlyHttps(urllib.request.HTTPRedirectHandler):
+        """Goes where the server sends us, as long as that is encrypted."""
+
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            _check_address(newurl)
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    _check_address(url)
+    try:
+        with urllib.request.build_opener(OnlyHttps).open(url, timeout=_PATIENCE) as answer:
+            data: bytes = answer.read(_LARGEST + 1)
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        reason = getattr(error, "reason", None) or error
+        raise SettingsError(
+            f"the profile at {without_secrets(url)} cannot be fetched: {reason}",
+            hint="try again later; a profile that was fetched before is kept, and needs no network",
+        ) from None
+    if len(data) > _LARGEST:
+        raise SettingsError(
+            f"what lies at {without_secrets(url)} is larger than {_LARGEST >> 20} MiB, and no profile",
+            hint="ask the site for the address of its profile",
+        )
+    return data
+
+
+def _check_address(url: str) -> None:
+    if urlsplit(url).scheme != "https" or not urlsplit(url).hostname:
+        raise SettingsError(
+            f"{without_secrets(url)} is no address of a profile: https:// is wanted, so that nobody on the way can change it",
+            hint="give an address that begins with https://, or put the file's table into config.toml",
+        )
+    if secrets_of(url) != (None, None):
+        raise SettingsError(
+            f"the address {without_secrets(url)} has a user or a password in it, which would be kept with every map",
+            hint="fetch the file yourself, and put its table into config.toml",
+        )
+
+
+def _only_table(data: bytes, url: str) -> tuple[str, dict[str, Any]]:
+    """The one profile of a file, and its name.
+
+    Raises:
+        SettingsError: There is none, or several, or it says what is not a site's to say.
+    """
+    shown = without_secrets(url)
+    try:
+        tables = parse_toml(data.decode())
+    except ValueError as error:
+        raise SettingsError(f"{shown} is no TOML: {error}", hint="ask the site for its profile") from None
+    found = tables.get("profile")
+    if set(tables) != {"profile"} or not isinstance(found, Mapping) or len(found) != 1:
+        raise SettingsError(
+            f"{shown} has not just one profile in it",
+            hint="such a file has one table [profile.NAME] with its sub-tables, and nothing else",
+        )
+    name, table = next(iter(found.items()))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not isinstance(table, Mapping):
+        raise SettingsError(f"{shown}: {name!r} is no name of a profile", hint="letters, digits and -")
+    for where, command in _commands(table):
+        # The same names as attributes of the job (MY.Cmd) would be the same thing.
+        if command.lower().removeprefix("my.").lstrip("+") in _RESERVED:
+            raise SettingsError(
+                f"{shown} sets {command} ({where}): which program a job is and which files it takes is not a site's to say",
+                hint="tell the site; what you want of it you can write into config.toml yourself",
+            )
+    return name, dict(table)
+
+
+def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names of submit commands and job attributes in a profile, each with the table that it stands in."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            if key in ("attributes", "submit", "sbatch"):
+                yield from ((key, str(name)) for name in value)
+            else:
+                yield from ((f"{key}.{where}", name) for where, name in _commands(value))
+
+
+def _check_readable(name: str, table: Mapping[str, Any], url: str, settings: Settings) -> None:
+    """See that the profile can be used before it is kept."""
+    from wingspan.pools.profiles._reading import read_profile
+
+    read_profile(name, {key: value for key, value in table.items() if key != "extends"}, url)
