@@ -46,20 +46,20 @@ def shell(script: str, **options: object) -> Run:
 
 def test_a_run_goes_there_and_its_files_come_back() -> None:
     """A command runs in an allocation, with its inputs; its outputs, its words and its exit code come
-    back.
+    back. An output that has an address goes there.
     """
     Path("in.txt").write_text("payload")
     run = shell(
-        "cp in.txt out.txt; echo $SLURM_JOB_NAME; nproc >&2",
+        "cp in.txt out.txt; cp in.txt sent.txt; echo $SLURM_JOB_NAME; nproc >&2",
         inputs=["in.txt"],
-        outputs=["out.txt"],
+        outputs=["out.txt", f"sent.txt=file://{Path.cwd()}/there/{{number}}.txt"],
         name="first",
     )
     status = run.wait(PATIENCE)
     assert (status.state, status.jobs[0].code) == ("completed", 0)
     assert run.stdout() == "first\n"
     run.fetch()
-    assert Path("out.txt").read_text() == "payload"
+    assert Path("out.txt").read_text() == Path("there/0.txt").read_text() == "payload"
 
 
 def test_a_sweep_is_one_array(cluster: SlurmCluster) -> None:

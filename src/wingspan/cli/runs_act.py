@@ -124,6 +124,7 @@ def status(*, name: str, watch: bool, as_json: bool, as_csv: bool) -> None:
         watch_until_done(lambda: (_status_text(one, seen := one.status()), seen.is_done))
     else:
         echo(_status_text(one, one.status()))
+    _tell_sent(one.status())
     _tell_left(one.status())
 
 
@@ -170,6 +171,15 @@ def _cell(name: str, value: object) -> str:
     if value is None:
         return ""
     return lasting(value) if name.startswith("wall") and isinstance(value, float) else str(value)
+
+
+def _tell_sent(seen: RunStatus) -> None:
+    """Outputs that went to an address: nothing of them is here."""
+    sent = [(path, url) for job in seen.jobs for path, url in job.sent.items()]
+    for path, url in sent[:_SHOWN]:
+        echo(f"{path}: {url}", err=True)
+    if len(sent) > _SHOWN:
+        echo(f"… {len(sent) - _SHOWN:,} more: wingspan status {seen.name} --json", err=True)
 
 
 def _tell_left(seen: RunStatus) -> None:
@@ -284,6 +294,7 @@ def _report(one: Run) -> int:
     for job in seen.jobs:
         if job.state != "completed":
             echo(f"{one.name}: job {job.number} {job.state}: {job.reason}", err=True)
+    _tell_sent(seen)
     _tell_left(seen)
     if seen.state == "completed":
         return 0
@@ -369,6 +380,7 @@ def fetch(name: str, to: Path, waiting: bool, overwrite: bool) -> int:
             code = 1
         elif not job.is_final:
             echo(f"{name}: job {job.number} is {job.state}", err=True)
+    _tell_sent(seen)
     _tell_left(seen)
     return code
 

@@ -19,6 +19,7 @@ from wingspan.errors import UnknownOption
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, refuse_computation_here, site_pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._attach import same_run
+from wingspan.runs._destinations import check_destinations
 from wingspan.runs._errors import CommandNotFound, InvalidRun, RunWarning
 from wingspan.runs._files import check_input_sizes, keep_inputs
 from wingspan.runs._folder import create_run_folder, name_in_use
@@ -47,6 +48,7 @@ def run(
     frozen: bool = False,
     inputs: Iterable[str | os.PathLike[str]] = (),
     outputs: Iterable[str] = (),
+    output_destination: str | None = None,
     name: str | None = None,
     cpus: int | None = None,
     memory: int | str | None = None,
@@ -76,7 +78,9 @@ def run(
         kind: How it travels: ``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"`` or ``"install"``.
         frozen: Take the lock as it is, though the manifest has changed since.
         inputs: Files, folders and URLs that go along. Relative ones keep their folders; they are copied now.
-        outputs: Paths and patterns that come back.
+        outputs: Paths and patterns that come back. ``"model.pt=osdf:///ospool/me/model.pt"`` goes to that
+            address instead; ``{number}`` in it is the job's number, ``{lr}`` the value of a parameter.
+        output_destination: Address of a folder that all outputs without an address of their own go to.
         name: The run's name; None: made up.
         cpus, gpus: Cores and GPU devices of each job.
         memory, disk, gpu_memory: ``"2GB"``, or bytes.
@@ -129,6 +133,7 @@ def run(
         frozen=frozen,
         inputs=inputs,
         outputs=outputs,
+        output_destination=output_destination,
         name=name,
         cpus=cpus,
         memory=memory,
@@ -214,6 +219,7 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
 
         check_room(pool, spec.profile, len(spec.rows), "the run")
     check_machines(spec, pool)
+    check_destinations(spec, pool)
     if note:
         spec = attrs.evolve(spec, warnings=(*spec.warnings, note))
     input_bytes: int | None = None

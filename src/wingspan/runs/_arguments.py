@@ -87,7 +87,7 @@ def check_output(path: str) -> str:
     if is_url(path):
         raise InvalidRun(
             f"the output {path!r} is an address; an output is a path that the command writes in the job's folder",
-            hint="name that path, and publish the file when it is back; or let the command itself write to the address",
+            hint=f"name that path and the address: --output model.pt={path}",
         )
     plain = relative_path(path, "output")
     if "**" in plain:

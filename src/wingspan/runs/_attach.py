@@ -44,7 +44,7 @@ def _compared(spec: RunSpec) -> dict[str, Any]:
         "the command": spec.steps,
         "the sweep": (spec.parameters, spec.rows),
         "the inputs' names": (tuple(sorted(place for _, place in spec.inputs)), spec.urls),
-        "the outputs": spec.outputs,
+        "the outputs": (spec.outputs, dict(spec.destinations)),
         "the variables": dict(spec.variables),
         "the environment": spec.environment and spec.environment.digest,
         "the checkpoint": (spec.checkpoint, spec.checkpoint_exit_code if spec.checkpoint else None),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wingspan._shell import Shell, filled
+from wingspan._python import this_python
+from wingspan._shell import Shell, filled, words
+from wingspan.runs._destinations import destinations_of_job
 from wingspan.runs._spec import RunSpec
 from wingspan.runs._words import path_word, pattern
 
-__all__ = ["CHECKPOINT_FOLDER", "EXIT_MISSING_OUTPUT", "OUTCOME", "SCRIPTS", "gathering"]
+__all__ = ["CHECKPOINT_FOLDER", "EXIT_MISSING_OUTPUT", "EXIT_UNSENT", "OUTCOME", "SCRIPTS", "gathering"]
 
 #: The parts of a job's script, shell with ``@NAME@`` where a value belongs.
 SCRIPTS = Path(__file__).with_name("scripts")
 #: The command ended well, and an output is missing.
 EXIT_MISSING_OUTPUT = 120
+#: The command ended well, and an output could not be sent to its address: it lies in the run's folder.
+EXIT_UNSENT = 119
 #: Beside the outputs: what became of the job, as ``name=value`` lines.
 OUTCOME = ".wingspan-outcome"
 #: In the job's folder: what HTCondor keeps while the job is not running.
@@ -28,6 +32,7 @@ def gathering(spec: RunSpec, *, shared: bool) -> Shell:
         f"        wingspan_keep {path_word(path, parameters)} {pattern(path, parameters)}"
         for path in spec.outputs
     ]
+    sending = _sending(spec, shared=shared)
     into_place = filled(SCRIPTS / "into_place.sh", exit_code=EXIT_MISSING_OUTPUT) if shared else Shell("")
     return filled(
         SCRIPTS / "finish.sh",
@@ -37,5 +42,23 @@ def gathering(spec: RunSpec, *, shared: bool) -> Shell:
         kept=Shell("".join(f" | {path}" for path in kept)),
         outputs=filled(SCRIPTS / "outputs.sh") if spec.outputs or spec.checkpoint else Shell(""),
         keep=filled(SCRIPTS / "keep.sh", each=Shell("\n".join(each))) if each else Shell(""),
+        sending=sending,
         into_place=into_place,
     )
+
+
+def _sending(spec: RunSpec, *, shared: bool) -> Shell:
+    """What notes outputs that go to an address, and on a `shared` file system sends them there."""
+    if not spec.destinations:
+        return Shell("")
+    table = []
+    for number in range(len(spec.rows)):
+        calls = "; ".join(
+            f"wingspan_send {words((path, url))}" for path, url in destinations_of_job(spec, number).items()
+        )
+        table.append(f"        {number}) {calls} ;;")
+    rows = Shell("\n".join(table))
+    if not shared:
+        return filled(SCRIPTS / "send_moved.sh", table=rows)
+    program = words((this_python(), "-m", "wingspan.stores.sending"))
+    return filled(SCRIPTS / "send_here.sh", table=rows, program=program, exit_code=EXIT_UNSENT)

@@ -12,6 +12,7 @@ import attrs
 
 from wingspan.delivery.carriage import OWN_DISK, Carriage, carriage_to
 from wingspan.jobs import JobDescription, Resources, all_of
+from wingspan.runs._destinations import plugin_requirement, transfer_remaps
 from wingspan.runs._errors import InputMissing, RunDamaged, RunError
 from wingspan.runs._files import keep_inputs, url_bytes
 from wingspan.runs._gather import CHECKPOINT_FOLDER
@@ -156,6 +157,7 @@ def describe_jobs(
     which, count = ("$(Process)", len(spec.rows)) if number is None else (str(number), 1)
     bundle = bundle_of(folder)
     carriage = carriage_to(pool, bundle, spec.environment) if bundle is not None else None
+    sending = plugin_requirement(spec.destinations.values()) if moves else None
     job = JobDescription(
         name=spec.name,
         executable=str(folder.script(0 if moves else inputs)),
@@ -169,12 +171,12 @@ def describe_jobs(
         stderr=str(path / "logs" / f"{which}.err"),
         log=str(path / "events.log"),
         resources=_with_disk(spec.resources, carriage, folder, pool),
-        requirements=all_of(*(carriage.requirements if carriage else ()), _mounts_wanted(spec)),
+        requirements=all_of(*(carriage.requirements if carriage else ()), _mounts_wanted(spec), sending),
         transfer_files=moves,
         note=f"{JOB_NOTE}{number or 0} {count} {inputs}",
         custom={"WingspanRun": spec.name},
         profile=spec.profile,
-        submit=_submit_commands(spec) if moves else {},
+        submit=_submit_commands(spec, number) if moves else {},
     )
     if carriage is not None:
         job = carriage.beside(job)
@@ -200,11 +202,15 @@ def _mounts_wanted(spec: RunSpec) -> str | None:
     return mount_requirement(spec.urls)
 
 
-def _submit_commands(spec: RunSpec) -> dict[str, str]:
-    """Submit commands of HTCondor for what people see of a job, its time, and its checkpoints."""
+def _submit_commands(spec: RunSpec, number: int | None) -> dict[str, str]:
+    """Submit commands of HTCondor for what people see of a job, its time, where its outputs go, and its
+    checkpoints.
+    """
     commands = {"stream_output": "true", "stream_error": "true"}
     if spec.resources.time_limit:
         commands["allowed_execute_duration"] = str(spec.resources.time_limit)
+    if remaps := transfer_remaps(spec, number):
+        commands["transfer_output_remaps"] = remaps
     return commands | checkpoint_commands(spec)
 
 

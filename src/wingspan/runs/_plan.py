@@ -25,6 +25,7 @@ from wingspan.runs._arguments import (
     job_variables,
     several,
 )
+from wingspan.runs._destinations import split_outputs
 from wingspan.runs._errors import CommandNotFound, InvalidRun
 from wingspan.runs._files import collect_inputs, not_sent, rebased
 from wingspan.runs._folder import new_name
@@ -89,6 +90,7 @@ class _Work:
         steps: Commands, in order.
         globs: Inputs of tasks, each with what other tasks of the job write before.
         outputs: What comes back, of the request or the manifest and of the tasks.
+        destinations: Where outputs go that do not come back.
         environment: The one that it is executed in, or None.
         parameters, rows: The sweep.
     """
@@ -96,6 +98,7 @@ class _Work:
     steps: tuple[Step, ...]
     globs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     outputs: Sequence[str]
+    destinations: Mapping[str, str]
     environment: str | Environment | None
     parameters: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -180,12 +183,15 @@ def _work(request: RunRequest, origin: _Origin) -> _Work:
     file = None if request.sweep_file is None else Path(request.sweep_file)
     parameters, rows = sweep_rows(request.sweep, file)
     outputs = request.outputs or several(origin.table.get("outputs", ()))
+    elsewhere = request.output_destination or origin.table.get("output_destination")
+    outputs, destinations = split_outputs(outputs, elsewhere)
     task, workspace = request.task, origin.workspace
     if task is None:
         words = tuple(map(str, [*request.command, *request.arguments]))
         return _Work(
             steps=(Step(words=words),),
             outputs=outputs,
+            destinations=destinations,
             environment=environment,
             parameters=parameters,
             rows=rows,
@@ -200,6 +206,7 @@ def _work(request: RunRequest, origin: _Origin) -> _Work:
         steps=plan.steps,
         globs=globs_of_rows(plan.inputs, parameters, rows),
         outputs=[*dict.fromkeys([*outputs, *plan.outputs])],
+        destinations=split_outputs([*plan.outputs], elsewhere)[1] | destinations,
         environment=environment if environment is not None else inside,
         parameters=parameters,
         rows=rows,
@@ -250,6 +257,7 @@ def _spec(request: RunRequest, origin: _Origin, work: _Work) -> RunSpec:
         inputs=places,
         urls=urls,
         outputs=tuple(check_output(path) for path in dict.fromkeys(work.outputs)),
+        destinations={check_output(path): url for path, url in work.destinations.items()},
         parameters=work.parameters,
         rows=work.rows,
         resources=resources,

@@ -38,6 +38,7 @@ from wingspan.delivery.render import (
 from wingspan.jobs import JobDescription
 from wingspan.pools.submit_description import classad_literal, quote_arguments, submit_value
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.runs._destinations import rendered_remaps
 from wingspan.runs._errors import InvalidRun, InvalidSweep, RunWarning
 from wingspan.runs._files import check_input_sizes, keep_inputs, url_bytes
 from wingspan.runs._jobs import bundle_of, checkpoint_commands
@@ -132,6 +133,11 @@ def write_files(
     if target == "slurm" and plan.spec.urls:
         raise InvalidRun(
             f"Slurm does not fetch the input {plan.spec.urls[0]}", hint="download it and give the file"
+        )
+    if target == "slurm" and plan.spec.destinations:
+        raise InvalidRun(
+            f"Slurm sends no output to {next(iter(plan.spec.destinations.values()))}",
+            hint="let it come back, or send it from the command; wingspan run does it, where the nodes see this Wingspan",
         )
     files = _Files(plan, target, folder, image, bundle_url)
     with new_folder(folder):
@@ -272,6 +278,11 @@ class _Files:
             "when_to_transfer_output = ON_EXIT",
             f"transfer_output_files = outputs-$(Cluster)-{self.number}",
         )
+        if remaps := rendered_remaps(spec, self.number, lambda name: f"$({_PARAMETER}{name})"):
+            say(
+                "Of what lies in that folder, these go to an address, by HTCondor's transfer plugins.",
+                f"transfer_output_remaps = {remaps}",
+            )
         if spec.checkpoint:
             say(
                 f"The command exits with {spec.checkpoint_exit_code} when it has written a checkpoint; job.sh puts it into this "

@@ -33,7 +33,8 @@ class RunRequest:
         kind: How it travels: ``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"`` or ``"install"``. None: chosen.
         frozen: Take the lock as it is, though the manifest has changed since.
         inputs: Files, folders and URLs that go along.
-        outputs: Paths and patterns that come back.
+        outputs: Paths and patterns that come back; ``PATH=URL`` goes to an address instead.
+        output_destination: Address of a folder that all outputs without an address of their own go to.
         name: The run's name; None: made up.
         cpus: Cores of each job.
         memory: Of each job: ``"2GB"``, or bytes.
@@ -59,6 +60,7 @@ class RunRequest:
     frozen: bool = False
     inputs: tuple[str, ...] = attrs.field(default=(), converter=_paths)
     outputs: tuple[str, ...] = attrs.field(default=(), converter=_paths)
+    output_destination: str | None = None
     name: str | None = None
     cpus: int | None = None
     memory: int | str | None = None

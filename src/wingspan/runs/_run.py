@@ -16,6 +16,7 @@ from wingspan._words import going_on, moment, notice
 from wingspan.errors import PoolError
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.runs._aside import put_aside, something_lies_aside, take_back
+from wingspan.runs._destinations import destinations_of_job
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import copy_outputs, declared_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
@@ -124,7 +125,8 @@ class Run(RunJobs, Tables, Showable):
         return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
 
     def _job(self, number: int, event: JobEvent | None) -> RunJob:
-        return read_job(number, self._row(number), event, self.path)
+        elsewhere = destinations_of_job(self.spec, number) if self.spec.destinations else None
+        return read_job(number, self._row(number), event, self.path, elsewhere)
 
     @told
     def wait(self, timeout: float | None = None) -> RunStatus:

@@ -113,6 +113,7 @@ class RunSpec:
         inputs: (path here, path in the job's folder) of files and folders, in order.
         urls: Inputs that are URLs.
         outputs: Paths and patterns in the job's folder.
+        destinations: Addresses that outputs go to instead of coming back, by path.
         parameters: Names of the sweep's parameters.
         rows: Their values, one tuple a job; a single empty one without a sweep.
         resources: What a job asks of a machine.
@@ -130,6 +131,7 @@ class RunSpec:
     inputs: tuple[tuple[Path, str], ...] = ()
     urls: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    destinations: Mapping[str, str] = attrs.field(factory=dict)
     parameters: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ((),)
     resources: Resources = attrs.field(factory=Resources)

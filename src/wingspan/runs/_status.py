@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -42,6 +42,7 @@ class RunJob:
         reason: Why it is held, removed or failed.
         host: Where it runs or ran.
         missing: Declared outputs that were not written.
+        sent: Outputs that went to an address, and did not come back: path -> address.
         left: What the command wrote into its folder and no output names: it did not come back. Twenty of them
             at most.
         since: When it came into this state, Unix time; None: nothing was heard of it.
@@ -55,6 +56,7 @@ class RunJob:
     reason: str | None = None
     host: str | None = None
     missing: tuple[str, ...] = ()
+    sent: dict[str, str] = attrs.field(factory=dict)
     left: tuple[str, ...] = ()
     since: float | None = None
 
@@ -120,7 +122,13 @@ class RunStatus:
         return next((name for name in order if counts[name]), "idle")
 
 
-def read_job(number: int, parameters: dict[str, str], event: JobEvent | None, folder: Path) -> RunJob:
+def read_job(
+    number: int,
+    parameters: dict[str, str],
+    event: JobEvent | None,
+    folder: Path,
+    destinations: Mapping[str, str] | None = None,
+) -> RunJob:
     """How one job fares.
 
     Args:
@@ -128,6 +136,7 @@ def read_job(number: int, parameters: dict[str, str], event: JobEvent | None, fo
         parameters: Its row of the sweep.
         event: The last that was heard of it; None: nothing was.
         folder: The run's, where a job that has ended has left its outputs and what it printed.
+        destinations: Addresses that its outputs go to, by path.
     """
     job = RunJob(number=number, parameters=parameters, since=None if event is None else event.time)
     if event is None:
@@ -148,6 +157,11 @@ def read_job(number: int, parameters: dict[str, str], event: JobEvent | None, fo
         code=event.code,
         host=dict(outcome).get("host") or event.host,
         left=tuple(value for name, value in outcome if name == "left"),
+        sent={
+            value: (destinations or {})[value]
+            for name, value in outcome
+            if name == "sent" and value in (destinations or {})
+        },
     )
     if job.state == "completed":
         return job

@@ -101,6 +101,7 @@ class RunSource:
             for name, value in (("exit code", job.code), ("signal", job.signal), ("host", job.host))
             if value is not None
         ]
+        facts += [(path, url) for path, url in job.sent.items()]
         facts += [("left behind", ", ".join(job.left))] if job.left else []
         texts = [("reason", job.reason or "")]
         with contextlib.suppress(WingspanError, OSError):

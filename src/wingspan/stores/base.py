@@ -75,11 +75,15 @@ class Backend(Protocol):
         """Open for reading. Raises ObjectNotFound."""
         ...
 
-    def put(self, name: str, pieces: Iterator[bytes], size: int) -> None:
-        """Put a new file in place, whole or not at all: an exception from `pieces` must leave nothing under
-        `name`.
+    def make_folder(self) -> None:
+        """Make the place itself, if it is not there and the kind of place has folders."""
+        ...
 
-        Raises FileExistsError if `name` has come to be there meanwhile.
+    def put(self, name: str, pieces: Iterator[bytes], size: int, *, replace: bool = False) -> None:
+        """Put a file in place, whole or not at all: an exception from `pieces` must leave under `name` what
+        was there before.
+
+        Raises FileExistsError if `name` has come to be there meanwhile, unless it is to be replaced.
         """
         ...
 

@@ -45,6 +45,24 @@ def _translated(folder: Path) -> Iterator[None]:
         raise
 
 
+def _put_new(path: Path, target: Path) -> None:
+    """Give a file the name `target`, which must be free.
+
+    Raises:
+        FileExistsError: It is taken.
+    """
+    try:
+        os.link(path, target)  # unlike a rename, refuses to replace what is there
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # A file system without hard links. Between this look and the rename another writer of the same name
+        # can only have put the same content there: the name says it.
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "exists", target.name) from None
+        path.rename(target)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename in `folder` last over a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -94,7 +112,11 @@ class FolderBackend:
         with stream:
             yield stream
 
-    def put(self, name: str, pieces: Iterator[bytes], size: int) -> None:
+    def make_folder(self) -> None:
+        with _translated(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def put(self, name: str, pieces: Iterator[bytes], size: int, *, replace: bool = False) -> None:
         folder = self._folder()
         free = shutil.disk_usage(folder).free
         if free < size:
@@ -112,16 +134,10 @@ class FolderBackend:
                         view = view[os.write(part, view) :]
                 os.fchmod(part, 0o644)  # jobs, caches and colleagues read it; mkstemp says 0600
                 os.fsync(part)
-                try:
-                    os.link(path, folder / name)  # unlike a rename, refuses to replace what is there
-                except OSError as error:
-                    if error.errno not in _NO_LINKS:
-                        raise
-                    # A file system without hard links. Between this look and the rename another writer of the
-                    # same name can only have put the same content there: the name says it.
-                    if (folder / name).exists():
-                        raise FileExistsError(errno.EEXIST, "exists", name) from None
-                    Path(path).rename(folder / name)
+                if replace:
+                    Path(path).replace(folder / name)
+                else:
+                    _put_new(Path(path), folder / name)
                 _sync_folder(folder)
             finally:
                 with contextlib.suppress(FileNotFoundError):

@@ -23,6 +23,7 @@ __all__ = [
     "StoreSettings",
     "configured_stores",
     "mount_requirement",
+    "open_place",
     "open_store",
     "staging_folder",
 ]
@@ -191,6 +192,21 @@ def open_store(location: str | os.PathLike[str], settings: Settings | None = Non
         )
     backend = _backend(url, scheme, text, entry, stores)
     return Store(backend=backend, job_url=without_secrets((entry.job_url or backend.url).rstrip("/")))
+
+
+def open_place(url: str, settings: Settings) -> Store:
+    """The store at the address `url`, with the user, token and options of the configured store that it is
+    in, if any.
+
+    Raises:
+        SettingsError: As `open_store`.
+    """
+    for entry in configured_stores(settings).values():
+        if url == entry.url or url.startswith(f"{entry.url.rstrip('/')}/"):
+            at = attrs.evolve(entry, url=url, job_url=None)
+            inner = attrs.evolve(settings, store={**settings.store, url: attrs.asdict(at)})
+            return open_store(url, inner)
+    return open_store(url, settings)
 
 
 def _backend(

@@ -119,7 +119,10 @@ class PelicanBackend:
             hint="publish at its origin: at CHTC, wingspan env publish FILE --to /staging/<letter>/<user>",
         )
 
-    def put(self, name: str, pieces: Iterator[bytes], size: int) -> None:
+    def make_folder(self) -> None:
+        raise self._refuse()
+
+    def put(self, name: str, pieces: Iterator[bytes], size: int, *, replace: bool = False) -> None:
         raise self._refuse()
 
     def put_small(self, name: str, content: bytes) -> None:

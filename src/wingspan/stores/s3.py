@@ -103,10 +103,13 @@ class S3Backend:
         with self._translated(name), fs.open(self._path(name), "rb", block_size=_PART_SIZE) as stream:
             yield stream
 
-    def put(self, name: str, pieces: Iterator[bytes], size: int) -> None:
+    def make_folder(self) -> None:
+        """A bucket has none: a prefix is there with its first object."""
+
+    def put(self, name: str, pieces: Iterator[bytes], size: int, *, replace: bool = False) -> None:
         fs = self._fs
         with self._translated(name):
-            stream = fs.open(self._path(name), "xb", block_size=_PART_SIZE)
+            stream = fs.open(self._path(name), "wb" if replace else "xb", block_size=_PART_SIZE)
             try:
                 for piece in pieces:
                     stream.write(piece)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from wingspan._urls import secrets_of, without_secrets
 from wingspan.errors import SettingsError
@@ -205,7 +205,21 @@ class WebdavBackend:
         with self._translated(name), fs.open(name, "rb") as stream:
             yield stream
 
-    def put(self, name: str, pieces: Iterator[bytes], size: int) -> None:
+    def make_folder(self) -> None:
+        fs = self._fs
+        with self._translated():
+            if fs.client.exists(""):
+                return
+        parent, _, name = self.url.rpartition("/")
+        if not urlsplit(parent).netloc:
+            raise self._no_folder()
+        above = WebdavBackend(parent, token=self._token, options=self._options)
+        above._auth = self._auth
+        above.make_folder()
+        with above._translated(name), contextlib.suppress(FileExistsError):
+            above._fs.client.mkdir(unquote(name))
+
+    def put(self, name: str, pieces: Iterator[bytes], size: int, *, replace: bool = False) -> None:
         fs = self._fs
         part = f"{name}.{secrets.token_hex(4)}.part"
         try:
@@ -213,7 +227,7 @@ class WebdavBackend:
                 fs.client.upload_fileobj(
                     io.BufferedReader(_Pieces(pieces), 1 << 20), part, overwrite=True, size=size
                 )
-                fs.client.move(part, name, overwrite=False)
+                fs.client.move(part, name, overwrite=replace)
         except BaseException:
             with contextlib.suppress(Exception):  # the first error is the one to tell
                 fs.client.remove(part)

@@ -66,12 +66,14 @@ wingspan_finish() {
     wingspan_news
 @KEEP@
     chmod -R u+rX,go-rwx "$wingspan_outputs" 2>/dev/null
+@SENDING@
     if [ "$wingspan_code" -eq 0 ] && [ -n "$wingspan_missing" ]; then wingspan_code=@EXIT_CODE@; fi
     {
         echo "code=$wingspan_code"
         echo "host=$(hostname)"
         echo "ended=$(date +%s)"
         printf '%s' "$wingspan_missing" | sed 's/^/missing=/'
+        printf '%s' "${wingspan_sent:-}" | sed 's/^/sent=/'
         wingspan_left_behind
     } >"$wingspan_outputs"/@OUTCOME@
 @INTO_PLACE@

@@ -1,0 +1,9 @@
+    # Outputs that go to an address: HTCondor sends what lies here.
+    wingspan_sent=
+    wingspan_send() {
+        [ ! -e "$wingspan_outputs/$1" ] || wingspan_sent="$wingspan_sent$1
+"
+    }
+    case $wingspan_number in
+@TABLE@
+    esac
