@@ -24,6 +24,7 @@ from wingspan.errors import SettingsError
 if TYPE_CHECKING:
     from wingspan.delivery.machines import BundleChoice
     from wingspan.pools import Candidate
+    from wingspan.pools.credentials import Credential
 
 __all__ = ["doctor"]
 
@@ -195,6 +196,7 @@ class _Report:
     candidates: tuple[Candidate, ...]
     bundle: BundleChoice | None
     parts: list[_Part]
+    credentials: list[Credential]
     folders: dict[str, Path]
 
     @property
@@ -205,6 +207,7 @@ class _Report:
 
 def _report(faults: list[SettingsError], as_json: bool) -> int:
     from wingspan.pools import explain_choice
+    from wingspan.pools.credentials import credentials_here
     from wingspan.settings import load_settings
 
     settings = load_settings()
@@ -215,6 +218,7 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
         candidates=candidates,
         bundle=_bundle(next(one for one in candidates if one.chosen)),
         parts=[*parts, _sshd(), *(_distribution(name) for name in _DISTRIBUTIONS)],
+        credentials=credentials_here(),
         folders={
             "data": settings.data_dir,
             "cache": settings.cache_dir,
@@ -242,6 +246,10 @@ def _facts(report: _Report) -> dict[str, object]:
         "faults": [{"message": fault.message, "hint": fault.hint} for fault in report.faults],
         "bundle": None if report.bundle is None else attrs.asdict(report.bundle),
         "pools": [attrs.asdict(one) for one in report.candidates],
+        "credentials": [
+            {**attrs.asdict(one), "expires": one.expires and one.expires.isoformat()}
+            for one in report.credentials
+        ],
         "parts": [attrs.asdict(one) for one in report.parts],
         "folders": {name: str(path) for name, path in report.folders.items()},
     }
@@ -282,6 +290,10 @@ def _tell_parts(report: _Report) -> None:
         echo("\nNot here, and only needed for:")
     for part in missing:
         echo(f"  {part.name:<14} {part.purpose}: {part.get}")
+    if report.credentials:
+        echo("\nTo authenticate with:")
+    for one in report.credentials:
+        echo(f"  {one.kind:<14} {one.text}  ({one.place})")
     echo("\nFolders:")
     for name, path in report.folders.items():
         there = "" if path.exists() else "  (not there yet)"

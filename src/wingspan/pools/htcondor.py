@@ -17,6 +17,7 @@ from wingspan._words import counted
 from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import Action, Changed, PlainPool
+from wingspan.pools.credentials import expired_tokens, issue_credentials
 from wingspan.pools.event_log import submitted_clusters
 from wingspan.pools.htcondor_jobs import (
     HTCondorWatcher,
@@ -33,7 +34,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from classad2 import ClassAd
-    from htcondor2 import Schedd, Submit
+    from htcondor2 import Schedd
 
     from wingspan.pools.gpus import Gpu
     from wingspan.pools.personal import PersonalPool
@@ -93,7 +94,8 @@ class HTCondorPool(PlainPool):
     def _unavailable(self, error: Exception) -> PoolUnavailable:
         return PoolUnavailable(
             f"the schedd of the {self.kind} pool does not answer: {error}",
-            hint="wingspan doctor says which pool is used and why; wingspan pool start starts the personal one",
+            hint=expired_tokens()
+            or "wingspan doctor says which pool is used and why; wingspan pool start starts the personal one",
         )
 
     def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> list[ClassAd]:
@@ -154,7 +156,7 @@ class HTCondorPool(PlainPool):
                     f"HTCondor cannot read the submit description: {error}",
                     hint="see what Options(submit=…, requirements=…, custom=…) and the site profile add to it",
                 ) from error
-            _issue_credentials(description)
+            issue_credentials(description)
             try:
                 result = schedd.submit(description)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
@@ -278,28 +280,6 @@ class HTCondorPool(PlainPool):
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> HTCondorWatcher:
         return HTCondorWatcher(self._schedd, list(submissions), folder / "events.log")
-
-
-def _issue_credentials(description: Submit) -> None:
-    """Give the access point the jobs' credentials, as condor_submit does (Kerberos, OAuth2).
-
-    Raises:
-        SubmitError: They cannot be had, or the user has to log in at a service first.
-    """
-    import htcondor2
-
-    try:
-        address = description.issue_credentials()
-    except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
-        raise SubmitError(
-            f"the credentials of the jobs cannot be issued: {error}",
-            hint="log in again (kinit, htgettoken, or what the site has), then submit again",
-        ) from error
-    if address:
-        raise SubmitError(
-            "the jobs need credentials of a service where you have not logged in yet",
-            hint=f"open {address} in a browser, log in, and submit again",
-        )
 
 
 #: Versions of the schedd since which files and images are sent once to each execution point (HTCondor's

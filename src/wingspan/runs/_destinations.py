@@ -30,6 +30,8 @@ NUMBER = "{number}"
 _GIVEN = re.compile(r"(?P<path>.+?)=(?P<url>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 #: What means something in a submit description, or in the list of HTCondor's `transfer_output_remaps`.
 _SPECIAL = re.compile(r"[;=\"\\,()$\s]")
+#: What `wingspan.stores` can write to.
+_SENT_BY_STORES = ("file", "https", "http", "s3")
 #: A table of so many jobs stands in the submit description, which HTCondor reads anew for each job.
 _MOST_VARIED = 1000
 
@@ -138,22 +140,19 @@ def _check_stores(urls: Iterable[str]) -> None:
 
     Raises:
         InvalidRun: There is none.
-        StoreError: The place does not answer, or is not there.
+        StoreError: The place does not answer, refuses us, or is not there.
     """
-    from wingspan.errors import SettingsError
     from wingspan.settings import load_settings
-    from wingspan.stores.errors import StoreReadOnly
     from wingspan.stores.sending import check_target
 
     settings = load_settings()
     for url in {url.rpartition("/")[0]: url for url in urls}.values():
-        try:
-            check_target(url, settings)
-        except (SettingsError, StoreReadOnly) as error:
+        if url.partition("://")[0].lower() not in _SENT_BY_STORES:
             raise InvalidRun(
-                f"outputs of this pool cannot go to {url}: {error.message}",
-                hint="jobs of HTCondor send there, where the machines have its plugin; without it: file://, https:// (WebDAV), s3://",
-            ) from None
+                f"outputs of this pool cannot go to {url}: only jobs of HTCondor send there, by its plugins",
+                hint="name an HTCondor pool, or another address: file://, https:// (WebDAV), s3://",
+            )
+        check_target(url, settings)
 
 
 def _schemes(urls: Iterable[str]) -> list[str]:

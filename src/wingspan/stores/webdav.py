@@ -28,13 +28,21 @@ _PART = re.compile(r"(?P<name>.+)\.[0-9a-f]{8}\.part")
 
 
 def bearer_token() -> str | None:
-    """The token of this session, looked for where WLCG's bearer token discovery says it is.
+    """The token of this session; None if there is none."""
+    found = bearer_token_place()
+    return None if found is None else found[1]
+
+
+def bearer_token_place() -> tuple[str, str] | None:
+    """Where the token of this session is, and the token; None if there is none.
+
+    It is looked for where WLCG's bearer token discovery says it is.
 
     That is ``BEARER_TOKEN``, then the file ``BEARER_TOKEN_FILE``, then ``$XDG_RUNTIME_DIR/bt_u<uid>``, then
     ``/tmp/bt_u<uid>`` (https://zenodo.org/record/3937438).
     """
     if token := os.environ.get("BEARER_TOKEN", "").strip():
-        return token
+        return "BEARER_TOKEN", token
     named = os.environ.get("BEARER_TOKEN_FILE")
     places = [named]
     for folder in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp"):  # noqa: S108  the place is the standard's
@@ -49,7 +57,7 @@ def bearer_token() -> str | None:
                 open(place, encoding="utf-8", opener=opener) as file,
             ):
                 if token := file.read(1 << 20).strip():
-                    return token
+                    return place, token
     return None
 
 
