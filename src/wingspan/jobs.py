@@ -13,6 +13,7 @@ from wingspan.errors import SettingsError
 
 __all__ = [
     "ClassAdValue",
+    "ComesBack",
     "JobDescription",
     "Resources",
     "Submission",
@@ -62,6 +63,21 @@ class Resources:
 
 
 @attrs.frozen(kw_only=True)
+class ComesBack:
+    """How a job comes back that has left its machine because there is nothing for it to do yet.
+
+    Attributes:
+        exit_code: By which it says so.
+        first_pause: Seconds before it is started again the first time; later ones are twice as long each.
+        longest_pause: Seconds of a pause at most.
+    """
+
+    exit_code: int
+    first_pause: float
+    longest_pause: float
+
+
+@attrs.frozen(kw_only=True)
 class JobDescription:
     """A set of like jobs: an HTCondor cluster of `count` procs, a Slurm array, or `count` processes.
 
@@ -97,6 +113,9 @@ class JobDescription:
         submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
         notification: When the scheduler mails: ``never``, ``complete``, ``error`` or ``always``.
         notify_user: Whom; None: the owner, in the scheduler's way.
+        comes_back: The jobs may leave before they are done, and are started again (`Pool.brings_back`).
+        after: Jobs that must have begun, or (`after_end`) ended, before these start (`Pool.orders_jobs`).
+        after_end: See `after`.
     """
 
     name: str
@@ -126,6 +145,9 @@ class JobDescription:
     submit: Mapping[str, str] = attrs.field(factory=dict)
     notification: str = "never"
     notify_user: str | None = None
+    comes_back: ComesBack | None = None
+    after: tuple[Submission, ...] = ()
+    after_end: bool = False
 
 
 @attrs.frozen(kw_only=True)

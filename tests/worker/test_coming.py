@@ -123,9 +123,11 @@ class Earlier:
         assert rounds.publish(self.transport, KEY, number, plan, f"n{number}")
 
 
-def chained(root: Path, *maps: str, whole: bool = False) -> tuple[Chained, ChainedInputs]:
+def chained(
+    root: Path, *maps: str, whole: bool = False, stay: float | None = 60.0, idle: float = 60.0
+) -> tuple[Chained, ChainedInputs]:
     facts: dict[str, Any] = {"maps": maps, "tags": maps, "whole": whole, "look_seconds": 0.02}
-    made = Chained(folder(root / "later"), {**facts, "idle_seconds": 60.0}, 60)
+    made = Chained(folder(root / "later"), {**facts, "stay_seconds": stay, "idle_seconds": idle}, 60, "0.0")
     return made, ChainedInputs(folder(root / "later"), 3, made)
 
 
@@ -166,6 +168,34 @@ def test_a_block_is_offered_once_its_inputs_are_there(tmp_path: Path) -> None:
     assert ready(chain, state) == [0, 1]
     assert (state.exhausted, chain.is_closed, chain.more_may_come()) == (True, True, False)
     assert [given_to(inputs, component) for component in range(3)] == ["a", "b", "c"]
+
+
+def test_inputs_of_a_block_that_an_earlier_start_has_claimed(tmp_path: Path) -> None:
+    """A worker that is started again goes on with what it had claimed before it has looked for anything; what
+    is not there any more is an error."""
+    first = Earlier(tmp_path, "first", 2)
+    first.write((formats.OUTPUT, 0, 0, pickle.dumps("a")))
+    _, inputs = chained(tmp_path, "first")
+    assert given_to(inputs, 0) == "a"
+    with pytest.raises(rebuild.InputFailed, match="component 1 of map 'first', which is being done again"):
+        given_to(inputs, 1)
+
+
+@pytest.mark.parametrize(
+    ("stay", "silent", "waits"), [(60.0, 100, True), (0.0, 0, False), (None, 0, True), (None, 100, False)]
+)
+def test_how_long_a_worker_waits(tmp_path: Path, stay: float | None, silent: float, waits: bool) -> None:
+    """Where something brings it back: as long as it is told to. Elsewhere: as long as a worker of the earlier
+    map shows within a lease that it is alive."""
+    first = Earlier(tmp_path, "first", 1)
+    first.write((formats.HEARTBEAT, 0, 0, b""))
+    long_ago = time.time() - silent
+    os.utime(tmp_path / "first" / "results" / "0.0", (long_ago, long_ago))
+    chain, _ = chained(tmp_path, "first", stay=stay, idle=0.0)
+    chain._transport.write_whole("results/0.0", b"")
+    assert ready(chain, round_of(1)) == []
+    chain.more_may_come()
+    assert chain.more_may_come() is waits
 
 
 def test_errors_and_what_is_done_again(tmp_path: Path) -> None:

@@ -13,16 +13,19 @@ import attrs
 from wingspan.errors import SettingsError
 from wingspan.maps._errors import InvalidInputs, PythonsDiffer, TagExists
 from wingspan.maps._map import Map
+from wingspan.maps._returning import seconds_to_stay
 
 if TYPE_CHECKING:
     from wingspan.maps._folder import MapFolder
     from wingspan.maps._options import Options
+    from wingspan.pools import Pool
 
 __all__ = ["Chain", "chain_of"]
 
 #: A worker at a site looks for inputs so often at least, one of a pool of one's own more often (s).
 LOOK_SECONDS, LOOK_SECONDS_AT_SITE = 0.02, 2.0
-#: A worker leaves when no input has come for so long (s).
+#: Where nobody brings a worker back, it stays as long as a worker of the earlier maps is alive. It asks for
+#: that when no input has come for so long (s).
 IDLE_SECONDS = 1800.0
 
 
@@ -48,13 +51,15 @@ class Chain:
         """One number for each component: which of the outputs it takes. (Inputs are written down.)"""
         return range(1) if self.whole else range(min(len(one) for one in self.maps))
 
-    def facts(self, *, own_pool: bool) -> dict[str, Any]:
-        """For ``map.json``."""
+    def facts(self, pool: Pool) -> dict[str, Any]:
+        """For ``map.json``: see `wingspan.worker.upstream.Chained`."""
+        leaves = pool.brings_back or (pool.orders_jobs and all(_is_all_in(pool, one) for one in self.maps))
         return {
             "maps": [one.path.name for one in self.maps],
             "tags": [one.tag for one in self.maps],
             "whole": self.whole,
-            "look_seconds": LOOK_SECONDS if own_pool else LOOK_SECONDS_AT_SITE,
+            "look_seconds": LOOK_SECONDS if pool.own else LOOK_SECONDS_AT_SITE,
+            "stay_seconds": seconds_to_stay(pool) if leaves else None,
             "idle_seconds": IDLE_SECONDS,
         }
 
@@ -94,6 +99,13 @@ class Chain:
                     f"the outputs of map {one.tag!r} are written by Python {theirs}, and this map would read them with {python}",
                     hint="make both maps in the same environment",
                 )
+
+
+def _is_all_in(pool: Pool, one: Map) -> bool:
+    """The pool's scheduler knows all workers of this map that can still come."""
+    one._keeper.refresh()
+    jobs = one._keeper.jobs.live()
+    return one._keeper.finished or (bool(jobs) and all(job.pool == pool.kind for job in jobs))
 
 
 def _python_of(folder: MapFolder) -> str:

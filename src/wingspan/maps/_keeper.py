@@ -28,7 +28,7 @@ from wingspan.maps._external import ExternalSubmissions, external_workers
 from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._jobs import Job, Jobs
-from wingspan.maps._keeper_growth import Grows
+from wingspan.maps._keeper_before import Follows
 from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._kept import forget_checkpoints
 from wingspan.maps._losses import write_losses
@@ -44,7 +44,7 @@ __all__ = ["Keeper"]
 END_SECONDS = 10.0
 
 
-class Keeper(Grows):
+class Keeper(Follows):
     """The live side of one map in this process.
 
     Attributes:

@@ -6,12 +6,15 @@ import contextlib
 import threading
 import time
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import attrs
 
 from wingspan._files import append_line, lock
 from wingspan._words import counted, notice, ranges_text
 from wingspan.errors import PoolError, SubmitError
+from wingspan.jobs import Submission
 from wingspan.maps import _keeper_events as ev
 from wingspan.maps._errors import MapError
 from wingspan.maps._folder import MapFolder, told
@@ -175,13 +178,12 @@ class Submits:
             if count < wanted:
                 notice(f"the site takes {counted(count, 'worker')} of {wanted:,} now: they do all of the map")
             left = count
-            while left:
-                some = min(most, left)
+            for some, after in self._shares(pool, count, most):
                 first = self.folder.reserve_workers(some, pool.kind, pool.place)
                 if plain != {}:  # what no line says has the map's options
                     line = needs_line(self.folder.key, first, some, plain)
                     append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
-                job = worker_job(self.folder, options, pool, first, some)
+                job = attrs.evolve(worker_job(self.folder, options, pool, first, some), **after)
                 try:
                     submission = pool.submit(job)
                 except SubmitError:
@@ -207,6 +209,30 @@ class Submits:
             self._newest_pool = pool
             self._follow(ev.Submitted(time.monotonic(), pool.kind))
             return count - left
+
+    def _shares(self, pool: Pool, count: int, most: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The submissions of `count` workers, `most` each: how many each has, and which jobs it starts after.
+
+        Of a chain, where the scheduler knows the earlier maps' jobs, half of the workers start when these
+        have begun. The other half starts when they have ended, and nothing has to be waited for any more. A
+        single worker may be needed at both times: it is submitted twice, and the second begins after the
+        first.
+        """
+        before = self._jobs_before(pool.kind) if pool.orders_jobs else ()
+        parts = [(count, False)]
+        if before:  # the second half is submitted first: without it the chain would not go to its end
+            parts = (
+                [(count - count // 2, True), (count // 2, False)] if count > 1 else [(1, False), (1, True)]
+            )
+        for number, (left, after_end) in enumerate(parts):
+            if count == 1 and number:
+                before = (*before, *self.folder.submissions.entries()[-1:])
+            for begin in range(0, left, most):
+                yield min(most, left - begin), {"after": before, "after_end": after_end} if before else {}
+
+    def _jobs_before(self, kind: str) -> tuple[Submission, ...]:
+        """Submissions in pools of this kind that work on the maps that this one takes its inputs from."""
+        raise NotImplementedError
 
     def _write_in_parts(self) -> None:
         """From now on the map has rounds with several parts: what does not know them reads it no more.

@@ -20,6 +20,7 @@ from wingspan.maps._errors import MapRemoved, NotPicklable
 from wingspan.maps._failures import raisable
 from wingspan.maps._own import OwnCode, named_in
 from wingspan.maps._own_files import locate
+from wingspan.maps._stuck import check_it_can_go_on
 from wingspan.pools import get_pool
 from wingspan.worker import coming, failure, formats, rounds
 from wingspan.worker.pickling import Dumper, culprit
@@ -282,7 +283,7 @@ class OpenMap:
                 with self._lock:
                     self.calls.pop(component, None)
         if self._keeper.removed and self.calls:
-            self.map._check_pools_are_available()
+            check_it_can_go_on(self.map._keeper)
         return news
 
     def _settle(self, future: CallFuture, component: int) -> None:

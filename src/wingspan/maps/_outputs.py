@@ -18,8 +18,6 @@ from wingspan.maps._done import mark_read
 from wingspan.maps._errors import (
     ComponentCancelled,
     ComponentError,
-    ComponentHeld,
-    ComponentRemoved,
     MapError,
     MapRemoved,
     MapTimeout,
@@ -31,6 +29,7 @@ from wingspan.maps._folder import MapFolder
 from wingspan.maps._keeper import Keeper
 from wingspan.maps._pickled import Pickled
 from wingspan.maps._reading import read_value
+from wingspan.maps._stuck import LOOK_BEFORE_SECONDS, attend_earlier, check_it_can_go_on
 from wingspan.maps._waiting import Arrivals, Pauses, Timeout, deadline_of, seconds_of
 from wingspan.worker import rebuild
 
@@ -72,6 +71,7 @@ class Outputs(Sequence[Any]):
             ComponentHeld, ComponentRemoved, WorkersCannotStart: It never will be ready, as things are.
         """
         pauses = Pauses()
+        look_before = time.monotonic() + LOOK_BEFORE_SECONDS
         while True:
             # This comes first: outputs that are there are there, whatever has become of the jobs.
             news = self._keeper.refresh()
@@ -82,7 +82,10 @@ class Outputs(Sequence[Any]):
                 return
             self._keeper.reconcile()
             if not holds_ok:
-                self._check_pools_are_available()
+                check_it_can_go_on(self._keeper)
+            if self._folder.info.chain and time.monotonic() >= look_before:
+                look_before = time.monotonic() + LOOK_BEFORE_SECONDS
+                attend_earlier(self._keeper, holds_ok)
             pause = pauses.next(news)
             if deadline is not None:
                 left = deadline - time.monotonic()
@@ -125,34 +128,6 @@ class Outputs(Sequence[Any]):
             while (pause := await asyncio.to_thread(next, looks, None)) is not None:
                 bar.update()
                 await asyncio.sleep(pause)
-
-    def _check_pools_are_available(self) -> None:
-        keeper = self._keeper
-        held, live = keeper.jobs.held, keeper.jobs.live()
-        if held and not keeper.jobs.can_progress and len(live) == len(held):
-            job = held[0]
-            code = f" (code {job.code})" if job.code is not None else ""
-            raise ComponentHeld(
-                (
-                    f"the only worker of map {self.tag!r} that is left is held"
-                    if len(held) == 1
-                    else f"all {len(held):,} workers of map {self.tag!r} that are left are held"
-                )
-                + f": {job.reason}{code}",
-                hint=f"m.release() or wingspan release {self.tag} lets them try again once the reason is gone",
-            )
-        removed = keeper.removed
-        if removed and not keeper.finished:
-            if keeper.is_going:
-                raise MapRemoved(
-                    f"the map {self.tag!r} is being removed",
-                    hint=f"make it again; if its removal was interrupted, wingspan remove {self.tag} completes it",
-                )
-            reason = f": {removed[0].reason}" if removed[0].reason else ""
-            raise ComponentRemoved(
-                f"the workers of map {self.tag!r} were removed from the queue{reason}",
-                hint=f"m.rerun() or wingspan rerun {self.tag} does what is missing; what is finished is kept",
-            )
 
     def _is_final(self, component: int) -> bool:
         state = self._keeper.results.state[component]

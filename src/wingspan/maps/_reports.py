@@ -13,6 +13,7 @@ from wingspan.maps._files import told_of_left
 from wingspan.maps._outputs import Outputs
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 from wingspan.maps._streams import Streams
+from wingspan.maps._stuck import check_it_can_go_on
 from wingspan.pools import JobState
 from wingspan.worker import formats
 
@@ -148,7 +149,7 @@ class Reports(Outputs):
         """Why the map does not get on; None if it does, as far as can be told."""
         keeper = self._keeper
         try:
-            self._check_pools_are_available()
+            check_it_can_go_on(self._keeper)
             keeper.check_refusals()
         except MapError as error:
             return str(error)

@@ -13,6 +13,7 @@ from wingspan.maps._adopt import note_of
 from wingspan.maps._errors import InvalidInputs, MapDamaged
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
+from wingspan.maps._returning import WAITING_AT_SITE, comes_back, on_exit_remove
 from wingspan.pools import Pool
 from wingspan.worker.arriving import FIXED
 
@@ -39,12 +40,11 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
     """The job description of `count` workers, numbered from `first`."""
     path = folder.path
     archive = str(path / "worker.pyz")
-    # A process that is killed by a signal (out of memory, an operator's kill -9) is started again, and
-    # resumes what it claimed; five times.
-    submit = {
-        "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
-        **options.submit,
-    }
+    returns = comes_back(folder, pool)
+    submit = {"on_exit_remove": on_exit_remove(returns), **options.submit}
+    max_idle = options.max_idle
+    if max_idle is None and returns is not None and not pool.own:
+        max_idle = WAITING_AT_SITE
     executable, before, send = pool.launch()
     job = JobDescription(
         name=folder.info.tag,
@@ -69,13 +69,14 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         log=str(path / "events.log"),
         resources=resources_of(options),
         requirements=options.requirements,
-        max_idle=options.max_idle,
+        max_idle=max_idle,
         io_proxy=pool.transport == "chirp",
         note=note_of(first, count),
         custom={"WingspanMap": folder.info.id, **options.custom},
         submit=submit,
         notification=options.notification,
         notify_user=options.notify_user,
+        comes_back=returns,
     )
     return _inside(for_site(job, options, pool), folder, pool)
 

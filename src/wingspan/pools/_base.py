@@ -147,6 +147,11 @@ class Pool(Protocol):
     hands_out_gpus: bool
     #: Its scheduler can mail when jobs end.
     sends_mail: bool
+    #: Its scheduler starts a job again, after a pause, that says that it can do nothing yet
+    #: (`JobDescription.comes_back`).
+    brings_back: bool
+    #: Its scheduler starts jobs only when others have begun, or have ended (`JobDescription.after`).
+    orders_jobs: bool
     #: Jobs that ask for less time begin sooner: a pilot measures what they need.
     rewards_short_jobs: bool
     #: It belongs to one person: its scheduler may be asked as often as one likes.
@@ -364,6 +369,8 @@ class PlainPool:
     renders_profile = False
     hands_out_gpus = False
     sends_mail = False
+    brings_back = False
+    orders_jobs = False
     rewards_short_jobs = False
     own = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = None

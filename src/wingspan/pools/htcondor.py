@@ -66,6 +66,7 @@ class HTCondorPool(PlainPool):
     follows_site = True
     hands_out_gpus = True
     sends_mail = True
+    brings_back = True
     shells: Literal["condor_ssh_to_job", "srun"] | None = "condor_ssh_to_job"
 
     def title(self) -> str:
@@ -213,11 +214,6 @@ class HTCondorPool(PlainPool):
         return why_no_gpu(resources, self.gpus(), self.kind)
 
     def check_gpus(self, job: JobDescription) -> None:
-        """Refuse a job whose GPUs no machine has, unless it may go to other pools.
-
-        Raises:
-            SubmitError: None has.
-        """
         if not job.resources.gpus or any(
             name.lower().startswith("want") for name in (*job.custom, *job.submit)
         ):

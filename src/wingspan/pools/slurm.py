@@ -49,6 +49,7 @@ class SlurmPool(PlainPool):
     renders_profile = True
     hands_out_gpus = True
     sends_mail = True
+    orders_jobs = True
     rewards_short_jobs = True
     shells: Literal["condor_ssh_to_job", "srun"] | None = "srun"
 
@@ -296,6 +297,9 @@ def _options(job: JobDescription) -> list[str]:
         options.append(f"--time={clock(resources.time_limit)}")
     if resources.gpus:
         options.append(f"--gpus-per-node={resources.gpus}")
+    if job.after:
+        clusters = ":".join(submission.cluster for submission in job.after)
+        options.append(f"--dependency={'afterany' if job.after_end else 'after'}:{clusters}")
     if job.note:
         options.append(f"--comment={job.note}")
     if job.notification != "never":

@@ -11,9 +11,10 @@ import os
 import re
 
 from wingspan.errors import SubmitError
-from wingspan.jobs import ClassAdValue, JobDescription
+from wingspan.jobs import ClassAdValue, ComesBack, JobDescription, all_of
 
 __all__ = [
+    "COMES_BACK",
     "classad_literal",
     "joined",
     "quote_arguments",
@@ -165,6 +166,26 @@ def _larger(asked: int | None, most: int | None) -> str | None:
     return ", ".join(sizes) or None
 
 
+#: Attribute of jobs that come back: the exit code by which they say that they can do nothing yet.
+COMES_BACK = "WingspanComesBack"
+
+
+def _after_pause(comes_back: ComesBack | None) -> str | None:
+    """What holds of a job unless it has ended a moment ago, to be started again.
+
+    The schedd keeps in the job's ad how often it was started, whether it has ended by itself before, and
+    since when it waits.
+
+    >>> print(_after_pause(ComesBack(exit_code=85, first_pause=2, longest_pause=30)))
+    (NumJobCompletions < 1 || time() - EnteredCurrentStatus >= min({30, 1 * pow(2, min({NumJobStarts, 30}))}))
+    """
+    if comes_back is None:
+        return None
+    first, longest = comes_back.first_pause / 2, comes_back.longest_pause
+    pause = f"min({{{longest:g}, {first:g} * pow(2, min({{NumJobStarts, 30}}))}})"
+    return f"(NumJobCompletions < 1 || time() - EnteredCurrentStatus >= {pause})"
+
+
 def submit_description(
     job: JobDescription,
     *,
@@ -215,12 +236,14 @@ def submit_description(
             "gpus_minimum_memory",
             _kibibytes(resources.gpus_minimum_memory) if resources.gpus_minimum_memory else None,
         ),
-        ("requirements", job.requirements and joined(job.requirements)),
+        ("requirements", all_of(job.requirements and joined(job.requirements), _after_pause(job.comes_back))),
         ("max_idle", str(job.max_idle) if job.max_idle is not None and job.max_idle < job.count else None),
         ("notification", job.notification),
         ("notify_user", job.notify_user and joined(job.notify_user)),
         ("submit_event_user_notes", submit_value(job.note) if job.note else None),
     ]
+    if job.comes_back:
+        lines.append((f"MY.{COMES_BACK}", str(job.comes_back.exit_code)))
     lines += [(name, joined(str(value))) for name, value in job.submit.items()]
     if job.io_proxy:
         lines.append(("MY.WantIOProxy", "true"))

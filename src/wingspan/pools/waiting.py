@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import PoolError
+from wingspan.pools.submit_description import COMES_BACK
 
 if TYPE_CHECKING:
     from wingspan.jobs import Submission
@@ -90,7 +91,7 @@ def _failing(jobs: Sequence[Any]) -> str | None:
         reason, code = _text(ad, "VacateReason"), ad.get("VacateReasonCode")
         if not starts or _value(ad, "RemoteWallClockTime") / starts > SHORT:
             continue
-        if reason and (code in _DELIBERATE):
+        if (reason and (code in _DELIBERATE)) or _came_early(ad):
             continue
         ended = f"it ended with exit code {ad['ExitCode']}" if isinstance(ad.get("ExitCode"), int) else ""
         # Without a reason it may be a checkpoint: the job ended to be started again.
@@ -103,6 +104,12 @@ def _failing(jobs: Sequence[Any]) -> str | None:
     times = "once" if starts == 1 else f"{starts} times"
     which = "a job does" if len(found) == 1 else f"{len(found)} jobs do"
     return f"{which} not get on: HTCondor has started it {times}, each time it was over within moments; the last reason: {reason}"
+
+
+def _came_early(ad: Any) -> bool:
+    """The job has ended by itself because it could do nothing yet, and is to be started again."""
+    code = ad.get(COMES_BACK)
+    return code is not None and ad.get("ExitCode") == code
 
 
 def _never(job: Any, machines: Sequence[Any]) -> str | None:
@@ -158,6 +165,14 @@ def explain(
     if not idle or (running and not own):
         return Explanation()
     machines = [slot for slot in slots if slot.get("SlotType") != "Dynamic"]
+    early = [ad for ad in idle if _came_early(ad)]
+    if early:
+        idle = [ad for ad in idle if not _came_early(ad)]
+        if not idle:
+            told = (
+                None if running else f"{_many(len(early))} for inputs that are not there yet, and look again"
+            )
+            return Explanation(told)
     if not machines:
         return Explanation("its jobs wait: no machine of the pool is there")
     groups: dict[Any, list[Any]] = {}

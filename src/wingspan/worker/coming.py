@@ -116,6 +116,8 @@ class Coming(Pace):
 
     #: What is done is told at once, and nothing is claimed beside it.
     alone = True
+    #: Whoever appends inputs submits workers for them.
+    comes_back = False
 
     def look(self) -> "None":
         """See what has been appended."""

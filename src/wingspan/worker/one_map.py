@@ -17,6 +17,9 @@ EXIT_REFUSED = 78
 EXIT_GONE = 69
 #: EX_TEMPFAIL: the way to the map's folder broke off, its disk is full: HTCondor starts the worker again.
 EXIT_TRY_AGAIN = 75
+#: Nothing can be done yet: HTCondor starts the worker again after a pause. (Of the codes that programs may
+#: choose, it is the one that checkpoints have: such a job is no worker.)
+EXIT_LATER = 85
 
 
 def work(
@@ -55,7 +58,9 @@ def work(
             sys.stderr.write("wingspan worker: %s\n" % incompatibility)
             supervisor.refuse(failure.crash("interpreter", incompatibility, executable=sys.executable))
             return EXIT_REFUSED
-        return 0 if supervisor.run(facts, function) else EXIT_REFUSED
+        if not supervisor.run(facts, function):
+            return EXIT_REFUSED
+        return EXIT_LATER if supervisor.came_early and "_CONDOR_SCRATCH_DIR" in os.environ else 0
     except Stopped:
         return 0
     except transports.Gone:

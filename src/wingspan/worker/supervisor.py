@@ -113,6 +113,8 @@ class Supervisor(SignsOfLife):
         self.block: "Optional[Block]" = None
         self.start_crashes = self.components = 0
         self.refused = self.stop = self.flush_now = False
+        #: It has left before all inputs were there.
+        self.came_early = False
         self.seconds = 0.0
         self.announced = self.given_up = -1
         self.next_look = time.monotonic() + self._look_seconds()
@@ -152,6 +154,7 @@ class Supervisor(SignsOfLife):
                         if not self._is_told_to_end():
                             self._wait_for_inputs()
                     elif not self.source.another_round():
+                        self.came_early = self.source.comes_back
                         break
                     continue
                 self._pump()

@@ -8,6 +8,7 @@ is the very pickle that the earlier worker wrote.
 import collections
 import json
 import pickle
+import time
 from array import array
 
 from . import failure, formats, rebuild, rounds
@@ -121,6 +122,13 @@ class Upstream(object):
         self._ends[name] = offset
         return offset != begin
 
+    def signs(self) -> "Iterator[float]":
+        """When each of its workers wrote last, by the clock of the machine that keeps the files."""
+        for name in self._ends:
+            written = self._transport.modified("results/" + name)
+            if written is not None:
+                yield written
+
     def record(self, component: "int") -> "Optional[Record]":
         """The record that counts; None while there is none."""
         records = self._records.get(component)
@@ -161,7 +169,12 @@ class Upstream(object):
                 "its input is component %d of map %r, which was removed" % (component, self.tag)
             )
         record = self.record(component)
-        assert record is not None
+        if record is None and self.look():  # of a block that an earlier start of this worker has claimed
+            record = self.record(component)
+        if record is None:
+            raise rebuild.InputFailed(
+                "its input is component %d of map %r, which is being done again" % (component, self.tag)
+            )
         try:
             payload = self._payload(record)
             if record.kind == formats.ERROR:
@@ -224,20 +237,34 @@ class Chained(Pace):
         transport: The way to the map's folder.
         facts: ``chain`` of ``map.json``: ``maps`` (the folders of the earlier maps), ``tags`` (their names),
             ``whole`` (each component takes all outputs), ``look_seconds`` (the longest time between two looks
-            for inputs), and ``idle_seconds``, after which a worker leaves for which nothing has come.
+            for inputs), ``stay_seconds``, after which a worker leaves that has had nothing to do for so long
+            (None: it stays as long as a worker of the earlier maps is alive), and ``idle_seconds``, after
+            which it asks whether one is.
         lease: How long a worker may be silent (s).
+        name: Name of this start of a worker: when it last wrote tells what time it is where the files are.
     """
 
     #: Blocks are claimed ahead, as in any map.
     alone = False
+    #: The scheduler may start this worker again when it has left.
+    comes_back = True
 
-    def __init__(self, transport: "Transport", facts: "Dict[str, Any]", lease: "float") -> "None":
+    def __init__(
+        self, transport: "Transport", facts: "Dict[str, Any]", lease: "float", name: "str"
+    ) -> "None":
         self.upstreams = [
             Upstream(transport.beside(name), tag) for name, tag in zip(facts["maps"], facts["tags"])
         ]
         Pace.__init__(self, facts["look_seconds"], lease)
         self.whole = facts["whole"]
+        self._stay: "Optional[float]" = facts.get("stay_seconds")
         self._idle = facts["idle_seconds"]
+        self._lease = lease
+        self._results = "results/" + name
+        self._transport = transport
+        #: Since when this worker has had nothing to do; None: it has.
+        self._unused_since: "Optional[float]" = None
+        self._next_question, self._is_alone = 0.0, False
         self._waiting: "Dict[int, List[int]]" = {}
         self._ready: "Dict[int, Deque[int]]" = {}
 
@@ -256,6 +283,7 @@ class Chained(Pace):
         if not self._ready[number] and self._waiting[number] and self._look():
             self._sort(state)
         if self._ready[number]:
+            self._unused_since = None
             return self._ready[number].popleft()
         state.exhausted = not self._waiting[number]
         return None
@@ -294,7 +322,23 @@ class Chained(Pace):
 
     def more_may_come(self) -> "bool":
         """It is worth waiting."""
-        return not self.is_closed and self.quiet() < self._idle
+        if self.is_closed:
+            return False
+        now = time.monotonic()
+        if self._unused_since is None:
+            self._unused_since = now
+        if self._stay is not None:
+            return now - self._unused_since < self._stay
+        if self.quiet() >= self._idle and now >= self._next_question:
+            self._next_question = now + self._lease / 4
+            self._is_alone = not self._somebody_works()
+        return self.quiet() < self._idle or not self._is_alone
+
+    def _somebody_works(self) -> "bool":
+        """A worker of an earlier map has shown within a lease that it is alive."""
+        now = self._transport.modified(self._results)
+        times = [last for one in self.upstreams for last in one.signs()]
+        return now is None or bool(times and now - max(times) <= self._lease)
 
 
 class ChainedInputs(Inputs):
@@ -364,7 +408,7 @@ def coming_of(
     """What knows which inputs are there, where not all are from the beginning; `info` is ``map.json``."""
     if info.get("open"):
         return Coming(transport, info["open"], lease, name)
-    return Chained(transport, info["chain"], lease) if info.get("chain") else None
+    return Chained(transport, info["chain"], lease, name) if info.get("chain") else None
 
 
 def inputs_of(transport: "Transport", count: "int", coming: "Optional[Union[Coming, Chained]]") -> "Inputs":

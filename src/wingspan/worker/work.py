@@ -358,6 +358,11 @@ class WorkSource(object):
                 self._publish(rounds.RETRY, components)
         return True
 
+    @property
+    def comes_back(self) -> "bool":
+        """Inputs that nobody waits for now may come later."""
+        return self.coming is not None and self.coming.comes_back and not self.coming.is_closed
+
     def another_round(self) -> "bool":
         """After the rounds known are exhausted: is there, or can there be made, another one to work on?
 

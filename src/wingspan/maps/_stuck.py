@@ -1,0 +1,68 @@
+"""Whoever waits for a map is told when it cannot go on, and when a map before it in a chain cannot."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from wingspan.maps._errors import ComponentHeld, ComponentRemoved, MapDamaged, MapRemoved
+
+if TYPE_CHECKING:
+    from wingspan.maps._keeper import Keeper
+
+__all__ = ["LOOK_BEFORE_SECONDS", "attend_earlier", "check_it_can_go_on"]
+
+#: Whoever waits for a chain's map looks after the maps before it so often (s).
+LOOK_BEFORE_SECONDS = 2.0
+
+
+def check_it_can_go_on(keeper: Keeper) -> None:
+    """See that some job of a map may still do something.
+
+    Raises:
+        ComponentHeld: All that are left are held.
+        ComponentRemoved: All were removed from the queue.
+        MapRemoved: The map itself is being removed.
+    """
+    tag = keeper.folder.info.tag
+    held, live = keeper.jobs.held, keeper.jobs.live()
+    if held and not keeper.jobs.can_progress and len(live) == len(held):
+        job = held[0]
+        code = f" (code {job.code})" if job.code is not None else ""
+        raise ComponentHeld(
+            (
+                f"the only worker of map {tag!r} that is left is held"
+                if len(held) == 1
+                else f"all {len(held):,} workers of map {tag!r} that are left are held"
+            )
+            + f": {job.reason}{code}",
+            hint=f"m.release() or wingspan release {tag} lets them try again once the reason is gone",
+        )
+    removed = keeper.removed
+    if removed and not keeper.finished:
+        if keeper.is_going:
+            raise MapRemoved(
+                f"the map {tag!r} is being removed",
+                hint=f"make it again; if its removal was interrupted, wingspan remove {tag} completes it",
+            )
+        reason = f": {removed[0].reason}" if removed[0].reason else ""
+        raise ComponentRemoved(
+            f"the workers of map {tag!r} were removed from the queue{reason}",
+            hint=f"m.rerun() or wingspan rerun {tag} does what is missing; what is finished is kept",
+        )
+
+
+def attend_earlier(keeper: Keeper, holds_ok: bool) -> None:
+    """Look after the maps whose outputs a map waits for, as if somebody waited for them, too.
+
+    Raises:
+        ComponentHeld, ComponentRemoved, WorkersCannotStart: One of them does not go on, as things are.
+    """
+    for one in keeper.before:
+        with contextlib.suppress(MapRemoved, MapDamaged):  # the workers make errors of their components of it
+            one.refresh()
+            if not one.finished:
+                one.reconcile()
+                if not holds_ok:
+                    check_it_can_go_on(one)
+                attend_earlier(one, holds_ok)
