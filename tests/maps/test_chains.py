@@ -140,6 +140,19 @@ def test_a_worker_that_is_killed(tmp_path: Path, gate: SimpleNamespace) -> None:
     assert m.get(0, timeout=PATIENCE) == 1
 
 
+def test_whoever_waits_is_told_of_an_earlier_map_that_cannot_go_on(
+    gate: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first map's workers were removed: so the second map would wait for ever."""
+    monkeypatch.setattr("wingspan.maps._outputs.LOOK_BEFORE_SECONDS", 0.0)
+    wait = gate.wait
+    first = wingspan.map(lambda x: wait(), [0], pool="local", tag="first", options=ONE)
+    second = first.map(ten, pool="local", options=ONE)
+    first.cancel()
+    with pytest.raises(wingspan.ComponentRemoved, match="the workers of map 'first' were removed"):
+        second.wait(timeout=PATIENCE)
+
+
 def test_many_and_large() -> None:
     """Fast components, whose outputs share records, and outputs that lie in pieces, arrive as they are."""
     many = wingspan.map(operator.neg, range(20_000), pool="local")

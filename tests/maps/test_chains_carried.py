@@ -44,7 +44,7 @@ def test_the_scheduler_brings_workers_back(
     input came. Once the first map is done, so is the second."""
     done = tmp_path / "done"
     done.mkdir()
-    other_python(SCRIPT, tmp_path / "gate", done, engine, 1)
+    other_python(SCRIPT, tmp_path / "gate", done, engine, 3 if engine == "slurm" else 1)
     second = wingspan.load("second")
 
     def has_left() -> bool:

@@ -51,9 +51,10 @@ class Chain:
         """One number for each component: which of the outputs it takes. (Inputs are written down.)"""
         return range(1) if self.whole else range(min(len(one) for one in self.maps))
 
-    def facts(self, pool: Pool) -> dict[str, Any]:
-        """For ``map.json``: see `wingspan.worker.upstream.Chained`."""
-        leaves = pool.brings_back or (pool.orders_jobs and all(_is_all_in(pool, one) for one in self.maps))
+    def facts(self, pool: Pool, *, external: bool) -> dict[str, Any]:
+        """For ``map.json``: see `wingspan.worker.upstream.Chained`. Nobody brings `external` workers back."""
+        knows_all = pool.orders_jobs and all(_is_all_in(pool, one) for one in self.maps)
+        leaves = not external and (pool.brings_back or knows_all)
         return {
             "maps": [one.path.name for one in self.maps],
             "tags": [one.tag for one in self.maps],

@@ -124,7 +124,7 @@ def create(
             info,
             function="Executor" if opened else info.function,
             open=attrs.asdict(opened) if opened else None,
-            chain=chain.facts(pool) if chain else None,
+            chain=chain.facts(pool, external=options.workers == 0) if chain else None,
         ),
         archive=worker_zipapp(),
         workers=lambda count: (

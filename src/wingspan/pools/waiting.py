@@ -84,7 +84,14 @@ def _amount(number: float, what: str) -> str:
 
 
 def _failing(jobs: Sequence[Any]) -> str | None:
-    """Jobs whose starts end within moments, with the last reason that HTCondor gives."""
+    """Jobs whose starts end within moments, with the last reason that HTCondor gives.
+
+    Jobs that come back by themselves are none of them:
+
+    >>> job = {"NumShadowStarts": 9, "ExitCode": 85}
+    >>> _failing([job]) is None, _failing([{**job, COMES_BACK: 85}]) is None
+    (False, True)
+    """
     found = []
     for ad in jobs:
         starts = int(_value(ad, "NumShadowStarts"))
