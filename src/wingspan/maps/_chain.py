@@ -53,7 +53,7 @@ class Chain:
 
     def facts(self, pool: Pool, *, external: bool) -> dict[str, Any]:
         """For ``map.json``: see `wingspan.worker.upstream.Chained`. Nobody brings `external` workers back."""
-        knows_all = pool.orders_jobs and all(_is_all_in(pool, one) for one in self.maps)
+        knows_all = pool.orders_jobs and all(_is_all_in(pool.kind, one) for one in self.maps)
         leaves = not external and (pool.brings_back or knows_all)
         return {
             "maps": [one.path.name for one in self.maps],
@@ -102,11 +102,11 @@ class Chain:
                 )
 
 
-def _is_all_in(pool: Pool, one: Map) -> bool:
-    """The pool's scheduler knows all workers of this map that can still come."""
+def _is_all_in(kind: str, one: Map) -> bool:
+    """The scheduler of this kind of pool knows all workers of this map that can still come."""
     one._keeper.refresh()
     jobs = one._keeper.jobs.live()
-    return one._keeper.finished or (bool(jobs) and all(job.pool == pool.kind for job in jobs))
+    return one._keeper.finished or (bool(jobs) and all(job.pool == kind for job in jobs))
 
 
 def _python_of(folder: MapFolder) -> str:
