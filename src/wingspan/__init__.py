@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from wingspan.maps import starmap as starmap
     from wingspan.maps import tags as tags
     from wingspan.notebooks import dashboard as dashboard
+    from wingspan.pools.rehearsal import Rehearsal as Rehearsal
+    from wingspan.pools.rehearsal import RehearsalFailed as RehearsalFailed
     from wingspan.runs import Run as Run
     from wingspan.runs import load_run as load_run
     from wingspan.runs import run as run
@@ -144,6 +146,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "wingspan.errors"),
     **dict.fromkeys(_MAPS, "wingspan.maps"),
     **dict.fromkeys(("Run", "load_run", "run"), "wingspan.runs"),
+    **dict.fromkeys(("Rehearsal", "RehearsalFailed"), "wingspan.pools.rehearsal"),
     "configure": "wingspan.settings",
     **dict.fromkeys(("Component", "component"), "wingspan.worker.inside"),
     "once": "wingspan.worker.loaded",

@@ -227,6 +227,14 @@ class RunCommand(click.Command):
     is_flag=True,
     help="A shell with the same files in the same environment, instead of the command.",
 )
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help="Submit nothing: execute one job here, as a worker would see it, and say how it fared.",
+)
+@click.option(
+    "--row", type=int, default=0, help="With --rehearse: which job of a sweep.  [default: 0, the first]"
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print the name only, and no progress.")
 @click.argument("words", metavar="TASK [--] [ARGUMENT]... | -- COMMAND...", nargs=-1, type=WORDS)
 @click.pass_context
@@ -241,6 +249,8 @@ def run(
     overwrite: bool,
     exist_ok: bool,
     interactive: bool,
+    rehearse: bool,
+    row: int,
     quiet: bool,
     **options: Any,
 ) -> int:
@@ -271,6 +281,14 @@ def run(
             shell = open_shell(request, pool=pool, progress=told)
         return shell()
     request = requested(words, after_dashes, options)
+    if rehearse:
+        if follow or fetch or exist_ok:
+            raise click.UsageError("--rehearse submits nothing: leave out --follow, --fetch and --exist-ok")
+        from wingspan.cli._rehearse import rehearse_run
+
+        return rehearse_run(request, pool=pool, row=row, quiet=quiet)
+    if row:
+        raise click.UsageError("--row says which job --rehearse is about; give both")
     began = time.time()
     with notes(), progress(quiet=quiet) as told:
         made = start(request, pool=pool, progress=told, exist_ok=exist_ok)

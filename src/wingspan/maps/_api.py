@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from wingspan._words import notice
 from wingspan.errors import SettingsError, UnknownOption, WingspanError
@@ -26,11 +26,40 @@ if TYPE_CHECKING:
     from wingspan.maps._chain import Chain
     from wingspan.maps._map import Map
     from wingspan.pools import Pool
+    from wingspan.pools.rehearsal import Rehearsal
     from wingspan.progress import Progress
 
 __all__ = ["MapBuilder", "build_map", "map", "ready_pool", "reduce", "starmap"]
 
 _told: set[str] = set()
+
+
+@overload
+def map(
+    func: Callable[..., Any],
+    inputs: Iterable[Any],
+    *more: Iterable[Any],
+    tag: str | None = None,
+    pool: str | Pool | None = None,
+    options: Options | None = None,
+    exist_ok: bool = False,
+    memo: bool | None = None,
+    rehearse: Literal[False] = False,
+) -> Map: ...
+
+
+@overload
+def map(
+    func: Callable[..., Any],
+    inputs: Iterable[Any],
+    *more: Iterable[Any],
+    tag: str | None = None,
+    pool: str | Pool | None = None,
+    options: Options | None = None,
+    exist_ok: bool = False,
+    memo: bool | None = None,
+    rehearse: Literal[True],
+) -> Rehearsal: ...
 
 
 def map(
@@ -42,8 +71,9 @@ def map(
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
+    rehearse: bool = False,
     **unknown: NoReturn,
-) -> Map:
+) -> Map | Rehearsal:
     """Apply `func` to each of `inputs`, on a pool.
 
     Returns at once; the outputs come with iterating, indexing or `Map.wait`. The map outlives this session:
@@ -65,6 +95,8 @@ def map(
             options that it was made with.
         memo: Take outputs of earlier maps that had the same function, input and environment, and compute only
             what is missing (``Options(memo=True)``, `wingspan.memo`). None: as the options say.
+        rehearse: Make no map: execute the first component here, as a worker would see it, and answer a
+            `wingspan.Rehearsal`, which tells how it fared.
 
     Raises:
         EmptyMap: `inputs` has none.
@@ -78,6 +110,9 @@ def map(
     """
     _refuse_unknown("map", unknown)
     check_callable(plain(func))
+    if rehearse:
+        given = _together([_iterable(one) for one in (inputs, *more)]) if more else _iterable(inputs)
+        return _rehearsed(func, given, "starmap" if more else "map", pool, options)
     if (chain := _chain_of((inputs, *more))) is not None:
         if len(chain.maps) == 1:
             check_one_argument(plain(func))
@@ -87,6 +122,36 @@ def map(
         return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo)
     check_one_argument(plain(func))
     return _make(func, _iterable(inputs), "map", tag, pool, options, exist_ok, memo)
+
+
+@overload
+def starmap(
+    func: Callable[..., Any],
+    args: Iterable[Iterable[Any]] | None = None,
+    kwargs: Iterable[Mapping[str, Any]] | None = None,
+    *,
+    tag: str | None = None,
+    pool: str | Pool | None = None,
+    options: Options | None = None,
+    exist_ok: bool = False,
+    memo: bool | None = None,
+    rehearse: Literal[False] = False,
+) -> Map: ...
+
+
+@overload
+def starmap(
+    func: Callable[..., Any],
+    args: Iterable[Iterable[Any]] | None = None,
+    kwargs: Iterable[Mapping[str, Any]] | None = None,
+    *,
+    tag: str | None = None,
+    pool: str | Pool | None = None,
+    options: Options | None = None,
+    exist_ok: bool = False,
+    memo: bool | None = None,
+    rehearse: Literal[True],
+) -> Rehearsal: ...
 
 
 def starmap(
@@ -99,8 +164,9 @@ def starmap(
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
+    rehearse: bool = False,
     **unknown: NoReturn,
-) -> Map:
+) -> Map | Rehearsal:
     """Apply `func` to pairs of positional arguments (from `args`) and keyword arguments (from `kwargs`), on a
     pool.
 
@@ -116,14 +182,32 @@ def starmap(
         _iterable(() if args is None else args), _iterable(() if kwargs is None else kwargs)
     )
     calls = (_call(number, given, named) for number, (given, named) in enumerate(pairs))
+    if rehearse:
+        return _rehearsed(func, calls, "starmap", pool, options)
     return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo)
+
+
+def _rehearsed(
+    func: Callable[..., Any],
+    inputs: Iterable[Any],
+    call: str,
+    pool: str | Pool | None,
+    options: Options | None,
+) -> Rehearsal:
+    """The first component, executed here; no map is made."""
+    from wingspan.maps._rehearse import rehearse
+
+    func, layers, pool = _layers(func, options, pool)
+    return rehearse(
+        func, inputs, call=call, pool=pool, options=default_options(load_settings()).merged(*layers)
+    )
 
 
 def _refuse_unknown(name: str, unknown: Mapping[str, Any]) -> None:
     for word in unknown:
         from wingspan._foreign import hint_for_argument
 
-        known = ["tag", "pool", "options", "exist_ok", "memo"]
+        known = ["tag", "pool", "options", "exist_ok", "memo", "rehearse"]
         options = option_names()
         raise UnknownOption(
             f"{name}() has no argument {word!r}", hint=hint_for_argument(word, known, options)

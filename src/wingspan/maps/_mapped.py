@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from wingspan.maps._api import build_map, map, starmap
 from wingspan.maps._callable import check_callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wingspan.maps._api import MapBuilder
     from wingspan.maps._map import Map
     from wingspan.pools import Pool
+    from wingspan.pools.rehearsal import Rehearsal
 
 __all__ = ["Mapped", "mapped", "memo"]
 
@@ -53,9 +54,18 @@ class Mapped(Layered, Generic[_Given, _Answer]):
     def __repr__(self) -> str:
         return f"<wingspan.mapped {self.function!r}>"
 
+    @overload
+    def map(self, inputs: Iterable[Any], *more: Any, rehearse: Literal[True], **arguments: Any) -> Rehearsal:
+        pass
+
+    @overload
     def map(self, inputs: Iterable[Any], *more: Any, **arguments: Any) -> Map:
+        pass
+
+    def map(self, inputs: Iterable[Any], *more: Any, **arguments: Any) -> Map | Rehearsal:
         """`wingspan.map` of this function; it takes the same arguments."""
-        return map(self, inputs, *more, **arguments)
+        made: Map | Rehearsal = map(self, inputs, *more, **arguments)
+        return made
 
     def starmap(
         self,
@@ -64,7 +74,8 @@ class Mapped(Layered, Generic[_Given, _Answer]):
         **arguments: Any,
     ) -> Map:
         """`wingspan.starmap` of this function; it takes the same arguments."""
-        return starmap(self, args, kwargs, **arguments)
+        made: Map = starmap(self, args, kwargs, **arguments)
+        return made
 
     def build_map(self, **arguments: Any) -> MapBuilder:
         """`wingspan.build_map` of this function; it takes the same arguments."""

@@ -108,8 +108,10 @@ class WingspanMagics(Magics):  # type: ignore[misc]
 
     @staticmethod
     def _make(function: Any, inputs: Any, *, tag: str, replace: bool, **more: Any) -> Map:
+        made: Map
         try:
-            return make_map(function, inputs, tag=tag, exist_ok=True, **more)
+            made = make_map(function, inputs, tag=tag, exist_ok=True, **more)
+            return made
         except TagExists as error:
             if not replace:
                 hint = "%%wingspan --replace … computes it anew and forgets the old results; --tag NAME keeps both"

@@ -9,7 +9,7 @@ import shutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import attrs
 
@@ -33,8 +33,48 @@ from wingspan.settings import load_settings
 
 if TYPE_CHECKING:
     from wingspan.environments import Environment
+    from wingspan.pools.rehearsal import Rehearsal
 
 __all__ = ["run", "start", "submit_plan"]
+
+
+@overload
+def run(
+    command: str | Sequence[str],
+    *,
+    pool: str | Pool | None = None,
+    progress: Progress = NO_PROGRESS,
+    arguments: Sequence[str] = (),
+    environment: str | Environment | None = None,
+    kind: str | None = None,
+    frozen: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    outputs: Iterable[str] = (),
+    name: str | None = None,
+    cpus: int | None = None,
+    memory: int | str | None = None,
+    disk: int | str | None = None,
+    time: int | str | None = None,
+    gpus: int | None = None,
+    gpu_memory: int | str | None = None,
+    variables: Mapping[str, str] | None = None,
+    sweep: Mapping[str, Sequence[object]] | None = None,
+    sweep_file: str | os.PathLike[str] | None = None,
+    checkpoint: Iterable[str] = (),
+    checkpoint_exit_code: int = CHECKPOINT_EXIT_CODE,
+    profile: str | None = None,
+    switches: Iterable[str] = (),
+    preflight: bool = True,
+    workspace: str | os.PathLike[str] = ".",
+    exist_ok: bool = False,
+    rehearse: Literal[False] = False,
+) -> Run: ...
+
+
+@overload
+def run(
+    command: str | Sequence[str], *, rehearse: Literal[True], row: int = 0, **request: Any
+) -> Rehearsal: ...
 
 
 def run(
@@ -66,8 +106,10 @@ def run(
     preflight: bool = True,
     workspace: str | os.PathLike[str] = ".",
     exist_ok: bool = False,
+    rehearse: bool = False,
+    row: int = 0,
     **unknown: NoReturn,
-) -> Run:
+) -> Run | Rehearsal:
     """Execute a command, or a Pixi task, as batch jobs; come back as soon as they are in the queue.
 
     Args:
@@ -97,6 +139,9 @@ def run(
         exist_ok: Where there is a run of this name already, of the same command and inputs, answer that one,
             with its outputs: so a script can be executed again. It keeps the resources and the pool that it
             was made with.
+        rehearse: Submit nothing: execute one job here, as a worker would see it, and answer a
+            `wingspan.Rehearsal`, which tells how it fared.
+        row: Which job of a sweep is rehearsed, numbered from 0.
         pool: Kind of pool; None: chosen.
         progress: Hears of the environment being built.
 
@@ -151,6 +196,10 @@ def run(
         preflight=preflight,
         workspace=workspace,
     )
+    if rehearse:
+        from wingspan.runs._rehearse import rehearse as rehearse_job
+
+        return rehearse_job(request, pool=pool, row=row, progress=progress)
     return start(request, pool=pool, progress=progress, exist_ok=exist_ok)
 
 

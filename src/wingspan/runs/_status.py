@@ -13,7 +13,15 @@ from wingspan._words import counted, nearest
 from wingspan.pools import JobEvent, JobState
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
 
-__all__ = ["RunJob", "RunStatus", "read_job", "run_html", "why_it_failed", "why_outputs_are_missing"]
+__all__ = [
+    "RunJob",
+    "RunStatus",
+    "outcome_of",
+    "read_job",
+    "run_html",
+    "why_it_failed",
+    "why_outputs_are_missing",
+]
 
 #: How states are shown in notebooks, the most telling first; the colours are those of maps.
 _COLORS = {
@@ -149,7 +157,7 @@ def read_job(
             reason=event.reason if is_told else None,
             host=event.host,
         )
-    outcome = _outcome(folder / f"outputs-{number}")
+    outcome = outcome_of(folder / f"outputs-{number}")
     missing = tuple(value for name, value in outcome if name == "missing")
     job = attrs.evolve(
         job,
@@ -176,7 +184,7 @@ def read_job(
     return attrs.evolve(job, signal=event.signal, missing=missing, reason=reason)
 
 
-def _outcome(outputs: Path) -> list[tuple[str, str]]:
+def outcome_of(outputs: Path) -> list[tuple[str, str]]:
     """What a job's script has written of its end: names and values."""
     lines = _text(outputs / OUTCOME).splitlines()
     return [(name, value) for name, _, value in (line.partition("=") for line in lines)]

@@ -1,0 +1,148 @@
+"""The first component of a map is executed here, as a worker would see it; no map stays."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wingspan.maps._create import create
+from wingspan.maps._display import default_progress
+from wingspan.maps._errors import no_inputs
+from wingspan.maps._functions import function_name, pickle_function
+from wingspan.maps._options import Options
+from wingspan.maps._worker_job import worker_job
+from wingspan.pools import Pool, get_pool, site_pool
+from wingspan.pools.rehearsal import (
+    WAYS,
+    Execution,
+    Here,
+    Rehearsal,
+    engine_for,
+    execute,
+    missed,
+    printed_by,
+    rehearsal_folder,
+)
+
+if TYPE_CHECKING:
+    from wingspan.jobs import JobDescription
+    from wingspan.maps._map import Map
+
+__all__ = ["rehearse"]
+
+#: What a rehearsal does not do: wait for others, try again, tell somebody.
+_LEFT_OUT = frozenset(
+    "workers block_size retries retry_memory retry_disk pilot max_idle memo on_done notification notify_user".split()
+)
+
+
+def rehearse(
+    func: Callable[..., Any],
+    inputs: Iterable[Any],
+    *,
+    call: str,
+    pool: str | Pool | None,
+    options: Options,
+    ways: Sequence[str] = WAYS,
+) -> Rehearsal:
+    """Execute the first component of a map here, as a worker would see it.
+
+    Args:
+        func: The function.
+        inputs: The inputs, or the calls.
+        call: ``"map"``, or ``"starmap"`` where each input is ``(args, kwargs)``.
+        pool: Kind of pool that the map is for; None: chosen as for a map.
+        options: What its workers get.
+        ways: How the rest of this machine may be hidden (see `wingspan.pools.rehearsal.WAYS`).
+
+    Raises:
+        EmptyMap, NotPicklable, …: As `wingspan.map`.
+    """
+    named = get_pool(pool) if isinstance(pool, str) else pool or site_pool(None)
+    some = list(itertools.islice(inputs, 1))
+    if not some:
+        raise no_inputs()
+    engine = engine_for(named)
+    function = pickle_function(func)
+    with rehearsal_folder() as top, default_progress() as progress:
+        made = create(
+            func,
+            function,
+            some,
+            call=call,
+            tag=None,
+            pool=get_pool("local"),  # nothing is submitted there
+            options=_options_of_first(options, some[0], call),
+            progress=progress,
+        )
+        try:
+            keeper = made._keeper
+            job = worker_job(made._folder, made.options, engine, 0, 1)
+            job = attrs.evolve(job, working_dir=top if not job.transfer_files else job.working_dir)
+            done = execute(job, 0, top, own=(made.path, *(() if job.transfer_files else (top,))), ways=ways)
+            keeper.refresh()
+            return _told(made, function_name(func), job, done)
+        finally:
+            made.remove(force=True)
+
+
+def _options_of_first(options: Options, given: Any, call: str) -> Options:
+    """The options of the first component, and of a worker that nobody else waits for."""
+    kept: dict[str, Any] = {name: getattr(options, name) for name in options.given if name not in _LEFT_OUT}
+    for name, values in options.each.items():
+        if not callable(values):
+            kept[name] = values[0] if values else None
+        else:
+            kept[name] = values(*given[0], **given[1]) if call == "starmap" else values(given)
+    for name in ("component_input_files", "output_remaps"):
+        if isinstance(kept.get(name), tuple | list):
+            kept[name] = kept[name][:1]
+    return Options(**kept, workers=0)
+
+
+def _told(made: Map, name: str, job: JobDescription, done: Execution) -> Rehearsal:
+    errors: dict[int, Exception] = {}
+    values: dict[int, Any] = {}
+    texts = [*printed_by(done)]
+    if 0 in made.errors:
+        told = made.errors[0]
+        errors[0] = told
+        texts.append(f"{told.type_name}: {told.text}\n{told.traceback}")
+    elif made._keeper.finished:
+        values[0] = made.get(0, timeout=0)
+    did = bool(errors or values)
+    stdout, stderr = (made.stdout(0), made.stderr(0)) if did else texts[:2]
+    code = done.code or (0 if values else 1)
+    resources = job.resources
+    here = Here(
+        base=Path.cwd(),
+        home=Path(os.path.expanduser("~")),  # noqa: PTH111 - that of Path raises where there is no such user
+        folder=done.sandbox.folder,
+        shows=done.sandbox.shows,
+        sent=frozenset(Path(one).name for one in made.options.input_files),
+        how="Options(input_files=[{!r}])".format,
+    )
+    return Rehearsal(
+        name=f"the first component of {name}",
+        code=code,
+        way=done.sandbox.way,
+        not_checked=done.sandbox.not_checked,
+        missed=missed("\n".join(texts), here) if code else (),
+        ended=done.ended,
+        values=values,
+        errors=errors,
+        stdout=stdout,
+        stderr=stderr if did else texts[1],
+        wall=done.wall,
+        cpu=done.cpu,
+        peak_memory=done.peak_memory,
+        peak_disk=done.peak_disk,
+        memory=resources.memory,
+        disk=resources.disk,
+        time=resources.time_limit,
+    )

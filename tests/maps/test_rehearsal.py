@@ -1,0 +1,65 @@
+"""Rehearsed maps: the first component is executed here as a worker would see it, and no map is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from wingspan.settings import load_settings
+
+
+def test_the_first_component_is_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called with its input, its files and a memory of its own, sees nothing of the caller's folder,
+    and what it returns is told; a generator is asked for one input only, and nothing is left.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("1,2")
+    (tmp_path / "other.csv").write_text("3")
+
+    def inputs() -> Iterator[int]:
+        yield 7
+        raise AssertionError("a second one was asked for")
+
+    def look(x: int) -> tuple[int, str, bool]:
+        print("said")
+        return x, Path("table.csv").read_text(), (tmp_path / "other.csv").exists()
+
+    options = wingspan.Options(
+        input_files=["table.csv"], request_memory=lambda x: f"{100 * x}MB", retries=3, on_done="touch done"
+    )
+    done = wingspan.map(look, inputs(), rehearse=True, pool="local", options=options)
+    assert dict(done.values) == {0: (7, "1,2", False)}
+    assert (done.ok, done.stdout, done.memory) == (True, "said\n", 700 << 20)
+    assert (wingspan.tags(), list((load_settings().data_dir / "maps").iterdir())) == ((), [])
+    assert not (tmp_path / "done").exists()
+
+
+def test_a_component_that_misses_a_file_is_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of this machine is not on the worker: the component fails here as there, and how to send the
+    file is said.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.csv").write_text("1")
+    place = str(tmp_path / "data.csv")
+    done = wingspan.starmap(open, [(place,)], rehearse=True, pool="local")
+    assert (done.ok, done.code) == (False, 1)
+    assert "FileNotFoundError" in str(done.errors[0])
+    sends = "Options(input_files=['data.csv']) sends it, and the job finds it as data.csv"
+    assert done.missed == (f"{place} is here and not on the worker: {sends}",)
+    with pytest.raises(wingspan.RehearsalFailed, match="FileNotFoundError"):
+        done.check()
+
+
+def test_a_decorated_function_is_rehearsed() -> None:
+    """A function of wingspan.mapped is rehearsed with its own options; without inputs there is nothing to
+    do.
+    """
+    kept = wingspan.mapped(options=wingspan.Options(request_memory="300MB"))(abs)
+    assert kept.map([-3], rehearse=True, pool="local").values == {0: 3}
+    with pytest.raises(wingspan.EmptyMap):
+        kept.map([], rehearse=True)
