@@ -21,6 +21,7 @@ import sys
 import tempfile
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -67,7 +68,7 @@ def check(package: Any, workspace: Path, folder: Path) -> Path:
     return path
 
 
-async def install(workspace: Path, environment: str, prefix: Path) -> None:
+async def install(workspace: Path, environment: str, prefix: Path, skipped: Sequence[str] = ()) -> None:
     from rattler import LockFile, Subdir, install
     from rattler.lock import PypiLockedPackage
 
@@ -86,6 +87,8 @@ async def install(workspace: Path, environment: str, prefix: Path) -> None:
     records, wheels = [], []
     with tempfile.TemporaryDirectory() as name:
         for package in locked.packages(platform) or []:
+            if package.name in skipped:
+                continue
             path = check(package, workspace, Path(name))
             if isinstance(package, PypiLockedPackage):
                 wheels.append(str(path))
@@ -125,6 +128,8 @@ def main() -> None:
         one = commands.add_parser(command)
         one.add_argument("--frozen", action="store_true", required=True)
         one.add_argument("--environment", required=True)
+        one.add_argument("--skip", action="append", default=[])
+        one.add_argument("--no-install", action="store_true")
         one.add_argument("--manifest-path", type=Path, required=True)
         one.add_argument("--shell", choices=["bash"])
     options = parser.parse_args()
@@ -133,7 +138,7 @@ def main() -> None:
     workspace = options.manifest_path.resolve().parent
     prefix = workspace / ".pixi/envs" / options.environment
     if options.command == "install":
-        asyncio.run(install(workspace, options.environment, prefix))
+        asyncio.run(install(workspace, options.environment, prefix, options.skip))
         print(f"✔ The {options.environment} environment has been installed.")
     else:
         print(hook(prefix))

@@ -165,6 +165,61 @@ def local_workspace(local_channel: Path, wheels: Path, tmp_path_factory: pytest.
     )
 
 
+_OWN = {
+    "pyproject.toml": """
+[project]
+name = "My-Package"
+version = "1.2.0"
+dependencies = ["cloudpickle>=3"]
+scripts = { mytool = "mypackage.cli:main" }
+entry-points."mypackage.plugins" = { one = "mypackage:VALUE" }
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+""",
+    "src/mypackage/__init__.py": "VALUE = 1\n",
+    "src/mypackage/data.txt": "data\n",
+    "src/mypackage/cli.py": """
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import cloudpickle
+import mypackage
+
+
+def main():
+    points = [point.load() for point in entry_points(group="mypackage.plugins")]
+    data = Path(mypackage.__file__).with_name("data.txt").read_text().strip()
+    print(version("my-package"), mypackage.VALUE, points, data, cloudpickle.__file__.startswith(sys.prefix), *sys.argv[1:])
+    return 3
+""",
+    "src/mypackage/notes.secret": "ignored\n",
+    ".gitignore": "*.secret\n",
+}
+
+
+@pytest.fixture
+def own_workspace(local_workspace: Path, tmp_path: Path) -> Path:
+    """A workspace, in git, whose environment has the workspace's own package, editable, as Pixi locks it."""
+    folder = tmp_path / "own"
+    for name, text in _OWN.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    manifest = (local_workspace / "pixi.toml").read_text()
+    declared = '\n[pypi-dependencies]\nmy-package = { path = ".", editable = true }\n'
+    (folder / "pixi.toml").write_text(manifest + declared)
+    lock = (local_workspace / "pixi.lock").read_text()
+    head, middle, packages = lock.partition("\npackages:\n")
+    before, default, after = head.partition("\n  default:\n")
+    default += after.replace("      linux-64:\n", "      linux-64:\n      - pypi: ./\n", 1)
+    locked = "- pypi: ./\n  name: my-package\n  version: 1.2.0\n  requires_dist:\n  - cloudpickle>=3\n"
+    (folder / "pixi.lock").write_text(before + default + middle + locked + packages)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def as_ordinary_user() -> Callable[[Sequence[str]], list[str]]:
     """Makes a command that somebody who is not root executes."""

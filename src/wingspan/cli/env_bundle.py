@@ -29,6 +29,9 @@ def _describe(made: Bundle) -> None:
     echo(f"  {made.kind}, {size(made.size)}{python}, sha256 {made.sha256}", err=True)
     for source in made.sources:
         echo(f"  {source}", err=True)
+    for layer in made.layers:
+        echo(f"  {layer.path}", err=True)
+        echo(f"    code of {layer.what} ({size(layer.size)}), which goes on top: env enter --layer", err=True)
 
 
 @click.command("bundle")
@@ -193,14 +196,31 @@ def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> int:
     type=click.Choice(["kernel", "fuse", "apptainer", "podman", "docker", "unpack"]),
     help="How a squashfs or an oci is made available.  [default: the first that works]",
 )
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A thin layer with code of the workspace (NAME-code-HASH.tar.gz), put on top. Once or more.",
+)
 @click.option("--keep-environment", is_flag=True, help="Keep this shell's variables; jobs do not have them.")
-def enter(file: Path, command: tuple[str, ...], *, method: str | None, keep_environment: bool) -> None:
+def enter(
+    file: Path,
+    command: tuple[str, ...],
+    *,
+    method: str | None,
+    layers: tuple[Path, ...],
+    keep_environment: bool,
+) -> None:
     """A shell (or COMMAND) inside a bundle, as a worker would see it.
 
     Options stand before BUNDLE: what follows it is the command's. The same starter does it that starts jobs;
     what it did is the first line it prints.
     """
+    import attrs
+
     from wingspan.environments.bundles import open_bundle, starter_command
+    from wingspan.environments.bundles.own.layer import open_layer
 
     command = command[1:] if command[:1] == ("--",) else command
     if command and command[0].startswith("-"):
@@ -208,7 +228,8 @@ def enter(file: Path, command: tuple[str, ...], *, method: str | None, keep_envi
     shell = [os.environ.get("SHELL") or "/bin/sh"]
     if shell[0].endswith("bash"):
         shell += ["--norc", "--noprofile"]
-    start = starter_command(open_bundle(file), command or shell, shared=True, method=method)
+    bundle = attrs.evolve(open_bundle(file), layers=tuple(map(open_layer, layers)))
+    start = starter_command(bundle, command or shell, shared=True, method=method)
     kept = ("HOME", "USER", "LOGNAME", "TERM", "LANG", "PATH", "TMPDIR", "TZ")
     variables = dict(os.environ) if keep_environment else {k: os.environ[k] for k in kept if k in os.environ}
     if not command:

@@ -112,6 +112,7 @@ def _carried(delivery: Delivery, bundle: Bundle, source: Source) -> Delivery:
         cache=str(bundle.path),
         manifest=attrs.asdict(bundle.manifest) if bundle.manifest else None,
         warnings=(*delivery.warnings, *([source.warning] if source.warning else [])),
+        layers=tuple(one.to_json() for one in bundle.layers),
         source=source.address,
         source_requirements=source.requirements,
         source_warning=source.warning,
@@ -142,3 +143,6 @@ def keep_bundle(bundle: Bundle, folder: Path) -> None:
         os.link(bundle.path.with_name(beside), folder / beside)
     with contextlib.suppress(OSError):
         link_bundle(bundle.path, folder / bundle.path.name, bundle.sha256)
+    for layer in bundle.layers:
+        with contextlib.suppress(OSError):
+            os.link(layer.path, folder / layer.path.name)

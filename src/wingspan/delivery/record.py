@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from wingspan.errors import WingspanError
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
+    from wingspan.environments.bundles.own.layer import Layer
 
 __all__ = ["Delivery"]
 
@@ -37,6 +39,8 @@ class Delivery:
         source_requirements: What machines must be to read `source`: a ClassAd expression.
         source_warning: What the site will not like about the way, where no better one is open.
         machine_requirements: What machines must be for the environment's architecture: a ClassAd expression.
+        layers: Thin layers that lie beside the bundle: name of the file, ``sha256``, ``size``, ``what`` is in
+            it, and the path in the cache.
         needs: What a machine must have (`Needs.to_json`).
         warnings: What a person should know, one sentence each.
     """
@@ -58,11 +62,12 @@ class Delivery:
     source_warning: str | None = None
     warnings: tuple[str, ...] = ()
     machine_requirements: str | None = None
+    layers: tuple[Mapping[str, Any], ...] = ()
     needs: Mapping[str, Any] = attrs.field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """For ``map.json`` and ``run.json``."""
-        return {**attrs.asdict(self), "warnings": list(self.warnings)}
+        return {**attrs.asdict(self), "warnings": list(self.warnings), "layers": list(map(dict, self.layers))}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Delivery:
@@ -74,7 +79,8 @@ class Delivery:
         if isinstance(plain.get("bundle"), Mapping):
             plain = {**plain, **_of_table(plain["bundle"])}
         known = {field.name: plain[field.name] for field in attrs.fields(cls) if field.name in plain}
-        return cls(**{**known, "warnings": tuple(plain.get("warnings") or ())})
+        several = {name: tuple(plain.get(name) or ()) for name in ("warnings", "layers")}
+        return cls(**{**known, **several})
 
     def locate(self, folder: Path, damaged: type[WingspanError], of: str) -> Bundle:
         """The bundle, in `folder` or in the cache.
@@ -94,10 +100,27 @@ class Delivery:
         for path in self._places(folder):
             found = self._at(path)
             if not isinstance(found, str):
-                return found
+                layers = (self._layer(one, folder, damaged, of) for one in self.layers)
+                return attrs.evolve(found, layers=tuple(layers))
             problem = problem or found or None
         raise damaged(
             problem or f"the bundle {self.bundle} of {of} is neither in {folder} nor in the cache", hint=_HINT
+        )
+
+    def _layer(self, facts: Mapping[str, Any], folder: Path, damaged: type[WingspanError], of: str) -> Layer:
+        """A layer, in `folder` or in the cache. The worker checks its digest."""
+        from wingspan.environments.bundles.own.layer import Layer
+
+        kept = Path(str(facts["path"]))
+        for path in (folder / kept.name, kept):
+            with contextlib.suppress(OSError):
+                if path.stat().st_size == facts["size"]:
+                    return Layer(
+                        path=path, sha256=facts["sha256"], size=facts["size"], what=str(facts.get("what", ""))
+                    )
+        raise damaged(
+            f"{kept.name}, the code of the workspace in {of}, is neither in {folder} nor in the cache",
+            hint="make it again from the workspace",
         )
 
     def _places(self, folder: Path) -> Iterator[Path]:

@@ -335,7 +335,7 @@ class _Derivation:
         for problem in self.env.problems():
             if problem.severity == "weak":
                 weak.append(problem.package.name)
-            else:
+            elif problem.severity != "code":
                 self.warnings.append(str(problem))
         if weak:
             self.warnings.append(f"locked with an md5 only, and checked by it: {', '.join(weak)}")

@@ -22,7 +22,8 @@ class Problem:
         package: The package.
         what: What it is, e.g. ``"an sdist"``.
         remedy: What to do.
-        severity: ``"refused"``: it cannot be carried; ``"unverified"``: it can, but has no hash that shows
+        severity: ``"refused"``: it cannot be carried; ``"code"``: not in the bundle, but in a thin layer
+            beside it; ``"unverified"``: it can, but has no hash that shows
             whether the fetched file is the locked one; ``"weak"``: verified by md5 only.
     """
 
@@ -46,9 +47,9 @@ _SOURCES = {
         "or build a wheel and name its path",
     ),
     "directory": (
-        "a source folder (perhaps an editable install)",
-        "build a wheel of it (python -m build --wheel) and name its path in the manifest, "
-        "or ship it as input files",
+        "a source folder",
+        "its Python files go to the worker in a thin layer beside the bundle, as they are when a job is made; "
+        "if they have to be built, build a wheel (python -m build --wheel) and name its path in the manifest",
     ),
     "vcs": (
         "a version-control checkout, built on each machine",
@@ -65,7 +66,10 @@ def find_problems(packages: Iterable[LockedPackage]) -> tuple[Problem, ...]:
             what, remedy = _SOURCES[package.form]
             found.append(
                 Problem(
-                    package=package, what=f"{what} ({package.location})", remedy=remedy, severity="refused"
+                    package=package,
+                    what=f"{what} ({package.location})",
+                    remedy=remedy,
+                    severity="code" if package.form == "directory" else "refused",
                 )
             )
         elif package.sha256 is None and package.md5 is None:
@@ -96,7 +100,7 @@ def refuse_problems(packages: Iterable[LockedPackage], where: str, *, strict: bo
 
     `where` names the lock and the environment in the message.
     """
-    refused = {"refused", "unverified"} if strict else {"refused"}
+    refused = {"refused", "code", "unverified"} if strict else {"refused", "code"}
     problems = [p for p in find_problems(packages) if p.severity in refused]
     if not problems:
         return

@@ -260,7 +260,9 @@ def environment_facts(delivery: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     if delivery:
         known = delivery.get("digest") or delivery.get("bundle_sha256")
-        return {"lock": known, "platform": delivery["platform"], "python": delivery["python"]}
+        code = [layer["sha256"] for layer in delivery.get("layers") or ()]
+        facts = {"lock": known, "platform": delivery["platform"], "python": delivery["python"]}
+        return {**facts, "code": code} if code else facts
     packages = set()
     for place in {*sys.path, os.path.join(sys.prefix, "conda-meta")}:  # noqa: PTH118 - for every map
         try:

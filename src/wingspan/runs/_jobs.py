@@ -48,7 +48,9 @@ def bundle_of(folder: RunFolder) -> Bundle | None:
 def write_script(spec: RunSpec, bundle: Bundle | None, pool: Pool, now: Path, later: Path) -> None:
     """Write ``job.sh`` into the folder `now`, which will be `later`."""
     if bundle is not None and (now / bundle.path.name).exists():
-        bundle = attrs.evolve(bundle, path=later / bundle.path.name)  # it lasts as long as the run
+        # They last as long as the run.
+        layers = tuple(attrs.evolve(one, path=later / one.path.name) for one in bundle.layers)
+        bundle = attrs.evolve(bundle, path=later / bundle.path.name, layers=layers)
     words = carriage_to(pool, bundle).words if bundle is not None else ()
     shared = None if pool.moves_files else str(later)
     # Without an environment programs were looked for here, and here is where the jobs run: they find the same

@@ -33,9 +33,9 @@ def check_command(bundle: Bundle, programs: Sequence[str], named: Environment, *
     if not programs:
         return
     name = named.name
-    key = hashlib.sha256(repr((bundle.sha256, tuple(programs), os.environ.get("PATH"))).encode()).hexdigest()[
-        :32
-    ]
+    code = tuple(layer.sha256 for layer in bundle.layers)
+    facts = (bundle.sha256, code, tuple(programs), os.environ.get("PATH"))
+    key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
     seen = load_settings().cache_dir / "commands" / key
     if seen.exists():
         return

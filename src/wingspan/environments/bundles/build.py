@@ -25,6 +25,7 @@ from wingspan.environments.bundles.manifest import (
     check_kind,
 )
 from wingspan.environments.bundles.order import Order, Product
+from wingspan.environments.bundles.own.split import own_layers, without_own
 from wingspan.environments.bundles.remote import remote_program
 from wingspan.environments.bundles.storage import (
     cache_folder,
@@ -55,6 +56,9 @@ def build_bundle(
 ) -> Bundle:
     """Build one file that carries `env`.
 
+    Packages whose source lies in a folder here (editable ones) are no part of that file: they become a thin
+    layer beside it (`Bundle.layers`), made anew whenever a file of theirs changes.
+
     A second call for the same lock, environment and kind returns the first one's bundle. Two machines that
     build from one lock get the same bytes. After an interruption, the next call goes on where the last one
     stopped.
@@ -77,10 +81,14 @@ def build_bundle(
         BuildFailed, ProgramMissing, DiskFull: see `wingspan.environments.bundles.errors`.
     """
     checked = check_kind(kind)
+    whole, env = env, without_own(env)
     env.check_portable()
+    layers = own_layers(whole, name=bundle_name(env))
     options: dict[str, Any] = {"executable": True} if executable and checked == "pack" else {}
     if checked in ("sif", "oci"):
         options["base"] = Path(base).absolute() if base is not None else None
+    if checked == "install" and layers:
+        options["skipped"] = sorted({one.name for one in whole.packages} - {one.name for one in env.packages})
     lock_sha256 = hash_file(env.lock_path)
     activated = carried_activation(env)
     key = _key(env, checked, lock_sha256, options, activated)
@@ -102,6 +110,7 @@ def build_bundle(
                 options=options,
                 progress=progress,
             )
+    bundle = attrs.evolve(bundle, layers=layers)
     return bundle if directory is None else _deliver(bundle, Path(directory))
 
 
@@ -324,7 +333,9 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
         if not directory.is_dir():
             trust.make_folder(str(directory))
         known = is_known(bundle.path, bundle.sha256)
-        for path in (*bundle.sources, beside, bundle.path):
+        thin = [layer.path for layer in bundle.layers]
+        thin += [path.with_name(f"{path.name}.sha256") for path in thin]
+        for path in (*bundle.sources, *thin, beside, bundle.path):
             target = directory / path.name
             if target.exists() and path.exists() and target.samefile(path):
                 continue
@@ -347,4 +358,5 @@ def _deliver(bundle: Bundle, directory: Path) -> Bundle:
         bundle,
         path=directory / bundle.path.name,
         sources=tuple(directory / source.name for source in bundle.sources),
+        layers=tuple(attrs.evolve(one, path=directory / one.path.name) for one in bundle.layers),
     )

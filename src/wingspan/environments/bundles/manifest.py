@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from wingspan.environments.bundles.errors import BundleDamaged, UnknownKind
+from wingspan.environments.bundles.own.layer import Layer
 from wingspan.environments.lock import LockedEnvironment
 from wingspan.environments.needs import EXPANSION
 from wingspan.worker import trust
@@ -180,6 +181,7 @@ class Bundle:
         manifest: Its manifest; None for a pack that Wingspan did not make.
         sources: Files beside it for people who build images themselves: the ``.def`` of a `sif`, the
             ``Dockerfile`` of an `oci`.
+        layers: Thin layers that the worker puts on top of it: code of the workspace.
     """
 
     path: Path
@@ -191,6 +193,7 @@ class Bundle:
     prefix: str | None
     manifest: Manifest | None = attrs.field(default=None, repr=False)
     sources: tuple[Path, ...] = ()
+    layers: tuple[Layer, ...] = ()
 
     @property
     def python(self) -> str | None:
@@ -235,5 +238,6 @@ class Bundle:
             "prefix": self.prefix,
             "python": self.python,
             "sources": [str(path) for path in self.sources],
+            "layers": [one.to_json() for one in self.layers],
             "manifest": attrs.asdict(self.manifest) if self.manifest else None,
         }

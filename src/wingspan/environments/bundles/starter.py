@@ -48,8 +48,8 @@ class Start:
     Attributes:
         executable: The starter, a POSIX shell script.
         arguments: Its arguments, the command last.
-        input_files: The files that must lie in the job's working folder: the bundle first, then (for
-            `squashfs`) the small helper.
+        input_files: The files that must lie in the job's working folder: the bundle first, then its
+            thin layers, and (for `squashfs`) the small helper.
         bundle: The bundle; the same for every job, so worth sending as a common file.
     """
 
@@ -119,6 +119,8 @@ def starter_command(
         options += ["--helper", place(archive), "--helper-sha256", hash_file(archive)]
     if methods and bundle.manifest is not None and bundle.manifest.installed_bytes is not None:
         options += ["--installed", str(bundle.manifest.installed_bytes)]
+    for layer in bundle.layers:
+        options += ["--layer", place(layer.path), "--layer-sha256", layer.sha256]
     if method is not None:
         options += ["--method", method]
     if quiet:
@@ -128,7 +130,9 @@ def starter_command(
     return Start(
         executable=starter_script(),
         arguments=(*options, "--", *command),
-        input_files=() if shared else (bundle.path, *([archive] if archive else [])),
+        input_files=()
+        if shared
+        else (bundle.path, *(layer.path for layer in bundle.layers), *([archive] if archive else [])),
         bundle=bundle,
     )
 

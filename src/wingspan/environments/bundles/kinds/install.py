@@ -12,7 +12,7 @@ import json
 import posixpath
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from packaging.specifiers import Specifier
 from packaging.version import Version
@@ -87,8 +87,14 @@ def _scripts(activated: Activated) -> Shell:
     return Shell("\n".join(lines))
 
 
-def install_script(env: LockedEnvironment, manifest: Manifest, activated: Activated) -> bytes:
+def install_script(
+    env: LockedEnvironment, manifest: Manifest, activated: Activated, skipped: Sequence[str] = ()
+) -> bytes:
     """The script.
+
+    Args:
+        env, manifest, activated: What is installed.
+        skipped: Packages of the lock that are not: the worker gets them in another way.
 
     Raises:
         BuildFailed: The lock has no manifest beside it, which Pixi needs.
@@ -106,6 +112,8 @@ def install_script(env: LockedEnvironment, manifest: Manifest, activated: Activa
         oldest=oldest_pixi(env),
         environment=env.name,
         cuda=env.platform.virtual_package("__cuda") or manifest.needs.get("cuda_runtime_min") or "",
+        skipped=Shell("".join(f" --skip {quoted(name)}" for name in skipped)),
+        as_it_is=Shell(" --no-install" if skipped else ""),
         manifest_name=env.manifest_path.name,
         manifest=_encoded(env.manifest_path.read_bytes()),
         scripts=_scripts(activated),

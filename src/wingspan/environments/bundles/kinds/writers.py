@@ -147,7 +147,9 @@ def _oci(order: Order) -> tuple[Product, Manifest]:
 
 def _install(order: Order) -> tuple[Product, Manifest]:
     script = order.work / "install.sh"
-    script.write_bytes(install_script(order.env, order.manifest, order.activated))
+    script.write_bytes(
+        install_script(order.env, order.manifest, order.activated, order.options.get("skipped", ()))
+    )
     return Product(path=script, suffix="sh", mode=0o755), order.manifest
 
 

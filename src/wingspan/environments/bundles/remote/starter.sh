@@ -8,6 +8,8 @@
 #          --installed BYTES    size of the unpacked environment: the starter unpacks only where there is room
 #          --method NAME        kernel, fuse, apptainer or unpack; for oci apptainer, podman, docker or unpack;
 #                               default: the first of these that works here
+#          --layer FILE         an archive with code of the workspace, which goes on top of the environment;
+#          --layer-sha256 HEX   its digest follows it
 #          --quiet              say nothing unless something is wrong
 #
 # The starter checks the file against its digest before anything in it runs. It needs a POSIX shell and
@@ -22,11 +24,18 @@ PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
 ws_bundle='' ws_sha256='' ws_kind=squashfs ws_prefix=/opt/wingspan/environment ws_helper='' ws_helper_sha256='' ws_installed=0 ws_method=auto ws_quiet='' ws_stage=main
 ws_work='' ws_uid='' ws_gid='' ws_others=''
-ws_line='' ws_clear='' ws_doubt='' ws_known='' ws_tty='' ws_code='' ws_waits=''
+ws_line='' ws_clear='' ws_doubt='' ws_known='' ws_layers='' ws_tty='' ws_code='' ws_waits=''
 
 # @include starter/messages.sh
 
 # @include starter/options.sh
+
+# The program that the environment's Python executes to put code of the workspace on top of the environment.
+ws_own_code='
+# @include layers.py
+'
+# The command that goes on to later stages begins with it, and they know nothing of layers.
+[ -z "$ws_layers" ] || eval "set -- python -I -S -c \"\$ws_own_code\" $ws_layers -- \"\$@\""
 
 # @include starter/digest.sh
 

@@ -1,3 +1,9 @@
+ws_absolute() {
+    case $1 in
+    '' | /*) printf '%s' "$1" ;;
+    *) printf '%s/%s' "$PWD" "$1" ;;
+    esac
+}
 ws_self=$0
 while [ $# -gt 0 ]; do
     case $1 in
@@ -13,6 +19,8 @@ while [ $# -gt 0 ]; do
     --helper) ws_helper=$2 ;;
     --helper-sha256) ws_helper_sha256=$2 ;;
     --installed) ws_installed=$2 ;;
+    --layer) ws_layers="$ws_layers $(ws_quoted "$(ws_absolute "$2")")" ;; # quoted words: a file, its digest
+    --layer-sha256) ws_layers="$ws_layers $(ws_quoted "$2")" ;;
     --method) ws_method=$2 ;;
     --stage) ws_stage=$2 ;;
     --work) ws_work=$2 ;;
@@ -30,10 +38,4 @@ while [ $# -gt 0 ]; do
 done
 [ $# -gt 0 ] || ws_die 2 "no command was given"
 
-ws_absolute() {
-    case $1 in
-    '' | /*) printf '%s' "$1" ;;
-    *) printf '%s/%s' "$PWD" "$1" ;;
-    esac
-}
 ws_self=$(ws_absolute "$ws_self") ws_bundle=$(ws_absolute "$ws_bundle") ws_helper=$(ws_absolute "$ws_helper")
