@@ -47,9 +47,9 @@ _SOURCES = {
         "or build a wheel and name its path",
     ),
     "directory": (
-        "a source folder",
-        "its Python files go to the worker in a thin layer beside the bundle, as they are when a job is made; "
-        "if they have to be built, build a wheel (python -m build --wheel) and name its path in the manifest",
+        "a source folder (perhaps an editable install)",
+        "where the folder is here, its Python files go along in a thin layer beside the bundle; "
+        "what has to be built does not: build a wheel (python -m build --wheel) and name its path in the manifest",
     ),
     "vcs": (
         "a version-control checkout, built on each machine",

@@ -277,13 +277,15 @@ packages:
 def test_every_package_that_cannot_travel_is_named_with_a_remedy(
     write_workspace: Callable[..., Path],
 ) -> None:
-    """Sources, editable installs, sdists and missing hashes are refused one by one."""
+    """Sources, sdists and missing hashes are refused one by one; a folder (an editable install) is in no
+    bundle either.
+    """
     env = load_environment(write_workspace(None, FORMS))
     severity = {p.package.name: p.severity for p in env.problems()}
     assert severity == {
         "b": "refused",
         "foo": "refused",
-        "local": "refused",
+        "local": "code",
         "nohash": "unverified",
         "sdist-pkg": "refused",
         "weak": "weak",
