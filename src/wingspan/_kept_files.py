@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from wingspan._urls import secrets_of, without_secrets
@@ -92,11 +92,23 @@ def check_url(one: str) -> None:
         )
 
 
-def keep_files(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progress = NO_PROGRESS) -> int:
+def keep_files(
+    inputs: Iterable[tuple[Path, str]],
+    folder: Path,
+    progress: Progress = NO_PROGRESS,
+    look: Callable[[int, int], None] | None = None,
+) -> int:
     """Copy the inputs into `folder`: the jobs read them as they are now, whatever is edited later.
 
     Files are copied and not linked: a file that is rewritten in place would change with its link. Copies
     share their blocks where the file system can do that. Answers how many bytes there are.
+
+    Args:
+        inputs: What is copied, with its places in `folder`.
+        folder: Where to.
+        progress: Hears how far it is.
+        look: Is called before anything is copied, with the number of bytes and of files. An error of it ends
+            the work.
 
     Raises:
         FileMissing: One vanished meanwhile, or is a link to nothing.
@@ -108,6 +120,8 @@ def keep_files(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progr
         for here, place in inputs:
             found += [(source, target, _size(source)) for source, target in files_below(here, folder / place)]
         total = sum(size for _, _, size in found)
+        if look is not None:
+            look(total, len(found))
         task = progress.start("copying inputs", total) if total > _LARGE else None
         for source, target, size in found:
             trust.make_folder(str(target.parent))

@@ -186,6 +186,20 @@ def test_doctor_says_what_would_run_a_map(run: Run, tmp_path: Path) -> None:
     assert "A map runs on: " + chosen["kind"] in run("doctor").out
 
 
+def test_doctor_says_which_profile_is_in_force(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its name, what it changes, and the room that its quotas leave."""
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    text = '[profile.lab]\nhosts = ["*"]\nextends = "generic"\nqueue = { per_owner = 7 }\n'
+    (tmp_path / "config.toml").write_text(text, encoding="utf-8")
+    found = json.loads(run("doctor", "--json").out)["profile"]
+    assert (found["name"], found["origin"]) == ("lab", "config.toml")
+    assert found["effects"] == ["a person has at most 7 jobs in the queue"]
+    assert found["rooms"][0]["free"] > 0
+    assert "a person has at most 7 jobs in the queue" in run("doctor").out
+
+
 @pytest.mark.skipif(shutil.which("sbatch") is None, reason="no sbatch on this machine")
 def test_doctor_tells_slurms_version_without_a_cluster(run: Run) -> None:
     """sbatch itself says nothing where no cluster is configured."""

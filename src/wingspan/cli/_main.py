@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "pool": ("wingspan.cli.pool", "pool", "The personal HTCondor pool: start, status, stop, install."),
     "notebook": ("wingspan.cli.notebook", "notebook", "JupyterLab with a pool beside it."),
     "image": ("wingspan.cli.image", "image", "Notebook images: JupyterLab with a pool, for containers."),
+    "profile": ("wingspan.cli.profile", "profile", "The rules of sites: list, show, add, rm."),
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
     "settings": ("wingspan.cli.settings", "settings", "All settings, and where each comes from."),
     "set": ("wingspan.cli.settings", "set_", "Change a setting in the configuration file."),

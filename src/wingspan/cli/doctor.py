@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wingspan.delivery.machines import BundleChoice
     from wingspan.pools import Candidate
     from wingspan.pools.credentials import Credential
+    from wingspan.pools.profiles import Profile, Room
 
 __all__ = ["doctor"]
 
@@ -195,6 +196,7 @@ class _Report:
     faults: list[SettingsError]
     candidates: tuple[Candidate, ...]
     bundle: BundleChoice | None
+    site: tuple[Profile, list[Room]] | None
     parts: list[_Part]
     credentials: list[Credential]
     folders: dict[str, Path]
@@ -206,6 +208,7 @@ class _Report:
 
 
 def _report(faults: list[SettingsError], as_json: bool) -> int:
+    from wingspan.cli.profile import in_force
     from wingspan.pools import explain_choice
     from wingspan.pools.credentials import credentials_here
     from wingspan.settings import load_settings
@@ -217,6 +220,7 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
         faults=faults,
         candidates=candidates,
         bundle=_bundle(next(one for one in candidates if one.chosen)),
+        site=in_force(),
         parts=[*parts, _sshd(), *(_distribution(name) for name in _DISTRIBUTIONS)],
         credentials=credentials_here(),
         folders={
@@ -229,6 +233,7 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
         print_json(_facts(report))
     else:
         _tell_choice(report)
+        _tell_site(report)
         _tell_parts(report)
     return 0 if report.chosen.usable and not faults else 1
 
@@ -236,6 +241,7 @@ def _report(faults: list[SettingsError], as_json: bool) -> int:
 def _facts(report: _Report) -> dict[str, object]:
     """The report for programs."""
     from wingspan._version import __version__
+    from wingspan.cli.profile import facts
 
     return {
         "wingspan": __version__,
@@ -245,6 +251,7 @@ def _facts(report: _Report) -> dict[str, object]:
         "usable": report.chosen.usable,
         "faults": [{"message": fault.message, "hint": fault.hint} for fault in report.faults],
         "bundle": None if report.bundle is None else attrs.asdict(report.bundle),
+        "profile": None if report.site is None else facts(*report.site),
         "pools": [attrs.asdict(one) for one in report.candidates],
         "credentials": [
             {**attrs.asdict(one), "expires": one.expires and one.expires.isoformat()}
@@ -277,6 +284,16 @@ def _tell_choice(report: _Report) -> None:
             echo(f"              {one.hint}")
     if report.bundle is not None:
         echo(f"\nAn environment goes there as {report.bundle.kind}: {report.bundle.reason}")
+
+
+def _tell_site(report: _Report) -> None:
+    """Which profile is in force, what it changes, and the room that is left."""
+    from wingspan.cli.profile import tell
+
+    if report.site is not None:
+        site, left = report.site
+        echo(f"\nThe profile in force: {site.name} ({site.title})")
+        tell(site, left)
 
 
 def _tell_parts(report: _Report) -> None:

@@ -40,6 +40,7 @@ def publish(
     What is there already is checked and left; nothing is ever overwritten. Prints the address for jobs.
     """
     from wingspan.cli._progress import progress
+    from wingspan.delivery.publishing import publish_bundle
     from wingspan.environments.bundles.opening import detect_kind
     from wingspan.errors import SettingsError, WingspanError
     from wingspan.settings import load_settings
@@ -66,7 +67,7 @@ def publish(
     with progress() as told:
         for file in files:
             try:
-                done = opened.publish(file, name=name, kind=kind, verify=not no_verify, progress=told)
+                done = publish_bundle(opened, file, name=name, kind=kind, verify=not no_verify, progress=told)
                 placed = place(done.size, local=file.absolute(), store=opened, published=done)
             except WingspanError as error:
                 trouble = error  # after the addresses of those before it

@@ -107,7 +107,7 @@ _RUN_OPTIONS = (
         "--profile",
         metavar="SITE",
         type=PROFILE,
-        help="Site profile: chtc, ospool, cern, or one of yours.",
+        help="Site profile: a name (wingspan profile list), or https://…#sha256=….",
     ),
     click.option(
         "--switch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform as machine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,25 +76,32 @@ def build_here(
 
     Raises:
         OnAccessPoint: The site wants it built elsewhere.
+        QuotaExceeded: There is no room for it.
         Others as `wingspan.environments.bundles.build_bundle`.
     """
     from wingspan.environments.bundles import build_bundle
-    from wingspan.pools.profiles import find_profile
+    from wingspan.pools.profiles import check_disk, find_profile
 
     site = find_profile()
-    if not site.is_access_point():
-        return build_bundle(environment, kind, progress=progress, **options)
+    is_refused = site.is_access_point() and not site.builds and kind in _COMPUTED
 
-    def refuse() -> None:
+    def look() -> None:
+        check_disk(
+            site,
+            load_settings().cache_dir,
+            environment.download_bytes,
+            f"the {kind} bundle of the environment {environment.name!r}, which has at least the size of its packages,",
+        )
+        if not is_refused:
+            return
         raise OnAccessPoint(
             f"{site.title or site.name} wants no {kind} bundle built on its access points, which many people share",
             hint=site.build_hint
             or "build it on your own machine or in a job (wingspan env bundle), and publish it: wingspan env publish",
         )
 
-    with limited_cores(1):
-        before = None if site.builds or kind not in _COMPUTED else refuse
-        return build_bundle(environment, kind, progress=progress, before=before, **options)
+    with limited_cores(1) if site.is_access_point() else contextlib.nullcontext():
+        return build_bundle(environment, kind, progress=progress, before=look, **options)
 
 
 @attrs.frozen(kw_only=True)
@@ -188,8 +196,11 @@ def source_of_bundle(
     Raises:
         SettingsError: A profile or store of the configuration file cannot be read.
         StoreError: The store cannot be written.
+        OnAccessPoint: The site wants files to get into the store through another machine.
+        QuotaExceeded: The store has no room for it.
     """
     # Imported here: jobs on this machine need neither profiles nor stores, and importing takes time.
+    from wingspan.delivery.publishing import publish_bundle
     from wingspan.pools.profiles import find_profile
     from wingspan.stores import Route, choose_route, configured_stores, open_store, place
 
@@ -205,5 +216,5 @@ def source_of_bundle(
         told = f"{placed.warning}; which of {', '.join(sorted(stores))} is meant? Keep one of them in {settings.config_file}"
         return attrs.evolve(placed, warning=told)
     store = open_store(next(iter(stores)), settings)
-    published = store.publish(path, digest=sha256, progress=progress)
+    published = publish_bundle(store, path, digest=sha256, progress=progress)
     return place(size, local=path, store=store, published=published, limits=limits)

@@ -179,4 +179,10 @@ def explain_bundle_kind(pool: Pool, size: int | None = None) -> BundleChoice:
             kind="squashfs",
             reason=f"{where}: it is used where it lies, mounted where that works, else unpacked",
         )
-    return choose_bundle_kind(machines_of(pool), size)
+    machines = machines_of(pool)
+    if pool.follows_site:
+        from wingspan.pools.profiles import find_profile
+
+        if find_profile().no_user_namespaces():
+            machines = tuple(attrs.evolve(machine, user_namespaces=False) for machine in machines)
+    return choose_bundle_kind(machines, size)

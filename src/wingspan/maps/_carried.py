@@ -224,10 +224,18 @@ class FixedFiles:
 
         Raises:
             InvalidInputs: One vanished meanwhile, or a folder has no end.
+            QuotaExceeded: There is no room for the copies.
         """
         if self._paths:
+            from wingspan.pools.profiles import look_for_room
+
             with raised_as(missing=InvalidInputs, refused=InvalidInputs):
-                keep_files(self._paths, folder / FIXED, progress)
+                keep_files(
+                    self._paths,
+                    folder / FIXED,
+                    progress,
+                    look_for_room(folder, None, "the files that all components get"),
+                )
 
 
 class _ComponentFiles:

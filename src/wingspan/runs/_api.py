@@ -276,7 +276,7 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
     def fill(now: Path, later: Path) -> int | None:
         nonlocal input_bytes
         if spec.inputs and input_bytes is None:  # called again where the name was taken meanwhile
-            input_bytes = keep_inputs(spec.inputs, now / "inputs", progress)
+            input_bytes = keep_inputs(spec.inputs, now / "inputs", progress, spec.profile)
         if plan.bundle is not None:
             keep_bundle(plan.bundle, now)
         write_script(attrs.evolve(spec, name=later.name), plan.bundle, pool, now, later)

@@ -21,7 +21,7 @@ from wingspan._kept_files import (
     keep_files,
     raised_as,
 )
-from wingspan.pools.profiles import large_file
+from wingspan.pools.profiles import large_file, look_for_room
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import InputMissing, InputTooLarge, InvalidRun, RunWarning, WouldOverwrite
 from wingspan.runs._spec import relative_path
@@ -207,17 +207,23 @@ def _input_sizes(inputs: Iterable[tuple[Path, str]]) -> dict[Path, int]:
     return sizes
 
 
-def keep_inputs(inputs: Iterable[tuple[Path, str]], folder: Path, progress: Progress = NO_PROGRESS) -> int:
+def keep_inputs(
+    inputs: Iterable[tuple[Path, str]],
+    folder: Path,
+    progress: Progress = NO_PROGRESS,
+    profile: str | None = None,
+) -> int:
     """Copy the inputs into `folder`: the jobs read them as they are now, whatever is edited later.
 
     Answers how many bytes there are.
 
     Raises:
+        QuotaExceeded: There is no room for the copies.
         InputMissing: One vanished meanwhile, or is a link to nothing.
         InvalidRun: A link in a folder leads to a folder around it.
     """
     with raised_as(missing=InputMissing, refused=InvalidRun):
-        return keep_files(inputs, folder, progress)
+        return keep_files(inputs, folder, progress, look_for_room(folder, profile, "the inputs of the run"))
 
 
 def not_sent(words: Iterable[str], base: Path, places: Iterable[str], made: Iterable[str]) -> list[str]:

@@ -90,7 +90,7 @@ def take_inputs(folder: RunFolder, *, shared: bool) -> int:
                     f"the input {here} of {folder.spec.name} is not there any more",
                     hint="bring it back, or do it again with the inputs as they were",
                 )
-        keep_inputs(folder.spec.inputs, temporary)
+        keep_inputs(folder.spec.inputs, temporary, profile=folder.spec.profile)
         while True:
             version = folder.newest_inputs() + 1
             if shared:

@@ -11,6 +11,7 @@ address; ``[profile.NAME]`` tables in the user's config.toml add to them or make
 
 from __future__ import annotations
 
+from wingspan.pools.profiles._handed_out import remove_profile
 from wingspan.pools.profiles._limits import (
     AccountingMissing,
     AccountingRules,
@@ -31,7 +32,10 @@ from wingspan.pools.profiles._model import (
     WalltimeClasses,
     WalltimeNotAllowed,
 )
+from wingspan.pools.profiles._offered import Offer, fetch_profile
 from wingspan.pools.profiles._queue import check_room, submittable
+from wingspan.pools.profiles._room import Room, check_disk, look_for_room, rooms
+from wingspan.pools.profiles._said import effects
 from wingspan.pools.profiles._sizes import LargeFile, large_file
 
 __all__ = [
@@ -41,21 +45,29 @@ __all__ = [
     "FolderNotAllowed",
     "JobRules",
     "LargeFile",
+    "Offer",
     "Profile",
     "QueueRules",
     "Quota",
     "QuotaExceeded",
+    "Room",
     "SlurmGpu",
     "Switch",
     "TooManyJobs",
     "WalltimeClass",
     "WalltimeClasses",
     "WalltimeNotAllowed",
+    "check_disk",
     "check_room",
     "chosen_profile",
+    "effects",
+    "fetch_profile",
     "find_profile",
     "large_file",
     "load_profile",
+    "look_for_room",
     "profiles",
+    "remove_profile",
+    "rooms",
     "submittable",
 ]

@@ -15,15 +15,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import attrs
-
 from wingspan._files import lock
 from wingspan._urls import secrets_of, without_secrets
 from wingspan.errors import SettingsError
 from wingspan.settings import Settings, private_folder
 from wingspan.worker import trust
 
-__all__ = ["Added", "add_profile", "added_tables", "handed_out_table", "parse_toml", "remove_profile"]
+__all__ = [
+    "added_tables",
+    "fetch_offer",
+    "handed_out_table",
+    "keep_offer",
+    "parse_toml",
+    "remove_profile",
+]
 
 FOLDER = "profiles"
 #: The largest profile (bytes), and how long its server may take (seconds).
@@ -58,23 +63,6 @@ def parse_toml(text: str) -> dict[str, Any]:
     return tomlkit.parse(text).unwrap()
 
 
-@attrs.frozen(kw_only=True)
-class Added:
-    """A profile that was added.
-
-    Attributes:
-        name: Its name.
-        url: Where it came from.
-        sha256: Of the file.
-        file: Where it is kept.
-    """
-
-    name: str
-    url: str
-    sha256: str
-    file: Path
-
-
 def handed_out_table(address: str, settings: Settings) -> tuple[str, dict[str, Any]]:
     """The name and the table of the profile at ``https://…#sha256=…``.
 
@@ -104,19 +92,18 @@ def handed_out_table(address: str, settings: Settings) -> tuple[str, dict[str, A
     return _only_table(data, url)
 
 
-def add_profile(url: str, settings: Settings, *, digest: str | None = None) -> Added:
-    """Fetch a profile, keep it, and have it among the profiles by its own name.
+def fetch_offer(url: str, digest: str | None = None) -> tuple[str, dict[str, Any], bytes]:
+    """The name and the table of the profile at an address, and the file. Nothing is kept.
 
     Args:
-        url: Its address; ``#sha256=…`` behind it is the same as `digest`.
-        settings: Say where it is kept.
+        url: The address; ``#sha256=…`` behind it is the same as `digest`.
         digest: What its SHA-256 has to be (hexadecimal); None: whatever is there is taken.
 
     Raises:
-        SettingsError: It cannot be fetched, is another one, or is no profile. Nothing is kept then.
+        SettingsError: It cannot be fetched, is another one, or is no profile.
     """
     url, _, fragment = url.partition("#")
-    wanted = _DIGEST.fullmatch(f"sha256={digest.lower()}" if digest else fragment)
+    wanted = _DIGEST.fullmatch(f"sha256={digest.lower().removeprefix('sha256=')}" if digest else fragment)
     if wanted is None and (digest or fragment):
         raise SettingsError(
             f"{digest or fragment!r} is no digest", hint="it is sha256= and 64 hexadecimal digits"
@@ -124,12 +111,14 @@ def add_profile(url: str, settings: Settings, *, digest: str | None = None) -> A
     data = _fetch(url)
     if wanted is not None:
         _checked(data, wanted[1], url)
-    name, table = _only_table(data, url)
-    sha256 = hashlib.sha256(data).hexdigest()
-    _check_readable(name, table, url, settings)
-    file = _keep(data, sha256, settings)
-    _write_index(settings, {name: {"url": url, "sha256": sha256}})
-    return Added(name=name, url=url, sha256=sha256, file=file)
+    return (*_only_table(data, url), data)
+
+
+def keep_offer(name: str, url: str, data: bytes, settings: Settings) -> None:
+    """Keep the file of a profile, and have it among the profiles as `name`."""
+    digest = hashlib.sha256(data).hexdigest()
+    _keep(data, digest, settings)
+    _write_index(settings, {name: {"url": url.partition("#")[0], "sha256": digest}})
 
 
 def remove_profile(name: str, settings: Settings) -> bool:
@@ -223,7 +212,11 @@ def _fetch(url: str) -> bytes:
         """Goes where the server sends us, as long as that is encrypted."""
 
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-            _check_address(newurl)
+            try:
+                _check_address(newurl)
+            except SettingsError:
+                fp.close()
+                raise
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     _check_address(url)
@@ -233,6 +226,8 @@ def _fetch(url: str) -> bytes:
     except (OSError, ValueError, urllib.error.URLError) as error:
         if isinstance(error, SettingsError):
             raise
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         reason = getattr(error, "reason", None) or error
         raise SettingsError(
             f"the profile at {without_secrets(url)} cannot be fetched: {reason}",
@@ -297,10 +292,3 @@ def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield from ((key, str(name)) for name in value)
             else:
                 yield from ((f"{key}.{where}", name) for where, name in _commands(value))
-
-
-def _check_readable(name: str, table: Mapping[str, Any], url: str, settings: Settings) -> None:
-    """See that the profile can be used before it is kept."""
-    from wingspan.pools.profiles._reading import read_profile
-
-    read_profile(name, {key: value for key, value in table.items() if key != "extends"}, url)

@@ -18,7 +18,7 @@ from wingspan.pools.profiles._model import Profile
 from wingspan.pools.profiles._reading import read_profile
 from wingspan.settings import Settings, load_settings
 
-__all__ = ["chosen_profile", "find_profile", "load_profile", "profiles"]
+__all__ = ["chosen_profile", "find_profile", "load_profile", "profile_on_top", "profiles"]
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,12 +60,15 @@ def profiles(settings: Settings | None = None) -> dict[str, Profile]:
     }
 
 
-def _tables(settings: Settings, own: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
+def _tables(
+    settings: Settings, own: Mapping[str, Any], alone: str | None = None
+) -> dict[str, tuple[dict[str, Any], str]]:
     """Whole tables by name, each with where it comes from.
 
     Args:
         settings: Say where added profiles are kept.
         own: Tables that stand on top.
+        alone: Name of one that stands on nothing of its own name.
     """
     below: dict[str, Any] = copy.deepcopy(_shipped())
     origins = dict.fromkeys(below, "shipped")
@@ -74,7 +77,9 @@ def _tables(settings: Settings, own: Mapping[str, Any]) -> dict[str, tuple[dict[
     raw: dict[str, Any] = dict(below)
     for name, table in own.items():
         # A table with the name of a profile that is there, and without `extends`, stands on top of that one.
-        stands_on_top = name in below and isinstance(table, Mapping) and table.get("extends") is None
+        stands_on_top = (
+            name in below and name != alone and isinstance(table, Mapping) and table.get("extends") is None
+        )
         raw[name] = _merged(below[name], table) if stands_on_top else table
         origins[name] = f"{origins[name]}, changed in config.toml" if stands_on_top else "config.toml"
     tables: dict[str, tuple[dict[str, Any], str]] = {}
@@ -155,9 +160,7 @@ def load_profile(name: str, settings: Settings | None = None) -> Profile:
     """
     settings = settings or load_settings()
     if "://" in name:
-        handed_out, table = handed_out_table(name, settings)
-        tables = _tables(settings, {**settings.profile, handed_out: table})
-        return read_profile(handed_out, tables[handed_out][0], name)
+        return profile_on_top(*handed_out_table(name, settings), name, settings)
     known = profiles(settings)
     if name not in known:
         raise SettingsError(
@@ -165,6 +168,16 @@ def load_profile(name: str, settings: Settings | None = None) -> Profile:
             hint=f"there are: {', '.join(known)}; or add [profile.{name}] to config.toml",
         )
     return known[name]
+
+
+def profile_on_top(name: str, table: Mapping[str, Any], origin: str, settings: Settings) -> Profile:
+    """The profile `name` that `table` describes, whatever else has this name.
+
+    Raises:
+        SettingsError: It cannot be read, or extends what is not there.
+    """
+    own = {**settings.profile, name: dict(table)}
+    return read_profile(name, _tables(settings, own, alone=name)[name][0], origin)
 
 
 def find_profile(settings: Settings | None = None, host: str | None = None) -> Profile:
