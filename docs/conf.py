@@ -83,6 +83,7 @@ PARTS = {
         "from-htmap",
         "htmap-tables",
     ],
+    "Sites": ["facilitators", "sites/chtc", "sites/ospool", "sites/cern", "sites/ligo", "sites/slurm"],
     "Reference": ["reference/python", "reference/command-line", "glossary", "reference/changes"],
     "Explanation": ["how-it-works", "values", "security", "architecture"],
 }
