@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from wingspan.maps import _keeper_events as ev
-from wingspan.maps._components import Components, WorkerStart
+from wingspan.maps._components import Components
 from wingspan.maps._deeds import COMPLETE
 from wingspan.maps._jobs import Job, Jobs
+from wingspan.maps._keeper_answers import Answers
 from wingspan.maps._lost import lost_components, why_lost
 from wingspan.maps._unserved import Unserved
 from wingspan.pools import Action, JobState
@@ -39,12 +40,10 @@ ASK_AFTER_SECONDS, ASK_AT_MOST_EVERY = 20.0, 600.0
 #: ones.
 MAX_REPAIRS, MAX_SUBSTITUTES = 3, 2
 MAX_FRUITLESS = 10  # so often workers are started anew without anything getting finished
-#: When workers that were just started have ended so often without a word, or so many refuse and none has
-#: succeeded, the user is told.
-MAX_SILENT_ENDS, TELLING_REFUSALS = 2, 3
-#: Records come so often from workers that are well, and so long is waited for records on their way when all
-#: jobs have ended and their claims are undone (s).
-SILENT_SECONDS, SETTLE_SECONDS = 20.0, 0.5
+#: When workers that were just started have ended so often without a word, the user is told.
+MAX_SILENT_ENDS = 2
+#: So long is waited for records on their way when all jobs have ended and their claims are undone (s).
+SETTLE_SECONDS = 0.5
 #: Jobs in these states cost a place in the queue and do nothing.
 _WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})
 #: What jobs in these states had claimed, they do not do now.
@@ -52,7 +51,7 @@ _LOST = frozenset({JobState.HELD, JobState.COMPLETED, JobState.REMOVED})
 _EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
 
-class KeeperState:
+class KeeperState(Answers):
     """What is known of a map and its jobs, and what follows from it.
 
     Attributes:
@@ -142,55 +141,6 @@ class KeeperState:
         if not self._ends_held_jobs:
             return []
         return [job for job in self.jobs.held if self.ends_when_held(job.pool)]
-
-    def refusal(self) -> ev.Refused | None:
-        """The newest workers have refused, and nobody can be hoped for who does better."""
-        first = self.entries[-1].first if self.entries else 0
-        newest = [start for start in self.components.newest_starts() if start.number >= first]
-        refused = [start for start in newest if start.refused is not None]
-        if not refused or any(start.productive for start in newest):
-            return None
-        if len(refused) < TELLING_REFUSALS and self.jobs.can_progress:
-            return None
-        return ev.Refused(refused[-1], len(refused))
-
-    def never_began(self) -> int | None:
-        """All workers have ended, and the newest ones without a sign of life: the first of these."""
-        if self.finished or not self.entries or self.entries[-1].external or self.jobs.live() or self.removed:
-            return None
-        workers = self.entries[-1].numbers
-        if any(self._starts_of(worker) for worker in workers) or workers[0] not in self.jobs.by_worker:
-            return None
-        return workers[0]
-
-    def at_work(self, stopped: Iterable[str]) -> set[int]:
-        """Components that workers are at, as far as they have said so; not those in `stopped` pools."""
-        return {
-            start.component
-            for start in self.components.newest_starts()
-            if start.component is not None
-            and (job := self.jobs.by_worker.get(start.number)) is not None
-            and job.state is JobState.RUNNING
-            and job.pool not in stopped
-        }
-
-    def questions(self, now: float) -> list[ev.Explain]:
-        """What pools are to be asked as it looks as if jobs did not get on."""
-        if self.finished:
-            return []
-        live, asked = self.jobs.live(), []
-        for kind in dict.fromkeys(job.pool for job in live):
-            jobs = [job for job in live if job.pool == kind]
-            fails = any(job.evictions for job in jobs)
-            at_work = any(job.state is JobState.RUNNING and self._starts_of(job.worker) for job in jobs)
-            if at_work and not fails and now - self.last_news < SILENT_SECONDS:
-                continue
-            moved = [job.since for job in jobs] + [entry.time for entry in self.entries if entry.pool == kind]
-            asked.append(ev.Explain(kind, 0.0 if fails else max(moved, default=0.0)))
-        return asked
-
-    def _starts_of(self, worker: int) -> list[WorkerStart]:
-        return self.components.starts_of.get(worker, [])
 
     # -- news ------------------------------------------------------------------------------------------------
 
