@@ -76,6 +76,7 @@ PARTS = {
         "stores",
         "personal-pool",
         "slurm",
+        "without-chirp",
         "profiles",
         "render",
         "lint",

@@ -92,6 +92,8 @@ class JobDescription:
         common_input_files: Local paths that are the same for all jobs: sent once to each execution point
             where the pool can.
         output_files: Paths in the job's working folder that come back. None: nothing.
+        keeps_output: A job that is sent off its machine keeps its output files, and finds them where it
+            starts again.
         working_dir: Folder on the access point that relative paths are relative to.
         environment: Environment variables of the job.
         stdout, stderr: Files for the job's output; ``"$(Process)"`` as in `arguments`.
@@ -127,6 +129,7 @@ class JobDescription:
     input_files: tuple[str, ...] = ()
     common_input_files: tuple[str, ...] = ()
     output_files: tuple[str, ...] | None = None
+    keeps_output: bool = False
     working_dir: Path | None = None
     environment: Mapping[str, str] = attrs.field(factory=dict)
     stdout: str | None = None

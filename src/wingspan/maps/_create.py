@@ -232,6 +232,7 @@ def _info_of(
         cancels=True,
         functions=2,  # its workers know what a round is that names another function
         needs=1,  # and one whose components need different things
+        shares=True,
         code=describe(func),
         made_in=working_folder(),
         n=0,

@@ -33,6 +33,7 @@ from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._kept import forget_checkpoints
 from wingspan.maps._losses import write_losses
 from wingspan.maps._results import Results
+from wingspan.maps._shares import forget
 from wingspan.pools import Action, JobEvent, JobWatcher, Pool
 from wingspan.pools.submissions import by_pool
 from wingspan.pools.waiting import Explainer
@@ -332,6 +333,7 @@ class Keeper(Follows):
     def _do_fold(self, _: ev.Fold) -> None:
         self.folder.fold(self.results.plans)
         forget_checkpoints(self.folder, self.results)
+        forget(self.folder.path)
 
     def _do_read_words(self, request: ev.ReadWords) -> ev.Event:
         return ev.WordsRead(request.worker, self._broken_start(request.worker)[1])

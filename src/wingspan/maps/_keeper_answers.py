@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from wingspan.maps import _keeper_events as ev
 from wingspan.maps._components import Components, WorkerStart
 from wingspan.maps._jobs import Job, Jobs
+from wingspan.maps._lines import found_closed
 from wingspan.pools import JobState
 from wingspan.pools.submissions import LoggedSubmission
 
@@ -19,7 +20,7 @@ SILENT_SECONDS = 20.0
 
 
 class Answers:
-    """The part of a `wingspan.maps._keeper_state.KeeperState` that answers questions; nothing changes by it."""
+    """The part of a `wingspan.maps._keeper_state.KeeperState` that answers questions, and changes nothing."""
 
     components: Components
     jobs: Jobs
@@ -49,6 +50,8 @@ class Answers:
         """All workers have ended, and the newest ones without a sign of life: the first of these."""
         if self.finished or not self.entries or self.entries[-1].external or self.jobs.live() or self.removed:
             return None
+        if found_closed(self.jobs) and not self.entries[-1].way:
+            return None  # others, which need no line, take their place
         workers = self.entries[-1].numbers
         if any(self._starts_of(worker) for worker in workers) or workers[0] not in self.jobs.by_worker:
             return None

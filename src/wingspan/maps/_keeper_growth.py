@@ -23,9 +23,6 @@ class Grows(Submits):
     _pilot_seen = False
     _held_before: frozenset[tuple[int, float]] = frozenset()
 
-    def _put(self, plan: rounds.Plan) -> bool:
-        raise NotImplementedError
-
     @property
     def _growth(self) -> Growth:
         if self._growths is None:

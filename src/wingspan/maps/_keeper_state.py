@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wingspan.maps import _keeper_events as ev
@@ -20,6 +20,7 @@ from wingspan.maps._components import Components
 from wingspan.maps._deeds import COMPLETE
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._keeper_answers import Answers
+from wingspan.maps._lines import Lines, found_closed, left_open
 from wingspan.maps._lost import lost_components, why_lost
 from wingspan.maps._unserved import Unserved
 from wingspan.pools import Action, JobState
@@ -73,7 +74,7 @@ class KeeperState(Answers):
     def __init__(self, components: Components, now: float, usual: Mapping[str, Any] = _EMPTY) -> None:
         self.components = components
         self.usual = usual
-        self._unserved = Unserved()
+        self._unserved, self._lines = Unserved(), Lines()
         self.jobs = Jobs()
         self.entries: tuple[LoggedSubmission, ...] = ()
         self.changed = False
@@ -103,6 +104,11 @@ class KeeperState(Answers):
     def is_due(self, now: float) -> bool:
         """There may be something to do at a `Due`."""
         return not self.tidied if self.finished else now >= self._next_reconcile
+
+    @property
+    def is_closed(self) -> bool:
+        """Some worker has found chirp switched off: from now on each gets its share beforehand."""
+        return found_closed(self.jobs)
 
     @property
     def finished(self) -> bool:
@@ -225,6 +231,7 @@ class KeeperState(Answers):
             yield ev.Revive()
         if live:
             yield from self._repair_lost()
+            yield from self._lines.due(self.components, self.entries, self.jobs, self._starts_of)
             yield from self._replace_held(live)
             if self._unserved.is_due(self.components, self.entries, self.jobs, self.usual, now):
                 yield ev.Submit(for_unserved=True)
@@ -263,11 +270,10 @@ class KeeperState(Answers):
             return
         for kind, by_owner in ((rounds.RESUME, True), (rounds.REPAIR, False)):
             names = frozenset(
-                start.name
+                name
                 for job in gone
                 if self.stopped_by_owner(job) is by_owner
-                for start in self._starts_of(job.worker)
-                if not start.left
+                for name in left_open(job, self._starts_of(job.worker), self.entries)
             )
             if names - self.repaired:
                 yield ev.ReadClaims(names, kind)
@@ -315,7 +321,7 @@ class KeeperState(Answers):
             self._were_replaced = False  # they were stopped by their owner
             return None
         newest = self.entries[-1]
-        if newest.external:
+        if newest.external or (self.is_closed and not newest.way):
             return None
         if self.components.finished != self._finished_before:
             self._finished_before, self._fruitless = self.components.finished, 0

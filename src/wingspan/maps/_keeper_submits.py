@@ -23,6 +23,7 @@ from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._needs import largest, options_for
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
+from wingspan.maps._shares import NOTE, Way, assign, check, release, way_of, write
 from wingspan.maps._unserved import unfinished_groups, unserved
 from wingspan.maps._worker_job import worker_job
 from wingspan.pools import Changed, Pool, get_pool
@@ -30,6 +31,7 @@ from wingspan.pools.profiles import submittable
 from wingspan.pools.submissions import by_pool
 from wingspan.worker import rounds
 from wingspan.worker.parts import NEEDS, needs_line
+from wingspan.worker.pilot import plan_for_rest
 
 __all__ = ["Submits"]
 
@@ -178,15 +180,26 @@ class Submits:
             if count < wanted:
                 notice(f"the site takes {counted(count, 'worker')} of {wanted:,} now: they do all of the map")
             left = count
-            for some, after in self._shares(pool, count, most):
-                first = self.folder.reserve_workers(some, pool.kind, pool.place)
+            way = self._way(options, pool)
+            for most_now, after in self._submissions_of(pool, count, most):
+                first, some = self.folder.reserve_workers(most_now, pool.kind, pool.place), most_now
+                given, sent = [], None
+                if way == "transfer":
+                    usual = self.options.as_dict()
+                    given = assign(self.folder, self.results, first, some, left, plain, usual)
+                    if not given:  # all that there is to do is in the hands of others
+                        self.folder.cancel_reservation(first)
+                        break
+                    some = len(given)
+                    sent = write(self.folder, self.results.plans, first, given)
                 if plain != {}:  # what no line says has the map's options
                     line = needs_line(self.folder.key, first, some, plain)
                     append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
-                job = attrs.evolve(worker_job(self.folder, options, pool, first, some), **after)
+                job = attrs.evolve(worker_job(self.folder, options, pool, first, some, way, sent), **after)
                 try:
                     submission = pool.submit(job)
                 except SubmitError:
+                    release(self.folder, first, given)
                     self.folder.cancel_reservation(first)
                     if left == count:
                         raise
@@ -198,6 +211,7 @@ class Submits:
                         place=pool.place,
                         for_held=for_held,
                         needs="all" if plain is None else plain or None,
+                        way=way if way != pool.transport or way == "transfer" else "",
                     )
                 if not self.folder.exists:
                     # The map was removed meanwhile. Nobody else knows of these jobs.
@@ -205,12 +219,38 @@ class Submits:
                         pool.act("remove", [submission], self.folder.path, "the map was removed")
                     raise self.folder.removed()
                 left -= some
+            if left == count:
+                return 0
             self._poll_jobs()
             self._newest_pool = pool
             self._follow(ev.Submitted(time.monotonic(), pool.kind))
             return count - left
 
-    def _shares(self, pool: Pool, count: int, most: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _way(self, options: Options, pool: Pool) -> Way:
+        """How the workers of this pool reach the map. Where they do so with shares, all is ready to be shared
+        out.
+        """
+        way = way_of(options, pool, is_closed=self.state.is_closed)
+        if way == "transfer":
+            check(self.folder)
+            self.results.poll()
+            self._go_beyond_pilot()
+            if NOTE not in self.folder.notes():
+                self.folder.note(NOTE)
+        return way
+
+    def _go_beyond_pilot(self) -> None:
+        """Publish what comes after a pilot that is finished: workers that see no rounds cannot do it."""
+        if self.options.pilot:
+            folder, usual = self.folder, self.options.as_dict()
+            plan = plan_for_rest(folder.transport, folder.key, self.results.plans, usual, 0)
+            if plan is not None:
+                self._put(plan)
+
+    def _put(self, plan: rounds.Plan) -> bool:
+        raise NotImplementedError
+
+    def _submissions_of(self, pool: Pool, count: int, most: int) -> Iterator[tuple[int, dict[str, Any]]]:
         """The submissions of `count` workers, `most` each: how many each has, and which jobs it starts after.
 
         Of a chain, where the scheduler knows the earlier maps' jobs, half of the workers start when these

@@ -83,6 +83,9 @@ class Options:
         environment: Locked Pixi environment that the map runs in: its name in the workspace of this folder,
             or a `wingspan.Environment`. None: the interpreter of this session, which the workers must have.
         profile: Site profile, ``"chtc"``; None: that of the machine, where the site's pool is used.
+        chirp: Whether jobs reach this machine by HTCondor's chirp while they run. False: each worker gets its
+            components beforehand, and brings back what it has done. None: as the profile says, and as it
+            turns out.
         switches: Names of what the profile lets one turn on, ``["want_ospool"]``.
         custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.``
             may be left out, strings are quoted for you.
@@ -133,6 +136,7 @@ class Options:
     requirements: str | None
     environment: Any
     profile: str | None
+    chirp: bool | None
     switches: tuple[str, ...]
     custom: Mapping[str, ClassAdValue]
     submit: Mapping[str, str]
@@ -176,6 +180,7 @@ class Options:
         requirements: str | EachOf[str | None] | None = None,
         environment: Any = None,
         profile: str | None = None,
+        chirp: bool | None = None,
         switches: Iterable[str] = (),
         custom: Mapping[str, ClassAdValue] | None = None,
         submit: Mapping[str, Any] | None = None,
@@ -219,6 +224,7 @@ class Options:
             max_idle=None if max_idle is None else positive("max_idle", max_idle),
             environment=environment,
             profile=profile,
+            chirp=None if chirp is None else _check_switch("chirp", chirp),
             switches=switches,
             custom=_check_custom(custom or {}),
             submit=_check_submit(submit or {}),

@@ -18,6 +18,7 @@ from typing import Any
 from wingspan.maps._components import MOST_ROUNDS, WorkerStart
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._records import Records, alone
+from wingspan.maps._shares import take_in
 from wingspan.worker import formats, rounds
 from wingspan.worker.history import OUTCOMES
 from wingspan.worker.transports import read_at
@@ -44,6 +45,7 @@ class Results(Records):
     def poll(self) -> bool:
         """Take in what was appended since the last call; True if there was anything."""
         changed = self._poll_rounds()
+        take_in(self._folder.path)
         try:
             with os.scandir(self._folder.path / "results") as entries:
                 # Plain files only: workers, and others who reach the folder, may put a link, a folder or a

@@ -14,7 +14,9 @@ from wingspan.maps._errors import InvalidInputs, MapDamaged
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
 from wingspan.maps._returning import WAITING_AT_SITE, comes_back, on_exit_remove
+from wingspan.maps._shares import ARRIVED, Way, way_of
 from wingspan.pools import Pool
+from wingspan.worker import shares
 from wingspan.worker.arriving import FIXED
 
 if TYPE_CHECKING:
@@ -36,8 +38,26 @@ def output_name(first: int, process: int | str, ending: str) -> str:
     return f"{first}+{process}.{ending}" if first else f"{process}.{ending}"
 
 
-def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, count: int) -> JobDescription:
-    """The job description of `count` workers, numbered from `first`."""
+def worker_job(
+    folder: MapFolder,
+    options: Options,
+    pool: Pool,
+    first: int,
+    count: int,
+    way: Way | None = None,
+    sent: Path | None = None,
+) -> JobDescription:
+    """The job description of `count` workers, numbered from `first`.
+
+    Args:
+        folder: The map's.
+        options: What they get.
+        pool: Where they run.
+        first: Number of the first.
+        count: How many.
+        way: How they reach the map; None: in the way of their pool.
+        sent: Folder with what is sent to each, where they reach it by ``"transfer"``.
+    """
     path = folder.path
     archive = str(path / "worker.pyz")
     returns = comes_back(folder, pool)
@@ -45,6 +65,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
     max_idle = options.max_idle
     if max_idle is None and returns is not None and not pool.own:
         max_idle = WAITING_AT_SITE
+    way = way or way_of(options, pool)
     executable, before, send = pool.launch()
     job = JobDescription(
         name=folder.info.tag,
@@ -53,7 +74,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         arguments=(
             *before,
             archive if pool.shares_files else "worker.pyz",
-            pool.transport,
+            way,
             str(path),
             str(first),
             "$(Process)",
@@ -70,7 +91,7 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         resources=resources_of(options),
         requirements=options.requirements,
         max_idle=max_idle,
-        io_proxy=pool.transport == "chirp",
+        io_proxy=way == "chirp",
         note=note_of(first, count),
         custom={"WingspanMap": folder.info.id, **options.custom},
         submit=submit,
@@ -78,7 +99,27 @@ def worker_job(folder: MapFolder, options: Options, pool: Pool, first: int, coun
         notify_user=options.notify_user,
         comes_back=returns,
     )
+    if way == "transfer":
+        job = _with_share(job, path, sent or path)
     return _inside(for_site(job, options, pool), folder, pool)
+
+
+def _with_share(job: JobDescription, path: Path, sent: Path) -> JobDescription:
+    """`job`, whose workers find their share in their scratch folders, and leave there what they have done."""
+    archives = [str(sent / shares.MAP), str(sent / f"{shares.SHARE}$(Process).zip")]
+    keeps = {
+        "checkpoint_exit_code": str(shares.EXIT_CHECKPOINT),
+        "transfer_checkpoint_files": shares.RECORDS,
+    }
+    return attrs.evolve(
+        job,
+        transfer_files=True,
+        input_files=(*job.input_files, *archives),
+        output_files=(shares.RECORDS,),
+        keeps_output=True,
+        working_dir=path / ARRIVED,
+        submit={**keeps, **job.submit},
+    )
 
 
 def _kept_files_of(folder: MapFolder) -> tuple[str, ...]:

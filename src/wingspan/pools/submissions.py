@@ -37,6 +37,8 @@ class LoggedSubmission(Submission):
         for_held: Of a map: these workers take the place of others that are held.
         external: A person has submitted the jobs with the scheduler's own commands.
         needs: Of a map: what these workers need beyond the map's options; ``"all"``: they do everything.
+        way: Of a map: how these workers reach it, where that is not the pool's own way: ``"transfer"`` or
+            ``"file"``.
     """
 
     first: int
@@ -46,6 +48,7 @@ class LoggedSubmission(Submission):
     for_held: bool = False
     external: bool = False
     needs: Any = None
+    way: str = ""
 
     @property
     def numbers(self) -> range:
@@ -72,6 +75,7 @@ class LoggedSubmission(Submission):
             for_held=bool(entry.get("for_held")),
             external=bool(entry.get(_EXTERNAL)),
             needs=entry.get("needs"),
+            way=str(entry.get("way") or ""),
         )
         if not read.pool or not read.cluster or min(read.count, read.first, read.inputs) < 0:
             raise ValueError(f"no submission: {entry!r}")
@@ -85,6 +89,7 @@ class LoggedSubmission(Submission):
             "for_held": self.for_held,
             _EXTERNAL: self.external,
             "needs": self.needs,
+            "way": self.way,
         }
         return {
             "pool": self.pool,
@@ -134,6 +139,7 @@ class SubmissionLog:
         for_held: bool = False,
         external: bool = False,
         needs: Any = None,
+        way: str = "",
     ) -> None:
         """Write down jobs that a pool took; the arguments are those of `LoggedSubmission`.
 
@@ -151,6 +157,7 @@ class SubmissionLog:
             for_held=for_held,
             external=external,
             needs=needs,
+            way=way,
         )
         self._log.append(logged.to_json())
 

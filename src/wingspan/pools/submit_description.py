@@ -289,8 +289,8 @@ def _transfer(job: JobDescription, common_files: bool) -> list[tuple[str, str | 
     inputs = job.input_files if common_files else (*job.common_input_files, *job.input_files)
     return [
         ("should_transfer_files", "YES"),
-        ("when_to_transfer_output", "ON_EXIT"),
-        ("transfer_input_files", submit_value(", ".join(inputs)) if inputs else None),
+        ("when_to_transfer_output", "ON_EXIT_OR_EVICT" if job.keeps_output else "ON_EXIT"),
+        ("transfer_input_files", _value(", ".join(inputs)) if inputs else None),
         # HTCondor 25.14: sent once to each execution point and hard-linked into each job there.
         ("MY.CommonInputFiles", classad_literal(", ".join(common)) if common else None),
         ("transfer_output_files", _value(", ".join(job.output_files)) if job.output_files else '""'),

@@ -9,7 +9,7 @@ import struct
 from htchirp import HTChirp
 
 from . import trust
-from .transports import Gone, write_all
+from .transports import Gone, NoLine, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,6 +125,11 @@ class ChirpTransport(object):
             if path == "map.json":
                 raise Gone(self.folder)
             raise FileNotFoundError(errno.ENOENT, "no such file on the access point", self._whole(path))
+        except HTChirp.InvalidRequest as error:
+            if path == "map.json":
+                # The channel is there for other purposes, and opens no files: ENABLE_CHIRP_IO is off.
+                raise NoLine("HTCondor opens no files for jobs here (%s)" % type(error).__name__)
+            raise
 
     def _close(self, descriptor: "int") -> "None":
         self._chirp._close(descriptor)

@@ -8,11 +8,17 @@ if TYPE_CHECKING:
 
 
 def connect(name: "str", folder: "str") -> "Transport":
-    """The transport called `name` (``"file"`` or ``"chirp"``) to the map in `folder`."""
+    """The transport called `name` to the map in `folder`: ``"file"``, ``"chirp"``, or ``"transfer"``, whose
+    folder is the job's own.
+    """
     if name == "chirp":
         from .chirp import ChirpTransport
 
         return ChirpTransport(folder)
+    if name == "transfer":
+        from .shares import ShareTransport
+
+        return ShareTransport(folder)
     from .transports import FileTransport
 
     return FileTransport(folder)

@@ -5,6 +5,7 @@ import os
 import sys
 
 from .connecting import connect
+from .scratch import scratch_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ EXIT_TRY_AGAIN = 75
 #: Nothing can be done yet: HTCondor starts the worker again after a pause. (Of the codes that programs may
 #: choose, it is the one that checkpoints have: such a job is no worker.)
 EXIT_LATER = 85
+#: EX_PROTOCOL: chirp is switched off for this job: workers must be given their shares beforehand.
+EXIT_NO_LINE = 76
 
 
 def work(
@@ -37,12 +40,17 @@ def work(
     from .supervisor import Stopped, Supervisor
 
     try:
+        if transport_name == "transfer":
+            from .shares import CHECKPOINT_SECONDS, unpack
+
+            folder = unpack(scratch_folder())
+            supervisor_arguments.setdefault("retires", CHECKPOINT_SECONDS)
         transport = connect(transport_name, folder)
     except Exception as error:
         sys.stderr.write(
             "wingspan worker: cannot reach the map's folder by %s: %s\n" % (transport_name, error)
         )
-        return 74  # EX_IOERR
+        return EXIT_NO_LINE if transport_name == "chirp" else 74  # EX_IOERR
     supervisor = None
     try:
         info = json.loads(transport.read("map.json").decode())
@@ -60,11 +68,14 @@ def work(
             return EXIT_REFUSED
         if not supervisor.run(facts, function):
             return EXIT_REFUSED
-        return EXIT_LATER if supervisor.came_early and "_CONDOR_SCRATCH_DIR" in os.environ else 0
+        return _code_at_the_end(transport_name, supervisor)
     except Stopped:
         return 0
     except transports.Gone:
         return EXIT_GONE
+    except transports.NoLine as error:
+        sys.stderr.write("wingspan worker: %s\n" % error)
+        return EXIT_NO_LINE
     except Exception as error:
         if transport_name == "file" and (supervisor is None or not os.path.isdir(folder)):
             raise
@@ -81,14 +92,30 @@ def work(
             sys.stderr.write("wingspan worker: and this cannot be told either\n")
         return EXIT_TRY_AGAIN
     finally:
+        if transport_name == "transfer" and supervisor is not None:
+            _finish(transport, supervisor)
         transport.close()
+
+
+def _code_at_the_end(transport_name: "str", supervisor: "Supervisor") -> "int":
+    """The exit code of a worker that has ended in order."""
+    if supervisor.came_early and "_CONDOR_SCRATCH_DIR" in os.environ:
+        return EXIT_LATER
+    if transport_name == "transfer" and supervisor.retired_early and not supervisor.stop:
+        from .shares import EXIT_CHECKPOINT
+
+        return EXIT_CHECKPOINT
+    return 0
+
+
+def _finish(transport: "Any", supervisor: "Supervisor") -> "None":
+    is_done = not (supervisor.stop or supervisor.retired_early or supervisor.refused)
+    transport.finish(supervisor.name, is_done)
 
 
 def _facts_of_this_worker() -> "Dict[str, Any]":
     """The facts that it records before anything else."""
     import socket
-
-    from .scratch import scratch_folder
 
     return {
         "host": socket.gethostname(),

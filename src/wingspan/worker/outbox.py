@@ -122,9 +122,10 @@ class Outbox(object):
                     pass  # the round is folded: everything of it was finished, by somebody
 
 
-def first_free_name(transport: "Transport", worker: "int") -> "str":
-    """The name of this start of a worker: its results file is made, and nobody else has it."""
-    start = 0
+def first_free_name(transport: "Transport", worker: "int", start: "int" = 0) -> "str":
+    """The name of this start of a worker, the first that is free from number `start` on: its results file is
+    made, and nobody else has it.
+    """
     while True:
         name = "%d.%d" % (worker, start)
         if transport.create_exclusively("results/" + name, b""):

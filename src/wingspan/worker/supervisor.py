@@ -94,7 +94,7 @@ class Supervisor(SignsOfLife):
         #: File of the function that the executor has.
         self.loaded = rounds.FUNCTION
         self.not_for_executor = not_for_executor
-        self.name = first_free_name(transport, worker)
+        self.name = first_free_name(transport, worker, info.get("first_start", 0))
         self.setting = dict(setting or {}, files=setting_of(transport, info, self.name))
         self.outbox = Outbox(transport, key, self.name)
         self.source = WorkSource.of_map(info, transport, key, worker, self.name)
@@ -115,6 +115,8 @@ class Supervisor(SignsOfLife):
         self.refused = self.stop = self.flush_now = False
         #: It has left before all inputs were there.
         self.came_early = False
+        #: It took no more work because its time was over.
+        self.retired_early = False
         self.seconds = 0.0
         self.announced = self.given_up = -1
         self.next_look = time.monotonic() + self._look_seconds()
@@ -149,6 +151,7 @@ class Supervisor(SignsOfLife):
                     if self.block is not None:
                         continue
                     if self._retires():
+                        self.retired_early = True
                         break
                     if self.source.waits():
                         if not self._is_told_to_end():

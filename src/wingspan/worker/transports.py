@@ -51,6 +51,10 @@ class Gone(Exception):
     """The map's folder does not exist any more, because the map was removed."""
 
 
+class NoLine(Exception):
+    """This machine lets no job reach its map's folder."""
+
+
 def read_at(descriptor: "int", length: "int", offset: "int") -> "bytes":
     """`length` bytes from `offset` of an open file; fewer only where the file ends."""
     if length <= _ONE_CALL:

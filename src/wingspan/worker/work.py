@@ -36,6 +36,7 @@ class WorkSource(object):
         key: The map's.
         worker: Number of the worker.
         name: Of this start of it.
+        share: See `shares`.
         retries: How often a component that fails is tried again.
         lease: How long another worker may be silent (s).
         usual: What the map's options ask for.
@@ -51,6 +52,7 @@ class WorkSource(object):
         lease: "float",
         usual: "Optional[Mapping[str, Any]]" = None,
         coming: "Optional[Union[Coming, Chained]]" = None,
+        share: "Optional[Mapping[str, Sequence[Sequence[int]]]]" = None,
     ) -> "None":
         self._transport = transport
         self._key = key
@@ -58,6 +60,8 @@ class WorkSource(object):
         self._name = name
         self._retries = retries
         self._lease = lease
+        #: The blocks that it does and no others, by round, where these were fixed beforehand (`shares`).
+        self._share = share
         self.usual: "Mapping[str, Any]" = usual or {}
         #: What this worker has beyond that; None: it does everything. Read when a round asks for it.
         self._needs: "Optional[Mapping[str, Any]]" = {}
@@ -84,7 +88,8 @@ class WorkSource(object):
         """For the map that ``map.json`` says this of."""
         lease, retries = info.get("lease_seconds", formats.LEASE_SECONDS), info.get("retries", 0)
         coming = coming_of(info, transport, lease, name)
-        return cls(transport, key, worker, name, retries, lease, info.get("options", {}), coming)
+        usual, share = info.get("options", {}), info.get("share")
+        return cls(transport, key, worker, name, retries, lease, usual, coming, share)
 
     # -- rounds ----------------------------------------------------------------------------------------------
 
@@ -182,6 +187,8 @@ class WorkSource(object):
     def _candidate(self, state: "Round") -> "Optional[int]":
         """A block that is probably free; None if all are claimed."""
         if state.position is None and not state.mine:
+            if self._share is not None:
+                return self._candidate_of_share(state, self._share)
             mine = [part for part in state.plan.parts if part.blocks and self._is_mine(part)]
             state.mine = [(part.first_block, part.first_block + part.blocks) for part in mine]
             if not mine:
@@ -205,6 +212,18 @@ class WorkSource(object):
             state.position, state.stop = free
         state.position += 1
         return state.position - 1
+
+    def _candidate_of_share(
+        self, state: "Round", share: "Mapping[str, Sequence[Sequence[int]]]"
+    ) -> "Optional[int]":
+        """The first block of what was fixed beforehand; None if that has none of this round."""
+        state.mine = [(first, stop) for first, stop in share.get(str(state.number), ())]
+        if not state.mine:
+            state.exhausted = True
+            return None
+        first, state.stop = state.mine[0]
+        state.position = first + 1
+        return first
 
     def _throw(self, sides: "int") -> "int":
         """A number below `sides`, so that workers do not all choose the same. (The module random takes longer
@@ -370,6 +389,8 @@ class WorkSource(object):
         access point does not depend on how many workers there are; only for a worker that was lost, more is
         looked at.
         """
+        if self._share is not None:
+            return False  # what others do, and what is published, is not seen here
         if self._load_rounds():
             return True
         if all(state.folded for state in self._rounds.values()):

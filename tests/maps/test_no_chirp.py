@@ -1,0 +1,127 @@
+"""Maps on a pool whose jobs cannot speak with the access point: no chirp, and no disk that is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import wingspan
+from _waiting import PATIENCE, until
+from wingspan import ComponentStatus, Options
+from wingspan.maps import MapError
+from wingspan.pools.htcondor import PersonalHTCondorPool
+from wingspan.pools.personal import PersonalPool
+
+pytestmark = pytest.mark.htcondor
+
+
+class _Elsewhere(PersonalHTCondorPool):
+    """The personal pool, as if its machines were others."""
+
+    shares_files = False
+
+
+@pytest.fixture(autouse=True)
+def pool(personal_pool: PersonalPool, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> _Elsewhere:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    (data_dir / "personal-pool").symlink_to(personal_pool.directory)
+    elsewhere = _Elsewhere()
+    monkeypatch.setattr("wingspan.maps._keeper_submits.get_pool", lambda kind, place=None: elsewhere)
+    return elsewhere
+
+
+@contextmanager
+def without_chirp(pool: _Elsewhere) -> Iterator[None]:
+    """Jobs that start meanwhile have no chirp: HTCondor's starters read the configuration when they begin."""
+    file = pool.personal.config_file
+    text = file.read_text()
+    try:
+        file.write_text(f"{text}\nENABLE_CHIRP = false\n")
+        yield
+    finally:
+        file.write_text(text)
+
+
+def test_each_worker_gets_its_share_beforehand(
+    pool: _Elsewhere, tmp_path: Path, gate: SimpleNamespace
+) -> None:
+    """Outputs, what is printed, files, errors and retries come back by file transfer. A worker that is sent
+    off
+    its machine keeps what it has done: no component that was finished is done again.
+    """
+    log, wait = str(tmp_path / "done"), gate.wait
+
+    def work(x: int) -> int:
+        component = wingspan.component()
+        if x == 1:
+            Path(log + ".begun").touch()
+            wait()
+        with Path(log).open("a") as file:
+            file.write(f"{x} ")
+        print("printed", x)
+        Path("file").write_text(str(x))
+        component.transfer_output_files("file")
+        if x == 3 and component.attempt == 1:
+            raise ValueError("once")
+        return 2 * x
+
+    options = Options(chirp=False, workers=1, retries=1)
+    m = wingspan.map(work, range(5), tag="shares", pool=pool, options=options)
+    until(Path(log + ".begun").exists, "the second component has begun")
+    assert m.statuses == [ComponentStatus.IDLE] * 5
+    m.vacate()
+    until(lambda: "\n004 (" in (m.path / "events.log").read_text(), "it was sent away")
+    gate.open()
+    m.wait(timeout=PATIENCE)
+    assert list(m) == [0, 2, 4, 6, 8]
+    assert m.stdout(2) == "printed 2\n"
+    assert [(m.output_files[x] / "file").read_text() for x in range(5)] == list("01234")
+    assert sorted(Path(log).read_text().split()) == list("012334")
+    assert any("chirp is switched off" in note for note in m._folder.notes())
+    until(lambda: m.wait().is_done and not (m.path / "shares").exists(), "what was sent is gone")
+    m.rerun([4])
+    m.wait(timeout=PATIENCE)
+    assert Path(log).read_text().split()[-1] == "4"
+
+
+def test_chirp_is_switched_off_half_way(pool: _Elsewhere, tmp_path: Path, gate: SimpleNamespace) -> None:
+    """What a worker has done by chirp counts; it finds chirp switched off when it is started again, and says
+    so;
+    the rest is done by workers that need none. Nothing is lost, and what was finished is not done again.
+    """
+    log, wait = str(tmp_path / "done"), gate.wait
+
+    def work(x: int) -> int:
+        if x == 2:
+            wait()
+        with Path(log).open("a") as file:
+            file.write(f"{x} ")
+        return x
+
+    m = wingspan.map(work, range(6), tag="half-way", pool=pool, options=Options(workers=1))
+    until(lambda: m.statuses[2] is ComponentStatus.RUNNING, "two are done, by chirp")
+    with without_chirp(pool):
+        m.vacate()
+        until(lambda: "\n004 (" in (m.path / "events.log").read_text(), "it was sent away")
+        gate.open()
+        m.wait(timeout=PATIENCE)
+    assert list(m) == list(range(6))
+    assert sorted(Path(log).read_text().split()) == list("012345")
+    assert [one.way for one in m._folder.submissions.entries()] == ["", "transfer"]
+
+
+def test_what_needs_a_line_is_refused(pool: _Elsewhere, tmp_path: Path) -> None:
+    """A map that cannot be done without a line says so at once, and what to do."""
+    (tmp_path / "input").write_text("")
+    with pytest.raises(MapError, match=r"files that its components read .* chirp is switched off") as told:
+        wingspan.map(
+            lambda path: 0,
+            [wingspan.TransferPath(tmp_path / "input")],
+            pool=pool,
+            options=Options(chirp=False),
+        )
+    assert "osdf:///" in str(told.value)
