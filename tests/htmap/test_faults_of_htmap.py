@@ -289,6 +289,21 @@ def test_18_what_failed_is_done_again_with_other_options():
     assert asked == {0: 256, 1: 512, 2: 256}
 
 
+def test_18_what_is_held_is_done_again(gate):
+    """`rerun` names a held component, and it goes on, though the jobs that were held for it are not
+    released."""
+    wait = gate.wait
+    m = htmap.map(lambda x: wait() or x, [5, 6])
+    until(lambda: htmap.ComponentStatus.RUNNING in m.component_statuses, "a component that runs")
+    m.hold()
+    until(lambda: set(m.component_statuses) == {htmap.ComponentStatus.HELD}, "held components")
+    gate.open()
+    m.rerun([0])
+    assert m.get(0, timeout=PATIENCE) == 5
+    m.rerun()
+    assert list(m) == [5, 6]
+
+
 def test_19_checkpoints_survive_more_than_evictions(gate):
     """A component that is begun anew finds its files as they were, after a vacate and after a crash."""
     wait = gate.wait

@@ -57,6 +57,34 @@ def test_a_component_that_takes_too_long_is_ended(tmp_path):
     until(lambda: not any(map(is_alive, pids)), "the end of its children")
 
 
+def test_what_took_too_long_is_done_again_with_more_time(tmp_path):
+    """Another limit is for the components that are done again, in Python and on the command line, and none
+    at all is one, too; the others keep theirs."""
+
+    def work(x):
+        while x and not (tmp_path / "gate").exists():
+            time.sleep(0.02)
+        return x
+
+    m = wingspan.map(
+        work, range(3), tag="timed", pool="local", options=Options(component_timeout=0.5, workers=1)
+    )
+    m.wait(errors_ok=True)
+    words = ["rerun", "timed", "1", "--component-timeout", "1s"]
+    CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False)
+    m.wait(errors_ok=True)
+    assert "longer than 1 s" in m.errors[1].text
+    m.rerun([2], options=Options(component_timeout=None))
+    until(lambda: m.statuses[2] is RUNNING, "a component that runs")
+    (tmp_path / "gate").touch()
+    assert m[2] == 2
+    assert {one.components: one.options.component_timeout for one in m.requests} == {
+        (0,): 0.5,
+        (1,): 1,
+        (2,): None,
+    }
+
+
 def test_of_many_fast_components_the_slow_one_is_found():
     """Where outputs are gathered, too, the limit hits the component that is stuck."""
 

@@ -155,6 +155,9 @@ class _Components(_RangeType):
 @click.option(
     "--cpus", type=click.IntRange(min=1), metavar="N", help="They ask for so many cores from now on."
 )
+@click.option(
+    "--component-timeout", "timeout", metavar="TIME", help="Each of them may take so long from now on: 30min."
+)
 def rerun(
     *,
     tag: str,
@@ -166,6 +169,7 @@ def rerun(
     memory: str | None,
     disk: str | None,
     cpus: int | None,
+    timeout: str | None,
 ) -> None:
     """Do components of a map again: numbers and ranges (7 3-9), or those that have no output.
 
@@ -197,7 +201,12 @@ def rerun(
     if function is not None and current:
         raise click.UsageError("give --function or --with-current-inputs, not both")
     func = import_function(function) if function else current_function(one.functions[-1]) if current else None
-    asked: dict[str, Any] = {"request_memory": memory, "request_disk": disk, "request_cpus": cpus}
+    asked: dict[str, Any] = {
+        "request_memory": memory,
+        "request_disk": disk,
+        "request_cpus": cpus,
+        "component_timeout": timeout,
+    }
     given = {name: value for name, value in asked.items() if value is not None}
     with notes():
         again = one.rerun(chosen, function=func, options=wingspan.Options(**given) if given else None)

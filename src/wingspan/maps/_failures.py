@@ -105,7 +105,7 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
             "ComponentTimeout",
             fields.get("message", ""),
             "is it stuck? What it printed and said of its progress tells; "
-            "else make the map again with more: Options(component_timeout=…)",
+            "else do it again with more: m.rerun(m.errors, options=Options(component_timeout=…))",
         )
     if stage == "lost":
         return (

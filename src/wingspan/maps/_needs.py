@@ -221,7 +221,7 @@ def largest(options: Options, plans: Mapping[int, rounds.Plan]) -> Resources:
 
 
 #: Options that components may be done again with, beside those of `PER_COMPONENT`.
-_FOR_RERUN = frozenset({"custom", "submit", "profile", "switches"})
+_FOR_RERUN = frozenset({"component_timeout", "custom", "submit", "profile", "switches"})
 
 
 def changed_needs(usual: Options, changes: Options) -> Callable[[Mapping[str, Any]], dict[str, Any]]:

@@ -4,7 +4,7 @@ from . import rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterable, List, Mapping, Optional, Sequence, Tuple
+    from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 
 class Block(object):
@@ -12,7 +12,8 @@ class Block(object):
 
     One that is to be done `alone` may hold what took an earlier worker down: nothing is claimed or kept back
     beside it. A `single` one is of a round whose components are claimed one by one. What fails in one that
-    `may_retry` has attempts left. `functions` are the files of the functions of its runs.
+    `may_retry` has attempts left. `functions` are the files of the functions of its runs, `needs` is what its
+    components need.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Block(object):
         single: "bool",
         functions: "Sequence[str]" = (),
         may_retry: "bool" = True,
+        needs: "Optional[Mapping[str, Any]]" = None,
     ) -> "None":
         self.round = number
         self.number = block
@@ -33,6 +35,7 @@ class Block(object):
         self.alone = alone
         self.single = single
         self.may_retry = may_retry
+        self.needs: "Mapping[str, Any]" = needs or {}
         self._runs = list(runs)
         self._functions = list(functions) or [rounds.FUNCTION] * len(self._runs)
         self.remaining = sum(stop - first for first, stop in runs)

@@ -9,7 +9,7 @@ from .measures import family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, Mapping, Optional
 
     from .child import Executor
 
@@ -18,16 +18,19 @@ class TimeLimit(object):
     """The limit that the map's owner has set (``Options(component_timeout=…)``).
 
     Args:
-        seconds: So long a component may take; None: as long as it likes.
+        seconds: So long a component may take that has no limit of its own; None: as long as it likes.
     """
 
     def __init__(self, seconds: "Optional[float]") -> "None":
-        self._seconds = seconds
+        self._usual = self._seconds = seconds
         self._killed: "Optional[int]" = None
 
-    def enforce(self, process: "Executor") -> "None":
-        """Kill the executor, with what it has started, if its component takes longer."""
-        if self._seconds is None or self._killed is not None:
+    def enforce(self, process: "Executor", needs: "Mapping[str, Any]") -> "None":
+        """Kill the executor, with what it has started, if its component, which needs this, takes longer."""
+        if self._killed is not None:
+            return
+        self._seconds = needs.get("component_timeout", self._usual)
+        if self._seconds is None:
             return
         component, _, _, started = process.board.get()[:4]
         if component == -1 or time.time() - started <= self._seconds:

@@ -319,7 +319,7 @@ class Supervisor(SignsOfLife):
             raise Stopped()
         now = time.monotonic()
         self.memory.enforce(process.pid, now)
-        self.time_limit.enforce(process)
+        self.time_limit.enforce(process, self.chunks[0].block.needs)
         self.gpus.look(process.board, now)
         wait = min(self.outbox.due(now), ANNOUNCE_SECONDS)
         writers = [process.commands] if process.pending else []

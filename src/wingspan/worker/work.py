@@ -276,7 +276,7 @@ class WorkSource(object):
             ]
             runs = rounds.ranges_of(components)
         attempt = self._attempt(runs[0][0], state.number) if runs and state.number else 0
-        plan = state.plan
+        plan, part = state.plan, state.plan.part_of(block)
         plans = {number: one.plan for number, one in self._rounds.items()}
         runs, functions = with_functions(plans, runs, state.number)
         made = Block(
@@ -286,7 +286,8 @@ class WorkSource(object):
             runs,
             alone=plan.kind == rounds.REPAIR
             or (self.coming is not None and self.coming.alone and self.coming.rules(state)),
-            single=plan.part_of(block).block_size == 1,
+            single=part.block_size == 1,
+            needs=part.needs,
             functions=functions,
             may_retry=attempt < self._retries,
         )
