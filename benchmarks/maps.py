@@ -3,6 +3,8 @@
     python benchmarks/maps.py personal            # starts a personal pool of its own, 4 slots
     python benchmarks/maps.py local               # cold Python processes, 2 workers, and the warm round trip
     python benchmarks/maps.py start               # import wingspan, wingspan --help
+    python benchmarks/maps.py many --components 10000000   # a map of so many no-ops on local
+    python benchmarks/maps.py worker              # processor time of a worker that does one component
 
 Everything is kept in a temporary data folder. Each figure names what it measures; `repeat` runs are made and
 all are printed, so that a reader sees the spread.
@@ -124,13 +126,87 @@ def _start(repeat: int) -> dict[str, object]:
     }
 
 
+#: Prints what was measured in a process of its own, whose peak of memory is that of the access point.
+_MANY = """
+import json, os, resource, sys, time
+import wingspan
+
+n, tag, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+begin = time.perf_counter()
+if what == "make":
+    m = wingspan.map(lambda x: None, range(n), pool="local", tag=tag, options=wingspan.Options(workers=2))
+    made = time.perf_counter() - begin
+    m.wait()
+else:
+    m = wingspan.load(tag)
+    made = time.perf_counter() - begin
+    if what == "last":
+        assert m[n - 1] is None
+    else:
+        print(m.status(), file=sys.stderr)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({
+    "made_s": round(made, 3),
+    "done_s": round(time.perf_counter() - begin, 3),
+    "cpu_s": round(used.ru_utime + used.ru_stime, 3),
+    "peak_MiB": used.ru_maxrss // 1024,
+}))
+"""
+
+
+def _many(repeat: int, components: int) -> dict[str, object]:
+    """A map of so many no-ops: made and waited for, then opened again in another process."""
+
+    def told(tag: str, what: str) -> object:
+        command = [sys.executable, "-c", _MANY, str(components), tag, what]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return json.loads(done.stdout)
+
+    runs = []
+    for number in range(repeat):
+        tag = f"many-{number}"
+        what = ("make", "last", "last", "status", "status")
+        runs.append([{one: told(tag, one)} for one in what])
+    import wingspan
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", "import wingspan.maps._map"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wingspan.clean(all=True)
+    imports = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"components": components, "runs": runs, "imports_alone_cpu_s": round(imports, 3)}
+
+
+def _worker(repeat: int) -> dict[str, object]:
+    """Processor time of a cold worker, both its processes, that does one component; of a bare Python, too."""
+    import wingspan
+
+    def cpu(*command: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    bare, workers = [], []
+    for _ in range(max(10, repeat)):
+        m = wingspan.map(lambda x: None, [0], pool="local", options=wingspan.Options(workers=0))
+        workers.append(cpu(sys.executable, str(m.path / "worker.pyz"), "file", str(m.path), "1000000", "0"))
+        m.wait()
+        bare.append(cpu(sys.executable, "-c", "pass"))
+    return {
+        "worker_cpu_ms": [round(1e3 * one, 1) for one in sorted(workers)],
+        "bare_python_cpu_ms": [round(1e3 * one, 1) for one in sorted(bare)],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["personal", "local", "start"])
+    parser.add_argument("what", choices=["personal", "local", "start", "many", "worker"])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 50, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--components", type=int, default=1_000_000, help="of many")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wingspan-benchmark-") as folder:
         os.environ["WINGSPAN_DATA_DIR"] = str(Path(folder) / "data")
@@ -139,6 +215,8 @@ def main() -> None:
             "personal": lambda: _personal(options.repeat, options.sizes),
             "local": lambda: _local(options.repeat),
             "start": lambda: _start(options.repeat),
+            "many": lambda: _many(options.repeat, options.components),
+            "worker": lambda: _worker(options.repeat),
         }[options.what]()
         machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load_before": begin}
         print(json.dumps({"what": options.what, "machine": machine, "figures": measured}, indent=1))

@@ -153,7 +153,7 @@ def test_a_component_that_takes_too_long_is_ended_once(executor):
     """The component is named once, and what is told of it says how long it might have taken."""
     limit = limits.TimeLimit(90.0)
     executor.board.set(7, 1, 1, time.time() - 1000)
-    limit.enforce(executor)
+    limit.enforce(executor, {})
     assert os.WTERMSIG(executor.wait()) == signal.SIGKILL
     assert (limit.killed(), limit.killed()) == (7, None)
     told = limit.failure()
@@ -167,7 +167,7 @@ def test_a_component_that_may_go_on_is_left_alone(executor, seconds, component, 
     """There is no limit, no component, or there is time left."""
     limit = limits.TimeLimit(seconds)
     executor.board.set(component, 1, 1, time.time() - since)
-    limit.enforce(executor)
+    limit.enforce(executor, {})
     assert limit.killed() is None
     os.kill(executor.pid, signal.SIGTERM)
     assert os.WTERMSIG(executor.wait()) == signal.SIGTERM
