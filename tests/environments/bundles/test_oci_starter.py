@@ -53,12 +53,12 @@ PROGRAMS = {"dash", "bash", "sleep", "cat", "env", "true", "unshare"}
 
 
 @pytest.fixture
-def build_little(build: Build, public_folder: Path) -> Callable[[], Bundle]:
+def build_little(build: Build, public_folder: Path) -> Callable[..., Bundle]:
     """Builds an archive whose system is the usual one, less all programs but a few: it is quickly
     unpacked.
     """
 
-    def make() -> Bundle:
+    def make(environment: str = "small") -> Bundle:
         base, system = public_folder / "little-system", debian_base()
         if not base.exists():
 
@@ -69,7 +69,7 @@ def build_little(build: Build, public_folder: Path) -> Callable[[], Bundle]:
                 return {n for n in files - PROGRAMS if not re.match(r"ld-linux|lib\w+\.so", n)}
 
             shutil.copytree(system, base, symlinks=True, ignore=useless)
-        return build("small", "oci", base=base)
+        return build(environment, "oci", base=base)
 
     return make
 
@@ -217,7 +217,11 @@ def test_by_apptainer(
 @pytest.mark.podman
 @pytest.mark.parametrize("ordinary", [False, True])
 def test_by_podman(
-    ordinary: bool, build: Build, job_folder: Path, podman: None, as_ordinary_user: AsUser
+    ordinary: bool,
+    build_little: Callable[..., Bundle],
+    job_folder: Path,
+    podman: None,
+    as_ordinary_user: AsUser,
 ) -> None:
     """podman runs it where there is no Apptainer, as root and for a user without subordinate numbers;
     nothing of it stays.
@@ -228,8 +232,9 @@ def test_by_podman(
     old = Path(
         subprocess.run(user(["sh", "-c", stale]), capture_output=True, text=True, check=True).stdout.strip()
     )
+    bundle = build_little("wheels")
     for _ in range(2):  # the second time it is remembered what works
-        done = run(build("wheels", "oci"), ["python", "-c", PROBE], job_folder, user=user)
+        done = run(bundle, ["python", "-c", PROBE], job_folder, user=user)
         uid, inside = answered(done, job_folder)
         assert uid == (65534 if ordinary and os.geteuid() == 0 else os.geteuid())
         assert inside == "podman"
@@ -238,11 +243,11 @@ def test_by_podman(
     assert not old.exists()
 
 
-def test_by_docker(build: Build, job_folder: Path, docker: str) -> None:
+def test_by_docker(build_little: Callable[..., Bundle], job_folder: Path, docker: str) -> None:
     """A Docker daemon loads it once, and runs it as the job's user; what it has loaded is not loaded
     again.
     """
-    bundle = build("wheels", "oci")
+    bundle = build_little("wheels")
     for _ in range(2):
         done = run(bundle, ["python", "-c", PROBE], job_folder, method="docker", path=os.environ["PATH"])
         uid, inside = answered(done, job_folder)
@@ -253,7 +258,7 @@ def test_by_docker(build: Build, job_folder: Path, docker: str) -> None:
 
 @pytest.mark.podman
 def test_podman_passes_on_exit_codes_and_input(
-    build_little: Callable[[], Bundle], job_folder: Path, podman: None
+    build_little: Callable[..., Bundle], job_folder: Path, podman: None
 ) -> None:
     """The exit code is the command's, and what it prints comes apart as output and errors."""
     script = "echo out; echo err >&2; exit 7"
@@ -267,7 +272,7 @@ def test_podman_passes_on_exit_codes_and_input(
 def test_podman_is_ended_with_its_job(
     ordinary: bool,
     answers: bool,
-    build_little: Callable[[], Bundle],
+    build_little: Callable[..., Bundle],
     job_folder: Path,
     podman: None,
     as_ordinary_user: AsUser,
@@ -348,7 +353,7 @@ def _sleepers() -> set[str]:
     ],
 )
 def test_files_that_the_command_names(
-    engine: str, build_little: Callable[[], Bundle], job_folder: Path, request: pytest.FixtureRequest
+    engine: str, build_little: Callable[..., Bundle], job_folder: Path, request: pytest.FixtureRequest
 ) -> None:
     """A file on a shared disk, outside of all folders that podman has by itself, is seen when the command
     names it; an odd name does no harm.
@@ -371,7 +376,9 @@ def test_files_that_the_command_names(
 
 
 @pytest.mark.parametrize("ordinary", [False, True])
-def test_without_an_engine(ordinary: bool, build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
+def test_without_an_engine(
+    ordinary: bool, build_little: Callable[..., Bundle], job_folder: Path, as_ordinary_user: AsUser
+) -> None:
     """Without any engine its layers are unpacked and put at the prefix, on this machine's own system, and
     the log says why.
     """
@@ -381,7 +388,7 @@ def test_without_an_engine(ordinary: bool, build: Build, job_folder: Path, as_or
     nothing = job_folder / "nothing"
     nothing.touch(mode=0o644)
     done = run(
-        build("wheels", "oci"),
+        build_little("wheels"),
         ["python", "-c", PROBE],
         job_folder,
         user=as_ordinary_user if ordinary else list,
@@ -397,14 +404,16 @@ def test_without_an_engine(ordinary: bool, build: Build, job_folder: Path, as_or
     nothing_is_left(job_folder)
 
 
-def test_without_an_engine_and_without_namespaces(build: Build, job_folder: Path) -> None:
+def test_without_an_engine_and_without_namespaces(
+    build_little: Callable[..., Bundle], job_folder: Path
+) -> None:
     """Where nothing can be mounted either the environment is moved to where it is unpacked."""
     tools = job_folder / "tools"
     tools.mkdir()
     usual = "awk bash cat chmod chown cut df find grep gzip id ln ls mkdir mktemp mv readlink rm sed sh sha256sum sleep stat tar tail tr uname"
     for name in usual.split():
         (tools / name).symlink_to(shutil.which(name) or f"/bin/{name}")
-    bundle = build("wheels", "oci")
+    bundle = build_little("wheels")
     start = starter_command(bundle, ["true"])
     text = start.executable.read_text()
     (job_folder / start.executable.name).write_text(text.replace(":/usr/sbin:/sbin:/usr/bin:/bin", ""))
@@ -419,7 +428,7 @@ def test_without_an_engine_and_without_namespaces(build: Build, job_folder: Path
 
 @pytest.mark.parametrize("damage", ["altered", "cut"])
 def test_a_damaged_archive_is_not_run(
-    damage: str, build_little: Callable[[], Bundle], job_folder: Path
+    damage: str, build_little: Callable[..., Bundle], job_folder: Path
 ) -> None:
     """One altered byte, or an end that is missing: exit code 121, and nothing of it is unpacked or run."""
     bundle = build_little()
@@ -437,7 +446,7 @@ def test_a_damaged_archive_is_not_run(
 
 
 def test_a_damaged_archive_that_nothing_tells_apart(
-    build_little: Callable[[], Bundle], job_folder: Path
+    build_little: Callable[..., Bundle], job_folder: Path
 ) -> None:
     """A damaged file under another name, without its digest beside it, cannot be unpacked: that is
     damage, and no want of room.
