@@ -8,6 +8,7 @@ and can be used by keyboard alone. (mkdocs-material is no longer developed.)
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,8 @@ def _fill_in(app: Any, name: str, source: list[str]) -> None:
         source[0] += contents()
     elif name == "reference/python":
         source[0] = source[0].replace("<!-- public names -->", public_names())
+    elif name == "gallery":
+        source[0] = with_programs(source[0])
     elif name == "reference/changes":
         source[0] = source[0].replace("<!-- changelog -->", changes())
 
@@ -144,6 +147,12 @@ def public_names() -> str:
         members = "   :no-members:\n" if name == "htmap" else ""  # it has a page of its own
         sections[section].append(f"```{{eval-rst}}\n.. {directive}:: wingspan.{name}\n{members}```\n")
     return "\n".join(f"## {title}\n\n" + "\n".join(names) for title, names in sections.items() if names)
+
+
+def with_programs(page: str) -> str:
+    """The gallery with each program below its picture; the page in the repository links to the file."""
+    picture = re.compile(r"^!\[What (\w+\.py) draws\]\(.*\)$", re.MULTILINE)
+    return picture.sub(r"\g<0>\n\n```{literalinclude} ../examples/gallery/\1\n```\n", page)
 
 
 def changes() -> str:
