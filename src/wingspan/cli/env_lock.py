@@ -219,6 +219,7 @@ def needs(
         ("need", "value"),
         [
             ("platform", found.platform),
+            ("processor", f">= {found.microarch_min}" if found.microarch_min else "-"),
             ("glibc", f">= {found.glibc_min}" if found.glibc_min else "-"),
             (
                 "CUDA runtime of the driver",

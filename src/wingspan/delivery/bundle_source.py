@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform as machine
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ __all__ = [
     "choose_kind",
     "find_source",
     "machine_requirement",
+    "processor_requirement",
     "source_of_bundle",
 ]
 
@@ -176,6 +178,24 @@ def machine_requirement(subdir: str, pool: Pool | None) -> str | None:
             hint="name a platform of this machine, or a pool that has such machines (pool=…)",
         )
     return f'(TARGET.Arch == "{wanted}")'
+
+
+def processor_requirement(needs: Mapping[str, Any], pool: Pool | None) -> str | None:
+    """The level of processors that the environment needs, as a requirement of machines.
+
+    Machines of HTCondor say it since version 10 (``Microarch``).
+
+    >>> processor_requirement({"microarch_min": "x86_64-v3"}, None)
+    '(TARGET.Microarch >= "x86_64-v3")'
+
+    Args:
+        needs: Of the environment, as `Needs.to_json` has them.
+        pool: Where the jobs run; None: nowhere yet.
+    """
+    level = needs.get("microarch_min")
+    if not level or (pool is not None and not pool.takes_requirements):
+        return None
+    return f'(TARGET.Microarch >= "{level}")'
 
 
 def source_of_bundle(

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.delivery.bundle_source import Source, build_here, choose_kind, find_source, machine_requirement
+from wingspan.delivery.bundle_source import (
+    Source,
+    build_here,
+    choose_kind,
+    find_source,
+    machine_requirement,
+    processor_requirement,
+)
 from wingspan.delivery.record import Delivery
 from wingspan.errors import SettingsError
+from wingspan.jobs import all_of
 from wingspan.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
@@ -92,7 +100,7 @@ def prepare(
         python=environment.python,
         kind=kind,
         kind_reason=why,
-        machine_requirements=machines,
+        machine_requirements=all_of(machines, processor_requirement(needs, pool)),
         needs=needs,
         warnings=tuple(needs.get("warnings", ())) if gpus else (),
     )

@@ -71,16 +71,17 @@ class LockedPlatform:
             check_word(text, "virtual package")
 
     def virtual_package(self, name: str) -> str | None:
-        """The version of a virtual package, or None.
+        """The version of a virtual package, or None. Of ``__archspec`` it is the name of the processor, which is
+        the build in a lock and the version in a manifest.
 
-        >>> p2 = LockedPlatform(name="p2", subdir="linux-64", virtual_packages=("__cuda=12",))
-        >>> p2.virtual_package("__cuda")
-        '12'
-        """
+        >>> p2 = LockedPlatform(name="p2", subdir="linux-64", virtual_packages=("__archspec=0=zen3", "__cuda=12"))
+        >>> p2.virtual_package("__cuda"), p2.virtual_package("__archspec")
+        ('12', 'zen3')
+        """  # noqa: W505
         for entry in self.virtual_packages:
             key, _, version = entry.partition("=")
             if key == name:
-                return version.partition("=")[0]
+                return version.rpartition("=")[2] if name == "__archspec" else version.partition("=")[0]
         return None
 
     def __str__(self) -> str:

@@ -29,7 +29,8 @@ from wingspan.environments.capabilities import (
 )
 from wingspan.environments.cuda import CudaUse, cpu_build, cuda_of_build, find_cuda
 from wingspan.environments.lock import LockedEnvironment, LockedPackage
-from wingspan.environments.specs import required_name, virtual_bounds
+from wingspan.environments.microarch import needed_microarch
+from wingspan.environments.specs import required_name, version_numbers, virtual_bounds
 
 __all__ = ["EXPANSION", "Needs", "derive_needs"]
 
@@ -56,6 +57,7 @@ class Needs:
     Attributes:
         platform: Subdir: ``"linux-64"``.
         glibc_min: ``"2.28"``.
+        microarch_min: ``"x86_64-v3"``: the ``Microarch`` of HTCondor's machines.
         cuda_runtime_min: ``"12.0"``: HTCondor's ``gpus_minimum_runtime``.
         gpu_capability_min: ``"7.5"``: ``gpus_minimum_capability``.
         gpu_capability_max: ``"9.9"``: ``gpus_maximum_capability``; None: later GPUs run it from PTX.
@@ -68,6 +70,7 @@ class Needs:
 
     platform: str
     glibc_min: str | None = None
+    microarch_min: str | None = None
     cuda_runtime_min: str | None = None
     gpu_capability_min: str | None = None
     gpu_capability_max: str | None = None
@@ -134,12 +137,14 @@ class _Derivation:
                 f"GPUs are asked for, but nothing in environment {env.name!r} on {env.platform.label} "
                 "uses CUDA"
             )
-        glibc = self.glibc()
+        glibc, processor = self.glibc(), needed_microarch(env)
+        self.warnings += processor.warnings
         download, installed = self.sizes()
         self.warn_of_problems()
         return Needs(
             platform=env.platform.subdir,
             glibc_min=glibc,
+            microarch_min=processor.level,
             cuda_runtime_min=runtime,
             gpu_capability_min=lowest,
             gpu_capability_max=highest,
@@ -220,6 +225,9 @@ class _Derivation:
             if bound.version:
                 major, minor = (*bound.version, 0)[:2]
                 lowest.append(f"{major}.{minor}")
+        # What the platform was declared to have: the lock was solved for it.
+        if declared := version_numbers(self.env.platform.virtual_package("__cuda_arch") or ""):
+            lowest.append(".".join(map(str, (*declared, 0)[:2])))
         torch = self.torch()
         archs = self.arch_list(torch, cuda) if torch is not None else None
         if archs is not None:

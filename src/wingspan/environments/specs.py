@@ -182,13 +182,13 @@ def _spec_holds(text: str, platform: LockedPlatform, packages: Mapping[str, Lock
 
 def _virtual_versions(name: str, platform: LockedPlatform) -> tuple[str, ...]:
     """The versions that a virtual package may have on a platform; empty if the platform has none."""
+    if name == "__archspec":
+        return ("1", "0")
     stated = platform.virtual_package(name)
     if stated is not None:
         return (stated,)
     family = platform.subdir.partition("-")[0]
     here = {"linux": ("__linux", "__unix", "__glibc"), "osx": ("__osx", "__unix"), "win": ("__win",)}
-    if name == "__archspec":
-        return ("1", "0")
     return _DEFAULTS.get(name, ("0",)) if name in here.get(family, ()) else ()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from wingspan.delivery.bundle_source import processor_requirement
 from wingspan.environments import Workspace, derive_needs, load_environment
 from wingspan.environments.bundles.packages.fetch import fetch_packages
 from wingspan.environments.errors import LockOutdated, ManifestInvalid
@@ -335,6 +336,57 @@ def test_a_compute_capability_that_a_package_states_is_asked_for(write_workspace
         depends("linux-64/libx-1.0-cuda126_0.conda", "cuda-version >=12.6,<13", "__cuda_arch >=8.6"),
     )
     assert derive_needs(load_environment(write_workspace(None, text)), caches=()).gpu_capability_min == "8.6"
+
+
+@pytest.mark.parametrize(
+    ("virtual", "specs", "level"),
+    [
+        ("__archspec=0=x86_64", (), None),
+        ("__archspec=0=x86_64_v3", (), "x86_64-v3"),
+        ("__archspec=0=zen4", (), "x86_64-v4"),
+        ("__archspec=0=x86_64", ("__archspec 1.* ^(x86_64_v3|haswell|skylake)$",), "x86_64-v3"),
+        ("__archspec=0=x86_64", ("__archspec 1 x86_64_v2", "__archspec >=1"), "x86_64-v2"),
+        ("__archspec=0=x86_64", ('__archspec[version="1.*", build="^(zen4|skylake)$"]',), "x86_64-v3"),
+        ("__archspec=0=x86_64", ("__archspec 1=power9le",), None),
+    ],
+)
+def test_a_processor_that_the_lock_asks_for_becomes_a_requirement(
+    write_workspace: Write, virtual: str, specs: tuple[str, ...], level: str | None
+) -> None:
+    """``__archspec`` of packages and of the platform becomes the Microarch of HTCondor's machines; a name that
+    is not known is a warning.
+    """
+    helper = depends("noarch/helper-1.0-0.conda", *specs) if specs else HELPER
+    needs = derive_needs(load_environment(write_workspace(None, lock(helper, virtual=[virtual]))), caches=())
+    assert needs.microarch_min == level
+    assert any("power9le" in warning for warning in needs.warnings) == ("power9le" in str(specs))
+    wanted = None if level is None else f'(TARGET.Microarch >= "{level}")'
+    assert processor_requirement(needs.to_json(), None) == wanted
+
+
+def test_the_level_that_a_package_was_built_for_is_asked_for(write_workspace: Write) -> None:
+    """conda-forge's builds for a level depend on a package whose version it is."""
+    text = lock(depends("noarch/_x86_64-microarch-level-4-2_icelake.conda", "__archspec 1 icelake"))
+    assert derive_needs(load_environment(write_workspace(None, text)), caches=()).microarch_min == "x86_64-v4"
+
+
+def test_a_platform_that_declares_processor_and_gpu(write_workspace: Write) -> None:
+    """The manifest's archspec and arch are those of the lock, which is not out of date for them, and both
+    become needs.
+    """
+    declared = '{ name = "big", platform = "linux-64", archspec = "x86_64_v3", cuda = { driver = "12", arch = "8.6" } }'
+    text = lock(
+        depends("noarch/cuda-version-12.6-h7480c83_3.conda", "__cuda >=12", field="constrains"),
+        depends("linux-64/libx-1.0-cuda126_0.conda", "cuda-version >=12.6,<13"),
+        platform="big",
+        subdir="linux-64",
+        virtual=["__archspec=0=x86_64_v3", "__cuda=12", "__cuda_arch=8.6"],
+    )
+    folder = write_workspace(
+        f'[workspace]\nname = "w"\nchannels = ["{CHANNEL}"]\nplatforms = [{declared}]\n', text
+    )
+    needs = derive_needs(load_environment(folder), caches=())
+    assert (needs.microarch_min, needs.gpu_capability_min) == ("x86_64-v3", "8.6")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_needs_json_has_the_documented_keys(locks: Path) -> None:
     assert list(needs.to_json()) == [
         "platform",
         "glibc_min",
+        "microarch_min",
         "cuda_runtime_min",
         "gpu_capability_min",
         "gpu_capability_max",
