@@ -38,7 +38,7 @@ class Delivery:
         source: Where machines fetch it; None: the scheduler sends it, or they see this machine's files.
         source_requirements: What machines must be to read `source`: a ClassAd expression.
         source_warning: What the site will not like about the way, where no better one is open.
-        machine_requirements: What machines must be to execute the environment's programs: a ClassAd expression.
+        machine_requirements: What machines must be to execute its programs: a ClassAd expression.
         layers: Thin layers that lie beside the bundle: name of the file, ``sha256``, ``size``, ``what`` is in
             it, and the path in the cache.
         needs: What a machine must have (`Needs.to_json`).

@@ -1,7 +1,7 @@
 """Which level of x86-64 processors an environment needs: x86-64-v1 to v4.
 
-Conda and Pixi say it by ``__archspec``, whose build is the name of a microarchitecture; HTCondor's machines say
-it by ``Microarch``, which is a level.
+Conda and Pixi say it by ``__archspec``, whose build is the name of a microarchitecture. HTCondor's machines
+say it by ``Microarch``, which is a level.
 """
 
 from __future__ import annotations

@@ -353,8 +353,8 @@ def test_a_compute_capability_that_a_package_states_is_asked_for(write_workspace
 def test_a_processor_that_the_lock_asks_for_becomes_a_requirement(
     write_workspace: Write, virtual: str, specs: tuple[str, ...], level: str | None
 ) -> None:
-    """``__archspec`` of packages and of the platform becomes the Microarch of HTCondor's machines; a name that
-    is not known is a warning.
+    """``__archspec`` of packages and of the platform becomes the Microarch of machines; a name
+    that is not known is a warning.
     """
     helper = depends("noarch/helper-1.0-0.conda", *specs) if specs else HELPER
     needs = derive_needs(load_environment(write_workspace(None, lock(helper, virtual=[virtual]))), caches=())
@@ -383,7 +383,8 @@ def test_a_platform_that_declares_processor_and_gpu(write_workspace: Write) -> N
         virtual=["__archspec=0=x86_64_v3", "__cuda=12", "__cuda_arch=8.6"],
     )
     folder = write_workspace(
-        f'[workspace]\nname = "w"\nchannels = ["{CHANNEL}"]\nplatforms = [{declared}]\n', text
+        f'[workspace]\nname = "w"\nchannels = ["{CHANNEL}"]\nplatforms = [{declared}]\n[dependencies]\nlibx = "*"\n',
+        text,
     )
     needs = derive_needs(load_environment(folder), caches=())
     assert (needs.microarch_min, needs.gpu_capability_min) == ("x86_64-v3", "8.6")
