@@ -51,6 +51,13 @@ def _describe(made: Bundle) -> None:
     help="Root file system under a sif or oci: a folder or tar.  [default: a small Debian]",
 )
 @click.option(
+    "--inject",
+    multiple=True,
+    metavar="WHEEL",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A wheel of your own that goes into it as well. Once or more.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -70,6 +77,7 @@ def bundle(
     kinds: tuple[str, ...],
     executable: bool,
     base: Path | None,
+    inject: tuple[Path, ...],
     output: Path,
     quiet: bool,
 ) -> None:
@@ -90,6 +98,7 @@ def bundle(
     from wingspan.delivery.bundle_source import build_here
     from wingspan.environments import derive_needs, load_environment
     from wingspan.environments.bundles.manifest import check_kind
+    from wingspan.environments.inject import inject_wheels
 
     wanted = dict.fromkeys(kinds or ("pack" if executable else "squashfs",))
     if executable and "pack" not in wanted:
@@ -97,6 +106,7 @@ def bundle(
     if base is not None and not {"sif", "oci"} & set(wanted):
         raise click.UsageError(f"--base is for sif and oci, not for {', '.join(wanted)}")
     env = load_environment(manifest, environment, platform, gpus=gpus, check_lock=not frozen)
+    env = inject_wheels(env, inject)
     made = []
     with progress(quiet=quiet) as told:
         for kind in wanted:

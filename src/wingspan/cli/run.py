@@ -41,6 +41,13 @@ _RUN_OPTIONS = (
     ),
     click.option("--frozen", is_flag=True, help="Do not compare the lock with the manifest."),
     click.option(
+        "--inject",
+        multiple=True,
+        metavar="WHEEL",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="A wheel of your own that goes into the environment as well. Once or more.",
+    ),
+    click.option(
         "-i",
         "--input",
         "inputs",

@@ -31,6 +31,7 @@ __all__ = [
     "package_caches",
     "read_member",
     "search_member",
+    "wheel_programs",
 ]
 
 _ENTRY_POINTS = re.compile(r"[^/]+\.dist-info/entry_points\.txt")
@@ -137,10 +138,19 @@ def console_scripts(wheel: zipfile.ZipFile) -> set[str]:
     Raises:
         ValueError: Its list of them is damaged.
     """
+    return set(wheel_programs(wheel))
+
+
+def wheel_programs(wheel: zipfile.ZipFile) -> dict[str, str]:
+    """The programs that an installer writes for a wheel: name and what it calls, ``module:object``.
+
+    Raises:
+        ValueError: Its list of them is damaged.
+    """
     lists = {name for name in wheel.namelist() if _ENTRY_POINTS.fullmatch(name)}
     try:
         return {
-            point.name
+            point.name: point.value
             for name in lists
             for point in _EntryPoints(wheel.read(name).decode()).entry_points
             if point.group in ("console_scripts", "gui_scripts")

@@ -24,6 +24,7 @@ from wingspan.errors import WingspanError
 
 __all__ = [
     "EnvironmentError_",
+    "InvalidWheel",
     "LockDamaged",
     "LockError",
     "LockNotFound",
@@ -91,6 +92,10 @@ class UnknownTask(EnvironmentError_, LookupError):
 
 class UnsupportedPackages(EnvironmentError_, ValueError):
     """Packages of the lock that cannot be carried to a worker as they are; the message names each one."""
+
+
+class InvalidWheel(EnvironmentError_, ValueError):
+    """A wheel of one's own that cannot go into the environment; nothing was built."""
 
 
 class RattlerMissing(EnvironmentError_, ImportError):

@@ -39,6 +39,7 @@ class LockedPackage:
         constrains: conda: match specs that hold *if* that package is there (``__cuda >=12``).
         extra_depends: conda: match specs of all its extras, whether they are asked for or not.
         requires_python: PyPI: the specifier, or None.
+        injected: The lock does not have it: it is a wheel that somebody adds (`inject_wheels`).
         record: conda: the lock's record, as `rattler.install` wants it; None for sources and PyPI packages.
     """
 
@@ -57,6 +58,7 @@ class LockedPackage:
     constrains: tuple[str, ...] = attrs.field(default=(), repr=False)
     extra_depends: tuple[str, ...] = attrs.field(default=(), repr=False)
     requires_python: str | None = attrs.field(default=None, repr=False)
+    injected: bool = False
     record: rattler.RepoDataRecord | None = attrs.field(default=None, eq=False, repr=False)
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,11 @@ if TYPE_CHECKING:
     from wingspan.environments.lock import LockedEnvironment
 
 __all__ = ["Environment"]
+
+
+def _paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    """One path, or several."""
+    return (Path(given),) if isinstance(given, (str, os.PathLike)) else tuple(map(Path, given))
 
 
 @attrs.frozen
@@ -23,9 +30,10 @@ class Environment:
         platform: Platform name of the manifest or the lock; None: chosen as `load_environment` says.
         kind: Bundle kind (``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"``, ``"install"``) or None: by pool.
         frozen: Use the lock without comparing it with the manifest.
+        inject: Wheels of one's own that go into it as well.
 
-    >>> Environment("analysis", "gpu", "linux-64")
-    Environment(workspace=PosixPath('analysis'), name='gpu', platform='linux-64', kind=None, frozen=False)
+    >>> Environment("analysis", "gpu").name
+    'gpu'
     """
 
     workspace: Path = attrs.field(converter=Path, default=Path())
@@ -33,12 +41,14 @@ class Environment:
     platform: str | None = None
     kind: str | None = None
     frozen: bool = False
+    inject: tuple[Path, ...] = attrs.field(converter=_paths, default=())
 
     def load(self, *, gpus: bool = False) -> LockedEnvironment:
         """Read it; see `load_environment`.
 
         Raises:
             UnknownPlatform: Its platform is none of Linux: no job can execute in it.
+            InvalidWheel: A wheel cannot go into it.
         """
         from wingspan.environments.errors import UnknownPlatform
         from wingspan.environments.workspace import Workspace
@@ -53,4 +63,8 @@ class Environment:
                 if linux
                 else "pixi workspace platform add linux-64",
             )
+        if self.inject:
+            from wingspan.environments.inject import inject_wheels
+
+            found = inject_wheels(found, self.inject)
         return found

@@ -48,6 +48,7 @@ def run(
     environment: str | Environment | None = None,
     kind: str | None = None,
     frozen: bool = False,
+    inject: Iterable[str | os.PathLike[str]] = (),
     inputs: Iterable[str | os.PathLike[str]] = (),
     outputs: Iterable[str] = (),
     name: str | None = None,
@@ -86,6 +87,7 @@ def run(
     environment: str | Environment | None = None,
     kind: str | None = None,
     frozen: bool = False,
+    inject: Iterable[str | os.PathLike[str]] = (),
     inputs: Iterable[str | os.PathLike[str]] = (),
     outputs: Iterable[str] = (),
     output_destination: str | None = None,
@@ -119,6 +121,7 @@ def run(
         environment: Locked environment: its name, or a `wingspan.Environment`. None: a task's own, or none.
         kind: How it travels: ``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"`` or ``"install"``.
         frozen: Take the lock as it is, though the manifest has changed since.
+        inject: Wheels of your own that go into the environment as well.
         inputs: Files, folders and URLs that go along. Relative ones keep their folders; they are copied now.
         outputs: Paths and patterns that come back. ``"model.pt=osdf:///ospool/me/model.pt"`` goes to that
             address instead; ``{number}`` in it is the job's number, ``{lr}`` the value of a parameter.
@@ -176,6 +179,7 @@ def run(
         environment=environment,
         kind=kind,
         frozen=frozen,
+        inject=inject,
         inputs=inputs,
         outputs=outputs,
         output_destination=output_destination,

@@ -141,6 +141,10 @@ def plan_run(
         return _with_environment(
             Plan(spec=spec, stem=stem), named, build=build, pool=pool, look=look, progress=progress
         )
+    if request.inject:
+        raise InvalidRun(
+            f"{request.inject[0]} goes into an environment, and none is named", hint="--env NAME"
+        )
     if request.kind is not None:
         raise InvalidRun(
             f"kind = {request.kind!r} says how an environment travels, and none is named", hint="--env NAME"
@@ -325,6 +329,9 @@ def _named_environment(request: RunRequest, given: str | Environment, base: Path
     named = as_environment(given, base)
     if request.kind is not None:
         named = attrs.evolve(named, kind=request.kind)
+    if request.inject:
+        wheels = (Path(request.workspace).absolute() / wheel for wheel in request.inject)
+        named = attrs.evolve(named, inject=(*named.inject, *wheels))
     return attrs.evolve(named, frozen=True) if request.frozen else named
 
 

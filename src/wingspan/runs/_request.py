@@ -32,6 +32,7 @@ class RunRequest:
         environment: Locked environment: its name, or a `wingspan.Environment`. None: a task's own, or none.
         kind: How it travels: ``"squashfs"``, ``"sif"``, ``"oci"``, ``"pack"`` or ``"install"``. None: chosen.
         frozen: Take the lock as it is, though the manifest has changed since.
+        inject: Wheels that go into the environment as well; relative paths are relative to `workspace`.
         inputs: Files, folders and URLs that go along.
         outputs: Paths and patterns that come back; ``PATH=URL`` goes to an address instead.
         output_destination: Address of a folder that all outputs without an address of their own go to.
@@ -58,6 +59,7 @@ class RunRequest:
     environment: str | Environment | None = None
     kind: str | None = None
     frozen: bool = False
+    inject: tuple[str, ...] = attrs.field(default=(), converter=_paths)
     inputs: tuple[str, ...] = attrs.field(default=(), converter=_paths)
     outputs: tuple[str, ...] = attrs.field(default=(), converter=_paths)
     output_destination: str | None = None

@@ -11,16 +11,18 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 import pytest
 
-from wingspan.environments import load_environment
+from wingspan.environments import Environment, load_environment
 from wingspan.environments.bundles import Bundle, build_bundle, starter_command
 from wingspan.environments.bundles.own.project import read_project
-from wingspan.environments.errors import UnsupportedPackages
+from wingspan.environments.errors import InvalidWheel, UnsupportedPackages
+from wingspan.environments.inject import inject_wheels
 from wingspan.errors import EnvironmentWarning
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
@@ -236,3 +238,82 @@ def test_too_much_for_a_layer(bundle_cache: Path, own_workspace: Path) -> None:
     with pytest.raises(UnsupportedPackages, match="64 MiB") as refused:
         build_bundle(load_environment(own_workspace), "squashfs")
     assert ".gitignore" in (refused.value.hint or "")
+
+
+def _wheel(
+    folder: Path, version: str = "3.0", *, tags: str = "py3-none-any", name: str = "my_package"
+) -> Path:
+    """A wheel with a module, a program, a script, and what it asks for."""
+    info = f"{name}-{version}.dist-info"
+    files = {
+        "mypackage/__init__.py": f"VALUE = {version}\n",
+        "mypackage/cli.py": "import sys, mypackage\ndef main():\n    print(mypackage.VALUE, *sys.argv[1:])\n    return 3\n",
+        f"{name}-{version}.data/scripts/say": "#!python\nprint('said')\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        "Requires-Dist: numpy>=2\nRequires-Dist: tqdm\nRequires-Dist: pywin32 ; sys_platform == 'win32'\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tags}\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nmytool = mypackage.cli:main\n",
+    }
+    record = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
+    path = folder / f"{name}-{version}-{tags}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in {**files, f"{info}/RECORD": record}.items():
+            archive.writestr(member, text)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["squashfs", "pack", "install"])
+def test_a_wheel_of_ones_own(kind: str, bundle_cache: Path, own_workspace: Path, tmp_path: Path) -> None:
+    """An injected wheel is installed like a locked one, in place of the package in the folder; what it
+    asks for and does not get is a warning. It changes the bundle; an installer gets it as a thin layer.
+    """
+    (tmp_path / "bin").mkdir()
+    standin_pixi.write(tmp_path / "bin/pixi")
+    with pytest.warns(EnvironmentWarning, match="tqdm") as told:
+        env = Environment(own_workspace, inject=_wheel(tmp_path)).load()
+    assert len(told) == 1
+    bundle = build_bundle(env, kind, executable=kind == "pack")
+    assert len(bundle.layers) == (kind == "install")
+    done = _start(bundle, tmp_path / "job", path=f"{tmp_path}/bin:/usr/bin:/bin")
+    assert (done.stdout, done.returncode) == ("3.0 a b\n", ENDED), done.stderr
+    start = starter_command(bundle, ["say"], shared=True)
+    if kind == "install":
+        said = subprocess.run(
+            ["sh", str(start.executable), *start.arguments],
+            env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said.stdout == "said\n", said.stderr
+    else:
+        assert bundle.environment_digest != load_environment(own_workspace).digest
+
+
+@pytest.mark.parametrize(
+    ("tags", "name", "why"),
+    [
+        ("cp312-cp312-linux_x86_64", "my_package", "has Python 3.11"),
+        ("py3-none-win_amd64", "my_package", "linux-64"),
+        ("py3-none-manylinux_2_99_x86_64", "my_package", "linux-64"),
+        ("py3-none-any", "numpy", "a second numpy"),
+    ],
+)
+def test_wheels_that_do_not_fit(tags: str, name: str, why: str, own_workspace: Path, tmp_path: Path) -> None:
+    """A wheel for another Python or platform, and a second version of a locked package, are refused."""
+    with pytest.raises(InvalidWheel, match=why):
+        inject_wheels(load_environment(own_workspace), [_wheel(tmp_path, tags=tags, name=name)])
+
+
+def test_files_that_are_no_wheels(own_workspace: Path, tmp_path: Path) -> None:
+    """A damaged file, one under another name, and one that is not there are refused and named."""
+    env = load_environment(own_workspace)
+    good, broken = _wheel(tmp_path), tmp_path / "broken-1.0-py3-none-any.whl"
+    broken.write_text("no wheel")
+    renamed = shutil.copy(good, tmp_path / "other-3.0-py3-none-any.whl")
+    for path in (broken, Path(renamed), tmp_path / "absent-1.0-py3-none-any.whl", tmp_path / "x.zip"):
+        with pytest.raises(InvalidWheel, match=path.name):
+            inject_wheels(env, [path])
+    twice = [good, shutil.copy(good, tmp_path / "my_package-3.0-1-py3-none-any.whl")]
+    with pytest.raises(InvalidWheel, match="second wheel"):
+        inject_wheels(env, twice)

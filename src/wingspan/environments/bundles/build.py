@@ -81,9 +81,11 @@ def build_bundle(
         BuildFailed, ProgramMissing, DiskFull: see `wingspan.environments.bundles.errors`.
     """
     checked = check_kind(kind)
-    whole, env = env, without_own(env)
+    # What is not in the lock, Pixi does not install.
+    injected = checked == "install"
+    whole, env = env, without_own(env, injected=injected)
     env.check_portable()
-    layers = own_layers(whole, name=bundle_name(env))
+    layers = own_layers(whole, name=bundle_name(env), injected=injected)
     options: dict[str, Any] = {"executable": True} if executable and checked == "pack" else {}
     if checked in ("sif", "oci"):
         options["base"] = Path(base).absolute() if base is not None else None

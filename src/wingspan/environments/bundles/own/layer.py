@@ -12,12 +12,14 @@ import hashlib
 import io
 import re
 import tarfile
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from wingspan.environments.archives import wheel_programs
 from wingspan.environments.bundles.errors import BundleDamaged
 from wingspan.environments.bundles.own.files import MOST_BYTES, MOST_FILES, code_files
 from wingspan.environments.bundles.own.project import Project
@@ -27,7 +29,7 @@ from wingspan.stores.errors import InvalidContentName
 from wingspan.stores.names import ContentName, sidecar
 from wingspan.worker import trust
 
-__all__ = ["Contents", "Layer", "open_layer", "project_contents", "write_layer"]
+__all__ = ["Contents", "Layer", "open_layer", "project_contents", "wheel_contents", "write_layer"]
 
 SUFFIX = "tar.gz"
 _OBJECT = re.compile(r"\s*([^\W\d][\w.]*)\s*:\s*([^\W\d][\w.]*)\s*(?:\[.*\])?\s*")
@@ -132,6 +134,39 @@ def _entry_points_text(points: Mapping[str, Mapping[str, str]]) -> str:
     text = io.StringIO()
     parser.write(text)
     return text.getvalue()
+
+
+def wheel_contents(path: Path, into: Contents) -> None:
+    """Add what an installer would make of a wheel.
+
+    Raises:
+        UnsupportedPackages: It has files that only an installer can put in their places.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.is_dir():
+                continue
+            top, _, rest = member.filename.partition("/")
+            name, program = f"site/{member.filename}", bool(member.external_attr >> 16 & 0o100)
+            content = archive.read(member)
+            if top.endswith(".data"):
+                scheme, _, rest = rest.partition("/")
+                if scheme not in ("purelib", "platlib", "scripts"):
+                    raise _needs_installer(path, member.filename)
+                name = f"{'bin' if scheme == 'scripts' else 'site'}/{rest}"
+                if scheme == "scripts":
+                    program, content = True, re.sub(rb"\A#!python[^\n]*", b"#!/usr/bin/env python", content)
+            elif not rest and name.endswith(".pth"):
+                raise _needs_installer(path, member.filename)
+            into.add(name, content, program=program)
+        add_programs(wheel_programs(archive), path.name, into)
+
+
+def _needs_installer(path: Path, name: str) -> UnsupportedPackages:
+    return UnsupportedPackages(
+        f"{path} has {name!r:.200}, which only an installer puts in its place",
+        hint="take another kind of bundle: the wheel is installed into it",
+    )
 
 
 def add_programs(points: Mapping[str, str], package: str, into: Contents) -> None:

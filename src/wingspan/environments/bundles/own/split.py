@@ -5,7 +5,13 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from wingspan.environments.bundles.own.layer import Contents, Layer, project_contents, write_layer
+from wingspan.environments.bundles.own.layer import (
+    Contents,
+    Layer,
+    project_contents,
+    wheel_contents,
+    write_layer,
+)
 from wingspan.environments.bundles.own.project import read_project
 from wingspan.environments.errors import UnsupportedPackages
 from wingspan.environments.lock import LockedEnvironment, LockedPackage
@@ -17,19 +23,28 @@ __all__ = ["own_layers", "without_own"]
 _FOLDERS = ("directory", "conda-source")
 
 
-def own_packages(env: LockedEnvironment) -> tuple[LockedPackage, ...]:
-    """The packages of `env` whose source lies in a folder on this machine (editable ones, mostly)."""
+def own_packages(env: LockedEnvironment, *, injected: bool) -> tuple[LockedPackage, ...]:
+    """The packages of `env` whose source lies in a folder on this machine (editable ones, mostly).
+
+    Args:
+        env: The environment.
+        injected: Wheels that were injected count, too.
+    """
     root = env.lock_path.parent
-    return tuple(one for one in env.packages if one.form in _FOLDERS and Path(one.resolve(root)).is_dir())
+    return tuple(
+        one
+        for one in env.packages
+        if (one.form in _FOLDERS and Path(one.resolve(root)).is_dir()) or (injected and one.injected)
+    )
 
 
-def without_own(env: LockedEnvironment) -> LockedEnvironment:
-    """The locked packages of `env`, which go into its bundle."""
-    own = own_packages(env)
+def without_own(env: LockedEnvironment, *, injected: bool = False) -> LockedEnvironment:
+    """The packages of `env` that go into its bundle; if `injected`, wheels that were injected do not."""
+    own = own_packages(env, injected=injected)
     return env.without(*(one.name for one in own)) if own else env
 
 
-def own_layers(env: LockedEnvironment, *, name: str) -> tuple[Layer, ...]:
+def own_layers(env: LockedEnvironment, *, name: str, injected: bool = False) -> tuple[Layer, ...]:
     """Make a thin layer of the workspace's own packages, as their files are now; none if there are none.
 
     An `EnvironmentWarning` names each file that is left out.
@@ -37,11 +52,12 @@ def own_layers(env: LockedEnvironment, *, name: str) -> tuple[Layer, ...]:
     Args:
         env: The environment.
         name: Plain name of its bundle.
+        injected: Wheels that were injected go into the layer, and not into the bundle.
 
     Raises:
         UnsupportedPackages: One of them cannot travel as it lies.
     """
-    own = own_packages(env)
+    own = own_packages(env, injected=injected)
     if not own:
         return ()
     if env.python is None:
@@ -51,6 +67,9 @@ def own_layers(env: LockedEnvironment, *, name: str) -> tuple[Layer, ...]:
         )
     contents = Contents()
     for package in own:
+        if package.form == "wheel":
+            wheel_contents(Path(package.location), contents)
+            continue
         project = read_project(
             Path(package.resolve(env.lock_path.parent)).resolve(),
             package.name,
