@@ -102,6 +102,12 @@ def find_apptainer() -> str | None:
     return shutil.which("apptainer", path=os.pathsep.join([os.environ["PATH"], *kept]))
 
 
+def find_squashfs_mount() -> str | None:
+    """squashfs-mount's program: on PATH, or where ``tools/engines/squashfs_mount.py`` puts it."""
+    kept = [str(folder / "squashfs-mount/bin") for folder in engine_folders()]
+    return shutil.which("squashfs-mount", path=os.pathsep.join([os.environ["PATH"], *kept]))
+
+
 def engine_folders() -> list[Path]:
     return [Path("/var/cache/wingspan-engines"), Path.home() / ".cache/wingspan-engines"]
 

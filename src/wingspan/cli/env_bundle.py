@@ -203,7 +203,7 @@ def verify(files: tuple[Path, ...], *, as_json: bool, quiet: bool) -> int:
 @click.argument("command", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--method",
-    type=click.Choice(["kernel", "fuse", "apptainer", "podman", "docker", "unpack"]),
+    type=click.Choice(["kernel", "setuid", "fuse", "apptainer", "podman", "docker", "unpack"]),
     help="How a squashfs or an oci is made available.  [default: the first that works]",
 )
 @click.option(

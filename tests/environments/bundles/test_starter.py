@@ -515,7 +515,7 @@ def test_methods_that_a_kind_does_not_have(build: Build) -> None:
     """A method of another kind is an error that names those there are; a kind with one way takes none."""
     with pytest.raises(BundleError, match="podman") as caught:
         starter_command(build("small"), ["true"], method="podman")
-    assert "kernel, fuse, apptainer, unpack" in str(caught.value)
+    assert "kernel, setuid, fuse, apptainer, unpack" in str(caught.value)
     with pytest.raises(BundleError, match="fuse") as caught:
         starter_command(build("small", "pack", executable=True), ["true"], method="fuse")
     assert "one way" in str(caught.value)

@@ -36,7 +36,7 @@ EXIT_NO_ROOM = 123
 
 #: The methods by which a kind can be made available, if there is a choice.
 _METHODS = {
-    "squashfs": ("kernel", "fuse", "apptainer", "unpack"),
+    "squashfs": ("kernel", "setuid", "fuse", "apptainer", "unpack"),
     "oci": ("apptainer", "podman", "docker", "unpack"),
 }
 
@@ -91,8 +91,9 @@ def starter_command(
         shared: Whether the worker sees this machine's files. They are used where they are then.
         helper: Send the 2 MB helper with squashfuse_ll for machines that have none (`squashfs` only). It is
             left out silently if it cannot be obtained here.
-        method: ``"kernel"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"`` for `squashfs`; ``"apptainer"``,
-            ``"podman"``, ``"docker"`` or ``"unpack"`` for `oci`. None: the first that works on the worker.
+        method: ``"kernel"``, ``"setuid"``, ``"fuse"``, ``"apptainer"`` or ``"unpack"`` for `squashfs`;
+            ``"apptainer"``, ``"podman"``, ``"docker"`` or ``"unpack"`` for `oci`. None: the first that works
+            on the worker.
         quiet: Whether the starter says nothing unless something is wrong.
         container: Whether HTCondor's container universe starts the job inside the image, which it puts into
             the job's folder. The starter then checks the image and activates the environment.

@@ -6,7 +6,7 @@
 # Options: --helper FILE        archive with squashfuse_ll and unsquashfs, for machines that have neither
 #          --helper-sha256 HEX  the helper's digest
 #          --installed BYTES    size of the unpacked environment: the starter unpacks only where there is room
-#          --method NAME        kernel, fuse, apptainer or unpack; for oci apptainer, podman, docker or unpack;
+#          --method NAME        kernel, setuid, fuse, apptainer or unpack; for oci apptainer, podman, docker or unpack;
 #                               default: the first of these that works here
 #          --layer FILE         an archive with code of the workspace, which goes on top of the environment;
 #          --layer-sha256 HEX   its digest follows it
@@ -48,6 +48,8 @@ ws_own_code='
 # @include starter/mounting.sh
 
 # @include starter/stages.sh
+
+# @include starter/setuid.sh
 
 # @include starter/squashfs.sh
 

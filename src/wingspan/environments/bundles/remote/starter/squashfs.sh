@@ -86,7 +86,7 @@ ws_try_apptainer() {
 
 ws_start_squashfs() {
     ws_said=''
-    for ws_way in kernel fuse apptainer unpack; do
+    for ws_way in kernel setuid fuse apptainer unpack; do
         case $ws_method in auto | "$ws_way") ;; *) continue ;; esac
         "ws_try_$ws_way" "${ws_said}squashfs" "$@"
         ws_said="${ws_said}not ${ws_way} (${ws_reason}); "

@@ -69,7 +69,7 @@ ws_stage_wait() {
         case $ws_last in 127 | -1) ;; *) ws_code=$ws_last ;; esac
     } 2>/dev/null
     case $ws_code in
-    125 | 126 | 127 | 255) # with these codes engines say that they have not started the command
+    1 | 125 | 126 | 127 | 255) # with these codes engines say that they have not started the command
         # The trial needs the folder, so this process is its owner again.
         [ ! -e "$ws_work/.owner" ] || printf '%s %s\n' $$ "${ws_whose#* }" >"$ws_work/.owner"
         if [ -s "$ws_work/.waits" ] && [ -n "$ws_doubt" ] && ! (eval "$ws_doubt") >/dev/null 2>&1 </dev/null; then
