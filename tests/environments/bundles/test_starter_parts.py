@@ -401,10 +401,49 @@ def test_stages_start_the_starter_anew(call: Call, tmp_path: Path) -> None:
 # ---- the ways
 
 
+def test_setuid_gives_variables_back(call: Call, tmp_path: Path) -> None:
+    """Of the two forms of squashfs-mount the one that works is taken; the command gets what the system takes
+    from a setuid program, and a folder with a copy of the image goes.
+    """
+    program = tmp_path / "squashfs-mount"  # a fake: test_setuid has the real one
+    program.write_text(
+        '#!/bin/sh\n[ "$1" = "--sqfs=/an image:/tmp" ] || exit 1\nshift 2\nunset TMPDIR\nexec "$@"\n'
+    )
+    program.chmod(0o755)
+    (tmp_path / "self.sh").write_text('echo "$* $TMPDIR"\n')
+    (tmp_path / "work").mkdir()
+    body = (
+        f"PATH={tmp_path}:$PATH ws_bundle='/an image' ws_prefix=/tmp ws_work={tmp_path}/work ws_self={tmp_path}/self.sh\n"
+        "ws_try_setuid squashfs one 'two words'"
+    )
+    done = call("messages clearing engines squashfs setuid", body, variables={"TMPDIR": "/a b"})
+    assert done.stdout == "--stage run --prefix /tmp -- one two words /a b\n", done.stderr
+    assert "squashfs: mounted by squashfs-mount" in done.stderr
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "bundle", "told"),
+    [
+        ("/nowhere", "/b", "mounts on /nowhere"),
+        ("/tmp", "/a:b", "a colon or a comma"),
+        ("/tmp", "/b", "refused"),
+    ],
+)
+def test_setuid_tells_why_not(call: Call, tmp_path: Path, prefix: str, bundle: str, told: str) -> None:
+    """Without the folder, with an odd path, or refused, the way is given up with its reason."""
+    program = tmp_path / "squashfs-mount"
+    program.write_text("#!/bin/sh\necho refused >&2\nexit 1\n")
+    program.chmod(0o755)
+    body = f'PATH={tmp_path}:$PATH ws_bundle={bundle} ws_prefix={prefix}\nws_try_setuid squashfs true\necho "$ws_reason"'
+    done = call("messages clearing engines squashfs setuid", body)
+    assert told in done.stdout
+
+
 def test_squashfs_tells_why_there_is_no_way(call: Call, small: Callable[..., str]) -> None:
     """Where nothing works, the error has a reason for each way that was tried."""
     body = "ws_bundle=/b\nws_start_squashfs true"
-    parts = "messages clearing stages mounting squashfs unpacking"
+    parts = "messages clearing stages mounting setuid squashfs unpacking"
     done = call(parts, body, path=small("id", "mktemp", "chmod", "rm", "readlink", "grep", "uname"))
     assert done.returncode == NO_WAY
     for reason in (
