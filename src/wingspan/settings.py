@@ -46,6 +46,7 @@ class Settings:
         options: Defaults of `wingspan.Options`, by field name.
         store: The ``[store.NAME]`` tables, read by `wingspan.stores`.
         profile: The ``[profile.NAME]`` tables, read by `wingspan.pools.profiles`.
+        ssh: The ``[ssh."HOST"]`` tables, read by `wingspan.pools.ssh_connection`.
         memo_size: How much outputs that are kept for later maps may take (`wingspan.map`, ``memo``).
     """
 
@@ -56,6 +57,7 @@ class Settings:
     options: dict[str, Any] = attrs.field(factory=dict)
     store: dict[str, Any] = attrs.field(factory=dict)
     profile: dict[str, Any] = attrs.field(factory=dict)
+    ssh: dict[str, Any] = attrs.field(factory=dict)
     memo_size: str = "5GB"
 
     @property
@@ -122,7 +124,7 @@ def check_document(document: Mapping[str, Any], place: str) -> None:
     Raises:
         SettingsError: A name is unknown, or a value has another type.
     """
-    unknown = sorted(set(document) - _SCALARS - {"options", "profile", "store"})
+    unknown = sorted(set(document) - _SCALARS - {"options", "profile", "ssh", "store"})
     if unknown:
         raise SettingsError(
             f"{place}: unknown setting {unknown[0]!r}",
@@ -235,7 +237,7 @@ def origins() -> dict[str, tuple[Any, str]]:
     for name, value in settings.options.items():
         set_here, in_file = _configured.get("options", {}), config.get("options", {})
         found[f"options.{name}"] = value, origin(name, _OPTION + name.upper(), set_here, in_file)
-    for table in ("store", "profile"):
+    for table in ("store", "profile", "ssh"):
         for name, value in (getattr(settings, table)).items():
             found[f"{table}.{name}"] = value, str(settings.config_file)
     return found
@@ -365,5 +367,6 @@ def _load() -> Settings:
         },
         store=dict(config.get("store") or {}),
         profile=dict(config.get("profile") or {}),
+        ssh=dict(config.get("ssh") or {}),
         memo_size=os.environ.get("WINGSPAN_MEMO_SIZE") or config.get("memo_size") or "5GB",
     )

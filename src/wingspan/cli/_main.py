@@ -69,6 +69,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "image": ("wingspan.cli.image", "image", "Notebook images: JupyterLab with a pool, for containers."),
     "profile": ("wingspan.cli.profile", "profile", "The rules of sites: list, show, add, rm."),
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
+    "serve": (
+        "wingspan.cli.serve",
+        "serve",
+        "Answer another machine's Wingspan, through the ssh that started this.",
+    ),
     "settings": ("wingspan.cli.settings", "settings", "All settings, and where each comes from."),
     "set": ("wingspan.cli.settings", "set_", "Change a setting in the configuration file."),
     "help": ("wingspan.cli.help", "help_", "Read a page of the documentation, or the help of a command."),

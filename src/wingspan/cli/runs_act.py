@@ -248,6 +248,7 @@ def logs(*, name: str, numbers: tuple[int, ...], live: bool, only_errors: bool, 
     for number in chosen:
         one.log_path(number)
     if not live:
+        one._bring("logs")
         print_streams(one, chosen, only_errors, tail)
         return 0
     with _leaving(name):

@@ -58,7 +58,7 @@ def choose_kind(asked: str | None, pool: Pool | None, size: int) -> tuple[Kind, 
     """
     if asked is not None:
         return check_kind(asked), "asked for"
-    if pool is None:
+    if pool is None or pool.elsewhere:  # the other machine chooses for itself
         return "squashfs", "it is used where it lies"
     choice: BundleChoice = explain_bundle_kind(pool, size)
     return check_kind(choice.kind), choice.reason

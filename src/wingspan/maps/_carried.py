@@ -61,6 +61,8 @@ class FileNotes:
         self._level = 0
         #: The largest file, and how many bytes it has.
         self.largest: tuple[Path, int] = Path(), 0
+        #: Paths and folders that travel from where they are.
+        self._travelling: dict[str, Any] = {}
         #: What is really read of a file or folder, until that is noted.
         self._unreached: dict[str, list[str]] = {}
 
@@ -74,7 +76,7 @@ class FileNotes:
     def note(self, one: TransferPath) -> tuple[str, Any]:
         """Whole path or URL of a file that travels, and how it is now: see ``Spec`` in `worker.arriving`."""
         source = whole(one)
-        known = self.look(one, source)
+        known = self._travelling[source] = self.look(one, source)
         for path in self._unreached.pop(source, ()):
             self._reach(path)
         return known
@@ -154,6 +156,17 @@ class FileNotes:
     def places(self) -> list[str]:
         """Paths on this machine that workers without a shared disk read."""
         return sorted(self._places)
+
+    @property
+    def files(self) -> list[str]:
+        """Files of this machine that travel from where they are, those in folders too."""
+        found = []
+        for source, (_, state) in self._travelling.items():
+            if state is not None and state[0] == "folder":
+                found += [os.path.join(source, name) for name, *_ in state[1]]  # noqa: PTH118 - texts
+            elif state is not None:
+                found.append(source)
+        return found
 
     def check(self) -> None:
         """See that all are there and can travel.

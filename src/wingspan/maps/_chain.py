@@ -14,6 +14,7 @@ from wingspan.errors import SettingsError
 from wingspan.maps._errors import InvalidInputs, PythonsDiffer, TagExists
 from wingspan.maps._map import Map
 from wingspan.maps._returning import seconds_to_stay
+from wingspan.pools import get_pool
 
 if TYPE_CHECKING:
     from wingspan.maps._folder import MapFolder
@@ -76,6 +77,20 @@ class Chain:
                 f"the map with the tag {found.tag!r} takes its inputs from elsewhere",
                 hint="choose another tag",
             )
+
+    def check_place(self, pool: Pool) -> None:
+        """See that one machine has all the maps: workers take outputs from the folder beside their own.
+
+        Raises:
+            SettingsError: Several have them.
+        """
+        for one in self.maps:
+            theirs = get_pool(one._folder.info.pool)
+            if (theirs.elsewhere or pool.elsewhere) and theirs is not pool:
+                raise SettingsError(
+                    f"map {one.tag!r} is in the pool {theirs.kind}, and a chain of it cannot be in {pool.kind}",
+                    hint="one machine has all maps of a chain: name the same pool=, or take the outputs: list(m)",
+                )
 
     def check(self, options: Options, python: str) -> None:
         """See that workers with this Python can read the outputs, and that nothing depends on inputs that are

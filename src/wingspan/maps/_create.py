@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan.delivery.sent import SentEnvironment, environment_to_send
 from wingspan.errors import EnvironmentWarning, SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._carried import (
@@ -26,7 +27,7 @@ from wingspan.maps._external import PLANNED_WORKERS
 from wingspan.maps._folder import remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
 from wingspan.maps._git import note_commit
-from wingspan.maps._info import MapInfo
+from wingspan.maps._info import MOVED, MapInfo
 from wingspan.maps._map import Map
 from wingspan.maps._needs import Asked, options_for, with_pilot
 from wingspan.maps._new_folder import create_map_folder
@@ -36,7 +37,7 @@ from wingspan.maps._tags import new_tag, write_tag
 from wingspan.maps._worker_job import check_largest, check_site, for_site, resources_of
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
-from wingspan.progress import Progress
+from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
 from wingspan.worker import coming, compatibility, formats, rounds
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
     from wingspan.maps._chain import Chain
 
-__all__ = ["Opened", "create"]
+__all__ = ["Opened", "check_pool", "create", "deliver", "prepare_environment"]
 
 
 @attrs.frozen
@@ -99,7 +100,14 @@ def create(
         SubmitError: This machine does not have the GPUs that the options ask for.
     """
     _check_inputs_are_there(options, opened, chain)
-    _check_pool(options, pool)
+    if chain is not None:
+        chain.check_place(pool)
+    if opened is not None and pool.elsewhere:
+        raise SettingsError(
+            f"an executor cannot be in the pool {pool.kind}: its calls would be sent one by one",
+            hint=f"wingspan.map(f, inputs, pool={pool.kind!r}) sends all at once; or work on that machine",
+        )
+    check_pool(options, pool)
     asked = Asked(options, call)
     inputs = asked.reading(inputs)
     fixed = FixedFiles(options.input_files, function.files)
@@ -107,8 +115,9 @@ def create(
         inputs = with_component_files(inputs, options.component_input_files, fixed)
     inputs = check_remaps(inputs, options.output_remaps)
     make_places(options.output_remaps)
-    prepared = _prepare(options, pool, progress, holds_code=function.holds_code)
-    info = _info_of(func, call, tag, pool, options, prepared[1] if prepared else None)
+    prepared = prepare_environment(options, pool, progress, holds_code=function.holds_code)
+    delivery = prepared[1] if prepared else None
+    info = _info_of(func, call, tag, pool, options, delivery)
     memo = None
     if options.memo and opened is None and chain is None:  # else the inputs are not here yet
         from wingspan.maps._memo import Memo
@@ -116,7 +125,7 @@ def create(
         memo = Memo(func, function, info)
     if chain is not None:
         here = compatibility.this_python()["python"]
-        chain.check(options, (prepared[1].python if prepared else None) or here)
+        chain.check(options, (delivery.python if delivery else None) or here)
     folder = create_map_folder(
         function=function,
         inputs=inputs,
@@ -139,7 +148,7 @@ def create(
         files=lambda: _files_of(function, fixed, options, pool),
         memo=memo,
         progress=progress,
-        before_it_is_in_place=(lambda path, holds_code: _deliver(*prepared, path, holds_code))
+        before_it_is_in_place=(lambda path, holds_code: deliver(*prepared, path, holds_code))
         if prepared
         else None,
     )
@@ -149,7 +158,7 @@ def create(
         folder.is_owned = opened is not None
         note_commit(folder.path, info.made_in)
         made = Map(folder)
-        if options.workers != 0 and not (memo is not None and memo.is_complete):
+        if pool.elsewhere or (options.workers != 0 and not (memo is not None and memo.is_complete)):
             made._keeper.begin(pool)
     except BaseException:
         remove_map_folder(folder.path, tag)
@@ -171,7 +180,7 @@ def _check_inputs_are_there(options: Options, opened: Opened | None, chain: Chai
         )
 
 
-def _check_pool(options: Options, pool: Pool) -> None:
+def check_pool(options: Options, pool: Pool) -> None:
     """See that the pool takes such workers, before anything is written."""
     if options.notification != "never" and not pool.sends_mail:
         raise SettingsError(
@@ -189,7 +198,7 @@ def _first_plan(
     """What the first round does: components that are to be done, in groups that need the same."""
     groups = asked.groups(to_do)
     for needs, _ in groups:
-        _check_pool(options_for(options, needs), pool)
+        check_pool(options_for(options, needs), pool)
     if options.pilot is not None and options.pilot < len(to_do):
         return with_pilot(
             groups or [({}, to_do)],
@@ -257,6 +266,14 @@ def _files_of(
     ):
         return None
     remaps = options.output_remaps
+    if pool.elsewhere:
+        if remaps:
+            raise SettingsError(
+                "output_remaps names folders of this machine, and another one does the map",
+                hint="m.fetch(folder) brings the output files here",
+            )
+        moved = {source: f"{MOVED}/{number}" for number, source in enumerate(function.files.files)}
+        return {"fixed": fixed.names, "reach": [], "moved": moved}
     return {
         "fixed": fixed.names,
         "reach": [*function.files.places, *places_of_remaps(remaps)],
@@ -270,17 +287,27 @@ def _planned_workers(options: Options, pool: Pool, count: int) -> int:
     return options.workers or pool.default_workers(count)
 
 
-def _deliver(bundle: Bundle, delivery: Delivery, folder: Path, holds_code: bool) -> None:
+def deliver(bundle: Bundle | SentEnvironment, delivery: Delivery, folder: Path, holds_code: bool) -> None:
+    """Put an environment into the folder of a map: its bundle, or what another machine builds that from.
+
+    Raises:
+        PythonsDiffer: Its Python cannot read the map's pickles.
+    """
     from wingspan.delivery.prepare import keep_bundle
 
     check_pythons(delivery.name, delivery.python, holds_code)
-    keep_bundle(bundle, folder)
+    if isinstance(bundle, SentEnvironment):
+        bundle.write(folder)
+    else:
+        keep_bundle(bundle, folder)
 
 
-def _prepare(
-    options: Options, pool: Pool, progress: Progress, *, holds_code: bool
-) -> tuple[Bundle, Delivery] | None:
+def prepare_environment(
+    options: Options, pool: Pool, progress: Progress = NO_PROGRESS, *, holds_code: bool
+) -> tuple[Bundle | SentEnvironment, Delivery] | None:
     """Build (or find) the bundle that `options` ask for; None when the map runs in today's interpreter.
+
+    Where another machine submits the jobs, it builds the bundle, too: here is only looked at the lock.
 
     Raises:
         EnvironmentError_: The environment cannot be read, or no bundle can be made of it.
@@ -306,7 +333,12 @@ def _prepare(
             _check_gpus(needs_by_lock(environment, gpus=True), options, pool)
 
     named = as_environment(options.environment)
-    bundle, delivery = prepare(named, gpus=gpus, pool=pool, look=look, progress=progress)
+    bundle: Bundle | SentEnvironment | None
+    bundle, delivery = prepare(
+        named, gpus=gpus, pool=pool, build=not pool.elsewhere, look=look, progress=progress
+    )
+    if pool.elsewhere:
+        bundle = environment_to_send(named)
     assert bundle is not None
     for warning in delivery.warnings:
         warnings.warn(f"environment {delivery.name!r}: {warning}", EnvironmentWarning, stacklevel=5)

@@ -9,12 +9,14 @@ import attrs
 
 from wingspan.worker import formats
 
-__all__ = ["FORMAT", "FORMATS", "FORMAT_WITH_PARTS", "MapInfo"]
+__all__ = ["FORMAT", "FORMATS", "FORMAT_WITH_PARTS", "MOVED", "MapInfo"]
 
 #: The format that is written, and those that can be read. In format 1 frames are of an older kind, and
 #: nothing is in pieces. In format 3 there are rounds with several parts (`wingspan.worker.parts`).
 FORMAT, FORMATS = 2, frozenset({1, 2, 3})
 FORMAT_WITH_PARTS = 3
+#: Folder of a map with the files that were sent with it from another machine.
+MOVED = "files_sent_here"
 
 
 def _names(given: Iterable[str]) -> tuple[str, ...]:
@@ -56,8 +58,9 @@ class MapInfo:
         function_bytes: Size of ``function.pkl``.
         archive_bytes: Size of ``worker.pyz``.
         files: What its workers are told of files: of those that all components get the name, and the URL if
-            there is one (``fixed``), and the paths that workers without a shared disk read (``reach``). None:
-            each component runs where its worker does, and gets no files.
+            there is one (``fixed``), the paths that workers without a shared disk read (``reach``), and where
+            those lie that another machine has sent (``moved``: path there, path here). None: each component
+            runs where its worker does, and gets no files.
         own_modules: Names of the top modules of the user's own that travel with it.
         created: When it was made, Unix time.
         chain: Its inputs are outputs of earlier maps; see `wingspan.worker.upstream`.

@@ -29,6 +29,7 @@ from wingspan.maps._failures import describe_refusal
 from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._keeper_before import Follows
+from wingspan.maps._keeper_here import Here
 from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._kept import forget_checkpoints
 from wingspan.maps._losses import write_losses
@@ -45,7 +46,7 @@ __all__ = ["Keeper"]
 END_SECONDS = 10.0
 
 
-class Keeper(Follows):
+class Keeper(Follows, Here):
     """The live side of one map in this process.
 
     Attributes:
@@ -407,6 +408,12 @@ class Keeper(Follows):
             ]
             plan = rounds.plan_by_needs(kind, groups, workers, block_size, function)
         return self._put(plan)
+
+    def put(self, plan: rounds.Plan) -> bool:
+        """Put the next round, which another machine has planned, in place; True if ours was."""
+        won = self._put(plan)
+        self._follow(ev.Published(won))
+        return won
 
     def _put(self, plan: rounds.Plan) -> bool:
         """Put the next round in place; True if ours was."""

@@ -396,7 +396,7 @@ class Map(Origins, Changing, Fetching, Showable):
         ended: tuple[LoggedSubmission, ...] = ()
         with contextlib.suppress(MapRemoved):
             try:
-                ended = self._end_jobs()
+                ended = self._end_jobs(force)
             except (PoolError, DiskError):
                 if not force:
                     raise
@@ -414,9 +414,11 @@ class Map(Origins, Changing, Fetching, Showable):
             before_files=lambda folder: remove_jobs(folder, _REMOVED, force=True, but=ended),
         )
 
-    def _end_jobs(self) -> tuple[LoggedSubmission, ...]:
+    def _end_jobs(self, force: bool) -> tuple[LoggedSubmission, ...]:
         """Take its jobs out of their queues: which submissions were known then."""
         keeper = self._keeper
+        if keeper.remove_elsewhere(force=force):
+            return self._folder.submissions.entries()
         try:
             keeper.refresh()
         except (MapRemoved, DiskError):
@@ -444,6 +446,7 @@ class Map(Origins, Changing, Fetching, Showable):
         if not self.exists:
             raise self._folder.removed()
         folder = self._folder
+        self._keeper.retag(tag)
         with lock(folder.path / "lock", patience=RETAG_SECONDS):
             folder.settle_tags()
             old = self.tag

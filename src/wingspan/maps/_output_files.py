@@ -62,6 +62,7 @@ class OutputFiles(Sequence[Path]):
         """
         number = self._map._finished_component(component, timeout)
         folder = self._where(number)
+        self._map._keeper.bring(folder.relative_to(self._map._folder.path).as_posix())
         if not folder.is_dir():
             if self._map._keeper.results.state[number] == ERROR:
                 self._map._output(number)  # raises the component's exception
@@ -136,7 +137,9 @@ class Fetching(Reports):
         self._keeper.refresh()
         if components is None:
             here = self.output_files
+            told = self._keeper.sent()
             chosen = [one for one in self._sent() if self._is_final(one) and here._where(one).is_dir()]
+            chosen = chosen if told is None else [one for one in told if self._is_final(one)]
         else:
             chosen = sorted({self._component(number) for number in components})
         fetched = {}

@@ -36,12 +36,21 @@ from wingspan.worker import rebuild
 __all__ = ["Outputs"]
 
 
+def _keeper_of(folder: MapFolder) -> Keeper:
+    """What looks after a map: here, or on the machine that this is a copy from."""
+    if not folder.info.pool.startswith("ssh://"):
+        return Keeper(folder)
+    from wingspan.maps._ssh_keeper import SshKeeper
+
+    return SshKeeper(folder)
+
+
 class Outputs(Sequence[Any]):
     """The outputs of a map, in the order of its inputs; each waits until it is there."""
 
     def __init__(self, folder: MapFolder) -> None:
         self._folder = folder
-        self._keeper = Keeper(folder)
+        self._keeper = _keeper_of(folder)
         self._errors: dict[int, tuple[int, ComponentError]] = {}
         self._told_left = False
 

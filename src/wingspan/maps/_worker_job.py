@@ -192,7 +192,7 @@ def check_site(options: Options, pool: Pool, folder: Path) -> None:
     Raises:
         SettingsError: It does not; its subclasses say why.
     """
-    if options.workers == 0 or (not pool.follows_site and options.profile is None):
+    if options.workers == 0 or pool.elsewhere or (not pool.follows_site and options.profile is None):
         return
     from wingspan.pools.profiles import chosen_profile, submittable
 
@@ -215,7 +215,12 @@ def check_largest(options: Options, pool: Pool, path: Path, size: int) -> None:
     Raises:
         InvalidInputs: The profile of the site says that it is too large.
     """
-    if pool.shares_files or options.workers == 0 or (not pool.follows_site and options.profile is None):
+    if (
+        pool.shares_files
+        or pool.elsewhere
+        or options.workers == 0
+        or (not pool.follows_site and options.profile is None)
+    ):
         return
     from wingspan.pools.profiles import chosen_profile, large_file
 

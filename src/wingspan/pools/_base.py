@@ -120,6 +120,8 @@ class Pool(Protocol):
     shares_files: bool
     #: Its jobs run on this machine.
     runs_here: bool
+    #: Another machine submits its jobs, and has the map or run; what lies here is a copy of that.
+    elsewhere: bool
     #: Workers can be started before it is known what they are for (`warm_up`).
     warms_up: bool
     #: It gives each job a folder, and brings files there and back.
@@ -357,6 +359,7 @@ class PlainPool:
     transport = "file"
     shares_files = True
     runs_here = False
+    elsewhere = False
     warms_up = False
     moves_files = False
     writes_log = False

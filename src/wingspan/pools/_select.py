@@ -27,6 +27,7 @@ __all__ = [
     "Choice",
     "choose_pool",
     "get_pool",
+    "is_kind",
     "personal_pool",
     "pool_at",
     "pool_kinds",
@@ -49,6 +50,8 @@ _SLURM_FOLDERS = (
 _SINFO_SECONDS = 3.0
 
 KINDS = ("personal", "htcondor", "slurm", "local")
+#: The name of a pool that another machine has begins with this, and names the machine.
+_SSH = "ssh://"
 
 
 @attrs.frozen
@@ -94,6 +97,10 @@ def _make(kind: str, place: Path) -> Pool:
         from wingspan.pools.slurm import SlurmPool
 
         return SlurmPool()
+    if kind.startswith(_SSH):
+        from wingspan.pools.ssh import SshPool
+
+        return SshPool(kind)
     if importlib.util.find_spec("htcondor2") is None:
         raise PoolUnavailable(
             f"the {kind} pool needs HTCondor's Python bindings, which are not installed here",
@@ -113,20 +120,27 @@ def pool_kinds() -> tuple[str, ...]:
     return (*KINDS, *(kind for kind in _registered if kind not in KINDS))
 
 
+def is_kind(name: object) -> bool:
+    """A pool may have this name."""
+    return isinstance(name, str) and (name in pool_kinds() or name.startswith(_SSH))
+
+
 def get_pool(kind: str, place: str | None = None) -> Pool:
     """The pool of this kind.
 
     Args:
-        kind: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or a name that was given to
-            `register`.
+        kind: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, ``"ssh://[user@]host"``, or a name
+            that was given to `register`.
         place: Which of several of this kind (`Pool.place`); None is the one of the settings.
 
     Raises:
         SettingsError: There is no such kind.
         PoolUnavailable: It cannot be used on this machine.
     """
-    if kind not in pool_kinds():
-        raise SettingsError(f"there is no pool {kind!r}", hint=f"pools are: {', '.join(pool_kinds())}")
+    if not is_kind(kind):
+        raise SettingsError(
+            f"there is no pool {kind!r}", hint=f"pools are: {', '.join(pool_kinds())}, ssh://[user@]host"
+        )
     return _make(kind, Path(place) if place else load_settings().data_dir / "personal-pool")
 
 
@@ -191,7 +205,7 @@ def check_named(settings: Settings) -> None:
     Raises:
         SettingsError: It is not; the message says who named it.
     """
-    if settings.pool is not None and settings.pool not in pool_kinds():
+    if settings.pool is not None and not is_kind(settings.pool):
         _named_pool(None, settings)
 
 

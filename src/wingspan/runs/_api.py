@@ -29,6 +29,7 @@ from wingspan.runs._plan import Plan, plan_run, programs_of
 from wingspan.runs._request import RunRequest
 from wingspan.runs._run import Run
 from wingspan.runs._spec import CHECKPOINT_EXIT_CODE
+from wingspan.runs._ssh import send_run
 from wingspan.settings import load_settings
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def start(
         get_pool(
             pool
         )  # an unknown name is an error before all others; the pool is started when all else is in order
-    site = site_pool(pool) if pool is None or isinstance(pool, str) else pool
+    site = _pool_before_the_plan(pool)
 
     @functools.cache
     def choose() -> Choice:
@@ -231,7 +232,11 @@ def start(
         return Choice(pool, "given")
 
     plan = plan_run(
-        request, pool=site, look=lambda spec: check_machines(spec, choose().pool), progress=progress
+        request,
+        build=site is None or not site.elsewhere,
+        pool=site,
+        look=lambda spec: check_machines(spec, choose().pool),
+        progress=progress,
     )
     if exist_ok and name_in_use(plan.spec.name) == "run":
         return same_run(plan.spec)
@@ -243,8 +248,20 @@ def start(
     return submit_plan(plan, choice.pool, progress, note=note)
 
 
+def _pool_before_the_plan(pool: str | Pool | None) -> Pool | None:
+    """The pool, as far as a plan depends on it, and as it is known without asking or starting anything."""
+    if pool is not None and not isinstance(pool, str):
+        return pool
+    named = pool or load_settings().pool
+    if named is not None and (found := get_pool(named)).elsewhere:
+        return found
+    return site_pool(pool)
+
+
 def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: str | None = None) -> Run:
     """Write the run's folder and submit its jobs. If they are refused, nothing is left."""
+    if pool.elsewhere:
+        return send_run(plan, pool, progress)
     spec = plan.spec
     if spec.environment is None and pool.shares_files:
         for program in programs_of(spec):

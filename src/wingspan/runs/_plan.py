@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
     from wingspan.pools import Pool
 
-__all__ = ["Plan", "plan_run", "programs_of"]
+__all__ = ["Plan", "plan_run", "programs_of", "with_environment"]
 
 
 @attrs.frozen(kw_only=True)
@@ -52,11 +52,13 @@ class Plan:
         spec: The run.
         bundle: What carries its environment, or None.
         stem: The name is made up from this; None: somebody chose it.
+        named: Its environment, as it was named.
     """
 
     spec: RunSpec
     bundle: Bundle | None = None
     stem: str | None = None
+    named: Environment | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -138,7 +140,7 @@ def plan_run(
     stem = None if request.name is not None else _name_stem(request, work)
     if work.environment is not None:
         named = _named_environment(request, work.environment, origin.base)
-        return _with_environment(
+        return with_environment(
             Plan(spec=spec, stem=stem), named, build=build, pool=pool, look=look, progress=progress
         )
     if request.inject:
@@ -335,14 +337,14 @@ def _named_environment(request: RunRequest, given: str | Environment, base: Path
     return attrs.evolve(named, frozen=True) if request.frozen else named
 
 
-def _with_environment(
+def with_environment(
     plan: Plan,
     named: Environment,
     *,
-    build: bool,
+    build: bool = True,
     pool: Pool | None,
-    look: Callable[[RunSpec], None] | None,
-    progress: Progress,
+    look: Callable[[RunSpec], None] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Plan:
     """The plan with its bundle, with what that needs of a machine, and what there is to say of it."""
     spec = plan.spec
@@ -370,7 +372,7 @@ def _with_environment(
         warnings=(*spec.warnings, *delivery.warnings),
         resources=with_needs(resources, delivery.needs, memory=needs_memory),
     )
-    return attrs.evolve(plan, spec=spec, bundle=bundle)
+    return attrs.evolve(plan, spec=spec, bundle=bundle, named=named)
 
 
 @contextlib.contextmanager

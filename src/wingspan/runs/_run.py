@@ -217,20 +217,6 @@ class Run(RunJobs, Tables, Showable):
         """What a job has written to standard error so far."""
         return self._log(number, "err")
 
-    def log_path(self, number: int, which: str = "out") -> Path:
-        """The file of a job's ``out`` or ``err``; it grows while the job runs."""
-        if not 0 <= number < len(self):
-            raise RunError(
-                f"{self.name} has the jobs 0 to {len(self) - 1}, not {number}", hint="number them from 0"
-            )
-        return self.path / "logs" / f"{number}.{which}"
-
-    def _log(self, number: int, which: str) -> str:
-        try:
-            return self.log_path(number, which).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-
     def _outputs(self, number: int) -> Path:
         return self.path / f"outputs-{number}"
 
@@ -243,6 +229,7 @@ class Run(RunJobs, Tables, Showable):
         by what they lead to).
         """
         self.log_path(number)
+        self._bring(f"outputs-{number}")
         return declared_files(self._outputs(number), self.spec, number)
 
     @told
@@ -361,6 +348,8 @@ class Run(RunJobs, Tables, Showable):
         Where inputs have another content now than the ones that this is done with, a notice on standard error
         says so.
         """
+        if (there := self._rerun_elsewhere(numbers, with_current_inputs)) is not None:
+            return there
         while True:
             chosen = self._to_be_done_again(numbers)
             seen = self._watched
@@ -457,9 +446,10 @@ class Run(RunJobs, Tables, Showable):
             if not self._is_there():
                 return  # somebody else has removed it, and may have made another one of its name
             try:
-                self._adopt(ask=not self._folder.submissions.entries())
-                self._act("remove")
-                self._wait_for_the_end()
+                if not self._remove_elsewhere(force=force):
+                    self._adopt(ask=not self._folder.submissions.entries())
+                    self._act("remove")
+                    self._wait_for_the_end()
             except Exception:
                 if not force:
                     raise

@@ -24,6 +24,7 @@ from wingspan.runs._spec import RunSpec
 
 if TYPE_CHECKING:
     from wingspan.pools import Action, JobWatcher
+    from wingspan.pools.ssh_mirror import Mirror
 
 __all__ = ["RunJobs", "removed", "told"]
 
@@ -96,6 +97,67 @@ class RunJobs:
         """Kind of the pool that it is in."""
         return self._folder.info.pool
 
+    @property
+    def _elsewhere(self) -> Mirror | None:
+        """The way to the machine that has the run, where this is a copy of it; None: it is here."""
+        if not get_pool(self.pool).elsewhere:
+            return None
+        from wingspan.pools.ssh_mirror import Mirror
+
+        return Mirror(self.path, self.pool)
+
+    def _bring(self, name: str) -> None:
+        """Have a folder of the run here, which a copy leaves out."""
+        mirror = self._elsewhere
+        if mirror is not None and name == "logs":
+            self._look()  # brings what has been printed since
+        elif mirror is not None:
+            mirror.bring(name)
+
+    def log_path(self, number: int, which: str = "out") -> Path:
+        """The file of a job's ``out`` or ``err``; it grows while the job runs."""
+        if not 0 <= number < len(self.spec.rows):
+            raise RunError(
+                f"{self.name} has the jobs 0 to {len(self.spec.rows) - 1}, not {number}",
+                hint="number them from 0",
+            )
+        return self.path / "logs" / f"{number}.{which}"
+
+    def _log(self, number: int, which: str) -> str:
+        self._bring("logs")
+        try:
+            return self.log_path(number, which).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _rerun_elsewhere(self, numbers: list[int] | None, with_current_inputs: bool) -> list[int] | None:
+        """Have the machine that has the run do jobs again: which; None: it is here.
+
+        Raises:
+            RunError: The inputs are to be taken anew, which are not sent a second time.
+        """
+        if (mirror := self._elsewhere) is None:
+            return None
+        if with_current_inputs:
+            raise RunError(
+                f"{self.name} is on another machine, which has its inputs as they were",
+                hint="make a new run of the inputs as they are now",
+            )
+        return [int(number) for number in mirror.ask("rerun", numbers=numbers)["numbers"]]
+
+    def _remove_elsewhere(self, *, force: bool) -> bool:
+        """Remove the run where it is; False: it is here."""
+        if (mirror := self._elsewhere) is None:
+            return False
+        try:
+            mirror.ask("remove", force=force)
+        except RunNotFound:
+            pass
+        except PoolError:
+            if not force:
+                raise
+        return True
+
     def _submissions(self) -> tuple[LoggedSubmission, ...]:
         """Which jobs work on the run, also those whose submitter was killed before it wrote them down."""
         if something_lies_aside(self._folder):
@@ -163,6 +225,8 @@ class RunJobs:
                 self._watchers[kind] = get_pool(kind).watch(own, self.path)
         for watcher in self._watchers.values():
             self._take_all(watcher.poll())
+        if len(self._folder.submissions.entries()) != self._watched:
+            return self._look()  # of a copy, the watcher has brought others
         if not self._have_ended(entries):
             silent = time.time() - max(self._newest(entries), self._asked) > _SILENCE
             for kind, watcher in self._watchers.items():

@@ -186,6 +186,7 @@ class Arrivals(Connected):
             OSError: It has changed; or it cannot be read, or written here.
         """
         size, written, program = known
+        source = (self._setting["plan"].get("moved") or {}).get(source, source)
         try:
             facts: "Optional[os.stat_result]" = os.stat(source)
         except OSError:

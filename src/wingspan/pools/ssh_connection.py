@@ -1,0 +1,337 @@
+"""The laptop's end of a connection to the `wingspan` of an access point.
+
+OpenSSH's own ``ssh`` is started, with the user's own configuration. At the other end it starts
+``wingspan serve``, which answers requests one after another. A connection lasts as long as this process; one
+that broke is opened again by the next request.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from wingspan._version import __version__
+from wingspan._words import notice
+from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanError
+from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, Broken, read_message, write_message
+from wingspan.settings import load_settings, private_folder
+
+__all__ = ["PREFIX", "Address", "Connection", "connection_to"]
+
+#: Names of pools on the other side of SSH begin with this.
+PREFIX = "ssh://"
+#: Seconds that ssh may take to reach the machine.
+_CONNECT_SECONDS = 15
+#: Seconds for which ssh keeps a connection open that nobody uses, for the next process of this user.
+_KEEP_SECONDS = 600
+#: So much may the shell of the access point print before our first line (bytes).
+_MOST_NOISE = 1 << 16
+#: The longest path of a Unix socket, with what ssh appends to it (bytes).
+_MOST_PATH = 85
+#: Where people have programs that an ssh command finds on no PATH.
+_PLACES = ("$HOME/.local/bin/wingspan", "$HOME/.pixi/bin/wingspan", "$HOME/bin/wingspan")
+
+
+@attrs.frozen
+class Address:
+    """Which access point, and which of its pools.
+
+    Attributes:
+        host: As ssh takes it: ``host`` or ``user@host``; a name of ``~/.ssh/config`` too.
+        port: None: as ssh's configuration says.
+        pool: Kind of the pool over there; None: the access point chooses.
+    """
+
+    host: str
+    port: int | None = None
+    pool: str | None = None
+
+    @classmethod
+    def parse(cls, kind: str) -> Address:
+        """What ``ssh://[user@]host[:port][/pool]`` names.
+
+        Raises:
+            SettingsError: It names none.
+
+        >>> Address.parse("ssh://ada@ap2001.chtc.wisc.edu/htcondor")
+        Address(host='ada@ap2001.chtc.wisc.edu', port=None, pool='htcondor')
+        """
+        try:
+            parts = urlsplit(kind)
+            port = parts.port
+        except ValueError:
+            parts = urlsplit(PREFIX)
+            port = None
+        host = parts.netloc.rpartition(":")[0] if port is not None else parts.netloc
+        pool = parts.path.strip("/")
+        # A host that begins with a dash would be an option of ssh.
+        if not re.fullmatch(r"([A-Za-z0-9_.+-]+@)?[A-Za-z0-9_][A-Za-z0-9_.-]*", host) or host.startswith("-"):
+            raise SettingsError(
+                f"{kind!r} names no access point", hint='for example pool="ssh://ada@ap1.example.org"'
+            )
+        if not re.fullmatch(r"[a-z0-9_-]*", pool) or parts.query or parts.fragment or parts.password:
+            raise SettingsError(
+                f"{kind!r} has something behind the host that is no pool",
+                hint=f'pool="{PREFIX}{host}" or "{PREFIX}{host}/slurm"',
+            )
+        return cls(host, port, pool or None)
+
+    @property
+    def name(self) -> str:
+        """The host alone, as the settings name it."""
+        return self.host.rpartition("@")[2]
+
+
+class Connection:
+    """An ssh that has a ``wingspan serve`` at its other end.
+
+    Args:
+        address: Which access point.
+
+    Attributes:
+        facts: What the other end says of itself.
+
+    Raises:
+        PoolUnavailable: It cannot be reached, or has no Wingspan of this version.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.process_id = os.getpid()
+        self.is_open = True
+        self._lock = threading.RLock()
+        self._last_words = ""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would be held open by ssh's master
+        try:
+            self._ssh = subprocess.Popen(
+                _command(address),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,  # Ctrl-C is ours to answer
+            )
+        except OSError as error:
+            raise PoolUnavailable(f"ssh cannot be started: {error}", hint="install OpenSSH") from error
+        assert self._ssh.stdin is not None
+        assert self._ssh.stdout is not None
+        self._to: IO[bytes] = self._ssh.stdin
+        self._from: IO[bytes] = self._ssh.stdout
+        try:
+            self._skip_noise()
+            self.facts = read_message(self._from)[0]
+        except BaseException as error:
+            self.close()
+            if isinstance(error, Broken | OSError):
+                raise self._unreachable() from None
+            raise
+        self._check_versions()
+
+    def _skip_noise(self) -> None:
+        left = _MOST_NOISE
+        while (line := self._from.readline(left)) != FIRST_LINE:
+            left -= len(line)
+            if not line or left <= 0:
+                raise Broken("no Wingspan answered")
+
+    def _check_versions(self) -> None:
+        there = str(self.facts.get("wingspan"))
+        if there != __version__ or self.facts.get("protocol") != PROTOCOL:
+            self.close()
+            raise PoolUnavailable(
+                f"the Wingspan of {self.address.name} is {there}, and this one is {__version__}: they have to be the same",
+                hint=f"pip install wingspan=={there} here, or the other one there",
+            )
+
+    def _said(self) -> str:
+        """What ssh, or the other end, has written to standard error."""
+        if self._errors.closed:
+            return self._last_words
+        self._errors.seek(0)
+        return self._errors.read(4000).decode("utf-8", "replace").strip()
+
+    def _unreachable(self) -> PoolUnavailable:
+        host = self.address.name
+        said = self._said()
+        last = said.splitlines()[-1].strip() if said else "the connection was closed"
+        if "wingspan: not found" in said or "serve" in last:
+            return PoolUnavailable(
+                f"{host} has no Wingspan {__version__} that an ssh command finds: {last}",
+                hint=f'install it there (pip install wingspan=={__version__}), or say where it is: command = "/path/to/wingspan" '
+                f'below [ssh."{host}"] in {load_settings().config_file}',
+            )
+        return PoolUnavailable(
+            f"{host} is not reached: {last}",
+            hint=f"see whether `ssh -o BatchMode=yes {self.address.host} true` works: nobody can answer questions here. "
+            "Where ssh asks for a password or a second factor, set ControlMaster and ControlPath in ~/.ssh/config, "
+            "and log in once in a terminal",
+        )
+
+    def ask(self, do: str, data: bytes | memoryview = b"", /, **what: Any) -> tuple[dict[str, Any], bytes]:
+        """Have something done over there: the answer.
+
+        Raises:
+            WingspanError: What was raised there.
+            PoolUnavailable: The connection broke; it is not known what was done.
+        """
+        with self._lock, self._whole():
+            write_message(self._to, {"do": do, **what}, data)
+            self._to.flush()
+            while True:
+                answer, payload = read_message(self._from)
+                if "notice" not in answer:
+                    break
+                notice(str(answer["notice"]))
+        if "error" in answer:
+            raise error_of(answer["error"])
+        return answer, payload
+
+    def tell(self, do: str, data: bytes | memoryview = b"", /, **what: Any) -> None:
+        """The same without an answer: what goes wrong is the answer to the next question."""
+        with self._lock, self._whole():
+            write_message(self._to, {"do": do, **what}, data)
+
+    @contextlib.contextmanager
+    def _whole(self) -> Any:
+        """Within, messages are exchanged: whatever interrupts that, this connection is not used again."""
+        try:
+            yield
+        except (Broken, OSError):
+            self.close()
+            raise self._unreachable() from None
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it: the other end finishes what it is at, and goes."""
+        self.is_open = False
+        for file in (self._to, self._from):
+            with contextlib.suppress(OSError):
+                file.close()
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self._ssh.wait(0.5)
+        if self._ssh.poll() is None:
+            self._ssh.terminate()
+            self._ssh.wait()
+        self._last_words = self._said()
+        self._errors.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """It can be used by this process, as far as is known."""
+        return self.is_open and self.process_id == os.getpid() and self._ssh.poll() is None
+
+
+def error_of(plain: Any) -> WingspanError:
+    """The error that the other end has told of. Only Wingspan's own classes are taken, by name."""
+    name, module = str(plain.get("type")), str(plain.get("module"))
+    found: Any = None
+    if re.fullmatch(r"wingspan(\.[a-z_]+)+", module):
+        with contextlib.suppress(ImportError):
+            found = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(found, type) and issubclass(found, WingspanError)):
+        found = PoolError
+    error: WingspanError = found.__new__(found, str(plain.get("message")))
+    WingspanError.__init__(error, str(plain.get("message")), hint=plain.get("hint"))
+    return error
+
+
+def _command(address: Address) -> list[str]:
+    """The command line of ssh."""
+    if shutil.which("ssh") is None:
+        raise PoolUnavailable("this machine has no ssh", hint="install OpenSSH's client")
+    given = ["-p", str(address.port)] if address.port is not None else []
+    if config := _setting(address.name, "config"):
+        given += ["-F", os.path.expanduser(config)]  # noqa: PTH111 - a word of a command line
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": str(_CONNECT_SECONDS),
+        "ServerAliveInterval": "15",
+        **_shared(given, address.host),
+    }
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", "-T", *words, *given, "--", address.host, _there(address.name)]
+
+
+def _setting(host: str, name: str) -> str | None:
+    """What the settings say of a host.
+
+    Raises:
+        SettingsError: It is no text.
+    """
+    settings = load_settings()
+    table = settings.ssh.get(host)
+    own = table.get(name) if isinstance(table, dict) else None
+    if own is not None and not isinstance(own, str):
+        raise SettingsError(
+            f'{settings.config_file}: {name} of [ssh."{host}"] is {own!r:.40}', hint=f'write {name} = "…"'
+        )
+    return own or None
+
+
+def _shared(given: list[str], host: str) -> dict[str, str]:
+    """Options by which later processes use this connection, too; none where the user's own say how."""
+    told = subprocess.run(
+        ["ssh", "-G", *given, "--", host], capture_output=True, stdin=subprocess.DEVNULL, check=False
+    ).stdout
+    if re.search(rb"^controlpath (?!none)", told, re.MULTILINE):
+        return {}
+    folder = private_folder(load_settings().cache_dir, "ssh")
+    if len(os.fsencode(folder)) + 41 > _MOST_PATH:
+        return {}
+    return {"ControlMaster": "auto", "ControlPath": f"{folder}/%C", "ControlPersist": str(_KEEP_SECONDS)}
+
+
+def _there(host: str) -> str:
+    """What the shell over there executes, whichever shell it is."""
+    own = _setting(host, "command")
+    if own:
+        program = '"$HOME"/' + shlex.quote(own[2:]) if own.startswith("~/") else shlex.quote(own)
+        script = f"exec {program} serve"
+    else:
+        places = " ".join(f'"{place}"' for place in ("wingspan", *_PLACES))
+        script = (
+            f'for one in {places}; do command -v "$one" >/dev/null 2>&1 && exec "$one" serve; done; '
+            "echo wingspan: not found >&2; exit 127"
+        )
+    return shlex.join(["exec", "sh", "-c", script])
+
+
+_connections: dict[Address, Connection] = {}
+_opening = threading.Lock()
+
+
+def connection_to(address: Address) -> Connection:
+    """The connection of this process to an access point; opened if there is none.
+
+    Raises:
+        PoolUnavailable: It cannot be reached.
+    """
+    with _opening:
+        known = _connections.get(address)
+        if known is None or not known.is_alive:
+            if known is not None and known.process_id == os.getpid():
+                known.close()
+            known = _connections[address] = Connection(address)
+        return known
+
+
+@atexit.register
+def close_all() -> None:
+    """End all connections of this process."""
+    for known in _connections.values():
+        if known.process_id == os.getpid():
+            known.close()
+    _connections.clear()

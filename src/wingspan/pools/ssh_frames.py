@@ -1,0 +1,65 @@
+"""What the two ends of an SSH connection say to each other: JSON with bytes behind it, each with its length.
+
+A message is the length of its JSON, the length of its bytes (both 4 bytes, big-endian), the JSON, the bytes.
+One end is `wingspan.pools.ssh_connection`, the other `wingspan.serving`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import IO, Any
+
+__all__ = ["FIRST_LINE", "PIECE", "PROTOCOL", "Broken", "read_message", "write_message"]
+
+#: Both ends have to speak the same.
+PROTOCOL = 1
+#: The first line from the access point that is ours: what its shell prints before is passed over.
+FIRST_LINE = b"wingspan-serve\n"
+#: Files are sent in pieces of so many bytes.
+PIECE = 1 << 20
+#: No message is longer than this (bytes): its end would not be waited for.
+_MOST = 1 << 28
+_LENGTHS = struct.Struct(">II")
+
+
+class Broken(Exception):
+    """The other end has gone, or what it says is no message."""
+
+
+def write_message(file: IO[bytes], plain: Mapping[str, Any], data: bytes | memoryview = b"") -> None:
+    """Write a message; the caller flushes.
+
+    Raises:
+        OSError: The other end has gone.
+    """
+    head = json.dumps(plain).encode()
+    file.write(_LENGTHS.pack(len(head), len(data)) + head)
+    if data:
+        file.write(data)
+
+
+def read_message(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+    """The next message.
+
+    Raises:
+        Broken: There is none any more.
+    """
+    head, length = _LENGTHS.unpack(_read(file, _LENGTHS.size))
+    if max(head, length) > _MOST:
+        raise Broken(f"a message of {max(head, length):,} bytes was announced")
+    try:
+        plain = json.loads(_read(file, head))
+    except ValueError as error:
+        raise Broken(f"a message cannot be read: {error}") from None
+    if not isinstance(plain, dict):
+        raise Broken("a message is no JSON object")
+    return plain, _read(file, length)
+
+
+def _read(file: IO[bytes], length: int) -> bytes:
+    data = file.read(length)
+    if len(data) < length:
+        raise Broken("the connection was closed")
+    return data

@@ -1,0 +1,287 @@
+"""The copy here of a map or run that an access point has: what is new over there is brought here.
+
+Files that only grow are brought from where the copy ends; others whole, put in place by one rename. So any
+number of processes may do this for one copy at the same time, and one that dies leaves a copy that the next
+look completes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wingspan.errors import PoolError, PoolUnavailable
+from wingspan.pools._base import JobEvent, JobState
+from wingspan.pools.ssh_connection import Address, Connection, connection_to
+from wingspan.pools.ssh_frames import PIECE
+from wingspan.pools.submission_log import LoggedSubmission, SubmissionLog
+from wingspan.worker import trust
+from wingspan.worker.transports import write_all
+
+__all__ = ["PATIENCE", "Mirror", "event_of", "event_to_json"]
+
+#: Files below these folders grow. What a run prints is begun anew when a job is done again: the beginning is
+#: compared by its checksum.
+_GROWING, _COMPARED = ("results", "workers", "logs"), "logs"
+#: Files that are for this machine alone.
+_OWN = frozenset({"lock", "read"})
+#: Seconds after which a machine that did not answer is asked again by whoever only looks.
+_AGAIN_SECONDS = 5.0
+#: Seconds for which whoever waits bears that the access point does not answer.
+PATIENCE = 300.0
+
+
+def event_to_json(event: JobEvent) -> dict[str, Any]:
+    """A job's event as a message has it."""
+    told = attrs.asdict(event, filter=lambda field, value: value != field.default)
+    return {**told, "state": event.state.value}
+
+
+def event_of(plain: Mapping[str, Any]) -> JobEvent:
+    """The event that a message tells of."""
+    return JobEvent(**{**plain, "state": JobState(plain["state"])})
+
+
+class Mirror:
+    """The copy in one folder.
+
+    Args:
+        folder: Of the map or run here; the access point has one of the same name.
+        kind: Name of the pool, which names the access point.
+
+    Attributes:
+        entries: How many submissions are known of.
+        events: What has become of jobs, oldest first.
+        told: What the last look told.
+    """
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self._folder, self._kind = folder, kind
+        self._address = Address.parse(kind)
+        self._connection: Connection | None = None
+        self.events: list[JobEvent] = []
+        self.told: dict[str, Any] = {}
+        self._silent_since: float | None = None
+        self._next_try = 0.0
+
+    @property
+    def what(self) -> dict[str, str]:
+        """How requests name the map or run."""
+        return {"kind": self._folder.parent.name, "id": self._folder.name}
+
+    def ask(self, do: str, data: bytes | memoryview = b"", /, **more: Any) -> dict[str, Any]:
+        """Have the access point do something to the map or run.
+
+        Raises:
+            WingspanError: What was raised there.
+            PoolUnavailable: It does not answer.
+        """
+        return connection_to(self._address).ask(do, data, **self.what, **more)[0]
+
+    def look(self, *, tend: bool = False, why: bool = False) -> bool:
+        """Bring what is new; whether there was anything.
+
+        Args:
+            tend: Have the access point also do what is due, as somebody waits for the map.
+            why: Ask why jobs wait.
+
+        Raises:
+            PoolUnavailable: The access point does not answer. For some seconds it is not asked again.
+        """
+        if time.monotonic() < self._next_try:
+            raise PoolUnavailable(f"{self._address.name} does not answer", hint="try again in a moment")
+        try:
+            news = False
+            while True:
+                try:
+                    self.told = self._look_once(tend=tend, why=why)
+                except PoolUnavailable:
+                    if self._connection is None or self._silent_since is not None:
+                        raise
+                    self._connection = None  # the network was away for a moment, or the laptop slept
+                    self.told = self._look_once(tend=tend, why=why)
+                news = news or bool(self.told.get("news"))
+                if not self.told.get("more"):
+                    break
+        except PoolUnavailable:
+            self._next_try = time.monotonic() + _AGAIN_SECONDS
+            self._silent_since = self._silent_since or time.monotonic()
+            raise
+        self._silent_since = None
+        return news
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the access point has not answered."""
+        return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
+
+    def _look_once(self, *, tend: bool, why: bool) -> dict[str, Any]:
+        connection = connection_to(self._address)
+        here = None
+        if connection is not self._connection:  # the other end knows nothing of this copy yet
+            here = self._sizes()
+            self.events = []
+        log = SubmissionLog(self._folder)
+        told, data = connection.ask(
+            "look",
+            **self.what,
+            here=here,
+            entries=len(log.entries()),
+            events=len(self.events),
+            tend=tend,
+            why=why,
+        )
+        try:
+            self._take_files(told, data)
+            for plain in told["entries"]:
+                _add(log, plain, self._kind)
+            self.events += map(event_of, told["events"])
+        except (KeyError, TypeError, ValueError, trust.BadName) as error:
+            connection.close()
+            raise PoolError(f"{self._address.name} tells something that makes no sense: {error}") from error
+        except BaseException:
+            connection.close()  # what was not written would not be told again
+            raise
+        self._connection = connection
+        return told
+
+    def _sizes(self) -> dict[str, tuple[int, int]]:
+        """Bytes of those files of the copy that grow, and the checksum of those that may be begun anew."""
+        found = {}
+        for folder in _GROWING:
+            try:
+                with os.scandir(self._folder / folder) as entries:
+                    for entry in entries:
+                        if entry.is_file(follow_symlinks=False):
+                            size = entry.stat(follow_symlinks=False).st_size
+                            sum_ = zlib.crc32(Path(entry.path).read_bytes()) if folder == _COMPARED else 0
+                            found[f"{folder}/{entry.name}"] = size, sum_
+            except FileNotFoundError:
+                continue
+        return found
+
+    def bring(self, name: str) -> None:
+        """Bring a file, or all files below a folder, that `look` leaves out: outputs, for instance.
+
+        Files that are here, and as they are there, are not brought again; those that are not there any more
+        are removed here.
+
+        Raises:
+            PoolUnavailable: The access point does not answer.
+        """
+        connection = connection_to(self._address)
+        listed = connection.ask("list", **self.what, name=name)[0]["files"]
+        for path, size, written, mode in listed:
+            place = self._folder / trust.check_path(path)
+            try:
+                known = place.lstat()
+                if (known.st_size, known.st_mtime_ns) == (size, written):
+                    continue
+            except FileNotFoundError:
+                self._make_folders(path)
+            program = trust.PROGRAM if mode & 0o100 else trust.FILE
+            with trust.replacing(str(place), program, sync=False) as file:
+                for piece in _pieces(connection, self.what, path, size):
+                    file.write(piece)
+                file.flush()
+                os.utime(file.fileno(), ns=(written, written))
+        kept = {path for path, *_ in listed}
+        for old in (self._folder / name).rglob("*"):
+            if old.relative_to(self._folder).as_posix() not in kept and not old.is_dir():
+                old.unlink(missing_ok=True)
+
+    def send(self, more: Mapping[str, Path] | None = None) -> None:
+        """Send what was just made here, with everything in its folder, and have it begun.
+
+        Args:
+            more: Other files that go along, by their names in the folder over there.
+
+        Raises:
+            WingspanError: The access point does not take it: nothing is left there.
+            PoolUnavailable: The connection broke.
+        """
+        connection_to(self._address).tell("new", **self.what)
+        for around, folders, names in os.walk(self._folder):
+            folders.sort()
+            for name in sorted(names):
+                path = Path(around, name)
+                place = path.relative_to(self._folder).as_posix()
+                if place not in _OWN and path.is_file():
+                    self.put(place)
+        for name, path in (more or {}).items():
+            self.put(name, path)
+        self.ask("begin", pool=self._address.pool)
+
+    def put(self, name: str, path: Path | None = None) -> None:
+        """Send a file of the folder, or the one at `path`, which gets this name over there."""
+        connection, at = connection_to(self._address), 0
+        with (path or self._folder / name).open("rb") as file:
+            facts = os.fstat(file.fileno())
+            how = {"name": name, "program": bool(facts.st_mode & 0o100), "written": facts.st_mtime_ns}
+            while (piece := file.read(PIECE)) or not at:
+                connection.tell("put", piece, **self.what, **how, at=at)
+                at += len(piece)
+                if not piece:
+                    return
+
+    def _take_files(self, told: Mapping[str, Any], data: bytes) -> None:
+        position = 0
+        for name, at, length, is_whole in told["files"]:
+            piece = memoryview(data)[position : position + length]
+            position += length
+            trust.check_path(name)
+            self._make_folders(name)
+            if is_whole:
+                trust.write_whole(str(self._folder / name), bytes(piece))
+            else:
+                _write_at(str(self._folder / name), piece, at)
+
+    def _make_folders(self, name: str) -> None:
+        folder = self._folder
+        for part in name.split("/")[:-1]:
+            folder /= part
+            if not folder.is_dir():
+                trust.make_folder(str(folder))
+
+
+def _pieces(connection: Connection, what: Mapping[str, str], name: str, size: int) -> Iterator[bytes]:
+    """A file of the access point, piece by piece."""
+    done = 0
+    while done < size:
+        piece = connection.ask("read", **what, name=name, at=done)[1]
+        if not piece:
+            raise PoolError(f"{name} was cut while it was brought here", hint="try again")
+        done += len(piece)
+        yield piece
+
+
+def _write_at(path: str, data: memoryview, at: int) -> None:
+    """Write `data` where the copy ends, or where another process has written the same."""
+    descriptor = trust.open_file(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        if os.fstat(descriptor).st_size < at:
+            raise ValueError(f"{path} ends before byte {at:,}")
+        os.lseek(descriptor, at, os.SEEK_SET)
+        write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _add(log: SubmissionLog, plain: Mapping[str, Any], kind: str) -> None:
+    """Write down a submission of the access point: here it is one of this pool."""
+    entry = attrs.evolve(LoggedSubmission.from_json(dict(plain)), pool=kind)
+    log.add(
+        entry,
+        first=entry.first,
+        inputs=entry.inputs,
+        for_held=entry.for_held,
+        external=entry.external,
+        needs=entry.needs,
+        way=entry.way,
+    )

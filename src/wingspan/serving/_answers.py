@@ -1,0 +1,139 @@
+"""What requests about one map or run are answered: JSON, and parts of files."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+
+from wingspan.pools import JobEvent
+from wingspan.pools.submissions import LoggedSubmission
+
+__all__ = ["Answer", "Files", "One"]
+
+#: So many bytes of files are told in one answer, about: then the other end asks for more.
+_MOST = 1 << 23
+
+
+@attrs.frozen
+class Answer:
+    """What a request is answered.
+
+    Attributes:
+        plain: The JSON.
+        data: The bytes behind it.
+    """
+
+    plain: Mapping[str, Any]
+    data: bytes = b""
+
+
+class One(Protocol):
+    """One map or run that is here."""
+
+    files: Files
+
+    def look(self, *, tend: bool) -> Mapping[str, Any]:
+        """Take in what is new, and tell `files` of it."""
+        ...
+
+    def entries(self) -> tuple[LoggedSubmission, ...]:
+        """Its submissions."""
+        ...
+
+    def jobs(self) -> Iterable[JobEvent]:
+        """Its jobs, each as it is now."""
+        ...
+
+    def do(self, what: Mapping[str, Any], data: bytes) -> Answer:
+        """What a request wants."""
+        ...
+
+
+class Files:
+    """Which parts of the files of one map or run the other end has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._has: dict[str, tuple[int, int]] = {}
+        self._here: Mapping[str, Any] = {}
+        self.begin({})
+
+    def begin(self, here: Mapping[str, Any]) -> None:
+        """The other end has told what it has."""
+        self._here, self._has = here, {}
+        self._told: list[tuple[str, int, int, bool]] = []
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def answer(self) -> tuple[list[tuple[str, int, int, bool]], bytes]:
+        """What has been told since the last answer: of each piece the name, where it begins, its length, and
+        whether it is the whole file; and the pieces."""
+        told, data = self._told, b"".join(self._pieces)
+        self._told, self._pieces, self._size = [], [], 0
+        return told, data
+
+    @property
+    def is_full(self) -> bool:
+        """The rest is for the next answer."""
+        return self._size >= _MOST
+
+    def grown(self, name: str, size: int) -> None:
+        """A file has so many bytes now, and those before have not changed."""
+        at, _ = self._has.get(name) or (self._known(name, size), 0)
+        self._has[name] = at, 0
+        if size <= at or self.is_full:
+            return
+        data = self._read(name, at, min(size - at, _MOST))
+        self._tell(name, at, data, is_whole=False)
+        self._has[name] = at + len(data), 0
+
+    def _known(self, name: str, size: int) -> int:
+        known = int((self._here.get(name) or (0, 0))[0])
+        return known if known <= size else 0
+
+    def begun_anew(self, name: str, size: int, inode: int) -> None:
+        """As `grown`, of a file that may have been begun anew."""
+        known = self._has.get(name)
+        if known is None and name in self._here:
+            length, checksum = map(int, self._here[name])
+            if length <= size and zlib.crc32(self._read(name, 0, length)) == checksum:
+                known = length, inode
+        if known is None or known[1] != inode or known[0] > size:
+            if self.is_full:
+                return
+            data = self._read(name, 0, min(size, _MOST))
+            self._tell(name, 0, data, is_whole=True)
+            known = len(data), inode
+        self._has[name] = known
+        if known[0] < size:
+            self.grown(name, size)
+            self._has[name] = self._has[name][0], inode
+
+    def whole(self, name: str) -> None:
+        """A small file may be new, or another one."""
+        try:
+            status = (self.folder / name).stat()
+        except FileNotFoundError:
+            return
+        now = status.st_mtime_ns, status.st_ino
+        if self._has.get(name) == now:
+            return
+        self._has[name] = now
+        self._tell(name, 0, self._read(name, 0, status.st_size), is_whole=True)
+
+    def _tell(self, name: str, at: int, data: bytes, *, is_whole: bool) -> None:
+        self._told.append((name, at, len(data), is_whole))
+        self._pieces.append(data)
+        self._size += len(data)
+
+    def _read(self, name: str, at: int, length: int) -> bytes:
+        descriptor = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            return os.pread(descriptor, length, at)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,128 @@
+"""Answering requests, one after another, until the other end goes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+from wingspan._version import __version__
+from wingspan.pools import Pool, choose_pool
+from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, Broken, read_message, write_message
+from wingspan.serving._answers import Answer
+from wingspan.serving._arriving import Arriving
+from wingspan.serving._errors import told
+from wingspan.serving._files import listed, piece_of
+from wingspan.serving._served import Served
+from wingspan.worker import compatibility
+
+__all__ = ["serve"]
+
+
+def serve() -> None:
+    """Answer on standard output what is asked on standard input, until that ends."""
+    # What libraries and commands print goes to standard error, and not between our messages.
+    into, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    out.write(FIRST_LINE)
+    facts = {"wingspan": __version__, "protocol": PROTOCOL, **compatibility.this_python()}
+    with contextlib.suppress(OSError):  # the other end has gone: nobody wants to know
+        write_message(out, facts)
+        out.flush()
+        _Server(into, out).answer_all()
+
+
+class _Notices(logging.Handler):
+    """Sends notices of Wingspan to the other end, as long as it waits for an answer."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        super().__init__(logging.WARNING)
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            write_message(self._out, {"notice": record.getMessage()})
+
+
+class _Server:
+    """One connection."""
+
+    def __init__(self, into: IO[bytes], out: IO[bytes]) -> None:
+        self._into, self._out = into, out
+        self._pools: dict[str | None, Pool] = {}
+        self._served = Served()
+        self._arriving = Arriving()
+        #: What went wrong in a message that has no answer.
+        self._trouble: Exception | None = None
+        logger = logging.getLogger("wingspan")
+        logger.addHandler(_Notices(out))
+        logger.propagate = False
+        self._do: dict[str, Callable[[Mapping[str, Any], bytes], Answer]] = {
+            "pool": self._pool_facts,
+            "workers": self._workers,
+            "begin": self._begin,
+            "look": lambda what, _: self._served.look(what),
+            "list": lambda what, _: Answer({"files": listed(what)}),
+            "read": lambda what, _: Answer({}, piece_of(what)),
+        }
+
+    def answer_all(self) -> None:
+        while True:
+            try:
+                what, data = read_message(self._into)
+            except Broken:
+                self._arriving.forget()
+                return
+            if what["do"] in ("new", "put"):
+                self._take(what, data)
+                continue
+            try:
+                trouble, self._trouble = self._trouble, None
+                if trouble is not None:
+                    raise trouble
+                do = self._do.get(what["do"])
+                answer = do(what, data) if do is not None else self._served.do(what, data)
+            except Exception as error:  # noqa: BLE001 - the other end is told, whatever it is
+                answer = Answer({"error": told(error)})
+            write_message(self._out, answer.plain, answer.data)
+            self._out.flush()
+
+    def _take(self, what: Mapping[str, Any], data: bytes) -> None:
+        """A message that has no answer: what goes wrong is told in the next answer."""
+        try:
+            if what["do"] == "new":
+                self._trouble = None
+                self._arriving.new(what)
+            elif self._trouble is None:
+                self._arriving.put(what, data)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._trouble = error
+
+    def _pool(self, what: Mapping[str, Any]) -> Pool:
+        name = what.get("pool")
+        known = self._pools.get(name)
+        if known is None:
+            known = self._pools[name] = choose_pool(name).pool
+        else:
+            known.make_ready()
+        return known
+
+    def _pool_facts(self, what: Mapping[str, Any], _: bytes) -> Answer:
+        pool = self._pool(what)
+        return Answer(
+            {
+                "own": pool.own,
+                "sends_mail": pool.sends_mail,
+                "rewards_short_jobs": pool.rewards_short_jobs,
+            }
+        )
+
+    def _workers(self, what: Mapping[str, Any], _: bytes) -> Answer:
+        return Answer({"workers": self._pool(what).default_workers(int(what["count"]))})
+
+    def _begin(self, what: Mapping[str, Any], _: bytes) -> Answer:
+        self._arriving.begin(what, self._pool(what))
+        return Answer({})

@@ -1,0 +1,216 @@
+"""Maps of an access point that this machine reaches through SSH: all that other maps can do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import wingspan
+from _ssh import AccessPoint, access_point, ap, one_access_point
+from _waiting import PATIENCE, until
+from wingspan.errors import PoolUnavailable, SettingsError
+from wingspan.pools import ssh_connection
+
+__all__ = ["ap", "one_access_point"]
+
+AP = "ssh://ap"
+
+
+def square(x: int) -> int:
+    print("working on", x)
+    if x == 3:
+        raise ValueError("three")
+    return x * x
+
+
+def test_a_map_of_another_machine_is_as_any_other(ap: AccessPoint, data_dir: Path) -> None:
+    """Outputs, errors, streams, status and a rerun with another function come back; both machines have the
+    map under its tag, until it is removed here.
+    """
+    m = wingspan.map(square, range(6), tag="far", pool=AP)
+    status = m.wait(PATIENCE, errors_ok=True)
+    assert (status.counts[wingspan.ComponentStatus.COMPLETED], list(m.errors)) == (5, [3])
+    assert "working on 2" in m.stdout[2]
+    assert "ValueError: three" in str(m.errors[3])
+    assert status.pools == (AP,)
+    m.rerun(m.errors, function=lambda x: -x)
+    assert list(m) == [0, 1, 4, -3, 16, 25]
+    assert [one.name for one in (ap.data / "tags").iterdir()] == ["far"]
+    m.retag("away")
+    assert [one.name for one in (ap.data / "tags").iterdir()] == ["away"]
+    assert wingspan.load("away")[5] == 25
+    m.remove()
+    assert list((ap.data / "tags").iterdir()) == list((data_dir / "tags").iterdir()) == []
+    assert list((ap.data / "maps").iterdir()) == list((data_dir / "maps").iterdir()) == []
+
+
+def waits_for(path: str) -> int:
+    import pathlib
+    import time
+
+    while not pathlib.Path(path).exists():
+        time.sleep(0.01)
+    return 7
+
+
+def test_jobs_over_there_are_held_released_and_cancelled(ap: AccessPoint, tmp_path: Path) -> None:
+    """What is done to a map here is done to its jobs there."""
+    m = wingspan.map(waits_for, [str(tmp_path / "gate"), str(tmp_path / "never")], pool=AP)
+    until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 2, m.status)
+    m.hold()
+    until(lambda: m.status().workers == {"held": 2}, m.status)
+    with pytest.raises(wingspan.ComponentHeld):
+        m.wait(PATIENCE)
+    m.release()
+    (tmp_path / "gate").touch()
+    assert m[0] == 7
+    assert m.cancel(1) == (1,)
+    m.wait(PATIENCE)
+    with pytest.raises(wingspan.ComponentCancelled):
+        m[1]
+    m.remove()
+
+
+def test_a_map_goes_on_while_no_laptop_is_there(ap: AccessPoint, tmp_path: Path) -> None:
+    """A connection that breaks loses nothing, and what has happened meanwhile comes with the next look."""
+    m = wingspan.map(waits_for, [str(tmp_path / "gate")] * 3, tag="lid", pool=AP)
+    until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING], m.status)
+    ap.break_connections()
+    (tmp_path / "gate").touch()
+    assert list(wingspan.load("lid")) == [7, 7, 7]
+    assert list(m) == [7, 7, 7]
+    m.remove()
+
+
+def test_files_go_there_and_come_back(ap: AccessPoint, tmp_path: Path) -> None:
+    """Input files are sent with the map; files that components send come here when somebody wants them."""
+    (tmp_path / "data.txt").write_text("some ")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/more.txt").write_text("data")
+
+    def copies(number: int, folder: Path) -> int:
+        import pathlib
+
+        text = pathlib.Path("data.txt").read_text() + (folder / "more.txt").read_text()
+        pathlib.Path("out.txt").write_text(f"{number}: {text}")
+        wingspan.component().transfer_output_files("out.txt")
+        return len(text)
+
+    options = wingspan.Options(input_files=[str(tmp_path / "data.txt")])
+    folders = [wingspan.TransferPath(tmp_path / "folder")] * 2
+    m = wingspan.map(copies, range(2), folders, tag="files", pool=AP, options=options)
+    shutil.rmtree(tmp_path / "folder")
+    assert list(m) == [9, 9]
+    assert (m.output_files[1] / "out.txt").read_text() == "1: some data"
+    fetched = m.fetch(tmp_path / "fetched")
+    assert [[one.read_text() for one in files] for files in fetched.values()] == [
+        ["0: some data"],
+        ["1: some data"],
+    ]
+    m.remove()
+
+
+def test_an_access_point_that_is_gone_is_said_to_be(
+    ap: AccessPoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Outputs that are here can be read; nothing else is done, and the error says what ssh says."""
+    m = wingspan.map(abs, [-1, -2], tag="gone", pool=AP)
+    assert list(m) == [1, 2]
+    ap.stop()
+    try:
+        found = wingspan.load("gone")
+        assert list(found) == [1, 2]
+        assert "ap is not reached" in caplog.text
+        with pytest.raises(PoolUnavailable, match=r"ap is not reached: .*onnection"):
+            found.hold()
+        with pytest.raises(PoolUnavailable):
+            wingspan.map(abs, [-1], pool=AP)
+        with pytest.raises(PoolUnavailable):
+            found.remove()
+    finally:
+        ap.start()
+    assert found.exists
+    found.remove()
+    assert list((ap.data / "maps").iterdir()) == []
+
+
+def test_what_the_access_point_refuses_leaves_nothing(ap: AccessPoint, data_dir: Path) -> None:
+    """A tag that is taken there is an error here, of the same class, and nothing stays on either side."""
+    (ap.data / "tags").mkdir(exist_ok=True)
+    (ap.data / "tags/taken").write_text("20260101-000000-00000000")
+    with pytest.raises(wingspan.TagExists, match="the access point has a map with the tag 'taken'"):
+        wingspan.map(abs, [-1], tag="taken", pool=AP)
+    (ap.data / "tags/taken").unlink()
+    assert list((ap.data / "maps").iterdir()) == list((data_dir / "maps").iterdir()) == []
+
+
+def test_another_wingspan_over_there_is_named(
+    ap: AccessPoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both versions are in the error; a machine without Wingspan is told from one that cannot be reached."""
+    ssh_connection.close_all()
+    with monkeypatch.context() as patch:
+        patch.setattr(ssh_connection, "__version__", "0.0.1")
+        with pytest.raises(PoolUnavailable, match=rf"is {wingspan.__version__}, and this one is 0\.0\.1"):
+            wingspan.map(abs, [-1], pool=AP)
+    with (tmp_path / "config/config.toml").open("a") as file:
+        file.write('command = "~/nowhere/wingspan"\n')
+    os.utime(tmp_path / "config/config.toml", (1, 1))
+    with pytest.raises(PoolUnavailable, match="has no Wingspan"):
+        wingspan.map(abs, [-1], pool=AP)
+
+
+@pytest.mark.parametrize(
+    "name", ["ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "ssh://h/x?y", "ssh://h:x"]
+)
+def test_what_names_no_access_point(name: str) -> None:
+    """A name that ssh would take for an option, or that names no host, is an error before anything starts."""
+    with pytest.raises(SettingsError):
+        wingspan.map(abs, [-1], pool=name)
+
+
+def test_a_chain_stays_on_one_machine(ap: AccessPoint) -> None:
+    """A map of a map over there takes its inputs there; one that would be here is refused."""
+    m = wingspan.map(square, [1, 2], tag="first", pool=AP)
+    assert list(m.map(lambda x: x + 1, tag="second", pool=AP)) == [2, 5]
+    with pytest.raises(SettingsError, match="a chain of it cannot be in local"):
+        m.map(abs, pool="local")
+    with pytest.raises(SettingsError, match="an executor"), wingspan.Executor(pool=AP) as executor:
+        executor.submit(abs, -1)
+    for tag in ("second", "first"):
+        wingspan.remove(tag)
+
+
+def test_each_engine_over_there(
+    engine: str, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever pool the access point has: outputs, an error, a rerun, holding and removing."""
+    names = [name for name in os.environ if name.startswith(("SLURM", "CONDOR", "_CONDOR"))]
+    variables = {"WINGSPAN_POOL": engine, **{name: os.environ[name] for name in names}}
+    (tmp_path / "ap").mkdir()
+    with access_point(tmp_path / "ap", variables) as there:
+        if (data_dir / "personal-pool").exists():
+            (data_dir / "personal-pool").rename(there.data / "personal-pool")
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config/config.toml").write_text(there.config_of_client())
+        with monkeypatch.context() as patch:
+            for name in names:
+                patch.delenv(name)
+            m = wingspan.map(square, range(2, 5), pool=AP)
+            assert list(m.wait(PATIENCE, errors_ok=True).workers)
+            assert list(m.errors) == [1]
+            m.rerun(function=str)
+            assert list(m) == [4, "3", 16]
+            gate = tmp_path / "gate"
+            waiting = wingspan.map(waits_for, [str(gate)], pool=AP)
+            waiting.hold()
+            until(lambda: waiting.status().workers.get("held"), waiting.status)
+            waiting.release()
+            gate.touch()
+            assert list(waiting) == [7]
+            for one in (m, waiting):
+                one.remove()
+            assert [one for one in (there.data / "maps").iterdir() if (one / "map.json").exists()] == []
