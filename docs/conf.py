@@ -76,6 +76,7 @@ PARTS = {
         "bundles",
         "stores",
         "personal-pool",
+        "from-a-laptop",
         "slurm",
         "without-chirp",
         "profiles",
