@@ -87,13 +87,21 @@ def test_a_hold_and_release_behind_our_back_is_mended(pool: PersonalHTCondorPool
 
 
 @pytest.mark.usefixtures("sleepers")
-def test_maps_and_runs_say_that_the_pool_is_full(pool: PersonalHTCondorPool) -> None:
-    """A map and a run whose jobs wait for others' say so."""
+def test_maps_and_runs_say_that_the_pool_is_full(
+    pool: PersonalHTCondorPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map and a run whose jobs wait for others' say so; on a site's pool also how many machines there
+    are.
+    """
     m = wingspan.map(abs, [-1], pool="personal")
     run = wingspan.run(["true"], pool="personal", name="waits")
     try:
         assert "other jobs have the slots" in told(m.status)
         assert "other jobs have the slots" in told(run.status)
+        monkeypatch.setenv("CONDOR_CONFIG", str(pool.personal.config_file))
+        at_site = wingspan.map(abs, [-1], pool="htcondor")
+        assert "1 machine could run it, and other jobs have them" in told(at_site.status)
+        at_site.remove()
     finally:
         run.remove()
         m.remove()
@@ -101,13 +109,21 @@ def test_maps_and_runs_say_that_the_pool_is_full(pool: PersonalHTCondorPool) -> 
 
 @pytest.mark.usefixtures("site")
 def test_what_no_machine_has_is_told(pool: PersonalHTCondorPool) -> None:
-    """A map that asks a site's pool for more memory than any machine has says what is missing."""
+    """A map that asks a site's pool for more memory than any machine has says what is missing and what would
+    do; a run that asks for what no machine is, too.
+    """
     m = wingspan.map(abs, [-1], pool="htcondor", options=wingspan.Options(request_memory="900TB"))
+    run = wingspan.run(["true"], pool="htcondor", disk="900TB", name="large")
     try:
         message = told(m.status)
-        assert "no machine of the pool can run it" in message
-        assert "of memory" in message
+        assert (
+            "1 job waits for ever: no machine of this pool has 900 TB of memory; 1 of 1 would do with"
+            in message
+        )
+        assert "instead of 900 TB" in message
+        assert "no machine of this pool has 900 TB of disk" in told(run.status)
     finally:
+        run.remove()
         m.remove()
 
 

@@ -227,14 +227,18 @@ class HTCondorPool(PlainPool):
         return found.message if found is not None else None
 
     def _explanation(self, submissions: Sequence[Submission]) -> Explanation | None:
-        from wingspan.pools import matching, waiting
+        from wingspan.pools import analysis, waiting
 
         constraint = f"({constraint_of(submissions)}) && (JobStatus == 1 || JobStatus == 2)"
         with self._schedd() as schedd:
             jobs = list(schedd.query(constraint, [], limit=EXPLAINED))
         if not jobs:
             return None
-        slots = self.machine_ads("true") if self.own else self.machine_ads(_WHOLE_SLOTS, matching.PROJECTION)
+        slots = (
+            self.machine_ads("true")
+            if self.own
+            else self.machine_ads(_WHOLE_SLOTS, analysis.projection_for(jobs))
+        )
         return waiting.explain(jobs, slots, own=self.own, now=time.time(), hollow=self._hollow_slots)
 
     def _hollow_slots(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import PoolError
+from wingspan.pools.analysis import analyse, value
 from wingspan.pools.submit_description import COMES_BACK
 
 if TYPE_CHECKING:
@@ -37,13 +38,6 @@ _GROUPS = 3
 _DELIBERATE = frozenset(
     {1, 3, 15, 26, 1000, 1001, 1004, 1005, 1010, 1011, *range(1013, 1020), 1022, 1023, 1025}
 )
-#: What a job asks for, what a slot has left of it and in all, and how it is told.
-_RESOURCES = (
-    ("RequestCpus", "Cpus", "TotalSlotCpus", "cores"),
-    ("RequestMemory", "Memory", "TotalSlotMemory", "memory"),
-    ("RequestDisk", "Disk", "TotalSlotDisk", "disk"),
-    ("RequestGPUs", "GPUs", "TotalSlotGPUs", "GPUs"),
-)
 
 
 @attrs.frozen
@@ -61,26 +55,9 @@ class Explanation:
     lost: tuple[tuple[int, int], ...] = ()
 
 
-def _value(ad: Any, name: str) -> float:
-    """A number of an ad, its expressions evaluated; 0 where there is none."""
-    value = ad.get(name)
-    if not isinstance(value, int | float):
-        with contextlib.suppress(Exception):  # the classad library's own errors, of which there are several
-            value = ad.eval(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
-
-
 def _text(ad: Any, name: str) -> str:
     value = ad.get(name)
     return value if isinstance(value, str) else ""
-
-
-def _amount(number: float, what: str) -> str:
-    if what == "memory":
-        return f"{number:,.0f} MiB of memory"
-    if what == "disk":
-        return f"{number / 1024:,.0f} MiB of disk"
-    return f"{number:g} {what if number != 1 else what[:-1]}"
 
 
 def _failing(jobs: Sequence[Any]) -> str | None:
@@ -94,16 +71,16 @@ def _failing(jobs: Sequence[Any]) -> str | None:
     """
     found = []
     for ad in jobs:
-        starts = int(_value(ad, "NumShadowStarts"))
+        starts = int(value(ad, "NumShadowStarts"))
         reason, code = _text(ad, "VacateReason"), ad.get("VacateReasonCode")
-        if not starts or _value(ad, "RemoteWallClockTime") / starts > SHORT:
+        if not starts or value(ad, "RemoteWallClockTime") / starts > SHORT:
             continue
         if (reason and (code in _DELIBERATE)) or _came_early(ad):
             continue
         ended = f"it ended with exit code {ad['ExitCode']}" if isinstance(ad.get("ExitCode"), int) else ""
         # Without a reason it may be a checkpoint: the job ended to be started again.
         again = starts >= 3 and ended and ad.get("SuccessCheckpointExitCode") is None
-        if (reason and _value(ad, "NumVacates")) or again:
+        if (reason and value(ad, "NumVacates")) or again:
             found.append((starts, reason or ended))
     if not found:
         return None
@@ -119,31 +96,6 @@ def _came_early(ad: Any) -> bool:
     return code is not None and ad.get("ExitCode") == code
 
 
-def _never(job: Any, machines: Sequence[Any]) -> str | None:
-    """Why no machine could run the job even if it were idle."""
-    for request, _, total, what in _RESOURCES:
-        wanted = _value(job, request)
-        largest = max(_value(machine, total) for machine in machines)
-        if wanted > largest:
-            return (
-                f"no machine of the pool can run it: it asks for {_amount(wanted, what)}, the largest has {_amount(largest, what)}; "
-                "ask for less, or make room there"
-            )
-    return None
-
-
-def _fits(job: Any, slot: Any, *, empty: bool) -> bool:
-    """The slot, as it is or when it is `empty`, can run the job."""
-    if empty:
-        slot = type(slot)(str(slot))  # a copy
-        for _, name, total, _ in _RESOURCES:
-            if slot.get(total) is not None:
-                slot[name] = slot[total]
-    if any(_value(job, request) > _value(slot, name) for request, name, _, _ in _RESOURCES):
-        return False
-    return bool(slot.matches(job))
-
-
 def explain(
     jobs: Sequence[Any],
     slots: Sequence[Any],
@@ -156,7 +108,7 @@ def explain(
 
     Args:
         jobs: Whole ads of those that wait or run.
-        slots: Whole ads of the pool's slots; of an `own` pool the dynamic ones too.
+        slots: Ads of the pool's slots; of an `own` pool whole ones, and the dynamic ones too.
         own: The pool is one person's: there are no others' priorities.
         now: Unix time.
         hollow: Tells of slots whose starter has no job: asked after a schedd came back.
@@ -165,7 +117,7 @@ def explain(
         return Explanation(failing)
     running = [ad for ad in jobs if ad["JobStatus"] == 2]
     idle = [
-        ad for ad in jobs if ad["JobStatus"] == 1 and now - _value(ad, "EnteredCurrentStatus") > PATIENCE - 1
+        ad for ad in jobs if ad["JobStatus"] == 1 and now - value(ad, "EnteredCurrentStatus") > PATIENCE - 1
     ]
     if own and (lost := _lost(running, slots, now, hollow)):
         return Explanation("HTCondor says that it runs, and no process of it is there", lost=lost)
@@ -190,38 +142,27 @@ def explain(
         why, free = _why(group[0], machines, own)
         if free:
             neglected += [(int(ad["ClusterId"]), int(ad["ProcId"])) for ad in group]
-        elif why is not None and not running:
+        elif not running:
             told = told or f"{_many(len(group))}{why}"
     if told is None and neglected:
         told = f"{_many(len(neglected))} although a slot is free"
     return Explanation(told, neglected=tuple(neglected))
 
 
-def _why(job: Any, machines: Sequence[Any], own: bool) -> tuple[str | None, bool]:
+def _why(job: Any, machines: Sequence[Any], own: bool) -> tuple[str, bool]:
     """Why a job waits, in words that follow "1 job waits", and whether a slot is free for it."""
-    analyze = f"condor_q -better-analyze {job['ClusterId']}.{job['ProcId']} says more"
-    never = _never(job, machines)
-    if never is not None:
-        return f" for ever: {never}", False
-    if not own:  # only the negotiator knows who comes first
-        said = _text(job, "LastRejMatchReason")
-        return (f": HTCondor's negotiator says {said!r}; {analyze}" if said else None), False
-    if not any(_fits(job, machine, empty=True) for machine in machines):
-        return f" for ever: no machine of the pool fulfils its requirements; {analyze}", False
-    if any(_fits(job, machine, empty=False) for machine in machines if _is_open(machine)):
-        return None, True
-    return ": other jobs have the slots that could run it", False
+    found = analyse(job, machines)
+    if not found.fitting:
+        return f"{found.text()}; condor_q -better-analyze {job['ClusterId']}.{job['ProcId']} says more", False
+    if own:
+        return ": other jobs have the slots that could run it", found.free > 0
+    # Who comes first, only the negotiator knows.
+    said = _text(job, "LastRejMatchReason")
+    return found.text() + (f"; HTCondor's negotiator says {said!r}" if said else ""), False
 
 
 def _many(count: int) -> str:
     return "1 job waits" if count == 1 else f"{count} jobs wait"
-
-
-def _is_open(slot: Any) -> bool:
-    """A job could have the slot: it is partitionable and not drained, or nobody has claimed it."""
-    if slot.get("PartitionableSlot") is True:
-        return _text(slot, "State") in ("Unclaimed", "")
-    return _text(slot, "State") == "Unclaimed"
 
 
 def _lost(
@@ -231,12 +172,12 @@ def _lost(
     old = [
         ad
         for ad in running
-        if now - _value(ad, "EnteredCurrentStatus") > LOST and now - _value(ad, "JobCurrentStartDate") > LOST
+        if now - value(ad, "EnteredCurrentStatus") > LOST and now - value(ad, "JobCurrentStartDate") > LOST
     ]
     if not old:
         return ()
     known = {_text(slot, "JobId") for slot in slots}
-    reconnected = [ad for ad in old if _value(ad, "ShadowBday") > _value(ad, "JobCurrentStartDate") + 1]
+    reconnected = [ad for ad in old if value(ad, "ShadowBday") > value(ad, "JobCurrentStartDate") + 1]
     empty = hollow() if reconnected else frozenset()
     return tuple(
         (int(ad["ClusterId"]), int(ad["ProcId"]))
