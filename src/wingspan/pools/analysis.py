@@ -1,9 +1,9 @@
 """Which machines of a pool could run a job, and what keeps the others from it.
 
 Requirements of the job are taken apart at ``&&``, and each part is evaluated by itself over the ads of
-machines, by HTCondor's own library. Machines that are alike in all that the parts name are looked at once: a pool of
-50,000 slots has some hundred kinds. What a machine asks of jobs (``START``) is not looked at: that could name
-any attribute, and all attributes of a large pool are too many to fetch.
+machines, by HTCondor's own library. Machines that are alike in all that the parts name are looked at once:
+a pool of 50,000 slots has some hundred kinds. What a machine asks of jobs (``START``) is not looked at:
+that could name any attribute, and all attributes of a large pool are too many to fetch.
 """
 
 from __future__ import annotations
