@@ -67,7 +67,7 @@ def ls(location: str | None, as_json: bool) -> int:
         ["NAME", "SIZE", "LAST USED", "FOR JOBS"],
         [
             (
-                str(each.name) + ("" if each.digest else " (incomplete)"),
+                str(each.name) + ("" if each.digest or each.name.kind == "value" else " (incomplete)"),
                 size(each.size),
                 each.last_used.strftime("%Y-%m-%d %H:%M") if each.last_used else "?",
                 each.job_url,

@@ -33,6 +33,7 @@ from wingspan.maps._needs import Asked, options_for, with_pilot
 from wingspan.maps._new_folder import create_map_folder
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
+from wingspan.maps._stored import forget_values, stored_values
 from wingspan.maps._tags import new_tag, write_tag
 from wingspan.maps._worker_job import check_largest, check_site, for_site, resources_of
 from wingspan.pools import Pool
@@ -126,6 +127,7 @@ def create(
     if chain is not None:
         here = compatibility.this_python()["python"]
         chain.check(options, (delivery.python if delivery else None) or here)
+    values = stored_values(options, info, pool)
     folder = create_map_folder(
         function=function,
         inputs=inputs,
@@ -134,6 +136,7 @@ def create(
             function="Executor" if opened else info.function,
             open=attrs.asdict(opened) if opened else None,
             chain=chain.facts(pool, external=options.workers == 0) if chain else None,
+            store=values.setting if values is not None else None,
         ),
         archive=worker_zipapp(),
         workers=lambda count: (
@@ -147,6 +150,7 @@ def create(
         fixed=fixed,
         files=lambda: _files_of(function, fixed, options, pool),
         memo=memo,
+        values=values,
         progress=progress,
         before_it_is_in_place=(lambda path, holds_code: deliver(*prepared, path, holds_code))
         if prepared
@@ -162,6 +166,7 @@ def create(
             made._keeper.begin(pool)
     except BaseException:
         remove_map_folder(folder.path, tag)
+        forget_values(folder.info)
         raise
     return made
 

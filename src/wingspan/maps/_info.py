@@ -61,6 +61,8 @@ class MapInfo:
             there is one (``fixed``), the paths that workers without a shared disk read (``reach``), and where
             those lie that another machine has sent (``moved``: path there, path here). None: each component
             runs where its worker does, and gets no files.
+        store: Where values that are large lie; see `wingspan.worker.stored.Values`. None: all are in the
+            folder.
         own_modules: Names of the top modules of the user's own that travel with it.
         created: When it was made, Unix time.
         chain: Its inputs are outputs of earlier maps; see `wingspan.worker.upstream`.
@@ -97,6 +99,7 @@ class MapInfo:
     function_bytes: int | None = None
     archive_bytes: int | None = None
     files: Mapping[str, Any] | None = None
+    store: Mapping[str, Any] | None = None
     own_modules: tuple[str, ...] = attrs.field(default=(), converter=_names)
     created: float = 0.0
     chain: Mapping[str, Any] | None = None

@@ -17,6 +17,7 @@ from wingspan.worker.streams import Gathering
 
 if TYPE_CHECKING:
     from wingspan.maps._canonical import Digests
+    from wingspan.maps._stored import StoredValues
 
 __all__ = ["FromInputs", "write_inputs"]
 
@@ -57,6 +58,7 @@ def write_inputs(
     dumper: Dumper,
     progress: Progress,
     digests: Digests | None = None,
+    values: StoredValues | None = None,
 ) -> tuple[int, bool]:
     """Pickle the inputs to ``inputs.bin`` and ``inputs.idx``.
 
@@ -66,6 +68,7 @@ def write_inputs(
         dumper: Pickles them.
         progress: Hears of them.
         digests: Takes the digest of each.
+        values: Takes those that are large; None: all are written here.
 
     Returns:
         How many there are, and whether any holds code.
@@ -82,7 +85,7 @@ def write_inputs(
             open(folder / "inputs.bin", "wb", buffering=0, opener=trust.opener) as data,
             open(folder / "inputs.idx", "wb", opener=trust.opener) as index,
         ):
-            writer = _InputWriter(data, dumper, digests)
+            writer = _InputWriter(data, dumper, digests, values)
             array("Q", [0]).tofile(index)
             while some := list(itertools.islice(remaining, size)):
                 offset = writer.offset
@@ -106,11 +109,14 @@ class _InputWriter:
         holds_code: There is code in any.
     """
 
-    def __init__(self, file: Any, dumper: Dumper, digests: Digests | None) -> None:
+    def __init__(
+        self, file: Any, dumper: Dumper, digests: Digests | None, values: StoredValues | None
+    ) -> None:
         self._file = file
         self._dumper = dumper
         self._digests = digests
-        self._gathering = Gathering(self._send)
+        self._values = values
+        self._gathering = Gathering(self._send) if values is None else values.spool
         self._parts: list[bytes] = []
         self.count = self.offset = 0
         self.holds_code = False
@@ -148,9 +154,13 @@ class _InputWriter:
             raise self._refusal(given, number, error) from error
         if digests is not None:
             digests.end(given, gathering.holds_code)
+        self.holds_code = self.holds_code or gathering.holds_code
+        if self._values is not None and gathering.is_large:
+            reference = self._values.publish()
+            self._parts.append(reference)
+            return len(reference)
         if not gathering.is_large:
             self._parts.append(gathering.kept())
-        self.holds_code = self.holds_code or gathering.holds_code
         return gathering.length
 
     def _refusal(self, given: Any, number: int, error: Exception) -> NotPicklable:

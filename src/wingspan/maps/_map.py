@@ -413,6 +413,10 @@ class Map(Origins, Changing, Fetching, Showable):
             # Another process may have submitted workers since: nobody would know of them any more.
             before_files=lambda folder: remove_jobs(folder, _REMOVED, force=True, but=ended),
         )
+        if self._folder.info.store is not None:
+            from wingspan.maps._stored import forget_values
+
+            forget_values(self._folder.info)
 
     def _end_jobs(self, force: bool) -> tuple[LoggedSubmission, ...]:
         """Take its jobs out of their queues: which submissions were known then."""

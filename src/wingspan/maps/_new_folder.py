@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan._files import not_written
+from wingspan.errors import WingspanError
 from wingspan.maps._carried import FixedFiles
 from wingspan.maps._commands import keep_command
 from wingspan.maps._errors import MapError, no_inputs
@@ -27,6 +28,7 @@ from wingspan.worker.transports import FileTransport
 
 if TYPE_CHECKING:
     from wingspan.maps._memo import Memo
+    from wingspan.maps._stored import StoredValues
 
 __all__ = ["create_map_folder"]
 
@@ -42,6 +44,7 @@ def create_map_folder(
     fixed: FixedFiles,
     files: Callable[[], Mapping[str, Any] | None],
     memo: Memo | None = None,
+    values: StoredValues | None = None,
     progress: Progress = NO_PROGRESS,
     before_it_is_in_place: Callable[[Path, bool], None] | None = None,
 ) -> MapFolder:
@@ -58,6 +61,7 @@ def create_map_folder(
         fixed: Files that all components get.
         files: What workers are told of files (see `MapInfo`), asked for when all that travels is written.
         memo: Looks for outputs that are there already; None: all are computed.
+        values: Takes what is large to a store; None: all is written here.
         progress: Hears of the inputs written.
         before_it_is_in_place: Called when everything is written, with the folder, and whether code travels by
             value.
@@ -78,28 +82,30 @@ def create_map_folder(
         for name in ("results", "workers", "rounds", "rounds/0", "rounds/0/claims", "rounds/0/takes"):
             trust.make_folder(str(temporary / name))
         digests = memo.inputs if memo is not None else None
-        count, inputs_hold_code = write_inputs(temporary, inputs, function.input_dumper(), progress, digests)
+        count, inputs_hold_code = write_inputs(
+            temporary, inputs, function.input_dumper(), progress, digests, values
+        )
         _check_count(count)
         function.files.check()
         fixed.keep(temporary, progress)
         counted = attrs.evolve(
             info, n=count, workers=workers(count), holds_code=function.holds_code or inputs_hold_code
         )
-        whole = _write_rest(temporary, function, counted, archive, plan, files, memo, workers)
+        whole = _write_rest(temporary, function, counted, archive, plan, files, memo, workers, values)
         if before_it_is_in_place is not None:
             before_it_is_in_place(temporary, whole.holds_code)
         if info.options.get("on_done"):
             keep_command(root / info.id, info.options["on_done"])
         temporary.rename(root / info.id)
-    except FromInputs as wrapped:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise wrapped.error from wrapped.error.__cause__
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        message, hint = not_written(error, "the map", root)
-        raise MapError(message, hint=hint) from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if values is not None:
+            values.forget()
+        if isinstance(error, FromInputs):
+            raise error.error from error.error.__cause__
+        if isinstance(error, OSError) and not isinstance(error, WingspanError):
+            message, hint = not_written(error, "the map", root)
+            raise MapError(message, hint=hint) from error
         raise
     return MapFolder(root / info.id)
 
@@ -121,13 +127,14 @@ def _write_rest(
     files: Callable[[], Mapping[str, Any] | None],
     memo: Memo | None,
     workers: Callable[[int], int],
+    values: StoredValues | None,
 ) -> MapInfo:
     """Write everything but the inputs; ``map.json`` comes last. What it says."""
     new = FileTransport(str(folder))
     key = os.urandom(formats.KEY_BYTES)
     with open(folder / "function.pkl", "wb", opener=trust.opener) as file:
         file.write(compatibility.header({**info.interpreter, "code": info.holds_code}))
-        function.write_to(file)
+        function.write_to(file, values)
         function_bytes = file.tell()
     new.write_whole("key", key)
     to_do: range | list[int] = range(info.n)

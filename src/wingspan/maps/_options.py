@@ -13,7 +13,7 @@ import attrs
 
 from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
-from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration
+from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration, parse_size
 from wingspan.maps._file_options import copied, joined_remaps, paths, per_component, remaps
 from wingspan.maps._requests import is_for_each, most_of, parse_request, positive, values_of
 from wingspan.settings import Settings, origins
@@ -96,6 +96,9 @@ class Options:
         output_remaps: Where files go that components send, by their names, instead of into the map's folder:
             ``{"out.csv": "osdf:///ospool/me/out-{component}.csv"}``, or a path on this machine. For each
             component such a table of its own: a list of them.
+        store: Where inputs, outputs and a function that are large lie instead of in the map's folder: a store
+            of ``config.toml``, a folder that the workers see, or a URL. They are fetched when they are read.
+        store_above: How large: ``"64MB"``; a plain number is MB.
         own_folder: Each component runs in a folder of its own, which is removed when it is done. It is so in
             any case where the map has files, or its function calls ``transfer_output_files``.
         component_timeout: Longest wall time of a component: ``"10min"``, seconds, or a `datetime.timedelta`.
@@ -147,6 +150,8 @@ class Options:
     input_files: tuple[str, ...]
     component_input_files: tuple[Any, ...] | None
     output_remaps: Any
+    store: str | None
+    store_above: int
     own_folder: bool
     seed: int | None
     component_timeout: float | None
@@ -191,6 +196,8 @@ class Options:
         input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         component_input_files: Iterable[Any] | None = None,
         output_remaps: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None,
+        store: str | os.PathLike[str] | None = None,
+        store_above: int | str = "64MB",
         own_folder: bool = False,
         seed: int | None = None,
         component_timeout: float | str | datetime.timedelta | None = None,
@@ -235,6 +242,8 @@ class Options:
             input_files=paths(input_files),
             component_input_files=per_component(component_input_files),
             output_remaps=remaps(output_remaps),
+            store=None if store is None else os.fspath(store),
+            store_above=parse_size(store_above, "store_above"),
             own_folder=bool(own_folder),
             seed=None if seed is None else positive("seed", seed, 0),
             component_timeout=_time_limit(component_timeout),
@@ -297,7 +306,7 @@ class Options:
         """
         sizes = {
             name: Size(plain[name])
-            for name in ("request_memory", "request_disk", "retry_memory", "retry_disk")
+            for name in ("request_memory", "request_disk", "retry_memory", "retry_disk", "store_above")
             if plain.get(name) is not None
         }
         return cls(**{**plain, **sizes})

@@ -31,6 +31,7 @@ from wingspan.maps._pickled import Pickled
 from wingspan.maps._reading import read_value
 from wingspan.maps._stuck import LOOK_BEFORE_SECONDS, attend_earlier, check_it_can_go_on
 from wingspan.maps._waiting import Arrivals, Pauses, Timeout, deadline_of, seconds_of
+from wingspan.stores.errors import StoreError
 from wingspan.worker import rebuild
 
 __all__ = ["Outputs"]
@@ -204,7 +205,7 @@ class Outputs(Sequence[Any]):
     def _load(self, pickled: Pickled, what: str) -> Any:
         try:
             return read_value(self._folder, pickled, what)
-        except MapError:
+        except (MapError, StoreError):
             raise
         except Exception as error:
             hint = "import or install here what it is made of, or return plain data"

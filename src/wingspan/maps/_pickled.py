@@ -6,7 +6,8 @@ from __future__ import annotations
 import pickle
 import shutil
 import sys
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 import attrs
@@ -20,6 +21,18 @@ from wingspan.worker.streams import Gathering, Stream
 
 if TYPE_CHECKING:
     from wingspan.maps._own import OwnCode
+    from wingspan.maps._stored import StoredValues
+
+_registered = sys.modules[rebuild.NAME]
+if not _registered.on_worker[0]:
+    # A session reads what lies in a store with the store's own library, and its credentials.
+
+    def _fetch(*reference: Any) -> Any:
+        from wingspan.maps._stored import fetch_value
+
+        return fetch_value(*reference)
+
+    _registered.stores[0] = _fetch
 
 __all__ = ["Pickled", "PickledFunction", "check_pythons"]
 
@@ -73,6 +86,7 @@ class PickledFunction(Gathering):
                 folder = load_settings().data_dir
                 private_folder(folder)
                 self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as this object
+                weakref.finalize(self, self._file.close)
             self._file.write(data)
         except OSError as error:
             raise MapError(
@@ -84,14 +98,33 @@ class PickledFunction(Gathering):
         """Pickles inputs of this function."""
         return Dumper(by_value=self.own.by_value, on_own=self.own.saw, on_file=self.files.reduced)
 
-    def write_to(self, file: IO[bytes]) -> None:
-        """Write the own modules that are needed, and the whole pickle, to an open file."""
+    def write_to(self, file: IO[bytes], values: StoredValues | None = None) -> None:
+        """Write the own modules that are needed, and the whole pickle, to an open file.
+
+        A large pickle goes to the store of `values`, and its reference is written.
+        """
         file.write(self._before())
+        if values is not None and self.length > values.above:
+            spool = values.spool
+            spool.begin()
+            for piece in self._pieces():
+                spool.write(piece)
+            spool.holds_code = self.holds_code
+            file.write(values.publish())
+            return
         if self._file is None:
             file.write(self.kept())
             return
         self._file.seek(0)
         shutil.copyfileobj(self._file, file, _IN_MEMORY)
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self._file is None:
+            yield self.kept()
+            return
+        self._file.seek(0)
+        while piece := self._file.read(_IN_MEMORY):
+            yield piece
 
     def content(self) -> bytes:
         """All of it, as `write_to` writes it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -66,9 +67,9 @@ def prune(
 
     Args:
         store: The store.
-        needed: SHA-256 digests (all 64 digits, or the 8 of a name) of what queued maps and runs need. A
-            function is asked after the listing, and again before each removal, so that a map that was
-            submitted meanwhile counts.
+        needed: SHA-256 digests (all 64 digits, or the 8 of a name) of what queued maps and runs need, and ids
+            of maps, whose values are kept. A function is asked after the listing, and again before each
+            removal, so that a map that was submitted meanwhile counts.
         older_than: Keep what was used more recently.
         dry_run: Only tell.
         now: The time to count from; by default the clock's.
@@ -115,6 +116,8 @@ def prune(
 
 def _is_needed(each: StoredObject, wanted: Collection[str]) -> bool:
     short = each.name.short  # the first eight digits of a full digest are enough to keep something
+    if each.name.kind == "value" and each.name.name.partition(".")[0] in wanted:  # of a map that is there
+        return True
     return short in wanted or any(digest.startswith(short) for digest in wanted)
 
 
@@ -161,4 +164,7 @@ def kept_digests(settings: Settings) -> set[str]:
     """
     # the rooms' folders as the design fixes them; their results, claims and inputs are data
     folders = [settings.data_dir / "maps", settings.data_dir / "runs"]
-    return mentioned_digests(folders, skip={"results", "claims", "blocks", "inputs", "outputs"})
+    found = mentioned_digests(folders, skip={"results", "claims", "blocks", "inputs", "outputs"})
+    with contextlib.suppress(OSError):  # values of a map bear its name
+        found |= set(os.listdir(folders[0]))
+    return found

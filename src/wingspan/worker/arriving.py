@@ -40,7 +40,13 @@ def setting_of(transport: "Transport", info: "Mapping[str, Any]", worker: "str")
         worker: Name of this start of the worker.
     """
     folder = getattr(transport, "folder", "")
-    return {"plan": info.get("files"), "transport": transport.name, "map": folder, "worker": worker}
+    return {
+        "plan": info.get("files"),
+        "store": info.get("store"),
+        "transport": transport.name,
+        "map": folder,
+        "worker": worker,
+    }
 
 
 #: Variables that programs of HTMap's ask for: each of their components has a folder of its own.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .pickling import Dumper
     from .pipes import Board
     from .slots import Slots
+    from .stored import Values
     from .streams import Stream
     from .surroundings import Surroundings
 
@@ -55,6 +56,7 @@ class Caller(object):
         skip: "Container[str]",
         may_gather: "bool",
         arrivals: "Optional[Arrivals]",
+        values: "Optional[Values]" = None,
     ) -> "None":
         from time import perf_counter, time
 
@@ -77,6 +79,7 @@ class Caller(object):
         self._recent, self._sample = 0.0, 0
         self._may_gather = may_gather and arrivals is None
         self._arrivals = arrivals
+        self._values = values
         #: Headers and payloads of records that go before that of the component.
         self._before = (b"", b"")
         #: How many more components are looked after closely, and from when on one is again.
@@ -154,7 +157,20 @@ class Caller(object):
         outgoing = self._outgoing
         outgoing.begin()
         self._filled = 0  # of an output that could not be pickled after all
-        self._dumper.dump(value, outgoing.write)
+        if self._values is None:
+            self._dumper.dump(value, outgoing.write)
+        else:
+            spool = self._values.spool
+            spool.begin()
+            self._dumper.dump(value, spool.write)
+            reference = self._values.keep() if spool.is_large else None
+            if reference is not None:
+                spool.begin()
+                return formats.OUTPUT, reference
+            for piece in spool.pieces():
+                outgoing.write(piece)
+            outgoing.holds_code = outgoing.holds_code or spool.holds_code
+            spool.begin()
         if not outgoing.is_large:
             return formats.OUTPUT, outgoing.kept()
         self._send_slot()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .arriving import Arrivals
     from .channel import Speaker
     from .slots import Slots
+    from .stored import Values
 
 #: How the libraries that threadpoolctl knows are told, before they are imported, how many threads to start.
 THREAD_LIMITS = (
@@ -117,6 +118,7 @@ def run(
         _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
     beginning = Beginning()
     arrivals = _arrivals(files, scratch)
+    values = _values(files)
     try:
         call = _load_function(Stream(pipes.coming(commands, function_length)))
     except BaseException as error:
@@ -134,6 +136,7 @@ def run(
         skip,
         not careful,
         arrivals,
+        values,
     )
     caller.work = inside.Work(
         caller.position,
@@ -183,6 +186,25 @@ def _arrivals(files: "Dict[str, Any]", scratch: "str") -> "Optional[Arrivals]":
         scratch = scratch_folder()  # that of the job which this worker is now
     sys.modules[rebuild.NAME].arrivals[0] = arrivals = Arrivals(files, scratch)
     return arrivals
+
+
+def _values(files: "Dict[str, Any]") -> "Optional[Values]":
+    """What fetches and sends values that lie in a store, if the map has one."""
+    stores = sys.modules[rebuild.NAME].stores
+    if not files.get("store"):
+        stores[0] = _fetch_value  # of an earlier map, whose outputs are the inputs of this one
+        return None
+    from .stored import Values
+
+    values = Values(files["store"])
+    stores[0] = values.fetch
+    return values
+
+
+def _fetch_value(label: "str", url: "str", digest: "str", length: "int") -> "Any":
+    from .stored import fetched
+
+    return fetched(url, digest, length, scratch_folder(), {})
 
 
 def _load_function(data: "Stream") -> "Callable[..., Any]":

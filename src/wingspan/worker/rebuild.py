@@ -41,6 +41,8 @@ _context_variables: "Dict[str, Any]" = {}
 _fresh: "Dict[int, Tuple[Any, int]]" = {}
 #: What gets the files of a component, where this process executes components that have some (see `arriving`).
 arrivals: "List[Any]" = [None]
+#: What fetches values that lie in a store (see `stored`): an executor and a session each put in theirs.
+stores: "List[Any]" = [None]
 _lock = threading.RLock()
 _depth = threading.local()
 #: Objects without a state that belong to no module here, by module and name.
@@ -706,6 +708,14 @@ def component_files(*specs: "Any") -> "None":
     """Files that belong to one component; they stand before its input, and so arrive first."""
     if arrivals[0] is not None:
         arrivals[0].put_all(specs)
+
+
+def stored_value(label: "str", url: "str", digest: "str", length: "int", mark: "str") -> "Any":
+    """A value that lies in a store: it is fetched and checked, and then read. Its `mark` says, to whoever
+    looks at the pickle, that there is code in it.
+    """
+    with stores[0](label, url, digest, length) as file:
+        return load(file)
 
 
 class InputFailed(Exception):
