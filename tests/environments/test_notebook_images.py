@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ import tomlkit
 from _engines import engine_folders
 from _podman import own_podman
 from _waiting import PATIENCE, until
+from wingspan.environments import load_environment
+from wingspan.environments.bundles import build_bundle
 from wingspan.errors import SettingsError
 from wingspan.notebooks.images import FLAVOURS, Image, ImageError, build_image, push_image, write_recipe
 from wingspan.pools.personal.ports import free_port
@@ -238,16 +241,59 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 
 def test_an_image_is_pushed_and_pulled_by_its_digest(
-    podman: list[str], built: Image, registry: Callable[..., str]
+    podman: list[str],
+    built: Image,
+    workspace: Path,
+    session_cache: Path,
+    registry: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A real registry gets the image as it is: podman pulls it by the digest that the build has told."""
+    """A real registry gets the image as it is, from the command that builds it: podman pulls it by the digest
+    that the build has told.
+    """
     address = registry()
-    pushed = push_image(built, f"{address}/me/notebook:2026.11")
+    monkeypatch.setenv("WINGSPAN_CACHE_DIR", str(session_cache))
+    command = [sys.executable, "-m", "wingspan", "image", "build", str(workspace), "--output", str(tmp_path)]
+    told_of = json.loads(answer([*command, "--push", f"{address}/me/notebook:2026.11", "--json", "-q"]))
+    pushed = told_of["pushed"]
     assert pushed == f"{address}/me/notebook@{built.digest}"
     pulled = answer([*podman, "pull", "--quiet", pushed])
     assert answer([*podman, "image", "inspect", pulled, "--format", "{{.Digest}}"]) == built.digest
     with urllib.request.urlopen(f"http://{address}/v2/me/notebook/tags/list", timeout=PATIENCE) as told:
         assert json.load(told)["tags"] == ["2026.11"]
+
+
+def test_layers_that_a_registry_has_are_not_sent(
+    local_workspace: Path, bundle_cache: Path, registry: Callable[..., str], tmp_path: Path
+) -> None:
+    """A second image with the same packages, in another repository, sends its configuration alone; the tag
+    follows from the content. Who may write is in the user's own auth.json, as other programs have it, and
+    the password is in no message.
+    """
+    if shutil.which("skopeo") is None:
+        pytest.skip("podman packs layers anew")
+    users, word = tmp_path / "users", "pa55-of-the-registry"
+    users.write_text(
+        "me:$2b$04$Z4ndPM73G1Ow1r2zjLMF2.p42yDtjdoAHwixfieTzOjK37qeYgQKK\n"
+    )  # as htpasswd -B writes it
+    address = registry(auth={"htpasswd": {"realm": "test", "path": str(users)}})
+    login = tmp_path / "home/.config/containers/auth.json"
+    login.write_text(
+        json.dumps({"auths": {address: {"auth": base64.b64encode(f"me:{word}".encode()).decode()}}})
+    )
+    one = build_bundle(load_environment(local_workspace), "oci").path
+    command = [sys.executable, "-m", "wingspan", "env", "push", str(one)]
+    first = answer([*command, f"{address}/me/first"])
+    sent = (tmp_path / "registry-0/log").read_text().count('"PUT /v2/me/first/blobs/uploads/')
+    assert sent > 2
+    assert answer([*command, f"{address}/me/first"]) == first
+    other = answer([*command, f"{address}/me/other:1"])
+    assert other.rpartition("@")[2] == first.rpartition("@")[2]
+    log = (tmp_path / "registry-0/log").read_text()
+    assert log.count('"PUT /v2/me/first/blobs/uploads/') == sent
+    assert log.count('"PUT /v2/me/other/blobs/uploads/') <= 1
+    assert word not in first + other
 
 
 def test_a_registry_that_refuses_is_an_error(

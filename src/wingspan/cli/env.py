@@ -18,6 +18,7 @@ ENV_COMMANDS: dict[str, tuple[str, str, str]] = {
     "unpack": ("wingspan.cli.env_bundle", "unpack", "Unpack a bundle into a folder."),
     "verify": ("wingspan.cli.env_bundle", "verify", "Check every byte of bundles."),
     "enter": ("wingspan.cli.env_bundle", "enter", "A shell in a bundle, as a worker would see it."),
+    "push": ("wingspan.cli.env_publish", "push", "Send an oci bundle to a container registry."),
     "publish": ("wingspan.cli.env_publish", "publish", "Put bundles into a store, under hashed names."),
 }
 

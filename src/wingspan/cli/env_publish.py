@@ -14,7 +14,7 @@ from wingspan.cli._terminal import echo
 if TYPE_CHECKING:
     from wingspan.stores import Placement, StoredObject
 
-__all__ = ["publish"]
+__all__ = ["publish", "push"]
 
 
 @click.command("publish")
@@ -112,3 +112,27 @@ def _show(answers: Sequence[tuple[StoredObject, Placement]], as_json: bool) -> N
             echo(f"                    requirements = {placed.requirements}", err=True)
         if placed.warning:
             echo(f"  {placed.warning}", err=True)
+
+
+@click.command("push")
+@click.argument("file", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.argument("reference", metavar="REPOSITORY[:TAG]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def push(file: Path, reference: str, *, as_json: bool) -> None:
+    """Send an oci bundle to a container registry, by skopeo or podman.
+
+    What the registry has already is not sent: layers of other images with the same packages, too. Without a
+    TAG, the first digits of the image's digest are one. Prints the name by which the image is pulled.
+    """
+    from wingspan.environments.bundles import BundleError, verify_bundle
+    from wingspan.environments.bundles.opening import detect_kind
+    from wingspan.environments.bundles.registry import push_archive
+
+    if detect_kind(file) != "oci":
+        raise BundleError(
+            f"{file} is no oci bundle, and registries take no others",
+            hint="wingspan env bundle --kind oci makes one",
+        )
+    verify_bundle(file)
+    pushed = push_archive(file, reference)
+    echo(json.dumps({"name": pushed}, indent=2) if as_json else pushed)

@@ -8,11 +8,8 @@ entry point, an ordinary user, a health check.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.resources
-import json
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +18,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from wingspan._version import __version__
+from wingspan.environments.bundles.registry import last_words
 from wingspan.environments.bundles.storage import cache_folder, hash_file, interprocess_lock, temporary_folder
 from wingspan.errors import SettingsError, WingspanError
 from wingspan.progress import NO_PROGRESS, Progress
@@ -169,70 +167,19 @@ def push_image(image: Image, reference: str) -> str:
         SettingsError: The reference has no tag.
         ImageError: There is neither program, or the registry refuses.
     """
-    place, _, tag = reference.rpartition(":")
-    if not tag or "/" in tag or tag == "latest":
+    from wingspan.environments.bundles.errors import RegistryRefused
+    from wingspan.environments.bundles.registry import push_archive
+
+    tag = reference.rpartition(":")[2]
+    if ":" not in reference or "/" in tag or tag == "latest":
         raise SettingsError(
             f"{reference!r} has no tag that stays what it is",
             hint=f"{reference.removesuffix(':latest')}:{image.digest[7:15]}",
         )
-    with temporary_folder(cache_folder("images")) as work:
-        digest = work / "digest"
-        if program := shutil.which("skopeo"):
-            command = [program, "copy", "--digestfile", str(digest), f"oci-archive:{image.path}"]
-        elif program := shutil.which("podman"):
-            _call([program, "load", "--input", str(image.path)], reference)
-            command = [program, "push", "--digestfile", str(digest), f"localhost/{image.name}"]
-        else:
-            raise ImageError(
-                "neither skopeo nor podman is here, and they send images to registries",
-                hint=f"install one, or elsewhere: skopeo copy oci-archive:{image.path.name} docker://{reference}",
-            )
-        _call([*command, f"docker://{reference}"], reference)
-        return f"{place}@{digest.read_text(encoding='utf-8').strip()}"
-
-
-#: What skopeo and podman say, and what to do about it.
-_HINTS = (
-    (
-        ("HTTP response to HTTPS client",),
-        "it speaks without TLS; if you trust the way to it, name it in ~/.config/containers/registries.conf: "
-        '[[registry]] location = "{host}" and insecure = true',
-    ),
-    (
-        ("authentication required", "unauthorized", "denied", "no basic auth"),
-        "{program} login {host}, with a name that may write there",
-    ),
-    (("connection refused", "no such host", "timeout"), "is {host} the registry, and does it run?"),
-)
-
-
-def _call(command: list[str], reference: str | None = None) -> None:
-    """Have a program do its work; where it sends an image to `reference`, its complaints get hints."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if not done.returncode:
-        return
-    said, program = _said(done.stderr), Path(command[0]).name
-    if reference is None:
-        raise ImageError(f"{program} {command[1]} failed: {said}")
-    host = reference.partition("/")[0]
-    hints = [hint for words, hint in _HINTS if any(word.lower() in said.lower() for word in words)]
-    hint = hints[0].format(program=program, host=host) if hints else None
-    raise ImageError(f"{program} {command[1]} could not send the image to {reference}: {said}", hint=hint)
-
-
-def _said(log: str) -> str:
-    """The last line of a log, and of a line like ``level=fatal msg="…"`` the message alone.
-
-    >>> _said('time="2026-11-30" level=fatal msg="pinging \\\\"registry\\\\": denied"')
-    'pinging "registry": denied'
-    >>> _said("")
-    'it says nothing'
-    """
-    line = (log.strip().splitlines() or ["it says nothing"])[-1]
-    found = re.search(r'\bmsg=("(?:[^"\\]|\\.)*")', line)
-    with contextlib.suppress(ValueError):  # not quoted as JSON quotes
-        return str(json.loads(found[1])) if found else line
-    return line
+    try:
+        return push_archive(image.path, reference)
+    except RegistryRefused as error:
+        raise ImageError(error.message, hint=error.hint) from None
 
 
 def _workspace(recipe: str | Path) -> Path:
@@ -400,5 +347,8 @@ def _as_sif(archive: Path, target: Path) -> Path:
         raise ImageError(
             "a sif is made by Apptainer, which is not here", hint="install it, or leave --kind out"
         )
-    _call([program, "build", "--force", str(target), f"docker-archive:{archive}"])
+    command = [program, "build", "--force", str(target), f"docker-archive:{archive}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ImageError(f"apptainer build failed: {last_words(done.stderr)}")
     return target

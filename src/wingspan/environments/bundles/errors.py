@@ -11,6 +11,7 @@ BundleError (EnvironmentError_)
 ├── UnsafeBundle (ValueError)              a member of it would be written outside the target folder
 │   └── UnsafePackage                      so would a file of a package
 ├── ProgramMissing (FileNotFoundError)     a program that this kind needs is not there and cannot be obtained
+├── RegistryRefused (ConnectionError)      a container registry does not take an image
 └── DiskFull (OSError)                     no room for what was to be written
 """
 
@@ -29,6 +30,7 @@ __all__ = [
     "PackageMismatch",
     "PackageUnavailable",
     "ProgramMissing",
+    "RegistryRefused",
     "UnknownKind",
     "UnsafeBundle",
     "UnsafePackage",
@@ -86,6 +88,10 @@ class UnsafePackage(UnsafeBundle):
 
 class ProgramMissing(BundleError, FileNotFoundError):
     """A program that this kind of bundle needs is not there and cannot be obtained."""
+
+
+class RegistryRefused(BundleError, ConnectionError):
+    """A container registry that does not take an image; or nothing here can send one."""
 
 
 class DiskFull(BundleError, OSError):
