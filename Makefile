@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: docs pictures help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints clean
+.PHONY: docs pictures help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints release clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -106,6 +106,9 @@ benchmark: $(VENV)/.dev ## Measure this machine: maps, the personal pool, enviro
 	@for what in "maps.py start" "maps.py local" "maps.py personal" personal_pool.py "environments.py --json"; do \
 		echo "benchmarks/$$what"; $(BIN)/python benchmarks/$$what || exit 1; \
 	done
+
+release: $(VENV)/.dev ## Version, changelog, commit, tag and packages: VERSION=0.2.0; RELEASE_ARGS="--publish" sends them to PyPI.
+	@$(BIN)/python tools/release.py $(VERSION) $(RELEASE_ARGS)
 
 format: $(VENV)/.dev ## Put the source into ruff's form.
 	$(BIN)/ruff check --fix

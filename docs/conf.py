@@ -87,7 +87,7 @@ PARTS = {
         "htmap-tables",
     ],
     "Sites": ["facilitators", "sites/chtc", "sites/ospool", "sites/cern", "sites/ligo", "sites/slurm"],
-    "Reference": ["reference/python", "reference/command-line", "glossary", "reference/changes"],
+    "Reference": ["reference/python", "reference/command-line", "glossary", "stability", "reference/changes"],
     "Explanation": ["how-it-works", "values", "security", "architecture"],
 }
 

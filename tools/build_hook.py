@@ -16,5 +16,8 @@ class Pages(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Name the pages, before the wheel is built."""
         if self.target_name == "wheel" and version == "standard":
-            pages = sorted((Path(self.root) / "docs").glob("*.md"))
-            build_data["force_include"].update({str(page): f"wingspan/_docs/{page.name}" for page in pages})
+            docs = Path(self.root) / "docs"
+            pages = [page for page in sorted(docs.rglob("*.md")) if page.parent.name != "reference"]
+            build_data["force_include"].update(
+                {str(page): f"wingspan/_docs/{page.relative_to(docs)}" for page in pages}
+            )

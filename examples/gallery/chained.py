@@ -2,7 +2,7 @@
 
 Breast cancer data (scikit-learn's copy of the UCI data set). The first map learns on one part of
 the data each, the second judges what it gets on another part, and the third is a single component
-that takes the mean. All three are made at once; none waits for this program.
+that puts the answers together. All three are made at once; none waits for this program.
 """
 
 from __future__ import annotations

@@ -20,7 +20,11 @@ def page_paths() -> dict[str, Path]:
         (one for one in (package / "_docs", package.parents[1] / "docs") if (one / "index.md").is_file()),
         None,
     )
-    return {path.stem: path for path in sorted(folder.glob("*.md"))} if folder else {}
+    if folder is None:
+        return {}
+    pages = {path.relative_to(folder): path for path in sorted(folder.rglob("*.md"))}
+    # A reference consists of what the site puts into it.
+    return {str(name.with_suffix("")): path for name, path in pages.items() if name.parts[0] != "reference"}
 
 
 class _Topic(Completed):

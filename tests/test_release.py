@@ -1,0 +1,127 @@
+"""``tools/release.py``: a whole release, against an index on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from _waiting import until
+from wingspan.pools.personal.ports import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[str]:
+    """A package index on loopback that takes everything."""
+    if importlib.util.find_spec("pypiserver") is None:  # to import it would change how this process imports
+        pytest.skip("no pypiserver")
+    (tmp_path / "index").mkdir()
+    port = free_port()
+    words = ["-m", "pypiserver", "run", "-i", "127.0.0.1", "-p", str(port), "-P", ".", "-a", "."]
+    server = subprocess.Popen([sys.executable, *words, str(tmp_path / "index")], stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}/"
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"{address}simple/") as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    try:
+        until(lambda: server.poll() is not None or answers(), "the index")
+        yield address
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """This tree as a repository of its own, with one commit."""
+    folder = tmp_path / "clone"
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "pictures", "tests", "benchmarks")
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    shutil.copy(ROOT / ".gitignore", folder)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "config", "user.name", "Wingspan's tests")
+    git(folder, "config", "user.email", "tests@example.org")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "What was there")
+    return folder
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git prints."""
+    return subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True, text=True).stdout
+
+
+def release(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command of the clone."""
+    command = [sys.executable, "tools/release.py", *words]
+    known = {"TWINE_USERNAME": "me", "TWINE_PASSWORD": "mine"}
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **known}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_release_and_publishes_it(clone: Path, index: str, tmp_path: Path) -> None:
+    """Version, changelog, commit, tag, packages and check sums; begun again, it makes the same bytes."""
+    made = []
+    for more in ([], ["--publish", "--index", index]):
+        done = release(clone, "77.0.1", *more)
+        assert done.returncode == 0, done.stdout + done.stderr
+        made.append({path.name: path.read_bytes() for path in (clone / "dist/77.0.1").iterdir()})
+    assert made[0] == made[1]
+    assert git(clone, "describe").strip() == "v77.0.1"
+    assert git(clone, "log", "--format=%s").splitlines() == ["Release 77.0.1", "What was there"]
+    assert git(clone, "status", "--porcelain") == ""
+    assert "\n## 77.0.1 (" in (clone / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert list((clone / "changelog.d").glob("*.md")) == []
+    sums = dict(reversed(line.split("  ")) for line in made[0].pop("SHA256SUMS").decode().splitlines())
+    assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in made[0].items()}
+    got = tmp_path / "got"
+    address = ["--index-url", f"{index}simple/", "--no-deps", "--dest", str(got), "wingspan==77.0.1"]
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--isolated",
+            "download",
+            "-q",
+            "--disable-pip-version-check",
+            *address,
+        ],
+        check=True,
+    )
+    (wheel,) = got.iterdir()
+    assert wheel.read_bytes() == made[0][wheel.name]
+    with zipfile.ZipFile(wheel) as archive:
+        assert b'__version__ = "77.0.1"' in archive.read("wingspan/_version.py")
+
+
+def test_what_keeps_a_release_from_being_made(clone: Path) -> None:
+    """A word that is no version, changed files, an older version, a tag elsewhere: nothing is done."""
+    before = git(clone, "rev-parse", "HEAD")
+    assert "is no version" in release(clone, "next").stderr
+    assert "has version" in release(clone, "0.0.1").stderr
+    git(clone, "tag", "v78.0.0", "HEAD")
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "Later")
+    assert "v78.0.0 is another commit" in release(clone, "78.0.0").stderr
+    (clone / "README.md").write_text("changed")
+    assert "commit or stash" in release(clone, "79.0.0").stderr
+    assert git(clone, "rev-parse", "HEAD~").strip() == before.strip()
+    assert git(clone, "tag").split() == ["v78.0.0"]
