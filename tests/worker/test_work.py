@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from _access_point import KEY, Counting, InMemory, Memory, finish, simulate
+from wingspan.maps._simulated import KEY, Counting, InMemory, Memory, finish, simulate
 from wingspan.worker import rounds
 from wingspan.worker.transports import FileTransport
 from wingspan.worker.work import WorkSource

@@ -2,7 +2,7 @@
 
 Every worker is a real `WorkSource` and a real `Outbox`. They take turns: each claims a block, finishes it,
 and looks for more work when all blocks are claimed. No job is started and no function is called.
-`tests/worker/test_work.py` and `benchmarks/access_point.py` both use this.
+`wingspan bench --site`, `benchmarks/access_point.py` and `tests/worker/test_work.py` use this.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from wingspan.worker import formats, rounds
+from wingspan.worker.counting import Counting
 from wingspan.worker.outbox import Outbox
 from wingspan.worker.work import WorkSource
 
@@ -138,43 +139,6 @@ class InMemory:
 
     def close(self) -> None:
         pass
-
-
-class Counting:
-    """A transport that counts what one worker asks of the access point.
-
-    Attributes:
-        claims, appends: These grow with the work.
-        others: All else, as ``(operation, path)``: listings, reads, times, files created and removed.
-
-    Args:
-        transport: Answers.
-        in_order: Sort what is listed. File systems list names in any order, and workers choose by it.
-    """
-
-    def __init__(self, transport: Any, *, in_order: bool = False) -> None:
-        self.transport = transport
-        self.in_order = in_order
-        self.name, self.flush_seconds = transport.name, transport.flush_seconds
-        self.claims = self.appends = 0
-        self.others: list[tuple[str, str]] = []
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self.transport, name)
-        if name == "close":
-            return method  # type: ignore[no-any-return]
-
-        def counted(path: str, *arguments: Any, **named: Any) -> Any:
-            if name == "append":
-                self.appends += 1
-            elif name == "create_exclusively" and "/claims/" in path:
-                self.claims += 1
-            else:
-                self.others.append((name, path))
-            answer = method(path, *arguments, **named)
-            return sorted(answer) if self.in_order and name == "names" else answer
-
-        return counted
 
 
 def finish(

@@ -1,0 +1,58 @@
+"""Count what a worker asks of its access point."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Tuple
+
+
+class Counting(object):
+    """A transport that counts what is asked of another.
+
+    Attributes:
+        claims, appends: These grow with the work.
+        others: All else, as ``(operation, path)``: listings, reads, times, files created and removed.
+        written, read: Bytes of file contents that went each way.
+
+    Args:
+        transport: Answers.
+        in_order: Sort what is listed. File systems list names in any order, and workers choose by it.
+    """
+
+    def __init__(self, transport: "Any", in_order: "bool" = False) -> "None":
+        self.transport = transport
+        self.in_order = in_order
+        self.name, self.flush_seconds = transport.name, transport.flush_seconds
+        self.folder = getattr(transport, "folder", "")
+        self.claims = self.appends = self.written = self.read_bytes = 0
+        self.others: "List[Tuple[str, str]]" = []
+
+    def __getattr__(self, name: "str") -> "Callable[..., Any]":
+        method: "Callable[..., Any]" = getattr(self.transport, name)
+        if name == "close":
+            return method
+
+        def counted(path: "str", *arguments: "Any", **named: "Any") -> "Any":
+            if name == "append":
+                self.appends += 1
+            elif name == "create_exclusively" and "/claims/" in path:
+                self.claims += 1
+            else:
+                self.others.append((name, path))
+            if name in ("append", "create_exclusively", "write_whole"):
+                self.written += sum(map(len, arguments))
+            answer = method(path, *arguments, **named)
+            if name == "read":
+                self.read_bytes += len(answer)
+            return sorted(answer) if self.in_order and name == "names" else answer
+
+        return counted
+
+    def counts(self) -> "Dict[str, int]":
+        """What was counted, for a record."""
+        return {
+            "claims": self.claims,
+            "appends": self.appends,
+            "others": len(self.others),
+            "written": self.written,
+            "read": self.read_bytes,
+        }
