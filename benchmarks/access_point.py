@@ -2,9 +2,9 @@
 
     python benchmarks/access_point.py --workers 50 800 10000
 
-The workers are simulated, with the map in memory (`tests/_access_point.py`). Claims and appends grow with the
-work and are told apart; `others` is everything else a worker asks in its life: listings, reads, times, files
-created and removed. For `one_lost`, one of the workers claims a block and is never heard of again.
+The workers are simulated, with the map in memory (`wingspan.maps._simulated`). Claims and appends grow with
+the work and are told apart; `others` is everything else a worker asks in its life: listings, reads, times,
+files created and removed. For `one_lost`, one of the workers claims a block and is never heard of again.
 """
 
 from __future__ import annotations
@@ -14,16 +14,12 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
+from wingspan.maps._simulated import Counting, InMemory, Memory, simulate
 from wingspan.worker import rounds
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from _access_point import Counting, InMemory, Memory, simulate
 
 
 def measure(workers: int, blocks: int, retries: int, one_lost: bool) -> dict[str, Any]:

@@ -78,6 +78,7 @@ PARTS = {
         "personal-pool",
         "from-a-laptop",
         "slurm",
+        "growth",
         "without-chirp",
         "profiles",
         "render",

@@ -68,6 +68,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "notebook": ("wingspan.cli.notebook", "notebook", "JupyterLab with a pool beside it."),
     "image": ("wingspan.cli.image", "image", "Notebook images: JupyterLab with a pool, for containers."),
     "profile": ("wingspan.cli.profile", "profile", "The rules of sites: list, show, add, rm."),
+    "bench": ("wingspan.cli.bench", "bench", "What maps cost the access point, for those who run it."),
     "doctor": ("wingspan.cli.doctor", "doctor", "Which engine would be used, and what is missing."),
     "serve": (
         "wingspan.cli.serve",

@@ -108,6 +108,7 @@ class WorkerStart:
         has_odd_notes: Something that it signed is not what our workers write.
         last_seen: When its file was last seen to grow, Unix time.
         progress: What its component said last of how far it is, and which component that is.
+        counts: What it has asked of the access point, where that was counted (`wingspan.worker.counting`).
     """
 
     name: str
@@ -127,6 +128,7 @@ class WorkerStart:
     has_odd_notes: bool = False
     last_seen: float = 0.0
     progress: tuple[int, ComponentProgress] | None = None
+    counts: dict[str, int] | None = None
 
     def take_note(self, record: tuple[Any, ...], payload: bytes, n: int) -> None:
         """Take in what it says of itself.
@@ -163,6 +165,11 @@ class WorkerStart:
         elif kind == formats.BYE:
             self.left = True
             self.component = None
+            if payload:
+                counts = json.loads(payload)
+                if type(counts) is not dict or any(type(count) is not int for count in counts.values()):
+                    raise ValueError("what it has counted is no table of numbers")
+                self.counts = counts
 
 
 class Components:

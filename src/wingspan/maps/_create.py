@@ -247,6 +247,7 @@ def _info_of(
         functions=2,  # its workers know what a round is that names another function
         needs=1,  # and one whose components need different things
         shares=True,
+        unknown={"counts": True} if os.environ.get("WINGSPAN_COUNT_OPERATIONS") else {},
         code=describe(func),
         made_in=working_folder(),
         n=0,

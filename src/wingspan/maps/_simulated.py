@@ -37,6 +37,7 @@ class Memory:
 
     def __init__(self, folders: Iterable[str] = ("rounds", "results")) -> None:
         self.folders: dict[str, dict[str, tuple[bytearray, list[float]] | None]] = {"": {}}
+        self.files = self.most_files = 0
         for folder in folders:
             self.add_folder(folder)
 
@@ -59,6 +60,8 @@ class Memory:
 
     def put(self, path: str, data: bytes) -> None:
         parent, _, name = path.rpartition("/")
+        self.files += name not in self.folder(parent)
+        self.most_files = max(self.most_files, self.files)
         self.folder(parent)[name] = (bytearray(data), [self.NOW])
 
     def inside(self, path: str) -> list[str]:
@@ -133,6 +136,7 @@ class InMemory:
 
     def remove_tree(self, path: str) -> None:
         for each in self._memory.inside(path):
+            self._memory.files -= sum(entry is not None for entry in self._memory.folders[each].values())
             del self._memory.folders[each]
         parent, _, name = path.rpartition("/")
         self._memory.folders.get(parent, {}).pop(name, None)

@@ -26,7 +26,7 @@ __all__ = ["Explainer", "Explanation", "explain"]
 #: Seconds after which jobs that have not moved are asked about, and asked about again; on a site's pool less
 #: and less often.
 PATIENCE = 5.0
-AGAIN_AT_MOST = 60.0
+AGAIN_AT_MOST = 1800.0
 #: Seconds after which a job is lost that the schedd says runs and that no slot has.
 LOST = 15.0
 #: Starts that end within so many seconds, on average, have failed.
@@ -204,7 +204,7 @@ class Explainer:
             return None
         if now >= self._next.get(pool.kind, 0.0):
             pause = self._pauses.get(pool.kind, PATIENCE)
-            self._pauses[pool.kind] = pause if pool.kind == "personal" else min(AGAIN_AT_MOST, 1.5 * pause)
+            self._pauses[pool.kind] = pause if pool.own else min(AGAIN_AT_MOST, 3 * pause)
             self._next[pool.kind] = now + pause
             with contextlib.suppress(PoolError):
                 self._told[pool.kind] = pool.why_waiting(submissions, folder)

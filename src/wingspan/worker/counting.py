@@ -10,8 +10,9 @@ class Counting(object):
 
     Attributes:
         claims, appends: These grow with the work.
+        looks: How often it was asked whether what runs is still wanted.
         others: All else, as ``(operation, path)``: listings, reads, times, files created and removed.
-        written, read: Bytes of file contents that went each way.
+        written, read_bytes: Bytes of file contents that went each way.
 
     Args:
         transport: Answers.
@@ -23,7 +24,7 @@ class Counting(object):
         self.in_order = in_order
         self.name, self.flush_seconds = transport.name, transport.flush_seconds
         self.folder = getattr(transport, "folder", "")
-        self.claims = self.appends = self.written = self.read_bytes = 0
+        self.claims = self.appends = self.looks = self.written = self.read_bytes = 0
         self.others: "List[Tuple[str, str]]" = []
 
     def __getattr__(self, name: "str") -> "Callable[..., Any]":
@@ -36,6 +37,8 @@ class Counting(object):
                 self.appends += 1
             elif name == "create_exclusively" and "/claims/" in path:
                 self.claims += 1
+            elif (name, path) == ("modified", "rounds"):
+                self.looks += 1
             else:
                 self.others.append((name, path))
             if name in ("append", "create_exclusively", "write_whole"):
@@ -52,6 +55,7 @@ class Counting(object):
         return {
             "claims": self.claims,
             "appends": self.appends,
+            "looks": self.looks,
             "others": len(self.others),
             "written": self.written,
             "read": self.read_bytes,

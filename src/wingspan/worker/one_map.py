@@ -54,6 +54,10 @@ def work(
     supervisor = None
     try:
         info = json.loads(transport.read("map.json").decode())
+        if info.get("counts"):
+            from .counting import Counting
+
+            transport = Counting(transport)
         supervisor = Supervisor(transport, worker, info, transport.read("key"), **supervisor_arguments)
         if notify is not None:
             notify(supervisor)

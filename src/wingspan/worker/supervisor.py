@@ -166,7 +166,9 @@ class Supervisor(SignsOfLife):
                 self.at_its_end()
                 self._retire_executor()
                 self.retired.wait(self._is_told_to_end)
-                self.outbox.add(formats.BYE)
+                counting: "Any" = self.transport
+                counts = json.dumps(counting.counts()).encode() if self.info.get("counts") else b""
+                self.outbox.add(formats.BYE, payload=counts)
         except Stopped:
             pass
         finally:
