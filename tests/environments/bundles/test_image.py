@@ -257,15 +257,35 @@ def test_a_blob_that_is_gone_is_made_again(
     assert make_squashfs(tree, tmp_path / "second", origins=origins) == first
 
 
+@pytest.mark.parametrize("kept", ["bundles", "bundles shares"], ids=["put together", "installed"])
 def test_blobs_that_are_gone_are_installed_again(
-    local_workspace: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+    kept: str, local_workspace: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where they were all that there was of the packages."""
+    """Also where they were all that there was of the packages, and where the installed files are removed
+    already."""
     env = load_environment(local_workspace, "small", "linux-64")
     first = build_bundle(env, "squashfs")
-    shutil.rmtree(empty_cache / "environments/bundles")
+    for folder in kept.split():
+        shutil.rmtree(empty_cache / "environments" / folder)
     without_blobs(monkeypatch, empty_cache)
     assert build_bundle(env, "squashfs").sha256 == first.sha256
+
+
+def test_packages_are_compressed_while_others_are_compiled(
+    local_workspace: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the files of a first image are all there, only those that belong to no package are not compressed
+    yet."""
+    left = []
+    make_blob = squashfs.make_blob
+
+    def noting(folder: Path, sizes: Any, target: Path, **rest: Any) -> Any:
+        left.append(target.name)
+        return make_blob(folder, sizes, target, **rest)
+
+    monkeypatch.setattr(squashfs, "make_blob", noting)
+    build_bundle(load_environment(local_workspace, "small", "linux-64"), "squashfs")
+    assert left == ["image.rest"]
 
 
 def test_what_a_killed_process_left(tmp_path: Path, empty_cache: Path) -> None:

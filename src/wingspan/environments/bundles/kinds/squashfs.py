@@ -39,6 +39,7 @@ def make_squashfs(
     at: str = "",
     also: Composition | None = None,
     end: bytes = b"",
+    packed: Callable[[], object] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> str:
     """Make an image of `folder`: the same content gives the same bytes.
@@ -52,6 +53,8 @@ def make_squashfs(
         at: The folder in the tree to which the names of `origins` are relative, with a slash at its end.
         also: Entries of the tree besides those in `folder`.
         end: Bytes that follow the image in the file.
+        packed: Called, in a thread, when the files are not needed any more: their content is kept, and only
+            the image has to be written.
         progress: Told of bytes.
 
     Returns:
@@ -59,7 +62,7 @@ def make_squashfs(
 
     Raises:
         BuildFailed: A file changed meanwhile.
-        NotKept: Content of `also` is not there any more.
+        NotKept: Content of `also`, or of files for which `packed` was called, is not there any more.
     """
     root = read_tree(folder)
     origins = dict(origins or {})
@@ -70,10 +73,11 @@ def make_squashfs(
     rest.unlink(missing_ok=True)
     parts = _parts(root, origins, at, rest)
     cores = usable_cores()
-    with ThreadPoolExecutor(max_workers=max(3, cores)) as threads:
+    with ThreadPoolExecutor(max_workers=max(4, cores)) as threads:
         try:
             while True:
                 blobs = _blobs(folder, parts, threads, cores, progress, whole=also is None)
+                parting = threads.submit(packed) if packed is not None else None
                 layout = lay_out(root, blobs, compress)
                 try:
                     return _put_together(
@@ -81,6 +85,9 @@ def make_squashfs(
                     )
                 except _Altered as altered:  # it was altered after it was made: make it again
                     altered.path.unlink(missing_ok=True)
+                    if parting is not None:
+                        parting.result()
+                        raise NotKept from None
         except BaseException:
             image.unlink(missing_ok=True)
             threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import attrs
 
 from wingspan._shell import quoted
 from wingspan.environments.bundles.errors import BuildFailed
+from wingspan.environments.bundles.kinds.ahead import Ahead
 from wingspan.environments.bundles.kinds.composition import compose, keep_shares
 from wingspan.environments.bundles.kinds.install import install_script
 from wingspan.environments.bundles.kinds.oci import dockerfile, write_oci
@@ -27,19 +29,28 @@ from wingspan.environments.bundles.remote import remote_program
 __all__ = ["WRITERS"]
 
 
-def install_tree(order: Order) -> tuple[Path, Manifest, dict[str, str]]:
-    """Install the environment, with ``.wingspan``, in the build folder.
+def install_tree(order: Order, *, compressed: bool = False) -> tuple[Path, Manifest, dict[str, str]]:
+    """Install the environment, with ``.wingspan``, in the build folder. If `compressed`, the blobs of its
+    packages are made, too.
 
     Returns its folder, the manifest with measures, and the origins of files.
     """
     folder = order.work / "prefix"
     prefix = order.manifest.prefix
     assert prefix is not None
-    installed = link_environment(
-        order.archives, folder, prefix=prefix, platform=order.manifest.platform, progress=order.progress
-    )
-    keep_shares(order.archives, installed.claims, folder, prefix=prefix, origins=installed.origins)
-    return folder, _add_contents(order, folder, installed.size, installed.files), installed.origins
+    # what is left to compress when all is compiled is compressed while we look at the files
+    with Ahead(folder) if compressed else contextlib.nullcontext() as ahead:
+        installed = link_environment(
+            order.archives,
+            folder,
+            prefix=prefix,
+            platform=order.manifest.platform,
+            ready=ahead.ready if ahead else lambda claim, origins: None,
+            progress=order.progress,
+        )
+        keep_shares(order.archives, installed.claims, folder, prefix=prefix, origins=installed.origins)
+        manifest = _add_contents(order, folder, installed.size, installed.files)
+    return folder, manifest, installed.origins
 
 
 def _add_contents(order: Order, folder: Path, size: int, files: int) -> Manifest:
@@ -67,8 +78,28 @@ def _squashfs(order: Order) -> tuple[Product, Manifest]:
                 folder, image, also=composed, end=trailer(manifest), progress=order.progress
             )
             return Product(path=image, suffix="squashfs", sha256=digest), manifest
-    folder, manifest, origins = install_tree(order)
-    digest = make_squashfs(folder, image, origins=origins, end=trailer(manifest), progress=order.progress)
+    with contextlib.suppress(NotKept):
+        return _installed_image(order, image, early=True)
+    return _installed_image(order, image, early=False)
+
+
+def _installed_image(order: Order, image: Path, *, early: bool) -> tuple[Product, Manifest]:
+    """Install the environment, and make an image of it.
+
+    If `early`, the installed files are removed while the image is written.
+
+    Raises:
+        NotKept: They are removed, and content that was kept is found to be altered.
+    """
+    folder, manifest, origins = install_tree(order, compressed=True)
+    digest = make_squashfs(
+        folder,
+        image,
+        origins=origins,
+        end=trailer(manifest),
+        packed=(lambda: shutil.rmtree(folder, ignore_errors=True)) if early else None,
+        progress=order.progress,
+    )
     return Product(path=image, suffix="squashfs", sha256=digest), manifest
 
 
@@ -84,10 +115,10 @@ def _pack(order: Order) -> tuple[Product, Manifest]:
     return Product(path=script, suffix="sh", mode=0o755), order.manifest
 
 
-def _root(order: Order) -> tuple[Path, Path, Manifest, dict[str, str]]:
+def _root(order: Order, *, compressed: bool = False) -> tuple[Path, Path, Manifest, dict[str, str]]:
     """A root file system with the environment at its prefix: (root, prefix in it,
     manifest, origins of files)."""
-    folder, manifest, origins = install_tree(order)
+    folder, manifest, origins = install_tree(order, compressed=compressed)
     assert manifest.prefix is not None
     root = order.work / "root"
     copy_base(order.options.get("base"), root)
@@ -117,7 +148,7 @@ def _cuda(order: Order) -> str | None:
 
 
 def _sif(order: Order) -> tuple[Product, Manifest]:
-    root, prefix, manifest, origins = _root(order)
+    root, prefix, manifest, origins = _root(order, compressed=True)
     add_apptainer_files(root, manifest)
     image, target = order.work / "image", order.work / "sif"
     at = f"{prefix.relative_to(root)}/"

@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from wingspan.environments.bundles.linked.claims import Claim
 from wingspan.environments.bundles.storage import cache_folder, interprocess_lock
 from wingspan.progress import NO_PROGRESS, Progress
 
-__all__ = ["compile_packages"]
+__all__ = ["compile_ahead", "compile_packages"]
 
 _FORMAT = "5"  # 1: without digests, 2: without the packages' own byte code, 3, 4: with more of their tests
 #: The list: SHA-256 by name.
@@ -123,23 +123,88 @@ for line in sys.stdin.buffer:
 
 @attrs.frozen
 class _Work:
+    """The files of one package to compile, and where their byte code is kept. Files that several packages
+    have are no package's: they have no claim.
+    """
+
+    claim: Claim | None
     files: tuple[str, ...]
     own: frozenset[str]
     cache: Path
 
 
 def compile_packages(
-    claims: Sequence[Claim], folder: Path, *, prefix: str, progress: Progress = NO_PROGRESS
+    claims: Sequence[Claim],
+    folder: Path,
+    *,
+    prefix: str,
+    ready: Callable[[Claim], object] = lambda claim: None,
+    progress: Progress = NO_PROGRESS,
 ) -> None:
-    """Put the ``.pyc`` of every package's ``.py`` files into `folder`, to lie at `prefix`."""
-    python = next((claim.package for claim in claims if claim.package.name == "python"), None)
-    if python is None:
-        return
+    """Put the ``.pyc`` of every package's ``.py`` files into `folder`, to lie at `prefix`.
+
+    `ready` is called for each package as soon as its byte code is in its place, from several threads.
+    """
     cache = cache_folder("bytecode")
-    recipe = f"{_FORMAT} {python.digest} {prefix} {_BATCH}"
+    work, contested = _work(claims, folder, prefix, Counter(name for claim in claims for name in claim.files))
+    with contextlib.ExitStack() as stack:
+        # which package's file is there depends on this environment: not to be kept with a package
+        if contested:
+            passing = stack.enter_context(tempfile.TemporaryDirectory(prefix=".part-", dir=cache))
+            work.append(_Work(None, tuple(sorted(contested)), frozenset(), Path(passing) / "contested"))
+        threads = stack.enter_context(ThreadPoolExecutor(max_workers=usable_cores()))
+
+        def place(item: _Work) -> None:
+            _place(item.cache, folder)
+            if item.claim is not None:
+                ready(item.claim)
+
+        missing = _missing(work, threads)
+        later = {item.cache for item in missing}
+        for claim in claims:
+            if not any(item.claim is claim for item in work):  # it has nothing to compile
+                ready(claim)
+        for item in work:
+            if item.cache not in later:
+                place(item)
+        _compile(missing, folder, prefix, whole=place, threads=threads, progress=progress)
+
+
+def compile_ahead(
+    claims: Sequence[Claim], others: Iterable[str], folder: Path, *, prefix: str, stop: threading.Event
+) -> None:
+    """Compile packages into the cache while further packages are still being installed: `compile_packages`
+    finds their byte code there.
+
+    Args:
+        claims: Packages that are installed, Python among them.
+        others: Names that the further packages may bring as well. If they bring others, `compile_packages`
+            compiles anew.
+        folder: Where they are.
+        prefix: Where they will lie.
+        stop: Set by somebody who does not want the rest any more.
+    """
     counts = Counter(name for claim in claims for name in claim.files)
+    counts.update(others)
+    work, _ = _work(claims, folder, prefix, counts)
+    with ThreadPoolExecutor(max_workers=usable_cores()) as threads:
+        _compile(_missing(work, threads), folder, prefix, threads=threads, stop=stop)
+
+
+def _work(
+    claims: Sequence[Claim], folder: Path, prefix: str, counts: Counter[str]
+) -> tuple[list[_Work], set[str]]:
+    """What is to be compiled of each package, and files that are not of one package alone.
+
+    `counts` says for each name how many packages have it.
+    """
     work: list[_Work] = []
     contested: set[str] = set()
+    python = next((claim.package for claim in claims if claim.package.name == "python"), None)
+    if python is None:
+        return work, contested
+    cache = cache_folder("bytecode")
+    recipe = f"{_FORMAT} {python.digest} {prefix} {_BATCH}"
     for claim in claims:
         with_code = _with_code(name for name in claim.files if counts[name] == 1)
         found = _sources(claim.files, folder, with_code)
@@ -147,20 +212,18 @@ def compile_packages(
         contested.update(name for name in found if counts[name] > 1)
         own = frozenset(with_code.intersection(files))
         if files:
-            work.append(_Work(files, own, cache / _key(recipe, claim.package.digest, files, sorted(own))))
-    with contextlib.ExitStack() as stack:
-        # which package's file is there depends on this environment: not to be kept with a package
-        if contested:
-            passing = stack.enter_context(tempfile.TemporaryDirectory(prefix=".part-", dir=cache))
-            work.append(_Work(tuple(sorted(contested)), frozenset(), Path(passing) / "contested"))
-        threads = stack.enter_context(ThreadPoolExecutor(max_workers=usable_cores()))
-        whole = threads.map(_is_whole, (item.cache for item in work))
-        missing = [item for item, good in zip(work, whole, strict=True) if not good]
-        for item in missing:
-            _forget(item.cache)
-        _compile(missing, folder, prefix, threads=threads, progress=progress)
-        for item in work:
-            _place(item.cache, folder)
+            place = cache / _key(recipe, claim.package.digest, files, sorted(own))
+            work.append(_Work(claim, files, own, place))
+    return work, contested
+
+
+def _missing(work: Sequence[_Work], threads: ThreadPoolExecutor) -> list[_Work]:
+    """What is not in the cache, or is there and altered: that is removed."""
+    whole = threads.map(_is_whole, [item.cache for item in work])
+    missing = [item for item, good in zip(work, whole, strict=True) if not good]
+    for item in missing:
+        _forget(item.cache)
+    return missing
 
 
 def _is_whole(cache: Path) -> bool:
@@ -238,13 +301,15 @@ class _Package:
         self._left = len(self.batches)
         self._lock = threading.Lock()
 
-    def add(self, digests: dict[str, str]) -> None:
-        """Add a finished batch. The last batch moves the package to its place."""
+    def add(self, digests: dict[str, str]) -> bool:
+        """Add a finished batch. The last batch moves the package to its place in the cache; true if this was
+        the last one.
+        """
         with self._lock:
             self.digests |= digests
             self._left -= 1
             if self._left:
-                return
+                return False
         (self.output / _DIGESTS).write_text(json.dumps(self.digests), encoding="ascii")
         self.output.chmod(0o755)
         try:
@@ -252,25 +317,34 @@ class _Package:
         except OSError:
             if not _is_whole(self.item.cache):  # another process was faster, and its byte code is as good
                 raise
+        return True
 
 
 def _compile(
-    missing: Sequence[_Work], folder: Path, prefix: str, *, threads: ThreadPoolExecutor, progress: Progress
+    missing: Sequence[_Work],
+    folder: Path,
+    prefix: str,
+    *,
+    threads: ThreadPoolExecutor,
+    whole: Callable[[_Work], object] = lambda item: None,
+    stop: threading.Event | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> None:
-    """Compile packages into the cache, each whole or not at all.
+    """Compile packages into the cache, each whole or not at all, and tell `whole` of each.
 
     The cores share the batches of all packages.
     """
     task = progress.start("Compiling Python files", sum(len(item.files) for item in missing))
     packages: list[_Package] = []
     waiting: queue.SimpleQueue[tuple[_Package, tuple[str, ...]] | None] = queue.SimpleQueue()
-    stop = threading.Event()
+    stop = stop or threading.Event()
 
-    def work() -> None:
+    def work(stop: threading.Event) -> None:
         with _Compiler(folder, prefix) as compiler:
             while (order := waiting.get()) is not None and not stop.is_set():
                 package, batch = order
-                package.add(compiler.compile(package, batch))
+                if package.add(compiler.compile(package, batch)):
+                    whole(package.item)
                 progress.advance(task, len(batch))
 
     try:
@@ -284,7 +358,7 @@ def _compile(
         for _ in range(workers):
             waiting.put(None)
         try:
-            for done in [threads.submit(work) for _ in range(workers)]:
+            for done in [threads.submit(work, stop) for _ in range(workers)]:
                 done.result()
         except BaseException:
             stop.set()  # Ctrl-C does not wait for the rest

@@ -19,7 +19,10 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ import attrs
 from wingspan._python import this_python
 from wingspan._urls import without_secrets
 from wingspan.environments.bundles.errors import BuildFailed, InvalidPlace, ProgramMissing, UnsafeBundle
-from wingspan.environments.bundles.linked.bytecode import compile_packages
+from wingspan.environments.bundles.linked.bytecode import compile_ahead, compile_packages
 from wingspan.environments.bundles.linked.claims import CLOBBERS, Claim, claimed_files, origins_of
 from wingspan.environments.bundles.packages.fetch import Archive, run_rattler
 from wingspan.environments.bundles.packages.foreign_names import check_archives, clear_links
@@ -63,16 +66,24 @@ class Installed:
 
 
 def link_environment(
-    archives: Sequence[Archive], folder: Path, *, prefix: str, platform: str, progress: Progress = NO_PROGRESS
+    archives: Sequence[Archive],
+    folder: Path,
+    *,
+    prefix: str,
+    platform: str,
+    ready: Callable[[Claim, Mapping[str, str]], object] = lambda claim, origins: None,
+    progress: Progress = NO_PROGRESS,
 ) -> Installed:
     """Install `archives` into `folder` for use at `prefix`, byte-compiled.
 
     Args:
         archives: Checked packages of one environment.
-        folder: The target folder. It is made, and must be empty. A folder ``uv`` is made beside it, which is
-            not needed afterwards.
+        folder: The target folder. It is made, and must be empty. A folder ``uv`` is made beside it, and
+            removed.
         prefix: Where the environment will be on the worker.
         platform: Subdir, such as ``linux-64``.
+        ready: Called with each package as soon as the content of its files is final, and the origins of all
+            files (see `origins_of`); from several threads.
         progress: Told of packages.
 
     Raises:
@@ -95,21 +106,47 @@ def link_environment(
         settle_modes(folder)  # most files are hard links to it in the cache
         remember(conda, cache_folder("packages"))
         _forget_the_builder(folder, conda)
-        if wheels:
-            install_wheels(
-                wheels,
-                folder,
-                sha256=sha256,
-                prefix=prefix,
-                cache=folder.with_name("uv"),
-                progress=progress,
-            )
-        claims = claimed_files(archives, folder, wheels)
-        if (folder / _PYTHON).exists():
+        has_python = (folder / _PYTHON).exists()
+        if has_python:
             _check_python_runs(folder, platform)
-            compile_packages(claims, folder, prefix=prefix, progress=progress)
+        with ThreadPoolExecutor(1) as aside:
+            if wheels:
+                cache = folder.with_name("uv")
+                with _compiled_ahead(conda, wheels, folder, prefix) if has_python else nullcontext():
+                    install_wheels(
+                        wheels, folder, sha256=sha256, prefix=prefix, cache=cache, progress=progress
+                    )
+                aside.submit(shutil.rmtree, cache, ignore_errors=True)
+            claims = claimed_files(archives, folder, wheels)
+            origins = origins_of(claims, prefix)
+            compile_packages(
+                claims, folder, prefix=prefix, ready=lambda claim: ready(claim, origins), progress=progress
+            )
         size, files = settle_modes(folder)
-    return Installed(size=size, files=files, origins=origins_of(claims, prefix), claims=claims)
+    return Installed(size=size, files=files, origins=origins, claims=claims)
+
+
+@contextlib.contextmanager
+def _compiled_ahead(
+    conda: Sequence[Archive], wheels: Sequence[Wheel], folder: Path, prefix: str
+) -> Iterator[None]:
+    """While the block installs wheels, the conda packages are compiled: one large wheel takes one core for
+    seconds.
+    """
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        claims = claimed_files(conda, folder, ())
+        sites = [site.relative_to(folder).as_posix() for site in folder.glob("lib/python*/site-packages")]
+        others = {
+            f"{site}/{name}" for site in sites for wheel in wheels for name, _ in _installed_files(wheel)
+        }
+        ahead = threads.submit(compile_ahead, claims, others, folder, prefix=prefix, stop=stop)
+        try:
+            yield
+        except BaseException:
+            stop.set()
+            raise
+        ahead.result()
 
 
 def conda_item(archive: Archive) -> dict[str, Any]:
