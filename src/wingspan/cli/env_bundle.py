@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wingspan.cli._complete import POOL
 from wingspan.cli._terminal import echo
 from wingspan.cli.env_lock import _selection
 
@@ -65,6 +66,8 @@ def _describe(made: Bundle) -> None:
     show_default="here",
     help="Folder for the bundle.",
 )
+@click.option("--on-pool", is_flag=True, help="Build in a job, as sites want it of their access points.")
+@click.option("--pool", type=POOL, help="Where that job runs.  [default: chosen; see wingspan doctor]")
 @_quiet
 def bundle(
     *,
@@ -79,6 +82,8 @@ def bundle(
     base: Path | None,
     inject: tuple[Path, ...],
     output: Path,
+    on_pool: bool,
+    pool: str | None,
     quiet: bool,
 ) -> None:
     """Make one file of a locked environment.
@@ -105,11 +110,24 @@ def bundle(
         raise click.UsageError(f"--executable is for packs, not for {', '.join(wanted)}: add --kind pack")
     if base is not None and not {"sif", "oci"} & set(wanted):
         raise click.UsageError(f"--base is for sif and oci, not for {', '.join(wanted)}")
+    if pool is not None and not on_pool:
+        raise click.UsageError("--pool says where a build job runs: add --on-pool")
+    if on_pool and (base is not None or inject):
+        raise click.UsageError(
+            "--base and --inject name files of this machine: build here, without --on-pool"
+        )
     env = load_environment(manifest, environment, platform, gpus=gpus, check_lock=not frozen)
     env = inject_wheels(env, inject)
     made = []
     with progress(quiet=quiet) as told:
-        for kind in wanted:
+        for kind in wanted if on_pool else ():
+            from wingspan.runs._build import build_in_job
+
+            unpacking = executable and kind == "pack"
+            made.append(
+                build_in_job(env, kind, pool=pool, directory=output, executable=unpacking, progress=told)
+            )
+        for kind in () if on_pool else wanted:
             made.append(
                 build_here(
                     env,

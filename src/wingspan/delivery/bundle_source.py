@@ -99,7 +99,7 @@ def build_here(
         raise OnAccessPoint(
             f"{site.title or site.name} wants no {kind} bundle built on its access points, which many people share",
             hint=site.build_hint
-            or "build it on your own machine or in a job (wingspan env bundle), and publish it: wingspan env publish",
+            or "build it in a job (wingspan env bundle --on-pool) or on your own machine, and publish it: wingspan env publish",
         )
 
     with limited_cores(1) if site.is_access_point() else contextlib.nullcontext():

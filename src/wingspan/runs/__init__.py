@@ -1,12 +1,15 @@
 """Runs: commands as batch jobs, whose results are files. A run stays on disk under its name.
 
-_request.py what is asked for               _plan.py    what is to be done          _api.py     `run`: all of
-it _spec.py    what a run is                   _run.py     what its user holds         _info.py    run.json
-_tasks.py   Pixi tasks as commands          _files.py   inputs                      _folder.py  on disk
-_script.py  the jobs' script                _jobs.py    script and job description  _render.py  for people to
-own _watch.py   what becomes of the jobs        _status.py  how jobs fare               _find.py    runs made
-before _aside.py   what a rerun replaces           _machines.py  can any machine do it     _notebook.py
-notebooks
+_request.py  what is asked for              _plan.py     what is to be done
+_api.py      `run`: all of it               _spec.py     what a run is
+_run.py      what its user holds            _info.py     run.json
+_tasks.py    Pixi tasks as commands         _files.py    inputs
+_folder.py   on disk                        _script.py   the jobs' script
+_jobs.py     script and job description     _render.py   for people to own
+_watch.py    what becomes of the jobs       _status.py   how jobs fare
+_find.py     runs made before               _aside.py    what a rerun replaces
+_machines.py can any machine do it          _notebook.py notebooks
+_build.py    bundles built in a job         _destinations.py outputs that go to an address
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from wingspan._lazy import lazy_names
 
 if TYPE_CHECKING:
     from wingspan.runs._api import run
+    from wingspan.runs._build import build_in_job
     from wingspan.runs._errors import RunError as RunError
     from wingspan.runs._errors import RunTimeout as RunTimeout
     from wingspan.runs._find import load_run, load_runs, remove_run, run_names
@@ -46,6 +50,7 @@ _HOME = {
     **dict.fromkeys(_ERRORS, "._errors"),
     **dict.fromkeys(("Run", "RunJob", "RunStatus"), "._run"),
     **dict.fromkeys(("load_run", "load_runs", "remove_run", "run_names"), "._find"),
+    "build_in_job": "._build",
     "run": "._api",
     "render": "._render",
 }
@@ -55,6 +60,7 @@ __all__ = [
     "RunError",
     "RunJob",
     "RunStatus",
+    "build_in_job",
     "load_run",
     "load_runs",
     "remove_run",

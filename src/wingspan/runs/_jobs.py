@@ -186,7 +186,12 @@ def describe_jobs(
         return job
     from wingspan.pools.profiles import load_profile
 
-    return load_profile(spec.profile).apply(job, spec.switches)
+    site = load_profile(spec.profile)
+    if spec.builds:
+        job = attrs.evolve(
+            job, custom={**site.build.attributes, **job.custom}, submit={**site.build.submit, **job.submit}
+        )
+    return site.apply(job, spec.switches)
 
 
 def _files_sent(folder: RunFolder, inputs: int) -> tuple[str, ...]:

@@ -273,6 +273,7 @@ def _spec(request: RunRequest, origin: _Origin, work: _Work) -> RunSpec:
         profile=profile,
         switches=switches,
         preflight=request.preflight,
+        builds=request.builds,
         warnings=told,
     )
 

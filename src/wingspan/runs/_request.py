@@ -51,6 +51,7 @@ class RunRequest:
         profile: Site profile.
         switches: What is turned on in it.
         preflight: Check the GPU before the command begins.
+        builds: The job builds an environment: the site's profile says what it wants of such jobs.
         workspace: Folder that relative paths are relative to, and in or above which the workspace is.
     """
 
@@ -78,6 +79,7 @@ class RunRequest:
     profile: str | None = None
     switches: tuple[str, ...] = attrs.field(default=(), converter=_paths)
     preflight: bool = True
+    builds: bool = False
     workspace: str | os.PathLike[str] = "."
 
     @property

@@ -122,6 +122,7 @@ class RunSpec:
         environment: Its locked environment, or None.
         profile, switches: Site profile, and what is turned on in it.
         preflight: Check the GPU before the command begins.
+        builds: The jobs build an environment.
         warnings: What a person should know, one sentence each.
     """
 
@@ -142,6 +143,7 @@ class RunSpec:
     profile: str | None = None
     switches: tuple[str, ...] = ()
     preflight: bool = True
+    builds: bool = False
     warnings: tuple[str, ...] = ()
 
     @property

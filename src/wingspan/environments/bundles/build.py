@@ -52,6 +52,7 @@ def build_bundle(
     executable: bool = False,
     base: str | os.PathLike[str] | None = None,
     before: Callable[[], None] | None = None,
+    made_elsewhere: Path | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Bundle:
     """Build one file that carries `env`.
@@ -72,12 +73,15 @@ def build_bundle(
             a small one of this machine's Debian suite.
         before: Called before anything is fetched and built, but not if the bundle exists already. It may
             raise.
+        made_elsewhere: The bundle of this very environment that a job has built, with its digest beside it:
+            it is checked and taken.
         progress: Told how far it is.
 
     Raises:
         UnsupportedPackages: The lock has packages that cannot be carried; each is named.
         PackageMismatch: A package is not the one that the lock names.
         PackageUnavailable: A package cannot be fetched.
+        BundleDamaged: What was made elsewhere is cut or altered, or is another environment's.
         BuildFailed, ProgramMissing, DiskFull: see `wingspan.environments.bundles.errors`.
     """
     checked = check_kind(kind)
@@ -102,7 +106,10 @@ def build_bundle(
         with interprocess_lock(
             cache / "locks" / key, waiting="Waiting for another build of this environment", progress=progress
         ):
-            bundle = _built_before(cache, key) or _build(
+            bundle = _built_before(cache, key)
+            if bundle is None and made_elsewhere is not None:
+                bundle = _take(made_elsewhere, _manifest(env, checked, lock_sha256), key, cache, progress)
+            bundle = bundle or _build(
                 env,
                 checked,
                 activated=activated,
@@ -237,6 +244,37 @@ def _build(
         digest = _hash(product, work, progress)
         plain = bundle_name(env) + ("-install" if kind == "install" else "")
         return _keep(product, manifest, ContentName.of(plain, digest, product.suffix), digest, key, cache)
+
+
+def _take(path: Path, wanted: Manifest, key: str, cache: Path, progress: Progress) -> Bundle:
+    """Put a bundle that a job has built into the cache.
+
+    Raises:
+        BundleDamaged: It is cut or altered, or another environment's.
+    """
+    from wingspan.environments.bundles.errors import BundleDamaged
+    from wingspan.environments.bundles.opening import verify_bundle
+
+    found = verify_bundle(path, progress=progress)
+    told = found.manifest
+    facts = ("kind", "environment_digest", "lock_sha256", "platform", "prefix")
+    if told is None or any(getattr(told, name) != getattr(wanted, name) for name in facts):
+        raise BundleDamaged(
+            f"{path} is not the {wanted.kind} bundle of environment {wanted.environment!r}, which a job was to build",
+            hint="build it again",
+        )
+    name = ContentName.parse(path.name)
+    beside = [one for one in path.parent.glob(f"{name.name}-{name.short}.*") if one.name != path.name]
+    with temporary_folder(cache_folder("builds")) as work, no_room(work):
+        copied = work / path.name
+        trust.copy_file(str(path), str(copied))
+        sources = {
+            one.name.removeprefix(f"{name.name}-{name.short}."): one.read_text(encoding="utf-8")
+            for one in beside
+            if not one.name.endswith(".sha256")
+        }
+        product = Product(path=copied, suffix=f".{name.kind}", sources=sources)
+        return _keep(product, told, name, found.sha256, key, cache)
 
 
 def _manifest(env: LockedEnvironment, kind: Kind, lock_sha256: str) -> Manifest:
