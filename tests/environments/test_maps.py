@@ -14,8 +14,9 @@ import wingspan
 from _on_disk import change_map_json, map_json, submissions
 from _waiting import PATIENCE, until
 from wingspan.cli._main import cli
-from wingspan.delivery.bundle_source import machine_requirement
+from wingspan.delivery.bundle_source import machine_requirement, source_of_bundle
 from wingspan.delivery.prepare import prepare as prepared
+from wingspan.environments.bundles import build_bundle
 from wingspan.maps import MapDamaged
 from wingspan.pools import get_pool
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -286,6 +287,43 @@ def test_a_large_bundle_comes_from_the_store(
     facts = map_json(m)["environment"]
     assert facts["source"] == f"file://{store}/{facts['bundle']}"
     assert (store / facts["bundle"]).stat().st_size == facts["bundle_bytes"]
+
+
+@pytest.mark.htcondor
+def test_of_a_second_environment_only_the_rest_is_moved(
+    local_channel, write_workspace, bundle_cache, personal_pool, public_folder, tmp_path, monkeypatch
+):
+    """Where the store has a bundle with most of the same packages, machines fetch that one, and the scheduler
+    sends the difference: nothing is published, and the job has the second environment.
+    """
+    monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    store = public_folder / "store-of-bases"
+    store.mkdir()
+    (tmp_path / "config.toml").write_text(
+        f'[store.lab]\nurl = "{store}"\njob_url = "file://{store}"\n[profile.generic]\ntransfer_limit = "1 MB"\n',
+        encoding="utf-8",
+    )
+    environments = []
+    for version in ("1.0", "2.0"):
+        specs = ["python 3.11.*", "numpy", "cloudpickle", f"prefix-probe =={version}"]
+        folder = write_workspace(tmp_path / version, local_channel, {"default": specs}, name="second")
+        environments.append(wingspan.Environment(folder))
+    first = build_bundle(environments[0].load(), "squashfs")
+    assert (
+        source_of_bundle(first.path, first.size, first.sha256).source == f"file://{store}/{first.path.name}"
+    )
+    there = set(store.iterdir())
+    m = wingspan.map(
+        where, range(2), pool="htcondor", options=wingspan.Options(environment=environments[1], workers=1)
+    )
+    m.wait(timeout=PATIENCE)
+    _check(m[:])
+    facts = map_json(m)["environment"]
+    assert facts["source"] == f"file://{store}/{first.path.name}"
+    assert facts["delta"]["base"] == first.path.name
+    assert facts["delta"]["size"] < facts["bundle_bytes"] / 20
+    assert set(store.iterdir()) == there
 
 
 @pytest.mark.slurm

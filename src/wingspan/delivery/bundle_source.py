@@ -20,6 +20,7 @@ from wingspan.settings import load_settings
 if TYPE_CHECKING:
     from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
+    from wingspan.environments.bundles.manifest import Delta
     from wingspan.pools._base import Pool
     from wingspan.stores import Placement
 
@@ -114,11 +115,13 @@ class Source:
         address: Where they fetch it; None: the scheduler sends it, or they see this machine's files.
         requirements: What machines must be to read it.
         warning: What the site will not like, where no better way is open.
+        delta: `address` is where they fetch another bundle, and this is the difference to it.
     """
 
     address: str | None = None
     requirements: str | None = None
     warning: str | None = None
+    delta: Delta | None = None
 
 
 def find_source(bundle: Bundle, pool: Pool | None, *, progress: Progress = NO_PROGRESS) -> Source:
@@ -131,13 +134,34 @@ def find_source(bundle: Bundle, pool: Pool | None, *, progress: Progress = NO_PR
         return Source()
     from wingspan.stores import Route
 
-    placed = source_of_bundle(bundle.path, bundle.size, bundle.sha256, progress=progress)
+    found = _delta_of(bundle, progress)
+    delta, placed = found or (
+        None,
+        source_of_bundle(bundle.path, bundle.size, bundle.sha256, progress=progress),
+    )
     fetched = placed.route is not Route.TRANSFER
     return Source(
         address=placed.source if fetched else None,
         requirements=placed.requirements if fetched else None,
         warning=placed.warning or _unread(placed.requirements, pool),
+        delta=delta,
     )
+
+
+def _delta_of(bundle: Bundle, progress: Progress) -> tuple[Delta, Placement] | None:
+    """The difference to a bundle in the configured store, where `bundle` itself would go there."""
+    from wingspan.delivery.deltas import delta_to_published
+    from wingspan.pools.profiles import find_profile
+    from wingspan.stores import Route, choose_route, configured_stores, open_store
+
+    settings = load_settings()
+    limits = find_profile(settings).limits
+    stores = configured_stores(settings)
+    if len(stores) != 1 or choose_route(bundle.size, limits) is Route.TRANSFER:
+        return None
+    store = open_store(next(iter(stores)), settings)
+    found = delta_to_published(bundle, store, limits, progress=progress)
+    return found if found is not None and found[1].route is not Route.TRANSFER else None
 
 
 def _unread(requirements: str | None, pool: Pool) -> str | None:

@@ -68,7 +68,9 @@ class Carriage:
         if self.shared:
             return 0
         needs = self.delivery.needs if self.delivery is not None else {}
-        return self.bundle.disk_bytes(needs.get("installed_bytes"))
+        delta = self.bundle.delta
+        beside = delta.size + delta.base_size if delta is not None else 0
+        return self.bundle.disk_bytes(needs.get("installed_bytes")) + beside
 
     def around(self, job: JobDescription, command: Sequence[str]) -> JobDescription:
         """`job`, which executes `command` inside the environment instead of its own program."""

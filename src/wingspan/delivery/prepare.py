@@ -106,7 +106,9 @@ def prepare(
     )
     if bundle is None:
         return None, delivery
-    return bundle, _carried(delivery, bundle, find_source(bundle, pool, progress=progress))
+    source = find_source(bundle, pool, progress=progress)
+    bundle = attrs.evolve(bundle, delta=source.delta)
+    return bundle, _carried(delivery, bundle, source)
 
 
 def _carried(delivery: Delivery, bundle: Bundle, source: Source) -> Delivery:
@@ -121,6 +123,7 @@ def _carried(delivery: Delivery, bundle: Bundle, source: Source) -> Delivery:
         manifest=attrs.asdict(bundle.manifest) if bundle.manifest else None,
         warnings=(*delivery.warnings, *([source.warning] if source.warning else [])),
         layers=tuple(one.to_json() for one in bundle.layers),
+        delta=source.delta.to_json() if source.delta else None,
         source=source.address,
         source_requirements=source.requirements,
         source_warning=source.warning,
@@ -151,6 +154,6 @@ def keep_bundle(bundle: Bundle, folder: Path) -> None:
         os.link(bundle.path.with_name(beside), folder / beside)
     with contextlib.suppress(OSError):
         link_bundle(bundle.path, folder / bundle.path.name, bundle.sha256)
-    for layer in bundle.layers:
+    for path in (*(layer.path for layer in bundle.layers), *([bundle.delta.path] if bundle.delta else [])):
         with contextlib.suppress(OSError):
-            os.link(layer.path, folder / layer.path.name)
+            os.link(path, folder / path.name)

@@ -13,7 +13,6 @@ from wingspan.errors import WingspanError
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
-    from wingspan.environments.bundles.own.layer import Layer
 
 __all__ = ["Delivery"]
 
@@ -41,6 +40,8 @@ class Delivery:
         machine_requirements: What machines must be to execute its programs: a ClassAd expression.
         layers: Thin layers that lie beside the bundle: name of the file, ``sha256``, ``size``, ``what`` is in
             it, and the path in the cache.
+        delta: What the scheduler sends instead of the bundle: its difference to another one (`Delta`), which
+            machines fetch from `source`. None: they get the bundle.
         needs: What a machine must have (`Needs.to_json`).
         warnings: What a person should know, one sentence each.
     """
@@ -63,6 +64,7 @@ class Delivery:
     warnings: tuple[str, ...] = ()
     machine_requirements: str | None = None
     layers: tuple[Mapping[str, Any], ...] = ()
+    delta: Mapping[str, Any] | None = None
     needs: Mapping[str, Any] = attrs.field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -100,28 +102,33 @@ class Delivery:
         for path in self._places(folder):
             found = self._at(path)
             if not isinstance(found, str):
-                layers = (self._layer(one, folder, damaged, of) for one in self.layers)
-                return attrs.evolve(found, layers=tuple(layers))
+                return self._with_companions(found, folder, damaged, of)
             problem = problem or found or None
         raise damaged(
             problem or f"the bundle {self.bundle} of {of} is neither in {folder} nor in the cache", hint=_HINT
         )
 
-    def _layer(self, facts: Mapping[str, Any], folder: Path, damaged: type[WingspanError], of: str) -> Layer:
-        """A layer, in `folder` or in the cache. The worker checks its digest."""
+    def _with_companions(self, bundle: Bundle, folder: Path, damaged: type[WingspanError], of: str) -> Bundle:
+        """`bundle`, with the files that go along with it, in `folder` or in the cache.
+
+        The worker checks their digests.
+        """
+        from wingspan.environments.bundles.manifest import Delta
         from wingspan.environments.bundles.own.layer import Layer
 
-        kept = Path(str(facts["path"]))
-        for path in (folder / kept.name, kept):
-            with contextlib.suppress(OSError):
-                if path.stat().st_size == facts["size"]:
-                    return Layer(
-                        path=path, sha256=facts["sha256"], size=facts["size"], what=str(facts.get("what", ""))
-                    )
-        raise damaged(
-            f"{kept.name}, the code of the workspace in {of}, is neither in {folder} nor in the cache",
-            hint="make it again from the workspace",
-        )
+        def there(facts: Mapping[str, Any]) -> dict[str, Any]:
+            kept = Path(str(facts["path"]))
+            for path in (folder / kept.name, kept):
+                with contextlib.suppress(OSError):
+                    if path.stat().st_size == facts["size"]:
+                        return {**facts, "path": path}
+            raise damaged(
+                f"{kept.name}, which goes along with the bundle of {of}, is neither in {folder} nor in the cache",
+                hint="make it again from the workspace",
+            )
+
+        layers = tuple(Layer(**there(one)) for one in self.layers)
+        return attrs.evolve(bundle, layers=layers, delta=Delta(**there(self.delta)) if self.delta else None)
 
     def _places(self, folder: Path) -> Iterator[Path]:
         if self.bundle is not None:

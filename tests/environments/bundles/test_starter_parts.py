@@ -132,7 +132,20 @@ def test_all_names_are_prefixed() -> None:
     # PATH is made longer on purpose; what a program gets as an option is no variable; WINGSPAN_PREFIX is
     # unset before the command
     others = {"PATH", "WINGSPAN_PREFIX", "mode", "label", "seccomp", "HOME", "XDG_RUNTIME_DIR"}
+    others |= {"if", "bs", "iflag", "skip", "count"}  # of dd
     assert {name for name in assigned | functions if not name.startswith(("ws_", "_wingspan"))} <= others
+
+
+# ---- deltas
+
+
+@pytest.mark.parametrize("count_bytes", [True, False])
+def test_delta_takes_pieces_of_files(count_bytes: bool, call: Call, tmp_path: Path) -> None:
+    """A piece is cut out of a file byte by byte, also where dd counts in blocks only."""
+    (tmp_path / "file").write_bytes(b"0123456789")
+    body = "" if count_bytes else "dd() { return 1; }\n"
+    done = call("delta", body + 'ws_piece "$1" 3 5; ws_piece "$1" 0 1', str(tmp_path / "file"))
+    assert done.stdout == "345670"
 
 
 # ---- messages and options

@@ -339,6 +339,7 @@ def _keep(
         "stat": [status.st_size, status.st_mtime_ns],
         "manifest": json.loads(manifest.to_json()),
         "sources": [source.name for source in sources],
+        "parts": product.parts,
     }
     with replacing(cache / f"{key}.json") as file:
         file.write(json.dumps(entry, indent=1).encode())

@@ -21,6 +21,7 @@ __all__ = [
     "KINDS",
     "PREFIX",
     "Bundle",
+    "Delta",
     "Kind",
     "Manifest",
     "bundle_name",
@@ -167,6 +168,29 @@ _PYTHON = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}[a-z]?")
 
 
 @attrs.frozen(kw_only=True)
+class Delta:
+    """The difference of a bundle to a base.
+
+    Attributes:
+        path: The file; its name has the first 8 digits of its digest.
+        sha256: Its digest.
+        size: Bytes.
+        base: Name of the base's file.
+        base_size: Bytes of the base.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    base: str
+    base_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes, with the path as text."""
+        return {**attrs.asdict(self), "path": str(self.path)}
+
+
+@attrs.frozen(kw_only=True)
 class Bundle:
     """One file that carries a locked environment.
 
@@ -182,6 +206,7 @@ class Bundle:
         sources: Files beside it for people who build images themselves: the ``.def`` of a `sif`, the
             ``Dockerfile`` of an `oci`.
         layers: Thin layers that the worker puts on top of it: code of the workspace.
+        delta: Workers put the bundle together from this and its base; None: they get the bundle.
     """
 
     path: Path
@@ -194,6 +219,7 @@ class Bundle:
     manifest: Manifest | None = attrs.field(default=None, repr=False)
     sources: tuple[Path, ...] = ()
     layers: tuple[Layer, ...] = ()
+    delta: Delta | None = None
 
     @property
     def python(self) -> str | None:

@@ -28,6 +28,8 @@ class Product:
         mode: Its final mode.
         sha256: The bundle's digest, if the writer knows it.
         sources: Text files for people who build themselves: suffix to text.
+        parts: Name, place and bytes of each part that is a package's compressed content, and that other
+            bundles have as well.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Product:
     mode: int = 0o644
     sha256: str | None = None
     sources: dict[str, str] = attrs.field(factory=dict)
+    parts: tuple[tuple[str, int, int], ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -49,7 +49,8 @@ class Start:
         executable: The starter, a POSIX shell script.
         arguments: Its arguments, the command last.
         input_files: The files that must lie in the job's working folder: the bundle first, then its
-            thin layers, and (for `squashfs`) the small helper.
+            thin layers, its delta, and (for `squashfs`) the small helper. Where there is a delta, its base
+            must lie there, and the bundle need not.
         bundle: The bundle; the same for every job, so worth sending as a common file.
     """
 
@@ -122,6 +123,9 @@ def starter_command(
         options += ["--installed", str(bundle.manifest.installed_bytes)]
     for layer in bundle.layers:
         options += ["--layer", place(layer.path), "--layer-sha256", layer.sha256]
+    delta = bundle.delta if not shared else None
+    if delta is not None:
+        options += ["--base", delta.base, "--delta", delta.path.name, "--delta-sha256", delta.sha256]
     if method is not None:
         options += ["--method", method]
     if quiet:
@@ -133,7 +137,12 @@ def starter_command(
         arguments=(*options, "--", *command),
         input_files=()
         if shared
-        else (bundle.path, *(layer.path for layer in bundle.layers), *([archive] if archive else [])),
+        else (
+            bundle.path,
+            *(layer.path for layer in bundle.layers),
+            *([delta.path] if delta else []),
+            *([archive] if archive else []),
+        ),
         bundle=bundle,
     )
 

@@ -26,7 +26,7 @@ from wingspan.environments.bundles.linked.claims import CLOBBERS, Claim, compile
 from wingspan.environments.bundles.packages.fetch import Archive
 from wingspan.environments.bundles.storage import cache_folder, replacing
 
-__all__ = ["Composition", "compose", "keep_shares"]
+__all__ = ["Composition", "compose", "keep_shares", "unknown_packages"]
 
 #: A number that is raised when shares may differ. 1: also where a conda package had given way to another; 2:
 #: with modes that somebody gave to extracted files; 3: with byte code of more tests.
@@ -125,6 +125,17 @@ def keep_shares(
             text = json.dumps(share, separators=(",", ":")).encode()
             with replacing(kept / key, sync=False) as file:
                 file.write(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+
+
+def unknown_packages(archives: Sequence[Archive], prefix: str) -> list[Archive]:
+    """The packages whose shares are not written down.
+
+    Args:
+        archives: Checked packages of an environment.
+        prefix: Where it will be on the worker.
+    """
+    keys = zip(archives, _keys(archives, prefix), strict=True)
+    return [archive for archive, key in keys if _load(key) is None]
 
 
 def _owners(claims: Sequence[Claim]) -> dict[str, int] | None:

@@ -25,7 +25,16 @@ from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.storage import cache_folder, remove_abandoned
 from wingspan.progress import NO_PROGRESS, Progress
 
-__all__ = ["MAGIC", "NotKept", "append_manifest", "make_squashfs", "read_trailer", "trailer"]
+__all__ = [
+    "MAGIC",
+    "KeptPart",
+    "NotKept",
+    "append_manifest",
+    "keep_blobs",
+    "make_squashfs",
+    "read_trailer",
+    "trailer",
+]
 
 MAGIC = b"WINGSPAN-BUNDLE\n"
 _PIECE = 2 << 20
@@ -40,6 +49,7 @@ def make_squashfs(
     also: Composition | None = None,
     end: bytes = b"",
     packed: Callable[[], object] | None = None,
+    kept: list[KeptPart] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> str:
     """Make an image of `folder`: the same content gives the same bytes.
@@ -55,6 +65,7 @@ def make_squashfs(
         end: Bytes that follow the image in the file.
         packed: Called, in a thread, when the files are not needed any more: their content is kept, and only
             the image has to be written.
+        kept: Is given the parts of the image that are kept content.
         progress: Told of bytes.
 
     Returns:
@@ -80,9 +91,12 @@ def make_squashfs(
                 parting = threads.submit(packed) if packed is not None else None
                 layout = lay_out(root, blobs, compress)
                 try:
-                    return _put_together(
+                    digest = _put_together(
                         image, layout, [blob for blob, _ in blobs], end, threads=threads, progress=progress
                     )
+                    if kept is not None:
+                        kept[:] = _places([blob for blob, _ in blobs[:-1]], len(layout.superblock))
+                    return digest
                 except _Altered as altered:  # it was altered after it was made: make it again
                     altered.path.unlink(missing_ok=True)
                     if parting is not None:
@@ -101,6 +115,36 @@ class _Part:
     blob: Path
     at: str
     sizes: dict[str, int]
+
+
+#: Name of kept content, its place in the file, and its bytes.
+KeptPart = tuple[str, int, int]
+
+
+def _places(blobs: Sequence[Blob], position: int) -> list[KeptPart]:
+    """The parts of an image that `blobs` are; the first is at `position`."""
+    found = []
+    for blob in blobs:
+        found.append((blob.path.name, position, blob.size))
+        position += blob.size
+    return found
+
+
+def keep_blobs(folder: Path, origins: Mapping[str, str], *, progress: Progress = NO_PROGRESS) -> None:
+    """Compress the files of packages in `folder`, and keep that for images to come.
+
+    Args:
+        folder: A tree.
+        origins: What decides the content of its files, by name; files that have none are left out.
+        progress: Told of bytes.
+
+    Raises:
+        BuildFailed: A file changed meanwhile.
+    """
+    *parts, _ = _parts(read_tree(folder), origins, "", folder / ".none")
+    cores = usable_cores()
+    with ThreadPoolExecutor(max_workers=max(3, cores)) as threads:
+        _blobs(folder, parts, threads, cores, progress, whole=True)
 
 
 class NotKept(Exception):

@@ -17,9 +17,16 @@ from wingspan.environments.bundles.kinds.composition import compose, keep_shares
 from wingspan.environments.bundles.kinds.install import install_script
 from wingspan.environments.bundles.kinds.oci import dockerfile, write_oci
 from wingspan.environments.bundles.kinds.pack import write_executable, write_pack
+from wingspan.environments.bundles.kinds.partial import install_missing
 from wingspan.environments.bundles.kinds.root_filesystem import copy_base
 from wingspan.environments.bundles.kinds.sif import add_apptainer_files, definition_file, write_sif
-from wingspan.environments.bundles.kinds.squashfs import NotKept, append_manifest, make_squashfs, trailer
+from wingspan.environments.bundles.kinds.squashfs import (
+    KeptPart,
+    NotKept,
+    append_manifest,
+    make_squashfs,
+    trailer,
+)
 from wingspan.environments.bundles.linked.metadata import add_contents, package_variables
 from wingspan.environments.bundles.linked.prefix import link_environment
 from wingspan.environments.bundles.manifest import Kind, Manifest
@@ -70,14 +77,17 @@ def _squashfs(order: Order) -> tuple[Product, Manifest]:
     folder = order.work / "composed"
     prefix = order.manifest.prefix
     assert prefix is not None
+    kept: list[KeptPart] = []
     composed = compose(order.archives, folder, prefix=prefix)
+    if composed is None and install_missing(order):
+        composed = compose(order.archives, folder, prefix=prefix)
     if composed is not None:
         manifest = _add_contents(order, folder, composed.size, composed.count)
         with contextlib.suppress(NotKept):
             digest = make_squashfs(
-                folder, image, also=composed, end=trailer(manifest), progress=order.progress
+                folder, image, also=composed, end=trailer(manifest), kept=kept, progress=order.progress
             )
-            return Product(path=image, suffix="squashfs", sha256=digest), manifest
+            return Product(path=image, suffix="squashfs", sha256=digest, parts=tuple(kept)), manifest
     with contextlib.suppress(NotKept):
         return _installed_image(order, image, early=True)
     return _installed_image(order, image, early=False)
@@ -92,15 +102,17 @@ def _installed_image(order: Order, image: Path, *, early: bool) -> tuple[Product
         NotKept: They are removed, and content that was kept is found to be altered.
     """
     folder, manifest, origins = install_tree(order, compressed=True)
+    kept: list[KeptPart] = []
     digest = make_squashfs(
         folder,
         image,
         origins=origins,
         end=trailer(manifest),
         packed=(lambda: shutil.rmtree(folder, ignore_errors=True)) if early else None,
+        kept=kept,
         progress=order.progress,
     )
-    return Product(path=image, suffix="squashfs", sha256=digest), manifest
+    return Product(path=image, suffix="squashfs", sha256=digest, parts=tuple(kept)), manifest
 
 
 def _pack(order: Order) -> tuple[Product, Manifest]:

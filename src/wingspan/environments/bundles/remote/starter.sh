@@ -10,6 +10,9 @@
 #                               default: the first of these that works here
 #          --layer FILE         an archive with code of the workspace, which goes on top of the environment;
 #          --layer-sha256 HEX   its digest follows it
+#          --base FILE          another bundle, from which this one is put together with
+#          --delta FILE         the difference between both, and
+#          --delta-sha256 HEX   its digest
 #          --quiet              say nothing unless something is wrong
 #
 # The starter checks the file against its digest before anything in it runs. It needs a POSIX shell and
@@ -24,17 +27,19 @@ PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
 ws_bundle='' ws_sha256='' ws_kind=squashfs ws_prefix=/opt/wingspan/environment ws_helper='' ws_helper_sha256='' ws_installed=0 ws_method=auto ws_quiet='' ws_stage=main
 ws_work='' ws_uid='' ws_gid='' ws_others=''
-ws_line='' ws_clear='' ws_doubt='' ws_known='' ws_layers='' ws_tty='' ws_code='' ws_waits=''
+ws_line='' ws_clear='' ws_doubt='' ws_known='' ws_layers='' ws_basis='' ws_delta='' ws_delta_sha256='' ws_tty='' ws_code='' ws_waits=''
 
 # @include starter/messages.sh
 
 # @include starter/options.sh
 
+# shellcheck disable=SC2034 # evaluated below
 # The program that the environment's Python executes to put code of the workspace on top of the environment.
 ws_own_code='
 # @include layers.py
 '
 # The command that goes on to later stages begins with it, and they know nothing of layers.
+# shellcheck disable=SC2034,SC2145 # the variable and the words are those of the line that is evaluated
 [ -z "$ws_layers" ] || eval "set -- python -I -S -c \"\$ws_own_code\" $ws_layers -- \"\$@\""
 
 # @include starter/digest.sh
@@ -42,6 +47,8 @@ ws_own_code='
 # @include starter/command.sh
 
 # @include starter/clearing.sh
+
+# @include starter/delta.sh
 
 # @include starter/waiting.sh
 
@@ -77,10 +84,11 @@ case $ws_stage in
 mount) ws_stage_mount "$@" ;;
 run) ws_launch "$@" ;;
 wait) ws_stage_wait "$@" ;; # comes back when there is another way to try
-*) ws_check_digest ;;
+*) ws_check_bundle ;;
 esac
 # HTCondor has started the image, and put it into the job's folder: this runs in the container.
 [ "$ws_stage" != container ] || ws_launch "$@"
+[ "$ws_stage" != wait ] || [ -e "$ws_bundle" ] || ws_check_bundle # it lay in the folder that has been cleared away
 case $ws_kind in
 squashfs) ws_start_squashfs "$@" ;;
 sif) ws_start_sif "$@" ;;

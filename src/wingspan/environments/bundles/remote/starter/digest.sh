@@ -70,6 +70,13 @@ ws_is_own_group() {
     case ${ws_entry##*:} in '' | "$(id -un)") ;; *) return 1 ;; esac
 }
 
+ws_compare_digest() {
+    ws_got=$(ws_digest_of "$ws_bundle")
+    [ -n "$ws_got" ] || ws_die $ws_no_way "nothing here can compute SHA-256 (sha256sum, shasum, openssl, python3)"
+    [ "$ws_got" = "$ws_sha256" ] ||
+        ws_die $ws_damaged "$ws_bundle is damaged or another file: its SHA-256 is $ws_got, not $ws_sha256; nothing in it was run"
+}
+
 ws_check_digest() {
     [ -n "$ws_sha256" ] || ws_die 2 "--sha256 is missing"
     [ -f "$ws_bundle" ] && [ -r "$ws_bundle" ] || ws_die $ws_damaged "there is no bundle $ws_bundle"
@@ -92,10 +99,7 @@ ws_check_digest() {
         fi
         ;;
     esac
-    ws_got=$(ws_digest_of "$ws_bundle")
-    [ -n "$ws_got" ] || ws_die $ws_no_way "nothing here can compute SHA-256 (sha256sum, shasum, openssl, python3)"
-    [ "$ws_got" = "$ws_sha256" ] ||
-        ws_die $ws_damaged "$ws_bundle is damaged or another file: its SHA-256 is $ws_got, not $ws_sha256; nothing in it was run"
+    ws_compare_digest
     # A file that has changed while it was read is not noted. Where times are whole seconds (busybox), neither
     # is one that was written in this second: it could change once more within it.
     case $ws_state in

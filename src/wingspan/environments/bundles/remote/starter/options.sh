@@ -21,6 +21,9 @@ while [ $# -gt 0 ]; do
     --installed) ws_installed=$2 ;;
     --layer) ws_layers="$ws_layers $(ws_quoted "$(ws_absolute "$2")")" ;; # quoted words: a file, its digest
     --layer-sha256) ws_layers="$ws_layers $(ws_quoted "$2")" ;;
+    --base) ws_basis=$2 ;;
+    --delta) ws_delta=$2 ;;
+    --delta-sha256) ws_delta_sha256=$2 ;;
     --method) ws_method=$2 ;;
     --stage) ws_stage=$2 ;;
     --work) ws_work=$2 ;;
@@ -39,3 +42,4 @@ done
 [ $# -gt 0 ] || ws_die 2 "no command was given"
 
 ws_self=$(ws_absolute "$ws_self") ws_bundle=$(ws_absolute "$ws_bundle") ws_helper=$(ws_absolute "$ws_helper")
+ws_basis=$(ws_absolute "$ws_basis") ws_delta=$(ws_absolute "$ws_delta")
