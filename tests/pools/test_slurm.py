@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,9 @@ import wingspan
 from _on_disk import submissions
 from _slurm_cluster import SlurmCluster
 from _waiting import PATIENCE, until
-from wingspan.errors import PoolUnavailable, SubmitError
+from wingspan.errors import PoolError, PoolUnavailable, SubmitError
 from wingspan.jobs import JobDescription, Submission
-from wingspan.pools import choose_pool
+from wingspan.pools import choose_pool, get_pool, slurm_commands, waiting
 from wingspan.pools._explain import explain_choice
 from wingspan.runs import Run, RunFailed, load_runs
 
@@ -106,6 +107,13 @@ def test_a_job_that_others_cancel_is_known_to_be_gone(
     assert (job.state, job.reason) == ("removed", "it was cancelled")
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that wait are asked about at once."""
+    monkeypatch.setattr(waiting, "PATIENCE", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_what_waits_for_others_says_so() -> None:
     """Beside a job that has the whole cluster, a run and a map say that they wait, and Slurm's code for
     it.
@@ -119,8 +127,82 @@ def test_what_waits_for_others_says_so() -> None:
         for message in (second.status().message, m.status().message):
             assert "waits: " in str(message)
             assert "(Resources" in str(message) or "(Priority" in str(message)
+        assert "1 of 1 nodes of the partition test could run it" in f"{second.status()} {m.status()}"
     finally:
         m.remove()
+
+
+@pytest.fixture
+def slurm_of_2020(cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmCluster:
+    """The cluster, with commands that refuse every option which Slurm 20.11 does not know."""
+    real = {name: shutil.which(name, path=os.environ["PATH"]) for name in _NEWER}
+    folder = tmp_path / "slurm-20.11"
+    folder.mkdir()
+    for name, options in _NEWER.items():
+        program = folder / name
+        cases = "|".join(part for option in options.split() for part in (option, f"{option}=*"))
+        program.write_text(
+            f"""#!/bin/sh
+for word; do
+    case $word in
+    {cases}) echo "{name}: unrecognized option '$word'" >&2; exit 1 ;;
+    esac
+done
+exec {real[name]} "$@"
+"""
+        )
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm_commands, "_has_json", None)
+    with pytest.raises(PoolError, match="unrecognized option"):
+        slurm_commands.call("squeue", "--json")
+    return cluster
+
+
+#: Options that are newer than 20.11 (release notes of 21.08 to 25.11); of --me it is in doubt.
+_NEWER = {
+    "squeue": "--json --yaml --me --only-job-state --expand-patterns",
+    "sinfo": "--json --yaml",
+    "scontrol": "--json --yaml --details-json",
+    "scancel": "--me --cron --admin-comment",
+    "sbatch": "--container --container-id --prefer --tres-bind --tres-per-task --oom-kill-step --segment --external",
+    "srun": "--container --container-id --prefer --tres-bind --tres-per-task --external --external-launcher --send-libs",
+}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_slurm_of_2020_will_do(slurm_of_2020: SlurmCluster) -> None:
+    """With commands that know no more than those of Slurm 20.11, which has no JSON, runs and maps run, are
+    explained, held, released, found again and cancelled.
+    """
+    first = shell("sleep 600", cpus=4)
+    until(lambda: first.status().state == "running")
+    second = shell("exit 3", name="second")
+    m = wingspan.map(abs, [-1, -2], pool="slurm")
+    until(lambda: "1 of 1 nodes of the partition test could run it" in f"{second.status()} {m.status()}")
+    second.hold()
+    until(lambda: second.status().state == "held")
+    found = [note for _, note in get_pool("slurm").find(m._folder.path, ask=True)]
+    assert len(found) == 1
+    assert found[0]
+    first.cancel()
+    assert sorted(m) == [1, 2]
+    second.release()
+    assert second.wait(PATIENCE).jobs[0].code == 3
+    assert get_pool("slurm").queued_jobs() is not None
+    assert slurm_commands._has_json is False
+
+
+@pytest.mark.usefixtures("impatient")
+def test_nodes_that_are_away_are_told(cluster: SlurmCluster) -> None:
+    """Where all nodes that could run a job are drained, the status says so."""
+    cluster.command("scontrol", "update", "nodename=node", "state=drain", "reason=test")
+    try:
+        run = shell("true")
+        until(lambda: "all of them are down or drained" in str(run.status().message))
+        run.cancel()
+    finally:
+        cluster.command("scontrol", "update", "nodename=node", "state=resume")
 
 
 def lines_of(path: str) -> list[str]:

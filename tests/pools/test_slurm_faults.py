@@ -86,6 +86,7 @@ class FakeSlurm:
 def says(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(*answers: Sequence[dict[str, Any]] | PoolError) -> FakeSlurm:
         fake = FakeSlurm(*answers)
+        monkeypatch.setattr(slurm_commands, "_has_json", None)
         monkeypatch.setattr(slurm_commands, "call", fake)
         return fake
 

@@ -21,7 +21,7 @@ from _jobs import submit
 from _on_disk import submissions
 from _waiting import PATIENCE, until
 from wingspan.jobs import JobDescription
-from wingspan.pools import get_pool
+from wingspan.pools import get_pool, waiting
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 
@@ -86,7 +86,13 @@ def test_a_hold_and_release_behind_our_back_is_mended(pool: PersonalHTCondorPool
     assert m.wait(timeout=PATIENCE, holds_ok=True).is_done
 
 
-@pytest.mark.usefixtures("sleepers")
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that wait are asked about soon."""
+    monkeypatch.setattr(waiting, "PATIENCE", 1.5)
+
+
+@pytest.mark.usefixtures("sleepers", "impatient")
 def test_maps_and_runs_say_that_the_pool_is_full(
     pool: PersonalHTCondorPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +113,7 @@ def test_maps_and_runs_say_that_the_pool_is_full(
         m.remove()
 
 
-@pytest.mark.usefixtures("site")
+@pytest.mark.usefixtures("site", "impatient")
 def test_what_no_machine_has_is_told(pool: PersonalHTCondorPool) -> None:
     """A map that asks a site's pool for more memory than any machine has says what is missing and what would
     do; a run that asks for what no machine is, too.

@@ -16,7 +16,17 @@ from typing import Any
 
 import attrs
 
-__all__ = ["RESOURCES", "Analysis", "Resource", "amount", "analyse", "parts_of", "projection_for", "value"]
+__all__ = [
+    "RESOURCES",
+    "Analysis",
+    "Resource",
+    "amount",
+    "analyse",
+    "instead",
+    "parts_of",
+    "projection_for",
+    "value",
+]
 
 
 @attrs.frozen
@@ -82,10 +92,10 @@ def amount(number: float, noun: str) -> str:
     return f"{number:g} {noun if number != 1 else noun[:-1]}"
 
 
-def _instead(less: float, number: float, noun: str) -> str:
+def instead(less: float, number: float, noun: str) -> str:
     """Less than was asked for.
 
-    >>> _instead(8192, 9216, "memory"), _instead(8, 64, "cores")
+    >>> instead(8192, 9216, "memory"), instead(8, 64, "cores")
     ('8 GB of memory instead of 9 GB', '8 cores instead of 64')
     """
     wanted = amount(number, noun)
@@ -299,7 +309,7 @@ def _near(
                 found.append((len(slots), f"without {amount(number, resource.noun)}"))
                 continue
             count = sum(total >= most for total in totals)
-            found.append((count, f"with {_instead(most, number, resource.noun)}"))
+            found.append((count, f"with {instead(most, number, resource.noun)}"))
         else:
             found.append((len(slots), f"without {_words(lack, numbers)}"))
     yield from sorted(found, reverse=True)

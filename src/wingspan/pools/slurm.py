@@ -1,7 +1,7 @@
 """A Slurm cluster: each submission is a job array, on a file system that login node and compute nodes share.
 
 A job says itself when it begins and ends, in ``slurm/<array job>.<task>`` in the map's or run's folder, so
-that its state needs no scheduler. `squeue --json` is asked seldom, and for everything at once: it knows what
+that its state needs no scheduler. squeue is asked seldom, and for everything at once: it knows what
 a job cannot say, such as why it waits, or that it was cancelled.
 """
 
@@ -132,7 +132,12 @@ class SlurmPool(PlainPool):
         return Changed(changed=len(waiting), running=sum(task.state in ON_NODE for task in tasks))
 
     def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
-        return why_tasks_wait(slurm_commands.queue(submission.cluster for submission in submissions))
+        clusters = [submission.cluster for submission in submissions]
+        told = why_tasks_wait(slurm_commands.queue(clusters))
+        if told is None:
+            return None
+        nodes = slurm_commands.nodes_for(clusters) if told.has_nodes else None
+        return told.message + (f"; {nodes}" if nodes else "")
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
         """As HTCondor does it: a running job stops and waits again, held or not (scontrol(1), requeue)."""
@@ -165,7 +170,7 @@ class SlurmPool(PlainPool):
         if not ask:
             return []
         try:
-            answer = json.loads(slurm_commands.call("squeue", "--json", "--states=all", "--me"))
+            answer = slurm_commands.answered("--states=all", f"--user={os.getuid()}")
             found = read_jobs_in(answer, str(folder))
         except (PoolError, ValueError, TypeError, AttributeError, LookupError):
             return []

@@ -1,4 +1,4 @@
-"""What ``squeue --json`` says, as values: for every version since 21.08."""
+"""What squeue says of jobs, as values: by ``--json`` of every version since 21.08, or in columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 from wingspan.pools._base import JobState
 
-__all__ = ["Task", "read_jobs_in", "read_queue", "why_tasks_wait"]
+__all__ = ["Task", "Waiting", "read_jobs_in", "read_queue", "why_tasks_wait"]
 
 #: Job states (squeue(1), "JOB STATE CODES") in HTCondor's words; the rest ended without an exit code of their
 #: own.
@@ -169,19 +169,52 @@ def read_jobs_in(answer: Mapping[str, Any], folder: str) -> dict[str, tuple[int,
 
 #: Codes for what needs no words of Slurm's.
 _USUAL = {
-    "Resources": "the nodes that could run it are busy",
+    "Resources": "the nodes that could run it are busy or away",
     "Priority": "other jobs come first",
     "Dependency": "it waits for another job",
     "BeginTime": "its time has not come, or it was sent back to the queue a moment ago",
+    "ReqNodeNotAvail": "nodes that it needs are down, drained or reserved",
+    "Reservation": "its reservation has not begun",
+    "Licenses": "all licences of a kind are in use",
+    "Cleaning": "its node is cleaning up after it",
+    "QOSMaxJobsPerUserLimit": "you have as many jobs at work as the QOS allows",
+    "QOSMaxCpuPerUserLimit": "your jobs at work have as many cores as the QOS allows",
+    "QOSGrpCpuLimit": "all jobs of the QOS have as many cores as it allows",
+    "QOSGrpGRES": "all jobs of the QOS have as many GPUs as it allows",
+    "QOSMaxGRESPerUser": "your jobs at work have as many GPUs as the QOS allows",
+    "AssocGrpCpuLimit": "all jobs of your account have as many cores as it may have",
+    "AssocGrpGRES": "all jobs of your account have as many GPUs as it may have",
+    "AssocGrpCPUMinutesLimit": "the account has used up its time",
+    "AssocGrpBillingMinutes": "the account has used up its time",
+    "AssocMaxJobsLimit": "you have as many jobs at work as your account allows",
+    "JobArrayTaskLimit": "as many tasks of the array run as it allows",
+    "PartitionDown": "the partition is down",
+    "PartitionInactive": "the partition takes no jobs at present",
+    "NodeDown": "a node that it needs is down",
 }
+#: Reasons that have to do with nodes; some go on with the nodes' names.
+_OF_NODES = ("Resources", "ReqNodeNotAvail", "NodeDown", "Nodes", "BadConstraints")
 #: A task that was started so often has a fault.
 _MANY_RESTARTS = 3
 
 
-def why_tasks_wait(tasks: Iterable[Task]) -> str | None:
+@attrs.frozen
+class Waiting:
+    """Why tasks wait.
+
+    Attributes:
+        message: In words.
+        has_nodes: It has to do with nodes: which of them could run a task says more.
+    """
+
+    message: str
+    has_nodes: bool = False
+
+
+def why_tasks_wait(tasks: Iterable[Task]) -> Waiting | None:
     """Why tasks wait of which none runs, or are started again and again; None: nothing unusual.
 
-    >>> print(why_tasks_wait([Task(cluster="7", number=0, state=JobState.IDLE, because="Priority")]))
+    >>> print(why_tasks_wait([Task(cluster="7", number=0, state=JobState.IDLE, because="Priority")]).message)
     1 job waits: other jobs come first (Priority)
     """
     known = list(tasks)
@@ -190,7 +223,7 @@ def why_tasks_wait(tasks: Iterable[Task]) -> str | None:
     )
     if often is not None and often.restarts >= _MANY_RESTARTS:
         told = f" ({often.because})" if often.because else ""
-        return (
+        return Waiting(
             f"job {often.name} does not get on: Slurm has started it again {often.restarts} times{told}; "
             f"scontrol show job {often.name} says more, and slurmd's log on {often.host or 'its node'}"
         )
@@ -202,7 +235,10 @@ def why_tasks_wait(tasks: Iterable[Task]) -> str | None:
         return None
     words = _USUAL.get(codes[0], f"squeue(1), JOB REASON CODES, says what {codes[0]} means")
     count = "1 job waits" if len(waiting) == 1 else f"{len(waiting)} jobs wait"
-    return f"{count}: {words} ({', '.join(codes)})"
+    return Waiting(
+        f"{count}: {words} ({', '.join(codes)})",
+        has_nodes=any(code.startswith(_OF_NODES) for code in codes),
+    )
 
 
 def _number(value: object) -> int | None:
