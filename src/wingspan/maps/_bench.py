@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import tempfile
 import threading
 import time
@@ -314,7 +315,9 @@ class _Shadows:
             words = file.read().decode("utf-8", "replace").split("\0")
         if not words[0].endswith("condor_shadow"):
             return
-        job = next(word for word in words[1:] if word.replace(".", "", 1).isdigit() and "." in word)
+        job = next((word for word in words[1:] if re.fullmatch(r"\d+\.\d+", word)), None)
+        if job is None:
+            return  # it serves no job yet: a schedd asks each new shadow for its version
         with open(f"/proc/{pid}/schedstat") as file:  # noqa: PTH123 - many of them, often
             used = int(file.read().split()[0]) / 1e9
         self._seconds[job.split(".")[0], pid] = used
