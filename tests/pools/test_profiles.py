@@ -18,7 +18,9 @@ from _on_disk import submissions
 from wingspan._cores import usable_cores
 from wingspan.errors import OnAccessPoint, PoolUnavailable, SettingsError
 from wingspan.jobs import JobDescription, Resources
+from wingspan.maps._worker_job import operations_of
 from wingspan.pools import choose_pool, explain_choice
+from wingspan.pools.local import LocalPool
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.profiles import (
     AccountingMissing,
@@ -339,9 +341,12 @@ def test_the_user_makes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         tmp_path,
         monkeypatch,
         '[profile.lab]\nextends = "chtc"\ntitle = "Our lab"\nhosts = ["submit.lab.example.org"]\n'
-        '[profile.lab.cpu]\ntime_limit = "30 min"\n',
+        'operations = 200\n[profile.lab.cpu]\ntime_limit = "30 min"\n',
     )
     lab = find_profile(settings, "submit.lab.example.org")
+    assert lab.operations == 200
+    assert operations_of(wingspan.Options(profile="lab"), LocalPool()) == 200
+    assert operations_of(wingspan.Options(), LocalPool()) is None
     assert load_profile("lab") == lab  # without settings: those of the user
     assert (lab.name, lab.title, lab.cpu.time_limit) == ("lab", "Our lab", 1800)
     assert lab.gpu.attributes == {"WantGPULab": True}
@@ -366,6 +371,7 @@ def test_the_user_makes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "in a circle",
         ),
         ("[profile.lab]\ntitle = 3\n", "title = 3: str is wanted"),
+        ("[profile.lab]\noperations = 0\n", "operations = 0: a number above 0 is wanted"),
         ("[profile.lab.gpu.walltime]\nattribute = 'A'\n", "attribute and classes are wanted"),
         (
             "[profile.lab.gpu.walltime]\nattribute = 'A'\ndefault = 'x'\n"

@@ -35,7 +35,7 @@ from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
 from wingspan.maps._stored import forget_values, stored_values
 from wingspan.maps._tags import new_tag, write_tag
-from wingspan.maps._worker_job import check_largest, check_site, for_site, resources_of
+from wingspan.maps._worker_job import check_largest, check_site, for_site, operations_of, resources_of
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import NO_PROGRESS, Progress
@@ -247,6 +247,7 @@ def _info_of(
         functions=2,  # its workers know what a round is that names another function
         needs=1,  # and one whose components need different things
         shares=True,
+        operations=operations_of(options, pool),
         unknown={"counts": True} if os.environ.get("WINGSPAN_COUNT_OPERATIONS") else {},
         code=describe(func),
         made_in=working_folder(),

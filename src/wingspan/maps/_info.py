@@ -46,6 +46,7 @@ class MapInfo:
         environment: Its locked environment, or None.
         functions: 2: its workers know what a round is that names another function.
         needs: 1: its workers know what a round of several parts is.
+        operations: How many operations a second its workers, all together, may ask of the access point.
         shares: Its workers can be given what they are to do beforehand (`wingspan.worker.shares`).
         edited: What jobs are to ask for since `Map.set_memory` or `set_disk`, whatever rounds say that are
             not newer: by option, the value and the newest round then.
@@ -87,6 +88,7 @@ class MapInfo:
     environment: Mapping[str, Any] | None = None
     functions: int | None = None
     needs: int | None = None
+    operations: float | None = None
     shares: bool = False
     edited: Mapping[str, tuple[int, int]] = attrs.field(factory=dict)
     code: Mapping[str, Any] | None = None

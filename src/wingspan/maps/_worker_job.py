@@ -27,6 +27,7 @@ __all__ = [
     "check_largest",
     "check_site",
     "for_site",
+    "operations_of",
     "output_name",
     "resources_of",
     "worker_job",
@@ -179,6 +180,27 @@ def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescriptio
     if not pool.follows_site and profile is None:
         return job
     return chosen_profile(profile).apply(job, options.switches)
+
+
+#: Operations a second on a site's access point that the workers of one map may ask, where its profile names
+#: none.
+OPERATIONS = 500.0
+
+
+def operations_of(options: Options, pool: Pool) -> float | None:
+    """How many operations a second the workers of a map, all together, may ask of the access point; None: as
+    many
+    as they like.
+
+    Raises:
+        SettingsError: The profile cannot be used.
+    """
+    if not pool.follows_site and options.profile is None:
+        return None
+    from wingspan.pools.profiles import chosen_profile
+
+    said = chosen_profile(options.profile).operations
+    return said if said is not None or pool.transport == "file" else OPERATIONS
 
 
 def check_site(options: Options, pool: Pool, folder: Path) -> None:

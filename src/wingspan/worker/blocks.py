@@ -100,6 +100,16 @@ class Round(object):
         self.free: "List[Tuple[int, int]]" = []
         self.mine: "List[Tuple[int, int]]" = []
 
+    def begin_share(self, share: "Mapping[str, Sequence[Sequence[int]]]") -> "Optional[int]":
+        """The first block of what was fixed beforehand (`shares`); None if that has none of this round."""
+        self.mine = [(first, stop) for first, stop in share.get(str(self.number), ())]
+        if not self.mine:
+            self.exhausted = True
+            return None
+        first, self.stop = self.mine[0]
+        self.position = first + 1
+        return first
+
 
 def with_functions(
     plans: "Mapping[int, rounds.Plan]", runs: "Sequence[Tuple[int, int]]", number: "int"

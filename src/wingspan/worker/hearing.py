@@ -64,7 +64,7 @@ class Hearing(object):
         self.checkpoints.done(components, failed)
 
     def _sign_of_life(self) -> "None":
-        if self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
+        if self.outbox.silent(time.monotonic()) > self.outbox.heartbeat_seconds:
             # Any record tells others that this worker lives; this one says nothing else.
             self.outbox.add(formats.LEFT, payload=b"[]")
             self.outbox.flush()

@@ -3,6 +3,7 @@
 import time
 
 from . import formats, rounds
+from .pace import Pace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ class Outbox(object):
     again.
     """
 
-    def __init__(self, transport: "Transport", key: "bytes", name: "str") -> "None":
+    def __init__(
+        self, transport: "Transport", key: "bytes", name: "str", pace: "Optional[Pace]" = None
+    ) -> "None":
         self._transport = transport
+        self.pace = pace or Pace(None, formats.LEASE_SECONDS)
         self._key = key
         self.name = name
         self._headers: "List[bytes]" = []
@@ -91,8 +95,13 @@ class Outbox(object):
     def due(self, now: "float") -> "float":
         """Seconds until the gathered records must be appended."""
         if self._oldest is None:
-            return formats.HEARTBEAT_SECONDS if not self._failed else 0.0
-        return self._oldest + self._transport.flush_seconds - now
+            return self.heartbeat_seconds if not self._failed else 0.0
+        return self._oldest + max(self._transport.flush_seconds, self.pace.between) - now
+
+    @property
+    def heartbeat_seconds(self) -> "float":
+        """Seconds between two signs of life of a worker whose component is long."""
+        return max(formats.HEARTBEAT_SECONDS, self.pace.heartbeat)
 
     def silent(self, now: "float") -> "float":
         """Seconds since the last append."""
@@ -104,10 +113,14 @@ class Outbox(object):
         # tell of its blocks.
         self._headers, self._payloads, self._bytes, self._oldest = [], [], 0, None
         failed, self._failed = self._failed, []
+        begin = time.monotonic()
         self._transport.append("results/" + self.name, *parts)
         self._failed = failed
         self._offset += sum(map(len, parts))
         self._last = time.monotonic()
+        self.pace.take()
+        if self._transport.name == "chirp":
+            self.pace.took(self._last - begin)
 
     def flush(self) -> "None":
         """Append all gathered records now."""

@@ -62,12 +62,21 @@ class SignsOfLife(object):
     def _look_seconds(self) -> "float":
         """Seconds between two looks whether what runs is still wanted: fewer where a look is cheap."""
         is_cheap = self.transport.name == "file" or "_WINGSPAN_PERSONAL_POOL" in os.environ
-        return 2 * ANNOUNCE_SECONDS if is_cheap else formats.HEARTBEAT_SECONDS
+        return 2 * ANNOUNCE_SECONDS if is_cheap else self.outbox.heartbeat_seconds
 
     def _give_up(self, component: "int") -> "None":
         """End the executor, with what it has started: nobody wants the outcome of its component."""
         self.given_up = component
         kill_family(self._running.pid)
+
+    def _end_cancelled(self) -> "None":
+        """End the executor if it has just begun a component that was cancelled: more of its chunk may be."""
+        if not self.chunks or not self.source.cancels:
+            return
+        chunk = self.chunks[0]
+        component = chunk.indices[chunk.done]
+        if self.source.is_superseded(component, chunk.block.round):
+            self._give_up(component)
 
     def _wait_for_inputs(self) -> "None":
         """Nothing to do, and inputs may come: sleep for a moment, and show that this worker is there."""
@@ -96,7 +105,10 @@ class SignsOfLife(object):
         if not self.chunks:
             return
         if component < 0:
-            if component == pipes.SOME and self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
+            if (
+                component == pipes.SOME
+                and self.outbox.silent(time.monotonic()) > self.outbox.heartbeat_seconds
+            ):
                 self.outbox.add(formats.HEARTBEAT)  # one of many fast ones has turned out to be long
             return
         process, now = self._running, time.time()
@@ -108,7 +120,11 @@ class SignsOfLife(object):
             self._give_up(component)
             return
         first = component != self.announced
-        if first or process.has_unsent() or self.outbox.silent(time.monotonic()) > formats.HEARTBEAT_SECONDS:
+        if (
+            first
+            or process.has_unsent()
+            or self.outbox.silent(time.monotonic()) > self.outbox.heartbeat_seconds
+        ):
             self.announced = component
             self._print_live()
             number = self.chunks[0].block.round

@@ -23,6 +23,7 @@ from .limits import TimeLimit
 from .memory import MemoryLimit
 from .new_files import NewFiles
 from .outbox import Outbox, first_free_name, with_pieces
+from .pace import Pace
 from .retired import RetiredExecutors
 from .scratch import scratch_folder
 from .signs import ANNOUNCE_SECONDS, SignsOfLife
@@ -96,7 +97,8 @@ class Supervisor(SignsOfLife):
         self.not_for_executor = not_for_executor
         self.name = first_free_name(transport, worker, info.get("first_start", 0))
         self.setting = dict(setting or {}, files=setting_of(transport, info, self.name))
-        self.outbox = Outbox(transport, key, self.name)
+        lease = info.get("lease_seconds", formats.LEASE_SECONDS)
+        self.outbox = Outbox(transport, key, self.name, Pace.of_map(info, lease))
         self.source = WorkSource.of_map(info, transport, key, worker, self.name)
         self.gpus = GpuMeter(self.source.request("request_gpus"), self.setting.get("environ") or os.environ)
         self.memory = MemoryLimit(
@@ -255,7 +257,8 @@ class Supervisor(SignsOfLife):
                 # do it.
                 if self.chunks and self.chunks[-1].block.single:
                     return
-                if self._retires():
+                pace = self.outbox.pace
+                if self._retires() or not pace.may_claim(bool(self.chunks), self._flush, lambda: self.stop):
                     return
                 block = self.source.next_block()
                 if block is None:
@@ -281,15 +284,6 @@ class Supervisor(SignsOfLife):
             self.block = None
             if not block.remaining:
                 self.outbox.block_done(block)
-
-    def _end_cancelled(self) -> "None":
-        """End the executor if it has just begun a component that was cancelled: more of its chunk may be."""
-        if not self.chunks or not self.source.cancels:
-            return
-        chunk = self.chunks[0]
-        component = chunk.indices[chunk.done]
-        if self.source.is_superseded(component, chunk.block.round):
-            self._give_up(component)
 
     def _seconds_left(self) -> "float":
         if not self.components:

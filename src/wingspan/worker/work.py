@@ -188,7 +188,7 @@ class WorkSource(object):
         """A block that is probably free; None if all are claimed."""
         if state.position is None and not state.mine:
             if self._share is not None:
-                return self._candidate_of_share(state, self._share)
+                return state.begin_share(self._share)
             mine = [part for part in state.plan.parts if part.blocks and self._is_mine(part)]
             state.mine = [(part.first_block, part.first_block + part.blocks) for part in mine]
             if not mine:
@@ -212,18 +212,6 @@ class WorkSource(object):
             state.position, state.stop = free
         state.position += 1
         return state.position - 1
-
-    def _candidate_of_share(
-        self, state: "Round", share: "Mapping[str, Sequence[Sequence[int]]]"
-    ) -> "Optional[int]":
-        """The first block of what was fixed beforehand; None if that has none of this round."""
-        state.mine = [(first, stop) for first, stop in share.get(str(state.number), ())]
-        if not state.mine:
-            state.exhausted = True
-            return None
-        first, state.stop = state.mine[0]
-        state.position = first + 1
-        return first
 
     def _throw(self, sides: "int") -> "int":
         """A number below `sides`, so that workers do not all choose the same. (The module random takes longer

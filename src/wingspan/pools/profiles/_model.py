@@ -188,6 +188,8 @@ class Profile:
         limits: From which sizes on it wants files to come another way.
         queue: How many jobs it takes.
         accounting: What each job must say of its account; None: nothing.
+        operations: How many operations a second the workers of one map, all together, may ask of the access
+            point (claims and appends, mostly); None: 500 where they go by chirp.
         quotas: How much a person may keep where, by name.
         every, cpu, gpu: What it wants of all jobs, of those without and of those with GPUs.
         build: What it wants of jobs that build an environment.
@@ -214,6 +216,7 @@ class Profile:
     limits: SizeLimits = attrs.field(factory=SizeLimits)
     queue: QueueRules = attrs.field(factory=QueueRules)
     accounting: AccountingRules | None = None
+    operations: float | None = None
     quotas: Mapping[str, Quota] = attrs.field(factory=dict)
     every: JobRules = attrs.field(factory=JobRules)
     cpu: JobRules = attrs.field(factory=JobRules)

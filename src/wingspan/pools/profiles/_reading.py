@@ -233,6 +233,15 @@ def _slurm_gpu(reader: _Reader) -> SlurmGpu:
     return SlurmGpu(constraint=constraint, capability=float(capability), memory=memory)
 
 
+def _operations(reader: _Reader) -> float | None:
+    """Operations a second, a number above 0."""
+    value = reader.take("operations", (int, float))
+    if value is not None and (isinstance(value, bool) or not value > 0):
+        reader.table["operations"] = value
+        raise reader.fail("operations", "a number above 0")
+    return None if value is None else float(value)
+
+
 def read_profile(name: str, table: object, origin: str = "shipped") -> Profile:
     """The profile that a table describes.
 
@@ -271,6 +280,7 @@ def read_profile(name: str, table: object, origin: str = "shipped") -> Profile:
         page=reader.take("page", str),
         staging=reader.take("staging", str),
         transfer_host=reader.take("transfer_host", str),
+        operations=_operations(reader),
         limits=SizeLimits(
             transfer=reader.measure("transfer_limit", _BYTES, defaults.transfer) or 0,
             url=reader.measure("url_limit", _BYTES, defaults.url) or 0,
