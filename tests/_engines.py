@@ -25,7 +25,7 @@ def personal_pool() -> Iterator[PersonalPool]:
     only at their own clusters and leave no jobs. A test that kills daemons starts a pool of its own.
     """
     # Not pytest's tmp_path: that is /tmp, and HTCondor gives container jobs a /tmp of their own.
-    directory = Path(tempfile.mkdtemp(prefix="wingspan-pool-", dir=_disk()))
+    directory = Path(tempfile.mkdtemp(prefix="wingspan-pool-", dir=disk()))
     pool = PersonalPool(directory, cpus=4)
     try:
         pool.start()
@@ -49,7 +49,7 @@ def shell_pool() -> Iterator[PersonalPool]:
     program = find_sshd()
     if program is None:
         pytest.skip("no sshd: python tools/engines/openssh.py")
-    with pool_with_sshd(program, _disk()) as pool:
+    with pool_with_sshd(program, disk()) as pool:
         yield pool
 
 
@@ -84,7 +84,7 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
         pytest.skip("no Slurm: python tools/engines/slurm.py")
     # Short, as Slurm's sockets lie in it; not in pytest's own folder, which other users' jobs could not
     # enter.
-    folder = Path(tempfile.mkdtemp(prefix="wingspan-slurm-", dir=_disk()))
+    folder = Path(tempfile.mkdtemp(prefix="wingspan-slurm-", dir=disk()))
     cluster = SlurmCluster(folder, programs)
     try:
         cluster.start()
@@ -140,7 +140,7 @@ def place_for_containers() -> Path:
     return cache
 
 
-def _disk() -> Path | None:
+def disk() -> Path | None:
     """A folder outside /tmp that everybody may write to, or None."""
     folder = Path("/var/tmp")
     return folder if folder.is_dir() else None

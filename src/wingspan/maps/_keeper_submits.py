@@ -23,7 +23,7 @@ from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._needs import largest, options_for
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
-from wingspan.maps._shares import NOTE, Way, assign, check, release, way_of, write
+from wingspan.maps._shares import NOTE, NOTE_SPOOLED, Way, assign, check, release, way_of, write
 from wingspan.maps._unserved import unfinished_groups, unserved
 from wingspan.maps._worker_job import worker_job
 from wingspan.pools import Changed, Pool, get_pool
@@ -235,8 +235,9 @@ class Submits:
             check(self.folder)
             self.results.poll()
             self._go_beyond_pilot()
-            if NOTE not in self.folder.notes():
-                self.folder.note(NOTE)
+            note = NOTE if pool.transport == "chirp" else NOTE_SPOOLED
+            if note not in self.folder.notes():
+                self.folder.note(note)
         return way
 
     def _go_beyond_pilot(self) -> None:

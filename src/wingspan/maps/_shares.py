@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ARRIVED",
     "NOTE",
+    "NOTE_SPOOLED",
     "SHARES",
     "Share",
     "Way",
@@ -61,6 +62,11 @@ ARRIVED, SHARES = "arrived", "shares"
 NOTE = (
     "jobs cannot speak with this machine while they run (chirp is switched off): each worker gets its components "
     "beforehand, and what it has done is seen when it ends"
+)
+#: The same where the schedd is on another host.
+NOTE_SPOOLED = (
+    "the schedd is on another host: each worker gets its components beforehand, and what it has done is seen when it "
+    "ends and somebody looks at the map here"
 )
 #: A file that came without a list of what came with it is taken when nothing has changed for so long (s).
 _AT_REST = 10.0

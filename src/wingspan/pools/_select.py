@@ -50,8 +50,9 @@ _SLURM_FOLDERS = (
 _SINFO_SECONDS = 3.0
 
 KINDS = ("personal", "htcondor", "slurm", "local")
-#: The name of a pool that another machine has begins with this, and names the machine.
-_SSH = "ssh://"
+#: The name of a pool that another machine has begins with this, and names the machine: one that is reached
+#: through SSH, or the schedd that jobs are spooled to.
+_SSH, _SCHEDD = "ssh://", "schedd://"
 
 
 @attrs.frozen
@@ -101,11 +102,19 @@ def _make(kind: str, place: Path) -> Pool:
         from wingspan.pools.ssh import SshPool
 
         return SshPool(kind)
+    return _condor(kind, place)
+
+
+def _condor(kind: str, place: Path) -> Pool:
     if importlib.util.find_spec("htcondor2") is None:
         raise PoolUnavailable(
             f"the {kind} pool needs HTCondor's Python bindings, which are not installed here",
             hint="pip install htcondor (Linux only), or use pool='local'",
         )
+    if kind.startswith(_SCHEDD):
+        from wingspan.pools.htcondor_spool import SpoolingPool
+
+        return SpoolingPool(kind)
     from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
 
     if kind == "personal":
@@ -122,15 +131,15 @@ def pool_kinds() -> tuple[str, ...]:
 
 def is_kind(name: object) -> bool:
     """A pool may have this name."""
-    return isinstance(name, str) and (name in pool_kinds() or name.startswith(_SSH))
+    return isinstance(name, str) and (name in pool_kinds() or name.startswith((_SSH, _SCHEDD)))
 
 
 def get_pool(kind: str, place: str | None = None) -> Pool:
     """The pool of this kind.
 
     Args:
-        kind: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, ``"ssh://[user@]host"``, or a name
-            that was given to `register`.
+        kind: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, ``"ssh://[user@]host"``,
+            ``"schedd://name"``, or a name that was given to `register`.
         place: Which of several of this kind (`Pool.place`); None is the one of the settings.
 
     Raises:
@@ -139,7 +148,8 @@ def get_pool(kind: str, place: str | None = None) -> Pool:
     """
     if not is_kind(kind):
         raise SettingsError(
-            f"there is no pool {kind!r}", hint=f"pools are: {', '.join(pool_kinds())}, ssh://[user@]host"
+            f"there is no pool {kind!r}",
+            hint=f"pools are: {', '.join(pool_kinds())}, ssh://[user@]host, schedd://name",
         )
     return _make(kind, Path(place) if place else load_settings().data_dir / "personal-pool")
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -159,13 +159,17 @@ class HTCondorPool(PlainPool):
                 ) from error
             issue_credentials(description)
             try:
-                result = schedd.submit(description)
+                result = self._queue(schedd, description)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
                 raise SubmitError(
                     f"the schedd refused the jobs: {error}",
                     hint="the site's rules are in its documentation; wingspan doctor says which pool is used",
                 ) from error
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
+
+    def _queue(self, schedd: Schedd, description: Any) -> Any:
+        """Put jobs into the queue: what the schedd answers."""
+        return schedd.submit(description)
 
     def _text(self, job: JobDescription, version: tuple[int, int]) -> str:
         """The submit description for a schedd of this version."""

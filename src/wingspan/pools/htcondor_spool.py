@@ -1,0 +1,227 @@
+"""A schedd on another host that sees no folder of this machine: jobs are spooled to it.
+
+Jobs are submitted with their input files, which lie in the schedd's own folder from then on, and go from
+there to the machines. When a job has ended, its output files wait in that folder. Whoever looks at the map or
+run here retrieves them; then the job leaves the queue. The event log of such jobs lies over there, so the
+schedd is asked how they fare: not often, and for all at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from wingspan.errors import PoolError, SettingsError, SubmitError
+from wingspan.jobs import JobDescription, Submission
+from wingspan.pools._base import Action, JobEvent, JobState
+from wingspan.pools.htcondor import HTCondorPool
+from wingspan.pools.htcondor_jobs import HTCondorWatcher, constraint_of
+from wingspan.pools.personal.activation import configure, import_bindings
+from wingspan.worker import trust
+
+if TYPE_CHECKING:
+    from htcondor2 import Schedd
+
+__all__ = ["SpoolWatcher", "SpoolingPool"]
+
+#: Seconds between two questions to the schedd: at first, and when nothing has changed for long.
+_SOONEST, _LATEST = 0.25, 15.0
+#: So long is the pause, as a share of the time since something changed last.
+_SHARE = 0.1
+#: Jobs whose output waits in the schedd's folder.
+_WAITS = "JobStatus == 4 && (StageOutFinish ?: 0) == 0"
+#: HoldReasonCode of jobs whose files are on their way to the schedd (HTCondor manual, SpoolingInput).
+_ARRIVES = 16
+#: So long the schedd may take to let such jobs go once all has arrived (s).
+_ARRIVAL_SECONDS = 10.0
+#: Output of so many jobs is retrieved at a time.
+_AT_ONCE = 100
+
+
+class SpoolingPool(HTCondorPool):
+    """The pool of a schedd on another host.
+
+    Args:
+        kind: ``schedd://NAME`` or ``schedd://NAME/COLLECTOR``: the schedd's name in its pool, and the pool's
+            collector, where this machine's configuration names another one or none.
+    """
+
+    transport = "transfer"
+    writes_log = False
+    follows_site = False
+    brings_back = False
+    orders_jobs = False
+    shells: Literal["condor_ssh_to_job", "srun"] | None = None
+
+    def __init__(self, kind: str) -> None:
+        match = re.fullmatch(r"schedd://([A-Za-z0-9_.@+-]+)(?:/([A-Za-z0-9_.:-]+))?", kind)
+        if match is None:
+            raise SettingsError(
+                f"{kind!r} names no schedd", hint='for example pool="schedd://ap1.example.org/cm.example.org"'
+            )
+        self.kind = kind
+        self._name, self._collector = match[1], match[2]
+        self._ad: Any = None
+        self._acts = 0
+
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"the pool of the schedd {self._name}, by spooling"
+
+    def why_no_shell(self) -> str | None:
+        """Jobs are reached from the schedd's host."""
+        return "jobs are reached from the host of their schedd"
+
+    @contextlib.contextmanager
+    def _schedd(self) -> Iterator[Schedd]:
+        htcondor2 = import_bindings()
+        try:
+            configure()
+            if self._ad is None:
+                collector = htcondor2.Collector(self._collector)
+                self._ad = collector.locate(htcondor2.DaemonType.Schedd, self._name)
+            yield htcondor2.Schedd(self._ad)
+        except (OSError, RuntimeError, IndexError, htcondor2.HTCondorException) as error:
+            self._ad = None  # it may have been started anew, at another address
+            raise self._unavailable(error) from error
+
+    def _queue(self, schedd: Schedd, description: Any) -> Any:
+        result = schedd.submit(description, spool=True)
+        try:
+            schedd.spool(result)
+        except BaseException as error:
+            import htcondor2
+
+            with contextlib.suppress(Exception):  # the error above counts
+                schedd.act(htcondor2.JobAction.Remove, f"ClusterId == {result.cluster()}", "not spooled")
+            if isinstance(error, Exception):
+                raise SubmitError(
+                    f"the files of the jobs cannot be sent to the schedd {self._name}: {error}",
+                    hint="see whether it has room, and takes so much: condor_submit -spool says more",
+                ) from error
+            raise
+        return result
+
+    def submit(self, job: JobDescription) -> Submission:
+        """Submit jobs with everything that they read: nothing here is looked at any more."""
+        streams = {"stream_output": "false", "stream_error": "false"}
+        for path in (job.stdout, job.stderr):
+            if path is not None:
+                trust.make_folder(str(Path(path).parent))
+        return super().submit(attrs.evolve(job, submit={**job.submit, **streams}))
+
+    def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
+        """Jobs of the map or run that the schedd has; nothing is written here before it is asked."""
+        if not ask:
+            return []
+        import_bindings()
+        import classad2
+
+        attribute = {"maps": "WingspanMap", "runs": "WingspanRun"}.get(folder.parent.name, "WingspanMap")
+        wanted = f"{attribute} == {classad2.quote(folder.name)}"
+        found: dict[str, tuple[int, str]] = {}
+        with contextlib.suppress(PoolError):
+            for ad in self.job_ads(wanted, ["ClusterId", "ProcId", "SubmitEventUserNotes"]):
+                cluster, note = str(ad["ClusterId"]), str(ad.get("SubmitEventUserNotes") or "")
+                count, known = found.get(cluster, (0, note))
+                found[cluster] = max(count, int(ad["ProcId"]) + 1), known or note
+        return self._found(found)
+
+    def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
+        """As on any schedd, once the jobs' files have arrived: until then they are held, and go on by
+        themselves."""
+        if submissions and action == "hold":
+            wanted = f"({constraint_of(submissions)}) && JobStatus == 5 && HoldReasonCode == {_ARRIVES}"
+            deadline = time.monotonic() + _ARRIVAL_SECONDS
+            while time.monotonic() < deadline and self.job_ads(wanted, ["ClusterId"]):
+                time.sleep(0.05)
+        super().act(action, submissions, folder, reason)
+        self._acts += 1
+
+    def watch(self, submissions: Sequence[Submission], folder: Path) -> HTCondorWatcher:
+        """Follow the jobs, and retrieve what they have made."""
+        return SpoolWatcher(self._schedd, list(submissions), folder / "events.log", lambda: self._acts)
+
+
+class SpoolWatcher(HTCondorWatcher):
+    """Asks the schedd in pauses, and retrieves the output of jobs that have ended before it tells so.
+
+    Args:
+        schedd, submissions, log: As for `HTCondorWatcher`.
+        acts: How often this process has done something to jobs: what follows is asked for at once.
+    """
+
+    def __init__(
+        self,
+        schedd: Callable[[], AbstractContextManager[Schedd]],
+        submissions: list[Submission],
+        log: Path,
+        acts: Callable[[], int],
+    ) -> None:
+        super().__init__(schedd, submissions, log)
+        self._acts, self._acts_seen = acts, acts()
+        self._told: dict[tuple[str, int], JobEvent] = {}
+        self._changed = self._next = time.monotonic()
+
+    def poll(self) -> Iterable[JobEvent]:
+        """What has changed, if it is time to ask; nothing where the schedd does not answer."""
+        if time.monotonic() < self._next and self._acts_seen == self._acts():
+            return []
+        self._acts_seen = self._acts()
+        with contextlib.suppress(PoolError):
+            return self.ask()
+        self._pause()
+        return []
+
+    def ask(self) -> Iterable[JobEvent]:
+        """Ask about all jobs that have not ended, and retrieve what waits."""
+        ended = {job for job, event in self._told.items() if event.state.is_final}
+        self._submissions = [
+            one
+            for one in self._submissions
+            if any((one.cluster, process) not in ended for process in range(one.count))
+        ]
+        if not self._submissions:
+            self._next = time.monotonic() + _LATEST
+            return []
+        told_now = list(super().ask())
+        if any(told.state is JobState.COMPLETED for told in told_now):
+            self._retrieve()  # whoever hears that a job has ended finds here what it has made
+        news = []
+        for told in told_now:
+            is_arriving = told.state is JobState.HELD and told.code == _ARRIVES
+            event = attrs.evolve(told, state=JobState.IDLE, code=None, reason=None) if is_arriving else told
+            job = event.cluster, event.proc
+            known = self._told.get(job)
+            if known is None or (known.state, known.code, known.reason) != (
+                event.state,
+                event.code,
+                event.reason,
+            ):
+                self._told[job] = event
+                news.append(event)
+        if news:
+            self._changed = time.monotonic()
+        self._pause()
+        return news
+
+    def _pause(self) -> None:
+        now = time.monotonic()
+        self._next = now + min(_LATEST, max(_SOONEST, _SHARE * (now - self._changed)))
+
+    def _retrieve(self) -> None:
+        wanted = f"({constraint_of(self._submissions)}) && {_WAITS}"
+        with self._schedd() as schedd:
+            waiting = [
+                (ad["ClusterId"], ad["ProcId"]) for ad in schedd.query(wanted, ["ClusterId", "ProcId"])
+            ]
+            for begin in range(0, len(waiting), _AT_ONCE):
+                jobs = waiting[begin : begin + _AT_ONCE]
+                schedd.retrieve([f"{cluster}.{process}" for cluster, process in jobs])
