@@ -118,6 +118,8 @@ class JobDescription:
         comes_back: The jobs may leave before they are done, and are started again (`Pool.brings_back`).
         after: Jobs that must have begun, or (`after_end`) ended, before these start (`Pool.orders_jobs`).
         after_end: See `after`.
+        at_access_point: One process that submits others and computes nothing: where the scheduler can do
+            that, it runs beside it and takes no slot.
     """
 
     name: str
@@ -151,6 +153,7 @@ class JobDescription:
     comes_back: ComesBack | None = None
     after: tuple[Submission, ...] = ()
     after_end: bool = False
+    at_access_point: bool = False
 
 
 @attrs.frozen(kw_only=True)

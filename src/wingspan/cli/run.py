@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from wingspan._shell import words as shell_words
@@ -217,6 +218,19 @@ class RunCommand(click.Command):
 @click.command(cls=RunCommand)
 @run_options
 @click.option("-p", "--pool", type=POOL, help="Where.  [default: chosen; see wingspan doctor]")
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="NAME",
+    help="Begin when this map or run is done, without failures. Inputs need not be there before.",
+)
+@click.option(
+    "--input-from",
+    "inputs_from",
+    multiple=True,
+    metavar="NAME",
+    help="The same, and its outputs go along, in a folder NAME.",
+)
 @click.option("-f", "--follow", is_flag=True, help="Print what it prints, and end as it ends.")
 @click.option(
     "--fetch",
@@ -251,6 +265,8 @@ def run(
     *,
     words: tuple[str, ...],
     pool: str | None,
+    after: tuple[str, ...],
+    inputs_from: tuple[str, ...],
     follow: bool,
     fetch: bool,
     overwrite: bool,
@@ -273,11 +289,13 @@ def run(
     run is kept under its name: wingspan status, logs, fetch, rerun, rm.
     """
     from wingspan.cli._progress import progress
-    from wingspan.runs._api import start
+    from wingspan.runs._api import followed, start
 
     after_dashes = ctx.meta["wingspan.after_dashes"]
     if not words and not interactive:
         raise click.UsageError("what? Give a TASK, or -- and a COMMAND")
+    if (after or inputs_from) and (interactive or rehearse):
+        raise click.UsageError("--after and --input-from are for runs that are submitted")
     if overwrite and not fetch:
         raise click.UsageError("--overwrite says what --fetch may do; give both")
     if interactive:
@@ -296,6 +314,7 @@ def run(
         return rehearse_run(request, pool=pool, row=row, quiet=quiet)
     if row:
         raise click.UsageError("--row says which job --rehearse is about; give both")
+    request = attrs.evolve(request, **followed(after, inputs_from))
     began = time.time()
     with notes(), progress(quiet=quiet) as told:
         made = start(request, pool=pool, progress=told, exist_ok=exist_ok)

@@ -7,13 +7,14 @@ need while this process does the same.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from wingspan._words import notice
 from wingspan.errors import SettingsError, UnknownOption, WingspanError
 from wingspan.maps._builder import Builder
 from wingspan.maps._callable import check_callable, check_one_argument
+from wingspan.maps._calls import call_of, inputs_of_run, iterable, length_of, together
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, TagExists, no_inputs
 from wingspan.maps._layered import Layered, check_options, plain
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wingspan.maps._chain import Chain
     from wingspan.maps._map import Map
     from wingspan.pools import Pool
+    from wingspan.pools.following import Earlier
     from wingspan.pools.rehearsal import Rehearsal
     from wingspan.progress import Progress
 
@@ -44,6 +46,7 @@ def map(
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
+    after: object = None,
     rehearse: Literal[False] = False,
 ) -> Map: ...
 
@@ -58,6 +61,7 @@ def map(
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
+    after: object = None,
     rehearse: Literal[True],
 ) -> Rehearsal: ...
 
@@ -71,6 +75,7 @@ def map(
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
+    after: object = None,
     rehearse: bool = False,
     **unknown: NoReturn,
 ) -> Map | Rehearsal:
@@ -95,6 +100,9 @@ def map(
             options that it was made with.
         memo: Take outputs of earlier maps that had the same function, input and environment, and compute only
             what is missing (``Options(memo=True)``, `wingspan.memo`). None: as the options say.
+        after: Runs and maps, or their names: its workers are submitted when these are done without failures,
+            also after this session has ended. If `inputs` is a run, that is one of them, and each component
+            is given the outputs of one of its jobs (`Run.outputs`).
         rehearse: Make no map: execute the first component here, as a worker would see it, and answer a
             `wingspan.Rehearsal`, which tells how it fared.
 
@@ -111,17 +119,20 @@ def map(
     _refuse_unknown("map", unknown)
     check_callable(plain(func))
     if rehearse:
-        given = _together([_iterable(one) for one in (inputs, *more)]) if more else _iterable(inputs)
+        given = together([iterable(one) for one in (inputs, *more)]) if more else iterable(inputs)
         return _rehearsed(func, given, "starmap" if more else "map", pool, options)
+    if hasattr(inputs, "expected_outputs"):  # a run
+        after = [inputs, *(after if isinstance(after, list | tuple) else [after] if after else [])]
+        inputs = inputs_of_run(inputs)
     if (chain := _chain_of((inputs, *more))) is not None:
         if len(chain.maps) == 1:
             check_one_argument(plain(func))
-        return _make(func, chain.inputs, chain.call, tag, pool, options, exist_ok, memo, chain)
+        return _make(func, chain.inputs, chain.call, tag, pool, options, exist_ok, memo, chain, after)
     if more:
-        calls = _together([_iterable(one) for one in (inputs, *more)])
-        return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo)
+        calls = together([iterable(one) for one in (inputs, *more)])
+        return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo, after=after)
     check_one_argument(plain(func))
-    return _make(func, _iterable(inputs), "map", tag, pool, options, exist_ok, memo)
+    return _make(func, iterable(inputs), "map", tag, pool, options, exist_ok, memo, after=after)
 
 
 @overload
@@ -135,6 +146,7 @@ def starmap(
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
+    after: object = None,
     rehearse: Literal[False] = False,
 ) -> Map: ...
 
@@ -150,6 +162,7 @@ def starmap(
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
+    after: object = None,
     rehearse: Literal[True],
 ) -> Rehearsal: ...
 
@@ -164,6 +177,7 @@ def starmap(
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
+    after: object = None,
     rehearse: bool = False,
     **unknown: NoReturn,
 ) -> Map | Rehearsal:
@@ -179,12 +193,12 @@ def starmap(
             "a starmap needs args, kwargs or both", hint="wingspan.starmap(f, [(1, 2), (3, 4)])"
         )
     pairs = itertools.zip_longest(
-        _iterable(() if args is None else args), _iterable(() if kwargs is None else kwargs)
+        iterable(() if args is None else args), iterable(() if kwargs is None else kwargs)
     )
-    calls = (_call(number, given, named) for number, (given, named) in enumerate(pairs))
+    calls = (call_of(number, given, named) for number, (given, named) in enumerate(pairs))
     if rehearse:
         return _rehearsed(func, calls, "starmap", pool, options)
-    return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo)
+    return _make(func, calls, "starmap", tag, pool, options, exist_ok, memo, after=after)
 
 
 def _rehearsed(
@@ -207,22 +221,11 @@ def _refuse_unknown(name: str, unknown: Mapping[str, Any]) -> None:
     for word in unknown:
         from wingspan._foreign import hint_for_argument
 
-        known = ["tag", "pool", "options", "exist_ok", "memo", "rehearse"]
+        known = ["tag", "pool", "options", "exist_ok", "memo", "after", "rehearse"]
         options = option_names()
         raise UnknownOption(
             f"{name}() has no argument {word!r}", hint=hint_for_argument(word, known, options)
         )
-
-
-def _iterable(inputs: Iterable[Any]) -> Iterable[Any]:
-    try:
-        iter(inputs)
-    except TypeError:
-        raise InvalidInputs(
-            f"inputs of type {type(inputs).__name__} cannot be iterated over",
-            hint=f"a map of one: [{inputs!r:.40}]",
-        ) from None
-    return inputs
 
 
 def _chain_of(several: tuple[Iterable[Any], ...]) -> Chain | None:
@@ -262,45 +265,6 @@ def reduce(
     check_callable(plain(func))
     chain = attrs.evolve(chain, whole=True)
     return _make(func, chain.inputs, chain.call, tag, pool, options, exist_ok, None, chain)
-
-
-def _together(several: list[Iterable[Any]]) -> Iterable[Any]:
-    """The arguments of each call, one of each iterable."""
-    if all(isinstance(one, Sized) for one in several):
-        return _Together(several)
-    return ((args, {}) for args in zip(*several, strict=False))
-
-
-class _Together:
-    """Iterables whose lengths are known, together."""
-
-    def __init__(self, several: list[Any]) -> None:
-        self._several = several
-
-    def __len__(self) -> int:
-        return min(len(one) for one in self._several)
-
-    def __iter__(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-        return ((args, {}) for args in zip(*self._several, strict=False))
-
-
-def _call(number: int, given: Any, named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of one component of a starmap."""
-    try:
-        args = () if given is None else tuple(given)
-    except TypeError:
-        raise InvalidInputs(
-            f"args {number} is {given!r:.60}, not a tuple of arguments",
-            hint="wingspan.starmap(f, [(1,), (2,)])",
-        ) from None
-    try:
-        kwargs = {} if named is None else dict(named)
-    except (TypeError, ValueError):
-        raise InvalidInputs(
-            f"kwargs {number} is {named!r:.60}, not a dict of arguments",
-            hint='wingspan.starmap(f, kwargs=[{"x": 1}])',
-        ) from None
-    return args, kwargs
 
 
 class MapBuilder(Builder["Map"]):
@@ -366,6 +330,7 @@ def _make(
     exist_ok: bool,
     memo: bool | None = None,
     chain: Chain | None = None,
+    after: object = None,
 ) -> Map:
     settings = load_settings()
     func, layers, pool = _layers(func, options, pool)
@@ -390,9 +355,10 @@ def _make(
             return found
     elif exist_ok:
         raise SettingsError("exist_ok takes up a map again by its tag, and none is given", hint='tag="sweep"')
-    if not _length(inputs):
+    if not length_of(inputs):
         raise no_inputs()  # before a pool is started for nothing
-    warmed = _warm_up(pool or settings.pool, options, inputs)
+    earlier = _earlier_ones(after)
+    warmed = None if earlier else _warm_up(pool or settings.pool, options, inputs)
     try:
         from wingspan.maps._create import create
         from wingspan.maps._functions import pickle_function
@@ -412,10 +378,20 @@ def _make(
                 options=options,
                 progress=progress,
                 chain=chain,
+                after=earlier,
             )
     finally:
         if warmed is not None:
             warmed.cool_down()
+
+
+def _earlier_ones(after: object) -> tuple[Earlier, ...]:
+    """What is to be done before the map begins."""
+    if after is None:
+        return ()  # the usual case needs no further modules
+    from wingspan.pools.following import earlier_ones
+
+    return earlier_ones(after)
 
 
 def _layers(
@@ -446,12 +422,8 @@ def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -
         return None
     from wingspan.pools.zipapp import worker_zipapp
 
-    pool.warm_up(worker_zipapp(), options.workers or _length(inputs))
+    pool.warm_up(worker_zipapp(), options.workers or length_of(inputs))
     return pool
-
-
-def _length(inputs: Iterable[Any]) -> int:
-    return len(inputs) if isinstance(inputs, Sized) else 1_000_000
 
 
 def _is_used(settings: Settings, tag: str, exist_ok: bool) -> bool:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
     from wingspan.maps._chain import Chain
+    from wingspan.pools.following import Earlier
 
 __all__ = ["Opened", "check_pool", "create", "deliver", "prepare_environment"]
 
@@ -78,6 +79,7 @@ def create(
     progress: Progress,
     opened: Opened | None = None,
     chain: Chain | None = None,
+    after: Sequence[Earlier] = (),
 ) -> Map:
     """Put everything on disk, and submit the workers.
 
@@ -92,6 +94,7 @@ def create(
         progress: Hears of long work.
         opened: More inputs come while it is at work; None: these are all.
         chain: What the inputs are taken from; None: `inputs` are the inputs.
+        after: What must be done before its workers are submitted.
 
     Raises:
         NotPicklable: An input cannot travel.
@@ -107,6 +110,12 @@ def create(
         raise SettingsError(
             f"an executor cannot be in the pool {pool.kind}: its calls would be sent one by one",
             hint=f"wingspan.map(f, inputs, pool={pool.kind!r}) sends all at once; or work on that machine",
+        )
+    if after and (options.workers == 0 or pool.elsewhere):
+        where = "are external" if options.workers == 0 else "are submitted on another machine"
+        raise SettingsError(
+            f"the workers of this map {where}, so nobody here can submit them after others are done",
+            hint="leave after out, and make the map then",
         )
     check_pool(options, pool)
     asked = Asked(options, call)
@@ -152,9 +161,7 @@ def create(
         memo=memo,
         values=values,
         progress=progress,
-        before_it_is_in_place=(lambda path, holds_code: deliver(*prepared, path, holds_code))
-        if prepared
-        else None,
+        before_it_is_in_place=lambda path, holds_code: _complete(path, holds_code, prepared, after),
     )
     tag = folder.info.tag
     try:
@@ -162,7 +169,11 @@ def create(
         folder.is_owned = opened is not None
         note_commit(folder.path, info.made_in)
         made = Map(folder)
-        if pool.elsewhere or (options.workers != 0 and not (memo is not None and memo.is_complete)):
+        if after:
+            from wingspan.pools.following import Following
+
+            Following(folder.path).carry(pool)
+        elif pool.elsewhere or (options.workers != 0 and not (memo is not None and memo.is_complete)):
             made._keeper.begin(pool)
     except BaseException:
         remove_map_folder(folder.path, tag)
@@ -307,6 +318,21 @@ def deliver(bundle: Bundle | SentEnvironment, delivery: Delivery, folder: Path, 
         bundle.write(folder)
     else:
         keep_bundle(bundle, folder)
+
+
+def _complete(
+    folder: Path,
+    holds_code: bool,
+    prepared: tuple[Bundle | SentEnvironment, Delivery] | None,
+    after: Sequence[Earlier],
+) -> None:
+    """Put into a new map's folder what is not always there: its bundle, and what it follows."""
+    if prepared is not None:
+        deliver(*prepared, folder, holds_code)
+    if after:
+        from wingspan.pools.following import Following
+
+        Following.write(folder, after)
 
 
 def prepare_environment(

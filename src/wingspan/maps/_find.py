@@ -107,8 +107,10 @@ def _remove_damaged(tag: str, force: bool) -> None:
 
 
 def _needed_by_chains() -> set[str]:
-    """Ids of maps whose outputs later maps have still to take."""
-    needed: set[str] = set()
+    """Ids of maps whose outputs later maps have still to take, and of those that something follows."""
+    from wingspan.pools.following import followed_by_others
+
+    needed = {path.name for path in followed_by_others()}
     for tag in tags():
         with contextlib.suppress(WingspanError):
             found = load(tag)
@@ -131,7 +133,7 @@ def _is_at_rest(found: Map, consumed: bool) -> bool:
         return False
     found._keeper.refresh()
     keeper = found._keeper
-    if keeper.results.is_open:
+    if keeper.results.is_open or keeper.begins_later:
         return False
     if keeper.finished:
         return True

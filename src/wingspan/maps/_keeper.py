@@ -156,6 +156,9 @@ class Keeper(Follows, Here):
 
         Pools are asked seldom, and only if it looks that way.
         """
+        following = self._begins_later()
+        if following is not None and following.is_waiting:
+            return f"it begins when {following} is done"
         told = [self._explain(question) for question in self.state.questions(time.monotonic())]
         return "\n".join(filter(None, told)) or None
 
@@ -205,6 +208,9 @@ class Keeper(Follows, Here):
         Raises:
             WorkersCannotStart: They refuse, or end before they say hello.
         """
+        if (following := self._begins_later()) is not None:
+            following.carry_on(self.folder.info.pool)
+            return
         now = time.monotonic()
         self._see_pilot()
         self._enlarge()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wingspan.jobs import Submission
 from wingspan.maps._errors import MapError
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._keeper_growth import Grows
+
+if TYPE_CHECKING:
+    from wingspan.pools.following import Following
 
 __all__ = ["Follows"]
 
@@ -24,6 +27,31 @@ class Follows(Grows):
     def refresh(self) -> bool:
         """Take in new records and events; True if there were any."""
         raise NotImplementedError
+
+    def _begins_later(self) -> Following | None:
+        """What the map follows, if its workers were not submitted yet."""
+        following = self._following
+        return None if following is None or self.state.entries else following
+
+    @property
+    def begins_later(self) -> bool:
+        """It follows others, which are not done yet."""
+        following = self._begins_later()
+        return following is not None and following.is_waiting
+
+    def stop_following(self, reason: str) -> None:
+        """It begins no more, if it has not begun."""
+        following = self._begins_later()
+        if following is not None:
+            following.stop(reason)
+
+    @functools.cached_property
+    def _following(self) -> Following | None:
+        if not (self.folder.path / "follow").is_dir():
+            return None  # the usual case needs no further modules
+        from wingspan.pools.following import Following
+
+        return Following.of(self.folder.path)
 
     @functools.cached_property
     def before(self) -> Sequence[Any]:

@@ -371,6 +371,7 @@ class Map(Origins, Changing, Fetching, Showable):
             MapError: The map was made by a Wingspan whose workers know nothing of this.
         """
         if components is None:
+            self._keeper.stop_following("it was cancelled before it began")
             self._keeper.act("remove", "cancelled by its owner through wingspan")
             return ()
         given = components if isinstance(components, Iterable) else [components]
@@ -423,6 +424,7 @@ class Map(Origins, Changing, Fetching, Showable):
         keeper = self._keeper
         if keeper.remove_elsewhere(force=force):
             return self._folder.submissions.entries()
+        keeper.stop_following(_REMOVED)
         try:
             keeper.refresh()
         except (MapRemoved, DiskError):

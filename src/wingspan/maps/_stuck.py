@@ -25,6 +25,12 @@ def check_it_can_go_on(keeper: Keeper) -> None:
         MapRemoved: The map itself is being removed.
     """
     tag = keeper.folder.info.tag
+    following = keeper._begins_later()
+    if following is not None and following.refusal is not None:
+        raise ComponentRemoved(
+            f"the map {tag!r} has not begun: {following.refusal}",
+            hint=f"once that is mended, m.rerun() or wingspan rerun {tag} begins it",
+        )
     held, live = keeper.jobs.held, keeper.jobs.live()
     if held and not keeper.jobs.can_progress and len(live) == len(held):
         job = held[0]

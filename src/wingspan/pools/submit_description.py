@@ -208,7 +208,10 @@ def submit_description(
     """
     resources = job.resources
     lines: list[tuple[str, str | None]] = [
-        ("universe", "container" if job.container_image else "vanilla"),
+        (
+            "universe",
+            "scheduler" if job.at_access_point else "container" if job.container_image else "vanilla",
+        ),
         ("container_image", submit_value(job.container_image) if job.container_image else None),
         # HTCondor 25: sent once to each execution point, like other common files.
         ("container_is_common", "true" if job.container_image and common_images else None),

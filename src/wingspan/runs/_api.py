@@ -17,6 +17,7 @@ from wingspan._foreign import hint_for_run_argument
 from wingspan.delivery.prepare import keep_bundle
 from wingspan.errors import UnknownOption
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, refuse_computation_here, site_pool
+from wingspan.pools.following import Following, earlier_ones
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._attach import same_run
 from wingspan.runs._destinations import check_destinations
@@ -68,6 +69,8 @@ def run(
     switches: Iterable[str] = (),
     preflight: bool = True,
     workspace: str | os.PathLike[str] = ".",
+    after: object = None,
+    inputs_from: object = None,
     exist_ok: bool = False,
     rehearse: Literal[False] = False,
 ) -> Run: ...
@@ -108,6 +111,8 @@ def run(
     switches: Iterable[str] = (),
     preflight: bool = True,
     workspace: str | os.PathLike[str] = ".",
+    after: object = None,
+    inputs_from: object = None,
     exist_ok: bool = False,
     rehearse: bool = False,
     row: int = 0,
@@ -140,6 +145,10 @@ def run(
         profile, switches: Site profile, and what is turned on in it.
         preflight: Check the GPU before the command begins.
         workspace: Folder that relative paths are relative to, and in or above which the workspace is.
+        after: Maps and runs, or their names: the jobs are submitted when these are done without failures,
+            also after this session has ended. Inputs need not be there before, and are copied then.
+        inputs_from: The same, and their outputs go along: files of a map as ``TAG/0/…``, ``TAG/1/…``, outputs
+            of a run as ``NAME/…``, and of a sweep as ``NAME/0/…``.
         exist_ok: Where there is a run of this name already, of the same command and inputs, answer that one,
             with its outputs: so a script can be executed again. It keeps the resources and the pool that it
             was made with.
@@ -175,6 +184,7 @@ def run(
             hint=hint_for_run_argument(word, inspect.signature(run).parameters),
         )
     request = RunRequest(
+        **followed(after, inputs_from),
         command=command,
         arguments=arguments,
         environment=environment,
@@ -202,10 +212,25 @@ def run(
         workspace=workspace,
     )
     if rehearse:
+        if request.after:
+            raise InvalidRun("a rehearsal waits for nothing", hint="leave after and inputs_from out")
         from wingspan.runs._rehearse import rehearse as rehearse_job
 
         return rehearse_job(request, pool=pool, row=row, progress=progress)
     return start(request, pool=pool, progress=progress, exist_ok=exist_ok)
+
+
+def followed(after: object, inputs_from: object) -> dict[str, Any]:
+    """What a run follows, as fields of a `RunRequest`.
+
+    Raises:
+        SettingsError: There is no such map or run.
+    """
+    if not after and not inputs_from:
+        return {}
+    sources = earlier_ones(inputs_from or None)
+    earlier = dict.fromkeys((*earlier_ones(after or None), *sources))
+    return {"after": tuple(earlier), "outputs_of": tuple(one.name for one in sources)}
 
 
 def start(
@@ -238,6 +263,7 @@ def start(
         look=lambda spec: check_machines(spec, choose().pool),
         progress=progress,
     )
+    plan = attrs.evolve(plan, after=request.after, outputs_of=request.outputs_of)
     if exist_ok and name_in_use(plan.spec.name) == "run":
         return same_run(plan.spec)
     choice = choose()
@@ -261,6 +287,11 @@ def _pool_before_the_plan(pool: str | Pool | None) -> Pool | None:
 def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: str | None = None) -> Run:
     """Write the run's folder and submit its jobs. If they are refused, nothing is left."""
     if pool.elsewhere:
+        if plan.after:
+            raise InvalidRun(
+                f"a run of the pool {pool.kind} is submitted on another machine, where nobody sees what it follows",
+                hint="make it there, or once the others are done",
+            )
         return send_run(plan, pool, progress)
     spec = plan.spec
     if spec.environment is None and pool.shares_files:
@@ -282,7 +313,8 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
         found.check(spec.resources, spec.switches, checkpoints=bool(spec.checkpoint))
         found.check_folder(load_settings().data_dir)
         found.check_accounting(found.submit_of(spec.resources, spec.switches), {})
-        check_input_sizes(spec, found)
+        if not plan.after:
+            check_input_sizes(spec, found)
         spec = attrs.evolve(spec, profile=spec.profile or found.name)
     if spec.profile is not None or pool.follows_site:
         from wingspan.pools.profiles import check_room
@@ -296,7 +328,9 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
 
     def fill(now: Path, later: Path) -> int | None:
         nonlocal input_bytes
-        if spec.inputs and input_bytes is None:  # called again where the name was taken meanwhile
+        if plan.after:
+            Following.write(now, plan.after, plan.outputs_of)
+        elif spec.inputs and input_bytes is None:  # called again where the name was taken meanwhile
             input_bytes = keep_inputs(spec.inputs, now / "inputs", progress, spec.profile)
         if plan.bundle is not None:
             keep_bundle(plan.bundle, now)
@@ -305,6 +339,9 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
 
     made = Run(create_run_folder(spec, pool.kind, fill, stem=plan.stem))
     try:
+        if (following := Following.of(made.path)) is not None:
+            following.carry(pool)
+            return made
         submit_jobs(made._folder, pool)
     except BaseException:
         made.remove(force=True)

@@ -23,7 +23,14 @@ from wingspan._kept_files import (
 )
 from wingspan.pools.profiles import large_file, look_for_room
 from wingspan.progress import NO_PROGRESS, Progress
-from wingspan.runs._errors import InputMissing, InputTooLarge, InvalidRun, RunWarning, WouldOverwrite
+from wingspan.runs._errors import (
+    InputMissing,
+    InputTooLarge,
+    InvalidRun,
+    RunError,
+    RunWarning,
+    WouldOverwrite,
+)
 from wingspan.runs._spec import relative_path
 from wingspan.runs._words import pattern_parts
 
@@ -37,6 +44,7 @@ __all__ = [
     "collect_inputs",
     "copy_outputs",
     "declared_files",
+    "expected_files",
     "is_url",
     "keep_inputs",
     "not_sent",
@@ -46,7 +54,11 @@ __all__ = [
 
 
 def collect_inputs(
-    given: Iterable[str], globs: Iterable[tuple[str, tuple[str, ...]]], base: Path
+    given: Iterable[str],
+    globs: Iterable[tuple[str, tuple[str, ...]]],
+    base: Path,
+    *,
+    later: bool = False,
 ) -> tuple[tuple[tuple[Path, str], ...], tuple[str, ...]]:
     """Files and folders with their places in the job's folder, and URLs.
 
@@ -57,6 +69,7 @@ def collect_inputs(
             before; what only these match is not there yet, or is made anew, and is not sent. Each must match
             something else then.
         base: What is relative, is relative to this.
+        later: Files and folders that a person named need not be there yet.
 
     Raises:
         InputMissing: There is no such file, or a pattern matches nothing.
@@ -71,7 +84,7 @@ def collect_inputs(
                 check_url(one)
             urls.append(one)
         else:
-            place, here = _named(one, base)
+            place, here = _named(one, base, later=later)
             _add(found, place, here)
     for pattern, made in globs:
         for match in _matching(pattern, made, base):
@@ -79,7 +92,7 @@ def collect_inputs(
     return tuple((here, place) for place, here in found.items()), tuple(dict.fromkeys(urls))
 
 
-def _named(one: str, base: Path) -> tuple[str, Path]:
+def _named(one: str, base: Path, *, later: bool) -> tuple[str, Path]:
     """The place of a file or folder in the job's folder, and where it is now.
 
     Raises:
@@ -88,7 +101,7 @@ def _named(one: str, base: Path) -> tuple[str, Path]:
     """
     path = Path(os.path.expanduser(one))  # noqa: PTH111 - that of Path raises what nobody expects where there is no such user
     here = Path(os.path.normpath(path)) if path.is_absolute() else base / path
-    if not here.exists():
+    if not later and not here.exists():
         raise InputMissing(
             f"there is no input {one!r} in {base}", hint="correct the path, or make the file first"
         )
@@ -267,6 +280,25 @@ def declared_files(folder: Path, spec: RunSpec, number: int) -> dict[str, Path]:
             if named and stat.S_ISREG(path.lstat().st_mode):
                 found["/".join(parts)] = path
     return dict(sorted(found.items()))
+
+
+def expected_files(folder: Path, spec: RunSpec, number: int) -> dict[str, Path]:
+    """Where below `folder` the outputs of job `number` will lie, by their paths.
+
+    Raises:
+        RunError: One is a pattern, or goes elsewhere.
+    """
+    found = {}
+    for path in spec.outputs:
+        parts = pattern_parts(path, spec.parameters, spec.rows[number] if spec.parameters else ())
+        name = "/".join(parts)
+        if path in spec.destinations or any(character in name for character in "*?["):
+            raise RunError(
+                f"where the output {path!r} of {spec.name} will lie is not known before the run is done",
+                hint="wait for it first, or have the command write a file or folder of a name that is known",
+            )
+        found[name] = folder / name
+    return found
 
 
 def _names(pattern: Sequence[str], parts: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ import attrs
 
 from wingspan.delivery.carriage import OWN_DISK, Carriage, carriage_to
 from wingspan.jobs import JobDescription, Resources, all_of
+from wingspan.pools.following import Following
 from wingspan.runs._destinations import plugin_requirement, transfer_remaps
 from wingspan.runs._errors import InputMissing, RunDamaged, RunError
 from wingspan.runs._files import keep_inputs, url_bytes
@@ -91,6 +92,9 @@ def take_inputs(folder: RunFolder, *, shared: bool) -> int:
                     hint="bring it back, or do it again with the inputs as they were",
                 )
         keep_inputs(folder.spec.inputs, temporary, profile=folder.spec.profile)
+        following = Following.of(folder.path)
+        for name in following.outputs_of if following else ():  # they stay as they were
+            shutil.copytree(folder.inputs(0) / name, temporary / name)
         while True:
             version = folder.newest_inputs() + 1
             if shared:
@@ -196,7 +200,7 @@ def describe_jobs(
 
 def _files_sent(folder: RunFolder, inputs: int) -> tuple[str, ...]:
     """What HTCondor sends to each job. The slash means the files in the folder, not the folder itself."""
-    kept = [f"{folder.inputs(inputs)}/"] if folder.spec.inputs else []
+    kept = [f"{folder.inputs(inputs)}/"] if folder.spec.inputs or folder.inputs(inputs).is_dir() else []
     return (*kept, *folder.spec.urls)
 
 
@@ -222,7 +226,15 @@ def _submit_commands(spec: RunSpec, number: int | None) -> dict[str, str]:
 
 
 def _with_disk(resources: Resources, carriage: Carriage | None, folder: RunFolder, pool: Pool) -> Resources:
-    inputs = (folder.info.input_bytes or 0) + url_bytes(folder.spec.urls)
+    inputs = _input_bytes(folder) + url_bytes(folder.spec.urls)
     if resources.disk is not None or pool.shares_files or (carriage is None and not inputs):
         return resources
     return attrs.evolve(resources, disk=(carriage.disk if carriage else 0) + inputs + OWN_DISK)
+
+
+def _input_bytes(folder: RunFolder) -> int:
+    """Bytes of the inputs; those of a run that follows others were taken after it was made."""
+    known = folder.info.input_bytes
+    if known is not None or not folder.inputs(0).is_dir():
+        return known or 0
+    return sum(path.lstat().st_size for path in folder.inputs(0).rglob("*"))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from wingspan.environments import Environment, LockedEnvironment, Workspace
     from wingspan.environments.bundles import Bundle
     from wingspan.pools import Pool
+    from wingspan.pools.following import Earlier
 
 __all__ = ["Plan", "plan_run", "programs_of", "with_environment"]
 
@@ -53,12 +54,16 @@ class Plan:
         bundle: What carries its environment, or None.
         stem: The name is made up from this; None: somebody chose it.
         named: Its environment, as it was named.
+        after: What must be done before its jobs begin.
+        outputs_of: Names of those of them whose outputs go along.
     """
 
     spec: RunSpec
     bundle: Bundle | None = None
     stem: str | None = None
     named: Environment | None = None
+    after: tuple[Earlier, ...] = ()
+    outputs_of: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -246,6 +251,7 @@ def _spec(request: RunRequest, origin: _Origin, work: _Work) -> RunSpec:
         ],
         work.globs,
         base,
+        later=bool(request.after),
     )
     resources = _resources(request, table)
     checkpoints = tuple(

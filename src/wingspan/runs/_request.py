@@ -13,6 +13,7 @@ from wingspan.runs._spec import CHECKPOINT_EXIT_CODE
 
 if TYPE_CHECKING:
     from wingspan.environments import Environment
+    from wingspan.pools.following import Earlier
 
 __all__ = ["RunRequest"]
 
@@ -53,6 +54,8 @@ class RunRequest:
         preflight: Check the GPU before the command begins.
         builds: The job builds an environment: the site's profile says what it wants of such jobs.
         workspace: Folder that relative paths are relative to, and in or above which the workspace is.
+        after: What must be done before the jobs begin.
+        outputs_of: Names of those of them whose outputs go along.
     """
 
     command: str | Sequence[str]
@@ -81,6 +84,8 @@ class RunRequest:
     preflight: bool = True
     builds: bool = False
     workspace: str | os.PathLike[str] = "."
+    after: tuple[Earlier, ...] = ()
+    outputs_of: tuple[str, ...] = ()
 
     @property
     def task(self) -> str | None:

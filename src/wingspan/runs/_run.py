@@ -18,13 +18,14 @@ from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.runs._aside import put_aside, something_lies_aside, take_back
 from wingspan.runs._destinations import destinations_of_job
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
-from wingspan.runs._files import copy_outputs, declared_files
+from wingspan.runs._files import copy_outputs, declared_files, expected_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT
 from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
+from wingspan.runs._printed import Printed
 from wingspan.runs._status import RunJob, RunStatus, read_job, run_html
 from wingspan.runs._table import Tables, write_parameters
-from wingspan.runs._watch import RunJobs, removed, told
+from wingspan.runs._watch import removed, told
 from wingspan.views._showable import Showable
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["Run", "RunJob", "RunStatus"]
 _REVIVE_SECONDS, _RESCHEDULES = 3.0, 20
 
 
-class Run(RunJobs, Tables, Showable):
+class Run(Printed, Tables, Showable):
     """One command, or a sweep of it, executed as batch jobs. It is kept on disk under its name.
 
     Args:
@@ -106,8 +107,8 @@ class Run(RunJobs, Tables, Showable):
         for entry in entries:
             for process, number in enumerate(entry.numbers):
                 jobs[number] = self._job(number, self._events.get((entry.cluster, process)))
-        reason = "it was never submitted: the program that made it was interrupted"
-        for number in self._never_submitted(entries):
+        waits_for, never, reason = self._not_submitted(entries)
+        for number in never:
             jobs[number] = attrs.evolve(jobs[number], state="removed", reason=reason)
         unavailable_reason = None
         if entries and not all(job.is_final for job in jobs.values()):
@@ -118,7 +119,11 @@ class Run(RunJobs, Tables, Showable):
                 number: attrs.evolve(job, state="idle") if job.state in ("running", "suspended") else job
                 for number, job in jobs.items()
             }
-        message = unavailable_reason or self._why_waiting(entries, [job.state for job in jobs.values()])
+        message = (
+            waits_for
+            or unavailable_reason
+            or self._why_waiting(entries, [job.state for job in jobs.values()])
+        )
         return RunStatus(name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)), message=message)
 
     def _row(self, number: int) -> dict[str, str]:
@@ -180,6 +185,8 @@ class Run(RunJobs, Tables, Showable):
             PoolUnavailable: Its owner has stopped it.
         """
         pool, now = get_pool(self.pool), time.monotonic()
+        if (following := self._begins_later()) is not None:
+            following.carry_on(self.pool)
         if now >= self._next_revival:
             self._next_revival = now + _REVIVE_SECONDS
             pool.revive()
@@ -207,16 +214,6 @@ class Run(RunJobs, Tables, Showable):
 
     # -- what it gave ----------------------------------------------------------------------------------------
 
-    @told
-    def stdout(self, number: int = 0) -> str:
-        """What a job has printed so far."""
-        return self._log(number, "out")
-
-    @told
-    def stderr(self, number: int = 0) -> str:
-        """What a job has written to standard error so far."""
-        return self._log(number, "err")
-
     def _outputs(self, number: int) -> Path:
         return self.path / f"outputs-{number}"
 
@@ -231,6 +228,15 @@ class Run(RunJobs, Tables, Showable):
         self.log_path(number)
         self._bring(f"outputs-{number}")
         return declared_files(self._outputs(number), self.spec, number)
+
+    def expected_outputs(self, number: int = 0) -> dict[str, Path]:
+        """As `outputs`, of a job that need not have ended: where its declared outputs will lie.
+
+        Raises:
+            RunError: An output is a pattern, or goes elsewhere.
+        """
+        self.log_path(number)
+        return expected_files(self._outputs(number), self.spec, number)
 
     @told
     def fetch(
@@ -296,6 +302,8 @@ class Run(RunJobs, Tables, Showable):
         What they have written so far, and the outputs of those that are done, are kept.
         """
         with self._alone():
+            if (following := self._begins_later()) is not None:
+                following.stop("it was cancelled before it began")
             self._act("remove")
 
     @told
@@ -350,6 +358,8 @@ class Run(RunJobs, Tables, Showable):
         """
         if (there := self._rerun_elsewhere(numbers, with_current_inputs)) is not None:
             return there
+        if self._wait_once_more():
+            return list(range(len(self)))
         while True:
             chosen = self._to_be_done_again(numbers)
             seen = self._watched
@@ -446,6 +456,8 @@ class Run(RunJobs, Tables, Showable):
             if not self._is_there():
                 return  # somebody else has removed it, and may have made another one of its name
             try:
+                if self._following is not None:
+                    self._following.stop("it was removed")
                 if not self._remove_elsewhere(force=force):
                     self._adopt(ask=not self._folder.submissions.entries())
                     self._act("remove")

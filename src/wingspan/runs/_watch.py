@@ -14,6 +14,7 @@ import attrs
 from wingspan._files import disk_error, lock
 from wingspan.errors import PoolError, WingspanError
 from wingspan.pools import JobEvent, JobState, get_pool
+from wingspan.pools.following import Following
 from wingspan.pools.submissions import LoggedSubmission, by_pool
 from wingspan.pools.waiting import Explainer
 from wingspan.runs._aside import something_lies_aside, take_back
@@ -76,6 +77,33 @@ class RunJobs:
         self._watched = 0
         self._asked = 0.0
         self._adopted = False
+        self._following = Following.of(folder.path)
+
+    def _begins_later(self) -> Following | None:
+        """What it follows, if its jobs were not submitted yet."""
+        following = self._following
+        return None if following is None or self._folder.submissions.entries() else following
+
+    def _not_submitted(self, entries: Sequence[LoggedSubmission]) -> tuple[str | None, list[int], str]:
+        """What the run waits for before its jobs are submitted, or (None) which of them never will be, and
+        why.
+        """
+        following = self._begins_later()
+        if following is not None and following.is_waiting:
+            return f"it begins when {following} is done", [], ""
+        if following is not None and following.refusal is not None:
+            return None, list(range(len(self.spec.rows))), following.refusal
+        reason = "it was never submitted: the program that made it was interrupted"
+        return None, self._never_submitted(entries), reason
+
+    def _wait_once_more(self) -> bool:
+        """If the run has not begun because of what it follows: wait for that once more."""
+        following = self._begins_later()
+        if following is None or following.refusal is None:
+            return False
+        following.reset()  # the inputs are taken when that is done
+        following.carry(get_pool(self.pool))
+        return True
 
     @property
     def name(self) -> str:
