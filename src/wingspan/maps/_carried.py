@@ -203,18 +203,22 @@ class FixedFiles:
     Args:
         given: Paths and URLs.
         notes: Hears of those that are missing.
+        elsewhere: The URL of a file that was put into a store because it is large; None for others.
 
     Raises:
         InvalidInputs: Two have the same name.
     """
 
-    def __init__(self, given: Iterable[Any], notes: FileNotes) -> None:
+    def __init__(
+        self, given: Iterable[Any], notes: FileNotes, elsewhere: Callable[[Path], str | None] | None = None
+    ) -> None:
         #: Where each is now (a URL, or a path) by the name that it has in a component's folder.
         self.sources: dict[str, str] = {}
         self._paths: list[tuple[Path, str]] = []
         for one in map(_as_file, given):
-            source, state = notes.look(one)
-            name = name_of(source)
+            url = None if elsewhere is None or one.protocol else elsewhere(one.path)
+            source, state = notes.look(one if url is None else _as_file(url))
+            name = name_of(source if url is None else str(one.path))
             if self.sources.setdefault(name, source) != source:
                 raise InvalidInputs(
                     f"two input files would have the name {name!r} in the folder of a component: {self.sources[name]} and {source}",

@@ -120,7 +120,9 @@ def create(
     check_pool(options, pool)
     asked = Asked(options, call)
     inputs = asked.reading(inputs)
-    fixed = FixedFiles(options.input_files, function.files)
+    fixed = FixedFiles(
+        options.input_files, function.files, lambda path: _in_store(path, options, pool, progress)
+    )
     if options.component_input_files is not None:
         inputs = with_component_files(inputs, options.component_input_files, fixed)
     inputs = check_remaps(inputs, options.output_remaps)
@@ -297,6 +299,16 @@ def _files_of(
         "reach": [*function.files.places, *places_of_remaps(remaps)],
         **({"remaps": remaps} if remaps else {}),
     }
+
+
+def _in_store(path: Path, options: Options, pool: Pool, progress: Progress) -> str | None:
+    """The URL of a file that goes to the configured store, as the access point does not want one so large."""
+    if options.workers == 0 or (not pool.follows_site and options.profile is None):
+        return None
+    from wingspan.delivery.large_inputs import place_large
+
+    placed = place_large(path, pool, options.profile, progress)
+    return None if placed is None else placed.url
 
 
 def _planned_workers(options: Options, pool: Pool, count: int) -> int:

@@ -29,7 +29,7 @@ from wingspan.runs._machines import check_machines
 from wingspan.runs._plan import Plan, plan_run, programs_of
 from wingspan.runs._request import RunRequest
 from wingspan.runs._run import Run
-from wingspan.runs._spec import CHECKPOINT_EXIT_CODE
+from wingspan.runs._spec import CHECKPOINT_EXIT_CODE, RunSpec
 from wingspan.runs._ssh import send_run
 from wingspan.settings import load_settings
 
@@ -284,6 +284,20 @@ def _pool_before_the_plan(pool: str | Pool | None) -> Pool | None:
     return site_pool(pool)
 
 
+def _with_large_inputs(spec: RunSpec, pool: Pool, progress: Progress) -> RunSpec:
+    """The run, with inputs that are too large for the access point in the configured store."""
+    from wingspan.delivery.large_inputs import place_large
+
+    inputs, placed = [], list(spec.placed)
+    for here, place in spec.inputs:
+        found = place_large(here, pool, spec.profile, progress)
+        if found is None:
+            inputs.append((here, place))
+        else:
+            placed.append((found.url, place, found.size))
+    return attrs.evolve(spec, inputs=tuple(inputs), placed=tuple(placed))
+
+
 def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: str | None = None) -> Run:
     """Write the run's folder and submit its jobs. If they are refused, nothing is left."""
     if pool.elsewhere:
@@ -314,6 +328,7 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
         found.check_folder(load_settings().data_dir)
         found.check_accounting(found.submit_of(spec.resources, spec.switches), {})
         if not plan.after:
+            spec = _with_large_inputs(spec, pool, progress)
             check_input_sizes(spec, found)
         spec = attrs.evolve(spec, profile=spec.profile or found.name)
     if spec.profile is not None or pool.follows_site:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wingspan._kept_files import changed_files
+from wingspan.delivery.large_inputs import same_content
 from wingspan.runs._errors import RunExists
 from wingspan.runs._folder import open_run_folder
 from wingspan.runs._run import Run
@@ -28,7 +29,12 @@ def same_run(spec: RunSpec) -> Run:
             hint=f"choose another name; or remove that one and its outputs: wingspan rm {spec.name}",
         )
     folder = found._folder
-    changed = changed_files(spec.inputs, folder.inputs(folder.newest_inputs()))
+    placed = {place: url for url, place, _ in found.spec.placed}
+    copied = [(here, place) for here, place in spec.inputs if place not in placed]
+    changed = changed_files(copied, folder.inputs(folder.newest_inputs()))
+    changed += [
+        place for here, place in spec.inputs if place in placed and not same_content(here, placed[place])
+    ]
     if changed:
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
         raise RunExists(
@@ -43,7 +49,10 @@ def _compared(spec: RunSpec) -> dict[str, Any]:
     return {
         "the command": spec.steps,
         "the sweep": (spec.parameters, spec.rows),
-        "the inputs' names": (tuple(sorted(place for _, place in spec.inputs)), spec.urls),
+        "the inputs' names": (
+            tuple(sorted([*(place for _, place in spec.inputs), *(place for _, place, _ in spec.placed)])),
+            spec.urls,
+        ),
         "the outputs": (spec.outputs, dict(spec.destinations)),
         "the variables": dict(spec.variables),
         "the environment": spec.environment and spec.environment.digest,

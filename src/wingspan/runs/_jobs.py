@@ -201,16 +201,17 @@ def describe_jobs(
 def _files_sent(folder: RunFolder, inputs: int) -> tuple[str, ...]:
     """What HTCondor sends to each job. The slash means the files in the folder, not the folder itself."""
     kept = [f"{folder.inputs(inputs)}/"] if folder.spec.inputs or folder.inputs(inputs).is_dir() else []
-    return (*kept, *folder.spec.urls)
+    return (*kept, *folder.spec.urls, *(url for url, _, _ in folder.spec.placed))
 
 
 def _mounts_wanted(spec: RunSpec) -> str | None:
     """Which machines have the file systems that inputs are read from."""
-    if not spec.urls:
+    urls = (*spec.urls, *(url for url, _, _ in spec.placed))
+    if not urls:
         return None
     from wingspan.stores import mount_requirement
 
-    return mount_requirement(spec.urls)
+    return mount_requirement(urls)
 
 
 def _submit_commands(spec: RunSpec, number: int | None) -> dict[str, str]:
@@ -227,6 +228,7 @@ def _submit_commands(spec: RunSpec, number: int | None) -> dict[str, str]:
 
 def _with_disk(resources: Resources, carriage: Carriage | None, folder: RunFolder, pool: Pool) -> Resources:
     inputs = _input_bytes(folder) + url_bytes(folder.spec.urls)
+    inputs += sum(size for _, _, size in folder.spec.placed)
     if resources.disk is not None or pool.shares_files or (carriage is None and not inputs):
         return resources
     return attrs.evolve(resources, disk=(carriage.disk if carriage else 0) + inputs + OWN_DISK)

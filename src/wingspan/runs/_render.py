@@ -134,6 +134,11 @@ def write_files(
         raise InvalidRun(
             f"Slurm does not fetch the input {plan.spec.urls[0]}", hint="download it and give the file"
         )
+    if target == "slurm" and plan.spec.placed:
+        raise InvalidRun(
+            f"Slurm does not fetch the input {plan.spec.placed[0][0]}",
+            hint="render the command anew, with the file",
+        )
     if target == "slurm" and plan.spec.destinations:
         raise InvalidRun(
             f"Slurm sends no output to {next(iter(plan.spec.destinations.values()))}",
@@ -266,7 +271,11 @@ class _Files:
 
     def _transfer(self, text: Reasoned) -> None:
         spec, say = self.spec, text.say
-        inputs = [*(["inputs/"] if spec.inputs else []), *spec.urls]
+        inputs = [
+            *(["inputs/"] if spec.inputs else []),
+            *spec.urls,
+            *(url for url, _, _ in spec.placed),
+        ]
         say(
             "Files go to the job and come back. The slash after inputs: what is in it, with its folders, not the folder itself.",
             "should_transfer_files = YES",

@@ -73,7 +73,7 @@ def job_script(
         variables=_lines(exports(spec.variables)),
         homes=_lines(exports({name: Shell('"$PWD"') for name in _HOMES if name not in spec.variables})),
         steps=_lines(_step(step, spec.parameters, step is spec.steps[-1]) for step in spec.steps),
-        folder=_part("folder", folder=shared) if shared is not None else _NOTHING,
+        folder=_part("folder", folder=shared) if shared is not None else _placed(spec),
         outputs=outputs,
         finish=gathering(spec, shared=here),
         checkpoint=_checkpoint(spec, here),
@@ -81,6 +81,16 @@ def job_script(
         start=words((*start, "sh")),
         attempts=_attempts(spec, here),
     )
+
+
+def _placed(spec: RunSpec) -> Shell:
+    """What gives large inputs their own names: they come from a store, under names that say their content."""
+    if not spec.placed:
+        return _NOTHING
+    calls = _lines(
+        f"wingspan_place {words((url.rpartition('/')[2], place))}" for url, place, _ in spec.placed
+    )
+    return Shell(f"{filled(SCRIPTS / 'placed.sh', calls=calls)}\n")
 
 
 def _part(name: str, **places: str | int) -> Shell:

@@ -112,6 +112,7 @@ class RunSpec:
         steps: What each job executes, in order.
         inputs: (path here, path in the job's folder) of files and folders, in order.
         urls: Inputs that are URLs.
+        placed: Inputs that were put into a store: (URL, path in the job's folder, bytes).
         outputs: Paths and patterns in the job's folder.
         destinations: Addresses that outputs go to instead of coming back, by path.
         parameters: Names of the sweep's parameters.
@@ -131,6 +132,7 @@ class RunSpec:
     steps: tuple[Step, ...]
     inputs: tuple[tuple[Path, str], ...] = ()
     urls: tuple[str, ...] = ()
+    placed: tuple[tuple[str, str, int], ...] = ()
     outputs: tuple[str, ...] = ()
     destinations: Mapping[str, str] = attrs.field(factory=dict)
     parameters: tuple[str, ...] = ()
@@ -165,6 +167,7 @@ class RunSpec:
                 "base": Path(plain["base"]),
                 "steps": tuple(Step(**{**step, "words": tuple(step["words"])}) for step in plain["steps"]),
                 "inputs": tuple((Path(here), there) for here, there in plain["inputs"]),
+                "placed": tuple((url, place, size) for url, place, size in plain.get("placed", ())),
                 "rows": tuple(map(tuple, plain["rows"])),
                 "resources": Resources(**plain["resources"]),
                 "environment": Delivery.from_json(plain["environment"]) if plain.get("environment") else None,

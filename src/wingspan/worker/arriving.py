@@ -249,7 +249,10 @@ class Arrivals(Connected):
         sent = os.environ.get("_CONDOR_SCRATCH_DIR")
         candidates = [os.path.join(self._setting["map"], FIXED, name)]
         if sent:
-            candidates.insert(0, os.path.join(sent, name))
+            # HTCondor gives what it fetched the last name of its URL.
+            candidates[:0] = [
+                os.path.join(sent, one) for one in ([name, name_of(source)] if source else [name])
+            ]
         for place in candidates:
             if os.path.exists(place) and not os.path.islink(place):
                 return place
