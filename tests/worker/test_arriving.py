@@ -134,9 +134,13 @@ def _setting(
 
 
 def test_what_an_executor_is_told(tmp_path: Path) -> None:
-    """Plain values: what map.json says of files, the way to the map's folder, and the worker's name."""
-    told = setting_of(FileTransport(str(tmp_path)), {"files": {"fixed": []}, "n": 3}, "2.1")
-    assert told == {"plan": {"fixed": []}, "transport": "file", "map": str(tmp_path), "worker": "2.1"}
+    """Plain values: what map.json says of files and of a store, the way to the map's folder, and the worker's
+    name.
+    """
+    info = {"files": {"fixed": []}, "store": {"above": 1}, "n": 3}
+    told = setting_of(FileTransport(str(tmp_path)), info, "2.1")
+    plain = {"transport": "file", "map": str(tmp_path), "worker": "2.1"}
+    assert told == {"plan": {"fixed": []}, "store": {"above": 1}, **plain}
     assert json.loads(json.dumps(told)) == told
 
 

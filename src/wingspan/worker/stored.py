@@ -129,6 +129,7 @@ def checked(file: "BinaryIO", name: "str", digest: "str", length: "int") -> "Bin
         found.update(piece)
         got += len(piece)
     if got != length or found.hexdigest() != digest:
+        file.close()
         raise OSError(
             "%s in the store is cut or altered: it has %d bytes of %d, or another SHA-256 than %s"
             % (name, got, length, digest)
@@ -225,11 +226,7 @@ def fetched(
     scheme = urls.scheme_of(url)
     if scheme == "file" or (scheme in ("http", "https") and authentication):
         file = new_file(folder)  # of this worker's own: nobody changes it after it was checked
-        with (
-            open(urls.path_of(url), "rb")
-            if scheme == "file"
-            else _answer(url, "GET", authentication) as answer
-        ):
+        with _source(url, authentication) as answer:
             shutil.copyfileobj(answer, file, _ONE_READ)
         return checked(file, url, digest, length)
     try:
@@ -240,6 +237,17 @@ def fetched(
             os.unlink(path)
         except OSError:
             pass
+
+
+def _source(url: "str", authentication: "Dict[str, str]") -> "Any":
+    """What is behind `url`, to be read.
+
+    Raises:
+        OSError: It cannot be had.
+    """
+    if urls.scheme_of(url) == "file":
+        return open(urls.path_of(url), "rb")  # noqa: SIM115 - the caller closes it
+    return _answer(url, "GET", authentication)
 
 
 def send(path: "str", url: "str", authentication: "Dict[str, str]") -> "None":
