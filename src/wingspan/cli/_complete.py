@@ -67,6 +67,8 @@ class _Switch(Completed):
         from wingspan.pools.profiles import find_profile, load_profile
 
         named = ctx.params.get("profile")
+        if named and "://" in named:  # the Tab key fetches nothing
+            return []
         profile = load_profile(named) if named else find_profile()
         return [(name, switch.help) for name, switch in profile.switches.items()]
 

@@ -21,7 +21,7 @@ from wingspan._kept_files import (
     keep_files,
     raised_as,
 )
-from wingspan.pools.profiles import large_file, look_for_room
+from wingspan.pools.profiles import large_file
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import (
     InputMissing,
@@ -235,6 +235,8 @@ def keep_inputs(
         InputMissing: One vanished meanwhile, or is a link to nothing.
         InvalidRun: A link in a folder leads to a folder around it.
     """
+    from wingspan.pools.profiles import look_for_room
+
     with raised_as(missing=InputMissing, refused=InvalidRun):
         return keep_files(inputs, folder, progress, look_for_room(folder, profile, "the inputs of the run"))
 

@@ -11,7 +11,9 @@ address; ``[profile.NAME]`` tables in the user's config.toml add to them or make
 
 from __future__ import annotations
 
-from wingspan.pools.profiles._handed_out import remove_profile
+from typing import TYPE_CHECKING
+
+from wingspan._lazy import lazy_names
 from wingspan.pools.profiles._limits import (
     AccountingMissing,
     AccountingRules,
@@ -32,11 +34,26 @@ from wingspan.pools.profiles._model import (
     WalltimeClasses,
     WalltimeNotAllowed,
 )
-from wingspan.pools.profiles._offered import Offer, fetch_profile
 from wingspan.pools.profiles._queue import check_room, submittable
-from wingspan.pools.profiles._room import Room, check_disk, look_for_room, rooms
-from wingspan.pools.profiles._said import effects
 from wingspan.pools.profiles._sizes import LargeFile, large_file
+
+if TYPE_CHECKING:
+    from wingspan.pools.profiles._handed_out import remove_profile
+    from wingspan.pools.profiles._offered import Offer, fetch_profile
+    from wingspan.pools.profiles._room import Room, check_disk, look_for_room, rooms
+    from wingspan.pools.profiles._said import effects
+
+#: What most maps and runs do not need.
+_HOME = {
+    "Offer": "._offered",
+    "Room": "._room",
+    "check_disk": "._room",
+    "effects": "._said",
+    "fetch_profile": "._offered",
+    "look_for_room": "._room",
+    "remove_profile": "._handed_out",
+    "rooms": "._room",
+}
 
 __all__ = [
     "AccountingMissing",
@@ -71,3 +88,6 @@ __all__ = [
     "rooms",
     "submittable",
 ]
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = lazy_names(globals(), _HOME)

@@ -6,25 +6,21 @@ them were added under a name. Nothing is asked of the network for a profile that
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from wingspan._files import lock
 from wingspan._urls import secrets_of, without_secrets
 from wingspan.errors import SettingsError
 from wingspan.settings import Settings, private_folder
-from wingspan.worker import trust
 
 __all__ = [
     "added_tables",
     "fetch_offer",
     "handed_out_table",
+    "index_written",
     "keep_offer",
     "parse_toml",
     "remove_profile",
@@ -116,7 +112,7 @@ def fetch_offer(url: str, digest: str | None = None) -> tuple[str, dict[str, Any
 
 def keep_offer(name: str, url: str, data: bytes, settings: Settings) -> None:
     """Keep the file of a profile, and have it among the profiles as `name`."""
-    digest = hashlib.sha256(data).hexdigest()
+    digest = _sha256(data)
     _keep(data, digest, settings)
     _write_index(settings, {name: {"url": url.partition("#")[0], "sha256": digest}})
 
@@ -151,12 +147,29 @@ def added_tables(settings: Settings) -> dict[str, tuple[dict[str, Any], str]]:
     return found
 
 
+def index_written(settings: Settings) -> tuple[int, int] | None:
+    """When the list of added profiles was written, and its inode; None: there is none."""
+    try:
+        status = (settings.data_dir / FOLDER / "added.json").stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _sha256(data: bytes) -> str:
+    import hashlib  # here, as are others: few users have such profiles, and every map reads the shipped ones
+
+    return hashlib.sha256(data).hexdigest()
+
+
 def _index(settings: Settings) -> dict[str, Mapping[str, Any]]:
     path = settings.data_dir / FOLDER / "added.json"
     try:
         data = path.read_bytes()
     except OSError:
         return {}
+    import json
+
     try:
         entries = json.loads(data)
         return {str(name): dict(entry) for name, entry in entries.items()}
@@ -165,6 +178,11 @@ def _index(settings: Settings) -> dict[str, Mapping[str, Any]]:
 
 
 def _write_index(settings: Settings, change: Mapping[str, Mapping[str, Any] | None]) -> None:
+    import json
+
+    from wingspan._files import lock
+    from wingspan.worker import trust
+
     folder = private_folder(settings.data_dir, FOLDER)
     with lock(folder / "lock", patience=20.0):
         entries = {**_index(settings), **change}
@@ -178,17 +196,19 @@ def _kept(file: Path, digest: str) -> bytes | None:
         data = file.read_bytes()
     except OSError:
         return None
-    return data if hashlib.sha256(data).hexdigest() == digest else None
+    return data if _sha256(data) == digest else None
 
 
 def _keep(data: bytes, digest: str, settings: Settings) -> Path:
+    from wingspan.worker import trust
+
     file = private_folder(settings.data_dir, FOLDER) / f"{digest}.toml"
     trust.write_whole(str(file), data)
     return file
 
 
 def _checked(data: bytes, digest: str, url: str) -> bytes:
-    found = hashlib.sha256(data).hexdigest()
+    found = _sha256(data)
     if found != digest:
         raise SettingsError(
             f"the profile at {without_secrets(url)} is another one than the digest is of: its sha256 is {found}, and "
@@ -242,6 +262,8 @@ def _fetch(url: str) -> bytes:
 
 
 def _check_address(url: str) -> None:
+    from urllib.parse import urlsplit
+
     if urlsplit(url).scheme != "https" or not urlsplit(url).hostname:
         raise SettingsError(
             f"{without_secrets(url)} is no address of a profile: https:// is wanted, so that nobody on the way can change it",

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any
 
 from wingspan.errors import SettingsError
-from wingspan.pools.profiles._handed_out import added_tables, handed_out_table, parse_toml
+from wingspan.pools.profiles._handed_out import added_tables, handed_out_table, index_written, parse_toml
 from wingspan.pools.profiles._model import Profile
 from wingspan.pools.profiles._reading import read_profile
 from wingspan.settings import Settings, load_settings
@@ -54,10 +54,20 @@ def profiles(settings: Settings | None = None) -> dict[str, Profile]:
         SettingsError: A table that cannot be read; it says which key.
     """
     settings = settings or load_settings()
-    return {
+    # A map asks several times; settings are the same object as long as nothing has changed.
+    written = index_written(settings)
+    if _known and _known[0] is settings and _known[1] == written:
+        return dict(_known[2])
+    found = {
         name: read_profile(name, table, origin)
         for name, (table, origin) in sorted(_tables(settings, settings.profile).items())
     }
+    _known[:] = settings, written, found
+    return dict(found)
+
+
+#: The settings, when the list of added profiles was written, and the profiles that were read of both.
+_known: list[Any] = []
 
 
 def _tables(
