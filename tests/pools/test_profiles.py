@@ -35,6 +35,7 @@ from wingspan.pools.profiles._handed_out import parse_toml
 from wingspan.pools.profiles._model import Profile
 from wingspan.pools.profiles._sizes import large_file
 from wingspan.pools.submit_description import submit_description
+from wingspan.runs import render
 from wingspan.settings import Settings, load_settings
 
 HOUR = 3600
@@ -324,6 +325,22 @@ def test_a_site_takes_so_many_jobs(
     with pytest.raises(TooManyJobs, match=r"only \d more are taken now|you have \d"):
         wingspan.run(["echo", "{n}"], sweep={"n": range(4)}, pool="personal", profile="few")
     assert not list((tmp_path / "wingspan-data").glob("runs/[!.]*"))
+
+
+def test_rendered_files_keep_to_what_a_submission_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a long sweep the file submits so many jobs, and says how the others are submitted; with a max_idle
+    that the site wants they go at once. A job without an account is refused here, too.
+    """
+    text = _FEW + "[profile.late]\nqueue = { per_owner = 4, max_idle = 2 }\n"
+    configured(tmp_path, monkeypatch, text)
+    for site, wanted in (("few", ("rows = :2\n", "rows = 2:4")), ("late", ("rows = :\n", "max_idle = 2\n"))):
+        render("htcondor", tmp_path / site, ["echo", "{n}"], profile=site, sweep={"n": range(5)})
+        (description,) = (path.read_text() for path in (tmp_path / site).glob("*.sub"))
+        assert all(part in description for part in wanted)
+    with pytest.raises(AccountingMissing):
+        render("htcondor", tmp_path / "ligo", ["true"], profile="ligo")
 
 
 def test_the_user_adds_to_a_shipped_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from wingspan.delivery.render import (
     check_empty,
     interact_script,
     long_array,
+    most_at_once,
     new_folder,
     one_line,
     profile_lines,
@@ -242,13 +243,15 @@ class _Files:
             name=self.name,
             executable="worker.sh",
             resources=attrs.evolve(self.resources, disk=self._disk()),
+            count=self.count,
+            max_idle=options.max_idle,
             custom=options.custom,
             submit=options.submit,
         )
         profile_lines(text, job, self.profile, self.switches)
         text.say(
             "How many workers. Any number will do: they share what there is to do.",
-            f"workers = {self.count}",
+            f"workers = {most_at_once(self.profile, self.count)}",
             "queue $(workers)",
         )
         return str(text)

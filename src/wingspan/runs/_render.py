@@ -24,6 +24,7 @@ from wingspan.delivery.render import (
     check_empty,
     interact_script,
     long_array,
+    most_at_once,
     new_folder,
     one_line,
     profile_lines,
@@ -255,14 +256,21 @@ class _Files:
             name=spec.name,
             executable="job.sh",
             resources=attrs.evolve(spec.resources, disk=self._disk()),
+            count=len(spec.rows),
             submit=checkpoint_commands(spec),
         )
         profile_lines(text, job, spec.profile, spec.switches)
         if spec.parameters:
+            some = most_at_once(spec.profile, len(spec.rows))
+            few = (
+                f" The site takes {some} jobs of a submission: submit again with rows = {some}:{2 * some}, and so on."
+                if some < len(spec.rows)
+                else ""
+            )
             say(
                 f"One job for each line of params.csv; a slice as Python has them leaves some out. {_PARAMETER}: a name alone may be a "
-                "submit command.",
-                "rows = :",
+                f"submit command.{few}",
+                f"rows = :{some if few else ''}",
                 f"queue {', '.join(_PARAMETER + name for name in spec.parameters)} from [$(rows)] params.csv",
             )
         else:

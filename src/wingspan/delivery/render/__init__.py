@@ -19,7 +19,13 @@ from wingspan.delivery.render._folder import (
     ssh_command,
     submit_script,
 )
-from wingspan.delivery.render._htcondor import profile_lines, requirement_lines, resource_lines, site_profile
+from wingspan.delivery.render._htcondor import (
+    most_at_once,
+    profile_lines,
+    requirement_lines,
+    resource_lines,
+    site_profile,
+)
 from wingspan.delivery.render._slurm import long_array, sbatch_options
 from wingspan.pools.text import DEFAULT_MEMORY, DEFAULT_TIME, Reasoned, clock, mebibytes, one_line
 
@@ -36,6 +42,7 @@ __all__ = [
     "interact_script",
     "long_array",
     "mebibytes",
+    "most_at_once",
     "new_folder",
     "one_line",
     "profile_lines",

@@ -73,8 +73,7 @@ def profile_lines(
     Args:
         text: The submit description so far.
         job: What the description asks for. It has the job's own attributes and commands already, and HTCondor
-            takes the
-            last line of a name: what the site would say in their place is left out.
+            takes the last line of a name: what the site would say in their place is left out.
         profile, switches: The site's profile, and what is turned on in it.
 
     Raises:
@@ -91,9 +90,18 @@ def profile_lines(
         for name, value in applied.submit.items()
         if name not in job.submit
     ]
+    if applied.max_idle != job.max_idle:
+        wanted.append(f"max_idle = {applied.max_idle}")
     if wanted:
         site = site_profile(profile)
         text.say(f"What {site.title or site.name} wants to know beside HTCondor's own.", *wanted)
+
+
+def most_at_once(profile: str | None, count: int) -> int:
+    """How many of `count` jobs one submission may have, by the site's rules; the argument is that of
+    `site_profile`.
+    """
+    return min(count, site_profile(profile).queue.per_submission or count)
 
 
 def site_profile(name: str | None) -> Profile:
