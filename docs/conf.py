@@ -73,6 +73,7 @@ PARTS = {
         "runs",
         "display",
         "environments",
+        "without-pixi",
         "bundles",
         "stores",
         "personal-pool",

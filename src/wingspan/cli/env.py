@@ -14,6 +14,11 @@ ENV_COMMANDS: dict[str, tuple[str, str, str]] = {
     "show": ("wingspan.cli.env_lock", "show", "The packages of one environment."),
     "needs": ("wingspan.cli.env_lock", "needs", "What a machine must have to run it."),
     "diff": ("wingspan.cli.env_lock", "diff", "What changed between two locks."),
+    "import": (
+        "wingspan.cli.env_import",
+        "import_",
+        "A workspace of a requirements.txt, a uv.lock and the like.",
+    ),
     "bundle": ("wingspan.cli.env_bundle", "bundle", "Make one file of a locked environment."),
     "unpack": ("wingspan.cli.env_bundle", "unpack", "Unpack a bundle into a folder."),
     "verify": ("wingspan.cli.env_bundle", "verify", "Check every byte of bundles."),
@@ -34,5 +39,5 @@ def env() -> None:
     """Locked environments: what is in them, what a machine must have, and how they are carried there.
 
     A workspace is a folder with a pixi.toml (or a pyproject.toml with [tool.pixi]) and its pixi.lock.
-    The lock is read, and never written.
+    The lock is read, and only import writes one.
     """

@@ -7,6 +7,7 @@ there.
     tasks.py        tasks of the manifest                   freshness.py     does the lock satisfy it
     needs.py        what a machine must have                cuda.py, capabilities.py, archives.py   the facts
     behind it locked_package.py  one package of a lock                portability.py   what cannot be carried
+    importing/      a workspace of a requirements.txt, a uv.lock and the like
     summary.py, diff.py    for people                       bundles/         one file that carries it all
 
 Names are imported when they are used, so a map that only names its environment does not wait for the rest.
@@ -21,6 +22,7 @@ from wingspan._lazy import lazy_names
 if TYPE_CHECKING:
     from wingspan.environments.diff import EnvironmentDiff, diff_environments
     from wingspan.environments.errors import EnvironmentError_
+    from wingspan.environments.importing import Imported, import_environment
     from wingspan.environments.lock import LockedEnvironment, LockedPlatform
     from wingspan.environments.locked_package import LockedPackage
     from wingspan.environments.needs import Needs, derive_needs
@@ -40,8 +42,10 @@ _HOME = {
     "Needs": ".needs",
     "Task": ".tasks",
     "Workspace": ".workspace",
+    "Imported": ".importing",
     "derive_needs": ".needs",
     "diff_environments": ".diff",
+    "import_environment": ".importing",
     "load_environment": ".workspace",
     "summarize": ".summary",
 }
@@ -51,6 +55,7 @@ __all__ = [
     "EnvironmentDiff",
     "EnvironmentError_",
     "EnvironmentSummary",
+    "Imported",
     "LockedEnvironment",
     "LockedPackage",
     "LockedPlatform",
@@ -59,6 +64,7 @@ __all__ = [
     "Workspace",
     "derive_needs",
     "diff_environments",
+    "import_environment",
     "load_environment",
     "summarize",
 ]

@@ -15,6 +15,7 @@ import attrs
 from wingspan.environments.errors import InvalidWheel
 from wingspan.environments.lock import LockedEnvironment, normalize
 from wingspan.environments.locked_package import LockedPackage
+from wingspan.environments.wheel_tags import wheel_tags
 from wingspan.errors import EnvironmentWarning
 from wingspan.stores.errors import ObjectNotFound
 from wingspan.stores.names import file_digest
@@ -147,24 +148,10 @@ def _check_tags(path: Path, tags: Iterable[Tag], env: LockedEnvironment) -> None
 
 def _offered(env: LockedEnvironment) -> frozenset[Tag]:
     """The tags of wheels that the environment's Python takes."""
-    from packaging import tags
-
     assert env.python is not None
-    major, minor = (int(part) for part in env.python.split("."))
-    machine = {"64": "x86_64", "32": "i686"}.get(
-        env.platform.subdir.partition("-")[2], env.platform.subdir.partition("-")[2]
-    )
+    machine = env.platform.subdir.partition("-")[2]
     glibc = env.platform.virtual_package("__glibc") or "2.99"
-    newest = int(glibc.split(".")[1]) if glibc.startswith("2.") else 99
-    platforms = [f"manylinux_2_{number}_{machine}" for number in range(newest, 4, -1)]
-    platforms += [f"manylinux{old}_{machine}" for old in ("2014", "2010", "1")] + [f"linux_{machine}"]
-    interpreter = f"cp{major}{minor}"
-    return frozenset(
-        [
-            *tags.cpython_tags((major, minor), platforms=platforms),
-            *tags.compatible_tags((major, minor), interpreter, platforms),
-        ]
-    )
+    return frozenset(wheel_tags(env.python, {"64": "x86_64", "32": "i686"}.get(machine, machine), glibc))
 
 
 def _missing(package: LockedPackage, env: LockedEnvironment) -> list[str]:

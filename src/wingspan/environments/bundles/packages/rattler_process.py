@@ -84,6 +84,34 @@ async def _fetch(request: dict[str, Any]) -> None:
     await asyncio.gather(*(one(number, item) for number, item in enumerate(request["items"])))
 
 
+async def _solve(request: dict[str, Any]) -> None:
+    import rattler
+
+    virtual = []
+    for text in request["virtual"]:
+        name, _, version = text.partition("=")
+        virtual.append(_virtual_package(rattler.PackageName(name), rattler.Version(version)))
+    records = await rattler.solve(
+        request["channels"],
+        request["specs"],
+        platforms=[request["subdir"], "noarch"],
+        virtual_packages=virtual,
+    )
+    for record in records:
+        facts = {**json.loads(record.to_json()), "url": record.url, "channel": str(record.channel)}
+        _tell({"record": facts})
+
+
+def _virtual_package(name: Any, version: Any) -> Any:
+    import rattler
+
+    make: Any = rattler.GenericVirtualPackage
+    try:
+        return make(name, version, "0")
+    except (TypeError, AttributeError):  # since 0.28
+        return make(name, version, rattler.BuildString("0"))
+
+
 async def _link(request: dict[str, Any]) -> None:
     from rattler import Channel, Subdir, install
     from rattler.repo_data import RepoData
@@ -158,7 +186,7 @@ async def _link(request: dict[str, Any]) -> None:
 
 def main() -> None:
     request = json.load(sys.stdin)
-    operations = {"fetch": _fetch, "link": _link}
+    operations = {"fetch": _fetch, "solve": _solve, "link": _link}
     try:
         asyncio.run(operations[request["operation"]](request))
         _tell({"done": True})

@@ -1,0 +1,326 @@
+"""Make a workspace with a lock of what there is."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from wingspan.environments.errors import EnvironmentError_, ManifestInvalid
+from wingspan.environments.importing.conda import read_conda_file, read_conda_lock, solved
+from wingspan.environments.importing.installed import active_prefix, read_installed
+from wingspan.environments.importing.packages import CondaPackage, PypiPackage
+from wingspan.environments.importing.pypi import GLIBC, Target, exported, resolved
+from wingspan.environments.importing.source import Source, recognize
+from wingspan.environments.importing.writing import Contents, write_workspace
+from wingspan.environments.platforms import native_subdir
+from wingspan.progress import NO_PROGRESS, Progress
+
+__all__ = ["Imported", "import_environment"]
+
+#: Pythons that conda-forge has, the oldest first.
+_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+
+
+@attrs.frozen
+class Imported:
+    """A workspace that was made.
+
+    Attributes:
+        folder: Where ``pixi.toml`` and ``pixi.lock`` are.
+        conda: How many conda packages it has.
+        pypi: How many wheels.
+        notes: What a person should know: what was left out, and why.
+    """
+
+    folder: Path
+    conda: int
+    pypi: int
+    notes: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class _Request:
+    source: Source
+    subdir: str
+    python: str | None
+    glibc: str
+    channels: tuple[str, ...]
+    options: tuple[str, ...]
+    virtual: tuple[str, ...]
+    progress: Progress
+
+    def target(self, python: str) -> Target:
+        """What wheels are chosen for."""
+        return Target(self.subdir, python, self.glibc)
+
+
+@attrs.define(kw_only=True)
+class _Found:
+    name: str
+    channels: Sequence[str]
+    dependencies: dict[str, str]
+    conda: Sequence[CondaPackage]
+    pypi: Sequence[PypiPackage] = ()
+    variables: dict[str, str] = attrs.field(factory=dict)
+    notes: list[str] = attrs.field(factory=list)
+
+
+def import_environment(
+    source: Path | None,
+    folder: Path | None = None,
+    *,
+    python: str | None = None,
+    platform: str | None = None,
+    channels: Sequence[str] = (),
+    glibc: str = GLIBC,
+    cuda: str | None = None,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: Progress = NO_PROGRESS,
+) -> Imported:
+    """Make a Pixi workspace with a lock of a requirements file, a lock of uv or conda-lock, and the like.
+
+    Args:
+        source: A ``requirements.txt``, a ``uv.lock``, an ``environment.yml``, a ``conda-lock.yml``, a script
+            with its requirements (PEP 723), or a folder with one of these. None: what is installed in the
+            virtual environment or the conda environment that is active.
+        folder: Where ``pixi.toml`` and ``pixi.lock`` are written. By default beside the source.
+        python: The minor version of Python, such as ``"3.12"``. By default the one that the source names,
+            else that of this interpreter.
+        platform: ``linux-64`` or ``linux-aarch64``. By default that of machines like this one.
+        channels: Of conda. By default those that the source names, else ``conda-forge``.
+        glibc: The version of the C library that the workers have at least.
+        cuda: The version of CUDA that the driver of the workers has at least.
+        extras: Of the project of a ``uv.lock``.
+        groups: The same.
+        overwrite: Replace an earlier import, or a workspace of another origin.
+        progress: Told of long work.
+
+    Raises:
+        EnvironmentError_: The source cannot be read or resolved, or a package has no wheel.
+        FileExistsError: There is a workspace, and `overwrite` is not set. (It is a `ManifestInvalid`, too.)
+    """
+    subdir = platform or native_subdir()
+    chosen = Source("active", active_prefix()) if source is None else recognize(source)
+    target = (folder or chosen.folder).absolute()
+    _refuse_to_replace(target, overwrite)
+    options = [word for extra in extras for word in ("--extra", extra)]
+    options += [word for group in groups for word in ("--group", group)]
+    virtual = ["__unix=0", "__linux=4.18", f"__glibc={glibc}"] + ([f"__cuda={cuda}"] if cuda else [])
+    if subdir == "linux-64":
+        virtual.append("__archspec=1")
+    request = _Request(
+        source=chosen,
+        subdir=subdir,
+        python=python,
+        glibc=glibc,
+        channels=tuple(channels),
+        options=tuple(options),
+        virtual=tuple(virtual),
+        progress=progress,
+    )
+    found = _IMPORTERS[chosen.kind](request)
+    origin = "the active environment" if source is None else f"{chosen.path.name} ({_digest(chosen.path)})"
+    target.mkdir(parents=True, exist_ok=True)
+    write_workspace(
+        target,
+        Contents(
+            name=found.name,
+            subdir=subdir,
+            channels=found.channels,
+            dependencies=found.dependencies,
+            conda=found.conda,
+            pypi=found.pypi,
+            glibc=glibc,
+            cuda=cuda,
+            variables=found.variables,
+            origin=origin,
+        ),
+    )
+    return Imported(target, len(found.conda), len(found.pypi), tuple(found.notes))
+
+
+class _Exists(ManifestInvalid, FileExistsError):
+    """There is a workspace already."""
+
+
+def _refuse_to_replace(folder: Path, overwrite: bool) -> None:
+    there = [name for name in ("pixi.toml", "pixi.lock") if (folder / name).exists()]
+    if there and not overwrite:
+        raise _Exists(
+            f"{folder} has a {there[0]} already", hint="--overwrite replaces it; --to names another folder"
+        )
+
+
+def _digest(path: Path) -> str:
+    return "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _python_for(request: _Request, wanted: str | None) -> str:
+    """The minor version: as asked for, as the source wants it, else this interpreter's."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    if request.python is not None:
+        return request.python
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        bounds = SpecifierSet(wanted or "")
+    except InvalidSpecifier:
+        raise ManifestInvalid(f"{request.source.path}: {wanted!r} bounds no Python") from None
+    suitable = [one for one in (here, *_PYTHONS) if bounds.contains(f"{one}.99")]
+    if not suitable:
+        raise EnvironmentError_(
+            f"{request.source.path} wants Python {wanted}, and conda-forge's are {', '.join(_PYTHONS)}",
+            hint="name one with --python",
+        )
+    return suitable[0]
+
+
+def _with_python(request: _Request, python: str, packages: Sequence[PypiPackage], name: str) -> _Found:
+    """An environment whose Python is conda's, and all else from PyPI."""
+    channels = request.channels or ("conda-forge",)
+    spec = f"{python}.*"
+    conda = solved(
+        channels,
+        [f"python {spec}"],
+        subdir=request.subdir,
+        virtual=request.virtual,
+        progress=request.progress,
+    )
+    return _Found(name=name, channels=channels, dependencies={"python": spec}, conda=conda, pypi=packages)
+
+
+def _requirements(request: _Request) -> _Found:
+    python = _python_for(request, None)
+    packages = resolved(request.source.path, request.target(python))
+    return _with_python(request, python, packages, request.source.path.parent.name)
+
+
+def _uv_lock(request: _Request) -> _Found:
+    import tomlkit
+
+    document = tomlkit.parse(request.source.path.read_text(encoding="utf-8")).unwrap()
+    python = _python_for(request, document.get("requires-python"))
+    packages = exported(request.source.path, request.target(python), script=False, options=request.options)
+    return _with_python(request, python, packages, request.source.path.parent.name)
+
+
+def _script(request: _Request) -> _Found:
+    python = _python_for(request, _script_python(request.source.path))
+    packages = exported(request.source.path, request.target(python), script=True)
+    return _with_python(request, python, packages, request.source.path.stem)
+
+
+def _script_python(path: Path) -> str | None:
+    """What a script says of Python in its block (PEP 723)."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    lines: list[str] = []
+    inside = False
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if inside and line.rstrip() == "# ///":
+            break
+        if inside:
+            lines.append(line.removeprefix("#").removeprefix(" "))
+        inside = inside or line.rstrip() == "# /// script"
+    try:
+        wanted = tomlkit.parse("\n".join(lines)).unwrap().get("requires-python")
+    except TOMLKitError as error:
+        raise ManifestInvalid(f"{path}: the block at its top is no TOML: {error}") from None
+    return None if wanted is None else str(wanted)
+
+
+def _conda_file(request: _Request) -> _Found:
+    file = read_conda_file(request.source.path)
+    channels = request.channels or file.channels
+    specs = list(file.specs)
+    names = [spec.partition(" ")[0] for spec in specs]
+    if request.python is not None:
+        specs = [spec for spec, name in zip(specs, names, strict=True) if name != "python"]
+        specs.append(f"python {request.python}.*")
+    elif file.requirements and "python" not in names:
+        specs.append(f"python {_python_for(request, None)}.*")
+    conda = solved(channels, specs, subdir=request.subdir, virtual=request.virtual, progress=request.progress)
+    wanted = {name: bounds or "*" for name, _, bounds in (spec.partition(" ") for spec in specs)}
+    pypi: tuple[PypiPackage, ...] = ()
+    if file.requirements:
+        version = next(one.version for one in conda if one.name == "python")
+        target = request.target(".".join(version.split(".")[:2]))
+        installed = {one.name: one.version for one in conda if _is_python_package(one)}
+        pypi = resolved(file.requirements, target, installed=installed)
+    return _Found(
+        name=file.name,
+        channels=channels,
+        dependencies={name: _bounds(bounds) for name, bounds in wanted.items()},
+        conda=conda,
+        pypi=pypi,
+        variables=dict(file.variables),
+    )
+
+
+def _is_python_package(package: CondaPackage) -> bool:
+    """Whether it is a library of Python: it depends on it, and most go by the name that they have on PyPI."""
+    depends = package.facts.get("depends", ())
+    return package.name != "python" and any(str(one).split(" ")[0] == "python" for one in depends)
+
+
+def _bounds(text: str) -> str:
+    """A spec without its build string, which a manifest has elsewhere; the lock holds it."""
+    return text.partition(" ")[0]
+
+
+def _pinned(packages: Sequence[CondaPackage]) -> dict[str, str]:
+    return {one.name: f"=={one.version}" for one in packages}
+
+
+def _channels_of(request: _Request, packages: Sequence[CondaPackage]) -> Sequence[str]:
+    return request.channels or list(dict.fromkeys(one.channel for one in packages))
+
+
+def _conda_lock(request: _Request) -> _Found:
+    conda, pypi = read_conda_lock(request.source.path, request.subdir)
+    return _Found(
+        name=request.source.path.parent.name,
+        channels=_channels_of(request, conda),
+        dependencies=_pinned(conda),
+        conda=conda,
+        pypi=pypi,
+    )
+
+
+def _active(request: _Request) -> _Found:
+    installed = read_installed(request.source.path)
+    pypi = (
+        [*resolved(installed.pins, request.target(installed.python), dependencies=False)]
+        if installed.pins
+        else []
+    )
+    pypi += installed.projects
+    if installed.conda:
+        found = _Found(
+            name=request.source.path.name,
+            channels=_channels_of(request, installed.conda),
+            dependencies=_pinned(installed.conda),
+            conda=installed.conda,
+            pypi=pypi,
+        )
+    else:
+        found = _with_python(request, installed.python, pypi, Path.cwd().name)
+    found.notes += [f"left out: {one}; it comes from no index" for one in installed.left_out]
+    return found
+
+
+_IMPORTERS: dict[str, Callable[[_Request], _Found]] = {
+    "requirements": _requirements,
+    "uv": _uv_lock,
+    "script": _script,
+    "conda": _conda_file,
+    "conda-lock": _conda_lock,
+    "active": _active,
+}
