@@ -4,6 +4,8 @@ follows.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click.testing
 import pytest
 
@@ -87,9 +89,11 @@ def test_the_reason_says_where_jobs_run(pool_kind: str, words: str) -> None:
 
 
 @pytest.mark.htcondor
-def test_a_real_pool_tells_what_it_offers(personal_pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_pool_tells_what_it_offers(
+    personal_pool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Reached as a site's pool, its one machine has a version, and a kind follows from its ad; doctor
-    says which, and why.
+    says which, and why. Where the site's profile says that user namespaces are off, that counts.
     """
     monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file))
     site = get_pool("htcondor")
@@ -97,6 +101,13 @@ def test_a_real_pool_tells_what_it_offers(personal_pool, monkeypatch: pytest.Mon
     assert machine.version is not None
     choice = explain_bundle_kind(site)
     assert choice.machines == 1
+    (tmp_path / "config.toml").write_text(
+        '[profile.lab]\nhosts = ["*"]\nevery = { no_user_namespaces = "switched off" }\n', encoding="utf-8"
+    )
+    with monkeypatch.context() as patch:  # whatever the machine says of itself
+        patch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+        patch.setattr(site, "machine_ads", lambda *_: [{"Machine": "a", "HasUserNamespaces": True}])
+        assert explain_bundle_kind(site).kind == "pack"
     monkeypatch.setenv("WINGSPAN_POOL", "htcondor")
     told = click.testing.CliRunner().invoke(cli, ["doctor"]).output
     assert f"An environment goes there as {choice.kind}: {choice.reason}" in told

@@ -79,6 +79,8 @@ def _of_numbers(site: Profile) -> Iterator[str]:
     if site.queue.per_owner is not None:
         few = f"; a larger submission gets max_idle = {site.queue.max_idle:,}" if site.queue.max_idle else ""
         yield f"a person has at most {site.queue.per_owner:,} jobs in the queue{few}"
+    if site.operations is not None:
+        yield f"the workers of a map ask the access point at most {site.operations:g} times a second"
     for name, value in site.sbatch.items():
         yield f"sbatch gets --{name}={value}"
     if site.slurm_gpus:
