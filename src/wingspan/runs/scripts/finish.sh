@@ -5,7 +5,7 @@ wingspan_missing=
 # Lists all folders, and each file with what changes when the file does: its time of change (-c), because tar,
 # cp -p and mv keep the time of its content.
 for wingspan_full in --full-time -T ''; do
-    if ls -dn $wingspan_full . >/dev/null 2>&1; then break; fi
+    if wingspan_time=$(ls -dnc $wingspan_full . 2>/dev/null); then break; fi
 done
 wingspan_look() {
     find . -type d -print -o -exec ls -nidc $wingspan_full {} + 2>/dev/null |
@@ -15,7 +15,9 @@ wingspan_look() {
 [ -e .wingspan-there ] || {
     { command -v awk >/dev/null && wingspan_look; } >.wingspan-there || :
     # Where times are whole seconds, the command must not change a file in the second of the list.
-    [ -n "$(ls -dnc $wingspan_full . | sed -n '/:[0-9][0-9][.]0*[1-9]/p')" ] || sleep 1
+    # (The time of this folder is that of a moment ago, when the folder for outputs was made.)
+    case $wingspan_time in *:[0-9][0-9].[0-9]*) wingspan_time=${wingspan_time#*:[0-9][0-9].} ;; *) wingspan_time= ;; esac
+    case ${wingspan_time%% *} in *[1-9]*) ;; *) sleep 1 ;; esac
 }
 # Sets wingspan_new to the paths that are new or differ from the list, and the folders that they are in.
 wingspan_news() {
@@ -48,7 +50,10 @@ wingspan_ours() {
     esac
 }
 wingspan_left_behind() {
-    wingspan_news
+    # Most jobs leave nothing behind: then nobody looks a second time.
+    case $wingspan_new in *"
+"[!."
+"]*) wingspan_news ;; *) return 0 ;; esac
     printf '%s\n' "$wingspan_new" | sort | while IFS= read -r wingspan_path; do
         case $wingspan_path in '' | .* | */* | __pycache__@KEPT@) continue ;; esac
         if wingspan_ours "$wingspan_path"; then continue; fi
@@ -72,8 +77,8 @@ wingspan_finish() {
         echo "code=$wingspan_code"
         echo "host=$(hostname)"
         echo "ended=$(date +%s)"
-        printf '%s' "$wingspan_missing" | sed 's/^/missing=/'
-        printf '%s' "${wingspan_sent:-}" | sed 's/^/sent=/'
+        [ -z "$wingspan_missing" ] || printf '%s' "$wingspan_missing" | sed 's/^/missing=/'
+        [ -z "${wingspan_sent:-}" ] || printf '%s' "$wingspan_sent" | sed 's/^/sent=/'
         wingspan_left_behind
     } >"$wingspan_outputs"/@OUTCOME@
 @INTO_PLACE@

@@ -36,7 +36,7 @@ trap wingspan_stop TERM INT
 # The commands, once; $wingspan_code is how they ended.
 wingspan_attempt() {
     wingspan_code=0
-    env WINGSPAN_INSIDE=yes @START@ "$wingspan_self" "$@" </dev/null &
+    WINGSPAN_INSIDE=yes @START@ "$wingspan_self" "$@" </dev/null &
     wingspan_child=$!
     wait "$wingspan_child" || wingspan_code=$?
     # A signal ends the waiting, not the command.
