@@ -17,6 +17,7 @@ from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.maps._results import Results
 from wingspan.pools.personal import PersonalPool
+from wingspan.pools.personal.processes import boot_id
 
 pytestmark = pytest.mark.htcondor
 
@@ -326,12 +327,18 @@ def test_kill_9_of_the_schedd(own_pool, begun, gate):
 
 
 @pytest.mark.slow
-def test_a_crash_of_the_whole_pool(own_pool, begun, gate):
-    """kill -9 of every daemon and job: whoever waits starts the pool again, and the map is completed."""
+def test_the_access_point_reboots(own_pool, begun, gate):
+    """kill -9 of every daemon, shadow and job, and another boot of the machine after that: whoever waits
+    starts
+    the pool again, and the map is completed.
+    """
     m = begun()
     for pid in own_pool.processes():
         os.kill(pid, signal.SIGKILL)
     until(lambda: own_pool.status().state == "crashed", "the crash is seen")
+    state = own_pool.directory / "state.json"
+    state.write_text(state.read_text().replace(boot_id(), "an earlier boot"))
+    assert own_pool.status().state == "stopped"
     gate.open()
     assert_complete(m)
     assert own_pool.status().state == "running"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,12 +113,11 @@ def external_workers(folder: MapFolder, results: Components, jobs: Jobs) -> list
     No pool tells of their jobs (Slurm's, or those of another HTCondor): all that is known of them is what
     they write.
     """
-    lease = folder.info.lease_seconds
     alive = []
     for start in results.newest_starts():
         if start.left or start.refused is not None or start.number in jobs.by_worker:
             continue
         seen = folder.transport.modified(f"results/{start.name}")
-        if seen is not None and time.time() - seen < lease:
+        if seen is not None and folder.was_written_lately(seen):
             alive.append(start)
     return alive

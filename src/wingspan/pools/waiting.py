@@ -198,7 +198,7 @@ class Explainer:
     def told(self, pool: Pool, submissions: Sequence[Submission], folder: Path, since: float) -> str | None:
         """What the pool says of jobs that have not moved `since` (Unix time); None: nothing, or not asked."""
         now = time.time()
-        if now - since < PATIENCE:
+        if 0.0 <= now - since < PATIENCE:  # the scheduler's clock may be ahead of ours
             self._told.pop(pool.kind, None)
             self._pauses.pop(pool.kind, None)
             return None

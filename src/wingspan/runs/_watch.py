@@ -271,8 +271,9 @@ class RunJobs:
 
     def _newest(self, entries: Sequence[LoggedSubmission]) -> float:
         """When something was heard of the jobs last, Unix time."""
+        now = time.time()  # the scheduler's clock may be ahead of ours: what it says of the future is too old
         times = [*(event.time for event in self._events.values()), *(entry.time for entry in entries)]
-        return max(times, default=0.0)
+        return max((one for one in times if one <= now), default=0.0)
 
     def _state_of(self, entry: LoggedSubmission, process: int) -> JobState:
         event = self._events.get((entry.cluster, process))

@@ -9,7 +9,7 @@ from .measures import family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Mapping, Optional
+    from typing import Any, Dict, Mapping, Optional, Tuple
 
     from .child import Executor
 
@@ -24,6 +24,10 @@ class TimeLimit(object):
     def __init__(self, seconds: "Optional[float]") -> "None":
         self._usual = self._seconds = seconds
         self._killed: "Optional[int]" = None
+        #: Which execution was seen last, and when it was seen first: the machine's clock may be set
+        #: meanwhile.
+        self._seen: "Tuple[Any, ...]" = ()
+        self._since = 0.0
 
     def enforce(self, process: "Executor", needs: "Mapping[str, Any]") -> "None":
         """Kill the executor, with what it has started, if its component, which needs this, takes longer."""
@@ -33,7 +37,10 @@ class TimeLimit(object):
         if self._seconds is None:
             return
         component, _, _, started = process.board.get()[:4]
-        if component == -1 or time.time() - started <= self._seconds:
+        if (component, started) != self._seen:
+            ago = max(0.0, min(1.0, time.time() - started))  # it is looked at several times a second
+            self._seen, self._since = (component, started), time.monotonic() - ago
+        if component == -1 or time.monotonic() - self._since <= self._seconds:
             return
         self._killed = component
         kill_family(process.pid)
