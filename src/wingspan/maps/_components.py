@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from wingspan.maps._places import Places
 from wingspan.worker import failure, formats, rounds
 
 __all__ = [
@@ -179,7 +180,7 @@ class Components:
         n: How many there are.
         state: For each component `NOTHING`, `OUTPUT`, `ERROR` or `CANCELLED`.
         finished: How many components have a record that counts, or were cancelled.
-        arrived: Components in the order in which their records were found.
+        places: Where the records are, in the order in which they were found.
         failed: Components whose record is an error.
         retryable: Those of them that have attempts left.
         enlarged: Those that are done again with a larger request, whatever attempts they have.
@@ -202,7 +203,7 @@ class Components:
         self.n = n
         self.state = bytearray(n)
         self.finished = 0
-        self.arrived = array("L")
+        self.places = Places()
         self.failed: set[int] = set()
         self.retryable: set[int] = set()
         self.enlarged: set[int] = set()
@@ -217,10 +218,7 @@ class Components:
         self.is_open = False
         self._retries = retries
         self._names: list[str] = []
-        self._file = array("I", bytes(4 * n))
-        self._round = array("H", bytes(2 * n))
-        self._header_at = array("Q", bytes(8 * n))
-        self._payload_at = array("Q", bytes(8 * n))
+        self._place = array("I", [0]) * n
         self._epoch: array[int] | None = None
         self._attempts: array[int] | None = None
 
@@ -230,8 +228,7 @@ class Components:
         """There are `n` components now, and before there were fewer."""
         more = n - self.n
         self.state.extend(bytes(more))
-        for numbers in (self._file, self._round, self._header_at, self._payload_at):
-            numbers.frombytes(bytes(more * numbers.itemsize))
+        self._place.extend(array("I", [0]) * more)
         for counts in (self._epoch, self._attempts):
             if counts is not None:
                 counts.frombytes(bytes(more * counts.itemsize))
@@ -272,7 +269,7 @@ class Components:
                 self.retryable.discard(component)
                 self._unwanted.discard(component)
                 self.uncancel(component)
-                if self.state[component] and self._round[component] < number:
+                if self.state[component] and self.round_of(component) < number:
                     self.replaced += 1
                     self.state[component] = NOTHING
                     self.finished -= 1
@@ -286,10 +283,9 @@ class Components:
                 self.retryable.discard(component)
                 if self.state[component] == NOTHING:
                     self.state[component] = CANCELLED
-                    self._round[component] = number
+                    self._place[component] = self.places.add(0, number, 0, 0, component)
                     self.cancelled.add(component)
                     self.finished += 1
-                    self.arrived.append(component)
 
     def uncancel(self, component: int) -> None:
         """There is a record of the component after all, or it is wanted again."""
@@ -312,11 +308,7 @@ class Components:
         self.finished += not self.state[component]
         self.replaced += bool(self.state[component])
         self.state[component] = ERROR if kind == formats.ERROR else OUTPUT
-        self._file[component] = file
-        self._round[component] = number
-        self._header_at[component] = header
-        self._payload_at[component] = payload
-        self.arrived.append(component)
+        self._place[component] = self.places.add(file, number, header, payload, component)
         self.failed.discard(component)
         self.retryable.discard(component)
         if kind == formats.ERROR:
@@ -328,12 +320,9 @@ class Components:
         """As `settle`, for outputs of components ``low … high - 1``, of which none has a record so far."""
         length = high - low
         self.state[low:high] = bytes([OUTPUT]) * length
-        self._file[low:high] = array("I", [file]) * length
-        self._round[low:high] = array("H", [number]) * length
-        self._header_at[low:high] = array("Q", [header]) * length
-        self._payload_at[low:high] = array("Q", [payload]) * length
+        place = self.places.add(file, number, header, payload, low, length)
+        self._place[low:high] = array("I", [place]) * length
         self.finished += length
-        self.arrived.extend(range(low, high))
 
     @property
     def is_done(self) -> bool:
@@ -344,7 +333,7 @@ class Components:
 
     def start_of(self, component: int) -> WorkerStart:
         """The worker start that finished a component."""
-        return self.starts[self._names[self._file[component]]]
+        return self.starts[self._name_of(component)]
 
     def newest_starts(self) -> list[WorkerStart]:
         """The newest start of each worker.
@@ -365,7 +354,7 @@ class Components:
             component = start.component
             if component is None:
                 continue
-            done = self.state[component] and self._round[component] >= start.round
+            done = self.state[component] and self.round_of(component) >= start.round
             outdated = self._epoch is not None and self._epoch[component] > start.round
             if not done and not outdated:
                 yield start
@@ -385,7 +374,7 @@ class Components:
     def tries(self, component: int) -> int:
         """How often a finished component had been begun when its record was written: 1, and 1 for each retry
         and rerun."""
-        last = self._round[component]
+        last = self.round_of(component)
         again = (rounds.RERUN, rounds.RETRY)
         return 1 + sum(
             number <= last and plan.kind in again and component in plan for number, plan in self.plans.items()
@@ -405,7 +394,23 @@ class Components:
 
     def round_of(self, component: int) -> int:
         """The round of a finished component's record."""
-        return self._round[component]
+        return self.places.rounds[self._place[component]]
+
+    def _file_of(self, component: int) -> int:
+        """The number of the results file that has a finished component's record."""
+        return self.places.files[self._place[component]]
+
+    def _name_of(self, component: int) -> str:
+        """The worker start that wrote it."""
+        return self._names[self._file_of(component)]
+
+    def _header_of(self, component: int) -> int:
+        """Where in the file it begins."""
+        return self.places.headers[self._place[component]]
+
+    def _payload_of(self, component: int) -> int:
+        """Where in the file that begins which comes with it."""
+        return self.places.payloads[self._place[component]]
 
     def validate(self) -> None:
         """For tests: see that what is kept twice agrees.

@@ -20,6 +20,7 @@ from wingspan.maps._errors import MapRemoved, NotPicklable
 from wingspan.maps._failures import raisable
 from wingspan.maps._own import OwnCode, named_in
 from wingspan.maps._own_files import locate
+from wingspan.maps._places import Newcomers
 from wingspan.maps._stuck import check_it_can_go_on
 from wingspan.pools import get_pool
 from wingspan.worker import coming, failure, formats, rounds
@@ -121,7 +122,7 @@ class OpenMap:
         self._is_dumping = False
         self._known_tops = own.tops()
         self._known_codes: dict[int, CodeType] = {}
-        self._taken = 0
+        self._newcomers = Newcomers(made._keeper.results.places)
         path = self._folder.path
         self._data = os.open(path / "inputs.bin", os.O_WRONLY | os.O_NOFOLLOW)
         self._index = os.open(path / "inputs.idx", os.O_RDWR | os.O_NOFOLLOW)
@@ -270,10 +271,8 @@ class OpenMap:
             WingspanError: The workers cannot go on.
         """
         news = self.map._look()
-        arrived = self._keeper.results.arrived
-        while self._taken < len(arrived):
-            component = arrived[self._taken]
-            self._taken += 1
+        while self._newcomers.are_there():
+            component = self._newcomers.take()
             with self._lock:
                 future = self.calls.get(component)
             # One that failed may be tried again: then it arrives again.

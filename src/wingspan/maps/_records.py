@@ -122,7 +122,7 @@ class Records(Components):
 
     def _record(self, component: int) -> tuple[Any, ...]:
         return formats.RECORD.unpack(
-            self._bytes(self._file[component], self._header_at[component], formats.RECORD.size)
+            self._bytes(self._file_of(component), self._header_of(component), formats.RECORD.size)
         )
 
     @alone
@@ -132,7 +132,7 @@ class Records(Components):
         if record[0] == formats.RUN:
             values, first = self.run_of(component)
             return pickle.dumps(values[component - first], PROTOCOL)
-        return self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+        return self._bytes(self._file_of(component), self._payload_of(component), int(record[9]))
 
     @alone
     def output(self, component: int) -> Pickled:
@@ -141,16 +141,16 @@ class Records(Components):
         if record[0] != formats.LARGE:
             data = self.payload(component)
             return Pickled(rebuild.holds_code(data), [data])
-        table = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
-        name = self._names[self._file[component]]
+        table = self._bytes(self._file_of(component), self._payload_of(component), int(record[9]))
+        name = self._name_of(component)
         pieces = list(formats.PIECE.iter_unpack(table[1:]))
-        return Pickled(table[0] == 1, self._checked(component, self._file[component], name, pieces))
+        return Pickled(table[0] == 1, self._checked(component, self._file_of(component), name, pieces))
 
     @alone
     def length_of(self, component: int) -> int:
         """Bytes of the pickle of a large output."""
         record = self._record(component)
-        table = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+        table = self._bytes(self._file_of(component), self._payload_of(component), int(record[9]))
         return sum(length for _, length in formats.PIECE.iter_unpack(table[1:]))
 
     def _checked(
@@ -171,13 +171,13 @@ class Records(Components):
     @alone
     def run_of(self, component: int) -> tuple[list[Any], int]:
         """All outputs in the record of `component`, and the component that the first belongs to."""
-        where = (self._file[component], self._header_at[component])
+        where = (self._file_of(component), self._header_of(component))
         if self._run is not None and self._run[0] == where:
             return self._run[1], self._run[2]
         record = self._record(component)
         if record[0] != formats.RUN:
             return [], component
-        data = self._bytes(self._file[component], self._payload_at[component], int(record[9]))
+        data = self._bytes(self._file_of(component), self._payload_of(component), int(record[9]))
         # Only plain immutable types are written in runs: every interpreter can read them.
         try:
             values: list[Any] = failure.plain(data[4 * record[2] :])
@@ -185,7 +185,7 @@ class Records(Components):
                 raise ValueError(f"it is no list of {record[2]}")
         except ValueError as error:
             raise self._folder.damaged(
-                f"outputs in results/{self._names[self._file[component]]} are not whole: {error}"
+                f"outputs in results/{self._name_of(component)} are not whole: {error}"
             ) from None
         self._run = (where, values, int(record[4]))
         return values, int(record[4])
@@ -202,16 +202,19 @@ class Records(Components):
         if stop <= component:
             return []
         length = stop - component
-        state, file, header = self.state[component], self._file[component], self._header_at[component]
+        state, place = self.state[component], self._place[component]
         if (
             self.state.count(state, component, stop) < length
-            or self._file[component:stop] != array("I", [file]) * length
-            or self._header_at[component:stop] != array("Q", [header]) * length
+            or self._place[component:stop] != array("I", [place]) * length
         ):  # some were done again: their records are elsewhere
+            where = self._file_of(component), self._header_of(component)
             stop = next(
-                at
-                for at in range(component, stop)
-                if (self.state[at], self._file[at], self._header_at[at]) != (state, file, header)
+                (
+                    at
+                    for at in range(component, stop)
+                    if self.state[at] != state or (self._file_of(at), self._header_of(at)) != where
+                ),
+                stop,
             )
         return values[component - first : stop - first]
 
@@ -237,7 +240,9 @@ class Records(Components):
         started, wall, cpu = record[5], record[6], record[7]
         if record[0] == formats.RUN:
             place = component - record[4]
-            walls = array("f", self._bytes(self._file[component], self._payload_at[component], 4 * record[2]))
+            walls = array(
+                "f", self._bytes(self._file_of(component), self._payload_of(component), 4 * record[2])
+            )
             started, wall, cpu = started + sum(walls[:place]), walls[place], walls[place]
         gpu = self._gpus.get(component)
         use, memory = gpu[1:] if gpu is not None and gpu[0] == record[3] else (None, None)
@@ -247,7 +252,7 @@ class Records(Components):
             cpu=cpu,
             peak_memory=record[8] * 1024,
             attempt=record[1] + 1,
-            worker=self._names[self._file[component]],
+            worker=self._name_of(component),
             gpu_use=use,
             gpu_memory=memory,
         )
@@ -261,7 +266,7 @@ class Records(Components):
         newest = max(piece[0] for piece in pieces)
         of_newest = [piece for piece in pieces if piece[0] == newest]
         done = self.state[component] and component not in self.cancelled
-        file = self._file[component] if done else of_newest[-1][1]
+        file = self._file_of(component) if done else of_newest[-1][1]
         chosen = [piece for piece in of_newest if piece[1] == file] or of_newest
         return b"".join(self._bytes(piece[1], piece[2], piece[3]) for piece in chosen)
 

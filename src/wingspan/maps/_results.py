@@ -214,7 +214,7 @@ class Results(Records):
         def rank(one: tuple[Any, ...], worker: str) -> tuple[bool, int, float, str]:
             return one[0] == formats.ERROR, one[3], one[5] + one[6], worker
 
-        return rank(record, name) < rank(known, self._names[self._file[component]])
+        return rank(record, name) < rank(known, self._name_of(component))
 
     def _take_run(self, name: str, file: int, record: tuple[Any, ...], header: int, payload: int) -> None:
         """Outputs of several components, in one record."""

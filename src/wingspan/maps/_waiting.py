@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from wingspan.maps._places import Newcomers
+
 if TYPE_CHECKING:
     from wingspan.maps._components import Components
 
@@ -36,20 +38,18 @@ class Arrivals:
     """Components in the order in which they are finished, each once."""
 
     def __init__(self, results: Components, is_final: Callable[[int], bool]) -> None:
-        self._results = results
         self._is_final = is_final
         self._seen = bytearray(results.n)
-        self._position = 0
+        self._newcomers = Newcomers(results.places)
 
     def are_there(self) -> bool:
         """There is something new to `take`, or to look at."""
-        return self._position < len(self._results.arrived)
+        return self._newcomers.are_there()
 
     def take(self) -> Iterator[int]:
         """Those that are finished and have not been taken."""
         while self.are_there():
-            component = self._results.arrived[self._position]
-            self._position += 1
+            component = self._newcomers.take()
             # A component that is tried again arrives again.
             if not self._seen[component] and self._is_final(component):
                 self._seen[component] = 1
