@@ -119,10 +119,13 @@ def test_an_access_point_that_is_gone_is_said_to_be(
     """Outputs that are here can be read; nothing else is done, and the error says what ssh says."""
     m = wingspan.map(abs, [-1, -2], tag="gone", pool=AP)
     assert list(m) == [1, 2]
+    until(lambda: set(m.status().workers) == {"completed"}, m.status)
     ap.stop()
     try:
         found = wingspan.load("gone")
         assert list(found) == [1, 2]
+        assert "running" not in found.status().workers
+        assert "idle" not in found.status().workers
         assert "ap is not reached" in caplog.text
         with pytest.raises(PoolUnavailable, match=r"ap is not reached: .*onnection"):
             found.hold()

@@ -84,9 +84,15 @@ class _PoolKind(Completed):
         return [(kind, None) for kind in pool_kinds()]
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from wingspan.pools import is_kind
+
         known = [kind for kind, _ in self.choices(ctx)]
-        if value not in known:
-            self.fail(f"{value!r} is not one of {', '.join(map(repr, known))}.", param, ctx)
+        if not is_kind(value):
+            self.fail(
+                f"{value!r} is not one of {', '.join(map(repr, known))}, and neither ssh://… nor schedd://….",
+                param,
+                ctx,
+            )
         return str(value)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:

@@ -65,10 +65,11 @@ def set_(key: str, value: str | None, unset: bool) -> None:
 def _check(document: Mapping[str, Any]) -> None:
     """See that Wingspan could use what the file is to say."""
     from wingspan.maps._options import Options
-    from wingspan.pools import pool_kinds
+    from wingspan.pools import is_kind, pool_kinds
 
     Options(**document.get("options", {}))
-    if "pool" in document and document["pool"] not in pool_kinds():
+    if "pool" in document and not is_kind(document["pool"]):
         raise SettingsError(
-            f"there is no pool {document['pool']!r}", hint=f"the pools are {', '.join(pool_kinds())}"
+            f"there is no pool {document['pool']!r}",
+            hint=f"the pools are {', '.join(pool_kinds())}, ssh://[user@]host, schedd://name",
         )

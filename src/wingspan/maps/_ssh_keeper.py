@@ -35,9 +35,8 @@ class SshKeeper(Keeper):
     def __init__(self, folder: MapFolder) -> None:
         super().__init__(folder)
         self._mirror = Mirror(folder.path, folder.info.pool)
-        self._applied = 0
+        self._seen = (0, 0)
         self._is_wanted = self._told_silent = False
-        self._is_new = False
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -51,7 +50,7 @@ class SshKeeper(Keeper):
             PoolUnavailable: The access point has not answered for minutes.
         """
         with self.lock:
-            before = len(self.state.entries), self._applied
+            before = len(self.state.entries)
             wanted, self._is_wanted = self._is_wanted, False
             try:
                 self._mirror.look(tend=wanted)
@@ -63,14 +62,11 @@ class SshKeeper(Keeper):
             entries = self.folder.submissions.entries()
             if len(entries) != len(self.state.entries):
                 self._follow(ev.SubmissionsRead(entries))
-            if self._applied > len(self._mirror.events):
-                self._applied = 0
-            events = tuple(self._mirror.events[self._applied :])
-            self._applied += len(events)
+            events, self._seen = self._mirror.events_since(self._seen)
             if events:
-                self._follow(ev.JobsTold(events))
+                self._follow(ev.JobsTold(tuple(events)))
             self._read_deeds()
-            news = news or before != (len(entries), self._applied)
+            news = news or bool(events) or before != len(entries)
             if news:
                 self._follow(ev.Looked(time.monotonic(), news))
                 if self.finished:

@@ -10,6 +10,7 @@ import attrs
 
 from wingspan.errors import OnAccessPoint, PoolError, SettingsError
 from wingspan.pools._select import (
+    KINDS,
     check_named,
     get_pool,
     refuse_computation_here,
@@ -150,6 +151,9 @@ def explain_choice(*, ignore_named: bool = False) -> tuple[Candidate, ...]:
         _on_access_point("local")
         or Candidate(kind="local", usable=True, reason="plain processes on this machine, always there"),
     ]
+    if named is not None and named not in KINDS:
+        there = _asked(named, "the settings name it", "it answers")
+        return (attrs.evolve(there, chosen=True), *found)
     if named is not None:
         return tuple(
             attrs.evolve(one, chosen=True, reason=f"the settings name it; {one.reason}")

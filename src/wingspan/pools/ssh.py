@@ -114,7 +114,7 @@ class SshWatcher:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self._told, self._is_silent = 0, False
+        self._seen, self._is_silent = (0, 0), False
 
     def poll(self) -> Iterable[JobEvent]:
         """What happened since the last call.
@@ -132,12 +132,9 @@ class SshWatcher:
             if not self._is_silent:
                 notice(f"{error.message}; its jobs are shown as they were known last")
             self._is_silent = True
-            return ()
-        self._is_silent = False
-        if len(self._mirror.events) < self._told:  # the other end was started anew, and has told all again
-            self._told = 0
-        new = self._mirror.events[self._told :]
-        self._told += len(new)
+        else:
+            self._is_silent = False
+        new, self._seen = self._mirror.events_since(self._seen)
         return new
 
     def ask(self) -> Iterable[JobEvent]:

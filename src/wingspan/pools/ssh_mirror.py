@@ -7,15 +7,18 @@ look completes.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from wingspan._files import JsonLog, append_line
 from wingspan.errors import PoolError, PoolUnavailable
 from wingspan.pools._base import JobEvent, JobState
 from wingspan.pools.ssh_connection import Address, Connection, connection_to
@@ -31,6 +34,8 @@ __all__ = ["PATIENCE", "Mirror", "event_of", "event_to_json"]
 _GROWING, _COMPARED = ("results", "workers", "logs"), "logs"
 #: Files that are for this machine alone.
 _OWN = frozenset({"lock", "read"})
+#: What is known of jobs over there, in the copy.
+_JOBS = "jobs_there"
 #: Seconds after which a machine that did not answer is asked again by whoever only looks.
 _AGAIN_SECONDS = 5.0
 #: Seconds for which whoever waits bears that the access point does not answer.
@@ -48,6 +53,11 @@ def event_of(plain: Mapping[str, Any]) -> JobEvent:
     return JobEvent(**{**plain, "state": JobState(plain["state"])})
 
 
+#: Access points that did not answer: until when they are not asked again by who only looks, and what was
+#: wrong.
+_silences: dict[Address, tuple[float, PoolUnavailable]] = {}
+
+
 class Mirror:
     """The copy in one folder.
 
@@ -56,8 +66,6 @@ class Mirror:
         kind: Name of the pool, which names the access point.
 
     Attributes:
-        entries: How many submissions are known of.
-        events: What has become of jobs, oldest first.
         told: What the last look told.
     """
 
@@ -65,10 +73,11 @@ class Mirror:
         self._folder, self._kind = folder, kind
         self._address = Address.parse(kind)
         self._connection: Connection | None = None
-        self.events: list[JobEvent] = []
+        self._events: list[JobEvent] = []
+        self._epoch = 0
+        self._kept = JsonLog(folder / _JOBS)
         self.told: dict[str, Any] = {}
         self._silent_since: float | None = None
-        self._next_try = 0.0
 
     @property
     def what(self) -> dict[str, str]:
@@ -82,7 +91,9 @@ class Mirror:
             WingspanError: What was raised there.
             PoolUnavailable: It does not answer.
         """
-        return connection_to(self._address).ask(do, data, **self.what, **more)[0]
+        answer = connection_to(self._address).ask(do, data, **self.what, **more)[0]
+        _silences.pop(self._address, None)
+        return answer
 
     def look(self, *, tend: bool = False, why: bool = False) -> bool:
         """Bring what is new; whether there was anything.
@@ -94,8 +105,10 @@ class Mirror:
         Raises:
             PoolUnavailable: The access point does not answer. For some seconds it is not asked again.
         """
-        if time.monotonic() < self._next_try:
-            raise PoolUnavailable(f"{self._address.name} does not answer", hint="try again in a moment")
+        silence = _silences.get(self._address)
+        if silence is not None and time.monotonic() < silence[0]:
+            self._remember()
+            raise silence[1]
         try:
             news = False
             while True:
@@ -109,12 +122,42 @@ class Mirror:
                 news = news or bool(self.told.get("news"))
                 if not self.told.get("more"):
                     break
-        except PoolUnavailable:
-            self._next_try = time.monotonic() + _AGAIN_SECONDS
+        except PoolUnavailable as error:
+            _silences[self._address] = time.monotonic() + _AGAIN_SECONDS, error
             self._silent_since = self._silent_since or time.monotonic()
+            self._remember()
             raise
+        _silences.pop(self._address, None)
         self._silent_since = None
         return news
+
+    def events_since(self, seen: tuple[int, int]) -> tuple[list[JobEvent], tuple[int, int]]:
+        """What has become of jobs, oldest first, and what to give the next time.
+
+        Args:
+            seen: What was answered the last time; (0, 0) at first.
+        """
+        begin = seen[1] if seen[0] == self._epoch else 0  # else all was told anew
+        return self._events[begin:], (self._epoch, len(self._events))
+
+    def _remember(self) -> None:
+        """The access point does not answer: what it told of jobs the last time still holds."""
+        if not self._events:
+            last = {(plain.get("cluster"), plain.get("proc")): plain for plain in self._kept.entries()}
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                self._events = [event_of(plain) for plain in last.values()]
+
+    def _keep(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Write down what was told of jobs, for when the access point does not answer."""
+        last = {(plain.get("cluster"), plain.get("proc")): plain for plain in self._kept.entries()}
+        lines = [
+            json.dumps(plain).encode()
+            for plain in events
+            if last.get((plain.get("cluster"), plain.get("proc"))) != plain
+        ]
+        if lines:
+            with contextlib.suppress(OSError):
+                append_line(self._kept.path, b"\n".join(lines))
 
     @property
     def silent_seconds(self) -> float:
@@ -126,14 +169,15 @@ class Mirror:
         here = None
         if connection is not self._connection:  # the other end knows nothing of this copy yet
             here = self._sizes()
-            self.events = []
+            self._events = []
+            self._epoch += 1
         log = SubmissionLog(self._folder)
         told, data = connection.ask(
             "look",
             **self.what,
             here=here,
             entries=len(log.entries()),
-            events=len(self.events),
+            events=len(self._events),
             tend=tend,
             why=why,
         )
@@ -141,7 +185,8 @@ class Mirror:
             self._take_files(told, data)
             for plain in told["entries"]:
                 _add(log, plain, self._kind)
-            self.events += map(event_of, told["events"])
+            self._events += map(event_of, told["events"])
+            self._keep(told["events"])
         except (KeyError, TypeError, ValueError, trust.BadName) as error:
             connection.close()
             raise PoolError(f"{self._address.name} tells something that makes no sense: {error}") from error
