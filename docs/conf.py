@@ -85,8 +85,11 @@ PARTS = {
         "render",
         "lint",
         "images",
+    ],
+    "Coming from": [
         "from-htmap",
         "htmap-tables",
+        *sorted(f"coming-from/{page.stem}" for page in (ROOT / "docs/coming-from").glob("*.md")),
     ],
     "Sites": ["facilitators", "sites/chtc", "sites/ospool", "sites/cern", "sites/ligo", "sites/slurm"],
     "Reference": ["reference/python", "reference/command-line", "glossary", "stability", "reference/changes"],
