@@ -6,6 +6,7 @@ import collections
 import functools
 import http.server
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan import Options, TransferPath
 from wingspan.pools.htcondor import PersonalHTCondorPool
 
@@ -216,3 +218,77 @@ def test_urls_go_through_the_plugins_of_htcondor(pool: Any, tmp_path: Path) -> N
         assert list(m) == [(True, True)] * 2
         server.shutdown()
     assert [(served / f"out-{number}.txt").read_text() for number in range(2)] == ["ONEALL"] * 2
+
+
+#: A transfer plugin as HTCondor's manual describes them. It notes each URL that it is given. An osdf:// one
+#: is answered with its path. An https:// one is asked of another server, under its own host and signature.
+FAKE_PLUGIN = """#!{python}
+import os, re, sys, urllib.parse, urllib.request
+if "-classad" in sys.argv:
+    print('PluginVersion = "1"', 'PluginType = "FileTransfer"', "MultipleFileSupport = true", sep=chr(10))
+    print('SupportedMethods = "osdf,https"')
+    sys.exit()
+given, answer = (sys.argv[sys.argv.index(word) + 1] for word in ("-infile", "-outfile"))
+with open(answer, "w") as out:
+    for ad in re.findall(r"\\[.*?\\]", open(given).read(), re.S):
+        url, place = (re.search(name + r'\\s*=\\s*"([^"]*)"', ad)[1] for name in ("Url", "LocalFileName"))
+        with open({calls!r}, "a") as calls:
+            calls.write(url + chr(10))
+        parts = urllib.parse.urlsplit(url)
+        data = parts.path.encode()
+        if parts.scheme == "https":
+            asked = urllib.request.Request({server!r} + parts.path + "?" + parts.query, headers=dict(Host=parts.netloc))
+            data = urllib.request.urlopen(asked).read()
+        open(place, "wb").write(data)
+        out.write('[ TransferSuccess = true; TransferUrl = "%s"; TransferFileName = "%s"; TransferFileBytes = %d; ]' % (url, place, len(data)))
+"""
+
+
+@pytest.mark.htcondor
+@pytest.mark.parametrize("pool", ["elsewhere"], indirect=True)
+def test_osdf_and_s3_for_all_components(pool: Any, tmp_path: Path) -> None:
+    """HTCondor hands an osdf:// URL to the plugin that knows it, and a s3:// URL as an address that the
+    access point has signed. The S3 server is moto; a plugin of the job's own stands for Pelican's.
+    """
+    boto3 = pytest.importorskip("boto3")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        keys = {
+            "aws_access_key_id": "AKIAEXAMPLE",
+            "aws_secret_access_key": "secret",
+            "region_name": "us-east-1",
+        }
+        client = boto3.client("s3", endpoint_url=address, **keys)
+        client.create_bucket(Bucket="shelf")
+        client.put_object(Bucket="shelf", Key="one.txt", Body=b"FROM S3")
+        plugin, calls = tmp_path / "plugin", tmp_path / "calls"
+        plugin.write_text(FAKE_PLUGIN.format(python=sys.executable, calls=str(calls), server=address))
+        plugin.chmod(0o755)
+        (tmp_path / "key").write_text(keys["aws_access_key_id"])
+        (tmp_path / "secret").write_text(keys["aws_secret_access_key"])
+        options = Options(
+            workers=1,
+            input_files=["osdf:///ospool/ap1/two.txt", "s3://shelf.s3.us-east-1.amazonaws.com/one.txt"],
+            submit={
+                "transfer_plugins": f"osdf,https={plugin}",
+                "s3_access_key_id_file": str(tmp_path / "key"),
+                "s3_secret_access_key_file": str(tmp_path / "secret"),
+            },
+        )
+        m = wingspan.map(
+            lambda x: [Path(name).read_text() for name in ("one.txt", "two.txt")],
+            [0],
+            pool=pool,
+            options=options,
+        )
+        assert m.get(0, timeout=PATIENCE) == ["FROM S3", "/ospool/ap1/two.txt"]
+        osdf, signed = sorted(calls.read_text().splitlines(), reverse=True)
+        assert osdf == "osdf:///ospool/ap1/two.txt"
+        assert "X-Amz-Signature=" in signed
+        assert "AKIAEXAMPLE" in signed
+    finally:
+        server.stop()

@@ -270,6 +270,7 @@ def _reach(job: JobDescription) -> str | None:
         *job.input_files,
         *job.common_input_files,
         *job.reach,
+        *_own_plugins(job),
         job.container_image,
         job.log,
         job.stdout,
@@ -283,6 +284,17 @@ def _reach(job: JobDescription) -> str | None:
     if folder is None or any(character in path for path in local for character in ",*"):
         return None
     return ",".join(f"{path}*" for path in sorted(local))
+
+
+def _own_plugins(job: JobDescription) -> list[str]:
+    """Transfer plugins that are sent with the job (condor_submit, ``transfer_plugins``).
+
+    >>> submit = {"Transfer_Plugins": "osdf,https=/home/me/plugin; x=other"}
+    >>> _own_plugins(JobDescription(name="a", executable="a", submit=submit))
+    ['/home/me/plugin', 'other']
+    """
+    given = [value for name, value in job.submit.items() if name.lower() == "transfer_plugins"]
+    return [one.partition("=")[2].strip() for value in given for one in value.split(";") if "=" in one]
 
 
 def _transfer(job: JobDescription, common_files: bool) -> list[tuple[str, str | None]]:
