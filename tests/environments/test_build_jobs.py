@@ -22,6 +22,7 @@ from wingspan.pools.personal import PersonalPool
 from wingspan.progress import NoProgress
 from wingspan.runs import RunFailed, load_runs
 from wingspan.runs._build import build_in_job
+from wingspan.stores import ContentName, open_store
 
 
 class _Site(PersonalHTCondorPool):
@@ -88,12 +89,14 @@ def test_slurm_builds_too(
     local_workspace: Path, slurm_cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``wingspan env bundle --on-pool`` gives the bundle in the working folder. Ctrl-C leaves the job alone,
-    and the same command comes back to it.
+    and the same command comes back to it. The job puts the bundle into a store, too.
     """
     for name, value in slurm_cluster.environment().items():
         monkeypatch.setenv(name, value)
     command = [sys.executable, "-m", "wingspan", "env", "bundle", "-m", str(local_workspace), "-e", "small"]
-    command += ["--on-pool", "--pool", "slurm", "--json", "-q"]
+    store = tmp_path / "store"
+    store.mkdir()
+    command += ["--on-pool", "--pool", "slurm", "--to", str(store), "--json", "-q"]
     with subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as first:
@@ -107,6 +110,9 @@ def test_slurm_builds_too(
     assert done.returncode == 0, done.stderr
     (made,) = json.loads(done.stdout)
     assert Path(made["path"]).parent == tmp_path
+    name = Path(made["path"]).name
+    assert sorted(path.name for path in store.iterdir()) == [name, f"{name}.sha256"]
+    assert open_store(store).digest_of(ContentName.parse(name)) == made["sha256"]
     assert not load_runs()
 
 

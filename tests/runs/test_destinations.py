@@ -17,6 +17,8 @@ import wingspan
 from wingspan.errors import WingspanError
 from wingspan.pools.personal import PersonalPool
 from wingspan.runs import InvalidRun, Run, render
+from wingspan.runs._rehearse import rehearse
+from wingspan.runs._request import RunRequest
 
 _WRITE = "echo {lr}:$lr >model.pt; mkdir -p res/deep; echo r >res/deep/a; echo log >log.txt; exit ${CODE:-0}"
 
@@ -93,6 +95,26 @@ def test_a_place_that_does_not_answer_is_said_before_anything_is_submitted(folde
     with pytest.raises(WingspanError, match="does not answer"):
         wingspan.run(["true"], outputs=["a=http://127.0.0.1:1/folder/a"], pool="local")
     assert not list((folders.parent / "data").glob("runs/[!.]*"))
+
+
+def test_a_rehearsal_sends_nothing(folders: Path) -> None:
+    """The output is looked for, and what was not checked is said; nothing is written at the address."""
+    outputs = [f"model.pt=file://{folders}/there/model.pt"]
+    request = RunRequest(command=["sh", "-c", "echo m >model.pt"], outputs=outputs)
+    done = rehearse(request, pool="local")
+    assert (done.code, list(done.outputs)) == (0, ["model.pt"])
+    assert any("sent to their addresses" in one for one in done.not_checked)
+    assert not (folders / "there").exists()
+
+
+def test_outputs_that_are_elsewhere_are_no_inputs_of_the_next_run(folders: Path, done) -> None:
+    """Whoever asks for them is told to name the address."""
+    first = done(
+        wingspan.run(["sh", "-c", "echo m >m"], outputs=[f"m=file://{folders}/there/m"], pool="local")
+    )
+    with pytest.raises(InvalidRun, match="none of them comes back") as caught:
+        wingspan.run(["cat", "m"], inputs_from=[first], pool="local")
+    assert f"file://{folders}/there/m" in str(caught.value.hint)
 
 
 class _Takes(SimpleHTTPRequestHandler):

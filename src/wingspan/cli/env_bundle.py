@@ -67,6 +67,7 @@ def _describe(made: Bundle) -> None:
     help="Folder for the bundle.",
 )
 @click.option("--on-pool", is_flag=True, help="Build in a job, as sites want it of their access points.")
+@click.option("--to", "store", metavar="STORE", help="A store that the build job puts it into.")
 @click.option("--pool", type=POOL, help="Where that job runs.  [default: chosen; see wingspan doctor]")
 @_quiet
 def bundle(
@@ -83,6 +84,7 @@ def bundle(
     inject: tuple[Path, ...],
     output: Path,
     on_pool: bool,
+    store: str | None,
     pool: str | None,
     quiet: bool,
 ) -> None:
@@ -110,8 +112,10 @@ def bundle(
         raise click.UsageError(f"--executable is for packs, not for {', '.join(wanted)}: add --kind pack")
     if base is not None and not {"sif", "oci"} & set(wanted):
         raise click.UsageError(f"--base is for sif and oci, not for {', '.join(wanted)}")
-    if pool is not None and not on_pool:
-        raise click.UsageError("--pool says where a build job runs: add --on-pool")
+    if (pool or store) and not on_pool:
+        raise click.UsageError(
+            "--pool and --to are about a build job: add --on-pool (or: wingspan env publish)"
+        )
     if on_pool and (base is not None or inject):
         raise click.UsageError(
             "--base and --inject name files of this machine: build here, without --on-pool"
@@ -122,10 +126,15 @@ def bundle(
     with progress(quiet=quiet) as told:
         for kind in wanted if on_pool else ():
             from wingspan.runs._build import build_in_job
+            from wingspan.settings import load_settings
+            from wingspan.stores import open_store
 
+            to = open_store(store, load_settings()) if store else None
             unpacking = executable and kind == "pack"
             made.append(
-                build_in_job(env, kind, pool=pool, directory=output, executable=unpacking, progress=told)
+                build_in_job(
+                    env, kind, pool=pool, directory=output, executable=unpacking, to=to, progress=told
+                )
             )
         for kind in () if on_pool else wanted:
             made.append(

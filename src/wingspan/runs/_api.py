@@ -20,7 +20,7 @@ from wingspan.pools import Choice, Pool, choose_pool, get_pool, refuse_computati
 from wingspan.pools.following import Following, earlier_ones
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._attach import same_run
-from wingspan.runs._destinations import check_destinations
+from wingspan.runs._destinations import check_destinations, refuse_without_outputs
 from wingspan.runs._errors import CommandNotFound, InvalidRun, RunWarning
 from wingspan.runs._files import check_input_sizes, keep_inputs
 from wingspan.runs._folder import create_run_folder, name_in_use
@@ -225,10 +225,13 @@ def followed(after: object, inputs_from: object) -> dict[str, Any]:
 
     Raises:
         SettingsError: There is no such map or run.
+        InvalidRun: Outputs of a run are to go along, and none of them comes back.
     """
     if not after and not inputs_from:
         return {}
     sources = earlier_ones(inputs_from or None)
+    for one in sources:
+        refuse_without_outputs(one)
     earlier = dict.fromkeys((*earlier_ones(after or None), *sources))
     return {"after": tuple(earlier), "outputs_of": tuple(one.name for one in sources)}
 

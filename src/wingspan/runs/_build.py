@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wingspan import pools
 from wingspan._python import this_python
 from wingspan._words import going_on
-from wingspan.environments.bundles.in_job import FOLDER, Heard
+from wingspan.environments.bundles.in_job import FOLDER, PUBLISHED, Heard
 from wingspan.pools import Pool, choose_pool
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import start
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
     from wingspan.runs._run import Run
+    from wingspan.stores import Store
 
 __all__ = ["build_in_job"]
 
@@ -52,6 +53,7 @@ def build_in_job(
     pool: str | Pool | None = None,
     directory: Path | None = None,
     executable: bool = False,
+    to: Store | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Bundle:
     """Build the bundle of `env` in a job, and put it into the cache here as if it had been built here.
@@ -62,6 +64,8 @@ def build_in_job(
     Args:
         env, kind, directory, executable: As for `wingspan.environments.bundles.build_bundle`.
         pool: Where the job runs; None: chosen as for a run.
+        to: A store that the job itself puts the bundle into, under the name that it has there for good. A
+            bundle that was built before is published from here.
         progress: Hears how far the job is.
 
     Raises:
@@ -75,10 +79,13 @@ def build_in_job(
         raise _NotBuilt
 
     with contextlib.suppress(_NotBuilt):
-        return build_bundle(
+        found = build_bundle(
             env, kind, directory=directory, executable=executable, before=refuse, progress=progress
         )
-    run = _run_of(env, kind, pool, executable, progress)
+        if to is not None:
+            to.publish(found.path, digest=found.sha256, progress=progress)
+        return found
+    run = _run_of(env, kind, pool, executable, to, progress)
     _wait(run, progress)
     files = [path for name, path in run.outputs(0).items() if not name.endswith(".sha256")]
     made = max(files, key=lambda path: path.stat().st_size)
@@ -90,7 +97,12 @@ def build_in_job(
 
 
 def _run_of(
-    env: LockedEnvironment, kind: str, pool: str | Pool | None, executable: bool, progress: Progress
+    env: LockedEnvironment,
+    kind: str,
+    pool: str | Pool | None,
+    executable: bool,
+    to: Store | None,
+    progress: Progress,
 ) -> Run:
     """The build job: the one that is there, or a new one."""
     from wingspan.environments.bundles.manifest import bundle_name
@@ -115,6 +127,7 @@ def _run_of(
             str(env.platform.name),
             kind,
             *(["executable"] if executable else []),
+            *([PUBLISHED] if to is not None else []),
         ]
         inputs: list[str] = ["workspace"]
         if chosen.shares_files:
@@ -135,7 +148,7 @@ def _run_of(
         request = RunRequest(
             command=command,
             inputs=inputs,
-            outputs=[FOLDER],
+            outputs=[FOLDER, *([f"{PUBLISHED}={_address(to)}"] if to is not None else [])],
             name=name,
             memory=_MEMORY,
             disk=f"{(_DISK + _TIMES * plain.download_bytes) >> 20}MB",
@@ -144,6 +157,11 @@ def _run_of(
             builds=True,
         )
         return start(request, pool=chosen, progress=progress)
+
+
+def _address(store: Store) -> str:
+    """The store, as jobs write to it."""
+    return store.job_url if "://" in store.job_url else Path(store.job_url).absolute().as_uri()
 
 
 @contextlib.contextmanager

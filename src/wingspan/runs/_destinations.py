@@ -14,12 +14,14 @@ from wingspan.runs._words import filled
 
 if TYPE_CHECKING:
     from wingspan.pools import Pool
+    from wingspan.pools.following import Earlier
     from wingspan.runs._spec import RunSpec
 
 __all__ = [
     "check_destinations",
     "destinations_of_job",
     "plugin_requirement",
+    "refuse_without_outputs",
     "rendered_remaps",
     "split_outputs",
     "transfer_remaps",
@@ -197,6 +199,29 @@ def _check_plugins(spec: RunSpec, pool: Pool) -> None:
 
 def _machines(pool: Pool) -> Sequence[Mapping[str, object]]:
     return pool.machine_ads("true", ["HasFileTransferPluginMethods"])
+
+
+def refuse_without_outputs(earlier: Earlier) -> None:
+    """See that a run whose outputs another one is to get has any that come back.
+
+    Raises:
+        InvalidRun: All of them go to addresses.
+    """
+    from wingspan.runs._errors import RunError
+    from wingspan.runs._folder import RunFolder
+
+    if earlier.kind != "run":
+        return
+    try:
+        spec = RunFolder(earlier.path).spec
+    except RunError:  # whoever follows it says so
+        return
+    if spec.outputs and set(spec.outputs) <= set(spec.destinations):
+        url = next(iter(spec.destinations.values()))
+        raise InvalidRun(
+            f"the outputs of {earlier} go to addresses, and none of them comes back to be an input",
+            hint=f"name the address as input: --input {url}, with --after {earlier.name}",
+        )
 
 
 def transfer_remaps(spec: RunSpec, number: int | None = None) -> str | None:

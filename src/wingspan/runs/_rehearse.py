@@ -100,6 +100,10 @@ def rehearse(
 def _write(plan: Plan, engine: Pool, path: Path, progress: Progress) -> tuple[RunFolder, tuple[str, ...]]:
     """The folder of the run, as its jobs find it; and what cannot be checked here."""
     spec, not_checked = plan.spec, list[str]()
+    if spec.destinations:  # a rehearsal writes nothing elsewhere: they are looked for, and stay here
+        named = next(iter(spec.destinations.values()))
+        not_checked.append(f"whether outputs can be sent to their addresses ({named})")
+        spec = attrs.evolve(spec, destinations={})
     if spec.environment is not None:  # the bundle is here: it is not fetched from where it is published
         spec = attrs.evolve(spec, environment=attrs.evolve(spec.environment, source=None))
     if spec.resources.gpus and shutil.which("nvidia-smi") is None:

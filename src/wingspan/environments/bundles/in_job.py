@@ -7,17 +7,19 @@ as lines of JSON, how far it is: `heard` passes that on to a `Progress`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from wingspan.errors import WingspanError
 from wingspan.progress import Progress
 
-__all__ = ["FOLDER", "Heard", "main"]
+__all__ = ["FOLDER", "PUBLISHED", "Heard", "main"]
 
-#: Where the bundle is put.
-FOLDER = "bundle"
+#: Where the bundle is put, and once more where it is published from the job.
+FOLDER, PUBLISHED = "bundle", "published"
 #: Seconds between two lines about one piece of work.
 _PACE = 0.5
 
@@ -101,9 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         env = load_environment(manifest, name, platform, check_lock=False)
-        build_bundle(
+        made = build_bundle(
             without_own(env), kind, directory=FOLDER, executable="executable" in more, progress=_Printing()
         )
+        if PUBLISHED in more:
+            Path(PUBLISHED).mkdir(exist_ok=True)
+            for path in (made.path, made.path.with_name(f"{made.path.name}.sha256")):
+                os.link(path, Path(PUBLISHED, path.name))
     except WingspanError as error:
         print(f"wingspan-run: {error.message}", file=sys.stderr)  # noqa: T201
         return 1
