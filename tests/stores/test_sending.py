@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from _waiting import PATIENCE
 from wingspan.errors import WingspanError
 from wingspan.settings import load_settings
 from wingspan.stores import Store
-from wingspan.stores.errors import StoreReadOnly
+from wingspan.stores.errors import StoreError, StoreReadOnly
 from wingspan.stores.sending import send_file
 
 from .webdav_server import serve_webdav
@@ -81,3 +84,49 @@ def test_osdf_is_for_reading(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreReadOnly, match="is for reading"):
         send_file(tmp_path / "file", "osdf:///ospool/me/file", load_settings())
+
+
+@pytest.fixture
+def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A WebDAV server whose disk takes no file of more than a megabyte; its address."""
+    for name in ("data", "config", "served"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path / "config"))
+    program = Path(__file__).with_name("webdav_server.py")
+    command = [sys.executable, str(program), str(tmp_path / "served"), str(1 << 20)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+
+
+def test_a_full_store_keeps_a_map_from_being_made_and_nothing_stays(full: str, tmp_path: Path) -> None:
+    """A large input that has no room in the store is an error before anything is submitted."""
+    options = wingspan.Options(workers=1, store=full, store_above=1)
+    with pytest.raises(StoreError, match=full):
+        wingspan.map(len, [os.urandom(3 << 20)], pool="local", options=options)
+    assert not wingspan.tags()
+    assert not list((tmp_path / "data").glob("maps/*"))
+    assert not list((tmp_path / "served").iterdir())
+
+
+def test_what_a_full_store_does_not_take_is_not_lost(full: str, tmp_path: Path) -> None:
+    """An output of a map goes to the map's folder, and an output of a run comes back: the job says why."""
+    options = wingspan.Options(workers=1, store=full, store_above=1)
+    m = wingspan.map(_many, [3 << 20], pool="local", options=options)
+    assert m[0] == b"x" * (3 << 20)
+    m.remove()
+    script = "head -c 3000000 /dev/zero >model.pt"
+    run = wingspan.run(["sh", "-c", script], outputs=[f"model.pt={full}/model.pt"], pool="local")
+    job = run.wait(PATIENCE).jobs[0]
+    assert (job.state, job.code) == ("failed", 119)
+    assert "model.pt could not be sent, and comes back instead" in str(job.reason)
+    assert run.outputs()["model.pt"].stat().st_size == 3000000
+    run.remove()
+    assert not list((tmp_path / "served").glob("model.pt"))
+
+
+def _many(length: int) -> bytes:
+    return b"x" * length
