@@ -2,6 +2,8 @@
 
     python benchmarks/bundles.py                     SciPy and scikit-learn from the local channel
     python benchmarks/bundles.py --with torch==2.13.0 pandas pyarrow matplotlib    and these wheels from PyPI
+    python benchmarks/bundles.py --changed 10        also what is moved, and how long that takes, when a package
+    of 10 MB changes, or a file of the workspace's own package
     python benchmarks/bundles.py --jobs 100          also what HTCondor sends for so many jobs on one machine
     python benchmarks/bundles.py --ballast 4         also the memory that a self-extracting archive of 4 GB
     takes
@@ -229,11 +231,94 @@ def delivery_figures(workspace: Path, jobs: int, folder: Path, cache: Path) -> d
     }
 
 
+_CHANGED = """
+import json, os, resource, sys, time, zipfile
+from pathlib import Path
+from wingspan.environments import Environment
+from wingspan.environments.bundles import build_bundle
+from wingspan.environments.bundles.delta import bases_of, make_delta
+from wingspan.environments.bundles.own.layer import Contents, project_contents, write_layer
+from wingspan.environments.bundles.own.project import read_project
+
+def processor():
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+def wheel(folder, version):
+    info = f"changed-{version}.dist-info"
+    path = folder / f"changed-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("changed/__init__.py", f"VERSION = {version!r}\\n")
+        archive.writestr("changed/data.bin", os.urandom(megabytes * 1_000_000))
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\\nName: changed\\nVersion: {version}\\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+workspace, folder, megabytes = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+first = build_bundle(Environment(workspace, inject=wheel(folder, "1")).load(), "squashfs")
+new = Environment(workspace, inject=wheel(folder, "2"))
+begun, used = time.perf_counter(), processor()
+second = build_bundle(new.load(), "squashfs")
+built = time.perf_counter() - begun
+delta = make_delta(second, bases_of(second)[0])
+seconds, used = time.perf_counter() - begun, processor() - used
+project = folder / "project"
+(project / "own").mkdir(parents=True)
+(project / "pyproject.toml").write_text('[project]\\nname = "own"\\nversion = "1"\\n')
+for number in range(300):
+    (project / f"own/module_{number}.py").write_text(f"VALUE = {number}\\n" * 500)
+begun_own = time.perf_counter()
+contents = Contents()
+project_contents(read_project(project, "own", "1"), contents)
+layer = write_layer("own-code", contents)
+print(json.dumps({"package_bytes": megabytes * 1_000_000, "bundle_bytes": second.size, "installed_bytes": second.manifest.installed_bytes,
+    "base": str(first.path.with_name(delta.base)), "bundle": str(second.path), "delta": str(delta.path), "delta_sha256": delta.sha256, "sent_bytes": delta.size,
+    "bundle_s": round(built, 2), "ready_s": round(seconds, 2), "processor_s": round(used, 2),
+    "own_code": {"files": 300, "files_bytes": contents.size, "sent_bytes": layer.size, "seconds": round(time.perf_counter() - begun_own, 3)}}))
+"""
+
+
+def changed_figures(workspace: Path, megabytes: int, folder: Path, cache: Path) -> dict[str, object]:
+    """What is moved when a package of so many MB changes, how long it takes, and how a job starts then."""
+    import attrs
+
+    from wingspan.environments.bundles import open_bundle, starter_command
+    from wingspan.environments.bundles.manifest import Delta
+
+    folder.mkdir()
+    measured = subprocess.run(
+        [sys.executable, "-c", _CHANGED, str(workspace), str(folder), str(megabytes)],
+        env={**os.environ, "WINGSPAN_CACHE_DIR": str(cache)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    answer: dict[str, object] = json.loads(measured.stdout)
+    base, path, made = (Path(str(answer.pop(name))) for name in ("base", "bundle", "delta"))
+    facts = {"sha256": str(answer.pop("delta_sha256")), "size": made.stat().st_size}
+    delta = Delta(path=made, base=base.name, base_size=base.stat().st_size, **facts)  # type: ignore[arg-type]
+    bundle = attrs.evolve(open_bundle(path), delta=delta)
+    for method in ("kernel", "fuse", "apptainer"):
+        start = starter_command(bundle, ["python", "-c", ""], method=method)
+        job = folder / method
+        job.mkdir()
+        for file in (start.executable, base, *start.input_files):
+            if file != bundle.path:
+                os.link(file, job / file.name) if file == base else shutil.copy(file, job)
+        command = ["sh", start.executable.name, *start.arguments]
+        done = subprocess.run(command, cwd=job, capture_output=True, check=False, text=True)
+        if done.returncode:
+            answer[f"start_{method}_s"] = f"not here: {done.stderr.strip().splitlines()[-1:]}"
+            continue
+        answer[f"start_{method}_s"] = timed(command, job)
+    return answer
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--with", dest="wheels", nargs="*", default=[], metavar="REQUIREMENT")
     parser.add_argument("--keep", type=Path, help="folder for channel, wheels and caches, to be used again")
     parser.add_argument("--jobs", type=int, default=0, help="measure what is sent for so many jobs")
+    parser.add_argument("--changed", type=int, default=0, metavar="MB", help="measure a changed package")
     parser.add_argument("--ballast", type=int, default=0, metavar="GB", help="measure a pack of this size")
     arguments = parser.parse_args()
     import platformdirs
@@ -265,6 +350,8 @@ def main() -> None:
         report["self_extracting"] = pack_figures(Path(str(report["pack"]["path"])), job)  # type: ignore[index]
         if arguments.jobs:
             report["delivery"] = delivery_figures(folder / "w", arguments.jobs, folder, cache)
+        if arguments.changed:
+            report["changed"] = changed_figures(folder / "w", arguments.changed, folder / "changed", cache)
         if arguments.ballast:
             report["ballast"] = ballast_figures(arguments.ballast, folder / "ballast")
         print(json.dumps(report, indent=1))
