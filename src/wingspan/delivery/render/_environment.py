@@ -50,7 +50,12 @@ class RenderedEnvironment:
     def described(self) -> list[tuple[str, str]]:
         """The files beside ``enter.sh``, each with what it is."""
         *programs, bundle = self.carried or [""]
-        rows = [(name, "what makes the environment available where a job runs") for name in programs]
+        code = {layer.path.name for layer in self.bundle.layers} if self.bundle else set()
+        what = {
+            True: "the workspace's own code",
+            False: "what makes the environment available where a job runs",
+        }
+        rows = [(name, what[name in code]) for name in programs]
         return [*rows, (bundle, "the environment")] if bundle and "://" not in bundle else rows
 
     @property
