@@ -2,8 +2,8 @@
 
     python benchmarks/bundles.py                     SciPy and scikit-learn from the local channel
     python benchmarks/bundles.py --with torch==2.13.0 pandas pyarrow matplotlib    and these wheels from PyPI
-    python benchmarks/bundles.py --changed 10        also what is moved, and how long that takes, when a package
-    of 10 MB changes, or a file of the workspace's own package
+    python benchmarks/bundles.py --changed 10        also what is moved when a package of 10 MB changes, or a
+    file of the workspace's own package, and how long that takes
     python benchmarks/bundles.py --jobs 100          also what HTCondor sends for so many jobs on one machine
     python benchmarks/bundles.py --ballast 4         also the memory that a self-extracting archive of 4 GB
     takes
