@@ -82,3 +82,30 @@ def test_pandas_paths_and_fsspec(tmp_path: Path) -> None:
     assert list(wingspan.map(look, inputs, pool="local")) == [*rows, ("a", 4), ("b", 2), tmp_path, b"hello"]
     shared = functools.partial(lambda table, row: int(table["count"][row]), table)
     assert list(wingspan.map(shared, range(3), pool="local")) == [1, 2, 3]
+
+
+def test_xarray() -> None:
+    """Slices of a DataArray and groups of a Dataset arrive with their coordinates and attributes, outputs can
+    be put together again, and a Dataset that the function refers to travels with it."""
+    import xarray
+
+    data = xarray.Dataset(
+        {"rain": (("day", "site"), [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])},
+        {"day": [0, 1, 2], "site": ["a", "b"], "month": ("day", ["jan", "jan", "feb"])},
+        {"source": "gauge"},
+    )
+
+    def double(one: Any) -> Any:
+        return one * data["rain"].sizes["site"]
+
+    days = [data["rain"].isel(day=day) for day in range(3)]
+    doubled = wingspan.map(double, days, pool="local")
+    xarray.testing.assert_identical(
+        xarray.concat(list(doubled), "day", coords="different", compat="equals"), data["rain"] * 2
+    )
+    months = wingspan.map(
+        lambda group: (group[0], float(group[1]["rain"].sum()), group[1].attrs),
+        data.groupby("month"),
+        pool="local",
+    )
+    assert list(months) == [("feb", 11.0, {"source": "gauge"}), ("jan", 10.0, {"source": "gauge"})]
