@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -424,6 +423,8 @@ def _check_custom(custom: Mapping[str, ClassAdValue]) -> dict[str, ClassAdValue]
 
 
 def _reserved_attribute(given: str, name: str) -> UnknownOption:
+    import difflib
+
     near = difflib.get_close_matches(
         re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(), option_names(), n=1, cutoff=0.7
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import importlib.machinery
-import logging
 import os
 import re
 import sys
@@ -19,7 +18,6 @@ from wingspan.worker import rebuild
 
 __all__ = ["OF_WORKERS", "Unit", "is_own_file", "locate", "read_unit"]
 
-_log = logging.getLogger("wingspan")
 #: Of a package's files that are no source, at most so many travel, and so many bytes in all.
 MOST_FILES, MOST_BYTES = 2_000, 16 << 20
 #: Of a package with more modules only those travel that are imported in this session.
@@ -180,7 +178,9 @@ def read_unit(top: str, file: str | None, folder: str | None) -> Unit:
 
 @functools.lru_cache(maxsize=100)
 def _tell_left_out(folder: str, files: tuple[str, ...]) -> None:
-    _log.warning(
+    import logging  # seldom needed
+
+    logging.getLogger("wingspan").warning(
         "%d files of the package in %s do not travel with it: it has more than %d modules, or more than %d files or %d MB beside them. "
         "A worker that does not see this folder lacks the largest, and modules that are not imported here, such as %s",
         len(files),

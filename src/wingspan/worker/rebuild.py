@@ -13,11 +13,11 @@ that made a map must be able to read pickles that name it.
 
 import contextlib
 import marshal
+import os
 import pickle
 import sys
 import threading
 import types
-import uuid
 import weakref
 
 TYPE_CHECKING = False
@@ -105,7 +105,7 @@ def key_of(thing: "Any") -> "str":
     with _lock:
         key = _keys.get(thing)
         if key is None:
-            key = _keys[thing] = uuid.uuid4().hex
+            key = _keys[thing] = os.urandom(16).hex()
             _by_key[key] = thing
         return key
 

@@ -117,7 +117,8 @@ class PersonalPool:
         )
 
     def start(self, progress: Progress = NO_PROGRESS, *, timeout: float = 30.0) -> None:
-        """Start it, or find it running; returns when all daemons answer and a slot is free.
+        """Start it, or find it running; returns when all daemons answer and a slot is free. Of a pool that
+        was started before, only the schedd is asked.
 
         Obtains HTCondor when the machine has none. The pool outlives this process. Any number of processes
         may call this at once: one starts it, the others wait. What a crash left is cleaned up first; jobs in
@@ -159,7 +160,9 @@ class PersonalPool:
                 )
             state = State.read(self._state_file)
             assert state is not None
-            self._wait_until_ready(state, timeout)
+            # Whoever started it has waited for all daemons, with the lock that we hold now.
+            if not self._schedd_answers():
+                self._wait_until_ready(state, timeout)
             return
         self._clean_up()
         installation = install(progress)
@@ -272,6 +275,16 @@ class PersonalPool:
             f"the personal pool did not start: {problem}\n{self._log_tail()}",
             hint=self._start_hint(choose_identity()),
         )
+
+    def _schedd_answers(self) -> bool:
+        with self.activate():
+            import htcondor2
+
+            try:
+                htcondor2.Schedd().query(projection=["ClusterId"], limit=1)
+            except (RuntimeError, htcondor2.HTCondorException, OSError):
+                return False
+        return True
 
     def _missing(self) -> str | None:
         """The first daemon that does not answer yet, or None when the pool is ready."""

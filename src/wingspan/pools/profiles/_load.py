@@ -9,7 +9,7 @@ import graphlib
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from wingspan.errors import SettingsError
@@ -35,7 +35,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 @functools.cache
 def _shipped() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for entry in resources.files(__package__ or "wingspan.pools.profiles").iterdir():
+    for entry in Path(__file__).parent.iterdir():
         if entry.name.endswith(".toml"):
             found |= parse_toml(entry.read_text(encoding="utf-8"))["profile"]
     return found
