@@ -10,8 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
-from wingspan._words import notice
-from wingspan.errors import SettingsError, UnknownOption, WingspanError
+from wingspan.errors import SettingsError, UnknownOption
 from wingspan.maps._builder import Builder
 from wingspan.maps._callable import check_callable, check_one_argument
 from wingspan.maps._calls import call_of, inputs_of_run, iterable, length_of, together
@@ -20,7 +19,8 @@ from wingspan.maps._errors import InvalidInputs, TagExists, no_inputs
 from wingspan.maps._layered import Layered, check_options, plain
 from wingspan.maps._options import Options, default_options, option_names
 from wingspan.maps._tags import check_tag, read_tag
-from wingspan.pools import choose_pool, get_pool, refuse_computation_here
+from wingspan.maps._where import ready_pool, warm_up
+from wingspan.pools import get_pool
 from wingspan.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
     from wingspan.pools import Pool
     from wingspan.pools.following import Earlier
     from wingspan.pools.rehearsal import Rehearsal
-    from wingspan.progress import Progress
 
-__all__ = ["MapBuilder", "build_map", "map", "ready_pool", "reduce", "starmap"]
-
-_told: set[str] = set()
+__all__ = ["MapBuilder", "build_map", "map", "reduce", "starmap"]
 
 
 @overload
@@ -358,7 +355,7 @@ def _make(
     if not length_of(inputs):
         raise no_inputs()  # before a pool is started for nothing
     earlier = _earlier_ones(after)
-    warmed = None if earlier else _warm_up(pool or settings.pool, options, inputs)
+    warmed = None if earlier else warm_up(pool or settings.pool, options, inputs)
     try:
         from wingspan.maps._create import create
         from wingspan.maps._functions import pickle_function
@@ -409,23 +406,6 @@ def _layers(
     return func.function, [*own, *layers], func.pool if pool is None else pool
 
 
-def _warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -> Pool | None:
-    """Start workers before they are needed, if the pool is known and can do that. Returns the pool."""
-    if options.environment is not None or options.workers == 0 or options.memo or pool is None:
-        return None
-    if isinstance(pool, str):
-        try:
-            pool = get_pool(pool)
-        except WingspanError:
-            return None  # `choose_pool` says why, once it is known that the function can travel
-    if not pool.warms_up:
-        return None
-    from wingspan.pools.zipapp import worker_zipapp
-
-    pool.warm_up(worker_zipapp(), options.workers or length_of(inputs))
-    return pool
-
-
 def _is_used(settings: Settings, tag: str, exist_ok: bool) -> bool:
     """There is a map with this tag, and it may be taken up again.
 
@@ -452,21 +432,3 @@ def _is_used(settings: Settings, tag: str, exist_ok: bool) -> bool:
         )
     path.unlink(missing_ok=True)  # its map was removed half-way, or the machine died while it was written
     return False
-
-
-def ready_pool(pool: str | Pool | None, progress: Progress) -> Pool:
-    """The pool that is meant, ready to take jobs.
-
-    Raises:
-        PoolError: The one that was named cannot be used.
-        SettingsError: There is no pool of that name.
-    """
-    if pool is not None and not isinstance(pool, str):
-        refuse_computation_here(pool)
-        pool.make_ready(progress)
-        return pool
-    choice = choose_pool(pool, progress)
-    if choice.is_fallback and choice.reason not in _told:
-        _told.add(choice.reason)
-        notice(choice.reason)
-    return choice.pool

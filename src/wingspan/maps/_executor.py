@@ -21,7 +21,6 @@ from concurrent.futures import BrokenExecutor, Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wingspan.errors import SettingsError
-from wingspan.maps._api import ready_pool
 from wingspan.maps._create import Opened, create
 from wingspan.maps._display import default_progress
 from wingspan.maps._errors import InvalidInputs, MapError, MapRemoved, NotPicklable
@@ -30,6 +29,7 @@ from wingspan.maps._layered import check_options
 from wingspan.maps._open_map import CallFuture, OpenMap, tops_of
 from wingspan.maps._options import Options, default_options
 from wingspan.maps._waiting import Pauses
+from wingspan.maps._where import ready_pool
 from wingspan.pools import Pool
 from wingspan.progress import NO_PROGRESS
 from wingspan.settings import load_settings
