@@ -83,6 +83,19 @@ def test_a_crashed_pool_is_started_again() -> None:
     assert ev.Revive() not in Told(workers=0).due(100.0)
 
 
+def test_jobs_of_a_stopped_pool_are_waited_for_no_longer() -> None:
+    """As if no job were left, others are submitted once; when the pool runs again, its jobs count again."""
+    told = Told()
+    told.begin(0, 1)
+    told.tell(ev.PoolsStopped(frozenset({"toy"})))
+    assert told.due(1.0) == [ev.FindExternal()]
+    assert told.tell(ev.ExternalSeen(1.0, 0)) == [ev.Adopt()]
+    claims, submit = told.tell(ev.ExternalSeen(2.0, 0))
+    assert (claims, submit) == (ev.ReadClaims(None, rounds.REPAIR), ev.Submit())
+    told.tell(ev.PoolsStopped(frozenset()))
+    assert told.due(3.0) == []
+
+
 def test_nothing_is_due_twice_within_a_quarter_of_a_second() -> None:
     """Who looks a thousand times a second changes nothing."""
     told = Told(workers=0)

@@ -81,6 +81,15 @@ def test_jobs_begin_idle(jobs):
     assert jobs.held == jobs.removed == []
 
 
+def test_schedulers_that_number_their_jobs_alike(jobs):
+    """Jobs of two pools with the same number are two jobs, and each pool tells of its own."""
+    jobs.add(Submission(pool="slurm", cluster="7", count=2), 7)
+    assert jobs.apply(event(JobState.RUNNING), "slurm")
+    assert jobs.apply(event(JobState.HELD, proc=-1), "personal")
+    states = {worker: job.state for worker, job in jobs.by_worker.items()}
+    assert states == {5: JobState.HELD, 6: JobState.HELD, 7: JobState.RUNNING, 8: JobState.IDLE}
+
+
 def test_events_change_states(jobs):
     """Running, evicted, held with its reason, released, completed with its code."""
     assert jobs.apply(event(JobState.RUNNING, host="slot1@here"))

@@ -295,6 +295,7 @@ def status_record(one: Map, status: MapStatus) -> dict[str, Any]:
         "state": state_of(status),
         "function": known.get("function"),
         "pools": list(status.pools),
+        "by_pool": status.by_pool,
         "components": status.components,
         "counts": {name.value.lower(): count for name, count in status.counts.items()},
         "workers": status.workers,

@@ -41,6 +41,7 @@ def _damaged(tag: str, reason: str) -> dict[str, Any]:
         "state": "damaged",
         "function": None,
         "pools": [],
+        "by_pool": {},
         "components": None,
         "counts": {},
         "workers": {},
@@ -183,6 +184,7 @@ def status(*, tag: str, each: bool, watch: bool, as_json: bool, as_csv: bool) ->
 def _status_text(one: Map, each: bool) -> str:
     """How far a map is, in several lines; with `each`, the components by status."""
     from wingspan.maps import ComponentStatus
+    from wingspan.maps._several import told_by_pool
 
     seen, known = one.status(), facts(one)
     workers = ", ".join(f"{count:,} {state}" for state, count in seen.workers.items()) or "none"
@@ -191,6 +193,8 @@ def _status_text(one: Map, each: bool) -> str:
     ]
     lines += [f"  {name.value.lower():<10} {count:>11,}" for name, count in seen.counts.items() if count]
     lines.append(f"  workers    {workers} ({', '.join(seen.pools)})")
+    if seen.by_pool:
+        lines.append(f"  done by    {told_by_pool(seen.by_pool)}")
     lines.append(f"  runs in    {_environment(known)}")
     lines.append(f"  created    {when(known.get('created'))}")
     lines.append(f"  took       {lasting(seen.elapsed)}{'' if seen.is_done else ' so far'}")

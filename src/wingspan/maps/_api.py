@@ -19,14 +19,14 @@ from wingspan.maps._errors import InvalidInputs, TagExists, no_inputs
 from wingspan.maps._layered import Layered, check_options, plain
 from wingspan.maps._options import Options, default_options, option_names
 from wingspan.maps._tags import check_tag, read_tag
-from wingspan.maps._where import ready_pool, warm_up
+from wingspan.maps._where import ready_pool, several, warm_up
 from wingspan.pools import get_pool
 from wingspan.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from wingspan.maps._chain import Chain
     from wingspan.maps._map import Map
-    from wingspan.pools import Pool
+    from wingspan.maps._where import Where
     from wingspan.pools.following import Earlier
     from wingspan.pools.rehearsal import Rehearsal
 
@@ -39,7 +39,7 @@ def map(
     inputs: Iterable[Any],
     *more: Iterable[Any],
     tag: str | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
@@ -54,7 +54,7 @@ def map(
     inputs: Iterable[Any],
     *more: Iterable[Any],
     tag: str | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
@@ -68,7 +68,7 @@ def map(
     inputs: Iterable[Any],
     *more: Iterable[Any],
     tag: str | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
@@ -90,7 +90,8 @@ def map(
             the shortest ends the map. (`starmap` takes tuples of arguments, and fills up the shorter.)
         tag: Name of the map. None: one is made up, and `clean` removes the map.
         pool: ``"personal"``, ``"htcondor"``, ``"slurm"``, ``"local"``, or a `Pool`. None: ``wingspan doctor``
-            says which one is chosen, and why.
+            says which one is chosen, and why. A list of several: workers of all of them do the map together,
+            each pool with its own number of workers.
         options: What each worker gets; joined to the default options of the settings (`Options.merged`).
         exist_ok: If there is a map with this tag already, of the same function and inputs, answer that map
             with all its results, so that a script or a cell can be executed again. It keeps the pool and the
@@ -139,7 +140,7 @@ def starmap(
     kwargs: Iterable[Mapping[str, Any]] | None = None,
     *,
     tag: str | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
@@ -155,7 +156,7 @@ def starmap(
     kwargs: Iterable[Mapping[str, Any]] | None = None,
     *,
     tag: str | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
@@ -170,7 +171,7 @@ def starmap(
     kwargs: Iterable[Mapping[str, Any]] | None = None,
     *,
     tag: str | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
@@ -202,7 +203,7 @@ def _rehearsed(
     func: Callable[..., Any],
     inputs: Iterable[Any],
     call: str,
-    pool: str | Pool | None,
+    pool: Where,
     options: Options | None,
 ) -> Rehearsal:
     """The first component, executed here; no map is made."""
@@ -210,7 +211,11 @@ def _rehearsed(
 
     func, layers, pool = _layers(func, options, pool)
     return rehearse(
-        func, inputs, call=call, pool=pool, options=default_options(load_settings()).merged(*layers)
+        func,
+        inputs,
+        call=call,
+        pool=several(pool)[0],
+        options=default_options(load_settings()).merged(*layers),
     )
 
 
@@ -239,7 +244,7 @@ def reduce(
     outputs: Map,
     *,
     tag: str | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
     options: Options | None = None,
     exist_ok: bool = False,
 ) -> Map:
@@ -271,7 +276,7 @@ class MapBuilder(Builder["Map"]):
         self,
         func: Callable[..., Any],
         tag: str | None,
-        pool: str | Pool | None,
+        pool: Where,
         options: Options | None,
         exist_ok: bool = False,
         memo: bool | None = None,
@@ -297,7 +302,7 @@ def build_map(
     func: Callable[..., Any],
     *,
     tag: str | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
     options: Options | None = None,
     exist_ok: bool = False,
     memo: bool | None = None,
@@ -322,7 +327,7 @@ def _make(
     inputs: Iterable[Any],
     call: str,
     tag: str | None,
-    pool: str | Pool | None,
+    pool: Where,
     options: Options | None,
     exist_ok: bool,
     memo: bool | None = None,
@@ -341,6 +346,10 @@ def _make(
     if memo is not None:
         layers.append(Options(memo=memo))
     options = default_options(settings).merged(*layers)
+    where, *further = several(pool)
+    if further and (chain is not None or after is not None):
+        what = "a chain runs" if chain is not None else "a map that comes after others runs"
+        raise SettingsError(f"{what} in one pool, and several are named", hint=f"pool={where!r}")
     if tag is not None:
         check_tag(tag)
         if _is_used(settings, tag, exist_ok):
@@ -355,7 +364,7 @@ def _make(
     if not length_of(inputs):
         raise no_inputs()  # before a pool is started for nothing
     earlier = _earlier_ones(after)
-    warmed = None if earlier else warm_up(pool or settings.pool, options, inputs)
+    warmed = None if earlier else warm_up(where or settings.pool, options, inputs)
     try:
         from wingspan.maps._create import create
         from wingspan.maps._functions import pickle_function
@@ -363,8 +372,8 @@ def _make(
         function = pickle_function(func)  # a function that cannot travel is refused before a pool is started
         with default_progress() as progress:
             # A map whose workers are all external needs no pool.
-            external = options.workers == 0 and pool is None
-            chosen = get_pool("local") if external else ready_pool(pool, progress)
+            external = options.workers == 0 and where is None
+            chosen = get_pool("local") if external else ready_pool(where, progress)
             return create(
                 func,
                 function,
@@ -372,6 +381,7 @@ def _make(
                 call=call,
                 tag=tag,
                 pool=chosen,
+                further=[ready_pool(one, progress) for one in further],
                 options=options,
                 progress=progress,
                 chain=chain,
@@ -392,8 +402,8 @@ def _earlier_ones(after: object) -> tuple[Earlier, ...]:
 
 
 def _layers(
-    func: Any, options: Options | None, pool: str | Pool | None
-) -> tuple[Callable[..., Any], list[Options], str | Pool | None]:
+    func: Any, options: Options | None, pool: Where
+) -> tuple[Callable[..., Any], list[Options], Where]:
     """The plain function, the options that were given with it and with the call, and the pool.
 
     Raises:

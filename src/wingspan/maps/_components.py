@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import attrs
@@ -221,6 +223,16 @@ class Components:
         self._place = array("I", [0]) * n
         self._epoch: array[int] | None = None
         self._attempts: array[int] | None = None
+
+    def done_by(self) -> Counter[int]:
+        """How many components have a record that counts, by the number of the worker that wrote it."""
+        done: Counter[int] = Counter()
+        for place, count in Counter(compress(self._place, self._has_record())).items():
+            done[self.starts[self._names[self.places.files[place]]].number] += count
+        return done
+
+    def _has_record(self) -> Iterator[bool]:
+        return (state in (OUTPUT, ERROR) for state in self.state)
 
     # -- news ------------------------------------------------------------------------------------------------
 

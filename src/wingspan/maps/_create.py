@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import warnings
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.delivery.sent import SentEnvironment, environment_to_send
-from wingspan.errors import EnvironmentWarning, SettingsError
+from wingspan.errors import EnvironmentWarning, PoolError, SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._carried import (
     FixedFiles,
@@ -33,6 +34,7 @@ from wingspan.maps._needs import Asked, options_for, with_pilot
 from wingspan.maps._new_folder import create_map_folder
 from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
+from wingspan.maps._several import check_together
 from wingspan.maps._stored import forget_values, stored_values
 from wingspan.maps._tags import new_tag, write_tag
 from wingspan.maps._worker_job import check_largest, check_site, for_site, operations_of, resources_of
@@ -77,6 +79,7 @@ def create(
     pool: Pool,
     options: Options,
     progress: Progress,
+    further: Sequence[Pool] = (),
     opened: Opened | None = None,
     chain: Chain | None = None,
     after: Sequence[Earlier] = (),
@@ -92,6 +95,7 @@ def create(
         pool: Ready to take jobs.
         options: What each worker gets.
         progress: Hears of long work.
+        further: Other pools, ready as well, whose workers do the map together with those of `pool`.
         opened: More inputs come while it is at work; None: these are all.
         chain: What the inputs are taken from; None: `inputs` are the inputs.
         after: What must be done before its workers are submitted.
@@ -117,7 +121,10 @@ def create(
             f"the workers of this map {where}, so nobody here can submit them after others are done",
             hint="leave after out, and make the map then",
         )
-    check_pool(options, pool)
+    pools = (pool, *further)
+    check_together(pools)
+    for one in pools:
+        check_pool(options, one)
     asked = Asked(options, call)
     inputs = asked.reading(inputs)
     fixed = FixedFiles(
@@ -127,9 +134,11 @@ def create(
         inputs = with_component_files(inputs, options.component_input_files, fixed)
     inputs = check_remaps(inputs, options.output_remaps)
     make_places(options.output_remaps)
-    prepared = prepare_environment(options, pool, progress, holds_code=function.holds_code)
+    # What other machines can use, this one can, too.
+    others = next((one for one in pools if not one.runs_here), pool)
+    prepared = prepare_environment(options, others, progress, holds_code=function.holds_code)
     delivery = prepared[1] if prepared else None
-    info = _info_of(func, call, tag, pool, options, delivery)
+    info = _info_of(func, call, tag, pools, options, delivery)
     memo = None
     if options.memo and opened is None and chain is None:  # else the inputs are not here yet
         from wingspan.maps._memo import Memo
@@ -151,33 +160,38 @@ def create(
         ),
         archive=worker_zipapp(),
         workers=lambda count: (
-            opened.workers if opened else min(count, _planned_workers(options, pool, count))
+            opened.workers
+            if opened
+            else min(count, sum(_planned_workers(options, one, count) for one in pools))
         ),
         plan=lambda to_do, workers: (
             rounds.plan_for(rounds.INITIAL, range(coming.MOST), workers, 1)
             if opened
-            else _first_plan(asked, options, pool, to_do, workers)
+            else _first_plan(asked, options, pools, to_do, workers)
         ),
         fixed=fixed,
-        files=lambda: _files_of(function, fixed, options, pool),
+        files=lambda: _files_of(function, fixed, options, pools),
         memo=memo,
         values=values,
         progress=progress,
         before_it_is_in_place=lambda path, holds_code: _complete(path, holds_code, prepared, after),
     )
     tag = folder.info.tag
+    made = Map(folder)
     try:
         write_tag(tags_root(), tag, folder.info.id)
         folder.is_owned = opened is not None
         note_commit(folder.path, info.made_in)
-        made = Map(folder)
         if after:
             from wingspan.pools.following import Following
 
             Following(folder.path).carry(pool)
         elif pool.elsewhere or (options.workers != 0 and not (memo is not None and memo.is_complete)):
-            made._keeper.begin(pool)
+            made._keeper.begin(*pools)
     except BaseException:
+        if further:  # some of its jobs may be in a queue
+            with contextlib.suppress(PoolError):
+                made._keeper.remove_for_good("the map could not be made")
         remove_map_folder(folder.path, tag)
         forget_values(folder.info)
         raise
@@ -211,19 +225,20 @@ def check_pool(options: Options, pool: Pool) -> None:
 
 
 def _first_plan(
-    asked: Asked, options: Options, pool: Pool, to_do: Sequence[int], workers: int
+    asked: Asked, options: Options, pools: Sequence[Pool], to_do: Sequence[int], workers: int
 ) -> rounds.Plan:
     """What the first round does: components that are to be done, in groups that need the same."""
     groups = asked.groups(to_do)
     for needs, _ in groups:
-        check_pool(options_for(options, needs), pool)
+        for pool in pools:
+            check_pool(options_for(options, needs), pool)
     if options.pilot is not None and options.pilot < len(to_do):
         return with_pilot(
             groups or [({}, to_do)],
             to_do[: options.pilot],
             workers,
             options.block_size,
-            timed=pool.rewards_short_jobs,
+            timed=any(pool.rewards_short_jobs for pool in pools),
         )
     if not groups:
         return rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size)
@@ -234,7 +249,7 @@ def _info_of(
     func: Callable[..., Any],
     call: str,
     tag: str | None,
-    pool: Pool,
+    pools: Sequence[Pool],
     options: Options,
     delivery: Delivery | None,
 ) -> MapInfo:
@@ -247,7 +262,8 @@ def _info_of(
         transient=tag is None,
         function=function_name(func),
         call=call,
-        pool=pool.kind,
+        pool=pools[0].kind,
+        pools=[pool.kind for pool in pools[1:]],
         options=options.as_dict(),
         retries=options.retries,
         seed=int.from_bytes(os.urandom(16), "little") if options.seed is None else options.seed,
@@ -260,7 +276,9 @@ def _info_of(
         functions=2,  # its workers know what a round is that names another function
         needs=1,  # and one whose components need different things
         shares=True,
-        operations=operations_of(options, pool),
+        operations=min(
+            (one for pool in pools if (one := operations_of(options, pool)) is not None), default=None
+        ),
         unknown={"counts": True} if os.environ.get("WINGSPAN_COUNT_OPERATIONS") else {},
         code=describe(func),
         made_in=working_folder(),
@@ -270,14 +288,15 @@ def _info_of(
 
 
 def _files_of(
-    function: PickledFunction, fixed: FixedFiles, options: Options, pool: Pool
+    function: PickledFunction, fixed: FixedFiles, options: Options, pools: Sequence[Pool]
 ) -> dict[str, Any] | None:
     """What ``map.json`` says of files (see `MapInfo`).
 
     Raises:
         InvalidInputs: One of them is larger than the site allows.
     """
-    check_largest(options, pool, *function.files.largest)
+    for pool in pools:
+        check_largest(options, pool, *function.files.largest)
     if not (
         function.files
         or options.output_remaps

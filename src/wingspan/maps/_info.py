@@ -37,6 +37,7 @@ class MapInfo:
         function: What the function is called.
         call: ``"map"`` or ``"starmap"``; of a chain also ``"joined"`` or ``"reduce"``.
         pool: Kind of the pool that it was made for.
+        pools: Kinds of further pools whose workers do it as well.
         options: See `Options.from_dict`.
         retries: How often a component that failed is tried again.
         interpreter: The Python of the session that made it; see `wingspan.worker.compatibility`.
@@ -79,6 +80,7 @@ class MapInfo:
     function: str
     call: str
     pool: str
+    pools: tuple[str, ...] = attrs.field(default=(), converter=_names)
     options: Mapping[str, Any]
     retries: int = 0
     interpreter: Mapping[str, Any]

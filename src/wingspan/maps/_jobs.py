@@ -53,32 +53,43 @@ class Jobs:
 
     def __init__(self) -> None:
         self.by_worker: dict[int, Job] = {}
-        self._by_id: dict[tuple[str, int], Job] = {}
-        self._early: list[JobEvent] = []
+        #: By pool, submission and number in that: two schedulers may both count from 1.
+        self._by_id: dict[tuple[str, str, int], Job] = {}
+        self._pools: dict[str, None] = {}
+        self._early: list[tuple[JobEvent, str | None]] = []
 
     def add(self, submission: Submission, first: int) -> None:
         """Jobs were submitted; their workers are numbered from `first`."""
+        pool, cluster = submission.pool, submission.cluster
+        self._pools[pool] = None
         for process in range(submission.count):
-            if (submission.cluster, process) not in self._by_id:
-                job = Job(worker=first + process, pool=submission.pool, cluster=submission.cluster)
-                self._by_id[(submission.cluster, process)] = self.by_worker[job.worker] = job
+            if (pool, cluster, process) not in self._by_id:
+                job = Job(worker=first + process, pool=pool, cluster=cluster)
+                self._by_id[(pool, cluster, process)] = self.by_worker[job.worker] = job
         # A job's first events may be read before its submitter has written down the submission.
         early, self._early = self._early, []
-        for event in early:
-            self.apply(event)
+        for event, told_by in early:
+            self.apply(event, told_by)
 
-    def apply(self, event: JobEvent) -> bool:
-        """Take in an event; True if anything is different now. Events of unknown jobs wait for `add`."""
+    def apply(self, event: JobEvent, pool: str | None = None) -> bool:
+        """Take in an event; True if anything is different now. Events of unknown jobs wait for `add`.
+
+        Args:
+            event: What happened.
+            pool: Kind of the pool that tells it; None: the job may be in any.
+        """
+        pools = list(self._pools) if pool is None else [pool]
         if event.proc < 0:
             jobs = [
                 job
-                for (cluster, _), job in self._by_id.items()
-                if cluster == event.cluster and not job.state.is_final
+                for (kind, cluster, _), job in self._by_id.items()
+                if cluster == event.cluster and kind in pools and not job.state.is_final
             ]
         else:
-            job = self._by_id.get((event.cluster, event.proc))
+            ids = ((kind, event.cluster, event.proc) for kind in pools)
+            job = next((self._by_id[one] for one in ids if one in self._by_id), None)
             if job is None:
-                self._early.append(event)
+                self._early.append((event, pool))
                 return False
             jobs = [job]
         changed = [self._change(job, event) for job in jobs]
@@ -104,9 +115,9 @@ class Jobs:
         job.host = event.host or job.host
         return True
 
-    def apply_all(self, events: Iterable[JobEvent]) -> bool:
-        """Take in several events."""
-        changed = [self.apply(event) for event in events]
+    def apply_all(self, events: Iterable[JobEvent], pool: str | None = None) -> bool:
+        """Take in several events, all told by one pool."""
+        changed = [self.apply(event, pool) for event in events]
         return any(changed)
 
     def counts(self) -> Counter[JobState]:

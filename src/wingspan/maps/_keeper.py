@@ -34,6 +34,7 @@ from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._kept import forget_checkpoints
 from wingspan.maps._losses import write_losses
 from wingspan.maps._results import Results
+from wingspan.maps._several import for_all, stopped_pools
 from wingspan.maps._shares import forget
 from wingspan.pools import Action, JobEvent, JobWatcher, Pool
 from wingspan.pools.submissions import by_pool
@@ -123,33 +124,28 @@ class Keeper(Follows, Here):
                     pool = self._pools[kind] = self._pool(kind)
                     self._follow(ev.PoolKnown(kind, pool.ends_held_jobs))
                     self._watchers[kind] = pool.watch(submissions, self.folder.path)
-        told = [list(watcher.poll()) for watcher in self._watchers.values()]
+        told: list[tuple[list[JobEvent], str | None]] = [
+            (list(watcher.poll()), kind) for kind, watcher in self._watchers.items()
+        ]
         if not any(self._pools[kind].writes_log for kind in self._watchers):
-            told.append(self._external.poll())
+            told.append((self._external.poll(), None))
         changed = False
-        for events in told:
+        for events, told_by in told:
             self._external.take(events, self.state.entries)
             if events:
-                changed = self._take(events) or changed
+                changed = self._take(events, told_by) or changed
         if self.state.ended_by_holds:
             self._read_deeds()  # other workers may have taken their places
         return changed
 
-    def _take(self, events: Iterable[JobEvent]) -> bool:
+    def _take(self, events: Iterable[JobEvent], kind: str | None) -> bool:
         """Take in what a pool says of jobs; True if anything is different now."""
-        self._follow(ev.JobsTold(tuple(events)))
+        self._follow(ev.JobsTold(tuple(events), kind))
         return self.state.changed
 
     def stopped_pools(self) -> dict[str, str]:
         """Pools that have jobs of the map and do not run, and what to do about each."""
-        kinds = {job.pool for job in self.jobs.live()}
-        told = {}
-        for kind in kinds:
-            with contextlib.suppress(PoolError):
-                unavailable_reason = self._pool(kind).unavailable_reason()
-                if unavailable_reason is not None:
-                    told[kind] = unavailable_reason
-        return told
+        return stopped_pools({job.pool for job in self.jobs.live()}, self._pool)
 
     def waiting(self) -> str | None:
         """Why workers do not get on, in the words of their pools.
@@ -171,8 +167,7 @@ class Keeper(Follows, Here):
     def ask(self) -> None:
         """Ask the schedulers about all jobs, once."""
         with self.lock:
-            for watcher in self._watchers.values():
-                self._take(watcher.ask())
+            for_all(self._watchers.items(), lambda one: self._take(one[1].ask(), one[0]), any_will_do=True)
 
     def at_work(self) -> set[int]:
         """Components that workers are at, as far as they have said so."""
@@ -217,6 +212,8 @@ class Keeper(Follows, Here):
         if self.state.is_due(now):
             with self.lock:
                 self._read_deeds()
+                if self.folder.info.pools:
+                    self._follow(ev.PoolsStopped(frozenset(self.stopped_pools())))
                 self._follow(ev.Due(now))
 
     def tidy(self) -> None:
@@ -262,8 +259,7 @@ class Keeper(Follows, Here):
             self.ask()
 
     def _do_revive(self, _: ev.Revive) -> None:
-        for kind in self._watchers:
-            self._pool(kind).revive()
+        for_all(self._watchers, lambda kind: self._pool(kind).revive(), any_will_do=True)
 
     def _do_explain(self, question: ev.Explain) -> None:
         self._explain(
@@ -325,8 +321,10 @@ class Keeper(Follows, Here):
 
     def _do_act(self, request: ev.Act) -> ev.Event | None:
         try:
-            for kind, submissions in by_pool(request.entries).items():
-                self._pool(kind).act(request.action, submissions, self.folder.path, request.reason)
+            for_all(
+                by_pool(request.entries).items(),
+                lambda one: self._pool(one[0]).act(request.action, one[1], self.folder.path, request.reason),
+            )
         except PoolError:
             if not request.is_tidying:
                 raise
@@ -444,7 +442,7 @@ class Keeper(Follows, Here):
                 # What was known before is too old: a worker that was held a moment ago would not be replaced.
                 for kind, watcher in self._watchers.items():
                     if self.state.ends_when_held(kind):
-                        self._take(watcher.ask())
+                        self._take(watcher.ask(), kind)
             self._read_deeds()
             self._follow(ev.Wanted(action, reason))
 

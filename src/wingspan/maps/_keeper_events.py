@@ -117,9 +117,16 @@ class DeedsRead(_Value):
 
 
 class JobsTold(_Value):
-    """What pools say of jobs."""
+    """What a pool of this kind says of its jobs; None: it is not known which pool says it."""
 
     events: tuple[JobEvent, ...]
+    pool: str | None = None
+
+
+class PoolsStopped(_Value):
+    """Of the pools of a map that has several, these do not run now."""
+
+    kinds: frozenset[str]
 
 
 class Looked(_Value):
@@ -208,6 +215,7 @@ class Acted(_Value):
 Event: TypeAlias = (
     SubmissionsRead
     | PoolKnown
+    | PoolsStopped
     | DeedsRead
     | JobsTold
     | Looked

@@ -82,6 +82,7 @@ class KeeperState(Answers):
         self.repaired: set[str] = set()
         self.tidied = False
         self._ends_held_jobs: set[str] = set()
+        self._stopped: frozenset[str] = frozenset()
         self._deeds, self._last_deeds = _EMPTY, _EMPTY
         self._next_reconcile = 0.0
         self._ask_after = ASK_AFTER_SECONDS
@@ -162,13 +163,21 @@ class KeeperState(Answers):
             self._ends_held_jobs.add(event.kind)
         return iter(())
 
+    def _pools_stopped(self, event: ev.PoolsStopped) -> Iterator[ev.Instruction]:
+        self._stopped = event.kinds
+        return iter(())
+
+    def _live(self) -> list[Job]:
+        """Jobs that may do something: those of a pool that is stopped wait until its owner starts it."""
+        return [job for job in self.jobs.live() if job.pool not in self._stopped]
+
     def _deeds_read(self, event: ev.DeedsRead) -> Iterator[ev.Instruction]:
         self._deeds, self._last_deeds = event.clusters, event.last
         self._end_replaced()
         return iter(())
 
     def _jobs_told(self, event: ev.JobsTold) -> Iterator[ev.Instruction]:
-        self.changed = self.jobs.apply_all(event.events)
+        self.changed = self.jobs.apply_all(event.events, event.pool)
         self._end_replaced()
         self._see_who_is_left()
         return iter(())
@@ -185,7 +194,7 @@ class KeeperState(Answers):
                 job.state = JobState.COMPLETED
 
     def _see_who_is_left(self) -> None:
-        if self._gone_since is not None and self.jobs.live():
+        if self._gone_since is not None and self._live():
             self._gone_since = None
 
     def _looked(self, event: ev.Looked) -> Iterator[ev.Instruction]:
@@ -221,7 +230,7 @@ class KeeperState(Answers):
         if (refused := self.refusal()) is not None:
             yield refused
             return
-        live = self.jobs.live()
+        live = self._live()
         if now - self.last_news > self._ask_after:
             self.last_news = now
             self._ask_after = min(ASK_AT_MOST_EVERY, 2 * self._ask_after)
@@ -298,7 +307,7 @@ class KeeperState(Answers):
     def _external_seen(self, event: ev.ExternalSeen) -> Iterator[ev.Instruction]:
         """No job is left, and not everything is done: wait a moment for records on their way, then start
         others."""
-        if event.count or self.jobs.live():
+        if event.count or self._live():
             return  # external workers repair among themselves what one has lost
         if self._gone_since is None:
             self._gone_since = event.now
@@ -339,7 +348,11 @@ class KeeperState(Answers):
 
     def _go_on(self) -> Iterator[ev.Instruction]:
         clusters = {entry.cluster for entry in self.entries[-1:]}
-        newest = [job for job in self.jobs.by_worker.values() if job.cluster in clusters]
+        newest = [
+            job
+            for job in self.jobs.by_worker.values()
+            if job.cluster in clusters and job.pool == self.entries[-1].pool
+        ]
         by_owner = bool(newest) and all(map(self.stopped_by_owner, newest))
         self._gone_since = None
         yield ev.ReadClaims(None, rounds.RESUME if by_owner else rounds.REPAIR)
@@ -432,7 +445,7 @@ class KeeperState(Answers):
         assert all(job.worker == worker for worker, job in jobs.items())
         assert self.repaired <= self.components.starts.keys(), "repaired what never began"
         assert not self.tidied or self.finished, "tidied, and not complete"
-        assert self._gone_since is None or not self.jobs.live(), "nobody is left, and somebody is"
+        assert self._gone_since is None or not self._live(), "nobody is left, and somebody is"
         assert ASK_AFTER_SECONDS <= self._ask_after <= max(ASK_AT_MOST_EVERY, ASK_AFTER_SECONDS)
         assert 0 <= self._fruitless <= MAX_FRUITLESS + self._silent_ends
 
@@ -440,6 +453,7 @@ class KeeperState(Answers):
 _HANDLERS: dict[type[Any], Callable[[KeeperState, Any], Iterator[ev.Instruction]]] = {
     ev.SubmissionsRead: KeeperState._submissions_read,
     ev.PoolKnown: KeeperState._pool_known,
+    ev.PoolsStopped: KeeperState._pools_stopped,
     ev.DeedsRead: KeeperState._deeds_read,
     ev.JobsTold: KeeperState._jobs_told,
     ev.Looked: KeeperState._looked,

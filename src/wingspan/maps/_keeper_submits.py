@@ -23,6 +23,7 @@ from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._needs import largest, options_for
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
+from wingspan.maps._several import on_each
 from wingspan.maps._shares import NOTE, NOTE_SPOOLED, Way, assign, check, release, way_of, write
 from wingspan.maps._unserved import unfinished_groups, unserved
 from wingspan.maps._worker_job import worker_job
@@ -72,8 +73,13 @@ class Submits:
 
     # -- workers ---------------------------------------------------------------------------------------------
 
-    def begin(self, pool: Pool) -> None:
-        """Submit the first workers of a map that was just made."""
+    def begin(self, pool: Pool, *further: Pool) -> None:
+        """Submit the first workers of a map that was just made, to each of these pools."""
+        if further:
+            self.results.poll()
+            for one in (pool, *further):
+                self.add_workers(None, one)
+            return
         if self.folder.info.format < FORMAT_WITH_PARTS:
             self.add_workers(self.folder.info.workers, pool)
             return
@@ -101,13 +107,22 @@ class Submits:
 
         Args:
             count: How many.
-            pool: Where; None: the map's own.
+            pool: Where; None: the map's own. Of several pools each gets as many as suit what is unfinished,
+                and `count` workers go to the first one that takes them.
             for_held: They take the place of held ones.
             for_unserved: Only for components that no worker is there for.
             needs: Only for components that need this.
         """
         if count is None and self.options.workers == 0:
             return 0
+        if pool is None and self.folder.info.pools:
+
+            def add(kind: str) -> int:
+                return self.add_workers(
+                    count, self._pool(kind), for_held=for_held, for_unserved=for_unserved, needs=needs
+                )
+
+            return on_each(self.folder, add, once=count is not None)
         pool = pool or self._pool(self.folder.info.pool)
         pool.make_ready()
         if any(plan.has_needs for plan in self.results.plans.values()):

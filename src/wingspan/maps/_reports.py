@@ -11,6 +11,7 @@ from wingspan.maps._errors import ComponentError, MapError
 from wingspan.maps._external import HINT
 from wingspan.maps._files import told_of_left
 from wingspan.maps._outputs import Outputs
+from wingspan.maps._several import done_by_pool
 from wingspan.maps._status import ComponentStatus, Hold, MapStatus
 from wingspan.maps._streams import Streams
 from wingspan.maps._stuck import check_it_can_go_on
@@ -102,6 +103,7 @@ class Reports(Outputs):
             counts=self._counts(),
             workers=workers,
             pools=pools or (self._folder.info.pool,),
+            by_pool=done_by_pool(keeper.jobs, keeper.results),
             cancelled=len(keeper.results.cancelled),
             message="\n".join(self._messages(external)) or None,
             elapsed=max(

@@ -138,7 +138,7 @@ class SshKeeper(Keeper):
 
     # -- doing something about it ----------------------------------------------------------------------------
 
-    def begin(self, pool: Pool) -> None:
+    def begin(self, pool: Pool, *further: Pool) -> None:
         """Send the map, and have its first workers submitted."""
         moved = (self.folder.info.files or {}).get("moved") or {}
         self._mirror.send({name: Path(source) for source, name in moved.items()})

@@ -7,6 +7,7 @@ import enum
 import attrs
 
 from wingspan._words import counted
+from wingspan.maps._several import told_by_pool
 
 __all__ = ["ComponentStatus", "Hold", "MapStatus"]
 
@@ -51,6 +52,7 @@ class MapStatus:
         counts: Components by status; all statuses are there.
         workers: Jobs by state, such as ``{"running": 4}``.
         pools: Kinds of the pools that work on it.
+        by_pool: How many components the workers of each pool have done, if there are several pools.
         cancelled: How many components their owner has cancelled; they are counted as removed.
         message: What keeps it, with the next step; None when nothing does.
         elapsed: Seconds from when it was made until its last component ended, or until now.
@@ -64,6 +66,7 @@ class MapStatus:
     counts: dict[ComponentStatus, int]
     workers: dict[str, int]
     pools: tuple[str, ...]
+    by_pool: dict[str, int] = attrs.field(factory=dict)
     cancelled: int = 0
     message: str | None = None
     elapsed: float = 0.0
@@ -84,6 +87,8 @@ class MapStatus:
         text = (
             f"map {self.tag}: {counted(self.components, 'component')}: {', '.join(parts)}; workers: {workers}"
         )
+        if self.by_pool:
+            text += f"; done by: {told_by_pool(self.by_pool)}"
         return "\n".join([text, *self.notes, *([self.message] if self.message else [])])
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from wingspan._words import counted, lasting, moment, sized
 from wingspan.errors import WingspanError
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._pickled import Pickled
+from wingspan.maps._several import done_by_pool, told_by_pool
 from wingspan.maps._status import ComponentStatus, MapStatus
 from wingspan.pools.times import times_of_jobs
 from wingspan.views._cells import StateGrid, measure_cells
@@ -230,6 +231,8 @@ class MapSource:
         facts = [("made", moment(info.created)), ("function", info.function)]
         if info.environment:
             facts.append(("environment", str(info.environment.get("name") or "locked")))
+        if by_pool := done_by_pool(self._map._keeper.jobs, results):
+            facts.append(("pools", told_by_pool(by_pool)))
         facts += [("requests", note) for note in self._map._folder.notes()]
         return Report(
             view=view,

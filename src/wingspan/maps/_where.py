@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wingspan._words import notice
-from wingspan.errors import WingspanError
+from wingspan.errors import SettingsError, WingspanError
 from wingspan.maps._calls import length_of
 from wingspan.maps._options import Options
 from wingspan.pools import choose_pool, get_pool, refuse_computation_here
@@ -15,9 +15,34 @@ if TYPE_CHECKING:
     from wingspan.pools import Pool
     from wingspan.progress import Progress
 
-__all__ = ["ready_pool", "warm_up"]
+__all__ = ["Where", "ready_pool", "several", "warm_up"]
+
+#: What ``pool=`` of a map takes: a pool or its name, several of these, or None, for one that is chosen.
+Where: TypeAlias = "str | Pool | Sequence[str | Pool] | None"
 
 _told: set[str] = set()
+
+
+def several(pool: Where) -> list[str | Pool | None]:
+    """The pools that are meant, one at least.
+
+    Raises:
+        SettingsError: The list is empty, or has two pools of a kind: a map tells them apart by their kinds.
+
+    >>> several("local"), several(["local", "slurm"])
+    (['local'], ['local', 'slurm'])
+    """
+    if pool is None or isinstance(pool, str) or not isinstance(pool, Sequence):
+        return [pool]
+    kinds = [one if isinstance(one, str) else one.kind for one in pool]
+    if not kinds:
+        raise SettingsError("pool=[] names no pool", hint='pool=["personal", "slurm"], or leave pool out')
+    twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
+    if twice is not None:
+        raise SettingsError(
+            f"the pool {twice!r} is named twice", hint="name each once; Options(workers=…) says how many"
+        )
+    return list(pool)
 
 
 def warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) -> Pool | None:
@@ -35,7 +60,6 @@ def warm_up(pool: str | Pool | None, options: Options, inputs: Iterable[Any]) ->
 
     pool.warm_up(worker_zipapp(), options.workers or length_of(inputs))
     return pool
-
 
 
 def ready_pool(pool: str | Pool | None, progress: Progress) -> Pool:
