@@ -103,6 +103,12 @@ def test_another_file_than_the_digest_is_of(https_server: HttpsServer) -> None:
             b'[profile.a.every.attributes]\n"MY.Cmd" = "/bin/x"\n',
             "sets MY.Cmd",
         ),
+        ("https://{host}/x#sha256={digest}", b'[profile.a.sbatch]\nwrap = "x"\n', "sets wrap"),
+        (
+            "https://{host}/x#sha256={digest}",
+            b'[profile.a.every.submit]\n"a = 1\\nexecutable" = "x"\n',
+            "is no name of a command",
+        ),
         ("https://{host}/x#sha256={digest}", b" " * ((1 << 20) + 1), "larger than 1 MiB"),
     ],
 )

@@ -39,7 +39,8 @@ _RESERVED = frozenset(
     tool_daemon_cmd transfer_executable transfer_input_files transfer_output_files transfer_output_remaps
     transfer_plugins universe use_oauth_services userlog when_to_transfer_output x509userproxy
     public_input_files common_input_catalogs cmd in out err jobuniverse transferinput transferoutput
-    transferoutputremaps starterlog shell executable_args""".split()
+    transferoutputremaps starterlog shell executable_args wrap export export-file export_file chdir uid gid
+    get-user-env get_user_env container bbf bcast prolog epilog task-prolog task_prolog""".split()
 )
 
 
@@ -297,6 +298,11 @@ def _only_table(data: bytes, url: str) -> tuple[str, dict[str, Any]]:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not isinstance(table, Mapping):
         raise SettingsError(f"{shown}: {name!r} is no name of a profile", hint="letters, digits and -")
     for where, command in _commands(table):
+        if not re.fullmatch(r"\+?[A-Za-z_][A-Za-z0-9_.-]*", command):
+            raise SettingsError(
+                f"{shown}: {command!r} ({where}) is no name of a command or an attribute",
+                hint="tell the site",
+            )
         # The same names as attributes of the job (MY.Cmd) would be the same thing.
         if command.lower().removeprefix("my.").lstrip("+") in _RESERVED:
             raise SettingsError(

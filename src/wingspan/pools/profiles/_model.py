@@ -182,8 +182,8 @@ class Profile:
         only_submit_from: Folders of which one has to be around a folder that jobs are submitted from, each
             with the reason.
         page: Address of the page that people are sent to.
-        staging: Folder for large files, with ``{user}``, ``{letter}`` (its first) and ``{host}`` (the access
-            point's, short).
+        staging: Folder for large files, with ``{user}``, ``{letter}`` (its first), ``{host}`` (the access
+            point's, short) and ``{home}``.
         transfer_host: The machine through which alone files get into `staging`; None: any access point.
         limits: From which sizes on it wants files to come another way.
         queue: How many jobs it takes.
@@ -236,7 +236,8 @@ class Profile:
         if self.staging is None:
             return None
         short = (host or socket.gethostname()).split(".")[0]
-        return self.staging.format(user=user, letter=user[:1], host=short)
+        home = os.path.expanduser(f"~{user}")  # noqa: PTH111 - who is not known here stays as it is
+        return self.staging.format(user=user, letter=user[:1], host=short, home=home)
 
     def is_access_point(self, host: str | None = None) -> bool:
         """This machine is one that many people share to submit from, and this process is not a job on it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -168,23 +169,36 @@ def _accounting(reader: _Reader) -> AccountingRules | None:
 
 
 _QUOTA_WAYS = ("quota", "lfs", "get_quotas", "fs", "statvfs")
-_PLACES = {"home": "", "user": "", "letter": "", "host": ""}
+_PLACES = frozenset({"home", "user", "letter", "host"})
+
+
+def _place(reader: _Reader, key: str) -> str | None:
+    """A folder with names in braces."""
+    text = reader.take(key, str)
+    if text is None:
+        return None
+    try:
+        fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(text)]
+    except ValueError:
+        fields = [("{", "", None)]
+    if any(
+        name is not None and (name not in _PLACES or spec or conversion) for name, spec, conversion in fields
+    ):
+        reader.table[key] = text
+        raise reader.fail(key, "a folder, with {home}, {user}, {letter} or {host} in it,")
+    return str(text)
 
 
 def _quota(name: str, reader: _Reader) -> Quota:
     _origin(reader)
-    folder, ask = reader.table.get("folder"), reader.table.get("ask", "statvfs")
-    if ask not in _QUOTA_WAYS:
+    if reader.table.get("ask", "statvfs") not in _QUOTA_WAYS:
         raise reader.fail("ask", f"one of {', '.join(_QUOTA_WAYS)}")
-    try:
-        if not isinstance(folder, str):
-            raise ValueError
-        folder.format_map(_PLACES)
-    except (ValueError, LookupError, AttributeError):
-        raise reader.fail("folder", "a folder, with {home}, {user}, {letter} or {host} in it,") from None
+    folder = _place(reader, "folder")
+    if folder is None:
+        raise reader.fail("folder", "a folder")
     quota = Quota(
         name=name,
-        folder=reader.take("folder", str),
+        folder=folder,
         size=reader.measure("size", _BYTES),
         items=_count(reader, "items"),
         ask=reader.take("ask", str, "statvfs"),
@@ -278,7 +292,7 @@ def read_profile(name: str, table: object, origin: str = "shipped") -> Profile:
         no_submit_from=_flat(reader, "no_submit_from", (str,)),
         only_submit_from=_flat(reader, "only_submit_from", (str,)),
         page=reader.take("page", str),
-        staging=reader.take("staging", str),
+        staging=_place(reader, "staging"),
         transfer_host=reader.take("transfer_host", str),
         operations=_operations(reader),
         limits=SizeLimits(
