@@ -28,7 +28,7 @@ from wingspan.maps._simulated import Counting, InMemory, Memory, simulate
 from wingspan.pools import JobState, Pool
 from wingspan.worker import rounds
 
-__all__ = ["Load", "measure_load", "simulate_load", "slots_of"]
+__all__ = ["Load", "counted_requests", "measure_load", "simulate_load", "slots_of"]
 
 #: Blocks of each worker: of a measured map, whose components sleep, and of a simulated one, as maps have
 #: them.
@@ -159,7 +159,7 @@ def measure_load(pool: Pool, workers: int, seconds: float = 20.0) -> Load:
 
     pause = seconds / _BLOCKS
     options = Options(workers=workers, block_size=1, custom={"WingspanBench": True}, memo=False)
-    with _counted_requests() as requests, _counting_workers(), _Shadows() as shadows:
+    with counted_requests() as requests, _counting_workers(), _Shadows() as shadows:
         begin = time.monotonic()
         m = make_map(time.sleep, [pause] * (workers * _BLOCKS), pool=pool, options=options)
         try:
@@ -250,7 +250,7 @@ def _counting_workers() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _counted_requests() -> Iterator[Counter[str]]:
+def counted_requests() -> Iterator[Counter[str]]:
     """Requests of this process to schedds and collectors, by name."""
     counts: Counter[str] = Counter()
     try:

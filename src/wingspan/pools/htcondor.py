@@ -47,6 +47,8 @@ __all__ = ["HTCondorPool", "PersonalHTCondorPool"]
 DEFAULT_WORKERS = 1000
 #: JobStatus of jobs that are on a machine: running, transferring output, suspended.
 _ON_MACHINE = frozenset({2, 6, 7})
+#: A schedd that has answered is not asked again for so long whether it is there (s).
+_ANSWER_SECONDS = 5.0
 _WHOLE_SLOTS = 'SlotType =!= "Dynamic"'
 
 
@@ -57,6 +59,7 @@ class HTCondorPool(PlainPool):
     #: Workers can only reach the folder of their map. On a pool of one person they go on to the next map.
     limits_access = True
     transport = "chirp"
+    _answers_until = 0.0
     shares_files = False
     moves_files = True
     writes_log = True
@@ -96,7 +99,12 @@ class HTCondorPool(PlainPool):
         return PoolUnavailable(
             f"the schedd of the {self.kind} pool does not answer: {error}",
             hint=expired_tokens()
-            or "wingspan doctor says which pool is used and why; wingspan pool start starts the personal one",
+            or "wingspan doctor says which pool is used and why; "
+            + (
+                "wingspan pool start starts the personal one"
+                if self.own
+                else "the access point may be busy or going down: try again in some minutes. Jobs go on meanwhile"
+            ),
         )
 
     def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> list[ClassAd]:
@@ -130,7 +138,16 @@ class HTCondorPool(PlainPool):
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """See that the schedd answers."""
         with self._schedd() as schedd:
+            self._see_that_it_answers(schedd, at_once=True)
+
+    def _see_that_it_answers(self, schedd: Schedd, *, at_once: bool = False) -> None:
+        """Ask the schedd something that costs nothing. The bindings wait for ever for a schedd that falls
+        silent
+        while it takes jobs; for an answer to this they wait some twenty seconds.
+        """
+        if at_once or time.monotonic() > self._answers_until:
             schedd.query("false", ["ClusterId"])
+        self._answers_until = time.monotonic() + _ANSWER_SECONDS
 
     def default_workers(self, count: int) -> int:
         return max(1, min(count, DEFAULT_WORKERS))
@@ -158,6 +175,7 @@ class HTCondorPool(PlainPool):
                     hint="see what Options(submit=…, requirements=…, custom=…) and the site profile add to it",
                 ) from error
             issue_credentials(description)
+            self._see_that_it_answers(schedd)
             try:
                 result = self._queue(schedd, description)
             except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
