@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wingspan.jobs import JobDescription
 from wingspan.pools.analysis import analyse, parts_of, projection_for
+from wingspan.pools.matching import why_no_machine
 
 pytestmark = pytest.mark.htcondor
 
@@ -90,6 +92,19 @@ def test_machines_that_could_run_it_are_counted() -> None:
     assert (found.machines, found.fitting, found.free) == (3, 2, 0)
     assert found.text() == ": 2 of 3 machines could run it, and other jobs have them"
     assert analyse(job(), [*pool, machine("d")]).free == 1
+
+
+def test_what_no_machine_is_is_named_before_a_job_is_submitted() -> None:
+    """Of the requirements the error names those that none fulfils."""
+    wanted = JobDescription(
+        name="x",
+        executable="y",
+        requirements='(TARGET.OpSys == "LINUX") && (TARGET.Microarch >= "x86_64-v9")',
+    )
+    told = why_no_machine(wanted, [machine("a", Microarch='"x86_64-v3"')])
+    assert told is not None
+    assert told[0].endswith(': none has Microarch >= "x86_64-v9"')
+    assert why_no_machine(wanted, [machine("a", Microarch='"x86_64-v9"')]) is None
 
 
 def test_only_what_is_needed_is_asked_of_a_collector() -> None:

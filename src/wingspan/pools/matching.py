@@ -69,11 +69,20 @@ def why_no_machine(job: JobDescription, slots: Iterable[Mapping[str, Any]]) -> t
     if job.requirements:
         import classad2
 
-        wish = classad2.ClassAd()
-        wish["Requirements"] = classad2.ExprTree(job.requirements)
-        if not any(machine.matches(wish) for machine in machines if isinstance(machine, classad2.ClassAd)):
+        from wingspan.pools.analysis import parts_of
+
+        ads = [machine for machine in machines if isinstance(machine, classad2.ClassAd)]
+
+        def fulfil(expression: str) -> bool:
+            wish = classad2.ClassAd()
+            wish["Requirements"] = classad2.ExprTree(expression)
+            return any(ad.matches(wish) for ad in ads)
+
+        if not fulfil(job.requirements):
+            lacking = " and ".join(part for part in parts_of(job.requirements) if not fulfil(part))
             return (
-                f"no machine of the pool fulfils the requirements {job.requirements!r}",
+                f"no machine of the pool fulfils the requirements {job.requirements!r}"
+                + (f": none has {lacking.replace('TARGET.', '')}" if lacking else ""),
                 "condor_status -long (wingspan pool run condor_status -long) shows what machines say of themselves",
             )
     return None

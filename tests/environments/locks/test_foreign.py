@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from wingspan.delivery.bundle_source import processor_requirement
-from wingspan.environments import Workspace, derive_needs, load_environment
+from wingspan.delivery.prepare import prepare
+from wingspan.environments import Environment, Workspace, derive_needs, load_environment
 from wingspan.environments.bundles.packages.fetch import fetch_packages
 from wingspan.environments.errors import LockOutdated, ManifestInvalid
+from wingspan.jobs import Resources, with_needs
 
 CHANNEL = "https://conda.example.org/main"
 SHA = "cafebabe" * 8
@@ -388,6 +390,9 @@ def test_a_platform_that_declares_processor_and_gpu(write_workspace: Write) -> N
     )
     needs = derive_needs(load_environment(folder), caches=())
     assert (needs.microarch_min, needs.gpu_capability_min) == ("x86_64-v3", "8.6")
+    _, delivery = prepare(Environment(folder), gpus=True, pool=None, build=False)
+    assert delivery.machine_requirements == '(TARGET.Microarch >= "x86_64-v3")'
+    assert with_needs(Resources(gpus=1), delivery.needs).gpus_minimum_capability == 8.6
 
 
 @pytest.mark.parametrize(
