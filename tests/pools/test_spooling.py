@@ -2,77 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import wingspan
-from _engines import disk
+from _far_schedd import FarSchedd, schedd_elsewhere
 from _own_folders import data_dir
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolUnavailable, SettingsError
-from wingspan.pools.personal import PersonalPool
 
 __all__ = ["data_dir"]
 
-#: Started where the folders of tests are hidden; clients prove who they are by a token.
-_STARTS = """
-import sys
-from wingspan.pools.personal import PersonalPool
-PersonalPool(sys.argv[1], cpus=2, settings={"SEC_DEFAULT_AUTHENTICATION_METHODS": "FS, IDTOKENS"}).start()
-"""
-
 
 @pytest.fixture(scope="module")
-def far_schedd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, Path]]:
-    """The name of a pool whose daemons see no folder of a test, the configuration of its clients, and a
-    folder that both see."""
-    space = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+def far_schedd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarSchedd]:
+    """A schedd that sees no folder of a test."""
     hidden = tmp_path_factory.getbasetemp()
-    hide = f"mount -t tmpfs none {hidden}"
-    if subprocess.run([*space, "sh", "-c", hide], capture_output=True, check=False).returncode:
-        pytest.skip("no mount namespaces here")
-    folder = Path(tempfile.mkdtemp(prefix="wingspan-far-", dir=disk()))
-    pool = PersonalPool(folder)
-    words = [sys.executable, "-c", _STARTS, str(folder)]
-    try:
-        subprocess.run([*space, "sh", "-c", f'{hide} && exec "$@"', "sh", *words], check=True)
-        environment = {**os.environ, **pool.environment()}
-        name = _said(folder / "log/.schedd_address", "Name")
-        collector = _said(folder / "condor_config", "COLLECTOR_HOST")
-        token = subprocess.run(
-            ["condor_token_create", "-identity", name], env=environment, check=True, capture_output=True
-        ).stdout
-        client = tmp_path_factory.mktemp("client")
-        (client / "tokens").mkdir(mode=0o700)
-        (client / "tokens/far").touch(mode=0o600)
-        (client / "tokens/far").write_bytes(token)
-        (client / "condor_config").write_text(
-            "SEC_DEFAULT_AUTHENTICATION = REQUIRED\nSEC_CLIENT_AUTHENTICATION = REQUIRED\n"
-            f"SEC_CLIENT_AUTHENTICATION_METHODS = IDTOKENS\nSEC_TOKEN_DIRECTORY = {client}/tokens\n"
-        )
-        yield f"schedd://{name}/{collector}", client / "condor_config", folder
-    finally:
-        pool.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _said(file: Path, name: str) -> str:
-    lines = [line.split(" = ", 1) for line in file.read_text().splitlines() if line.startswith(f"{name} = ")]
-    return lines[0][1].strip('"')
+    with schedd_elsewhere(hidden, tmp_path_factory.mktemp("client")) as made:
+        yield made
 
 
 @pytest.fixture
-def pool(far_schedd: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch) -> str:
+def pool(far_schedd: FarSchedd, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of the pool, for a client that has a token."""
-    monkeypatch.setenv("CONDOR_CONFIG", str(far_schedd[1]))
-    return far_schedd[0]
+    monkeypatch.setenv("CONDOR_CONFIG", str(far_schedd.config))
+    return far_schedd.pool
 
 
 @pytest.mark.htcondor
@@ -143,15 +99,14 @@ def test_a_schedd_that_does_not_answer_is_named(pool: str) -> None:
 
 @pytest.mark.htcondor
 def test_a_schedd_on_another_host_with_a_shared_home(
-    far_schedd: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch
+    far_schedd: FarSchedd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``_condor_SCHEDD_HOST`` names it: with the map's folder on a shared disk all is as on its own host."""
-    name, config, shared = far_schedd
-    schedd, _, collector = name.removeprefix("schedd://").partition("/")
-    monkeypatch.setenv("CONDOR_CONFIG", str(config))
+    schedd, _, collector = far_schedd.pool.removeprefix("schedd://").partition("/")
+    monkeypatch.setenv("CONDOR_CONFIG", str(far_schedd.config))
     monkeypatch.setenv("_condor_COLLECTOR_HOST", collector)
     monkeypatch.setenv("_condor_SCHEDD_HOST", schedd)
-    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(shared / "home"))
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(far_schedd.shared / "home"))
     m = wingspan.map(lambda x: x * x, range(5), options=wingspan.Options(workers=2))
     assert list(m) == [0, 1, 4, 9, 16]
     assert m.status().pools == ("htcondor",)
