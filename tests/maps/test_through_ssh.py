@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import wingspan
 from _ssh import AccessPoint, access_point, ap, one_access_point
 from _waiting import PATIENCE, until
-from wingspan.errors import PoolUnavailable, SettingsError
+from wingspan.errors import PoolError, PoolUnavailable, SettingsError
 from wingspan.pools import ssh_connection
 
 __all__ = ["ap", "one_access_point"]
@@ -185,6 +186,38 @@ def test_a_chain_stays_on_one_machine(ap: AccessPoint) -> None:
         executor.submit(abs, -1)
     for tag in ("second", "first"):
         wingspan.remove(tag)
+
+
+_LIES = """
+import sys
+from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, read_message, write_message
+out, told = sys.stdout.buffer, {"files": [[sys.argv[1], 0, 4, True]], "entries": [], "events": []}
+out.write(b"You have mail.\\n" + FIRST_LINE)
+write_message(out, {"wingspan": sys.argv[2], "protocol": PROTOCOL})
+while True:
+    out.flush()
+    asked = read_message(sys.stdin.buffer)[0]
+    if asked["do"] not in ("new", "put"):
+        write_message(out, told if asked["do"] == "look" else {"own": 1, "sends_mail": 0, "rewards_short_jobs": 0, "workers": 1}, b"evil")
+"""
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "/tmp/evil", "results/../../evil", "key/evil", "map.json"])
+def test_an_access_point_that_lies_writes_nothing_elsewhere(
+    ap: AccessPoint, tmp_path: Path, data_dir: Path, name: str
+) -> None:
+    """A file that it tells of lies in the map's folder, among those that are brought, or is an error."""
+    program = tmp_path / "lies"
+    (tmp_path / "lies.py").write_text(_LIES)
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/lies.py {name} {wingspan.__version__}\n")
+    program.chmod(0o700)
+    ssh_connection.close_all()
+    with (tmp_path / "config/config.toml").open("a") as file:
+        file.write(f'command = "{program}"\n')
+    with pytest.raises(PoolError, match="makes no sense"):
+        wingspan.map(abs, [-1], pool=AP)
+    ssh_connection.close_all()
+    assert [one for one in tmp_path.rglob("*evil*") if one.is_file()] == []
 
 
 def test_each_engine_over_there(

@@ -10,6 +10,7 @@ from wingspan.maps._components import NOTHING
 from wingspan.maps._errors import MapError
 from wingspan.maps._worker_job import bundle_of, resources_of
 from wingspan.pools import JobState, get_pool
+from wingspan.pools.ssh_connection import shell_there
 
 __all__ = ["shell_at_component"]
 
@@ -55,6 +56,8 @@ def shell_at_component(m: Any, component: int, command: Sequence[str] = ()) -> C
         reason = site_profile(m.options.profile).no_ssh(resources_of(m.options))
         if reason is not None:
             raise MapError(f"nobody gets a shell at a component of the map {m.tag!r}: {reason}", hint=where)
+    if pool.elsewhere:
+        return shell_there(pool.kind, ["ssh", m.tag, str(number), *(["--", *command] if command else [])])
     process = start.number - entry.first
     opens = shell_beside(pool, entry.cluster, process, bundle_of(m._folder), command, MapError)
     if opens is None:

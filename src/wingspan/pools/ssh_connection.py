@@ -15,8 +15,10 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -28,7 +30,7 @@ from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanE
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, Broken, read_message, write_message
 from wingspan.settings import load_settings, private_folder
 
-__all__ = ["PREFIX", "Address", "Connection", "connection_to"]
+__all__ = ["PREFIX", "Address", "Connection", "connection_to", "shell_there"]
 
 #: Names of pools on the other side of SSH begin with this.
 PREFIX = "ssh://"
@@ -116,7 +118,7 @@ class Connection:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would be held open by ssh's master
         try:
             self._ssh = subprocess.Popen(
-                _command(address),
+                _command(address, ["serve"], "-T", "-o", "BatchMode=yes"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -165,7 +167,7 @@ class Connection:
         host = self.address.name
         said = self._said()
         last = said.splitlines()[-1].strip() if said else "the connection was closed"
-        if "wingspan: not found" in said or "serve" in last:
+        if re.search(r"wingspan.*(not found|No such file)|No such command", last):
             return PoolUnavailable(
                 f"{host} has no Wingspan {__version__} that an ssh command finds: {last}",
                 hint=f'install it there (pip install wingspan=={__version__}), or say where it is: command = "/path/to/wingspan" '
@@ -214,14 +216,18 @@ class Connection:
             self.close()
             raise
 
-    def close(self) -> None:
-        """End it: the other end finishes what it is at, and goes."""
+    def close(self, *, waits: bool = True) -> None:
+        """End it: the other end finishes what it is at, and goes.
+
+        Args:
+            waits: Give ssh a moment to say why it ends.
+        """
         self.is_open = False
         for file in (self._to, self._from):
             with contextlib.suppress(OSError):
                 file.close()
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            self._ssh.wait(0.5)
+            self._ssh.wait(0.5 if waits else 0.0)
         if self._ssh.poll() is None:
             self._ssh.terminate()
             self._ssh.wait()
@@ -248,21 +254,27 @@ def error_of(plain: Any) -> WingspanError:
     return error
 
 
-def _command(address: Address) -> list[str]:
-    """The command line of ssh."""
+def _command(address: Address, words: Sequence[str], *options: str) -> list[str]:
+    """The command line of ssh that has the Wingspan over there execute `words`."""
     if shutil.which("ssh") is None:
         raise PoolUnavailable("this machine has no ssh", hint="install OpenSSH's client")
     given = ["-p", str(address.port)] if address.port is not None else []
     if config := _setting(address.name, "config"):
         given += ["-F", os.path.expanduser(config)]  # noqa: PTH111 - a word of a command line
-    options = {
-        "BatchMode": "yes",
+    usual = {
         "ConnectTimeout": str(_CONNECT_SECONDS),
         "ServerAliveInterval": "15",
         **_shared(given, address.host),
     }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", "-T", *words, *given, "--", address.host, _there(address.name)]
+    usual_words = [word for name, value in usual.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", *options, *usual_words, *given, "--", address.host, _there(address.name, words)]
+
+
+def shell_there(kind: str, words: Sequence[str]) -> Callable[[], int]:
+    """What has the Wingspan of an access point execute `words` on this terminal, and answers their exit
+    code."""
+    command = _command(Address.parse(kind), words, "-t" if sys.stdin.isatty() else "-T")
+    return lambda: subprocess.run(command, check=False).returncode
 
 
 def _setting(host: str, name: str) -> str | None:
@@ -294,19 +306,19 @@ def _shared(given: list[str], host: str) -> dict[str, str]:
     return {"ControlMaster": "auto", "ControlPath": f"{folder}/%C", "ControlPersist": str(_KEEP_SECONDS)}
 
 
-def _there(host: str) -> str:
+def _there(host: str, words: Sequence[str]) -> str:
     """What the shell over there executes, whichever shell it is."""
     own = _setting(host, "command")
     if own:
         program = '"$HOME"/' + shlex.quote(own[2:]) if own.startswith("~/") else shlex.quote(own)
-        script = f"exec {program} serve"
+        script = f'exec {program} "$@"'
     else:
         places = " ".join(f'"{place}"' for place in ("wingspan", *_PLACES))
         script = (
-            f'for one in {places}; do command -v "$one" >/dev/null 2>&1 && exec "$one" serve; done; '
+            f'for one in {places}; do command -v "$one" >/dev/null 2>&1 && exec "$one" "$@"; done; '
             "echo wingspan: not found >&2; exit 127"
         )
-    return shlex.join(["exec", "sh", "-c", script])
+    return shlex.join(["exec", "sh", "-c", script, "wingspan", *words])
 
 
 _connections: dict[Address, Connection] = {}
@@ -333,5 +345,5 @@ def close_all() -> None:
     """End all connections of this process."""
     for known in _connections.values():
         if known.process_id == os.getpid():
-            known.close()
+            known.close(waits=False)
     _connections.clear()

@@ -32,6 +32,8 @@ __all__ = ["PATIENCE", "Mirror", "event_of", "event_to_json"]
 #: Files below these folders grow. What a run prints is begun anew when a job is done again: the beginning is
 #: compared by its checksum.
 _GROWING, _COMPARED = ("results", "workers", "logs"), "logs"
+#: What a look brings: nothing else of the copy is ever replaced by what the access point says.
+_BROUGHT = frozenset({*_GROWING, "actions", "functions", "notes", "rounds"})
 #: Files that are for this machine alone.
 _OWN = frozenset({"lock", "read"})
 #: What is known of jobs over there, in the copy.
@@ -223,6 +225,8 @@ class Mirror:
         connection = connection_to(self._address)
         listed = connection.ask("list", **self.what, name=name)[0]["files"]
         for path, size, written, mode in listed:
+            if path != name and not path.startswith(f"{name}/"):
+                raise PoolError(f"{self._address.name} lists {path!r}, which is not in {name}")
             place = self._folder / trust.check_path(path)
             try:
                 known = place.lstat()
@@ -280,7 +284,8 @@ class Mirror:
         for name, at, length, is_whole in told["files"]:
             piece = memoryview(data)[position : position + length]
             position += length
-            trust.check_path(name)
+            if trust.check_path(name).split("/")[0] not in _BROUGHT:
+                raise ValueError(f"{name} is no file that a look brings")
             self._make_folders(name)
             if is_whole:
                 trust.write_whole(str(self._folder / name), bytes(piece))

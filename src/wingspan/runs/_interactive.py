@@ -17,6 +17,7 @@ from wingspan.delivery.carriage import carriage_here
 from wingspan.delivery.render import SHELL_IN_ENVIRONMENT
 from wingspan.delivery.shells import by_ssh, shell_beside
 from wingspan.pools import choose_pool, get_pool
+from wingspan.pools.ssh_connection import shell_there
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import RunError
 from wingspan.runs._files import keep_inputs
@@ -147,6 +148,8 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
                 f"nobody gets a shell in job {number} of the run {run.name!r}: {reason}",
                 hint=f"wingspan logs -f {run.name} shows what it prints; condor_tail {cluster}.{process} FILE shows a file of its folder",
             )
+    if pool.elsewhere:
+        return shell_there(pool.kind, ["ssh", run.name, str(number), *(["--", *command] if command else [])])
     opens = shell_beside(pool, cluster, process, bundle_of(run._folder), command, RunError)
     if opens is not None:
         return opens

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -19,6 +20,10 @@ from wingspan.serving._served import Served
 from wingspan.worker import compatibility
 
 __all__ = ["serve"]
+
+#: After so many seconds without a question the process leaves: an access point is no place for idle ones. The
+#: other end connects again when it wants something.
+_IDLE_SECONDS = 1800
 
 
 def serve() -> None:
@@ -70,9 +75,14 @@ class _Server:
         }
 
     def answer_all(self) -> None:
+        """Answer until the other end goes, or is silent for so long that its network must be gone."""
+        signal.signal(signal.SIGALRM, self._leave)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what was begun is done to its end
         while True:
             try:
+                signal.alarm(_IDLE_SECONDS)
                 what, data = read_message(self._into)
+                signal.alarm(0)
             except Broken:
                 self._arriving.forget()
                 return
@@ -89,6 +99,10 @@ class _Server:
                 answer = Answer({"error": told(error)})
             write_message(self._out, answer.plain, answer.data)
             self._out.flush()
+
+    def _leave(self, *_: object) -> None:
+        self._arriving.forget()
+        os._exit(0)
 
     def _take(self, what: Mapping[str, Any], data: bytes) -> None:
         """A message that has no answer: what goes wrong is told in the next answer."""
