@@ -90,8 +90,8 @@ coverage: $(VENV)/.dev ## Which branches the unit tests take, less than a minute
 allcoverage: $(VENV)/.dev engines ## The whole test suite, and which branches it takes in this process; no floor.
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term </dev/null
 
-pictures: $(VENV)/.dev engines ## The pictures of the docs: what the tests see in a real browser, and what the gallery draws.
-	@WINGSPAN_PICTURES="$(CURDIR)/docs/pictures" $(BIN)/python -m pytest -q tests/views/test_pages.py tests/test_gallery.py </dev/null
+pictures: $(VENV)/.dev engines ## The pictures of the docs: what the tests see in a real browser and a terminal, and what the gallery draws.
+	@WINGSPAN_PICTURES="$(CURDIR)/docs/pictures" $(BIN)/python -m pytest -q tests/views/test_pages.py tests/test_gallery.py tests/test_recording.py </dev/null
 
 types: $(VENV)/.dev ## How much of the public surface has known types.
 	@$(BIN)/python tools/type_completeness.py --verbose

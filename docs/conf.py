@@ -61,7 +61,7 @@ napoleon_use_ivar = True
 
 #: Pages by part, in the order in which people read them. Every page has a place here: Sphinx warns of others.
 PARTS = {
-    "Tutorials": ["first-map", "notebook", "gallery"],
+    "Tutorials": ["first-map", "first-run", "gpu-training", "from-a-laptop", "notebook", "gallery"],
     "How-to": [
         "maps",
         "inside-a-component",
@@ -77,7 +77,6 @@ PARTS = {
         "bundles",
         "stores",
         "personal-pool",
-        "from-a-laptop",
         "slurm",
         "growth",
         "without-chirp",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +40,31 @@ def test_python_sessions_show_what_happens(page: Path) -> None:
     runner.run(session, out=told.append)
     assert not told, "".join(told)
     assert runner.summarize(verbose=False).attempted > 0
+
+
+#: Pages whose commands are executed, one after the other, beside the files that stand below their names.
+EXECUTED = [ROOT / "docs/first-run.md"]
+
+
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)
+def test_commands_do_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+    """What a page shows below each command is what it prints; `…` stands for anything."""
+    text = page.read_text(encoding="utf-8")
+    for name, content in re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", "".join(blocks), re.MULTILINE):
+        done = subprocess.run(
+            ["bash", "-c", f"exec 2>&1; {command}"],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        same = doctest.OutputChecker().check_output(shown.replace("…", "..."), done.stdout, doctest.ELLIPSIS)
+        assert same, f"$ {command}\n{done.stdout}\nThe page shows:\n{shown}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
