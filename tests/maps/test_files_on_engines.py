@@ -171,6 +171,16 @@ def test_files_of_the_map_that_did_not_come_with_the_job(pool: Any, tmp_path: Pa
     assert m[0] == (True, [("got/deep/two words é", False), ("got/run", True)])
 
 
+@pytest.mark.htcondor
+@pytest.mark.parametrize("pool", ["elsewhere"], indirect=True)
+def test_a_chain_reaches_the_map_before_it(pool: Any) -> None:
+    """Where workers reach only what their map names, they read the outputs of the earlier map, too."""
+    first = wingspan.map(abs, [-1, -2], pool=pool, options=Options(workers=1))
+    second = first.map(lambda x: 10 * x, pool=pool, options=Options(workers=1))
+    assert second.get(1, timeout=PATIENCE) == 20
+    assert list(second) == [10, 20]
+
+
 class _Files(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, and takes files for it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def worker_job(
         ),
         input_files=() if pool.shares_files else (archive, *_urls_of(folder)),
         common_input_files=() if pool.shares_files else _kept_files_of(folder),
-        reach=tuple((folder.info.files or {}).get("reach", ())),
+        reach=(*(folder.info.files or {}).get("reach", ()), *_earlier_folders(folder)),
         transfer_files=not pool.shares_files,
         count=count,
         working_dir=path,
@@ -121,6 +122,12 @@ def _with_share(job: JobDescription, path: Path, sent: Path) -> JobDescription:
         working_dir=path / ARRIVED,
         submit={**keeps, **job.submit},
     )
+
+
+def _earlier_folders(folder: MapFolder) -> Iterator[str]:
+    """Of a chain: the folders of the maps whose outputs its workers read."""
+    for name in (folder.info.chain or {"maps": ()})["maps"]:
+        yield str(folder.path.parent / name)
 
 
 def _kept_files_of(folder: MapFolder) -> tuple[str, ...]:
