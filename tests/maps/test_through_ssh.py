@@ -86,6 +86,18 @@ def test_a_map_goes_on_while_no_laptop_is_there(ap: AccessPoint, tmp_path: Path)
     m.remove()
 
 
+def test_a_copy_that_a_dying_machine_has_damaged_is_mended(ap: AccessPoint) -> None:
+    """What was not written to the disk to its end is brought once more."""
+    m = wingspan.map(square, [1, 2], tag="torn", pool=AP)
+    assert list(m) == [1, 4]
+    for path in (m.path / "results").iterdir():
+        data = path.read_bytes()
+        path.write_bytes(data[:-40] + bytes(40))
+    ssh_connection.close_all()
+    assert list(wingspan.load("torn")) == [1, 4]
+    m.remove()
+
+
 def test_files_go_there_and_come_back(ap: AccessPoint, tmp_path: Path) -> None:
     """Input files are sent with the map; files that components send come here when somebody wants them."""
     (tmp_path / "data.txt").write_text("some ")

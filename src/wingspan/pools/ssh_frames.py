@@ -8,10 +8,20 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Mapping
 from typing import IO, Any
 
-__all__ = ["FIRST_LINE", "PIECE", "PROTOCOL", "Broken", "read_message", "write_message"]
+__all__ = [
+    "FIRST_LINE",
+    "PIECE",
+    "PROTOCOL",
+    "TAIL",
+    "Broken",
+    "checksum_of",
+    "read_message",
+    "write_message",
+]
 
 #: Both ends have to speak the same.
 PROTOCOL = 1
@@ -19,6 +29,8 @@ PROTOCOL = 1
 FIRST_LINE = b"wingspan-serve\n"
 #: Files are sent in pieces of so many bytes.
 PIECE = 1 << 20
+#: Two files that grow are the same as far as the shorter one goes if so many bytes at its end are the same.
+TAIL = 4096
 #: No message is longer than this (bytes): its end would not be waited for.
 _MOST = 1 << 28
 _LENGTHS = struct.Struct(">II")
@@ -26,6 +38,11 @@ _LENGTHS = struct.Struct(">II")
 
 class Broken(Exception):
     """The other end has gone, or what it says is no message."""
+
+
+def checksum_of(data: bytes) -> int:
+    """What both ends compare."""
+    return zlib.crc32(data)
 
 
 def write_message(file: IO[bytes], plain: Mapping[str, Any], data: bytes | memoryview = b"") -> None:

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import time
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,15 @@ from wingspan._files import JsonLog, append_line
 from wingspan.errors import PoolError, PoolUnavailable
 from wingspan.pools._base import JobEvent, JobState
 from wingspan.pools.ssh_connection import Address, Connection, connection_to
-from wingspan.pools.ssh_frames import PIECE
+from wingspan.pools.ssh_frames import PIECE, TAIL, checksum_of
 from wingspan.pools.submission_log import LoggedSubmission, SubmissionLog
 from wingspan.worker import trust
 from wingspan.worker.transports import write_all
 
 __all__ = ["PATIENCE", "Mirror", "event_of", "event_to_json"]
 
-#: Files below these folders grow. What a run prints is begun anew when a job is done again: the beginning is
-#: compared by its checksum.
-_GROWING, _COMPARED = ("results", "workers", "logs"), "logs"
+#: Files below these folders grow.
+_GROWING = ("results", "workers", "logs")
 #: What a look brings: nothing else of the copy is ever replaced by what the access point says.
 _BROUGHT = frozenset({*_GROWING, "actions", "functions", "notes", "rounds"})
 #: Files that are for this machine alone.
@@ -199,18 +197,18 @@ class Mirror:
         return told
 
     def _sizes(self) -> dict[str, tuple[int, int]]:
-        """Bytes of those files of the copy that grow, and the checksum of those that may be begun anew."""
+        """Bytes of those files of the copy that grow, and the checksum of their ends: a file may have been
+        begun anew over there, or be damaged here.
+        """
         found = {}
         for folder in _GROWING:
-            try:
-                with os.scandir(self._folder / folder) as entries:
-                    for entry in entries:
-                        if entry.is_file(follow_symlinks=False):
-                            size = entry.stat(follow_symlinks=False).st_size
-                            sum_ = zlib.crc32(Path(entry.path).read_bytes()) if folder == _COMPARED else 0
-                            found[f"{folder}/{entry.name}"] = size, sum_
-            except FileNotFoundError:
-                continue
+            with contextlib.suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False):
+                        with open(entry.path, "rb") as file:  # noqa: PTH123 - one of many
+                            size = file.seek(0, os.SEEK_END)
+                            file.seek(max(0, size - TAIL))
+                            found[f"{folder}/{entry.name}"] = size, checksum_of(file.read(TAIL))
         return found
 
     def bring(self, name: str) -> None:

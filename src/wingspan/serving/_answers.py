@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 import attrs
 
 from wingspan.pools import JobEvent
+from wingspan.pools.ssh_frames import TAIL, checksum_of
 from wingspan.pools.submissions import LoggedSubmission
 
 __all__ = ["Answer", "Files", "One"]
@@ -82,37 +82,27 @@ class Files:
         """The rest is for the next answer."""
         return self._size >= _MOST
 
-    def grown(self, name: str, size: int) -> None:
-        """A file has so many bytes now, and those before have not changed."""
-        at, _ = self._has.get(name) or (self._known(name, size), 0)
-        self._has[name] = at, 0
-        if size <= at or self.is_full:
-            return
-        data = self._read(name, at, min(size - at, _MOST))
-        self._tell(name, at, data, is_whole=False)
-        self._has[name] = at + len(data), 0
-
-    def _known(self, name: str, size: int) -> int:
-        known = int((self._here.get(name) or (0, 0))[0])
-        return known if known <= size else 0
-
-    def begun_anew(self, name: str, size: int, inode: int) -> None:
-        """As `grown`, of a file that may have been begun anew."""
+    def grown(self, name: str, size: int, inode: int = 0) -> None:
+        """A file has so many bytes now. Where it is not the one that the other end has (`inode`), or the end
+        of the other one is not here, all of it is told.
+        """
         known = self._has.get(name)
         if known is None and name in self._here:
             length, checksum = map(int, self._here[name])
-            if length <= size and zlib.crc32(self._read(name, 0, length)) == checksum:
+            if (
+                length <= size
+                and checksum_of(self._read(name, max(0, length - TAIL), min(TAIL, length))) == checksum
+            ):
                 known = length, inode
-        if known is None or known[1] != inode or known[0] > size:
-            if self.is_full:
-                return
-            data = self._read(name, 0, min(size, _MOST))
-            self._tell(name, 0, data, is_whole=True)
-            known = len(data), inode
-        self._has[name] = known
-        if known[0] < size:
-            self.grown(name, size)
-            self._has[name] = self._has[name][0], inode
+        begins = known is None or known[1] != inode or known[0] > size
+        at = 0 if known is None or begins else known[0]
+        if self.is_full or (size <= at and not (begins and name in self._here)):
+            if known is not None:
+                self._has[name] = known
+            return
+        data = self._read(name, at, min(size - at, _MOST))
+        self._tell(name, at, data, is_whole=begins)
+        self._has[name] = at + len(data), inode
 
     def whole(self, name: str) -> None:
         """A small file may be new, or another one."""

@@ -57,7 +57,7 @@ class OneRun:
             for entry in logs:
                 if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
                     facts = entry.stat(follow_symlinks=False)
-                    self.files.begun_anew(f"logs/{entry.name}", facts.st_size, facts.st_ino)
+                    self.files.grown(f"logs/{entry.name}", facts.st_size, facts.st_ino)
         return {}
 
     def jobs(self) -> Iterable[JobEvent]:
