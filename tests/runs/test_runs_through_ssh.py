@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import wingspan
 from _ssh import AccessPoint, ap, one_access_point
 from _waiting import PATIENCE, until
 from wingspan.runs import RunExists
+from wingspan.settings import load_settings
 
 __all__ = ["ap", "one_access_point"]
 
@@ -64,3 +67,19 @@ def test_a_name_that_was_made_up_is_free_on_both_machines(ap: AccessPoint) -> No
     away.rename(copy)
     for one in (first, second):
         one.remove()
+
+
+def test_the_command_line_names_the_pool(
+    ap: AccessPoint, folders: Path, wingspan_cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """``--pool ssh://…`` and ``wingspan set pool``; what was printed and written is shown and fetched."""
+    done = wingspan_cli(
+        "run", "--pool", AP, "--name", "cli", "-o", "o.txt", "--", "sh", "-c", "echo hi | tee o.txt"
+    )
+    assert done.returncode == 0, done.stderr
+    assert wingspan_cli("wait", "cli").returncode == 0
+    assert wingspan_cli("logs", "cli").stdout == "hi\n"
+    assert wingspan_cli("fetch", "cli").returncode == 0
+    assert (folders / "o.txt").read_text() == "hi\n"
+    assert wingspan_cli("set", "pool", AP).returncode == 0
+    assert load_settings().pool == AP
