@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from wingspan.maps import _keeper_events as ev
@@ -10,6 +12,7 @@ from wingspan.maps._keeper_state import MAX_REPAIRS, KeeperState
 from wingspan.pools import JobEvent, JobState
 from wingspan.pools.submissions import LoggedSubmission
 from wingspan.worker import formats, rounds
+from wingspan.worker.one_map import EXIT_NO_LINE
 
 N = 6
 RECORD = {OUTPUT: formats.OUTPUT, ERROR: formats.ERROR}
@@ -36,7 +39,7 @@ class Told:
         self.state.validate()
         return [one for one in instructions if not isinstance(one, ev.Explain)]
 
-    def submit(self, count: int, **more: bool) -> None:
+    def submit(self, count: int, **more: Any) -> None:
         first = self.entries[-1].numbers.stop if self.entries else 0
         entry = LoggedSubmission(
             pool="toy", cluster=f"c{len(self.entries)}", count=count, first=first, **more
@@ -435,3 +438,70 @@ def test_what_contradicts_itself_is_found(damage: object) -> None:
     damage(told)  # type: ignore[operator]
     with pytest.raises(AssertionError):
         told.state.validate()
+
+
+def no_line(told: Told, worker: int) -> None:
+    """This worker has found chirp switched off."""
+    told.job(worker, JobState.COMPLETED, code=EXIT_NO_LINE)
+
+
+def test_workers_without_a_line_are_replaced_by_such_as_need_none() -> None:
+    """The first that finds chirp switched off says it for those that wait: others are submitted, and then
+    these
+    leave the queue. The others are not submitted twice.
+    """
+    told = Told()
+    no_line(told, 0)
+    claims, submit, act = told.due(1.0)
+    assert (claims, submit) == (ev.ReadClaims(None, rounds.REPAIR), ev.Submit())
+    assert (act.action, act.entries) == ("remove", told.entries)
+    assert told.state.is_closed
+    told.submit(2, way="transfer")
+    (act,) = (one for one in told.due(2.0) if not isinstance(one, ev.Submit))
+    assert [entry.cluster for entry in act.entries] == ["c0"], "what was not carried out is due again"
+    told.job(1, JobState.REMOVED)
+    assert not any(isinstance(one, ev.Act) for one in told.due(3.0))
+
+
+def test_who_has_a_line_keeps_it() -> None:
+    """While some worker speaks with the access point, those that wait may find such machines, too. When the
+    last one has ended, others get shares; that no one began is no error then.
+    """
+    told = Told(workers=3)
+    told.begin(0)
+    no_line(told, 1)
+    assert told.due(1.0) == []
+    no_line(told, 2)
+    assert told.state.never_began() is None
+    told.job(0, JobState.COMPLETED, code=0)
+    told.known.starts["0.0"].left = True
+    assert told.due(2.0) == [ev.FindExternal()]
+    told.tell(ev.ExternalSeen(2.0, 0))
+    assert told.tell(ev.ExternalSeen(3.0, 0)) == [ev.ReadClaims(None, rounds.REPAIR), ev.Submit()]
+
+
+def test_what_a_lost_share_had_is_given_to_others() -> None:
+    """It was claimed in the name of the worker's first start, whether or not that was ever heard of; a worker
+    that has come back with everything has left nothing. A new round goes to new workers, once.
+    """
+    told = Told(workers=0)
+    told.submit(3, way="transfer")
+    assert told.due(1.0) == [ev.Submit()], "some round may have been published before"
+    told.known.add_start("0.1").left = True
+    told.job(0, JobState.COMPLETED, code=0)
+    assert told.due(1.5) == []
+    told.job(1, JobState.COMPLETED, signal=9)
+    assert told.due(2.0) == [ev.ReadClaims(frozenset({"1.0"}), rounds.REPAIR)]
+    told.known.add_round(1, rounds.plan_for(rounds.REPAIR, (3,), 1))
+    assert ev.Submit() in told.due(2.5)
+    assert ev.Submit() not in told.due(3.0)
+
+
+def test_errors_of_shares_are_tried_again_while_others_are_at_work() -> None:
+    """Their workers see no round that is published: new ones do it."""
+    told = Told(workers=0, retries=1)
+    told.submit(2, way="transfer")
+    told.due(1.0)
+    told.finish(0, state=ERROR)
+    assert told.known.retryable
+    assert told.due(1.5) == [ev.ReadClaims(None, rounds.RESUME)]

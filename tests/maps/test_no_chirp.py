@@ -125,3 +125,33 @@ def test_what_needs_a_line_is_refused(pool: _Elsewhere, tmp_path: Path) -> None:
             options=Options(chirp=False),
         )
     assert "osdf:///" in str(told.value)
+
+
+def test_a_share_that_is_lost_is_done_by_others(
+    pool: _Elsewhere, tmp_path: Path, gate: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker is taken out of the queue while another is at work: a new one gets what it had. Who cancels a
+    component is told that workers do not hear of it.
+    """
+    wait, begun = gate.wait, str(tmp_path)
+
+    def work(x: int) -> int:
+        Path(begun, f"begun-{x}").touch()
+        wait()
+        return x
+
+    options = Options(chirp=False, workers=2, block_size=2)
+    m = wingspan.map(work, range(4), tag="lost", pool=pool, options=options)
+    until(lambda: Path(begun, "begun-0").exists() and Path(begun, "begun-2").exists(), "both are at work")
+    (entry,) = m._folder.submissions.entries()
+    with pool._schedd() as schedd:
+        import htcondor2
+
+        schedd.act(htcondor2.JobAction.Remove, f"ClusterId == {entry.cluster} && ProcId == 0", ("lost", 0))
+    until(lambda: m.status().workers.get("removed") == 1, "it is gone")
+    assert m.cancel([3]) == (3,)
+    assert "what they finish counts" in caplog.text
+    gate.open()
+    m.wait(timeout=PATIENCE)
+    assert list(m) == [0, 1, 2, 3]
+    assert [one.count for one in m._folder.submissions.entries()] == [2, 1]

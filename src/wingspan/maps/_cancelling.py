@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wingspan._words import notice
 from wingspan.maps._components import CANCELLED, OUTPUT
 from wingspan.maps._errors import MapError
 from wingspan.maps._folder import MapFolder
@@ -17,6 +18,11 @@ from wingspan.maps._keeper import Keeper
 from wingspan.worker import rounds
 
 __all__ = ["cancel_components"]
+
+_DEAF = (
+    "workers that have begun cannot be told (chirp is switched off): they do these components all the same, and what "
+    "they finish counts"
+)
 
 
 def cancel_components(folder: MapFolder, keeper: Keeper, components: Sequence[int]) -> tuple[int, ...]:
@@ -40,4 +46,6 @@ def cancel_components(folder: MapFolder, keeper: Keeper, components: Sequence[in
         ]
         # Another process may publish a round at the same moment: then the next number is tried.
         if not chosen or keeper.publish(rounds.CANCEL, chosen):
+            if chosen and keeper.state.has_deaf_workers:
+                notice(_DEAF)
             return tuple(component for component in components if results.state[component] == CANCELLED)

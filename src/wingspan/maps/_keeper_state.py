@@ -20,7 +20,7 @@ from wingspan.maps._components import Components
 from wingspan.maps._deeds import COMPLETE
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._keeper_answers import Answers
-from wingspan.maps._lines import Lines, found_closed, left_open
+from wingspan.maps._lines import Lines, found_closed, has_deaf_workers, left_open
 from wingspan.maps._lost import lost_components, why_lost
 from wingspan.maps._unserved import Unserved
 from wingspan.pools import Action, JobState
@@ -105,6 +105,11 @@ class KeeperState(Answers):
     def is_due(self, now: float) -> bool:
         """There may be something to do at a `Due`."""
         return not self.tidied if self.finished else now >= self._next_reconcile
+
+    @property
+    def has_deaf_workers(self) -> bool:
+        """Workers are there that hear nothing until they end: each does its share."""
+        return has_deaf_workers(self.jobs, self.entries)
 
     @property
     def is_closed(self) -> bool:

@@ -12,7 +12,7 @@ from wingspan.pools.submissions import LoggedSubmission
 from wingspan.worker import rounds
 from wingspan.worker.one_map import EXIT_NO_LINE
 
-__all__ = ["Lines", "found_closed", "left_open"]
+__all__ = ["Lines", "found_closed", "has_deaf_workers", "left_open"]
 
 
 def found_closed(jobs: Jobs) -> bool:
@@ -20,6 +20,12 @@ def found_closed(jobs: Jobs) -> bool:
     return any(
         job.code == EXIT_NO_LINE and job.state is JobState.COMPLETED for job in jobs.by_worker.values()
     )
+
+
+def has_deaf_workers(jobs: Jobs, entries: Sequence[LoggedSubmission]) -> bool:
+    """Workers with shares are in the queue or at work."""
+    shared = {entry.cluster for entry in entries if entry.way == "transfer"}
+    return any(job.cluster in shared for job in jobs.live())
 
 
 def left_open(job: Job, starts: Sequence[WorkerStart], entries: Sequence[LoggedSubmission]) -> frozenset[str]:
