@@ -64,6 +64,24 @@ def test_inputs_outputs_and_the_function_lie_in_the_store(store: Path, engine: s
     assert list(store.iterdir()) == []
 
 
+def test_a_chain_takes_values_from_the_store_and_a_copy_keeps_its_own(store: Path) -> None:
+    """A map of a map's outputs gets them from there. `m.reproduce` has its component done again, from the
+    same input in the store, and takes away nothing but what its copy has put there.
+    """
+    first = wingspan.map(os.urandom, [2 * MIB], pool="local", options=_options(store))
+    second = wingspan.map(_reversed, first, pool="local", options=_options(store))
+    assert bytes(reversed(second[0])) == first[0]
+    third = wingspan.map(_reversed, [first[0]], pool="local", options=_options(store))
+    assert third[0] == second[0]
+    kept = sorted(path.name for path in store.iterdir())
+    assert len(kept) == 4
+    assert third.reproduce(0).equal
+    assert sorted(path.name for path in store.iterdir()) == kept
+    for m in (third, second, first):
+        m.remove()
+    assert list(store.iterdir()) == []
+
+
 def test_code_in_a_stored_output_is_known(store: Path) -> None:
     """An output whose class travels by value is read as any other; its record says that there is code in
     it.

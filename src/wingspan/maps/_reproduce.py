@@ -151,9 +151,12 @@ def _copy(folder: MapFolder, m: Any, component: int) -> MapFolder:
     file = rounds.function_of(results.plans, component, results.round_of(component))
     check_function(folder, file, m.function_of(component))
     options = {**folder.info.options, "workers": 1, "retries": 0, "memo": False, "on_done": None}
+    copy_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
+    store = folder.info.store
     info = attrs.evolve(
         folder.info,
-        id=f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}",
+        id=copy_id,
+        store={**store, "map": copy_id} if store is not None else None,  # what it puts there goes with it
         tag=new_tag(tags_root()),
         also=(),
         transient=True,

@@ -88,6 +88,11 @@ def stored_values(options: Options, info: MapInfo, pool: Pool) -> StoredValues |
             "memo=True keeps outputs on this machine, and store=… has them elsewhere",
             hint="leave one of them out",
         )
+    if pool.elsewhere:
+        raise SettingsError(
+            "store=… names a store of this machine, and another one does the map",
+            hint="leave it out, or make the map on that machine",
+        )
     settings = load_settings()
     store = open_store(options.store, settings)
     url = store.job_url
