@@ -74,20 +74,20 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
-def check_url(one: str) -> None:
-    """See that an address may stand in a submit file.
+def check_url(one: str, what: str = "input") -> None:
+    """See that an address may stand in a submit file; `what` it is, for the message.
 
     Raises:
         FileRefused: It may not.
     """
     if secrets_of(one) != (None, None):
         raise FileRefused(
-            f"the input {without_secrets(one)!r} has a user or a password in it, which everybody who may look at the queue would read",
+            f"the {what} {without_secrets(one)!r} has a user or a password in it, which everybody who may look at the queue would read",
             hint="use an address that needs none, or one that HTCondor gets a token for (osdf://, or use_oauth_services in a profile)",
         )
     if re.search(r"[,\s]", one):
         raise FileRefused(
-            f"the input {one!r} has a comma or a blank, at which submit files part two names",
+            f"the {what} {one!r} has a comma or a blank, at which submit files part two names",
             hint="in a URL %2C is a comma and %20 a blank",
         )
 

@@ -14,16 +14,17 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
 from wingspan.errors import WingspanError
 from wingspan.pools.personal import PersonalPool
-from wingspan.runs import InvalidRun, Run, render
+from wingspan.runs import InvalidRun, Run, RunFailed, render
 from wingspan.runs._rehearse import rehearse
 from wingspan.runs._request import RunRequest
 
 _WRITE = "echo {lr}:$lr >model.pt; mkdir -p res/deep; echo r >res/deep/a; echo log >log.txt; exit ${CODE:-0}"
 
 
-def test_outputs_go_to_files_of_this_machine(folders: Path, done) -> None:
+def test_outputs_go_to_files_of_this_machine(folders: Path, done, wingspan_cli) -> None:
     """A file and a folder lie at their addresses, which hold the parameter's value and the job's number, and
     not among the outputs that came back; status and fetch name them; an address with a file is written anew.
     """
@@ -44,6 +45,8 @@ def test_outputs_go_to_files_of_this_machine(folders: Path, done) -> None:
     sent = run.status().jobs[1].sent
     assert sent == {"model.pt": f"file://{there}/a%20b.pt", "res": f"file://{there}/res-1"}
     assert [path.name for path in run.fetch("here")[0]] == ["log.txt"]
+    for command in ("status", "fetch"):
+        assert f"model.pt: file://{there}/0.1.pt" in wingspan_cli(command, run.name).stderr
     (there / "0.1.pt").write_text("old")
     run.rerun([0])
     done(run).check()
@@ -72,7 +75,8 @@ def test_what_cannot_be_sent_comes_back(folders: Path, done) -> None:
     [
         (["model.pt=osdf:///ospool/me/m.pt"], {}, "outputs of this pool cannot go to osdf:///ospool/me/m.pt"),
         (["*.pt=file:///tmp/m"], {}, "is a pattern"),
-        (["m.pt=file:///tmp/x/m"], {"sweep": {"lr": [1, 2]}}, "jobs 0 and 1 would both write"),
+        (["m.pt=file:///tmp/x/m"], {"sweep": {"lr": [1, 2]}}, "jobs 0 and 1 would be written to"),
+        (["a=file:///tmp/x/m", "b=file:///tmp/x/m"], {}, "two outputs of a job would be written to"),
         (["m=file:///tmp/{lr}/m"], {"sweep": {"lr": ["../x"]}}, "cannot be a part of an address"),
         (["m.pt=https://me:secret@h/m"], {}, "everybody who may look"),
         (["m.pt"], {"output_destination": "there"}, "is no address"),
@@ -122,8 +126,12 @@ class _Takes(SimpleHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         path = Path(self.translate_path(self.path))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if path.parent.is_file():
+            self.send_error(503)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
+        path.write_bytes(content)
         self.send_response(201)
         self.end_headers()
 
@@ -170,6 +178,25 @@ def test_htcondors_plugin_sends_them(use_personal_pool: PersonalPool, server: tu
     assert sorted(path.name for path in folder.iterdir()) == ["0.1.pt", "a b.pt", "res-0", "res-1"]
     assert list(run.outputs(1)) == ["log.txt"]
     assert run.status().jobs[1].sent == {"model.pt": f"{url}/a%20b.pt", "res": f"{url}/res-1"}
+
+
+@pytest.mark.htcondor
+def test_a_server_that_is_down_loses_nothing(
+    use_personal_pool: PersonalPool, server: tuple[str, Path], done
+) -> None:
+    """HTCondor holds the job and says what it could not send, and where to; once the server takes files, a
+    release has the job done again, and the file sent.
+    """
+    url, folder = server
+    (folder / "there").touch()  # no folder: the server fails to write below it
+    run = wingspan.run(["sh", "-c", "echo m >m"], outputs=[f"m={url}/there/m"], pool="personal")
+    with pytest.raises(RunFailed, match=f"is held: .*{url}/there/m") as caught:
+        run.wait(PATIENCE)
+    assert "release" in str(caught.value.hint)
+    (folder / "there").unlink()
+    run.release()
+    done(run).check()
+    assert (folder / "there/m").read_text() == "m\n"
 
 
 @pytest.mark.htcondor

@@ -74,7 +74,7 @@ def split_outputs(given: Iterable[str], destination: str | None) -> tuple[tuple[
                 hint="have the command write these files into a folder, and name that",
             )
         with raised_as(refused=InvalidRun):
-            check_url(url)
+            check_url(url, "output")
         if found.setdefault(path, url) != url:
             raise InvalidRun(f"the output {path!r} is to go to {found[path]} and to {url}", hint="name one")
     return tuple(dict.fromkeys(paths)), found
@@ -106,11 +106,16 @@ def check_destinations(spec: RunSpec, pool: Pool) -> None:
     seen: dict[str, int] = {}
     for number in range(len(spec.rows)):
         for url in destinations_of_job(spec, number).values():
-            if seen.setdefault(url, number) != number:
+            if url in seen:
+                several = seen[url] != number
+                who = f"jobs {seen[url]} and {number}" if several else "two outputs of a job"
                 raise InvalidRun(
-                    f"jobs {seen[url]} and {number} would both write {url}",
-                    hint=f"put a parameter of the sweep or {NUMBER} into the address",
+                    f"{who} would be written to {url}",
+                    hint=f"put a parameter of the sweep or {NUMBER} into the address"
+                    if several
+                    else "give each its own",
                 )
+            seen[url] = number
     if pool.moves_files:
         transfer_remaps(spec)
         _check_plugins(spec, pool)
