@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import wingspan
 from _slurm_cluster import SlurmCluster
 from _waiting import PATIENCE, until
 from wingspan.environments import load_environment
@@ -97,14 +98,17 @@ def test_slurm_builds_too(
     store = tmp_path / "store"
     store.mkdir()
     command += ["--on-pool", "--pool", "slurm", "--to", str(store), "--json", "-q"]
+    everything = wingspan.run(["sleep", "600"], pool="slurm", cpus=4)  # so that the build waits
+    until(lambda: everything.status().state == "running")
     with subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as first:
-        until(lambda: len(load_runs()) == 1)
-        (run,) = load_runs()
+        until(lambda: len(load_runs()) == 2)
+        (run,) = [one for one in load_runs() if one.name != everything.name]
         until(lambda: run._folder.submissions.entries())
         first.send_signal(signal.SIGINT)
         _, said = first.communicate(timeout=PATIENCE)
+    everything.remove()
     assert f"the build job {run.name!r} goes on by itself" in said
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -78,15 +78,23 @@ def build_in_job(
     def refuse() -> None:
         raise _NotBuilt
 
-    with contextlib.suppress(_NotBuilt):
-        found = build_bundle(
-            env, kind, directory=directory, executable=executable, before=refuse, progress=progress
-        )
-        if to is not None:
-            to.publish(found.path, digest=found.sha256, progress=progress)
-        return found
-    run = _run_of(env, kind, pool, executable, to, progress)
-    _wait(run, progress)
+    name = _name_of(env, kind)
+    run = _going_on(name)
+    if run is None:
+        with contextlib.suppress(_NotBuilt):
+            found = build_bundle(
+                env, kind, directory=directory, executable=executable, before=refuse, progress=progress
+            )
+            if to is not None:
+                to.publish(found.path, digest=found.sha256, progress=progress)
+            return found
+    text = (
+        f"Interrupted: the build job {name!r} goes on by itself, if it was submitted. The same command comes back to it, "
+        f"wingspan rm {name} ends it."
+    )
+    with going_on(text):
+        run = run or _new_run(name, env, kind, pool, executable, to, progress)
+        _wait(run, progress)
     files = [path for name, path in run.outputs(0).items() if not name.endswith(".sha256")]
     made = max(files, key=lambda path: path.stat().st_size)
     bundle = build_bundle(
@@ -96,7 +104,26 @@ def build_in_job(
     return bundle
 
 
-def _run_of(
+def _name_of(env: LockedEnvironment, kind: str) -> str:
+    """Name of the build job: the same for the same lock, environment and kind."""
+    from wingspan.environments.bundles.manifest import bundle_name
+
+    content = hashlib.sha256(env.lock_path.read_bytes() + f"{env.name} {env.platform} {kind}".encode())
+    return f"build-{bundle_name(env)[:60]}-{kind}-{content.hexdigest()[:8]}"
+
+
+def _going_on(name: str) -> Run | None:
+    """The build job of that name, if there is one that has not failed."""
+    with contextlib.suppress(RunNotFound):
+        found = load_run(name)
+        if not found.status().is_done or found.status().state == "completed":
+            return found
+        found.remove()
+    return None
+
+
+def _new_run(
+    name: str,
     env: LockedEnvironment,
     kind: str,
     pool: str | Pool | None,
@@ -104,18 +131,10 @@ def _run_of(
     to: Store | None,
     progress: Progress,
 ) -> Run:
-    """The build job: the one that is there, or a new one."""
-    from wingspan.environments.bundles.manifest import bundle_name
+    """Submit a build job."""
     from wingspan.environments.bundles.own.split import without_own
 
     plain = without_own(env)
-    content = hashlib.sha256(env.lock_path.read_bytes() + f"{env.name} {env.platform} {kind}".encode())
-    name = f"build-{bundle_name(plain)[:60]}-{kind}-{content.hexdigest()[:8]}"
-    with contextlib.suppress(RunNotFound):
-        found = load_run(name)
-        if not found.status().is_done or found.status().state == "completed":
-            return found
-        found.remove()  # it failed: another attempt
     chosen = choose_pool(pool, progress).pool if pool is None or isinstance(pool, str) else pool
     with _workspace(env) as folder:
         manifest = env.manifest_path or env.lock_path
@@ -201,27 +220,22 @@ def _wait(run: Run, progress: Progress) -> None:
         RunFailed: It failed, or is held.
     """
     heard, position = Heard(progress), 0
-    text = (
-        f"Interrupted: the build job {run.name!r} goes on by itself. The same command comes back to it, "
-        f"wingspan rm {run.name} ends it."
-    )
     waiting: int | None = progress.start(f"Waiting for the build job {run.name}")
     try:
-        with going_on(text):
-            while True:
-                status = run.status()
-                if waiting is not None and not status.counts["idle"]:
-                    progress.finish(waiting)
-                    waiting = None
-                with contextlib.suppress(FileNotFoundError), run.log_path(0).open("rb") as log:
-                    log.seek(position)
-                    data = log.read()
-                    position += len(data)
-                    heard.read(data.decode("utf-8", "replace"))
-                if status.is_done or status.is_stuck:
-                    break
-                run.attend(status)
-                time.sleep(0.1)
+        while True:
+            status = run.status()
+            if waiting is not None and not status.counts["idle"]:
+                progress.finish(waiting)
+                waiting = None
+            with contextlib.suppress(FileNotFoundError), run.log_path(0).open("rb") as log:
+                log.seek(position)
+                data = log.read()
+                position += len(data)
+                heard.read(data.decode("utf-8", "replace"))
+            if status.is_done or status.is_stuck:
+                break
+            run.attend(status)
+            time.sleep(0.1)
     finally:
         heard.close()
         if waiting is not None:
