@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import shutil
 import ssl
 import subprocess
 import threading
@@ -33,6 +34,8 @@ class HttpsServer:
 @pytest.fixture
 def https_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpsServer]:
     """A server with its certificate in SSL_CERT_FILE, which OpenSSL reads."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
     key, certificate = tmp_path / "server.key", tmp_path / "server.crt"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]

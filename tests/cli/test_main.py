@@ -198,6 +198,8 @@ def test_doctor_says_which_profile_is_in_force(
     assert found["effects"] == ["a person has at most 7 jobs in the queue"]
     assert found["rooms"][0]["free"] > 0
     assert "a person has at most 7 jobs in the queue" in run("doctor").out
+    monkeypatch.setenv("WINGSPAN_OPTION_PROFILE", "cern")
+    assert json.loads(run("doctor", "--json").out)["profile"]["name"] == "cern"
 
 
 @pytest.mark.skipif(shutil.which("sbatch") is None, reason="no sbatch on this machine")

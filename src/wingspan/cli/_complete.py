@@ -64,12 +64,13 @@ class _Profile(Completed):
 
 class _Switch(Completed):
     def choices(self, ctx: click.Context) -> Iterable[tuple[str, str | None]]:
-        from wingspan.pools.profiles import find_profile, load_profile
+        from wingspan.pools.profiles import chosen_profile, needs_network
+        from wingspan.settings import load_settings
 
         named = ctx.params.get("profile")
-        if named and "://" in named:  # the Tab key fetches nothing
+        if named and needs_network(named, load_settings()):  # the Tab key fetches nothing
             return []
-        profile = load_profile(named) if named else find_profile()
+        profile = chosen_profile(named or None)
         return [(name, switch.help) for name, switch in profile.switches.items()]
 
 

@@ -77,12 +77,18 @@ def show(name: str | None, as_json: bool) -> None:
 
 
 def in_force() -> tuple[Profile, list[Room]] | None:
-    """The profile of this machine, and the room that its quotas leave; None: the profiles cannot be read."""
-    from wingspan.errors import SettingsError
-    from wingspan.pools.profiles import find_profile, rooms
+    """The profile that maps get here, and the room that its quotas leave. Nothing is fetched for it.
 
+    None: the profiles cannot be read.
+    """
+    from wingspan.errors import SettingsError
+    from wingspan.pools.profiles import chosen_profile, needs_network, rooms
+    from wingspan.settings import load_settings
+
+    settings = load_settings()
+    named = settings.options.get("profile")
     try:
-        site = find_profile()
+        site = chosen_profile(None if named is None or needs_network(str(named), settings) else str(named))
     except SettingsError:  # told elsewhere
         return None
     return site, list(rooms(site))

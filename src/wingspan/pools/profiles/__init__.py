@@ -38,7 +38,7 @@ from wingspan.pools.profiles._queue import check_room, submittable
 from wingspan.pools.profiles._sizes import LargeFile, large_file
 
 if TYPE_CHECKING:
-    from wingspan.pools.profiles._handed_out import remove_profile
+    from wingspan.pools.profiles._handed_out import needs_network, remove_profile
     from wingspan.pools.profiles._offered import Offer, fetch_profile
     from wingspan.pools.profiles._room import Room, check_disk, look_for_room, rooms
     from wingspan.pools.profiles._said import effects
@@ -51,6 +51,7 @@ _HOME = {
     "effects": "._said",
     "fetch_profile": "._offered",
     "look_for_room": "._room",
+    "needs_network": "._handed_out",
     "remove_profile": "._handed_out",
     "rooms": "._room",
 }
@@ -83,6 +84,7 @@ __all__ = [
     "large_file",
     "load_profile",
     "look_for_room",
+    "needs_network",
     "profiles",
     "remove_profile",
     "rooms",

@@ -22,6 +22,7 @@ __all__ = [
     "handed_out_table",
     "index_written",
     "keep_offer",
+    "needs_network",
     "parse_toml",
     "remove_profile",
 ]
@@ -87,6 +88,14 @@ def handed_out_table(address: str, settings: Settings) -> tuple[str, dict[str, A
         _keep(data, digest[1], settings)
         return found
     return _only_table(data, url)
+
+
+def needs_network(name: str, settings: Settings) -> bool:
+    """A profile of this name would have to be fetched before it can be used."""
+    if "://" not in name:
+        return False
+    digest = _DIGEST.search(name)
+    return digest is None or not (settings.data_dir / FOLDER / f"{digest[1]}.toml").exists()
 
 
 def fetch_offer(url: str, digest: str | None = None) -> tuple[str, dict[str, Any], bytes]:
