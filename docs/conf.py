@@ -40,6 +40,7 @@ myst_enable_extensions = ["colon_fence"]
 html_theme = "furo"
 html_title = f"Wingspan {version}"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_js_files = ["accessible.js"]
 html_copy_source = True  # llms-full.txt is made of these
 html_show_sourcelink = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -95,3 +97,33 @@ def test_versions_agree() -> None:
     assert f'  version: "{wingspan.__version__}"\n' in (ROOT / "recipe/recipe.yaml").read_text(
         encoding="utf-8"
     )
+
+
+@pytest.mark.slow
+def test_uv_installs_it_as_a_tool(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """The command works from an environment of its own, as `uv tool install` and pipx make it."""
+    from wingspan.environments.bundles.linked.prefix import find_uv
+
+    folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
+    made = subprocess.run(
+        [find_uv(), "tool", "install", "-q", "--python", sys.executable, str(wheel.filename)],
+        env={**os.environ, **folders},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    command = str(tmp_path / "bin/wingspan")
+    told = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert wingspan.__version__ in told.stdout
+    page = subprocess.run([command, "help", "first-map"], capture_output=True, text=True, check=True)
+    assert page.stdout == (ROOT / "docs/first-map.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_says_what_each_extra_brings() -> None:
+    """Every extra of pyproject.toml is in the README's table, and none else."""
+    tomlkit = pytest.importorskip("tomlkit")
+    project = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| extra |")[2].partition("\n\n")[0]
+    named = re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in table.splitlines()[2:]))
+    assert sorted(named) == sorted(project["optional-dependencies"])
