@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan._files import not_written
-from wingspan.errors import WingspanError
 from wingspan.maps._carried import FixedFiles
 from wingspan.maps._commands import keep_command
 from wingspan.maps._errors import MapError, no_inputs
@@ -23,6 +22,7 @@ from wingspan.maps._inputs import FromInputs, write_inputs
 from wingspan.maps._pickled import PickledFunction
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import private_folder
+from wingspan.stores.errors import StoreError
 from wingspan.worker import coming, compatibility, formats, pilot, rounds, trust
 from wingspan.worker.transports import FileTransport
 
@@ -103,7 +103,7 @@ def create_map_folder(
             values.forget()
         if isinstance(error, FromInputs):
             raise error.error from error.error.__cause__
-        if isinstance(error, OSError) and not isinstance(error, WingspanError):
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
             message, hint = not_written(error, "the map", root)
             raise MapError(message, hint=hint) from error
         raise
