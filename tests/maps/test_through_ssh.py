@@ -214,7 +214,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("name", ["../../../evil", "/tmp/evil", "results/../../evil", "key/evil", "map.json"])
+@pytest.mark.parametrize("name", ["../../../evil", "results/../../evil", "map.json"])
 def test_an_access_point_that_lies_writes_nothing_elsewhere(
     ap: AccessPoint, tmp_path: Path, data_dir: Path, name: str
 ) -> None:

@@ -21,6 +21,7 @@ from wingspan.maps._map import Map, load_folder
 from wingspan.maps._options import Options
 from wingspan.maps._tags import write_tag
 from wingspan.pools import Pool
+from wingspan.pools.zipapp import worker_zipapp
 from wingspan.worker import compatibility, trust
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def received(temporary: Path, pool: Pool) -> Map:
         path = maps_root() / info.id
         here = {source: str(path / trust.check_path(name)) for source, name in moved.items()}
         info = attrs.evolve(info, files={**(info.files or {}), "moved": here})
+    # This machine's own worker: the other one need not have what workers here need (HTCondor's chirp).
+    archive = worker_zipapp().read_bytes()
+    trust.write_whole(str(temporary / "worker.pyz"), archive)
+    info = attrs.evolve(info, archive_bytes=len(archive))
     trust.write_whole(str(temporary / "map.json"), json.dumps(info.to_json()).encode(), sync=True)
     path = maps_root() / info.id
     tag = info.tag

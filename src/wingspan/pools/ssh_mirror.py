@@ -32,8 +32,8 @@ __all__ = ["PATIENCE", "Mirror", "event_of", "event_to_json"]
 _GROWING = ("results", "workers", "logs")
 #: What a look brings: nothing else of the copy is ever replaced by what the access point says.
 _BROUGHT = frozenset({*_GROWING, "actions", "functions", "notes", "rounds"})
-#: Files that are for this machine alone.
-_OWN = frozenset({"lock", "read"})
+#: Files that are for this machine alone; the other one has a worker of its own.
+_OWN = frozenset({"lock", "read", "worker.pyz"})
 #: What is known of jobs over there, in the copy.
 _JOBS = "jobs_there"
 #: Seconds after which a machine that did not answer is asked again by whoever only looks.
