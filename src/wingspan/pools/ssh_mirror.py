@@ -1,8 +1,8 @@
-"""The copy here of a map or run that an access point has: what is new over there is brought here.
+"""The copy on this machine of a map or run that an access point has.
 
-Files that only grow are brought from where the copy ends; others whole, put in place by one rename. So any
-number of processes may do this for one copy at the same time, and one that dies leaves a copy that the next
-look completes.
+A look brings what is new over there. Of files that only grow, what follows the end of the copy is brought;
+others are brought whole, and put in place by one rename. So any number of processes may look at the same
+time, and what a process that dies leaves is completed by the next look.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ _silences: dict[Address, tuple[float, PoolUnavailable]] = {}
 
 
 class Mirror:
-    """The copy in one folder.
+    """The copy that lies in a folder.
 
     Args:
-        folder: Of the map or run here; the access point has one of the same name.
+        folder: That of the map or run here; the access point has one of the same name.
         kind: Name of the pool, which names the access point.
 
     Attributes:
@@ -95,12 +95,11 @@ class Mirror:
         _silences.pop(self._address, None)
         return answer
 
-    def look(self, *, tend: bool = False, why: bool = False) -> bool:
-        """Bring what is new; whether there was anything.
+    def look(self, *, tend: bool = False) -> None:
+        """Bring what is new.
 
         Args:
-            tend: Have the access point also do what is due, as somebody waits for the map.
-            why: Ask why jobs wait.
+            tend: Have the access point also do what is due, as somebody waits for the map or run.
 
         Raises:
             PoolUnavailable: The access point does not answer. For some seconds it is not asked again.
@@ -110,16 +109,14 @@ class Mirror:
             self._remember()
             raise silence[1]
         try:
-            news = False
             while True:
                 try:
-                    self.told = self._look_once(tend=tend, why=why)
+                    self.told = self._look_once(tend=tend)
                 except PoolUnavailable:
                     if self._connection is None or self._silent_since is not None:
                         raise
                     self._connection = None  # the network was away for a moment, or the laptop slept
-                    self.told = self._look_once(tend=tend, why=why)
-                news = news or bool(self.told.get("news"))
+                    self.told = self._look_once(tend=tend)
                 if not self.told.get("more"):
                     break
         except PoolUnavailable as error:
@@ -129,7 +126,6 @@ class Mirror:
             raise
         _silences.pop(self._address, None)
         self._silent_since = None
-        return news
 
     def events_since(self, seen: tuple[int, int]) -> tuple[list[JobEvent], tuple[int, int]]:
         """What has become of jobs, oldest first, and what to give the next time.
@@ -164,7 +160,7 @@ class Mirror:
         """For how long the access point has not answered."""
         return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
 
-    def _look_once(self, *, tend: bool, why: bool) -> dict[str, Any]:
+    def _look_once(self, *, tend: bool) -> dict[str, Any]:
         connection = connection_to(self._address)
         here = None
         if connection is not self._connection:  # the other end knows nothing of this copy yet
@@ -179,7 +175,6 @@ class Mirror:
             entries=len(log.entries()),
             events=len(self._events),
             tend=tend,
-            why=why,
         )
         try:
             self._take_files(told, data)

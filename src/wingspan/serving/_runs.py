@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from wingspan.errors import PoolError
 from wingspan.pools import JobEvent, JobState
 from wingspan.pools.submissions import LoggedSubmission
 from wingspan.runs._errors import RunNotFound
@@ -52,7 +54,8 @@ class OneRun:
         status = run.status()
         self._message = status.message
         if tend and not status.is_done:
-            run.attend(status)
+            with contextlib.suppress(PoolError):  # the message of the status says what is wrong
+                run.attend(status)
         with os.scandir(self.folder / "logs") as logs:
             for entry in logs:
                 if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
