@@ -22,6 +22,7 @@ from wingspan.maps._options import Options
 from wingspan.maps._tags import write_tag
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
+from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.worker import compatibility, trust
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["received"]
 
 
-def received(temporary: Path, pool: Pool) -> Map:
+def received(temporary: Path, pool: Pool, progress: Progress = NO_PROGRESS) -> Map:
     """Put a map in place of which everything was received, and submit its workers.
 
     Args:
         temporary: The folder with all its files.
         pool: Ready to take jobs.
+        progress: Hears of the environment being built.
 
     Raises:
         WingspanError: As `wingspan.map`. Nothing is left then.
@@ -50,7 +52,7 @@ def received(temporary: Path, pool: Pool) -> Map:
     if environment is None:
         _check_python(info)
     else:
-        info = attrs.evolve(info, environment=_prepared(temporary, info, pool, environment))
+        info = attrs.evolve(info, environment=_prepared(temporary, info, pool, environment, progress))
     moved = (info.files or {}).get("moved")
     if moved:
         path = maps_root() / info.id
@@ -99,10 +101,12 @@ def _check_python(info: MapInfo) -> None:
         )
 
 
-def _prepared(folder: Path, info: MapInfo, pool: Pool, environment: Environment) -> dict[str, Any]:
+def _prepared(
+    folder: Path, info: MapInfo, pool: Pool, environment: Environment, progress: Progress
+) -> dict[str, Any]:
     """Build (or find) the bundle of the map's environment; what ``map.json`` is to say of it."""
     options = Options.from_dict(info.options).merged(Options(environment=environment))
-    prepared = prepare_environment(options, pool, holds_code=info.holds_code)
+    prepared = prepare_environment(options, pool, progress, holds_code=info.holds_code)
     assert prepared is not None
     deliver(*prepared, folder, info.holds_code)
     return prepared[1].to_json()

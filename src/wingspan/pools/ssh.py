@@ -58,6 +58,7 @@ class SshPool(PlainPool):
         Raises:
             PoolError: One of both cannot be done.
         """
+        self.connection.progress = progress
         told = self.connection.ask("pool", pool=self.address.pool)[0]
         self.own = bool(told["own"])
         self.sends_mail = bool(told["sends_mail"])

@@ -28,6 +28,7 @@ from wingspan._version import __version__
 from wingspan._words import notice
 from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanError
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, Broken, read_message, write_message
+from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 
 __all__ = ["PREFIX", "Address", "Connection", "connection_to", "shell_there"]
@@ -104,6 +105,7 @@ class Connection:
 
     Attributes:
         facts: What the other end says of itself.
+        progress: Hears of long work of the other end, while it is waited for.
 
     Raises:
         PoolUnavailable: It cannot be reached, or has no Wingspan of this version.
@@ -113,6 +115,8 @@ class Connection:
         self.address = address
         self.process_id = os.getpid()
         self.is_open = True
+        self.progress: Progress = NO_PROGRESS
+        self._tasks: dict[int, int] = {}
         self._lock = threading.RLock()
         self._last_words = ""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would be held open by ssh's master
@@ -192,12 +196,24 @@ class Connection:
             self._to.flush()
             while True:
                 answer, payload = read_message(self._from)
-                if "notice" not in answer:
+                if "notice" in answer:
+                    notice(str(answer["notice"]))
+                elif "progress" in answer:
+                    self._hear(*answer["progress"])
+                else:
                     break
-                notice(str(answer["notice"]))
         if "error" in answer:
             raise error_of(answer["error"])
         return answer, payload
+
+    def _hear(self, what: str, task: int, told: Any, total: float | None) -> None:
+        """Long work of the other end: a piece of it begins, has come further, or is over."""
+        if what == "start":
+            self._tasks[task] = self.progress.start(str(told), total)
+        elif task in self._tasks and what == "advance":
+            self.progress.advance(self._tasks[task], float(told))
+        elif task in self._tasks:
+            self.progress.finish(self._tasks.pop(task))
 
     def tell(self, do: str, data: bytes | memoryview = b"", /, **what: Any) -> None:
         """The same without an answer: what goes wrong is the answer to the next question."""

@@ -13,6 +13,7 @@ import attrs
 from wingspan._words import notice
 from wingspan.delivery.sent import asked_for
 from wingspan.pools import Pool
+from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._api import submit_plan
 from wingspan.runs._info import RunInfo
 from wingspan.runs._plan import Plan, with_environment
@@ -21,12 +22,13 @@ from wingspan.runs._run import Run
 __all__ = ["received_run"]
 
 
-def received_run(temporary: Path, pool: Pool) -> Run:
+def received_run(temporary: Path, pool: Pool, progress: Progress = NO_PROGRESS) -> Run:
     """Make a run of what was received, and submit its jobs.
 
     Args:
         temporary: The folder with all its files; its inputs are copied.
         pool: Ready to take jobs.
+        progress: Hears of the environment being built.
 
     Raises:
         WingspanError: As `wingspan.run`. Nothing is left then.
@@ -36,8 +38,8 @@ def received_run(temporary: Path, pool: Pool) -> Run:
     spec = attrs.evolve(info.spec, base=temporary, inputs=inputs, environment=None)
     plan, environment = Plan(spec=spec), asked_for(temporary)
     if environment is not None:
-        plan = with_environment(plan, environment, pool=pool)
+        plan = with_environment(plan, environment, pool=pool, progress=progress)
     for warning in plan.spec.warnings:
         if warning not in spec.warnings:
             notice(warning)
-    return submit_plan(plan, pool)
+    return submit_plan(plan, pool, progress)

@@ -28,7 +28,7 @@ def send_run(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS) -> Run:
     Raises:
         WingspanError: As `wingspan.run`.
     """
-    pool.make_ready()
+    pool.make_ready(progress)
     spec = plan.spec
     if plan.stem is not None:
         spec = attrs.evolve(spec, name=_free_name(spec.name, pool))

@@ -13,6 +13,7 @@ from typing import Any
 
 from wingspan.maps._received import received
 from wingspan.pools import Pool
+from wingspan.progress import Progress
 from wingspan.runs._received import received_run
 from wingspan.serving._files import folder_of
 from wingspan.settings import private_folder
@@ -58,7 +59,7 @@ class Arriving:
         finally:
             os.close(descriptor)
 
-    def begin(self, what: Mapping[str, Any], pool: Pool) -> None:
+    def begin(self, what: Mapping[str, Any], pool: Pool, progress: Progress) -> None:
         """All is there: put it in place, and submit its jobs.
 
         Raises:
@@ -68,11 +69,11 @@ class Arriving:
             raise ValueError(f"nothing of {what['id']} has arrived")
         try:
             if what["kind"] == "runs":
-                received_run(self._new, pool)
+                received_run(self._new, pool, progress)
                 return
             for name in ("results", "workers", "rounds/0/claims", "rounds/0/takes"):
                 trust.make_folder(str(self._new / name))
-            received(self._new, pool)
+            received(self._new, pool, progress)
         finally:
             self.forget()
 

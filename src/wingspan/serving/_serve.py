@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -24,6 +26,8 @@ __all__ = ["serve"]
 #: After so many seconds without a question the process leaves: an access point is no place for idle ones. The
 #: other end connects again when it wants something.
 _IDLE_SECONDS = 1800
+#: How far long work has come is told so often (s).
+_REPORT_SECONDS = 0.2
 
 
 def serve() -> None:
@@ -52,6 +56,40 @@ class _Notices(logging.Handler):
             write_message(self._out, {"notice": record.getMessage()})
 
 
+class _Reports:
+    """Tells the other end how far long work has come, as long as it waits for an answer."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self._tasks = itertools.count()
+        self._kept: dict[int, float] = {}
+        self._next = 0.0
+
+    def _tell(self, *words: object) -> None:
+        with contextlib.suppress(OSError):
+            write_message(self._out, {"progress": words})
+            self._out.flush()
+
+    def start(self, description: str, total: float | None = None) -> int:
+        """See `wingspan.progress.Progress`."""
+        task = next(self._tasks)
+        self._kept[task] = 0.0
+        self._tell("start", task, description, total)
+        return task
+
+    def advance(self, task: int, amount: float = 1) -> None:
+        """What comes in between is told together."""
+        self._kept[task] += amount
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _REPORT_SECONDS
+            self._tell("advance", task, self._kept[task], None)
+            self._kept[task] = 0.0
+
+    def finish(self, task: int) -> None:
+        """The piece of work is over."""
+        self._tell("finish", task, None, None)
+
+
 class _Server:
     """One connection."""
 
@@ -62,6 +100,7 @@ class _Server:
         self._arriving = Arriving()
         #: What went wrong in a message that has no answer.
         self._trouble: Exception | None = None
+        self._reports = _Reports(out)
         logger = logging.getLogger("wingspan")
         logger.addHandler(_Notices(out))
         logger.propagate = False
@@ -119,7 +158,7 @@ class _Server:
         name = what.get("pool")
         known = self._pools.get(name)
         if known is None:
-            known = self._pools[name] = choose_pool(name).pool
+            known = self._pools[name] = choose_pool(name, self._reports).pool
         else:
             known.make_ready()
         return known
@@ -138,5 +177,5 @@ class _Server:
         return Answer({"workers": self._pool(what).default_workers(int(what["count"]))})
 
     def _begin(self, what: Mapping[str, Any], _: bytes) -> Answer:
-        self._arriving.begin(what, self._pool(what))
+        self._arriving.begin(what, self._pool(what), self._reports)
         return Answer({})
