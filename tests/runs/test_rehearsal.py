@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 
 import wingspan
 from _engines import find_apptainer, place_for_containers
-from _waiting import PATIENCE
+from _waiting import PATIENCE, until
 from wingspan.pools.rehearsal import Rehearsal, RehearsalFailed, find_sandbox, rehearsal_folder
 from wingspan.pools.rehearsal import sandbox as sandboxes
 from wingspan.runs import InvalidRun, load_runs
@@ -100,7 +103,7 @@ def test_limits_are_in_force(request_: dict[str, str], script: str, ended: str, 
     done = _by("namespaces", ["sh", "-c", script], **request_)
     assert done.ended is not None
     assert ended in done.ended
-    assert (done.code, done.ok) == (code, False)
+    assert (done.code in (code, 128 + signal.SIGTERM), done.ok) == (True, False)
     assert f"ended: {done.ended}" in str(done)
 
 
@@ -191,7 +194,8 @@ def test_on_slurm_a_job_sees_the_shared_disk(folders: Path) -> None:
         )
     finally:
         shutil.rmtree(shared)
-    assert (done.code, dict(done.outputs)) == (1, {"out.txt": 4})
+    assert (done.code, dict(done.outputs), done.shared) == (1, {"out.txt": 4}, True)
+    assert "without your /tmp" in str(done)
     assert done.missed == (
         f"{folders}/data.csv is here and not on the worker: --input data.csv sends it, and the job finds it as data.csv",
     )
@@ -235,6 +239,38 @@ def test_a_row_of_a_sweep_by_the_command_line(
     refused = wingspan_cli("run", "--rehearse", "--row", "2", "-p", "local", *options)
     assert (refused.returncode, "the sweep has 2" in refused.stderr) == (2, True)
     assert "give both" in wingspan_cli("run", "--row", "1", "-p", "local", *options).stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [(signal.SIGINT, "ended: you ended it after"), (signal.SIGKILL, "")]
+)
+def test_a_rehearsal_that_is_ended_ends_its_job(folders: Path, how: signal.Signals, told: str) -> None:
+    """Ctrl-C ends the job, and what is known until then is told; when Wingspan itself is killed, the job
+    ends, too.
+    """
+    mark = f"rehearsed-{os.getpid()}-{how}"
+    words = ["run", "--rehearse", "-p", "local", "--", "sh", "-c", f"echo begun; sleep 600; echo {mark}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "wingspan", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(how)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert told in err
+    assert process.returncode != 0
+    until(lambda: not _commands_with(mark), lambda: _commands_with(mark))
+
+
+def _commands_with(mark: str) -> list[str]:
+    """Command lines of processes that have this in them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().decode(errors="replace")
+            if mark in line:
+                found.append(line)
+    return found
 
 
 def test_python_gets_a_rehearsal() -> None:

@@ -37,7 +37,8 @@ __all__ = ["rehearse"]
 
 #: What a rehearsal does not do: wait for others, try again, tell somebody.
 _LEFT_OUT = frozenset(
-    "workers block_size retries retry_memory retry_disk pilot max_idle memo on_done notification notify_user".split()
+    "workers block_size retries retry_memory retry_disk pilot max_idle memo on_done notification notify_user "
+    "store store_above".split()
 )
 
 
@@ -131,6 +132,7 @@ def _told(made: Map, name: str, job: JobDescription, done: Execution) -> Rehears
         name=f"the first component of {name}",
         code=code,
         way=done.sandbox.way,
+        shared=not job.transfer_files,
         not_checked=done.sandbox.not_checked,
         missed=missed("\n".join(texts), here) if code else (),
         ended=done.ended,

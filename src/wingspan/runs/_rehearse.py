@@ -73,6 +73,8 @@ def rehearse(
     """
     named = get_pool(pool) if isinstance(pool, str) else pool
     site = site_pool(pool) if pool is None or isinstance(pool, str) else pool
+    if site is not None and site.elsewhere:
+        site = None  # it would build the environment over there
     plan = plan_run(request, pool=site, progress=progress)
     if not 0 <= row < len(plan.spec.rows):
         raise InvalidRun(
@@ -145,6 +147,7 @@ def _told(
         name=spec.name if len(spec.rows) == 1 else f"{spec.name}, row {row}{_row_text(spec, row)}",
         code=done.code,
         way=done.sandbox.way,
+        shared=not job.transfer_files,
         not_checked=(*not_checked, *done.sandbox.not_checked),
         missed=_missed(spec, done, stdout, stderr),
         ended=done.ended,

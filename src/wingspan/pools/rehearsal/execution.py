@@ -225,7 +225,11 @@ class _Watched:
     def run(self, words: Sequence[str], out: BinaryIO, err: BinaryIO) -> int:
         """Execute a command; its exit code."""
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            [*self._ends_with_us(), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
         self._kill_at = None
         try:
@@ -246,6 +250,15 @@ class _Watched:
         self._look_at_disk()
         self._pass_on()
         return code if code >= 0 else 128 - code
+
+    def _ends_with_us(self) -> list[str]:
+        """Words before a command that ends when this process dies; none where nothing can do that.
+
+        The first process of a PID namespace takes all others with it; unshare, which is around that, blocks
+        SIGTERM.
+        """
+        how = "KILL" if self._outer > 1 else "TERM"
+        return ["setpriv", "--pdeathsig", how] if shutil.which("setpriv") else []
 
     def _end(self, pid: int) -> tuple[int, int, resource.struct_rusage]:
         self._tell_to_end(pid)

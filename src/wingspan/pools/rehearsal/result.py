@@ -23,9 +23,9 @@ from wingspan.worker import trust
 __all__ = ["Rehearsal", "RehearsalFailed", "rehearsal_folder"]
 
 _WAYS = {
-    "apptainer": "in a container of Apptainer's, without your home and your /tmp",
-    "namespaces": "in namespaces of its own, without your home and your /tmp",
-    "none": "in a folder of its own, with clean variables",
+    "apptainer": "in a container of Apptainer's",
+    "namespaces": "in namespaces of its own",
+    "none": "in a folder of its own",
 }
 #: So many bytes of what was printed a rehearsal keeps.
 _KEPT = 1 << 20
@@ -43,6 +43,7 @@ class Rehearsal:
         name: Which job.
         code: Exit code, as the job would have it.
         way: How the files of this machine were hidden: ``"apptainer"``, ``"namespaces"`` or ``"none"``.
+        shared: It saw the disks of this machine, as on a pool that has them, too.
         not_checked: What this rehearsal does not show, one sentence each.
         missed: What the job did not find and what is here, with what to do, one sentence each.
         ended: Why the job was ended, such as its limit of memory; None: it ended by itself.
@@ -60,6 +61,7 @@ class Rehearsal:
     name: str
     code: int
     way: str
+    shared: bool = False
     not_checked: tuple[str, ...]
     missed: tuple[str, ...]
     ended: str | None
@@ -101,7 +103,9 @@ class Rehearsal:
 
     def _lines(self) -> Iterator[str]:
         how = "it went well" if self.ok else f"it failed, exit code {self.code}"
-        yield f"{self.name}, rehearsed {_WAYS[self.way]}: {how}"
+        hidden = "your /tmp" if self.shared else "your home and your /tmp"
+        without = f", without {hidden}" if self.way != "none" else ", with clean variables"
+        yield f"{self.name}, rehearsed {_WAYS[self.way]}{without}: {how}"
         if self.ended is not None:
             yield f"  ended: {self.ended}"
         for number, value in self.values.items():
@@ -126,7 +130,7 @@ class Rehearsal:
 
 
 def _against(taken: int, asked: int | None) -> str:
-    told = f"{size_text(taken)} at most"
+    told = f"{size_text(taken) if taken >> 20 else sized(taken)} at most"
     return f"{told}, of {size_text(asked)} that it asks for" if asked else told
 
 
