@@ -27,7 +27,7 @@ PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
 ws_bundle='' ws_sha256='' ws_kind=squashfs ws_prefix=/opt/wingspan/environment ws_helper='' ws_helper_sha256='' ws_installed=0 ws_method=auto ws_quiet='' ws_stage=main
 ws_work='' ws_uid='' ws_gid='' ws_others=''
-ws_line='' ws_clear='' ws_doubt='' ws_known='' ws_layers='' ws_basis='' ws_delta='' ws_delta_sha256='' ws_tty='' ws_code='' ws_waits=''
+ws_line='' ws_clear='' ws_doubt='' ws_lost='' ws_told='' ws_known='' ws_layers='' ws_basis='' ws_delta='' ws_delta_sha256='' ws_tty='' ws_code='' ws_waits=''
 
 # @include starter/messages.sh
 

@@ -79,7 +79,9 @@ END
     [ "$(id -u)" = 0 ] || [ -s "$ws_pause/pause.pid" ] || eval "$ws_podman unshare true" >/dev/null 2>&1 </dev/null
     ws_say "$1: run by podman"
     shift
-    # A podman that was killed leaves its container.
+    # A podman that was killed leaves its container. One that gets SIGTERM before it has noted that its
+    # container runs ends with 0 and leaves it, too (libpod/runtime.go); else --rm has removed it.
+    ws_lost="[ -n \"\$($ws_podman ps --all --quiet)\" ]"
     ws_clear="[ \"\${ws_code:-137}\" -lt 128 ] || $ws_podman rm --all --force --time 0; $ws_clear"
     ws_with_terminal
     ws_stay "$@"

@@ -33,6 +33,7 @@ while [ $# -gt 0 ]; do
     --line) ws_line=$2 ;;
     --clear) ws_clear=$2 ;;
     --doubt) ws_doubt=$2 ;;
+    --lost) ws_lost=$2 ;;
     --known) ws_known=$2 ;;
     --waits) ws_waits=$2 ;;
     *) ws_die 2 "unknown option $1" ;;

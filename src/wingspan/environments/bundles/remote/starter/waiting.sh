@@ -3,7 +3,7 @@
 ws_stay() {
     ws_shell=/bin/sh
     ! ws_have bash || ws_shell='bash --posix' # in other shells, what starts in the background never gets SIGINT
-    ws_anew "$ws_shell" wait "$ws_method" --line "$ws_line" --clear "$ws_clear" --doubt "$ws_doubt" --known "$ws_known" -- "$@"
+    ws_anew "$ws_shell" wait "$ws_method" --line "$ws_line" --clear "$ws_clear" --doubt "$ws_doubt" --lost "$ws_lost" --known "$ws_known" -- "$@"
 }
 
 ws_pass_on() {
@@ -13,6 +13,7 @@ ws_pass_on() {
         [ -n "${BASH_VERSION:-}" ] || set -- TERM
         ;;
     esac
+    case $1 in INT | TERM) ws_told=$1 ;; esac
     if [ -n "$ws_child" ]; then kill -s "$1" "$ws_child"; else ws_early="$ws_early $1"; fi
 } 2>/dev/null
 
@@ -68,6 +69,13 @@ ws_stage_wait() {
         wait "$ws_cleaner"
         case $ws_last in 127 | -1) ;; *) ws_code=$ws_last ;; esac
     } 2>/dev/null
+    # An engine that is told to end while it starts its container may end as if all were well: before the
+    # command has begun, or without its container.
+    if [ -n "$ws_told" ] && [ "$ws_code" -lt 128 ]; then
+        if [ -s "$ws_work/.waits" ] || { [ -n "$ws_lost" ] && (eval "$ws_lost") 2>/dev/null </dev/null; }; then
+            case $ws_told in INT) ws_code=130 ;; *) ws_code=143 ;; esac
+        fi
+    fi
     case $ws_code in
     1 | 125 | 126 | 127 | 255) # with these codes engines say that they have not started the command
         # The trial needs the folder, so this process is its owner again.
