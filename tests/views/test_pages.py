@@ -338,3 +338,16 @@ def test_the_widget_in_a_notebook(application, opened, page):
     comes(lambda: first.locator(".ws-said").inner_text() == "1 component will be done again")
     comes(lambda: all_are("errored"))
     picture(page, f"{application}-done")
+
+
+@pytest.mark.slow
+def test_a_chain_in_a_browser(dashboard, gated, page):
+    """The page of a map that waits for another one has a line with a bar for that one, too."""
+    later = gated[0].map(len, pool="local", tag="later", options=ONE)
+    page.goto(dashboard.url)
+    page.get_by_text("later").first.click()
+    page.wait_for_selector(".ws-before li")
+    assert text_of(page, ".ws-before li span") == "shown: 2 of 40, 1 failed"
+    assert page.locator(".ws-before .ws-bar span").count() == 3
+    assert violations(page) == []
+    later.remove()

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from wingspan.maps._view import MapSource
 from wingspan.notebooks._dashboard import _widget_class
 from wingspan.runs._view import RunSource
 from wingspan.views import live
+from wingspan.views._model import Stage
 from wingspan.views._widget import live_widget_class
 from wingspan.worker.pipes import LARGE_INPUT
 
@@ -56,6 +58,35 @@ def test_the_view_of_a_map_that_is_done(failing):
     ]
     assert view.actions == ("rerun",)
     json.dumps(view.to_json())
+
+
+def test_a_chain_shows_the_maps_before_it(tmp_path):
+    """How far each of them is, the first one first, in the view and in the status; and none once it is
+    done."""
+    gate = tmp_path / "gate"
+
+    def component(number):
+        if number == 1:
+            raise ValueError(number)
+        while number and not gate.exists():
+            time.sleep(0.01)
+        return number
+
+    first = wingspan.map(component, range(3), pool="local", tag="first", options=wingspan.Options(workers=2))
+    second = first.map(abs, pool="local", tag="second", options=ONE)
+    third = second.map(abs, pool="local", options=ONE)
+    source = MapSource(third)
+    wanted = (
+        Stage(name="first", components=3, completed=1, errored=1),
+        Stage(name="second", components=3, completed=1, errored=1),
+    )
+    until(lambda: source.view().before == wanted, lambda: source.view().before)
+    assert json.loads(json.dumps(source.view().to_json()))["before"][0]["name"] == "first"
+    assert "before it, map first: 1 of 3 completed, 1 failed" in str(third.status())
+    gate.touch()
+    third.wait(errors_ok=True, timeout=PATIENCE)
+    assert source.view().before == ()
+    assert "before it" not in str(third.status())
 
 
 def test_a_component_in_detail(failing):

@@ -64,6 +64,21 @@ class Follows(Grows):
                 found.append(type(self)(MapFolder(self.folder.path.parent / name)))
         return found
 
+    def stages(self) -> dict[str, tuple[int, int, int]]:
+        """How far the maps before this one are, the first of the chain first: by tag the numbers of their
+        components, of those with an output, and of those that have failed.
+        """
+        found: dict[str, tuple[int, int, int]] = {}
+        for one in self.before:
+            with contextlib.suppress(MapError):
+                one.refresh()
+                found.update(one.stages())
+                results = one.results
+                failed = len(results.failed)
+                completed = results.finished - failed - len(results.cancelled)
+                found[one.folder.info.tag] = results.n, completed, failed
+        return found
+
     def _jobs_before(self, kind: str) -> tuple[Submission, ...]:
         found: dict[str, Submission] = {}
         for one in self.before:

@@ -112,8 +112,18 @@ class Reports(Outputs):
             wall=keeper.results.wall,
             cpu=keeper.results.cpu,
             peak_memory=keeper.results.peak_memory,
-            notes=tuple(self._folder.notes()[-_NOTES:]),
+            notes=(*self._stages(), *self._folder.notes()[-_NOTES:]),
         )
+
+    def _stages(self) -> list[str]:
+        """How far the maps are that this one waits for, a line each."""
+        if self._keeper.finished:
+            return []
+        return [
+            f"before it, map {tag}: {completed:,} of {n:,} completed"
+            + (f", {failed:,} failed" if failed else "")
+            for tag, (n, completed, failed) in self._keeper.stages().items()
+        ]
 
     def _counts(self) -> dict[ComponentStatus, int]:
         """How many components have each status."""

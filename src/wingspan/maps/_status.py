@@ -58,7 +58,8 @@ class MapStatus:
         elapsed: Seconds from when it was made until its last component ended, or until now.
         wall, cpu: Seconds that workers have spent on its components, wall and processor time, all together.
         peak_memory: The most memory that one component has taken, bytes.
-        notes: What was decided about its requests by itself: more memory after a kill, for instance.
+        notes: How far the maps before it in a chain are; and what was decided about its requests by itself:
+            more memory after a kill, for instance.
     """
 
     tag: str

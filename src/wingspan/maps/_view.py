@@ -23,6 +23,7 @@ from wingspan.views._model import (
     ErrorGroup,
     HoldGroup,
     Report,
+    Stage,
     View,
     WorkerSpan,
     cut,
@@ -88,6 +89,13 @@ class MapSource:
             errors=self._errors() if states.get("errored") else (),
             holds=self._held(),
             actions=_actions(status),
+            before=() if is_done else self._before(),
+        )
+
+    def _before(self) -> tuple[Stage, ...]:
+        return tuple(
+            Stage(name=tag, components=n, completed=completed, errored=failed)
+            for tag, (n, completed, failed) in self._map._keeper.stages().items()
         )
 
     def _errors(self) -> tuple[ErrorGroup, ...]:

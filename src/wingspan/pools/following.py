@@ -214,6 +214,7 @@ class Following:
             transfer_files=False,
             resources=Resources(memory=None if pool.runs_here else _MEMORY),
             custom={"WingspanRun": self.folder.name},
+            submit={"on_exit_remove": "ExitBySignal =!= true || NumJobStarts >= 5"},
             at_access_point=True,
             after=after,
             after_end=True,

@@ -16,6 +16,7 @@ __all__ = [
     "ErrorGroup",
     "HoldGroup",
     "Report",
+    "Stage",
     "View",
     "WorkerSpan",
     "cut",
@@ -93,6 +94,23 @@ def hold_groups(reasons: Iterable[str | None]) -> tuple[HoldGroup, ...]:
 
 
 @attrs.frozen(kw_only=True)
+class Stage:
+    """How far a map before this one in a chain is.
+
+    Attributes:
+        name: Its tag.
+        components: How many components.
+        completed: Those with an output.
+        errored: Those that have failed.
+    """
+
+    name: str
+    components: int
+    completed: int
+    errored: int
+
+
+@attrs.frozen(kw_only=True)
 class View:
     """How a map or a run fares at one moment.
 
@@ -116,6 +134,7 @@ class View:
         actions: What can be done to it now: ``"hold"``, ``"release"``, ``"rerun"``, ``"cancel"``.
         is_removed: It is gone; what is shown is what was seen last.
         cancelled: Components that their owner has cancelled; they are among those that are removed.
+        before: The maps that it waits for, the first of the chain first.
     """
 
     kind: Literal["map", "run"]
@@ -137,6 +156,7 @@ class View:
     actions: tuple[str, ...] = ()
     is_removed: bool = False
     cancelled: int = 0
+    before: tuple[Stage, ...] = ()
 
     @property
     def finished(self) -> int:

@@ -65,6 +65,7 @@ export function mount(element, port) {
   const buttons = make("span", { class: "ws-buttons" });
   const bar = make("div", { class: "ws-bar", role: "img" });
   const legend = make("ul", { class: "ws-legend" });
+  const before = make("ul", { class: "ws-before", hidden: true, "aria-label": "The maps before it" });
   const pace = make("p", { class: "ws-pace" });
   const message = make("p", { class: "ws-message", hidden: true });
   const said = make("p", { class: "ws-said", role: "status" });
@@ -113,6 +114,7 @@ export function mount(element, port) {
     "div",
     { class: "ws", role: "group", "aria-label": "Wingspan" },
     make("div", { class: "ws-head" }, name, " ", title, " ", state, buttons),
+    before,
     bar,
     legend,
     pace,
@@ -211,6 +213,7 @@ export function mount(element, port) {
       bar.children[at].style.flexGrow = view.states[one];
       write(legend.children[at].lastChild, told[at]);
     });
+    chain();
     bar.setAttribute("aria-label", `${told.join(", ")} of ${number(view.components)}`);
     const words = [];
     if (!view.is_done && view.rate) words.push(`${view.rate < 10 ? view.rate.toFixed(1) : number(Math.round(view.rate))} a second`);
@@ -224,6 +227,28 @@ export function mount(element, port) {
     groups();
     if (cells === null && asked === null) ask();
     if (chosen === "workers") chart();
+  }
+
+  // A line for each map that this one waits for.
+  function chain() {
+    const stages = view.before || [];
+    before.hidden = !stages.length;
+    const seen = JSON.stringify(stages);
+    if (before.dataset.seen === seen) return;
+    before.dataset.seen = seen;
+    before.replaceChildren(
+      ...stages.map((one) => {
+        const counts = { completed: one.completed, errored: one.errored, idle: one.components - one.completed - one.errored };
+        const spans = Object.entries(counts).filter(([, count]) => count).map(([name, count]) => {
+          const span = make("span", { "data-state": name });
+          span.style.flexGrow = count;
+          return span;
+        });
+        const failed = one.errored ? `, ${number(one.errored)} failed` : "";
+        const told = `${one.name}: ${number(one.completed)} of ${number(one.components)}${failed}`;
+        return make("li", {}, make("span", {}, told), make("div", { class: "ws-bar", "aria-hidden": "true" }, ...spans));
+      }),
+    );
   }
 
   function act() {
