@@ -40,7 +40,12 @@ class ToyPool:
     follows_site = False
     renders_profile = False
     hands_out_gpus = True
+    sends_mail = False
+    brings_back = False
+    orders_jobs = False
+    rewards_short_jobs = False
     own = True
+    elsewhere = False
     shells = None
 
     def __init__(self) -> None:
@@ -67,6 +72,9 @@ class ToyPool:
 
     def largest_submission(self, count: int) -> int:
         return count
+
+    def queued_jobs(self) -> int | None:
+        return None
 
     def gpus(self) -> list[Gpu]:
         return []
