@@ -39,7 +39,8 @@ class Problem:
 _SOURCES = {
     "conda-source": (
         "a conda source package",
-        "build it once, put it in a channel and depend on it by version",
+        "a Python one (pixi-build-python) whose folder is here goes along in a thin layer; "
+        "build others once, put them in a channel and depend on them by version",
     ),
     "sdist": (
         "an sdist, built on each machine",

@@ -96,6 +96,29 @@ def test_without_git_what_tools_make_stays_here(bundle_cache: Path, own_workspac
     assert cached.name not in names
 
 
+def test_a_source_package_of_pixi(bundle_cache: Path, own_workspace: Path) -> None:
+    """A package that Pixi builds with pixi-build-python goes into the same layer, and one with compiled
+    files is refused.
+    """
+    editable = build_bundle(load_environment(own_workspace), "squashfs").layers
+    lock, manifest = own_workspace / "pixi.lock", own_workspace / "pixi.toml"
+    name = "conda_source: my-package[1b3cf1c1] @ ."
+    text = lock.read_text().replace("- pypi: ./\n  name: my-package\n", f"- {name}\n  subdir: noarch\n")
+    lock.write_text(
+        text.replace("- pypi: ./\n", f"- {name}\n").replace("  requires_dist:\n  - cloudpickle>=3\n", "")
+    )
+    declared = manifest.read_text().replace(
+        '\n[pypi-dependencies]\nmy-package = { path = ".", editable = true }\n', ""
+    )
+    manifest.write_text(declared + '\n[package.build]\nbackend = { name = "pixi-build-python" }\n')
+    env = load_environment(own_workspace, check_lock=False)
+    assert [one.form for one in env.packages if one.name == "my-package"] == ["conda-source"]
+    assert build_bundle(env, "squashfs").layers == editable
+    manifest.write_text(declared + '\n[package.build]\nbackend = { name = "pixi-build-cmake" }\n')
+    with pytest.raises(UnsupportedPackages, match="pixi-build-cmake"):
+        build_bundle(env, "squashfs")
+
+
 @pytest.mark.parametrize("method", ["fuse", "unpack"])
 def test_the_worker_puts_it_on_top(
     method: str,
