@@ -324,6 +324,8 @@ def test_of_a_second_environment_only_the_rest_is_moved(
     assert facts["delta"]["base"] == first.path.name
     assert facts["delta"]["size"] < facts["bundle_bytes"] / 20
     assert set(store.iterdir()) == there
+    shown = click.testing.CliRunner().invoke(cli, ["status", m.tag]).output
+    assert f"are sent, and the rest is from file://{store}/{first.path.name}" in " ".join(shown.split())
 
 
 @pytest.mark.slurm

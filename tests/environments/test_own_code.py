@@ -64,6 +64,8 @@ def test_maps_and_runs_have_the_own_package(
     options = wingspan.Options(environment="default", workers=1)
     m = wingspan.map(versions, [1], pool=pool, options=options)
     assert m[:] == [(1, "1.2.0", 1)]
+    shown = click.testing.CliRunner().invoke(cli, ["status", m.tag]).output
+    assert "and the code of my-package" in " ".join(shown.split())
     (own_workspace / "src/mypackage/__init__.py").write_text("VALUE = 2\n")
     run = wingspan.run(
         command=["sh", "-c", "mytool >said || true"],

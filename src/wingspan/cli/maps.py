@@ -236,12 +236,18 @@ def _progress_lines(one: Map) -> list[str]:
 
 def _environment(known: dict[str, Any]) -> str:
     """Where the function is called: in a locked environment, or in the Python that made the map."""
+    from wingspan.cli._table import size
+
     environment = known.get("environment")
     if environment:
-        place = environment.get("source") or environment["bundle"]
+        place, delta = environment.get("source") or environment["bundle"], environment.get("delta")
+        if delta:
+            place = f"{environment['bundle']}, of which {size(delta['size'])} are sent, and the rest is from {place}"
+        code = ", ".join(layer["what"] for layer in environment.get("layers") or ())
         return (
             f"environment {environment['name']!r} of {environment['workspace']} ({environment['platform']}, "
             f"Python {environment['python']}), as {environment['kind']}: {place}"
+            + (f"; and the code of {code}" if code else "")
         )
     written = known.get("interpreter", {})
     return (

@@ -8,6 +8,8 @@ They lie below the user's cache folder. All of them can be removed, and are made
     environments/blobs/<key>                 the content of packages, compressed for images
     environments/shares/<key>                what else an installed package consists of
     environments/bundles/                    bundles, and <key>.json to find one by what it was built from
+    environments/code/                       thin layers with the workspace's own code
+    environments/deltas/                     what a bundle has that a published one has not
     environments/programs/                   unsquashfs and others, if the machine has none
 """
 
