@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,10 +54,18 @@ def test_each_worker_gets_its_share_beforehand(
     off
     its machine keeps what it has done: no component that was finished is done again.
     """
-    log, wait = str(tmp_path / "done"), gate.wait
+    log, wait, folder = str(tmp_path / "done"), gate.wait, str(tmp_path)
 
-    def work(x: int) -> int:
+    (tmp_path / "given/deep").mkdir(parents=True)
+    given_file = tmp_path / "given/deep/é"
+    given_file.write_text("from here")
+    (tmp_path / "link").symlink_to(tmp_path / "given")
+    given = wingspan.TransferPath(tmp_path / "link")
+
+    def work(x: int, given: Path) -> int:
         component = wingspan.component()
+        assert (given / "deep/é").read_text() == "from here"
+        assert not given.is_relative_to(folder)
         if x == 1:
             Path(log + ".begun").touch()
             wait()
@@ -70,7 +79,9 @@ def test_each_worker_gets_its_share_beforehand(
         return 2 * x
 
     options = Options(chirp=False, workers=1, retries=1)
-    m = wingspan.map(work, range(5), tag="shares", pool=pool, options=options)
+    m = wingspan.starmap(work, [(x, given) for x in range(5)], tag="shares", pool=pool, options=options)
+    # A worker that looks here sees that this is not what it was given: it takes what came along.
+    os.utime(given_file, ns=(moment := given_file.stat().st_mtime_ns, moment ^ 1))
     until(Path(log + ".begun").exists, "the second component has begun")
     assert m.statuses == [ComponentStatus.IDLE] * 5
     m.vacate()
@@ -114,9 +125,15 @@ def test_chirp_is_switched_off_half_way(pool: _Elsewhere, tmp_path: Path, gate: 
     assert [one.way for one in m._folder.submissions.entries()] == ["", "transfer"]
 
 
-def test_what_needs_a_line_is_refused(pool: _Elsewhere, tmp_path: Path) -> None:
+def test_what_needs_a_line_is_refused(
+    pool: _Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A map that cannot be done without a line says so at once, and what to do."""
-    (tmp_path / "input").write_text("")
+    with pytest.raises(MapError, match=r"takes calls while its workers run, .* chirp is switched off"):
+        with wingspan.Executor(pool=pool, options=Options(chirp=False)) as executor:
+            executor.submit(abs, -1).result(timeout=PATIENCE)
+    (tmp_path / "input").write_bytes(b"0" * 2000)
+    monkeypatch.setattr("wingspan.maps._shares.MOST_FILES", 1999)
     with pytest.raises(MapError, match=r"files that its components read .* chirp is switched off") as told:
         wingspan.map(
             lambda path: 0,

@@ -24,6 +24,12 @@ def scratch(tmp_path: Path) -> Path:
     with zipfile.ZipFile(tmp_path / shares.MAP, "w") as archive:
         archive.writestr("map.json", json.dumps({"n": 10, "retries": 3}))
         archive.writestr("rounds/0/plan", "the plan")
+        table = {
+            "files": {"/on/the/access point/a": [4, 1000, True]},
+            "aliases": {"/home/me": "/on/the/access point", "/home/link": "/on/the/access point/a"},
+        }
+        archive.writestr("files.json", json.dumps(table))
+        archive.writestr("files/0", "text")
     parts: dict[str, list[tuple[int, int, int]]] = {"inputs.idx": [], "inputs.bin": []}
     given = {"inputs.idx": b"", "inputs.bin": b""}
     for first, stop in ((2, 4), (7, 8)):
@@ -49,6 +55,13 @@ def test_a_share_is_read_as_the_map_is(scratch: Path, monkeypatch: pytest.Monkey
     transport = ShareTransport(unpack(str(scratch)))
     info = json.loads(transport.read("map.json"))
     assert (info["retries"], info["first_start"], info["share"]) == (0, 2, {"0": [[1, 2], [3, 4]]})
+    assert transport.facts_of("/on/the/access point/a") == (4, 1000)
+    assert transport.facts_of("/home/me/a") == transport.facts_of("/home/link") == (4, 1000)
+    assert transport.is_program("/on/the/access point/a")
+    assert transport.facts_of("/on/the/access point/b") is None
+    with (scratch / "copy").open("wb") as copy:
+        assert transport.receive("/on/the/access point/a", copy.fileno()) == 4
+    assert (scratch / "copy").read_text() == "text"
     assert transport.read("rounds/0/plan") == b"the plan"
     offsets = [int.from_bytes(transport.read("inputs.idx", 8, 8 * number), "little") for number in range(11)]
     assert [number for number in range(1, 11) if offsets[number]] == [2, 3, 4, 7, 8]

@@ -158,6 +158,19 @@ class FileNotes:
         return sorted(self._places)
 
     @property
+    def aliases(self) -> dict[str, str]:
+        """Paths of folders or files, as they were written, that lead over links, and where they lead."""
+        found = {}
+        for path in self.files:
+            real = os.path.realpath(path)
+            (around, name), (real_around, real_name) = os.path.split(path), os.path.split(real)
+            if name != real_name:
+                found[path] = real
+            elif around != real_around:
+                found[around] = real_around
+        return found
+
+    @property
     def files(self) -> list[str]:
         """Files of this machine that travel from where they are, those in folders too."""
         found = []

@@ -317,6 +317,7 @@ def _files_of(
         "fixed": fixed.names,
         "reach": [*function.files.places, *places_of_remaps(remaps)],
         **({"remaps": remaps} if remaps else {}),
+        **({"aliases": aliases} if (aliases := function.files.aliases) else {}),
     }
 
 

@@ -60,9 +60,10 @@ class MapInfo:
         function_bytes: Size of ``function.pkl``.
         archive_bytes: Size of ``worker.pyz``.
         files: What its workers are told of files: of those that all components get the name, and the URL if
-            there is one (``fixed``), the paths that workers without a shared disk read (``reach``), and where
-            those lie that another machine has sent (``moved``: path there, path here). None: each component
-            runs where its worker does, and gets no files.
+            there is one (``fixed``), the paths that workers without a shared disk read (``reach``), and which
+            of the paths that the owner wrote lead there over links (``aliases``), and where those lie that
+            another machine has sent (``moved``: path there, path here). None: each component runs where its
+            worker does, and gets no files.
         store: Where values that are large lie; see `wingspan.worker.stored.Values`. None: all are in the
             folder.
         own_modules: Names of the top modules of the user's own that travel with it.

@@ -72,6 +72,8 @@ NOTE_SPOOLED = (
 _AT_REST = 10.0
 #: A list is not read further than this (bytes).
 _MOST_LISTED = 1 << 26
+#: Files of components are sent to all workers where these do not have more bytes.
+MOST_FILES = 100 << 20
 #: Inputs are copied in pieces of so many bytes.
 _PIECE = 1 << 22
 _START = re.compile(r"\d+\.\d+")
@@ -116,9 +118,9 @@ def check(folder: MapFolder) -> None:
     elif info.chain is not None:
         what = "takes outputs of other maps while these are at work"
         hint = "wait for them, and make a map of their outputs: wingspan.map(f, list(m))"
-    elif files.get("reach"):
-        what = "has files that its components read from this machine while they run"
-        hint = 'name them as URLs ("osdf:///…"), or in Options(input_files=[…]), which all components get'
+    elif sum(size for _, size in _files_of(folder)) > MOST_FILES:
+        what = f"has more than {MOST_FILES >> 20} MB of files that its components read from this machine"
+        hint = 'name them as URLs ("osdf:///…"): all workers would get all of them'
     elif any("://" not in target for table in tables for target in table.values()):
         what, hint = (
             "has output_remaps to folders of this machine",
@@ -129,6 +131,16 @@ def check(folder: MapFolder) -> None:
             f"the map {info.tag!r} {what}, and jobs cannot speak with this machine: chirp is switched off",
             hint=hint,
         )
+
+
+def _files_of(folder: MapFolder) -> Iterator[tuple[Path, int]]:
+    """Files of this machine that components read, and their sizes."""
+    for place in map(Path, (folder.info.files or {}).get("reach", ())):
+        inside = place.rglob("*") if place.is_dir() else [place]
+        for path in inside:
+            with contextlib.suppress(OSError):
+                if path.is_file():
+                    yield path, path.stat().st_size
 
 
 # -- sharing out ---------------------------------------------------------------------------------------------
@@ -240,11 +252,23 @@ def write(folder: MapFolder, plans: Mapping[int, rounds.Plan], first: int, given
             if plan.function != rounds.FUNCTION:
                 with contextlib.suppress(FileNotFoundError):
                     archive.write(path / plan.function, plan.function)
+        _write_files(archive, folder)
     with (path / "inputs.idx").open("rb") as index, (path / "inputs.bin").open("rb") as inputs:
         for process, share in enumerate(given):
             with _archive(place / f"{shares.SHARE}{process}.zip") as archive:
                 _write_share(archive, folder, plans, share, index, inputs)
     return place
+
+
+def _write_files(archive: zipfile.ZipFile, folder: MapFolder) -> None:
+    """Files of components go to all workers, and a table that says how each is now."""
+    table: dict[str, tuple[int, int, bool]] = {}
+    for path, size in _files_of(folder):
+        status = path.stat()
+        archive.write(path, f"{shares.FILES}/{len(table)}")
+        table[str(path)] = size, int(status.st_mtime), bool(status.st_mode & 0o111)
+    aliases = (folder.info.files or {}).get("aliases") or {}
+    archive.writestr(shares.TABLE, json.dumps({"files": table, "aliases": aliases}))
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import json
 import os
 import re
 
-from .transports import FileTransport
+from .transports import FileTransport, write_all
 from .trust import make_folder
 
 TYPE_CHECKING = False
@@ -30,6 +30,9 @@ _WRITTEN = frozenset(["results", "rounds", "checkpoints", "output_files"])
 WHOLE = "whole"
 #: The file in `GIVEN` that says which blocks are the worker's, and where its inputs lie.
 FILE = "share.json"
+#: Folder of `GIVEN` with files of components, which have numbers there, and the table that says which path
+#: each has on the access point, its size, when it was written, and whether it is a program.
+FILES, TABLE = "files", "files.json"
 #: Exit code by which a worker asks HTCondor to keep what it has written so far, and to start it again at once
 #: (HTCondor manual, "Self-Checkpointing Applications"), and after how many seconds of work it does so.
 EXIT_CHECKPOINT, CHECKPOINT_SECONDS = 87, 3600.0
@@ -108,6 +111,13 @@ class ShareTransport(FileTransport):
         self._parts: "Dict[str, List[Tuple[int, int, int]]]" = _load(os.path.join(folder, GIVEN), FILE)[
             "inputs"
         ]
+        table = _load(os.path.join(folder, GIVEN), TABLE)
+        #: Number, size, time and mode of files of the access point, by path.
+        self._files: "Dict[str, Tuple[int, int, int, bool]]" = {
+            path: (number, size, written, program)
+            for number, (path, (size, written, program)) in enumerate(table["files"].items())
+        }
+        self._aliases: "Dict[str, str]" = table["aliases"]
 
     def _path(self, path: "str") -> "str":
         inner = RECORDS if path.partition("/")[0] in _WRITTEN else GIVEN
@@ -126,6 +136,37 @@ class ShareTransport(FileTransport):
                 piece = FileTransport.read(self, path, high - low, place + low - begin)
                 data[low - offset : high - offset] = piece
         return bytes(data)
+
+    def _file(self, path: "str") -> "Tuple[int, int, int, bool]":
+        """What the table says of a file, by a path of the access point that may lead over links."""
+        around, _, name = path.rpartition("/")
+        if around in self._aliases:
+            path = self._aliases[around] + "/" + name
+        return self._files[self._aliases.get(path, path)]
+
+    def facts_of(self, path: "str") -> "Optional[Tuple[int, int]]":
+        """Bytes of a file of the access point, and when it was last written (s); None if it did not come."""
+        try:
+            return self._file(path)[1:3]
+        except KeyError:
+            return None
+
+    def is_program(self, path: "str") -> "bool":
+        """Whether a file may be executed."""
+        return self._file(path)[3]
+
+    def names_in(self, path: "str") -> "Optional[List[str]]":
+        """No folder came as such."""
+        return None
+
+    def receive(self, path: "str", target: "int") -> "int":
+        """Write a file of the access point to an open file here: how many bytes."""
+        done = 0
+        with open(os.path.join(self.folder, GIVEN, FILES, str(self._file(path)[0])), "rb") as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                write_all(target, piece)
+                done += len(piece)
+        return done
 
     def finish(self, name: "str", is_done: "bool") -> "None":
         """The start of a worker called `name` ends. What comes back is listed.
