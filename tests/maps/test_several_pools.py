@@ -16,7 +16,10 @@ import wingspan
 from _waiting import PATIENCE, until
 from wingspan.cli.maps import status as cli_status
 from wingspan.errors import PoolError, SettingsError
-from wingspan.maps._several import check_together, for_all, on_each, told_by_pool
+from wingspan.jobs import Submission
+from wingspan.maps._components import Components
+from wingspan.maps._jobs import Jobs
+from wingspan.maps._several import check_together, for_all, on_each, told_by_pool, without_a_sign
 from wingspan.pools import get_pool
 from wingspan.pools.personal import PersonalPool
 
@@ -171,10 +174,23 @@ def test_one_pool_that_fails_is_not_all_that_fail() -> None:
 
     with pytest.raises(PoolError, match="pool 1"):
         for_all([1, 0, 2], act)
-    for_all([1, 0, 2], act, any_will_do=True)
+    assert for_all([1, 0, 2], act, any_will_do=True) == [1, 2]
     with pytest.raises(PoolError, match="pool 2"):
         for_all([2, 1], act, any_will_do=True)
     assert seen == [1, 0, 2, 1, 0, 2, 2, 1]
+
+
+def test_a_pool_is_silent_when_neither_it_nor_its_workers_say_anything() -> None:
+    """Where a scheduler does not answer, workers that have written something within their lease are alive."""
+    jobs, known = Jobs(), Components(4, 0)
+    for first, kind in enumerate(("a", "b", "c")):
+        jobs.add(Submission(pool=kind, cluster="1", count=1), first)
+    known.add_start("0.0").last_seen = 95.0
+    known.add_start("1.0").last_seen = 80.0
+    now = {"lease": 10.0, "now": 100.0}
+    assert without_a_sign([], ["a", "b", "c"], jobs, known, **now) == {"b", "c"}
+    assert without_a_sign(["a"], ["c"], jobs, known, **now) == {"a", "c"}
+    assert without_a_sign(["a"], ["b", "c"], jobs, known, **now) == {"a"}, "none would be left"
 
 
 @pytest.mark.parametrize(("once", "asked"), [(True, ["a", "b"]), (False, ["a", "b", "c"])])

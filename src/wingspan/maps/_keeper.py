@@ -34,7 +34,7 @@ from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._kept import forget_checkpoints
 from wingspan.maps._losses import write_losses
 from wingspan.maps._results import Results
-from wingspan.maps._several import for_all, stopped_pools
+from wingspan.maps._several import for_all
 from wingspan.maps._shares import forget
 from wingspan.pools import Action, JobEvent, JobWatcher, Pool
 from wingspan.pools.submissions import by_pool
@@ -103,8 +103,7 @@ class Keeper(Follows, Here):
             return news
 
     def adopt(self) -> None:
-        """Ask schedulers for workers whose submitter died before it had written them down, and write them
-        down."""
+        """Ask schedulers for workers whose submitter died before it wrote them down, and write them down."""
         with self.lock:
             if adopt(self.folder, ask=True):
                 self._poll_jobs()
@@ -143,10 +142,6 @@ class Keeper(Follows, Here):
         self._follow(ev.JobsTold(tuple(events), kind))
         return self.state.changed
 
-    def stopped_pools(self) -> dict[str, str]:
-        """Pools that have jobs of the map and do not run, and what to do about each."""
-        return stopped_pools({job.pool for job in self.jobs.live()}, self._pool)
-
     def waiting(self) -> str | None:
         """Why workers do not get on, in the words of their pools.
 
@@ -167,7 +162,10 @@ class Keeper(Follows, Here):
     def ask(self) -> None:
         """Ask the schedulers about all jobs, once."""
         with self.lock:
-            for_all(self._watchers.items(), lambda one: self._take(one[1].ask(), one[0]), any_will_do=True)
+            silent = for_all(
+                self._watchers, lambda kind: self._take(self._watchers[kind].ask(), kind), any_will_do=True
+            )
+            self._silent = frozenset(silent)
 
     def at_work(self) -> set[int]:
         """Components that workers are at, as far as they have said so."""
@@ -212,8 +210,7 @@ class Keeper(Follows, Here):
         if self.state.is_due(now):
             with self.lock:
                 self._read_deeds()
-                if self.folder.info.pools:
-                    self._follow(ev.PoolsStopped(frozenset(self.stopped_pools())))
+                self._see_who_is_stopped()
                 self._follow(ev.Due(now))
 
     def tidy(self) -> None:

@@ -23,7 +23,7 @@ from wingspan.maps._keeper_state import KeeperState
 from wingspan.maps._needs import largest, options_for
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
-from wingspan.maps._several import on_each
+from wingspan.maps._several import on_each, stopped_pools, without_a_sign
 from wingspan.maps._shares import NOTE, NOTE_SPOOLED, Way, assign, check, release, way_of, write
 from wingspan.maps._unserved import unfinished_groups, unserved
 from wingspan.maps._worker_job import worker_job
@@ -55,6 +55,8 @@ class Submits:
     lock: threading.RLock
     _folder: MapFolder
     _newest_pool: Pool | None = None
+    #: Pools whose schedulers did not answer when they were asked last.
+    _silent: frozenset[str] = frozenset()
 
     def _poll_jobs(self) -> bool:
         raise NotImplementedError
@@ -70,6 +72,19 @@ class Submits:
         """The pool of this kind that has jobs of the map; where none has, the one of the settings."""
         places = [one.place for one in self.folder.submissions.entries() if one.pool == kind]
         return get_pool(kind, places[-1] if places else None)
+
+    def stopped_pools(self) -> dict[str, str]:
+        """Pools that have jobs of the map and do not run, and what to do about each."""
+        return stopped_pools({job.pool for job in self.state.jobs.live()}, self._pool)
+
+    def _see_who_is_stopped(self) -> None:
+        """Of several pools, from which is nothing to be expected?"""
+        if self.folder.info.pools:
+            lease, stopped = self.folder.info.lease_seconds, self.stopped_pools()
+            given_up = without_a_sign(
+                stopped, self._silent, self.state.jobs, self.results, lease, time.time()
+            )
+            self._follow(ev.PoolsStopped(given_up))
 
     # -- workers ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from wingspan.errors import SettingsError
 from wingspan.maps._options import Options
 
 if TYPE_CHECKING:
-    from wingspan.pools import Pool
+    from wingspan.maps._where import Where
 
 __all__ = ["Layered", "check_options", "plain"]
 
@@ -19,7 +19,7 @@ class Layered:
 
     function: Callable[..., Any]
     options: Options | None
-    pool: str | Pool | None
+    pool: Where
 
 
 def plain(function: Any) -> Any:

@@ -14,7 +14,7 @@ from wingspan.maps._options import Options
 if TYPE_CHECKING:
     from wingspan.maps._api import MapBuilder
     from wingspan.maps._map import Map
-    from wingspan.pools import Pool
+    from wingspan.maps._where import Where
     from wingspan.pools.rehearsal import Rehearsal
 
 __all__ = ["Mapped", "mapped", "memo"]
@@ -36,9 +36,7 @@ class Mapped(Layered, Generic[_Given, _Answer]):
 
     function: Callable[_Given, _Answer]
 
-    def __init__(
-        self, function: Callable[_Given, _Answer], options: Options | None, pool: str | Pool | None
-    ) -> None:
+    def __init__(self, function: Callable[_Given, _Answer], options: Options | None, pool: Where) -> None:
         self.function = function
         self.options, self.pool = options, pool
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
@@ -88,7 +86,7 @@ def mapped(function: Callable[_Given, _Answer], /) -> Mapped[_Given, _Answer]: .
 
 @overload
 def mapped(
-    *, options: Options | None = None, pool: str | Pool | None = None
+    *, options: Options | None = None, pool: Where = None
 ) -> Callable[[Callable[_Given, _Answer]], Mapped[_Given, _Answer]]: ...
 
 
@@ -97,7 +95,7 @@ def mapped(
     /,
     *,
     options: Options | None = None,
-    pool: str | Pool | None = None,
+    pool: Where = None,
 ) -> Any:
     """Decorate a function so that it makes maps of itself: ``f.map(xs)``, ``f.starmap``, ``f.build_map``.
 

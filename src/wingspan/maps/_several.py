@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from wingspan.maps._jobs import Jobs
     from wingspan.pools import Pool
 
-__all__ = ["check_together", "done_by_pool", "for_all", "on_each", "stopped_pools", "told_by_pool"]
+__all__ = [
+    "check_together",
+    "done_by_pool",
+    "for_all",
+    "on_each",
+    "stopped_pools",
+    "told_by_pool",
+    "without_a_sign",
+]
 
 _One = TypeVar("_One")
 #: What components count for that were done by workers that no pool of ours has.
@@ -66,7 +74,7 @@ def on_each(folder: MapFolder, add: Callable[[str], int], *, once: bool) -> int:
     return done
 
 
-def for_all(ones: Iterable[_One], act: Callable[[_One], object], *, any_will_do: bool = False) -> None:
+def for_all(ones: Iterable[_One], act: Callable[[_One], object], *, any_will_do: bool = False) -> list[_One]:
     """Do something with each of several pools, also when it fails with one of them.
 
     Args:
@@ -74,18 +82,57 @@ def for_all(ones: Iterable[_One], act: Callable[[_One], object], *, any_will_do:
         act: Is called with each.
         any_will_do: It is enough if it succeeds with one.
 
+    Returns:
+        With which it has failed.
+
     Raises:
         PoolError: The first that there was.
     """
-    errors, succeeded = list[PoolError](), 0
+    errors, failed, succeeded = list[PoolError](), list[_One](), 0
     for one in ones:
         try:
             act(one)
             succeeded += 1
         except PoolError as error:
             errors.append(error)
+            failed.append(one)
     if errors and not (any_will_do and succeeded):
         raise errors[0]
+    return failed
+
+
+def without_a_sign(
+    stopped: Iterable[str],
+    silent: Iterable[str],
+    jobs: Jobs,
+    components: Components,
+    lease: float,
+    now: float,
+) -> frozenset[str]:
+    """Pools from which nothing is to be expected, while others do the map.
+
+    Args:
+        stopped: Pools that do not run.
+        silent: Pools whose schedulers do not answer: they count if none of their workers has written
+            anything within its lease, and if some pool is left.
+        jobs: The map's.
+        components: What is known of them, and of the workers.
+        lease: How long a worker may be silent (s).
+        now: Unix time.
+    """
+
+    def is_alive(kind: str) -> bool:
+        starts = (
+            start
+            for job in jobs.by_worker.values()
+            if job.pool == kind
+            for start in components.starts_of.get(job.worker, ())
+        )
+        return any(not start.left and now - start.last_seen < lease for start in starts)
+
+    gone = frozenset(stopped)
+    lost = gone | {kind for kind in silent if not is_alive(kind)}
+    return gone if {job.pool for job in jobs.live()} <= lost else lost
 
 
 def stopped_pools(kinds: Iterable[str], pool: Callable[[str], Pool]) -> dict[str, str]:
