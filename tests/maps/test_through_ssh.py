@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -83,6 +84,22 @@ def test_a_map_goes_on_while_no_laptop_is_there(ap: AccessPoint, tmp_path: Path)
     (tmp_path / "gate").touch()
     assert list(wingspan.load("lid")) == [7, 7, 7]
     assert list(m) == [7, 7, 7]
+    m.remove()
+
+
+def test_ctrl_c_leaves_nothing_broken(ap: AccessPoint, tmp_path: Path) -> None:
+    """Whoever waits is interrupted at any moment, also within a message; the next look goes on."""
+    m = wingspan.map(waits_for, [str(tmp_path / "gate")], pool=AP)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for seconds in (0.02, 0.08):
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            with pytest.raises(KeyboardInterrupt):
+                m.wait(PATIENCE)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    (tmp_path / "gate").touch()
+    assert list(m) == [7]
     m.remove()
 
 

@@ -12,6 +12,7 @@ from _far_schedd import FarSchedd, schedd_elsewhere
 from _own_folders import data_dir
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolUnavailable, SettingsError
+from wingspan.maps import MapError
 
 __all__ = ["data_dir"]
 
@@ -32,24 +33,29 @@ def pool(far_schedd: FarSchedd, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.htcondor
-def test_a_map_is_spooled_and_retrieved(pool: str) -> None:
-    """Outputs, errors, streams and files come back by HTCondor's own transfer, and components are done
-    again; nothing here was seen by the schedd or its machines.
+def test_a_map_is_spooled_and_retrieved(pool: str, tmp_path: Path) -> None:
+    """Files that all components get go to the schedd; outputs, errors, streams and files come back by
+    HTCondor's own transfer, and components are done again. Nothing here was seen by the schedd or its
+    machines.
     """
 
     def works(x: int) -> int:
         print("working on", x)
         if x == 3:
             raise ValueError("three")
-        Path("out.txt").write_text(str(x))
+        Path("out.txt").write_text(Path("in.txt").read_text() + str(x))
         wingspan.component().transfer_output_files("out.txt")
         return x * x
 
-    m = wingspan.map(works, range(5), pool=pool, options=wingspan.Options(workers=2))
+    (tmp_path / "in.txt").write_text("given ")
+    options = wingspan.Options(workers=2, input_files=[str(tmp_path / "in.txt")])
+    m = wingspan.map(works, range(5), pool=pool, options=options)
     m.wait(PATIENCE, errors_ok=True)
     assert ("ValueError: three" in str(m.errors[3]), "working on 2" in m.stdout[2]) == (True, True)
-    assert (m.output_files[4] / "out.txt").read_text() == "4"
+    assert (m.output_files[4] / "out.txt").read_text() == "given 4"
     assert "on another host" in (m.status().message or "".join(m.status().notes))
+    with pytest.raises(MapError, match="their schedd is on another host"):
+        wingspan.map(str, [wingspan.TransferPath(tmp_path / "in.txt")], pool=pool)
     m.rerun(function=lambda x: -x)
     assert list(m) == [0, 1, 4, -3, 16]
     m.remove()

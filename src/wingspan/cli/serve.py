@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 __all__ = ["serve"]
@@ -13,6 +15,8 @@ def serve() -> None:
 
     A laptop starts it on an access point: wingspan.map(…, pool="ssh://host"). It ends with the connection.
     """
+    if sys.stdin.isatty():
+        raise click.UsageError("ssh starts this on an access point, for pool='ssh://host' on another machine")
     from wingspan.serving import serve as answer
 
     answer()

@@ -262,7 +262,7 @@ class Submits:
         """
         way = way_of(options, pool, is_closed=self.state.is_closed)
         if way == "transfer":
-            check(self.folder)
+            check(self.folder, pool)
             self.results.poll()
             self._go_beyond_pilot()
             note = NOTE if pool.transport == "chirp" else NOTE_SPOOLED

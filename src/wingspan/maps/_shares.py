@@ -101,7 +101,7 @@ def way_of(options: Options, pool: Pool, *, is_closed: bool = False) -> Way:
     return "file" if pool.shares_files else "transfer"
 
 
-def check(folder: MapFolder) -> None:
+def check(folder: MapFolder, pool: Pool) -> None:
     """See that what this map does can be done without a line to its workers.
 
     Raises:
@@ -127,8 +127,9 @@ def check(folder: MapFolder) -> None:
             "name URLs there, or leave output_remaps out",
         )
     if what:
+        why = "chirp is switched off" if pool.transport == "chirp" else "their schedd is on another host"
         raise MapError(
-            f"the map {info.tag!r} {what}, and jobs cannot speak with this machine: chirp is switched off",
+            f"the map {info.tag!r} {what}, and jobs cannot speak with this machine: {why}",
             hint=hint,
         )
 

@@ -58,6 +58,8 @@ class HTCondorPool(PlainPool):
     kind = "htcondor"
     #: Workers can only reach the folder of their map. On a pool of one person they go on to the next map.
     limits_access = True
+    #: Files that jobs have in common are sent once to each machine. They would not be spooled.
+    sends_once = True
     transport = "chirp"
     _answers_until = 0.0
     shares_files = False
@@ -193,8 +195,8 @@ class HTCondorPool(PlainPool):
         """The submit description for a schedd of this version."""
         return submit_description(
             job,
-            common_files=version >= _COMMON_FILES,
-            common_images=version >= _COMMON_IMAGES,
+            common_files=self.sends_once and version >= _COMMON_FILES,
+            common_images=self.sends_once and version >= _COMMON_IMAGES,
             limits_access=self.limits_access,
             retries=version >= _RETRIES,
         )

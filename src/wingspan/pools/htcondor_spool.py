@@ -57,6 +57,8 @@ class SpoolingPool(HTCondorPool):
     writes_log = False
     follows_site = False
     brings_back = False
+    container_universe = False
+    sends_once = False
     orders_jobs = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = None
 
