@@ -97,7 +97,7 @@ def stored_values(options: Options, info: MapInfo, pool: Pool) -> StoredValues |
     store = open_store(options.store, settings)
     url = store.job_url
     if "://" not in url:
-        if not (pool.shares_files or pool.kind == "local"):
+        if not pool.shares_files:
             raise SettingsError(
                 f"the machines of the {pool.kind} pool do not see the folder {url} of the store {options.store!r}",
                 hint="name a store that has an address for jobs (job_url in [store.NAME]), such as osdf:// or https://",

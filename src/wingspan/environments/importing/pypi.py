@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["GLIBC", "Target", "exported", "resolved"]
 
-#: The C library that wheels are chosen for: that of RHEL 8 and Debian 10, which most sites have.
+#: The C library that wheels are picked for: that of RHEL 8 and Debian 10, which most sites have.
 GLIBC = "2.28"
 
 
 @attrs.frozen
 class Target:
-    """The machine and the Python that wheels are chosen for.
+    """The machine and the Python that wheels are picked for.
 
     Attributes:
         subdir: ``linux-64`` or ``linux-aarch64``.
@@ -83,7 +83,7 @@ def resolved(
         requirements: The file, or the requirements themselves.
         target: What they are for.
         installed: Name and version of what is there already, from conda. It binds the choice where PyPI has
-            that version too, and is not chosen.
+            that version too, and is not picked.
         dependencies: Also what these need in turn.
     """
     folder, last = Path.cwd(), "-"
@@ -141,18 +141,18 @@ def _chosen(text: str, target: Target, folder: Path) -> tuple[PypiPackage, ...]:
     packages, refused = [], []
     try:
         lock = Pylock.from_dict(document)
-        for package, chosen in lock.select(
+        for package, picked in lock.select(
             environment=target.markers(), tags=wheel_tags(target.python, target.machine, target.glibc)
         ):
             version = None if package.version is None else str(package.version)
-            if isinstance(chosen, PackageDirectory):
-                project = folder / chosen.path
+            if isinstance(picked, PackageDirectory):
+                project = folder / picked.path
                 packages.append(PypiPackage.project(package.name, version or _version_of(project), project))
                 continue
-            url = getattr(chosen, "url", None)
-            path = getattr(chosen, "path", None)
+            url = getattr(picked, "url", None)
+            path = getattr(picked, "path", None)
             location = url or (path and str((folder / path).resolve()))
-            sha256 = dict(getattr(chosen, "hashes", None) or {}).get("sha256")
+            sha256 = dict(getattr(picked, "hashes", None) or {}).get("sha256")
             if not location or sha256 is None or not _is_wheel(location):
                 refused.append(f"{package.name} {version or ''}".strip())
                 continue
