@@ -402,9 +402,9 @@ def test_a_client_leaves_workers_by_hand_alone(
     slurm_cluster.wait_for(job)
 
 
-def test_numbers_and_folders_that_cannot_be_used(tmp_path: Path) -> None:
-    """A folder that holds something, no worker at all, and an address where there is no bundle are
-    errors; nothing is written.
+def test_numbers_and_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that holds something, no worker at all, an address where there is no bundle, and a site
+    without chirp are errors; nothing is written.
     """
     m = wingspan.map(abs, [-1], tag="mine", options=BY_HAND)
     (tmp_path / "full").mkdir()
@@ -415,6 +415,10 @@ def test_numbers_and_folders_that_cannot_be_used(tmp_path: Path) -> None:
         render_map("slurm", tmp_path / "out", m, workers=0)
     with pytest.raises(SettingsError, match="no environment"):
         render_map("slurm", tmp_path / "out", m, bundle_url="https://example.org/x.squashfs")
+    monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "config.toml").write_text('[profile.lab.every]\nno_chirp = "switched off"\n')
+    with pytest.raises(wingspan.MapError, match=r"no chirp there \(switched off\)"):
+        render_map("htcondor", tmp_path / "out", m, profile="lab")
     m.path.joinpath("worker.pyz").unlink()
     with pytest.raises(wingspan.MapError, match=r"worker\.pyz"):
         render_map("slurm", tmp_path / "out", m)

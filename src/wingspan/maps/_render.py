@@ -39,6 +39,7 @@ from wingspan.delivery.render import (
 )
 from wingspan.errors import SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
+from wingspan.maps._errors import MapError
 from wingspan.maps._external import NOTE, NUMBERS, note_rendered
 from wingspan.maps._map import Map
 from wingspan.maps._needs import largest
@@ -83,6 +84,7 @@ def render_map(
         FolderInUse: The folder holds something.
         SettingsError: `workers` or something of the profile cannot be used.
         MapDamaged: A file of the map is missing.
+        MapError: The site has switched chirp off, by which rendered workers reach the map.
     """
     path = Path(folder)
     check_empty(path)
@@ -134,6 +136,7 @@ class _Files:
         self.switches = switches or self.options.switches
         if target == "htcondor":
             site_profile(self.profile).check_folder(folder.absolute())
+            self._check_line()
         bundle = bundle_of(found._folder)
         self.environment = RenderedEnvironment(target, bundle, bundle_url=bundle_url)
         if bundle_url is not None and bundle is None:
@@ -146,6 +149,20 @@ class _Files:
         self.main = f"{self.name}.{'sub' if target == 'htcondor' else 'sbatch'}"
         calls = f"calls of {self.info.function}"
         self.title = one_line(f"workers of the map {found.tag}, {len(found):,} {calls}")
+
+    def _check_line(self) -> None:
+        """See that rendered workers reach the map: by chirp, as these have no share.
+
+        Raises:
+            MapError: The site has switched chirp off.
+        """
+        why = site_profile(self.profile).no_chirp(self.resources)
+        if why is not None and self.options.chirp is not True:
+            raise MapError(
+                f"rendered workers of the map {self.map.tag!r} would not reach it: jobs have no chirp there ({why})",
+                hint=f"wingspan.load({self.map.tag!r}).add_workers(10) submits workers that need none; "
+                "render runs instead: wingspan render htcondor DIR -- COMMAND",
+            )
 
     def write(self) -> None:
         trust.make_folder(str(self.folder / "logs"))
