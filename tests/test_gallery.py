@@ -50,6 +50,7 @@ def test_every_program_does_what_it_says(tmp_path: Path) -> None:
         "WINGSPAN_CACHE_DIR": str(tmp_path / "cache"),
         "MPLBACKEND": "Agg",
         "OMP_NUM_THREADS": "1",
+        "WINGSPAN_OPTION_WORKERS": "1",  # each imports scikit-learn
     }
     done = subprocess.run(
         [sys.executable, "-c", RUNNER, *map(str, PROGRAMS)],
