@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,10 @@ import pytest
 import wingspan
 from _waiting import PATIENCE
 from wingspan.cli._main import cli
+from wingspan.delivery.sent import asked_for, environment_to_send
+from wingspan.environments import Environment
 from wingspan.environments.bundles.errors import BundleDamaged
+from wingspan.environments.bundles.own.split import own_layers
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.runs import load_runs
 
@@ -96,3 +101,26 @@ def test_the_command_line_makes_and_enters_it(
         cli, ["env", "enter", "--layer", str(other), str(bundle), "true"]
     )
     assert isinstance(refused.exception, BundleDamaged)
+
+
+def test_to_another_machine_own_packages_and_wheels_go_along(
+    own_workspace: Path, bundle_cache: Path, tmp_path: Path
+) -> None:
+    """Where manifest and lock are sent (pool="ssh://…"), the same thin layer is made there, and the injected
+    wheel is in the environment; what git ignores is not sent.
+    """
+    wheel = tmp_path / "extra-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("extra.py", "")
+        archive.writestr("extra-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
+    named = Environment(own_workspace, inject=wheel)
+    environment_to_send(named).write(tmp_path)
+    assert not list((tmp_path / "workspace").rglob("*.secret"))
+    there = asked_for(tmp_path)
+    assert there is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        here, sent = named.load(), there.load()
+    assert sent.digest == here.digest
+    layers = [own_layers(env, name="own") for env in (here, sent)]
+    assert layers[0] == layers[1] != ()

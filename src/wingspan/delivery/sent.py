@@ -1,11 +1,14 @@
 """The environment of a map or run that another machine does.
 
-Its manifest and its lock go there, and the bundle is built there.
+Its manifest and its lock go there, and the bundle is built there. The workspace's own packages, which the
+lock names by their folders, go along as files; so do wheels that are injected.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,10 @@ __all__ = ["SentEnvironment", "asked_for", "environment_to_send"]
 _FOLDER = "workspace"
 #: What was asked for, beside them.
 _ASKED = "asked.json"
+#: Wheels that are injected.
+_WHEELS = "wheels"
+#: Packages of a lock, by where they are.
+_FOLDERS = re.compile(r"^- (?:pypi|conda|conda_source): (?:\S+ @ )?(\S+)$", re.MULTILINE)
 
 
 @attrs.frozen
@@ -30,19 +37,21 @@ class SentEnvironment:
     """A locked environment that goes along as manifest and lock.
 
     Attributes:
-        files: The manifest, if there is one, and the lock.
+        files: Files by their places: the manifest, if there is one, the lock, and what these name in the
+            workspace.
         asked: Which environment, as `wingspan.Environment` names it.
     """
 
-    files: tuple[Path, ...]
+    files: Mapping[str, Path]
     asked: Mapping[str, Any]
 
     def write(self, folder: Path) -> None:
         """Put them into the folder of the map or run."""
         place = folder / _FOLDER
         trust.make_folder(str(place))
-        for path in self.files:
-            trust.copy_file(str(path), str(place / path.name))
+        for name, path in self.files.items():
+            (place / name).parent.mkdir(mode=trust.FOLDER, parents=True, exist_ok=True)
+            trust.copy_file(str(path), str(place / name))
         trust.write_whole(str(place / _ASKED), json.dumps(self.asked).encode())
 
 
@@ -51,13 +60,47 @@ def environment_to_send(named: Environment) -> SentEnvironment:
 
     Raises:
         ManifestNotFound: There is no such workspace.
+        UnsupportedPackages: A package whose folder the lock names cannot go along.
     """
     from wingspan.environments import Workspace
 
     workspace = Workspace.open(named.workspace)
-    files = [path for path in (workspace.manifest_path, workspace.lock_path) if path is not None]
-    asked = {"name": named.name, "platform": named.platform, "kind": named.kind, "frozen": named.frozen}
-    return SentEnvironment(tuple(files), asked)
+    told = [path for path in (workspace.manifest_path, workspace.lock_path) if path is not None]
+    files = {path.name: path for path in told}
+    files.update(_own_files(workspace.lock_path))
+    wheels = {f"{_WHEELS}/{path.name}": path.absolute() for path in named.inject}
+    asked = {
+        "name": named.name,
+        "platform": named.platform,
+        "kind": named.kind,
+        "frozen": named.frozen,
+        "inject": list(wheels),
+    }
+    return SentEnvironment({**files, **wheels}, asked)
+
+
+def _own_files(lock: Path) -> dict[str, Path]:
+    """The files of packages that the lock names by folders in the workspace. This needs no py-rattler."""
+    from wingspan.environments.bundles.own.files import code_files
+    from wingspan.environments.bundles.own.project import read_project
+
+    try:
+        places = dict.fromkeys(_FOLDERS.findall(lock.read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # whoever reads the lock says what is wrong with it
+        return {}
+    found = {}
+    for place in places:
+        folder = lock.parent / place
+        if "://" in place or Path(place).is_absolute() or not folder.is_dir():
+            continue
+        below = os.path.relpath(folder, lock.parent)
+        if below.startswith(".."):
+            continue  # the other machine says that it does not have it
+        names = [name for name in ("pyproject.toml", "pixi.toml", "setup.py") if (folder / name).is_file()]
+        for path, _ in read_project(folder, folder.resolve().name, "").modules:
+            names += code_files(folder, path)[0]
+        found.update({os.path.normpath(f"{below}/{name}"): folder / name for name in names})
+    return found
 
 
 def asked_for(folder: Path) -> Environment | None:
@@ -68,6 +111,12 @@ def asked_for(folder: Path) -> Environment | None:
         return None
     from wingspan.environments import Environment
 
+    place = folder / _FOLDER
     return Environment(
-        folder / _FOLDER, str(asked["name"]), asked["platform"], asked["kind"], bool(asked["frozen"])
+        place,
+        str(asked["name"]),
+        asked["platform"],
+        asked["kind"],
+        bool(asked["frozen"]),
+        [place / trust.check_path(name) for name in asked.get("inject", ())],
     )

@@ -76,7 +76,7 @@ def read_project(folder: Path, name: str, locked_version: str, installed: Iterab
     document = _document(folder, name)
     _check_backend(document, folder, name)
     said = _said(document)
-    modules = tuple(_modules(document, folder, name))
+    modules = tuple(_modules(document, folder, str(said.get("name") or name)))
     if not modules:
         raise _refused(
             name,
