@@ -133,7 +133,7 @@ def test_an_apptainer_that_needs_user_namespaces_is_passed_over(build: Build, jo
     program = find_apptainer()
     if program is None:
         pytest.skip("no Apptainer: python tools/engines/apptainer.py")
-    bundle, command = build(), ["python", "-c", "import numpy; print(numpy.ones(2).sum())"]
+    bundle, command = build("small"), ["sh", "-c", "echo began"]
     begin = starter_command(bundle, command, shared=True)
     starter = job_folder / "starter.sh"
     starter.write_bytes(begin.executable.read_bytes())
@@ -155,9 +155,9 @@ def test_an_apptainer_that_needs_user_namespaces_is_passed_over(build: Build, jo
         check=False,
         timeout=PATIENCE,
     )
-    assert (worked.returncode, worked.stdout) == (0, "2.0\n"), worked.stderr
+    assert (worked.returncode, worked.stdout) == (0, "began\n"), worked.stderr
     code, out, err = without_user_namespaces(["sh", str(starter), *begin.arguments], job_folder, variables)
-    assert (code, out) == (0, "2.0\n"), err
+    assert (code, out) == (0, "began\n"), err
     for part in (
         "does not any more",
         "not fuse (no user namespaces)",
