@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -44,8 +45,21 @@ class AccessPoint:
     def start(self) -> None:
         """Have it take connections."""
         words = [self.sshd, "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "log")]
-        subprocess.run(words, check=True)
+        subprocess.run([*self._with_a_user(), *words], check=True)
         until((self.folder / "pid").exists, "sshd has written its number")
+
+    def _with_a_user(self) -> list[str]:
+        """Root's sshd wants a user of that name, which is there where it was installed, and not where it was
+        only unpacked: then it sees another /etc/passwd.
+        """
+        with contextlib.suppress(KeyError):
+            if os.geteuid() or pwd.getpwnam("sshd"):
+                return []
+        if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+            pytest.skip("no sshd that was installed, and no mount namespaces")
+        users = self.folder / "passwd"
+        users.write_text(Path("/etc/passwd").read_text() + "sshd:x:65533:65534::/run/sshd:/bin/false\n")
+        return ["unshare", "--mount", "sh", "-c", f'mount --bind {users} /etc/passwd && exec "$@"', "sh"]
 
     def stop(self) -> None:
         """End it, and all connections."""
