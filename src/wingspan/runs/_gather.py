@@ -53,12 +53,12 @@ def _sending(spec: RunSpec, *, shared: bool) -> Shell:
         return Shell("")
     table = []
     for number in range(len(spec.rows)):
-        calls = "; ".join(
+        sends = "; ".join(
             f"wingspan_send {words((path, url))}" for path, url in destinations_of_job(spec, number).items()
         )
-        table.append(f"        {number}) {calls} ;;")
-    rows = Shell("\n".join(table))
+        table.append(f"        {number}) {sends} ;;")
+    calls = Shell("\n".join(["    case $wingspan_number in", *table, "    esac"]))
     if not shared:
-        return filled(SCRIPTS / "send_moved.sh", table=rows)
+        return filled(SCRIPTS / "send_moved.sh", calls=calls)
     program = words((this_python(), "-m", "wingspan.stores.sending"))
-    return filled(SCRIPTS / "send_here.sh", table=rows, program=program, exit_code=EXIT_UNSENT)
+    return filled(SCRIPTS / "send_here.sh", calls=calls, program=program, exit_code=EXIT_UNSENT)

@@ -11,6 +11,4 @@
             [ "$wingspan_code" -ne 0 ] || wingspan_code=@EXIT_CODE@
         fi
     }
-    case $wingspan_number in
-@TABLE@
-    esac
+@CALLS@

@@ -4,6 +4,4 @@
         [ ! -e "$wingspan_outputs/$1" ] || wingspan_sent="$wingspan_sent$1
 "
     }
-    case $wingspan_number in
-@TABLE@
-    esac
+@CALLS@

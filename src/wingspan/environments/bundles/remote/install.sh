@@ -101,11 +101,11 @@ END
 export CONDA_OVERRIDE_CUDA=@CUDA@
 export PIXI_CACHE_DIR=${PIXI_CACHE_DIR:-$folder/.pixi-cache} PIXI_FROZEN=true HOME=${HOME:-$folder}
 of=(--frozen --environment @ENVIRONMENT@ --manifest-path "$workspace"/@MANIFEST_NAME@)
-{ "$pixi" install "${of[@]}"@SKIPPED@ 2>&1 && test -d "$workspace/.pixi/envs/"@ENVIRONMENT@; } | tee "$folder/.said" >&2 || {
+{ "$pixi" install "${of[@]}" @SKIPPED@ 2>&1 && test -d "$workspace/.pixi/envs/"@ENVIRONMENT@; } | tee "$folder/.said" >&2 || {
     reason=$(grep -v '^[[:space:]]*$' "$folder/.said" | tail -n 4 | tr -s '\n\t ' ' ' | cut -c1-500) || reason=
     give_up 122 "pixi $version could not install the environment "@ENVIRONMENT@" from the lock: ${reason:-it said nothing}"
 }
 ln -s "$workspace/.pixi/envs/"@ENVIRONMENT@ "$folder/$name"
-"$pixi" shell-hook "${of[@]}"@AS_IT_IS@ --shell bash >"$folder/activate.sh" ||
+"$pixi" shell-hook "${of[@]}" @AS_IT_IS@ --shell bash >"$folder/activate.sh" ||
     give_up 122 "pixi $version installed the environment "@ENVIRONMENT@" and cannot activate it"
 printf '%s\n' 'unset '@ISOLATED_FROM@ 'export PYTHONNOUSERSITE=1' >>"$folder/activate.sh"
