@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
+from wingspan.errors import OnAccessPoint
 from wingspan.maps._errors import InvalidInputs
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
@@ -100,6 +103,35 @@ def test_a_large_input_goes_to_the_store_once(site: _Site, store: Path, folders:
     big.write_bytes(b"z" * _SIZE)
     with pytest.raises(RunExists, match=r"made with other inputs: data/big table\.csv"):
         wingspan.run(command, name="first", exist_ok=True, **asked)
+
+
+def test_where_another_machine_writes_the_store_the_command_is_told(
+    site: _Site, folders: Path, tmp_path: Path
+) -> None:
+    """At a site whose large files get to their place through a machine of its own, nothing is put there from
+    the access point, neither inputs nor values of maps. What the command that is told has copied is found.
+    """
+    site.runs_here = False  # type: ignore[misc]
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    config = tmp_path / "config" / "config.toml"
+    more = f'is_access_point = ["*"]\nstaging = "{staging}/{{user}}"\ntransfer_host = "transfer.here.example.org"\n'
+    config.write_text(
+        f'{config.read_text()}{more}[store.lab]\nurl = "{staging}"\njob_url = "file://{staging}"\n'
+    )
+    big = folders / "big.csv"
+    big.write_bytes(b"x" * _SIZE)
+    with pytest.raises(OnAccessPoint, match=r"through transfer\.here\.example\.org") as caught:
+        wingspan.run(["wc", "-c", "big.csv"], inputs=["big.csv"], pool=site)
+    words = str(caught.value.hint).split(";")[0].split()
+    assert words[:2] == ["scp", str(big)]
+    assert not list(staging.iterdir())
+    shutil.copy(words[1], words[2].partition(":")[2])
+    run = wingspan.run(["wc", "-c", "big.csv"], inputs=["big.csv"], pool=site)
+    assert run.wait(PATIENCE).state == "completed"
+    assert run.stdout().split()[0] == str(_SIZE)
+    with pytest.raises(OnAccessPoint, match="through transfer"):
+        wingspan.map(abs, [1], pool=site, options=wingspan.Options(store="lab"))
 
 
 def test_without_a_store_it_is_refused_with_the_sites_page(site: _Site, folders: Path) -> None:

@@ -56,6 +56,7 @@ def place_large(
 
     Raises:
         StoreError: The store has no room, does not answer, or cannot be written.
+        OnAccessPoint: The site wants files to get there through another machine; the hint has the command.
     """
     if pool.shares_files or not pool.fetches_urls or pool.elsewhere:
         return None
@@ -65,6 +66,7 @@ def place_large(
         return None
     if size <= 10**6:  # no site's limit: most maps and runs import nothing of the following
         return None
+    from wingspan.delivery.publishing import publish_bundle
     from wingspan.pools.profiles import chosen_profile
     from wingspan.settings import load_settings
     from wingspan.stores import Route, configured_stores, content_name, file_digest, open_store, place
@@ -79,8 +81,8 @@ def place_large(
     digest = file_digest(path, progress)
     stem, kind = _parts(path)
     name = content_name(path, digest, name=stem, kind=kind)
-    published = store.find(name, digest) or store.publish(
-        path, name=stem, kind=kind, digest=digest, progress=progress
+    published = store.find(name, digest) or publish_bundle(
+        store, path, name=stem, kind=kind, digest=digest, progress=progress
     )
     placed = place(size, store=store, published=published, limits=site.limits)
     return None if placed.route is Route.TRANSFER else Placed(placed.source, size)

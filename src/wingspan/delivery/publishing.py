@@ -1,4 +1,4 @@
-"""Publishing bundles by the rules of the site: through which machine, and only where there is room."""
+"""Publishing bundles and other large files by the rules of the site: from which machine, if there is room."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wingspan.stores import Store, StoredObject
     from wingspan.stores.names import ContentName
 
-__all__ = ["publish_bundle"]
+__all__ = ["check_writes_here", "publish_bundle"]
 
 
 def publish_bundle(
@@ -55,16 +55,37 @@ def _check(site: Profile, folder: Path, path: Path, target: ContentName) -> None
     """See that the site lets this machine write the bundle there."""
     from wingspan.pools.profiles import check_disk
 
+    if (host := _other_host(site, folder)) is not None:
+        raise OnAccessPoint(
+            f"{site.title or site.name} wants files to get into {folder} through {host}, not through this access point",
+            hint=f"scp {path} {getpass.getuser()}@{host}:{folder / str(target)}; then do the same again: what lies "
+            "there is found",
+        )
+    check_disk(site, folder, path.stat().st_size, f"the file {path.name}", items=2)
+
+
+def check_writes_here(store: Store) -> None:
+    """See that the site lets this machine write files into a store.
+
+    Raises:
+        OnAccessPoint: It wants them to get there through another machine.
+    """
+    from wingspan.pools.profiles import find_profile
+
+    site = find_profile()
+    if store.folder is not None and (host := _other_host(site, store.folder)) is not None:
+        raise OnAccessPoint(
+            f"{site.title or site.name} wants files to get into {store.folder} through {host}, not through this access point",
+            hint="name another store, or leave it out",
+        )
+
+
+def _other_host(site: Profile, folder: Path) -> str | None:
+    """The machine through which alone files get into `folder`; None: this one may write there."""
     host = site.transfer_host
-    if host and site.is_access_point() and _is_staging(site, folder):
-        here = socket.getfqdn().lower()
-        if not fnmatch.fnmatchcase(here, host.lower()):
-            raise OnAccessPoint(
-                f"{site.title or site.name} wants files to get into {folder} through {host}, not through this access point",
-                hint=f"scp {path} {getpass.getuser()}@{host}:{folder / str(target)}; then do the same again: what lies "
-                "there is found",
-            )
-    check_disk(site, folder, path.stat().st_size, f"the bundle {path.name}", items=2)
+    if not host or not site.is_access_point() or not _is_staging(site, folder):
+        return None
+    return None if fnmatch.fnmatchcase(socket.getfqdn().lower(), host.lower()) else host
 
 
 def _is_staging(site: Profile, folder: Path) -> bool:

@@ -78,6 +78,7 @@ def stored_values(options: Options, info: MapInfo, pool: Pool) -> StoredValues |
     Raises:
         SettingsError: There is no such store, or its machines cannot reach it.
         StoreError: It does not answer, or cannot be written.
+        OnAccessPoint: The site wants files to get there through another machine.
     """
     if options.store is None:
         return None
@@ -109,6 +110,10 @@ def stored_values(options: Options, info: MapInfo, pool: Pool) -> StoredValues |
             f"workers of the {pool.kind} pool have no way to {scheme}:// of the store {options.store!r}",
             hint="name a folder that they see, or a WebDAV server (https://)",
         )
+    if store.folder is not None and pool.follows_site:
+        from wingspan.delivery.publishing import check_writes_here
+
+        check_writes_here(store)
     store.backend.check_writable()
     setting = {"label": options.store, "url": url, "map": info.id, "above": int(options.store_above)}
     entry = configured_stores(settings).get(options.store)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wingspan import pools
 from wingspan._python import this_python
 from wingspan._words import going_on
+from wingspan.delivery.publishing import publish_bundle
 from wingspan.environments.bundles.in_job import FOLDER, PUBLISHED, Heard
 from wingspan.pools import Pool, choose_pool
 from wingspan.progress import NO_PROGRESS, Progress
@@ -86,7 +87,7 @@ def build_in_job(
                 env, kind, directory=directory, executable=executable, before=refuse, progress=progress
             )
             if to is not None:
-                to.publish(found.path, digest=found.sha256, progress=progress)
+                publish_bundle(to, found.path, digest=found.sha256, progress=progress)
             return found
     text = (
         f"Interrupted: the build job {name!r} goes on by itself, if it was submitted. The same command comes back to it, "
