@@ -21,8 +21,7 @@ import pytest
 from wingspan.environments import Environment, load_environment
 from wingspan.environments.bundles import Bundle, build_bundle, starter_command
 from wingspan.environments.bundles.own.project import read_project
-from wingspan.environments.errors import InvalidWheel, UnsupportedPackages
-from wingspan.environments.inject import inject_wheels
+from wingspan.environments.errors import UnsupportedPackages
 from wingspan.errors import EnvironmentWarning
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
@@ -311,32 +310,3 @@ def test_a_wheel_of_ones_own(kind: str, bundle_cache: Path, own_workspace: Path,
         assert said.stdout == "said\n", said.stderr
     else:
         assert bundle.environment_digest != load_environment(own_workspace).digest
-
-
-@pytest.mark.parametrize(
-    ("tags", "name", "why"),
-    [
-        ("cp312-cp312-linux_x86_64", "my_package", "has Python 3.11"),
-        ("py3-none-win_amd64", "my_package", "linux-64"),
-        ("py3-none-manylinux_2_99_x86_64", "my_package", "linux-64"),
-        ("py3-none-any", "numpy", "a second numpy"),
-    ],
-)
-def test_wheels_that_do_not_fit(tags: str, name: str, why: str, own_workspace: Path, tmp_path: Path) -> None:
-    """A wheel for another Python or platform, and a second version of a locked package, are refused."""
-    with pytest.raises(InvalidWheel, match=why):
-        inject_wheels(load_environment(own_workspace), [_wheel(tmp_path, tags=tags, name=name)])
-
-
-def test_files_that_are_no_wheels(own_workspace: Path, tmp_path: Path) -> None:
-    """A damaged file, one under another name, and one that is not there are refused and named."""
-    env = load_environment(own_workspace)
-    good, broken = _wheel(tmp_path), tmp_path / "broken-1.0-py3-none-any.whl"
-    broken.write_text("no wheel")
-    renamed = shutil.copy(good, tmp_path / "other-3.0-py3-none-any.whl")
-    for path in (broken, Path(renamed), tmp_path / "absent-1.0-py3-none-any.whl", tmp_path / "x.zip"):
-        with pytest.raises(InvalidWheel, match=path.name):
-            inject_wheels(env, [path])
-    twice = [good, shutil.copy(good, tmp_path / "my_package-3.0-1-py3-none-any.whl")]
-    with pytest.raises(InvalidWheel, match="second wheel"):
-        inject_wheels(env, twice)
