@@ -89,19 +89,22 @@ def test_it_runs_as_long_as_the_work(gate):
 
 
 @pytest.mark.parametrize("how", ["held", "removed", "killed"])
-def test_it_is_gone_however_the_worker_ends(how, gate):
+def test_it_is_gone_however_the_worker_ends(how, gate, tmp_path):
     """A worker that is held, removed, or killed by an operator takes with it what its components left
-    behind.
+    behind: processes, and the folders that it made for them.
     """
 
     def component(x):
         if x == 0:
             return [os.getppid(), *map(_starts, ("own session", "daemon"))]
+        (tmp_path / "told").symlink_to(wingspan.component().scratch)
         gate.wait()
         return None
 
     m = wingspan.map(component, range(2), pool="local", options=ONE)
     supervisor, *left = m.get(0, timeout=PATIENCE)
+    until((tmp_path / "told").is_symlink, "its folder")
+    folder = (tmp_path / "told").readlink()
     assert all(map(is_there, left))
     if how == "held":
         m.hold()
@@ -110,6 +113,7 @@ def test_it_is_gone_however_the_worker_ends(how, gate):
     else:
         os.kill(supervisor, signal.SIGKILL)
     until(lambda: not any(map(is_there, left)), "their end")
+    until(lambda: not folder.exists(), "its folder to be removed")
     gate.open()
 
 

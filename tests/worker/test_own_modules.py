@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wingspan.worker import absent, own
-from wingspan.worker.scratch import own_prefix
+from wingspan.worker.scratch import own_prefix, remove_left_behind
 
 SOURCE = b"""\
 import random
@@ -179,6 +179,6 @@ def test_what_a_process_has_left_behind_is_removed(tmp_path):
     (tmp_path / (own_prefix(12) + "files") / "a").write_text("x")
     (tmp_path / (own_prefix(12) + "main")).write_text("x")
     (tmp_path / (own_prefix(123) + "main")).write_text("x")
-    own.remove_left_behind(str(tmp_path), 12)
+    remove_left_behind(str(tmp_path), 12)
     assert [path.name for path in tmp_path.iterdir()] == [own_prefix(123) + "main"]
-    own.remove_left_behind(str(tmp_path / "missing"), 12)
+    remove_left_behind(str(tmp_path / "missing"), 12)

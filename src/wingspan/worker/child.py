@@ -7,9 +7,9 @@ import os
 import signal
 import traceback
 
-from . import executor, formats, own, pipes
+from . import executor, formats, pipes
 from .channel import Channel
-from .scratch import unnamed_file
+from .scratch import remove_left_behind, unnamed_file
 from .slots import Slots
 
 TYPE_CHECKING = False
@@ -227,8 +227,7 @@ class Executor(object):
         if self.ended is None:
             _, status, usage = os.wait4(self.pid, 0)
             self.ended = status, usage
-        own.remove_left_behind(self._scratch, self.pid)
-        own.remove_left_behind(self._scratch, self.pid)
+        remove_left_behind(self._scratch, self.pid)
         return self.ended
 
     def close_files(self) -> "None":

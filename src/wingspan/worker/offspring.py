@@ -13,6 +13,8 @@ import signal
 import sys
 import time
 
+from .scratch import remove_left_behind, scratch_folder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Sequence
@@ -34,30 +36,36 @@ def adopt() -> "None":
         return
 
 
-def reap(but: "Sequence[int]" = ()) -> "None":
-    """Collect ended children, up to the first that is one of `but`, for which another caller waits."""
+def reap(but: "Sequence[int]" = ()) -> "List[int]":
+    """Collect ended children, up to the first that is one of `but`, for which another caller waits. Returns
+    their numbers.
+    """
+    collected = []
     try:
         while True:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None or ended.si_pid in but:
-                return
+                break
             os.waitpid(ended.si_pid, 0)
+            collected.append(ended.si_pid)
     except (AttributeError, ChildProcessError):
-        return
+        pass
+    return collected
 
 
-def end() -> "None":
-    """Kill everything below this process."""
+def end() -> "List[int]":
+    """Kill everything below this process. Returns the numbers of its children that have ended."""
+    collected: "List[int]" = []
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except (AttributeError, ChildProcessError):
-        return  # the usual case: there is none
+        return collected  # the usual case: there is none
     deadline = time.monotonic() + _PATIENCE
     while True:
-        reap()
+        collected += reap()
         found = _below(os.getpid())
         if not found or time.monotonic() > deadline:
-            return
+            return collected
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -67,8 +75,8 @@ def end() -> "None":
 
 
 def guard() -> "None":
-    """Fork. The child goes on; this process stays to end what the child may leave behind, and then ends as
-    the child did.
+    """Fork. The child goes on; this process stays to end what the child may leave behind, processes and
+    folders, and then ends as the child did.
     """
     if not os.path.isdir("/proc/self"):
         return
@@ -83,12 +91,16 @@ def guard() -> "None":
         for descriptor in range(3):
             os.dup2(null, descriptor)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        status = 0
+        status, ended = 0, []
         while True:
             pid, status = os.waitpid(-1, 0)
+            ended.append(pid)
             if pid == child:
                 break
-        end()
+        ended += end()
+        if os.WIFSIGNALED(status):
+            for pid in ended:
+                remove_left_behind(scratch_folder(), pid)
         os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
     finally:
         os._exit(70)

@@ -344,23 +344,6 @@ class _MainSpec(importlib.machinery.ModuleSpec):
         pass
 
 
-def remove_left_behind(scratch: "str", pid: "int") -> "None":
-    """Remove the files that process `pid`, which has ended, wrote for itself and its children."""
-    import shutil
-
-    try:
-        names = os.listdir(scratch)
-    except OSError:
-        return
-    for name in names:
-        if name.startswith(own_prefix(pid)):
-            path = os.path.join(scratch, name)
-            if os.path.isdir(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
-
-
 def become_main(scratch: "str") -> "None":
     """Give this process a ``__main__`` for the user's code, empty at first."""
     from . import rebuild

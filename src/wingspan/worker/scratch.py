@@ -27,6 +27,23 @@ def own_prefix(pid: "int") -> "str":
     return ".wingspan-own-%d-" % pid
 
 
+def remove_left_behind(scratch: "str", pid: "int") -> "None":
+    """Remove the files that process `pid`, which has ended, wrote for itself and its children."""
+    import shutil
+
+    try:
+        names = os.listdir(scratch)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(own_prefix(pid)):
+            path = os.path.join(scratch, name)
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
+
+
 def unnamed_file(scratch: "str", what: "str") -> "int":
     """A new file, open for reading and appending, which vanishes when it is closed everywhere."""
     path = os.path.join(scratch, ".wingspan-%s-%d-%s" % (what, os.getpid(), os.urandom(4).hex()))
