@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,14 @@ PARTS = {
         *sorted(f"coming-from/{page.stem}" for page in (ROOT / "docs/coming-from").glob("*.md")),
     ],
     "Sites": ["facilitators", "sites/chtc", "sites/ospool", "sites/cern", "sites/ligo", "sites/slurm"],
-    "Reference": ["reference/python", "reference/command-line", "glossary", "stability", "reference/changes"],
+    "Reference": [
+        "reference/options",
+        "reference/python",
+        "reference/command-line",
+        "glossary",
+        "stability",
+        "reference/changes",
+    ],
     "Explanation": ["how-it-works", "values", "security", "architecture"],
 }
 
@@ -114,6 +122,9 @@ def _fill_in(app: Any, name: str, source: list[str]) -> None:
         source[0] += contents()
     elif name == "reference/python":
         source[0] = source[0].replace("<!-- public names -->", public_names())
+    elif name == "reference/options":
+        source[0] = source[0].replace("<!-- options -->", described(wingspan.Options))
+        source[0] = source[0].replace("<!-- run options -->", described(wingspan.run, run_options()))
     elif name == "gallery":
         source[0] = with_programs(source[0])
     elif name == "reference/changes":
@@ -153,6 +164,49 @@ def public_names() -> str:
         members = "   :no-members:\n" if name == "htmap" else ""  # it has a page of its own
         sections[section].append(f"```{{eval-rst}}\n.. {directive}:: wingspan.{name}\n{members}```\n")
     return "\n".join(f"## {title}\n\n" + "\n".join(names) for title, names in sections.items() if names)
+
+
+def described(one: Callable[..., Any], also: dict[str, str] | None = None) -> str:
+    """A table of what a docstring says of parameters.
+
+    Args:
+        one: A class or a function whose docstring has a section of them, in Google's form.
+        also: By name, what stands in a column of its own.
+    """
+    text = inspect.cleandoc(one.__doc__ or "")
+    section = re.split(r"^Args:\n", text, flags=re.MULTILINE)[1].partition("\n\n")[0]
+    rows = []
+    for names, what in re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
+        for name in names.split(", "):
+            more = "" if also is None else f" {also.get(name, '')} |"
+            rows.append(f"| `{name}` |{more} {' '.join(what.split()).replace('|', chr(92) + '|')} |")
+    head = (
+        "| option | what it is |\n| --- | --- |\n"
+        if also is None
+        else "| in Python | command line | what it is |\n| --- | --- | --- |\n"
+    )
+    return head + "\n".join(rows)
+
+
+def run_options() -> dict[str, str]:
+    """The options of `wingspan run` by the parameter that they are in Python."""
+    from wingspan.cli.run import run
+
+    called = {
+        "set": "variables",
+        "env": "environment",
+        "input": "inputs",
+        "output": "outputs",
+        "switch": "switches",
+        "input_from": "inputs_from",
+    }
+    found = {}
+    for option in run.params:
+        long = [text for text in [*option.opts, *option.secondary_opts] if text.startswith("--")]
+        for text in long[:1]:
+            name = text.removeprefix("--").replace("-", "_")
+            found[called.get(name, name)] = f"`{text}`"
+    return found
 
 
 def with_programs(page: str) -> str:
