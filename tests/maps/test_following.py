@@ -81,6 +81,9 @@ def test_what_it_follows_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert second.wait(PATIENCE).state == "completed"
     third.rerun()
     assert third.get(0, timeout=PATIENCE) == 1
+    fourth = wingspan.map(sorted, second, pool="local", options=ONE)
+    assert not (fourth.path / "follow").exists(), "the run is done: nothing has to be waited for"
+    assert fourth.get(0, timeout=PATIENCE) == ["a"]
 
 
 def test_what_it_follows_is_removed_and_what_never_was(

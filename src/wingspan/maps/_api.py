@@ -120,7 +120,8 @@ def map(
         given = together([iterable(one) for one in (inputs, *more)]) if more else iterable(inputs)
         return _rehearsed(func, given, "starmap" if more else "map", pool, options)
     if hasattr(inputs, "expected_outputs"):  # a run
-        after = [inputs, *(after if isinstance(after, list | tuple) else [after] if after else [])]
+        if inputs.status().state != "completed":  # else there is nothing to wait for
+            after = [inputs, *(after if isinstance(after, list | tuple) else [after] if after else [])]
         inputs = inputs_of_run(inputs)
     if (chain := _chain_of((inputs, *more))) is not None:
         if len(chain.maps) == 1:
