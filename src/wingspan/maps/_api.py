@@ -120,9 +120,9 @@ def map(
         given = together([iterable(one) for one in (inputs, *more)]) if more else iterable(inputs)
         return _rehearsed(func, given, "starmap" if more else "map", pool, options)
     if hasattr(inputs, "expected_outputs"):  # a run
-        if inputs.status().state != "completed":  # else there is nothing to wait for
-            after = [inputs, *(after if isinstance(after, list | tuple) else [after] if after else [])]
-        inputs = inputs_of_run(inputs)
+        inputs, waits = inputs_of_run(inputs)
+        if waits is not None:
+            after = [waits, *(after if isinstance(after, list | tuple) else [after] if after else [])]
     if (chain := _chain_of((inputs, *more))) is not None:
         if len(chain.maps) == 1:
             check_one_argument(plain(func))

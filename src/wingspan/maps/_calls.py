@@ -64,16 +64,19 @@ def length_of(inputs: Iterable[Any]) -> int:
     return len(inputs) if isinstance(inputs, Sized) else 1_000_000
 
 
-def inputs_of_run(run: Any) -> list[dict[str, Any]]:
-    """For each job of a run, the files that it writes, by their paths in the job's folder.
+def inputs_of_run(run: Any) -> tuple[list[dict[str, Any]], Any]:
+    """For each job of a run, the files that it writes, by their paths in the job's folder; and the run, if it
+    has to be waited for.
 
-    Of a run that is done these are checked, as files that travel are; of one that is not, each is looked for
-    when a component begins.
+    Of a run that is done the files are checked, as files that travel are; of one that is not, each is looked
+    for when a component begins.
     """
     from wingspan.worker.transfer_path import TransferPath
 
-    if run.status().is_done:
+    status = run.status()
+    waits = None if status.state == "completed" else run
+    if status.is_done:
         found = [run.outputs(number) for number in range(len(run))]
-        return [{name: TransferPath(path) for name, path in one.items()} for one in found]
+        return [{name: TransferPath(path) for name, path in one.items()} for one in found], waits
     expected = [run.expected_outputs(number) for number in range(len(run))]
-    return [{name: TransferPath(path.as_uri()) for name, path in one.items()} for one in expected]
+    return [{name: TransferPath(path.as_uri()) for name, path in one.items()} for one in expected], waits
