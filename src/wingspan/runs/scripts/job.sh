@@ -39,8 +39,14 @@ wingspan_attempt() {
     WINGSPAN_INSIDE=yes @START@ "$wingspan_self" "$@" </dev/null &
     wingspan_child=$!
     wait "$wingspan_child" || wingspan_code=$?
-    # A signal ends the waiting, not the command.
-    while kill -0 "$wingspan_child" 2>/dev/null; do wingspan_code=0; wait "$wingspan_child" || wingspan_code=$?; done
+    # A signal ends the waiting, not the command: the shell is asked again how that ended. (127: it has told
+    # before; 255: bash has lost it, as it can when a signal and the end come at one moment.)
+    while [ "$wingspan_code" -gt 128 ]; do
+        wingspan_told=0
+        wait "$wingspan_child" 2>/dev/null || wingspan_told=$?
+        case $wingspan_told in 127 | 255) ;; *) wingspan_code=$wingspan_told ;; esac
+        kill -0 "$wingspan_child" 2>/dev/null || break
+    done
 }
 @ATTEMPTS@
 wingspan_finish "$wingspan_code"
