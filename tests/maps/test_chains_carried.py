@@ -50,7 +50,7 @@ def test_the_scheduler_brings_workers_back(
     def has_left() -> bool:
         second._keeper.refresh()
         jobs = second._keeper.jobs.by_worker.values()
-        return any(job.started and job.state in (JobState.IDLE, JobState.COMPLETED) for job in jobs)
+        return any(job.evictions or (job.started and job.state is JobState.COMPLETED) for job in jobs)
 
     until(has_left, lambda: second.status())
     assert second._keeper.jobs.live(), "something brings a worker back"
