@@ -172,3 +172,25 @@ def test_a_share_that_is_lost_is_done_by_others(
     m.wait(timeout=PATIENCE)
     assert list(m) == [0, 1, 2, 3]
     assert [one.count for one in m._folder.submissions.entries()] == [2, 1]
+
+
+def test_long_shares_are_kept_as_they_grow(
+    pool: _Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is long at work has HTCondor keep what it has done, and goes on where it was: here after
+    each
+    block.
+    """
+    monkeypatch.setattr("wingspan.maps._shares.CHECKPOINT_SECONDS", 0.0)
+    log = str(tmp_path / "done")
+
+    def work(x: int) -> int:
+        with Path(log).open("a") as file:
+            file.write(f"{x} ")
+        return x
+
+    m = wingspan.map(work, range(2), pool=pool, options=Options(chirp=False, workers=1))
+    m.wait(timeout=PATIENCE)
+    assert list(m) == [0, 1]
+    assert sorted(Path(log).read_text().split()) == ["0", "1"]
+    assert len(list((m.path / "results").iterdir())) > 1

@@ -42,7 +42,9 @@ def scratch(tmp_path: Path) -> Path:
     with zipfile.ZipFile(tmp_path / f"{shares.SHARE}5.zip", "w") as archive:
         for name, data in given.items():
             archive.writestr(name, data)
-        archive.writestr(shares.FILE, json.dumps({"blocks": {"0": [[1, 2], [3, 4]]}, "inputs": parts}))
+        archive.writestr(
+            shares.FILE, json.dumps({"blocks": {"0": [[1, 2], [3, 4]]}, "inputs": parts, "retires": 3600.0})
+        )
     return tmp_path
 
 

@@ -72,6 +72,8 @@ NOTE_SPOOLED = (
 _AT_REST = 10.0
 #: A list is not read further than this (bytes).
 _MOST_LISTED = 1 << 26
+#: After so many seconds of work a worker has HTCondor keep what it has written (`shares.EXIT_CHECKPOINT`).
+CHECKPOINT_SECONDS = 3600.0
 #: Files of components are sent to all workers where these do not have more bytes.
 MOST_FILES = 100 << 20
 #: Inputs are copied in pieces of so many bytes.
@@ -313,7 +315,9 @@ def _write_share(
                 target.write(_read(inputs, offset, min(_PIECE, end - offset)))
             place += end - begin
     plain = {str(number): rounds.ranges_of(blocks) for number, blocks in share.items()}
-    archive.writestr(shares.FILE, json.dumps({"blocks": plain, "inputs": parts}))
+    archive.writestr(
+        shares.FILE, json.dumps({"blocks": plain, "inputs": parts, "retires": CHECKPOINT_SECONDS})
+    )
     if (folder.path / CHECKPOINTS).is_dir():
         for low, high in ranges:
             for component in range(low, high):
@@ -355,13 +359,13 @@ def take_in(path: Path) -> None:
     Any number of processes may do this at once. HTCondor writes one file after the other: what the worker has
     listed is taken when all of it is there; without a list, when nothing has changed for a while.
     """
-    arrived = path / ARRIVED / shares.RECORDS
     try:
-        names = os.listdir(arrived / "results")
+        names = os.listdir(f"{path}/{ARRIVED}/{shares.RECORDS}/results")  # it is asked for at every look
     except OSError:
         return
     if not names:
         return
+    arrived = path / ARRIVED / shares.RECORDS
     listed = _lists(arrived)
     waiting = {file for sizes in listed.values() if not _is_whole(arrived, sizes) for file in sizes}
     done = {file for sizes in listed.values() for file in sizes} - waiting

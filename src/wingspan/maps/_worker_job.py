@@ -108,7 +108,6 @@ def worker_job(
 
 def _with_share(job: JobDescription, path: Path, sent: Path) -> JobDescription:
     """`job`, whose workers find their share in their scratch folders, and leave there what they have done."""
-    archives = [str(sent / shares.MAP), str(sent / f"{shares.SHARE}$(Process).zip")]
     keeps = {
         "checkpoint_exit_code": str(shares.EXIT_CHECKPOINT),
         "transfer_checkpoint_files": shares.RECORDS,
@@ -116,7 +115,8 @@ def _with_share(job: JobDescription, path: Path, sent: Path) -> JobDescription:
     return attrs.evolve(
         job,
         transfer_files=True,
-        input_files=(*job.input_files, *archives),
+        input_files=(*job.input_files, str(sent / f"{shares.SHARE}$(Process).zip")),
+        common_input_files=(*job.common_input_files, str(sent / shares.MAP)),
         output_files=(shares.RECORDS,),
         keeps_output=True,
         working_dir=path / ARRIVED,

@@ -41,10 +41,9 @@ def work(
 
     try:
         if transport_name == "transfer":
-            from .shares import CHECKPOINT_SECONDS, unpack
+            from .shares import unpack
 
             folder = unpack(scratch_folder())
-            supervisor_arguments.setdefault("retires", CHECKPOINT_SECONDS)
         transport = connect(transport_name, folder)
     except Exception as error:
         sys.stderr.write(
@@ -58,6 +57,8 @@ def work(
             from .counting import Counting
 
             transport = Counting(transport)
+        if "retires" in info:  # as its share says
+            supervisor_arguments.setdefault("retires", info["retires"])
         supervisor = Supervisor(transport, worker, info, transport.read("key"), **supervisor_arguments)
         if notify is not None:
             notify(supervisor)

@@ -34,8 +34,8 @@ FILE = "share.json"
 #: each has on the access point, its size, when it was written, and whether it is a program.
 FILES, TABLE = "files", "files.json"
 #: Exit code by which a worker asks HTCondor to keep what it has written so far, and to start it again at once
-#: (HTCondor manual, "Self-Checkpointing Applications"), and after how many seconds of work it does so.
-EXIT_CHECKPOINT, CHECKPOINT_SECONDS = 87, 3600.0
+#: (HTCondor manual, "Self-Checkpointing Applications").
+EXIT_CHECKPOINT = 87
 
 
 def unpack(scratch: "str") -> "str":
@@ -69,7 +69,7 @@ def unpack(scratch: "str") -> "str":
     share = _load(given, FILE)
     info = _load(given, "map.json")
     # Nobody else sees the rounds that this worker might publish: retries are its owner's.
-    info.update(retries=0, share=share["blocks"], first_start=_starts_before())
+    info.update(retries=0, share=share["blocks"], first_start=_starts_before(), retires=share["retires"])
     with open(os.path.join(given, "map.json"), "w") as file:
         json.dump(info, file)
     return scratch

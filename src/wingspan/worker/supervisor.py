@@ -235,7 +235,8 @@ class Supervisor(SignsOfLife):
         return bool(self.chunks) or self.block is not None
 
     def _retires(self) -> "bool":
-        return time.monotonic() > self.retires_at
+        # One with a share is started again: each start does something.
+        return time.monotonic() > self.retires_at and (self.components > 0 or "share" not in self.info)
 
     # -- feeding ---------------------------------------------------------------------------------------------
 
