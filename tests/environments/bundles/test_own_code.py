@@ -18,6 +18,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from _waiting import until
 from wingspan.environments import Environment, load_environment
 from wingspan.environments.bundles import Bundle, build_bundle, starter_command
 from wingspan.environments.bundles.own.project import read_project
@@ -52,7 +53,7 @@ def _start(
     return subprocess.run(
         user(["sh", f"./{start.executable.name}", *start.arguments]),
         cwd=folder,
-        env={"PATH": path, "HOME": "/tmp"},
+        env={"PATH": path, "HOME": "/tmp", "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,
@@ -134,6 +135,7 @@ def test_the_worker_puts_it_on_top(
     bundle = build_bundle(load_environment(own_workspace), "squashfs")
     done = _start(bundle, folder, user=as_ordinary_user, method=method)
     assert (done.stdout, done.returncode) == (SAID, ENDED), done.stderr
+    until(lambda: not list(folder.glob(".wingspan*")), "the folder of the job's code is removed")
 
 
 @pytest.mark.parametrize("kind", ["pack", "install"])
