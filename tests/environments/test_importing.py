@@ -26,7 +26,9 @@ from wingspan.environments.errors import (
 )
 from wingspan.environments.importing.conda import read_conda_file
 from wingspan.environments.importing.installed import read_installed
+from wingspan.environments.importing.pypi import Target
 from wingspan.environments.importing.source import recognize
+from wingspan.errors import SettingsError
 
 Import = Callable[..., Imported]
 
@@ -281,6 +283,7 @@ def test_specs_of_conda(written: str, spec: str, tmp_path: Path) -> None:
             "no conda packages were found",
         ),
         ("environment.yml", "dependencies: [pip: ['-r x.txt']]\n", ManifestInvalid, "is not understood"),
+        ("uv.lock", "a = [", ManifestInvalid, "uv.lock cannot be read"),
         ("conda-lock.yml", "a: 1\n", ManifestInvalid, "no lock of conda-lock"),
         ("conda-lock.yml", "package: [{platform: linux-64}]\n", ManifestInvalid, "lacks its name"),
         ("script.py", "import six\n", ManifestInvalid, "does not say what it needs"),
@@ -302,6 +305,21 @@ def test_what_cannot_be_imported(
     with pytest.raises(error, match=says):
         make(tmp_path / name, python=None)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["python", "platform", "glibc", "cuda"])
+def test_versions_of_another_form(name: str, tmp_path: Path) -> None:
+    """A version that is none is said to be so before uv is asked; nothing is written."""
+    (tmp_path / "requirements.txt").write_text("six\n")
+    with pytest.raises(SettingsError, match=f"{name} is 'x', and should be like"):
+        import_environment(tmp_path / "requirements.txt", **{name: "x"})  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == ["requirements.txt"]
+
+
+@pytest.mark.parametrize(("glibc", "asked"), [("2.17", "2_17"), ("2.30", "2_28"), ("2.99", "2_40")])
+def test_a_glibc_that_uv_does_not_know(glibc: str, asked: str) -> None:
+    """uv is asked for the next lower one that it knows."""
+    assert Target("linux-64", "3.12", glibc).uv_options[-1] == f"x86_64-manylinux_{asked}"
 
 
 def test_a_package_without_a_wheel_for_the_workers(

@@ -217,6 +217,28 @@ def test_a_chain_stays_on_one_machine(ap: AccessPoint) -> None:
         wingspan.remove(tag)
 
 
+def test_an_access_point_that_takes_the_connection_and_says_nothing(
+    ap: AccessPoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After a while it is given up, and the error says how long was waited."""
+    program = tmp_path / "silent"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o700)
+    ssh_connection.close_all()
+    monkeypatch.setattr(ssh_connection, "_FIRST_LINE_SECONDS", 1)
+    with (tmp_path / "config/config.toml").open("a") as file:
+        file.write(f'command = "{program}"\n')
+    with pytest.raises(PoolUnavailable, match="said nothing for 1 seconds"):
+        wingspan.map(abs, [-1], pool=AP)
+
+
+def test_an_error_names_no_module_that_does_something_when_it_is_imported() -> None:
+    """What an access point tells of an error executes no program here."""
+    plain = {"type": "main", "module": "wingspan.__main__", "message": "it broke", "hint": None}
+    assert type(ssh_connection.error_of(plain)) is PoolError
+    assert "wingspan.__main__" not in sys.modules
+
+
 _LIES = """
 import sys
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, read_message, write_message

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from wingspan import Options
 from wingspan.errors import SettingsError
 from wingspan.settings import load_settings
 from wingspan.stores import ObjectNotFound, StoreDamaged, kept_digests, open_store, prune
+from wingspan.worker.stored import fetched
 
 MIB = 1 << 20
 
@@ -175,6 +179,38 @@ def test_a_webdav_server_whose_password_stands_in_no_file(
         assert [path for path in files if word.encode() in path.read_bytes()] == []
         m.remove()
         assert list(store.iterdir()) == []
+
+
+def test_a_store_that_sends_on_to_another_server_gives_no_secret_away(tmp_path: Path) -> None:
+    """Where a server sends a worker on to another one, that one does not get the token; the same one does."""
+    got: dict[str, str | None] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            got[self.path] = self.headers["Authorization"]
+            target = {"/a": "/b", "/b": f"http://127.0.0.1:{other.server_port}/c"}.get(self.path)
+            self.send_response(302 if target else 200)
+            if target:
+                self.send_header("Location", target)
+            self.end_headers()
+            self.wfile.write(b"" if target else b"value")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as first,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other,
+    ):
+        for server in (first, other):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        secret = {"Authorization": "Bearer t0ken"}
+        url, digest = f"http://127.0.0.1:{first.server_port}/a", hashlib.sha256(b"value").hexdigest()
+        with fetched(url, digest, 5, str(tmp_path), secret) as file:
+            assert file.read() == b"value"
+        for server in (first, other):
+            server.shutdown()
+    assert got == {"/a": "Bearer t0ken", "/b": "Bearer t0ken", "/c": None}
 
 
 def _reversed(given: bytes) -> bytes:

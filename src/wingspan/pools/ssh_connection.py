@@ -37,6 +37,9 @@ __all__ = ["PREFIX", "Address", "Connection", "connection_to", "shell_there"]
 PREFIX = "ssh://"
 #: Seconds that ssh may take to reach the machine.
 _CONNECT_SECONDS = 15
+#: Seconds until the other end has said its first line: its home may lie on a file system that is slow, or
+#: that does not answer at all.
+_FIRST_LINE_SECONDS = 120
 #: Seconds for which ssh keeps a connection open that nobody uses, for the next process of this user.
 _KEEP_SECONDS = 600
 #: So much may the shell of the access point print before our first line (bytes).
@@ -134,6 +137,9 @@ class Connection:
         assert self._ssh.stdout is not None
         self._to: IO[bytes] = self._ssh.stdin
         self._from: IO[bytes] = self._ssh.stdout
+        limit = threading.Timer(_FIRST_LINE_SECONDS, self._give_up)
+        limit.daemon = True
+        limit.start()
         try:
             self._skip_noise()
             self.facts = read_message(self._from)[0]
@@ -142,7 +148,16 @@ class Connection:
             if isinstance(error, Broken | OSError):
                 raise self._unreachable() from None
             raise
+        finally:
+            limit.cancel()
         self._check_versions()
+
+    def _give_up(self) -> None:
+        """The other end is silent for too long."""
+        words = f"it took the connection, and said nothing for {_FIRST_LINE_SECONDS} seconds\n"
+        with contextlib.suppress(OSError, ValueError):  # it was closed this moment
+            os.write(self._errors.fileno(), words.encode())
+        self._ssh.kill()
 
     def _skip_noise(self) -> None:
         left = _MOST_NOISE
@@ -260,7 +275,7 @@ def error_of(plain: Any) -> WingspanError:
     """The error that the other end has told of. Only Wingspan's own classes are taken, by name."""
     name, module = str(plain.get("type")), str(plain.get("module"))
     found: Any = None
-    if re.fullmatch(r"wingspan(\.[a-z_]+)+", module):
+    if re.fullmatch(r"wingspan(\.(?!__)[a-z_]+)+", module):  # to import a __main__ would execute it
         with contextlib.suppress(ImportError):
             found = getattr(importlib.import_module(module), name, None)
     if not (isinstance(found, type) and issubclass(found, WingspanError)):

@@ -279,8 +279,17 @@ def _answer(url: "str", method: "str", more: "Dict[str, str]", data: "Any" = Non
     import urllib.error
     import urllib.request
 
+    class NoSecrets(urllib.request.HTTPRedirectHandler):
+        """Goes where the server sends us; another server gets no password and no token."""
+
+        def redirect_request(self, req, *about):  # type: ignore[no-untyped-def]
+            following = urllib.request.HTTPRedirectHandler.redirect_request(self, req, *about)
+            if following is not None and (following.type, following.host) != (req.type, req.host):
+                following.remove_header("Authorization")
+            return following
+
     request = urllib.request.Request(url, data=data, headers=more, method=method)  # noqa: S310 - the scheme was looked at
     try:
-        return urllib.request.urlopen(request, timeout=urls.PATIENCE)  # noqa: S310
+        return urllib.request.build_opener(NoSecrets).open(request, timeout=urls.PATIENCE)
     except (ValueError, urllib.error.URLError, http.client.HTTPException) as error:
         raise OSError("%s: %s" % (url, error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from wingspan.environments.importing.pypi import GLIBC, Target, exported, resolv
 from wingspan.environments.importing.source import Source, recognize
 from wingspan.environments.importing.writing import Contents, write_workspace
 from wingspan.environments.platforms import native_subdir
+from wingspan.errors import SettingsError
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["Imported", "import_environment"]
@@ -103,8 +105,10 @@ def import_environment(
 
     Raises:
         EnvironmentError_: The source cannot be read or resolved, or a package has no wheel.
+        SettingsError: `python`, `platform`, `glibc` or `cuda` has another form.
         FileExistsError: There is a workspace, and `overwrite` is not set. (It is a `ManifestInvalid`, too.)
     """
+    _check_versions(python, platform, glibc, cuda)
     subdir = platform or native_subdir()
     chosen = Source("active", active_prefix()) if source is None else recognize(source)
     target = (folder or chosen.folder).absolute()
@@ -143,6 +147,17 @@ def import_environment(
         ),
     )
     return Imported(target, len(found.conda), len(found.pypi), tuple(found.notes))
+
+
+def _check_versions(python: str | None, platform: str | None, glibc: str, cuda: str | None) -> None:
+    for name, value, form, example in (
+        ("python", python, r"3\.\d+", "3.12"),
+        ("platform", platform, r"linux-(64|aarch64)", "linux-64 or linux-aarch64"),
+        ("glibc", glibc, r"2\.\d+", "2.28"),
+        ("cuda", cuda, r"\d+(\.\d+)?", "12.4"),
+    ):
+        if value is not None and not re.fullmatch(form, value):
+            raise SettingsError(f"{name} is {value!r}, and should be like {example}")
 
 
 class _Exists(ManifestInvalid, FileExistsError):
@@ -203,8 +218,13 @@ def _requirements(request: _Request) -> _Found:
 
 def _uv_lock(request: _Request) -> _Found:
     import tomlkit
+    from tomlkit.exceptions import TOMLKitError
 
-    document = tomlkit.parse(request.source.path.read_text(encoding="utf-8")).unwrap()
+    path = request.source.path
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        raise ManifestInvalid(f"{path} cannot be read: {error}", hint="uv lock writes it") from None
     python = _python_for(request, document.get("requires-python"))
     packages = exported(request.source.path, request.target(python), script=False, options=request.options)
     return _with_python(request, python, packages, request.source.path.parent.name)
@@ -223,7 +243,7 @@ def _script_python(path: Path) -> str | None:
 
     lines: list[str] = []
     inside = False
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if inside and line.rstrip() == "# ///":
             break
         if inside:

@@ -25,6 +25,8 @@ __all__ = ["GLIBC", "Target", "exported", "resolved"]
 
 #: The C library that wheels are picked for: that of RHEL 8 and Debian 10, which most sites have.
 GLIBC = "2.28"
+#: The second numbers of those that uv knows; for another one, it is asked for the next lower.
+_GLIBCS_OF_UV = (17, 28, *range(31, 41))
 
 
 @attrs.frozen
@@ -49,7 +51,9 @@ class Target:
     @property
     def uv_options(self) -> list[str]:
         """The same for ``uv pip compile``."""
-        platform = f"{self.machine}-manylinux_{self.glibc.replace('.', '_')}"
+        wanted = int(self.glibc.partition(".")[2])
+        known = max((one for one in _GLIBCS_OF_UV if one <= wanted), default=_GLIBCS_OF_UV[0])
+        platform = f"{self.machine}-manylinux_2_{known}"
         return ["--python-version", self.python, "--python-platform", platform]
 
     def markers(self) -> Environment:
