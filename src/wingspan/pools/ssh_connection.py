@@ -122,17 +122,21 @@ class Connection:
         self._tasks: dict[int, int] = {}
         self._lock = threading.RLock()
         self._last_words = ""
+        command = _command(address, ["serve"], "-T", "-o", "BatchMode=yes")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would be held open by ssh's master
         try:
             self._ssh = subprocess.Popen(
-                _command(address, ["serve"], "-T", "-o", "BatchMode=yes"),
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 start_new_session=True,  # Ctrl-C is ours to answer
             )
-        except OSError as error:
-            raise PoolUnavailable(f"ssh cannot be started: {error}", hint="install OpenSSH") from error
+        except BaseException as error:
+            self._errors.close()
+            if isinstance(error, OSError):
+                raise PoolUnavailable(f"ssh cannot be started: {error}", hint="install OpenSSH") from error
+            raise
         assert self._ssh.stdin is not None
         assert self._ssh.stdout is not None
         self._to: IO[bytes] = self._ssh.stdin
