@@ -205,11 +205,9 @@ def configure(
 
 def _environment_options() -> dict[str, str]:
     """Default options that environment variables name."""
-    return {
-        name[len(_OPTION) :].lower(): value
-        for name, value in os.environ.items()
-        if name.startswith(_OPTION) and value
-    }
+    # Asked for every map several times: values are looked at only where the name fits.
+    names = [name for name in os.environ if name.startswith(_OPTION)]
+    return {name[len(_OPTION) :].lower(): value for name in names if (value := os.environ.get(name))}
 
 
 def origins() -> dict[str, tuple[Any, str]]:
