@@ -111,6 +111,10 @@ def test_what_it_follows_is_removed_and_what_never_was(
     first.remove()
     gate.open()
     assert second.wait(PATIENCE).state == "removed"
-    assert second.status().jobs[0].reason == "the map 'first' was removed"
+    reason = str(
+        second.status().jobs[0].reason
+    )  # its carrier may have looked while the map was being removed
+    assert "map 'first'" in reason
+    assert "removed" in reason
     second.remove()
     cancelled.remove()
