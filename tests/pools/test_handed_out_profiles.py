@@ -104,6 +104,22 @@ def test_another_file_than_the_digest_is_of(https_server: HttpsServer) -> None:
             "sets MY.Cmd",
         ),
         ("https://{host}/x#sha256={digest}", b'[profile.a.sbatch]\nwrap = "x"\n', "sets wrap"),
+        ("https://{host}/x#sha256={digest}", b'[profile.a.sbatch]\nexpor = "x"\n', "sets expor"),
+        (
+            "https://{host}/x#sha256={digest}",
+            b'[profile.a.every.walltime]\nattribute = "Cmd"\nclasses = [{up_to = "1 h", value = "/bin/x"}]\n',
+            "sets Cmd",
+        ),
+        (
+            "https://{host}/x#sha256={digest}",
+            b'[profile.a.accounting]\ncommand = "executable"\n',
+            "sets executable",
+        ),
+        (
+            "https://{host}/x#sha256={digest}",
+            b'[profile.a.sbatch]\nconstraint = "a\\nrm -r x"\n',
+            "text in one line",
+        ),
         (
             "https://{host}/x#sha256={digest}",
             b'[profile.a.every.submit]\n"a = 1\\nexecutable" = "x"\n',

@@ -305,15 +305,20 @@ def _only_table(data: bytes, url: str) -> tuple[str, dict[str, Any]]:
         )
     name, table = next(iter(found.items()))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not isinstance(table, Mapping):
-        raise SettingsError(f"{shown}: {name!r} is no name of a profile", hint="letters, digits and -")
+        raise SettingsError(
+            f"{shown}: {name!r} is no name of a profile", hint="letters, digits, dot, dash and underscore"
+        )
     for where, command in _commands(table):
         if not re.fullmatch(r"\+?[A-Za-z_][A-Za-z0-9_.-]*", command):
             raise SettingsError(
                 f"{shown}: {command!r} ({where}) is no name of a command or an attribute",
                 hint="tell the site",
             )
-        # The same names as attributes of the job (MY.Cmd) would be the same thing.
-        if command.lower().removeprefix("my.").lstrip("+") in _RESERVED:
+        # The same names as attributes of the job (MY.Cmd) would be the same thing. sbatch takes the beginning
+        # of an option's name for all of it.
+        plain = command.lower().removeprefix("my.").lstrip("+")
+        begins_one = where.endswith("sbatch") and any(name.startswith(plain) for name in _RESERVED)
+        if plain in _RESERVED or begins_one:
             raise SettingsError(
                 f"{shown} sets {command} ({where}): which program a job is and which files it takes is not a site's to say",
                 hint="tell the site; what you want of it you can write into config.toml yourself",
@@ -327,5 +332,7 @@ def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             if key in ("attributes", "submit", "sbatch"):
                 yield from ((key, str(name)) for name in value)
+            elif key in ("walltime", "accounting"):
+                yield from ((key, str(value[name])) for name in ("attribute", "command") if name in value)
             else:
                 yield from ((f"{key}.{where}", name) for where, name in _commands(value))

@@ -32,6 +32,10 @@ _DISK = {"MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _PAGE = "see docs/profiles.md, which has the keys and an example"
 
 
+def _is_lines(value: object) -> bool:
+    return isinstance(value, str) and any(sign in value for sign in "\n\r\0")
+
+
 class _Reader:
     """A TOML table that knows its name, and refuses keys that nobody has taken."""
 
@@ -49,6 +53,14 @@ class _Reader:
             self.table[key] = value
             name = kind.__name__ if isinstance(kind, type) else " or ".join(each.__name__ for each in kind)
             raise self.fail(key, name)
+        return value
+
+    def line(self, key: str, default: str | None = None) -> Any:
+        """Text that stands in a line of a job's files, where another line would be something else."""
+        value = self.take(key, str, default)
+        if _is_lines(value):
+            self.table[key] = value
+            raise self.fail(key, "text in one line")
         return value
 
     def measure(self, key: str, units: Mapping[str, int], default: int | None = None) -> int | None:
@@ -76,13 +88,13 @@ def _walltime(reader: _Reader) -> WalltimeClasses | None:
     if not reader.table:
         return None
     _origin(reader)
-    attribute, default = reader.take("attribute", str), reader.take("default", str)
+    attribute, default = reader.line("attribute"), reader.line("default")
     always = reader.take("always", bool, False)
     classes = []
     for number, entry in enumerate(reader.take("classes", list, [])):
         each = _Reader(entry, f"{reader.where}.classes[{number}]")
         up_to = each.measure("up_to", _SECONDS)
-        value = each.take("value", str)
+        value = each.line("value")
         each.end()
         if value is None or up_to is None:
             raise SettingsError(f'{each.where}: value = "…" and up_to = "12 h" are wanted', hint=_PAGE)
@@ -109,6 +121,8 @@ def _flat(reader: _Reader, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
     for name, value in table.table.items():
         if not isinstance(value, kinds):
             raise table.fail(name, " or ".join(kind.__name__ for kind in kinds))
+        if _is_lines(value):
+            raise table.fail(name, "text in one line")
     return table.table
 
 
@@ -155,7 +169,7 @@ def _accounting(reader: _Reader) -> AccountingRules | None:
     if not reader.table:
         return None
     _origin(reader)
-    command = reader.take("command", str)
+    command = reader.line("command")
     if command is None:
         raise SettingsError(f'{reader.where}: command = "accounting_group" is wanted', hint=_PAGE)
     rules = AccountingRules(
@@ -239,7 +253,7 @@ def _switch(name: str, reader: _Reader) -> Switch:
 
 def _slurm_gpu(reader: _Reader) -> SlurmGpu:
     _origin(reader)
-    constraint, capability = reader.take("constraint", str), reader.take("capability", (int, float))
+    constraint, capability = reader.line("constraint"), reader.take("capability", (int, float))
     memory = reader.measure("memory", _BYTES)
     reader.end()
     if constraint is None or capability is None:
