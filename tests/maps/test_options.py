@@ -200,8 +200,12 @@ def test_workers_have_what_the_site_wants(tmp_path, monkeypatch):
     from wingspan.pools import profiles
     from wingspan.pools.htcondor import HTCondorPool
 
-    monkeypatch.setattr(profiles, "find_profile", lambda: profiles.load_profile("chtc"))
-    folder = SimpleNamespace(path=tmp_path, info=SimpleNamespace(tag="a", id="b", files=None), delivery=None)
+    monkeypatch.setattr(
+        profiles, "chosen_profile", lambda name, settings=None: profiles.load_profile(name or "chtc")
+    )
+    folder = SimpleNamespace(
+        path=tmp_path, info=SimpleNamespace(tag="a", id="b", files=None, chain=None), delivery=None
+    )
 
     def custom(**options):
         return dict(worker_job(folder, Options(request_gpus=1, **options), HTCondorPool(), 0, 1).custom)
