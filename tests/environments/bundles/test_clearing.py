@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 
 from _waiting import PATIENCE, until
@@ -465,16 +466,27 @@ echo "in the container"
 """
 
 
-@pytest.mark.parametrize("kind", ["oci", "squashfs"])
-def test_apptainer_that_stopped_working(kind: str, build: Build, job_folder: Path) -> None:
-    """Apptainer that was seen to work and does not any more is followed by the next way."""
+@pytest.mark.parametrize(
+    ("kind", "open_to_others"), [("oci", False), ("squashfs", False), ("squashfs", True)]
+)
+def test_apptainer_that_stopped_working(
+    kind: str, open_to_others: bool, build: Build, job_folder: Path
+) -> None:
+    """Apptainer that was seen to work and does not any more is followed by the next way, also where a copy of
+    the bundle was used, which has gone with the first try.
+    """
     path = fake(job_folder, "apptainer", FAKE_APPTAINER)
     # nothing that comes before it or between
     for name in ("podman", "docker", "unshare"):
         fake(job_folder, name, "exit 1\n")
     works = job_folder / "tools/works"
     works.touch()
-    words = command_for(bundle_of(build, kind), ["prefix-probe"])
+    bundle = bundle_of(build, kind)
+    if open_to_others:
+        bundle = attrs.evolve(bundle, path=job_folder / bundle.path.name)
+        shutil.copy(bundle_of(build, kind).path, bundle.path)
+        bundle.path.chmod(0o666)
+    words = command_for(bundle, ["prefix-probe"])
     if os.geteuid() == 0:  # it would mount
         words = [
             shutil.which("unshare") or "unshare",

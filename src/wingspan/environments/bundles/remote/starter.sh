@@ -25,7 +25,7 @@
 ws_damaged=121 ws_no_way=122 ws_no_room=123
 PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin:/usr/bin:/bin"
 export PATH
-ws_bundle='' ws_sha256='' ws_kind=squashfs ws_prefix=/opt/wingspan/environment ws_helper='' ws_helper_sha256='' ws_installed=0 ws_method=auto ws_quiet='' ws_stage=main
+ws_bundle='' ws_sent='' ws_sha256='' ws_kind=squashfs ws_prefix=/opt/wingspan/environment ws_helper='' ws_helper_sha256='' ws_installed=0 ws_method=auto ws_quiet='' ws_stage=main
 ws_work='' ws_uid='' ws_gid='' ws_others=''
 ws_line='' ws_clear='' ws_doubt='' ws_lost='' ws_told='' ws_known='' ws_layers='' ws_basis='' ws_delta='' ws_delta_sha256='' ws_tty='' ws_code='' ws_waits=''
 
@@ -88,7 +88,9 @@ wait) ws_stage_wait "$@" ;; # comes back when there is another way to try
 esac
 # HTCondor has started the image, and put it into the job's folder: this runs in the container.
 [ "$ws_stage" != container ] || ws_launch "$@"
-[ "$ws_stage" != wait ] || [ -e "$ws_bundle" ] || ws_check_bundle # it lay in the folder that has been cleared away
+# The copy of a bundle that others can change, and one that was put together, lay in the folder that has been
+# cleared away.
+[ "$ws_stage" != wait ] || [ -e "$ws_bundle" ] || { ws_bundle=$ws_sent && ws_check_bundle; }
 case $ws_kind in
 squashfs) ws_start_squashfs "$@" ;;
 sif) ws_start_sif "$@" ;;

@@ -13,6 +13,7 @@ while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || ws_die 2 "option $1 needs a value"
     case $1 in
     --bundle) ws_bundle=$2 ;;
+    --sent) ws_sent=$2 ;;
     --sha256) ws_sha256=$2 ;;
     --kind) ws_kind=$2 ;;
     --prefix) ws_prefix=$2 ;;

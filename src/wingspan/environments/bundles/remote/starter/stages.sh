@@ -18,7 +18,7 @@ ws_anew() {
     shift 3
     trap - HUP INT TERM # a signal that comes between a trap and exec would be lost
     # shellcheck disable=SC2086
-    exec $ws_by "$ws_self" --stage "$ws_next" --method "$ws_how" --bundle "$ws_bundle" --sha256 "$ws_sha256" --kind "$ws_kind" --prefix "$ws_prefix" \
+    exec $ws_by "$ws_self" --stage "$ws_next" --method "$ws_how" --bundle "$ws_bundle" --sent "$ws_sent" --sha256 "$ws_sha256" --kind "$ws_kind" --prefix "$ws_prefix" \
         --work "$ws_work" --helper "$ws_helper" --helper-sha256 "$ws_helper_sha256" --installed "$ws_installed" \
         --base "$ws_basis" --delta "$ws_delta" --delta-sha256 "$ws_delta_sha256" --uid "${ws_uid:-$(id -u)}" --gid "${ws_gid:-$(id -g)}" \
         ${ws_quiet:+--quiet} "$@"
