@@ -405,9 +405,10 @@ def test_stages_start_the_starter_anew(call: Call, tmp_path: Path) -> None:
     """All that is known goes along to the next stage, then the command."""
     again = tmp_path / "again.sh"
     again.write_text('printf "%s\\n" "$@"\n')
-    body = f"ws_self={again} ws_bundle='/a b' ws_sha256=ab ws_quiet=1\nws_anew /bin/sh wait how --line 'x y' -- cmd 'a b'"
+    body = f"ws_self={again} ws_bundle='/a b' ws_sent=/c ws_sha256=ab ws_quiet=1\nws_anew /bin/sh wait how --line 'x y' -- cmd 'a b'"
     words = call("stages", body).stdout.splitlines()
-    assert words[:8] == ["--stage", "wait", "--method", "how", "--bundle", "/a b", "--sha256", "ab"]
+    known = ["--stage", "wait", "--method", "how", "--bundle", "/a b", "--sent", "/c", "--sha256", "ab"]
+    assert words[: len(known)] == known
     assert words[-6:] == ["--quiet", "--line", "x y", "--", "cmd", "a b"]
 
 
