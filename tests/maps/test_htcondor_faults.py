@@ -455,8 +455,8 @@ def test_workers_submitted_while_the_map_is_removed_do_not_stay(shared_pool, mon
 
     end_jobs = type(remover)._end_jobs
 
-    def end_jobs_and_submit(self):
-        known = end_jobs(self)
+    def end_jobs_and_submit(self, *given):
+        known = end_jobs(self, *given)
         m.add_workers(1)  # the remover has already looked which jobs there are
         return known
 
