@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from wingspan.maps._rehearse import rehearse
 from wingspan.settings import load_settings
 
 
@@ -35,6 +36,44 @@ def test_the_first_component_is_rehearsed(tmp_path: Path, monkeypatch: pytest.Mo
     assert (done.ok, done.stdout, done.memory) == (True, "said\n", 700 << 20)
     assert (wingspan.tags(), list((load_settings().data_dir / "maps").iterdir())) == ((), [])
     assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("way", ["namespaces", "none"])
+def test_a_component_has_the_files_of_its_arguments(tmp_path: Path, way: str) -> None:
+    """TransferPath in an argument, and a file in component_input_files, are there as on a pool; what lies
+    beside them is not, and they stay as they are.
+    """
+    for name in ("one.txt", "two.txt", "other.txt"):
+        (tmp_path / name).write_text(name)
+
+    def look(path: Path) -> tuple[str, str]:
+        return path.read_text(), Path("two.txt").read_text()
+
+    options = wingspan.Options(component_input_files=[[str(tmp_path / "two.txt")]])
+    inputs = [wingspan.TransferPath(tmp_path / "one.txt")]
+    done = rehearse(look, inputs, call="map", pool="local", options=options, ways=[way])
+    assert done.ok, done
+    assert dict(done.values) == {0: ("one.txt", "two.txt")}
+    assert [path.read_text() for path in sorted(tmp_path.glob("*.txt"))] == [
+        "one.txt",
+        "other.txt",
+        "two.txt",
+    ]
+
+
+def test_a_rehearsal_puts_no_output_file_elsewhere(tmp_path: Path) -> None:
+    """What output_remaps names is neither made nor written; that it was not tried is told."""
+
+    def write(x: int) -> int:
+        Path("out.txt").write_text("1")
+        wingspan.component().transfer_output_files("out.txt")
+        return x
+
+    options = wingspan.Options(output_remaps={"out.txt": str(tmp_path / "sub/out.txt")})
+    done = wingspan.map(write, [4], rehearse=True, pool="local", options=options)
+    assert dict(done.values) == {0: 4}
+    assert "output_remaps" in done.not_checked[-1]
+    assert not (tmp_path / "sub").exists()
 
 
 def test_a_component_that_misses_a_file_is_told_of_it(

@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 
 __all__ = ["rehearse"]
 
-#: What a rehearsal does not do: wait for others, try again, tell somebody.
+#: What it does not show, where that option is given.
+_NOT_SENT = "whether output files can be put where output_remaps names"
+#: What a rehearsal does not do: wait for others, try again, tell somebody, send output files elsewhere.
 _LEFT_OUT = frozenset(
     "workers block_size retries retry_memory retry_disk pilot max_idle memo on_done notification notify_user "
-    "store store_above".split()
+    "store store_above output_remaps".split()
 )
 
 
@@ -85,11 +87,23 @@ def rehearse(
             keeper = made._keeper
             job = worker_job(made._folder, made.options, engine, 0, 1)
             job = attrs.evolve(job, working_dir=top if not job.transfer_files else job.working_dir)
-            done = execute(job, 0, top, own=(made.path, *(() if job.transfer_files else (top,))), ways=ways)
+            own = (made.path, *(() if job.transfer_files else (top,)))
+            done = execute(job, 0, top, own=own, seen=_files_of(made, job), ways=ways)
             keeper.refresh()
-            return _told(made, function_name(func), job, done)
+            told = _told(made, function_name(func), job, done)
+            if "output_remaps" in options.given:
+                told = attrs.evolve(told, not_checked=(*told.not_checked, _NOT_SENT))
+            return told
         finally:
             made.remove(force=True)
+
+
+def _files_of(made: Map, job: JobDescription) -> list[Path]:
+    """Files of this machine that the component asks its map for. On a pool they come from here, too."""
+    if not job.transfer_files:
+        return []  # its machine sees this one's disks, or does not have the file
+    named = (made._folder.info.files or {}).get("reach", ())
+    return sorted(path for path in map(Path, named) if path.exists())
 
 
 def _options_of_first(options: Options, given: Any, call: str) -> Options:
@@ -100,9 +114,8 @@ def _options_of_first(options: Options, given: Any, call: str) -> Options:
             kept[name] = values[0] if values else None
         else:
             kept[name] = values(*given[0], **given[1]) if call == "starmap" else values(given)
-    for name in ("component_input_files", "output_remaps"):
-        if isinstance(kept.get(name), tuple | list):
-            kept[name] = kept[name][:1]
+    if isinstance(kept.get("component_input_files"), tuple | list):
+        kept["component_input_files"] = kept["component_input_files"][:1]
     return Options(**kept, workers=0)
 
 

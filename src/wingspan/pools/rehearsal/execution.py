@@ -72,6 +72,7 @@ def execute(
     top: Path,
     *,
     own: Sequence[Path] = (),
+    seen: Sequence[Path] = (),
     ways: Sequence[str] = WAYS,
     again: int | None = None,
     printed: Callable[[bool, bytes], None] | None = None,
@@ -84,6 +85,7 @@ def execute(
         number: Which job.
         top: An empty folder for it.
         own: Folders that the job finds at their path on this machine, and may write to.
+        seen: Files and folders that it finds at their path on this machine, and may read.
         ways: How it may be kept from seeing the rest of this machine.
         again: With this exit code the job is started again in its folder: it has a checkpoint.
         printed: Hears what it prints: whether to standard error, and what.
@@ -99,7 +101,7 @@ def execute(
         _bring(job, scratch)
     folder = None if sent else (job.working_dir or top)
     image = scratch / Path(job.container_image).name if job.container_image else None
-    sandbox = find_sandbox(top, folder=folder, own=own, image=image, ways=ways)
+    sandbox = find_sandbox(top, folder=folder, own=own, seen=seen, image=image, ways=ways)
     if image is not None and sandbox.way == "none":
         raise PoolError(
             f"{image.name} is an image, which Apptainer runs, and that does not work here",

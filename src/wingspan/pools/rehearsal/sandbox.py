@@ -83,13 +83,16 @@ class Sandbox:
         return last.what == "link" or (last.what in ("read", "write") and last.source == last.target)
 
 
-def mounts_of_worker(top: Path, *, shared: bool, own: Sequence[Path] = ()) -> tuple[Mount, ...]:
+def mounts_of_worker(
+    top: Path, *, shared: bool, own: Sequence[Path] = (), seen: Sequence[Path] = ()
+) -> tuple[Mount, ...]:
     """What a worker has.
 
     Args:
         top: A folder with ``scratch``, ``tmp`` and ``var-tmp``, which are to be the job's.
         shared: Workers see the file systems of this machine, but for what each has for itself.
         own: Folders that the job finds at the same path as here, and may write to.
+        seen: Files and folders that it finds at the same path as here, and may read.
     """
     found = []
     for entry in sorted(Path("/").iterdir()):
@@ -114,6 +117,7 @@ def mounts_of_worker(top: Path, *, shared: bool, own: Sequence[Path] = ()) -> tu
     ]
     if not shared:
         found.append(Mount("write", str(top / "scratch"), JOB_FOLDER))
+    found += [Mount("read", str(path), str(path)) for path in seen]
     return (*found, *(Mount("write", str(path), str(path)) for path in own))
 
 
@@ -122,19 +126,20 @@ def find_sandbox(
     *,
     folder: Path | None = None,
     own: Sequence[Path] = (),
+    seen: Sequence[Path] = (),
     image: Path | None = None,
     ways: Sequence[str] = WAYS,
 ) -> Sandbox:
     """The first way that works here; in the end the one that hides nothing.
 
     Args:
-        top, own: As for `mounts_of_worker`.
+        top, own, seen: As for `mounts_of_worker`.
         folder: The job's working folder, where its machine sees the file systems of this one; None: its
             files are sent.
         image: The job runs in this image (of Apptainer's), and not in this machine's own system.
         ways: Which are tried.
     """
-    mounts = mounts_of_worker(top, shared=folder is not None, own=own)
+    mounts = mounts_of_worker(top, shared=folder is not None, own=own, seen=seen)
     why_not = []
     for way in ways:
         if way == "none":
