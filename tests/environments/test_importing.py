@@ -219,6 +219,7 @@ def test_the_environment_that_is_active(
         info.mkdir()
         (info / "METADATA").write_text(f"Name: {name.split('-')[0]}\nVersion: {name.split('-')[1]}\n")
         (info / "direct_url.json").write_text(json.dumps(origin))
+    (site / "~ix-1.0.dist-info").mkdir()  # a pip that was interrupted leaves such
     monkeypatch.setenv("VIRTUAL_ENV", str(prefix))
     made = make(None, tmp_path / "made", python=None)
     assert names(tmp_path / "made") == {"six": "1.17.0", "tabulate": "0.9.0", "mine": ""}

@@ -61,7 +61,9 @@ def read_installed(prefix: Path) -> Installed:
         )
     conda = tuple(_conda_packages(prefix))
     pins, projects, left_out = [], [], []
-    for found in sorted(distributions(path=[str(site)]), key=lambda one: one.metadata["Name"].lower()):
+    # What an interrupted pip has left (~umpy-2.0.dist-info) may have no metadata.
+    whole = [one for one in distributions(path=[str(site)]) if one.metadata["Name"]]
+    for found in sorted(whole, key=lambda one: one.metadata["Name"].lower()):
         name, version = found.metadata["Name"], found.version
         if name.lower() in _NOT_CARRIED or (found.read_text("INSTALLER") or "").strip() == "conda":
             continue
