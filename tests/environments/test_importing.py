@@ -26,7 +26,7 @@ from wingspan.environments.errors import (
 )
 from wingspan.environments.importing.conda import read_conda_file
 from wingspan.environments.importing.installed import read_installed
-from wingspan.environments.importing.pypi import Target
+from wingspan.environments.importing.pypi import Target, resolved
 from wingspan.environments.importing.source import recognize
 from wingspan.errors import SettingsError
 
@@ -315,6 +315,27 @@ def test_versions_of_another_form(name: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"{name} is 'x', and should be like"):
         import_environment(tmp_path / "requirements.txt", **{name: "x"})  # type: ignore[arg-type]
     assert os.listdir(tmp_path) == ["requirements.txt"]
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("cause: Because x==4.2.0 has no usable wheels", "a package without a wheel"),
+        ("cause: error sending request for url (https://127.0.0.1:9/x/)", "reaches the index"),
+        ("cause: Because connectorx was not found in the package registry", "correct the names"),
+    ],
+)
+def test_the_next_step_is_that_of_what_uv_says(
+    said: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing wheel, a server that is not reached, and a wrong name are told apart."""
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    uv.chmod(0o700)
+    monkeypatch.setattr("wingspan.environments.importing.pypi.find_uv", lambda: str(uv))
+    with pytest.raises(EnvironmentError_, match="uv could not resolve it") as caught:
+        resolved(["x"], Target("linux-64", "3.12"))
+    assert hint in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(("glibc", "asked"), [("2.17", "2_17"), ("2.30", "2_28"), ("2.99", "2_40")])

@@ -13,6 +13,7 @@ from _own_folders import data_dir
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolUnavailable, SettingsError
 from wingspan.maps import MapError
+from wingspan.pools.htcondor_spool import SpoolingPool
 
 __all__ = ["data_dir"]
 
@@ -30,6 +31,13 @@ def pool(far_schedd: FarSchedd, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of the pool, for a client that has a token."""
     monkeypatch.setenv("CONDOR_CONFIG", str(far_schedd.config))
     return far_schedd.pool
+
+
+def test_a_schedd_whose_collector_nobody_named() -> None:
+    """The hint says how to name it: this machine's configuration may know none."""
+    error = RuntimeError("Unable to determine collector host.")
+    assert "schedd://ap1/cm.example.org" in str(SpoolingPool("schedd://ap1")._unavailable(error).hint)
+    assert "collector" not in str(SpoolingPool("schedd://ap1/cm")._unavailable(error).hint)
 
 
 @pytest.mark.htcondor

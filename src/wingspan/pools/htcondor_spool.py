@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from wingspan.errors import PoolError, SettingsError, SubmitError
+from wingspan.errors import PoolError, PoolUnavailable, SettingsError, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
 from wingspan.pools.htcondor import HTCondorPool
@@ -76,6 +76,12 @@ class SpoolingPool(HTCondorPool):
     def title(self) -> str:
         """What it is, for people."""
         return f"the pool of the schedd {self._name}, by spooling"
+
+    def _unavailable(self, error: Exception) -> PoolUnavailable:
+        told = super()._unavailable(error)
+        if self._collector is None and "collector host" in str(error):
+            told.hint = f'name the collector of its pool: pool="{self.kind}/cm.example.org", or COLLECTOR_HOST in HTCondor\'s configuration'
+        return told
 
     def why_no_shell(self) -> str | None:
         """Jobs are reached from the schedd's host."""

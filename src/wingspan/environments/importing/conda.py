@@ -11,6 +11,7 @@ import attrs
 
 from wingspan.environments.errors import EnvironmentError_, ManifestInvalid
 from wingspan.environments.importing.packages import CondaPackage, PypiPackage
+from wingspan.environments.importing.pypi import no_network
 from wingspan.progress import NO_PROGRESS, Progress
 
 __all__ = ["CondaFile", "read_conda_file", "read_conda_lock", "solved"]
@@ -140,7 +141,9 @@ def solved(
     except BuildFailed as error:
         raise EnvironmentError_(
             f"no conda packages were found for {', '.join(specs)} in {', '.join(channels)}: {error.message}",
-            hint="--channel names other channels",
+            hint="see whether this machine reaches the channel; --channel names others, also by their addresses"
+            if no_network(error.message)
+            else "--channel names other channels",
         ) from None
     finally:
         progress.finish(task)

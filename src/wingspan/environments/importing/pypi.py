@@ -5,6 +5,7 @@ uv knows requirements files, its own locks, scripts and indexes, and heeds the u
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,11 @@ __all__ = ["GLIBC", "Target", "exported", "resolved"]
 GLIBC = "2.28"
 #: The second numbers of those that uv knows; for another one, it is asked for the next lower.
 _GLIBCS_OF_UV = (17, 28, *range(31, 41))
+
+
+def no_network(said: str) -> bool:
+    """Whether a program says that a server was not reached."""
+    return re.search(r"lookup address|dns error|error sending request|timed out", said, re.I) is not None
 
 
 @attrs.frozen
@@ -130,10 +136,21 @@ def _uv(words: Sequence[str], *, folder: Path | None = None, stdin: str = "") ->
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise EnvironmentError_(
             "uv could not resolve it: " + "\n".join(said[-12:] or ["no reason was given"]),
-            hint="a package without a wheel for this platform must be built into one first (uv build), and be "
-            "named by its path",
+            hint=_hint_for(done.stderr),
         )
     return done.stdout
+
+
+def _hint_for(said: str) -> str:
+    """The next step after what uv has said."""
+    if no_network(said):
+        return "see whether this machine reaches the index; uv's own settings name mirrors"
+    if "wheel" in said:
+        return (
+            "a package without a wheel for this platform must be built into one first (uv build), and be "
+            "named by its path"
+        )
+    return "correct the names and versions that are asked for"
 
 
 def _chosen(text: str, target: Target, folder: Path) -> tuple[PypiPackage, ...]:
