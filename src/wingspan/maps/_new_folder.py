@@ -20,6 +20,7 @@ from wingspan.maps._folder import MapFolder, maps_root
 from wingspan.maps._info import FORMAT_WITH_PARTS, MapInfo
 from wingspan.maps._inputs import FromInputs, write_inputs
 from wingspan.maps._pickled import PickledFunction
+from wingspan.pools.zipapp import copied
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import private_folder
 from wingspan.stores.errors import StoreError
@@ -150,6 +151,7 @@ def _write_rest(
         new.write_whole(coming.OWNER, b"")
     worker = folder / "worker.pyz"
     new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
+    copied(archive, worker)
     whole = attrs.evolve(
         info,
         format=FORMAT_WITH_PARTS if first.has_needs or first.rest else info.format,

@@ -38,6 +38,7 @@ from wingspan.pools.local_job import (
     submit_local_job,
 )
 from wingspan.pools.local_watch import LocalWatcher, removed_jobs
+from wingspan.pools.zipapp import worker_digest
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import trust
@@ -148,16 +149,6 @@ def _is_worker(pid: int) -> bool:
     return b"idle" in words and any(word.endswith(b".pyz") for word in words)
 
 
-_digests: dict[tuple[int, int, int], bytes] = {}
-
-
-def _digest(archive: str, identity: tuple[int, int, int]) -> bytes:
-    """Of a map's worker: a hard link to the cache's, or a copy where that is on another file system."""
-    if identity not in _digests:
-        _digests[identity] = hashlib.blake2b(Path(archive).read_bytes(), digest_size=16).digest()
-    return _digests[identity]
-
-
 class LocalPool(PlainPool):
     """Processes on this machine, as many at a time as it has cores for this process."""
 
@@ -252,8 +243,7 @@ class LocalPool(PlainPool):
         return Submission(pool=self.kind, cluster=cluster, count=job.count)
 
     def _idle_folder(self, command: Sequence[str], environ: dict[str, str]) -> Path:
-        facts = os.stat(command[-1])  # noqa: PTH116 - asked for every map
-        worker = _digest(command[-1], (facts.st_dev, facts.st_ino, facts.st_mtime_ns))
+        worker = worker_digest(command[-1])
         cache = load_settings().cache_dir
         facts_now = (cache, worker, list(command[:-1]), environ)
         if self._idle is not None and self._idle[0] == facts_now:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import stat
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 from wingspan.settings import load_settings, private_folder
 from wingspan.worker import trust
 
-__all__ = ["worker_zipapp"]
+__all__ = ["copied", "worker_digest", "worker_zipapp"]
 
 _PACKAGE = "wingspan_worker"
 #: Modules of the worker that the archive has at its top.
@@ -66,6 +67,33 @@ def worker_zipapp() -> Path:
 
 #: The archive in each cache folder: what is inside does not change under a running Python.
 _known: dict[Path, Path] = {}
+
+
+#: Digests of archives, by what tells one file from another.
+_digests: dict[tuple[int, int, int], bytes] = {}
+#: How many are kept: a session may make any number of maps.
+_MOST = 1000
+
+
+def worker_digest(path: str | Path) -> bytes:
+    """The digest of an archive, which is read once."""
+    facts = os.stat(path)  # noqa: PTH116 - asked for every map
+    identity = (facts.st_dev, facts.st_ino, facts.st_mtime_ns)
+    if identity not in _digests:
+        _note(identity, hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest())
+    return _digests[identity]
+
+
+def copied(archive: Path, copy: Path) -> None:
+    """A copy of `archive` was made just now: its digest need not be computed."""
+    facts = copy.stat()
+    _note((facts.st_dev, facts.st_ino, facts.st_mtime_ns), worker_digest(archive))
+
+
+def _note(identity: tuple[int, int, int], digest: bytes) -> None:
+    if len(_digests) >= _MOST:
+        _digests.clear()
+    _digests[identity] = digest
 
 
 def _find_or_build(cache: Path) -> Path:
