@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingspan._words import counted
-from wingspan.errors import PoolError, WingspanError
+from wingspan.errors import DiskError, PoolError, WingspanError
 from wingspan.pools.following import Earlier, Following
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class _Carrier:
                 self._begin()
                 self._following.end(None)
                 return True
-        except PoolError:
-            return False  # a scheduler does not answer: later it does
+        except (PoolError, DiskError):
+            return False  # a scheduler does not answer, a disk is away or full: later it is there
         except (_Failed, WingspanError) as error:
             told = error.message if isinstance(error, WingspanError) else str(error)
             self._following.end(told)
@@ -92,8 +92,8 @@ class _Carrier:
             if one not in self._looks:
                 self._looks[one] = _look_at_map(one) if one.kind == "map" else _look_at_run(one)
             return self._looks[one]()
-        except WingspanError:
-            if one.path.is_dir():
+        except WingspanError as error:
+            if isinstance(error, DiskError) or one.path.is_dir():
                 raise
             raise _Failed(f"{one} was removed") from None
 

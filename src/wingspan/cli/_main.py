@@ -160,6 +160,10 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
+#: Nobody types these.
+_FOR_PROGRAMS = frozenset({"serve"})
+
+
 class LazyGroup(Group):
     """A group that knows its commands by name and imports one only to run it, or to show its own help."""
 
@@ -183,7 +187,7 @@ class LazyGroup(Group):
         found = [
             CompletionItem(name, help=entry[2])
             for name, entry in self.table.items()
-            if name.startswith(incomplete)
+            if name.startswith(incomplete) and name not in _FOR_PROGRAMS
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
@@ -224,7 +228,8 @@ class LazyGroup(Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry[2]) for name, entry in self.table.items()])
+            shown = [(name, entry[2]) for name, entry in self.table.items() if name not in _FOR_PROGRAMS]
+            formatter.write_dl(shown)
 
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -186,4 +186,5 @@ def _remove(store: Store, map_id: str) -> None:
     with contextlib.suppress(ObjectNotFound):
         for entry in store.backend.entries():
             if entry.name.startswith(f"{map_id}.") and entry.name.endswith(SUFFIX):
-                store.backend.remove(entry.name)
+                with contextlib.suppress(ObjectNotFound):  # another process removes it as well
+                    store.backend.remove(entry.name)
