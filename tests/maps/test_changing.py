@@ -119,7 +119,7 @@ def test_pause_resume_and_edit_on_the_command_line(data_dir, gate) -> None:
 
     until(lambda: m.status().workers.get("running") == 1)
     assert "paused" in run("pause", "steered").out
-    assert m.status().workers.get("held") == 1
+    until(lambda: m.status().workers.get("held") == 1)
     assert "3GB of disk" in run("edit", "disk", "steered", "3GB").out
     assert "512MB of memory" in run("edit", "memory", "steered", "512").out
     assert wingspan.load("steered").options.request_disk == 3 << 30

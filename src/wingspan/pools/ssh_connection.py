@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from wingspan._shell import quoted
+from wingspan._shell import words as shell_words
 from wingspan._version import __version__
 from wingspan._words import notice
 from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanError
@@ -345,7 +346,7 @@ def _there(host: str, words: Sequence[str]) -> str:
     """What the shell over there executes, whichever shell it is."""
     own = _setting(host, "command")
     if own:
-        program = '"$HOME"/' + shlex.quote(own[2:]) if own.startswith("~/") else shlex.quote(own)
+        program = f'"$HOME"/{quoted(own[2:])}' if own.startswith("~/") else quoted(own)
         script = f'exec {program} "$@"'
     else:
         places = " ".join(f'"{place}"' for place in ("wingspan", *_PLACES))
@@ -353,7 +354,7 @@ def _there(host: str, words: Sequence[str]) -> str:
             f'for one in {places}; do command -v "$one" >/dev/null 2>&1 && exec "$one" "$@"; done; '
             "echo wingspan: not found >&2; exit 127"
         )
-    return shlex.join(["exec", "sh", "-c", script, "wingspan", *words])
+    return shell_words(["exec", "sh", "-c", script, "wingspan", *words])
 
 
 _connections: dict[Address, Connection] = {}
