@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.delivery.sent import SentEnvironment, environment_to_send
 from wingspan.errors import EnvironmentWarning, PoolError, SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._carried import (
@@ -46,6 +45,7 @@ from wingspan.worker import coming, compatibility, formats, rounds
 
 if TYPE_CHECKING:
     from wingspan.delivery.record import Delivery
+    from wingspan.delivery.sent import SentEnvironment
     from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
     from wingspan.maps._chain import Chain
@@ -344,6 +344,7 @@ def deliver(bundle: Bundle | SentEnvironment, delivery: Delivery, folder: Path, 
         PythonsDiffer: Its Python cannot read the map's pickles.
     """
     from wingspan.delivery.prepare import keep_bundle
+    from wingspan.delivery.sent import SentEnvironment
 
     check_pythons(delivery.name, delivery.python, holds_code)
     if isinstance(bundle, SentEnvironment):
@@ -403,6 +404,8 @@ def prepare_environment(
         named, gpus=gpus, pool=pool, build=not pool.elsewhere, look=look, progress=progress
     )
     if pool.elsewhere:
+        from wingspan.delivery.sent import environment_to_send
+
         bundle = environment_to_send(named)
     assert bundle is not None
     for warning in delivery.warnings:

@@ -28,7 +28,6 @@ from wingspan.maps._shares import NOTE, NOTE_SPOOLED, Way, assign, check, releas
 from wingspan.maps._unserved import unfinished_groups, unserved
 from wingspan.maps._worker_job import worker_job
 from wingspan.pools import Changed, Pool, get_pool
-from wingspan.pools.profiles import submittable
 from wingspan.pools.submissions import by_pool
 from wingspan.worker import rounds
 from wingspan.worker.parts import NEEDS, needs_line
@@ -206,7 +205,7 @@ class Submits:
             self.read_options()  # another process may have changed them
             options, plain = self.options_of(needs), None if needs is None else dict(needs)
             wanted = count
-            count, most = submittable(pool, options.profile, count)
+            count, most = _submittable(pool, options.profile, count)
             if count < wanted:
                 notice(f"the site takes {counted(count, 'worker')} of {wanted:,} now: they do all of the map")
             left = count
@@ -352,3 +351,12 @@ class Submits:
                 done = self._pool(kind).change(submissions, memory=memory, disk=disk)
                 changed, running = changed + done.changed, running + done.running
             return Changed(changed=changed, running=running)
+
+
+def _submittable(pool: Pool, profile: str | None, count: int) -> tuple[int, int]:
+    """How many jobs the site takes now, and how many at once. Where no profile is in force, none is read."""
+    if profile is None and not pool.follows_site:
+        return count, pool.largest_submission(count)
+    from wingspan.pools.profiles import submittable
+
+    return submittable(pool, profile, count)

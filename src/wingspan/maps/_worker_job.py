@@ -179,13 +179,13 @@ def for_site(job: JobDescription, options: Options, pool: Pool) -> JobDescriptio
         SettingsError: The site does not let a job have what `options` ask for, or their profile cannot be
             used.
     """
-    from wingspan.pools.profiles import chosen_profile
-
     profile = options.profile
     if pool.renders_profile:
         return attrs.evolve(job, profile=profile)  # sbatch's options are made from it there
     if not pool.follows_site and profile is None:
         return job
+    from wingspan.pools.profiles import chosen_profile
+
     return chosen_profile(profile).apply(job, options.switches)
 
 

@@ -19,6 +19,7 @@ import attrs
 
 from wingspan.errors import OnAccessPoint, PoolError, PoolUnavailable, SettingsError
 from wingspan.pools._base import Pool
+from wingspan.pools.site_hosts import may_have_a_profile
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import Settings, load_settings
 
@@ -272,7 +273,7 @@ def refuse_computation_here(pool: Pool) -> None:
     Raises:
         OnAccessPoint: They would.
     """
-    if not pool.runs_here:
+    if not pool.runs_here or not may_have_a_profile():
         return
     from wingspan.pools.profiles import find_profile
 

@@ -8,13 +8,14 @@ that could name any attribute, and all attributes of a large pool are too many t
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
+
+from wingspan.pools.ads import value
 
 __all__ = [
     "RESOURCES",
@@ -25,7 +26,6 @@ __all__ = [
     "instead",
     "parts_of",
     "projection_for",
-    "value",
 ]
 
 
@@ -64,15 +64,6 @@ _DEVICE = ("Capability", "GlobalMemoryMb", "MaxSupportedVersion", "DeviceName", 
 _ALWAYS = ("Machine", "SlotType", "PartitionableSlot", "State")
 #: So many machines are told of that would do if the job asked for something else.
 _TOLD = 2
-
-
-def value(ad: Any, name: str) -> float:
-    """A number of an ad, its expressions evaluated; 0 where there is none."""
-    found = ad.get(name)
-    if not isinstance(found, int | float):
-        with contextlib.suppress(Exception):  # the classad library's own errors, of which there are several
-            found = ad.eval(name)
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else 0.0
 
 
 def amount(number: float, noun: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import PoolError
-from wingspan.pools.analysis import analyse, value
+from wingspan.pools.ads import value
 from wingspan.pools.submit_description import COMES_BACK
 
 if TYPE_CHECKING:
@@ -151,6 +151,8 @@ def explain(
 
 def _why(job: Any, machines: Sequence[Any], own: bool) -> tuple[str, bool]:
     """Why a job waits, in words that follow "1 job waits", and whether a slot is free for it."""
+    from wingspan.pools.analysis import analyse  # few jobs wait for long
+
     found = analyse(job, machines)
     if not found.fitting:
         return f"{found.text()}; condor_q -better-analyze {job['ClusterId']}.{job['ProcId']} says more", False
