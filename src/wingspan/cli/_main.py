@@ -161,7 +161,7 @@ class Group(click.Group):
 
 
 #: Nobody types these.
-_FOR_PROGRAMS = frozenset({"serve"})
+FOR_PROGRAMS = frozenset({"serve"})
 
 
 class LazyGroup(Group):
@@ -187,7 +187,7 @@ class LazyGroup(Group):
         found = [
             CompletionItem(name, help=entry[2])
             for name, entry in self.table.items()
-            if name.startswith(incomplete) and name not in _FOR_PROGRAMS
+            if name.startswith(incomplete) and name not in FOR_PROGRAMS
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
@@ -228,7 +228,7 @@ class LazyGroup(Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            shown = [(name, entry[2]) for name, entry in self.table.items() if name not in _FOR_PROGRAMS]
+            shown = [(name, entry[2]) for name, entry in self.table.items() if name not in FOR_PROGRAMS]
             formatter.write_dl(shown)
 
 
