@@ -45,7 +45,7 @@ requires = ["uv_build>=0.8"]
 build-backend = "uv_build"
 """
 SCRIPT = """# /// script
-# requires-python = "==3.11.*"
+# requires-python = ">=3.11.1,!=3.11.4,<3.12"
 # dependencies = ["tabulate>=0.9"]
 # ///
 import tabulate
@@ -245,11 +245,15 @@ def test_a_conda_environment_that_is_active(tmp_path: Path) -> None:
     record["url"] = "https://conda.anaconda.org/conda-forge/linux-64/numpy-2.0-py312h1_0.conda"
     (tmp_path / "conda-meta").mkdir()
     (tmp_path / "conda-meta/numpy-2.0-py312h1_0.json").write_text(json.dumps(record))
+    (tmp_path / "lib/python3.12/site-packages/six-2.0.dist-info/direct_url.json").write_text("[1]")
     found = read_installed(tmp_path)
     assert (found.python, found.pins, found.left_out) == ("3.12", ("six==2.0",), ())
     (numpy,) = found.conda
     assert (numpy.name, numpy.channel) == ("numpy", "https://conda.anaconda.org/conda-forge")
     assert numpy.facts["sha256"] == "ab" * 32
+    (tmp_path / "conda-meta/numpy-2.0-py312h1_0.json").write_text("{}")
+    with pytest.raises(ManifestInvalid, match="does not say which package"):
+        read_installed(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +289,10 @@ def test_specs_of_conda(written: str, spec: str, tmp_path: Path) -> None:
         ),
         ("environment.yml", "dependencies: [pip: ['-r x.txt']]\n", ManifestInvalid, "is not understood"),
         ("uv.lock", "a = [", ManifestInvalid, "uv.lock cannot be read"),
+        ("environment.yml", "channels: x\ndependencies: [a]\n", ManifestInvalid, "channels are a list"),
+        ("environment.yml", "variables: [x]\ndependencies: [a]\n", ManifestInvalid, "channels are a list"),
+        ("conda-lock.yml", "package: [1]\n", ManifestInvalid, "lacks its name"),
+        ("conda-lock.yml", "package: []\n", ManifestInvalid, "none at all"),
         ("conda-lock.yml", "a: 1\n", ManifestInvalid, "no lock of conda-lock"),
         ("conda-lock.yml", "package: [{platform: linux-64}]\n", ManifestInvalid, "lacks its name"),
         ("script.py", "import six\n", ManifestInvalid, "does not say what it needs"),
@@ -378,6 +386,10 @@ def test_on_the_command_line(make: Import, tmp_path: Path, local_channel: Path) 
     assert sorted(os.listdir(tmp_path / "made")) == ["pixi.lock", "pixi.toml"]
     done = click.testing.CliRunner().invoke(cli, [*words, "--overwrite", "--json"])
     assert json.loads(done.stdout)["pypi"] == 1
-    for wrong in (["env", "import"], [*words, "--active"]):
+    for wrong, told in (
+        (["env", "import"], "name a source, or --active"),
+        ([*words, "--active"], "name a source, or --active"),
+        ([*words, "--json", "--bundle"], "--json goes without --bundle"),
+    ):
         done = click.testing.CliRunner().invoke(cli, wrong)
-        assert (done.exit_code, "name a source, or --active" in done.output) == (2, True)
+        assert (done.exit_code, told in done.output) == (2, True)

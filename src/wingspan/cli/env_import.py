@@ -65,6 +65,8 @@ def import_(
 
     if active == (source is not None):
         raise click.UsageError("name a source, or --active")
+    if bundle and as_json:
+        raise click.UsageError("--json goes without --bundle: wingspan env bundle --json makes it afterwards")
     with progress() as told:
         made = import_environment(
             source,

@@ -8,14 +8,14 @@ import warnings
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
 from wingspan.environments.errors import InvalidWheel
 from wingspan.environments.lock import LockedEnvironment, normalize
 from wingspan.environments.locked_package import LockedPackage
-from wingspan.environments.wheel_tags import wheel_tags
+from wingspan.environments.wheel_tags import machine_of, markers, wheel_tags
 from wingspan.errors import EnvironmentWarning
 from wingspan.stores.errors import ObjectNotFound
 from wingspan.stores.names import file_digest
@@ -149,9 +149,8 @@ def _check_tags(path: Path, tags: Iterable[Tag], env: LockedEnvironment) -> None
 def _offered(env: LockedEnvironment) -> frozenset[Tag]:
     """The tags of wheels that the environment's Python takes."""
     assert env.python is not None
-    machine = env.platform.subdir.partition("-")[2]
     glibc = env.platform.virtual_package("__glibc") or "2.99"
-    return frozenset(wheel_tags(env.python, {"64": "x86_64", "32": "i686"}.get(machine, machine), glibc))
+    return frozenset(wheel_tags(env.python, machine_of(env.platform.subdir), glibc))
 
 
 def _missing(package: LockedPackage, env: LockedEnvironment) -> list[str]:
@@ -160,16 +159,8 @@ def _missing(package: LockedPackage, env: LockedEnvironment) -> list[str]:
     from packaging.version import InvalidVersion, Version
 
     python = env.package("python")
-    marks = {
-        "python_version": env.python or "",
-        "python_full_version": python.version if python else "",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
-        "os_name": "posix",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "extra": "",
-    }
+    version = python.version if python else ""
+    marks = cast("dict[str, str]", markers(version, machine_of(env.platform.subdir)))
     missing = []
     for text in package.depends:
         try:

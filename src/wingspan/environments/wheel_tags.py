@@ -1,13 +1,46 @@
-"""The tags of wheels that a Python takes (PEP 425, PEP 600)."""
+"""What CPython on Linux is to wheels: tags that it takes (PEP 425, PEP 600), and its markers (PEP 508)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from packaging.markers import Environment
     from packaging.tags import Tag
 
-__all__ = ["wheel_tags"]
+__all__ = ["machine_of", "markers", "wheel_tags"]
+
+
+def machine_of(subdir: str) -> str:
+    """How wheels call the machines of one of conda's platforms.
+
+    >>> machine_of("linux-64"), machine_of("linux-aarch64")
+    ('x86_64', 'aarch64')
+    """
+    machine = subdir.partition("-")[2]
+    return {"64": "x86_64", "32": "i686"}.get(machine, machine)
+
+
+def markers(python: str, machine: str) -> Environment:
+    """What environment markers are compared with.
+
+    Args:
+        python: The whole version, such as ``"3.12.4"``.
+        machine: ``x86_64``, ``aarch64``, …
+    """
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": python,
+        "os_name": "posix",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": python,
+        "python_version": ".".join(python.split(".")[:2]),
+        "sys_platform": "linux",
+    }
 
 
 def wheel_tags(python: str, machine: str, glibc: str) -> list[Tag]:

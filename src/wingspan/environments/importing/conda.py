@@ -14,7 +14,7 @@ from wingspan.environments.importing.packages import CondaPackage, PypiPackage
 from wingspan.environments.importing.pypi import no_network
 from wingspan.progress import NO_PROGRESS, Progress
 
-__all__ = ["CondaFile", "read_conda_file", "read_conda_lock", "solved"]
+__all__ = ["FACTS", "CondaFile", "channel_of", "read_conda_file", "read_conda_lock", "solved"]
 
 #: What a lock keeps of a package.
 FACTS = (
@@ -79,19 +79,23 @@ def read_conda_file(path: Path) -> CondaFile:
             requirements += [str(one) for one in entry["pip"]]
         else:
             raise ManifestInvalid(f"{path}: {entry!r} is no dependency")
+    channels, variables = document.get("channels") or ["conda-forge"], document.get("variables") or {}
+    if not isinstance(channels, list) or not isinstance(variables, dict):
+        raise ManifestInvalid(
+            f"{path}: channels are a list, and variables a table", hint="conda env export writes one"
+        )
     left_out = [one for one in requirements if one.lstrip().startswith("-")]
     if left_out:
         raise ManifestInvalid(
             f"{path}: pip's option {left_out[0]!r} is not understood",
             hint="give requirements themselves; uv's own settings name other indexes",
         )
-    channels = [str(one) for one in document.get("channels") or ["conda-forge"]]
     return CondaFile(
         name=str(document.get("name") or path.parent.name),
-        channels=tuple(one for one in channels if one != "nodefaults"),
+        channels=tuple(str(one) for one in channels if one != "nodefaults"),
         specs=tuple(specs),
         requirements=tuple(requirements),
-        variables={str(key): str(value) for key, value in (document.get("variables") or {}).items()},
+        variables={str(key): str(value) for key, value in variables.items()},
     )
 
 
@@ -162,6 +166,15 @@ def _package(record: Mapping[str, Any]) -> CondaPackage:
     )
 
 
+def channel_of(url: str) -> str:
+    """The address of the channel that a package lies in.
+
+    >>> channel_of("https://conda.anaconda.org/conda-forge/linux-64/python-3.12.1-0.conda")
+    'https://conda.anaconda.org/conda-forge'
+    """
+    return url.rsplit("/", 2)[0]
+
+
 def read_conda_lock(path: Path, subdir: str) -> tuple[tuple[CondaPackage, ...], tuple[PypiPackage, ...]]:
     """The packages that a ``conda-lock.yml`` has for a platform.
 
@@ -176,23 +189,26 @@ def read_conda_lock(path: Path, subdir: str) -> tuple[tuple[CondaPackage, ...], 
         )
     conda, pypi = [], []
     for entry in entries:
-        if entry.get("platform") != subdir or entry.get("category", "main") != "main":
-            continue
         try:
+            if entry["platform"] != subdir or entry.get("category", "main") != "main":
+                continue
             name, version, url = str(entry["name"]), str(entry["version"]), str(entry["url"])
-            hashes = entry["hash"]
-        except (KeyError, TypeError):
-            raise ManifestInvalid(f"{path}: a package lacks its name, version, url or hash") from None
+            hashes = dict(entry["hash"])
+            needed = dict(entry.get("dependencies") or {})
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ManifestInvalid(
+                f"{path}: a package lacks its name, version, platform, url or hash",
+                hint="conda-lock writes all of them: make the lock anew",
+            ) from None
         if entry.get("manager") == "pip":
             pypi.append(PypiPackage(name, version, url, hashes.get("sha256")))
             continue
         file = url.rpartition("/")[2]
         build = re.sub(r"\.(conda|tar\.bz2)$", "", file).rpartition("-")[2]
-        channel = url.rpartition("/")[0].rpartition("/")[0]
-        depends = [f"{one} {bounds}".strip() for one, bounds in (entry.get("dependencies") or {}).items()]
-        conda.append(CondaPackage(name, version, build, url, channel, {**hashes, "depends": depends}))
+        depends = [f"{one} {bounds}".strip() for one, bounds in needed.items()]
+        conda.append(CondaPackage(name, version, build, url, channel_of(url), {**hashes, "depends": depends}))
     if not conda:
-        known = sorted({str(entry.get("platform")) for entry in entries})
+        known = sorted({str(entry["platform"]) for entry in entries}) or ["none at all"]
         raise ManifestInvalid(
             f"{path} has no packages for {subdir}", hint=f"it has {', '.join(known)}; --platform names one"
         )

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -20,6 +21,9 @@ from wingspan.environments.importing.writing import Contents, write_workspace
 from wingspan.environments.platforms import native_subdir
 from wingspan.errors import SettingsError
 from wingspan.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 __all__ = ["Imported", "import_environment"]
 
@@ -55,9 +59,11 @@ class _Request:
     virtual: tuple[str, ...]
     progress: Progress
 
-    def target(self, python: str) -> Target:
-        """What wheels are chosen for."""
-        return Target(self.subdir, python, self.glibc)
+    def target(self, python: str, wanted: str | None = None) -> Target:
+        """What wheels are chosen for: a release of `python` that is within the bounds `wanted`."""
+        from packaging.specifiers import SpecifierSet
+
+        return Target(self.subdir, python, self.glibc, _patches(SpecifierSet(wanted or ""), python)[0])
 
 
 @attrs.define(kw_only=True)
@@ -146,7 +152,8 @@ def import_environment(
             origin=origin,
         ),
     )
-    return Imported(target, len(found.conda), len(found.pypi), tuple(found.notes))
+    wheels = [one for one in found.pypi if not one.editable]
+    return Imported(target, len(found.conda), len(wheels), tuple(found.notes))
 
 
 def _check_versions(python: str | None, platform: str | None, glibc: str, cuda: str | None) -> None:
@@ -187,7 +194,7 @@ def _python_for(request: _Request, wanted: str | None) -> str:
         bounds = SpecifierSet(wanted or "")
     except InvalidSpecifier:
         raise ManifestInvalid(f"{request.source.path}: {wanted!r} bounds no Python") from None
-    suitable = [one for one in (here, *_PYTHONS) if bounds.contains(f"{one}.99")]
+    suitable = [one for one in (here, *_PYTHONS) if bounds.contains(f"{one}.{_patches(bounds, one)[0]}")]
     if not suitable:
         raise EnvironmentError_(
             f"{request.source.path} wants Python {wanted}, and conda-forge's are {', '.join(_PYTHONS)}",
@@ -196,10 +203,25 @@ def _python_for(request: _Request, wanted: str | None) -> str:
     return suitable[0]
 
 
-def _with_python(request: _Request, python: str, packages: Sequence[PypiPackage], name: str) -> _Found:
-    """An environment whose Python is conda's, and all else from PyPI."""
+#: More releases than any minor version has.
+_MOST_PATCHES = 50
+
+
+def _patches(bounds: SpecifierSet, minor: str) -> list[int]:
+    """Third numbers of a minor version's releases that are within bounds; 0 where none is."""
+    return [patch for patch in range(_MOST_PATCHES) if bounds.contains(f"{minor}.{patch}")] or [0]
+
+
+def _with_python(
+    request: _Request, python: str, packages: Sequence[PypiPackage], name: str, wanted: str | None = None
+) -> _Found:
+    """An environment whose Python is conda's, within the bounds `wanted`, and all else from PyPI."""
+    from packaging.specifiers import SpecifierSet
+
     channels = request.channels or ("conda-forge",)
     spec = f"{python}.*"
+    if wanted and request.python is None and len(_patches(SpecifierSet(wanted), python)) < _MOST_PATCHES:
+        spec += "," + wanted.replace(" ", "").replace(f"=={spec}", spec)  # conda knows no ==3.11.*
     conda = solved(
         channels,
         [f"python {spec}"],
@@ -225,15 +247,18 @@ def _uv_lock(request: _Request) -> _Found:
         document = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ManifestInvalid(f"{path} cannot be read: {error}", hint="uv lock writes it") from None
-    python = _python_for(request, document.get("requires-python"))
-    packages = exported(request.source.path, request.target(python), script=False, options=request.options)
-    return _with_python(request, python, packages, request.source.path.parent.name)
+    wanted = document.get("requires-python")
+    python = _python_for(request, wanted)
+    target = request.target(python, wanted)
+    packages = exported(request.source.path, target, script=False, options=request.options)
+    return _with_python(request, python, packages, request.source.path.parent.name, wanted)
 
 
 def _script(request: _Request) -> _Found:
-    python = _python_for(request, _script_python(request.source.path))
-    packages = exported(request.source.path, request.target(python), script=True)
-    return _with_python(request, python, packages, request.source.path.stem)
+    wanted = _script_python(request.source.path)
+    python = _python_for(request, wanted)
+    packages = exported(request.source.path, request.target(python, wanted), script=True)
+    return _with_python(request, python, packages, request.source.path.stem, wanted)
 
 
 def _script_python(path: Path) -> str | None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from wingspan.environments.errors import ManifestInvalid
-from wingspan.environments.importing.conda import FACTS
+from wingspan.environments.importing.conda import FACTS, channel_of
 from wingspan.environments.importing.packages import CondaPackage, PypiPackage
 
 __all__ = ["Installed", "active_prefix", "read_installed"]
@@ -84,18 +84,23 @@ def read_installed(prefix: Path) -> Installed:
 def _origin(found: Distribution) -> dict[str, Any]:
     """Where it came from, if not from an index: ``direct_url.json`` (PEP 610)."""
     try:
-        return dict(json.loads(found.read_text("direct_url.json") or "{}"))
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
     except ValueError:
         return {}
+    return origin if isinstance(origin, dict) and isinstance(origin.get("url"), str) else {}
 
 
 def _conda_packages(prefix: Path) -> list[CondaPackage]:
     packages = []
     for path in sorted((prefix / "conda-meta").glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            name, version, build, url = (str(record[key]) for key in ("name", "version", "build", "url"))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ManifestInvalid(
+                f"{path} does not say which package it is, and where that comes from",
+                hint="conda install --force-reinstall of that package writes it anew",
+            ) from None
         facts = {key: record[key] for key in FACTS if record.get(key)}
-        channel = str(record["url"]).rpartition("/")[0].rpartition("/")[0]
-        packages.append(
-            CondaPackage(record["name"], record["version"], record["build"], record["url"], channel, facts)
-        )
+        packages.append(CondaPackage(name, version, build, url, channel_of(url), facts))
     return packages

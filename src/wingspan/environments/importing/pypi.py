@@ -10,17 +10,14 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from wingspan.environments.bundles.linked.prefix import find_uv
 from wingspan.environments.errors import EnvironmentError_, UnsupportedPackages
 from wingspan.environments.importing.packages import PypiPackage
-from wingspan.environments.wheel_tags import wheel_tags
-
-if TYPE_CHECKING:
-    from packaging.markers import Environment
+from wingspan.environments.wheel_tags import machine_of, markers, wheel_tags
 
 __all__ = ["GLIBC", "Target", "exported", "resolved"]
 
@@ -43,16 +40,18 @@ class Target:
         subdir: ``linux-64`` or ``linux-aarch64``.
         python: The minor version of Python, such as ``"3.12"``.
         glibc: The version of the C library that it has at least.
+        patch: The third number of Python's version.
     """
 
     subdir: str
     python: str
     glibc: str = GLIBC
+    patch: int = 0
 
     @property
     def machine(self) -> str:
         """As wheels call it."""
-        return {"linux-64": "x86_64"}.get(self.subdir, self.subdir.removeprefix("linux-"))
+        return machine_of(self.subdir)
 
     @property
     def uv_options(self) -> list[str]:
@@ -61,23 +60,6 @@ class Target:
         known = max((one for one in _GLIBCS_OF_UV if one <= wanted), default=_GLIBCS_OF_UV[0])
         platform = f"{self.machine}-manylinux_2_{known}"
         return ["--python-version", self.python, "--python-platform", platform]
-
-    def markers(self) -> Environment:
-        """What environment markers are compared with."""
-        full = f"{self.python}.0"
-        return {
-            "implementation_name": "cpython",
-            "implementation_version": full,
-            "os_name": "posix",
-            "platform_machine": self.machine,
-            "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_system": "Linux",
-            "platform_version": "",
-            "python_full_version": full,
-            "python_version": self.python,
-            "sys_platform": "linux",
-        }
 
 
 def resolved(
@@ -163,7 +145,8 @@ def _chosen(text: str, target: Target, folder: Path) -> tuple[PypiPackage, ...]:
     try:
         lock = Pylock.from_dict(document)
         for package, picked in lock.select(
-            environment=target.markers(), tags=wheel_tags(target.python, target.machine, target.glibc)
+            environment=markers(f"{target.python}.{target.patch}", target.machine),
+            tags=wheel_tags(target.python, target.machine, target.glibc),
         ):
             version = None if package.version is None else str(package.version)
             if isinstance(picked, PackageDirectory):
