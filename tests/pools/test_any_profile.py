@@ -131,17 +131,13 @@ def test_any_profile_is_read_or_refused(table: dict[str, Any], gpus: int, second
     try:
         site = read_profile("lab", table)
     except SettingsError as refused:
-        told = refused.message
-    else:
-        told = ""
-    assert not told or "profile.lab" in told
-    if told:
+        assert "profile.lab" in refused.message  # noqa: PT017 - only some are refused
         return
     resources = Resources(gpus=gpus, time_limit=seconds, disk=1 << 30)
     job = JobDescription(name="x", executable="y", resources=resources, count=5)
     names = {"home": "/home/b", "user": "b", "letter": "b", "host": "h"}
     assert all(isinstance(effect, str) for effect in effects(site))
-    assert site.is_access_point("h.example.org") in (True, False)
+    site.is_access_point("h.example.org")
     site.staging_folder("b", "h")
     for quota in site.quotas.values():
         assert isinstance(quota.place(names), str)

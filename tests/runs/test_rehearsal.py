@@ -91,19 +91,19 @@ def test_what_was_forgotten_is_named(folders: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "script", "ended", "code"),
+    ("request_", "script", "ended", "codes"),
     [
-        ({"memory": "60MB"}, "python3 -c 'x = b\"a\" * 200_000_000; input()' </dev/zero", "of memory and asks for 60MB", 137),
-        ({"disk": "20MB"}, "head -c 40000000 /dev/zero >/tmp/full; sleep 600", "of disk and asks for 20MB", 137),
-        ({"time": "1s"}, "trap 'exit 7' TERM; sleep 600 & wait", "longer than the 1.0 s that it asks for", 7),
+        ({"memory": "60MB"}, "python3 -c 'x = b\"a\" * 200_000_000; input()' </dev/zero", "of memory and asks for 60MB", {137, 143}),
+        ({"disk": "20MB"}, "head -c 40000000 /dev/zero >/tmp/full; sleep 600", "of disk and asks for 20MB", {137, 143}),
+        ({"time": "1s"}, "trap 'exit 7' TERM; sleep 600 & wait", "longer than the 1.0 s that it asks for", {7}),
     ],
 )  # fmt: skip
-def test_limits_are_in_force(request_: dict[str, str], script: str, ended: str, code: int) -> None:
+def test_limits_are_in_force(request_: dict[str, str], script: str, ended: str, codes: set[int]) -> None:
     """A job that takes more memory, disk or time than it asks for is ended, and told so."""
     done = _by("namespaces", ["sh", "-c", script], **request_)
     assert done.ended is not None
     assert ended in done.ended
-    assert (done.code in (code, 128 + signal.SIGTERM), done.ok) == (True, False)
+    assert (done.code in codes, done.ok) == (True, False)
     assert f"ended: {done.ended}" in str(done)
 
 

@@ -38,7 +38,7 @@ _RUN_OPTIONS = (
         "-k",
         "--kind",
         type=click.Choice(["squashfs", "sif", "oci", "pack", "install"]),
-        help="How the environment travels.  [default: squashfs]",
+        help="How the environment travels.  [default: what most machines of the pool can start; else squashfs]",
     ),
     click.option("--frozen", is_flag=True, help="Do not compare the lock with the manifest."),
     click.option(
