@@ -72,13 +72,16 @@ class _Carrier:
                 self._following.end(None)
                 return True
         except (PoolError, DiskError):
-            return False  # a scheduler does not answer, a disk is away or full: later it is there
+            pass  # a scheduler does not answer or takes no jobs, a disk is away or full: later it does
         except (_Failed, WingspanError) as error:
             told = error.message if isinstance(error, WingspanError) else str(error)
             self._following.end(told)
             return True
         if self._pool.orders_jobs and time.monotonic() - self._began > _IN_A_SLOT:
-            self._following.carry(self._pool)  # it starts when the jobs that are there now have ended
+            try:
+                self._following.carry(self._pool)  # it starts when the jobs that are there now have ended
+            except PoolError:
+                return False
             return True
         return False
 

@@ -497,6 +497,17 @@ def test_what_a_lost_share_had_is_given_to_others() -> None:
     assert ev.Submit() not in told.due(3.0)
 
 
+def test_the_newest_start_of_a_share_tells_what_it_left() -> None:
+    """A start that kept what it had ended in order; where the next one is lost, the rest is left."""
+    told = Told(workers=0)
+    told.submit(2, way="transfer")
+    assert told.due(1.0) == [ev.Submit()]
+    told.known.add_start("0.0").left = True
+    told.known.add_start("0.1")
+    told.job(0, JobState.COMPLETED, signal=9)
+    assert told.due(2.0) == [ev.ReadClaims(frozenset({"0.0", "0.1"}), rounds.REPAIR)]
+
+
 def test_errors_of_shares_are_tried_again_while_others_are_at_work() -> None:
     """Their workers see no round that is published: new ones do it."""
     told = Told(workers=0, retries=1)

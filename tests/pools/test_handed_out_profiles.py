@@ -103,6 +103,19 @@ def test_another_file_than_the_digest_is_of(https_server: HttpsServer) -> None:
             b'[profile.a.every.attributes]\n"MY.Cmd" = "/bin/x"\n',
             "sets MY.Cmd",
         ),
+        *(
+            (
+                "https://{host}/x#sha256={digest}",
+                f'[profile.a.{place}]\n"{name}" = "x"\n'.encode(),
+                f"sets {name}",
+            )
+            for place, name in (
+                ("every.attributes", "TransferPlugins"),
+                ("every.attributes", "ContainerImage"),
+                ("gpu.submit", "My.OutputDestination"),
+                ("cpu.submit", "oauth_services_needed"),
+            )
+        ),
         ("https://{host}/x#sha256={digest}", b'[profile.a.sbatch]\nwrap = "x"\n', "sets wrap"),
         ("https://{host}/x#sha256={digest}", b'[profile.a.sbatch]\nexpor = "x"\n', "sets expor"),
         (

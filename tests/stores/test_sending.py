@@ -130,3 +130,15 @@ def test_what_a_full_store_does_not_take_is_not_lost(full: str, tmp_path: Path) 
 
 def _many(length: int) -> bytes:
     return b"x" * length
+
+
+def test_files_of_a_folder_keep_their_names(tmp_path: Path) -> None:
+    """Also those that mean something in an address: none arrives in the place of another one."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    names = ["a b.txt", "a%20b.txt", "c#d.txt", "e?f.txt"]
+    for name in names:
+        (folder / name).write_text(name)
+    target = tmp_path / "there"
+    send_file(folder, target.as_uri(), load_settings())
+    assert {path.name: path.read_text() for path in target.iterdir()} == {name: name for name in names}

@@ -89,3 +89,14 @@ def test_a_slow_access_point_is_asked_less_often(clock: Clock) -> None:
     box.flush()
     box.add(4)
     assert box.due(clock.now) == pytest.approx(0.5)
+
+
+def test_what_was_asked_beyond_the_budget_is_no_debt(clock: Clock) -> None:
+    """A worker that gave signs of life for hours asks for a block within a quarter of the lease."""
+    pace = Pace(0.02, lease=120.0)
+    for _ in range(1000):
+        pace.take()
+        clock.now += 30
+    begin = clock.now
+    assert pace.may_claim(False, lambda: None, lambda: False)
+    assert clock.now - begin <= 31

@@ -122,10 +122,11 @@ def status(*, name: str, watch: bool, as_json: bool, as_csv: bool) -> None:
         return
     if watch:
         watch_until_done(lambda: (_status_text(one, seen := one.status()), seen.is_done))
-    else:
-        echo(_status_text(one, one.status()))
-    _tell_sent(one.status())
-    _tell_left(one.status())
+    now = one.status()
+    if not watch:
+        echo(_status_text(one, now))
+    _tell_sent(now)
+    _tell_left(now)
 
 
 #: So many jobs of a sweep are shown one by one.

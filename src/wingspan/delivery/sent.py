@@ -88,9 +88,16 @@ def _own_files(lock: Path) -> dict[str, Path]:
         places = dict.fromkeys(_FOLDERS.findall(lock.read_text(encoding="utf-8")))
     except (OSError, ValueError):  # whoever reads the lock says what is wrong with it
         return {}
-    found = {}
+    found: dict[str, Path] = {}
     for place in places:
         folder = lock.parent / place
+        if (
+            folder.is_file()
+            and not Path(place).is_absolute()
+            and not os.path.normpath(place).startswith("..")
+        ):
+            found[os.path.normpath(place)] = folder  # a wheel of the workspace
+            continue
         if "://" in place or Path(place).is_absolute() or not folder.is_dir():
             continue
         below = os.path.relpath(folder, lock.parent)

@@ -8,14 +8,15 @@ import warnings
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 
 from wingspan.environments.errors import InvalidWheel
 from wingspan.environments.lock import LockedEnvironment, normalize
 from wingspan.environments.locked_package import LockedPackage
-from wingspan.environments.wheel_tags import machine_of, markers, wheel_tags
+from wingspan.environments.specs import marker_holds
+from wingspan.environments.wheel_tags import machine_of, wheel_tags
 from wingspan.errors import EnvironmentWarning
 from wingspan.stores.errors import ObjectNotFound
 from wingspan.stores.names import file_digest
@@ -159,13 +160,11 @@ def _missing(package: LockedPackage, env: LockedEnvironment) -> list[str]:
     from packaging.version import InvalidVersion, Version
 
     python = env.package("python")
-    version = python.version if python else ""
-    marks = cast("dict[str, str]", markers(version, machine_of(env.platform.subdir)))
     missing = []
     for text in package.depends:
         try:
             asked = Requirement(text)
-            if asked.marker is not None and not asked.marker.evaluate(marks):
+            if asked.marker is not None and marker_holds(str(asked.marker), env.platform, python) is not True:
                 continue
         except (InvalidRequirement, ValueError):
             continue  # what nobody understands asks for nothing

@@ -1,9 +1,9 @@
 """What the workers of a map cost the access point: measured on a pool, or simulated.
 
 Measured: a map whose components sleep, beside as many plain jobs that sleep for as long. The workers count
-    what
-they ask, the time of HTCondor's shadows is what Linux says of these processes, and requests to the schedd are
-counted where they are made. Simulated: the same code of the workers, in one process, with the map in memory.
+what they ask, the time of HTCondor's shadows is what Linux says of these processes, and requests to the
+schedd are counted where they are made. Simulated: the same code of the workers, in one process, with the map
+in memory.
 """
 
 from __future__ import annotations
@@ -128,11 +128,14 @@ def simulate_load(workers: int, blocks_per_worker: int = _SIMULATED_BLOCKS) -> L
     )
 
 
+#: Seconds for which plain jobs may wait in the queue, beside ten times what they take.
+_PATIENCE = 600.0
+
+
 @contextlib.contextmanager
 def _signatures_are_checked_once() -> Iterator[None]:
     """Every worker checks the signatures of all others' notes. Here they are one process, which needs to
-    check
-    each only once.
+    check each only once.
     """
     parse = rounds.parse_settled
     rounds.parse_settled = functools.lru_cache(maxsize=None)(parse)
@@ -228,8 +231,11 @@ def _plain(pool: Pool, count: int, seconds: float) -> float | None:
         submission = pool.submit(job)
         watcher = pool.watch([submission], folder)
         ended: set[int] = set()
+        until = time.monotonic() + _PATIENCE + 10 * seconds
         try:
             while len(ended) < count:
+                if time.monotonic() > until:  # held, or no machine takes them
+                    return None
                 ended.update(event.proc for event in watcher.poll() if event.state.is_final)
                 time.sleep(0.1)
         finally:

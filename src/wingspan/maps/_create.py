@@ -147,7 +147,7 @@ def create(
     if chain is not None:
         here = compatibility.this_python()["python"]
         chain.check(options, (delivery.python if delivery else None) or here)
-    values = stored_values(options, info, pool)
+    values = stored_values(options, info, pools)
     folder = create_map_folder(
         function=function,
         inputs=inputs,

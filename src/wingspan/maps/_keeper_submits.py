@@ -220,11 +220,19 @@ class Submits:
                         self.folder.cancel_reservation(first)
                         break
                     some = len(given)
-                    sent = write(self.folder, self.results.plans, first, given)
-                if plain != {}:  # what no line says has the map's options
-                    line = needs_line(self.folder.key, first, some, plain)
-                    append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
-                job = attrs.evolve(worker_job(self.folder, options, pool, first, some, way, sent), **after)
+                try:
+                    if given:
+                        sent = write(self.folder, self.results.plans, first, given)
+                    if plain != {}:  # what no line says has the map's options
+                        line = needs_line(self.folder.key, first, some, plain)
+                        append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
+                    job = attrs.evolve(
+                        worker_job(self.folder, options, pool, first, some, way, sent), **after
+                    )
+                except BaseException:  # these workers never exist: what was claimed for them is free
+                    release(self.folder, first, given)
+                    self.folder.cancel_reservation(first)
+                    raise
                 try:
                     submission = pool.submit(job)
                 except SubmitError:

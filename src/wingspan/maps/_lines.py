@@ -17,23 +17,34 @@ __all__ = ["Lines", "found_closed", "has_deaf_workers", "left_open"]
 
 def found_closed(jobs: Jobs) -> bool:
     """Some worker has found chirp switched off."""
-    return any(
-        job.code == EXIT_NO_LINE and job.state is JobState.COMPLETED for job in jobs.by_worker.values()
-    )
+    return any(map(_found_no_line, jobs.by_worker.values()))
+
+
+def _found_no_line(job: Job) -> bool:
+    return job.code == EXIT_NO_LINE and job.state is JobState.COMPLETED
 
 
 def has_deaf_workers(jobs: Jobs, entries: Sequence[LoggedSubmission]) -> bool:
     """Workers with shares are in the queue or at work."""
-    shared = {entry.cluster for entry in entries if entry.way == "transfer"}
-    return any(job.cluster in shared for job in jobs.live())
+    shared = {_jobs_of(entry) for entry in entries if entry.way == "transfer"}
+    return any(_jobs_of(job) in shared for job in jobs.live())
+
+
+def _jobs_of(one: Job | LoggedSubmission) -> tuple[str, str]:
+    """What tells a submission: two schedulers may number theirs alike."""
+    return one.pool, one.cluster
 
 
 def left_open(job: Job, starts: Sequence[WorkerStart], entries: Sequence[LoggedSubmission]) -> frozenset[str]:
     """Names in which a worker that is gone may have claimed what it has not finished."""
     names = {start.name for start in starts if not start.left}
-    if any(entry.way == "transfer" and entry.cluster == job.cluster for entry in entries):
-        # Its share was claimed for its first start, and it has said nothing if it was never started.
-        return frozenset() if any(start.left for start in starts) else frozenset({*names, f"{job.worker}.0"})
+    if any(entry.way == "transfer" and _jobs_of(entry) == _jobs_of(job) for entry in entries):
+        # Its share was claimed for its first start, and it has said nothing if it was never started. A start
+        # that kept what it had ended in order, and another one went on with the share.
+        newest = max(starts, key=lambda start: int(start.name.rpartition(".")[2]), default=None)
+        if newest is not None and newest.left:
+            return frozenset()
+        return frozenset({*names, f"{job.worker}.0"})
     return frozenset(names)
 
 
@@ -58,19 +69,24 @@ class Lines:
             jobs: How the jobs fare.
             starts_of: The starts of a worker.
         """
-        shared = {entry.cluster for entry in entries if entry.way == "transfer"}
+        shared = {_jobs_of(entry) for entry in entries if entry.way == "transfer"}
         live = jobs.live()
-        with_share = [job for job in live if job.cluster in shared]
-        if found_closed(jobs):
-            ours = {entry.cluster for entry in entries if not entry.way and not entry.external}
-            waiting = [job for job in live if job.cluster in ours]
+        with_share = [job for job in live if _jobs_of(job) in shared]
+        closed = {job.pool for job in jobs.by_worker.values() if _found_no_line(job)}
+        if closed:
+            ours = {
+                _jobs_of(entry)
+                for entry in entries
+                if entry.pool in closed and not entry.way and not entry.external
+            }
+            waiting = [job for job in live if _jobs_of(job) in ours]
             if waiting and not any(starts_of(job.worker) for job in waiting):
                 # None of them has a line: those that wait would find none either.
                 if not any(job for job in live if job not in waiting):
                     yield ev.ReadClaims(None, rounds.REPAIR)
                     yield ev.Submit()
-                clusters = {job.cluster for job in waiting}
-                gone = tuple(entry for entry in entries if entry.cluster in clusters)
+                taken = {_jobs_of(job) for job in waiting}
+                gone = tuple(entry for entry in entries if _jobs_of(entry) in taken)
                 yield ev.Act("remove", gone, "chirp is switched off on the machines of this pool")
         if with_share:
             # These see no round that is published now: others are given what it does.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
@@ -72,7 +73,7 @@ class StoredValues:
             _remove(self._store, self.setting["map"])
 
 
-def stored_values(options: Options, info: MapInfo, pool: Pool) -> StoredValues | None:
+def stored_values(options: Options, info: MapInfo, pools: Sequence[Pool]) -> StoredValues | None:
     """What takes large values of a map to the store that its options name; None: they name none.
 
     Raises:
@@ -89,7 +90,7 @@ def stored_values(options: Options, info: MapInfo, pool: Pool) -> StoredValues |
             "memo=True keeps outputs on this machine, and store=… has them elsewhere",
             hint="leave one of them out",
         )
-    if pool.elsewhere:
+    if any(pool.elsewhere for pool in pools):
         raise SettingsError(
             "store=… names a store of this machine, and another one does the map",
             hint="leave it out, or make the map on that machine",
@@ -97,20 +98,22 @@ def stored_values(options: Options, info: MapInfo, pool: Pool) -> StoredValues |
     settings = load_settings()
     store = open_store(options.store, settings)
     url = store.job_url
-    if "://" not in url:
-        if not pool.shares_files:
+    is_folder = "://" not in url
+    scheme = urlsplit(url).scheme
+    for pool in pools:
+        if is_folder and not pool.shares_files:
             raise SettingsError(
                 f"the machines of the {pool.kind} pool do not see the folder {url} of the store {options.store!r}",
                 hint="name a store that has an address for jobs (job_url in [store.NAME]), such as osdf:// or https://",
             )
+        if not is_folder and scheme not in _BY_ANYBODY and not pool.fetches_urls:
+            raise SettingsError(
+                f"workers of the {pool.kind} pool have no way to {scheme}:// of the store {options.store!r}",
+                hint="name a folder that they see, or a WebDAV server (https://)",
+            )
+    if is_folder:
         url = Path(url).absolute().as_uri()
-    scheme = urlsplit(url).scheme
-    if scheme not in _BY_ANYBODY and not pool.fetches_urls:
-        raise SettingsError(
-            f"workers of the {pool.kind} pool have no way to {scheme}:// of the store {options.store!r}",
-            hint="name a folder that they see, or a WebDAV server (https://)",
-        )
-    if store.folder is not None and pool.follows_site:
+    if store.folder is not None and any(pool.follows_site for pool in pools):
         from wingspan.delivery.publishing import check_writes_here
 
         check_writes_here(store)

@@ -196,8 +196,7 @@ OPERATIONS = 500.0
 
 def operations_of(options: Options, pool: Pool) -> float | None:
     """How many operations a second the workers of a map, all together, may ask of the access point; None: as
-    many
-    as they like.
+    many as they like.
 
     Raises:
         SettingsError: The profile cannot be used.

@@ -216,6 +216,8 @@ def check_credentials(commands: Mapping[str, Any]) -> None:
         name.lower().removeprefix("+").removeprefix("my."): str(value).strip()
         for name, value in commands.items()
     }
+    # Another place for each job ($(Process)) is not looked at.
+    said = {name: value for name, value in said.items() if name not in _PLACES or "$(" not in value}
     wanted: list[Credential | None] = []
     if said.get("x509userproxy") or _is_true(said.get("use_x509userproxy")):
         wanted.append(_proxy(_unquoted(said.get("x509userproxy")) or _proxy_file()))
@@ -233,6 +235,10 @@ def check_credentials(commands: Mapping[str, Any]) -> None:
                 else f"the jobs need a {one.kind}, and {one.problem} in {one.place}",
                 hint=f"{one.renew}, and submit again; nothing was submitted",
             )
+
+
+#: Commands whose value is a path.
+_PLACES = frozenset({"x509userproxy", "scitokens_file"})
 
 
 def _is_true(value: str | None) -> bool:

@@ -25,7 +25,7 @@ from wingspan.errors import PoolError, SettingsError
 from wingspan.jobs import JobDescription, Resources, Submission
 from wingspan.pools._base import JobState
 from wingspan.pools._select import get_pool
-from wingspan.pools.submissions import SubmissionLog, by_pool
+from wingspan.pools.submissions import SubmissionLog
 from wingspan.settings import load_settings
 from wingspan.worker import trust
 
@@ -229,12 +229,12 @@ class Following:
 
     def is_carried(self) -> bool:
         """A carrier is there, as far as schedulers can tell."""
-        for kind, entries in by_pool(self.carriers.entries()).items():
+        for entry in self.carriers.entries():
             with contextlib.suppress(PoolError):
-                watcher = get_pool(kind).watch(entries, self._place)
-                told = {event.cluster: event.state for event in (*watcher.poll(), *watcher.ask())}
-                watcher.close()
-                if any(not told.get(entry.cluster, JobState.IDLE).is_final for entry in entries):
+                watcher = get_pool(entry.pool, entry.place).watch([entry], self._place)
+                with contextlib.closing(watcher):
+                    told = {event.cluster: event.state for event in (*watcher.poll(), *watcher.ask())}
+                if not told.get(entry.cluster, JobState.IDLE).is_final:
                     return True
         return False
 
@@ -256,9 +256,9 @@ class Following:
         """Take the carrier out of its queue, and have it begin nothing any more."""
         if self.is_waiting:
             self.end(reason)
-        for kind, entries in by_pool(self.carriers.entries()).items():
+        for entry in self.carriers.entries():
             with contextlib.suppress(PoolError):
-                get_pool(kind).act("remove", entries, self._place, reason)
+                get_pool(entry.pool, entry.place).act("remove", [entry], self._place, reason)
 
 
 def _environment() -> dict[str, str]:

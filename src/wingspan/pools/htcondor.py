@@ -100,7 +100,7 @@ class HTCondorPool(PlainPool):
     def _unavailable(self, error: Exception) -> PoolUnavailable:
         return PoolUnavailable(
             f"the schedd of the {self.kind} pool does not answer: {error}",
-            hint=expired_tokens()
+            hint=(None if self.own else expired_tokens())
             or "wingspan doctor says which pool is used and why; "
             + (
                 "wingspan pool start starts the personal one"

@@ -59,7 +59,6 @@ class SpoolingPool(HTCondorPool):
     brings_back = False
     container_universe = False
     sends_once = False
-    orders_jobs = False
     shells: Literal["condor_ssh_to_job", "srun"] | None = None
 
     def __init__(self, kind: str) -> None:
@@ -149,7 +148,7 @@ class SpoolingPool(HTCondorPool):
             wanted = f"({constraint_of(submissions)}) && JobStatus == 5 && HoldReasonCode == {_ARRIVES}"
             deadline = time.monotonic() + _ARRIVAL_SECONDS
             while time.monotonic() < deadline and self.job_ads(wanted, ["ClusterId"]):
-                time.sleep(0.05)
+                time.sleep(0.5)
         super().act(action, submissions, folder, reason)
         self._acts += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 import socket
 from pathlib import Path
@@ -27,10 +28,11 @@ def may_have_a_profile() -> bool:
     return any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in shipped_patterns())
 
 
-def shipped_patterns() -> list[str]:
+@functools.cache
+def shipped_patterns() -> tuple[str, ...]:
     """Patterns of the machines' names that shipped profiles are for."""
     found: list[str] = []
     for path in sorted(_FOLDER.glob("*.toml")):
         for listed in _HOSTS.findall(path.read_text(encoding="utf-8")):
             found += re.findall(r'"([^"]*)"', listed)
-    return found
+    return tuple(found)

@@ -7,6 +7,7 @@ a job cannot say, such as why it waits, or that it was cancelled.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -136,7 +137,10 @@ class SlurmPool(PlainPool):
         told = why_tasks_wait(slurm_commands.queue(clusters))
         if told is None:
             return None
-        nodes = slurm_commands.nodes_for(clusters) if told.has_nodes else None
+        nodes = None
+        if told.has_nodes:
+            with contextlib.suppress(PoolError):  # the reason is known all the same
+                nodes = slurm_commands.nodes_for(clusters)
         return told.message + (f"; {nodes}" if nodes else "")
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:

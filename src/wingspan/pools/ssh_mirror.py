@@ -145,6 +145,8 @@ class Mirror:
 
     def _keep(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Write down what was told of jobs, for when the access point does not answer."""
+        if not events:
+            return
         last = {(plain.get("cluster"), plain.get("proc")): plain for plain in self._kept.entries()}
         lines = [
             json.dumps(plain).encode()
@@ -318,13 +320,4 @@ def _write_at(path: str, data: memoryview, at: int) -> None:
 
 def _add(log: SubmissionLog, plain: Mapping[str, Any], kind: str) -> None:
     """Write down a submission of the access point: here it is one of this pool."""
-    entry = attrs.evolve(LoggedSubmission.from_json(dict(plain)), pool=kind)
-    log.add(
-        entry,
-        first=entry.first,
-        inputs=entry.inputs,
-        for_held=entry.for_held,
-        external=entry.external,
-        needs=entry.needs,
-        way=entry.way,
-    )
+    log.append(attrs.evolve(LoggedSubmission.from_json(dict(plain)), pool=kind, place=None))

@@ -157,7 +157,15 @@ class SubmissionLog:
             needs=needs,
             way=way,
         )
-        self._log.append(logged.to_json())
+        self.append(logged)
+
+    def append(self, entry: LoggedSubmission) -> None:
+        """Write down jobs as another log has them.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._log.append(entry.to_json())
 
 
 def _once(entries: Iterable[dict[str, Any]]) -> Iterator[LoggedSubmission]:

@@ -53,6 +53,7 @@ def run(
     inject: Iterable[str | os.PathLike[str]] = (),
     inputs: Iterable[str | os.PathLike[str]] = (),
     outputs: Iterable[str] = (),
+    output_destination: str | None = None,
     name: str | None = None,
     cpus: int | None = None,
     memory: int | str | None = None,

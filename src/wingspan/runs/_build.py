@@ -79,7 +79,7 @@ def build_in_job(
     def refuse() -> None:
         raise _NotBuilt
 
-    name = _name_of(env, kind)
+    name = _name_of(env, f"{kind}-executable" if executable else kind)
     run = _going_on(name)
     if run is None:
         with contextlib.suppress(_NotBuilt):
@@ -101,6 +101,8 @@ def build_in_job(
     bundle = build_bundle(
         env, kind, directory=directory, executable=executable, made_elsewhere=made, progress=progress
     )
+    if to is not None:  # a job that was begun without this store has not sent it there
+        publish_bundle(to, bundle.path, digest=bundle.sha256, progress=progress)
     run.remove()
     return bundle
 

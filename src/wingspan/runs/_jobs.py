@@ -81,6 +81,11 @@ def take_inputs(folder: RunFolder, *, shared: bool) -> int:
     Raises:
         InputMissing: One is not there any more.
     """
+    if folder.spec.placed:
+        raise RunError(
+            f"{folder.spec.placed[0][1]}, an input of {folder.spec.name}, lies in a store as it was",
+            hint="make a new run, which takes it anew; rerun without --with-current-inputs uses it as it was",
+        )
     if not folder.spec.inputs:
         return 0
     temporary = folder.path / f".new-inputs-{os.getpid()}-{os.urandom(4).hex()}"

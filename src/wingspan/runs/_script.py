@@ -87,8 +87,10 @@ def _placed(spec: RunSpec) -> Shell:
     """What gives large inputs their own names: they come from a store, under names that say their content."""
     if not spec.placed:
         return _NOTHING
+    names = [url.rpartition("/")[2] for url, *_ in spec.placed]
     calls = _lines(
-        f"wingspan_place {words((url.rpartition('/')[2], place))}" for url, place, _ in spec.placed
+        f"wingspan_place {words((name, place, *(['again'] if name in names[number + 1 :] else [])))}"
+        for number, (name, (_, place, _)) in enumerate(zip(names, spec.placed, strict=True))
     )
     return Shell(f"{filled(SCRIPTS / 'placed.sh', calls=calls)}\n")
 

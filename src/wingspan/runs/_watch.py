@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import attrs
 
 from wingspan._files import disk_error, lock
-from wingspan.errors import PoolError, WingspanError
+from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanError
 from wingspan.pools import JobEvent, JobState, get_pool
 from wingspan.pools.following import Following
 from wingspan.pools.submissions import LoggedSubmission, by_pool
@@ -128,7 +128,10 @@ class RunJobs:
     @property
     def _elsewhere(self) -> Mirror | None:
         """The way to the machine that has the run, where this is a copy of it; None: it is here."""
-        if not get_pool(self.pool).elsewhere:
+        try:
+            if not get_pool(self.pool).elsewhere:
+                return None
+        except (PoolUnavailable, SettingsError):  # whose programs are gone: what is here can be read
             return None
         from wingspan.pools.ssh_mirror import Mirror
 

@@ -33,16 +33,31 @@ def place_of(what: Mapping[str, Any]) -> Path:
 
 
 def listed(what: Mapping[str, Any]) -> list[tuple[str, int, int, int]]:
-    """Plain files at or below a place: name, bytes, when written (ns), mode."""
+    """Plain files at or below a place: name, bytes, when written (ns), mode.
+
+    Raises:
+        OSError: The map or run is not there, or a folder of it cannot be read. A list that lacks what is
+            there would have the other side remove its copies.
+    """
     folder, place = folder_of(what), place_of(what)
+    (folder / ("map.json" if what["kind"] == "maps" else "run.json")).stat()
     found = []
-    paths = [place] if place.is_file() else [Path(a, n) for a, _, names in os.walk(place) for n in names]
+    paths = (
+        [place]
+        if place.is_file()
+        else [Path(a, n) for a, _, names in os.walk(place, onerror=_tell) for n in names]
+    )
     for path in sorted(paths):
         status = path.lstat()
         if stat.S_ISREG(status.st_mode):
             name = path.relative_to(folder).as_posix()
             found.append((name, status.st_size, status.st_mtime_ns, stat.S_IMODE(status.st_mode)))
     return found
+
+
+def _tell(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def piece_of(what: Mapping[str, Any]) -> bytes:

@@ -30,7 +30,7 @@ from wingspan.stores.names import (
     sidecar,
 )
 
-__all__ = ["Backend", "Entry", "Leftover", "Store", "StoredObject"]
+__all__ = ["Backend", "Entry", "Leftover", "Store", "StoredObject", "fingerprint", "pieces_of"]
 
 
 @attrs.frozen(kw_only=True)
@@ -250,7 +250,7 @@ class Store:
             StoreFull, StoreReadOnly, StoreUnavailable: What their names say.
         """
         try:
-            before = _fingerprint(path)
+            before = fingerprint(path)
         except FileNotFoundError:
             raise ObjectNotFound(
                 f"{path} is not a file", hint="build it first: wingspan env bundle"
@@ -266,7 +266,7 @@ class Store:
         uploaded = False
         if present is None:
             try:
-                self.backend.put(str(target), _sending(path, before, unchecked, progress), size)
+                self.backend.put(str(target), pieces_of(path, before, unchecked, progress), size)
                 uploaded = True
             except FileExistsError as error:
                 if isinstance(error, ObjectExists):
@@ -378,7 +378,7 @@ class Store:
         self.backend.remove(str(name))
 
 
-def _fingerprint(path: Path) -> tuple[int, int, int]:
+def fingerprint(path: Path) -> tuple[int, int, int]:
     """Size in bytes, time of last change in nanoseconds and inode: other ones mean another content."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ino
@@ -405,7 +405,7 @@ def _refuse_damaged(path: Path, digest: str, *, renamed: bool) -> None:
             )
 
 
-def _sending(
+def pieces_of(
     path: Path, before: tuple[int, int, int], digest: str | None, progress: Progress
 ) -> Iterator[bytes]:
     """The file's pieces; raises at the end, before the backend commits, if the file is not what it was.
@@ -422,7 +422,7 @@ def _sending(
             yield piece
             progress.advance(task, len(piece))
         progress.finish(task)
-    if _fingerprint(path) != before or (digest is not None and seen.hexdigest() != digest):
+    if fingerprint(path) != before or (digest is not None and seen.hexdigest() != digest):
         raise SourceChanged(
             f"{path} changed while it was being published; nothing was published",
             hint="wait until whatever writes it has finished, and publish again",

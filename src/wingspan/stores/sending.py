@@ -11,14 +11,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from wingspan.errors import WingspanError
+from wingspan.progress import NO_PROGRESS
 from wingspan.settings import Settings, load_settings
-from wingspan.stores.base import Store
-from wingspan.stores.errors import SourceChanged, StoreError
+from wingspan.stores.base import Store, fingerprint, pieces_of
+from wingspan.stores.errors import StoreError
 from wingspan.stores.locations import open_place
-from wingspan.stores.names import chunks
 
 __all__ = ["check_target", "main", "send_file"]
 
@@ -61,16 +61,14 @@ def send_file(path: Path, url: str, settings: Settings) -> None:
     if path.is_dir():
         for one in sorted(path.rglob("*")):
             if one.is_file():
-                send_file(one, f"{url.rstrip('/')}/{one.relative_to(path).as_posix()}", settings)
+                below = one.relative_to(path).as_posix()
+                quoted = quote(below) if urlsplit(url).scheme in ("file", "http", "https") else below
+                send_file(one, f"{url.rstrip('/')}/{quoted}", settings)
         return
     store, name = _target(url, settings)
     store.backend.make_folder()
-    before = path.stat()
-    with path.open("rb") as stream:
-        store.backend.put(name, chunks(stream), before.st_size, replace=True)
-    after = path.stat()
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise SourceChanged(f"{path} changed while it was sent to {url}", hint="send it again")
+    before = fingerprint(path)
+    store.backend.put(name, pieces_of(path, before, None, NO_PROGRESS), before[0], replace=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -59,7 +59,9 @@ class Pace(object):
     def take(self, count: "int" = 1) -> "None":
         """So many operations are asked."""
         if self._rate is not None:
-            self._at = max(self._at, time.monotonic() - BURST / self._rate) + count / self._rate
+            now = time.monotonic()
+            # Signs of life are given beyond the budget, too: no debt that would silence the worker for long.
+            self._at = min(now + self._longest, max(self._at, now - BURST / self._rate) + count / self._rate)
 
     def may_claim(
         self, is_busy: "bool", flush: "Callable[[], object]", is_told: "Callable[[], bool]"

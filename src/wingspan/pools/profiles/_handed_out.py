@@ -37,10 +37,10 @@ _RESERVED = frozenset(
     env error executable getenv grid_resource hook_keyword include initialdir initial_dir input iwd jobprefix
     log notify_user output output_destination post_cmd postcmd pre_cmd precmd precmdargs postcmdargs
     preserve_relative_paths queue remote_initialdir shell skip_filechecks stream_input should_transfer_files
-    tool_daemon_cmd transfer_executable transfer_input_files transfer_output_files transfer_output_remaps
+    tool_daemon_cmd transfer_executable common_input_files oauth_services_needed transfer_input_files transfer_output_files transfer_output_remaps
     transfer_plugins universe use_oauth_services userlog when_to_transfer_output x509userproxy
     public_input_files common_input_catalogs cmd in out err jobuniverse transferinput transferoutput
-    transferoutputremaps starterlog shell executable_args wrap export export-file export_file chdir uid gid
+    transferoutputremaps starterlog executable_args wrap export export-file export_file chdir uid gid
     get-user-env get_user_env container bbf bcast prolog epilog task-prolog task_prolog""".split()
 )
 
@@ -314,16 +314,22 @@ def _only_table(data: bytes, url: str) -> tuple[str, dict[str, Any]]:
                 f"{shown}: {command!r} ({where}) is no name of a command or an attribute",
                 hint="tell the site",
             )
-        # The same names as attributes of the job (MY.Cmd) would be the same thing. sbatch takes the beginning
-        # of an option's name for all of it.
-        plain = command.lower().removeprefix("my.").lstrip("+")
-        begins_one = where.endswith("sbatch") and any(name.startswith(plain) for name in _RESERVED)
-        if plain in _RESERVED or begins_one:
+        # The same names as attributes of the job (MY.TransferPlugins) would be the same thing. sbatch takes
+        # the beginning of an option's name for all of it.
+        plain = _plain(command.lower().removeprefix("my.").lstrip("+"))
+        reserved = {_plain(name) for name in _RESERVED}
+        begins_one = where.endswith("sbatch") and any(name.startswith(plain) for name in reserved)
+        if plain in reserved or begins_one:
             raise SettingsError(
                 f"{shown} sets {command} ({where}): which program a job is and which files it takes is not a site's to say",
                 hint="tell the site; what you want of it you can write into config.toml yourself",
             )
     return name, dict(table)
+
+
+def _plain(name: str) -> str:
+    """A command and the attribute that it sets differ by such signs only."""
+    return name.replace("_", "").replace("-", "")
 
 
 def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -145,9 +145,7 @@ def check_disk(site: Profile, folder: Path, size: int, what: str, *, items: int 
     names, here = _names(), os.path.realpath(folder)
     for quota in site.quotas.values():
         place = quota.place(names)
-        if quota.ask == "statvfs" or os.path.commonpath([here, os.path.realpath(place)]) != os.path.realpath(
-            place
-        ):
+        if quota.ask == "statvfs" or not Path(here).is_relative_to(os.path.realpath(place)):
             continue
         room = room_of(quota, place)
         page = f"; {site.page}" if site.page else ""

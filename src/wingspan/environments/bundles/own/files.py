@@ -48,6 +48,8 @@ def code_files(folder: Path, path: str) -> tuple[list[str], list[str]]:
             found.append(name)
         elif real.is_symlink():
             told.append(f"{real} is a link to a folder, and does not go along")
+        elif stat.S_ISDIR(status.st_mode):
+            told.append(f"{real} is a git repository of its own, and does not go along")
     return sorted(found), told
 
 
