@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -416,3 +417,36 @@ def test_a_disk_that_is_full_is_told_by_the_first_worker(other_python, tmp_path)
     assert "the worker itself failed: OSError" in told
     assert "File too large" in told
     assert int(told.split()[0]) <= 2
+
+
+def test_claims_that_another_process_removes_while_they_are_read(gate, monkeypatch):
+    """One process looks for what lost workers had claimed while another one sees the map complete, and
+    removes the claims: nothing is lost, and nothing is done again.
+    """
+    wait = gate.wait
+
+    def component(number):
+        wait()
+        return time.time_ns()
+
+    m = wingspan.map(
+        component, range(3), pool="local", tag="two-readers", options=wingspan.Options(workers=1)
+    )
+    until(lambda: RUNNING in m.statuses, m.status)
+    transport = type(m._folder.transport)
+    listed = transport.names
+
+    def names(self, path):
+        found = listed(self, path)
+        if path.endswith("/claims") and found:
+            gate.open()
+            code = "import wingspan; wingspan.load('two-readers').wait()"
+            subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
+            assert listed(self, path) == []
+        return found
+
+    monkeypatch.setattr(transport, "names", names)
+    assert not m._keeper.repair(set(m._keeper.results.starts))
+    monkeypatch.undo()
+    assert m.wait(PATIENCE).is_done
+    assert [path.name for path in (m.path / "rounds").iterdir()] == ["0"]

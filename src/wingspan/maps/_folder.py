@@ -378,8 +378,10 @@ class MapFolder:
                 if name.startswith("first-"):
                     # maps of early versions have the count in the name: first-<number>-<count>
                     number, _, held = name[6:].partition("-")
-                    held = held or self.transport.read(f"workers/{name}").split(b" ")[0].decode()
-                    first = max(first, int(number) + max(1, int(held)))
+                    # Another process may cancel its reservation since it was listed.
+                    with contextlib.suppress(FileNotFoundError):
+                        held = held or self.transport.read(f"workers/{name}").split(b" ")[0].decode()
+                        first = max(first, int(number) + max(1, int(held)))
             data = f"{count} {kind} {quote(place or '')}".encode()
             if self.transport.create_whole(f"workers/first-{first}", data):
                 return first

@@ -282,6 +282,7 @@ class Keeper(Follows, Here):
                 claims[number] = self._claims(number, signed=request.owners is not None)
                 if request.owners is None and self.folder.is_folded(number):
                     folded.append(number)
+            self.results.poll()  # what was finished while the claims were read is not lost
         return ev.ClaimsRead(request.owners, request.kind, claims, frozenset(folded))
 
     def _claims(self, number: int, *, signed: bool) -> dict[int, str | None]:
@@ -292,7 +293,11 @@ class Keeper(Follows, Here):
             if name.isdigit() and not (self.folder.info.open and number == 0 and int(name) >= self.results.n):
                 owner = None
                 if signed:
-                    data = transport.read(f"rounds/{number}/claims/{name}")
+                    try:
+                        data = transport.read(f"rounds/{number}/claims/{name}")
+                    except FileNotFoundError:
+                        # Another process has folded the round, or released the claim, since it was listed.
+                        continue
                     owner = rounds.claim_owner(self.folder.key, number, int(name), data)
                 claims[int(name)] = owner
         return claims
