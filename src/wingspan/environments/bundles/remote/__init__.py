@@ -1,5 +1,7 @@
-"""What runs on workers: shell scripts, and Python for whatever version is there. Read as text; of
-these only `activation` is imported by us as well."""
+"""The programs that run on workers: shell scripts, and Python for old versions too.
+
+We read them as text, and send them. Only `activation` is imported here as well.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,11 @@ from pathlib import Path
 __all__ = ["remote_file", "remote_program"]
 
 _FOLDER = Path(__file__).parent
-#: In Python an import: linters see whole programs.
-_INCLUDE = re.compile(rb"^(?:from \w+ import [\w, ]+  )?# @include (\S+)\n", re.MULTILINE)
+#: The line that names a part. In Python it is an import, on one line or several: linters know the names so.
+_INCLUDE = re.compile(
+    rb"^(?:from \w+ import (?P<open>\()?[\w, ]*  )?# @include (?P<name>\S+)\n(?(open)(?:    \w+,\n)+\)\n)",
+    re.MULTILINE,
+)
 #: Lines of comment in a part of a shell script, but for headings and what tells ShellCheck something.
 _COMMENTS = re.compile(rb"^[ \t]*# (?!----|shellcheck ).*\n", re.MULTILINE)
 
@@ -21,7 +26,9 @@ def remote_file(name: str) -> Path:
 
 
 def remote_program(name: str, *, comments: bool = False) -> bytes:
-    """The program in one file: what it includes is in it.
+    """The program in one file.
+
+    Each part is in it once, and a part that another includes stands before that one.
 
     Args:
         name: The file.
@@ -30,11 +37,19 @@ def remote_program(name: str, *, comments: bool = False) -> bytes:
 
     >>> remote_program("relocate.py").count(b"def replace_in_binary")
     1
+    >>> remote_program("unpacker.py").count(b"def check_path")  # three of its parts use it
+    1
     """
+    included: set[Path] = set()
 
     def part(found: re.Match[bytes]) -> bytes:
-        path = _FOLDER / found[1].decode()
+        path = _FOLDER / found["name"].decode()
+        if path in included:
+            return b""
+        included.add(path)
         content = path.read_bytes()
-        return content if comments or path.suffix != ".sh" else _COMMENTS.sub(b"", content)
+        if path.suffix == ".sh":
+            return content if comments else _COMMENTS.sub(b"", content)
+        return _INCLUDE.sub(part, content)
 
     return _INCLUDE.sub(part, (_FOLDER / name).read_bytes())
