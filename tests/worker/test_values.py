@@ -8,6 +8,7 @@ import builtins
 import enum
 import io
 import os
+import pickle
 import types
 import weakref
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wingspan.worker import rebuild
+from wingspan.worker import building, rebuild
 from wingspan.worker.values import Pickler
 
 MANY = int(os.environ.get("WINGSPAN_TEST_EXAMPLES", "150"))
@@ -35,12 +36,12 @@ def dumps(value):
 def elsewhere(value):
     """The value as a process reads it that has none of its classes."""
     pickled = dumps(value)
-    known = rebuild._by_key, rebuild._keys
-    rebuild._by_key, rebuild._keys = weakref.WeakValueDictionary(), weakref.WeakKeyDictionary()
+    known = building.by_key, building.keys
+    building.by_key, building.keys = weakref.WeakValueDictionary(), weakref.WeakKeyDictionary()
     try:
         return rebuild.loads(pickled)
     finally:
-        rebuild._by_key, rebuild._keys = known
+        building.by_key, building.keys = known
 
 
 def test_this_page_s_reader_is_another_process():
@@ -294,8 +295,27 @@ def test_a_pickle_that_cannot_be_read_leaves_no_half_class():
     pickled = dumps(Own)
     del Own.broken
     whole = dumps(Own)
-    rebuild._by_key.pop(rebuild.key_of(Own))
+    building.by_key.pop(rebuild.key_of(Own))
     with pytest.raises(ValueError, match="not a number"):
         rebuild.loads(pickled)
     assert rebuild.loads(whole)().value() == 5
-    assert not rebuild._fresh
+    assert not building.fresh
+
+
+#: What pickles name, of maps that were made long ago too.
+NAMED = """InputFailed _Discarded _State by_path cached_function cached_property class_by_value code_by_value
+component_files context_variable dead_reference empty_cell enum_member exception fresh_generator fresh_random
+function input_failed kept module_by_value new_member parameter property_like seed_anew sentinel set_cell set_class
+set_exception set_function set_kept set_member set_module single_dispatch stored_value transfer_path weak_mapping
+with_files namespace""".split()
+
+
+def test_what_pickles_name_stays_where_it_is():
+    """Pickles name one registered module, whichever file has the function: a name that goes makes old maps
+    unreadable.
+    """
+    for name in NAMED:
+        thing = getattr(rebuild, name)
+        pickled = pickle.dumps(thing, 2)
+        assert b"wingspan_rebuild\n" + name.encode() in pickled
+        assert pickle.loads(pickled) is thing

@@ -59,7 +59,8 @@ def _sources() -> "Container[str]":
     """File names of our own code, whose frames are no news to the user."""
     import pickle as pickle_module
 
-    ours = (_sources, Caller.call_one, Dumper.dumps, rebuild.loads, Stream.read)
+    building = (rebuild.loads, rebuild.class_by_value, rebuild.function)
+    ours = (_sources, Caller.call_one, Dumper.dumps, Stream.read) + building
     return frozenset([one.__code__.co_filename for one in ours] + [pickle_module.__file__])
 
 
