@@ -97,7 +97,7 @@ def test_a_value_is_kept_with_its_type(config, key, text, value) -> None:
         ("options.memory", "2GB", "no option 'memory'"),
         ("colour", "red", "unknown setting 'colour'"),
         ("pool", "cloud", "no pool 'cloud'"),
-        ("pool.name", "x", "is a value, and no table"),
+        ("pool.name", "x", "is a value, not a table"),
         ("options..x", "1", "no name of a setting"),
     ],
 )

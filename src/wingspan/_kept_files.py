@@ -112,7 +112,7 @@ def keep_files(
 
     Raises:
         FileMissing: One vanished meanwhile, or is a link to nothing.
-        FileRefused: A link in a folder leads to a folder around it.
+        FileRefused: A link in a folder leads to a folder that contains it.
     """
     trust.make_folder(str(folder))
     found: list[tuple[Path, Path, int]] = []
@@ -152,7 +152,7 @@ def files_below(
     real = os.path.realpath(here)
     if real in around:
         raise FileRefused(
-            f"the input {here} is a link to {real}, a folder around it: there would be no end to copying",
+            f"the input {here} is a link to {real}, a folder that contains it: there would be no end to copying",
             hint="remove the link, or name what is needed of the folder",
         )
     if make:
@@ -169,7 +169,7 @@ def _size(source: Path) -> int:
         if not source.is_symlink():
             raise
         raise FileMissing(
-            f"the input {source} is a link to {source.readlink()}, and there is nothing",
+            f"the input {source} is a link to {source.readlink()}, which is not there",
             hint="remove the link, or mend it; nothing was submitted",
         ) from None
 

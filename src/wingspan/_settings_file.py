@@ -77,11 +77,11 @@ def _put(table: Any, names: list[str], key: str, value: Any) -> None:
         table = table[name]
         if not isinstance(table, dict):
             raise SettingsError(
-                f"{key!r}: {name} is a value, and no table", hint="wingspan settings shows them"
+                f"{key!r}: {name} is a value, not a table", hint="wingspan settings shows all values"
             )
     if value is not None:
         table[last] = value
     elif last in table:
         del table[last]
     else:
-        raise SettingsError(f"{key!r} is not set in the file", hint="wingspan settings shows what is")
+        raise SettingsError(f"{key!r} is not set in the file", hint="wingspan settings shows what is set")

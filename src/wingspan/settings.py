@@ -107,7 +107,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         ) from None
     except RecursionError:  # older versions of tomlkit have no limit of their own
         raise SettingsError(
-            f"{path} is not valid TOML: a key, or what lies in each other, is more than 100 levels deep",
+            f"{path} is not valid TOML: a key, a list or a table in it is more than 100 levels deep",
             hint="mend that line, or move the file away",
         ) from None
     check_document(document, str(path))
@@ -265,7 +265,7 @@ def load_settings() -> Settings:
     return settings
 
 
-#: The capability of root that makes modes of files no obstacle (capabilities(7), CAP_DAC_OVERRIDE), as a bit.
+#: The capability that lets root pass over the modes of files (capabilities(7), CAP_DAC_OVERRIDE), as a bit.
 _DAC_OVERRIDE = 1 << 1
 #: What the owner of a file may do: read, write, and enter a folder.
 _OWN_RIGHTS = 0o700
@@ -292,7 +292,7 @@ def _check_umask() -> None:
         return
     if int(umask[1], 8) & _OWN_RIGHTS and not int(capabilities[1], 16) & _DAC_OVERRIDE:
         raise SettingsError(
-            f"the umask of this process is {int(umask[1], 8):03o}: it takes your own rights to files away that are made here",
+            f"the umask of this process is {int(umask[1], 8):03o}: with it, you yourself could not use the files that are made here",
             hint="set another one before, such as umask 077 in a shell, or os.umask(0o077) in Python",
         )
 

@@ -347,5 +347,5 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
         build_image("fortran", folder=tmp_path)
     image = Image(path=tmp_path / "i.tar", name="a:1", digest="sha256:0123456789", size=0)
     for reference in ("registry.example.org:5000/me/notebook", "registry.example.org/me/notebook:latest"):
-        with pytest.raises(SettingsError, match="has no tag that stays"):
+        with pytest.raises(SettingsError, match="has no tag that will always"):
             push_image(image, reference)

@@ -117,8 +117,8 @@ def test_what_was_sent_in_part_is_not_seen(way: str) -> None:
 
 
 def test_what_cannot_be_sent_is_an_error_of_the_component(tmp_path: Path) -> None:
-    """A missing file, a name that is none on the access point, a link to a folder around it, and a pipe:
-    the component fails, the message names it, and nothing is sent.
+    """A missing file, a name that is none on the access point, a link to a folder that contains it, and a
+    pipe: the component fails, the message names it, and nothing is sent.
     """
 
     def work(name: str) -> None:
@@ -141,7 +141,7 @@ def test_what_cannot_be_sent_is_an_error_of_the_component(tmp_path: Path) -> Non
         "OSError",
         "OSError",
     ]
-    says = ["missing", "U+000A", "a folder around it", "neither a file nor a folder"]
+    says = ["missing", "U+000A", "a folder that contains it", "neither a file nor a folder"]
     assert all(text in m.errors[number].text for number, text in enumerate(says))
     assert not (m.path / "output_files").exists()
 

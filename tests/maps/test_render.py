@@ -29,7 +29,7 @@ from wingspan.maps._render import map_resources, render_map
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
 
-BY_HAND = wingspan.Options(workers=0, request_memory="100MB")
+EXTERNAL = wingspan.Options(workers=0, request_memory="100MB")
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def _complete_with_condor(folder: Path, m: wingspan.Map, environment: dict[str, 
 @pytest.fixture(params=["plain", "everything"])
 def made(request: pytest.FixtureRequest) -> wingspan.Map:
     """A map that nobody works on: with few options, and with all that a submit description can say."""
-    options = BY_HAND
+    options = EXTERNAL
     if request.param == "everything":
         options = wingspan.Options(
             workers=0,
@@ -97,7 +97,7 @@ def test_a_map_without_workers_waits_for_them(tmp_path: Path) -> None:
     """Options(workers=0) submits nothing, not when somebody waits either, starts no pool, and says what
     to do.
     """
-    m = wingspan.map(abs, [-1, -2], tag="mine", options=BY_HAND)
+    m = wingspan.map(abs, [-1, -2], tag="mine", options=EXTERNAL)
     with pytest.raises(wingspan.MapTimeout):
         m.wait(timeout=1.5)
     assert m.path.joinpath("submissions").exists() is False
@@ -112,7 +112,7 @@ def test_a_map_without_workers_waits_for_them(tmp_path: Path) -> None:
 
 def test_workers_that_are_counted_still_join_it() -> None:
     """add_workers submits to a map whose workers come by hand, too."""
-    m = wingspan.map(abs, [-1, -2], tag="mine", options=BY_HAND)
+    m = wingspan.map(abs, [-1, -2], tag="mine", options=EXTERNAL)
     m.add_workers(1, "local")
     assert list(m) == [1, 2]
 
@@ -200,7 +200,7 @@ def test_plain_condor_submit_completes_the_map(tmp_path: Path, condor: dict[str,
         print("at", x)
         return x + offset
 
-    m = wingspan.map(shifted, range(60), tag="grid", options=BY_HAND)
+    m = wingspan.map(shifted, range(60), tag="grid", options=EXTERNAL)
     render_map("htcondor", tmp_path / "out", m, workers=3)
     _complete_with_condor(tmp_path / "out", m, condor)
     found = wingspan.load("grid")
@@ -273,8 +273,8 @@ def test_clean_spares_a_map_somebody_has_files_for(tmp_path: Path, monkeypatch: 
     not cleaned away.
     """
     monkeypatch.setattr("wingspan.maps._find._STALE", 0)  # a map without jobs is left alone for a day
-    m = wingspan.map(abs, [-1], options=BY_HAND)
-    other = wingspan.map(abs, [-1], options=BY_HAND)
+    m = wingspan.map(abs, [-1], options=EXTERNAL)
+    other = wingspan.map(abs, [-1], options=EXTERNAL)
     render_map("slurm", tmp_path / "out", m)
     assert wingspan.clean() == (other.tag,)
     shutil.rmtree(tmp_path / "out")
@@ -317,7 +317,7 @@ def test_plain_sbatch_completes_the_map(
         Path("here").write_text(str(x))
         return x * x, str(Path.cwd()), os.environ.get("SLURM_ARRAY_TASK_ID")
 
-    m = wingspan.map(place, range(60), tag="grid", options=BY_HAND)
+    m = wingspan.map(place, range(60), tag="grid", options=EXTERNAL)
     render_map("slurm", tmp_path / "out", m, workers=3)
     _sh(["sh", "submit.sh", "--wait"], tmp_path / "out", slurm)
     found = wingspan.load("grid")
@@ -406,7 +406,7 @@ def test_numbers_and_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: py
     """A folder that holds something, no worker at all, an address where there is no bundle, and a site
     without chirp are errors; nothing is written.
     """
-    m = wingspan.map(abs, [-1], tag="mine", options=BY_HAND)
+    m = wingspan.map(abs, [-1], tag="mine", options=EXTERNAL)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").touch()
     with pytest.raises(FolderInUse, match="full"):
@@ -439,7 +439,7 @@ def _cli(*words: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_line_takes_maps_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``render --from`` takes the tag of a map and the name of a run; options of a map's workers are used."""
     monkeypatch.chdir(tmp_path)
-    wingspan.map(abs, [-1], tag="a-map", options=BY_HAND)
+    wingspan.map(abs, [-1], tag="a-map", options=EXTERNAL)
     run = wingspan.run(["true"], pool="local", name="a-run")
     try:
         done = _cli(
@@ -541,7 +541,7 @@ def test_workers_of_a_map_that_was_removed_end(
         wait()
         return x
 
-    m = wingspan.map(slow, range(4), tag="gone", options=BY_HAND)
+    m = wingspan.map(slow, range(4), tag="gone", options=EXTERNAL)
     render_map("slurm", tmp_path / "out", m, workers=1)
     job = _sh(["sh", "submit.sh", "--parsable"], tmp_path / "out", slurm).strip()
     until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 1, "a component under way")
@@ -561,7 +561,7 @@ def test_a_signal_to_all_processes_of_a_worker_is_no_error(tmp_path: Path, gate:
         wait()
         return x
 
-    m = wingspan.map(slow, range(2), tag="told", options=BY_HAND)
+    m = wingspan.map(slow, range(2), tag="told", options=EXTERNAL)
     folder = tmp_path / "out"
     render_map("slurm", folder, m, workers=1)
     worker = ["sh", "worker.sh", "1500000", "0"]

@@ -14,7 +14,7 @@ from wingspan.worker.transports import FileTransport
 
 
 @pytest.fixture
-def by_hand():
+def external():
     """A map without workers, and what appends to the results file of a start."""
     m = wingspan.map(lambda x: x, range(3), options=wingspan.Options(workers=0))
     transport = FileTransport(str(m.path))
@@ -30,11 +30,11 @@ def by_hand():
     transport.close()
 
 
-def test_an_evicted_start_is_at_nothing(by_hand):
+def test_an_evicted_start_is_at_nothing(external):
     """A component that a start was at when it was evicted, and that failed in the next start, is in
     errors and not running.
     """
-    m, say = by_hand
+    m, say = external
     say("0.0", formats.HEARTBEAT, 1)
     assert m.statuses[1] is ComponentStatus.RUNNING
     for component in range(3):
@@ -46,20 +46,20 @@ def test_an_evicted_start_is_at_nothing(by_hand):
     assert m.status().is_done
 
 
-def test_the_newest_start_counts_though_it_is_found_first(by_hand):
+def test_the_newest_start_counts_though_it_is_found_first(external):
     """A component is running where the newest start says so, in whatever order the files are read."""
-    m, say = by_hand
+    m, say = external
     say("0.1", formats.HEARTBEAT, 2)
     assert m.statuses[2] is ComponentStatus.RUNNING
     say("0.0", formats.HEARTBEAT, 1)
     assert m.statuses == [ComponentStatus.IDLE, ComponentStatus.IDLE, ComponentStatus.RUNNING]
 
 
-def test_a_sign_of_an_older_round_is_over(by_hand):
+def test_a_sign_of_an_older_round_is_over(external):
     """A worker that said in an older round that it is at a component does not keep it running once
     another worker has done it.
     """
-    m, say = by_hand
+    m, say = external
     say("0.0", formats.HEARTBEAT, 0)
     say("1.0", formats.ERROR, 0)
     assert m.statuses[0] is ComponentStatus.ERRORED

@@ -163,7 +163,7 @@ def test_errors_of_a_cell_name_its_lines(kernel: Kernel) -> None:
         "%%wingspan\nx": "a map needs inputs",
         "%%wingspan x in\nx": "does not say what the inputs are",
         "%%wingspan range(3)\nlen('a')": "none can be the input",
-        "%%wingspan range(3)\nxx + yy": "2 names that nothing gives a value: xx, yy",
+        "%%wingspan range(3)\nxx + yy": "2 names that have no value: xx, yy",
         "%%wingspan x in range(3)\n!ls": "! and % are the notebook's",
         "%%wingspan x in range(3)\n# nothing": "the cell has no code",
         "%%wingspan x in []\nx": "empty",

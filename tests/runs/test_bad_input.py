@@ -195,10 +195,10 @@ def test_an_input_that_vanishes_while_it_is_copied(folders: Path) -> None:
 @pytest.mark.parametrize(
     ("link", "target", "error", "words"),
     [
-        ("in/again", ".", InvalidRun, "in/again is a link to .*, a folder around it"),
-        ("in/deep/up", "..", InvalidRun, "in/deep/up is a link to .*, a folder around it"),
-        ("in/itself", "itself", InputMissing, "in/itself is a link to itself, and there is nothing"),
-        ("in/dangling", "nowhere", InputMissing, "in/dangling is a link to nowhere, and there is nothing"),
+        ("in/again", ".", InvalidRun, "in/again is a link to .*, a folder that contains it"),
+        ("in/deep/up", "..", InvalidRun, "in/deep/up is a link to .*, a folder that contains it"),
+        ("in/itself", "itself", InputMissing, "in/itself is a link to itself, which is not there"),
+        ("in/dangling", "nowhere", InputMissing, "in/dangling is a link to nowhere, which is not there"),
     ],
 )
 def test_a_link_that_leads_nowhere_is_named(

@@ -145,7 +145,7 @@ def test_needs_of_workers(transport):
     transport.append(parts.NEEDS, *lines)
     found = [parts.needs_of_worker(transport, KEY, worker) for worker in (1, 2, 3, 4, 5)]
     assert found == [{"request_memory": 1}, {"request_memory": 2}, {"request_memory": 2}, None, {}]
-    assert parts.needs_of_worker(transport, KEY, parts.BY_HAND) is None
+    assert parts.needs_of_worker(transport, KEY, parts.FIRST_EXTERNAL) is None
 
 
 def with_a_pilot(transport, memory_kib, wall):

@@ -143,12 +143,12 @@ def test_a_pipe_cannot_be_sent(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_leads_into_itself_is_refused(tmp_path: Path) -> None:
-    """A link to a folder around it would have no end: the error names the link."""
+    """A link to a folder that contains it would have no end: the error names the link."""
     departures = _departures(tmp_path)
     Path("tree").mkdir()
     Path("tree/again").symlink_to("..")
     with pytest.raises(
-        OSError, match=r"tree/again/tree is a link to a folder around it: there would be no end"
+        OSError, match=r"tree/again/tree is a link to a folder that contains it: there would be no end"
     ):
         departures.send(0, 0, ("tree",))
 

@@ -109,7 +109,7 @@ _RUN_OPTIONS = (
         type=int,
         default=85,
         show_default=True,
-        help="Says that there is a checkpoint.",
+        help="Exit code by which the command says that there is a checkpoint.",
     ),
     click.option(
         "--profile",

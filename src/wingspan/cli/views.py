@@ -51,7 +51,12 @@ def report(name: str, output: Path | None, show: bool) -> None:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the server; 0: one that is free.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of the server; 0 stands for one that is free.",
+)
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def dashboard(port: int, no_browser: bool) -> None:
     """Show all maps and runs in a browser, live.

@@ -84,7 +84,7 @@ def _read(path: Path, env: LockedEnvironment) -> tuple[LockedPackage, tuple[str,
         name, version, _, tags = parse_wheel_filename(path.name)
         trust.check_name(path.name)
     except (InvalidWheelFilename, trust.BadName) as error:
-        raise InvalidWheel(f"{path} has not the name of a wheel: {error}", hint=_NAME) from None
+        raise InvalidWheel(f"{path} is not named as wheels are: {error}", hint=_NAME) from None
     try:
         digest = file_digest(path)
         with zipfile.ZipFile(path) as archive:

@@ -63,7 +63,7 @@ class Lock:
             ) from None
         except OSError as error:
             raise LockError(
-                f"{self.path} cannot be read: {error.strerror}", hint="see to its permissions"
+                f"{self.path} cannot be read: {error.strerror}", hint="check its permissions"
             ) from None
         except UnicodeDecodeError as error:
             raise self._damaged(f"it is not text ({error.reason} at byte {error.start})") from None
@@ -202,7 +202,7 @@ class Lock:
         ours = importlib.metadata.version("py-rattler")
         return LockTooNew(
             f"{self.path} is of a lock version that py-rattler {ours} cannot read: {reason}",
-            hint="pip install --upgrade py-rattler (or write the lock with the Pixi of your colleagues)",
+            hint="pip install --upgrade py-rattler (or write the lock with an older Pixi)",
         )
 
     def _damaged(self, reason: str) -> LockDamaged:

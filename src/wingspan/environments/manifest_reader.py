@@ -39,7 +39,7 @@ def read_manifest(path: Path) -> Manifest:
         raise ManifestNotFound(f"there is no manifest {path}", hint="make one: pixi init") from None
     except OSError as error:
         raise ManifestError(
-            f"{path} cannot be read: {error.strerror}", hint="see to its permissions"
+            f"{path} cannot be read: {error.strerror}", hint="check its permissions"
         ) from None
     except ValueError as error:
         raise ManifestInvalid(f"{path} is not valid TOML: {error}", hint="mend that line") from None
@@ -80,7 +80,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             pass  # Pythons before 3.15 read TOML 1.0 only
         except RecursionError:
-            raise ValueError("its lists and tables lie too deep in each other") from None
+            raise ValueError("its lists and tables are nested too deeply") from None
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -89,7 +89,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     except TOMLKitError as error:
         raise ValueError(str(error)) from None
     except RecursionError:  # older versions of tomlkit have no limit of their own
-        raise ValueError("a key, or what lies in each other, is more than 100 levels deep") from None
+        raise ValueError("a key, a list or a table in it is more than 100 levels deep") from None
     return document
 
 

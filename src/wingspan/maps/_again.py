@@ -92,7 +92,7 @@ def add_function(folder: MapFolder, func: Callable[..., Any], function: PickledF
     """
     if folder.info.functions != 2:
         raise MapError(
-            f"the map {folder.info.tag!r} was made by a Wingspan whose workers know only the function it was made with",
+            f"the map {folder.info.tag!r} was made by an older Wingspan, whose workers cannot take another function",
             hint="make a new map of the inputs that are left: wingspan.map(f, [m.input(i) for i in m.errors])",
         )
     here = compatibility.this_interpreter()

@@ -33,7 +33,7 @@ def cancel_components(folder: MapFolder, keeper: Keeper, components: Sequence[in
     """
     if not folder.info.cancels:
         raise MapError(
-            f"the map {folder.info.tag!r} was made by a Wingspan whose workers cannot be told of single components",
+            f"the map {folder.info.tag!r} was made by an older Wingspan, whose workers cannot cancel single components",
             hint="m.cancel() ends all its workers; m.rerun([…]) does what is wanted",
         )
     while True:

@@ -84,9 +84,9 @@ class ComponentProgress:
             ValueError: Our workers do not write such a thing.
         """
         if type(told) is not dict or type(told.get("message")) is not str:
-            raise ValueError("how far it is has no message")
+            raise ValueError("its progress has no message")
         if type(told.get("fraction")) is not float or not 0 <= told["fraction"] <= 1:
-            raise ValueError("how far it is is no number from 0 to 1")
+            raise ValueError("its progress is not a number from 0 to 1")
         return cls(told["fraction"], told["message"], time)
 
 
@@ -150,7 +150,7 @@ class WorkerStart:
             if type(facts) is not dict or any(
                 type(value) not in (str, int, float, type(None)) for value in facts.values()
             ):
-                raise ValueError("what it says of its machine is no table of texts and numbers")
+                raise ValueError("its description of the machine is not a table of texts and numbers")
             self.facts = facts
         elif kind == formats.HEARTBEAT:
             self.component = component if component < n else None
@@ -171,7 +171,7 @@ class WorkerStart:
             if payload:
                 counts = json.loads(payload)
                 if type(counts) is not dict or any(type(count) is not int for count in counts.values()):
-                    raise ValueError("what it has counted is no table of numbers")
+                    raise ValueError("its counts are not a table of numbers")
                 self.counts = counts
 
 

@@ -308,7 +308,7 @@ def _files_of(
     if pool.elsewhere:
         if remaps:
             raise SettingsError(
-                "output_remaps names folders of this machine, and another one does the map",
+                "output_remaps names folders of this machine, and the map is executed on another one",
                 hint="m.fetch(folder) brings the output files here",
             )
         moved = {source: f"{MOVED}/{number}" for number, source in enumerate(function.files.files)}

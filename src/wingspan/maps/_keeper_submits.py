@@ -323,7 +323,7 @@ class Submits:
             return
         if not info.needs:
             raise MapError(
-                f"the map {info.tag!r} was made by a Wingspan whose workers all ask for the same",
+                f"the map {info.tag!r} was made by an older Wingspan, whose workers all ask for the same",
                 hint="make a new map of the inputs that are left: wingspan.map(f, [m.input(i) for i in m.errors])",
             )
         with lock(self.folder.path / "lock", patience=20.0):

@@ -229,7 +229,7 @@ class Records(Components):
             or type(told.get("use")) is not float
             or type(told.get("memory")) is not int
         ):
-            raise ValueError("what it says of its GPUs are no numbers")
+            raise ValueError("its description of the GPUs has entries that are not numbers")
         if component < self.n:
             self._gpus[component] = number, told["use"], told["memory"]
 

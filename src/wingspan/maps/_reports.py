@@ -146,9 +146,9 @@ class Reports(Outputs):
         results = self._keeper.results
         if not self._keeper.finished:
             stopped = self._keeper.stopped_pools()
-            obstacle = self._what_keeps_it(external, pools_run=not stopped)
-            if obstacle is not None:
-                yield obstacle
+            reason = self._what_keeps_it(external, pools_run=not stopped)
+            if reason is not None:
+                yield reason
             yield from stopped.values()
         troubles = [start.trouble for start in results.starts.values() if start.trouble]
         if troubles:

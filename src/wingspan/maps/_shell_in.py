@@ -55,7 +55,9 @@ def shell_at_component(m: Any, component: int, command: Sequence[str] = ()) -> C
 
         reason = site_profile(m.options.profile).no_ssh(resources_of(m.options))
         if reason is not None:
-            raise MapError(f"nobody gets a shell at a component of the map {m.tag!r}: {reason}", hint=where)
+            raise MapError(
+                f"no shell can be opened beside a component of the map {m.tag!r}: {reason}", hint=where
+            )
     if pool.elsewhere:
         return shell_there(pool.kind, ["ssh", m.tag, str(number), *(["--", *command] if command else [])])
     process = start.number - entry.first

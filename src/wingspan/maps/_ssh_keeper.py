@@ -53,7 +53,7 @@ class SshKeeper(Keeper):
             before = len(self.state.entries)
             wanted, self._is_wanted = self._is_wanted, False
             try:
-                self._mirror.look(tend=wanted)
+                self._mirror.look(reconcile=wanted)
                 self._told_silent = False
             except PoolUnavailable as error:
                 self._tell_silent(error)

@@ -92,7 +92,7 @@ def stored_values(options: Options, info: MapInfo, pools: Sequence[Pool]) -> Sto
         )
     if any(pool.elsewhere for pool in pools):
         raise SettingsError(
-            "store=… names a store of this machine, and another one does the map",
+            "store=… names a store of this machine, and the map is executed on another one",
             hint="leave it out, or make the map on that machine",
         )
     settings = load_settings()

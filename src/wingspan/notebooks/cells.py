@@ -115,7 +115,7 @@ def _free_name(source: str, namespace: Mapping[str, Any]) -> str:
         return free[0]
     if free:
         raise InvalidCell(
-            f"the cell has {len(free)} names that nothing gives a value: {', '.join(free)}",
+            f"the cell has {len(free)} names that have no value: {', '.join(free)}",
             hint=f"say which one is the input: %%wingspan {free[0]} in …",
         )
     raise InvalidCell(

@@ -173,7 +173,7 @@ def push_image(image: Image, reference: str) -> str:
     tag = reference.rpartition(":")[2]
     if ":" not in reference or "/" in tag or tag == "latest":
         raise SettingsError(
-            f"{reference!r} has no tag that stays what it is",
+            f"{reference!r} has no tag that will always name this image",
             hint=f"{reference.removesuffix(':latest')}:{image.digest[7:15]}",
         )
     try:

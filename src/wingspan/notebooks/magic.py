@@ -156,7 +156,7 @@ class WingspanMagics(Magics):  # type: ignore[misc]
             named["environment"] = given["environment"]
         if "options" in given:
             if named:
-                raise SettingsError("--options says everything: give no other option of the kind beside it")
+                raise SettingsError("--options gives all options: leave the others out")
             shell: Any = self.shell
             found = shell.ev(given["options"])
             if not isinstance(found, Options):

@@ -50,7 +50,7 @@ class SshPool(PlainPool):
 
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """Its jobs are submitted over there."""
-        raise PoolError(f"jobs of {self.kind} are submitted over there", hint=None)
+        raise PoolError(f"jobs of {self.kind} are submitted on the access point", hint=None)
 
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """Connect, and have the access point make its pool ready.
@@ -86,7 +86,8 @@ class SshPool(PlainPool):
     def describe(self, job: JobDescription) -> str:
         """It is described over there."""
         raise SettingsError(
-            f"jobs of {self.kind} are described over there", hint=f"ssh {self.address.host} wingspan render …"
+            f"jobs of {self.kind} are described on the access point",
+            hint=f"ssh {self.address.host} wingspan render …",
         )
 
     # What is done to a map or run that is there.
@@ -126,7 +127,7 @@ class SshWatcher:
             PoolUnavailable: It has not answered for minutes.
         """
         try:
-            self._mirror.look(tend=True)
+            self._mirror.look(reconcile=True)
         except PoolUnavailable as error:
             if self._mirror.silent_seconds > PATIENCE:
                 raise

@@ -95,11 +95,11 @@ class Mirror:
         _silences.pop(self._address, None)
         return answer
 
-    def look(self, *, tend: bool = False) -> None:
+    def look(self, *, reconcile: bool = False) -> None:
         """Bring what is new.
 
         Args:
-            tend: Have the access point also do what is due, as somebody waits for the map or run.
+            reconcile: Have the access point also do what is due, as somebody waits for the map or run.
 
         Raises:
             PoolUnavailable: The access point does not answer. For some seconds it is not asked again.
@@ -111,12 +111,12 @@ class Mirror:
         try:
             while True:
                 try:
-                    self.told = self._look_once(tend=tend)
+                    self.told = self._look_once(reconcile=reconcile)
                 except PoolUnavailable:
                     if self._connection is None or self._silent_since is not None:
                         raise
                     self._connection = None  # the network was away for a moment, or the laptop slept
-                    self.told = self._look_once(tend=tend)
+                    self.told = self._look_once(reconcile=reconcile)
                 if not self.told.get("more"):
                     break
         except PoolUnavailable as error:
@@ -162,7 +162,7 @@ class Mirror:
         """For how long the access point has not answered."""
         return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
 
-    def _look_once(self, *, tend: bool) -> dict[str, Any]:
+    def _look_once(self, *, reconcile: bool) -> dict[str, Any]:
         connection = connection_to(self._address)
         here = None
         if connection is not self._connection:  # the other end knows nothing of this copy yet
@@ -176,7 +176,7 @@ class Mirror:
             here=here,
             entries=len(log.entries()),
             events=len(self._events),
-            tend=tend,
+            reconcile=reconcile,
         )
         try:
             self._take_files(told, data)
@@ -186,7 +186,9 @@ class Mirror:
             self._keep(told["events"])
         except (KeyError, TypeError, ValueError, trust.BadName) as error:
             connection.close()
-            raise PoolError(f"{self._address.name} tells something that makes no sense: {error}") from error
+            raise PoolError(
+                f"{self._address.name} has sent an answer that makes no sense: {error}"
+            ) from error
         except BaseException:
             connection.close()  # what was not written would not be told again
             raise
@@ -280,7 +282,7 @@ class Mirror:
             piece = memoryview(data)[position : position + length]
             position += length
             if trust.check_path(name).split("/")[0] not in _BROUGHT:
-                raise ValueError(f"{name} is no file that a look brings")
+                raise ValueError(f"{name} is not a file that a copy has")
             self._make_folders(name)
             if is_whole:
                 trust.write_whole(str(self._folder / name), bytes(piece))

@@ -129,14 +129,14 @@ def _matching(pattern: str, made: tuple[str, ...], base: Path) -> list[Path]:
     if not matches and not any(_covers(pattern, one) or _covers(one, pattern) for one in made):
         raise InputMissing(
             f"no file in {base} matches the input {pattern!r} of the task",
-            hint="correct the task's inputs, or make the file first; what a task writes on which it depends, "
-            "belongs in the outputs of that one",
+            hint="correct the task's inputs, or make the file first; if a task that it depends on writes the file, "
+            "name it among that task's outputs",
         )
     return matches
 
 
 def _covers(pattern: str, path: str) -> bool:
-    """Whether `path`, which may be a pattern itself, or a folder around it, matches `pattern`.
+    """Whether `path`, which may be a pattern itself, or a folder that contains it, matches `pattern`.
 
     >>> _covers("made/*.txt", "made/five.txt"), _covers("made", "made/five.txt"), _covers("*.csv", "five.txt")
     (True, True, False)
@@ -233,7 +233,7 @@ def keep_inputs(
     Raises:
         QuotaExceeded: There is no room for the copies.
         InputMissing: One vanished meanwhile, or is a link to nothing.
-        InvalidRun: A link in a folder leads to a folder around it.
+        InvalidRun: A link in a folder leads to a folder that contains it.
     """
     from wingspan.pools.profiles import look_for_room
 
@@ -304,7 +304,7 @@ def expected_files(folder: Path, spec: RunSpec, number: int) -> dict[str, Path]:
 
 
 def _names(pattern: Sequence[str], parts: Sequence[str]) -> bool:
-    """Whether a shell would match `pattern` with a path, or with a folder around it.
+    """Whether a shell would match `pattern` with a path, or with a folder that contains it.
 
     A name that begins with a dot matches only a pattern that begins with one.
 

@@ -145,7 +145,7 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
         reason = site_profile(run.spec.profile).no_ssh(run.spec.resources)
         if reason is not None:
             raise RunError(
-                f"nobody gets a shell in job {number} of the run {run.name!r}: {reason}",
+                f"no shell can be opened in job {number} of the run {run.name!r}: {reason}",
                 hint=f"wingspan logs -f {run.name} shows what it prints; condor_tail {cluster}.{process} FILE shows a file of its folder",
             )
     if pool.elsewhere:

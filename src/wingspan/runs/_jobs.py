@@ -107,7 +107,7 @@ def take_inputs(folder: RunFolder, *, shared: bool) -> int:
                 copies = next((line for line in _COPIES if line in text), None)
                 if copies is None:
                     raise RunError(
-                        f"the script of {folder.spec.name} is of a Wingspan whose jobs know only the inputs they were made with",
+                        f"the script of {folder.spec.name} is of an older Wingspan, whose jobs cannot take new inputs",
                         hint="make a new run",
                     )
                 text = text.replace(copies, f"{copies}-{version}")

@@ -73,7 +73,7 @@ def relative_path(path: str, what: str) -> str:
         )
     if any(character in path for character in "\n\t,") or path.startswith("-"):
         raise InvalidRun(
-            f"{what} {path!r} has a character that submit files trip over", hint="rename the file"
+            f"{what} {path!r} has a character that submit files cannot contain", hint="rename the file"
         )
     return "/".join(parts)
 

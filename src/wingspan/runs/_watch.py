@@ -236,7 +236,7 @@ class RunJobs:
         with lock(self.path / "lock", shared=shared, patience=_PATIENCE) as held:
             if not held and not force:
                 raise RunError(
-                    f"another process is doing something to {self.name} for {_PATIENCE:g} s, or was stopped while it did",
+                    f"another process has been working on {self.name} for {_PATIENCE:g} s, or was stopped in the middle",
                     hint=f"see what holds {self.path / 'lock'} (lslocks), and try again",
                 )
             yield

@@ -37,7 +37,7 @@ class One(Protocol):
 
     files: Files
 
-    def look(self, *, tend: bool) -> Mapping[str, Any]:
+    def look(self, *, reconcile: bool) -> Mapping[str, Any]:
         """Take in what is new, and tell `files` of it."""
         ...
 

@@ -44,7 +44,7 @@ class Arriving:
         if self._new is not None and self._new.name == f".new-{place.name}":
             place = self._new
         elif not what["name"].startswith("functions/"):
-            raise ValueError(f"{what['name']} is no file that a map is given later")
+            raise ValueError(f"{what['name']} is not a file that a map can be given later")
         path = place / trust.check_path(what["name"])
         for folder in [*path.relative_to(place).parents][-2::-1]:
             if not (place / folder).is_dir():

@@ -40,14 +40,14 @@ class OneMap:
         """Its submissions."""
         return self._keeper.state.entries
 
-    def look(self, *, tend: bool) -> Mapping[str, Any]:
+    def look(self, *, reconcile: bool) -> Mapping[str, Any]:
         """Take in what is new, and do what is due if somebody waits."""
         keeper, folder = self._keeper, self._map._folder
         if not folder.exists:
             raise folder.removed()
         keeper.refresh()
         trouble = None
-        if tend:
+        if reconcile:
             try:
                 keeper.reconcile()
             except WingspanError as error:
@@ -94,7 +94,7 @@ class OneMap:
         """What a request wants."""
         do = _DO.get(what["do"])
         if do is None:
-            raise ValueError(f"nobody knows what {what['do']!r} is")
+            raise ValueError(f"{what['do']!r} is not something that can be done")
         return Answer(do(self, what, data) or {})
 
     def _act(self, what: Mapping[str, Any], _: bytes) -> None:

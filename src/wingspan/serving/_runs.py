@@ -48,12 +48,12 @@ class OneRun:
         """Its submissions."""
         return self.run._folder.submissions.entries()
 
-    def look(self, *, tend: bool) -> Mapping[str, Any]:
+    def look(self, *, reconcile: bool) -> Mapping[str, Any]:
         """Take in what is new, and help its jobs on if somebody waits."""
         run = self.run
         status = run.status()
         self._message = status.message
-        if tend and not status.is_done:
+        if reconcile and not status.is_done:
             with contextlib.suppress(PoolError):  # the message of the status says what is wrong
                 run.attend(status)
         with os.scandir(self.folder / "logs") as logs:
@@ -79,7 +79,7 @@ class OneRun:
         """What a request wants."""
         do = _DO.get(what["do"])
         if do is None:
-            raise ValueError(f"nobody knows what {what['do']!r} is")
+            raise ValueError(f"{what['do']!r} is not something that can be done")
         return Answer(do(self, what) or {})
 
     def _act(self, what: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ class Served:
         one, folder = self._one(what), folder_of(what)
         if what["here"] is not None:
             one.files.begin(what["here"])
-        told = one.look(tend=bool(what["tend"]))
+        told = one.look(reconcile=bool(what["reconcile"]))
         events = self._events.setdefault(folder, [])
         known = self._jobs.setdefault(folder, {})
         for event in one.jobs():

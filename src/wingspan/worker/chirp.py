@@ -56,7 +56,7 @@ class _Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
             end = ahead.find(b"\n") + 1
             line += self.socket.recv(end or len(ahead))
             if len(line) > self.CHIRP_LINE_MAX:
-                raise ConnectionError("the access point answers with no end by chirp")
+                raise ConnectionError("the access point's answer by chirp has no end")
         text = line.decode().rstrip()
         try:
             number = int(text)

@@ -159,7 +159,7 @@ def _files_below(source: "str", place: "str", around: "Tuple[str, ...]") -> "Ite
         raise OSError("%s is neither a file nor a folder, and cannot be sent" % source)
     real = os.path.realpath(source)
     if real in around:
-        raise OSError("%s is a link to a folder around it: there would be no end to sending" % source)
+        raise OSError("%s is a link to a folder that contains it: there would be no end to sending" % source)
     for name in sorted(os.listdir(source)):
         inner = name if place == os.curdir else os.path.join(place, name)
         for found in _files_below(os.path.join(source, name), inner, around + (real,)):

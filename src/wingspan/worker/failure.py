@@ -229,13 +229,13 @@ def loads(data: "bytes") -> "Dict[str, Any]":
             raise ValueError("its variables are not described as workers do")
     for link in fields["chain"]:
         if type(link) is not dict:
-            raise ValueError("an exception in it is no table")
+            raise ValueError("an exception in it is not a table")
         _check(link, _LINK)
         for frame in link["frames"]:
             if type(frame) is not tuple or list(map(type, frame[:3])) != [str, int, str] or len(frame) != 4:
-                raise ValueError("a frame of the traceback is none")
+                raise ValueError("a frame of the traceback is not described as workers do")
             if frame[3] is not None and type(frame[3]) is not str:
-                raise ValueError("a frame of the traceback is none")
+                raise ValueError("a frame of the traceback is not described as workers do")
         if any(type(note) is not str for note in link["notes"]) or link["link"] not in (
             None,
             "cause",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: The file that says which workers have which needs.
 NEEDS = "needs"
 #: Workers with such numbers, and higher ones, were submitted by hand.
-BY_HAND = 1000000
+FIRST_EXTERNAL = 1000000
 #: Of these a machine that has more will do.
 _AMOUNTS = ("request_cpus", "request_memory", "request_disk", "request_gpus")
 
@@ -163,7 +163,7 @@ def needs_of_worker(transport: "Transport", key: "bytes", worker: "int") -> "Opt
         if 0 <= worker - line["first"] < line["count"]:
             needs: "Optional[Dict[str, Any]]" = line["needs"]
             return needs
-    return None if worker >= BY_HAND else {}
+    return None if worker >= FIRST_EXTERNAL else {}
 
 
 def _code(key: "bytes", text: "str") -> "str":

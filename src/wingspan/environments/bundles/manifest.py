@@ -129,7 +129,7 @@ class Manifest:
             if isinstance(error, BundleDamaged):
                 raise
             raise BundleDamaged(
-                f"{where}: what it says of itself cannot be read ({error})",
+                f"{where}: its description of itself cannot be read ({error})",
                 hint="build it again: wingspan env bundle",
             ) from None
 
@@ -148,7 +148,7 @@ class Manifest:
             if not isinstance(text, str) or not text.isprintable():
                 raise TypeError(f"{text!r:.100} is no text")
         if self.prefix is None and self.kind in ("squashfs", "sif", "oci"):
-            raise ValueError("it says of no place where the environment is")
+            raise ValueError("it does not say where the environment lies")
         if self.prefix is not None:
             if not _PREFIX.fullmatch(self.prefix):
                 raise ValueError(f"{self.prefix!r:.100} is no place for an environment")

@@ -77,7 +77,7 @@ def _manifest(path: Path, kind: Kind) -> Manifest | None:
         text = line if end else None
     if text is None:
         raise BundleDamaged(
-            f"{path} is cut, or Wingspan did not make it: what bundles say of themselves is missing",
+            f"{path} is cut, or Wingspan did not make it: it has no description of itself",
             hint="fetch or build it again",
         )
     return Manifest.from_json(text, path)
@@ -263,7 +263,7 @@ def listed_packages(text: bytes) -> dict[str, dict[str, Any]]:
     except (AttributeError, TypeError, RecursionError):
         raise ValueError("it lists no packages") from None
     if not all(isinstance(record, dict) for record in found.values()):
-        raise ValueError("what it lists are no packages")
+        raise ValueError("its list has entries that are not packages")
     return found
 
 

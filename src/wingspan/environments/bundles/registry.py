@@ -69,7 +69,7 @@ def push_archive(path: Path, reference: str) -> str:
         )
     if tag == "latest":
         raise SettingsError(
-            f"the tag of {reference!r} is another image tomorrow",
+            f"the tag of {reference!r} may name another image tomorrow",
             hint=f"{place}:{tag_of_content}, or leave it out",
         )
     target = f"{place}:{tag}"

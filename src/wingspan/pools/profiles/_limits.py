@@ -83,7 +83,7 @@ class AccountingRules:
             return
         page = f"; {self.page} says which is yours" if self.page else ""
         raise AccountingMissing(
-            f"the site wants {self.command} with every job, and fails a job without it at once: nobody says it",
+            f"the site wants {self.command} with every job, and ends a job without it at once; it is not set",
             hint=f'for good: [profile.{site}.every.submit] with {self.command} = "{self.example}" in config.toml; '
             f'for a map: Options(submit={{"{self.command}": "{self.example}"}}){page}',
         )

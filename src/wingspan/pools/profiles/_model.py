@@ -293,7 +293,7 @@ class Profile:
         What the profile itself adds to all jobs counts.
 
         Raises:
-            AccountingMissing: The site wants it, and nobody says it.
+            AccountingMissing: The site wants it, and it is not set.
         """
         if self.accounting is not None:
             own = (*self.every.submit, *self.sbatch, *self.every.attributes)
