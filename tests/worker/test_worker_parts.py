@@ -28,7 +28,7 @@ from _waiting import PATIENCE
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.worker import compatibility, failure
 from wingspan.worker.inputs import Inputs
-from wingspan.worker.pickling import Dumper, culprit
+from wingspan.worker.pickling import Dumper, culprit, is_plain
 from wingspan.worker.transports import FileTransport, Gone
 
 MODULES = sorted(Path(wingspan.worker.__path__[0]).glob("*.py"))
@@ -163,6 +163,24 @@ def test_one_dumper_pickles_many_objects(values):
     """Objects pickled one after the other by one Dumper are independent of each other."""
     dumper = Dumper()
     assert [pickle.loads(pickled) for pickled in [dumper.dumps(value) for value in values]] == values
+
+
+@given(plain)
+def test_what_is_plain_has_the_same_pickle_without_our_pickler(value):
+    """As long as a Dumper has met only small plain values, it does not need the pickler that knows code, and
+    writes what that one writes.
+    """
+    ours, all_along = Dumper(), Dumper()
+    assert all_along.codes == []  # this makes the pickler
+    assert ours.dumps(value) == all_along.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "value", [[Path()], {"a": ({1: len},)}, [True] * 1000, ["x" * 5000], {1: b"x" * 5000}]
+)
+def test_what_is_large_or_of_another_type_is_not_plain(value):
+    """A value of another type, wherever it lies, and a value that is not small, are the full pickler's."""
+    assert not is_plain(value)
 
 
 def test_a_dumper_survives_what_it_cannot_pickle():
@@ -355,3 +373,28 @@ def test_appending_to_a_removed_map_is_noticed(folder, tmp_path):
         folder.append("results", b"2")
     with pytest.raises(Gone):
         folder.names("rounds")
+
+
+def test_a_worker_imports_its_modules_from_one_file():
+    """A worker finds its modules in the archive's one compiled file, and the source of each for tracebacks;
+    a Python that cannot read that file imports what the archive has beside it.
+    """
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "if sys.argv[2] == 'other': import importlib.util; importlib.util.MAGIC_NUMBER = b'none'\n"
+        "from wingspan_worker import together; together.install()\n"
+        "from wingspan_worker import formats\n"
+        "import linecache\n"
+        "line = linecache.getline(formats.sign.__code__.co_filename, 1, vars(formats))\n"
+        "print(type(formats.__loader__).__module__, 'Records' in line, 'cloudpickle' in sys.modules)\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-I", "-c", program, worker_zipapp(), which],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for which in ("this", "other")
+    ]
+    assert said == ["wingspan_worker.together True False\n", "zipimport True False\n"]

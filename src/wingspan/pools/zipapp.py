@@ -1,8 +1,9 @@
 """The worker as one file, ``worker.pyz``: `wingspan.worker`, cloudpickle and HTCondor's htchirp.
 
-Kept in the cache under a name made of what is inside, so that it is built once a version. Compiled files lie
-beside the sources (unchecked-hash pyc, PEP 552): a worker of another Python version falls back to the
-sources.
+Kept in the cache under a name made of what is inside, so that it is built once a version. Beside the sources
+lies what they are compiled to: of the worker's modules all in one file (see `wingspan.worker.together`), of
+the others in files of their own (unchecked-hash pyc, PEP 552). A worker of another Python version falls back
+to the sources.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import tempfile
 from pathlib import Path
 
 from wingspan.settings import load_settings, private_folder
-from wingspan.worker import trust
+from wingspan.worker import together, trust
 
 __all__ = ["copied", "worker_digest", "worker_zipapp"]
 
 _PACKAGE = "wingspan_worker"
 #: Modules of the worker that the archive has at its top.
 _AT_THE_TOP = ("__main__.py", "wingspan_main.py")
+#: Those that are imported before `together` can find the others.
+_FIRST = ("__init__.py", "together.py")
+#: Bytes of a pyc before its code (PEP 552).
+_PYC_HEAD = 16
 
 
 def _members() -> list[tuple[str, Path]]:
@@ -99,7 +104,8 @@ def _note(identity: tuple[int, int, int], digest: bytes) -> None:
 def _find_or_build(cache: Path) -> Path:
     members = _members()
     digest = hashlib.sha256(sys.implementation.cache_tag.encode())
-    for name, source in members:
+    # This module decides what becomes of them.
+    for name, source in [*members, ("", Path(__file__))]:
         facts = source.stat()
         digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode())
     path = private_folder(cache, "worker") / f"worker-{digest.hexdigest()[:16]}.pyz"
@@ -128,10 +134,15 @@ def _build(path: Path, members: list[tuple[str, Path]]) -> None:
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
     ):
         compiled = Path(folder, "compiled")
+        of_worker: dict[str, bytes] = {}
         for name, source in members:
             text = source.read_bytes()
             archive.writestr(zipfile.ZipInfo(name), text)
             py_compile.compile(
                 str(source), cfile=str(compiled), dfile=name, doraise=True, invalidation_mode=mode
             )
-            archive.writestr(zipfile.ZipInfo(name + "c"), compiled.read_bytes())
+            if name.startswith(f"{_PACKAGE}/") and source.name not in _FIRST:
+                of_worker[f"{_PACKAGE}.{source.stem}"] = compiled.read_bytes()[_PYC_HEAD:]
+            else:
+                archive.writestr(zipfile.ZipInfo(name + "c"), compiled.read_bytes())
+        archive.writestr(zipfile.ZipInfo(together.FILE), together.pack(of_worker))

@@ -7,6 +7,19 @@ if sys.version_info < (3, 6):
     sys.exit(78)
 
 if __name__ == "__main__":
+    import gc
+
+    gc.disable()  # until the user's code comes: of what is imported until then nothing is garbage
+    from wingspan_worker import together
+
+    together.install()
     from wingspan_worker.entry import main
 
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    import atexit
+    import os
+
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # to take down all modules takes as long as a short component

@@ -5,7 +5,6 @@ import fcntl
 import itertools
 import os
 import signal
-import traceback
 
 from . import executor, formats, pipes
 from .channel import Channel
@@ -139,6 +138,8 @@ class Executor(object):
                 executor.run(command_read, results_write, board, self.slots, self.out, self.err, speaker)
             except BaseException:
                 # ours, not the user's: it is told with the last lines of standard error
+                import traceback
+
                 traceback.print_exc()
             finally:
                 os._exit(70)

@@ -24,9 +24,27 @@ def this_python() -> "Dict[str, str]":
 
 def this_interpreter() -> "Dict[str, str]":
     """The facts that a pickle made here names, and that a reader compares."""
+    return dict(this_python(), cloudpickle=_version_of_cloudpickle())
+
+
+def _version_of_cloudpickle() -> "str":
+    """Where it was not imported yet, from its source: importing it takes longer than all that a worker needs
+    for a short component.
+    """
+    if "cloudpickle" not in sys.modules:
+        import importlib.util
+        import re
+
+        spec = importlib.util.find_spec("cloudpickle")
+        loader: "Any" = None if spec is None else spec.loader
+        text = loader.get_source("cloudpickle") if hasattr(loader, "get_source") else None
+        found = re.search(r"""^__version__ = ["']([\w.+-]+)["']""", text or "", re.M)
+        if found is not None:
+            return found.group(1)
     import cloudpickle
 
-    return dict(this_python(), cloudpickle=cloudpickle.__version__)
+    version: "str" = cloudpickle.__version__
+    return version
 
 
 def header(facts: "Mapping[str, Any]") -> "bytes":

@@ -46,9 +46,15 @@ def main(argv: "List[str]") -> "int":
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Once for both processes, each of which needs it.
+    import ctypes  # noqa: F401
+    import gc
+
     from .child import Executor
     from .scratch import scratch_folder
 
+    if hasattr(gc, "freeze"):  # Python 3.7
+        gc.freeze()  # what is imported stays: the collections of neither process look at it
     return work(
         transport,
         folder,

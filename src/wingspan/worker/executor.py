@@ -4,6 +4,7 @@ It reads chunks of inputs from one pipe and writes one whole record a component 
 """
 
 import functools
+import gc
 import os
 import pickle
 import sys
@@ -117,6 +118,7 @@ def run(
     incompatibility = compatibility.incompatibility(facts, here)
     if incompatibility is not None:
         _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
+    gc.enable()  # see `__main__`
     beginning = Beginning()
     arrivals = _arrivals(files, scratch)
     values = _values(files)

@@ -14,7 +14,6 @@ import os
 import pickle
 import sys
 import types
-import zlib
 
 from . import absent
 from .scratch import own_prefix
@@ -29,10 +28,16 @@ MAIN = "wingspan_main"
 
 def pack(own: "Optional[Dict[str, Any]]") -> "Optional[bytes]":
     """The value that precedes the pickle of a function in its file: packed own modules, or None."""
-    return None if own is None else zlib.compress(pickle.dumps(own, 4), 1)
+    if own is None:
+        return None
+    import zlib
+
+    return zlib.compress(pickle.dumps(own, 4), 1)
 
 
 def unpack(data: "bytes") -> "Dict[str, Any]":
+    import zlib
+
     own: "Dict[str, Any]" = pickle.loads(zlib.decompress(data))
     return own
 

@@ -8,12 +8,35 @@ import pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterator, List, Tuple
+    from typing import Any, Callable, Iterator, List, Optional, Tuple
+
+    from .values import Pickler
 
 #: Immutable types that plain pickle writes in a fraction of a microsecond and that any Python reads back.
 SIMPLE = frozenset([int, float, str, bytes, bool, type(None), complex])
 
 PROTOCOL = 5 if pickle.HIGHEST_PROTOCOL >= 5 else pickle.HIGHEST_PROTOCOL
+
+
+#: A value of so many parts, none of them longer than so many characters or bytes, is looked at by `is_plain`.
+_FEW, _SHORT = 200, 4096
+
+
+def is_plain(value: "Any") -> "bool":
+    """A small value that consists of `SIMPLE` ones in built-in containers: plain pickle writes it, too."""
+    parts = [value]
+    for part in parts:  # those of a container are appended
+        kind = type(part)
+        if kind in (str, bytes):
+            if len(part) > _SHORT:
+                return False
+        elif kind not in SIMPLE:
+            if kind not in (list, tuple, dict, set, frozenset) or len(parts) + len(part) > _FEW:
+                return False
+            parts += part
+            if kind is dict:
+                parts += part.values()
+    return True
 
 
 class Dumper(object):
@@ -25,14 +48,24 @@ class Dumper(object):
 
     def __init__(self, **how: "Any") -> "None":
         self._how = how
-        self._start()
-
-    def _start(self) -> "None":
-        from .values import Pickler
-
         self._buffer = io.BytesIO()
         self._write: "Callable[[Any], Any]" = self._buffer.write
-        self._pickler = Pickler(self, PROTOCOL, **self._how)
+        self._made: "Optional[Pickler]" = None
+
+    def _start(self) -> "Pickler":
+        from .values import Pickler  # here, as cloudpickle takes longer to import than a short component
+
+        self._buffer = io.BytesIO()
+        self._write = self._buffer.write
+        self._made = Pickler(self, PROTOCOL, **self._how)
+        return self._made
+
+    @property
+    def _pickler(self) -> "Pickler":
+        return self._start() if self._made is None else self._made
+
+    def _needs_no_pickler(self, value: "Any") -> "bool":
+        return self._made is None and not self._how and is_plain(value)
 
     @property
     def codes(self) -> "List[Any]":
@@ -45,9 +78,13 @@ class Dumper(object):
 
     def dump(self, value: "Any", write: "Callable[[Any], Any]") -> "None":
         """Pickle `value` to `write` piece by piece. Large bytes and arrays are passed on without a copy."""
+        if self._needs_no_pickler(value):
+            write(pickle.dumps(value, PROTOCOL))
+            return
+        pickler = self._pickler
         self._write = write
         try:
-            self._pickler.dump(value)
+            pickler.dump(value)
         except BaseException:
             self._start()  # it may be in the middle of an object
             raise
@@ -72,9 +109,10 @@ class Dumper(object):
 
     def dumps(self, value: "Any") -> "bytes":
         """The pickle of `value`. Raises the error that keeps it from being pickled."""
-        if type(value) in SIMPLE:
+        if type(value) in SIMPLE or self._needs_no_pickler(value):
             return pickle.dumps(value, PROTOCOL)
-        buffer, pickler = self._buffer, self._pickler
+        pickler = self._pickler
+        buffer = self._buffer
         try:
             pickler.dump(value)
             return buffer.getvalue()

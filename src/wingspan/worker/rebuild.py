@@ -12,6 +12,7 @@ name may go from here, though `building` and `rebuild_classes` hold what stands 
 """
 
 import marshal
+import os
 import sys
 import types
 import weakref
@@ -231,11 +232,10 @@ def set_kept(made: "Any", state: "Any") -> "Any":
 
 def code_by_value(data: "bytes", file: "Optional[str]" = None, text: "str" = "") -> "types.CodeType":
     """Make a code object, and register the text of its file for tracebacks if the file is missing."""
-    if file is not None:
-        import linecache
-        import os
+    if file is not None and not os.path.exists(file):
+        import linecache  # here, as it takes long to import, and most files exist
 
-        if file not in linecache.cache and not os.path.exists(file):
+        if file not in linecache.cache:
             linecache.cache[file] = (len(text), None, text.splitlines(True), file)
     return marshal.loads(data)  # type: ignore[no-any-return]  # noqa: S302 - as trusted as the pickle it is in
 

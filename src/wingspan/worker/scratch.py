@@ -29,8 +29,6 @@ def own_prefix(pid: "int") -> "str":
 
 def remove_left_behind(scratch: "str", pid: "int") -> "None":
     """Remove the files that process `pid`, which has ended, wrote for itself and its children."""
-    import shutil
-
     try:
         names = os.listdir(scratch)
     except OSError:
@@ -39,6 +37,8 @@ def remove_left_behind(scratch: "str", pid: "int") -> "None":
         if name.startswith(own_prefix(pid)):
             path = os.path.join(scratch, name)
             if os.path.isdir(path):
+                import shutil  # here, as it takes long to import and is seldom needed
+
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 os.unlink(path)

@@ -6,6 +6,7 @@ worker: it becomes one component's error record, and a new executor goes on with
 
 import bisect
 import collections
+import gc
 import itertools
 import json
 import os
@@ -141,6 +142,7 @@ class Supervisor(SignsOfLife):
         # loaded.
         self._load_function(self.source.newest_function)
         self.new_files = NewFiles(self.setting)
+        gc.enable()  # see `__main__`
         offspring.adopt()
         try:
             self._start_executor()

@@ -108,6 +108,21 @@ def _write_parts(descriptor: "int", parts: "Sequence[Union[bytes, memoryview]]")
         write_all(descriptor, part)
 
 
+def _remove_flat(folder: "str") -> "bool":
+    """Remove a folder that holds no others; False if something is left. No link is followed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            for name in os.listdir(descriptor):
+                os.unlink(name, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        os.rmdir(folder)
+    except OSError:
+        return False
+    return True
+
+
 class FileTransport(object):
     """The map's folder on a file system that this machine sees."""
 
@@ -247,9 +262,10 @@ class FileTransport(object):
         return True
 
     def remove_tree(self, path: "str") -> "None":
-        import shutil
+        if not _remove_flat(self._path(path)):
+            import shutil  # here, as it takes long to import, and most of these folders hold only files
 
-        shutil.rmtree(self._path(path), ignore_errors=True)
+            shutil.rmtree(self._path(path), ignore_errors=True)
 
     def _whole(self, path: "str") -> "str":
         return path if path.startswith("/") else self._path(path)

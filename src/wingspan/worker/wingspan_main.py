@@ -4,7 +4,11 @@
 In the archive it lies at the top.
 """
 
-from wingspan_worker import (
+from wingspan_worker import together
+
+together.install()
+
+from wingspan_worker import (  # noqa: E402
     inside,  # noqa: F401 - what components may use of Wingspan
     own,
 )

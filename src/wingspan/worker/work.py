@@ -1,9 +1,9 @@
 """Choose a worker's next block: first its own unfinished blocks, then its own stretch, then all others."""
 
+import hashlib
 import operator
 import os
 import time
-import zlib
 
 from . import formats, parts, pilot, rounds
 from .blocks import Block, Round, free_runs, with_functions
@@ -76,7 +76,7 @@ class WorkSource(object):
         self._undecided = False
         #: Some components were cancelled.
         self.cancels = False
-        self._dice = zlib.crc32(name.encode())
+        self._dice = int(hashlib.blake2b(name.encode(), digest_size=4).hexdigest(), 16)
         self._load_rounds()
         if int(name.rsplit(".", 1)[1]) > 0:
             self._unfinished = self._own_unfinished()
