@@ -13,6 +13,8 @@ from _own_folders import data_dir
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolUnavailable, SettingsError
 from wingspan.maps import MapError
+from wingspan.pools import htcondor_spool
+from wingspan.pools.htcondor_jobs import HTCondorWatcher
 from wingspan.pools.htcondor_spool import SpoolingPool
 
 __all__ = ["data_dir"]
@@ -90,6 +92,44 @@ def test_jobs_of_a_spooled_map_are_held_and_released(pool: str) -> None:
     m.release()
     until(lambda: m.status().workers.get("running"), m.status)
     m.remove()
+
+
+@pytest.mark.htcondor
+def test_one_job_that_cannot_be_retrieved_keeps_no_other_from_it(
+    pool: str,
+    far_schedd: FarSchedd,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What one job has made is lost at the schedd: outputs of the others arrive, a notice names the job and
+    what to do, and another job does what it had to do. The history is not asked about jobs that were
+    retrieved.
+    """
+    monkeypatch.setattr(htcondor_spool, "_TRY_AGAIN", (0.0,))
+    asked = []
+    history = HTCondorWatcher._ask_history
+    monkeypatch.setattr(
+        HTCondorWatcher, "_ask_history", lambda *args: asked.append(args[2]) or history(*args)
+    )
+    m = wingspan.map(lambda x: -x, range(3), pool=pool, options=wingspan.Options(workers=3))
+    (entry,) = m._folder.submissions.entries()
+    spool = f"cluster{entry.cluster}.proc1.subproc0"
+    until(lambda: not _unfinished(pool, entry.cluster), "the jobs have ended")
+    (made,) = [one for one in far_schedd.shared.rglob(spool) if one.is_dir()]
+    made.rename(made.with_name("away"))
+    made.write_text("no folder")
+    assert list(m) == [0, -1, -2]
+    assert f"the output of job {entry.cluster}.1 cannot be retrieved, tried 2 times" in caplog.text
+    assert "condor_transfer_data -name" in caplog.text
+    assert [one.count for one in m._folder.submissions.entries()] == [3, 1]
+    assert asked == []
+    m.remove()
+
+
+def _unfinished(pool: str, cluster: str) -> list[object]:
+    """Jobs of a cluster that have not ended."""
+    return SpoolingPool(pool).job_ads(f"ClusterId == {cluster} && JobStatus != 4", ["ProcId"])
 
 
 @pytest.mark.htcondor

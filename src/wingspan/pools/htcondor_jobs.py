@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,8 +99,29 @@ def enlarge_held(schedd: Schedd, constraint: str, memory: int | None, disk: int 
     return len(changed)
 
 
+def _job_ads(queue: Iterable[Any]) -> Iterator[Any]:
+    """The ads of jobs, without those of clusters."""
+    return (ad for ad in queue if "ProcId" in ad)
+
+
+def _event_of(ad: Any) -> JobEvent:
+    """What the schedd says of a job."""
+    state = _JOB_STATUS.get(ad["JobStatus"], JobState.IDLE)
+    is_held = state is JobState.HELD
+    return JobEvent(
+        cluster=str(ad["ClusterId"]),
+        proc=int(ad["ProcId"]),
+        state=state,
+        time=time.time(),
+        code=ad.get("HoldReasonCode") if is_held else ad.get("ExitCode"),
+        reason=ad.get("HoldReason") if is_held else ad.get("RemoveReason"),
+        signal=ad.get("ExitSignal"),
+        by_person=is_held and ad.get("HoldReasonCode") == USER_REQUEST,
+    )
+
+
 class HTCondorWatcher:
-    """The event log; the schedd and its history only when asked.
+    """The event log; the schedd when asked, and its history for jobs that have left the queue.
 
     Args:
         schedd: Gives the schedd for the length of a ``with`` block.
@@ -114,18 +135,22 @@ class HTCondorWatcher:
         self._schedd = schedd
         self._submissions = submissions
         self._log = EventLog(log)
+        #: Jobs that have left the queue, as the history told: it is asked once for each.
+        self._left: dict[tuple[str, int], JobEvent] = {}
 
     def poll(self) -> Iterable[JobEvent]:
         return list(self._log.poll())
 
     def ask(self) -> Iterable[JobEvent]:
-        if not self._submissions:
-            return []
+        left, there = self._left, [one for one in self._submissions if self._may_be_queued(one)]
+        if not there:
+            return list(left.values())
         import htcondor2
 
-        constraint = constraint_of(self._submissions)
         with self._schedd() as schedd:
-            queue = list(schedd.query(constraint, _PROJECTION, opts=htcondor2.QueryOpts.IncludeClusterAd))
+            flags = htcondor2.QueryOpts.IncludeClusterAd
+            queue = list(schedd.query(constraint_of(there), _PROJECTION, opts=flags))
+            events = {(one.cluster, one.proc): one for one in map(_event_of, _job_ads(queue))}
             # Of a cluster with max_idle the schedd makes jobs little by little. The cluster's ad says which
             # one is next: later ones are in no list yet.
             to_come = {
@@ -133,44 +158,43 @@ class HTCondorWatcher:
                 for ad in queue
                 if "ProcId" not in ad and "JobMaterializeNextProcId" in ad
             }
-            ads: list[Any] = [ad for ad in queue if "ProcId" in ad]
-            known = {(ad["ClusterId"], ad["ProcId"]) for ad in ads}
-            wanted = sum(submission.count for submission in self._submissions)
-            if len(known) < wanted:
-                ads += list(schedd.history(constraint, _PROJECTION, wanted))
-        events = {}
-        for ad in ads:
-            state = _JOB_STATUS.get(ad["JobStatus"], JobState.IDLE)
-            job = (str(ad["ClusterId"]), int(ad["ProcId"]))
-            if job not in events:
-                events[job] = JobEvent(
-                    cluster=job[0],
-                    proc=job[1],
-                    state=state,
-                    time=time.time(),
-                    code=ad.get("HoldReasonCode") if state is JobState.HELD else ad.get("ExitCode"),
-                    reason=ad.get("HoldReason") if state is JobState.HELD else ad.get("RemoveReason"),
-                    signal=ad.get("ExitSignal"),
-                    by_person=state is JobState.HELD and ad.get("HoldReasonCode") == USER_REQUEST,
-                )
-        others = []
-        for submission in self._submissions:
-            begun = to_come.get(submission.cluster, submission.count)
-            for process in range(submission.count):
-                if (submission.cluster, process) not in events:
-                    is_gone = process < begun
-                    others.append(
-                        JobEvent(
-                            cluster=submission.cluster,
-                            proc=process,
-                            state=JobState.REMOVED if is_gone else JobState.UNMATERIALIZED,
-                            time=time.time(),
-                            reason="neither in the queue nor in the history of the schedd"
-                            if is_gone
-                            else None,
-                        )
-                    )
-        return [*events.values(), *others]
+            missing = [
+                (one, process)
+                for one in there
+                for process in range(min(one.count, to_come.get(one.cluster, one.count)))
+                if (one.cluster, process) not in events and (one.cluster, process) not in left
+            ]
+            if missing:
+                self._ask_history(schedd, missing)
+        unmade = [
+            JobEvent(cluster=one.cluster, proc=process, state=JobState.UNMATERIALIZED, time=time.time())
+            for one in there
+            for process in range(to_come.get(one.cluster, one.count), one.count)
+            if (one.cluster, process) not in events
+        ]
+        return [*events.values(), *(event for job, event in left.items() if job not in events), *unmade]
+
+    def _may_be_queued(self, one: Submission) -> bool:
+        return any((one.cluster, process) not in self._left for process in range(one.count))
+
+    def _ask_history(self, schedd: Schedd, missing: Sequence[tuple[Submission, int]]) -> None:
+        """See what has become of jobs that are not in the queue."""
+        wanted = {(one.cluster, process) for one, process in missing}
+        clusters = constraint_of(list({one.cluster: one for one, _ in missing}.values()))
+        # The newest come first: jobs of these clusters that are known already may be among them.
+        most = len(wanted) + len(self._left)
+        for event in map(_event_of, schedd.history(clusters, _PROJECTION, most)):
+            job = event.cluster, event.proc
+            if job in wanted and job not in self._left:
+                self._left[job] = event
+        for cluster, process in wanted - set(self._left):
+            self._left[cluster, process] = JobEvent(
+                cluster=cluster,
+                proc=process,
+                state=JobState.REMOVED,
+                time=time.time(),
+                reason="neither in the queue nor in the history of the schedd",
+            )
 
     def close(self) -> None:
         self._log.close()

@@ -9,6 +9,7 @@ schedd is asked how they fare: not often, and for all at once.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from wingspan._files import disk_error
+from wingspan._words import notice
 from wingspan.errors import PoolError, PoolUnavailable, SettingsError, SubmitError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, JobState
@@ -43,6 +46,10 @@ _ARRIVES = 16
 _ARRIVAL_SECONDS = 10.0
 #: Output of so many jobs is retrieved at a time.
 _AT_ONCE = 100
+#: Where the output of a job cannot be retrieved, it is tried again after these pauses (s).
+_TRY_AGAIN = (1.0, 4.0, 15.0, 60.0)
+#: Where so much can be written here (bytes), a full disk is not what is wrong.
+_ROOM = 1 << 16
 
 
 class SpoolingPool(HTCondorPool):
@@ -154,15 +161,41 @@ class SpoolingPool(HTCondorPool):
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> HTCondorWatcher:
         """Follow the jobs, and retrieve what they have made."""
-        return SpoolWatcher(self._schedd, list(submissions), folder / "events.log", lambda: self._acts)
+        where = f"-name {self._name}" + (f" -pool {self._collector}" if self._collector else "")
+        log = folder / "events.log"
+        return SpoolWatcher(self._schedd, list(submissions), log, lambda: self._acts, where)
+
+
+@attrs.define
+class _Trouble:
+    """A job whose output could not be retrieved so far.
+
+    Attributes:
+        tries: How often it was tried.
+        due: When it is tried again (monotonic clock, s).
+        why: What HTCondor said the last time.
+    """
+
+    tries: int = 0
+    due: float = 0.0
+    why: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """It is not tried again by this process."""
+        return self.tries > len(_TRY_AGAIN)
 
 
 class SpoolWatcher(HTCondorWatcher):
     """Asks the schedd in pauses, and retrieves the output of jobs that have ended before it tells so.
 
+    A job whose output cannot be retrieved keeps none of the others from being told. It is tried again some
+    times, and then counts as one that has ended with nothing done: others do what it had to do.
+
     Args:
         schedd, submissions, log: As for `HTCondorWatcher`.
         acts: How often this process has done something to jobs: what follows is asked for at once.
+        where: Options by which HTCondor's commands find the schedd, such as ``-name ap1.example.org``.
     """
 
     def __init__(
@@ -171,10 +204,13 @@ class SpoolWatcher(HTCondorWatcher):
         submissions: list[Submission],
         log: Path,
         acts: Callable[[], int],
+        where: str,
     ) -> None:
         super().__init__(schedd, submissions, log)
+        self._folder, self._where = log.parent, where
         self._acts, self._acts_seen = acts, acts()
         self._told: dict[tuple[str, int], JobEvent] = {}
+        self._troubles: dict[tuple[str, int], _Trouble] = {}
         self._changed = self._next = time.monotonic()
 
     def poll(self) -> Iterable[JobEvent]:
@@ -189,23 +225,24 @@ class SpoolWatcher(HTCondorWatcher):
 
     def ask(self) -> Iterable[JobEvent]:
         """Ask about all jobs that have not ended, and retrieve what waits."""
-        ended = {job for job, event in self._told.items() if event.state.is_final}
-        self._submissions = [
-            one
-            for one in self._submissions
-            if any((one.cluster, process) not in ended for process in range(one.count))
-        ]
-        if not self._submissions:
-            self._next = time.monotonic() + _LATEST
-            return []
         told_now = list(super().ask())
-        if any(told.state is JobState.COMPLETED for told in told_now):
-            self._retrieve()  # whoever hears that a job has ended finds here what it has made
+        completed = {
+            (one.cluster, one.proc) for one in told_now if one.state is JobState.COMPLETED
+        } - self._left.keys()
+        here = self._retrieve(completed) if completed else set()
         news = []
         for told in told_now:
-            is_arriving = told.state is JobState.HELD and told.code == _ARRIVES
-            event = attrs.evolve(told, state=JobState.IDLE, code=None, reason=None) if is_arriving else told
-            job = event.cluster, event.proc
+            job, event = (told.cluster, told.proc), told
+            if told.state is JobState.HELD and told.code == _ARRIVES:
+                event = attrs.evolve(told, state=JobState.IDLE, code=None, reason=None)
+            elif job in completed - here:
+                trouble = self._troubles.get(job)
+                if trouble is None or not trouble.is_final:
+                    continue  # whoever hears that a job has ended finds here what it has made
+                reason = f"its output cannot be retrieved: {trouble.why}"
+                event = attrs.evolve(told, code=None, reason=reason)
+            if event.state.is_final:
+                self._left[job] = event
             known = self._told.get(job)
             if known is None or (known.state, known.code, known.reason) != (
                 event.state,
@@ -223,12 +260,84 @@ class SpoolWatcher(HTCondorWatcher):
         now = time.monotonic()
         self._next = now + min(_LATEST, max(_SOONEST, _SHARE * (now - self._changed)))
 
-    def _retrieve(self) -> None:
-        wanted = f"({constraint_of(self._submissions)}) && {_WAITS}"
+    def _retrieve(self, jobs: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Retrieve the output of these jobs, which have ended: those whose output is here now.
+
+        Raises:
+            PoolUnavailable: The schedd does not answer.
+            DiskError: Nothing can be written here.
+        """
+        now, failed = time.monotonic(), dict[tuple[str, int], str]()
+        due = {job for job in jobs if job not in self._troubles or self._is_due(self._troubles[job], now)}
+        if not due:
+            return set()
         with self._schedd() as schedd:
-            waiting = [
-                (ad["ClusterId"], ad["ProcId"]) for ad in schedd.query(wanted, ["ClusterId", "ProcId"])
-            ]
-            for begin in range(0, len(waiting), _AT_ONCE):
-                jobs = waiting[begin : begin + _AT_ONCE]
-                schedd.retrieve([f"{cluster}.{process}" for cluster, process in jobs])
+            waiting = self._waiting(schedd, due)
+            others = sorted(
+                waiting - self._troubles.keys()
+            )  # one that fails spoils what it is retrieved with
+            for begin in range(0, len(others), _AT_ONCE):
+                with contextlib.suppress(*_failures()):
+                    schedd.retrieve(list(map(_name_of, others[begin : begin + _AT_ONCE])))
+            left = self._waiting(schedd, due) if waiting else set()
+            for job in sorted(left):
+                try:
+                    schedd.retrieve([_name_of(job)])
+                except _failures() as error:
+                    if self._waiting(schedd, {job}):  # the schedd answers: it is about this job
+                        failed[job] = " ".join(str(error).split())
+        if failed:
+            self._check_room()
+        for job, why in failed.items():
+            self._note(job, why)
+        return due - failed.keys()
+
+    def _is_due(self, trouble: _Trouble, now: float) -> bool:
+        return not trouble.is_final and now >= trouble.due
+
+    def _waiting(self, schedd: Schedd, jobs: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Those of these jobs whose output waits in the schedd's folder."""
+        some = [one for one in self._submissions if any(one.cluster == cluster for cluster, _ in jobs)]
+        found = schedd.query(f"({constraint_of(some)}) && {_WAITS}", ["ClusterId", "ProcId"])
+        return {(str(ad["ClusterId"]), int(ad["ProcId"])) for ad in found} & jobs
+
+    def _check_room(self) -> None:
+        """See that it is not this machine's disk that takes nothing.
+
+        Raises:
+            DiskError: It is: this says nothing of the jobs.
+        """
+        probe = self._folder / f".room-{os.getpid()}"
+        try:
+            trust.write_whole(str(probe), bytes(_ROOM))
+            probe.unlink(missing_ok=True)
+        except OSError as error:
+            words = "what jobs have made cannot be retrieved"
+            kept = "Until then it waits at the schedd, for ten days"
+            raise disk_error(error, words, self._folder, kept) from error
+
+    def _note(self, job: tuple[str, int], why: str) -> None:
+        """The output of a job was not retrieved."""
+        trouble = self._troubles.setdefault(job, _Trouble())
+        if trouble.tries < len(_TRY_AGAIN):
+            trouble.due = time.monotonic() + _TRY_AGAIN[trouble.tries]
+        trouble.tries += 1
+        trouble.why = why
+        if trouble.is_final:
+            name = _name_of(job)
+            notice(
+                f"the output of job {name} cannot be retrieved, tried {trouble.tries} times: {trouble.why}; what it "
+                "had to do counts as lost, and is done by other jobs while somebody waits. To see what is wrong: "
+                f"condor_transfer_data {self._where} {name}"
+            )
+
+
+def _name_of(job: tuple[str, int]) -> str:
+    return f"{job[0]}.{job[1]}"
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What HTCondor's bindings raise where something cannot be retrieved."""
+    import htcondor2
+
+    return OSError, RuntimeError, htcondor2.HTCondorException
