@@ -125,6 +125,50 @@ def test_chirp_is_switched_off_half_way(pool: _Elsewhere, tmp_path: Path, gate: 
     assert [one.way for one in m._folder.submissions.entries()] == ["", "transfer"]
 
 
+_STUMBLES = """
+import os, shutil, socket, subprocess, sys, threading
+
+host, port, cookie = open(os.environ["_CONDOR_CHIRP_CONFIG"]).read().split()
+listens = socket.create_server(("127.0.0.1", 0))
+with open(".stumbles", "w") as file:
+    file.write("127.0.0.1 %d %s" % (listens.getsockname()[1], cookie))
+
+def forward(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+
+def answer():
+    for _ in range(2):
+        listens.accept()[0].close()
+    open(sys.argv[1], "w").close()
+    while True:
+        here, there = listens.accept()[0], socket.create_connection((host, int(port)))
+        for pair in ((here, there), (there, here)):
+            threading.Thread(target=forward, args=pair, daemon=True).start()
+
+threading.Thread(target=answer, daemon=True).start()
+environ = dict(os.environ, _CONDOR_CHIRP_CONFIG=os.path.abspath(".stumbles"))
+sys.exit(subprocess.run([sys.executable, *sys.argv[2:]], env=environ).returncode)
+"""
+
+
+def test_a_channel_that_fails_in_passing_is_tried_again(
+    pool: _Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two connections to chirp break off: the worker tries again, and the map is not shared out."""
+    program, both = tmp_path / "stumbles.py", tmp_path / "both"
+    program.write_text(_STUMBLES)
+    executable, before, sends = pool.launch()
+    monkeypatch.setattr(pool, "launch", lambda: (executable, (str(program), str(both), *before), sends))
+    m = wingspan.map(abs, [-1, -2], tag="stumbles", pool=pool, options=Options(workers=1))
+    m.wait(timeout=PATIENCE)
+    assert list(m) == [1, 2]
+    (entry,) = m._folder.submissions.entries()
+    assert (entry.way, list(m._folder.notes())) == ("", [])
+    assert both.exists()
+
+
 def test_what_needs_a_line_is_refused(
     pool: _Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

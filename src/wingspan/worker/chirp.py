@@ -3,8 +3,11 @@
 import copy
 import errno
 import os
+import random
 import socket
 import struct
+import sys
+import time
 
 from htchirp import HTChirp
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Seconds without a byte from the access point before the channel is given up.
 PATIENCE = 300
+#: Where the channel cannot be reached, it is tried again after these pauses (s), each made up to a half longer
+#: by chance: the workers of a map begin together.
+TRY_AGAIN = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 #: Bytes that are read at once.
 _ONE_READ = 1 << 20
 #: Bytes and parts that are written at once. Frames of small records have a part for each record.
@@ -89,6 +95,28 @@ class _Chirp(HTChirp):  # type: ignore[misc]  # htchirp has no types
             if left:
                 left[0] = left[0][sent:]
         return int(self._simple_response())
+
+
+def reach(folder: "str") -> "ChirpTransport":
+    """The way by chirp to the map in `folder`. A failure that may pass is tried again for half a minute.
+
+    Raises:
+        NoLine: This job has no channel, or the channel refuses it: chirp is switched off.
+        OSError, RuntimeError, …: The channel is there, and cannot be used now.
+    """
+    pauses = list(TRY_AGAIN)
+    while True:
+        if not os.path.isfile(os.environ.get("_CONDOR_CHIRP_CONFIG", ".chirp.config")):
+            raise NoLine("HTCondor gives this job no chirp channel")
+        try:
+            return ChirpTransport(folder)
+        except (HTChirp.NotAuthenticated, HTChirp.NotAuthorized) as error:
+            raise NoLine("HTCondor refuses this job its chirp channel: %s" % error)
+        except (OSError, RuntimeError, ValueError, HTChirp.ChirpError) as error:
+            if not pauses:
+                raise
+            sys.stderr.write("wingspan worker: chirp: %s; trying again\n" % error)
+        time.sleep(pauses.pop(0) * (1 + random.random() / 2))
 
 
 class ChirpTransport(object):

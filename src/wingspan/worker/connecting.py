@@ -10,11 +10,13 @@ if TYPE_CHECKING:
 def connect(name: "str", folder: "str") -> "Transport":
     """The transport called `name` to the map in `folder`: ``"file"``, ``"chirp"``, or ``"transfer"``, whose
     folder is the job's own.
+
+    NoLine is raised where this job has no chirp.
     """
     if name == "chirp":
-        from .chirp import ChirpTransport
+        from .chirp import reach
 
-        return ChirpTransport(folder)
+        return reach(folder)
     if name == "transfer":
         from .shares import ShareTransport
 

@@ -45,11 +45,14 @@ def work(
 
             folder = unpack(scratch_folder())
         transport = connect(transport_name, folder)
+    except transports.NoLine as error:
+        sys.stderr.write("wingspan worker: %s\n" % error)
+        return EXIT_NO_LINE
     except Exception as error:
         sys.stderr.write(
             "wingspan worker: cannot reach the map's folder by %s: %s\n" % (transport_name, error)
         )
-        return EXIT_NO_LINE if transport_name == "chirp" else 74  # EX_IOERR
+        return EXIT_TRY_AGAIN if transport_name == "chirp" else 74  # EX_IOERR
     supervisor = None
     try:
         info = json.loads(transport.read("map.json").decode())
