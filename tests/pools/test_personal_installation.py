@@ -84,6 +84,21 @@ def test_what_is_cached_is_used(bare: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert source.asked == 1
 
 
+def test_a_script_without_a_terminal_is_told(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Obtaining takes about a minute: one line says what begins and where to, another one that it is done.
+    Where nothing has to be obtained, nothing is said.
+    """
+    offer(monkeypatch, one=FakeSource())
+    install(cache_dir=bare)
+    install(cache_dir=bare)
+    assert caplog.messages == [
+        f"obtaining HTCondor for the personal pool into {bare}; once; about a minute",
+        "HTCondor 25.0.1 (one) is ready",
+    ]
+
+
 def test_an_upgrade_asks_again(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upgrade takes a newer version and keeps the older, which a pool may run from; the newest is used."""
     offer(monkeypatch, one=FakeSource(version="25.0.9"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from wingspan._words import notice
 from wingspan.errors import SettingsError
 from wingspan.pools.personal.errors import InstallationError, SourceError
 from wingspan.pools.personal.locking import exclusive
@@ -177,9 +178,15 @@ def install(
             ".unfinished-*"
         ):  # of a process that was killed: nobody else holds the lock
             shutil.rmtree(left, ignore_errors=True)
+        is_drawn = progress is not NO_PROGRESS and os.isatty(2)
+        if not is_drawn:  # a script without a terminal would be silent for a minute
+            notice(f"obtaining HTCondor for the personal pool into {cache_dir}; once; about a minute")
         for source in sources():
             try:
-                return _put_in_place(source, cache_dir, progress)
+                found = _put_in_place(source, cache_dir, progress)
+                if not is_drawn:
+                    notice(f"HTCondor {found.version} ({found.source}) is ready")
+                return found
             except SourceError as error:
                 failures.append((source.name, error.message))
             except OSError as error:
