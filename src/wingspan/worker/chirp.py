@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Seconds without a byte from the access point before the channel is given up.
 PATIENCE = 300
-#: Where the channel cannot be reached, it is tried again after these pauses (s), each made up to a half longer
-#: by chance: the workers of a map begin together.
+#: Where the channel cannot be reached, it is tried again after these pauses (s). Each is made up to a half
+#: longer by chance, as the workers of a map begin together.
 TRY_AGAIN = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 #: Bytes that are read at once.
 _ONE_READ = 1 << 20
@@ -116,7 +116,7 @@ def reach(folder: "str") -> "ChirpTransport":
             if not pauses:
                 raise
             sys.stderr.write("wingspan worker: chirp: %s; trying again\n" % error)
-        time.sleep(pauses.pop(0) * (1 + random.random() / 2))
+        time.sleep(pauses.pop(0) * (1 + random.random() / 2))  # noqa: S311 - no secret
 
 
 class ChirpTransport(object):
