@@ -13,7 +13,7 @@ from __future__ import annotations
 from wingspan._lazy import lazy_names
 from wingspan._version import __version__ as __version__
 
-# As typing's, without importing it: that alone would cost more than everything else here.
+# The same as `typing.TYPE_CHECKING`; importing `typing` would cost more than everything else here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wingspan import htmap as htmap

@@ -134,7 +134,7 @@ def _take(descriptor: int, shared: bool) -> bool:
     return True
 
 
-#: In words, by number of the error.
+#: What an error means in words, by its number.
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your quota of disk space is used up",

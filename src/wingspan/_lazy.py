@@ -1,6 +1,6 @@
 """Packages whose public names are imported when they are first used (PEP 562)."""
 
-# As typing's, without importing it: that alone would cost more than everything else here.
+# The same as `typing.TYPE_CHECKING`; importing `typing` would cost more than everything else here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

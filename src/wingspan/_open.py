@@ -17,7 +17,7 @@ __all__ = ["OpenFiles"]
 class OpenFiles:
     """What is open, the one that was used longest ago first.
 
-    Whoever opens one more than there may be has another closed.
+    Opening one more than there may be closes the first of them.
 
     Args:
         most: So many may be open, but no more than an eighth of what the process may have open

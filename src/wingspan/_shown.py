@@ -1,4 +1,4 @@
-"""Text from elsewhere on a terminal: what would command it is shown, and not sent."""
+"""Text from elsewhere, made safe for a terminal: what would control it is shown instead."""
 
 from __future__ import annotations
 

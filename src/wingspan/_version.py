@@ -1,3 +1,3 @@
-"""The version, in a module of its own: whoever needs it does not import the public face of everything."""
+"""The version, in a module of its own: reading it imports nothing else."""
 
 __version__ = "0.1.0"

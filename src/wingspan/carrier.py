@@ -27,7 +27,7 @@ __all__ = ["main"]
 #: Seconds between two looks, on a pool of one's own and elsewhere: a twentieth of the time so far, but within
 #: these bounds.
 _PAUSES, _PAUSES_AT_SITE = (0.1, 2.0), (2.0, 30.0)
-#: In a slot it waits no longer for jobs of which its scheduler can tell when they have ended (s).
+#: How long a carrier keeps its slot (s), where the scheduler can start another when earlier jobs have ended.
 _IN_A_SLOT = 30.0
 
 

@@ -17,7 +17,7 @@ __all__ = ["last_lines", "print_streams", "stream"]
 
 #: Seconds between two looks at files.
 _PAUSE = 0.1
-#: So much is read at a time on the way back from the end of a file (bytes).
+#: How much is read at a time when a file is read backwards from its end (bytes).
 _BLOCK = 1 << 16
 
 

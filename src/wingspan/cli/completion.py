@@ -9,7 +9,7 @@ import click
 
 __all__ = ["LINES", "completion"]
 
-#: By shell: the line, and the file that it belongs in.
+#: For each shell the line, and the file that it belongs in.
 LINES = {
     "bash": ('eval "$(_WINGSPAN_COMPLETE=bash_source wingspan)"', "~/.bashrc"),
     "zsh": ('eval "$(_WINGSPAN_COMPLETE=zsh_source wingspan)"', "~/.zshrc"),

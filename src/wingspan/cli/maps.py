@@ -221,7 +221,7 @@ def _status_text(one: Map, each: bool) -> str:
     return "\n".join(lines)
 
 
-#: So many running components are told of, those that are least far.
+#: How many running components are shown: those that have done least.
 _MOST_PROGRESS = 8
 
 

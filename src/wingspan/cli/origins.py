@@ -17,7 +17,7 @@ __all__ = ["reproduce", "show"]
 
 _component = click.argument("component", type=click.IntRange(min=0))
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-#: So much of an input and an output is shown (characters).
+#: How much of an input and an output is shown (characters).
 _SHOWN = 2000
 
 

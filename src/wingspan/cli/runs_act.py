@@ -129,7 +129,7 @@ def status(*, name: str, watch: bool, as_json: bool, as_csv: bool) -> None:
     _tell_left(now)
 
 
-#: So many jobs of a sweep are shown one by one.
+#: How many jobs of a sweep are shown one by one.
 _SHOWN = 40
 
 

@@ -1,4 +1,4 @@
-"""Of a bundle that shares most of its content with one that is published, only the rest is moved."""
+"""Send only what is new of a bundle that shares most of its content with a published one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CPython on Linux is to wheels: tags that it takes (PEP 425, PEP 600), and its markers (PEP 508)."""
+"""Which wheels CPython on Linux takes: their tags (PEP 425, PEP 600), and values of markers (PEP 508)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["machine_of", "markers", "wheel_tags"]
 
 
 def machine_of(subdir: str) -> str:
-    """How wheels call the machines of one of conda's platforms.
+    """The name that wheels have for the machines of a conda platform.
 
     >>> machine_of("linux-64"), machine_of("linux-aarch64")
     ('x86_64', 'aarch64')

@@ -36,7 +36,7 @@ _registered: dict[str, tuple[Descriptors, Setup | None]] = {}
 _BUILTIN = ("assume", "shared", "docker", "singularity", "transplant")
 #: Submit commands of a method that mean nothing here: Wingspan starts its workers itself.
 _OF_HTMAP = frozenset("universe executable transfer_executable arguments transfer_input_files".split())
-#: Of what this process has warned already.
+#: What this process has warned of already.
 _warned: set[str] = set()
 
 

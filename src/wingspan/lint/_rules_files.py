@@ -19,7 +19,7 @@ __all__ = ["HASHED"]
 _TRANSFER = "https://htcondor.readthedocs.io/en/latest/users-manual/file-transfer.html"
 _STAGING = "https://chtc.cs.wisc.edu/uw-research-computing/file-avail-largedata"
 _CACHED = ("osdf", "stash", "pelican")
-#: So many entries of a list are looked at.
+#: How many entries of a list are looked at.
 _MOST = 2000
 _ARCHIVE = re.compile(r"\.(sif|sh|squashfs|sqsh|tar|tgz|zip|tar\.\w+)$")
 #: Something in a name that changes with the content: a hash, a digest, or a date.
@@ -120,7 +120,7 @@ class _Uses:
     plain: frozenset[str]
 
 
-#: So many uses of one name are looked at.
+#: How many uses of one name are looked at.
 _USES = 20
 _WITH_FOLDER = re.compile(r"(?<![\w./$}-])(?:\./)?((?:[\w.-]+/)+)([\w.-]+)(?![\w./-])")
 _MADE = re.compile(r"(?:mkdir(?:\s+-\w+)*|git clone\s+\S+)\s+(?:\./)?([\w.-]+)")

@@ -82,7 +82,7 @@ def doubled_name(submit: SubmitFile) -> Iterator[Hit]:
             yield Hit(command.line, f"{command.written} = {command.written} = …: the name is there twice")
 
 
-#: So many names of a file are compared with those that there are.
+#: How many names of a file are compared with the known ones.
 _COMPARED = 100
 _FEW = 20
 

@@ -52,7 +52,7 @@ _PLACEHOLDER = re.compile(
     r"|(?<![A-Za-z$(])(?:[A-Z]+_)*(?:JOB|WORK|SAMPLE|USER|FILE|INPUT|OUTPUT|DATA|LOG|HOME|SUBMIT|RUN|EXE)?_?"
     r"(?:DIR|DIRECTORY|PATH|NAME|FOLDER)(?![A-Za-z)])"
 )
-#: So much of a value is looked at where it might be endless.
+#: How much of a value is looked at where it might be endless.
 _LOOKED_AT = 20_000
 #: If-blocks within if-blocks: nobody has more, and HTCondor allows fewer.
 _DEEPEST = 32

@@ -33,7 +33,7 @@ __all__ = ["Load", "counted_requests", "measure_load", "simulate_load", "slots_o
 #: Blocks of each worker: of a measured map, whose components sleep, and of a simulated one, as maps have
 #: them.
 _BLOCKS, _SIMULATED_BLOCKS = 8, rounds.BLOCKS_PER_WORKER
-#: Two looks at the shadows are so far apart (s).
+#: Seconds between two looks at the shadows.
 _LOOK_SECONDS = 0.1
 
 

@@ -1,7 +1,7 @@
 """Cancelling single components of a map.
 
 A round of the kind `rounds.CANCEL` names them. Nobody does such a round: workers that see it leave its
-components out and end those that they are at, and whoever reads the map takes them for done with. The round
+components out and end those that they are at, and readers of the map count them as cancelled. The round
 is all that is written, whole and by one rename. So there is nothing that a process could leave half done, and
 all agree, however late they read it. What was finished before a worker saw the round counts.
 """

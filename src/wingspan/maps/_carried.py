@@ -32,7 +32,7 @@ __all__ = [
 
 #: The one whose functions pickles name, should this process have two.
 rebuild: Any = sys.modules[_rebuild_here.NAME]
-#: So many names are shown of files that are missing.
+#: How many names of missing files are shown.
 _SHOWN = 20
 #: A job's channel to the access point is opened for so many paths at most: of more files, for their folders.
 _MOST_PLACES = 200

@@ -37,7 +37,7 @@ __all__ = [
     "working_folder",
 ]
 
-#: So many parts of a function are compared at most, and so much of each value's pickle (bytes).
+#: How many parts of a function are compared at most, and how much of each value's pickle (bytes).
 _MOST_PARTS, _MOST_BYTES = 300, 1 << 28
 #: About when this session began (ns): a file that is older has not changed since it was imported.
 _STARTED = time.time_ns()

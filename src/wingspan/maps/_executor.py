@@ -46,7 +46,7 @@ _Result = TypeVar("_Result")
 _LOOK_SECONDS, _LOOK_SECONDS_AT_SITE = 0.02, 2.0
 #: Workers at a site leave when no call has come for so long (s); others are submitted when calls come.
 _IDLE_SECONDS_AT_SITE = 300.0
-#: So long after workers were submitted it is seen whether more are needed (s).
+#: How long after a submission of workers the executor looks whether more are needed (s).
 _GROW_SECONDS = 1.0
 #: The kernel's poll takes whole milliseconds: shorter waits are slept (s).
 _POLL_SECONDS = 0.002

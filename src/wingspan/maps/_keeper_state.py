@@ -37,13 +37,13 @@ REVIVE_SECONDS = 3.0
 RESCHEDULE_SECONDS, RESCHEDULE_FOR = 0.1, 2.0
 #: Silence of log and results after which the scheduler is asked, growing to the maximum (s).
 ASK_AFTER_SECONDS, ASK_AT_MOST_EVERY = 20.0, 600.0
-#: A component whose worker was lost so often is given up; so many workers are started in the place of held
-#: ones.
+#: How often the worker of a component may be lost before the component is given up; how often workers are
+#: started in the place of held ones.
 MAX_REPAIRS, MAX_SUBSTITUTES = 3, 2
-MAX_FRUITLESS = 10  # so often workers are started anew without anything getting finished
-#: When workers that were just started have ended so often without a word, the user is told.
+MAX_FRUITLESS = 10  # how often workers are started anew though nothing gets finished
+#: How often workers may end right after their start without a word, before the user is told.
 MAX_SILENT_ENDS = 2
-#: So long is waited for records on their way when all jobs have ended and their claims are undone (s).
+#: When all jobs have ended, and have claimed what is not done: how long to wait for their last records (s).
 SETTLE_SECONDS = 0.5
 #: Jobs in these states cost a place in the queue and do nothing.
 _WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})

@@ -15,7 +15,7 @@ __all__ = ["forget_checkpoints"]
 def forget_checkpoints(folder: MapFolder, components: Components) -> None:
     """Remove the checkpoints of components that have an output: their worker may have died before it did.
 
-    Whoever is done again begins afresh then.
+    A component that is done again begins afresh then.
     """
     for name in folder.transport.names(checkpoints.FOLDER):
         if name.isdigit() and int(name) < components.n and components.state[int(name)] == OUTPUT:

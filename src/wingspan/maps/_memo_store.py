@@ -40,7 +40,7 @@ _OVERHEAD = 160
 #: started (Unix time), wall (s), CPU (s), peak memory (KiB), kind of the record.
 MEASURES = struct.Struct("<dffIB")
 _CHECK_BYTES = 16
-#: So many rows are written, or looked for, in one transaction.
+#: How many rows are written, or looked for, in one transaction.
 _AT_ONCE = 20_000
 
 #: Of the format: ``PRAGMA user_version`` below.

@@ -18,7 +18,7 @@ from wingspan.worker import rounds
 
 __all__ = ["MOST_GROUPS", "Asked", "Group", "changed_needs", "largest", "options_for", "with_pilot"]
 
-#: So many groups of workers a map has at most: where components ask for more different things, sizes and
+#: How many groups of workers a map has at most: where components ask for more different things, sizes and
 #: times are rounded up.
 MOST_GROUPS = 16
 #: How coarse sizes and times may become, one after the other: neighbours that differ by less are taken
@@ -170,7 +170,7 @@ def _box(row: _Row, amounts: list[int], ratio: float) -> _Row:
     )
 
 
-#: So many workers do a pilot at most.
+#: The most workers that do a pilot.
 _PILOT_WORKERS = 2
 
 

@@ -23,7 +23,7 @@ from wingspan.worker.transports import Gone, read_at
 
 __all__ = ["Records", "alone"]
 
-#: So much is read at a record: usually the next one that is wanted follows it (bytes).
+#: How much is read where a record begins (bytes): usually the next one that is wanted follows it.
 _WINDOW = 1 << 18
 #: Files of results that are open at once, of all maps of this process.
 _MOST_OPEN = 64

@@ -49,7 +49,7 @@ from wingspan.worker import trust
 
 __all__ = ["map_resources", "render_map"]
 
-#: So many jobs of one submission can be told apart in this way.
+#: How many jobs of one submission can be told apart in this way.
 _MOST_WORKERS = 500_000
 
 

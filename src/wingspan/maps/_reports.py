@@ -20,7 +20,7 @@ from wingspan.worker import formats
 
 __all__ = ["Reports"]
 
-#: So many notes are shown.
+#: How many notes are shown.
 _NOTES = 5
 _STATUS_OF = {
     OUTPUT: ComponentStatus.COMPLETED,

@@ -19,7 +19,7 @@ __all__ = ["WAITING_AT_SITE", "comes_back", "on_exit_remove", "seconds_to_stay"]
 
 #: A worker that has had nothing to do for so long leaves (s), where something brings it or others back.
 STAY_SECONDS, STAY_SECONDS_AT_SITE = 30.0, 120.0
-#: So long it pauses the first time, and so long at most (s).
+#: How long it pauses the first time, and how long at most (s).
 PAUSES, PAUSES_AT_SITE = (1.0, 10.0), (60.0, 600.0)
 #: At a site so many workers are in the queue at a time; when one is at work, the next one comes.
 WAITING_AT_SITE = 20

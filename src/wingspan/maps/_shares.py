@@ -72,7 +72,7 @@ NOTE_SPOOLED = (
 _AT_REST = 10.0
 #: A list is not read further than this (bytes).
 _MOST_LISTED = 1 << 26
-#: After so many seconds of work a worker has HTCondor keep what it has written (`shares.EXIT_CHECKPOINT`).
+#: Seconds of work after which a worker has HTCondor keep what it has written (`shares.EXIT_CHECKPOINT`).
 CHECKPOINT_SECONDS = 3600.0
 #: Files of components are sent to all workers where these do not have more bytes.
 MOST_FILES = 100 << 20

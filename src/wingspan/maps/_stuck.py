@@ -1,4 +1,4 @@
-"""Whoever waits for a map is told when it cannot go on, and when a map before it in a chain cannot."""
+"""Tell those who wait for a map when it, or a map before it in a chain, cannot go on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOK_BEFORE_SECONDS", "attend_earlier", "check_it_can_go_on"]
 
-#: Whoever waits for a chain's map looks after the maps before it so often (s).
+#: How often those who wait for a chain's map look after the maps before it (s).
 LOOK_BEFORE_SECONDS = 2.0
 
 

@@ -16,7 +16,7 @@ __all__ = ["Unserved", "unfinished_groups", "unserved"]
 
 #: Seconds between two looks that go through all components, and that a lack must last.
 _LOOK_SECONDS = 0.5
-#: So often workers are submitted without anything getting finished.
+#: How often workers are submitted though nothing gets finished.
 _MOST_FRUITLESS = 5
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MapSource"]
 
-#: So many errors are read at once, and so many kinds of them are shown.
+#: How many errors are read at once, and how many kinds of them are shown.
 _ERRORS_AT_ONCE, _KINDS = 200, 20
 
 

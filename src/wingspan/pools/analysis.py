@@ -57,12 +57,12 @@ _BY_AMOUNT = re.compile(
     r"TARGET\.(Cpus|Memory|Disk|GPUs)\s*>=\s*(?:MY\.)?Request(Cpus|Memory|Disk|GPUs)", re.I
 )
 _BY_DEVICE = re.compile(r"countMatches\(\s*(?:MY\.)?RequireGPUs\s*,", re.I)
-#: What an expression is taken apart at; texts are one, whatever is in them.
+#: The pieces that an expression is split into; a quoted text stays whole, whatever it contains.
 _WORD = re.compile(r"""\"(?:\\.|[^"\\])*\"|'(?:\\.|[^'\\])*'|=\?=|=!=|&&|\|\||[()\[\]{}?]""")
 #: What machines say of all their GPUs, by the name that ``RequireGPUs`` has for it (HTCondor manual, "GPUs").
 _DEVICE = ("Capability", "GlobalMemoryMb", "MaxSupportedVersion", "DeviceName", "DriverVersion")
 _ALWAYS = ("Machine", "SlotType", "PartitionableSlot", "State")
-#: So many machines are told of that would do if the job asked for something else.
+#: How many machines are named that would do if the job asked for something else.
 _TOLD = 2
 
 

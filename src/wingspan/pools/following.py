@@ -39,7 +39,7 @@ FOLDER = "follow"
 _PLAN, _OUTCOME = "plan.json", "outcome.json"
 #: What a carrier asks for, where it needs a slot.
 _MEMORY = 512 << 20
-#: Whoever waits sees so often whether there is a carrier (s).
+#: How often a process that waits looks whether there is a carrier (s).
 _LOOK_SECONDS = 10.0
 #: Variables that say where maps, runs and schedulers are.
 _VARIABLES = (
@@ -76,7 +76,7 @@ def earlier_ones(given: Any) -> tuple[Earlier, ...]:
     """What is meant by ``after=``: maps, runs, or their names; one, or several.
 
     Raises:
-        SettingsError: It is none, or there is none of this name.
+        SettingsError: One is neither a map nor a run, or no map and no run has that name.
     """
     several = given if isinstance(given, list | tuple | set) else [given] if given is not None else []
     return tuple(dict.fromkeys(map(_earlier, several)))
@@ -116,7 +116,7 @@ def followed_by_others() -> set[Path]:
 
 
 class Following:
-    """That a map or run begins when others are done.
+    """What is known of a map or run that begins when others are done.
 
     Args:
         folder: The folder of the map or run that does.
@@ -130,7 +130,7 @@ class Following:
 
     @classmethod
     def of(cls, folder: Path) -> Following | None:
-        """Of the map or run in `folder`; None: it follows nothing."""
+        """What the map or run in `folder` follows, or None."""
         return cls(folder) if (folder / FOLDER / _PLAN).is_file() else None
 
     @classmethod
@@ -187,7 +187,7 @@ class Following:
         trust.write_whole(str(self._place / _OUTCOME), json.dumps({"why_not": why_not}).encode())
 
     def reset(self) -> None:
-        """It waits anew."""
+        """Let it wait again."""
         (self._place / _OUTCOME).unlink(missing_ok=True)
 
     def alone(self) -> contextlib.AbstractContextManager[bool]:
@@ -239,7 +239,7 @@ class Following:
         return False
 
     def carry_on(self, kind: str) -> None:
-        """See that a carrier is there; whoever waits asks for that often, and it is done seldom.
+        """See that a carrier is there. A process that waits calls this often; it looks seldom.
 
         Args:
             kind: Pool that the map or run is for.

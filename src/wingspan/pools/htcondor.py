@@ -431,7 +431,7 @@ class PersonalHTCondorPool(HTCondorPool):
 
         cpus = self.personal.status().cpus or 1
         with self._schedd() as schedd:
-            # So many jobs leave no room, however many there are.
+            # This many jobs leave no room, however many there are.
             ads = schedd.query("JobStatus == 1 || JobStatus == 2", list(PROJECTION), limit=4 * cpus)
         return room(ads, job, cpus, memory_mib())
 

@@ -36,13 +36,13 @@ __all__ = ["SpoolWatcher", "SpoolingPool"]
 
 #: Seconds between two questions to the schedd: at first, and when nothing has changed for long.
 _SOONEST, _LATEST = 0.25, 15.0
-#: So long is the pause, as a share of the time since something changed last.
+#: The pause, as a share of the time since something changed last.
 _SHARE = 0.1
 #: Jobs whose output waits in the schedd's folder.
 _WAITS = "JobStatus == 4 && (StageOutFinish ?: 0) == 0"
 #: HoldReasonCode of jobs whose files are on their way to the schedd (HTCondor manual, SpoolingInput).
 _ARRIVES = 16
-#: So long the schedd may take to let such jobs go once all has arrived (s).
+#: How long the schedd may take to let such jobs go once everything has arrived (s).
 _ARRIVAL_SECONDS = 10.0
 #: Output of so many jobs is retrieved at a time.
 _AT_ONCE = 100

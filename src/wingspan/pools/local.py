@@ -417,7 +417,7 @@ class LocalPool(PlainPool):
                 )
             for path, facts in running:
                 known = [facts["pid"]] if facts.get("pid") else []
-                # Whoever does not say who it is for long is known by the lock that it holds.
+                # A worker that has not written its number for long is found by the lock that it holds.
                 for pid in known if known or waited < _STARTING else filter(_is_worker, lock_holders(path)):
                     if pid not in told or waited > _PATIENCE:
                         told.add(pid)
@@ -455,5 +455,5 @@ class LocalPool(PlainPool):
         watcher = LocalWatcher(list(submissions), folder)
         if submissions and all(submission.cluster == self._newest for submission in submissions):
             watcher.take_for_alive()
-            self._newest = ""  # whoever looks later looks for himself
+            self._newest = ""  # a later watcher looks for itself
         return watcher

@@ -43,7 +43,7 @@ _CONNECT_SECONDS = 15
 _FIRST_LINE_SECONDS = 120
 #: Seconds for which ssh keeps a connection open that nobody uses, for the next process of this user.
 _KEEP_SECONDS = 600
-#: So much may the shell of the access point print before our first line (bytes).
+#: How much the shell of the access point may print before our first line (bytes).
 _MOST_NOISE = 1 << 16
 #: The longest path of a Unix socket, with what ssh appends to it (bytes).
 _MOST_PATH = 85

@@ -38,7 +38,7 @@ _OWN = frozenset({"lock", "read", "worker.pyz"})
 _JOBS = "jobs_there"
 #: Seconds after which a machine that did not answer is asked again by whoever only looks.
 _AGAIN_SECONDS = 5.0
-#: Seconds for which whoever waits bears that the access point does not answer.
+#: How long those who wait bear that the access point does not answer (s).
 PATIENCE = 300.0
 
 

@@ -31,7 +31,7 @@ AGAIN_AT_MOST = 1800.0
 LOST = 15.0
 #: Starts that end within so many seconds, on average, have failed.
 SHORT = 60.0
-#: So many groups of alike jobs are looked at.
+#: How many groups of alike jobs are looked at.
 _GROUPS = 3
 #: Why a job was sent off its machine where nothing is wrong with it: holds, policies, people, priorities
 #: (HTCondor's sources, condor_holdcodes.h).

@@ -33,7 +33,7 @@ _COLORS = {
     "suspended": "#8e24aa",
     "idle": "#bdbdbd",
 }
-#: So many jobs at most are named with their reasons.
+#: The most jobs that are named with their reasons.
 _NAMED = 10
 
 

@@ -15,7 +15,7 @@ from wingspan.pools.submissions import LoggedSubmission
 
 __all__ = ["Answer", "Files", "One"]
 
-#: So many bytes of files are told in one answer, about: then the other end asks for more.
+#: About how many bytes of files one answer has; the other end then asks for more.
 _MOST = 1 << 23
 
 

@@ -1,4 +1,4 @@
-"""Errors as messages have them."""
+"""Errors in the form that messages have."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class OneRun:
 
     @property
     def run(self) -> Run:
-        """It.
+        """The run.
 
         Raises:
             RunNotFound: It was removed.

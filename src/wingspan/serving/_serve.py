@@ -23,7 +23,7 @@ from wingspan.worker import compatibility
 
 __all__ = ["serve"]
 
-#: After so many seconds without a question the process leaves: an access point is no place for idle ones. The
+#: Seconds without a question until the process ends: an access point is no place for idle ones. The
 #: other end connects again when it wants something.
 _IDLE_SECONDS = 1800
 #: How far long work has come is told so often (s).

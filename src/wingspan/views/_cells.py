@@ -16,7 +16,7 @@ _CODE = {name: code for code, name in enumerate(STATES)}
 _ERRORED = _CODE["errored"]
 #: Which state a cell of several components is shown in, where it has them: the first one.
 _TELLING = ("errored", "held", "running", "suspended")
-#: So many components of a cell are measured, where it has more.
+#: How many components of a cell are measured, where it has more.
 _SAMPLE = 3
 
 
@@ -33,7 +33,7 @@ def cell_size(count: int, most: int) -> int:
     return next(size for size in (power, 2 * power, 5 * power // 2, 5 * power, 10 * power) if size >= needed)
 
 
-#: So many cells at a time are looked at for changes.
+#: How many cells at a time are looked at for changes.
 _STRETCH = 64
 
 

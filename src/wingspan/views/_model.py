@@ -28,7 +28,7 @@ __all__ = [
 #: as errored.
 STATES = ("idle", "completed", "errored", "running", "held", "suspended", "removed")
 
-#: So many reasons for holds are shown.
+#: How many reasons for holds are shown.
 _MOST_REASONS = 20
 #: Characters of a longer text that are shown.
 TEXT_LIMIT = 4000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Pace"]
 
-#: So many points at most are kept, and so many seconds at least lie between two.
+#: The most points that are kept, and the least time between two (s).
 _POINTS, _APART = 240, 0.5
 #: The rate is that of so many seconds.
 _WINDOW = 60.0

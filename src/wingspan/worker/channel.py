@@ -1,8 +1,8 @@
 """What a component says while it is being done: the channel from the executor, by its supervisor, to the
 access point.
 
-The one who calls the function is the executor, and only the supervisor reaches the map's folder. So whatever
-`wingspan.worker.inside.Component` offers that has to leave the worker goes this way:
+The executor calls the function, and only the supervisor reaches the map's folder. So everything that
+`wingspan.worker.inside.Component` sends out of the worker goes this way:
 
 * A component **says** something (`Speaker.say`): nobody answers, and what comes too fast is dropped. So it
   costs the function next to nothing, whatever the way to the access point. Progress is said.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .blocks import Round
     from .transports import Transport
 
-#: So many components an open map can have.
+#: The most components that an open map can have.
 MOST = 1 << 17
 #: What stands behind the last offset of ``inputs.idx`` when nothing more comes.
 CLOSED = 2**64 - 1
@@ -29,9 +29,9 @@ OWNER = "owner"
 OWNER_SECONDS = 10.0
 #: A worker looks again after this part of the time for which nothing has come; at least so long (s).
 PART, SHORTEST = 0.05, 0.0005
-#: After so many looks for inputs it looks for rounds.
+#: How many looks for inputs come before one for rounds.
 ROUNDS_EVERY = 8
-#: So many claims in a row that others had are a sign that this worker is far behind.
+#: When others had this many claims in a row, this worker is far behind.
 FAR_BEHIND = 4
 
 

@@ -62,7 +62,7 @@ def _frames(
     return frames[-100:]
 
 
-#: Of so many frames the variables are told, the innermost ones; so many of each, and so much of each value.
+#: How many (innermost) frames are told with variables, how many of each, and how much of each value.
 _TOLD_FRAMES, _TOLD_VARIABLES, _TOLD_LENGTH = 5, 12, 60
 #: Values that say nothing of what went wrong.
 _SILENT = (type(io), type(_text), type(len), type)

@@ -11,9 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Mapping, Optional
 
-#: So many operations may come one after the other.
+#: How many operations may come one right after the other.
 BURST = 60
-#: Of what a worker may ask, appends of records get this part.
+#: The part of what a worker may ask that appends of records get.
 _APPENDS = 0.5
 #: An append that took longer than this (s) has met a slow access point: the next one comes so many times
 #: later.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NEEDS = "needs"
 #: Workers with such numbers, and higher ones, were submitted by hand.
 FIRST_EXTERNAL = 1000000
-#: Of these a machine that has more will do.
+#: A machine that has more of these will do, too.
 _AMOUNTS = ("request_cpus", "request_memory", "request_disk", "request_gpus")
 
 

@@ -43,7 +43,7 @@ _ONE_CALL = 1 << 28
 #: A machine that reaches the map's folder may have put a link or a pipe there: the one is not followed, for
 #: the other nobody waits.
 _PLAINLY = os.O_NOFOLLOW | os.O_NONBLOCK
-#: So many parts writev(2) takes at least (IOV_MAX).
+#: How many parts writev(2) takes at least (IOV_MAX).
 _MOST_PARTS = 1000
 
 

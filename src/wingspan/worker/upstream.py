@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Where the record of an outcome lies.
 Record = collections.namedtuple("Record", "kind number ended name frame payload length count first")
-#: So much is enough for one bounds table (bytes).
+#: The size that is enough for one bounds table (bytes).
 _ENOUGH = 1 << 20
 
 

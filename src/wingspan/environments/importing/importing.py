@@ -1,4 +1,4 @@
-"""Make a workspace with a lock of what there is."""
+"""Make a Pixi workspace with a lock from a requirements file, an ``environment.yml`` and the like."""
 
 from __future__ import annotations
 

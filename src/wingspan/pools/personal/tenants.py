@@ -42,7 +42,7 @@ class Tenant:
     def move_in(self) -> None:
         """Become a tenant.
 
-        Whoever starts the pool from now on, if it does not run, starts it for its tenants.
+        A pool that is started from now on, if it does not run, is started for its tenants.
         """
         trust.make_folder(str(self.pool.directory))
         trust.make_folder(str(self._folder))

@@ -22,7 +22,7 @@ _COMMAND = re.compile(
     r"(?:^|[\s:])([\w.+/-]+): (?:command )?not found$|: ([\w.+-]+): (?:command )?not found$"
 )
 _WORD = re.compile(r"""'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)[`']|([^\s'"`;,()<>\[\]]+)""")
-#: Of what is printed so much is looked at, from the end (characters), and so much is told.
+#: How much of the end of what was printed is looked at, and how much is told (characters).
 _LAST, _MOST = 200_000, 10
 
 

@@ -34,7 +34,7 @@ _THREADS = (
     "OPENBLAS_NUM_THREADS PYTHON_CPU_COUNT ROOT_MAX_THREADS TF_LOOP_PARALLEL_ITERATIONS TF_NUM_THREADS".split()
 )
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: Of what a submitter's shell has, Slurm's jobs do not see this.
+#: What Slurm's jobs do not see of the submitter's environment.
 _NOT_INHERITED = ("TMPDIR", "WINGSPAN_INSIDE")
 
 

@@ -1,4 +1,4 @@
-"""What a worker is that has nothing of this machine: for the description of jobs that are rehearsed."""
+"""A pool whose workers have nothing of this machine: it describes the jobs that are rehearsed."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _WAYS = {
     "namespaces": "in namespaces of its own",
     "none": "in a folder of its own",
 }
-#: So many bytes of what was printed a rehearsal keeps.
+#: How many bytes of what was printed a rehearsal keeps.
 _KEPT = 1 << 20
 
 

@@ -51,7 +51,7 @@ def relocate(folder, old, new):
 
 
 def is_within(folder, path):
-    """Whether links, which are whoever's who made the bundle, lead nowhere else."""
+    """Whether links stay inside, although whoever made the bundle chose them."""
     return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder) + os.sep)
 
 
