@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from _pytest.doctest import DoctestModule
 
 # A shell's background job, as in some CI, has both ignored, and every process that a test starts would
 # inherit that.
@@ -24,3 +26,12 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINGSPAN_CONFIG_DIR", str(tmp_path / "wingspan-config"))
     for name in ("WINGSPAN_POOL", "_condor_SCHEDD_HOST", "_WINGSPAN_COMPLETE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Only files with doctests are searched for them: a search takes as long as an import."""
+    found = yield
+    if file_path.suffix != ".py" or b">>>" in file_path.read_bytes():
+        return found
+    return [collector for collector in found if not isinstance(collector, DoctestModule)]

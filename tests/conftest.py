@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -39,6 +40,17 @@ def _patience_with_programs() -> Iterator[None]:
         patch.setattr("wingspan.lint._asked._SECONDS", PATIENCE)
         patch.setattr("wingspan.pools._select._SINFO_SECONDS", PATIENCE)
         yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The tests themselves are no garbage: Python's collector never goes through them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
