@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -18,8 +19,9 @@ RECIPE = ROOT / "recipe/recipe.yaml"
 RENAMED = {"htcondor": "python-htcondor"}
 #: What builds it and what it needs, as wheels that become conda packages.
 NEEDED = (
-    "pip hatchling attrs click cloudpickle platformdirs rich tomlkit exceptiongroup typing_extensions".split()
-)
+    "pip hatchling attrs click cloudpickle platformdirs rich tomlkit exceptiongroup typing_extensions "
+    "py-rattler packaging pyyaml zstandard"
+).split()
 CHANNEL = """
 import sys, tempfile
 sys.path.insert(0, sys.argv[1])
@@ -44,6 +46,20 @@ recipe, output, *channels = sys.argv[1:]
 how = ToolConfiguration(test_strategy="native", channel_priority="disabled")
 (variant,) = Stage0Recipe.from_file(recipe).render(VariantConfig())
 print(*variant.run_build(tool_config=how, output_dir=output, channels=channels).packages)
+"""
+LOCK = """
+import asyncio, os, sys, tomllib
+sys.path.insert(0, sys.argv[1])
+import local_channel, rattler
+from pathlib import Path
+channel, workspace, prefix = map(Path, sys.argv[2:])
+local_channel.index(channel)
+wanted = tomllib.loads((workspace / "pixi.toml").read_text())["dependencies"]
+specs = [f"{name} {bounds}" for name, bounds in wanted.items()]
+local_channel.write_workspace(workspace, channel, {"default": specs}, name="study")
+cache = prefix.with_name("packages")
+asyncio.run(rattler.install(local_channel.solve(channel, specs), prefix, cache_dir=cache, show_progress=False))
+os._exit(0)  # the end of an interpreter that has rattler's threads is not always a good one
 """
 
 
@@ -70,12 +86,13 @@ def test_it_needs_what_the_wheel_needs() -> None:
     assert set(required["run_constraints"]) <= extras
 
 
-@pytest.mark.slow
-def test_rattler_build_makes_a_package_that_works(local_channel: Path, tmp_path: Path) -> None:
-    """It is built against the tests' channel, and passes the recipe's own tests; one of them is a map."""
+@pytest.fixture(scope="module")
+def built(local_channel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, which rattler-build has built and tested."""
     pytest.importorskip("rattler_build")
-    wheels = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True) / "recipe-wheels"
-    channel = tmp_path / "channel"
+    folder = tmp_path_factory.mktemp("recipe")
+    wheels = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True) / "example-wheels"
+    channel = folder / "channel"
     words = [sys.executable, "-c", CHANNEL, str(ROOT / "tools"), str(channel), str(wheels), *NEEDED]
     subprocess.run(words, capture_output=True, check=False)
     assert (channel / "noarch/repodata.json").is_file()
@@ -84,12 +101,44 @@ def test_rattler_build_makes_a_package_that_works(local_channel: Path, tmp_path:
         "-c",
         BUILD,
         str(RECIPE),
-        str(tmp_path / "output"),
+        str(folder / "output"),
         local_channel.as_uri(),
         channel.as_uri(),
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    built = Path(done.stdout.split()[-1])
+    return Path(done.stdout.split()[-1])
+
+
+@pytest.mark.slow
+def test_rattler_build_makes_a_package_that_works(built: Path) -> None:
+    """It is built against the tests' channel, and passes the recipe's own tests; one of them is a map."""
     assert built.name.startswith(f"wingspan-{recipe()['context']['version']}-py")
     assert zipfile.is_zipfile(built)
+
+
+@pytest.mark.slow
+def test_a_pixi_workspace_that_depends_on_wingspan(built: Path, local_channel: Path, tmp_path: Path) -> None:
+    """The example's program makes its map from inside the locked environment, and its workers have it too."""
+    channel, workspace, prefix = tmp_path / "channel", tmp_path / "study", tmp_path / "prefix"
+    for package in [*(built.parents[2] / "channel").rglob("*.conda"), *local_channel.rglob("*.conda"), built]:
+        place = channel / package.parent.name / package.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.exists() or place.hardlink_to(package)
+    shutil.copytree(ROOT / "examples/pixi", workspace)
+    manifest = (workspace / "pixi.toml").read_text(encoding="utf-8")
+    words = [sys.executable, "-c", LOCK, str(ROOT / "tools"), str(channel), str(workspace), str(prefix)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (workspace / "pixi.toml").write_text(manifest.replace("conda-forge", channel.as_uri()), encoding="utf-8")
+    done = subprocess.run(
+        [prefix / "bin/python", "study.py", "local"],
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 12
+    assert " 70." in lines[5] or " 71." in lines[5], "of 30 people, 70.6 %"
