@@ -24,7 +24,7 @@ from wingspan.maps._carried import (
 from wingspan.maps._code import describe, working_folder
 from wingspan.maps._errors import PythonsDiffer
 from wingspan.maps._external import PLANNED_WORKERS
-from wingspan.maps._folder import remove_map_folder, tags_root
+from wingspan.maps._folder import MapFolder, remove_map_folder, tags_root
 from wingspan.maps._functions import function_name
 from wingspan.maps._git import note_commit
 from wingspan.maps._info import MOVED, MapInfo
@@ -108,19 +108,9 @@ def create(
         SubmitError: This machine does not have the GPUs that the options ask for.
     """
     _check_inputs_are_there(options, opened, chain)
+    _check_submitted_here(options, pool, opened, after)
     if chain is not None:
         chain.check_place(pool)
-    if opened is not None and pool.elsewhere:
-        raise SettingsError(
-            f"an executor cannot be in the pool {pool.kind}: its calls would be sent one by one",
-            hint=f"wingspan.map(f, inputs, pool={pool.kind!r}) sends all at once; or work on that machine",
-        )
-    if after and (options.workers == 0 or pool.elsewhere):
-        where = "are external" if options.workers == 0 else "are submitted on another machine"
-        raise SettingsError(
-            f"the workers of this map {where}, so nobody here can submit them after others are done",
-            hint="leave after out, and make the map then",
-        )
     pools = (pool, *further)
     check_together(pools)
     for one in pools:
@@ -176,23 +166,36 @@ def create(
         progress=progress,
         before_it_is_in_place=lambda path, holds_code: _complete(path, holds_code, prepared, after),
     )
-    tag = folder.info.tag
+    folder.is_owned = opened is not None
+    everything_known = memo is not None and memo.is_complete
+    needs_workers = options.workers != 0 and not everything_known
+    return _begin(folder, pools if after or pool.elsewhere or needs_workers else (), after)
+
+
+def _begin(folder: MapFolder, pools: Sequence[Pool], after: Sequence[Earlier]) -> Map:
+    """Give a map that is on disk its tag, and submit its workers. If that fails, nothing is left.
+
+    Args:
+        folder: The map's.
+        pools: Where its workers are submitted; none: a person submits them, or there is nothing to do.
+        after: What must be done before; then the first of `pools` takes a carrier that submits them.
+    """
+    info = folder.info
     made = Map(folder)
     try:
-        write_tag(tags_root(), tag, folder.info.id)
-        folder.is_owned = opened is not None
+        write_tag(tags_root(), info.tag, info.id)
         note_commit(folder.path, info.made_in)
         if after:
             from wingspan.pools.following import Following
 
-            Following(folder.path).carry(pool)
-        elif pool.elsewhere or (options.workers != 0 and not (memo is not None and memo.is_complete)):
+            Following(folder.path).carry(pools[0])
+        elif pools:
             made._keeper.begin(*pools)
     except BaseException:
-        if further:  # some of its jobs may be in a queue
+        if len(pools) > 1:  # some of its jobs may be in a queue
             with contextlib.suppress(PoolError):
                 made._keeper.remove_for_good("the map could not be made")
-        remove_map_folder(folder.path, tag)
+        remove_map_folder(folder.path, info.tag)
         forget_values(folder.info)
         raise
     return made
@@ -209,6 +212,27 @@ def _check_inputs_are_there(options: Options, opened: Opened | None, chain: Chai
         raise SettingsError(
             f"the option pilot goes by the inputs, and {who} are not there yet when its workers are submitted",
             hint="leave pilot out",
+        )
+
+
+def _check_submitted_here(
+    options: Options, pool: Pool, opened: Opened | None, after: Sequence[Earlier]
+) -> None:
+    """See that this machine submits the workers, if the map needs that.
+
+    Raises:
+        SettingsError: It does not.
+    """
+    if opened is not None and pool.elsewhere:
+        raise SettingsError(
+            f"an executor cannot be in the pool {pool.kind}: its calls would be sent one by one",
+            hint=f"wingspan.map(f, inputs, pool={pool.kind!r}) sends all at once; or work on that machine",
+        )
+    if after and (options.workers == 0 or pool.elsewhere):
+        where = "are external" if options.workers == 0 else "are submitted on another machine"
+        raise SettingsError(
+            f"the workers of this map {where}, so nobody here can submit them after others are done",
+            hint="leave after out, and make the map then",
         )
 
 

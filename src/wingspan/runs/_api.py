@@ -311,6 +311,37 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
                 hint="make it there, or once the others are done",
             )
         return send_run(plan, pool, progress)
+    spec = _fitting(plan, pool, progress)
+    if note:
+        spec = attrs.evolve(spec, warnings=(*spec.warnings, note))
+    input_bytes: int | None = None
+
+    def fill(now: Path, later: Path) -> int | None:
+        nonlocal input_bytes
+        if plan.after:
+            Following.write(now, plan.after, plan.outputs_of)
+        elif spec.inputs and input_bytes is None:  # called again where the name was taken meanwhile
+            input_bytes = keep_inputs(spec.inputs, now / "inputs", progress, spec.profile)
+        if plan.bundle is not None:
+            keep_bundle(plan.bundle, now)
+        write_script(attrs.evolve(spec, name=later.name), plan.bundle, pool, now, later)
+        return input_bytes
+
+    made = Run(create_run_folder(spec, pool.kind, fill, stem=plan.stem))
+    try:
+        if (following := Following.of(made.path)) is not None:
+            following.carry(pool)
+            return made
+        submit_jobs(made._folder, pool)
+    except BaseException:
+        made.remove(force=True)
+        raise
+    pool.reschedule()
+    return made
+
+
+def _fitting(plan: Plan, pool: Pool, progress: Progress) -> RunSpec:
+    """What the pool and its site make of a plan, once both were asked whether they can do it."""
     spec = plan.spec
     if spec.environment is None and pool.shares_files:
         for program in programs_of(spec):
@@ -341,29 +372,4 @@ def submit_plan(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS, note: 
         check_room(pool, spec.profile, len(spec.rows), "the run")
     check_machines(spec, pool)
     check_destinations(spec, pool)
-    if note:
-        spec = attrs.evolve(spec, warnings=(*spec.warnings, note))
-    input_bytes: int | None = None
-
-    def fill(now: Path, later: Path) -> int | None:
-        nonlocal input_bytes
-        if plan.after:
-            Following.write(now, plan.after, plan.outputs_of)
-        elif spec.inputs and input_bytes is None:  # called again where the name was taken meanwhile
-            input_bytes = keep_inputs(spec.inputs, now / "inputs", progress, spec.profile)
-        if plan.bundle is not None:
-            keep_bundle(plan.bundle, now)
-        write_script(attrs.evolve(spec, name=later.name), plan.bundle, pool, now, later)
-        return input_bytes
-
-    made = Run(create_run_folder(spec, pool.kind, fill, stem=plan.stem))
-    try:
-        if (following := Following.of(made.path)) is not None:
-            following.carry(pool)
-            return made
-        submit_jobs(made._folder, pool)
-    except BaseException:
-        made.remove(force=True)
-        raise
-    pool.reschedule()
-    return made
+    return spec

@@ -260,6 +260,11 @@ class _Files:
             submit=checkpoint_commands(spec),
         )
         profile_lines(text, job, spec.profile, spec.switches)
+        self._queue(text)
+        return str(text)
+
+    def _queue(self, text: Reasoned) -> None:
+        spec, say = self.spec, text.say
         if spec.parameters:
             some = most_at_once(spec.profile, len(spec.rows))
             few = (
@@ -275,7 +280,6 @@ class _Files:
             )
         else:
             say("One job.", "queue")
-        return str(text)
 
     def _transfer(self, text: Reasoned) -> None:
         spec, say = self.spec, text.say

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wingspan.environments.bundles.errors import BuildFailed
-from wingspan.environments.bundles.kinds.oci import _json, _layer, _member, _names, _reference
+from wingspan.environments.bundles.kinds.oci import _json, _Layer, _layer, _member, _names, _reference
 
 __all__ = ["derive_image"]
 
@@ -80,29 +80,40 @@ def derive_image(
                 _path(manifest["config"]["digest"]): packed_config,
                 _path(entry["digest"]): packed,
             }
-            with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as new:
-                for folder in ("blobs", "blobs/sha256"):  # Apptainer does not make folders by itself
-                    new.addfile(_member(folder, 0o755, tarfile.DIRTYPE))
-                for path, content in files.items():
-                    member = tarfile.TarInfo(path)
-                    member.size = len(content)
-                    new.addfile(member, io.BytesIO(content))
-                for digest in dict.fromkeys(kept):
-                    member = tarfile.TarInfo(_path(digest))
-                    member.size = old.getmember(_path(digest)).size
-                    new.addfile(member, _blob(old, digest))
-                for layer in made:
-                    if f"sha256:{layer.digest}" in kept:
-                        continue
-                    member = tarfile.TarInfo(_path(f"sha256:{layer.digest}"))
-                    member.size = layer.path.stat().st_size
-                    with layer.path.open("rb") as file:
-                        new.addfile(member, file)
+            _write(target, files, old, kept, made)
     except (KeyError, ValueError, IndexError, TypeError, tarfile.TarError) as error:
         raise BuildFailed(
             f"{archive} is no image archive: {error}", hint="wingspan env bundle --kind oci"
         ) from None
     return str(entry["digest"])
+
+
+def _write(
+    target: Path,
+    files: Mapping[str, bytes],
+    old: tarfile.TarFile,
+    kept: Sequence[str],
+    made: Sequence[_Layer],
+) -> None:
+    """Write the archive: these files, the layers of the old one, and the new ones that it does not have."""
+    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as new:
+        for folder in ("blobs", "blobs/sha256"):  # Apptainer does not make folders by itself
+            new.addfile(_member(folder, 0o755, tarfile.DIRTYPE))
+        for path, content in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            new.addfile(member, io.BytesIO(content))
+        for digest in dict.fromkeys(kept):
+            member = tarfile.TarInfo(_path(digest))
+            member.size = old.getmember(_path(digest)).size
+            new.addfile(member, _blob(old, digest))
+        for layer in made:
+            if f"sha256:{layer.digest}" in kept:
+                continue
+            member = tarfile.TarInfo(_path(f"sha256:{layer.digest}"))
+            member.size = layer.path.stat().st_size
+            with layer.path.open("rb") as file:
+                new.addfile(member, file)
 
 
 def _configured(old: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
