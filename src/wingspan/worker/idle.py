@@ -257,23 +257,37 @@ def _say_that_it_ends(lock: "int", job: "Dict[str, Any]") -> "None":
     os.pwrite(lock, run_facts(dict(job, ending=True), os.getpid()), 0)
 
 
-def main(argv: "List[str]") -> "int":
-    """``idle FOLDER SOCKET,SOCKET… TOKEN``: become as many workers as there are open sockets.
+def _import_for_all() -> "None":
+    """Import what all workers and all their executors need: they are forked from this process.
 
-    Each token is unique.
-
-    Each worker takes its first order from its socket, then waits in FOLDER for others.
+    The archive may lie in the folder of a map that is removed before they need it.
     """
-    # Once for all workers and all their executors, which are forked from this process.
     import ctypes  # noqa: F401
     import resource  # noqa: F401
 
     import cloudpickle  # noqa: F401
 
-    from . import offspring, own, values  # noqa: F401 - the archive may lie in the folder of a map that is removed before they are needed
+    from . import own, values  # noqa: F401
+
+
+def _lead(descriptor: "int", path: "str") -> "None":
+    """Have this descriptor append to a file."""
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(opened, descriptor)
+    os.close(opened)
+
+
+def main(argv: "List[str]") -> "int":
+    """``idle FOLDER SOCKET,SOCKET… TOKEN``: become as many workers as there are open sockets.
+
+    Each worker takes its first order from its socket, then waits in FOLDER for others. The token is unique:
+    it tells this process from others.
+    """
+    from . import offspring
     from .child import Executor
     from .scratch import scratch_folder
 
+    _import_for_all()
     folder, connections = argv[0], [socket.socket(fileno=int(number)) for number in argv[1].split(",")]
     for connection in connections:
         connection.set_inheritable(False)
@@ -298,10 +312,8 @@ def main(argv: "List[str]") -> "int":
         scratch = order.get("scratch")
         if scratch:
             _make_scratch(scratch, order["files"])
-        for name in ("stdout", "stderr"):
-            descriptor = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(descriptor, 1 if name == "stdout" else 2)
-            os.close(descriptor)
+        _lead(1, order["stdout"])
+        _lead(2, order["stderr"])
         code = one_map.work(
             "file",
             order["map"],
@@ -324,10 +336,8 @@ def main(argv: "List[str]") -> "int":
         os.pwrite(lock, run_facts(dict(job, dry=not stopped), None), 0)
         os.close(lock)
         state["supervisor"] = None
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        os.close(null)
+        _lead(1, os.devnull)
+        _lead(2, os.devnull)
         if stopped or code not in (0, one_map.EXIT_GONE):
             return code
         # Prepare what the next map needs, while no one waits.

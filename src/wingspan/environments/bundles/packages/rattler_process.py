@@ -112,8 +112,9 @@ def _virtual_package(name: Any, version: Any) -> Any:
         return make(name, version, rattler.BuildString("0"))
 
 
-async def _link(request: dict[str, Any]) -> None:
-    from rattler import Channel, Subdir, install
+def _records_of(request: dict[str, Any]) -> list[Any]:
+    """The packages as py-rattler has them, each at the place where its checked file lies."""
+    from rattler import Channel
     from rattler.repo_data import RepoData
 
     records = []
@@ -135,44 +136,54 @@ async def _link(request: dict[str, Any]) -> None:
     places = {(item["subdir"], item["file_name"]): item["path"] for item in request["items"]}
     for record in records:
         record.url = Path(places[(record.subdir, record.file_name)]).as_uri()
+    return records
+
+
+class _Reporter:
+    """Hears from py-rattler how far it is, and looks at each package between extraction and linking."""
+
+    def __init__(self, known: dict[str, dict[str, Any]], cache: str) -> None:
+        self._known, self._cache = known, cache
+        self._contents = Contents(site_packages(known.values()))
+        self._looking = threading.Lock()
+        self._populated: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("on_"):
+            raise AttributeError(name)
+        return lambda *_, **__: 0
+
+    def on_populate_cache_start(self, operation: int, package_name: str) -> int:
+        with self._looking:
+            self._populated.append(package_name)
+            return len(self._populated) - 1
+
+    def on_populate_cache_complete(self, cache_entry: int) -> None:
+        # The package is extracted, but not linked yet. An exception from here would not stop py-rattler.
+        try:
+            with self._looking:
+                record = self._known[self._populated[cache_entry]]
+                folder = "{name}-{version}-{build}".format(**record)
+                add_extracted(self._contents, record, Path(self._cache, folder))
+                self._contents.check()
+        except UnsafePackage as error:
+            _tell({"unsafe": error.message})
+            os._exit(1)
+        except BaseException as error:  # noqa: BLE001 - what could not be looked at is not linked
+            sys.stderr.write(f"{self._populated[cache_entry]} cannot be looked at: {error!r}\n")
+            sys.stderr.flush()
+            os._exit(1)
+
+    def on_link_complete(self, index: int) -> None:
+        _tell({"linked": 1})
+
+
+async def _link(request: dict[str, Any]) -> None:
+    from rattler import Subdir, install
 
     known = {item["record"]["name"]: item["record"] for item in request["items"]}
-    contents = Contents(site_packages(known.values()))
-    looking = threading.Lock()
-    populated: list[str] = []
-
-    class Reporter:
-        def __getattr__(self, name: str) -> Any:
-            if not name.startswith("on_"):
-                raise AttributeError(name)
-            return lambda *_, **__: 0
-
-        def on_populate_cache_start(self, operation: int, package_name: str) -> int:
-            with looking:
-                populated.append(package_name)
-                return len(populated) - 1
-
-        def on_populate_cache_complete(self, cache_entry: int) -> None:
-            # The package is extracted, but not linked yet. An exception from here would not stop py-rattler.
-            try:
-                with looking:
-                    record = known[populated[cache_entry]]
-                    folder = "{name}-{version}-{build}".format(**record)
-                    add_extracted(contents, record, Path(request["cache"], folder))
-                    contents.check()
-            except UnsafePackage as error:
-                _tell({"unsafe": error.message})
-                os._exit(1)
-            except BaseException as error:  # noqa: BLE001 - what could not be looked at is not linked
-                sys.stderr.write(f"{populated[cache_entry]} cannot be looked at: {error!r}\n")
-                sys.stderr.flush()
-                os._exit(1)
-
-        def on_link_complete(self, index: int) -> None:
-            _tell({"linked": 1})
-
     await install(
-        records,
+        _records_of(request),
         target_prefix=request["prefix"],
         cache_dir=Path(request["cache"]),
         alternative_target_prefix=request["target"],
@@ -180,7 +191,7 @@ async def _link(request: dict[str, Any]) -> None:
         installed_packages=[],
         execute_link_scripts=False,
         show_progress=False,
-        reporter=Reporter(),
+        reporter=_Reporter(known, request["cache"]),
     )
 
 
