@@ -94,3 +94,17 @@ def test_common_files_are_sent_once_and_seen_by_all(personal_pool: PersonalPool,
         links, size, own = (tmp_path / f"out.{number}").read_text().split()
         assert (size, own) == ("1000", "own")
         assert int(links) > 1
+
+
+def test_a_slot_claimed_for_nobody_is_soon_free(personal_pool: PersonalPool) -> None:
+    """The startd asks the schedd within a few seconds about a claim without a job, and gives it up if the
+    schedd has forgotten it (its job was removed while the slot was being claimed).
+    """
+    import htcondor2
+
+    with personal_pool.activate():
+        collector = htcondor2.Collector()
+        startd = htcondor2.RemoteParam(collector.locate(htcondor2.DaemonType.Startd))
+        schedd = htcondor2.RemoteParam(collector.locate(htcondor2.DaemonType.Schedd))
+        lease = int(startd["MAX_CLAIM_ALIVES_MISSED"]) * int(schedd["ALIVE_INTERVAL"])
+    assert 3 <= lease <= 10, "it asks three times in a lease, in whole seconds"

@@ -115,6 +115,13 @@ JOB_TRANSFORM_NoIdleClaims = DELETE KeepClaimIdle
 # Jobs find the programs that the person who started the pool finds: Apptainer of a module, say.
 STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory} PATH={quoted_path}"
 
+# When a job is removed while its slot is being claimed (a map whose work a warm worker has done), the schedd
+# forgets the claim, and the startd keeps a slot that serves nobody until it next asks the schedd about it. It
+# asks every ALIVE_INTERVAL * MAX_CLAIM_ALIVES_MISSED / 3 seconds (HTCondor: 600; here 1), and only about claims
+# without a job.
+ALIVE_INTERVAL = 5
+MAX_CLAIM_ALIVES_MISSED = 1
+
 # A person waits: look for work at once, and again every second.
 NEGOTIATOR_INTERVAL = 1
 NEGOTIATOR_MIN_INTERVAL = 0
