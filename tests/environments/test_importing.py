@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import click.testing
@@ -265,7 +267,9 @@ def test_a_conda_environment_that_is_active(tmp_path: Path) -> None:
         ("numpy==2.1", "numpy ==2.1"),
         ("numpy >=2,<3", "numpy >=2,<3"),
         ("numpy=2.1=py311h1_0", "numpy ==2.1 py311h1_0"),
-        ("conda-forge::numpy>=2", "numpy >=2"),
+        ("conda-forge::numpy>=2", "conda-forge::numpy >=2"),
+        ("numpy 2.1", "numpy ==2.1"),
+        ("numpy[version='>=2',build=py*]", "numpy >=2 py*"),
     ],
 )
 def test_specs_of_conda(written: str, spec: str, tmp_path: Path) -> None:
@@ -393,3 +397,139 @@ def test_on_the_command_line(make: Import, tmp_path: Path, local_channel: Path) 
     ):
         done = click.testing.CliRunner().invoke(cli, wrong)
         assert (done.exit_code, told in done.output) == (2, True)
+
+
+def _entry(**changed: object) -> dict[str, object]:
+    """A package as conda-lock has it."""
+    url = "https://c.example.org/a/linux-64/x-1-0.conda"
+    plain = {"name": "x", "version": "1", "manager": "conda", "platform": "linux-64", "url": url}
+    return {**plain, "hash": {"sha256": "ab" * 32}, "dependencies": {"y": ">=2"}, **changed}
+
+
+_PIP = {"name": "y", "manager": "pip", "url": "https://f.example.org/y-1-py3-none-any.whl"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (_entry(hash={}), "has no sha256 and no md5"),
+        (_entry(hash={"sha256": "../../x"}), "has no sha256 and no md5"),
+        (_entry(hash={"sha256": 5}), "has no sha256 and no md5"),
+        (_entry(**_PIP, hash={"md5": "ab" * 16}), "has no sha256"),
+        (_entry(**{**_PIP, "url": "https://f.example.org/y-1.tar.gz"}), "a file that ends with .whl"),
+        (_entry(**{**_PIP, "url": "git+https://f.example.org/y.git"}), "a file that ends with .whl"),
+        (_entry(url="x-1-0.conda"), "no address of a file"),
+        (_entry(url="https://me:s3cret@c.example.org/x"), "no address of a file"),
+        (_entry(name="../../x"), "has a part '..'"),
+        (_entry(name="x\ny"), "no plain text"),
+        (_entry(name="x\udcff"), "no plain text"),
+        (_entry(version=["1"]), "no plain text"),
+        (_entry(dependencies={"y": ["1"]}), "no plain text"),
+        (_entry(version="2"), "two packages x"),
+    ],
+)
+def test_a_conda_lock_that_could_not_be_checked(entry: dict[str, object], says: str, tmp_path: Path) -> None:
+    """What has no digest, no place or no plain name is refused before anything is written."""
+    source = tmp_path / "conda-lock.yml"
+    source.write_text(yaml.safe_dump({"version": 1, "package": [_entry(), entry]}))
+    with pytest.raises(EnvironmentError_, match=says) as caught:
+        import_environment(source)
+    assert "s3cret" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+def test_of_a_conda_lock_only_digests_are_taken_as_digests(tmp_path: Path) -> None:
+    """The table of digests says nothing else of a package; the same package twice is one."""
+    source = tmp_path / "conda-lock.yml"
+    said = {"md5": "AB" * 16, "name": "z", "depends": ["evil"]}
+    source.write_text(yaml.safe_dump({"version": 1, "package": [_entry(hash=said)] * 2}))
+    assert import_environment(source).conda == 1
+    (package,) = yaml.safe_load((tmp_path / "pixi.lock").read_text())["packages"]
+    assert (package["name"], package["depends"], package["md5"]) == ("x", ["y >=2"], "ab" * 16)
+
+
+_BOMB = "a: &a [x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}, *{chr(97 + n)}, *{chr(97 + n)}]\n"
+    for n in range(24)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("dependencies:\n" + "- " * 700 + "x\n", "too deep in each other"),
+        (_BOMB + "name: *y\ndependencies: []\n", "no plain text"),
+        (_BOMB + "dependencies: [*y]\n", "is no dependency"),
+        (_BOMB + "channels: [*y]\ndependencies: []\n", "no plain text"),
+        ("variables: {X: {}}\ndependencies: []\n", "no plain text"),
+        ("dependencies: ['numpy[md5=0123456789abcdef0123456789abcdef]']\n", "more is asked"),
+        ("dependencies: ['conda-forge/osx-64::numpy']\n", "more is asked"),
+        ("dependencies: ['https://c.example.org/linux-64/a-1-0.conda']\n", "more is asked"),
+        ("dependencies: ['numpy; os_name == 1']\n", "is no dependency"),
+        ("dependencies: ['']\n", "is no dependency"),
+    ],
+)
+def test_an_environment_yml_that_makes_no_sense(text: str, says: str, tmp_path: Path) -> None:
+    """It is one short sentence, however much a few lines of YAML stand for."""
+    (tmp_path / "environment.yml").write_text(text)
+    with pytest.raises(ManifestInvalid, match=says) as caught:
+        read_conda_file(tmp_path / "environment.yml")
+    assert len(str(caught.value)) < 1_000
+
+
+def test_the_channel_of_a_dependency_is_kept(make: Import, local_channel: Path, tmp_path: Path) -> None:
+    """``channel::name`` is taken from that channel, in the lock and in the manifest, though another one has
+    it too.
+    """
+    where = local_channel.as_uri()
+    dependencies = ["python=3.11", f"{where}::numpy"]
+    (tmp_path / "environment.yml").write_text(
+        yaml.safe_dump({"channels": ["nodefaults"], "dependencies": dependencies})
+    )
+    make(tmp_path / "environment.yml", channels=(), python=None)
+    assert f'numpy = {{version = "*", channel = "{where}"}}' in (tmp_path / "pixi.toml").read_text()
+    load_environment(tmp_path)
+
+
+_EXECUTED = "#!/bin/sh\n: > '{mark}'\nexec '{python}' \"$@\"\n"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "uv.lock", "script.py", "--help.txt"])
+def test_nothing_beside_the_file_is_executed(name: str, make: Import, tmp_path: Path) -> None:
+    """uv does not ask a Python that lies beside a foreign file, and builds nothing."""
+    folder, mark = tmp_path / "theirs", tmp_path / "EXECUTED"
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/pyvenv.cfg").write_text("home = /usr/bin\n")
+    for place in (folder / ".venv/bin/python", folder / ".venv/bin/python3"):
+        place.write_text(_EXECUTED.format(mark=mark, python=sys.executable))
+        place.chmod(0o755)
+    (folder / "evil").mkdir()
+    (folder / "evil/setup.py").write_text(
+        f"open({str(mark)!r}, 'w')\nimport setuptools\nsetuptools.setup()\n"
+    )
+    (folder / "pyproject.toml").write_text(
+        "[project]\nname = 'p'\nversion = '1'\nrequires-python = '>=3.10'\n"
+    )
+    lock = 'version = 1\nrequires-python = ">=3.10"\n[[package]]\nname = "p"\nversion = "1"\nsource = { virtual = "." }\n'
+    texts = {
+        "uv.lock": lock,
+        "script.py": "# /// script\n# dependencies = ['evil @ file://%s']\n# ///\n" % (folder / "evil"),
+    }
+    (folder / name).write_text(texts.get(name, ""))
+    with pytest.raises(EnvironmentError_, match="evil") if name == "script.py" else nullcontext():
+        make(folder / name, tmp_path / "ours")
+    assert not mark.exists()
+
+
+def test_what_is_installed_under_a_name_that_is_none(tmp_path: Path) -> None:
+    """Metadata of a package cannot put options or lines before uv."""
+    site = tmp_path / "lib/python3.11/site-packages"
+    for number, (name, url) in enumerate([("-r x", None), ("good", "https://h/a.whl\n-r y"), ("six", None)]):
+        folder = site / f"p{number}-1.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        if url:
+            (folder / "direct_url.json").write_text(json.dumps({"url": url, "dir_info": 5}))
+    found = read_installed(tmp_path)
+    assert found.pins == ("six==1",)
+    assert len(found.left_out) == 2

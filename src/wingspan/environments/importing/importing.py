@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from wingspan.environments.errors import EnvironmentError_, ManifestInvalid
-from wingspan.environments.importing.conda import read_conda_file, read_conda_lock, solved
+from wingspan.environments.importing.conda import name_of, read_conda_file, read_conda_lock, solved
 from wingspan.environments.importing.installed import active_prefix, read_installed
 from wingspan.environments.importing.packages import CondaPackage, PypiPackage
 from wingspan.environments.importing.pypi import GLIBC, Target, exported, resolved
@@ -70,7 +70,7 @@ class _Request:
 class _Found:
     name: str
     channels: Sequence[str]
-    dependencies: dict[str, str]
+    dependencies: Mapping[str, str | Mapping[str, str]]
     conda: Sequence[CondaPackage]
     pypi: Sequence[PypiPackage] = ()
     variables: dict[str, str] = attrs.field(factory=dict)
@@ -255,10 +255,15 @@ def _uv_lock(request: _Request) -> _Found:
 
 
 def _script(request: _Request) -> _Found:
-    wanted = _script_python(request.source.path)
+    path = request.source.path
+    wanted = _script_python(path)
     python = _python_for(request, wanted)
-    packages = exported(request.source.path, request.target(python, wanted), script=True)
-    return _with_python(request, python, packages, request.source.path.stem, wanted)
+    target = request.target(python, wanted)
+    # uv lock --script writes a lock beside the script.
+    packages = (
+        exported(path, target, script=True) if Path(f"{path}.lock").is_file() else resolved(path, target)
+    )
+    return _with_python(request, python, packages, path.stem, wanted)
 
 
 def _script_python(path: Path) -> str | None:
@@ -284,15 +289,15 @@ def _script_python(path: Path) -> str | None:
 def _conda_file(request: _Request) -> _Found:
     file = read_conda_file(request.source.path)
     channels = request.channels or file.channels
-    specs = list(file.specs)
-    names = [spec.partition(" ")[0] for spec in specs]
+    # Other channels than the file's are asked for: they are in the place of those that its dependencies name.
+    specs = [spec.rpartition("::")[2] for spec in file.specs] if request.channels else list(file.specs)
+    names = [name_of(spec) for spec in specs]
     if request.python is not None:
         specs = [spec for spec, name in zip(specs, names, strict=True) if name != "python"]
         specs.append(f"python {request.python}.*")
     elif file.requirements and "python" not in names:
         specs.append(f"python {_python_for(request, None)}.*")
     conda = solved(channels, specs, subdir=request.subdir, virtual=request.virtual, progress=request.progress)
-    wanted = {name: bounds or "*" for name, _, bounds in (spec.partition(" ") for spec in specs)}
     pypi: tuple[PypiPackage, ...] = ()
     if file.requirements:
         version = next(one.version for one in conda if one.name == "python")
@@ -302,7 +307,7 @@ def _conda_file(request: _Request) -> _Found:
     return _Found(
         name=file.name,
         channels=channels,
-        dependencies={name: _bounds(bounds) for name, bounds in wanted.items()},
+        dependencies={name_of(spec): _wanted(spec) for spec in specs},
         conda=conda,
         pypi=pypi,
         variables=dict(file.variables),
@@ -315,9 +320,11 @@ def _is_python_package(package: CondaPackage) -> bool:
     return package.name != "python" and any(str(one).split(" ")[0] == "python" for one in depends)
 
 
-def _bounds(text: str) -> str:
-    """A spec without its build string, which a manifest has elsewhere; the lock holds it."""
-    return text.partition(" ")[0]
+def _wanted(spec: str) -> str | dict[str, str]:
+    """A spec as a manifest has it, without its build string: the lock holds that."""
+    named, _, bounds = spec.partition(" ")
+    version, channel = bounds.partition(" ")[0] or "*", named.rpartition("::")[0]
+    return {"version": version, "channel": channel} if channel else version
 
 
 def _pinned(packages: Sequence[CondaPackage]) -> dict[str, str]:

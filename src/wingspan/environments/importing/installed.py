@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import Distribution, distributions
@@ -19,6 +20,8 @@ from wingspan.environments.importing.packages import CondaPackage, PypiPackage
 
 __all__ = ["Installed", "active_prefix", "read_installed"]
 
+#: What a requirement may have in it: text that uv reads as options, or as further lines, is none.
+_NAME, _PLAIN = re.compile(r"(?i)[a-z0-9]([a-z0-9._-]*[a-z0-9])?"), re.compile(r"[^\s\x00-\x1f]+")
 #: Tools that an environment has for itself, and Wingspan: its workers bring what they need.
 _NOT_CARRIED = {"pip", "setuptools", "wheel", "uv", "wingspan"}
 
@@ -68,9 +71,11 @@ def read_installed(prefix: Path) -> Installed:
         if name.lower() in _NOT_CARRIED or (found.read_text("INSTALLER") or "").strip() == "conda":
             continue
         origin = _origin(found)
-        if not origin:
+        if not _NAME.fullmatch(name) or not _PLAIN.fullmatch(f"{version}{origin.get('url', '')}"):
+            left_out.append(f"{name!r:.100} {version!r:.100}, which is no name of a package with a version")
+        elif not origin:
             pins.append(f"{name}=={version}")
-        elif origin.get("dir_info", {}).get("editable"):
+        elif isinstance(origin.get("dir_info"), dict) and origin["dir_info"].get("editable"):
             projects.append(PypiPackage.project(name, version, Path(unquote(urlsplit(origin["url"]).path))))
         elif origin["url"].endswith(".whl"):
             pins.append(f"{name} @ {origin['url']}")

@@ -1,6 +1,8 @@
 """Wheels: uv resolves and exports (pylock.toml, PEP 751), packaging chooses for the platform.
 
-uv knows requirements files, its own locks, scripts and indexes, and heeds the user's settings for it.
+uv knows requirements files, its own locks, scripts and indexes, and heeds the user's settings for it. It is
+told to use this process's Python. Otherwise it would look for one beside the file that is imported
+(``.venv/bin/python``), and execute it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._python import this_python
 from wingspan.environments.bundles.linked.prefix import find_uv
 from wingspan.environments.errors import EnvironmentError_, UnsupportedPackages
 from wingspan.environments.importing.packages import PypiPackage
@@ -72,7 +75,7 @@ def resolved(
     """Choose wheels that satisfy a requirements file, or requirements.
 
     Args:
-        requirements: The file, or the requirements themselves.
+        requirements: The file, a script with its requirements, or the requirements themselves.
         target: What they are for.
         installed: Name and version of what is there already, from conda. It binds the choice where PyPI has
             that version too, and is not picked.
@@ -81,10 +84,11 @@ def resolved(
     folder, last = Path.cwd(), "-"
     stdin = ""
     if isinstance(requirements, Path):
-        folder, last = requirements.parent, requirements.name
+        folder, last = requirements.parent, f"./{requirements.name}"  # its name may begin with a dash
     else:
         stdin = "\n".join(requirements)
-    command = ["pip", "compile", "--format", "pylock.toml", "--only-binary", ":all:", *target.uv_options]
+    command = ["pip", "compile", "--format", "pylock.toml", "--only-binary", ":all:"]
+    command += ["--python", this_python(), *target.uv_options]
     command += [] if dependencies else ["--no-deps"]
     text = _uv([*command, last], folder=folder, stdin=stdin)
     there = [one.name for one in _chosen(text, target, folder) if one.name in installed]
@@ -101,13 +105,13 @@ def resolved(
 def exported(
     path: Path, target: Target, *, script: bool, options: Sequence[str] = ()
 ) -> tuple[PypiPackage, ...]:
-    """What a ``uv.lock``, or a script with its requirements, holds for `target`.
+    """What a ``uv.lock``, or the lock of a script with its requirements, holds for `target`.
 
     Raises:
         EnvironmentError_: uv refuses it.
     """
-    command = ["export", "--format", "pylock.toml", "--python", target.python]
-    command += ["--script", path.name] if script else ["--frozen", "--no-default-groups", *options]
+    command = ["export", "--format", "pylock.toml", "--python", this_python(), "--frozen"]
+    command += ["--script", f"./{path.name}"] if script else ["--no-default-groups", *options]
     return _chosen(_uv(command, folder=path.parent), target, path.parent)
 
 

@@ -23,7 +23,8 @@ class Contents:
         name: Of the workspace.
         subdir: The platform.
         channels: Names or addresses.
-        dependencies: Conda packages that were asked for, with their bounds.
+        dependencies: Conda packages that were asked for, with their bounds, or with a table of bounds and
+            channel.
         conda: The conda packages.
         pypi: The wheels and projects.
         glibc: The C library that machines have at least.
@@ -35,7 +36,7 @@ class Contents:
     name: str
     subdir: str
     channels: Sequence[str]
-    dependencies: Mapping[str, str]
+    dependencies: Mapping[str, str | Mapping[str, str]]
     conda: Sequence[CondaPackage]
     pypi: Sequence[PypiPackage]
     glibc: str
@@ -67,12 +68,23 @@ def _manifest(folder: Path, contents: Contents) -> str:
         "libc": {"family": "glibc", "version": contents.glibc},
         **({"cuda": contents.cuda} if contents.cuda else {}),
     }
-    document["dependencies"] = dict(contents.dependencies)
+    document["dependencies"] = {
+        name: wanted if isinstance(wanted, str) else _inline(wanted)
+        for name, wanted in contents.dependencies.items()
+    }
     if contents.pypi:
         document["pypi-dependencies"] = {one.name: _wanted(folder, one) for one in contents.pypi}
     if contents.variables:
         document["activation"] = {"env": dict(contents.variables)}
     return tomlkit.dumps(document)
+
+
+def _inline(table: Mapping[str, str]) -> Any:
+    import tomlkit
+
+    inline = tomlkit.inline_table()
+    inline.update(table)
+    return inline
 
 
 def _wanted(folder: Path, package: PypiPackage) -> Any:
