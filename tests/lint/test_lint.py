@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from wingspan.cli import main
 from wingspan.lint import RULES, LintError, LintWarning, lint
+from wingspan.lint._check import kind_of
 from wingspan.pools.personal import PersonalPool
 
 SOUND_SUBMIT = """\
@@ -1086,6 +1087,38 @@ def test_the_documentation_has_every_rule() -> None:
         assert f"| `{name}` | {escaped} |" in text, (
             f"docs/lint.md says something else of {name}: python tools/lint_docs.py"
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("submit.sh", "universe = vanilla\nexecutable = a.sh\n+X = 1\nqueue\n", "submit"),
+        (
+            "resubmit.sh",
+            "#/bin/bash\nargs=$1\nfor i in $args\ndo\ncat > x <<EOF\nexecutable = a\nqueue\nEOF\ndone\n",
+            "shell",
+        ),
+        ("queues.py", "import os\nimport sys\ndef submit():\n    'send it to a'\n    queue\n", None),
+    ],
+)
+def test_what_writes_submit_files_is_none(name: str, text: str, kind: str | None, tmp_path: Path) -> None:
+    """A program that has a submit description in it is taken for what it is."""
+    assert kind_of(tmp_path / name, text) == kind
+
+
+def test_a_script_that_submits_others(tmp_path: Path) -> None:
+    """It is executed by hand: what is a fault in a job is none in it, unless it is a job itself."""
+    path = tmp_path / "start.sh"
+    lines = [
+        "module load git",
+        "pip install numpy",
+        "source ~/.bashrc",
+        "for i in 1 2; do sbatch job.sh $i; done",
+    ]
+    path.write_text("\n".join(lines))
+    assert lint([path]) == []
+    path.write_text("\n".join(["#!/bin/bash", "#SBATCH --mem=1G --time=5", *lines]))
+    assert {each.rule for each in lint([path])} == {"unlocked-environment"}
 
 
 _WORDS = st.sampled_from(

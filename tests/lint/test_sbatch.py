@@ -122,6 +122,13 @@ def test_a_fault_in_the_header(tmp_path: Path, rule: str, line: int, text: str) 
         "{% if gpu %}\n#SBATCH --gres=gpu:{{ gpu }}\n{% endif %}",
         "#SBATCH --ntasks={{ n }} --nodes={{n}}",
         "#SBATCH --ntasks=<number>",
+        "#SBATCH --account=<your project> -q <qos of it>",
+        "#SBATCH --ntasks=%(np)d",
+        "#SBATCH --ntasks=?cores?",
+        "#SBATCH --nodes=@nodes@",
+        "#SBATCH --container-image=ubuntu:24.04 --container-mounts /a:/b --container-writable",
+        "#SBATCH --environment=ngc",
+        "#SBATCH --gpus=a100:1\n# SBATCH --gpus=v100:1",
     ],
 )
 def test_a_header_without_fault(tmp_path: Path, text: str) -> None:

@@ -41,6 +41,20 @@ _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 _SHELL = re.compile(r"#!.{0,200}?\b(ba|da|z|k)?sh\b")
 _QUEUE = re.compile(r"^[ \t]*queue(?=\s|$)(?![ \t]*=)", re.MULTILINE | re.IGNORECASE)
 _EXECUTABLE = re.compile(r"^[ \t]*executable[ \t]*=", re.MULTILINE | re.IGNORECASE)
+#: A line of a submit description.
+_COMMAND = re.compile(r"[ \t]*(\+?[\w.]+[ \t]*@?=|(if|elif|else|endif|include|use)\b)", re.IGNORECASE)
+#: A script without options of its own that submits others is executed where it is started: what is a fault on
+#: workers, or of the file that HTCondor starts, is none in it.
+_SUBMITS = re.compile(r"(?:^|[;&|(`]|\$\()[ \t]*(?:sbatch|condor_submit(?:_dag)?)\s")
+_OF_WORKERS = frozenset(
+    {
+        "unlocked-environment",
+        "goes-on-after-failure",
+        "not-waited-for",
+        "home-in-job",
+        "no-shebang",
+    }
+)
 #: sbatch reads options until the first command: far down there are none.
 _BEGINNING = 16_384
 #: Findings of one rule in one file, and letters of a message: more would not be read.
@@ -55,15 +69,23 @@ def kind_of(path: Path, text: str) -> Kind | None:
     ('submit', 'shell', 'submit')
     """
     queue = _QUEUE.search(text)
-    if queue and _EXECUTABLE.search(text) and (text[:2] != "#!" or path.suffix in _SUBMIT_SUFFIXES):
+    named = path.suffix in _SUBMIT_SUFFIXES
+    described = queue is not None and (named or _mostly_commands(text[: queue.start()]))
+    if described and _EXECUTABLE.search(text) and (text[:2] != "#!" or named):
         return "submit"
     if path.suffix in _SHELL_SUFFIXES or _SHELL.match(text) or _is_sbatch(text[:_BEGINNING]):
         return "shell"
     if path.suffix == ".cmd" and re.match(r"\s*(@|::|rem\b)", text[:_BEGINNING], re.IGNORECASE):
         return None  # a batch file of Windows
-    if path.suffix in _SUBMIT_SUFFIXES:
-        return "submit"
-    return "submit" if queue else None
+    return "submit" if named or described else None
+
+
+def _mostly_commands(text: str) -> bool:
+    """Whether at least half of the lines could be those of a submit description: programs that write one have
+    it in them, too.
+    """
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return 2 * sum(_COMMAND.match(line) is not None for line in lines) >= len(lines)
 
 
 def _is_sbatch(beginning: str) -> bool:
@@ -120,6 +142,13 @@ def _of_submit(submit: SubmitFile, *, own_rules: bool) -> list[Finding]:
         return [each for each in found if each not in ours]
     named = bool(ours) or any(each.rule == "url-without-key" for each in found)
     return [each for each in found if each.rule != "refused" or not named]
+
+
+def _of_shell(script: Script) -> Iterator[Finding]:
+    found = _apply(SHELL, script, str(script.path))
+    if script.sbatch or not any(script.found(_SUBMITS)):
+        return found
+    return (each for each in found if each.rule not in _OF_WORKERS)
 
 
 def _ignored(lines: list[str], finding: Finding, said: dict[int, frozenset[str]]) -> bool:
@@ -253,7 +282,7 @@ def lint(
             script = parse_script(path, text)
             lines, found = script.lines, []
             if _SHELL.match(text) or not text.startswith("#!"):  # sbatch takes scripts in any language
-                found += _apply(SHELL, script, str(path))
+                found += _of_shell(script)
             if script.sbatch or _is_sbatch_file(path, script):
                 found += _apply(SBATCH, script, str(path))
         said: dict[int, frozenset[str]] = {}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from wingspan.lint._rule import Hit, RuleTable
-from wingspan.lint._sbatch_options import NAMES, Sbatch, value_fault
+from wingspan.lint._sbatch_options import NAMES, Sbatch, parse_options, value_fault
 from wingspan.lint._script import Script
 from wingspan.lint._submit_file import exists, is_template
 
@@ -100,6 +100,7 @@ def contradiction(script: Script) -> Iterator[Hit]:
 )
 def not_read(script: Script) -> Iterator[Hit]:
     end = script.code[0].line if script.code else len(script.lines) + 1
+    said = frozenset(option.name for option in _read(script))
     for number, line in enumerate(script.lines[: end - 1], 1):
         match = _MISSPELT.match(line)
         if match is None or line.startswith("#SBATCH"):
@@ -108,8 +109,17 @@ def not_read(script: Script) -> Iterator[Hit]:
         # the command sbatch, in a comment that says how the script is submitted, is in small letters
         if (blank and not word.isupper()) or (word.upper() != "SBATCH" and not word.isupper()):
             continue
-        if word.upper() == "SBATCH" or difflib.SequenceMatcher(None, word, "SBATCH").ratio() > 0.75:
+        meant = word.upper() == "SBATCH" or difflib.SequenceMatcher(None, word, "SBATCH").ratio() > 0.75
+        if meant and not _set_elsewhere(line[match.end(2) :], said):
             yield Hit(number, f"{line.strip()[:60]} is a comment for sbatch")
+
+
+def _set_elsewhere(rest: str, said: frozenset[str]) -> bool:
+    """Whether each option of a line that is not read has another value in one that is: then it is switched
+    off.
+    """
+    options = [one.name for one in parse_options(0, rest, effective=False) if one.fault is None]
+    return bool(options) and said.issuperset(options)
 
 
 _MISSPELT = re.compile(r"[ \t]{0,20}#([ \t]{0,20})([A-Za-z]{5,8})[ \t]{1,20}-{1,2}[A-Za-z]")

@@ -42,12 +42,25 @@ def _table(text: str) -> Iterator[tuple[str, str]]:
         yield name, letter
 
 
+#: What plugins add on clusters that have them (Pyxis, and the container engine of CSCS). sbatch alone does
+#: not know them, and nothing in the file says which plugins the cluster has.
+_PLUGINS_NONE = """
+    container-mount-home container-no-mount-home container-remap-root container-no-remap-root
+    container-entrypoint container-no-entrypoint container-writable container-readonly container-entrypoint-log
+"""
+_PLUGINS_REQUIRED = """
+    container-image container-mounts container-workdir container-name container-save container-env environment
+"""
+
+
 #: Options by name, and whether they take a value: 0 none, 1 always, 2 after = only.
 _OPTIONS = {
-    name: takes for takes, text in enumerate((_NONE, _REQUIRED, _OPTIONAL)) for name, _ in _table(text)
+    name: takes
+    for takes, text in enumerate((_NONE + _PLUGINS_NONE, _REQUIRED + _PLUGINS_REQUIRED, _OPTIONAL))
+    for name, _ in _table(text)
 }
-#: All names of options.
-NAMES = tuple(_OPTIONS)
+#: All names of sbatch's own options.
+NAMES = tuple(name for text in (_NONE, _REQUIRED, _OPTIONAL) for name, _ in _table(text))
 _LETTERS = {letter: name for text in (_NONE, _REQUIRED, _OPTIONAL) for name, letter in _table(text) if letter}
 _LETTERS["s"] = "oversubscribe"
 
@@ -139,7 +152,7 @@ def _long(written: str) -> tuple[str, str | None]:
     """The option of a name, which may be cut short."""
     if written in _OPTIONS:
         return written, None
-    begun = [name for name in _OPTIONS if name.startswith(written)] if written else []
+    begun = [name for name in NAMES if name.startswith(written)] if written else []
     if len(begun) == 1:
         return begun[0], None
     if begun:
@@ -148,12 +161,15 @@ def _long(written: str) -> tuple[str, str | None]:
 
 
 _WORD_PART = re.compile(
-    r"""[^\s'"\\#]+|\\.?|'[^']*'|"(?:[^"\\]|\\.)*"|(?P<space>\s+)|(?P<comment>\#)|(?P<open>['"])"""
+    r"""[^\s'"\\#<]+|<(?:[A-Za-z][\w .-]{0,60}>)?|\\.?|'[^']*'|"(?:[^"\\]|\\.)*"|(?P<space>\s+)|(?P<comment>\#)|(?P<open>['"])"""
 )
 
 
 def _words(rest: str) -> tuple[list[str], bool]:
-    """The words of a line up to a comment, without their quotes; and whether a quote is not closed."""
+    """The words of a line up to a comment, without their quotes; and whether a quote is not closed.
+
+    A place to fill in, such as <your project>, is one word: this is how such a line is meant.
+    """
     words: list[str] = []
     parts: list[str] | None = None
     for match in _WORD_PART.finditer(rest):

@@ -267,12 +267,22 @@ def exists(path: Path) -> bool:
     return True
 
 
+_PLACES = re.compile(
+    r"%\(\w{1,40}\)[0-9.]{0,4}[sdfgi]|(?<![\w?])\?\w{1,40}\?(?![\w?])|(?<![\w.@-])@\w{1,40}@(?![\w@])"
+)
+
+
 def is_template(text: str) -> bool:
-    """Whether it has ``{{ … }}``, ``{% … %}`` or ``<% … %>``, as Jinja, ERB and their kin do.
+    """Whether it has ``{{ … }}``, ``{% … %}`` or ``<% … %>``, as Jinja, ERB and their kin do; or
+    ``%(name)s``, ``?name?`` or ``@name@``, as programs in Python and autoconf do.
 
     >>> is_template("queue {{ n }}"), is_template("awk '{{print $1}}'"), is_template("queue 3")
     (True, True, False)
+    >>> is_template("queue %(jobs)d"), is_template("request_cpus = ?cores?"), is_template("a =?= b")
+    (True, True, False)
     """
+    if _PLACES.search(text):
+        return True
     for opens, closes in (("{{", "}}"), ("{%", "%}"), ("<%", "%>")):
         at = text.find(opens)
         if at >= 0 and text.find(closes, at) >= 0:
