@@ -38,6 +38,7 @@ from wingspan.pools.local_job import (
     submit_local_job,
 )
 from wingspan.pools.local_watch import LocalWatcher, removed_jobs
+from wingspan.pools.outliving import let_go
 from wingspan.pools.zipapp import worker_digest
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
@@ -57,14 +58,6 @@ _STARTING = 1.5
 _START_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG")
 _LEAKS = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"})
 _START_PREFIXES = ("WINGSPAN_", "LD_", "DYLD_", "PYTHON", "LC_", "VIRTUAL_ENV", "CONDA")
-
-
-def _has_ended(pid: int) -> bool:
-    """Collect a child of ours that has ended, so that it does not stay as a zombie."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True
 
 
 def _for_the_start(environ: Mapping[str, str]) -> dict[str, str]:
@@ -162,7 +155,6 @@ class LocalPool(PlainPool):
 
     def __init__(self) -> None:
         self._newest = ""
-        self._children: list[int] = []
         self._spares: list[socket.socket] = []
         self._orders_carry_environ = False
         #: What the folder of idle workers was last asked for, and which it is.
@@ -364,7 +356,6 @@ class LocalPool(PlainPool):
 
         One process is started; when it has imported what all of them need, it forks the others.
         """
-        self._children = [pid for pid in self._children if not _has_ended(pid)]
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             pairs = [socket.socketpair() for _ in range(count)]
             for one, other in pairs:
@@ -383,10 +374,12 @@ class LocalPool(PlainPool):
                 self._orders_carry_environ = True
                 process = _start(words, numbers, _for_the_start(environ), stderr)
             ours.pop_all()
-        # It outlives us: nobody waits for it here, and that is meant.
-        process.returncode = 0
-        self._children.append(process.pid)
+        self._let_go(process)
         return [one for one, _ in pairs]
+
+    @staticmethod
+    def _let_go(process: subprocess.Popen[bytes]) -> None:
+        let_go(process)
 
     def _running(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in sorted((folder / "workers").glob("*.run")):

@@ -32,6 +32,7 @@ from wingspan._files import append_line
 from wingspan._python import this_python
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import JobEvent, JobState
+from wingspan.pools.outliving import let_go
 from wingspan.worker import trust
 from wingspan.worker.idle import run_facts
 
@@ -85,7 +86,7 @@ def submit_local_job(job: JobDescription) -> Submission:
                 pass_fds=(lock,),
                 cwd=folder,  # `python -m` imports from there first: not from the user's own files
             )
-        process.returncode = 0  # it outlives us: nobody waits for it here, and that is meant
+        let_go(process)
     finally:
         os.close(lock)
     return Submission(pool="local", cluster=cluster, count=job.count)

@@ -18,6 +18,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -216,10 +217,11 @@ class WarmWorkers(LocalPool):
     ) -> list[socket.socket]:
         """Start `count` workers as children of nobody: who waits for their end must not find zombies."""
         orphans = ["/bin/sh", "-c", '"$@" & ', "sh", *command]
-        sockets = super()._spawn(orphans, idle_folder, count, environ, stderr)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._children.pop(), 0)
-        return sockets
+        return super()._spawn(orphans, idle_folder, count, environ, stderr)
+
+    @staticmethod
+    def _let_go(process: subprocess.Popen[bytes]) -> None:
+        process.wait()  # the shell; the workers are not its children any more
 
     def end(self, submissions: Sequence[Submission], folder: Path) -> None:
         """End the warm workers that work for these jobs, as HTCondor ends the jobs; they are gone when this
